@@ -1,0 +1,186 @@
+"""YAML files by name: the packaged ones, a project's `./configs` and `--config-dir`, later ones first.
+
+A file's stem is its name. A broken file matters only when its name is asked for, or to `bertbench validate`.
+`catalog` reads what lists show without loading pydantic, so that `bertbench list` answers at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import yaml
+
+from bertbench.errors import ConfigError, UnknownNameError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+    from bertbench.specs import ClaimSpec, ModelSpec, Spec, SuiteSpec, TaskSpec
+
+T = TypeVar("T")
+
+KINDS = {"models": "model", "tasks": "task", "suites": "suite", "claims": "claim"}
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def packaged_folder() -> Path:
+    """The configs that come with bertbench: inside the wheel, or beside the package in a checkout."""
+    inside = Path(__file__).parent / "configs"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "configs"
+
+
+class _Loader(_LOADER):  # type: ignore[misc,valid-type]
+    """Safe loading that refuses a key given twice: the second would silently win."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = key_node.value
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key}' is given twice", key_node.start_mark)
+            seen.add(key)
+        return cast("dict[Any, Any]", super().construct_mapping(node, deep))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One YAML file: kind ('models', …), name and place."""
+
+    kind: str
+    name: str
+    path: Path
+
+
+class Catalog:
+    """What can be named: models, tasks, suites and claims from several folders."""
+
+    def __init__(self, folders: Sequence[Path] = ()) -> None:
+        """Look into `folders` first (`--config-dir`), then into ./configs, then into the packaged configs.
+
+        Raises:
+            ConfigError: one of `folders` is not a folder.
+        """
+        for folder in folders:
+            if not folder.is_dir():
+                raise ConfigError(
+                    f"config directory {folder}: no such folder",
+                    "give a folder with models/, tasks/, suites/ or claims/",
+                )
+        project = Path("configs")
+        self.folders = (*folders, *([project] if project.is_dir() else []), packaged_folder())
+
+    def entries(self, kind: str) -> dict[str, Entry]:
+        """Every entry of a kind by name, sorted; the first folder that has a name wins."""
+        found: dict[str, Entry] = {}
+        for folder in self.folders:
+            for path in sorted((folder / kind).glob("*.y*ml")):
+                if path.suffix in {".yaml", ".yml"}:
+                    found.setdefault(path.stem, Entry(kind, path.stem, path))
+        return dict(sorted(found.items()))
+
+    def entry(self, kind: str, name: str) -> Entry:
+        """The entry called `name`.
+
+        Raises:
+            UnknownNameError: there is none; the message suggests the nearest.
+        """
+        entries = self.entries(kind)
+        if name not in entries:
+            raise UnknownNameError(KINDS[kind], name, entries)
+        return entries[name]
+
+    def raw(self, entry: Entry) -> dict[str, Any]:
+        """What the file says, with `name` filled in from the file's stem; nothing is checked but that it is a mapping."""
+        return read_yaml(entry.path, name=entry.name)
+
+    def model(self, name: str) -> ModelSpec:
+        """The model called `name`."""
+        from bertbench.specs import ModelSpec
+
+        return self._load("models", name, ModelSpec)
+
+    def task(self, name: str) -> TaskSpec:
+        """The task called `name`."""
+        from bertbench.specs import TaskSpec
+
+        return self._load("tasks", name, TaskSpec)
+
+    def suite(self, name: str) -> SuiteSpec:
+        """The suite called `name`."""
+        from bertbench.specs import SuiteSpec
+
+        return self._load("suites", name, SuiteSpec)
+
+    def claim(self, name: str) -> ClaimSpec:
+        """The claim called `name`."""
+        from bertbench.specs import ClaimSpec
+
+        return self._load("claims", name, ClaimSpec)
+
+    def _load(self, kind: str, name: str, spec_type: type[T]) -> T:
+        return cast("T", self.check(self.entry(kind, name), cast("type[Spec]", spec_type)))
+
+    def check(self, entry: Entry, spec_type: type[Spec] | None = None) -> Spec:
+        """The checked spec of an entry.
+
+        Raises:
+            ConfigError: the file is broken, incomplete or has unknown keys; the message names file and key.
+        """
+        from pydantic import ValidationError
+
+        from bertbench.specs import SPEC_TYPES
+
+        data = self.raw(entry)
+        if data["name"] != entry.name:
+            raise ConfigError(
+                f"{entry.path}: 'name' is '{data['name']}', expected '{entry.name}' as the file is called",
+                "leave 'name' out",
+            )
+        try:
+            return (spec_type or SPEC_TYPES[entry.kind])(**data)
+        except ValidationError as error:
+            raise ConfigError(
+                f"{entry.path}: {describe(error)}", f"`bertbench list {entry.kind}` shows files that are right"
+            ) from None
+
+
+def read_yaml(path: Path, name: str) -> dict[str, Any]:
+    """The mapping in a YAML file, safe-loaded, with `name` as the default of its 'name'.
+
+    Raises:
+        ConfigError: unreadable, not YAML, a key given twice, or not a mapping.
+    """
+    try:
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a safe loader)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(
+            f"{path}{where}: not valid YAML ({getattr(error, 'problem', None) or error})",
+            "check indentation and quotes",
+        ) from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected 'key: value' lines, found {type(data).__name__}")
+    return {"name": name} | data
+
+
+def describe(error: ValidationError) -> str:
+    """All of a validation error's findings in one line: key path, what was expected, what was found."""
+    findings = []
+    for item in error.errors(include_url=False):
+        key = ".".join(str(part) for part in item["loc"]) or "file"
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "missing":
+            findings.append(f"key '{key}' is missing")
+        elif item["type"] == "extra_forbidden":
+            findings.append(f"key '{key}' is not known")
+        else:
+            message = message[:1].lower() + message[1:]
+            found = "" if key == "file" else f", found {item['input']!r:.60}"
+            findings.append(f"key '{key}': {message}{found}")
+    return "; ".join(findings)

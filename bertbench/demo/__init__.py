@@ -1,0 +1,1 @@
+"""Generated tasks, one file each with `PLUGIN`: sentences from small grammars, so that no hub is needed."""

@@ -1,0 +1,93 @@
+"""Errors that a user can cause: one line of what and where, and a hint of what to do next.
+
+    BertBenchError                     exit code 2
+    ├── UsageError                     2   an option's value
+    ├── ConfigError                    2   a YAML file
+    │   └── UnknownNameError           2   a name with a did-you-mean
+    ├── UnavailableError               2   something that should be there cannot be had
+    │   ├── HubError                   2
+    │   ├── CheckpointError            2
+    │   ├── DatasetError               2
+    │   └── DeviceError                2
+    ├── StoreError                     2   results directory, records
+    ├── MeasurementError               1   a cell could not be measured
+    └── NothingMeasuredError           4
+
+`bertbench.cli.main` holds the only catch. Anything else that escapes is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BertBenchError(Exception):
+    """What was found and where (`message`), and what to do about it (`hint`)."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.hint}" if self.hint else self.message
+
+
+class UsageError(BertBenchError):
+    """An option has a value that cannot be used."""
+
+
+class ConfigError(BertBenchError):
+    """A YAML file is broken or incomplete."""
+
+
+class UnknownNameError(ConfigError):
+    """A name is not among the known ones; the message suggests the nearest."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], hint: str | None = None) -> None:
+        self.kind = kind
+        self.name = name
+        choices = sorted(known)
+        close = difflib.get_close_matches(name.lower(), choices, n=1, cutoff=0.5)
+        guess = f"; did you mean '{close[0]}'?" if close else ""
+        listed = f"known: {', '.join(choices)}" if choices else f"there are no {kind}s"
+        super().__init__(f"unknown {kind} '{name}'{guess}", hint or listed)
+
+
+class UnavailableError(BertBenchError):
+    """Something that should be there cannot be had."""
+
+
+class HubError(UnavailableError):
+    """The model and data-set hub refused, failed or cannot be reached."""
+
+
+class CheckpointError(UnavailableError):
+    """A checkpoint is missing, damaged, incomplete or does not fit the task."""
+
+
+class DatasetError(UnavailableError):
+    """A data set is missing, damaged, empty or does not fit the task."""
+
+
+class DeviceError(UnavailableError):
+    """A device or number format is asked for that this machine does not have."""
+
+
+class StoreError(BertBenchError):
+    """The results directory cannot be used or holds what cannot be read."""
+
+
+class MeasurementError(BertBenchError):
+    """A cell could not be measured."""
+
+    exit_code = 1
+
+
+class NothingMeasuredError(BertBenchError):
+    """A command ends without a single measurement."""
+
+    exit_code = 4

@@ -1,0 +1,99 @@
+"""What reports are made of: long rows with a fixed header, and tables of text. Exporters turn a Report into text.
+
+Not aware of how anything was measured, nor of files and terminals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure in long form; the field names, in this order, are the CSV header. Absent is None.
+
+    `value` is in base units and `text` what a person reads where there is no number. `low` and `high` bound `value`, by
+    `interval_method`; `n` counts `n_unit` (rounds, examples, seeds). `ratio` = value / the reference's value.
+    """
+
+    suite: str | None = None
+    model: str | None = None
+    checkpoint: str | None = None
+    revision: str | None = None
+    weights: str | None = None
+    task: str | None = None
+    split: str | None = None
+    quantity: str | None = None
+    statistic: str | None = None
+    unit: str | None = None
+    value: float | None = None
+    text: str | None = None
+    low: float | None = None
+    high: float | None = None
+    interval_method: str | None = None
+    n: int | None = None
+    n_unit: str | None = None
+    reference: str | None = None
+    ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    published: str | None = None
+    verdict: str | None = None
+    device: str | None = None
+    backend: str | None = None
+    dtype: str | None = None
+    batch_size: int | None = None
+    sequence_length: int | None = None
+    scenario: str | None = None
+    threads: int | None = None
+    session_id: str | None = None
+    status: str | None = None
+    note: str | None = None
+    run_ids: str | None = None
+
+
+HEADER: tuple[str, ...] = tuple(field.name for field in fields(Row))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text as people read it. A cell may hold several lines; an empty one is shown as a dash.
+
+    `kinds` says per column whether it holds text ('text', aligned left) or figures ('number', aligned right).
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if any(len(row) != len(self.columns) for row in self.rows):
+            raise ValueError(f"table '{self.title}': a row has not {len(self.columns)} cells")
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything one command shows: tables for people, long rows for machines.
+
+    `rows` is empty for reports that are not about measurements (lists of models, say): there CSV and JSON give the
+    first table.
+    """
+
+    title: str
+    tables: tuple[Table, ...]
+    rows: tuple[Row, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @staticmethod
+    def joined(reports: Iterable[Report]) -> Report:
+        """One report holding the tables, rows and notes of several, titled as the first."""
+        parts = tuple(reports)
+        return Report(
+            title=parts[0].title,
+            tables=tuple(table for part in parts for table in part.tables),
+            rows=tuple(row for part in parts for row in part.rows),
+            notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+        )

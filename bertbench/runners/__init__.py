@@ -1,0 +1,1 @@
+"""Spec to record: measuring size, speed, memory and quality of one model."""

@@ -1,0 +1,244 @@
+"""Intent, as YAML states it: models, tasks, suites and claims. Records embed the specs they ran with.
+
+Every field is checked and unknown keys are refused; defaults live here and YAML has no inheritance. A spec does
+nothing: it neither looks anything up nor touches the environment.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80)]
+Positive = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+TableRow = Literal["method", "size", "speed", "accuracy", "use"]
+
+
+class Spec(BaseModel):
+    """Base of all specs: immutable, strict about keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Published(Spec):
+    """One published statement about a model, with its source; numbers are stored in base units.
+
+    `unit: points` in YAML means points of 100 and is divided on load.
+    """
+
+    row: TableRow
+    statement: str
+    source: str
+    quantity: str | None = None
+    value: float | None = None
+    unit: Literal["1", "byte", "s", "points", "samples/s"] = "1"
+    task: Name | None = None
+
+    @model_validator(mode="after")
+    def _points_to_share(self) -> Published:
+        if self.unit == "points" and self.value is not None:
+            object.__setattr__(self, "value", self.value / 100)
+            object.__setattr__(self, "unit", "1")
+        return self
+
+
+class FineTuned(Spec):
+    """A published checkpoint that is already fine-tuned on a task.
+
+    `labels[i]` is the task's label that output i stands for (needed where the checkpoint says only LABEL_i).
+    """
+
+    checkpoint: str
+    revision: str | None = None
+    tokenizer: str | None = None
+    labels: tuple[str, ...] | None = None
+
+
+class TrainingSpec(Spec):
+    """How a model is fine-tuned. `max_length` is in tokens, special ones included."""
+
+    epochs: PositiveFloat = 3.0
+    batch_size: Positive = 32
+    learning_rate: PositiveFloat = 2e-5
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.06
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    max_grad_norm: PositiveFloat = 1.0
+    max_length: Annotated[int, Field(ge=4)] = 128
+    train_samples: Positive | None = None
+    source: str = ""
+
+    def updated(self, values: dict[str, Any]) -> TrainingSpec:
+        """A copy with those `values` that are not None, checked again."""
+        given = {key: value for key, value in values.items() if value is not None}
+        return TrainingSpec(**(self.model_dump() | given))
+
+
+class ModelSpec(Spec):
+    """An encoder: where its weights and tokenizer come from, its architecture, what was published about it.
+
+    `config` holds the released architecture, so that size, FLOPs and speed need no hub. `tokenizer` defaults to the
+    checkpoint; 'demo' is the word list of the generated tasks. `training` changes the task's recipe for this model.
+    """
+
+    name: str
+    title: str
+    architecture: Name
+    compression: str = "none"
+    checkpoint: str | None = None
+    revision: str | None = None
+    tokenizer: str | None = None
+    config: dict[str, Any] | None = None
+    description: str = ""
+    source: str = ""
+    finetuned: dict[str, FineTuned] = {}
+    training: dict[str, Any] = {}
+    published: tuple[Published, ...] = ()
+
+    @model_validator(mode="after")
+    def _has_an_origin(self) -> ModelSpec:
+        if self.checkpoint is None and self.config is None:
+            raise ValueError("a model needs 'checkpoint' (weights) or 'config' (architecture), or both")
+        TrainingSpec().updated(self.training)  # unknown keys and bad values show up here
+        return self
+
+
+class DatasetSpec(Spec):
+    """Where examples come from: a hub data set (`path`, `subset`), a `folder` of files, or a `generator`."""
+
+    path: str | None = None
+    subset: str | None = None
+    revision: str | None = None
+    folder: str | None = None
+    generator: Name | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> DatasetSpec:
+        if sum(origin is not None for origin in (self.path, self.folder, self.generator)) != 1:
+            raise ValueError("a data set needs exactly one of 'path', 'folder' and 'generator'")
+        return self
+
+
+class TaskSpec(Spec):
+    """A task: examples, their columns, labels and metrics.
+
+    `labels` lists the class names in the order of the data set's label ids; None means regression. `score` is the
+    mean of `primary_metrics` on the first of `evaluation_splits`.
+    """
+
+    name: Name
+    title: str
+    kind: Name = "sequence-classification"
+    description: str = ""
+    dataset: DatasetSpec
+    train_split: str = "train"
+    evaluation_splits: Annotated[tuple[str, ...], Field(min_length=1)] = ("validation",)
+    inputs: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)]
+    label: str = "label"
+    labels: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
+    metrics: Annotated[tuple[str, ...], Field(min_length=1)]
+    primary_metrics: Annotated[tuple[str, ...], Field(min_length=1)]
+    training: TrainingSpec = TrainingSpec()
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TaskSpec:
+        unknown = set(self.primary_metrics) - set(self.metrics)
+        if unknown:
+            raise ValueError(f"primary_metrics {sorted(unknown)} are not among 'metrics'")
+        if self.labels is not None and len(set(self.labels)) != len(self.labels):
+            raise ValueError("'labels' repeats a name")
+        return self
+
+    @property
+    def is_regression(self) -> bool:
+        """True if the label is a number rather than a class."""
+        return self.labels is None
+
+
+class ShapeSpec(Spec):
+    """What one timed pass is given: `batch_size` inputs of a fixed `sequence_length`, or a task's natural lengths.
+
+    `sequence_length: null` means natural lengths. Null `turns` and `passes` mean those of the TimingSpec.
+    """
+
+    batch_size: Positive = 1
+    sequence_length: Annotated[int, Field(ge=4)] | None = 128
+    turns: Positive | None = None
+    passes: Positive | None = None
+
+    @property
+    def scenario(self) -> Literal["fixed", "natural"]:
+        """'fixed' or 'natural' lengths."""
+        return "natural" if self.sequence_length is None else "fixed"
+
+    @property
+    def label(self) -> str:
+        """A short name, e.g. '1x128' or '1xnatural'."""
+        return f"{self.batch_size}x{self.sequence_length or 'natural'}"
+
+
+class TimingSpec(Spec):
+    """The timing protocol's counts; the first shape is the one that speed-ups are quoted for."""
+
+    rounds: Annotated[int, Field(ge=2)] = 5
+    turns: Positive = 7
+    passes: Positive = 2
+    min_turn_s: Annotated[float, Field(ge=0)] = 0.03
+    warmup_passes: Positive = 3
+    shapes: Annotated[tuple[ShapeSpec, ...], Field(min_length=1)] = (ShapeSpec(),)
+
+
+class SuiteSpec(Spec):
+    """Models, tasks and timing that are compared together. `fallback` names the suite shown where quality is absent."""
+
+    name: Name
+    title: str
+    description: str = ""
+    models: Annotated[tuple[str, ...], Field(min_length=1)]
+    reference: str
+    tasks: tuple[Name, ...] = ()
+    seeds: Positive = 1
+    timing: TimingSpec = TimingSpec()
+    fallback: Name | None = None
+
+    @model_validator(mode="after")
+    def _reference_is_a_model(self) -> SuiteSpec:
+        if self.reference not in self.models:
+            raise ValueError(f"reference '{self.reference}' is not among 'models'")
+        return self
+
+
+class ClaimSpec(Spec):
+    """A published claim made measurable. Judging it is another module's work."""
+
+    name: Name
+    wording: str
+    source: str
+    definition: str
+    model: str
+    reference: str | None = None
+    quantity: str
+    statistic: Literal["ratio", "speedup", "difference", "value"] = "ratio"
+    relation: Literal["at_most", "at_least", "equal"]
+    expected: float
+    margin: Annotated[float, Field(ge=0)]
+    task: str | None = None
+    evidence: str = ""
+
+    @model_validator(mode="after")
+    def _finite(self) -> ClaimSpec:
+        if not math.isfinite(self.expected):
+            raise ValueError("'expected' must be a finite number")
+        return self
+
+
+SPEC_TYPES: dict[str, type[Spec]] = {
+    "models": ModelSpec,
+    "tasks": TaskSpec,
+    "suites": SuiteSpec,
+    "claims": ClaimSpec,
+}

@@ -1,0 +1,120 @@
+"""The quantities that are measured: unit, direction and how people read them. Stated once, here.
+
+Records and CSV carry base units (s, byte, 1, samples/s); `Quantity.format` is for people.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Formatter = Callable[[float], str]
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """`value` with so many significant digits and without exponent, e.g. 22.4, 0.0105, 1,230.
+
+    Source: plain decimal notation; figures beyond what was measured would mislead.
+    """
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    decimals = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
+    return f"{round(value, decimals):,.{decimals}f}"
+
+
+def millions(value: float) -> str:
+    """A count of parameters: 109.5M; below a million in thousands: 512.3k."""
+    return f"{value / 1e6:.1f}M" if value >= 1e6 else f"{value / 1e3:.1f}k"
+
+
+def megabytes(value: float) -> str:
+    """Bytes in decimal megabytes, as disks and download pages state them: 437.9 MB."""
+    return f"{value / 1e6:.1f} MB"
+
+
+def milliseconds(value: float) -> str:
+    """Seconds as milliseconds, three digits: 155 ms, 1.23 ms."""
+    return f"{significant(value * 1e3)} ms"
+
+
+def duration(seconds: float) -> str:
+    """A waiting time: 45 s, 3 min 20 s, 1 h 5 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def gigaflops(value: float) -> str:
+    """Floating-point operations in 1e9: 22.4 GFLOPs."""
+    return f"{significant(value / 1e9)} GFLOPs"
+
+
+def points(value: float) -> str:
+    """A score of 0..1 as the papers print it: 92.7."""
+    return f"{value * 100:.1f}"
+
+
+def percent(value: float) -> str:
+    """A share of 1 in per cent: 97.1%."""
+    return f"{value * 100:.1f}%"
+
+
+def times(value: float) -> str:
+    """A factor: 1.63x."""
+    return f"{significant(value)}x"
+
+
+def per_second(value: float) -> str:
+    """Samples a second."""
+    return f"{significant(value)}/s"
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One thing that can be measured."""
+
+    name: str
+    unit: str
+    title: str
+    format: Formatter
+    higher_is_better: bool | None = None  # None: neither, e.g. a text or a length
+
+
+def _score(name: str, title: str) -> Quantity:
+    return Quantity(name, "1", title, points, higher_is_better=True)
+
+
+QUANTITIES: dict[str, Quantity] = {
+    quantity.name: quantity
+    for quantity in (
+        Quantity("parameters", "1", "Parameters", millions, higher_is_better=False),
+        Quantity("parameter_bytes", "byte", "Parameter bytes", megabytes, higher_is_better=False),
+        Quantity("checkpoint_bytes", "byte", "Size on disk", megabytes, higher_is_better=False),
+        Quantity("flops", "1", "FLOPs", gigaflops, higher_is_better=False),
+        Quantity("latency", "s", "Latency", milliseconds, higher_is_better=False),
+        Quantity("speedup", "1", "Speed-up", times, higher_is_better=True),
+        Quantity("throughput", "samples/s", "Throughput", per_second, higher_is_better=True),
+        Quantity("peak_memory", "byte", "Peak memory", megabytes, higher_is_better=False),
+        _score("score", "Score"),
+        _score("accuracy", "Accuracy"),
+        _score("f1", "F1"),
+        _score("matthews_correlation", "Matthews correlation"),
+        _score("pearson", "Pearson correlation"),
+        _score("spearman", "Spearman correlation"),
+        Quantity("retention", "1", "Retained", percent, higher_is_better=True),
+        Quantity("training_time", "s", "Training time", duration, higher_is_better=False),
+        Quantity("training_loss", "1", "Training loss", significant, higher_is_better=False),
+        Quantity("evaluation_time", "s", "Evaluation time", duration, higher_is_better=False),
+        Quantity("compression_method", "", "Compression method", significant),
+        Quantity("best_use_case", "", "Best use case", significant),
+    )
+}
+
+
+def quantity_of(name: str) -> Quantity:
+    """The quantity called `name`; a metric of a user's own counts as a score of 0..1."""
+    return QUANTITIES.get(name) or _score(name, name.replace("_", " ").capitalize())
