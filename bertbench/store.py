@@ -21,9 +21,9 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from bertbench.errors import StoreError
 from bertbench.records import SCHEMA_VERSION, RunRecord, SessionRecord, Sidecar
@@ -92,7 +92,7 @@ def from_json(record_type: type[R], text: str) -> R:
     version = data.get("schema_version") if isinstance(data, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise StoreError(f"record of schema version {version}; this bertbench reads up to {SCHEMA_VERSION}", "upgrade")
-    record: R = _adapter(record_type).validate_python(data)
+    record: R = _adapter(cast("Any", record_type)).validate_python(data)
     return record
 
 
@@ -227,17 +227,17 @@ class Store:
         Raises:
             StoreError: none or several do.
         """
-        found = [
-            (stored, record)
-            for stored in self.sessions()
-            for record in stored.records
-            if record.run_id.startswith(run_id)
-        ]
-        exact = [pair for pair in found if pair[1].run_id == run_id]
-        if len(exact or found) == 1:
-            return (exact or found)[0]
+        found: dict[str, tuple[StoredSession, RunRecord]] = {}
+        for stored in self.sessions():  # newest first; a run taken over into a later session is found there
+            for record in stored.records:
+                if record.run_id.startswith(run_id):
+                    found.setdefault(record.run_id, (stored, record))
+        if run_id in found:
+            return found[run_id]
+        if len(found) == 1:
+            return next(iter(found.values()))
         if found:
-            several = ", ".join(record.run_id for _, record in found[:5])
+            several = ", ".join(sorted(found)[:5])
             raise StoreError(f"run '{run_id}' is ambiguous in {self.root}: {several}", "give more of the id")
         raise StoreError(f"no run '{run_id}' in {self.root}", "`bertbench show` lists the runs there are")
 
@@ -249,15 +249,14 @@ class Store:
                     return stored, record
         return None
 
-    def adopt(self, stored: StoredSession, record: RunRecord, session_id: str) -> RunRecord:
-        """Copy a finished quality run into another session, sidecars first, and return the copy."""
+    def adopt(self, stored: StoredSession, record: RunRecord, session_id: str, **changes: Any) -> RunRecord:
+        """Copy a finished quality run into another session, sidecars first, and return the copy; its run id stays."""
         target = self.folder(session_id)
-        target.mkdir(parents=True, exist_ok=True)
         for entry in record.sidecars.values():
-            self._guarded(target / entry.name, lambda path, name=entry.name: _copy(stored.folder / name, path))  # type: ignore[misc]
-        copy = replace(
-            record, session_id=session_id, warnings=(*record.warnings, f"result of run {record.run_id}, not run again")
-        )
+            self._guarded(target / entry.name, partial(_copy, stored.folder / entry.name))
+        note = f"result of run {record.run_id}, not run again"
+        warnings = record.warnings if note in record.warnings else (*record.warnings, note)
+        copy = replace(record, session_id=session_id, warnings=warnings, **changes)
         self.write_record(copy)
         return copy
 

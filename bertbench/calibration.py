@@ -1,0 +1,125 @@
+"""How fast this machine multiplies matrices: to expect how long something takes, and to choose a number format.
+
+Not aware of models or records. The sizes are those of an encoder's products (a few thousand rows, width 768 and 3072), so
+the figure is what a model can hope for, not the processor's peak.
+
+bf16 is chosen where it is measured to be faster and not where a flag says that it exists: processors without such
+instructions run it hundreds of times slower than fp32.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+# (rows, inner, columns), growing; the first takes below a tenth of a second even without hardware for the format.
+SIZES = ((64, 128, 256), (256, 768, 768), (512, 768, 3072), (2048, 768, 3072))
+BUDGET_S = 0.3  # per number format
+LONGEST_PRODUCT_S = 0.1
+ADVANTAGE = 1.15  # smaller ones are lost in the operators that are no matrix products
+
+# Share of the product rate that whole passes reach, the rest being normalization, activations, attention and overhead.
+# Measured on BERT-base, batches of 1 and 32 of 128 tokens, on two cores; meant for forecasts within a factor of two.
+INFERENCE_EFFICIENCY = 0.6
+TRAINING_EFFICIENCY = 0.5
+TRAINING_PASSES = 3.0  # forward, gradients of inputs, gradients of weights
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Rates in 1e9 floating-point operations a second, a multiply-add counting as two; `seconds` it took to find out.
+
+    `gflops_bf16` is the rate at the largest size that was tried in that format.
+    """
+
+    gflops_fp32: float
+    gflops_bf16: float
+    bf16_is_faster: bool
+    seconds: float
+
+
+@lru_cache(maxsize=8)
+def calibrate(threads: int, device: str = "cpu") -> Calibration:
+    """Measure, in about a second; the answer is kept for the life of the process."""
+    import torch
+
+    start = time.perf_counter()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        fp32 = product_rates(lambda size: _product(size, "float32", device))
+        bf16 = product_rates(lambda size: _product(size, "bfloat16", device), at_least=fp32)
+    finally:
+        torch.set_num_threads(before)
+    return judge(fp32, bf16, time.perf_counter() - start)
+
+
+def judge(fp32: list[float], bf16: list[float], seconds: float) -> Calibration:
+    """A Calibration from the rates (operations a second) at growing sizes; formats are compared at equal size."""
+    last = len(bf16) - 1
+    return Calibration(fp32[-1] / 1e9, bf16[-1] / 1e9, len(bf16) > 1 and bf16[last] > ADVANTAGE * fp32[last], seconds)
+
+
+def product_rates(
+    product_at: Callable[[tuple[int, int, int]], Callable[[], object]],
+    at_least: list[float] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[float]:
+    """Operations a second at growing sizes, the best of several tries each.
+
+    Stops early when products get long, or when the rate is below a fifth of `at_least` at the same size: that format
+    has no hardware.
+    """
+    rates: list[float] = []
+    began = clock()
+    for position, size in enumerate(SIZES):
+        seconds = _shortest(product_at(size), clock, until=began + BUDGET_S * (position + 1) / len(SIZES))
+        rates.append(2.0 * size[0] * size[1] * size[2] / seconds)
+        hopeless = at_least is not None and rates[-1] < at_least[min(position, len(at_least) - 1)] / 5
+        if hopeless or seconds > LONGEST_PRODUCT_S:
+            break
+    return rates
+
+
+def expected_seconds(
+    flops: float, calibration: Calibration, kind: Literal["inference", "training"] = "inference", dtype: str = "fp32"
+) -> float:
+    """About how long `flops` floating-point operations of forward passes take, or training steps with such forwards."""
+    rate = (calibration.gflops_bf16 if dtype == "bf16" else calibration.gflops_fp32) * 1e9
+    if kind == "training":
+        return TRAINING_PASSES * flops / (rate * TRAINING_EFFICIENCY)
+    return flops / (rate * INFERENCE_EFFICIENCY)
+
+
+def _shortest(product: Callable[[], object], clock: Callable[[], float], until: float) -> float:
+    """Seconds of the shortest of at least two calls, the first of which may set things up."""
+    shortest = float("inf")
+    for attempt in range(20):
+        start = clock()
+        product()
+        end = clock()
+        shortest = min(shortest, max(end - start, 1e-9))
+        if (end > until and attempt) or end - start > LONGEST_PRODUCT_S:
+            break
+    return shortest
+
+
+def _product(size: tuple[int, int, int], dtype: str, device: str) -> Callable[[], Any]:
+    """A call that multiplies two matrices of `size` and waits for the device."""
+    import torch
+
+    rows, inner, columns = size
+    left = torch.randn(rows, inner, device=device).to(getattr(torch, dtype))
+    right = torch.randn(columns, inner, device=device).to(getattr(torch, dtype))
+
+    def run() -> None:
+        torch.nn.functional.linear(left, right)
+        if device.startswith("cuda"):
+            torch.cuda.synchronize(device)
+        elif device.startswith("mps"):
+            torch.mps.synchronize()
+
+    return run

@@ -1,0 +1,109 @@
+"""Checkpoint folders: which files hold the weights, whether they are whole, and their digest. No library is needed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertbench.errors import CheckpointError
+
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+BLOB_SHA256 = re.compile(r"^[0-9a-f]{64}$")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A checkpoint as a local folder. `commit` is the hub's, None for a folder of the user's."""
+
+    folder: Path
+    commit: str | None
+    weights: tuple[Path, ...]
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Size on disk of the weight files, which may hold more than the bare model."""
+        return sum(path.stat().st_size for path in self.weights)
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the weight files' sha256; the hub's cache names files by it."""
+        return hashlib.sha256("".join(_sha256(path) for path in self.weights).encode()).hexdigest()
+
+
+def local_snapshot(folder: Path, *, weights: bool = True) -> Snapshot:
+    """A user's folder as a checkpoint.
+
+    Raises:
+        CheckpointError: no folder, no config.json, no weights, or a damaged weight file.
+    """
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"checkpoint {folder}: no such folder", "give a folder with config.json and model.safetensors"
+        )
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"checkpoint {folder}: has no config.json", "save it with model.save_pretrained(folder)")
+    return Snapshot(folder, None, weight_files(folder, str(folder)) if weights else ())
+
+
+def weight_files(folder: Path, checkpoint: str) -> tuple[Path, ...]:
+    """The weight files of a checkpoint folder, each checked to be whole.
+
+    Raises:
+        CheckpointError: there are none, a shard is missing, or a file is cut off.
+    """
+    for first in WEIGHT_FILES:
+        path = folder / first
+        if not path.is_file():
+            continue
+        files = [path] if not first.endswith(".index.json") else _shards(path, checkpoint)
+        for file in files:
+            _check_whole(file, checkpoint)
+        return tuple(files)
+    raise CheckpointError(
+        f"checkpoint {checkpoint}: has no weights (model.safetensors or pytorch_model.bin)",
+        "save them with model.save_pretrained(folder)",
+    )
+
+
+def _shards(index: Path, checkpoint: str) -> list[Path]:
+    try:
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError):
+        raise CheckpointError(f"checkpoint {checkpoint}: {index.name} is damaged", "download it again") from None
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if missing:
+        raise CheckpointError(f"checkpoint {checkpoint}: {missing[0]} is missing", "download it again")
+    return [index.parent / name for name in names]
+
+
+def _check_whole(path: Path, checkpoint: str) -> None:
+    """Compare a safetensors file's length with what its header promises; other formats show damage when loaded."""
+    if path.suffix != ".safetensors":
+        return
+    try:
+        with path.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            header = json.loads(stream.read(length)) if 0 < length < path.stat().st_size else None
+        ends = [entry["data_offsets"][1] for name, entry in (header or {}).items() if name != "__metadata__"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        header, ends = None, []
+    if header is None or 8 + length + max(ends, default=0) != path.stat().st_size:
+        raise CheckpointError(
+            f"checkpoint {checkpoint}: {path.name} is damaged or cut off", f"download it again (delete {path} first)"
+        )
+
+
+def _sha256(path: Path) -> str:
+    name = path.resolve().name
+    if BLOB_SHA256.match(name):
+        return name
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,88 @@
+"""The command line: registers the commands, catches the errors a user can cause, decides the exit code.
+
+0 done · 1 a requested cell failed · 2 usage, configuration or input · 3 inconclusive · 4 nothing was measured · 130 interrupted.
+Commands load what is heavy when they run, so that `bertbench --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from bertbench import __version__
+from bertbench.commands.compare import compare
+from bertbench.commands.list import list_
+from bertbench.commands.params import params
+from bertbench.commands.run import run
+from bertbench.commands.show import show
+from bertbench.commands.validate import validate
+from bertbench.errors import BertBenchError
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="bertbench",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help is three times as fast
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Compare BERT with DistilBERT, ALBERT and any other encoder: quality, speed, size and memory, measured side by side.",
+)
+app.command("compare")(compare)
+app.command("run")(run)
+app.command("params")(params)
+app.command("list")(list_)
+app.command("show")(show)
+app.command("validate")(validate)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"bertbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options of bertbench itself."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    try:
+        status = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+    except BertBenchError as error:
+        print(f"Error: {error}", file=sys.stderr)  # noqa: T201 (the one catch)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        return _usage(error)
+    return status if isinstance(status, int) else 0
+
+
+def _usage(error: Exception) -> int:
+    """The exit code of a usage error found by the option parser, said in one line; anything else is a bug."""
+    if type(error).__name__ == "Abort":
+        return INTERRUPTED
+    if not hasattr(error, "format_message"):
+        raise error
+    message = error.format_message()
+    context = getattr(error, "ctx", None)
+    if not message:  # no command given: the help has been shown
+        return 2
+    hint = f" See `{context.command_path} --help`." if context else ""
+    print(f"Error: {message.rstrip('.')}.{hint}", file=sys.stderr)  # noqa: T201
+    return 2
+
+
+def entry() -> None:
+    """The installed `bertbench`."""
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""`bertbench list`: what can be named on the command line. Answers at once, so it reads YAML without checking it.
+
+Not aware of specs: a file that cannot be shown is a row that says so, and `bertbench validate` says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from bertbench import plugins, units
+from bertbench.commands._options import ConfigDirOption, Format, FormatOption, Layout, LayoutOption, OutputOption
+from bertbench.config import KINDS, Catalog
+from bertbench.errors import BertBenchError, UnknownNameError
+from bertbench.report import Report, Table
+
+METRICS = "bertbench.metrics"
+Cells = tuple[str, ...]
+KindArgument = Annotated[str, typer.Argument(help="models, tasks, suites, claims or metrics.", show_default=False)]
+
+
+def list_(
+    kind: KindArgument,
+    config_dir: ConfigDirOption = None,
+    format_: FormatOption = Format.TERMINAL,
+    output: OutputOption = None,
+    layout: LayoutOption = Layout.LONG,
+) -> None:
+    """List the models, tasks, suites, claims or metrics that can be named.
+
+    Example: bertbench list models
+    """
+    from bertbench.output import check, emit
+
+    check(output)
+    emit(build_report(kind, Catalog(config_dir or ())), format=format_, output=output, layout=layout)
+
+
+def build_report(kind: str, catalog: Catalog) -> Report:
+    """One table of everything of `kind`, a row each.
+
+    Raises:
+        UnknownNameError: there is no such kind.
+    """
+    if kind not in {*KINDS, "metrics"}:
+        raise UnknownNameError("kind", kind, (*KINDS, "metrics"))
+    columns, rows = _metrics() if kind == "metrics" else _configs(kind, catalog)
+    title = kind.capitalize()
+    return Report(title, (Table(title, columns, rows, kinds=("text",) * len(columns)),))
+
+
+def _configs(kind: str, catalog: Catalog) -> tuple[Cells, tuple[Cells, ...]]:
+    columns, cells_of = _LAYOUTS[kind]
+    rows = []
+    for entry in catalog.entries(kind).values():
+        try:
+            cells = cells_of(catalog.raw(entry))
+        except BertBenchError as error:
+            cells = (f"broken: {error.message}",)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            cells = (f"broken: {entry.path} has values of an unexpected kind; see `bertbench validate`",)
+        rows.append(_padded((entry.name, *cells), len(columns)))
+    return columns, tuple(rows)
+
+
+def _metrics() -> tuple[Cells, tuple[Cells, ...]]:
+    columns = ("Name", "Title", "For", "Source")
+    rows = []
+    for name in plugins.names(METRICS):
+        try:
+            metric = plugins.load(METRICS, "metric", name)
+            cells: Cells = (metric.name, metric.title, " and ".join(sorted(metric.applies_to)), metric.citation)
+        except Exception as error:  # noqa: BLE001 (any fault of a user's own metric becomes its row)
+            cells = (name, f"broken: {type(error).__name__}: {error}")
+        rows.append(_padded(cells, len(columns)))
+    return columns, tuple(rows)
+
+
+def _padded(cells: Cells, width: int) -> Cells:
+    return (*(str(cell) for cell in cells), *[""] * (width - len(cells)))
+
+
+def _model(data: dict[str, Any]) -> Cells:
+    counts = [each["value"] for each in data.get("published") or [] if each.get("quantity") == "parameters"]
+    return (
+        data["title"],
+        f"{counts[0] / 1e6:g}M" if counts else "",
+        data.get("compression") or "none",
+        data.get("checkpoint") or "",
+        _joined(data.get("finetuned") or {}),
+    )
+
+
+def _task(data: dict[str, Any]) -> Cells:
+    labels = data.get("labels")
+    return (
+        data["title"],
+        data.get("description") or "",
+        _joined(labels) if labels else "a number",
+        _joined(units.quantity_of(metric).title for metric in data["metrics"]),
+        " ".join(str(value) for value in data["dataset"].values()),
+    )
+
+
+def _suite(data: dict[str, Any]) -> Cells:
+    return (data["title"], _joined(data["models"]), data["reference"], _joined(data.get("tasks") or ()))
+
+
+def _claim(data: dict[str, Any]) -> Cells:
+    sign = {"at_least": "at least ", "at_most": "at most ", "equal": ""}[data["relation"]]
+    measured = f"{units.quantity_of(data['quantity']).title}, {data.get('statistic', 'ratio')}"
+    return (data["wording"], f"{measured}: {sign}{data['expected']:g}", data["source"])
+
+
+def _joined(names: Any) -> str:
+    if isinstance(names, str):
+        raise TypeError("a list is expected, not a text")
+    return ", ".join(str(name) for name in names)
+
+
+_LAYOUTS: dict[str, tuple[Cells, Callable[[dict[str, Any]], Cells]]] = {
+    "models": (("Name", "Title", "Published size", "Compression", "Checkpoint", "Fine-tuned for"), _model),
+    "tasks": (("Name", "Title", "Question", "Labels", "Metrics", "Data"), _task),
+    "suites": (("Name", "Title", "Models", "Reference", "Tasks"), _suite),
+    "claims": (("Name", "Wording", "Expected", "Source"), _claim),
+}

@@ -1,0 +1,208 @@
+"""`bertbench show`: what is stored, as a list of runs or one run in full. Measures and judges nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bertbench.commands._options import Format, FormatOption, Layout, LayoutOption, OutputOption, ResultsDirOption
+from bertbench.report import Report, Row, Table
+from bertbench.units import duration, quantity_of
+
+if TYPE_CHECKING:
+    from bertbench.records import Environment, RunRecord
+    from bertbench.store import Store, StoredSession
+
+NEWEST = 50
+
+RunArgument = Annotated[
+    str | None,
+    typer.Argument(help="A run's id or the start of it; without one the newest runs are listed.", show_default=False),
+]
+
+
+def show(
+    run: RunArgument = None,
+    results_dir: ResultsDirOption = Path("results"),
+    format: FormatOption = Format.TERMINAL,  # noqa: A002 (the option's name)
+    output: OutputOption = None,
+    layout: LayoutOption = Layout.LONG,
+) -> None:
+    """List the newest runs, or show everything that is stored about one.
+
+    Raises:
+        StoreError: no run has this id, or several do.
+        UsageError: `output` cannot be written.
+    """
+    from bertbench import output as out
+    from bertbench.store import Store
+
+    out.check(output)
+    store = Store(results_dir)
+    report = list_runs(store) if run is None else run_report(*store.find_run(run))
+    warned = replace(report, notes=(*report.notes, *dict.fromkeys(store.warnings)))
+    out.emit(warned, format=format.value, output=output, layout=layout.value)
+
+
+def list_runs(store: Store, now: datetime | None = None) -> Report:
+    """The newest runs, newest first: id, kind, model, task, seed, status, age."""
+    present = now or datetime.now(UTC)
+    records = list(islice(_newest(store), NEWEST + 1))
+    rows = tuple(
+        (
+            record.run_id,
+            record.kind,
+            record.model_name,
+            record.task_name or "",
+            "" if record.seed is None else str(record.seed),
+            record.status,
+            _age(record.started_at, present),
+        )
+        for record in records[:NEWEST]
+    )
+    notes = [f"the newest {NEWEST} runs are listed; older ones are kept"] if len(records) > NEWEST else []
+    if not rows:
+        notes.append(f"no runs in {store.root}; `bertbench run` or `bertbench compare` makes some")
+    table = Table("Runs", ("Run", "Kind", "Model", "Task", "Seed", "Status", "Age"), rows, tuple(notes))
+    return Report(f"Runs in {store.root}", (table,))
+
+
+def _newest(store: Store) -> Iterator[RunRecord]:
+    """Records, newest session first; sessions are read only as far as they are needed."""
+    for stored in store.sessions():
+        yield from sorted(stored.records, key=lambda record: record.started_at, reverse=True)
+
+
+def _age(started_at: str, now: datetime) -> str:
+    seconds = (now - datetime.fromisoformat(started_at)).total_seconds()
+    return f"{seconds / 86400:.0f} days" if seconds >= 2 * 86400 else duration(max(seconds, 0))
+
+
+def run_report(stored: StoredSession, record: RunRecord) -> Report:
+    """Everything stored about one run; the long rows hold its raw values, one a row."""
+    tables = [
+        _facts("Run", _identity(stored, record)),
+        _measurements(record),
+        _facts("Settings", record.settings.items()),
+        _facts("Model", record.model.items()),
+        _facts("Task", (record.task or {}).items()),
+        _facts("Environment", _environment(record.environment)),
+        _facts("Sidecars", ((name, f"{entry.name}, sha256 {entry.sha256}") for name, entry in record.sidecars.items())),
+    ]
+    notes = [f"warning: {warning}" for warning in record.warnings]
+    return Report(
+        f"Run {record.run_id}", tuple(table for table in tables if table.rows), tuple(_rows(record)), tuple(notes)
+    )
+
+
+def _facts(title: str, facts: Iterable[tuple[str, Any]]) -> Table:
+    return Table(title, ("Field", "Value"), tuple((name, _text(value)) for name, value in facts if value is not None))
+
+
+def _text(value: Any) -> str:
+    """A value of a record as a person reads it."""
+    if isinstance(value, dict):
+        return "\n".join(f"{key}: {_text(entry)}" for key, entry in value.items() if entry is not None)
+    if isinstance(value, list | tuple):
+        separator = "\n" if any(isinstance(entry, dict) for entry in value) else ", "
+        return separator.join(_text(entry).replace("\n", "; ") for entry in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
+
+
+def _identity(stored: StoredSession, record: RunRecord) -> Iterator[tuple[str, Any]]:
+    yield "status", record.status
+    if record.error is not None:
+        yield "error", f"{record.error.kind}: {record.error.message}"
+        yield "what to do", record.error.hint
+    yield "kind", record.kind
+    yield "suite", record.suite
+    yield "model", record.model_name
+    yield "task", record.task_name
+    yield "seed", record.seed
+    yield "session", f"{record.session_id}{'' if stored.session.complete else ' (incomplete)'}"
+    yield "command", " ".join(("bertbench", *stored.session.argv)) if stored.session.argv else None
+    yield "started", record.started_at
+    yield "took", None if record.seconds is None else duration(record.seconds)
+    yield "checkpoint", record.checkpoint
+    yield "revision", record.revision
+    yield "weights", record.weights
+    yield "weights digest", record.weights_digest
+    yield "data fingerprint", record.data_fingerprint
+    yield "key", record.key
+    yield "training capped", "yes" if record.capped else None
+    yield "fine-tuned checkpoint", record.finetuned_checkpoint
+    yield "schema version", record.schema_version
+
+
+def _environment(environment: Environment | None) -> Iterator[tuple[str, Any]]:
+    if environment is None:
+        return
+    yield "cpu", environment.cpu
+    yield "instruction flags", environment.instruction_flags
+    yield "usable cores", environment.usable_cores
+    yield "memory", quantity_of("peak_memory").format(environment.memory_bytes)
+    yield "gpu", environment.gpu
+    yield "system", environment.system
+    yield "python", environment.python
+    yield "packages", environment.packages
+    yield "commit", environment.commit
+    yield "uncommitted changes", environment.dirty
+    yield "environment class", environment.environment_class
+
+
+def _measurements(record: RunRecord) -> Table:
+    rows = []
+    for measurement in record.measurements:
+        write = quantity_of(measurement.quantity).format
+        shape = f"{measurement.batch_size}x{measurement.sequence_length or 'natural'}" if measurement.batch_size else ""
+        values = ", ".join(write(value) for value in measurement.values)
+        counted = f"{measurement.n:,} {measurement.n_unit or ''}".strip() if measurement.n is not None else ""
+        where = measurement.split or shape
+        rows.append((measurement.quantity, measurement.statistic, where, values, counted, measurement.note or ""))
+    columns = ("Quantity", "Statistic", "Split or shape", "Values", "From", "Note")
+    return Table("Measurements", columns, tuple(rows))
+
+
+def _rows(record: RunRecord) -> Iterator[Row]:
+    base = Row(
+        suite=record.suite,
+        model=record.model_name,
+        checkpoint=record.checkpoint,
+        revision=record.revision,
+        weights=record.weights,
+        task=record.task_name,
+        device=record.settings.get("device"),
+        backend=record.settings.get("backend"),
+        dtype=record.settings.get("dtype"),
+        threads=record.settings.get("threads"),
+        session_id=record.session_id,
+        status=record.status,
+        note=record.error.message if record.error else None,
+        run_ids=record.run_id,
+    )
+    if not record.measurements:
+        yield base
+    for measurement in record.measurements:
+        for value in measurement.values:
+            yield replace(
+                base,
+                split=measurement.split,
+                quantity=measurement.quantity,
+                statistic=measurement.statistic,
+                unit=measurement.unit,
+                value=value,
+                n=measurement.n,
+                n_unit=measurement.n_unit,
+                batch_size=measurement.batch_size,
+                sequence_length=measurement.sequence_length,
+                scenario=measurement.scenario,
+                note=measurement.note,
+            )

@@ -1,0 +1,220 @@
+"""`bertbench validate`: checks every config: YAML, keys and values, and whether what they name exists.
+
+Not aware of the hub: whether checkpoints and data sets can be had shows when they are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bertbench import plugins
+from bertbench.commands._options import ConfigDirOption
+from bertbench.config import KINDS, Catalog, Entry
+from bertbench.errors import ConfigError, UnknownNameError
+from bertbench.report import Report, Table
+from bertbench.units import QUANTITIES
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+    from bertbench.specs import ClaimSpec, ModelSpec, Spec, SuiteSpec, TaskSpec
+
+METRICS = "bertbench.metrics"
+DeepOption = Annotated[bool, typer.Option("--deep", help="Build every model's architecture too (loads torch).")]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong: where, what was found, what was expected."""
+
+    file: str
+    key: str
+    found: str
+    expected: str
+
+
+@dataclass
+class Checked:
+    """All entries by kind and name, the specs of those that are right in themselves, and what was found."""
+
+    entries: dict[str, dict[str, Entry]]
+    specs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+
+def validate(config_dir: ConfigDirOption = None, *, deep: DeepOption = False) -> None:
+    """Check all configs; exit code 2 if anything is wrong with them.
+
+    Example: bertbench validate --config-dir my-configs
+    """
+    checked = check_all(Catalog(config_dir or ()), deep=deep)
+    if checked.findings:
+        from bertbench.output import emit
+
+        emit(build_report(checked), format="terminal", output=None, layout="long")
+    typer.echo(summary(checked))
+    if checked.findings:
+        raise typer.Exit(2)
+
+
+def check_all(catalog: Catalog, *, deep: bool = False) -> Checked:
+    """Every config of every kind, checked by itself and then against the others."""
+    from bertbench.specs import SPEC_TYPES
+
+    checked = Checked({kind: catalog.entries(kind) for kind in KINDS})
+    for kind, entries in checked.entries.items():
+        specs = checked.specs.setdefault(kind, {})
+        for entry in entries.values():
+            spec = _spec(catalog, entry, SPEC_TYPES[kind], checked.findings)
+            if spec is not None:
+                specs[entry.name] = spec
+    for kind, specs in checked.specs.items():
+        for name, spec in specs.items():
+            path = str(checked.entries[kind][name].path)
+            checked.findings += [Finding(path, *parts) for parts in _CROSS_CHECKS[kind](spec, checked)]
+            if deep and kind == "models":
+                checked.findings += [Finding(path, *parts) for parts in _unbuildable(spec)]
+    return checked
+
+
+def build_report(checked: Checked) -> Report:
+    """The findings as a table, one a row."""
+    columns = ("File", "Key", "Found", "Expected")
+    rows = tuple((each.file, each.key, each.found, each.expected) for each in checked.findings)
+    return Report("Configs", (Table("Findings", columns, rows, kinds=("text",) * 4),))
+
+
+def summary(checked: Checked) -> str:
+    """One line: what was checked and how much was found."""
+    counts = [
+        f"{len(names)} {KINDS[kind] if len(names) == 1 else kind}" for kind, names in checked.entries.items() if names
+    ]
+    number = len(checked.findings)
+    verdict = "nothing found" if not number else f"{number} finding{'' if number == 1 else 's'}"
+    return f"{', '.join(counts) or 'no configs'} checked: {verdict}"
+
+
+Parts = tuple[str, str, str]
+"""Key, what was found, what was expected."""
+
+
+def _spec(catalog: Catalog, entry: Entry, spec_type: type[Spec], findings: list[Finding]) -> Spec | None:
+    """The entry's spec, or None with what is wrong added to `findings`."""
+    from pydantic import ValidationError
+
+    path = str(entry.path)
+    try:
+        data = catalog.raw(entry)
+        if data["name"] != entry.name:
+            findings.append(Finding(path, "name", repr(data["name"]), f"'{entry.name}', as the file is called"))
+        return spec_type(**data)
+    except ConfigError as error:
+        findings.append(Finding(path, "", error.message.removeprefix(path).lstrip(":, "), error.hint or "valid YAML"))
+    except ValidationError as error:
+        findings += [Finding(path, *parts) for parts in _faults(error, spec_type)]
+    except (TypeError, ValueError) as error:  # braces without quotes, a date that does not exist, a key that is 5
+        findings.append(Finding(path, "", f"not readable: {error}", "keys of text, and quotes around odd values"))
+    return None
+
+
+def _faults(error: ValidationError, spec_type: type[Spec]) -> Iterator[Parts]:
+    for item in error.errors(include_url=False):
+        key = ".".join(str(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "missing":
+            yield key, "missing", "a value"
+        elif item["type"] == "extra_forbidden":
+            # Only the top level's keys are at hand here.
+            known = spec_type.model_fields if len(item["loc"]) == 1 else ()
+            unknown = UnknownNameError("key", key, known)
+            yield key, unknown.message, (unknown.hint or "") if known else "no such key"
+        else:
+            yield key, "" if isinstance(item["input"], dict) else f"{item['input']!r:.60}", message
+
+
+def _model(spec: ModelSpec, checked: Checked) -> Iterator[Parts]:
+    for name, finetuned in spec.finetuned.items():
+        key = f"finetuned.{name}"
+        yield from _unknown(key, "task", name, checked.entries["tasks"])
+        task = checked.specs["tasks"].get(name)
+        if task is not None and finetuned.labels is not None and sorted(finetuned.labels) != sorted(task.labels or ()):
+            expected = f"the task's labels in some order: {list(task.labels)}" if task.labels else "none: a regression"
+            yield f"{key}.labels", str(list(finetuned.labels)), expected
+    for index, published in enumerate(spec.published):
+        if published.task is not None:
+            yield from _unknown(f"published.{index}.task", "task", published.task, checked.entries["tasks"])
+        if published.quantity is not None:
+            yield from _unknown(f"published.{index}.quantity", "quantity", published.quantity, _quantities())
+        if (published.quantity is None) != (published.value is None):
+            yield f"published.{index}", "one of 'quantity' and 'value'", "both or neither"
+
+
+def _task(spec: TaskSpec, _: Checked) -> Iterator[Parts]:
+    yield from _unknown("kind", "task kind", spec.kind, plugins.names("bertbench.tasks"))
+    needed = "regression" if spec.is_regression else "classification"
+    for name in spec.metrics:
+        try:
+            metric = plugins.load(METRICS, "metric", name)
+        except UnknownNameError as error:
+            yield "metrics", error.message, error.hint or ""
+        except Exception as error:  # noqa: BLE001 (a user's own metric may fail in any way)
+            yield "metrics", f"metric '{name}' cannot be loaded: {type(error).__name__}: {error}", "a working file"
+        else:
+            if needed not in metric.applies_to:
+                yield "metrics", f"{name}, for {' and '.join(sorted(metric.applies_to))}", f"a metric for {needed}"
+
+
+def _suite(spec: SuiteSpec, checked: Checked) -> Iterator[Parts]:
+    for name in spec.models:
+        yield from _unknown_model("models", name, checked)
+    for name in spec.tasks:
+        yield from _unknown("tasks", "task", name, checked.entries["tasks"])
+    if spec.fallback is not None:
+        yield from _unknown("fallback", "suite", spec.fallback, checked.entries["suites"])
+
+
+def _claim(spec: ClaimSpec, checked: Checked) -> Iterator[Parts]:
+    yield from _unknown_model("model", spec.model, checked)
+    if spec.reference is not None:
+        yield from _unknown_model("reference", spec.reference, checked)
+    elif spec.statistic != "value":
+        yield "reference", "missing", f"a model, as the statistic is a {spec.statistic}"
+    if spec.task is not None:
+        yield from _unknown("task", "task", spec.task, checked.entries["tasks"])
+    yield from _unknown("quantity", "quantity", spec.quantity, _quantities())
+
+
+_CROSS_CHECKS: dict[str, Any] = {"models": _model, "tasks": _task, "suites": _suite, "claims": _claim}
+
+
+def _unknown(key: str, kind: str, name: str, known: Any) -> Iterator[Parts]:
+    if name not in known:
+        error = UnknownNameError(kind, name, known)
+        yield key, error.message, error.hint or ""
+
+
+def _unknown_model(key: str, name: str, checked: Checked) -> Iterator[Parts]:
+    if "/" not in name and not name.startswith("run:"):  # hub ids, folders and runs are looked up when used
+        yield from _unknown(key, "model", name, checked.entries["models"])
+
+
+def _quantities() -> set[str]:
+    return {*QUANTITIES, *(name.replace("-", "_") for name in plugins.names(METRICS))}
+
+
+def _unbuildable(spec: ModelSpec) -> Iterator[Parts]:
+    """What goes wrong when the architecture is built without weights, if anything does."""
+    if spec.config is None:
+        return
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    try:
+        with torch.device("meta"):
+            AutoModel.from_config(AutoConfig.for_model(spec.architecture, **spec.config))
+    except Exception as error:  # noqa: BLE001 (transformers raises anything for a wrong key or value)
+        yield "config", f"{type(error).__name__}: {error}"[:200], "an architecture that transformers can build"

@@ -1,0 +1,108 @@
+"""What a reader must know about a comparison: when, where and how it was measured. Not aware of the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from bertbench.compare.evidence import RANDOM_WEIGHTS, TRAINING_CAPPED, Evidence
+from bertbench.records import Environment, RunRecord
+from bertbench.report import Row
+from bertbench.units import duration
+
+
+def caveat(row: Row) -> str:
+    """The part of a row's note that belongs beside its figure in a table, or nothing."""
+    parts = (row.note or "").split("; ")
+    return "; ".join(part for part in parts if part.startswith((RANDOM_WEIGHTS, TRAINING_CAPPED)))
+
+
+def age(started_at: str, now: datetime) -> str:
+    """How long ago, in words: '3 min 20 s', '2 days'."""
+    started = datetime.fromisoformat(started_at)
+    seconds = (now - (started if started.tzinfo else started.replace(tzinfo=UTC))).total_seconds()
+    days = seconds / 86400
+    if days < 2:
+        return duration(max(seconds, 0))
+    return f"{days:.0f} days"
+
+
+def notes(evidence: Evidence, rows: Sequence[Row], now: datetime) -> list[str]:
+    """Lines for under the comparison table."""
+    session = evidence.stored.session
+    records = [record for record in evidence.stored.records if record.model_name in evidence.models]
+    unfinished = "" if session.complete else "; incomplete: not every cell was measured"
+    found = [f"session {session.session_id}, measured {age(session.started_at, now)} ago{unfinished}"]
+    found += _speed(records)
+    found += [_environment(environment) for environment in _distinct(record.environment for record in records)]
+    found += _quality(records)
+    named = "; ".join(_distinct(row.interval_method for row in rows))
+    if named:
+        methods = _distinct(method.removeprefix("ratio: ") for method in named.split("; "))
+        found.append(f"intervals are of 95%: {'; '.join(methods)}")
+    found += session.notes
+    found += _distinct(f"{record.model_name}: {warning}" for record in records for warning in record.warnings)
+    return _distinct(found)
+
+
+def _distinct(items: Iterable[Any]) -> list[Any]:
+    found: list[Any] = []
+    for item in items:
+        if item and item not in found:
+            found.append(item)
+    return found
+
+
+def _environment(environment: Environment) -> str:
+    packages = ", ".join(
+        f"{name} {environment.packages[name]}" for name in ("torch", "transformers") if name in environment.packages
+    )
+    processor = environment.gpu or environment.cpu
+    text = f"environment: {processor}, {environment.usable_cores} cores, {environment.system}"
+    return f"{text}, Python {environment.python}{f', {packages}' if packages else ''}"
+
+
+def _speed(records: Sequence[RunRecord]) -> list[str]:
+    """Shapes, rounds and execution settings; several where models differ in them."""
+    lines = []
+    for record in records:
+        if record.kind != "speed" or record.status != "ok":
+            continue
+        settings = record.settings
+        latency = record.find("latency")
+        rounds = f"{len(latency.values)} rounds" if latency else None
+        shapes = settings.get("shapes")
+        labelled = (("device", "device"), ("dtype", "dtype"), ("threads", "threads"), ("back-end", "backend"))
+        parts = [
+            f"shapes (batch x tokens) {', '.join(shapes)}" if shapes else None,
+            rounds,
+            *(f"{title} {settings[key]}" for title, key in labelled if settings.get(key) is not None),
+            f"attention {settings['attention']}" if settings.get("attention") else None,
+        ]
+        lines.append(f"speed: {', '.join(part for part in parts if part)}")
+    return _distinct(lines)
+
+
+def _quality(records: Sequence[RunRecord]) -> list[str]:
+    """By task: how, with which seeds and on how much it was trained and evaluated."""
+    lines = []
+    runs = [record for record in records if record.kind == "quality" and record.status == "ok"]
+    for task in _distinct(record.task_name for record in runs):
+        of_task = [record for record in runs if record.task_name == task]
+        modes = _distinct(record.settings.get("mode") for record in of_task)
+        seeds = sorted({record.seed for record in of_task if record.seed is not None})
+        parts = [
+            *modes,
+            f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}" if seeds else None,
+            *_counted(of_task, "train_samples", "training samples"),
+            *_counted(of_task, "eval_samples", "evaluation samples"),
+            *_counted(of_task, "epochs", "epochs"),
+        ]
+        lines.append(f"{task}: {', '.join(part for part in parts if part)}")
+    return lines
+
+
+def _counted(records: Sequence[RunRecord], key: str, title: str) -> list[str]:
+    values = _distinct(record.settings.get(key) for record in records)
+    return [f"{' or '.join(f'{value:,}' for value in values)} {title}"] if values else []

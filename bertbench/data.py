@@ -1,0 +1,228 @@
+"""Examples of a task: from a generator, a local folder or the hub, checked before anything is trained on them.
+
+The one door to `datasets`. Not aware of models and tokenizers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertbench import hub, plugins
+from bertbench.errors import DatasetError
+from bertbench.specs import DatasetSpec, TaskSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EXTENSIONS = (".parquet", ".csv", ".jsonl", ".json")
+SUBSET_SEED = 0  # which samples --train-samples and --eval-samples take: the same for every model and seed
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One split. `inputs[i]` holds one or two texts; `labels[i]` a class index, or a number for regression."""
+
+    split: str
+    ids: tuple[str, ...]
+    inputs: tuple[tuple[str, ...], ...]
+    labels: tuple[float, ...]
+    available: int  # rows of the split before any cut
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, count: int | None) -> Examples:
+        """`count` examples drawn with a fixed seed, in the split's order; all of them if None or too few."""
+        if count is None or count >= len(self):
+            return self
+        kept = sorted(random.Random(SUBSET_SEED).sample(range(len(self)), count))  # noqa: S311 (a reproducible draw)
+        return Examples(
+            self.split,
+            tuple(self.ids[i] for i in kept),
+            tuple(self.inputs[i] for i in kept),
+            tuple(self.labels[i] for i in kept),
+            self.available,
+        )
+
+    @property
+    def digest(self) -> str:
+        """sha256 over ids, texts and labels: equal only for the same examples in the same order."""
+        content = hashlib.sha256()
+        for row in zip(self.ids, self.inputs, self.labels, strict=True):
+            content.update(json.dumps(row, ensure_ascii=False).encode())
+            content.update(b"\n")
+        return content.hexdigest()
+
+
+def load(task: TaskSpec, split: str, data_dir: Path | None = None) -> Examples:
+    """The examples of one split.
+
+    Args:
+        task: names data set, columns and labels.
+        split: as the data set calls it.
+        data_dir: if given and it has a folder of the task's name, `<data_dir>/<task>/<split>.<ext>` is read instead.
+
+    Raises:
+        DatasetError: missing, damaged, empty, without a column, or with labels that are not the task's.
+        HubError: the hub refused or cannot be reached.
+    """
+    source = task.dataset
+    folder = data_dir / task.name if data_dir else Path(source.folder) if source.folder else None
+    if folder is not None:
+        where, rows = _from_folder(folder, split)
+    elif source.generator:
+        where = f"{source.generator}, split {split}"
+        rows = plugins.load("bertbench.demo", "generator", source.generator).generate(split)
+    else:
+        where, rows = _from_hub(source, split)
+    return _checked(task, split, where, rows)
+
+
+def source_fingerprint(task: TaskSpec, data_dir: Path | None = None) -> str:
+    """What tells one version of the data from another without reading it: file sizes and dates, or the generator's version."""
+    source = task.dataset
+    folder = data_dir / task.name if data_dir else Path(source.folder) if source.folder else None
+    if folder is not None:
+        files = sorted(folder.glob("*")) if folder.is_dir() else []
+        return str([(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files])
+    if source.generator:
+        return f"{source.generator} {plugins.load('bertbench.demo', 'generator', source.generator).version}"
+    return f"{source.path} {source.subset} {source.revision}"
+
+
+def _from_folder(folder: Path, split: str) -> tuple[str, list[dict[str, Any]]]:
+    import pandas as pd
+
+    if not folder.is_dir():
+        raise DatasetError(
+            f"data folder {folder}: no such folder", f"expected files like {folder / (split + '.parquet')}"
+        )
+    path = next((folder / (split + ending) for ending in EXTENSIONS if (folder / (split + ending)).is_file()), None)
+    if path is None:
+        found = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
+        raise DatasetError(
+            f"data folder {folder}: no file for split '{split}' (found: {found})",
+            f"expected {split}.parquet, .csv or .jsonl",
+        )
+    try:
+        frame = _read(path)
+    except (OSError, ValueError, pd.errors.ParserError) as error:  # pyarrow's errors are among these
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise DatasetError(f"{path}: damaged or not what its ending says ({reason:.120})", "replace the file") from None
+    return str(path), [{str(key): value for key, value in row.items()} for row in frame.to_dict(orient="records")]
+
+
+def _read(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path)
+    if path.suffix == ".csv":
+        return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    return pd.read_json(path, lines=path.suffix == ".jsonl", dtype=False, convert_dates=False)
+
+
+def _from_hub(source: DatasetSpec, split: str) -> tuple[str, list[dict[str, Any]]]:
+    where = f"data set {source.path}" + (f" ({source.subset})" if source.subset else "")
+    hub.quiet_libraries()
+    state = hub.state()
+    import datasets
+
+    datasets.logging.set_verbosity_error()
+    if not hub.progress_bars_wanted():
+        datasets.disable_progress_bars()
+    try:
+        loaded = hub.retrying(
+            where, lambda: datasets.load_dataset(source.path, source.subset, revision=source.revision, split=split)
+        )
+    except Exception as error:
+        raise _explained(error, where, split, state) from error
+    return f"{where}, split {split}", loaded.to_list()
+
+
+def _explained(error: Exception, where: str, split: str, state: hub.State) -> Exception:
+    """A data-set library's error as one clear line; hub errors and bugs as they are."""
+    if state != "online":
+        why = "the hub cannot be reached" if state == "unreachable" else "HF_HUB_OFFLINE is set"
+        return DatasetError(
+            f"{where}: {why} and it is not in the cache",
+            "run once with a connection, or give --data-dir DIR with <task>/<split>.parquet",
+        )
+    name, text = type(error).__name__, str(error).strip().splitlines()
+    reason = text[0] if text else name
+    if name == "DatasetNotFoundError":
+        return DatasetError(
+            f"{where}: not found on the hub, or not open to you",
+            "check the id; for a private one log in with `hf auth login`",
+        )
+    if name in {"ValueError", "DataFilesNotFoundError", "FileNotFoundError", "RuntimeError"}:
+        return DatasetError(
+            f"{where}: split '{split}' cannot be loaded ({reason:.160})",
+            "check 'subset', 'revision' and the split names in the task's YAML",
+        )
+    if name in {"DatasetGenerationError", "ArrowInvalid"}:
+        return DatasetError(f"{where}: damaged file ({reason:.160})", "clear the data set's cache and try again")
+    return error
+
+
+def _checked(task: TaskSpec, split: str, where: str, rows: Sequence[dict[str, Any]]) -> Examples:
+    if not rows:
+        raise DatasetError(
+            f"{where}: split '{split}' is empty", "a task needs at least one example in every split it uses"
+        )
+    missing = [column for column in (*task.inputs, task.label) if column not in rows[0]]
+    if missing:
+        raise DatasetError(
+            f"{where}: no column '{missing[0]}' (columns: {', '.join(rows[0])})",
+            f"'inputs' and 'label' of task {task.name} must name columns",
+        )
+    ids = tuple(str(row.get("idx", row.get("id", number))) for number, row in enumerate(rows))
+    inputs = tuple(
+        tuple(_text(row[column], column, where, number) for column in task.inputs) for number, row in enumerate(rows)
+    )
+    labels = tuple(_label(task, row[task.label], where, number) for number, row in enumerate(rows))
+    return Examples(split, ids, inputs, labels, len(rows))
+
+
+def _text(value: Any, column: str, where: str, number: int) -> str:
+    if not isinstance(value, str):
+        raise DatasetError(
+            f"{where}: row {number}, column '{column}': expected text, found {value!r:.40}",
+            "clean the row or name another column",
+        )
+    return value
+
+
+def _label(task: TaskSpec, value: Any, where: str, number: int) -> float:
+    """A class index or a number; class names are taken too."""
+    if task.labels is None:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise DatasetError(
+                f"{where}: row {number}, label: expected a number, found {value!r:.40}",
+                "a regression task has numbers as labels",
+            )
+        return float(value)
+    if isinstance(value, str) and value in task.labels:
+        return float(task.labels.index(value))
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and float(value).is_integer()
+        and 0 <= value < len(task.labels)
+    ):
+        return float(value)
+    if value == -1:
+        raise DatasetError(
+            f"{where}: the labels of this split are hidden (-1)", "choose a labelled split, such as validation"
+        )
+    raise DatasetError(
+        f"{where}: row {number}, label {value!r:.40} is not one of {', '.join(task.labels)}",
+        "check 'labels' in the task's YAML",
+    )

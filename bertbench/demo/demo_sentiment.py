@@ -1,0 +1,92 @@
+"""demo-sentiment: generated reviews, positive or negative, that cannot be judged by their words alone.
+
+Negation, comparison, intensity, contrast, reported belief and nestings of these decide over the same words, so a
+model has to read the order of words. A template instance (rules and words that carry meaning) belongs to one split
+only, by a checksum of it. See `_sentiment_rules` for what the sentences say and `_grammar` for why the labels are right.
+
+Example:
+    >>> PLUGIN.generate("validation")[0]["id"]
+    'validation-0'
+"""
+
+from __future__ import annotations
+
+import random
+import zlib
+from dataclasses import dataclass
+
+from bertbench.demo._grammar import Draft, Grammar, pick
+from bertbench.demo._sentiment_lexicon import LEXICONS
+from bertbench.demo._sentiment_rules import RULES, SHARES
+from bertbench.errors import DatasetError
+
+SEED = 20181011  # BERT's first day on arXiv
+SIZES = {"train": 12_000, "validation": 5_000}
+_VALIDATION_SHARE = 0.3  # of all template instances, about as of all examples
+
+
+@dataclass(frozen=True)
+class Example:
+    """A sentence with its label (0 negative, 1 positive), the phenomenon it shows and its template instance."""
+
+    sentence: str
+    label: int
+    phenomenon: str
+    instance: str
+
+
+class SentimentGenerator:
+    """The Generator of demo-sentiment."""
+
+    version = 1
+
+    def __init__(self) -> None:
+        self._grammar = Grammar(RULES)
+        self._phenomena = tuple(name for name, share in SHARES.items() for _ in range(share))
+
+    def generate(self, split: str) -> list[dict[str, object]]:
+        """The rows of `split`: id, sentence, label.
+
+        Raises:
+            DatasetError: there is no such split.
+        """
+        return [
+            {"id": f"{split}-{number}", "sentence": example.sentence, "label": example.label}
+            for number, example in enumerate(self.examples(split))
+        ]
+
+    def examples(self, split: str) -> list[Example]:
+        """The examples of `split`, both labels equally often, no sentence twice.
+
+        Raises:
+            DatasetError: there is no such split.
+        """
+        if split not in SIZES:
+            raise DatasetError(f"demo-sentiment has no split '{split}'", f"it has {', '.join(SIZES)}")
+        rng = random.Random(f"{SEED} {split}")  # noqa: S311 (nothing secret)
+        found: dict[str, Example] = {}
+        while len(found) < SIZES[split]:
+            example = self._draw(rng, label=len(found) % 2)
+            if example is not None and _split_of(example.instance) == split:
+                found.setdefault(example.sentence, example)
+        return list(found.values())
+
+    def vocabulary(self) -> tuple[str, ...]:
+        """Every token it can emit, lower-cased, sorted."""
+        return tuple(sorted(self._grammar.words(LEXICONS) | {"."}))
+
+    def _draw(self, rng: random.Random, label: int) -> Example | None:
+        phenomenon = pick(rng, self._phenomena)
+        draft = Draft(rng, pick(rng, LEXICONS))
+        self._grammar.expand(phenomenon, 1 if label else -1, draft)
+        if draft.repeats:
+            return None
+        text = "".join(draft.texts)
+        return Example(f"{text[0].upper()}{text[1:]}.", label, phenomenon, " ".join(draft.choices))
+
+
+def _split_of(instance: str) -> str:
+    return "validation" if zlib.crc32(instance.encode()) < _VALIDATION_SHARE * 2**32 else "train"
+
+
+PLUGIN = SentimentGenerator()

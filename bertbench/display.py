@@ -1,0 +1,88 @@
+"""What people see while they wait: lines and progress bars on stderr; plain lines where that is not a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+from bertbench.units import duration
+
+PLAIN_EVERY_S = 30.0
+
+
+def say(line: str) -> None:
+    """One line for people, on stderr."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 (this is the display)
+
+
+class Display:
+    """A Progress that shows bars in a terminal, and a line now and then elsewhere. Use as a context manager."""
+
+    def __init__(self) -> None:
+        self._bars: Any = None
+        self._tasks: dict[str, Any] = {}
+        self._started: dict[str, float] = {}
+        self._last_plain = 0.0
+
+    def __enter__(self) -> Display:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeElapsedColumn,
+                TimeRemainingColumn,
+            )
+
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+            )
+            self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def say(self, line: str) -> None:
+        """One line above the bars."""
+        if self._bars is not None:
+            self._bars.console.print(line, markup=False, highlight=False)
+        else:
+            say(line)
+
+    def __call__(self, label: str, done: float, total: float) -> None:
+        """Show that `done` of `total` of the step `label` is done."""
+        if self._bars is not None:
+            self._draw(label, done, total)
+        else:
+            self._plain(label, done, total)
+
+    def _draw(self, label: str, done: float, total: float) -> None:
+        if label not in self._tasks:
+            for other in list(self._tasks):
+                self._bars.remove_task(self._tasks.pop(other))
+            self._tasks[label] = self._bars.add_task(label, total=total)
+        self._bars.update(self._tasks[label], completed=done, total=total)
+
+    def _plain(self, label: str, done: float, total: float) -> None:
+        moment = time.monotonic()
+        started = self._started.setdefault(label, moment)
+        if done >= total:
+            del self._started[label]
+            if moment - started > 2.0:
+                say(f"{label}: done in {duration(moment - started)}")
+        elif moment - max(started, self._last_plain) > PLAIN_EVERY_S:
+            self._last_plain = moment
+            say(f"{label}: {done / total:.0%}")

@@ -1,0 +1,105 @@
+"""Report to text tables for reading in a terminal or a log.
+
+Nothing is ever cut: text wraps, and where not even the longest words fit side by side each row is written as a block
+of 'column: value' lines. Without a terminal the text is plain ASCII frames without colour.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bertbench.report import Report, Table
+
+DEFAULT_WIDTH = 120
+_EMPTY = "-"
+_PADDING = 3  # a frame and a blank on either side of a column
+
+
+@dataclass(frozen=True)
+class TerminalExporter:
+    """Draws tables with their notes."""
+
+    def render(self, report: Report, *, layout: str, width: int | None) -> str:  # noqa: ARG002 (CSV needs it)
+        """The report as text no wider than `width` columns (default 120), without escape codes."""
+        from rich.console import Console
+
+        text = io.StringIO()
+        console = Console(
+            file=text, width=width or DEFAULT_WIDTH, color_system=None, force_terminal=False, legacy_windows=False
+        )
+        self.draw(report, console)
+        lines = (line.rstrip() for line in text.getvalue().splitlines())
+        return "\n".join(lines).strip("\n") + "\n"
+
+    def draw(self, report: Report, console: Console) -> None:
+        """Draw the report on a console, in colour and with line-drawing frames where it is a terminal."""
+        _print(console, report.title, style="bold")
+        for table in report.tables:
+            console.print()
+            if _fits(table, console.width):
+                _draw_table(table, console)
+            else:
+                _draw_blocks(table, console)
+            for note in table.notes:
+                _print(console, f"* {note}")
+        if report.notes:
+            console.print()
+        for note in report.notes:
+            _print(console, f"* {note}")
+
+
+def _print(console: Console, text: str, style: str | None = None) -> None:
+    from rich.text import Text
+
+    console.print(Text(text), style=style, overflow="fold", highlight=False)
+
+
+def _fits(table: Table, width: int) -> bool:
+    """True if no column must break a word."""
+    cells = [table.columns, *table.rows]
+    longest = [max(_longest_word(row[index]) for row in cells) for index in range(len(table.columns))]
+    return sum(longest) + _PADDING * len(longest) + 1 <= width
+
+
+def _longest_word(cell: str) -> int:
+    from rich.cells import cell_len
+
+    return max((cell_len(word) for word in cell.split()), default=1)
+
+
+def _draw_table(table: Table, console: Console) -> None:
+    from rich import box
+    from rich import table as rich_table
+    from rich.text import Text
+
+    drawn = rich_table.Table(
+        title=Text(table.title), title_justify="left", title_style="italic", header_style="bold",
+        show_lines=any("\n" in cell for row in table.rows for cell in row),
+        box=box.ROUNDED if console.is_terminal else box.ASCII,
+    )  # fmt: skip
+    kinds = table.kinds or ("text",) * len(table.columns)
+    for column, kind in zip(table.columns, kinds, strict=True):
+        drawn.add_column(Text(column), justify="right" if kind == "number" else "left", overflow="fold")
+    for row in table.rows:
+        drawn.add_row(*(Text(cell or _EMPTY) for cell in row))
+    console.print(drawn)
+
+
+def _draw_blocks(table: Table, console: Console) -> None:
+    """One block a row, one line a cell: what a narrow terminal can hold."""
+    _print(console, table.title, style="italic")
+    for row in table.rows:
+        console.print()
+        for column, cell in zip(table.columns, row, strict=True):
+            lines = (cell or _EMPTY).splitlines()
+            _print(console, f"{column}: {lines[0]}" if column else lines[0])
+            for line in lines[1:]:
+                _print(console, f"  {line}")
+
+
+PLUGIN = TerminalExporter()

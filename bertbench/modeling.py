@@ -1,0 +1,174 @@
+"""Tokenizers and models, loaded from local folders only, with what is missing or does not fit said clearly.
+
+One of the doors to `transformers`. Not aware of the hub: `bertbench.hub` has brought the files here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bertbench.errors import CheckpointError
+from bertbench.specs import TaskSpec
+
+POOLER = ".pooler."  # new in a masked-language-model checkpoint; trained anew with the head
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What loading found: names of weights that were missing and are random now."""
+
+    new_head: tuple[str, ...]
+    new_pooler: tuple[str, ...]
+
+
+def load_tokenizer(source: str | Path, config: Any, name: str) -> Any:
+    """The fast tokenizer in a folder, or the demo tasks' ('demo').
+
+    Raises:
+        CheckpointError: absent, damaged, or with more tokens than the model has embeddings.
+    """
+    if source == "demo":
+        from bertbench.demo._vocabulary import build_tokenizer
+
+        return build_tokenizer()
+    from transformers import AutoTokenizer
+
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(str(source), trust_remote_code=False, local_files_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f"model {name}: its tokenizer cannot be loaded ({_first_line(error)})",
+            "the folder needs tokenizer.json, or vocab.txt",
+        ) from error
+    if len(tokenizer) > config.vocab_size:
+        raise CheckpointError(
+            f"model {name}: its tokenizer has {len(tokenizer)} tokens but the model only {config.vocab_size} embeddings",
+            "name the tokenizer that belongs to the checkpoint ('tokenizer' in the model's YAML)",
+        )
+    if tokenizer.pad_token_id is None:
+        raise CheckpointError(f"model {name}: its tokenizer has no padding token", "choose an encoder's tokenizer")
+    return tokenizer
+
+
+def uses_token_types(config: Any) -> bool:
+    """True if the model tells first from second sentences by token_type_ids.
+
+    ALBERT does, though its tokenizer returns none unless asked; DistilBERT and RoBERTa (one type) do not.
+    """
+    return getattr(config, "type_vocab_size", 0) > 1 and config.model_type != "distilbert"
+
+
+def length_limit(config: Any) -> int:
+    """The most tokens a model takes; RoBERTa's positions start after the padding id."""
+    positions = int(getattr(config, "max_position_embeddings", 512))
+    return (
+        positions - int(config.pad_token_id) - 1
+        if config.model_type in {"roberta", "xlm-roberta", "camembert"}
+        else positions
+    )
+
+
+def head_settings(task: TaskSpec, outputs: Sequence[str] | None = None) -> dict[str, Any]:
+    """Settings of a classification or regression head; `outputs` are the names of the outputs in order."""
+    if task.labels is None:
+        return {"num_labels": 1, "problem_type": "regression"}
+    names = tuple(outputs or task.labels)
+    return {
+        "num_labels": len(names),
+        "problem_type": "single_label_classification",
+        "id2label": dict(enumerate(names)),
+        "label2id": {label: i for i, label in enumerate(names)},
+    }
+
+
+def load_classifier(
+    folder: Path, name: str, attention: str, settings: dict[str, Any], *, trained: bool
+) -> tuple[Any, LoadReport]:
+    """A sequence classifier with the weights of `folder`; `trained` says that its head must be there too.
+
+    Raises:
+        CheckpointError: weights are missing (outside a new head), damaged or of other shapes.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    try:
+        with quiet():
+            model, info = AutoModelForSequenceClassification.from_pretrained(
+                str(folder),
+                trust_remote_code=False,
+                local_files_only=True,
+                attn_implementation=attention,
+                output_loading_info=True,
+                dtype="float32",
+                **settings,
+            )
+    except Exception as error:
+        raise CheckpointError(
+            f"model {name}: its weights cannot be loaded ({_first_line(error)})",
+            "check that checkpoint and task fit, or download it again",
+        ) from error
+    return model, _judge(name, model.base_model_prefix, sorted(info["missing_keys"]), trained=trained)
+
+
+def _judge(name: str, prefix: str, missing: list[str], *, trained: bool) -> LoadReport:
+    body = [key for key in missing if key.startswith(f"{prefix}.") and POOLER not in f".{key}"]
+    pooler = tuple(key for key in missing if POOLER in f".{key}")
+    head = tuple(key for key in missing if not key.startswith(f"{prefix}.") and key not in pooler)
+    if body:
+        raise CheckpointError(
+            f"model {name}: {len(body)} weights of the encoder are missing from the checkpoint, first {body[0]}",
+            "its quality would be that of random weights; use a complete checkpoint",
+        )
+    if trained and (head or pooler):
+        raise CheckpointError(
+            f"model {name}: the checkpoint has no trained head ({(head + pooler)[0]} is missing)",
+            "fine-tune it (--finetune)",
+        )
+    return LoadReport(head, pooler)
+
+
+def new_classifier(config: Any, attention: str, settings: dict[str, Any]) -> Any:
+    """A sequence classifier with random weights (seed torch first), for models that have only an architecture."""
+    from transformers import AutoModelForSequenceClassification
+
+    for key, value in settings.items():
+        setattr(config, key, value)
+    with quiet():
+        return AutoModelForSequenceClassification.from_config(config, attn_implementation=attention)
+
+
+def save_random_encoder(config: Any, folder: Path, seed: int = 0) -> None:
+    """Write the bare encoder with seeded random weights, so that size and speed can be measured without a hub."""
+    import torch
+    from transformers import AutoModel
+
+    with quiet(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        AutoModel.from_config(config).save_pretrained(folder)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence transformers: what matters of its messages is checked here and said in our words."""
+    from transformers.utils import logging as transformers_logging
+
+    verbosity, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.CRITICAL)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{lines[0]:.160}" if lines else type(error).__name__

@@ -1,0 +1,115 @@
+"""Reports to stdout and to a file: the place is proved before any work, the file is written whole or not at all.
+
+Not aware of what a report is about.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bertbench import plugins
+from bertbench.errors import StoreError, UsageError
+
+if TYPE_CHECKING:
+    from bertbench.report import Report
+
+FORMATS = {".csv": "csv", ".json": "json", ".md": "markdown"}
+_FALLBACK_WIDTH = 120  # of a pipe or a file, which have no width
+
+
+def check(output: Path | None) -> None:
+    """Prove, before work starts, that a report can be written to `output`.
+
+    Raises:
+        UsageError: unknown ending, a folder, no such folder, or a folder that cannot be written to.
+    """
+    if output is None:
+        return
+    _format_of(output)
+    if output.is_dir():
+        raise UsageError(f"--output {output}: is a folder", "name a file in it")
+    folder = output.absolute().parent
+    if not folder.is_dir():
+        raise UsageError(f"--output {output}: no folder {folder}", f"make it first: mkdir -p {folder}")
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{output.name}-"):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"--output {output}: {folder} cannot be written to ({error.strerror or error})", "choose another folder"
+        ) from None
+
+
+def emit(report: Report, *, format: str, output: Path | None, layout: str) -> None:  # noqa: A002 (the option's name)
+    """Write a report to stdout in `format` and, if given, to `output` in the format of its ending.
+
+    The file comes first, so that a reader who closes the pipe early loses nothing.
+
+    Raises:
+        StoreError: the file cannot be written after all.
+        UnknownNameError: there is no such format.
+    """
+    if output is not None:
+        _write(output, _rendered(report, _format_of(output), layout, None))
+    try:
+        if format == "terminal" and sys.stdout.isatty():
+            _draw(report)
+        else:
+            sys.stdout.write(_rendered(report, format, layout, shutil.get_terminal_size((_FALLBACK_WIDTH, 24)).columns))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence_stdout()
+
+
+def _format_of(output: Path) -> str:
+    ending = output.suffix.lower()
+    if ending in FORMATS:
+        return FORMATS[ending]
+    close = difflib.get_close_matches(ending, FORMATS, n=1, cutoff=0.5)
+    guess = f"; did you mean '{close[0]}'?" if close else ""
+    found = f"unknown ending '{output.suffix}'" if ending else "no ending"
+    raise UsageError(f"--output {output}: {found}{guess}", "it decides the format: .csv, .json or .md")
+
+
+def _rendered(report: Report, name: str, layout: str, width: int | None) -> str:
+    text: str = plugins.load("bertbench.exporters", "format", name).render(report, layout=layout, width=width)
+    return text
+
+
+def _draw(report: Report) -> None:
+    from rich.console import Console
+
+    plugins.load("bertbench.exporters", "format", "terminal").draw(report, Console(file=sys.stdout))
+
+
+def _write(output: Path, text: str) -> None:
+    from bertbench.store import write_atomically
+
+    def write(scratch: Path) -> None:
+        scratch.write_text(text, encoding="utf-8")
+
+    try:
+        write_atomically(output, write)
+    except OSError as error:
+        raise StoreError(
+            f"--output {output}: cannot be written ({error.strerror or error})",
+            "what was measured is in the results directory; `bertbench show` lists it",
+        ) from None
+
+
+def _silence_stdout() -> None:
+    """Send what is left to nowhere: the interpreter flushes stdout once more when it ends."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
+
+
+__all__ = ["FORMATS", "check", "emit"]

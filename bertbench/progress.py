@@ -1,0 +1,16 @@
+"""How runners tell how far they are: they call a Progress and never print."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Receives how much of a step is done."""
+
+    def __call__(self, label: str, done: float, total: float) -> None:
+        """`done` of `total` (any unit) of the step called `label`; done == total ends it."""
+
+
+def silent(label: str, done: float, total: float) -> None:
+    """A Progress that shows nothing."""

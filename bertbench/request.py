@@ -1,0 +1,171 @@
+"""What one command asks to have measured, checked and resolved; and the keys by which equal work is recognized."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from bertbench.errors import UsageError
+from bertbench.records import digest
+from bertbench.specs import ModelSpec, SuiteSpec, TaskSpec, TimingSpec, TrainingSpec
+
+DEFAULT_TRAIN_MINUTES = 10.0  # the cap on CPU without --finetune, for the slowest model
+MANY_RUNS = 10
+NOT_MEASURED = {
+    "published",
+    "description",
+    "source",
+    "title",
+    "finetuned",
+}  # parts of a ModelSpec that change no figure
+
+# One integer a measuring module: raise it when a change there changes figures. A test guards it by the source's hash.
+MEASURE_VERSIONS: dict[str, int] = {"size": 1, "speed": 1, "memory": 1, "quality": 1}
+
+
+@dataclass(frozen=True)
+class Options:
+    """Resolved options of `run` and `compare`. None means: as the task's recipe, or the suite, says."""
+
+    device: str = "cpu"
+    dtype: str = "fp32"
+    threads: int = 1
+    seeds: tuple[int, ...] = (0,)
+    train_samples: int | None = None
+    eval_samples: int | None = None
+    epochs: float | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    max_length: int | None = None
+    data_dir: Path | None = None
+    finetune: bool = False
+    max_train_minutes: float | None = None
+    max_minutes: float | None = None
+    keep_checkpoints: Literal["all", "best", "none"] = "all"
+    fresh: bool = False
+    attention: str = "sdpa"
+
+    @property
+    def train_cap_s(self) -> float | None:
+        """Seconds that fine-tuning one model may take, or None: what was asked for, else the default on CPU."""
+        if self.max_train_minutes is not None:
+            return self.max_train_minutes * 60
+        return None if self.finetune or self.device != "cpu" else DEFAULT_TRAIN_MINUTES * 60
+
+    def recipe(self, task: TaskSpec, model: ModelSpec) -> TrainingSpec:
+        """The task's recipe with the model's changes and then the options' on top."""
+        given = {
+            name: getattr(self, name)
+            for name in ("epochs", "batch_size", "learning_rate", "max_length", "train_samples")
+        }
+        return task.training.updated(model.training).updated(given)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure. `may_be_random`: where no weights can be had, size and speed come from random ones."""
+
+    command: str
+    argv: tuple[str, ...]
+    suite: SuiteSpec
+    models: tuple[ModelSpec, ...]
+    reference: str
+    tasks: tuple[TaskSpec, ...]
+    options: Options
+    may_be_random: bool
+    timing: TimingSpec = field(default_factory=TimingSpec)
+
+    def canonical(self, digests: Mapping[str, str], data: Mapping[str, str], environment_class: str) -> dict[str, Any]:
+        """Everything that decides which figures come out, as JSON; equal requests may be answered from the store.
+
+        Args:
+            digests: what identifies each model's weights.
+            data: what identifies each task's data.
+            environment_class: of this machine.
+        """
+        options = self.options
+        return {
+            "suite": self.suite.name,
+            "reference": self.reference,
+            "models": {spec.name: digest([spec.model_dump(mode="json", exclude=NOT_MEASURED), digests[spec.name]]) for spec in self.models},
+            "tasks": {task.name: digest([task.model_dump(mode="json"), data[task.name]]) for task in self.tasks},
+            "timing": self.timing.model_dump(mode="json"),
+            "options": {
+                name: getattr(options, name)
+                for name in (
+                    "device", "dtype", "threads", "train_samples", "eval_samples", "epochs", "batch_size", "learning_rate",
+                    "max_length", "finetune", "attention",
+                )
+            }
+            | {"seeds": list(options.seeds), "train_cap_s": options.train_cap_s},
+            "versions": MEASURE_VERSIONS,
+            "environment_class": environment_class,
+        }  # fmt: skip
+
+
+def answers(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """True if a session that was asked for `stored` holds all that `wanted` asks: more models do no harm."""
+    rest = [key for key in wanted if key != "models"]
+    return (
+        all(stored.get(key) == wanted[key] for key in rest)
+        and wanted["models"].items() <= stored.get("models", {}).items()
+    )
+
+
+def parse_seeds(seeds: str | None, first: int | None, default_count: int) -> tuple[int, ...]:
+    """`--seeds N` is a count, a comma list is literal; `--seed S` is the first of a count.
+
+    Raises:
+        UsageError: not numbers, none, negative, or both a list and a first seed.
+    """
+    start = 0 if first is None else first
+    if start < 0:
+        raise UsageError(f"--seed {start}: must be 0 or more")
+    if seeds is None:
+        return tuple(range(start, start + default_count))
+    try:
+        numbers = [int(part) for part in seeds.split(",")]
+    except ValueError:
+        raise UsageError(f"--seeds {seeds}: expected a count such as 3, or a list such as 0,1,2") from None
+    if "," in seeds:
+        if first is not None:
+            raise UsageError("--seed goes with a count, not with a list of seeds", "leave --seed out")
+        if min(numbers) < 0 or len(set(numbers)) != len(numbers):
+            raise UsageError(f"--seeds {seeds}: seeds must be 0 or more and each given once")
+        return tuple(numbers)
+    if numbers[0] < 1:
+        raise UsageError(
+            f"--seeds {numbers[0]}: at least 1 seed is needed", "--seeds N is a count; --seed S picks the first"
+        )
+    return tuple(range(start, start + numbers[0]))
+
+
+def check_positive(**options: float | None) -> None:
+    """Refuse options (by their long name, '_' for '-') that are not finite numbers above 0.
+
+    Raises:
+        UsageError: naming the option and the value.
+    """
+    for name, value in options.items():
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise UsageError(f"--{name.replace('_', '-')} {value}: must be a number above 0")
+
+
+def check_many(runs: int, *, yes: bool) -> None:
+    """More than ten fine-tuning or evaluation runs need `--yes`.
+
+    Raises:
+        UsageError: there are more and `yes` is not given.
+    """
+    if runs > MANY_RUNS and not yes:
+        raise UsageError(
+            f"this makes {runs} runs", "add --yes if that is meant, or take fewer --seeds, --models or tasks"
+        )
+
+
+def names_of(specs: Sequence[ModelSpec | TaskSpec]) -> tuple[str, ...]:
+    """Their names, in order."""
+    return tuple(spec.name for spec in specs)

@@ -1,0 +1,73 @@
+"""What a local model folder says before anything is loaded: its longest input and how much memory it will take.
+
+Not aware of processes or timing; reads config.json and file sizes only.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bertbench.backends._backend import ExecutionSettings
+from bertbench.errors import CheckpointError
+from bertbench.specs import ShapeSpec
+
+# These number positions from the padding id on, so that pad_token_id + 1 of their position embeddings are never used.
+# Source: create_position_ids_from_input_ids in the architectures' modules in transformers.
+POSITIONS_AFTER_PADDING = {
+    "camembert", "data2vec-text", "ibert", "lilt", "longformer", "luke", "mpnet", "roberta", "roberta-prelayernorm",
+    "xlm-roberta", "xlm-roberta-xl", "xmod",
+}  # fmt: skip
+
+PROCESS_BYTES = 80 * 10**6  # what a forked worker holds of its own besides weights and activations, rounded up
+DTYPE_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The folder's config.json.
+
+    Raises:
+        CheckpointError: it is missing or damaged.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder}: config.json cannot be read ({error})") from None
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{folder}: config.json holds no object")
+    return config
+
+
+def token_limit(config: Mapping[str, Any]) -> int | None:
+    """The most tokens an input may have, special ones included; None where positions are not bounded."""
+    positions = config.get("max_position_embeddings")
+    if not isinstance(positions, int) or positions < 1:
+        return None
+    unused = int(config.get("pad_token_id") or 0) + 1 if config.get("model_type") in POSITIONS_AFTER_PADDING else 0
+    return positions - unused
+
+
+def predicted_bytes(folder: Path, settings: ExecutionSettings, shapes: Sequence[ShapeSpec]) -> int:
+    """About how many bytes of main memory a worker will take at most: weights, process, and the largest shape's activations.
+
+    A forward pass without gradients holds one layer's activations; natural lengths count as 128 tokens.
+    """
+    config = read_config(folder)
+    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+    stored = DTYPE_BYTES.get(str(config.get("dtype") or config.get("torch_dtype") or "fp32"), 4)
+    wanted = DTYPE_BYTES[settings.dtype]
+    weights = sum(file.stat().st_size for file in files) * wanted // stored
+    activations = max((_activations(config, settings, shape) for shape in shapes), default=0)
+    return weights + PROCESS_BYTES + activations * wanted
+
+
+def _activations(config: Mapping[str, Any], settings: ExecutionSettings, shape: ShapeSpec) -> int:
+    """Numbers held at once: hidden states, projections and feed-forward of one layer; scores unless attention is fused."""
+    hidden = int(config.get("hidden_size") or config.get("dim") or 768)
+    inner = int(config.get("intermediate_size") or config.get("hidden_dim") or 4 * hidden)
+    heads = int(config.get("num_attention_heads") or config.get("n_heads") or 12)
+    length = shape.sequence_length or 128
+    scores = 0 if settings.attention == "sdpa" else 2 * heads * length * length
+    return shape.batch_size * (length * (8 * hidden + 3 * inner) + scores)

@@ -1,0 +1,185 @@
+"""Fine-tuning on transformers' Trainer: batches of similar length, padded to their longest; never to the maximum.
+
+Not aware of stores, records and the hub.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bertbench.errors import MeasurementError
+from bertbench.progress import Progress
+from bertbench.specs import TrainingSpec
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """How training went. `loss` is the mean over the last tenth of the steps, `seconds` the loop alone."""
+
+    seconds: float
+    steps: int
+    samples_seen: int
+    loss: float
+    padding_waste: float
+
+
+def total_steps(samples: int, recipe: TrainingSpec) -> int:
+    """Optimizer steps of a run over `samples` examples."""
+    return max(1, math.ceil(math.ceil(samples / recipe.batch_size) * recipe.epochs))
+
+
+def finetune(
+    model: Any,
+    encoded: Sequence[dict[str, list[int]]],
+    labels: Sequence[float],
+    recipe: TrainingSpec,
+    *,
+    pad: dict[str, int],
+    seed: int,
+    device: str,
+    bf16: bool,
+    regression: bool,
+    label: str,
+    progress: Progress,
+    deadline: float | None = None,
+) -> TrainingRun:
+    """Train `model` in place.
+
+    Args:
+        model: a classifier; moved to `device`.
+        encoded: token ids (and token types, masks) of each example, not padded.
+        labels: class indices in the order of the model's outputs, or numbers for regression.
+        recipe: epochs, batch size, learning rate, warm-up, weight decay, gradient clipping.
+        pad: what each key is padded with.
+        seed: of data order and dropout.
+        device: 'cpu', 'cuda:0', …
+        bf16: autocast to bfloat16.
+        regression: labels are numbers.
+        label: the step's name for `progress`.
+        progress: told after each step.
+        deadline: time.monotonic() at which to give up.
+
+    Raises:
+        MeasurementError: the loss stopped being finite, or the deadline passed.
+    """
+    import torch
+    from transformers import Trainer, TrainingArguments
+    from transformers.trainer_callback import PrinterCallback
+
+    waste = _Waste()
+    rows = [{**row, "labels": value if regression else int(value)} for row, value in zip(encoded, labels, strict=True)]
+    steps = total_steps(len(rows), recipe)
+    with tempfile.TemporaryDirectory(prefix="bertbench-trainer-") as scratch:
+        arguments = TrainingArguments(
+            output_dir=scratch,
+            per_device_train_batch_size=recipe.batch_size,
+            num_train_epochs=recipe.epochs,
+            learning_rate=recipe.learning_rate,
+            warmup_steps=math.ceil(recipe.warmup_ratio * steps),
+            weight_decay=recipe.weight_decay,
+            max_grad_norm=recipe.max_grad_norm,
+            lr_scheduler_type="linear",
+            optim="adamw_torch_fused",
+            bf16=bf16,
+            use_cpu=device == "cpu",
+            train_sampling_strategy="group_by_length",
+            remove_unused_columns=False,
+            dataloader_pin_memory=device.startswith("cuda"),
+            save_strategy="no",
+            logging_steps=max(1, steps // 10),
+            logging_nan_inf_filter=False,
+            report_to="none",
+            disable_tqdm=True,
+            seed=seed,
+        )
+        trainer = Trainer(
+            model=model,
+            args=arguments,
+            train_dataset=_Rows(rows),
+            data_collator=lambda batch: waste.collate(batch, pad, torch.float32 if regression else torch.int64),
+            callbacks=[_watcher(label, progress, deadline)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        started = time.perf_counter()
+        trainer.train()
+        seconds = time.perf_counter() - started
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    loss = float(losses[-1]) if losses else float(trainer.state.log_history[-1]["train_loss"])
+    if not math.isfinite(loss):
+        raise MeasurementError(f"{label}: the loss is {loss}", "lower --learning-rate")
+    return TrainingRun(seconds, int(trainer.state.global_step), waste.rows, loss, waste.share)
+
+
+class _Rows:
+    """A list as a torch data set (a map-style one needs no base class)."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self._rows[index]
+
+
+class _Waste:
+    """Collates batches and counts how much of them is padding."""
+
+    def __init__(self) -> None:
+        self.rows = self._real = self._padded = 0
+
+    @property
+    def share(self) -> float:
+        """Padding tokens / all tokens."""
+        return 1 - self._real / self._padded if self._padded else 0.0
+
+    def collate(self, batch: Sequence[dict[str, Any]], pad: dict[str, int], label_type: Any) -> dict[str, Any]:
+        """Tensors of shape (batch, longest), and labels of shape (batch,)."""
+        import torch
+
+        tensors = padded(batch, pad)
+        self.rows += len(batch)
+        self._real += sum(len(row["input_ids"]) for row in batch)
+        self._padded += tensors["input_ids"].numel()
+        return tensors | {"labels": torch.tensor([row["labels"] for row in batch], dtype=label_type)}
+
+
+def padded(batch: Sequence[dict[str, Any]], pad: dict[str, int]) -> dict[str, Any]:
+    """Integer tensors of shape (batch, longest) for the keys in `pad`, filled up with its values."""
+    import torch
+
+    longest = max(len(row["input_ids"]) for row in batch)
+    return {
+        key: torch.tensor([row[key] + [filler] * (longest - len(row[key])) for row in batch])
+        for key, filler in pad.items()
+        if key in batch[0]
+    }
+
+
+def _watcher(label: str, progress: Progress, deadline: float | None) -> Any:
+    """A Trainer callback: tells how far training is, and stops it when the loss breaks or time is up."""
+    from transformers import TrainerCallback
+
+    class Watcher(TrainerCallback):  # type: ignore[misc,unused-ignore]
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 (Trainer's signature)
+            progress(label, state.global_step, state.max_steps)
+            if deadline is not None and time.monotonic() > deadline:
+                raise MeasurementError(
+                    f"{label}: stopped at step {state.global_step} of {state.max_steps}, --max-minutes is used up",
+                    "give more time or --train-samples",
+                )
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:  # noqa: ARG002 (Trainer's signature)
+            loss = (logs or {}).get("loss")
+            if loss is not None and not math.isfinite(float(loss)):
+                raise MeasurementError(
+                    f"{label}: the loss is {loss} at step {state.global_step}", "lower --learning-rate"
+                )
+
+    return Watcher()

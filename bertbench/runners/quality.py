@@ -1,0 +1,262 @@
+"""The quality of one model on one task with one seed: evaluate a trained checkpoint, or fine-tune and evaluate.
+
+Not aware of stores and reports: it gives measurements and predictions, the session makes a record of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from bertbench import plugins
+from bertbench.data import Examples
+from bertbench.errors import MeasurementError
+from bertbench.labels import output_order
+from bertbench.modeling import (
+    head_settings,
+    length_limit,
+    load_classifier,
+    load_tokenizer,
+    new_classifier,
+    uses_token_types,
+)
+from bertbench.progress import Progress, silent
+from bertbench.records import Measurement, Weights
+from bertbench.runners.finetune import TrainingRun, finetune, padded
+from bertbench.specs import ModelSpec, TaskSpec, TrainingSpec
+
+MEASURE_VERSION = 1
+TOKENS_PER_BATCH = 4096  # padded tokens of an evaluation batch: large enough for full speed, small enough for memory
+ROWS_PER_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model's weights and tokenizer lie. `folder` None: only an architecture, weights are random."""
+
+    spec: ModelSpec
+    folder: Path | None
+    tokenizer: str | Path
+    weights: Weights
+    digest: str
+    checkpoint: str | None = None
+    revision: str | None = None
+    outputs: tuple[str, ...] | None = None  # the config's statement of what each output stands for
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to measure and how. `mode` 'evaluate' leaves the weights as they are."""
+
+    source: Source
+    task: TaskSpec
+    mode: Literal["evaluate", "fine-tune"]
+    recipe: TrainingSpec
+    seed: int
+    device: str
+    dtype: str
+    bf16_training: bool
+    attention: str = "sdpa"
+
+    @property
+    def label(self) -> str:
+        """A name for progress and messages."""
+        verb = "evaluating" if self.mode == "evaluate" else "fine-tuning"
+        return f"{verb} {self.source.spec.name} on {self.task.name}, seed {self.seed}"
+
+
+@dataclass
+class Outcome:
+    """What came of a Job. `predictions` has columns example_id, split, prediction, label."""
+
+    measurements: tuple[Measurement, ...]
+    predictions: dict[str, list[Any]]
+    warnings: list[str] = field(default_factory=list)
+    model: Any = None
+    tokenizer: Any = None
+    training: TrainingRun | None = None
+
+
+@dataclass
+class Prepared:
+    """A loaded model with its tokenizer and the meaning of its outputs (None for regression)."""
+
+    model: Any
+    tokenizer: Any
+    outputs: tuple[str, ...] | None
+    max_length: int
+    warnings: list[str]
+
+
+def prepare(job: Job) -> Prepared:
+    """Load what a Job needs; finds out, before any work, whether it can be done.
+
+    Raises:
+        CheckpointError: weights missing or damaged, labels in conflict, or no fitting tokenizer.
+        MeasurementError: the maximal length is beyond the model's.
+    """
+    import torch
+    from transformers import set_seed
+
+    from bertbench.architecture import config_of
+
+    source, task, name = job.source, job.task, job.source.spec.name
+    config = config_of(source.spec, source.folder)
+    tokenizer = load_tokenizer(source.tokenizer, config, name)
+    if job.recipe.max_length > length_limit(config):
+        raise MeasurementError(
+            f"{name}: --max-length {job.recipe.max_length} is beyond the model's {length_limit(config)} tokens",
+            "lower --max-length",
+        )
+    warnings: list[str] = []
+    outputs = task.labels
+    if job.mode == "evaluate" and task.labels is not None:
+        outputs, guess = output_order(name, config.id2label, task.labels, source.outputs)
+        warnings += [guess] if guess else []
+    settings = head_settings(task, outputs)
+    set_seed(job.seed)
+    if source.folder is None or source.weights == "random":
+        model = new_classifier(config, job.attention, settings)
+        warnings.append("started from random weights: its quality is that of training from scratch")
+    else:
+        model, report = load_classifier(source.folder, name, job.attention, settings, trained=job.mode == "evaluate")
+        if report.new_pooler:
+            warnings.append("the checkpoint has no pooler; a new one was trained with the head")
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[job.dtype]
+    if job.mode == "evaluate":
+        model = model.to(dtype)
+    return Prepared(model.to(job.device), tokenizer, outputs, job.recipe.max_length, warnings)
+
+
+def run(
+    job: Job,
+    train: Examples | None,
+    splits: Sequence[Examples],
+    progress: Progress = silent,
+    deadline: float | None = None,
+) -> Outcome:
+    """Measure. `train` is needed for mode 'fine-tune'; the first of `splits` gives the score.
+
+    Raises:
+        CheckpointError, MeasurementError: it cannot be measured.
+    """
+    import torch
+
+    ready = prepare(job)
+    kind = plugins.load("bertbench.tasks", "task kind", job.task.kind)
+    pad = {"input_ids": ready.tokenizer.pad_token_id, "token_type_ids": 0, "attention_mask": 0}
+    types = uses_token_types(ready.model.config)
+    trained: TrainingRun | None = None
+    if job.mode == "fine-tune":
+        if train is None:
+            raise MeasurementError(f"{job.label}: no training examples")
+        trained = finetune(
+            ready.model,
+            kind.encode(ready.tokenizer, train, ready.max_length, token_types=types),
+            train.labels,
+            job.recipe,
+            pad=pad,
+            seed=job.seed,
+            device=job.device,
+            bf16=job.bf16_training,
+            regression=job.task.is_regression,
+            label=job.label,
+            progress=progress,
+            deadline=deadline,
+        )
+        ready.model.to({"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[job.dtype])
+    order = None if ready.outputs is None else [job.task.labels.index(name) for name in ready.outputs]  # type: ignore[union-attr]
+    predictions: dict[str, list[Any]] = {"example_id": [], "split": [], "prediction": [], "label": []}
+    measurements: list[Measurement] = []
+    for examples in splits:
+        encoded = kind.encode(ready.tokenizer, examples, ready.max_length, token_types=types)
+        started = time.perf_counter()
+        logits = predict(ready.model, encoded, pad, f"evaluating {job.source.spec.name} on {examples.split}", progress)
+        seconds = time.perf_counter() - started
+        predicted = kind.decode(logits, order)
+        measurements += scores(job.task, examples, predicted)
+        measurements.append(
+            Measurement("evaluation_time", "s", (seconds,), split=examples.split, n=len(examples), n_unit="examples")
+        )
+        ready.warnings += _truncation(encoded, ready.max_length, examples)
+        predictions["example_id"] += examples.ids
+        predictions["split"] += [examples.split] * len(examples)
+        predictions["prediction"] += predicted.tolist()
+        predictions["label"] += list(examples.labels)
+    if trained is not None:
+        measurements += _training_measurements(trained)
+    return Outcome(tuple(measurements), predictions, ready.warnings, ready.model, ready.tokenizer, trained)
+
+
+def _training_measurements(trained: TrainingRun) -> list[Measurement]:
+    return [
+        Measurement("training_time", "s", (trained.seconds,), n=trained.samples_seen, n_unit="samples"),
+        Measurement("training_loss", "1", (trained.loss,), statistic="final", n=trained.steps, n_unit="steps"),
+        Measurement(
+            "padding_waste",
+            "1",
+            (trained.padding_waste,),
+            statistic="training",
+            n=trained.samples_seen,
+            n_unit="samples",
+        ),
+    ]
+
+
+def _truncation(encoded: Sequence[Mapping[str, list[int]]], max_length: int, examples: Examples) -> list[str]:
+    cut = sum(len(row["input_ids"]) >= max_length for row in encoded)
+    return (
+        [f"{cut} of {len(examples)} examples of {examples.split} reach the limit of {max_length} tokens"]
+        if cut > len(examples) // 100
+        else []
+    )
+
+
+def predict(
+    model: Any, encoded: Sequence[dict[str, list[int]]], pad: dict[str, int], label: str, progress: Progress
+) -> Any:
+    """Logits, numpy float32 of shape (n, outputs), in the order of `encoded`.
+
+    Runs the longest first in batches of similar length, so that memory shows its peak at once and little is padding.
+    """
+    import numpy as np
+    import torch
+
+    by_length = sorted(range(len(encoded)), key=lambda i: -len(encoded[i]["input_ids"]))
+    logits: Any = None
+    done = 0
+    model.eval()
+    with torch.inference_mode():
+        while done < len(by_length):
+            longest = len(encoded[by_length[done]]["input_ids"])
+            batch = by_length[done : done + max(1, min(ROWS_PER_BATCH, TOKENS_PER_BATCH // longest))]
+            inputs = {key: tensor.to(model.device) for key, tensor in padded([encoded[i] for i in batch], pad).items()}
+            output = model(**inputs).logits.float().cpu().numpy()
+            if logits is None:
+                logits = np.empty((len(encoded), output.shape[1]), dtype=np.float32)
+            logits[batch] = output
+            done += len(batch)
+            progress(label, done, len(by_length))
+    if not np.isfinite(logits).all():
+        raise MeasurementError(f"{label}: some outputs are not finite", "use --dtype fp32, or check the checkpoint")
+    return logits
+
+
+def scores(task: TaskSpec, examples: Examples, predicted: Any) -> list[Measurement]:
+    """Every metric of the task on one split, and `score`, the mean of its primary ones. Undefined ones are left out."""
+    from bertbench.metrics._module import module
+
+    found: dict[str, float] = {}
+    for name in task.metrics:
+        value = module(name).compute(predictions=predicted.tolist(), references=list(examples.labels))[name]
+        if value is not None:
+            found[name] = float(value)
+    if all(name in found for name in task.primary_metrics):
+        found["score"] = sum(found[name] for name in task.primary_metrics) / len(task.primary_metrics)
+    return [
+        Measurement(name, "1", (value,), split=examples.split, n=len(examples), n_unit="examples")
+        for name, value in found.items()
+    ]

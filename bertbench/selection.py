@@ -1,0 +1,118 @@
+"""From what a user writes after `--models` to model specs: names, hub ids, local folders, `run:<id>`, 'all'."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bertbench.config import Catalog, Entry
+from bertbench.errors import CheckpointError, ConfigError, UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from bertbench.specs import ModelSpec, SuiteSpec
+    from bertbench.store import Store
+
+HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
+
+
+def resolve(models: str, catalog: Catalog, suite: SuiteSpec | None, store: Store | None = None) -> list[ModelSpec]:
+    """The models that `models` names, each once, in the order given.
+
+    Raises:
+        UsageError: nothing is named.
+        UnknownNameError: neither a name, nor a folder, nor a hub id.
+        CheckpointError, StoreError: a folder or run has no usable checkpoint.
+    """
+    found: dict[str, ModelSpec] = {}
+    for part in filter(None, (part.strip() for part in models.split(","))):
+        names = suite.models if part == "all" and suite else (part,)
+        for name in names:
+            spec = _one(name, catalog, store)
+            found.setdefault(spec.name, spec)
+    if not found:
+        raise UsageError("--models: no model is named", "for example --models bert,distilbert,albert")
+    return list(found.values())
+
+
+def _one(name: str, catalog: Catalog, store: Store | None) -> ModelSpec:
+    known = catalog.entries("models")
+    if name in known:
+        return catalog.model(name)
+    if name.startswith("run:"):
+        return _of_run(name.removeprefix("run:"), store)
+    folder = Path(name).expanduser()
+    if folder.is_dir() or name.startswith((".", "/", "~")):
+        return _of_folder(name, folder)
+    if HUB_ID.match(name):
+        return _of_hub(name, catalog)
+    raise UnknownNameError(
+        "model", name, known, "a name from `bertbench list models`, a hub id (owner/name), a local folder or run:<id>"
+    )
+
+
+def _of_hub(name: str, catalog: Catalog) -> ModelSpec:
+    """A hub id; if a config has it as its checkpoint, that config."""
+    from bertbench.specs import ModelSpec
+
+    for entry in catalog.entries("models").values():
+        if name in entry.path.read_text(encoding="utf-8", errors="replace") and _checkpoint_of(catalog, entry) == name:
+            return catalog.model(entry.name)
+    return ModelSpec(
+        name=name, title=name.split("/")[1], architecture="auto", checkpoint=name, compression="not stated"
+    )
+
+
+def _checkpoint_of(catalog: Catalog, entry: Entry) -> str | None:
+    try:
+        return catalog.raw(entry).get("checkpoint")
+    except ConfigError:
+        return None  # a broken file matters only when its name is asked for
+
+
+def _of_folder(name: str, folder: Path) -> ModelSpec:
+    from bertbench.checkpoints import local_snapshot
+    from bertbench.specs import ModelSpec
+
+    local_snapshot(folder, weights=False)
+    return ModelSpec(
+        name=name,
+        title=folder.resolve().name,
+        architecture=_architecture(folder),
+        checkpoint=str(folder),
+        compression="not stated",
+    )
+
+
+def _of_run(run_id: str, store: Store | None) -> ModelSpec:
+    """The checkpoint that a fine-tuning run left."""
+    from bertbench.specs import ModelSpec
+    from bertbench.store import Store
+
+    store = store or Store(Path("results"))
+    _, record = store.find_run(run_id)
+    folder = Path(record.finetuned_checkpoint) if record.finetuned_checkpoint else None
+    if folder is not None and not folder.is_absolute():
+        folder = store.root / folder
+    if folder is None or not folder.is_dir():
+        raise CheckpointError(f"run {record.run_id}: kept no checkpoint", "fine-tune again with --keep-checkpoints all")
+    title = f"{record.model.get('title', record.model_name)} ({record.task_name}, seed {record.seed})"
+    return ModelSpec(
+        name=f"run:{record.run_id}",
+        title=title,
+        architecture=_architecture(folder),
+        checkpoint=str(folder),
+        compression=record.model.get("compression", "not stated"),
+    )
+
+
+def _architecture(folder: Path) -> str:
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise CheckpointError(
+            f"checkpoint {folder}: config.json is damaged or names no model_type",
+            "save it again with model.save_pretrained(folder)",
+        ) from None
+    return str(kind).replace("_", "-").lower()

@@ -1,0 +1,120 @@
+"""One command's measuring, from request to stored records: size, speed, memory, then quality, each stored when done.
+
+Whatever happens to one cell is a record of that cell; the rest goes on. Not aware of reports.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from bertbench import __version__, environment, hub
+from bertbench.plan import Plan, make
+from bertbench.progress import Progress
+from bertbench.records import Environment, SessionRecord
+from bertbench.request import Request, answers, check_many, names_of
+from bertbench.runners import quality
+from bertbench.sources import Encoder, Say, gather, weight_folders
+from bertbench.steps._session import Session
+from bertbench.steps.cost import measure_cost
+from bertbench.steps.quality import drop_checkpoints, measure_quality
+from bertbench.store import Store, StoredSession, new_session_id, newest, now
+
+
+def find(request: Request, store: Store, encoders: Sequence[Encoder]) -> StoredSession | None:
+    """The newest complete session without failures that holds all that is asked, or None."""
+    wanted = _canonical(request, encoders, environment.capture())
+
+    def accept(stored: StoredSession) -> bool:
+        sound = stored.session.complete and all(record.status != "failed" for record in stored.records)
+        return sound and answers(stored.session.request, wanted)
+
+    return newest(store, accept)
+
+
+def _canonical(request: Request, encoders: Sequence[Encoder], machine: Environment) -> dict[str, Any]:
+    from bertbench.data import source_fingerprint
+
+    digests = {encoder.spec.name: encoder.source.digest for encoder in encoders}
+    fingerprints = {task.name: source_fingerprint(task, request.options.data_dir) for task in request.tasks}
+    return request.canonical(digests, fingerprints, machine.environment_class)
+
+
+def find_weights(request: Request, say: Say) -> list[Encoder]:
+    """The models' weights, saying once if the hub cannot be reached."""
+    encoders = gather(request.models, may_be_random=request.may_be_random)
+    absent = [encoder.spec.name for encoder in encoders if encoder.absent]
+    if absent:
+        why = "HF_HUB_OFFLINE is set" if hub.state() == "offline" else f"the hub at {hub.endpoint()} cannot be reached"
+        say(
+            f"{why} and nothing is cached: {', '.join(absent)} are measured in size and speed on random weights, not in quality"
+        )
+    return encoders
+
+
+def measure(
+    request: Request, store: Store, encoders: Sequence[Encoder], *, say: Say, progress: Progress, yes: bool
+) -> StoredSession:
+    """Measure all that is asked and store it.
+
+    Args:
+        request: what to measure.
+        store: where to.
+        encoders: the models with their weights, from `find_weights`.
+        say: takes one line for people.
+        progress: takes how far a step is.
+        yes: more than ten runs are meant.
+
+    Raises:
+        BertBenchError: the input cannot be used; found before any measuring.
+        KeyboardInterrupt: what was finished is stored.
+    """
+    started = time.monotonic()
+    minutes = request.options.max_minutes
+    deadline = None if minutes is None else started + minutes * 60
+    plan = make(request, encoders, say)
+    check_many(sum(cell.job is not None for cell in plan.cells), yes=yes)
+    _preflight(plan)
+    needed = sum(encoder.snapshot.checkpoint_bytes if encoder.snapshot else 0 for encoder in encoders)
+    store.check_writable(needed_bytes=needed)
+    for line in plan.lines():
+        say(line)
+    machine = environment.capture()
+    record = SessionRecord(
+        session_id=new_session_id(),
+        command=request.command,
+        argv=request.argv,
+        suite=request.suite.name,
+        models=names_of(request.models),
+        reference=request.reference,
+        tasks=names_of(request.tasks),
+        request=_canonical(request, encoders, machine),
+        started_at=now(),
+        environment_class=machine.environment_class,
+        bertbench_version=__version__,
+    )
+    session = Session(request, store, say, progress, machine, record, deadline)
+    store.write_session(record)
+    try:
+        with weight_folders(encoders, store.folder(session.id)) as ready:
+            measure_cost(session, ready, plan)
+        for cell in plan.cells:
+            measure_quality(session, cell)
+    finally:
+        if session.request.options.keep_checkpoints != "all":
+            drop_checkpoints(session)
+    store.write_session(replace(record, complete=True, ended_at=now()))
+    return StoredSession(
+        replace(record, complete=True, ended_at=now()), tuple(session.written), store.folder(session.id)
+    )
+
+
+def _preflight(plan: Plan) -> None:
+    """Load each model once for each task before any work, so that bad input is found out now."""
+    seen = set()
+    for cell in plan.cells:
+        if cell.job and (cell.encoder.spec.name, cell.task.name) not in seen:
+            seen.add((cell.encoder.spec.name, cell.task.name))
+            quality.prepare(cell.job)

@@ -1,0 +1,257 @@
+"""Statistics as functions of raw values: quantiles, intervals, paired ratios, resampling, paired tests.
+
+Not aware of records, models or tasks. Every interval names its method; where there are too few values it has none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import bdtr, ndtri, stdtrit
+
+from bertbench.errors import MeasurementError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Counts = NDArray[np.int64]
+    Resampled = Callable[[Floats, Floats, Counts], Floats]
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+SEEDS_FOR_HIERARCHY = 3
+_CHUNK = 2_000_000  # drawn examples held at once: 16 MB
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with the bounds of its interval and the method that gave them; None where there is no interval."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    method: str | None = None
+
+    def inverse(self) -> Estimate:
+        """The estimate of 1 / value; for positive values with positive bounds."""
+        low, high = self.high and 1 / self.high, self.low and 1 / self.low
+        return replace(self, value=1 / self.value, low=low, high=high)
+
+    def scaled(self, factor: float) -> Estimate:
+        """The estimate of value * factor, for a positive factor."""
+        low, high = self.low and self.low * factor, self.high and self.high * factor
+        return replace(self, value=self.value * factor, low=low, high=high)
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least `share` of all values do not exceed: an order statistic, never interpolated.
+
+    Source: MLPerf inference, loadgen/results.cc, takes percentiles so; type 1 of Hyndman & Fan 1996.
+    """
+    ordered = sorted(values)
+    # The difference keeps 0.9 * 10 = 9.000000000000002 from counting as ten.
+    return ordered[max(math.ceil(share * len(ordered) - 1e-9), 1) - 1]
+
+
+def samples_needed(share: float) -> int:
+    """Fewest samples from which the percentile `share` may be quoted: 64 for 0.90, 130 for 0.95, 662 for 0.99.
+
+    The fewest of which at least two lie above the true percentile with 99 % probability.
+    Source: MLPerf inference rules, early stopping criterion, confidence 0.99.
+    """
+    n = 2
+    while bdtr(1, n, 1 - share) > 0.01:
+        n += 1
+    return n
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """The percentile `share` as an order statistic; None with fewer than `samples_needed(share)` values."""
+    return quantile(values, share) if len(values) >= samples_needed(share) else None
+
+
+def t_interval(values: Sequence[float], unit: str = "rounds") -> Estimate:
+    """Mean of independent values and its two-sided 95 % interval by Student's t; no interval of a single value.
+
+    Source: Student 1908; any textbook.
+    """
+    n, mean = len(values), float(np.mean(values))
+    if n < 2:
+        return Estimate(mean)
+    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    return Estimate(mean, mean - half, mean + half, f"t-interval over {n} {unit}")
+
+
+def paired_ratio(rounds: Sequence[tuple[Floats, Floats]]) -> Estimate:
+    """Time of a model over that of the reference, from turns they took side by side.
+
+    A round's value is the median over its turns of ln(model / reference); the mean over rounds and its t-interval are
+    taken back by exp. Drift that both feel in a turn cancels out.
+
+    Args:
+        rounds: per round the turn values of model and reference, both of shape (turns,), equal turns in equal places.
+
+    Source: the design of this benchmark; log-ratios after Fleming & Wallace 1986.
+    """
+    logs = [float(np.median(np.log(model / reference))) for model, reference in rounds]
+    found = t_interval(logs)
+    if found.low is None or found.high is None:
+        return Estimate(math.exp(found.value))
+    method = f"t-interval over {len(logs)} rounds of the median paired log-ratio"
+    return Estimate(math.exp(found.value), math.exp(found.low), math.exp(found.high), method)
+
+
+def wilson(successes: int, n: int) -> Estimate:
+    """A share and its 95 % interval. Source: Wilson 1927, JASA 22:209-212."""
+    z = float(ndtri((1 + CONFIDENCE) / 2))
+    share = successes / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    # At 0 and 1 the bound is the share itself; rounding would leave it a trace inside.
+    low, high = min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)
+    return Estimate(share, low, high, "Wilson interval over examples")
+
+
+def bootstrap(
+    metrics: Mapping[str, Resampled],
+    predictions: Mapping[str, Floats],
+    references: Floats,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[tuple[str, str], Floats]:
+    """Values of every metric for every model on resampled examples, the same examples for all models.
+
+    Of `SEEDS_FOR_HIERARCHY` seeds or more the seeds are drawn too, for each model by itself; fewer are averaged as they
+    are. Examples that no prediction tells apart are drawn together, by one multinomial count: equal in distribution to
+    drawing them one by one, and fast for classes.
+
+    Args:
+        metrics: by name, `Metric.resample`.
+        predictions: by model, shape (seeds, n); equal examples in equal places for all.
+        references: shape (n,).
+        resamples: how many.
+        seed: of the random generator.
+
+    Returns:
+        By (metric, model) the means over seeds, shape (resamples,); NaN where a metric is undefined.
+
+    Source: Efron & Tibshirani 1993, chapters 6 and 8; hierarchical: Davison & Hinkley 1997, section 3.8.
+
+    Raises:
+        MeasurementError: there are no examples.
+    """
+    if not references.size:
+        raise MeasurementError("no examples to resample")
+    generator = np.random.default_rng(seed)
+    stacked = np.vstack([*predictions.values(), references])
+    distinct, sizes = np.unique(stacked, axis=1, return_counts=True)
+    drawn_seeds = {model: _seed_weights(generator, len(of), resamples) for model, of in predictions.items()}
+    found: dict[tuple[str, str], list[Floats]] = {}
+    start = 0
+    for counts in _draws(generator, sizes, resamples):
+        row = 0
+        for model, of in predictions.items():
+            weights = drawn_seeds[model][start : start + len(counts)]
+            for name, metric in metrics.items():
+                scores = np.stack([metric(distinct[row + i], distinct[-1], counts) for i in range(len(of))], axis=1)
+                found.setdefault((name, model), []).append((scores * weights).sum(axis=1))
+            row += len(of)
+        start += len(counts)
+    return {key: np.concatenate(parts) for key, parts in found.items()}
+
+
+def _seed_weights(generator: np.random.Generator, seeds: int, resamples: int) -> Floats:
+    """How much each seed weighs in each resample, shape (resamples, seeds), rows of sum 1."""
+    if seeds < SEEDS_FOR_HIERARCHY:
+        return np.full((resamples, seeds), 1 / seeds)
+    return generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
+
+
+def _draws(generator: np.random.Generator, sizes: Counts, resamples: int) -> Iterator[Counts]:
+    """Counts of how often each kind of example is drawn, in chunks of shape (r, kinds)."""
+    n, kinds = int(sizes.sum()), len(sizes)
+    many = kinds > n // 4  # one binomial a kind is then dearer than one index an example
+    rows = max(_CHUNK // (n if many else kinds), 1)
+    owner = np.repeat(np.arange(kinds), sizes)
+    for start in range(0, resamples, rows):
+        r = min(rows, resamples - start)
+        if many:
+            drawn = owner[generator.integers(0, n, size=(r, n))] + np.arange(r)[:, None] * kinds
+            yield np.bincount(drawn.ravel(), minlength=r * kinds).reshape(r, kinds)
+        else:
+            yield generator.multinomial(n, sizes / n, size=r)
+
+
+def bootstrap_method(*seeds: int, paired: bool = False) -> str:
+    """The name of what `bootstrap` did for models of so many seeds each."""
+    hierarchical = all(count >= SEEDS_FOR_HIERARCHY for count in seeds)
+    over = "seeds and examples" if hierarchical else "examples"
+    kind = f"{'paired ' if paired else ''}{'hierarchical ' if hierarchical else ''}bootstrap"
+    return f"{kind} over {over} (percentile, {RESAMPLES:,} resamples)"
+
+
+def interval(value: float, replicates: Floats, method: str) -> Estimate:
+    """`value` with the 95 % percentile interval of its bootstrap replicates, shape (r,).
+
+    Replicates that are undefined are left out; where more than one in twenty is, there is no interval.
+    """
+    finite = replicates[np.isfinite(replicates)]
+    if len(finite) < 0.95 * len(replicates):
+        return Estimate(value)
+    low, high = np.quantile(finite, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Estimate(value, float(low), float(high), method)
+
+
+def mcnemar(left_correct: NDArray[np.bool_], right_correct: NDArray[np.bool_]) -> float:
+    """Exact two-sided p-value that two models of equal accuracy differ so much on the same examples.
+
+    Args:
+        left_correct: shape (n,), which examples the one got right.
+        right_correct: shape (n,), the same of the other.
+
+    Source: McNemar 1947, Psychometrika 12:153-157; exact by the binomial distribution of the discordant examples.
+    """
+    only_left = int((left_correct & ~right_correct).sum())
+    only_right = int((~left_correct & right_correct).sum())
+    discordant = only_left + only_right
+    return min(1.0, 2 * float(bdtr(min(only_left, only_right), discordant, 0.5))) if discordant else 1.0
+
+
+def detectable_difference(discordant_share: float, n: int, power: float = 0.8, alpha: float = 0.05) -> float | None:
+    """Smallest difference of two accuracies on the same n examples that a test at `alpha` finds with `power`.
+
+    The d that solves sqrt(n) d = z(1 - alpha/2) sqrt(s) + z(power) sqrt(s - d^2), s the share of examples that exactly
+    one model gets right; None where d would exceed s, which no difference can.
+
+    Source: Connor 1987, Biometrics 43:207-211, formula for paired proportions, solved for the difference.
+    """
+    if discordant_share <= 0 or n <= 0:
+        return None
+    z_alpha, z_power = float(ndtri(1 - alpha / 2)), float(ndtri(power))
+    inside = n + z_power**2 - z_alpha**2
+    if inside < 0:
+        return None
+    root = z_alpha * math.sqrt(n) + z_power * math.sqrt(inside)
+    found = math.sqrt(discordant_share) * root / (n + z_power**2)
+    return found if found <= discordant_share else None
+
+
+def examples_needed(difference: float, discordant_share: float, power: float = 0.8, alpha: float = 0.05) -> int:
+    """Examples on which a test at `alpha` finds `difference` of two accuracies with `power`; inverse of the above.
+
+    Raises:
+        ValueError: the difference is not within 0 (excluded) and `discordant_share`.
+    """
+    if not 0 < difference <= discordant_share:
+        raise ValueError(f"a difference of {difference} cannot come from a discordant share of {discordant_share}")
+    z_alpha, z_power = float(ndtri(1 - alpha / 2)), float(ndtri(power))
+    spread = z_alpha * math.sqrt(discordant_share) + z_power * math.sqrt(discordant_share - difference**2)
+    return math.ceil((spread / difference) ** 2)

@@ -1,0 +1,1 @@
+"""The steps of a session: each measures cells and stores a record for each, whatever happens."""

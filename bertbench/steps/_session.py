@@ -1,0 +1,102 @@
+"""What the steps of one command share, and the one place where records are made. Not aware of how things are measured."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bertbench.errors import BertBenchError, StoreError
+from bertbench.progress import Progress
+from bertbench.records import Environment, Failure, Kind, RunRecord, SessionRecord, Status
+from bertbench.request import Request
+from bertbench.sources import Encoder, Say
+from bertbench.store import Store, now
+
+T = TypeVar("T")
+
+
+@dataclass
+class Session:
+    """What the steps of one command share. `deadline` is time.monotonic() at which --max-minutes is used up."""
+
+    request: Request
+    store: Store
+    say: Say
+    progress: Progress
+    environment: Environment
+    record: SessionRecord
+    deadline: float | None
+    written: list[RunRecord] = field(default_factory=list)
+
+    @property
+    def id(self) -> str:
+        """The session's id."""
+        return self.record.session_id
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings that every record of the session carries."""
+        options = self.request.options
+        return {
+            "device": options.device,
+            "dtype": options.dtype,
+            "threads": options.threads,
+            "backend": "eager",
+            "attention": options.attention,
+        }
+
+    def write(self, kind: Kind, encoder: Encoder, status: Status, **fields: Any) -> RunRecord:
+        """Store a record of one run."""
+        source = encoder.source
+        settings = self.settings | fields.pop("settings", {})
+        middle = "-".join(str(part) for part in (fields.get("task_name"), fields.get("seed")) if part is not None)
+        run_id = "-".join(filter(None, (self.id, kind, slug(encoder.spec.name), middle)))
+        values = {
+            "checkpoint": source.checkpoint,
+            "revision": source.revision,
+            "weights": source.weights,
+            "weights_digest": source.digest,
+        } | fields
+        record = RunRecord(
+            run_id=run_id,
+            session_id=self.id,
+            kind=kind,
+            suite=self.request.suite.name,
+            model_name=encoder.spec.name,
+            model=encoder.spec.model_dump(mode="json"),
+            status=status,
+            started_at=now(),
+            settings=settings,
+            environment=self.environment,
+            **values,
+        )
+        self.store.write_record(record)
+        self.written.append(record)
+        return record
+
+
+def guarded(action: Callable[[], T]) -> tuple[T | None, Failure | None, float]:
+    """The action's result or its failure, and the seconds it took. Only Ctrl-C and a store that fails go through."""
+    started = time.perf_counter()
+    try:
+        return action(), None, time.perf_counter() - started
+    except StoreError:
+        raise
+    except BertBenchError as error:
+        failure = Failure(type(error).__name__, error.message, error.hint)
+    except Exception as error:  # noqa: BLE001 (a failed run is a record; the others go on)
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        failure = Failure(
+            type(error).__name__, f"{type(error).__name__}: {first:.200} ({Path(place.filename).name}:{place.lineno})"
+        )
+    return None, failure, time.perf_counter() - started
+
+
+def slug(name: str) -> str:
+    """`name` as part of a file name."""
+    return "".join(char if char.isalnum() or char in "._" else "-" for char in name).strip("-.")[:60]

@@ -1,0 +1,172 @@
+"""Quality of the cells of a session: taken from an equal earlier run, or measured; checkpoints kept."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertbench.plan import Cell
+from bertbench.records import Failure, Sidecar, digest
+from bertbench.request import MEASURE_VERSIONS
+from bertbench.runners import quality
+from bertbench.steps._session import Session, guarded, slug
+from bertbench.store import Store
+from bertbench.units import duration
+
+if TYPE_CHECKING:
+    from bertbench.runners.quality import Job, Outcome
+
+
+def measure_quality(session: Session, cell: Cell) -> None:
+    """Measure one cell and store its record, or say and store why not."""
+    task_fields = {"task_name": cell.task.name, "task": cell.task.model_dump(mode="json"), "seed": cell.seed}
+    job = cell.job
+    if job is None:
+        reason = Failure("Unavailable", cell.skipped or "not measured")
+        session.write("quality", cell.encoder, "skipped", error=reason, **task_fields)
+        return
+    cell = replace(cell, encoder=replace(cell.encoder, source=job.source))
+    key = quality_key(cell, session.settings)
+    if not session.request.options.fresh and (found := session.store.find_quality(key)):
+        session.say(f"{job.label}: taken from run {found[1].run_id}; --fresh measures again")
+        spec = cell.encoder.spec
+        copied: dict[str, Any] = {
+            "model_name": spec.name,
+            "model": spec.model_dump(mode="json"),
+            "suite": session.request.suite.name,
+        }
+        session.written.append(session.store.adopt(*found, session.id, **copied))
+        return
+    late = _too_late(session, cell)
+    if late:
+        session.say(f"{job.label}: skipped: {late.message}")
+        session.write("quality", cell.encoder, "skipped", error=late, **task_fields)
+        return
+    measured = guarded(lambda: quality.run(job, cell.train, cell.splits, session.progress, session.deadline))
+    if measured[1]:
+        session.say(f"{job.label}: failed: {measured[1].message}")
+    _write_quality(session, cell, measured, key, task_fields)
+
+
+def _too_late(session: Session, cell: Cell) -> Failure | None:
+    """Why a cell does not fit into what is left of --max-minutes, or None."""
+    if session.deadline is None or time.monotonic() + cell.expected_s <= session.deadline:
+        return None
+    left = duration(max(0.0, session.deadline - time.monotonic()))
+    return Failure(
+        "OutOfTime", f"needs about {duration(cell.expected_s)}, {left} of --max-minutes are left", "give more time"
+    )
+
+
+def _write_quality(
+    session: Session,
+    cell: Cell,
+    measured: tuple[Outcome | None, Failure | None, float],
+    key: str,
+    task_fields: dict[str, Any],
+) -> None:
+    import pandas as pd
+
+    job = cell.job
+    assert job is not None  # noqa: S101 (skipped cells do not come here)
+    outcome, failure, seconds = measured
+    sidecars: dict[str, Sidecar] = {}
+    checkpoint: str | None = None
+    if outcome is not None:
+        name = f"predictions-{slug(cell.encoder.spec.name)}-{cell.task.name}-{cell.seed}"
+        sidecars["predictions"] = session.store.write_sidecar(session.id, name, pd.DataFrame(outcome.predictions))
+        if outcome.training is not None:
+            checkpoint = _keep(session.store, key, outcome)
+    session.write(
+        "quality",
+        cell.encoder,
+        "failed" if failure else "ok",
+        measurements=outcome.measurements if outcome else (),
+        sidecars=sidecars,
+        settings=_quality_settings(cell, job),
+        error=failure,
+        warnings=tuple(dict.fromkeys(outcome.warnings)) if outcome else (),
+        capped=cell.capped,
+        data_fingerprint=digest([split.digest for split in cell.splits]),
+        finetuned_checkpoint=checkpoint,
+        seconds=seconds,
+        key=key,
+        **task_fields,
+    )
+
+
+def _quality_settings(cell: Cell, job: Job) -> dict[str, Any]:
+    recipe = job.recipe.model_dump(mode="json")
+    return recipe | {
+        "mode": job.mode,
+        "train_samples": len(cell.train) if cell.train else None,
+        "train_available": cell.train.available if cell.train else None,
+        "eval_samples": len(cell.splits[0]),
+        "bf16_training": job.bf16_training if cell.train else None,
+    }
+
+
+def quality_key(cell: Cell, settings: dict[str, Any]) -> str:
+    """quality_key: weights, samples, recipe, seed, number format and measure version."""
+    job = cell.job
+    assert job is not None  # noqa: S101 (skipped cells have no key)
+    samples = [split.digest for split in cell.splits] + ([cell.train.digest] if cell.train else [])
+    recipe = (
+        job.recipe.model_dump(mode="json", exclude={"source"}) if cell.train else {"max_length": job.recipe.max_length}
+    )
+    return digest(
+        {
+            "weights": job.source.digest,
+            "samples": samples,
+            "recipe": recipe,
+            "mode": job.mode,
+            "seed": cell.seed,
+            "task": job.task.model_dump(mode="json", exclude={"description", "source", "title", "training"}),
+            "outputs": job.source.outputs,
+            "dtype": job.dtype,
+            "bf16_training": bool(cell.train) and job.bf16_training,
+            "device": settings["device"].split(":")[0],
+            "version": MEASURE_VERSIONS["quality"],
+        }
+    )
+
+
+def _keep(store: Store, key: str, outcome: Outcome) -> str:
+    """Save a fine-tuned checkpoint; it appears under its key only when complete. Returns its path below the store."""
+    target = store.checkpoints_folder / key
+    store.checkpoints_folder.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".saving-", dir=store.checkpoints_folder))
+    try:
+        outcome.model.float().save_pretrained(scratch)
+        outcome.tokenizer.save_pretrained(scratch)
+        scratch.chmod(0o755)
+        shutil.rmtree(target, ignore_errors=True)
+        scratch.rename(target)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return f"{store.checkpoints_folder.name}/{key}"
+
+
+def drop_checkpoints(session: Session) -> None:
+    """Remove checkpoints that --keep-checkpoints does not keep: all, or all but each model's best on each task."""
+    trained = [record for record in session.written if record.finetuned_checkpoint]
+    kept: set[str] = set()
+    if session.request.options.keep_checkpoints == "best":
+        best: dict[tuple[str, str | None], tuple[float, str]] = {}
+        for record in trained:
+            entry = (
+                max((m.values[0] for m in record.measurements if m.quantity == "score"), default=-1.0),
+                record.run_id,
+            )
+            best[record.model_name, record.task_name] = max(
+                entry, best.get((record.model_name, record.task_name), entry)
+            )
+        kept = {run_id for _, run_id in best.values()}
+    for record in trained:
+        if record.run_id not in kept and record.finetuned_checkpoint:
+            shutil.rmtree(session.store.root / record.finetuned_checkpoint, ignore_errors=True)
+            session.store.write_record(replace(record, finetuned_checkpoint=None))

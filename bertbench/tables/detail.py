@@ -1,0 +1,90 @@
+"""The detail table: one row a model, one column a figure. Not aware of records and of what was published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from bertbench.report import Row, Table
+from bertbench.tables.comparison import Comparison
+from bertbench.tables.figures import Figures, shape_label
+from bertbench.units import quantity_of
+
+Find = Callable[[str], Row | None]
+
+
+def detail_table(comparison: Comparison) -> Table:
+    """Sizes, FLOPs, latency, throughput, peak memory and the score of each task; what is not there stays empty."""
+    figures = comparison.figures
+    headline, widest = _headline(figures), _widest(figures)
+    columns: list[tuple[str, Find]] = [
+        ("Parameters unique", lambda model: figures.first(model, "parameters", statistic="unique")),
+        ("Parameters executed", lambda model: figures.first(model, "parameters", statistic="executed")),
+        ("Size on disk", lambda model: figures.first(model, "checkpoint_bytes")),
+        (_titled("FLOPs", _first_of(figures, "flops")), lambda model: figures.first(model, "flops")),
+        (_titled("Latency median", headline), _at(figures, "latency", "median", headline)),
+        (_titled("Latency p90", headline), _at(figures, "latency", "p90", headline)),
+        (_titled("Throughput", widest), _at(figures, "throughput", "median", widest)),
+        (
+            _titled("Peak memory", _first_of(figures, "peak_memory")),
+            lambda model: figures.first(model, "peak_memory", statistic="peak"),
+        ),
+        *((f"Score {task}", _score(figures, task)) for task in comparison.scores),
+    ]
+    rows = tuple((model, *(_cell(comparison, find(model)) for _, find in columns)) for model in comparison.models)
+    return Table(
+        title="Measured in detail",
+        columns=("Model", *(title for title, _ in columns)),
+        rows=rows,
+        notes=tuple(_notes(comparison, headline)),
+        kinds=("text", *("number" for _ in columns)),
+    )
+
+
+def _cell(comparison: Comparison, row: Row | None) -> str:
+    if row is None or row.value is None or row.quantity is None:
+        return ""
+    caveat = comparison.caveat(row)
+    text = quantity_of(row.quantity).format(row.value)
+    return f"{text}\n({caveat})" if caveat else text
+
+
+def _score(figures: Figures, task: str) -> Find:
+    return lambda model: figures.first(model, "score", statistic="mean", task=task)
+
+
+def _at(figures: Figures, quantity: str, statistic: str, shape: Row | None) -> Find:
+    if shape is None:
+        return lambda _: None
+    where = {"batch_size": shape.batch_size, "sequence_length": shape.sequence_length}
+    return lambda model: figures.first(model, quantity, statistic=statistic, **where)
+
+
+def _titled(title: str, shape: Row | None) -> str:
+    return title if shape is None or shape.batch_size is None else f"{title} {shape_label(shape)}"
+
+
+def _first_of(figures: Figures, quantity: str) -> Row | None:
+    return next((row for row in figures.rows if row.quantity == quantity and row.value is not None), None)
+
+
+def _headline(figures: Figures) -> Row | None:
+    """A row of the shape that speed-ups are quoted for: the first one."""
+    return _first_of(figures, "latency")
+
+
+def _widest(figures: Figures) -> Row | None:
+    """A row of the shape with the most inputs a pass, where throughput matters; of equals the first."""
+    rows = [row for row in figures.rows if row.quantity == "throughput" and row.value is not None]
+    return max(rows, key=lambda row: row.batch_size or 0, default=None)
+
+
+def _notes(comparison: Comparison, headline: Row | None) -> Sequence[str]:
+    """Why a p90 is empty, and what failed."""
+    figures, found = comparison.figures, []
+    for row in figures.rows:
+        same_shape = headline is not None and shape_label(row) == shape_label(headline)
+        if row.statistic == "p90" and row.value is None and same_shape:
+            found.append(f"{row.model}: {row.note}")
+        if row.status != "ok":
+            found.append(f"{row.model}: {row.quantity} {row.status}: {row.note}")
+    return found

@@ -1,0 +1,139 @@
+"""`bertbench list`."""
+
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+from bertbench.commands.list import build_report, list_
+from bertbench.config import KINDS, Catalog
+from bertbench.errors import ConfigError, UnknownNameError
+
+
+def rows(kind, catalog=None):
+    """The list's rows by name."""
+    (table,) = build_report(kind, catalog or Catalog()).tables
+    return {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+
+
+@pytest.fixture
+def emitted(monkeypatch):
+    """What was handed to the output module."""
+    calls = []
+    fake = ModuleType("bertbench.output")
+    fake.check = lambda output: calls.append(("check", output))
+    fake.emit = lambda report, **options: calls.append((report.title, options))
+    monkeypatch.setitem(sys.modules, "bertbench.output", fake)
+    return calls
+
+
+def test_models_show_where_they_come_from():
+    """Models are listed with title, published size, compression, checkpoint and fine-tuned tasks."""
+    distilbert = rows("models")["distilbert"]
+
+    assert distilbert["Title"] == "DistilBERT"
+    assert distilbert["Published size"] == "66M"
+    assert distilbert["Compression"] == "knowledge distillation"
+    assert distilbert["Checkpoint"] == "distilbert/distilbert-base-uncased"
+    assert "sst2" in distilbert["Fine-tuned for"]
+
+
+def test_tasks_show_labels_and_metrics():
+    """Tasks are listed with labels, or that the label is a number, metrics and data set."""
+    tasks = rows("tasks")
+
+    assert tasks["mrpc"]["Labels"] == "not_equivalent, equivalent"
+    assert tasks["mrpc"]["Metrics"] == "Accuracy, F1"
+    assert tasks["stsb"]["Labels"] == "a number"
+    assert tasks["sst2"]["Data"] == "nyu-mll/glue sst2"
+
+
+def test_suites_show_models_and_reference():
+    """Suites are listed with what they compare."""
+    base = rows("suites")["base"]
+
+    assert (base["Models"], base["Reference"], base["Tasks"]) == ("bert, distilbert, albert", "bert", "sst2")
+
+
+def test_claims_show_what_is_expected():
+    """Claims are listed with wording and expectation."""
+    claim = rows("claims")["distilbert-60-percent-faster"]
+
+    assert claim["Wording"] == "DistilBERT is 60% faster than BERT"
+    assert claim["Expected"] == "Latency, speedup: at least 1.6"
+
+
+def test_metrics_come_from_their_files():
+    """Each metric file is a row with the name that tasks use, what it is for and its source."""
+    metric = rows("metrics")["matthews_correlation"]
+
+    assert metric["Title"] == "Matthews correlation"
+    assert metric["For"] == "classification"
+    assert metric["Source"]
+
+
+def test_unknown_kind_gets_a_suggestion():
+    """A misspelt kind is answered with the nearest one."""
+    with pytest.raises(UnknownNameError, match="unknown kind 'modles'; did you mean 'models'"):
+        build_report("modles", Catalog())
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("title: [unclosed\n", "not valid YAML"),
+        ("- a\n", "found list"),
+        ("models: [a]\n", "unexpected kind"),
+        ("title: Mine\nmodels: 5\nreference: 1\n", "unexpected kind"),
+        ("title: Mine\nmodels: bert\nreference: bert\n", "unexpected kind"),
+    ],
+)
+def test_broken_file_is_a_row_of_its_own(tmp_path, text, says):
+    """A file that cannot be shown says so in its row, and the others are listed."""
+    (tmp_path / "suites").mkdir()
+    (tmp_path / "suites/mine.yaml").write_text(text)
+    listed = rows("suites", Catalog([tmp_path]))
+
+    assert listed["mine"]["Title"].startswith("broken: ")
+    assert says in listed["mine"]["Title"]
+    assert listed["base"]["Reference"] == "bert"
+
+
+def test_broken_metric_is_a_row_of_its_own(monkeypatch):
+    """A metric file that fails on import does not break the list."""
+    monkeypatch.setattr("bertbench.plugins.names", lambda _: ["faulty"])
+    monkeypatch.setattr("bertbench.plugins.load", lambda *_: 1 / 0)
+
+    assert rows("metrics")["faulty"]["Title"] == "broken: ZeroDivisionError: division by zero"
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "metrics"])
+def test_output_is_proved_first_and_gets_the_options(kind, tmp_path, emitted):
+    """The output file is checked before anything is read, then the report goes out as asked."""
+    list_(kind, output=tmp_path / "list.csv")
+
+    assert emitted[0] == ("check", tmp_path / "list.csv")
+    title, options = emitted[1]
+    assert title == kind.capitalize()
+    assert options == {"format": "terminal", "output": tmp_path / "list.csv", "layout": "long"}
+
+
+@pytest.mark.usefixtures("emitted")
+def test_config_dir_is_used(tmp_path):
+    """A --config-dir that does not exist is refused."""
+    with pytest.raises(ConfigError, match="no such folder"):
+        list_("models", config_dir=[tmp_path / "nowhere"])
+
+
+def test_listing_loads_nothing_heavy():
+    """Building every list loads neither pydantic nor rich nor any library of models and data."""
+    code = (
+        "import sys; from bertbench.commands.list import build_report; from bertbench.config import Catalog;"
+        "[build_report(k, Catalog()) for k in ('models', 'tasks', 'suites', 'claims', 'metrics')];"
+        "heavy = ('pydantic', 'rich', 'torch', 'transformers', 'datasets', 'evaluate', 'numpy', 'pandas', 'sklearn');"
+        "print([m for m in heavy if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,228 @@
+"""`bertbench validate`."""
+
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+import typer
+
+from bertbench.commands.validate import Checked, Finding, build_report, check_all, summary, validate
+from bertbench.config import Catalog
+
+TASK = {
+    "title": "Mine",
+    "dataset": "{folder: data}",
+    "inputs": "[text]",
+    "labels": "[a, b]",
+    "metrics": "[accuracy]",
+    "primary_metrics": "[accuracy]",
+}
+MODEL = {"title": "Mine", "architecture": "bert", "checkpoint": "me/mine"}
+SUITE = {"title": "Mine", "models": "[bert]", "reference": "bert"}
+CLAIM = {
+    "wording": "w",
+    "source": "s",
+    "definition": "d",
+    "model": "distilbert",
+    "reference": "bert",
+    "quantity": "latency",
+    "relation": "at_least",
+    "expected": "1.6",
+    "margin": "0.1",
+}
+
+
+def findings(folder, kind, text, *, deep=False):
+    """What is found in one file of a project, as (key, found, expected)."""
+    path = folder / kind / "mine.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text if isinstance(text, str) else "".join(f"{key}: {value}\n" for key, value in text.items()))
+    found = check_all(Catalog([folder]), deep=deep).findings
+    return [(each.key, each.found, each.expected) for each in found if each.file == str(path)]
+
+
+@pytest.mark.parametrize(("kind", "spec"), [("tasks", TASK), ("models", MODEL), ("suites", SUITE), ("claims", CLAIM)])
+def test_right_config_gives_no_finding(tmp_path, kind, spec):
+    """A config that is right and names what exists is passed over in silence."""
+    assert findings(tmp_path, kind, spec) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "found"),
+    [
+        ("title: [a\n", "", "not valid YAML"),
+        ("title: a\ntitle: b\n", "", "key 'title' is given twice"),
+        ("- a\n", "", "found list"),
+        (TASK | {"inputs": "5"}, "inputs", "5"),
+        (TASK | {"primary_metric": "f1"}, "primary_metric", "did you mean 'primary_metrics'"),
+        ({key: value for key, value in TASK.items() if key != "inputs"}, "inputs", "missing"),
+        (TASK | {"name": "yours"}, "name", "'yours'"),
+        (TASK | {"dataset": "{folder: a, generator: b}"}, "dataset", ""),
+        (TASK | {"training": "{epoch: 1}"}, "training.epoch", "unknown key"),
+        (TASK | {"5": "a"}, "", "not readable: keywords must be strings"),
+        (TASK | {"title": "{{ name }}"}, "", "not readable"),
+        (TASK | {"title": "2026-13-45"}, "", "not readable: month"),
+    ],
+)
+def test_file_that_is_wrong_in_itself(tmp_path, text, key, found):
+    """Syntax, unknown, missing and wrong keys are found with their path."""
+    (first,) = findings(tmp_path, "tasks", text)
+
+    assert first[0] == key
+    assert found in first[1]
+    assert first[2]
+
+
+def test_every_mistake_of_a_file_is_a_row(tmp_path):
+    """Several mistakes in one file are several findings."""
+    found = findings(tmp_path, "tasks", TASK | {"inputs": "5", "extra": "1"})
+
+    assert {key for key, _, _ in found} == {"inputs", "extra"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "key", "found"),
+    [
+        ("suites", SUITE | {"models": "[bert, albrt]"}, "models", "unknown model 'albrt'; did you mean 'albert'"),
+        ("suites", SUITE | {"tasks": "[sst-2]"}, "tasks", "unknown task 'sst-2'; did you mean 'sst2'"),
+        ("suites", SUITE | {"fallback": "bse"}, "fallback", "unknown suite 'bse'; did you mean 'base'"),
+        ("tasks", TASK | {"kind": "regresion"}, "kind", "unknown task kind"),
+        (
+            "tasks",
+            TASK | {"metrics": "[accuracy, f2]"},
+            "metrics",
+            "unknown metric 'f2'; did you mean 'f1'",
+        ),
+        ("tasks", TASK | {"metrics": "[accuracy, pearson]"}, "metrics", "pearson, for regression"),
+        ("tasks", TASK | {"labels": "null"}, "metrics", "accuracy, for classification"),
+        ("models", MODEL | {"finetuned": "{sst-2: {checkpoint: a/b}}"}, "finetuned.sst-2", "did you mean 'sst2'"),
+        (
+            "models",
+            MODEL | {"finetuned": "{sst2: {checkpoint: a/b, labels: [bad, good]}}"},
+            "finetuned.sst2.labels",
+            "['bad', 'good']",
+        ),
+        (
+            "models",
+            MODEL | {"finetuned": "{stsb: {checkpoint: a/b, labels: [low, high]}}"},
+            "finetuned.stsb.labels",
+            "['low', 'high']",
+        ),
+        (
+            "models",
+            MODEL | {"published": "[{row: size, statement: s, source: s, quantity: parameter, value: 1}]"},
+            "published.0.quantity",
+            "did you mean 'parameters'",
+        ),
+        (
+            "models",
+            MODEL | {"published": "[{row: accuracy, statement: s, source: s, task: rt}]"},
+            "published.0.task",
+            "unknown task 'rt'",
+        ),
+        (
+            "models",
+            MODEL | {"published": "[{row: size, statement: s, source: s, value: 1}]"},
+            "published.0",
+            "one of 'quantity' and 'value'",
+        ),
+        ("claims", CLAIM | {"model": "distilbrt"}, "model", "did you mean 'distilbert'"),
+        ("claims", CLAIM | {"reference": "brt"}, "reference", "did you mean 'bert'"),
+        ("claims", CLAIM | {"reference": "null"}, "reference", "missing"),
+        ("claims", CLAIM | {"quantity": "latenzy"}, "quantity", "did you mean 'latency'"),
+        ("claims", CLAIM | {"task": "sst-2"}, "task", "did you mean 'sst2'"),
+    ],
+)
+def test_name_that_does_not_exist_or_does_not_fit(tmp_path, kind, spec, key, found):
+    """Models, tasks, suites, metrics, labels and quantities that a config names must exist and fit."""
+    (first,) = findings(tmp_path, kind, spec)
+
+    assert first[0] == key
+    assert found in first[1]
+    assert first[2]
+
+
+def test_hub_ids_and_runs_are_left_for_later(tmp_path):
+    """A suite may name models of the hub, folders and runs, which are looked up when they are used."""
+    assert findings(tmp_path, "suites", SUITE | {"models": "[bert, me/mine, 'run:2026', ./folder]"}) == []
+
+
+def test_file_that_is_broken_is_not_called_unknown(tmp_path):
+    """A suite that names a broken task gets no finding of its own: the task has one."""
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks/broken.yaml").write_text("title: [a\n")
+
+    assert findings(tmp_path, "suites", SUITE | {"tasks": "[broken]"}) == []
+
+
+def test_metric_that_cannot_be_loaded_is_a_finding(tmp_path, monkeypatch):
+    """A metric file that fails on import is reported at the task that uses it."""
+    monkeypatch.setattr("bertbench.plugins.load", lambda *_: 1 / 0)
+
+    assert "cannot be loaded: ZeroDivisionError" in findings(tmp_path, "tasks", TASK)[0][1]
+
+
+def test_deep_builds_the_architecture(tmp_path, monkeypatch):
+    """Only with --deep a config that transformers cannot build is found."""
+    only = {"tasks": {}, "suites": {}, "claims": {}}
+    entries = Catalog.entries
+    monkeypatch.setattr(
+        Catalog,
+        "entries",
+        lambda self, kind: only.get(kind, {n: e for n, e in entries(self, kind).items() if n == "mine"}),
+    )
+    wrong = MODEL | {"config": "{hidden_size: 10, num_attention_heads: 3}"}
+
+    assert findings(tmp_path, "models", wrong) == []
+    ((key, found, _),) = findings(tmp_path, "models", wrong, deep=True)
+    assert key == "config"
+    assert "multiple" in found
+    assert findings(tmp_path, "models", MODEL | {"config": "{hidden_size: 12, num_hidden_layers: 1}"}, deep=True) == []
+
+
+def test_summary_counts_what_was_checked():
+    """The last line counts configs by kind, and findings."""
+    finding = Finding("a.yaml", "key", "found", "expected")
+    checked = Checked({"models": {"a": None, "b": None}, "tasks": {"c": None}, "suites": {}, "claims": {}})
+
+    assert summary(checked) == "2 models, 1 task checked: nothing found"
+    checked.findings.append(finding)
+    assert summary(checked) == "2 models, 1 task checked: 1 finding"
+    assert build_report(checked).tables[0].rows == (("a.yaml", "key", "found", "expected"),)
+
+
+def test_command_exits_with_2_and_shows_the_findings(tmp_path, monkeypatch, capsys):
+    """With findings the command shows them, counts them last and exits with code 2."""
+    shown = []
+    fake = ModuleType("bertbench.output")
+    fake.emit = lambda report, **_: shown.append(report)
+    monkeypatch.setitem(sys.modules, "bertbench.output", fake)
+    (tmp_path / "suites").mkdir()
+    (tmp_path / "suites/mine.yaml").write_text("title: [a\n")
+
+    with pytest.raises(typer.Exit) as raised:
+        validate(config_dir=[tmp_path])
+
+    assert raised.value.exit_code == 2
+    assert any(str(tmp_path / "suites/mine.yaml") == row[0] for row in shown[0].tables[0].rows)
+    assert "checked: " in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_command_passes_what_is_right(monkeypatch, capsys):
+    """Without findings the command prints the count only and returns."""
+    monkeypatch.setattr("bertbench.commands.validate.check_all", lambda *_, **__: Checked({"models": {"a": None}}))
+
+    assert validate() is None
+    assert capsys.readouterr().out == "1 model checked: nothing found\n"
+
+
+def test_import_is_light():
+    """Importing the command loads neither pydantic nor torch nor rich."""
+    code = (
+        "import sys, bertbench.commands.validate;"
+        "print([m for m in ('pydantic', 'rich', 'torch', 'transformers') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"

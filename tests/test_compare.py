@@ -1,0 +1,541 @@
+"""From stored sessions to long rows, ratios, intervals, uses and notes."""
+
+import dataclasses
+import time
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bertbench.compare import build
+from bertbench.errors import StoreError
+from bertbench.report import HEADER
+from bertbench.specs import Published
+from bertbench.store import StoredSession
+from bertbench.tables.figures import Figures
+from tests import factories
+
+MODELS = ("bert", "distilbert", "albert")
+SECONDS = {"bert": 0.16, "distilbert": 0.08, "albert": 0.161}
+NOW = datetime(2026, 11, 24, 12, 3, tzinfo=UTC)
+
+
+def specs(*names, **published):
+    """Model specs by name; `published` holds what was published about one."""
+    return {
+        name: factories.model_spec(name, compression=f"method of {name}", published=published.get(name, ()))
+        for name in (names or MODELS)
+    }
+
+
+def sizes():
+    """Size and memory records of the three models."""
+    return [
+        factories.size_record("bert"),
+        factories.size_record("distilbert", 66_362_880, flops=11.17e9),
+        factories.size_record("albert", 11_683_584, 87_998_208),
+        factories.memory_record("bert", 700e6),
+        factories.memory_record("distilbert", 450e6),
+        factories.memory_record("albert", 300e6),
+    ]
+
+
+def report_of(stored, models=MODELS, reference="bert", catalog=None):
+    """The report and an index over its rows."""
+    report = build(stored, catalog or specs(*models), models, reference, now=NOW)
+    return report, Figures(report.rows)
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """A session in which everything was measured."""
+    return factories.stored_session(
+        tmp_path_factory.mktemp("full"),
+        session=factories.session_record(MODELS),
+        records=sizes(),
+        timings=factories.timing_rows(SECONDS),
+        scored=[
+            ("bert", factories.predictions(0.92, 2000, 1)),
+            ("distilbert", factories.predictions(0.88, 2000, 2)),
+            ("albert", factories.predictions(0.92, 2000, 3)),
+        ],
+    )
+
+
+def cell(report, row, column):
+    """A cell of the comparison table by row title and column start."""
+    table = report.tables[0]
+    index = next(i for i, title in enumerate(table.columns) if title.startswith(column))
+    return next(entries for entries in table.rows if entries[0] == row)[index]
+
+
+def test_every_figure_of_the_issue_is_a_row(full):
+    """Sizes, FLOPs, speed at every shape, memory, scores, retention, training time and texts are all there."""
+    report, figures = report_of(full)
+    for model in MODELS:
+        found = {(row.quantity, row.statistic) for row in report.rows if row.model == model}
+        assert found >= {
+            ("compression_method", "text"),
+            ("parameters", "unique"),
+            ("parameters", "executed"),
+            ("parameters", "unique/attention"),
+            ("parameter_bytes", "value"),
+            ("flops", "value"),
+            ("latency", "median"),
+            ("latency", "p90"),
+            ("speedup", "median"),
+            ("throughput", "median"),
+            ("peak_memory", "peak"),
+            ("accuracy", "mean"),
+            ("score", "mean"),
+            ("retention", "mean"),
+            ("training_time", "value"),
+            ("best_use_case", "text"),
+        }
+        assert len(figures.all(model, "latency", statistic="median")) == 2
+    assert HEADER[0] == "suite"
+    assert all(row.run_ids for row in report.rows if row.value is not None)
+    assert {row.session_id for row in report.rows} == {factories.SESSION_ID}
+
+
+def test_speedup_is_paired_and_has_an_interval(full):
+    """Speed-up is reference / model from turns taken side by side; ratio is the inverse, with inverse bounds."""
+    _, figures = report_of(full)
+    speedup = figures.first("distilbert", "speedup")
+    latency = figures.first("distilbert", "latency", statistic="median")
+    assert speedup.value == pytest.approx(2, rel=0.01)
+    assert speedup.low < 2.02
+    assert speedup.high > 1.98
+    assert speedup.reference == "bert"
+    assert "paired log-ratio" in speedup.interval_method
+    assert latency.ratio == pytest.approx(1 / speedup.value)
+    assert (latency.ratio_low, latency.ratio_high) == pytest.approx((1 / speedup.high, 1 / speedup.low))
+    throughput = figures.first("distilbert", "throughput", batch_size=8)
+    assert throughput.value == pytest.approx(8 / figures.first("distilbert", "latency", batch_size=8).value)
+    assert throughput.ratio == pytest.approx(2, rel=0.01)
+
+
+def test_reference_has_ratio_one_without_interval(full):
+    """The reference's own ratios are 1 and have no interval."""
+    _, figures = report_of(full)
+    for quantity in ("speedup", "latency", "throughput", "parameters", "score", "retention"):
+        row = figures.first("bert", quantity)
+        assert (row.ratio, row.ratio_low, row.ratio_high) == (1.0, None, None)
+    assert figures.first("bert", "speedup").low is None
+
+
+def test_ratios_of_exact_counts(full):
+    """Counts are divided as they are and have no interval."""
+    _, figures = report_of(full)
+    row = figures.first("distilbert", "parameters", statistic="unique")
+    assert row.ratio == pytest.approx(66_362_880 / 109_482_240)
+    assert row.ratio_low is None
+    assert figures.first("albert", "parameters", statistic="executed").value == 87_998_208
+
+
+def test_warm_up_is_left_out(full):
+    """Untimed passes, here five times as slow, enter neither latency nor counts."""
+    _, figures = report_of(full)
+    latency = figures.first("bert", "latency", statistic="median")
+    assert latency.value == pytest.approx(0.16 * 1.1, rel=0.05)
+    assert (latency.n, latency.n_unit) == (70, "passes")
+    assert figures.first("bert", "latency", statistic="p90").value < 0.16 * 1.3
+
+
+def test_p90_needs_enough_passes(tmp_path):
+    """With fewer than 64 passes the p90 is empty and says how many are needed, in rows and under the table."""
+    timings = factories.timing_rows({"bert": 0.1, "distilbert": 0.05}, turns=3)
+    stored = factories.stored_session(tmp_path, timings=timings)
+    report, _ = report_of(stored, ("bert", "distilbert"))
+    row = next(row for row in report.rows if row.statistic == "p90")
+    assert row.value is None
+    assert row.note == "a p90 needs 64 timed passes, there are 30"
+    detail = report.tables[1]
+    assert detail.rows[0][detail.columns.index("Latency p90 1x128")] == ""
+    assert any("64 timed passes" in note for note in detail.notes)
+
+
+def test_headline_shape_comes_first(tmp_path):
+    """The first shape of the settings is the one quoted, wherever it stands in the record."""
+    timings = factories.timing_rows({"bert": 0.1, "distilbert": 0.05}, shapes=((1, 128), (1, None), (8, 128)))
+    stored = factories.stored_session(tmp_path, timings=timings)
+    records = tuple(
+        dataclasses.replace(
+            record,
+            settings=record.settings | {"shapes": ["1xnatural", "8x128", "1x128"]},
+        )
+        for record in stored.records
+    )
+    report, figures = report_of(StoredSession(stored.session, records, stored.folder), ("bert", "distilbert"))
+    assert figures.first("bert", "latency").sequence_length is None
+    assert "Latency median 1xnatural" in report.tables[1].columns
+    assert "Throughput 8x128" in report.tables[1].columns
+
+
+def test_round_medians_serve_without_raw_rows(full):
+    """Without the raw rows the rounds' medians give a ratio, each round as one turn."""
+    records = tuple(dataclasses.replace(record, sidecars={}) for record in full.records)
+    _, figures = report_of(StoredSession(full.session, records, full.folder))
+    assert figures.first("distilbert", "speedup").value == pytest.approx(2, rel=0.05)
+    assert figures.first("bert", "latency", statistic="p90") is None
+
+
+def test_blocks_are_paired_within(tmp_path):
+    """Where models were timed in blocks, each is paired with the reference of its own block."""
+    one = factories.timing_rows({"bert": 0.1, "distilbert": 0.05}).assign(block=0)
+    slow = factories.timing_rows({"bert": 1.0, "albert": 1.0}, seed=5).assign(block=1)
+    stored = factories.stored_session(tmp_path, timings=pd.concat([one, slow]))
+    _, figures = report_of(stored)
+    assert figures.first("distilbert", "speedup").value == pytest.approx(2, rel=0.01)
+    assert figures.first("albert", "speedup").value == pytest.approx(1, rel=0.01)
+
+
+def test_lost_raw_rows_are_an_error(full, tmp_path):
+    """A missing or changed sidecar is an error that says what to do."""
+    with pytest.raises(StoreError, match="measure again"):
+        report_of(StoredSession(full.session, full.records, tmp_path))
+
+
+def test_scores_and_retention(full):
+    """A score has Wilson's interval, retention a paired one, and the difference its tests."""
+    report, figures = report_of(full)
+    score = figures.first("distilbert", "score", statistic="mean")
+    assert score.value == figures.first("distilbert", "accuracy").value
+    assert "Wilson" in score.interval_method
+    assert (score.n, score.n_unit, score.split) == (2000, "examples", "validation")
+    retention = figures.first("distilbert", "retention")
+    assert retention.value == pytest.approx(score.value / figures.first("bert", "score").value)
+    assert retention.low < retention.value < retention.high < 1
+    assert retention.interval_method == "paired bootstrap over examples (percentile, 2,000 resamples)"
+    difference = figures.first("distilbert", "score", statistic="difference", reference="bert")
+    assert difference.value == pytest.approx(score.value - figures.first("bert", "score").value)
+    assert "exact McNemar p = " in difference.note
+    assert "smallest detectable difference" in difference.note
+    assert "keeps 9" in cell(report, "Accuracy", "distilbert")
+
+
+def test_pairs_by_example_not_by_place(full, tmp_path):
+    """Predictions in another order give the same paired interval."""
+    frame = factories.predictions(0.88, 2000, 2).sample(frac=1, random_state=0)
+    scored = [("bert", factories.predictions(0.92, 2000, 1)), ("distilbert", frame)]
+    stored = factories.stored_session(tmp_path, scored=scored)
+    _, shuffled = report_of(stored, ("bert", "distilbert"))
+    expected = report_of(full)[1].first("distilbert", "retention")
+    found = shuffled.first("distilbert", "retention")
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=0.002)
+
+
+def test_other_examples_are_not_paired(tmp_path):
+    """Models that saw different examples get a ratio without an interval."""
+    scored = [("bert", factories.predictions(0.92, 300)), ("distilbert", factories.predictions(0.9, 200))]
+    _, figures = report_of(factories.stored_session(tmp_path, scored=scored), ("bert", "distilbert"))
+    retention = figures.first("distilbert", "retention")
+    assert retention.value is not None
+    assert retention.low is None
+    assert figures.first("distilbert", "score").low is not None
+
+
+def test_several_seeds(tmp_path):
+    """Scores are means over seeds; from three on intervals resample the seeds too."""
+    scored = [
+        (model, factories.predictions(share, 400, 10 * seed + len(model)), {"seed": seed})
+        for model, share in (("bert", 0.9), ("distilbert", 0.85))
+        for seed in (1, 2, 3)
+    ]
+    report, figures = report_of(factories.stored_session(tmp_path, scored=scored), ("bert", "distilbert"))
+    score = figures.first("distilbert", "score", statistic="mean")
+    expected = np.mean(
+        [(frame["prediction"] == frame["label"]).mean() for model, frame, _ in scored if model != "bert"]
+    )
+    assert score.value == pytest.approx(expected)
+    assert score.note == "mean of seeds 1, 2, 3"
+    assert len(score.run_ids.split()) == 3
+    assert score.interval_method.startswith("hierarchical bootstrap over seeds and examples")
+    assert "paired hierarchical" in figures.first("distilbert", "retention").interval_method
+    assert figures.first("bert", "training_time").value == pytest.approx(62)
+    assert any("seeds 1, 2, 3" in note for note in report.tables[0].notes)
+
+
+def test_mean_of_two_metrics(tmp_path):
+    """A score of two metrics is their mean, with an interval of its own."""
+    task = factories.task_spec("mrpc", metrics=("accuracy", "f1"), primary_metrics=("accuracy", "f1"))
+    scored = [
+        ("bert", factories.predictions(0.88, 400, 1), {"task": task}),
+        ("distilbert", factories.predictions(0.85, 400, 2), {"task": task}),
+    ]
+    session = factories.session_record(tasks=("mrpc",))
+    report, figures = report_of(
+        factories.stored_session(tmp_path, scored=scored, session=session), ("bert", "distilbert")
+    )
+    parts = [figures.first("bert", metric).value for metric in ("accuracy", "f1")]
+    score = figures.first("bert", "score", statistic="mean")
+    assert score.value == pytest.approx(np.mean(parts))
+    assert score.low < score.value < score.high
+    assert score.interval_method.startswith("bootstrap over examples")
+    assert "mrpc mean of accuracy and f1" in cell(report, "Accuracy", "bert")
+
+
+def test_regression_and_reference_at_zero(tmp_path):
+    """Correlations are compared too; there is no share of a reference's score that is not above zero."""
+    task = factories.task_spec(
+        "stsb", labels=None, metrics=("pearson", "spearman"), primary_metrics=("pearson", "spearman")
+    )
+    truth = np.linspace(0, 5, 200)
+    noise = np.random.default_rng(0).normal(size=200)
+
+    def frame(values):
+        return factories.predictions(1, 200).assign(prediction=values, label=truth)
+
+    scored = [("bert", frame(-truth), {"task": task}), ("distilbert", frame(truth + noise), {"task": task})]
+    _, figures = report_of(factories.stored_session(tmp_path, scored=scored), ("bert", "distilbert"))
+    assert figures.first("bert", "score").value == pytest.approx(-1)
+    assert figures.first("distilbert", "pearson").low > 0.7
+    assert figures.first("distilbert", "retention") is None
+    assert figures.first("distilbert", "score").ratio is None
+    assert figures.first("distilbert", "score", statistic="difference").value > 1.5
+
+
+def test_two_splits(tmp_path):
+    """Each split has its rows; the table and the use quote the first."""
+    task = factories.task_spec("mnli", evaluation_splits=("matched", "mismatched"))
+    scored = []
+    for seed, model in enumerate(("bert", "distilbert")):
+        frames = [
+            factories.predictions(share, 300, seed, split=split)
+            for split, share in (("matched", 0.9), ("mismatched", 0.6))
+        ]
+        scored.append((model, pd.concat(frames), {"task": task}))
+    report, figures = report_of(factories.stored_session(tmp_path, scored=scored), ("bert", "distilbert"))
+    assert [row.split for row in figures.all("bert", "score", statistic="mean")] == ["matched", "mismatched"]
+    first = figures.first("bert", "score", split="matched")
+    assert f"{first.value * 100:.1f}" in cell(report, "Accuracy", "bert")
+
+
+def test_failed_and_skipped_runs_are_visible(full):
+    """A failed or skipped run is a row with its message, and a line in its cell."""
+    failures = [
+        factories.failed("speed", "albert", "killed by signal 9"),
+        factories.failed("quality", "albert", "diverged", task_name="sst2", seed=1),
+        factories.failed("memory", "albert", "too large", status="skipped"),
+    ]
+    kept = tuple(record for record in full.records if record.model_name != "albert" or record.kind == "size")
+    report, figures = report_of(StoredSession(full.session, (*kept, *failures), full.folder))
+    bad = {(row.quantity, row.status): row.note for row in report.rows if row.status != "ok"}
+    assert bad == {
+        ("latency", "failed"): "killed by signal 9",
+        ("peak_memory", "skipped"): "too large",
+        ("score", "failed"): "diverged",
+    }
+    assert cell(report, "Speed", "albert") == "failed: killed by signal 9"
+    assert "failed on sst2: diverged" in cell(report, "Accuracy", "albert")
+    assert any("too large" in note for note in report.tables[1].notes)
+    assert figures.first("distilbert", "retention").low is not None
+
+
+def test_failed_reference_leaves_ratios_empty(full):
+    """Without the reference's figures others keep theirs and have no ratio."""
+    kept = tuple(record for record in full.records if record.model_name != "bert" or record.kind == "size")
+    stored = StoredSession(full.session, (*kept, factories.failed("speed", "bert")), full.folder)
+    _, figures = report_of(stored)
+    assert figures.first("distilbert", "latency").value is not None
+    assert figures.first("distilbert", "score").ratio is None
+    assert figures.first("distilbert", "parameters").ratio is not None
+
+
+def test_only_sizes(tmp_path):
+    """A session without speed and quality gives a report that says what is missing."""
+    stored = factories.stored_session(tmp_path, records=sizes()[:3])
+    report, _ = report_of(stored)
+    assert cell(report, "Speed", "bert") == "not measured"
+    assert cell(report, "Accuracy", "albert") == "not measured"
+    assert "quality not measured" in cell(report, "Best use case", "albert")
+    assert "storage and download" in cell(report, "Best use case", "albert")
+
+
+def test_nothing_at_all(tmp_path):
+    """An empty session gives a report of empty cells."""
+    report, _ = report_of(factories.stored_session(tmp_path))
+    assert cell(report, "Model size", "bert") == "not measured"
+    assert cell(report, "Best use case", "bert") == "measured: not measured" or cell(report, "Best use case", "bert")
+    assert not [row for row in report.rows if row.value is not None]
+
+
+def test_one_model(full):
+    """A single model is reported without comparisons."""
+    report, _ = report_of(full, ("bert",))
+    assert report.tables[0].columns == ("", "bert (reference)")
+    assert "no other model" in cell(report, "Best use case", "bert")
+
+
+def test_reference_is_shown_even_if_not_asked_for(full):
+    """A reference that is not among the models comes first: ratios to something unseen help nobody."""
+    report, _ = report_of(full, ("distilbert",), catalog=specs())
+    assert report.tables[0].columns == ("", "bert (reference)", "distilbert")
+
+
+def test_caveats_are_in_rows_and_cells(full):
+    """Random weights and capped training are said in the note and in every cell they concern."""
+    records = tuple(
+        dataclasses.replace(
+            record, capped=record.kind == "quality", weights="random" if record.kind != "quality" else "fine-tuned"
+        )
+        for record in full.records
+    )
+    report, figures = report_of(StoredSession(full.session, records, full.folder))
+    assert figures.first("bert", "latency").note == "random weights"
+    assert figures.first("bert", "score").note == "training capped: 3,000 samples"
+    assert "(random weights)" in cell(report, "Model size", "bert")
+    assert cell(report, "Speed", "albert").count("(random weights)") == 2
+    assert "(training capped: 3,000 samples)" in cell(report, "Accuracy", "distilbert")
+    detail = dict(zip(report.tables[1].columns, report.tables[1].rows[0], strict=True))
+    assert "random weights" in detail["Latency median 1x128"]
+    assert "training capped" in detail["Score sst2"]
+
+
+def test_published_beside_measured(full):
+    """A published figure of the same quantity and task stands in the row and the cell, with its source."""
+    published = (
+        Published(row="size", statement="66M", source="paper, Table 3", quantity="parameters", value=66e6),
+        Published(
+            row="accuracy",
+            statement="91.3 on SST-2",
+            source="Table 1",
+            quantity="accuracy",
+            value=91.3,
+            unit="points",
+            task="sst2",
+        ),
+        Published(
+            row="accuracy",
+            statement="59.9 on RTE",
+            source="Table 1",
+            quantity="accuracy",
+            value=59.9,
+            unit="points",
+            task="rte",
+        ),
+        Published(row="speed", statement="60% faster", source="abstract", quantity="speedup", value=1.63),
+        Published(row="use", statement="on devices", source="abstract"),
+    )
+    report, figures = report_of(full, catalog=specs(*MODELS, distilbert=published))
+    assert figures.first("distilbert", "parameters", statistic="unique").published == "66.0M (paper, Table 3)"
+    assert figures.first("distilbert", "parameters", statistic="executed").published is None
+    assert figures.first("distilbert", "score", statistic="mean").published == "91.3 (Table 1)"
+    assert [row.published for row in figures.all("distilbert", "speedup")] == ["1.63x (abstract)", None]
+    assert cell(report, "Accuracy", "distilbert").startswith("published: 91.3 on SST-2; Table 1\nmeasured: ")
+    assert "RTE" not in cell(report, "Accuracy", "distilbert")
+    assert "published: on devices; abstract" in cell(report, "Best use case", "distilbert")
+
+
+def test_uses(full):
+    """The fastest, the smallest and the best are named, with what a saving costs."""
+    report, _ = report_of(full)
+    assert "latency-bound serving: 2.00x" in cell(report, "Best use case", "distilbert")
+    assert "loses" in cell(report, "Best use case", "distilbert")
+    assert "storage and download: 9.37x smaller weights" in cell(report, "Best use case", "albert")
+    assert "memory-bound inference: 2.33x" in cell(report, "Best use case", "albert")
+    for model in ("bert", "albert"):
+        assert "when quality decides" in cell(report, "Best use case", model)
+    assert "when quality decides" not in cell(report, "Best use case", "distilbert")
+    assert any(note.startswith("Best use case, by rule") for note in report.tables[0].notes)
+
+
+def test_dominated_model_has_no_use_here(tmp_path):
+    """A model beaten on every axis, quality included, is told so; without quality nobody is."""
+    models = ("bert", "distilbert")
+    records = [factories.size_record("bert"), factories.size_record("distilbert", 66_362_880)]
+    timings = factories.timing_rows({"bert": 0.16, "distilbert": 0.08})
+    scored = [("bert", factories.predictions(0.85, 500, 1)), ("distilbert", factories.predictions(0.95, 500, 2))]
+    judged = factories.stored_session(tmp_path / "a", records=records, timings=timings, scored=scored)
+    unjudged = factories.stored_session(tmp_path / "b", records=records, timings=timings)
+    report, _ = report_of(judged, models)
+    assert "none here: distilbert is at least as good on every axis" in cell(report, "Best use case", "bert")
+    report, _ = report_of(unjudged, models)
+    assert "none here" not in cell(report, "Best use case", "bert")
+    assert "quality not measured" in cell(report, "Best use case", "bert")
+
+
+def test_equal_models_are_not_told_apart(tmp_path):
+    """Noise makes nobody the fastest, and equal scores nobody the best."""
+    timings = factories.timing_rows({"bert": 0.16, "distilbert": 0.16}, noise=0.05)
+    scored = [("bert", factories.predictions(0.9, 300, 1)), ("distilbert", factories.predictions(0.9, 300, 2))]
+    report, _ = report_of(factories.stored_session(tmp_path, timings=timings, scored=scored), ("bert", "distilbert"))
+    for model in ("bert", "distilbert"):
+        assert "latency-bound" not in cell(report, "Best use case", model)
+        assert "when quality decides" in cell(report, "Best use case", model)
+    assert "not told apart" in cell(report, "Speed", "distilbert")
+
+
+def test_reference_may_be_the_fastest(tmp_path):
+    """Where all others are slower, the reference gets the use; a slower model is called slower."""
+    timings = factories.timing_rows({"bert": 0.08, "distilbert": 0.16})
+    report, _ = report_of(factories.stored_session(tmp_path, timings=timings), ("bert", "distilbert"))
+    assert "latency-bound serving: no other model is better" in cell(report, "Best use case", "bert")
+    assert "slower" in cell(report, "Speed", "distilbert")
+    assert "no axis on which it is best" in cell(report, "Best use case", "distilbert")
+
+
+def test_notes(full):
+    """The notes say when, where and how it was measured."""
+    report, _ = report_of(full)
+    notes = "\n".join(report.tables[0].notes)
+    for part in (
+        f"session {factories.SESSION_ID}, measured 3 min ago",
+        "1x128, 8x128",
+        "5 rounds",
+        "threads 2",
+        "dtype fp32",
+        "device cpu",
+        "back-end eager",
+        "Test CPU, 2 cores",
+        "torch 2.6.0",
+        "sst2: fine-tune, seed 1, 3,000 training samples",
+        "Wilson interval over examples",
+        "paired bootstrap over examples",
+    ):
+        assert part in notes
+    old = factories.replaced(full, started_at="2026-11-14T12:00:00+00:00", complete=False)
+    noted = build(old, specs(), MODELS, "bert", now=NOW + timedelta(hours=1)).tables[0].notes[0]
+    assert noted == f"session {factories.SESSION_ID}, measured 10 days ago; incomplete: not every cell was measured"
+
+
+def test_warnings_are_passed_on(full):
+    """What a run warned of stands under the table, with the model's name."""
+    records = tuple(
+        dataclasses.replace(record, warnings=("rounds spread 12%",)) if record.run_id == "speed-albert" else record
+        for record in full.records
+    )
+    report, _ = report_of(StoredSession(full.session, records, full.folder))
+    assert "albert: rounds spread 12%" in report.tables[0].notes
+
+
+def test_a_repeated_run_counts_once(full):
+    """Of two runs of the same cell the newer one counts."""
+    newer = dataclasses.replace(
+        factories.size_record("bert", 1000), run_id="size-bert-2", started_at="2026-11-24T13:00:00+00:00"
+    )
+    _, figures = report_of(StoredSession(full.session, (newer, *full.records), full.folder))
+    assert [row.value for row in figures.all("bert", "parameters", statistic="unique")] == [1000]
+
+
+def test_other_models_never_enter(full):
+    """Figures of a model that was not asked for are in no row and no cell."""
+    report, _ = report_of(full, ("bert", "distilbert"))
+    assert {row.model for row in report.rows} == {"bert", "distilbert"}
+    assert "albert" not in str(report.tables)
+
+
+def test_model_without_catalog_entry(full):
+    """A model that the catalog does not have is described by the spec of its records."""
+    report = build(full, {}, MODELS, "bert", now=NOW)
+    assert cell(report, "Compression method", "distilbert") == "as configured: none"
+
+
+def test_fast_enough(tmp_path):
+    """Three models, two shapes and 5,000 predictions each are compared within 1.5 s."""
+    scored = [(model, factories.predictions(0.9, 5000, seed)) for seed, model in enumerate(MODELS)]
+    stored = factories.stored_session(tmp_path, records=sizes(), timings=factories.timing_rows(SECONDS), scored=scored)
+    started = time.perf_counter()
+    build(stored, specs(), MODELS, "bert", now=NOW)
+    assert time.perf_counter() - started < 1.5

@@ -1,0 +1,216 @@
+"""Every packaged config is right, true to its source and true to what is released."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from bertbench.commands.validate import check_all
+from bertbench.config import KINDS, Catalog, packaged_folder
+from bertbench.units import QUANTITIES
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+needs_shared = [pytest.mark.shared, pytest.mark.skipif(not SHARED.is_dir(), reason="no ../shared")]
+
+CATALOG = Catalog()
+EVERY = [(kind, path.stem) for kind in KINDS for path in sorted((packaged_folder() / kind).glob("*.yaml"))]
+TASKS = ("cola", "sst2", "mrpc", "qqp", "stsb", "mnli", "qnli", "rte", "wnli")
+COMPARED = ("bert", "distilbert", "albert")
+COUNTS = {
+    "bert": 109_482_240,
+    "distilbert": 66_362_880,
+    "albert": 11_683_584,
+    "bert-large": 335_141_888,
+    "bert-base-cased": 108_310_272,
+    "albert-large": 17_683_968,
+    "albert-xlarge": 58_724_864,
+    "albert-xxlarge": 222_595_584,
+    "roberta": 124_645_632,
+    "distilroberta": 82_118_400,
+    "all-minilm-l6": 22_713_216,
+}
+PLAUSIBLE = {
+    "parameters": (1e7, 1e9),
+    "speedup": (0.2, 10),
+    "retention": (0.5, 1.1),
+    "matthews_correlation": (0.4, 0.7),
+    "accuracy": (0.46, 0.97),
+    "score": (0.8, 0.95),
+}
+CLAIMS = {
+    "distilbert-40-percent-smaller",
+    "distilbert-60-percent-faster",
+    "distilbert-60-percent-less-time",
+    "distilbert-retains-97-percent",
+    "albert-much-smaller",
+    "albert-trains-faster",
+    "albert-infers-faster",
+    "albert-equal-or-better",
+    "distilbert-for-speed",
+    "albert-for-memory",
+}
+
+
+@pytest.mark.parametrize(("kind", "name"), EVERY)
+def test_packaged_config_is_valid(kind, name):
+    """Every packaged file gives a spec that names what it is and where it comes from."""
+    spec = CATALOG.check(CATALOG.entry(kind, name))
+
+    assert spec.name == name
+    assert getattr(spec, "title", None) or spec.wording
+
+
+def test_packaged_configs_fit_together(tmp_path, monkeypatch):
+    """Nothing that a packaged config names is missing."""
+    monkeypatch.chdir(tmp_path)
+
+    assert check_all(Catalog()).findings == []
+
+
+def test_parameter_counts_are_the_released_ones():
+    """The architecture of every released model has exactly the published number of parameters."""
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    counts = {}
+    for name in COUNTS:
+        spec = CATALOG.model(name)
+        with torch.device("meta"):
+            model = AutoModel.from_config(AutoConfig.for_model(spec.architecture, **spec.config))
+        counts[name] = sum(parameter.numel() for parameter in model.parameters())
+
+    assert counts == COUNTS
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_every_row_of_the_comparison_has_a_published_statement(name):
+    """The three compared models have a sourced statement for each of the table's five rows."""
+    rows = {published.row for published in CATALOG.model(name).published}
+
+    assert rows == {"method", "size", "speed", "accuracy", "use"}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_published_figures_are_plausible_and_sourced(name):
+    """Published statements are short, name their source and lie in the range their quantity allows."""
+    spec = CATALOG.model(name)
+
+    assert spec.published
+    assert spec.source
+    for published in spec.published:
+        assert published.source.strip()
+        assert 0 < len(published.statement) <= 120
+        if published.quantity is not None:
+            low, high = PLAUSIBLE[published.quantity]
+            assert low <= published.value <= high, published
+            assert published.quantity in QUANTITIES
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_published_parameters_are_close_to_the_counted_ones(name):
+    """A published number of parameters, rounded as it is, is within 6 per cent of the exact one."""
+    for published in CATALOG.model(name).published:
+        if published.quantity == "parameters":
+            assert published.value == pytest.approx(COUNTS[name], rel=0.06)
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_task_scores_are_published_once(name):
+    """No task has two published scores, so that what stands beside a measurement is unambiguous."""
+    tasks = [published.task for published in CATALOG.model(name).published if published.task]
+
+    assert len(tasks) == len(set(tasks))
+    assert "sst2" in tasks
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_glue_task_follows_the_benchmark(name):
+    """GLUE tasks take the benchmark's data; MRPC, QQP and STS-B are the mean of two metrics."""
+    task = CATALOG.task(name)
+
+    assert (task.dataset.path, task.dataset.subset) == ("nyu-mll/glue", name)
+    assert len(task.primary_metrics) == (2 if name in {"mrpc", "qqp", "stsb"} else 1)
+    assert task.is_regression == (name == "stsb")
+    assert task.training.epochs == (5 if name in {"mrpc", "wnli"} else 3)
+    assert task.training.source
+    assert task.source
+
+
+def test_fine_tuned_checkpoints_share_their_origin_and_use_the_base_tokenizer():
+    """The compared models' fine-tuned checkpoints come from one place and all three know SST-2."""
+    for name in COMPARED:
+        spec = CATALOG.model(name)
+        assert "sst2" in spec.finetuned
+        assert {each.checkpoint.split("/")[0] for each in spec.finetuned.values()} == {"textattack"}
+        assert {each.tokenizer for each in spec.finetuned.values()} == {spec.checkpoint}
+
+
+def test_mnli_outputs_are_permuted():
+    """The fine-tuned MNLI checkpoint's outputs are in another order than the data set's labels."""
+    assert CATALOG.model("bert").finetuned["mnli"].labels == ("contradiction", "entailment", "neutral")
+    assert CATALOG.task("mnli").labels == ("entailment", "neutral", "contradiction")
+
+
+def test_base_suite_quotes_speed_at_one_sentence_of_128_tokens():
+    """The base suite compares the three models against BERT and quotes speed-ups for 1x128."""
+    suite = CATALOG.suite("base")
+
+    assert (suite.models, suite.reference, suite.tasks, suite.fallback) == (COMPARED, "bert", ("sst2",), "demo")
+    assert [shape.label for shape in suite.timing.shapes] == ["1x128", "1xnatural", "8x128"]
+
+
+def test_claims_are_all_there():
+    """Each reading of the claims has its file, with a definition and evidence."""
+    assert set(CATALOG.entries("claims")) >= CLAIMS
+    for name in CLAIMS:
+        claim = CATALOG.claim(name)
+        assert claim.source
+        assert claim.definition
+        assert claim.evidence
+
+
+class TestAgainstTheReleased:
+    """Comparisons with released configurations, data sets and published figures."""
+
+    pytestmark = needs_shared
+
+    @pytest.mark.parametrize("name", [*COMPARED, "bert-base-cased", "all-minilm-l6"])
+    def test_architecture_is_the_released_one(self, name):
+        """Every key of a model's architecture has the value of the released config.json."""
+        spec = CATALOG.model(name)
+        released = json.loads((SHARED / "hub/models" / spec.checkpoint / "config.json").read_text())
+
+        assert spec.architecture == released["model_type"]
+        assert {key: released[key] for key in spec.config} == spec.config
+
+    @pytest.mark.parametrize("name", ["cola", "sst2", "mrpc", "rte", "stsb", "wnli"])
+    def test_columns_and_labels_are_the_data_sets(self, name):
+        """Columns exist in every split, and label names are in the order of the data set's ids."""
+        import pyarrow.parquet as pq
+
+        task = CATALOG.task(name)
+        for split in (task.train_split, *task.evaluation_splits):
+            path = SHARED / f"hub/datasets/nyu-mll/glue/{name}/{split}-00000-of-00001.parquet"
+            schema = pq.read_schema(path)
+            label = json.loads(schema.metadata[b"huggingface"])["info"]["features"][task.label]
+            assert {*task.inputs, task.label} <= set(schema.names)
+            assert (tuple(label["names"]) if "names" in label else None) == task.labels
+
+    @pytest.mark.parametrize("name", COUNTS)
+    def test_scores_are_the_published_ones(self, name):
+        """Every published task score stands in a paper or README for this model and task."""
+        spelled = {"sst2": "SST-2", "stsb": "STS-B", "cola": "CoLA"}
+        with (SHARED / "reference/published.csv").open(encoding="utf-8") as stream:
+            rows = [row for row in csv.DictReader(stream) if row["split"] == "dev"]
+        for published in CATALOG.model(name).published:
+            if published.task is None:
+                continue
+            task = spelled.get(published.task, published.task.upper())
+            model = CATALOG.model(name).checkpoint.split("/")[-1].removesuffix("-uncased")
+            known = {
+                float(row["value"])
+                for row in rows
+                if row["model"].removesuffix("-uncased") == model and row["task"] in {f"GLUE/{task}", f"GLUE/{task}-m"}
+            }
+            assert round(published.value * 100, 6) in known, published

@@ -1,0 +1,150 @@
+"""Specs: defaults, what they refuse, and how published figures are stored."""
+
+import pytest
+from pydantic import ValidationError
+
+from bertbench.specs import (
+    SPEC_TYPES,
+    ClaimSpec,
+    DatasetSpec,
+    ModelSpec,
+    Published,
+    ShapeSpec,
+    SuiteSpec,
+    TaskSpec,
+    TimingSpec,
+    TrainingSpec,
+)
+
+MODEL = {"name": "mine", "title": "Mine", "architecture": "bert", "checkpoint": "me/mine"}
+TASK = {
+    "name": "mine",
+    "title": "Mine",
+    "dataset": {"generator": "demo"},
+    "inputs": ["text"],
+    "labels": ["a", "b"],
+    "metrics": ["accuracy", "f1"],
+    "primary_metrics": ["accuracy"],
+}
+CLAIM = {
+    "name": "mine",
+    "wording": "w",
+    "source": "s",
+    "definition": "d",
+    "model": "a",
+    "reference": "b",
+    "quantity": "latency",
+    "relation": "at_least",
+    "expected": 1.6,
+    "margin": 0.1,
+}
+
+
+@pytest.mark.parametrize("spec_type", SPEC_TYPES.values())
+def test_specs_refuse_unknown_keys(spec_type):
+    """A key that a spec does not know is an error, not ignored."""
+    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
+        spec_type(nonsense=1)
+
+
+def test_specs_cannot_be_changed():
+    """A spec stays what it was when it was checked."""
+    with pytest.raises(ValidationError, match="frozen"):
+        ShapeSpec().batch_size = 2
+
+
+def test_points_are_stored_as_shares():
+    """Scores are published in points of 100 and stored from 0 to 1."""
+    published = Published(
+        row="accuracy", statement="92.7", source="paper", quantity="accuracy", value=92.7, unit="points"
+    )
+
+    assert published.value == pytest.approx(0.927)
+    assert published.unit == "1"
+
+
+def test_absent_published_value_stays_absent():
+    """A statement without a figure has no value, not 0."""
+    assert Published(row="use", statement="speed", source="paper", unit="points").value is None
+
+
+def test_model_needs_weights_or_an_architecture():
+    """A model has a checkpoint, a config, or both."""
+    with pytest.raises(ValidationError, match=r"'checkpoint' .* or 'config'"):
+        ModelSpec(name="mine", title="Mine", architecture="bert")
+    assert ModelSpec(name="mine", title="Mine", architecture="bert", config={"hidden_size": 8}).checkpoint is None
+
+
+def test_model_recipe_is_checked():
+    """A model's own recipe is refused where a TrainingSpec would refuse it."""
+    assert ModelSpec(**MODEL, training={"learning_rate": 1e-5}).training == {"learning_rate": 1e-5}
+    with pytest.raises(ValidationError, match="learning_rat"):
+        ModelSpec(**MODEL, training={"learning_rat": 1e-5})
+
+
+@pytest.mark.parametrize("origins", [{}, {"path": "a/b", "folder": "c"}, {"folder": "c", "generator": "d"}])
+def test_data_set_has_exactly_one_origin(origins):
+    """A data set comes from the hub, a folder or a generator, and only from one."""
+    with pytest.raises(ValidationError, match="exactly one of 'path', 'folder' and 'generator'"):
+        DatasetSpec(**origins)
+
+
+def test_task_without_labels_is_a_regression():
+    """No labels mean that the label is a number."""
+    assert not TaskSpec(**TASK).is_regression
+    assert TaskSpec(**(TASK | {"labels": None})).is_regression
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"primary_metrics": ["spearman"]}, "are not among 'metrics'"),
+        ({"labels": ["a", "a"]}, "repeats a name"),
+        ({"labels": ["a"]}, "at least 2"),
+        ({"inputs": ["a", "b", "c"]}, "at most 2"),
+        ({"evaluation_splits": []}, "at least 1"),
+        ({"name": "My Task"}, "pattern"),
+    ],
+)
+def test_task_refuses_what_cannot_be_measured(change, message):
+    """A task's keys must fit each other."""
+    with pytest.raises(ValidationError, match=message):
+        TaskSpec(**(TASK | change))
+
+
+def test_recipe_is_updated_by_what_is_given():
+    """Options that are not given leave the recipe as it is; given ones are checked."""
+    recipe = TrainingSpec(epochs=2).updated({"batch_size": 8, "epochs": None})
+
+    assert (recipe.epochs, recipe.batch_size) == (2, 8)
+    with pytest.raises(ValidationError, match="batch_size"):
+        recipe.updated({"batch_size": 0})
+
+
+def test_suite_reference_is_one_of_its_models():
+    """What ratios refer to must be compared too."""
+    with pytest.raises(ValidationError, match="'x' is not among 'models'"):
+        SuiteSpec(name="mine", title="Mine", models=["a"], reference="x")
+
+
+def test_shape_says_what_it_times():
+    """A shape is of fixed or of natural length and has a short label."""
+    assert (ShapeSpec().scenario, ShapeSpec().label) == ("fixed", "1x128")
+    natural = ShapeSpec(batch_size=8, sequence_length=None)
+    assert (natural.scenario, natural.label) == ("natural", "8xnatural")
+
+
+def test_timing_needs_two_rounds_and_a_shape():
+    """One round has no spread, and without a shape nothing is timed."""
+    with pytest.raises(ValidationError, match="rounds"):
+        TimingSpec(rounds=1)
+    with pytest.raises(ValidationError, match="shapes"):
+        TimingSpec(shapes=[])
+
+
+@pytest.mark.parametrize("change", [{"expected": float("nan")}, {"margin": -0.1}, {"relation": "about"}])
+def test_claim_refuses_what_cannot_be_judged(change):
+    """A claim has a finite expectation, a margin of at least 0 and a known relation."""
+    assert ClaimSpec(**CLAIM).statistic == "ratio"
+    with pytest.raises(ValidationError):
+        ClaimSpec(**(CLAIM | change))

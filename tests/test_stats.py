@@ -1,0 +1,255 @@
+"""Statistics against scipy, published constants and simulation."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+import scipy.stats as reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bertbench import plugins, stats
+from bertbench.errors import MeasurementError
+from bertbench.stats import Estimate
+
+
+def resamplers(*names):
+    """How to resample these metrics."""
+    return {name: plugins.load("bertbench.metrics", "metric", name).resample for name in names}
+
+
+def correct(share, n, seed=0):
+    """Predictions (1, n) that are right (1) with probability `share` where the truth is always 1."""
+    return (np.random.default_rng(seed).random((1, n)) < share).astype(float)
+
+
+def test_quantile_is_an_observed_value():
+    """A quantile is the order statistic at ceil(share * n)."""
+    values = [5.0, 1.0, 4.0, 2.0, 3.0, 10.0, 9.0, 8.0, 7.0, 6.0]
+    assert [stats.quantile(values, share) for share in (0.0, 0.1, 0.5, 0.9, 0.95, 1.0)] == [1, 1, 5, 9, 10, 10]
+
+
+@settings(max_examples=50)
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50), st.floats(0, 1))
+def test_quantile_against_numpy(values, share):
+    """It equals numpy's inverted distribution function."""
+    assert stats.quantile(values, share) in values
+    if abs(share * len(values) - round(share * len(values))) > 1e-6:
+        assert stats.quantile(values, share) == np.quantile(values, share, method="inverted_cdf")
+
+
+def test_samples_needed():
+    """The counts are those of the early stopping criterion of MLPerf."""
+    assert [stats.samples_needed(share) for share in (0.90, 0.95, 0.99)] == [64, 130, 662]
+
+
+def test_percentile_without_enough():
+    """A percentile from too few values is None, never a guess."""
+    assert stats.percentile(range(63), 0.9) is None
+    assert stats.percentile(range(64), 0.9) == 57
+
+
+def test_t_interval():
+    """Mean and interval are those of scipy; a single value has no interval."""
+    values = [1.0, 2.0, 4.0, 8.0, 9.5]
+    found = stats.t_interval(values)
+    expected = reference.t.interval(0.95, 4, loc=np.mean(values), scale=reference.sem(values))
+    assert (found.low, found.high) == pytest.approx(expected)
+    assert found.method == "t-interval over 5 rounds"
+    assert stats.t_interval([3.0]) == Estimate(3.0)
+
+
+def test_paired_ratio_cancels_drift():
+    """Drift that both models feel in a turn leaves the ratio alone."""
+    generator = np.random.default_rng(0)
+    rounds = []
+    for _ in range(5):
+        drift = 1 + 3 * generator.random(7)
+        rounds.append((0.5 * drift, 1.0 * drift))
+    found = stats.paired_ratio(rounds)
+    assert (found.value, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
+def test_paired_ratio_by_hand():
+    """It is exp of the mean over rounds of the median over turns of ln(model / reference), with its t-interval."""
+    rounds = [(np.array([2.0, 3.0, 9.0]), np.array([1.0, 1.0, 1.0])), (np.array([4.0]), np.array([1.0]))]
+    found = stats.paired_ratio(rounds)
+    logs = [math.log(3), math.log(4)]
+    half = reference.t.ppf(0.975, 1) * np.std(logs, ddof=1) / math.sqrt(2)
+    assert found.value == pytest.approx(math.sqrt(12))
+    assert (found.low, found.high) == pytest.approx((math.exp(np.mean(logs) - half), math.exp(np.mean(logs) + half)))
+    assert "paired log-ratio" in found.method
+
+
+def test_paired_ratio_of_one_round():
+    """One round gives a ratio without an interval."""
+    assert stats.paired_ratio([(np.array([2.0]), np.array([1.0]))]) == Estimate(pytest.approx(2.0))
+
+
+def test_inverse_swaps_bounds():
+    """The inverse of a ratio has the inverse bounds the other way round."""
+    assert Estimate(2.0, 1.0, 4.0, "m").inverse() == Estimate(0.5, 0.25, 1.0, "m")
+    assert Estimate(2.0).inverse() == Estimate(0.5)
+    assert Estimate(2.0, 1.0, 4.0, "m").scaled(3) == Estimate(6.0, 3.0, 12.0, "m")
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 10), (10, 10), (807, 872), (1, 2)])
+def test_wilson(successes, n):
+    """Wilson's interval is that of scipy and stays within 0 and 1."""
+    found = stats.wilson(successes, n)
+    expected = reference.binomtest(successes, n).proportion_ci(method="wilson")
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+
+
+def test_bootstrap_of_a_mean():
+    """The spread of resampled accuracies is that of a binomial share."""
+    n, given_ = 1000, correct(0.9, 1000)
+    drawn = stats.bootstrap(resamplers("accuracy"), {"a": given_}, np.ones(n), resamples=20_000)["accuracy", "a"]
+    share = given_.mean()
+    assert drawn.mean() == pytest.approx(share, abs=3e-4)
+    assert drawn.std() == pytest.approx(math.sqrt(share * (1 - share) / n), rel=0.03)
+
+
+def test_bootstrap_is_paired():
+    """Two models that are right on the same examples differ by nothing in any resample."""
+    given_ = correct(0.8, 300)
+    drawn = stats.bootstrap(resamplers("accuracy"), {"a": given_, "b": given_.copy()}, np.ones(300))
+    np.testing.assert_array_equal(drawn["accuracy", "a"], drawn["accuracy", "b"])
+
+
+def test_bootstrap_against_drawing_one_by_one():
+    """Collapsed and plain resampling have the same distribution, for a difference too."""
+    n = 200
+    models = {"a": correct(0.9, n, 1), "b": correct(0.8, n, 2)}
+    drawn = stats.bootstrap(resamplers("accuracy"), models, np.ones(n), resamples=20_000)
+    difference = drawn["accuracy", "a"] - drawn["accuracy", "b"]
+    indices = np.random.default_rng(5).integers(0, n, (20_000, n))
+    plain = models["a"][0][indices].mean(axis=1) - models["b"][0][indices].mean(axis=1)
+    assert difference.std() == pytest.approx(plain.std(), rel=0.03)
+    assert np.quantile(difference, [0.025, 0.975]) == pytest.approx(np.quantile(plain, [0.025, 0.975]), abs=0.006)
+
+
+def test_bootstrap_of_numbers():
+    """Continuous predictions, none equal to another, take the other path and agree with theory."""
+    generator = np.random.default_rng(0)
+    truth = generator.normal(size=400)
+    given_ = (truth + generator.normal(size=400))[None]
+    drawn = stats.bootstrap(resamplers("pearson"), {"a": given_}, truth)["pearson", "a"]
+    value = np.corrcoef(given_[0], truth)[0, 1]
+    assert drawn.mean() == pytest.approx(value, abs=0.01)
+    assert drawn.std() == pytest.approx((1 - value**2) / math.sqrt(400), rel=0.25)
+
+
+def test_bootstrap_of_seeds():
+    """From three seeds on the seeds are drawn too, so that their spread widens the interval; two are averaged."""
+    n = 400
+    seeds = np.vstack([correct(share, n, seed) for seed, share in enumerate((0.6, 0.75, 0.9))])
+    spread = {}
+    for count in (2, 3):
+        drawn = stats.bootstrap(resamplers("accuracy"), {"a": seeds[:count]}, np.ones(n))["accuracy", "a"]
+        assert drawn.mean() == pytest.approx(seeds[:count].mean(), abs=0.01)
+        spread[count] = drawn.std()
+    assert spread[2] < 0.03
+    assert spread[3] == pytest.approx(np.std(seeds.mean(axis=1)) / math.sqrt(3), rel=0.15)
+
+
+def test_bootstrap_is_seeded():
+    """Equal seeds give equal intervals, others do not."""
+    given_ = correct(0.9, 100)
+    first, again, other = (
+        stats.bootstrap(resamplers("accuracy"), {"a": given_}, np.ones(100), seed=seed)["accuracy", "a"]
+        for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_bootstrap_of_nothing():
+    """There must be examples."""
+    with pytest.raises(MeasurementError, match="no examples"):
+        stats.bootstrap(resamplers("accuracy"), {"a": np.empty((1, 0))}, np.empty(0))
+
+
+def test_bootstrap_is_fast():
+    """5,000 examples and 2,000 resamples of accuracy take less than 0.3 s."""
+    models = {name: correct(0.9, 5000, seed) for seed, name in enumerate("abc")}
+    started = time.perf_counter()
+    stats.bootstrap(resamplers("accuracy"), models, np.ones(5000))
+    assert time.perf_counter() - started < 0.3
+
+
+def test_bootstrap_covers():
+    """The paired interval of a true difference covers it in about 95 of 100 samples."""
+    generator = np.random.default_rng(3)
+    covered = 0
+    for run in range(200):
+        base = generator.random(300)
+        models = {
+            "a": (base < 0.9).astype(float)[None],
+            "b": (base + 0.1 * generator.normal(size=300) < 0.85)[None] * 1.0,
+        }
+        drawn = stats.bootstrap(resamplers("accuracy"), models, np.ones(300), resamples=500, seed=run)
+        difference = drawn["accuracy", "a"] - drawn["accuracy", "b"]
+        found = stats.interval(0.0, difference, "m")
+        covered += found.low <= TRUE_DIFFERENCE <= found.high
+    assert 180 <= covered <= 199
+
+
+# P(u < 0.9) - P(u + 0.1 z < 0.85) for uniform u and normal z, by a sum over a fine grid.
+_GRID = (np.arange(20_000) + 0.5) / 20_000
+TRUE_DIFFERENCE = 0.9 - float(reference.norm.cdf((0.85 - _GRID) / 0.1).mean())
+
+
+def test_methods_are_named():
+    """The method says what was resampled and whether it was paired."""
+    assert stats.bootstrap_method(1) == "bootstrap over examples (percentile, 2,000 resamples)"
+    assert stats.bootstrap_method(3, 1, paired=True).startswith("paired bootstrap over examples")
+    assert stats.bootstrap_method(3, 5, paired=True).startswith("paired hierarchical bootstrap over seeds and examples")
+
+
+def test_interval_with_undefined_replicates():
+    """A few undefined replicates are left out; with many there is no interval."""
+    replicates = np.linspace(0, 1, 1001)
+    few, many = replicates.copy(), replicates.copy()
+    few[:20], many[:200] = np.nan, np.nan
+    assert stats.interval(0.5, few, "m").low == pytest.approx(0.02 + 0.98 * 0.025, abs=1e-3)
+    assert stats.interval(0.5, many, "m") == Estimate(0.5)
+
+
+@pytest.mark.parametrize(("left", "right"), [(3, 15), (15, 3), (0, 6), (8, 8), (0, 0), (1, 0)])
+def test_mcnemar(left, right):
+    """The exact p-value is the two-sided binomial test of the discordant examples."""
+    ours = np.array([True] * left + [False] * right + [True] * 50 + [False] * 5)
+    theirs = np.array([False] * left + [True] * right + [True] * 50 + [False] * 5)
+    expected = reference.binomtest(left, left + right).pvalue if left + right else 1.0
+    assert stats.mcnemar(ours, theirs) == pytest.approx(expected)
+
+
+def test_detectable_difference_round_trip():
+    """The examples needed for the smallest detectable difference are those there were."""
+    found = stats.detectable_difference(0.1, 872)
+    assert found == pytest.approx(0.02996, abs=1e-4)
+    assert stats.examples_needed(found, 0.1) in {872, 873}
+
+
+def test_detectable_difference_has_its_power():
+    """Samples with that difference are told apart about four times in five."""
+    n, share = 1000, 0.1
+    difference = stats.detectable_difference(share, n)
+    generator = np.random.default_rng(1)
+    only_left, only_right, _ = generator.multinomial(
+        n, [(share + difference) / 2, (share - difference) / 2, 1 - share], size=2000
+    ).T
+    z = (only_left - only_right) / np.sqrt(only_left + only_right)
+    assert (np.abs(z) > 1.96).mean() == pytest.approx(0.8, abs=0.03)
+
+
+def test_detectable_difference_that_cannot_be():
+    """Without discordant examples, or with too few, no difference can be detected."""
+    assert stats.detectable_difference(0.0, 1000) is None
+    assert stats.detectable_difference(0.01, 100) is None
+    assert stats.detectable_difference(0.5, 1) is None
+    with pytest.raises(ValueError, match="discordant"):
+        stats.examples_needed(0.2, 0.1)
