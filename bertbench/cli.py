@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (usage errors have no common class in all versions; others are raised again)
         return _usage(error)
     return status if isinstance(status, int) else 0
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from bertbench.units import duration
 
@@ -26,7 +26,7 @@ class Display:
         self._started: dict[str, float] = {}
         self._last_plain = 0.0
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> Self:
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import (

@@ -142,7 +142,7 @@ def test_files_are_short():
 def test_functions_are_short():
     """No function is longer than a screen."""
     lengths = {
-        f"{inside(path)}:{node.name}": node.end_lineno - node.lineno + 1
+        f"{inside(path)}:{node.name}": node.end_lineno - node.body[0].lineno + 1
         for path in FILES
         for node in ast.walk(tree_of(path))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)

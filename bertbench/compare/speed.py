@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bertbench.compare.evidence import Evidence, figure, with_ratio
-from bertbench.records import Measurement, RunRecord
+from bertbench.records import Measurement
 from bertbench.report import Row
 from bertbench.stats import Estimate, paired_ratio, percentile, samples_needed, t_interval
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from bertbench.stats import Floats
 
-Turns = dict[tuple[int, ...], float]  # by round, turn (and block): seconds
+Turns = dict[tuple[int, int], float]  # by round and turn: seconds
 P90 = 0.9
 
 
@@ -39,45 +39,32 @@ class Timings:
         for model in dict.fromkeys((*evidence.models, evidence.reference)):
             record = evidence.one("speed", model)
             entry = record.sidecars.get("timings") if record else None
-            if record is None or record.status != "ok":
+            if record is None or entry is None or entry.name in done:
                 continue
-            if entry is None:
-                timings.add_rounds(record)
-            elif entry.name not in done:
-                done.add(entry.name)
-                rows = evidence.stored.sidecar(record, "timings")
-                if rows is not None:
-                    timings.add_rows(rows)
+            done.add(entry.name)
+            rows = evidence.stored.sidecar(record, "timings")
+            if rows is not None:
+                timings.add(rows)
         return timings
 
-    def add_rows(self, rows: pd.DataFrame) -> None:
+    def add(self, rows: pd.DataFrame) -> None:
         """Take in raw rows; warm-up passes are left out."""
         timed = rows[~rows["warmup"].astype(bool)]
-        turn = ["round", "turn", *(["block"] if "block" in timed.columns else [])]
         for labels, group in timed.groupby(["shape", "model"], sort=False):
             shape, model = (str(label) for label in labels)
             self.passes[shape, model] = group["seconds"].to_numpy(dtype=float)
-            medians = group.groupby(turn, as_index=False)["seconds"].median()
-            keys = zip(*(medians[column].astype(int).tolist() for column in turn), strict=True)
+            medians = group.groupby(["round", "turn"], as_index=False)["seconds"].median()
+            keys = zip(medians["round"].astype(int).tolist(), medians["turn"].astype(int).tolist(), strict=True)
             self.turns[shape, model] = dict(zip(keys, medians["seconds"].tolist(), strict=True))
 
-    def add_rounds(self, record: RunRecord) -> None:
-        """Take a record's round medians where its raw rows are not there: each round then counts as one turn."""
-        for measurement in record.measurements:
-            if measurement.quantity == "latency":
-                rounds: Turns = {(index, 0): value for index, value in enumerate(measurement.values)}
-                self.turns[shape_of(measurement), record.model_name] = rounds
-
-    def ratio(self, shape: str, model: str, reference: str) -> Estimate | None:
-        """Time of a model over that of the reference, from the turns that both took; None if there are none."""
+    def pairs(self, shape: str, model: str, reference: str) -> list[tuple[Floats, Floats]]:
+        """By round the values of the turns that both took, model and reference; rounds they did not share are left out."""
         ours, theirs = self.turns.get((shape, model), {}), self.turns.get((shape, reference), {})
         rounds: dict[int, list[tuple[float, float]]] = {}
         for turn in sorted(ours.keys() & theirs.keys()):
             rounds.setdefault(turn[0], []).append((ours[turn], theirs[turn]))
-        if not rounds:
-            return None
         pairs = [np.array(turns).T for turns in rounds.values()]
-        return paired_ratio([(pair[0], pair[1]) for pair in pairs])
+        return [(pair[0], pair[1]) for pair in pairs]
 
 
 def shape_of(measurement: Measurement) -> str:
@@ -115,14 +102,15 @@ def _shape_rows(evidence: Evidence, timings: Timings, base: Row, latency: Measur
     )
     counted = {"n": latency.n if passes is None else len(passes), "n_unit": "passes"}
     itself = model == reference
-    ratio = Estimate(1.0) if itself else timings.ratio(shape, model, reference)
+    pairs = timings.pairs(shape, model, reference)
+    ratio = Estimate(1.0) if itself else paired_ratio(pairs) if pairs else None
     median = t_interval(latency.values)
     yield with_ratio(figure(base, "latency", "median", "s", median, **counted), reference, ratio)
     if passes is not None:
         yield _p90_row(base, passes.tolist())
     if ratio is not None:
         speedup = ratio.inverse()
-        rounds = {"n": len(latency.values), "n_unit": "rounds"}
+        rounds = {"n": len(pairs) or None, "n_unit": "rounds"}
         yield with_ratio(figure(base, "speedup", "median", "1", speedup, **rounds), reference, speedup)
     throughput = median.inverse().scaled(latency.batch_size or 1) if (median.low or 1) > 0 else _without_bounds(latency)
     row = figure(base, "throughput", "median", "samples/s", throughput, **counted)

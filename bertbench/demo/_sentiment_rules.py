@@ -9,12 +9,12 @@ from __future__ import annotations
 
 # How many of 100 sentences show each phenomenon; the nested ones ask for two or three steps at once.
 SHARES: dict[str, int] = {
-    "plain": 25,
-    "negation": 20,
+    "plain": 34,
+    "negation": 13,
     "comparison": 12,
     "intensity": 12,
-    "contrast": 14,
-    "belief": 9,
+    "contrast": 13,
+    "belief": 8,
     "nested": 8,
 }
 
@@ -121,10 +121,10 @@ _INTERCHANGEABLE: dict[str, tuple[str, ...]] = {
     "although": ("although", "even though"),
     "nevertheless": ("nevertheless", "even so"),
     "critics": ("critics", "my friends", "other reviewers"),
-    "right": ("right", "not wrong"),
-    "wrong": ("wrong", "not right"),
-    "agree": ("agree", "believe", "do not doubt"),
-    "doubt": ("doubt", "do not agree", "do not believe"),
+    "right": ("right", "correct"),
+    "wrong": ("wrong", "mistaken"),
+    "agree": ("agree", "do not doubt"),
+    "doubt": ("doubt", "do not agree"),
     "true": ("true", "clear"),
     "untrue": ("untrue", "not true"),
     "claim": ("claim", "say", "believe"),

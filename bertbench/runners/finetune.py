@@ -68,43 +68,21 @@ def finetune(
         MeasurementError: the loss stopped being finite, or the deadline passed.
     """
     import torch
-    from transformers import Trainer, TrainingArguments
+    from transformers import Trainer
     from transformers.trainer_callback import PrinterCallback
 
     waste = _Waste()
     rows = [{**row, "labels": value if regression else int(value)} for row, value in zip(encoded, labels, strict=True)]
-    steps = total_steps(len(rows), recipe)
+    label_type = torch.float32 if regression else torch.int64
     with tempfile.TemporaryDirectory(prefix="bertbench-trainer-") as scratch:
-        arguments = TrainingArguments(
-            output_dir=scratch,
-            per_device_train_batch_size=recipe.batch_size,
-            num_train_epochs=recipe.epochs,
-            learning_rate=recipe.learning_rate,
-            warmup_steps=math.ceil(recipe.warmup_ratio * steps),
-            weight_decay=recipe.weight_decay,
-            max_grad_norm=recipe.max_grad_norm,
-            lr_scheduler_type="linear",
-            optim="adamw_torch_fused",
-            bf16=bf16,
-            use_cpu=device == "cpu",
-            train_sampling_strategy="group_by_length",
-            remove_unused_columns=False,
-            dataloader_pin_memory=device.startswith("cuda"),
-            save_strategy="no",
-            logging_steps=max(1, steps // 10),
-            logging_nan_inf_filter=False,
-            report_to="none",
-            disable_tqdm=True,
-            seed=seed,
-        )
         trainer = Trainer(
             model=model,
-            args=arguments,
+            args=_arguments(scratch, recipe, total_steps(len(rows), recipe), seed=seed, device=device, bf16=bf16),
             train_dataset=_Rows(rows),
-            data_collator=lambda batch: waste.collate(batch, pad, torch.float32 if regression else torch.int64),
+            data_collator=lambda batch: waste.collate(batch, pad, label_type),
             callbacks=[_watcher(label, progress, deadline)],
         )
-        trainer.remove_callback(PrinterCallback)
+        trainer.remove_callback(PrinterCallback)  # it would print to stdout
         started = time.perf_counter()
         trainer.train()
         seconds = time.perf_counter() - started
@@ -113,6 +91,34 @@ def finetune(
     if not math.isfinite(loss):
         raise MeasurementError(f"{label}: the loss is {loss}", "lower --learning-rate")
     return TrainingRun(seconds, int(trainer.state.global_step), waste.rows, loss, waste.share)
+
+
+def _arguments(folder: str, recipe: TrainingSpec, steps: int, *, seed: int, device: str, bf16: bool) -> Any:
+    """The recipe in Trainer's words: fused AdamW, linear schedule with warm-up, batches of similar length."""
+    from transformers import TrainingArguments
+
+    return TrainingArguments(
+        output_dir=folder,
+        per_device_train_batch_size=recipe.batch_size,
+        num_train_epochs=recipe.epochs,
+        learning_rate=recipe.learning_rate,
+        warmup_steps=math.ceil(recipe.warmup_ratio * steps),
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
+        lr_scheduler_type="linear",
+        optim="adamw_torch_fused",
+        bf16=bf16,
+        use_cpu=device == "cpu",
+        train_sampling_strategy="group_by_length",
+        remove_unused_columns=False,
+        dataloader_pin_memory=device.startswith("cuda"),
+        save_strategy="no",
+        logging_steps=max(1, steps // 10),
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+        seed=seed,
+    )
 
 
 class _Rows:

@@ -138,4 +138,5 @@ def _accuracy(comparison: Comparison, model: str) -> list[str]:
 
 
 def _use(comparison: Comparison, model: str) -> list[str]:
-    return [f"measured: {line}" for line in comparison.uses.get(model, ())] or [NOT_MEASURED]
+    lines = comparison.uses.get(model, ())
+    return [NOT_MEASURED] if NOT_MEASURED in lines else [f"measured: {line}" for line in lines]

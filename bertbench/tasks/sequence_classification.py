@@ -42,7 +42,8 @@ class SequenceClassification:
         if order is None:
             return np.asarray(logits[:, 0], dtype=float)
         classes: NDArray[np.float64] = np.asarray(order, dtype=float)
-        return classes.take(logits.argmax(axis=1))
+        winners: NDArray[np.intp] = logits.argmax(axis=1)
+        return np.asarray(classes[winners], dtype=np.float64)
 
 
 PLUGIN = SequenceClassification()

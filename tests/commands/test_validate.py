@@ -60,9 +60,9 @@ def test_right_config_gives_no_finding(tmp_path, kind, spec):
         (TASK | {"name": "yours"}, "name", "'yours'"),
         (TASK | {"dataset": "{folder: a, generator: b}"}, "dataset", ""),
         (TASK | {"training": "{epoch: 1}"}, "training.epoch", "unknown key"),
-        (TASK | {"5": "a"}, "", "not readable: keywords must be strings"),
-        (TASK | {"title": "{{ name }}"}, "", "not readable"),
-        (TASK | {"title": "2026-13-45"}, "", "not readable: month"),
+        (TASK | {"5": "a"}, "", "a key must be text"),
+        (TASK | {"title": "{{ name }}"}, "", "a key must be text"),
+        (TASK | {"title": "2026-13-45"}, "", "not valid YAML (month"),
     ],
 )
 def test_file_that_is_wrong_in_itself(tmp_path, text, key, found):

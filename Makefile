@@ -1,0 +1,51 @@
+# `make compare`: the comparison table from a fresh clone.  `make test`: the tests.  Both set up .venv by themselves.
+#
+# On Linux without an NVIDIA driver torch comes from its CPU-only index, so that no CUDA is downloaded.
+# Override with TORCH_INDEX=URL (another index), or TORCH_INDEX= (whatever pip is configured to use).
+
+PYTHON ?= python3
+VENV := .venv
+PIP := $(VENV)/bin/pip
+STAMP := $(VENV)/.installed
+SETUP_FILES := pyproject.toml constraints.txt
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?= $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1 && echo $(CPU_INDEX))
+TORCH := $(shell grep '^torch==' constraints.txt)
+PYTEST_ARGS ?=
+
+.PHONY: compare test check setup lint types all-tests wheel clean
+
+compare: $(STAMP)
+	$(VENV)/bin/bertbench compare --models all
+
+test: $(STAMP)
+	$(VENV)/bin/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+all-tests: $(STAMP)
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+setup: $(STAMP)
+
+# torch first and alone: a release that lies on this machine, else the CPU index, else what pip would take.
+$(STAMP): $(SETUP_FILES)
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "bertbench needs Python 3.11 or newer: make PYTHON=python3.11 …" >&2; exit 1; }
+	@$(PIP) install --quiet --no-index --no-deps "$(TORCH)" 2>/dev/null \
+	  || $(PIP) install --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+lint: $(STAMP)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+types: $(STAMP)
+	$(VENV)/bin/mypy
+
+check: lint types test
+
+wheel: $(STAMP)
+	$(VENV)/bin/python -m build --wheel
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,208 @@
+from contextlib import contextmanager
+
+import pytest
+
+from bertbench.errors import MeasurementError
+from bertbench.records import Failure
+from bertbench.specs import ShapeSpec, TimingSpec
+from bertbench.timing import TurnSeconds, WorkerError, measure
+
+
+class Clock:
+    """Time that passes only when a fake worker works."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+class FakeWorker:
+    """A worker that takes a stated time and writes down what it is asked."""
+
+    def __init__(self, name, log, clock, seconds=0.01, fail_at=None):
+        self.name, self.log, self.clock, self.seconds, self.fail_at = name, log, clock, seconds, fail_at
+
+    def warm_up(self, shape, passes):
+        self.log.append(("warm_up", self.name, shape.label, passes))
+        self.clock.now += passes * self.seconds
+
+    def turn(self, shape, index, passes, min_s):
+        self.log.append(("turn", self.name, shape.label, index))
+        if self.fail_at is not None and index >= self.fail_at:
+            raise WorkerError(Failure("WorkerDied", f"{self.name} died"))
+        timed = max(passes, round(min_s / self.seconds))
+        self.clock.now += (timed + 1) * self.seconds
+        return TurnSeconds(2 * self.seconds, (self.seconds,) * timed)
+
+    def close(self):
+        self.log.append(("close", self.name))
+
+
+class Bench:
+    """Opens fake workers and keeps the protocol's log."""
+
+    def __init__(self, *names, **options):
+        self.names, self.options, self.log, self.clock, self.opened = names, options, [], Clock(), []
+
+    @contextmanager
+    def open(self, number, failed):
+        self.log.append(("open", number))
+        workers = [
+            FakeWorker(name, self.log, self.clock, **self.options.get(name, {}))
+            for name in self.names
+            if name not in failed
+        ]
+        self.opened.extend(workers)
+        yield workers
+        for worker in workers:
+            worker.close()
+
+    def measure(self, timing, seed=0, **options):
+        return measure(self.open, timing, seed, clock=self.clock, **options)
+
+    def turns(self):
+        return [entry[1:] for entry in self.log if entry[0] == "turn"]
+
+
+def spec(**values):
+    return TimingSpec(**({"rounds": 2, "turns": 3, "passes": 2, "min_turn_s": 0, "warmup_passes": 4} | values))
+
+
+def test_protocol_order():
+    """A round opens its workers, warms all up, takes the turns and closes them."""
+    bench = Bench("a", "b")
+    bench.measure(spec(turns=1))
+    kinds = [entry[0] for entry in bench.log]
+    assert kinds == ["open", "warm_up", "warm_up", "turn", "turn", "close", "close"] * 2
+    assert ("warm_up", "a", "1x128", 4) in bench.log
+
+
+def test_rounds_take_fresh_workers():
+    """No worker lives longer than its round."""
+    bench = Bench("a", "b")
+    bench.measure(spec(rounds=3))
+    assert len(bench.opened) == 6
+    assert [entry for entry in bench.log if entry[0] == "open"] == [("open", 0), ("open", 1), ("open", 2)]
+
+
+def test_pairing_is_complete_and_indices_are_shared():
+    """Every worker runs once in every turn, with the same input index for all."""
+    bench = Bench("a", "b", "c")
+    bench.measure(spec())
+    turns = bench.turns()
+    for start in range(0, len(turns), 3):
+        group = turns[start : start + 3]
+        assert {name for name, _, _ in group} == {"a", "b", "c"}
+        assert len({index for _, _, index in group}) == 1
+    assert [index for name, _, index in turns if name == "a"] == [0, 1, 2] * 2
+
+
+def test_order_is_random_and_seeded():
+    """The order within turns varies, is recorded, and is the same for the same seed."""
+    timing = spec(rounds=4, turns=6)
+    first, again, other = (Bench("a", "b", "c") for _ in range(3))
+    rows = first.measure(timing, seed=1).rows
+    again.measure(timing, seed=1)
+    other.measure(timing, seed=2)
+    assert first.turns() == again.turns() != other.turns()
+    firsts = {row.model for row in rows if row.order == 0}
+    assert firsts == {"a", "b", "c"}
+    assert [row.model for row in rows if not row.warmup][::2] == [name for name, _, _ in first.turns()]
+
+
+def test_rows_keep_the_untimed_pass_apart():
+    """A turn gives one warm-up row and one row per timed pass."""
+    rows = Bench("a").measure(spec(rounds=2, turns=1)).rows
+    assert [(row.round, row.warmup, row.seconds) for row in rows] == [
+        (0, True, 0.02),
+        (0, False, 0.01),
+        (0, False, 0.01),
+        (1, True, 0.02),
+        (1, False, 0.01),
+        (1, False, 0.01),
+    ]
+    assert (rows[0].shape, rows[0].scenario, rows[0].batch_size, rows[0].sequence_length) == ("1x128", "fixed", 1, 128)
+
+
+def test_shapes_have_their_own_turns_and_passes():
+    """A shape's own counts win over the protocol's."""
+    shapes = (ShapeSpec(), ShapeSpec(batch_size=8, sequence_length=None, turns=1, passes=5))
+    rows = Bench("a").measure(spec(shapes=shapes)).rows
+    timed = [row for row in rows if not row.warmup]
+    assert sum(row.shape == "1x128" for row in timed) == 2 * 3 * 2
+    assert sum(row.shape == "8xnatural" and row.scenario == "natural" for row in timed) == 2 * 1 * 5
+    assert {row.sequence_length for row in timed if row.shape == "8xnatural"} == {None}
+
+
+def test_a_worker_that_dies_in_a_round_leaves_the_others():
+    """A failure stands for that model; the others finish, and it is not opened again."""
+    bench = Bench("a", "b", b={"fail_at": 1})
+    timings = bench.measure(spec(rounds=3))
+    assert timings.failures == {"b": Failure("WorkerDied", "b died")}
+    assert timings.rounds == 3
+    assert sum(row.model == "a" and not row.warmup for row in timings.rows) == 3 * 3 * 2
+    assert [worker.name for worker in bench.opened] == ["a", "b", "a", "a"]
+    assert ("close", "b") in bench.log
+
+
+def test_an_error_in_warm_up_is_a_failure():
+    """A model that cannot be loaded fails at its first use, by the class of its error."""
+
+    class Broken(FakeWorker):
+        def warm_up(self, shape, passes):
+            raise MeasurementError("too long", "shorten it")
+
+    @contextmanager
+    def open_round(number, failed):
+        yield [Broken("a", [], Clock())] if "a" not in failed else []
+
+    timings = measure(open_round, spec(), 0)
+    assert timings.failures == {"a": Failure("MeasurementError", "too long", "shorten it")}
+    assert timings.rows == ()
+
+
+def test_a_bug_is_not_swallowed():
+    """An error that no user can cause goes through, and the round is closed."""
+    bench = Bench("a")
+    bench.clock = None  # makes the worker stumble
+    with pytest.raises(AttributeError):
+        measure(bench.open, spec(), 0)
+
+
+def test_deadline_stops_within_a_round_after_the_turn():
+    """Past the deadline measuring ends after the turn under way, with complete pairs and a warning."""
+    bench = Bench("a", "b")
+    whole = Bench("a", "b")
+    whole.measure(spec(rounds=2))
+    timings = bench.measure(spec(rounds=9), deadline=whole.clock.now + 0.15)
+    assert timings.rounds == 2
+    assert "2 of 9 rounds" in timings.warnings[0]
+    last = [row for row in timings.rows if row.round == 2 and not row.warmup]
+    assert sorted({row.model for row in last}) == ["a", "b"]
+    assert {row.turn for row in last} == {0}
+    assert [entry[0] for entry in bench.log[-2:]] == ["close", "close"]
+
+
+def test_deadline_waits_for_two_rounds():
+    """Two rounds are measured however late it is."""
+    timings = Bench("a").measure(spec(rounds=5), deadline=-1.0)
+    assert timings.rounds == 2
+    assert len(timings.warnings) == 1
+    assert {row.round for row in timings.rows} == {0, 1}
+
+
+def test_no_warning_where_the_last_round_was_finished():
+    """A deadline that passes with the last round costs nothing and is not mentioned."""
+    timings = Bench("a").measure(spec(rounds=2), deadline=-1.0)
+    assert timings.warnings == ()
+
+
+def test_progress_reaches_its_total():
+    """Progress counts turns and ends complete, also when time ran out."""
+    for deadline in (None, -1.0):
+        seen = []
+        Bench("a").measure(spec(rounds=3), progress=lambda *values, seen=seen: seen.append(values), deadline=deadline)
+        assert seen[0] == ("timing", 1, 9)
+        assert seen[-1] == ("timing", 9, 9)

@@ -1,0 +1,219 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from bertbench.specs import ShapeSpec
+from bertbench.timing import WorkerError
+from bertbench.workers import ExecutionSettings, WorkerPlan, open_workers, preload
+
+FAKE = ExecutionSettings(backend="fake")
+SHAPE = ShapeSpec(sequence_length=10)
+NATURAL = ShapeSpec(batch_size=2, sequence_length=None)
+
+
+@pytest.fixture
+def fake_plan(tmp_path):
+    def make(name="a", natural=(), **config):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        (folder / "config.json").write_text(json.dumps({"model_type": "fake"} | config))
+        return WorkerPlan(name, folder, FAKE, natural=natural)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    from transformers import BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("tiny")
+    config = BertConfig(
+        vocab_size=100, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, pad_token_id=3
+    )
+    BertModel(config).save_pretrained(folder)
+    preload([folder])
+    return folder
+
+
+def gone(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+def test_turn_of_a_real_model(tiny):
+    """A real model is warmed up and timed in a process of its own."""
+    with open_workers([WorkerPlan("tiny", tiny, ExecutionSettings(threads=1))]) as (worker,):
+        assert worker.pid != os.getpid()
+        assert worker.loaded().attention == "sdpa"
+        worker.warm_up(SHAPE, 2)
+        seconds = worker.turn(SHAPE, 0, 3, 0.0)
+        assert len(seconds.timed) == 3
+        assert all(0 < value < 1 for value in (seconds.untimed, *seconds.timed))
+        pid = worker.pid
+    assert gone(pid)
+
+
+def test_real_model_with_natural_inputs(tiny):
+    """Batches of unequal length are padded; another format than fp32 works."""
+    plan = WorkerPlan("tiny", tiny, ExecutionSettings(threads=1, dtype="bf16"), natural=[[[5, 6, 7], [8]], [[9], [10]]])
+    with open_workers([plan]) as (worker,):
+        assert len(worker.turn(NATURAL, 1, 1, 0.0).timed) == 1
+        with pytest.raises(WorkerError, match="batches of 3"):
+            worker.turn(ShapeSpec(batch_size=3, sequence_length=None), 0, 1, 0.0)
+        assert worker.turn(SHAPE, 0, 1, 0.0), "an error in a request leaves the worker usable"
+
+
+def test_an_index_beyond_the_vocabulary_is_reported(tiny):
+    """An error inside the model reaches the parent as class and message."""
+    plan = WorkerPlan("tiny", tiny, ExecutionSettings(threads=1), natural=[[[5, 1000], [8]]])
+    with open_workers([plan]) as (worker,), pytest.raises(WorkerError, match=r"tiny: IndexError: index out of range"):
+        worker.turn(NATURAL, 0, 1, 0.0)
+
+
+def test_a_model_that_cannot_be_loaded(tmp_path):
+    """A missing model does not stop the opening; its first use raises a CheckpointError's failure, again and again."""
+    with open_workers([WorkerPlan("none", tmp_path, ExecutionSettings())]) as (worker,):
+        for _ in range(2):
+            with pytest.raises(WorkerError, match="cannot be loaded") as caught:
+                worker.warm_up(SHAPE, 1)
+            assert caught.value.failure.kind == "CheckpointError"
+
+
+def test_passes_and_minimum_time(fake_plan):
+    """Timed passes go on until both their number and the minimum time are reached."""
+    with open_workers([fake_plan(seconds_per_pass=0.004)]) as (worker,):
+        assert len(worker.turn(SHAPE, 0, 3, 0.0).timed) == 3
+        by_time = worker.turn(SHAPE, 0, 1, 0.03).timed
+        assert sum(by_time) >= 0.03 > sum(by_time[:-1])
+
+
+def test_stated_durations_are_measured(fake_plan):
+    """A pass that states its duration is measured to take it, fixed and natural."""
+    plan = fake_plan(natural=[[[5] * 9, [5]], [[5] * 40, [5] * 10]], seconds_per_token=0.001)
+    with open_workers([plan]) as (worker,):
+        for shape, index, expected in ((SHAPE, 0, 0.01), (SHAPE, 7, 0.01), (NATURAL, 0, 0.01), (NATURAL, 3, 0.05)):
+            assert expected <= min(worker.turn(shape, index, 3, 0.0).timed) < expected + 0.03
+
+
+def test_kill_is_reported_and_no_hang(fake_plan):
+    """A worker killed in the middle of a pass is reported with its signal; later requests fail alike."""
+    with open_workers([fake_plan(seconds_per_pass=60)]) as (worker,):
+        pid = worker.pid
+        subprocess.Popen(["/bin/sh", "-c", f"sleep 0.3; kill -9 {pid}"])  # noqa: S607
+        for _ in range(2):
+            with pytest.raises(WorkerError, match="killed by signal 9, probably out of memory") as caught:
+                worker.turn(SHAPE, 0, 1, 0.0)
+            assert caught.value.failure.kind == "WorkerDied"
+    assert gone(pid)
+
+
+def test_terminated_worker_names_its_signal(fake_plan):
+    """Another signal is named without a guess at its reason."""
+    with open_workers([fake_plan()]) as (worker,):
+        os.kill(worker.pid, signal.SIGTERM)
+        with pytest.raises(WorkerError, match=r"killed by signal 15$"):
+            worker.turn(SHAPE, 0, 1, 0.0)
+
+
+def test_an_error_in_a_pass(fake_plan):
+    """What a pass raises is passed on, message unchanged."""
+    with (
+        open_workers([fake_plan(raises="no such operator")]) as (worker,),
+        pytest.raises(WorkerError, match="^no such operator$"),
+    ):
+        worker.warm_up(SHAPE, 1)
+
+
+def test_out_of_memory_is_named(fake_plan, monkeypatch):
+    """Errors of allocators are one kind of failure with a hint."""
+    from bertbench.workers import _failure
+
+    for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")):
+        failure = _failure("a", error)
+        assert failure.kind == "OutOfMemory"
+        assert "smaller batch" in failure.hint
+
+
+def test_close_is_quick_and_final(fake_plan):
+    """Closing ends a busy worker at once, and may be repeated."""
+    with open_workers([fake_plan("a", seconds_per_pass=60), fake_plan("b")]) as (busy, idle):
+        pids = busy.pid, idle.pid
+        busy._connection.send(("turn", (SHAPE, 0, 1, 0.0)))
+        start = time.monotonic()
+        busy.close()
+        busy.close()
+        assert time.monotonic() - start < 2
+        with pytest.raises(WorkerError, match="closed"):
+            busy.turn(SHAPE, 0, 1, 0.0)
+        assert len(idle.turn(SHAPE, 0, 1, 0.0).timed) == 1
+    assert all(gone(pid) for pid in pids)
+
+
+def test_workers_volunteer_for_the_oom_killer(fake_plan):
+    """On Linux workers are killed first when memory runs out, and their SIGINT is off."""
+    with open_workers([fake_plan()]) as (worker,):
+        worker.warm_up(SHAPE, 1)
+        proc = f"/proc/{worker.pid}"
+        if not os.path.exists(proc):
+            pytest.skip("no /proc")
+        assert open(f"{proc}/oom_score_adj").read().strip() == "1000"
+        os.kill(worker.pid, signal.SIGINT)
+        assert len(worker.turn(SHAPE, 0, 1, 0.0).timed) == 1
+
+
+SCRIPT = """
+    import sys, time
+    from pathlib import Path
+    from bertbench.specs import ShapeSpec
+    from bertbench.workers import ExecutionSettings, WorkerPlan, open_workers
+    print("script", flush=True)   # no main guard on purpose
+    plan = WorkerPlan("a", Path(sys.argv[1]), ExecutionSettings(backend="fake"))
+    with open_workers([plan, plan]) as workers:
+        for worker in workers:
+            print(worker.pid, flush=True)
+        print("ready", flush=True)
+        try:
+            workers[0].turn(ShapeSpec(), 0, 1, 0.0)
+        except KeyboardInterrupt:
+            sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_the_parent(fake_plan, tmp_path, sent):
+    """Ctrl-C, sent to the whole group as a terminal does, or the parent's death ends all workers, quietly."""
+    (tmp_path / "script.py").write_text(textwrap.dedent(SCRIPT))
+    plan = fake_plan(seconds_per_pass=1.0 if sent == signal.SIGKILL else 60)
+    parent = subprocess.Popen(
+        [sys.executable, str(tmp_path / "script.py"), str(plan.folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    lines = [parent.stdout.readline().strip() for _ in range(4)]
+    assert lines[0] == "script"
+    assert lines[3] == "ready", parent.stderr.read()
+    time.sleep(0.2)
+    start = time.monotonic()
+    if sent == signal.SIGINT:
+        os.killpg(parent.pid, sent)
+    else:
+        os.kill(parent.pid, sent)
+    parent.wait(timeout=10)
+    assert parent.returncode == (130 if sent == signal.SIGINT else -9)
+    while time.monotonic() - start < 10 and not all(gone(int(pid)) for pid in lines[1:3]):
+        time.sleep(0.05)
+    assert all(gone(int(pid)) for pid in lines[1:3])
+    out, errors = parent.communicate(timeout=10)
+    assert out == ""
+    assert errors == ""
