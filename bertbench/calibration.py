@@ -22,7 +22,8 @@ LONGEST_PRODUCT_S = 0.1
 ADVANTAGE = 1.15  # smaller ones are lost in the operators that are no matrix products
 
 # Share of the product rate that whole passes reach, the rest being normalization, activations, attention and overhead.
-# Measured on BERT-base, batches of 1 and 32 of 128 tokens, on two cores; meant for forecasts within a factor of two.
+# BERT-base, 128 tokens, two cores: 0.3 to 0.9 in inference (batches of 1 and 8), 0.5 to 0.6 in training (8). They are for
+# forecasts within a factor of two.
 INFERENCE_EFFICIENCY = 0.6
 TRAINING_EFFICIENCY = 0.5
 TRAINING_PASSES = 3.0  # forward, gradients of inputs, gradients of weights

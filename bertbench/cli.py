@@ -6,6 +6,8 @@ Commands load what is heavy when they run, so that `bertbench --help` answers at
 
 from __future__ import annotations
 
+import difflib
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -79,8 +81,16 @@ def _usage(error: Exception) -> int:
     if not message:  # no command given: the help has been shown
         return 2
     hint = f" See `{context.command_path} --help`." if context else ""
-    print(f"Error: {message.rstrip('.')}.{hint}", file=sys.stderr)  # noqa: T201
+    print(f"Error: {_with_guess(message).rstrip('.')}.{hint}", file=sys.stderr)  # noqa: T201
     return 2
+
+
+def _with_guess(message: str) -> str:
+    """The option parser's message, with the nearest choice where a value is not one of several."""
+    message = message.replace("Value error, ", "")
+    given, *choices = re.findall(r"'([^']*)'", message.partition(": ")[2]) or [""]
+    close = difflib.get_close_matches(given.lower(), choices, n=1) if " is not one of " in message else []
+    return f"{message}; did you mean '{close[0]}'?" if close else message
 
 
 def entry() -> None:

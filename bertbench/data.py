@@ -67,14 +67,13 @@ def load(task: TaskSpec, split: str, data_dir: Path | None = None) -> Examples:
     Args:
         task: names data set, columns and labels.
         split: as the data set calls it.
-        data_dir: if given and it has a folder of the task's name, `<data_dir>/<task>/<split>.<ext>` is read instead.
+        data_dir: if given, `<data_dir>/<task>/<split>.<ext>` is read instead; a generated task needs no folder there.
 
     Raises:
         DatasetError: missing, damaged, empty, without a column, or with labels that are not the task's.
         HubError: the hub refused or cannot be reached.
     """
-    source = task.dataset
-    folder = data_dir / task.name if data_dir else Path(source.folder) if source.folder else None
+    source, folder = task.dataset, _folder(task, data_dir)
     if folder is not None:
         where, rows = _from_folder(folder, split)
     elif source.generator:
@@ -85,10 +84,17 @@ def load(task: TaskSpec, split: str, data_dir: Path | None = None) -> Examples:
     return _checked(task, split, where, rows)
 
 
+def _folder(task: TaskSpec, data_dir: Path | None) -> Path | None:
+    """Where the task's files lie, or None if its examples come from the hub or a generator."""
+    source = task.dataset
+    if data_dir is not None and ((data_dir / task.name).is_dir() or source.generator is None):
+        return data_dir / task.name
+    return Path(source.folder) if source.folder else None
+
+
 def source_fingerprint(task: TaskSpec, data_dir: Path | None = None) -> str:
     """What tells one version of the data from another without reading it: file sizes and dates, or the generator's version."""
-    source = task.dataset
-    folder = data_dir / task.name if data_dir else Path(source.folder) if source.folder else None
+    source, folder = task.dataset, _folder(task, data_dir)
     if folder is not None:
         files = sorted(folder.glob("*")) if folder.is_dir() else []
         return str([(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files])
@@ -126,7 +132,9 @@ def _read(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     if path.suffix == ".csv":
         return pd.read_csv(path, keep_default_na=False, na_values=[""])
-    return pd.read_json(path, lines=path.suffix == ".jsonl", dtype=False, convert_dates=False)
+    text = path.read_text(encoding="utf-8")  # pandas would turn some texts into dates
+    lines = [line for line in text.split("\n") if line.strip()]
+    return pd.DataFrame([json.loads(line) for line in lines] if path.suffix == ".jsonl" else json.loads(text))
 
 
 def _from_hub(source: DatasetSpec, split: str) -> tuple[str, list[dict[str, Any]]]:
@@ -138,10 +146,12 @@ def _from_hub(source: DatasetSpec, split: str) -> tuple[str, list[dict[str, Any]
     datasets.logging.set_verbosity_error()
     if not hub.progress_bars_wanted():
         datasets.disable_progress_bars()
-    try:
-        loaded = hub.retrying(
-            where, lambda: datasets.load_dataset(source.path, source.subset, revision=source.revision, split=split)
-        )
+
+    def read() -> Any:
+        return datasets.load_dataset(source.path, source.subset, revision=source.revision, split=split)
+
+    try:  # offline there is nothing to wait for
+        loaded = hub.retrying(where, read) if state == "online" else read()
     except Exception as error:
         raise _explained(error, where, split, state) from error
     return f"{where}, split {split}", loaded.to_list()

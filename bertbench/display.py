@@ -10,6 +10,7 @@ from typing import Any, Self
 from bertbench.units import duration
 
 PLAIN_EVERY_S = 30.0
+REDRAW_EVERY_S = 0.25
 
 
 def say(line: str) -> None:
@@ -24,7 +25,7 @@ class Display:
         self._bars: Any = None
         self._tasks: dict[str, Any] = {}
         self._started: dict[str, float] = {}
-        self._last_plain = 0.0
+        self._last_plain = self._drawn = 0.0
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -45,7 +46,8 @@ class Display:
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
             )
-            self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
+            # No refresh thread: it would take turns with what is being timed.
+            self._bars = Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False)
             self._bars.start()
         return self
 
@@ -75,6 +77,9 @@ class Display:
                 self._bars.remove_task(self._tasks.pop(other))
             self._tasks[label] = self._bars.add_task(label, total=total)
         self._bars.update(self._tasks[label], completed=done, total=total)
+        if done >= total or time.monotonic() - self._drawn > REDRAW_EVERY_S:
+            self._drawn = time.monotonic()
+            self._bars.refresh()
 
     def _plain(self, label: str, done: float, total: float) -> None:
         moment = time.monotonic()

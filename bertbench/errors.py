@@ -33,7 +33,10 @@ class BertBenchError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}. {self.hint}" if self.hint else self.message
+        if not self.hint:
+            return self.message
+        stop = "" if self.message.endswith(("?", "!", ".")) else "."
+        return f"{self.message}{stop} {self.hint[:1].upper()}{self.hint[1:]}"
 
 
 class UsageError(BertBenchError):

@@ -7,6 +7,7 @@ executed: configurations, word lists and weights only.
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import sys
@@ -64,7 +65,7 @@ def _answers(url: str) -> bool:
             answered.append(True)
         except urllib.error.HTTPError:
             answered.append(True)
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):
             pass
 
     thread = threading.Thread(target=ask, daemon=True)
@@ -111,8 +112,8 @@ def fetch(checkpoint: str, revision: str | None = None, *, weights: bool = True)
     wanted = [name for name in names if SIDE_FILES.match(name)]
     if weights:
         wanted += _weight_names(checkpoint, names)
-    folder = retrying(f"model {checkpoint}", lambda: _download(checkpoint, info.sha, sorted(set(wanted))))
-    return _snapshot(checkpoint, folder, info.sha, weights=weights)
+    folder = retrying(f"model {checkpoint}", lambda: _download(checkpoint, revision, sorted(set(wanted))))
+    return _snapshot(checkpoint, folder, folder.name, weights=weights)
 
 
 def _weight_names(checkpoint: str, names: list[str]) -> list[str]:
@@ -128,10 +129,11 @@ def _weight_names(checkpoint: str, names: list[str]) -> list[str]:
     )
 
 
-def _download(checkpoint: str, commit: str, files: list[str]) -> Path:
+def _download(checkpoint: str, revision: str | None, files: list[str]) -> Path:
     from huggingface_hub import snapshot_download
 
-    return Path(snapshot_download(checkpoint, revision=commit, allow_patterns=files))
+    # By its name, not by the commit: the cache then knows the revision when offline.
+    return Path(snapshot_download(checkpoint, revision=revision, allow_patterns=files))
 
 
 def _cached(checkpoint: str, revision: str | None, *, weights: bool) -> Snapshot:
@@ -140,7 +142,8 @@ def _cached(checkpoint: str, revision: str | None, *, weights: bool) -> Snapshot
 
     why = "the hub cannot be reached" if state() == "unreachable" else "HF_HUB_OFFLINE is set"
     try:
-        folder = Path(snapshot_download(checkpoint, revision=revision, local_files_only=True))
+        # Of all files only some were fetched, and the library calls that incomplete unless told which ones matter.
+        found = snapshot_download(checkpoint, revision=revision, local_files_only=True, allow_patterns=["config.json"])
     except HFValidationError:
         raise HubError(
             f"model '{checkpoint}': not a valid hub id", "ids look like google-bert/bert-base-uncased"
@@ -150,6 +153,12 @@ def _cached(checkpoint: str, revision: str | None, *, weights: bool) -> Snapshot
             f"model {checkpoint}: {why} and it is not in the cache",
             "run once with a connection, or give a local folder",
         ) from None
+    folder = Path(found)
+    if weights and not any((folder / name).is_file() for name in WEIGHT_FILES):
+        raise HubError(
+            f"model {checkpoint}: {why} and its weights are not in the cache",
+            "run once with a connection, or give a local folder",
+        )
     return _snapshot(checkpoint, folder, folder.name, weights=weights)
 
 

@@ -32,6 +32,18 @@ def load_tokenizer(source: str | Path, config: Any, name: str) -> Any:
     Raises:
         CheckpointError: absent, damaged, or with more tokens than the model has embeddings.
     """
+    tokenizer = _open_tokenizer(source, name)
+    if len(tokenizer) > config.vocab_size:
+        raise CheckpointError(
+            f"model {name}: its tokenizer has {len(tokenizer)} tokens but the model only {config.vocab_size} embeddings",
+            "name the tokenizer that belongs to the checkpoint ('tokenizer' in the model's YAML)",
+        )
+    if tokenizer.pad_token_id is None:
+        raise CheckpointError(f"model {name}: its tokenizer has no padding token", "choose an encoder's tokenizer")
+    return tokenizer
+
+
+def _open_tokenizer(source: str | Path, name: str) -> Any:
     if source == "demo":
         from bertbench.demo._vocabulary import build_tokenizer
 
@@ -46,13 +58,12 @@ def load_tokenizer(source: str | Path, config: Any, name: str) -> Any:
             f"model {name}: its tokenizer cannot be loaded ({_first_line(error)})",
             "the folder needs tokenizer.json, or vocab.txt",
         ) from error
-    if len(tokenizer) > config.vocab_size:
+    files = tokenizer.vocab_files_names.values()
+    if files and not any((Path(source) / file).is_file() for file in files):  # transformers makes an empty one then
         raise CheckpointError(
-            f"model {name}: its tokenizer has {len(tokenizer)} tokens but the model only {config.vocab_size} embeddings",
-            "name the tokenizer that belongs to the checkpoint ('tokenizer' in the model's YAML)",
+            f"model {name}: has no tokenizer (none of {', '.join(files)})",
+            "the folder needs tokenizer.json, or vocab.txt",
         )
-    if tokenizer.pad_token_id is None:
-        raise CheckpointError(f"model {name}: its tokenizer has no padding token", "choose an encoder's tokenizer")
     return tokenizer
 
 

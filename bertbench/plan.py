@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from bertbench import data, plugins
 from bertbench.calibration import Calibration, calibrate, expected_seconds
 from bertbench.data import Examples
-from bertbench.errors import DatasetError, HubError
-from bertbench.modeling import load_tokenizer, uses_token_types
+from bertbench.errors import DatasetError, HubError, UnavailableError
+from bertbench.modeling import length_limit, load_tokenizer, uses_token_types
 from bertbench.request import Request
 from bertbench.runners.quality import Job, Source
 from bertbench.sources import Encoder, Say, finetuned_source
@@ -32,12 +32,16 @@ FIXED_SECONDS = {"size": 0.5, "speed": 8.0, "memory": 5.0, "load": 1.0}  # proce
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task with its examples, cut as the options say; `absent` says why there are none."""
+    """A task with its examples, cut as the options say; `absent` says why there are none.
+
+    `no_train` is why there are none to train on, which matters only to models that are fine-tuned.
+    """
 
     task: TaskSpec
     train: Examples | None
     splits: tuple[Examples, ...]
     absent: str | None = None
+    no_train: UnavailableError | None = None
 
 
 @dataclass(frozen=True)
@@ -80,21 +84,24 @@ def load_data(task: TaskSpec, request: Request) -> TaskData:
     """The examples of a task. Where the request may do without (`may_be_random`), an unreachable hub is no error.
 
     Raises:
-        DatasetError, HubError: they cannot be had, or are not what the task says.
+        DatasetError, HubError: those to evaluate on cannot be had, or are not what the task says.
     """
     options = request.options
     try:
         splits = tuple(
             data.load(task, split, options.data_dir).take(options.eval_samples) for split in task.evaluation_splits
         )
-        train = data.load(task, task.train_split, options.data_dir).take(options.train_samples)
     except (DatasetError, HubError) as error:
         from bertbench import hub
 
-        on_hub = task.dataset.path is not None and not (options.data_dir and (options.data_dir / task.name).is_dir())
+        on_hub = task.dataset.path is not None and options.data_dir is None
         if request.may_be_random and on_hub and hub.state() != "online":
             return TaskData(task, None, (), error.message)
         raise
+    try:
+        train = data.load(task, task.train_split, options.data_dir).take(options.train_samples)
+    except (DatasetError, HubError) as error:
+        return TaskData(task, None, splits, no_train=error)
     return TaskData(task, train, splits)
 
 
@@ -145,6 +152,8 @@ def _cells(request: Request, encoder: Encoder, loaded: TaskData, calibration: Ca
     )
     if mode_is_evaluate:  # nothing random: more seeds would repeat the same figure
         return [Cell(encoder, task, seeds[0], job, splits=loaded.splits)]
+    if loaded.no_train:
+        raise loaded.no_train
     return [
         Cell(encoder, task, seed, replace(job, seed=seed), train=loaded.train, splits=loaded.splits) for seed in seeds
     ]
@@ -220,14 +229,12 @@ def _timed(cell: Cell, loaded: TaskData, calibration: Calibration, per_sample: d
 
 def _seconds_per_sample(cell: Cell, loaded: TaskData, calibration: Calibration, *, training: bool) -> float:
     from bertbench.architecture import config_of
-    from bertbench.flops import count, training_flops
+    from bertbench.flops import count
 
     assert cell.job is not None  # noqa: S101 (callers have filtered)
     config = config_of(cell.job.source.spec, cell.job.source.folder)
     tokens = mean_tokens(cell.job, config, loaded.splits[0])
-    if training:
-        return expected_seconds(training_flops(config, 1, tokens), calibration, kind="training")
-    return expected_seconds(count(config, 1, tokens), calibration, kind="inference")
+    return expected_seconds(count(config, 1, tokens), calibration, kind="training" if training else "inference")
 
 
 def mean_tokens(job: Job, config: PretrainedConfig, examples: Examples) -> int:
@@ -258,7 +265,7 @@ def _cost_steps(request: Request, encoders: Sequence[Encoder], calibration: Cali
     for encoder in encoders:
         config = config_of(encoder.spec, encoder.source.folder)
         for shape in timing.shapes:
-            length = shape.sequence_length or 32
+            length = min(shape.sequence_length or 32, length_limit(config))
             one = expected_seconds(count(config, shape.batch_size, length), calibration, kind="inference")
             passes = (shape.turns or timing.turns) * ((shape.passes or timing.passes) + 1) + timing.warmup_passes
             seconds += timing.rounds * passes * one

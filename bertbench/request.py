@@ -14,6 +14,8 @@ from bertbench.specs import ModelSpec, SuiteSpec, TaskSpec, TimingSpec, Training
 
 DEFAULT_TRAIN_MINUTES = 10.0  # the cap on CPU without --finetune, for the slowest model
 MANY_RUNS = 10
+MOST_SEEDS = 1000
+LARGEST_SEED = 2**32 - 1  # numpy's
 NOT_MEASURED = {
     "published",
     "description",
@@ -56,12 +58,23 @@ class Options:
         return None if self.finetune or self.device != "cpu" else DEFAULT_TRAIN_MINUTES * 60
 
     def recipe(self, task: TaskSpec, model: ModelSpec) -> TrainingSpec:
-        """The task's recipe with the model's changes and then the options' on top."""
+        """The task's recipe with the model's changes and then the options' on top.
+
+        Raises:
+            UsageError: an option's value is outside the recipe's bounds.
+        """
+        from pydantic import ValidationError
+
         given = {
             name: getattr(self, name)
             for name in ("epochs", "batch_size", "learning_rate", "max_length", "train_samples")
         }
-        return task.training.updated(model.training).updated(given)
+        try:
+            return task.training.updated(model.training).updated(given)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            option = str(first["loc"][0]).replace("_", "-")
+            raise UsageError(f"--{option} {first['input']}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
 
 
 @dataclass(frozen=True)
@@ -119,11 +132,11 @@ def parse_seeds(seeds: str | None, first: int | None, default_count: int) -> tup
     """`--seeds N` is a count, a comma list is literal; `--seed S` is the first of a count.
 
     Raises:
-        UsageError: not numbers, none, negative, or both a list and a first seed.
+        UsageError: not numbers, none, too many, negative or too large, or both a list and a first seed.
     """
     start = 0 if first is None else first
-    if start < 0:
-        raise UsageError(f"--seed {start}: must be 0 or more")
+    if not 0 <= start <= LARGEST_SEED - MOST_SEEDS:
+        raise UsageError(f"--seed {start}: must be 0 or more" if start < 0 else f"--seed {start}: too large")
     if seeds is None:
         return tuple(range(start, start + default_count))
     try:
@@ -133,13 +146,13 @@ def parse_seeds(seeds: str | None, first: int | None, default_count: int) -> tup
     if "," in seeds:
         if first is not None:
             raise UsageError("--seed goes with a count, not with a list of seeds", "leave --seed out")
-        if min(numbers) < 0 or len(set(numbers)) != len(numbers):
-            raise UsageError(f"--seeds {seeds}: seeds must be 0 or more and each given once")
+        if not 0 <= min(numbers) <= max(numbers) <= LARGEST_SEED or len(set(numbers)) != len(numbers):
+            raise UsageError(f"--seeds {seeds}: seeds must be from 0 to {LARGEST_SEED} and each given once")
         return tuple(numbers)
-    if numbers[0] < 1:
-        raise UsageError(
-            f"--seeds {numbers[0]}: at least 1 seed is needed", "--seeds N is a count; --seed S picks the first"
-        )
+    if not 1 <= numbers[0] <= MOST_SEEDS:
+        limit = "at least 1 seed is" if numbers[0] < 1 else f"at most {MOST_SEEDS} seeds are"
+        hint = "--seeds N is a count; --seed S picks the first"
+        raise UsageError(f"--seeds {numbers[0]}: {limit} {'needed' if numbers[0] < 1 else 'taken'}", hint)
     return tuple(range(start, start + numbers[0]))
 
 

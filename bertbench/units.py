@@ -34,8 +34,8 @@ def megabytes(value: float) -> str:
 
 
 def milliseconds(value: float) -> str:
-    """Seconds as milliseconds, three digits: 155 ms, 1.23 ms."""
-    return f"{significant(value * 1e3)} ms"
+    """A latency, three digits: 1.23 ms, 155 ms, 1.39 s."""
+    return f"{significant(value * 1e3)} ms" if value < 0.9995 else f"{significant(value)} s"
 
 
 def duration(seconds: float) -> str:
@@ -108,6 +108,7 @@ QUANTITIES: dict[str, Quantity] = {
         Quantity("retention", "1", "Retained", percent, higher_is_better=True),
         Quantity("training_time", "s", "Training time", duration, higher_is_better=False),
         Quantity("training_loss", "1", "Training loss", significant, higher_is_better=False),
+        Quantity("padding_waste", "1", "Padding", percent, higher_is_better=False),
         Quantity("evaluation_time", "s", "Evaluation time", duration, higher_is_better=False),
         Quantity("compression_method", "", "Compression method", significant),
         Quantity("best_use_case", "", "Best use case", significant),

@@ -2,7 +2,7 @@
 
 Not aware of rounds, statistics, results or who reports them. The parent's side is `WorkerProcess`, the child's is `serve`.
 Workers are forked from a server that has imported torch once, so that fresh ones cost a hundredth of a second; where
-there is no fork server (Windows) they are spawned. Whatever happens inside a worker reaches the parent as a WorkerError,
+there is no fork server (macOS, Windows) they are spawned. Whatever happens inside a worker reaches the parent as a WorkerError,
 its death included. Workers are idle between requests, ignore Ctrl-C and end when the parent's end of the pipe closes.
 
     plan = WorkerPlan("bert", Path("models/bert"), ExecutionSettings(threads=4))
@@ -14,10 +14,8 @@ from __future__ import annotations
 
 import gc
 import json
-import multiprocessing
 import re
 import signal
-import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -27,7 +25,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from bertbench import plugins, process_memory
+from bertbench import plugins, process_memory, processes
 from bertbench.backends._backend import ExecutionSettings, LoadedModel
 from bertbench.backends._inputs import Batches, natural_ids, padded, random_ids
 from bertbench.errors import BertBenchError
@@ -81,8 +79,7 @@ def preload(folders: Iterable[Path]) -> None:
             module = kind.replace("-", "_")
             if module.isidentifier():  # the file may come from anywhere
                 modules.append(f"transformers.models.{module}.modeling_{module}")
-    if "forkserver" in multiprocessing.get_all_start_methods():
-        multiprocessing.get_context("forkserver").set_forkserver_preload(list(dict.fromkeys(modules)))
+    processes.preload(modules)
 
 
 @contextmanager
@@ -105,15 +102,13 @@ class WorkerProcess:
 
     def __init__(self, plan: WorkerPlan) -> None:
         """Start the process; it loads its model while the parent goes on."""
-        methods = multiprocessing.get_all_start_methods()
-        context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        context = processes.context()
         self.name = plan.name
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=serve, args=(theirs, plan), name=f"bertbench {plan.name}", daemon=True)
         self._loaded: Loaded | None = None
         self._failure: Failure | None = None
-        with _sheltered_start():
-            self._process.start()
+        processes.start(self._process)
         theirs.close()  # so that the worker's death ends the pipe
 
     @property
@@ -181,26 +176,6 @@ class WorkerProcess:
         if -code != getattr(signal, "SIGKILL", 9):
             return Failure("WorkerDied", message)
         return Failure("WorkerDied", f"{message}, probably out of memory", "use a smaller batch size or fewer models")
-
-
-@contextmanager
-def _sheltered_start() -> Iterator[None]:
-    """Start children that neither hear Ctrl-C nor run the calling script.
-
-    multiprocessing runs the parent's main script in each child; workers need nothing of it, and a script without a main
-    guard would start over. A blocked signal mask is inherited, also by the fork server while it imports.
-    """
-    main: Any = sys.modules["__main__"]
-    hidden = {key: main.__dict__.pop(key) for key in ("__file__", "__spec__") if key in main.__dict__}
-    main.__spec__ = None
-    blocks = hasattr(signal, "pthread_sigmask")
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if blocks else set()
-    try:
-        yield
-    finally:
-        main.__dict__.update(hidden)
-        if blocks:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def serve(connection: Connection, plan: WorkerPlan) -> None:

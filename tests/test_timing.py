@@ -15,6 +15,7 @@ class Clock:
         self.now = 0.0
 
     def __call__(self):
+        """The time now."""
         return self.now
 
 
@@ -25,10 +26,12 @@ class FakeWorker:
         self.name, self.log, self.clock, self.seconds, self.fail_at = name, log, clock, seconds, fail_at
 
     def warm_up(self, shape, passes):
+        """Written down."""
         self.log.append(("warm_up", self.name, shape.label, passes))
         self.clock.now += passes * self.seconds
 
     def turn(self, shape, index, passes, min_s):
+        """As a real worker, the first pass being twice as long."""
         self.log.append(("turn", self.name, shape.label, index))
         if self.fail_at is not None and index >= self.fail_at:
             raise WorkerError(Failure("WorkerDied", f"{self.name} died"))
@@ -37,6 +40,7 @@ class FakeWorker:
         return TurnSeconds(2 * self.seconds, (self.seconds,) * timed)
 
     def close(self):
+        """Written down."""
         self.log.append(("close", self.name))
 
 
@@ -48,6 +52,7 @@ class Bench:
 
     @contextmanager
     def open(self, number, failed):
+        """A round's workers."""
         self.log.append(("open", number))
         workers = [
             FakeWorker(name, self.log, self.clock, **self.options.get(name, {}))
@@ -60,13 +65,16 @@ class Bench:
             worker.close()
 
     def measure(self, timing, seed=0, **options):
+        """Measure with these workers and this clock."""
         return measure(self.open, timing, seed, clock=self.clock, **options)
 
     def turns(self):
+        """(name, shape, index) of every turn, in order."""
         return [entry[1:] for entry in self.log if entry[0] == "turn"]
 
 
 def spec(**values):
+    """A small protocol."""
     return TimingSpec(**({"rounds": 2, "turns": 3, "passes": 2, "min_turn_s": 0, "warmup_passes": 4} | values))
 
 
@@ -151,7 +159,7 @@ def test_an_error_in_warm_up_is_a_failure():
     """A model that cannot be loaded fails at its first use, by the class of its error."""
 
     class Broken(FakeWorker):
-        def warm_up(self, shape, passes):
+        def warm_up(self, *_):
             raise MeasurementError("too long", "shorten it")
 
     @contextmanager
@@ -176,7 +184,7 @@ def test_deadline_stops_within_a_round_after_the_turn():
     bench = Bench("a", "b")
     whole = Bench("a", "b")
     whole.measure(spec(rounds=2))
-    timings = bench.measure(spec(rounds=9), deadline=whole.clock.now + 0.15)
+    timings = bench.measure(spec(rounds=9), deadline=whole.clock.now + 0.1)
     assert timings.rounds == 2
     assert "2 of 9 rounds" in timings.warnings[0]
     last = [row for row in timings.rows if row.round == 2 and not row.warmup]

@@ -4,10 +4,13 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
+from bertbench import processes, workers
 from bertbench.specs import ShapeSpec
 from bertbench.timing import WorkerError
 from bertbench.workers import ExecutionSettings, WorkerPlan, open_workers, preload
@@ -19,6 +22,8 @@ NATURAL = ShapeSpec(batch_size=2, sequence_length=None)
 
 @pytest.fixture
 def fake_plan(tmp_path):
+    """Makes plans of fake models from what their config says."""
+
     def make(name="a", natural=(), **config):
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
@@ -30,6 +35,7 @@ def fake_plan(tmp_path):
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
+    """A real BERT, 32 wide."""
     from transformers import BertConfig, BertModel
 
     folder = tmp_path_factory.mktemp("tiny")
@@ -42,6 +48,7 @@ def tiny(tmp_path_factory):
 
 
 def gone(pid):
+    """True if there is no such process."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -104,15 +111,26 @@ def test_stated_durations_are_measured(fake_plan):
             assert expected <= min(worker.turn(shape, index, 3, 0.0).timed) < expected + 0.03
 
 
+def test_without_a_fork_server(fake_plan, monkeypatch):
+    """Where processes cannot be forked, spawned ones do the same."""
+    monkeypatch.setattr(processes, "has_fork_server", lambda: False)
+    with open_workers([fake_plan(seconds_per_pass=0.01)]) as (worker,):
+        assert worker.turn(SHAPE, 0, 1, 0.0).timed[0] >= 0.01
+        pid = worker.pid
+    assert gone(pid)
+
+
 def test_kill_is_reported_and_no_hang(fake_plan):
     """A worker killed in the middle of a pass is reported with its signal; later requests fail alike."""
     with open_workers([fake_plan(seconds_per_pass=60)]) as (worker,):
         pid = worker.pid
-        subprocess.Popen(["/bin/sh", "-c", f"sleep 0.3; kill -9 {pid}"])  # noqa: S607
+        killer = threading.Timer(0.3, os.kill, (pid, signal.SIGKILL))
+        killer.start()
         for _ in range(2):
             with pytest.raises(WorkerError, match="killed by signal 9, probably out of memory") as caught:
                 worker.turn(SHAPE, 0, 1, 0.0)
             assert caught.value.failure.kind == "WorkerDied"
+        killer.join()
     assert gone(pid)
 
 
@@ -128,17 +146,15 @@ def test_an_error_in_a_pass(fake_plan):
     """What a pass raises is passed on, message unchanged."""
     with (
         open_workers([fake_plan(raises="no such operator")]) as (worker,),
-        pytest.raises(WorkerError, match="^no such operator$"),
+        pytest.raises(WorkerError, match=r"^no such operator$"),
     ):
         worker.warm_up(SHAPE, 1)
 
 
-def test_out_of_memory_is_named(fake_plan, monkeypatch):
+def test_out_of_memory_is_named():
     """Errors of allocators are one kind of failure with a hint."""
-    from bertbench.workers import _failure
-
     for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")):
-        failure = _failure("a", error)
+        failure = workers._failure("a", error)
         assert failure.kind == "OutOfMemory"
         assert "smaller batch" in failure.hint
 
@@ -158,17 +174,28 @@ def test_close_is_quick_and_final(fake_plan):
     assert all(gone(pid) for pid in pids)
 
 
+@pytest.mark.skipif(not Path("/proc/self/oom_score_adj").exists(), reason="needs Linux")
 def test_workers_volunteer_for_the_oom_killer(fake_plan):
     """On Linux workers are killed first when memory runs out, and their SIGINT is off."""
     with open_workers([fake_plan()]) as (worker,):
         worker.warm_up(SHAPE, 1)
-        proc = f"/proc/{worker.pid}"
-        if not os.path.exists(proc):
-            pytest.skip("no /proc")
-        assert open(f"{proc}/oom_score_adj").read().strip() == "1000"
+        assert Path(f"/proc/{worker.pid}/oom_score_adj").read_text().strip() == "1000"
         os.kill(worker.pid, signal.SIGINT)
         assert len(worker.turn(SHAPE, 0, 1, 0.0).timed) == 1
 
+
+INTERRUPTED = """
+    import sys
+    from pathlib import Path
+    from bertbench.workers import ExecutionSettings, WorkerPlan, open_workers, preload
+    preload([])
+    print("starting", flush=True)
+    try:
+        with open_workers([WorkerPlan("a", Path(sys.argv[1]), ExecutionSettings(backend="fake"))]):
+            print("opened", flush=True)
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
 
 SCRIPT = """
     import sys, time
@@ -186,6 +213,24 @@ SCRIPT = """
         except KeyboardInterrupt:
             sys.exit(130)
 """
+
+
+def test_interrupt_while_the_fork_server_imports(fake_plan):
+    """Ctrl-C during the first start, while libraries are imported, is quick and quiet too."""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(INTERRUPTED), str(fake_plan().folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert parent.stdout.readline().strip() == "starting"
+    time.sleep(0.7)
+    start = time.monotonic()
+    os.killpg(parent.pid, signal.SIGINT)
+    assert parent.wait(timeout=10) == 130
+    assert time.monotonic() - start < 2
+    assert parent.communicate(timeout=30) == ("", "")  # ends when the last child has closed its output
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])

@@ -81,7 +81,7 @@ class Grammar:
     """Rules by symbol; a symbol without rules is a category of the lexicon."""
 
     def __init__(self, lines: Mapping[str, Sequence[str]]) -> None:
-        self.rules = {symbol: tuple(map(Rule.parse, range(len(all_)), all_)) for symbol, all_ in lines.items()}
+        self.rules = {symbol: tuple(map(Rule.parse, range(len(some)), some)) for symbol, some in lines.items()}
         self.lines = lines
 
     def expand(self, symbol: str, polarity: int, draft: Draft) -> None:

@@ -1,4 +1,4 @@
-"""What the reviews of demo-sentiment are about: twelve subjects with their parts and what people say of them.
+"""What the reviews of demo-sentiment are about: ten subjects with their parts and what people say of them.
 
 Every quality can be said of every topic of its subject and is compared with 'more' and 'less'; every topic is a
 countable thing or a person. Every quality has one polarity throughout.

@@ -21,8 +21,8 @@ from bertbench.demo._sentiment_rules import RULES, SHARES
 from bertbench.errors import DatasetError
 
 SEED = 20181011  # BERT's first day on arXiv
-SIZES = {"train": 12_000, "validation": 5_000}
-_VALIDATION_SHARE = 0.3  # of all template instances, about as of all examples
+SIZES = {"train": 24_000, "validation": 5_000}
+_VALIDATION_SHARE = 0.3  # of all template instances: enough of the plainest rules, too
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,6 @@ class SentimentGenerator:
 
     def __init__(self) -> None:
         self._grammar = Grammar(RULES)
-        self._phenomena = tuple(name for name, share in SHARES.items() for _ in range(share))
 
     def generate(self, split: str) -> list[dict[str, object]]:
         """The rows of `split`: id, sentence, label.
@@ -56,7 +55,9 @@ class SentimentGenerator:
         ]
 
     def examples(self, split: str) -> list[Example]:
-        """The examples of `split`, both labels equally often, no sentence twice.
+        """The examples of `split`, in random order and no sentence twice.
+
+        Every phenomenon has its exact share, and both labels are equally frequent within it.
 
         Raises:
             DatasetError: there is no such split.
@@ -65,18 +66,19 @@ class SentimentGenerator:
             raise DatasetError(f"demo-sentiment has no split '{split}'", f"it has {', '.join(SIZES)}")
         rng = random.Random(f"{SEED} {split}")  # noqa: S311 (nothing secret)
         found: dict[str, Example] = {}
-        while len(found) < SIZES[split]:
-            example = self._draw(rng, label=len(found) % 2)
-            if example is not None and _split_of(example.instance) == split:
-                found.setdefault(example.sentence, example)
-        return list(found.values())
+        for phenomenon, share in SHARES.items():
+            wanted = len(found) + SIZES[split] * share // 100
+            while len(found) < wanted:
+                example = self._draw(rng, phenomenon, label=len(found) % 2)
+                if example is not None and _split_of(example.instance) == split:
+                    found.setdefault(example.sentence, example)
+        return sorted(found.values(), key=lambda _: rng.random())
 
     def vocabulary(self) -> tuple[str, ...]:
         """Every token it can emit, lower-cased, sorted."""
         return tuple(sorted(self._grammar.words(LEXICONS) | {"."}))
 
-    def _draw(self, rng: random.Random, label: int) -> Example | None:
-        phenomenon = pick(rng, self._phenomena)
+    def _draw(self, rng: random.Random, phenomenon: str, label: int) -> Example | None:
         draft = Draft(rng, pick(rng, LEXICONS))
         self._grammar.expand(phenomenon, 1 if label else -1, draft)
         if draft.repeats:

@@ -71,15 +71,14 @@ def finetune(
     from transformers import Trainer
     from transformers.trainer_callback import PrinterCallback
 
-    waste = _Waste()
     rows = [{**row, "labels": value if regression else int(value)} for row, value in zip(encoded, labels, strict=True)]
-    label_type = torch.float32 if regression else torch.int64
+    collator = _Collator(pad, torch.float32 if regression else torch.int64)
     with tempfile.TemporaryDirectory(prefix="bertbench-trainer-") as scratch:
         trainer = Trainer(
             model=model,
             args=_arguments(scratch, recipe, total_steps(len(rows), recipe), seed=seed, device=device, bf16=bf16),
             train_dataset=_Rows(rows),
-            data_collator=lambda batch: waste.collate(batch, pad, label_type),
+            data_collator=collator,
             callbacks=[_watcher(label, progress, deadline)],
         )
         trainer.remove_callback(PrinterCallback)  # it would print to stdout
@@ -90,7 +89,9 @@ def finetune(
     loss = float(losses[-1]) if losses else float(trainer.state.log_history[-1]["train_loss"])
     if not math.isfinite(loss):
         raise MeasurementError(f"{label}: the loss is {loss}", "lower --learning-rate")
-    return TrainingRun(seconds, int(trainer.state.global_step), waste.rows, loss, waste.share)
+    steps = int(trainer.state.global_step)
+    samples, waste = collator.used(steps)
+    return TrainingRun(seconds, steps, samples, loss, waste)
 
 
 def _arguments(folder: str, recipe: TrainingSpec, steps: int, *, seed: int, device: str, bf16: bool) -> Any:
@@ -134,26 +135,27 @@ class _Rows:
         return self._rows[index]
 
 
-class _Waste:
-    """Collates batches and counts how much of them is padding."""
+class _Collator:
+    """Makes batches and remembers how many samples, tokens and padded tokens each holds."""
 
-    def __init__(self) -> None:
-        self.rows = self._real = self._padded = 0
+    def __init__(self, pad: dict[str, int], label_type: Any) -> None:
+        self._pad = pad
+        self._label_type = label_type
+        self._batches: list[tuple[int, int, int]] = []
 
-    @property
-    def share(self) -> float:
-        """Padding tokens / all tokens."""
-        return 1 - self._real / self._padded if self._padded else 0.0
-
-    def collate(self, batch: Sequence[dict[str, Any]], pad: dict[str, int], label_type: Any) -> dict[str, Any]:
+    def __call__(self, batch: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Tensors of shape (batch, longest), and labels of shape (batch,)."""
         import torch
 
-        tensors = padded(batch, pad)
-        self.rows += len(batch)
-        self._real += sum(len(row["input_ids"]) for row in batch)
-        self._padded += tensors["input_ids"].numel()
-        return tensors | {"labels": torch.tensor([row["labels"] for row in batch], dtype=label_type)}
+        tensors = padded(batch, self._pad)
+        tokens = sum(len(row["input_ids"]) for row in batch)
+        self._batches.append((len(batch), tokens, tensors["input_ids"].numel()))
+        return tensors | {"labels": torch.tensor([row["labels"] for row in batch], dtype=self._label_type)}
+
+    def used(self, steps: int) -> tuple[int, float]:
+        """Samples, and padding tokens / all tokens, of the first `steps` batches: the loader fetches one ahead."""
+        samples, tokens, padded_tokens = (sum(column) for column in zip(*self._batches[:steps], strict=True))
+        return samples, 1 - tokens / padded_tokens
 
 
 def padded(batch: Sequence[dict[str, Any]], pad: dict[str, int]) -> dict[str, Any]:

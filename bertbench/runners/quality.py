@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from bertbench import plugins
 from bertbench.data import Examples
-from bertbench.errors import MeasurementError
+from bertbench.errors import MeasurementError, UsageError
 from bertbench.labels import output_order
 from bertbench.modeling import (
     head_settings,
@@ -70,7 +70,10 @@ class Job:
 
 @dataclass
 class Outcome:
-    """What came of a Job. `predictions` has columns example_id, split, prediction, label."""
+    """What came of a Job. `predictions` has columns example_id, split, prediction, scores, label.
+
+    `scores` are the logits in the order of the task's labels, or the one output of a regression.
+    """
 
     measurements: tuple[Measurement, ...]
     predictions: dict[str, list[Any]]
@@ -96,9 +99,8 @@ def prepare(job: Job) -> Prepared:
 
     Raises:
         CheckpointError: weights missing or damaged, labels in conflict, or no fitting tokenizer.
-        MeasurementError: the maximal length is beyond the model's.
+        UsageError: the maximal length is beyond the model's.
     """
-    import torch
     from transformers import set_seed
 
     from bertbench.architecture import config_of
@@ -107,7 +109,7 @@ def prepare(job: Job) -> Prepared:
     config = config_of(source.spec, source.folder)
     tokenizer = load_tokenizer(source.tokenizer, config, name)
     if job.recipe.max_length > length_limit(config):
-        raise MeasurementError(
+        raise UsageError(
             f"{name}: --max-length {job.recipe.max_length} is beyond the model's {length_limit(config)} tokens",
             "lower --max-length",
         )
@@ -125,9 +127,8 @@ def prepare(job: Job) -> Prepared:
         model, report = load_classifier(source.folder, name, job.attention, settings, trained=job.mode == "evaluate")
         if report.new_pooler:
             warnings.append("the checkpoint has no pooler; a new one was trained with the head")
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[job.dtype]
     if job.mode == "evaluate":
-        model = model.to(dtype)
+        model = model.to(_dtype(job.dtype))
     return Prepared(model.to(job.device), tokenizer, outputs, job.recipe.max_length, warnings)
 
 
@@ -143,8 +144,6 @@ def run(
     Raises:
         CheckpointError, MeasurementError: it cannot be measured.
     """
-    import torch
-
     ready = prepare(job)
     kind = plugins.load("bertbench.tasks", "task kind", job.task.kind)
     pad = {"input_ids": ready.tokenizer.pad_token_id, "token_type_ids": 0, "attention_mask": 0}
@@ -167,9 +166,9 @@ def run(
             progress=progress,
             deadline=deadline,
         )
-        ready.model.to({"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[job.dtype])
+        ready.model.to(_dtype(job.dtype))
     order = None if ready.outputs is None else [job.task.labels.index(name) for name in ready.outputs]  # type: ignore[union-attr]
-    predictions: dict[str, list[Any]] = {"example_id": [], "split": [], "prediction": [], "label": []}
+    predictions: dict[str, list[Any]] = {key: [] for key in ("example_id", "split", "prediction", "scores", "label")}
     measurements: list[Measurement] = []
     for examples in splits:
         encoded = kind.encode(ready.tokenizer, examples, ready.max_length, token_types=types)
@@ -185,10 +184,24 @@ def run(
         predictions["example_id"] += examples.ids
         predictions["split"] += [examples.split] * len(examples)
         predictions["prediction"] += predicted.tolist()
+        predictions["scores"] += _arranged(logits, order)
         predictions["label"] += list(examples.labels)
     if trained is not None:
         measurements += _training_measurements(trained)
     return Outcome(tuple(measurements), predictions, ready.warnings, ready.model, ready.tokenizer, trained)
+
+
+def _dtype(name: str) -> Any:
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+
+
+def _arranged(logits: Any, order: Sequence[int] | None) -> list[list[float]]:
+    """Logits by example, in the order of the task's labels; `order[i]` is the label that output i stands for."""
+    columns = range(logits.shape[1]) if order is None else sorted(range(len(order)), key=order.__getitem__)
+    found: list[list[float]] = logits[:, list(columns)].tolist()
+    return found
 
 
 def _training_measurements(trained: TrainingRun) -> list[Measurement]:

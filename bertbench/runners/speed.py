@@ -66,7 +66,7 @@ class SpeedResult:
         table = pd.DataFrame([[getattr(row, name) for name in names] for row in self.rows], columns=names)
         table["sequence_length"] = table["sequence_length"].astype("Int64")
         table.insert(0, "session", self.session_id)
-        table.insert(names.index("seconds") + 1, "backend", self.backend)
+        table.insert(names.index("model") + 2, "backend", self.backend)
         return table
 
 
@@ -149,11 +149,12 @@ class _Rounds:
 
     @contextmanager
     def open(self, number: int, failed: Collection[str]) -> Iterator[Sequence[WorkerProcess]]:
-        """The workers of a round; none if only the reference is left of a block that held others."""
-        block = self.blocks[number % len(self.blocks)]
-        alive = [target for target in block if target.name not in failed]
-        if len(block) > 1 and [target.name for target in alive] == [self.reference]:
-            alive = []
+        """The workers of a round; none if only the reference is left of its block while others live in other blocks."""
+        gone = {*failed, self.reference}
+        blocks = [[target for target in block if target.name not in failed] for block in self.blocks]
+        paired = [any(target.name not in gone for target in block) for block in blocks]
+        turn = number % len(blocks)
+        alive = blocks[turn] if paired[turn] or not any(paired) else []
         plans = [
             WorkerPlan(target.name, target.folder, self.settings, self.seed, self.natural.get(target.name, ()))
             for target in alive

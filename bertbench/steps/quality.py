@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertbench.modeling import quiet
 from bertbench.plan import Cell
 from bertbench.records import Failure, Sidecar, digest
 from bertbench.request import MEASURE_VERSIONS
@@ -141,8 +142,9 @@ def _keep(store: Store, key: str, outcome: Outcome) -> str:
     store.checkpoints_folder.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".saving-", dir=store.checkpoints_folder))
     try:
-        outcome.model.float().save_pretrained(scratch)
-        outcome.tokenizer.save_pretrained(scratch)
+        with quiet():
+            outcome.model.float().save_pretrained(scratch)
+            outcome.tokenizer.save_pretrained(scratch)
         scratch.chmod(0o755)
         shutil.rmtree(target, ignore_errors=True)
         scratch.rename(target)

@@ -25,7 +25,7 @@ def test_natural_batches_wrap_around():
     batches = [[[1], [2]], [[3], [4]], [[5]]]
     assert natural_ids(shape, batches, 0) == natural_ids(shape, batches, 2) == [[1], [2]]
     assert natural_ids(shape, batches, 1) == [[3], [4]]
-    with pytest.raises(MeasurementError, match="4xnatural.*batches of 4"):
+    with pytest.raises(MeasurementError, match=r"4xnatural.*batches of 4"):
         natural_ids(ShapeSpec(batch_size=4, sequence_length=None), batches, 0)
 
 

@@ -1,0 +1,72 @@
+"""How processes are started that neither hear Ctrl-C nor run the calling script again.
+
+Not aware of what they do. They are forked from a server that has imported what they need; where there is none (macOS,
+Windows) they are spawned, which takes seconds each.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+def context() -> Any:
+    """The multiprocessing context that processes and their pipes come from."""
+    return multiprocessing.get_context("forkserver" if has_fork_server() else "spawn")
+
+
+def preload(modules: Iterable[str]) -> None:
+    """Name what the fork server imports when it starts; without one, nothing."""
+    if has_fork_server():
+        context().set_forkserver_preload(list(dict.fromkeys(modules)))
+
+
+def has_fork_server() -> bool:
+    """True where workers are forked. Not on macOS, whose system libraries do not work in a forked process."""
+    return sys.platform != "darwin" and "forkserver" in multiprocessing.get_all_start_methods()
+
+
+def start(process: Any) -> None:
+    """Start a worker that neither hears Ctrl-C, not even while it imports, nor runs the calling script."""
+    with _without_main():
+        if has_fork_server():
+            from multiprocessing import forkserver
+
+            _deafly(forkserver.ensure_running)
+            process.start()
+        else:
+            _deafly(process.start)
+
+
+def _deafly(begin: Callable[[], None]) -> None:
+    """Call `begin` while SIGINT is blocked: what it starts inherits the mask."""
+    if not hasattr(signal, "pthread_sigmask"):
+        begin()
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # now, since it would undo the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        begin()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """Hide the calling script, which multiprocessing would run again in each child.
+
+    Workers need nothing of it, and a script without a main guard would start over.
+    """
+    main: Any = sys.modules["__main__"]
+    hidden = {key: main.__dict__.pop(key) for key in ("__file__", "__spec__") if key in main.__dict__}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__dict__.update(hidden)

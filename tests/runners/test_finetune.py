@@ -1,0 +1,137 @@
+"""Fine-tuning: learns, repeats, wastes little, stops when it must."""
+
+import math
+import time
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bertbench.architecture import config_of
+from bertbench.errors import MeasurementError
+from bertbench.modeling import head_settings, new_classifier
+from bertbench.progress import silent
+from bertbench.runners.finetune import finetune, padded, total_steps
+from bertbench.specs import TrainingSpec
+from tests.factories import model_spec, task_spec
+
+PAD = {"input_ids": 0, "token_type_ids": 0, "attention_mask": 0}
+RECIPE = TrainingSpec(epochs=4, batch_size=8, learning_rate=5e-3, warmup_ratio=0.1)
+ROWS = [
+    {"input_ids": [2, 10 + number % 2, *[20 + number % 7] * (number % 5), 3], "attention_mask": [1] * (3 + number % 5)}
+    for number in range(48)
+]
+LABELS = [float(number % 2) for number in range(48)]
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def model(tiny):
+    """A small classifier with random weights, the same every time."""
+    folder = tiny("bert")
+
+    def build(task=None):
+        torch.manual_seed(0)
+        return new_classifier(config_of(model_spec(), folder), "sdpa", head_settings(task or task_spec()))
+
+    return build
+
+
+def train(classifier, rows=ROWS, labels=LABELS, recipe=RECIPE, **options):
+    """Train with the usual options."""
+    values = {
+        "pad": PAD,
+        "seed": 0,
+        "device": "cpu",
+        "bf16": False,
+        "regression": False,
+        "label": "training",
+        "progress": silent,
+    }
+    return finetune(classifier, rows, labels, recipe, **(values | options))
+
+
+def logits(classifier):
+    """Outputs for all rows."""
+    classifier.eval()
+    with torch.inference_mode():
+        return classifier(**padded(ROWS, PAD)).logits
+
+
+def test_separable_task_is_learnt_and_accounted_for(model, capfd):
+    """A task that one token decides is learnt; steps, samples, loss and padding are told, and nothing is printed."""
+    classifier, seen = model(), []
+    capfd.readouterr()
+    run = train(classifier, progress=lambda *given: seen.append(given))
+    assert capfd.readouterr().out == ""
+    assert logits(classifier).argmax(1).tolist() == LABELS
+    assert (run.steps, run.samples_seen) == (24, 192)
+    assert run.loss < math.log(2)
+    assert 0 <= run.padding_waste < 0.35
+    assert run.seconds > 0
+    assert seen == [("training", step, 24) for step in range(1, 25)]
+
+
+def test_equal_seed_gives_equal_weights_another_does_not(model):
+    """Data order and dropout follow from the seed alone."""
+    trained = [model(), model(), model()]
+    recipe = RECIPE.updated({"epochs": 1})
+    for classifier, seed in zip(trained, (1, 1, 2), strict=True):
+        train(classifier, recipe=recipe, seed=seed)
+    first, again, other = map(logits, trained)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_regression_is_learnt(model):
+    """Numbers as labels are approached, not classified."""
+    classifier = model(task_spec(labels=None))
+    targets = [2.0 + label for label in LABELS]
+    train(classifier, labels=targets, regression=True, recipe=RECIPE.updated({"epochs": 12}))
+    assert (logits(classifier)[:, 0] - torch.tensor(targets)).abs().mean() < 0.4
+
+
+def test_part_of_an_epoch_counts_what_it_trained_on(model):
+    """Half an epoch takes half the steps and sees half the samples."""
+    run = train(model(), recipe=RECIPE.updated({"epochs": 0.5}))
+    assert (run.steps, run.samples_seen) == (3, 24)
+
+
+@pytest.mark.parametrize("broken", ["weights", "rate"])
+def test_loss_that_is_not_finite_stops_training(model, broken):
+    """NaN, from the weights or from too high a learning rate, is an error that says what to lower."""
+    classifier, recipe = model(), RECIPE
+    if broken == "weights":
+        classifier.classifier.weight.data.fill_(math.nan)
+    else:
+        recipe = RECIPE.updated({"learning_rate": 1e30, "warmup_ratio": 0.0, "weight_decay": 0.0})
+    with pytest.raises(MeasurementError, match=r"training: the loss is (nan|inf)") as caught:
+        train(classifier, recipe=recipe)
+    assert caught.value.hint == "lower --learning-rate"
+
+
+def test_time_that_is_used_up_stops_training(model):
+    """At the deadline training stops within a step and says how far it came."""
+    with pytest.raises(MeasurementError, match="stopped at step 1 of 24, --max-minutes is used up"):
+        train(model(), deadline=time.monotonic())
+
+
+@given(st.integers(1, 500), st.integers(1, 64), st.floats(0.01, 5))
+def test_steps_cover_the_epochs(samples, batch_size, epochs):
+    """There is at least one step, and as many as batches in all epochs, rounded up."""
+    recipe = TrainingSpec(epochs=epochs, batch_size=batch_size)
+    batches = -(-samples // batch_size)
+    assert max(1, batches * epochs) <= total_steps(samples, recipe) <= batches * epochs + 1
+
+
+def test_batches_are_padded_to_their_own_longest():
+    """Rows are filled up to the longest of the batch, each key with its own filler, and absent keys stay absent."""
+    batch = padded(
+        [{"input_ids": [5, 6], "attention_mask": [1, 1]}, {"input_ids": [7], "attention_mask": [1]}],
+        PAD | {"input_ids": 9},
+    )
+    assert batch["input_ids"].tolist() == [[5, 6], [7, 9]]
+    assert batch["attention_mask"].tolist() == [[1, 1], [1, 0]]
+    assert "token_type_ids" not in batch

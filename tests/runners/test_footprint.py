@@ -1,0 +1,51 @@
+import json
+
+import pytest
+
+from bertbench.backends._backend import ExecutionSettings
+from bertbench.errors import CheckpointError
+from bertbench.runners._footprint import PROCESS_BYTES, predicted_bytes, read_config, token_limit
+from bertbench.specs import ShapeSpec
+
+BASE = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
+
+
+@pytest.mark.parametrize(
+    ("config", "limit"),
+    [
+        ({"model_type": "bert", "max_position_embeddings": 512, "pad_token_id": 0}, 512),
+        ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
+        ({"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
+        ({"model_type": "deberta", "max_position_embeddings": -1}, None),
+        ({"model_type": "t5"}, None),
+    ],
+)
+def test_token_limit(config, limit):
+    """The longest input is the number of positions, less those that RoBERTa's kind never uses."""
+    assert token_limit(config) == limit
+
+
+def test_read_config(tmp_path):
+    """A missing or damaged config is an error that names the folder."""
+    with pytest.raises(CheckpointError, match=str(tmp_path)):
+        read_config(tmp_path)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(CheckpointError, match="no object"):
+        read_config(tmp_path)
+
+
+def test_predicted_bytes(tmp_path):
+    """Weights count in the format they are run in, activations grow with the shape, plain attention with its square."""
+    (tmp_path / "config.json").write_text(json.dumps(BASE | {"dtype": "float32"}))
+    (tmp_path / "model.safetensors").write_bytes(b"\0" * 4000)
+    small, large = ShapeSpec(), ShapeSpec(batch_size=32)
+    fp32 = predicted_bytes(tmp_path, ExecutionSettings(), [small])
+    assert fp32 > 4000 + PROCESS_BYTES
+    assert (
+        predicted_bytes(tmp_path, ExecutionSettings(dtype="bf16"), [small]) - PROCESS_BYTES
+        == (fp32 - PROCESS_BYTES) / 2
+    )
+    both = predicted_bytes(tmp_path, ExecutionSettings(), [small, large])
+    assert both - PROCESS_BYTES - 4000 == 32 * (fp32 - PROCESS_BYTES - 4000)
+    plain = predicted_bytes(tmp_path, ExecutionSettings(attention="eager"), [small])
+    assert plain - fp32 == 2 * 12 * 128 * 128 * 4

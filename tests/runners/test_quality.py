@@ -1,0 +1,318 @@
+"""The quality of one model on one task: learnt, repeated, independent of batches and order, honest about labels."""
+
+import json
+import math
+import random
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from bertbench.architecture import config_of
+from bertbench.data import Examples
+from bertbench.demo._vocabulary import SPECIAL_TOKENS, vocabulary
+from bertbench.errors import CheckpointError, MeasurementError, UsageError
+from bertbench.progress import silent
+from bertbench.records import Measurement
+from bertbench.runners import quality
+from bertbench.runners.quality import Job, Source
+from bertbench.specs import TrainingSpec
+from tests.conftest import CONFIGS
+from tests.factories import model_spec, task_spec
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+GOOD, BAD, *FILLERS = vocabulary()[len(SPECIAL_TOKENS) : len(SPECIAL_TOKENS) + 12]
+RECIPE = TrainingSpec(epochs=5, batch_size=8, learning_rate=5e-3, max_length=32)
+TASK = task_spec(metrics=("accuracy", "f1"), primary_metrics=("accuracy", "f1"))
+NUMBERS = task_spec("numbers", labels=None, metrics=("pearson", "spearman"), primary_metrics=("pearson", "spearman"))
+
+
+def toy(split, count=48, *, pairs=False, seed=0):
+    """Texts of random length in which one word decides the label."""
+    draw = random.Random(f"{split} {seed}")
+    labels = tuple(float(number % 2) for number in range(count))
+
+    def text(label):
+        words = draw.choices(FILLERS, k=draw.randint(1, 9))
+        words.insert(draw.randrange(len(words) + 1), GOOD if label else BAD)
+        return " ".join(words)
+
+    inputs = tuple((text(label), *([text(1 - label)] if pairs else [])) for label in labels)
+    return Examples(split, tuple(f"{split}-{number}" for number in range(count)), inputs, labels, count)
+
+
+def shuffled(examples):
+    """The same examples in another order."""
+    order = random.Random(5).sample(range(len(examples)), len(examples))
+    return replace(
+        examples,
+        ids=tuple(examples.ids[i] for i in order),
+        inputs=tuple(examples.inputs[i] for i in order),
+        labels=tuple(examples.labels[i] for i in order),
+    )
+
+
+def job(folder, mode="evaluate", task=TASK, outputs=None, **fields):
+    """A job on the checkpoint in `folder`."""
+    weights = "pretrained" if folder else "random"
+    source = Source(model_spec(config=CONFIGS["bert"]), folder, "demo", weights, "digest", outputs=outputs)
+    values = {"recipe": RECIPE, "seed": 0, "device": "cpu", "dtype": "fp32", "bf16_training": False}
+    return Job(source=source, task=task, mode=mode, **(values | fields))
+
+
+def value(outcome, quantity, split="validation"):
+    """The one value of a quantity."""
+    (found,) = (m.values[0] for m in outcome.measurements if (m.quantity, m.split) == (quantity, split))
+    return found
+
+
+@pytest.fixture(scope="module")
+def original(tiny, one_thread, tmp_path_factory):
+    """A checkpoint fine-tuned on the toy task, once for all tests."""
+    outcome = quality.run(job(tiny(), "fine-tune"), toy("train"), [toy("validation")])
+    folder = tmp_path_factory.mktemp("trained")
+    outcome.model.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def trained(original, tmp_path):
+    """A copy of it, to be changed."""
+    return shutil.copytree(original, tmp_path / "trained")
+
+
+def permute(folder, names):
+    """Swap the outputs of a two-class checkpoint and call them `names`."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(folder / "model.safetensors")
+    for part in ("weight", "bias"):
+        tensors[f"classifier.{part}"] = tensors[f"classifier.{part}"].flip(0).contiguous()
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    rename(folder, names)
+
+
+def rename(folder, names):
+    """Call the outputs of a checkpoint `names`."""
+    values = json.loads((folder / "config.json").read_text())
+    values["id2label"] = {str(number): name for number, name in enumerate(names)}
+    values["label2id"] = {name: number for number, name in enumerate(names)}
+    (folder / "config.json").write_text(json.dumps(values))
+
+
+def test_separable_task_is_learnt(tiny):
+    """Fine-tuning finds the word that decides, on sentences it has not seen; everything about it is measured."""
+    told = []
+    outcome = quality.run(
+        job(tiny(), "fine-tune"), toy("train"), [toy("validation")], lambda *given: told.append(given)
+    )
+    assert value(outcome, "accuracy") == value(outcome, "score") == 1.0
+    assert value(outcome, "training_time", None) > 0
+    assert value(outcome, "training_loss", None) < math.log(2)
+    assert 0 <= value(outcome, "padding_waste", None) < 0.5
+    assert (outcome.training.steps, outcome.training.samples_seen) == (30, 240)
+    assert {label for label, done, total in told if done == total} == {
+        "fine-tuning bert on sst2, seed 0",
+        "evaluating bert on validation",
+    }
+
+
+def test_predictions_are_kept_by_example(trained):
+    """Each example has its id, split, prediction, scores in the order of the task's labels, and label."""
+    examples = toy("validation", 6)
+    predictions = quality.run(job(trained), None, [examples]).predictions
+    assert predictions["example_id"] == list(examples.ids)
+    assert predictions["split"] == ["validation"] * 6
+    assert predictions["label"] == list(examples.labels)
+    assert [float(np.argmax(scores)) for scores in predictions["scores"]] == predictions["prediction"]
+
+
+def test_equal_seed_gives_equal_predictions(tiny):
+    """The whole run repeats with its seed: new head, order, dropout; another seed is another run."""
+    folder, recipe = tiny(), RECIPE.updated({"epochs": 1})
+    runs = [
+        quality.run(job(folder, "fine-tune", seed=seed, recipe=recipe), toy("train"), [toy("validation")])
+        for seed in (3, 3, 4)
+    ]
+    first, again, other = (run.predictions["scores"] for run in runs)
+    assert first == again != other
+
+
+def test_order_of_examples_does_not_matter(trained):
+    """Evaluated in another order, every example keeps its prediction, and so do the metrics."""
+    examples = toy("validation", 40)
+    straight = quality.run(job(trained), None, [examples])
+    mixed = quality.run(job(trained), None, [shuffled(examples)])
+    by_id = [
+        dict(zip(o.predictions["example_id"], o.predictions["prediction"], strict=True)) for o in (straight, mixed)
+    ]
+    assert by_id[0] == by_id[1]
+    assert value(straight, "score") == value(mixed, "score")
+
+
+@pytest.mark.parametrize("architecture", ["bert", "albert", "distilbert"])
+def test_batches_change_no_output(tiny, architecture):
+    """Outputs of padded batches are those of each pair alone: masks and token types are right for every model."""
+    folder = tiny(architecture, head="sequence-classification")
+    ready = quality.prepare(job(folder))
+    kind = quality.plugins.load("bertbench.tasks", "task kind", "sequence-classification")
+    types = quality.uses_token_types(ready.model.config)
+    encoded = kind.encode(ready.tokenizer, toy("validation", 24, pairs=True), 48, token_types=types)
+    pad = {"input_ids": ready.tokenizer.pad_token_id, "token_type_ids": 0, "attention_mask": 0}
+    together = quality.predict(ready.model, encoded, pad, "together", silent)
+    alone = np.concatenate([quality.predict(ready.model, [row], pad, "alone", silent) for row in encoded])
+    assert ("token_type_ids" in encoded[0]) == (architecture != "distilbert")
+    assert len({len(row["input_ids"]) for row in encoded}) > 5
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+    assert np.ptp(together) > 1e-3
+
+
+def test_batches_are_bounded_in_tokens(tiny, monkeypatch):
+    """Long examples go in smaller batches, the longest first; one that is longer than the bound goes alone."""
+    ready = quality.prepare(job(tiny(head="sequence-classification")))
+    monkeypatch.setattr(quality, "TOKENS_PER_BATCH", 40)
+    sizes = []
+    hook = ready.model.register_forward_pre_hook(
+        lambda *given: sizes.append(given[2]["input_ids"].shape), with_kwargs=True
+    )
+    encoded = [{"input_ids": [5] * length, "attention_mask": [1] * length} for length in (3, 50, 20, 4, 10, 10)]
+    assert quality.predict(ready.model, encoded, {"input_ids": 0, "attention_mask": 0}, "x", silent).shape == (6, 2)
+    hook.remove()
+    assert [tuple(size) for size in sizes] == [(1, 50), (2, 20), (3, 10)]
+
+
+def test_regression_is_learnt_and_correlated(tiny):
+    """A task of numbers is trained with one output and scored by correlations."""
+    train, validation = toy("train"), toy("validation")
+    outcome = quality.run(job(tiny(), "fine-tune", NUMBERS), train, [validation])
+    assert value(outcome, "pearson") > 0.9
+    assert value(outcome, "score") == (value(outcome, "pearson") + value(outcome, "spearman")) / 2
+    assert [scores[0] for scores in outcome.predictions["scores"]] == outcome.predictions["prediction"]
+
+
+def test_permuted_names_are_honoured(trained):
+    """A checkpoint whose outputs are swapped and say so predicts what it did before."""
+    before = quality.run(job(trained), None, [toy("validation")])
+    permute(trained, ["Positive", "Negative"])
+    after = quality.run(job(trained), None, [toy("validation")])
+    assert after.predictions["prediction"] == before.predictions["prediction"]
+    assert after.predictions["scores"] == before.predictions["scores"]
+    assert after.warnings == before.warnings == []
+
+
+def test_stated_mapping_is_honoured(trained):
+    """Where the checkpoint says only LABEL_i, the order stated in the model's YAML is taken, without a warning."""
+    permute(trained, ["LABEL_0", "LABEL_1"])
+    outcome = quality.run(job(trained, outputs=("positive", "negative")), None, [toy("validation")])
+    assert value(outcome, "accuracy") == 1.0
+    assert outcome.warnings == []
+
+
+def test_placeholders_without_a_mapping_are_a_guess_that_is_said(trained):
+    """LABEL_i without a statement is taken in the task's order, with a warning in the record."""
+    rename(trained, ["LABEL_0", "LABEL_1"])
+    outcome = quality.run(job(trained), None, [toy("validation")])
+    assert value(outcome, "accuracy") == 1.0
+    assert "LABEL_0" in outcome.warnings[0]
+
+
+def test_conflicting_labels_are_found_before_any_work(trained):
+    """A checkpoint of another task is refused while preparing, naming both sides."""
+    rename(trained, ["sports", "politics"])
+    with pytest.raises(CheckpointError, match=r"\['sports', 'politics'\] conflict with the task's"):
+        quality.prepare(job(trained))
+
+
+def test_headless_checkpoint_is_never_evaluated(tiny):
+    """An encoder without a head of its own cannot be evaluated as it is."""
+    with pytest.raises(CheckpointError, match="no trained head"):
+        quality.run(job(tiny()), None, [toy("validation")])
+
+
+def test_incomplete_encoder_is_never_fine_tuned(tiny, edit_weights):
+    """Weights missing outside the new head stop fine-tuning while preparing: never silently random."""
+    folder = tiny(head="masked-lm")
+    edit_weights(folder, lambda tensors: tensors.pop("bert.encoder.layer.0.output.dense.weight"))
+    with pytest.raises(CheckpointError, match="weights of the encoder are missing"):
+        quality.prepare(job(folder, "fine-tune"))
+
+
+def test_new_pooler_is_said(tiny):
+    """A pre-training checkpoint without a pooler is usable, and the record says that one was added."""
+    assert quality.prepare(job(tiny(head="masked-lm"), "fine-tune")).warnings == [
+        "the checkpoint has no pooler; a new one was trained with the head"
+    ]
+
+
+def test_training_from_scratch_is_said_and_seeded():
+    """A model with an architecture only starts from random weights of the run's seed, with a warning."""
+    spec = model_spec(checkpoint=None, config=CONFIGS["bert"] | {"vocab_size": len(vocabulary())})
+    scratch = job(None, "fine-tune")
+    scratch = replace(scratch, source=replace(scratch.source, spec=spec))
+    first, again, other = (quality.prepare(replace(scratch, seed=seed)) for seed in (1, 1, 2))
+    weights = [ready.model.base_model.embeddings.word_embeddings.weight for ready in (first, again, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    assert "from scratch" in first.warnings[0]
+
+
+def test_outputs_that_are_not_finite_are_an_error(trained, edit_weights):
+    """NaN in a checkpoint never becomes a class."""
+    edit_weights(trained, lambda tensors: tensors["classifier.bias"].fill_(math.nan))
+    with pytest.raises(MeasurementError, match="some outputs are not finite"):
+        quality.run(job(trained), None, [toy("validation")])
+
+
+def test_training_that_breaks_gives_no_score(tiny):
+    """A learning rate that breaks the weights ends in an error, not in the score of noise."""
+    recipe = RECIPE.updated({"learning_rate": 1e30})
+    with pytest.raises(MeasurementError, match="the loss is (nan|inf)"):
+        quality.run(job(tiny(), "fine-tune", recipe=recipe), toy("train"), [toy("validation")])
+
+
+def test_length_beyond_the_model_is_a_usage_error(trained):
+    """--max-length above what the model takes is refused with both numbers."""
+    assert config_of(model_spec(), trained).max_position_embeddings == 64
+    with pytest.raises(UsageError, match="--max-length 65 is beyond the model's 64 tokens"):
+        quality.prepare(job(trained, recipe=RECIPE.updated({"max_length": 65})))
+
+
+def test_cut_examples_are_said(trained):
+    """More than one in a hundred examples that reach the limit are worth a warning."""
+    outcome = quality.run(job(trained, recipe=RECIPE.updated({"max_length": 6})), None, [toy("validation")])
+    assert any("reach the limit of 6 tokens" in warning for warning in outcome.warnings)
+
+
+def test_tokenizer_that_does_not_fit_is_found_while_preparing(tiny):
+    """Fewer embeddings than tokens is an error before any work."""
+    with pytest.raises(CheckpointError, match="its tokenizer has"):
+        quality.prepare(job(tiny(vocab_size=30, head="sequence-classification")))
+
+
+def test_lower_precision_is_used_for_evaluation(trained):
+    """--dtype bf16 evaluates in bf16 and still predicts well."""
+    ready = quality.prepare(job(trained, dtype="bf16"))
+    assert ready.model.dtype == torch.bfloat16
+    outcome = quality.run(job(trained, dtype="bf16"), None, [toy("validation")])
+    assert value(outcome, "accuracy") > 0.9
+
+
+def test_several_splits_are_measured_apart(trained):
+    """Every split has its own figures and predictions."""
+    outcome = quality.run(job(trained), None, [toy("validation", 8), toy("matched", 6)])
+    assert [m.n for m in outcome.measurements if m.quantity == "score"] == [8, 6]
+    assert outcome.predictions["split"] == ["validation"] * 8 + ["matched"] * 6
+
+
+def test_metric_that_is_undefined_is_left_out():
+    """A correlation of constant predictions is no number: neither it nor a score of it is stored."""
+    found = quality.scores(NUMBERS, toy("validation", 4), np.ones(4))
+    assert found == []
+    task = task_spec(metrics=("accuracy", "pearson"), primary_metrics=("accuracy",))
+    found = quality.scores(task, toy("validation", 4), np.ones(4))
+    assert found == [
+        Measurement(name, "1", (0.5,), split="validation", n=4, n_unit="examples") for name in ("accuracy", "score")
+    ]

@@ -1,0 +1,206 @@
+"""Tokenizers and models from local folders; what is missing or does not fit is said."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from bertbench import modeling
+from bertbench.architecture import config_of
+from bertbench.checkpoints import local_snapshot
+from bertbench.errors import CheckpointError
+from bertbench.modeling import head_settings, load_classifier, load_tokenizer
+from tests.factories import model_spec, task_spec
+
+SETTINGS = head_settings(task_spec())
+ENCODER_TENSORS = {
+    "bert": "encoder.layer.1.attention.self.query.weight",
+    "albert": "encoder.albert_layer_groups.0.albert_layers.0.ffn.weight",
+    "distilbert": "transformer.layer.1.ffn.lin1.weight",
+}
+
+
+def config(folder):
+    """A folder's configuration."""
+    return config_of(model_spec(), folder)
+
+
+def load(folder, *, trained=False, settings=SETTINGS):
+    """The classifier in a folder, and what loading found."""
+    return load_classifier(folder, "mine", "sdpa", settings, trained=trained)
+
+
+def test_tokenizer_is_loaded_from_the_folder(tiny):
+    """The tokenizer lies with the model and fits it."""
+    folder = tiny()
+    tokenizer = load_tokenizer(folder, config(folder), "mine")
+    assert len(tokenizer) == config(folder).vocab_size
+
+
+@pytest.mark.parametrize("source", ["folder", "demo"])
+def test_tokenizer_with_more_tokens_than_embeddings_is_refused(tiny, source):
+    """Token ids beyond the embedding table would crash later: both numbers are said at once."""
+    folder = tiny(vocab_size=20)
+    with pytest.raises(CheckpointError, match=r"mine: its tokenizer has \d+ tokens but the model only 20 embeddings"):
+        load_tokenizer(folder if source == "folder" else "demo", config(folder), "mine")
+
+
+@pytest.mark.parametrize("damage", ["absent", "cut"])
+def test_missing_or_damaged_tokenizer_is_one_clear_line(tiny, damage):
+    """A folder without tokenizer files, or with half of one, names the model and what is needed."""
+    folder = tiny()
+    if damage == "absent":
+        for path in folder.glob("tokenizer*"):
+            path.unlink()
+    else:
+        (folder / "tokenizer.json").write_text((folder / "tokenizer.json").read_text()[:500])
+    with pytest.raises(
+        CheckpointError, match="model mine: (its tokenizer cannot be loaded|has no tokenizer)"
+    ) as caught:
+        load_tokenizer(folder, config(folder), "mine")
+    assert "\n" not in str(caught.value)
+
+
+def test_tokenizer_without_padding_is_refused(tiny):
+    """Batches need a padding token."""
+    folder = tiny()
+    path = folder / "tokenizer_config.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps({key: value for key, value in values.items() if key != "pad_token"}))
+    with pytest.raises(CheckpointError, match="no padding token"):
+        load_tokenizer(folder, config(folder), "mine")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "expected"), [("bert", True), ("albert", True), ("distilbert", False), ("roberta", False)]
+)
+def test_token_types_are_for_models_that_have_them(tiny, architecture, expected):
+    """BERT and ALBERT tell two sentences apart by token types, DistilBERT and RoBERTa do not."""
+    assert modeling.uses_token_types(config(tiny(architecture))) is expected
+
+
+@pytest.mark.parametrize(("architecture", "limit"), [("bert", 64), ("distilbert", 64), ("roberta", 62)])
+def test_length_limit_is_what_the_model_takes(tiny, architecture, limit):
+    """A sequence of the limit runs, one token more does not."""
+    folder = tiny(architecture)
+    assert modeling.length_limit(config(folder)) == limit
+    model, _ = load(folder)
+    assert model(torch.full((1, limit), 5)).logits.shape == (1, 2)
+    with pytest.raises((IndexError, RuntimeError)):
+        model(torch.full((1, limit + 1), 5))
+
+
+def test_head_settings_name_the_outputs():
+    """Outputs are the task's labels or those stated; regression has one output."""
+    assert head_settings(task_spec())["id2label"] == {0: "negative", 1: "positive"}
+    assert head_settings(task_spec(), ("positive", "negative"))["label2id"] == {"positive": 0, "negative": 1}
+    assert head_settings(task_spec(labels=None)) == {"num_labels": 1, "problem_type": "regression"}
+
+
+@pytest.mark.parametrize("architecture", ["bert", "albert", "distilbert"])
+def test_only_the_head_is_new(tiny, architecture):
+    """A bare encoder's weights are all used; what is new is the head, and that is said."""
+    folder = tiny(architecture)
+    model, report = load(folder)
+    kept = load_file(folder / "model.safetensors")
+    state = model.base_model.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in kept.items())
+    assert "classifier.weight" in report.new_head
+    assert report.new_pooler == ()
+
+
+def test_masked_language_model_gets_a_new_pooler(tiny):
+    """A pre-training checkpoint without a pooler is complete outside the new head and pooler."""
+    model, report = load(tiny(head="masked-lm"))
+    assert report.new_pooler == ("bert.pooler.dense.bias", "bert.pooler.dense.weight")
+    assert model.config.id2label == {0: "negative", 1: "positive"}
+
+
+def test_trained_checkpoint_lacks_nothing(tiny):
+    """A fine-tuned classifier is loaded whole."""
+    _, report = load(tiny(head="sequence-classification"), trained=True)
+    assert report == modeling.LoadReport((), ())
+
+
+@pytest.mark.parametrize("head", [None, "masked-lm"])
+def test_missing_head_is_refused_where_it_must_be_trained(tiny, head):
+    """An encoder without a trained head is never evaluated on random outputs; the hint is to fine-tune."""
+    with pytest.raises(CheckpointError, match="mine: the checkpoint has no trained head .* is missing") as caught:
+        load(tiny(head=head), trained=True)
+    assert "--finetune" in caught.value.hint
+
+
+@pytest.mark.parametrize("trained", [True, False])
+@pytest.mark.parametrize("architecture", ["bert", "albert", "distilbert"])
+def test_missing_encoder_weights_are_never_random(tiny, edit_weights, architecture, trained):
+    """A tensor of the encoder that is missing from the file is an error that names it, fine-tuned or not."""
+    folder = tiny(architecture, head="sequence-classification" if trained else None)
+    name = ENCODER_TENSORS[architecture]
+    edit_weights(folder, lambda tensors: tensors.pop(f"{architecture}.{name}" if trained else name))
+    with pytest.raises(CheckpointError, match="mine: 1 weights of the encoder are missing.*" + name):
+        load(folder, trained=trained)
+
+
+def test_damaged_file_is_one_clear_line(tiny):
+    """A weight file that is cut off is found by its length, and does not pass the loader either."""
+    folder = tiny()
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(CheckpointError, match="damaged or cut off"):
+        local_snapshot(folder)
+    with pytest.raises(CheckpointError, match="mine: its weights cannot be loaded") as caught:
+        load(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_other_shapes_are_refused(tiny, edit_weights):
+    """A head for three labels does not serve two; an embedding of another width is no encoder of this config."""
+    with pytest.raises(CheckpointError, match="mine: its weights cannot be loaded"):
+        load(tiny(head="sequence-classification", num_labels=3), trained=True)
+    folder = tiny()
+    edit_weights(folder, lambda tensors: tensors.update({"pooler.dense.weight": torch.zeros(32, 8)}))
+    with pytest.raises(CheckpointError, match="mine: its weights cannot be loaded"):
+        load(folder)
+
+
+def test_code_beside_a_checkpoint_is_never_run(tiny):
+    """A config that points to code of its own loads the library's class, or nothing."""
+    folder = tiny(head="sequence-classification")
+    (folder / "evil.py").write_text("raise SystemExit('was run')\n")
+    values = json.loads((folder / "config.json").read_text())
+    values["auto_map"] = {name: "evil.Evil" for name in ("AutoConfig", "AutoModelForSequenceClassification")}
+    (folder / "config.json").write_text(json.dumps(values))
+    model, _ = load(folder, trained=True)
+    assert type(model).__module__.startswith("transformers.")
+
+
+def test_random_encoder_is_the_same_every_time(tiny, tmp_path):
+    """Seeded weights have the same digest in every process, and drawing them leaves torch's generator alone."""
+    settings = config(tiny())
+    folders = [tmp_path / name for name in "abc"]
+    before = torch.random.get_rng_state()
+    for folder, seed in zip(folders, (0, 0, 1), strict=True):
+        modeling.save_random_encoder(settings, folder, seed)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    first, again, other = (local_snapshot(folder).digest for folder in folders)
+    assert first == again != other
+
+
+def test_classifier_from_an_architecture_alone(tiny):
+    """A model without a checkpoint is built from its configuration, with the task's outputs."""
+    model = modeling.new_classifier(config(tiny("albert")), "eager", head_settings(task_spec(labels=("a", "b", "c"))))
+    assert model.config.id2label == {0: "a", 1: "b", 2: "c"}
+    assert model(torch.tensor([[5, 6]])).logits.shape == (1, 3)
+
+
+def test_loading_is_silent(tiny, capfd):
+    """Nothing of the libraries' reports and bars reaches the terminal, and their settings are put back."""
+    from transformers.utils import logging
+
+    folder = tiny(head="masked-lm")
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    capfd.readouterr()
+    load(folder)
+    assert capfd.readouterr() == ("", "")
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before

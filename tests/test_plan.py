@@ -1,0 +1,246 @@
+"""What will be done: evaluate or fine-tune, capped equally for all models, with expected times."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bertbench import data, hub, plan, sources
+from bertbench.calibration import Calibration
+from bertbench.data import Examples
+from bertbench.errors import DatasetError
+from bertbench.request import Options, Request
+from bertbench.sources import gather
+from bertbench.specs import SuiteSpec, TimingSpec, TrainingSpec
+from tests.factories import model_spec, task_spec
+
+SLOW = Calibration(gflops_fp32=1e-3, gflops_bf16=1e-3, bf16_is_faster=False, seconds=0.0)
+FAST = Calibration(gflops_fp32=1e6, gflops_bf16=2e6, bf16_is_faster=True, seconds=0.0)
+TASK = task_spec(training={"epochs": 3, "batch_size": 4, "max_length": 16})
+
+
+def examples(split, count=100):
+    """Numbered examples."""
+    ids = tuple(f"{split}-{number}" for number in range(count))
+    return Examples(split, ids, (("a b c",),) * count, (0.0, 1.0) * (count // 2), count)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """A machine of known speed, data from nowhere; `machine(calibration, missing=…)`."""
+
+    def make(calibration=FAST, missing=(), state="online"):
+        def load(task, split, data_dir=None):
+            if split in missing:
+                raise DatasetError(f"no {split}")
+            return examples(split)
+
+        monkeypatch.setattr(plan, "calibrate", lambda *_: calibration)
+        monkeypatch.setattr(data, "load", load)
+        monkeypatch.setattr(hub, "state", lambda: state)
+
+    return make
+
+
+def request(specs, *, may_be_random=False, **options):
+    """A request for these models on one task."""
+    names = tuple(spec.name for spec in specs)
+    suite = SuiteSpec(name="base", title="Base", models=names, reference=names[0])
+    options = Options(**({"device": "cpu"} | options))
+    return Request("run", (), suite, tuple(specs), names[0], (TASK,), options, may_be_random=may_be_random)
+
+
+def made(specs, say=lambda _: None, **options):
+    """The plan for these models."""
+    asked = request(specs, **options)
+    return plan.make(asked, gather(asked.models, may_be_random=asked.may_be_random), say)
+
+
+@pytest.fixture(scope="module")
+def small(tiny):
+    """A bare encoder."""
+    return model_spec("small", checkpoint=str(tiny()), tokenizer="demo")
+
+
+@pytest.fixture(scope="module")
+def large(tiny):
+    """One with more layers."""
+    return model_spec("large", checkpoint=str(tiny(num_hidden_layers=6)), tokenizer="demo")
+
+
+@pytest.fixture(scope="module")
+def classifier(tiny):
+    """A fine-tuned one."""
+    return model_spec("tuned", checkpoint=str(tiny(head="sequence-classification")), tokenizer="demo")
+
+
+def test_encoder_is_fine_tuned_for_every_seed(machine, small):
+    """A bare encoder is trained once a seed on all samples."""
+    machine()
+    cells = made([small], seeds=(0, 1)).cells
+    assert [(cell.job.mode, cell.seed, cell.job.seed) for cell in cells] == [("fine-tune", 0, 0), ("fine-tune", 1, 1)]
+    assert all(len(cell.train) == 100 and not cell.capped for cell in cells)
+    assert all(cell.job.recipe.epochs == 3 for cell in cells)
+
+
+def test_classifier_is_evaluated_once(machine, classifier):
+    """A fine-tuned checkpoint is evaluated as it is; further seeds would repeat the figure."""
+    machine()
+    (cell,) = made([classifier], seeds=(4, 5)).cells
+    assert (cell.job.mode, cell.train, cell.capped) == ("evaluate", None, False)
+
+
+def test_finetune_trains_what_could_be_evaluated(machine, classifier):
+    """--finetune trains from a fine-tuned checkpoint, too."""
+    machine()
+    (cell,) = made([classifier], finetune=True).cells
+    assert cell.job.mode == "fine-tune"
+
+
+def test_published_checkpoint_is_preferred(machine, small, classifier):
+    """A config's fine-tuned checkpoint is evaluated instead of training, unless --finetune asks for training."""
+    machine()
+    spec = small.model_copy(
+        update={
+            "finetuned": model_spec(
+                finetuned={"sst2": {"checkpoint": classifier.checkpoint, "tokenizer": "."}}
+            ).finetuned
+        }
+    )
+    (cell,) = made([spec]).cells
+    assert (cell.job.mode, cell.job.source.weights) == ("evaluate", "fine-tuned")
+    (cell,) = made([spec], finetune=True).cells
+    assert (cell.job.mode, cell.job.source.weights) == ("fine-tune", "pretrained")
+
+
+def test_cap_comes_from_the_slowest_model_and_is_equal_for_all(machine, small, large):
+    """Training is cut for all to what the slowest can do, and the cut is said."""
+    machine(SLOW)
+    said = []
+    cells = made([small, large], said.append, max_train_minutes=1.0).cells
+    alone = made([small], max_train_minutes=1.0).cells[0]
+    assert [cell.capped for cell in cells] == [True, True]
+    assert cells[0].train == cells[1].train
+    assert cells[0].job.recipe == cells[1].job.recipe
+    assert len(cells[0].train) * cells[0].job.recipe.epochs < len(alone.train) * alone.job.recipe.epochs
+    (line,) = said
+    assert "of 100 samples" in line
+    assert "--finetune lifts it" in line
+
+
+def test_finetune_lifts_the_cap(machine, large):
+    """With --finetune everything is trained, however long it takes."""
+    machine(SLOW)
+    (cell,) = made([large], finetune=True).cells
+    assert not cell.capped
+    assert len(cell.train) == 100
+
+
+def test_number_format_of_training_follows_the_calibration(machine, small):
+    """bf16 trains where it was measured to be faster, unless another format was asked for."""
+    machine(FAST)
+    assert made([small]).cells[0].job.bf16_training
+    assert not made([small], dtype="fp16").cells[0].job.bf16_training
+    machine(replace(FAST, bf16_is_faster=False))
+    assert not made([small]).cells[0].job.bf16_training
+
+
+@given(st.integers(1, 10_000), st.integers(1, 64), st.floats(0.1, 30_000))
+def test_cut_takes_more_samples_before_more_epochs(available, batch_size, seen):
+    """A cap is met with whole batches of one epoch, or with all samples and some epochs; never less than a batch."""
+    count, epochs = plan.cut(available, TrainingSpec(batch_size=batch_size), seen)
+    assert count >= min(batch_size, available)
+    assert epochs == 1.0 or count == available
+    assert count * epochs <= max(seen + 0.005 * available, batch_size)
+
+
+def test_options_cut_data_the_same_way_for_all(machine, small, large):
+    """--train-samples and --eval-samples draw one subset for all models."""
+    machine()
+    cells = made([small, large], train_samples=10, eval_samples=6).cells
+    assert [(len(cell.train), len(cell.splits[0])) for cell in cells] == [(10, 6), (10, 6)]
+    assert cells[0].train == cells[1].train
+
+
+def test_missing_training_data_matters_to_training_only(machine, small, classifier):
+    """A task without training examples can still evaluate; fine-tuning is refused before any work."""
+    machine(missing=("train",))
+    assert made([classifier]).cells[0].job.mode == "evaluate"
+    with pytest.raises(DatasetError, match="no train"):
+        made([small])
+
+
+@pytest.mark.parametrize(
+    ("state", "options"),
+    [
+        ("online", {"may_be_random": True}),
+        ("unreachable", {}),
+        ("unreachable", {"may_be_random": True, "data_dir": "x"}),
+    ],
+)
+def test_missing_evaluation_data_is_an_error(machine, small, state, options, tmp_path):
+    """Bad data, data that `run` needs, and a folder of the user's that lacks it are never passed over."""
+    machine(missing=("validation",), state=state)
+    if "data_dir" in options:
+        options = options | {"data_dir": tmp_path}
+    with pytest.raises(DatasetError, match="no validation"):
+        made([small], **options)
+
+
+def test_data_of_an_unreachable_hub_is_passed_over_by_compare(machine, small):
+    """Where size and speed are worth having alone, the quality cell says why it is skipped."""
+    machine(missing=("validation",), state="unreachable")
+    (cell,) = made([small], may_be_random=True).cells
+    assert (cell.job, cell.skipped) == (None, "no validation")
+
+
+def test_absent_weights_skip_quality(machine, monkeypatch):
+    """A model on random weights only because the hub is away has no quality."""
+    machine(state="unreachable")
+    config = {
+        "vocab_size": 40,
+        "hidden_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "intermediate_size": 8,
+    }
+    (cell,) = made([model_spec(config=config)], may_be_random=True).cells
+    assert cell.job is None
+    assert "not in the cache" in cell.skipped
+
+
+def test_plan_says_what_and_how_long(machine, small, large):
+    """The plan lists size, speed, memory and every quality run with its time, and sums them up."""
+    machine()
+    asked = replace(request([small, large]), timing=TimingSpec(rounds=2))
+    planned = plan.make(asked, gather(asked.models, may_be_random=False), print)
+    lines = planned.lines()
+    assert lines[0].startswith("plan (5 steps, about ")
+    assert [line.split("  about")[0].strip() for line in lines[1:]] == [
+        "counting parameters and FLOPs of 2 models",
+        "timing 2 models (2 rounds, shapes 1x128)",
+        "measuring memory of 2 models",
+        "fine-tuning small on sst2, seed 0 (100 samples)",
+        "fine-tuning large on sst2, seed 0 (100 samples)",
+    ]
+    assert planned.expected_s == pytest.approx(sum(seconds for _, seconds in planned.steps))
+
+
+def test_slower_machine_and_larger_model_take_longer(machine, small, large):
+    """Expected times grow with the model's work and fall with the machine's speed."""
+    machine(SLOW)
+    slow = made([small, large], finetune=True).cells
+    machine(FAST)
+    fast = made([small, large], finetune=True).cells
+    assert slow[1].expected_s > slow[0].expected_s > fast[0].expected_s
+
+
+def test_length_is_the_tokens_real_mean(machine, small):
+    """Expected times rest on the examples' length in tokens, special ones included, up to the limit."""
+    machine()
+    (cell,) = made([small]).cells
+    config = sources.Path(small.checkpoint)
+    from bertbench.architecture import config_of
+
+    assert plan.mean_tokens(cell.job, config_of(small, config), examples("validation")) == 5

@@ -1,0 +1,139 @@
+"""What a user may write after --models."""
+
+import json
+
+import pytest
+
+from bertbench.config import Catalog
+from bertbench.errors import CheckpointError, StoreError, UnknownNameError, UsageError
+from bertbench.selection import resolve
+from bertbench.store import Store
+from tests.factories import model_spec, predictions, quality_record, stored_session
+
+
+@pytest.fixture(scope="module")
+def catalog():
+    """The packaged configs."""
+    return Catalog()
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A folder with a config."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    return folder
+
+
+def names(models, catalog, **options):
+    """Names of what is meant."""
+    return [spec.name for spec in resolve(models, catalog, options.pop("suite", None), **options)]
+
+
+def test_all_means_the_models_of_the_suite(catalog):
+    """'all' is the chosen suite's models, in its order."""
+    suite = catalog.suite("base")
+    assert names("all", catalog, suite=suite) == list(suite.models)
+
+
+def test_each_model_is_taken_once_in_the_order_given(catalog):
+    """Spaces and empty parts do not matter, repetitions neither."""
+    assert names("albert, bert,,albert", catalog) == ["albert", "bert"]
+    assert names("albert,all", catalog, suite=catalog.suite("base"))[0] == "albert"
+
+
+@pytest.mark.parametrize("models", ["", " , "])
+def test_no_model_is_a_usage_error(catalog, models):
+    """Naming nothing is refused with an example."""
+    with pytest.raises(UsageError, match="no model is named"):
+        resolve(models, catalog, None)
+
+
+def test_unknown_model_gets_a_suggestion(catalog):
+    """A misspelt name is answered with the nearest one and the ways to name a model."""
+    with pytest.raises(UnknownNameError, match="unknown model 'distilbret'; did you mean 'distilbert'") as caught:
+        resolve("distilbret", catalog, None)
+    assert "bertbench list models" in caught.value.hint
+
+
+def test_hub_id_is_a_model_of_its_own(catalog):
+    """owner/name needs no config; what is not known of it is not invented."""
+    (spec,) = resolve("me/my-encoder", catalog, None)
+    assert (spec.name, spec.title, spec.checkpoint) == ("me/my-encoder", "my-encoder", "me/my-encoder")
+    assert spec.compression == "not stated"
+    assert spec.config is None
+
+
+def test_hub_id_of_a_known_checkpoint_is_the_known_model(catalog):
+    """The checkpoint of a config, written out, is that config with all that is published about it."""
+    assert names("distilbert/distilbert-base-uncased,distilbert", catalog) == ["distilbert"]
+
+
+def test_broken_config_of_another_model_does_not_matter(tmp_path):
+    """A hub id is found although a file beside it is no YAML."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "broken.yaml").write_text("me/my-encoder: [")
+    assert names("me/my-encoder", Catalog([tmp_path])) == ["me/my-encoder"]
+
+
+def test_local_folder_is_a_model(catalog, checkpoint):
+    """A folder is taken as it is, its architecture from its config.json."""
+    (spec,) = resolve(str(checkpoint), catalog, None)
+    assert (spec.checkpoint, spec.title, spec.architecture) == (str(checkpoint), "mine", "bert")
+
+
+def test_folder_wins_over_hub_id(catalog, checkpoint, monkeypatch):
+    """a/b that exists as a folder is that folder."""
+    monkeypatch.chdir(checkpoint.parent.parent)
+    (spec,) = resolve(f"{checkpoint.parent.name}/mine", catalog, None)
+    assert spec.architecture == "bert"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "has no config.json"),
+        ("{", "config.json is damaged or names no model_type"),
+        ("[]", "config.json is damaged or names no model_type"),
+        ("{}", "config.json is damaged or names no model_type"),
+    ],
+)
+def test_folder_without_a_sound_config_is_refused(catalog, checkpoint, text, message):
+    """A missing, damaged or foreign config.json is one clear line."""
+    path = checkpoint / "config.json"
+    path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(CheckpointError, match=message):
+        resolve(str(checkpoint), catalog, None)
+
+
+def test_path_that_does_not_exist_is_no_hub_id(catalog, tmp_path):
+    """What looks like a path is answered as one."""
+    with pytest.raises(CheckpointError, match="no such folder"):
+        resolve(str(tmp_path / "nowhere"), catalog, None)
+    with pytest.raises(CheckpointError, match="no such folder"):
+        resolve("./nowhere", catalog, None)
+
+
+def test_run_id_is_the_checkpoint_that_the_run_left(catalog, checkpoint):
+    """run:<id> names the fine-tuned checkpoint of a run, kept below the results folder; a beginning of the id will do."""
+    root = checkpoint.parent
+    run = quality_record("bert", predictions(0.8, n=8), run_id="r-1", finetuned_checkpoint="mine")
+    run.model.update(model_spec("bert", compression="none").model_dump(mode="json"))
+    stored_session(root, records=[run])
+    (spec,) = resolve("run:r-", catalog, None, Store(root))
+    assert (spec.name, spec.checkpoint, spec.compression) == ("run:r-1", str(checkpoint), "none")
+    assert spec.title == "BERT (sst2, seed 1)"
+
+
+def test_run_without_a_checkpoint_is_refused(catalog, tmp_path):
+    """A run that kept no checkpoint, or whose checkpoint is gone, says so; an unknown run too."""
+    frame = predictions(0.8, n=8)
+    kept_none = quality_record("bert", frame, run_id="a")
+    gone = quality_record("bert", frame, run_id="b", finetuned_checkpoint="checkpoints/gone")
+    stored_session(tmp_path, records=[kept_none, gone])
+    for run_id in "ab":
+        with pytest.raises(CheckpointError, match=f"run {run_id}: kept no checkpoint"):
+            resolve(f"run:{run_id}", catalog, None, Store(tmp_path))
+    with pytest.raises(StoreError, match="no run 'c'"):
+        resolve("run:c", catalog, None, Store(tmp_path))
