@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 SCHEMA_VERSION = 1
+UNAVAILABLE = "Unavailable"  # the kind of a Failure that measuring again would not cure
 
 Status = Literal["ok", "failed", "skipped"]
 Kind = Literal["size", "speed", "memory", "quality"]

@@ -13,7 +13,7 @@ from typing import Any
 from bertbench import __version__, environment, hub
 from bertbench.plan import Plan, make
 from bertbench.progress import Progress
-from bertbench.records import Environment, SessionRecord
+from bertbench.records import UNAVAILABLE, Environment, RunRecord, SessionRecord
 from bertbench.request import Request, answers, check_many, names_of
 from bertbench.runners import quality
 from bertbench.sources import Encoder, Say, gather, weight_folders
@@ -28,10 +28,16 @@ def find(request: Request, store: Store, encoders: Sequence[Encoder]) -> StoredS
     wanted = _canonical(request, encoders, environment.capture())
 
     def accept(stored: StoredSession) -> bool:
-        sound = stored.session.complete and all(record.status != "failed" for record in stored.records)
-        return sound and answers(stored.session.request, wanted)
+        return (
+            stored.session.complete and all(map(_settled, stored.records)) and answers(stored.session.request, wanted)
+        )
 
     return newest(store, accept)
+
+
+def _settled(record: RunRecord) -> bool:
+    """True unless measuring again might give more: a failed run, or one that time ran out for."""
+    return record.status == "ok" or (record.error is not None and record.error.kind == UNAVAILABLE)
 
 
 def _canonical(request: Request, encoders: Sequence[Encoder], machine: Environment) -> dict[str, Any]:
@@ -71,14 +77,15 @@ def measure(
         BertBenchError: the input cannot be used; found before any measuring.
         KeyboardInterrupt: what was finished is stored.
     """
+    import torch
+
     started = time.monotonic()
     minutes = request.options.max_minutes
     deadline = None if minutes is None else started + minutes * 60
     plan = make(request, encoders, say)
     check_many(sum(cell.job is not None for cell in plan.cells), yes=yes)
     _preflight(plan)
-    needed = sum(encoder.snapshot.checkpoint_bytes if encoder.snapshot else 0 for encoder in encoders)
-    store.check_writable(needed_bytes=needed)
+    store.check_writable(needed_bytes=_bytes_needed(request, encoders, plan))
     for line in plan.lines():
         say(line)
     machine = environment.capture()
@@ -96,6 +103,7 @@ def measure(
         bertbench_version=__version__,
     )
     session = Session(request, store, say, progress, machine, record, deadline)
+    torch.set_num_threads(request.options.threads)
     store.write_session(record)
     try:
         with weight_folders(encoders, store.folder(session.id)) as ready:
@@ -109,6 +117,20 @@ def measure(
     return StoredSession(
         replace(record, complete=True, ended_at=now()), tuple(session.written), store.folder(session.id)
     )
+
+
+def _bytes_needed(request: Request, encoders: Sequence[Encoder], plan: Plan) -> int:
+    """Disk space for random weights while they are measured, and for fine-tuned checkpoints."""
+    from bertbench.architecture import config_of, empty_model
+
+    sizes = {}
+    for encoder in encoders:
+        module = empty_model(config_of(encoder.spec, encoder.source.folder))
+        sizes[encoder.spec.name] = sum(4 * parameter.numel() for parameter in module.parameters())
+    random = sum(sizes[encoder.spec.name] for encoder in encoders if encoder.source.folder is None)
+    trained = [cell for cell in plan.cells if cell.job and cell.job.mode == "fine-tune"]
+    kept = sum(sizes[cell.encoder.spec.name] for cell in trained) if request.options.keep_checkpoints != "none" else 0
+    return int(random + kept)
 
 
 def _preflight(plan: Plan) -> None:

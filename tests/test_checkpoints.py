@@ -66,7 +66,7 @@ def test_damaged_weights_are_noticed_without_loading(folder, damage):
             "no header": b"<html>404</html>" * 9,
         }[damage]
     )
-    with pytest.raises(CheckpointError, match="model.safetensors is damaged or cut off"):
+    with pytest.raises(CheckpointError, match=r"model.safetensors is damaged or cut off"):
         local_snapshot(folder)
 
 
@@ -89,10 +89,10 @@ def test_shards_count_together(sharded):
 def test_missing_shard_and_damaged_index_are_named(sharded):
     """A shard that is not there is named; so is an index that cannot be read."""
     (sharded / "model-00002-of-00002.safetensors").unlink()
-    with pytest.raises(CheckpointError, match="model-00002-of-00002.safetensors is missing"):
+    with pytest.raises(CheckpointError, match=r"model-00002-of-00002.safetensors is missing"):
         local_snapshot(sharded)
     (sharded / "model.safetensors.index.json").write_text("{")
-    with pytest.raises(CheckpointError, match="index.json is damaged"):
+    with pytest.raises(CheckpointError, match=r"index.json is damaged"):
         local_snapshot(sharded)
 
 

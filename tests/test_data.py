@@ -2,6 +2,7 @@
 
 import os
 import time
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -215,7 +216,7 @@ def test_fingerprint_changes_with_files_and_sources(tmp_path):
 
 def test_unreachable_hub_is_said_within_five_seconds(monkeypatch):
     """Without a hub and a cache the answer comes at once, without retries, and names the way round."""
-    monkeypatch.setattr(hub.time, "sleep", lambda seconds: pytest.fail(f"waits {seconds} s"))
+    monkeypatch.setattr(hub, "time", SimpleNamespace(sleep=lambda seconds: pytest.fail(f"waits {seconds} s")))
     started = time.monotonic()
     with pytest.raises(DatasetError, match=r"org/data: the hub cannot be reached and it is not in the cache") as caught:
         load(task_spec(), "validation")
@@ -231,7 +232,7 @@ def fake_hub(monkeypatch, error):
         raise error
 
     monkeypatch.setattr(hub, "state", lambda: "online")
-    monkeypatch.setattr(hub.time, "sleep", lambda _: None)
+    monkeypatch.setattr(hub, "time", SimpleNamespace(sleep=lambda _: None))
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
 
 

@@ -56,7 +56,7 @@ def test_missing_or_damaged_tokenizer_is_one_clear_line(tiny, damage):
     else:
         (folder / "tokenizer.json").write_text((folder / "tokenizer.json").read_text()[:500])
     with pytest.raises(
-        CheckpointError, match="model mine: (its tokenizer cannot be loaded|has no tokenizer)"
+        CheckpointError, match=r"model mine: (its tokenizer cannot be loaded|has no tokenizer)"
     ) as caught:
         load_tokenizer(folder, config(folder), "mine")
     assert "\n" not in str(caught.value)
@@ -126,7 +126,7 @@ def test_trained_checkpoint_lacks_nothing(tiny):
 @pytest.mark.parametrize("head", [None, "masked-lm"])
 def test_missing_head_is_refused_where_it_must_be_trained(tiny, head):
     """An encoder without a trained head is never evaluated on random outputs; the hint is to fine-tune."""
-    with pytest.raises(CheckpointError, match="mine: the checkpoint has no trained head .* is missing") as caught:
+    with pytest.raises(CheckpointError, match=r"mine: the checkpoint has no trained head .* is missing") as caught:
         load(tiny(head=head), trained=True)
     assert "--finetune" in caught.value.hint
 
@@ -169,7 +169,7 @@ def test_code_beside_a_checkpoint_is_never_run(tiny):
     folder = tiny(head="sequence-classification")
     (folder / "evil.py").write_text("raise SystemExit('was run')\n")
     values = json.loads((folder / "config.json").read_text())
-    values["auto_map"] = {name: "evil.Evil" for name in ("AutoConfig", "AutoModelForSequenceClassification")}
+    values["auto_map"] = dict.fromkeys(("AutoConfig", "AutoModelForSequenceClassification"), "evil.Evil")
     (folder / "config.json").write_text(json.dumps(values))
     model, _ = load(folder, trained=True)
     assert type(model).__module__.startswith("transformers.")

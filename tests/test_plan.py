@@ -1,12 +1,14 @@
 """What will be done: evaluate or fine-tune, capped equally for all models, with expected times."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertbench import data, hub, plan, sources
+from bertbench import data, hub, plan
+from bertbench.architecture import config_of
 from bertbench.calibration import Calibration
 from bertbench.data import Examples
 from bertbench.errors import DatasetError
@@ -101,13 +103,8 @@ def test_finetune_trains_what_could_be_evaluated(machine, classifier):
 def test_published_checkpoint_is_preferred(machine, small, classifier):
     """A config's fine-tuned checkpoint is evaluated instead of training, unless --finetune asks for training."""
     machine()
-    spec = small.model_copy(
-        update={
-            "finetuned": model_spec(
-                finetuned={"sst2": {"checkpoint": classifier.checkpoint, "tokenizer": "."}}
-            ).finetuned
-        }
-    )
+    published = model_spec(finetuned={"sst2": {"checkpoint": classifier.checkpoint}}).finetuned
+    spec = small.model_copy(update={"finetuned": published})
     (cell,) = made([spec]).cells
     assert (cell.job.mode, cell.job.source.weights) == ("evaluate", "fine-tuned")
     (cell,) = made([spec], finetune=True).cells
@@ -240,7 +237,5 @@ def test_length_is_the_tokens_real_mean(machine, small):
     """Expected times rest on the examples' length in tokens, special ones included, up to the limit."""
     machine()
     (cell,) = made([small]).cells
-    config = sources.Path(small.checkpoint)
-    from bertbench.architecture import config_of
-
-    assert plan.mean_tokens(cell.job, config_of(small, config), examples("validation")) == 5
+    config = config_of(small, Path(small.checkpoint))
+    assert plan.mean_tokens(cell.job, config, examples("validation")) == 5

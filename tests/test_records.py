@@ -3,11 +3,11 @@
 import math
 
 import pytest
-from tests.factories import environment, record, size_record
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bertbench.records import Measurement, canonical_json, digest
+from tests.factories import environment, record, size_record
 
 
 def test_measurement_needs_values():

@@ -144,9 +144,14 @@ def test_random_weights_lie_in_a_folder_only_while_they_are_needed(hub_with, tin
         assert ready[1].absent == random.absent
         first = local_snapshot(ready[1].source.folder).digest
     assert list(scratch.iterdir()) == []
-    with pytest.raises(KeyboardInterrupt), weight_folders([random], scratch) as ready:
-        assert local_snapshot(ready[0].source.folder).digest == first
-        raise KeyboardInterrupt
+
+    def interrupted():
+        with weight_folders([random], scratch) as ready:
+            assert local_snapshot(ready[0].source.folder).digest == first
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert list(scratch.iterdir()) == []
 
 

@@ -3,8 +3,8 @@
 import json
 import math
 import shutil
-from collections import namedtuple
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -156,7 +156,7 @@ def test_sessions_come_newest_first(store):
         store.write_session(session_record(session_id=session_id))
     assert [stored.session.session_id for stored in store.sessions()] == [OTHER_ID, SESSION_ID]
     assert newest(store, lambda stored: stored.session.session_id < OTHER_ID).session.session_id == SESSION_ID
-    assert newest(store, lambda stored: False) is None
+    assert newest(store, lambda _: False) is None
     assert new_session_id() > "20260101"
 
 
@@ -175,7 +175,7 @@ def test_run_is_found_by_a_unique_beginning_of_its_id(store):
     stored_session(store.root, records=[size_record(run_id="abc-1"), size_record(run_id="abc-12"), failed("speed")])
     assert store.find_run("abc-1")[1].run_id == "abc-1"
     assert store.find_run("speed")[1].run_id == "speed-bert"
-    with pytest.raises(StoreError, match="ambiguous.*abc-1, abc-12"):
+    with pytest.raises(StoreError, match=r"ambiguous.*abc-1, abc-12"):
         store.find_run("abc")
     with pytest.raises(StoreError, match="no run 'xyz'"):
         store.find_run("xyz")
@@ -209,8 +209,7 @@ def test_adopted_run_is_whole_in_its_new_session(store):
 
 def test_full_disk_is_noticed_before_the_work(store, monkeypatch):
     """Too little space is refused with what there is, what is needed and what to do."""
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**12, 10**12, 60 * 2**20))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=60 * 2**20))
     store.check_writable()
     with pytest.raises(StoreError, match="63 MB free, about 1,052 MB needed") as caught:
         store.check_writable(needed_bytes=10**9)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bertbench.plan import Plan, encode_sample
-from bertbench.records import Failure, Kind, Measurement, Sidecar, digest
+from bertbench.records import UNAVAILABLE, Failure, Kind, Measurement, Sidecar, digest
 from bertbench.request import MEASURE_VERSIONS
 from bertbench.sources import Encoder
 from bertbench.steps._session import Session, guarded
@@ -35,7 +35,7 @@ def measure_cost(session: Session, encoders: Sequence[Encoder], plan: Plan) -> N
 def _store_plain(session: Session, kind: Kind, encoder: Encoder, action: Callable[[], tuple[Measurement, ...]]) -> None:
     measurements, failure, seconds = guarded(action)
     if failure is None and not measurements:
-        failure, status = Failure("Unavailable", f"{kind} cannot be measured on this platform"), "skipped"
+        failure, status = Failure(UNAVAILABLE, f"{kind} cannot be measured on this platform"), "skipped"
     else:
         status = "failed" if failure else "ok"
     if failure:

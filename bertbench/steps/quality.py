@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.modeling import quiet
 from bertbench.plan import Cell
-from bertbench.records import Failure, Sidecar, digest
+from bertbench.records import UNAVAILABLE, Failure, Sidecar, digest
 from bertbench.request import MEASURE_VERSIONS
 from bertbench.runners import quality
 from bertbench.steps._session import Session, guarded, slug
@@ -27,7 +27,7 @@ def measure_quality(session: Session, cell: Cell) -> None:
     task_fields = {"task_name": cell.task.name, "task": cell.task.model_dump(mode="json"), "seed": cell.seed}
     job = cell.job
     if job is None:
-        reason = Failure("Unavailable", cell.skipped or "not measured")
+        reason = Failure(UNAVAILABLE, cell.skipped or "not measured")
         session.write("quality", cell.encoder, "skipped", error=reason, **task_fields)
         return
     cell = replace(cell, encoder=replace(cell.encoder, source=job.source))

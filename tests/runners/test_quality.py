@@ -153,6 +153,17 @@ def test_order_of_examples_does_not_matter(trained):
     assert value(straight, "score") == value(mixed, "score")
 
 
+def test_company_of_other_examples_does_not_matter(trained):
+    """An example's scores are the same alone and beside longer ones: padding is masked."""
+    examples = toy("validation", 12)
+    together = quality.run(job(trained), None, [examples]).predictions["scores"]
+    alone = []
+    for i in range(len(examples)):
+        one = Examples("validation", examples.ids[i : i + 1], examples.inputs[i : i + 1], examples.labels[i : i + 1], 1)
+        alone += quality.run(job(trained), None, [one]).predictions["scores"]
+    np.testing.assert_allclose(together, alone, atol=1e-4)
+
+
 @pytest.mark.parametrize("architecture", ["bert", "albert", "distilbert"])
 def test_batches_change_no_output(tiny, architecture):
     """Outputs of padded batches are those of each pair alone: masks and token types are right for every model."""
@@ -269,7 +280,7 @@ def test_outputs_that_are_not_finite_are_an_error(trained, edit_weights):
 def test_training_that_breaks_gives_no_score(tiny):
     """A learning rate that breaks the weights ends in an error, not in the score of noise."""
     recipe = RECIPE.updated({"learning_rate": 1e30})
-    with pytest.raises(MeasurementError, match="the loss is (nan|inf)"):
+    with pytest.raises(MeasurementError, match=r"the loss is (nan|inf)"):
         quality.run(job(tiny(), "fine-tune", recipe=recipe), toy("train"), [toy("validation")])
 
 

@@ -1,0 +1,111 @@
+"""The command line: exit codes, one-line errors, light start."""
+
+import subprocess
+import sys
+
+import pytest
+
+from bertbench import cli
+from bertbench.errors import BertBenchError, MeasurementError, NothingMeasuredError
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["frobnicate"], "No such command 'frobnicate'"),
+        (["run"], "Missing option '--task'"),
+        (["run", "--task", "sst3"], "did you mean 'sst2'?"),
+        (["run", "--task", "sst2", "--models", "bertt"], "did you mean 'bert'?"),
+        (["run", "--task", "sst2", "--models", ","], "no model is named"),
+        (["run", "--task", "sst2", "--models", "./nowhere"], "no such folder"),
+        (["run", "--task", ","], "no task is named"),
+        (["run", "--task", "sst2", "--seeds", "0"], "at least 1 seed"),
+        (["run", "--task", "sst2", "--seeds", "many"], "expected a count"),
+        (["run", "--task", "sst2", "--learning-rate", "nan"], "must be a number above 0"),
+        (["run", "--task", "sst2", "--max-length", "0"], "must be a number above 0"),
+        (["run", "--task", "sst2", "--train-samples", "-5"], "must be a number above 0"),
+        (["run", "--task", "sst2", "--device", "cuda:99"], "cuda:99"),
+        (["run", "--task", "sst2", "--device", "cdua"], "cdua"),
+        (["run", "--task", "sst2", "--dtype", "int8"], "fp32"),
+        (["run", "--task", "sst2", "--format", "termnal"], "did you mean 'terminal'?"),
+        (["run", "--task", "sst2", "--epohcs", "2"], "--epochs"),
+        (["run", "--task", "sst2", "--fresh", "--from-store"], "contradict"),
+        (["run", "--task", "sst2", "--keep-checkpoints", "some"], "all, best or none"),
+        (["run", "--task", "sst2", "--output", "table.txt"], ".csv, .json or .md"),
+        (["compare", "--suite", "bsae"], "did you mean 'base'?"),
+        (["compare", "--reference", "brt"], "did you mean 'bert'?"),
+        (["compare", "--config-dir", "nowhere"], "no such folder"),
+        (["list", "modles"], "did you mean 'models'?"),
+        (["show", "nothing"], "no run 'nothing'"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments, said, capsys, tmp_path, monkeypatch):
+    """Every mistake on the command line is one line on stderr that says what and what to do, and exit code 2."""
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(arguments) == 2
+    captured = capsys.readouterr()
+    (line,) = captured.err.strip().splitlines()
+    assert line.startswith("Error: ")
+    assert said in line
+    assert captured.out == ""
+
+
+def test_results_directory_that_cannot_be_written_is_found_before_work(capsys, tmp_path, monkeypatch):
+    """A results directory below a file is refused before anything is measured."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    assert cli.main(["compare", "--results-dir", "file/results"]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_full_disk_is_found_before_work(capsys, tmp_path, monkeypatch):
+    """Too little free space is refused before anything is measured, naming what is needed."""
+    import shutil
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 1000))
+    assert cli.main(["compare"]) == 2
+    assert "MB needed" in capsys.readouterr().err
+
+
+def test_nothing_in_the_store_is_exit_code_4(capsys, tmp_path, monkeypatch):
+    """`--from-store` without a session measures nothing and says so with exit code 4."""
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["compare", "--from-store"]) == 4
+    assert "no complete session" in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
+def test_no_arguments_shows_help(capsys):
+    """`bertbench` alone shows what there is."""
+    cli.main([])
+    captured = capsys.readouterr()
+    assert "compare" in captured.out + captured.err
+
+
+def test_version_is_shown(capsys):
+    """`--version` names program and version."""
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("bertbench ")
+
+
+@pytest.mark.parametrize(("error", "code"), [(BertBenchError, 2), (MeasurementError, 1), (NothingMeasuredError, 4)])
+def test_exit_code_belongs_to_the_error(error, code):
+    """Each class of error has its exit code."""
+    assert error("a").exit_code == code
+
+
+def test_shell_completion_can_be_shown():
+    """Completion of the installed shells is offered."""
+    done = subprocess.run(
+        [sys.executable, "-c", "from bertbench.cli import main; raise SystemExit(main(['--show-completion', 'bash']))"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "bertbench" in done.stdout.lower() or done.returncode == 0
+
+
+def test_bug_keeps_its_traceback(monkeypatch):
+    """What is no user's error is raised, not hidden."""
+    monkeypatch.setattr(cli, "app", lambda **_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cli.main([])

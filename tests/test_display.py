@@ -1,0 +1,37 @@
+"""What people see while they wait."""
+
+from bertbench import display
+
+
+def test_plain_lines_where_stderr_is_no_terminal(capsys, monkeypatch):
+    """Without a terminal there are no bars: a line when a longer step ends, none for a short one."""
+    moments = iter([0.0, 1.0, 10.0, 15.0])
+    monkeypatch.setattr(display.time, "monotonic", lambda: next(moments))
+    with display.Display() as shown:
+        shown("short", 0, 1)
+        shown("short", 1, 1)
+        shown("long", 0, 1)
+        shown("long", 1, 1)
+    captured = capsys.readouterr()
+    assert captured.err == "long: done in 5.0 s\n"
+    assert captured.out == ""
+
+
+def test_lines_go_to_stderr(capsys):
+    """Stdout is for results: what is said goes to stderr."""
+    with display.Display() as shown:
+        shown.say("a line with [brackets]")
+    captured = capsys.readouterr()
+    assert captured.err == "a line with [brackets]\n"
+    assert captured.out == ""
+
+
+def test_terminal_gets_bars_without_a_refresh_thread(monkeypatch):
+    """In a terminal there is a bar for the present step, drawn only when a step tells how far it is."""
+    monkeypatch.setattr(display.sys.stderr, "isatty", lambda: True, raising=False)
+    with display.Display() as shown:
+        shown("first", 1, 2)
+        shown("second", 1, 4)
+        (task,) = shown._bars.tasks
+        assert (task.description, task.completed, task.total) == ("second", 1, 4)
+        assert not shown._bars.live.auto_refresh
