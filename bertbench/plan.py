@@ -27,7 +27,13 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 LENGTH_SAMPLE = 400  # examples whose length is looked at for estimates
-FIXED_SECONDS = {"size": 0.5, "speed": 8.0, "memory": 5.0, "load": 1.0}  # process starts, loading, saving
+FIXED_SECONDS = {
+    "size": 0.5,
+    "speed": 8.0,
+    "memory": 5.0,
+    "load": 1.0,
+    "step": 0.006,
+}  # process starts, loading, saving
 
 
 @dataclass(frozen=True)
@@ -149,6 +155,7 @@ def _cells(request: Request, encoder: Encoder, loaded: TaskData, calibration: Ca
         bf16_training=request.options.dtype == "bf16"
         or (request.options.dtype == "fp32" and calibration.bf16_is_faster),
         attention=request.options.attention,
+        threads=request.options.threads,
     )
     if mode_is_evaluate:  # nothing random: more seeds would repeat the same figure
         return [Cell(encoder, task, seeds[0], job, splits=loaded.splits)]
@@ -223,7 +230,9 @@ def _timed(cell: Cell, loaded: TaskData, calibration: Calibration, per_sample: d
         cell, loaded, calibration, training=False
     )
     if cell.train is not None:
-        seconds += len(cell.train) * cell.job.recipe.epochs * per_sample[cell.encoder.spec.name]
+        recipe = cell.job.recipe
+        seen = len(cell.train) * recipe.epochs
+        seconds += seen * per_sample[cell.encoder.spec.name] + seen / recipe.batch_size * FIXED_SECONDS["step"]
     return replace(cell, expected_s=seconds)
 
 
@@ -267,7 +276,9 @@ def _cost_steps(request: Request, encoders: Sequence[Encoder], calibration: Cali
         for shape in timing.shapes:
             length = min(shape.sequence_length or 32, length_limit(config))
             one = expected_seconds(count(config, shape.batch_size, length), calibration, kind="inference")
-            passes = (shape.turns or timing.turns) * ((shape.passes or timing.passes) + 1) + timing.warmup_passes
+            passes = (shape.turns or timing.turns) * ((shape.passes or timing.passes) + 1) + (
+                shape.warmup_passes or timing.warmup_passes
+            )
             seconds += timing.rounds * passes * one
     many = f"{len(encoders)} model{'s' if len(encoders) > 1 else ''}"
     return [

@@ -77,8 +77,6 @@ def measure(
         BertBenchError: the input cannot be used; found before any measuring.
         KeyboardInterrupt: what was finished is stored.
     """
-    import torch
-
     started = time.monotonic()
     minutes = request.options.max_minutes
     deadline = None if minutes is None else started + minutes * 60
@@ -103,7 +101,6 @@ def measure(
         bertbench_version=__version__,
     )
     session = Session(request, store, say, progress, machine, record, deadline)
-    torch.set_num_threads(request.options.threads)
     store.write_session(record)
     try:
         with weight_folders(encoders, store.folder(session.id)) as ready:

@@ -162,13 +162,15 @@ class TaskSpec(Spec):
 class ShapeSpec(Spec):
     """What one timed pass is given: `batch_size` inputs of a fixed `sequence_length`, or a task's natural lengths.
 
-    `sequence_length: null` means natural lengths. Null `turns` and `passes` mean those of the TimingSpec.
+    `sequence_length: null` means natural lengths. Null `turns`, `passes` and
+    `warmup_passes` mean those of the TimingSpec.
     """
 
     batch_size: Positive = 1
     sequence_length: Annotated[int, Field(ge=4)] | None = 128
     turns: Positive | None = None
     passes: Positive | None = None
+    warmup_passes: Positive | None = None
 
     @property
     def scenario(self) -> Literal["fixed", "natural"]:

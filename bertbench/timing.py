@@ -177,7 +177,7 @@ class _Session:
 
     def _warm_up(self, worker: Worker, shape: ShapeSpec) -> None:
         try:
-            worker.warm_up(shape, self.timing.warmup_passes)
+            worker.warm_up(shape, shape.warmup_passes or self.timing.warmup_passes)
         except BertBenchError as error:
             self._drop(worker, error)
 

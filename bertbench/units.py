@@ -49,8 +49,8 @@ def duration(seconds: float) -> str:
 
 
 def gigaflops(value: float) -> str:
-    """Floating-point operations in 1e9: 22.4 GFLOPs."""
-    return f"{significant(value / 1e9)} GFLOPs"
+    """Floating-point operations: 22.4 GFLOPs, 25.2 MFLOPs."""
+    return f"{significant(value / 1e9)} GFLOPs" if value >= 1e9 else f"{significant(value / 1e6)} MFLOPs"
 
 
 def points(value: float) -> str:

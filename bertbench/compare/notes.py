@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from bertbench.compare.evidence import RANDOM_WEIGHTS, TRAINING_CAPPED, Evidence
+from bertbench.compare.evidence import TRAINING_CAPPED, Evidence
 from bertbench.records import Environment, RunRecord
 from bertbench.report import Row
 from bertbench.units import duration
@@ -15,7 +15,7 @@ from bertbench.units import duration
 def caveat(row: Row) -> str:
     """The part of a row's note that belongs beside its figure in a table, or nothing."""
     parts = (row.note or "").split("; ")
-    return "; ".join(part for part in parts if part.startswith((RANDOM_WEIGHTS, TRAINING_CAPPED)))
+    return "; ".join(part for part in parts if part.startswith(TRAINING_CAPPED))
 
 
 def age(started_at: str, now: datetime) -> str:
@@ -42,8 +42,17 @@ def notes(evidence: Evidence, rows: Sequence[Row], now: datetime) -> list[str]:
         methods = _distinct(method.removeprefix("ratio: ") for method in named.split("; "))
         found.append(f"intervals are of 95%: {'; '.join(methods)}")
     found += session.notes
-    found += _distinct(f"{record.model_name}: {warning}" for record in records for warning in record.warnings)
-    return _distinct(found)
+    return _distinct([*found, *_warnings(records)])
+
+
+def _warnings(records: Sequence[RunRecord]) -> list[str]:
+    """Each warning once; those of a whole session, which every speed record carries, without a model's name."""
+    shared = {warning for record in records if record.kind == "speed" for warning in record.warnings}
+    return _distinct(
+        warning if warning in shared else f"{record.model_name}: {warning}"
+        for record in records
+        for warning in record.warnings
+    )
 
 
 def _distinct(items: Iterable[Any]) -> list[Any]:

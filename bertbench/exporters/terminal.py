@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,6 +66,29 @@ def _fits(table: Table, width: int) -> bool:
     return sum(longest) + _PADDING * len(longest) + 1 <= width
 
 
+def _widths(table: Table, width: int) -> list[int]:
+    """Widths of the columns so that the table fits: the widest ones give way, none below its longest word.
+
+    rich would rather break words of one column than narrow another one further.
+    """
+    cells = [table.columns, *table.rows]
+    narrowest = [max(_longest_word(row[index]) for row in cells) for index in range(len(table.columns))]
+    widths = [max(_longest_line(row[index]) for row in cells) for index in range(len(table.columns))]
+    while sum(widths) + _PADDING * len(widths) + 1 > width:
+        spare = [have - least for have, least in zip(widths, narrowest, strict=True)]
+        if max(spare) <= 0:
+            break
+        widest = max((index for index in range(len(widths)) if spare[index] > 0), key=lambda index: widths[index])
+        widths[widest] -= 1
+    return widths
+
+
+def _longest_line(cell: str) -> int:
+    from rich.cells import cell_len
+
+    return max((cell_len(line) for line in (cell or _EMPTY).splitlines()), default=1)
+
+
 def _longest_word(cell: str) -> int:
     from rich.cells import cell_len
 
@@ -83,8 +106,9 @@ def _draw_table(table: Table, console: Console) -> None:
         box=box.ROUNDED if console.is_terminal else box.ASCII,
     )  # fmt: skip
     kinds = table.kinds or ("text",) * len(table.columns)
-    for column, kind in zip(table.columns, kinds, strict=True):
-        drawn.add_column(Text(column), justify="right" if kind == "number" else "left", overflow="fold")
+    for column, kind, columns in zip(table.columns, kinds, _widths(table, console.width), strict=True):
+        side: Literal["left", "right"] = "right" if kind == "number" else "left"
+        drawn.add_column(Text(column), justify=side, overflow="fold", width=columns)
     for row in table.rows:
         drawn.add_row(*(Text(cell or _EMPTY) for cell in row))
     console.print(drawn)

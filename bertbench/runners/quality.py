@@ -31,6 +31,9 @@ from bertbench.specs import ModelSpec, TaskSpec, TrainingSpec
 MEASURE_VERSION = 1
 TOKENS_PER_BATCH = 4096  # padded tokens of an evaluation batch: large enough for full speed, small enough for memory
 ROWS_PER_BATCH = 64
+# Below so many operations a batch, threads spend longer waiting for each other than computing; on a machine that is
+# busy with something else, a hundred times longer.
+WORK_FOR_THREADS = 2e9
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Job:
     dtype: str
     bf16_training: bool
     attention: str = "sdpa"
+    threads: int = 1
 
     @property
     def label(self) -> str:
@@ -144,6 +148,8 @@ def run(
     Raises:
         CheckpointError, MeasurementError: it cannot be measured.
     """
+    import torch
+
     ready = prepare(job)
     kind = plugins.load("bertbench.tasks", "task kind", job.task.kind)
     pad = {"input_ids": ready.tokenizer.pad_token_id, "token_type_ids": 0, "attention_mask": 0}
@@ -152,9 +158,12 @@ def run(
     if job.mode == "fine-tune":
         if train is None:
             raise MeasurementError(f"{job.label}: no training examples")
+        encoded = kind.encode(ready.tokenizer, train, ready.max_length, token_types=types)
+        tokens = job.recipe.batch_size * sum(len(row["input_ids"]) for row in encoded) // len(encoded)
+        torch.set_num_threads(useful_threads(ready.model, tokens, job.threads))
         trained = finetune(
             ready.model,
-            kind.encode(ready.tokenizer, train, ready.max_length, token_types=types),
+            encoded,
             train.labels,
             job.recipe,
             pad=pad,
@@ -168,6 +177,7 @@ def run(
         )
         ready.model.to(_dtype(job.dtype))
     order = None if ready.outputs is None else [job.task.labels.index(name) for name in ready.outputs]  # type: ignore[union-attr]
+    torch.set_num_threads(useful_threads(ready.model, TOKENS_PER_BATCH, job.threads))
     predictions: dict[str, list[Any]] = {key: [] for key in ("example_id", "split", "prediction", "scores", "label")}
     measurements: list[Measurement] = []
     for examples in splits:
@@ -202,6 +212,14 @@ def _arranged(logits: Any, order: Sequence[int] | None) -> list[list[float]]:
     columns = range(logits.shape[1]) if order is None else sorted(range(len(order)), key=order.__getitem__)
     found: list[list[float]] = logits[:, list(columns)].tolist()
     return found
+
+
+def useful_threads(model: Any, tokens: int, asked: int) -> int:
+    """`asked` threads where a batch of `tokens` is work enough for them, else one."""
+    import torch
+
+    weights = sum(part.weight.numel() for part in model.modules() if isinstance(part, torch.nn.Linear))
+    return asked if 2 * weights * tokens >= WORK_FOR_THREADS else 1
 
 
 def _training_measurements(trained: TrainingRun) -> list[Measurement]:

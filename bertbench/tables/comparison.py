@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from bertbench.report import Row, Table
 from bertbench.tables.figures import Figures, figure_text, shape_label, shown
-from bertbench.units import megabytes, millions, times
+from bertbench.units import megabytes, millions, significant, times
 
 if TYPE_CHECKING:
     from bertbench.specs import ModelSpec, TableRow
@@ -44,7 +44,7 @@ def comparison_table(comparison: Comparison, notes: Sequence[str] = ()) -> Table
         ("Accuracy", "accuracy", _accuracy),
         ("Best use case", "use", _use),
     )
-    heads = [f"{model} (reference)" if model == comparison.reference else model for model in comparison.models]
+    heads = [_head(comparison, model) for model in comparison.models]
     cells = [
         (
             title,
@@ -62,6 +62,24 @@ def comparison_table(comparison: Comparison, notes: Sequence[str] = ()) -> Table
         notes=tuple(notes),
         kinds=("text",) * (len(heads) + 1),
     )
+
+
+def titles(comparison: Comparison) -> dict[str, str]:
+    """What each model is called in tables: its title, or its name where titles are equal."""
+    found = {model: comparison.specs[model].title for model in comparison.models}
+    return {model: model if list(found.values()).count(title) > 1 else title for model, title in found.items()}
+
+
+def on_random_weights(comparison: Comparison, model: str) -> bool:
+    """True if a model with published weights was measured without them."""
+    rows = (row for row in comparison.figures.rows if row.model == model)
+    return comparison.specs[model].checkpoint is not None and any(row.weights == "random" for row in rows)
+
+
+def _head(comparison: Comparison, model: str) -> str:
+    parts = [titles(comparison)[model], "(reference)" if model == comparison.reference else ""]
+    mark = ", random weights" if on_random_weights(comparison, model) else ""
+    return " ".join(filter(None, parts)) + mark
 
 
 def _published(comparison: Comparison, model: str, row: TableRow) -> list[str]:
@@ -85,7 +103,16 @@ def _failed(comparison: Comparison, model: str, *quantities: str) -> list[str]:
 
 
 def _method(comparison: Comparison, model: str) -> list[str]:
-    return [f"as configured: {comparison.specs[model].compression}"]
+    """The method as configured, and what sharing there is: parameters executed for those stored."""
+    unique = comparison.figures.first(model, "parameters", statistic="unique")
+    executed = comparison.figures.first(model, "parameters", statistic="executed")
+    lines = [] if comparison.specs[model].published else [f"as configured: {comparison.specs[model].compression}"]
+    if unique is None or executed is None or not unique.value or not executed.value:
+        return [*lines, NOT_MEASURED]
+    share = executed.value / unique.value
+    used = "each once" if share == 1 else f"{significant(share)}x, as layers are shared"
+    stored = f"{millions(unique.value)} stored"
+    return [*lines, f"measured: a pass executes {millions(executed.value)} parameters of {stored}: {used}"]
 
 
 def _size(comparison: Comparison, model: str) -> list[str]:
@@ -139,4 +166,4 @@ def _accuracy(comparison: Comparison, model: str) -> list[str]:
 
 def _use(comparison: Comparison, model: str) -> list[str]:
     lines = comparison.uses.get(model, ())
-    return [NOT_MEASURED] if NOT_MEASURED in lines else [f"measured: {line}" for line in lines]
+    return [NOT_MEASURED] if NOT_MEASURED in lines else [f"derived: {line}" for line in lines]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from bertbench.report import Row, Table
-from bertbench.tables.comparison import Comparison
+from bertbench.tables.comparison import Comparison, on_random_weights, titles
 from bertbench.tables.figures import Figures, shape_label
 from bertbench.units import quantity_of
 
@@ -30,7 +30,10 @@ def detail_table(comparison: Comparison) -> Table:
         ),
         *((f"Score {task}", _score(figures, task)) for task in comparison.scores),
     ]
-    rows = tuple((model, *(_cell(comparison, find(model)) for _, find in columns)) for model in comparison.models)
+    rows = tuple(
+        (_named(comparison, model), *(_cell(comparison, find(model)) for _, find in columns))
+        for model in comparison.models
+    )
     return Table(
         title="Measured in detail",
         columns=("Model", *(title for title, _ in columns)),
@@ -38,6 +41,10 @@ def detail_table(comparison: Comparison) -> Table:
         notes=tuple(_notes(comparison, headline)),
         kinds=("text", *("number" for _ in columns)),
     )
+
+
+def _named(comparison: Comparison, model: str) -> str:
+    return titles(comparison)[model] + ("\n(random weights)" if on_random_weights(comparison, model) else "")
 
 
 def _cell(comparison: Comparison, row: Row | None) -> str:

@@ -44,8 +44,10 @@ class Figures:
 
 
 def shape_label(row: Row) -> str:
-    """'1x128', or '1xnatural' for natural lengths."""
-    return f"{row.batch_size}x{row.sequence_length or 'natural'}"
+    """'1x128', or '1 of natural length'."""
+    if row.sequence_length is None:
+        return f"{row.batch_size} of natural length"
+    return f"{row.batch_size}x{row.sequence_length}"
 
 
 def shown(quantity: str, value: float, low: float | None = None, high: float | None = None) -> str:
