@@ -63,10 +63,10 @@ def full(tmp_path_factory):
     )
 
 
-def cell(report, row, column):
-    """A cell of the comparison table by row title and column start."""
-    table = report.tables[0]
-    index = next(i for i, title in enumerate(table.columns) if title.startswith(column))
+def cell(report, row, model):
+    """A cell of the comparison table by row title and model, whose column's head starts with its title."""
+    table, title = report.tables[0], factories.model_spec(model).title
+    index = next(i for i, head in enumerate(table.columns) if head.startswith(title))
     return next(entries for entries in table.rows if entries[0] == row)[index]
 
 
@@ -169,7 +169,7 @@ def test_headline_shape_comes_first(tmp_path):
     )
     report, figures = report_of(StoredSession(stored.session, records, stored.folder), ("bert", "distilbert"))
     assert figures.first("bert", "latency").sequence_length is None
-    assert "Latency median 1xnatural" in report.tables[1].columns
+    assert "Latency median 1 of natural length" in report.tables[1].columns
     assert "Throughput 8x128" in report.tables[1].columns
 
 
@@ -358,6 +358,7 @@ def test_only_sizes(tmp_path):
 def test_nothing_at_all(tmp_path):
     """An empty session gives a report of empty cells."""
     report, _ = report_of(factories.stored_session(tmp_path))
+    assert cell(report, "Compression method", "bert") == "as configured: method of bert\nnot measured"
     assert cell(report, "Model size", "bert") == "not measured"
     assert cell(report, "Best use case", "bert") == "not measured"
     assert not [row for row in report.rows if row.value is not None]
@@ -366,18 +367,20 @@ def test_nothing_at_all(tmp_path):
 def test_one_model(full):
     """A single model is reported without comparisons."""
     report, _ = report_of(full, ("bert",))
-    assert report.tables[0].columns == ("", "bert (reference)")
+    assert report.tables[0].columns == ("", "BERT (reference)")
+    assert [entries[0] for entries in report.tables[1].rows] == ["BERT"]
     assert "no other model" in cell(report, "Best use case", "bert")
 
 
 def test_reference_is_shown_even_if_not_asked_for(full):
     """A reference that is not among the models comes first: ratios to something unseen help nobody."""
     report, _ = report_of(full, ("distilbert",), catalog=specs())
-    assert report.tables[0].columns == ("", "bert (reference)", "distilbert")
+    assert report.tables[0].columns == ("", "BERT (reference)", "DISTILBERT")
+    assert [entries[0] for entries in report.tables[1].rows] == ["BERT", "DISTILBERT"]
 
 
 def test_caveats_are_in_rows_and_cells(full):
-    """Random weights and capped training are said in the note and in every cell they concern."""
+    """Random weights are said in rows and beside the model's title, capped training in every cell it concerns."""
     records = tuple(
         dataclasses.replace(
             record, capped=record.kind == "quality", weights="random" if record.kind != "quality" else "fine-tuned"
@@ -387,12 +390,30 @@ def test_caveats_are_in_rows_and_cells(full):
     report, figures = report_of(StoredSession(full.session, records, full.folder))
     assert figures.first("bert", "latency").note == "random weights"
     assert figures.first("bert", "score").note == "training capped: 3,000 samples"
-    assert "(random weights)" in cell(report, "Model size", "bert")
-    assert cell(report, "Speed", "albert").count("(random weights)") == 2
+    heads = ("", "BERT (reference), random weights", "DISTILBERT, random weights", "ALBERT, random weights")
+    assert report.tables[0].columns == heads
+    assert "random weights" not in str(report.tables[0].rows)
     assert "(training capped: 3,000 samples)" in cell(report, "Accuracy", "distilbert")
     detail = dict(zip(report.tables[1].columns, report.tables[1].rows[0], strict=True))
-    assert "random weights" in detail["Latency median 1x128"]
+    assert detail["Model"] == "BERT\n(random weights)"
+    assert detail["Latency median 1x128"].endswith(" ms")
     assert "training capped" in detail["Score sst2"]
+
+
+def test_only_models_on_random_weights_are_marked(full):
+    """The mark stands at the one model that was measured without its weights, and at no model that has none."""
+    records = tuple(
+        dataclasses.replace(record, weights="random")
+        if record.model_name != "bert" and record.kind != "quality"
+        else record
+        for record in full.records
+    )
+    invented = factories.model_spec("albert", checkpoint=None, config={"hidden_size": 8})
+    catalog = specs() | {"albert": invented}
+    report, figures = report_of(StoredSession(full.session, records, full.folder), catalog=catalog)
+    assert report.tables[0].columns == ("", "BERT (reference)", "DISTILBERT, random weights", "ALBERT")
+    assert [entries[0] for entries in report.tables[1].rows] == ["BERT", "DISTILBERT\n(random weights)", "ALBERT"]
+    assert {figures.first(model, "latency").note for model in ("distilbert", "albert")} == {"random weights"}
 
 
 def test_published_beside_measured(full):
@@ -428,18 +449,30 @@ def test_published_beside_measured(full):
     assert cell(report, "Accuracy", "distilbert").startswith("published: 91.3 on SST-2; Table 1\nmeasured: ")
     assert "RTE" not in cell(report, "Accuracy", "distilbert")
     assert "published: on devices; abstract" in cell(report, "Best use case", "distilbert")
+    assert "as configured" not in cell(report, "Compression method", "distilbert")
+    assert cell(report, "Compression method", "bert").startswith("as configured: method of bert\n")
+
+
+def test_sharing_is_measured(full):
+    """The method row says how many parameters a pass executes of those stored."""
+    report, _ = report_of(full)
+    once = "as configured: method of distilbert\nmeasured: a pass executes 66.4M parameters of 66.4M stored: each once"
+    assert cell(report, "Compression method", "distilbert") == once
+    shared = "measured: a pass executes 88.0M parameters of 11.7M stored: 7.53x, as layers are shared"
+    assert cell(report, "Compression method", "albert").endswith(shared)
 
 
 def test_uses(full):
     """The fastest, the smallest and the best are named, with what a saving costs."""
     report, _ = report_of(full)
-    assert "latency-bound serving: 1.99x [" in cell(report, "Best use case", "distilbert")
+    assert "derived: latency-bound serving: 1.99x [" in cell(report, "Best use case", "distilbert")
     assert "loses" in cell(report, "Best use case", "distilbert")
     assert "storage and download: 9.37x smaller weights" in cell(report, "Best use case", "albert")
     assert "memory-bound inference: 2.33x" in cell(report, "Best use case", "albert")
     for model in ("bert", "albert"):
         assert "when quality decides" in cell(report, "Best use case", model)
     assert "when quality decides" not in cell(report, "Best use case", "distilbert")
+    assert "measured: " not in " ".join(cell(report, "Best use case", model) for model in MODELS)
     assert any(note.startswith("Best use case, by rule") for note in report.tables[0].notes)
 
 
@@ -504,12 +537,23 @@ def test_notes(full):
 
 def test_warnings_are_passed_on(full):
     """What a run warned of stands under the table, with the model's name."""
-    records = tuple(
-        dataclasses.replace(record, warnings=("rounds spread 12%",)) if record.run_id == "speed-albert" else record
-        for record in full.records
-    )
-    report, _ = report_of(StoredSession(full.session, records, full.folder))
-    assert "albert: rounds spread 12%" in report.tables[0].notes
+    notes = notes_with_warnings(full, {"memory-albert": ("swapped",), "quality-bert-sst2-1": ("diverging",)})
+    assert {"albert: swapped", "bert: diverging"} <= set(notes)
+    assert not {"swapped", "diverging"} & set(notes)
+
+
+def test_warnings_of_the_speed_session_stand_once(full):
+    """What every speed record repeats of the session's timing is said once, without a model's name."""
+    notes = notes_with_warnings(full, {f"speed-{model}": ("rounds spread 12%", "clock is coarse") for model in MODELS})
+    assert [note for note in notes if "rounds spread" in note] == ["rounds spread 12%"]
+    assert notes.count("clock is coarse") == 1
+
+
+def notes_with_warnings(stored, warnings):
+    """The notes of the comparison table where runs, by id, gave warnings."""
+    assert warnings.keys() <= {record.run_id for record in stored.records}
+    records = tuple(dataclasses.replace(record, warnings=warnings.get(record.run_id, ())) for record in stored.records)
+    return report_of(StoredSession(stored.session, records, stored.folder))[0].tables[0].notes
 
 
 def test_a_repeated_run_counts_once(full):
@@ -525,13 +569,13 @@ def test_other_models_never_enter(full):
     """Figures of a model that was not asked for are in no row and no cell."""
     report, _ = report_of(full, ("bert", "distilbert"))
     assert {row.model for row in report.rows} == {"bert", "distilbert"}
-    assert "albert" not in str(report.tables)
+    assert "albert" not in str(report.tables).lower()
 
 
 def test_model_without_catalog_entry(full):
     """A model that the catalog does not have is described by the spec of its records."""
     report = build(full, {}, MODELS, "bert", now=NOW)
-    assert cell(report, "Compression method", "distilbert") == "as configured: none"
+    assert cell(report, "Compression method", "distilbert").startswith("as configured: none\nmeasured: ")
 
 
 def test_fast_enough(tmp_path):

@@ -4,6 +4,7 @@ import pytest
 
 from bertbench.compare.notes import caveat
 from bertbench.report import Row, Table
+from bertbench.specs import Published
 from bertbench.tables import Comparison, comparison_table, detail_table
 from bertbench.tables.figures import Figures, figure_text, listed, shape_label, shown
 from tests import factories
@@ -20,6 +21,7 @@ def row(model, quantity, value=None, statistic="value", **fields):
 
 ROWS = (
     row("bert", "parameters", 109_482_240, "unique", ratio=1.0),
+    row("bert", "parameters", 109_482_240, "executed", ratio=1.0),
     row("bert", "parameter_bytes", 437_928_960),
     row("bert", "latency", 0.155, "median", low=0.15, high=0.16, **SHAPE),
     row("bert", "throughput", 6.45, "median", **SHAPE),
@@ -55,13 +57,17 @@ def test_comparison_table():
     table = comparison_table(comparison(), ["a note"])
     assert table == Table(
         title="Comparison: published and measured",
-        columns=("", "bert (reference)", "tiny"),
+        columns=("", "BERT (reference)", "TINY, random weights"),
         rows=(
-            ("Compression method", "as configured: none", "as configured: made small"),
+            (
+                "Compression method",
+                "as configured: none\nmeasured: a pass executes 109.5M parameters of 109.5M stored: each once",
+                "as configured: made small\nnot measured",
+            ),
             (
                 "Model size",
                 "measured: 109.5M parameters; 437.9 MB",
-                "measured: 512.0k parameters, 0.00468x; 2.0 MB (random weights)",
+                "measured: 512.0k parameters, 0.00468x; 2.0 MB",
             ),
             (
                 "Speed",
@@ -69,7 +75,7 @@ def test_comparison_table():
                 "measured: 79.1 ms at 1x128, 1.97x [1.93, 2.01] faster",
             ),
             ("Accuracy", "measured: sst2 accuracy 92.7 [90.8, 94.2]", "failed on sst2: diverged"),
-            ("Best use case", "measured: when quality decides", "measured: storage\nmeasured: quality not measured"),
+            ("Best use case", "derived: when quality decides", "derived: storage\nderived: quality not measured"),
         ),
         notes=("a note",),
         kinds=("text", "text", "text"),
@@ -95,6 +101,64 @@ def test_speed_in_words(bounds, words):
     assert table.rows[2] == ("Speed", "not measured", f"measured: 100 ms at 1x128, {words}")
 
 
+@pytest.mark.parametrize(
+    ("executed", "words"),
+    [
+        (11_683_584, "11.7M parameters of 11.7M stored: each once"),
+        (87_998_208, "88.0M parameters of 11.7M stored: 7.53x, as layers are shared"),
+    ],
+)
+def test_sharing_in_words(executed, words):
+    """The method row sets the parameters that a pass executes against those stored."""
+    rows = (
+        row("tiny", "parameters", 11_683_584, "unique"),
+        row("tiny", "parameters", executed, "executed"),
+    )
+    assert (
+        method_cell(rows, compression="made small") == f"as configured: made small\nmeasured: a pass executes {words}"
+    )
+
+
+def test_configured_method_only_where_nothing_is_published():
+    """What a config says of the method gives way to what was published about the model."""
+    published = (
+        Published(row="method", statement="distilled", source="abstract"),
+        Published(row="size", statement="66M", source="Table 3"),
+    )
+    cell = method_cell(ROWS, compression="made small", published=published)
+    assert cell == "published: distilled; abstract\nnot measured"
+
+
+def method_cell(rows, **fields):
+    """What the method row says of the model 'tiny' with such a spec."""
+    specs = {"bert": factories.model_spec("bert"), "tiny": factories.model_spec("tiny", **fields)}
+    return comparison_table(comparison(rows, specs=specs)).rows[0][2]
+
+
+def test_random_weights_of_a_model_that_was_never_released():
+    """A model without published weights is not marked: it has none to be measured with."""
+    invented = factories.model_spec("tiny", checkpoint=None, config={"hidden_size": 8})
+    made = comparison(specs={"bert": factories.model_spec("bert"), "tiny": invented})
+    assert comparison_table(made).columns == ("", "BERT (reference)", "TINY")
+    assert detail_table(made).rows[1][0] == "TINY"
+
+
+def test_reference_on_random_weights():
+    """The reference is marked like any other model, once in its head and once in its detail row."""
+    made = comparison(reference="tiny")
+    assert comparison_table(made).columns == ("", "BERT", "TINY (reference), random weights")
+    for table in (comparison_table(made), detail_table(made)):
+        assert str(table).count("random weights") == 1
+
+
+def test_equal_titles_give_way_to_names():
+    """Two models of the same title are told apart by their names."""
+    specs = {name: factories.model_spec(name, title="The same") for name in ("bert", "tiny")}
+    made = comparison(specs=specs)
+    assert comparison_table(made).columns == ("", "bert (reference)", "tiny, random weights")
+    assert [entries[0] for entries in detail_table(made).rows] == ["bert", "tiny\n(random weights)"]
+
+
 def test_detail_table():
     """It has a row a model and a column a figure; what is missing is empty, and a note says why."""
     table = detail_table(comparison())
@@ -111,11 +175,25 @@ def test_detail_table():
         "Score sst2",
     )
     assert table.rows == (
-        ("bert", "109.5M", "", "", "", "155 ms", "", "6.45/s", "", "92.7"),
-        ("tiny", "512.0k\n(random weights)", "", "", "", "79.1 ms", "", "12.6/s", "", ""),
+        ("BERT", "109.5M", "109.5M", "", "", "155 ms", "", "6.45/s", "", "92.7"),
+        ("TINY\n(random weights)", "512.0k", "", "", "", "79.1 ms", "", "12.6/s", "", ""),
     )
     assert table.notes == ("tiny: a p90 needs 64 timed passes, there are 10", "tiny: score failed: diverged")
     assert table.kinds == ("text", *("number",) * 9)
+
+
+def test_detail_of_natural_lengths_and_few_operations():
+    """Column heads name natural lengths in words; small models' operations are in MFLOPs."""
+    rows = (
+        row("tiny", "latency", 0.01, "median", batch_size=1),
+        row("tiny", "flops", 25.2e6, **SHAPE),
+    )
+    made = comparison(rows)
+    detail = detail_table(made)
+    tiny = dict(zip(detail.columns, detail.rows[1], strict=True))
+    assert tiny["Latency median 1 of natural length"] == "10.0 ms"
+    assert tiny["FLOPs 1x128"] == "25.2 MFLOPs"
+    assert comparison_table(made).rows[2][2] == "measured: 10.0 ms at 1 of natural length"
 
 
 def test_detail_of_several_tasks():
@@ -138,6 +216,8 @@ def test_figures_in_words():
     assert shown("retention", 0.985, 0.972, 0.998) == "98.5% [97.2, 99.8]"
     assert shown("score", -0.021, -0.03, 0.0) == "-2.1 [-3.0, 0.0]"
     assert shown("speedup", 1.5) == "1.50x"
-    assert figure_text(ROWS[2]) == "155 ms [150, 160]"
-    assert shape_label(Row(batch_size=4)) == "4xnatural"
+    latency = next(entry for entry in ROWS if entry.quantity == "latency")
+    assert figure_text(latency) == "155 ms [150, 160]"
+    assert shape_label(Row(batch_size=4)) == "4 of natural length"
+    assert shape_label(Row(batch_size=4, sequence_length=128)) == "4x128"
     assert [listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])] == ["a", "a and b", "a, b and c"]

@@ -98,7 +98,7 @@ def _arguments(folder: str, recipe: TrainingSpec, steps: int, *, seed: int, devi
     """The recipe in Trainer's words: fused AdamW, linear schedule with warm-up, batches of similar length."""
     from transformers import TrainingArguments
 
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=folder,
         per_device_train_batch_size=recipe.batch_size,
         num_train_epochs=recipe.epochs,
@@ -120,6 +120,9 @@ def _arguments(folder: str, recipe: TrainingSpec, steps: int, *, seed: int, devi
         disable_tqdm=True,
         seed=seed,
     )
+    if device.startswith("cuda"):
+        arguments._n_gpu = 1  # noqa: SLF001 (Trainer would spread one model over all GPUs, and the batch size with it)
+    return arguments
 
 
 class _Rows:

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from bertbench import plugins
+from bertbench.exporters import terminal
 from bertbench.report import HEADER, Report, Row, Table
 
 TABLE = Table(
@@ -154,6 +155,59 @@ def test_terminal_never_cuts(width):
         assert f" {word}" in f" {joined}"
     assert "…" not in text
     assert max(len(line) for line in text.splitlines()) <= width
+
+
+WIDE = Table(
+    title="Comparison",
+    columns=("", "BERT (reference)", "DistilBERT, random weights"),
+    rows=(
+        ("Compression method", "none", "published: knowledge distillation from BERT; abstract"),
+        ("Speed", f"measured: 155 ms at 1x128\n{'and many more words to read ' * 3}", "measured: 79.1 ms"),
+        ("Best use case", "", "derived: latency-bound/throughput-bound serving"),
+    ),
+)
+
+
+def columns(table):
+    """The words of a table, and its lines, column by column."""
+    cells = list(zip(*(table.columns, *table.rows), strict=True))
+    words = [[word for cell in column for word in cell.split()] for column in cells]
+    lines = [[line for cell in column for line in cell.splitlines()] for column in cells]
+    return words, lines
+
+
+@pytest.mark.parametrize("width", [62, 63, 75, 90, 110, 200])
+def test_widths(width):
+    """Columns fit with their frames, none is narrower than its longest word, and none wider than its longest line."""
+    words, lines = columns(WIDE)
+    found = terminal._widths(WIDE, width)
+    assert sum(found) + 3 * len(found) + 1 <= width
+    for have, of_words, of_lines in zip(found, words, lines, strict=True):
+        assert max(map(len, of_words)) <= have <= max(map(len, of_lines))
+
+
+def test_widths_take_from_the_widest():
+    """Narrow columns keep their lines whole as long as a wider one has something to give."""
+    words, lines = columns(WIDE)
+    longest = [max(map(len, of_column)) for of_column in lines]
+    assert terminal._widths(WIDE, sum(longest) + 10) == longest
+    assert terminal._widths(WIDE, sum(longest)) == [longest[0], longest[1] - 10, longest[2]]
+    assert terminal._widths(WIDE, 10) == [max(map(len, of_column)) for of_column in words]
+
+
+def test_widths_count_cells_not_characters():
+    """A character that takes two places on a terminal counts as two."""
+    assert terminal._widths(Table("t", ("", "\u8bcd\u8bcd"), (("a", ""),)), 80) == [1, 4]
+
+
+@pytest.mark.parametrize("width", [62, 75, 86, 150])
+def test_terminal_draws_those_widths(width):
+    """The frame drawn has the computed columns, with no word broken over lines."""
+    text = render("terminal", Report("r", (WIDE,)), width=width)
+    frame = next(line for line in text.splitlines() if line.startswith("|-"))
+    assert [len(part) - 2 for part in frame.strip("|").split("+")] == terminal._widths(WIDE, width)
+    for word in (word for of_column in columns(WIDE)[0] for word in of_column):
+        assert f" {word} " in text
 
 
 def test_terminal_markup_is_text():
