@@ -16,6 +16,17 @@ WEIGHT_FILES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+SIDE_FILES = (
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+)
 BLOB_SHA256 = re.compile(r"^[0-9a-f]{64}$")
 
 
@@ -36,6 +47,15 @@ class Snapshot:
     def digest(self) -> str:
         """sha256 over the weight files' sha256; the hub's cache names files by it."""
         return hashlib.sha256("".join(_sha256(path) for path in self.weights).encode()).hexdigest()
+
+
+def side_digest(folder: Path) -> str:
+    """sha256 over configuration and tokenizer files: they decide what weights mean."""
+    content = hashlib.sha256()
+    for name in SIDE_FILES:
+        if (folder / name).is_file():
+            content.update(name.encode() + b"\0" + (folder / name).read_bytes() + b"\0")
+    return content.hexdigest()
 
 
 def local_snapshot(folder: Path, *, weights: bool = True) -> Snapshot:

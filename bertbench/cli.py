@@ -6,10 +6,13 @@ Commands load what is heavy when they run, so that `bertbench --help` answers at
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -58,6 +61,8 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    with contextlib.suppress(ValueError):  # not in the main thread
+        signal.signal(signal.SIGTERM, _interrupt)
     try:
         status = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except BertBenchError as error:
@@ -68,6 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 (usage errors have no common class in all versions; others are raised again)
         return _usage(error)
     return status if isinstance(status, int) else 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (a handler's signature)
+    """A polite kill is as good as Ctrl-C: what was finished is kept, nothing is left lying about."""
+    raise KeyboardInterrupt
 
 
 def _usage(error: Exception) -> int:

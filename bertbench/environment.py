@@ -33,16 +33,19 @@ DTYPES = {
 }  # fmt: skip
 
 
-def capture(*, with_gpu: bool | None = None) -> Environment:
-    """The environment now. The GPU is asked for if `with_gpu`, or by default if torch is imported already."""
+def capture(device: str = "cpu") -> Environment:
+    """The environment of measuring on `device`, a name that `resolve_device` gives.
+
+    The GPU is the one measured on, whatever else the machine has, and None for 'cpu': timings on the CPU are
+    comparable with or without a GPU beside it. Imports torch for CUDA devices only.
+    """
     commit, dirty = source_commit(Path(__file__).resolve().parent.parent)
-    ask = "torch" in sys.modules if with_gpu is None else with_gpu
     return Environment(
         cpu=cpu_model(),
         instruction_flags=instruction_flags(),
         usable_cores=usable_cores(),
         memory_bytes=usable_memory(),
-        gpu=_gpu_name() if ask else None,
+        gpu=_gpu_name(device),
         system=f"{platform.system()} {platform.release().split('.')[0]}",
         python=platform.python_version(),
         packages=package_versions(),
@@ -167,12 +170,12 @@ def _devices() -> list[str]:
     return [*found, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
 
 
-def _gpu_name() -> str | None:
-    import torch
+def _gpu_name(device: str) -> str | None:
+    if device.startswith("cuda"):
+        import torch
 
-    if torch.cuda.is_available():
-        return str(torch.cuda.get_device_name(0))
-    return f"{cpu_model()} GPU" if torch.backends.mps.is_available() else None
+        return str(torch.cuda.get_device_name(device))
+    return "Apple GPU (mps)" if device == "mps" else None
 
 
 def _cgroup_folders(controller: str, proc: Path, cgroups: Path) -> Iterator[Path]:

@@ -257,12 +257,16 @@ def _explained(what: str, error: Exception) -> Exception:
         )
     if kind == "RevisionNotFoundError":
         return HubError(f"{what}: no such revision (the hub answered {status})", "check 'revision'")
-    if status == 404:
-        return HubError(f"{what}: not found (the hub answered 404)", "check the id")
     if status is not None:
-        return HubError(f"{what}: the hub answered {status}", "try again later")
+        missing = status == 404
+        found = "not found (the hub answered 404)" if missing else f"the hub answered {status}"
+        return HubError(f"{what}: {found}", "check the id" if missing else "try again later")
     if kind == "HFValidationError":
         return HubError(f"{what}: not a valid hub id", "ids look like google-bert/bert-base-uncased")
+    if isinstance(error, OSError) and error.errno is not None:
+        return HubError(
+            f"{what}: cannot be stored in the cache ({error.strerror or error})", "make room, or set HF_HOME"
+        )
     return error
 
 

@@ -116,6 +116,7 @@ def load_classifier(
                 local_files_only=True,
                 attn_implementation=attention,
                 output_loading_info=True,
+                ignore_mismatched_sizes=not trained,
                 dtype="float32",
                 **settings,
             )
@@ -124,7 +125,14 @@ def load_classifier(
             f"model {name}: its weights cannot be loaded ({_first_line(error)})",
             "check that checkpoint and task fit, or download it again",
         ) from error
-    return model, _judge(name, model.base_model_prefix, sorted(info["missing_keys"]), trained=trained)
+    mismatched = [str(entry[0]) for entry in info.get("mismatched_keys") or ()]
+    body = [key for key in mismatched if key.startswith(f"{model.base_model_prefix}.")]
+    if body:
+        raise CheckpointError(
+            f"model {name}: {body[0]} has another shape than config.json says",
+            "the checkpoint is damaged; download it again",
+        )
+    return model, _judge(name, model.base_model_prefix, sorted({*info["missing_keys"], *mismatched}), trained=trained)
 
 
 def _judge(name: str, prefix: str, missing: list[str], *, trained: bool) -> LoadReport:

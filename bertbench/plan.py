@@ -7,33 +7,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from bertbench import data, plugins
-from bertbench.calibration import Calibration, calibrate, expected_seconds
+from bertbench import data
+from bertbench.calibration import Calibration, calibrate
 from bertbench.data import Examples
 from bertbench.errors import DatasetError, HubError, UnavailableError
-from bertbench.modeling import length_limit, load_tokenizer, uses_token_types
+from bertbench.estimates import FIXED_SECONDS, cost_steps, seconds_per_sample
 from bertbench.request import Request
-from bertbench.runners.quality import Job, Source
+from bertbench.runners._source import Source
+from bertbench.runners.quality import Job
 from bertbench.sources import Encoder, Say, finetuned_source
 from bertbench.specs import TaskSpec, TrainingSpec
 from bertbench.units import duration
-
-if TYPE_CHECKING:
-    from transformers import PretrainedConfig
-
-LENGTH_SAMPLE = 400  # examples whose length is looked at for estimates
-FIXED_SECONDS = {
-    "size": 0.5,
-    "speed": 8.0,
-    "memory": 5.0,
-    "load": 1.0,
-    "step": 0.006,
-}  # process starts, loading, saving
 
 
 @dataclass(frozen=True)
@@ -73,6 +62,7 @@ class Plan:
     cells: tuple[Cell, ...]
     calibration: Calibration
     steps: tuple[tuple[str, float], ...]
+    decisions: dict[str, Any]
 
     @property
     def expected_s(self) -> float:
@@ -105,32 +95,36 @@ def load_data(task: TaskSpec, request: Request) -> TaskData:
             return TaskData(task, None, (), error.message)
         raise
     try:
-        train = data.load(task, task.train_split, options.data_dir).take(options.train_samples)
+        train = data.load(task, task.train_split, options.data_dir).take(
+            options.train_samples or task.training.train_samples
+        )
     except (DatasetError, HubError) as error:
         return TaskData(task, None, splits, no_train=error)
     return TaskData(task, train, splits)
 
 
-def make(request: Request, encoders: Sequence[Encoder], say: Say) -> Plan:
-    """Decide every quality run, the cap on training, and how long all of it should take."""
+def make(request: Request, encoders: Sequence[Encoder], say: Say, earlier: Mapping[str, Any] | None = None) -> Plan:
+    """Decide every quality run, the cap on training, and how long all of it should take.
+
+    `earlier` holds the decisions of an interrupted session that is continued: they are kept, as calibration varies.
+    """
+    decisions: dict[str, Any] = {"cuts": {}} | dict(earlier or {})
     calibration = calibrate(request.options.threads, request.options.device)
+    if "bf16" in decisions:
+        calibration = replace(calibration, bf16_is_faster=decisions["bf16"])
+    decisions["bf16"] = calibration.bf16_is_faster
     loaded = {task.name: load_data(task, request) for task in request.tasks}
-    cells = [
-        cell
-        for task in request.tasks
-        for encoder in encoders
-        for cell in _cells(request, encoder, loaded[task.name], calibration, say)
-    ]
+    cells: list[Cell] = []
     for task in request.tasks:
-        cells = _capped(request, [cell for cell in cells if cell.task is task], loaded[task.name], calibration, say) + [
-            cell for cell in cells if cell.task is not task
+        of_task = [
+            cell for encoder in encoders for cell in _cells(request, encoder, loaded[task.name], calibration, say)
         ]
-    ordered = tuple(sorted(cells, key=lambda cell: [task.name for task in request.tasks].index(cell.task.name)))
+        cells += _capped(request, of_task, loaded[task.name], calibration, decisions["cuts"], say)
     steps = (
-        *_cost_steps(request, encoders, calibration),
-        *((_label(cell), cell.expected_s) for cell in ordered if cell.job),
+        *cost_steps(request, encoders, calibration),
+        *((_label(cell), cell.expected_s) for cell in cells if cell.job),
     )
-    return Plan(loaded, ordered, calibration, steps)
+    return Plan(loaded, tuple(cells), calibration, steps, decisions)
 
 
 def _label(cell: Cell) -> str:
@@ -187,26 +181,43 @@ def _has_head(folder: Path | None) -> bool:
     return any(str(name).endswith("ForSequenceClassification") for name in names)
 
 
-def _capped(request: Request, cells: list[Cell], loaded: TaskData, calibration: Calibration, say: Say) -> list[Cell]:
-    """Cells with expected times; training cut to the cap, computed from the slowest model and equal for all."""
+def _capped(
+    request: Request,
+    cells: list[Cell],
+    loaded: TaskData,
+    calibration: Calibration,
+    cuts: dict[str, list[float] | None],
+    say: Say,
+) -> list[Cell]:
+    """Cells of one task with expected times; training cut to the cap. Decides `cuts` of the task if that is open."""
+    task, train = loaded.task.name, loaded.train
     trained = [cell for cell in cells if cell.job and cell.job.mode == "fine-tune"]
     per_sample = {
-        cell.encoder.spec.name: _seconds_per_sample(cell, loaded, calibration, training=True) for cell in trained
+        cell.encoder.spec.name: seconds_per_sample(cell.job, loaded.splits[0], calibration, training=True)
+        for cell in trained
+        if cell.job
     }
-    cap_s = request.options.train_cap_s
-    recipe, train = (trained[0].job.recipe, loaded.train) if trained and trained[0].job else (None, None)
-    if recipe and train and cap_s is not None:
-        seen = cap_s / len(request.options.seeds) / max(per_sample.values())
-        if seen < len(train) * recipe.epochs:
-            count, epochs = cut(len(train), recipe, seen)
+    if trained and train is not None:
+        cuts.setdefault(task, _decide_cut(request, trained, train, max(per_sample.values())))
+        if (cut_to := cuts[task]) is not None:
+            count, epochs = int(cut_to[0]), cut_to[1]
+            limit = duration(request.options.train_cap_s or 0.0)
+            of_all = f"{count:,} of {len(train):,} samples, {epochs:g} epochs"
             say(
-                f"{loaded.task.name}: training is capped at {duration(cap_s)} for the slowest model: {count:,} of {len(train):,} samples, {epochs:g} epochs, the same for all; --finetune lifts it"
+                f"{task}: training is capped at {limit} for the slowest model: {of_all}, the same for all; --finetune lifts it"
             )
-            trained_names = {id(cell) for cell in trained}
-            cells = [
-                _cut_cell(cell, train.take(count), epochs) if id(cell) in trained_names else cell for cell in cells
-            ]
+            kept = train.take(count)
+            cells = [_cut_cell(cell, kept, epochs) if cell in trained else cell for cell in cells]
     return [_timed(cell, loaded, calibration, per_sample) for cell in cells]
+
+
+def _decide_cut(request: Request, trained: list[Cell], train: Examples, slowest: float) -> list[float] | None:
+    """Samples and epochs that fit into the cap on training at `slowest` seconds a sample, or None if all do."""
+    cap_s, job = request.options.train_cap_s, trained[0].job
+    if cap_s is None or job is None:
+        return None
+    seen = cap_s / len(request.options.seeds) / slowest
+    return list(cut(len(train), job.recipe, seen)) if seen < len(train) * job.recipe.epochs else None
 
 
 def cut(available: int, recipe: TrainingSpec, samples_seen: float) -> tuple[int, float]:
@@ -226,66 +237,11 @@ def _timed(cell: Cell, loaded: TaskData, calibration: Calibration, per_sample: d
     if cell.job is None:
         return cell
     seconds = FIXED_SECONDS["load"]
-    seconds += sum(len(split) for split in loaded.splits) * _seconds_per_sample(
-        cell, loaded, calibration, training=False
+    seconds += sum(len(split) for split in loaded.splits) * seconds_per_sample(
+        cell.job, loaded.splits[0], calibration, training=False
     )
     if cell.train is not None:
         recipe = cell.job.recipe
         seen = len(cell.train) * recipe.epochs
         seconds += seen * per_sample[cell.encoder.spec.name] + seen / recipe.batch_size * FIXED_SECONDS["step"]
     return replace(cell, expected_s=seconds)
-
-
-def _seconds_per_sample(cell: Cell, loaded: TaskData, calibration: Calibration, *, training: bool) -> float:
-    from bertbench.architecture import config_of
-    from bertbench.flops import count
-
-    assert cell.job is not None  # noqa: S101 (callers have filtered)
-    config = config_of(cell.job.source.spec, cell.job.source.folder)
-    tokens = mean_tokens(cell.job, config, loaded.splits[0])
-    return expected_seconds(count(config, 1, tokens), calibration, kind="training" if training else "inference")
-
-
-def mean_tokens(job: Job, config: PretrainedConfig, examples: Examples) -> int:
-    """Mean length in tokens of a task's examples for a model, from a sample."""
-    encoded = encode_sample(
-        job.source, job.task, job.recipe.max_length, config=config, examples=examples, count=LENGTH_SAMPLE
-    )
-    return max(4, round(sum(len(ids) for ids in encoded) / len(encoded)))
-
-
-def encode_sample(
-    source: Source, task: TaskSpec, max_length: int, *, config: PretrainedConfig, examples: Examples, count: int
-) -> list[list[int]]:
-    """Token ids of `count` examples, the same examples for every model."""
-    tokenizer = load_tokenizer(source.tokenizer, config, source.spec.name)
-    kind = plugins.load("bertbench.tasks", "task kind", task.kind)
-    rows = kind.encode(tokenizer, examples.take(count), max_length, token_types=uses_token_types(config))
-    return [row["input_ids"] for row in rows]
-
-
-def _cost_steps(request: Request, encoders: Sequence[Encoder], calibration: Calibration) -> list[tuple[str, float]]:
-    """Size, speed and memory with their expected times."""
-    from bertbench.architecture import config_of
-    from bertbench.flops import count
-
-    timing = request.timing
-    seconds = FIXED_SECONDS["speed"] + timing.rounds * len(encoders) * FIXED_SECONDS["load"]
-    for encoder in encoders:
-        config = config_of(encoder.spec, encoder.source.folder)
-        for shape in timing.shapes:
-            length = min(shape.sequence_length or 32, length_limit(config))
-            one = expected_seconds(count(config, shape.batch_size, length), calibration, kind="inference")
-            passes = (shape.turns or timing.turns) * ((shape.passes or timing.passes) + 1) + (
-                shape.warmup_passes or timing.warmup_passes
-            )
-            seconds += timing.rounds * passes * one
-    many = f"{len(encoders)} model{'s' if len(encoders) > 1 else ''}"
-    return [
-        (f"counting parameters and FLOPs of {many}", FIXED_SECONDS["size"] * len(encoders)),
-        (
-            f"timing {many} ({timing.rounds} rounds, shapes {', '.join(shape.label for shape in timing.shapes)})",
-            seconds,
-        ),
-        (f"measuring memory of {many}", FIXED_SECONDS["memory"] * len(encoders)),
-    ]

@@ -140,7 +140,8 @@ class SessionRecord:
     """What one command measured together: a timing ratio exists only within one session.
 
     `request` holds everything that decides which figures come out, so that an equal request can be answered from the
-    store; `complete` is set at the end, when every cell has a record.
+    store; `complete` is set at the end, when every cell has a record. `decisions` is what calibration led to (the cap on
+    training, the number format of training): an interrupted session is continued with the same.
     """
 
     session_id: str
@@ -152,6 +153,7 @@ class SessionRecord:
     tasks: tuple[str, ...]
     request: dict[str, Any]
     started_at: str
+    decisions: dict[str, Any] = field(default_factory=dict)
     complete: bool = False
     ended_at: str | None = None
     environment_class: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,13 +17,7 @@ DEFAULT_TRAIN_MINUTES = 10.0  # the cap on CPU without --finetune, for the slowe
 MANY_RUNS = 10
 MOST_SEEDS = 1000
 LARGEST_SEED = 2**32 - 1  # numpy's
-NOT_MEASURED = {
-    "published",
-    "description",
-    "source",
-    "title",
-    "finetuned",
-}  # parts of a ModelSpec that change no figure
+NOT_MEASURED = {"published", "description", "source", "title"}  # parts of a ModelSpec that change no figure
 
 # One integer a measuring module: raise it when a change there changes figures. A test guards it by the source's hash.
 MEASURE_VERSIONS: dict[str, int] = {"size": 1, "speed": 1, "memory": 1, "quality": 1}
@@ -90,6 +85,31 @@ class Request:
     options: Options
     may_be_random: bool
     timing: TimingSpec = field(default_factory=TimingSpec)
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def deadline(self) -> float | None:
+        """time.monotonic() at which --max-minutes is used up."""
+        minutes = self.options.max_minutes
+        return None if minutes is None else self.started + minutes * 60
+
+    def recipe_parts(self) -> dict[str, Any]:
+        """The parts of `canonical` that can be told without looking at weights, data and machine."""
+        whole = self.canonical({spec.name: "" for spec in self.models}, {task.name: "" for task in self.tasks}, "")
+        skipped = {"device", "threads", "attention"}
+        options = {name: value for name, value in whole["options"].items() if name not in skipped}
+        kept = {"suite": whole["suite"], "timing": whole["timing"], "versions": whole["versions"]}
+        return kept | {"tasks": list(whole["tasks"]), "options": options}
+
+    def check_recipes(self) -> None:
+        """Find out before any work whether an option's value does not go with a recipe.
+
+        Raises:
+            UsageError: naming the option.
+        """
+        for task in self.tasks:
+            for model in self.models:
+                self.options.recipe(task, model)
 
     def canonical(self, digests: Mapping[str, str], data: Mapping[str, str], environment_class: str) -> dict[str, Any]:
         """Everything that decides which figures come out, as JSON; equal requests may be answered from the store.
@@ -117,6 +137,15 @@ class Request:
             "versions": MEASURE_VERSIONS,
             "environment_class": environment_class,
         }  # fmt: skip
+
+
+def same_recipe(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """True if a stored request is of the same suite, tasks, timing and recipe; on whatever machine and weights."""
+    options = stored.get("options", {})
+    of_recipe = {name: options.get(name) for name in wanted["options"]}
+    rest = [key for key in wanted if key not in {"options", "tasks"}]
+    tasks = set(wanted["tasks"]) <= set(stored.get("tasks", {}))
+    return tasks and of_recipe == wanted["options"] and all(stored.get(key) == wanted[key] for key in rest)
 
 
 def answers(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

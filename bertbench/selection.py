@@ -91,7 +91,7 @@ def _of_run(run_id: str, store: Store | None) -> ModelSpec:
     from bertbench.store import Store
 
     store = store or Store(Path("results"))
-    _, record = store.find_run(run_id)
+    _, record = store.find_run(run_id, with_checkpoint=True)
     folder = Path(record.finetuned_checkpoint) if record.finetuned_checkpoint else None
     if folder is not None and not folder.is_absolute():
         folder = store.root / folder

@@ -5,7 +5,6 @@ Whatever happens to one cell is a record of that cell; the rest goes on. Not awa
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -25,12 +24,15 @@ from bertbench.store import Store, StoredSession, new_session_id, newest, now
 
 def find(request: Request, store: Store, encoders: Sequence[Encoder]) -> StoredSession | None:
     """The newest complete session without failures that holds all that is asked, or None."""
-    wanted = _canonical(request, encoders, environment.capture())
+    wanted = _canonical(request, encoders, environment.capture(request.options.device))
 
     def accept(stored: StoredSession) -> bool:
-        return (
-            stored.session.complete and all(map(_settled, stored.records)) and answers(stored.session.request, wanted)
-        )
+        if not stored.session.complete or not answers(stored.session.request, wanted):
+            return False
+        absent = any(record.kind == "quality" and record.status == "skipped" for record in stored.records)
+        # What could not be had then may be there now; and `run` must not be content with its absence.
+        retry = absent and (not request.may_be_random or hub.state() == "online")
+        return not retry and all(map(_settled, stored.records))
 
     return newest(store, accept)
 
@@ -43,7 +45,7 @@ def _settled(record: RunRecord) -> bool:
 def _canonical(request: Request, encoders: Sequence[Encoder], machine: Environment) -> dict[str, Any]:
     from bertbench.data import source_fingerprint
 
-    digests = {encoder.spec.name: encoder.source.digest for encoder in encoders}
+    digests = {encoder.spec.name: encoder.source.identity for encoder in encoders}
     fingerprints = {task.name: source_fingerprint(task, request.options.data_dir) for task in request.tasks}
     return request.canonical(digests, fingerprints, machine.environment_class)
 
@@ -77,16 +79,14 @@ def measure(
         BertBenchError: the input cannot be used; found before any measuring.
         KeyboardInterrupt: what was finished is stored.
     """
-    started = time.monotonic()
-    minutes = request.options.max_minutes
-    deadline = None if minutes is None else started + minutes * 60
-    plan = make(request, encoders, say)
+    machine = environment.capture(request.options.device)
+    asked = _canonical(request, encoders, machine)
+    plan = make(request, encoders, say, _earlier_decisions(store, asked))
     check_many(sum(cell.job is not None for cell in plan.cells), yes=yes)
     _preflight(plan)
     store.check_writable(needed_bytes=_bytes_needed(request, encoders, plan))
     for line in plan.lines():
         say(line)
-    machine = environment.capture()
     record = SessionRecord(
         session_id=new_session_id(),
         command=request.command,
@@ -95,12 +95,13 @@ def measure(
         models=names_of(request.models),
         reference=request.reference,
         tasks=names_of(request.tasks),
-        request=_canonical(request, encoders, machine),
+        request=asked,
+        decisions=plan.decisions,
         started_at=now(),
         environment_class=machine.environment_class,
         bertbench_version=__version__,
     )
-    session = Session(request, store, say, progress, machine, record, deadline)
+    session = Session(request, store, say, progress, machine, record, request.deadline)
     store.write_session(record)
     try:
         with weight_folders(encoders, store.folder(session.id)) as ready:
@@ -114,6 +115,12 @@ def measure(
     return StoredSession(
         replace(record, complete=True, ended_at=now()), tuple(session.written), store.folder(session.id)
     )
+
+
+def _earlier_decisions(store: Store, asked: dict[str, Any]) -> dict[str, Any]:
+    """What an equal request decided before, so that finished cells of an interrupted one are recognized."""
+    earlier = newest(store, lambda stored: answers(stored.session.request, asked) and bool(stored.session.decisions))
+    return earlier.session.decisions if earlier else {}
 
 
 def _bytes_needed(request: Request, encoders: Sequence[Encoder], plan: Plan) -> int:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from bertbench import hub
 from bertbench.checkpoints import Snapshot
-from bertbench.errors import HubError
+from bertbench.errors import HubError, UnavailableError
 from bertbench.records import digest
-from bertbench.runners.quality import Source
+from bertbench.runners._source import Source
 from bertbench.specs import ModelSpec
 
 Say = Callable[[str], None]
@@ -88,7 +88,7 @@ def finetuned_source(encoder: Encoder, task_name: str, say: Say) -> Source | Non
     try:
         snapshot = hub.locate(spec)
         tokenizer = _tokenizer_folder(entry.tokenizer) if entry.tokenizer else snapshot.folder
-    except HubError as error:
+    except UnavailableError as error:
         say(
             f"{encoder.spec.name}: the fine-tuned {entry.checkpoint} cannot be had ({error.message}); it is fine-tuned here instead"
         )

@@ -103,6 +103,8 @@ class ModelSpec(Spec):
         if self.checkpoint is None and self.config is None:
             raise ValueError("a model needs 'checkpoint' (weights) or 'config' (architecture), or both")
         TrainingSpec().updated(self.training)  # unknown keys and bad values show up here
+        if "train_samples" in self.training:
+            raise ValueError("'training.train_samples' belongs to a task: all models get the same samples")
         return self
 
 

@@ -191,9 +191,11 @@ def _draws(generator: np.random.Generator, sizes: Counts, resamples: int) -> Ite
 
 
 def bootstrap_method(*seeds: int, paired: bool = False) -> str:
-    """The name of what `bootstrap` did for models of so many seeds each."""
-    hierarchical = all(count >= SEEDS_FOR_HIERARCHY for count in seeds)
-    over = "seeds and examples" if hierarchical else "examples"
+    """The name of what `bootstrap` did for models of so many seeds each: hierarchical if it drew any model's seeds."""
+    hierarchical = max(seeds) >= SEEDS_FOR_HIERARCHY
+    over = "examples"
+    if hierarchical:
+        over = "seeds and examples" if min(seeds) >= SEEDS_FOR_HIERARCHY else "examples and one model's seeds"
     kind = f"{'paired ' if paired else ''}{'hierarchical ' if hierarchical else ''}bootstrap"
     return f"{kind} over {over} (percentile, {RESAMPLES:,} resamples)"
 

@@ -54,6 +54,15 @@ class StoredSession:
         entry = record.sidecars.get(name)
         return None if entry is None else read_sidecar(self.folder, entry)
 
+    def is_whole(self, record: RunRecord) -> bool:
+        """True if all of a record's sidecars are there as they were recorded."""
+        try:
+            for name in record.sidecars:
+                self.sidecar(record, name)
+        except StoreError:
+            return False
+        return True
+
 
 def now() -> str:
     """The present moment, UTC, ISO 8601 to the second."""
@@ -221,8 +230,8 @@ class Store:
             self.warnings.append(f"{path}: skipped, cannot be read ({reason})")
             return None
 
-    def find_run(self, run_id: str) -> tuple[StoredSession, RunRecord]:
-        """The record whose id is, or uniquely starts with, `run_id`.
+    def find_run(self, run_id: str, *, with_checkpoint: bool = False) -> tuple[StoredSession, RunRecord]:
+        """The record whose id is, or uniquely starts with, `run_id`; of those that kept a checkpoint, if asked.
 
         Raises:
             StoreError: none or several do.
@@ -230,7 +239,7 @@ class Store:
         found: dict[str, tuple[StoredSession, RunRecord]] = {}
         for stored in self.sessions():  # newest first; a run taken over into a later session is found there
             for record in stored.records:
-                if record.run_id.startswith(run_id):
+                if record.run_id.startswith(run_id) and (record.finetuned_checkpoint or not with_checkpoint):
                     found.setdefault(record.run_id, (stored, record))
         if run_id in found:
             return found[run_id]
@@ -239,13 +248,14 @@ class Store:
         if found:
             several = ", ".join(sorted(found)[:5])
             raise StoreError(f"run '{run_id}' is ambiguous in {self.root}: {several}", "give more of the id")
-        raise StoreError(f"no run '{run_id}' in {self.root}", "`bertbench show` lists the runs there are")
+        kept = " with a checkpoint" if with_checkpoint else ""
+        raise StoreError(f"no run '{run_id}'{kept} in {self.root}", "`bertbench show` lists the runs there are")
 
     def find_quality(self, key: str) -> tuple[StoredSession, RunRecord] | None:
         """The newest finished quality run with this quality_key, or None."""
         for stored in self.sessions():
             for record in stored.records:
-                if record.kind == "quality" and record.status == "ok" and record.key == key:
+                if record.kind == "quality" and record.status == "ok" and record.key == key and stored.is_whole(record):
                     return stored, record
         return None
 
@@ -256,7 +266,8 @@ class Store:
             self._guarded(target / entry.name, partial(_copy, stored.folder / entry.name))
         note = f"result of run {record.run_id}, not run again"
         warnings = record.warnings if note in record.warnings else (*record.warnings, note)
-        copy = replace(record, session_id=session_id, warnings=warnings, **changes)
+        timeless = tuple(item for item in record.measurements if item.unit != "s")  # times belong to their session
+        copy = replace(record, session_id=session_id, warnings=warnings, measurements=timeless, **changes)
         self.write_record(copy)
         return copy
 

@@ -57,7 +57,8 @@ class Worker(Protocol):
     def turn(self, shape: ShapeSpec, index: int, passes: int, min_s: float) -> TurnSeconds:
         """Run one untimed pass, then timed ones until there are `passes` of them and `min_s` seconds have passed.
 
-        `index` picks the input where inputs differ: equal indices mean the same example for every worker.
+        `index` picks the input where inputs differ: equal indices mean the same example for every worker. It goes on
+        from round to round, so that rounds see different examples.
         """
 
     def close(self) -> None:
@@ -183,9 +184,10 @@ class _Session:
 
     def _take_turn(self, number: int, turn: int, shape: ShapeSpec, workers: Sequence[Worker]) -> None:
         passes = shape.passes or self.timing.passes
+        index = number * (shape.turns or self.timing.turns) + turn
         for order, worker in enumerate(workers):
             try:
-                seconds = worker.turn(shape, turn, passes, self.timing.min_turn_s)
+                seconds = worker.turn(shape, index, passes, self.timing.min_turn_s)
             except BertBenchError as error:
                 self._drop(worker, error)
                 continue

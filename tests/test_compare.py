@@ -156,6 +156,33 @@ def test_p90_needs_enough_passes(tmp_path):
     assert any("64 timed passes" in note for note in detail.notes)
 
 
+def natural_report(folder, short_passes, **counts):
+    """Rows of 10 ms examples, of which a turn holds `short_passes`, and 100 ms examples, one pass a turn, one in five."""
+    rows = factories.timing_rows({"bert": 0.01, "distilbert": 0.01}, shapes=((1, None),), passes=short_passes, **counts)
+    is_long = (rows["turn"] % 5 == 0) & ~rows["warmup"]
+    surplus = is_long & rows.duplicated(["round", "turn", "model", "warmup"])
+    rows.loc[is_long, "seconds"] *= 10
+    report, figures = report_of(factories.stored_session(folder, timings=rows[~surplus]), ("bert", "distilbert"))
+    return figures.first("bert", "latency", statistic="median"), next(
+        row for row in report.rows if (row.model, row.statistic) == ("bert", "p90")
+    )
+
+
+def test_p90_of_natural_lengths_is_over_turns(tmp_path):
+    """Short examples get more passes in a turn and do not thereby count more: one in five long ones are the p90."""
+    median, row = natural_report(tmp_path, short_passes=6, rounds=5, turns=15)
+    assert row.value > 0.09
+    assert (row.n, row.n_unit) == (75, "turns")
+    assert (median.n, median.n_unit) == (5 * (12 * 6 + 3), "passes")
+
+
+def test_p90_of_natural_lengths_needs_enough_turns(tmp_path):
+    """Many passes of few turns are not enough samples where lengths are natural."""
+    _, row = natural_report(tmp_path, short_passes=6, rounds=5, turns=10)
+    assert row.value is None
+    assert row.note == "a p90 needs 64 timed turns, there are 50"
+
+
 def test_headline_shape_comes_first(tmp_path):
     """The first shape of the settings is the one quoted, wherever it stands in the record."""
     timings = factories.timing_rows({"bert": 0.1, "distilbert": 0.05}, shapes=((1, 128), (1, None), (8, 128)))
@@ -440,6 +467,7 @@ def test_published_beside_measured(full):
         ),
         Published(row="speed", statement="60% faster", source="abstract", quantity="speedup", value=1.63),
         Published(row="use", statement="on devices", source="abstract"),
+        Published(row="method", statement="distilled", source="abstract"),
     )
     report, figures = report_of(full, catalog=specs(*MODELS, distilbert=published))
     assert figures.first("distilbert", "parameters", statistic="unique").published == "66.0M (paper, Table 3)"

@@ -107,7 +107,7 @@ def test_cpu_of_x86_and_arm(machine):
 
 def test_capture():
     """The environment holds plausible facts and versions without looking anything up on a GPU."""
-    found = environment.capture(with_gpu=False)
+    found = environment.capture()
     assert found.usable_cores >= 1
     assert found.memory_bytes > 10**8
     assert found.gpu is None
@@ -115,6 +115,32 @@ def test_capture():
     assert found.cpu
     assert len(found.environment_class) == 16
     assert environment.default_threads() == found.usable_cores
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    """Torch, imported, that sees two CUDA devices."""
+    import torch
+
+    names = {"cuda": "GPU A", "cuda:0": "GPU A", "cuda:1": "GPU B"}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", names.__getitem__)
+
+
+@pytest.mark.parametrize(
+    ("device", "gpu"),
+    [("cpu", None), ("cuda", "GPU A"), ("cuda:0", "GPU A"), ("cuda:1", "GPU B"), ("mps", "Apple GPU (mps)")],
+)
+def test_the_gpu_is_the_one_measured_on(two_gpus, device, gpu):
+    """The GPU is that of the device, none on the CPU whatever the machine has and whoever imported torch."""
+    assert environment.capture(device).gpu == gpu
+
+
+def test_environment_class_depends_on_the_device(two_gpus):
+    """The CPU and unlike GPUs are classes of their own; the default is the CPU."""
+    classes = [environment.capture(device).environment_class for device in ("cpu", "cuda:0", "cuda:1", "mps")]
+    assert len(set(classes)) == 4
+    assert environment.capture().environment_class == classes[0]
 
 
 def test_capture_is_light():

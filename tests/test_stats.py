@@ -205,8 +205,28 @@ TRUE_DIFFERENCE = 0.9 - float(reference.norm.cdf((0.85 - _GRID) / 0.1).mean())
 def test_methods_are_named():
     """The method says what was resampled and whether it was paired."""
     assert stats.bootstrap_method(1) == "bootstrap over examples (percentile, 2,000 resamples)"
-    assert stats.bootstrap_method(3, 1, paired=True).startswith("paired bootstrap over examples")
+    assert stats.bootstrap_method(2, 1, paired=True).startswith("paired bootstrap over examples (")
     assert stats.bootstrap_method(3, 5, paired=True).startswith("paired hierarchical bootstrap over seeds and examples")
+
+
+@pytest.mark.parametrize("seeds", [(1, 3), (3, 1), (2, 5)])
+def test_seeds_of_one_side_are_named(seeds):
+    """Where only one model's seeds are drawn the method is hierarchical and says so."""
+    method = stats.bootstrap_method(*seeds, paired=True)
+    assert method.startswith("paired hierarchical bootstrap over examples and one model's seeds (")
+
+
+def test_the_drawn_side_is_drawn():
+    """Against a single seed, three seeds that differ widen the spread beyond that of their mean: they are resampled."""
+    labels = np.zeros(200)
+    seeds = np.stack([np.zeros(200), np.ones(200), np.zeros(200)])
+
+    def share(predicted, truth, counts):
+        return (counts * (predicted == truth)).sum(axis=1) / counts.sum(axis=1)
+
+    found = stats.bootstrap({"accuracy": share}, {"one": seeds[:1], "three": seeds}, labels)
+    assert found["accuracy", "one"].std() == 0
+    assert found["accuracy", "three"].std() > 0.2
 
 
 def test_interval_with_undefined_replicates():

@@ -96,7 +96,7 @@ def test_rounds_take_fresh_workers():
 
 
 def test_pairing_is_complete_and_indices_are_shared():
-    """Every worker runs once in every turn, with the same input index for all."""
+    """Every worker runs once in every turn, with the same input index for all; rounds go on where the last one ended."""
     bench = Bench("a", "b", "c")
     bench.measure(spec())
     turns = bench.turns()
@@ -104,7 +104,7 @@ def test_pairing_is_complete_and_indices_are_shared():
         group = turns[start : start + 3]
         assert {name for name, _, _ in group} == {"a", "b", "c"}
         assert len({index for _, _, index in group}) == 1
-    assert [index for name, _, index in turns if name == "a"] == [0, 1, 2] * 2
+    assert [index for name, _, index in turns if name == "a"] == [0, 1, 2, 3, 4, 5]
 
 
 def test_order_is_random_and_seeded():
@@ -142,6 +142,15 @@ def test_shapes_have_their_own_turns_and_passes():
     assert sum(row.shape == "1x128" for row in timed) == 2 * 3 * 2
     assert sum(row.shape == "8xnatural" and row.scenario == "natural" for row in timed) == 2 * 1 * 5
     assert {row.sequence_length for row in timed if row.shape == "8xnatural"} == {None}
+
+
+def test_indices_count_a_shape_s_own_turns():
+    """Indices neither repeat nor leave gaps where a shape has its own number of turns."""
+    natural = ShapeSpec(sequence_length=None, turns=2)
+    bench = Bench("a")
+    rows = bench.measure(spec(rounds=3, shapes=(ShapeSpec(), natural))).rows
+    assert [index for _, shape, index in bench.turns() if shape == "1xnatural"] == list(range(6))
+    assert {row.turn for row in rows if row.shape == "1xnatural"} == {0, 1}
 
 
 def test_a_worker_that_dies_in_a_round_leaves_the_others():

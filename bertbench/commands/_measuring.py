@@ -146,26 +146,26 @@ def measure_or_read(request: Request, store: Store, *, from_store: bool, yes: bo
         NothingMeasuredError: `from_store`, and the store has nothing that fits.
     """
     from bertbench.display import Display, say
+    from bertbench.request import same_recipe
     from bertbench.store import covers, newest
 
     if from_store:
-        names, tasks = [spec.name for spec in request.models], {task.name for task in request.tasks}
+        names = [spec.name for spec in request.models]
+        wanted = request.recipe_parts()
         found = newest(
             store,
-            lambda stored: (
-                stored.session.suite == request.suite.name
-                and covers(stored, names, request.reference)
-                and tasks <= set(stored.session.tasks)
-            ),
+            lambda stored: covers(stored, names, request.reference) and same_recipe(stored.session.request, wanted),
         )
         _warn(store)
         if found is None:
             raise NothingMeasuredError(
-                f"no complete session of {', '.join(names)} in {store.root}", "leave --from-store out to measure"
+                f"no complete session of {', '.join(names)} with these tasks and options in {store.root}",
+                "leave --from-store out to measure",
             )
         return found
     from bertbench import session
 
+    request.check_recipes()
     encoders = session.find_weights(request, say)
     if not request.options.fresh and (found := session.find(request, store, encoders)):
         say(f"taken from session {found.session.session_id} of {found.session.started_at}; --fresh measures again")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,7 @@ def compare(
     answer = _Answer(catalog, store, given, from_store=from_store, yes=yes)
     reports, sessions, names = answer.suite(chosen, models, reference)
     if chosen.fallback and _quality_is_absent(sessions[0], names):
-        more, shown, _ = answer.suite(catalog.suite(chosen.fallback), "all", None)
+        more, shown = answer.fallback(catalog.suite(chosen.fallback))
         reports, sessions = [*reports, *more], [*sessions, *shown]
     out.emit(Report.joined(reports), format=output_format.value, output=output, layout=layout.value)
     raise typer.Exit(common.exit_code(sessions))
@@ -90,6 +91,24 @@ class _Answer:
         self._given = given
         self._from_store = from_store
         self._yes = yes
+        self._started = time.monotonic()
+
+    def fallback(self, suite: SuiteSpec) -> tuple[list[Report], list[StoredSession]]:
+        """The fallback suite with its own recipe, in what time is left; its failure never costs the first report."""
+        from bertbench.display import say
+        from bertbench.errors import BertBenchError, MeasurementError
+
+        self._given |= dict.fromkeys(("learning_rate", "batch_size", "max_length", "data_dir")) | {"finetune": False}
+        if self._given["max_minutes"] is not None:
+            self._given["max_minutes"] -= (time.monotonic() - self._started) / 60
+        try:
+            if self._given["max_minutes"] is not None and self._given["max_minutes"] <= 0:
+                raise MeasurementError("--max-minutes is used up")
+            reports, sessions, _ = self.suite(suite, "all", None)
+        except BertBenchError as error:
+            say(f"suite {suite.name} is left out: {error}")
+            return [], []
+        return reports, sessions
 
     def suite(
         self, suite: SuiteSpec, models: str, reference: str | None
@@ -121,5 +140,7 @@ class _Answer:
 
 def _quality_is_absent(stored: StoredSession, models: list[str]) -> bool:
     """True if not one of the models has a score, because data or weights could not be had."""
+    from bertbench.records import UNAVAILABLE
+
     quality = [record for record in stored.records if record.kind == "quality" and record.model_name in models]
-    return bool(quality) and all(record.status == "skipped" for record in quality)
+    return bool(quality) and all(record.error is not None and record.error.kind == UNAVAILABLE for record in quality)

@@ -99,10 +99,16 @@ def run(
 
 def suite_for(task: str, catalog: Catalog) -> str:
     """The default suite of a task: base, unless base does not list it and another suite does."""
+    from bertbench.errors import ConfigError
+
     suites: dict[str, SuiteSpec] = {"base": catalog.suite("base")}
     if task in suites["base"].tasks:
         return "base"
     for name, entry in catalog.entries("suites").items():
-        if task in (catalog.raw(entry).get("tasks") or ()):
+        try:
+            tasks = catalog.raw(entry).get("tasks")
+        except ConfigError:
+            continue  # a broken file matters only when its name is asked for
+        if isinstance(tasks, list) and task in tasks:
             return name
     return "base"

@@ -107,7 +107,7 @@ def _shape_rows(evidence: Evidence, timings: Timings, base: Row, latency: Measur
     median = t_interval(latency.values)
     yield with_ratio(figure(base, "latency", "median", "s", median, **counted), reference, ratio)
     if passes is not None:
-        yield _p90_row(base, passes.tolist())
+        yield _p90_row(base, passes.tolist(), list(timings.turns[shape, model].values()))
     if ratio is not None:
         speedup = ratio.inverse()
         rounds = {"n": len(pairs) or None, "n_unit": "rounds"}
@@ -117,13 +117,18 @@ def _shape_rows(evidence: Evidence, timings: Timings, base: Row, latency: Measur
     yield with_ratio(row, reference, None if ratio is None else ratio.inverse())
 
 
-def _p90_row(base: Row, passes: list[float]) -> Row:
-    """The row of the 90th percentile; without a value, and saying why, if there are too few passes."""
-    row = replace(base, quantity="latency", statistic="p90", unit="s", n=len(passes), n_unit="passes")
-    value, needed = percentile(passes, P90), samples_needed(P90)
+def _p90_row(base: Row, passes: list[float], turns: list[float]) -> Row:
+    """The row of the 90th percentile; without a value, and saying why, if there are too few samples.
+
+    For fixed shapes it is over all timed `passes`. For natural lengths it is over `turns`, each one example and the
+    median of its timed passes: a turn lasts a minimum time, so short examples get more passes and would weigh more.
+    """
+    samples, unit = (turns, "turns") if base.scenario == "natural" else (passes, "passes")
+    row = replace(base, quantity="latency", statistic="p90", unit="s", n=len(samples), n_unit=unit)
+    value, needed = percentile(samples, P90), samples_needed(P90)
     if value is not None:
         return replace(row, value=value)
-    short = f"a p90 needs {needed} timed passes, there are {len(passes)}"
+    short = f"a p90 needs {needed} timed {unit}, there are {len(samples)}"
     return replace(row, note="; ".join(note for note in (base.note, short) if note))
 
 

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from bertbench.errors import MeasurementError
@@ -96,9 +97,7 @@ def finetune(
 
 def _arguments(folder: str, recipe: TrainingSpec, steps: int, *, seed: int, device: str, bf16: bool) -> Any:
     """The recipe in Trainer's words: fused AdamW, linear schedule with warm-up, batches of similar length."""
-    from transformers import TrainingArguments
-
-    arguments = TrainingArguments(
+    return _arguments_on(device)(
         output_dir=folder,
         per_device_train_batch_size=recipe.batch_size,
         num_train_epochs=recipe.epochs,
@@ -120,9 +119,25 @@ def _arguments(folder: str, recipe: TrainingSpec, steps: int, *, seed: int, devi
         disable_tqdm=True,
         seed=seed,
     )
-    if device.startswith("cuda"):
-        arguments._n_gpu = 1  # noqa: SLF001 (Trainer would spread one model over all GPUs, and the batch size with it)
-    return arguments
+
+
+def _arguments_on(device: str) -> Any:
+    """TrainingArguments for one device; Trainer's own take the first GPU, and spread one model over all there are."""
+    import torch
+    from transformers import TrainingArguments
+
+    if not device.startswith("cuda"):
+        return TrainingArguments
+
+    class OneDevice(TrainingArguments):  # type: ignore[misc,unused-ignore]
+        @cached_property
+        def _setup_devices(self) -> torch.device:
+            super()._setup_devices  # noqa: B018 (sets up accelerate's state)
+            self._n_gpu = 1
+            torch.cuda.set_device(device)
+            return torch.device(device)
+
+    return OneDevice
 
 
 class _Rows:

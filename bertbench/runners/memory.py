@@ -24,11 +24,12 @@ PASSES = 2  # the first allocates what the second may find in use
 def measure_memory(
     target: SpeedTarget, settings: ExecutionSettings, shapes: Sequence[ShapeSpec]
 ) -> tuple[Measurement, ...]:
-    """Quantity 'peak_memory' in bytes above what the worker held before it loaded the model.
+    """Quantity 'peak_memory' in bytes.
 
-    Statistics: 'resident' after loading; 'peak' during inference, one a shape; on CUDA 'cuda_allocated', the most that
-    torch had allocated there. Shapes of natural length are left out. Empty where the system does not tell a process's
-    memory (Windows).
+    Statistics: 'resident', main memory after loading; 'peak', the most during inference, one a shape. Main memory is
+    what lies above what the worker held before it loaded the model. On CUDA 'peak' is device memory instead, the most
+    that torch had allocated, weights included, and 'host_peak' is main memory, which there holds the CUDA context too.
+    Shapes of natural length are left out. Main memory is absent where the system does not tell it (Windows).
 
     Raises:
         MeasurementError: the model does not fit.
@@ -43,12 +44,7 @@ def measure_memory(
     preload([target.folder])
     with open_workers([WorkerPlan(target.name, target.folder, settings)]) as (worker,):
         loaded = worker.loaded()
-        if loaded.baseline_bytes is None or loaded.resident_bytes is None:
-            return ()
-        resident = Measurement(
-            "peak_memory", "byte", (float(loaded.resident_bytes - loaded.baseline_bytes),), statistic="resident"
-        )
-        return (resident, *(found for shape in fixed for found in _at_shape(worker, loaded, shape)))
+        return (*_resident(loaded), *(found for shape in fixed for found in _at_shape(worker, loaded, shape)))
 
 
 def _check(target: SpeedTarget, settings: ExecutionSettings, shapes: Sequence[ShapeSpec]) -> None:
@@ -66,14 +62,22 @@ def _check(target: SpeedTarget, settings: ExecutionSettings, shapes: Sequence[Sh
         )
 
 
+def _resident(loaded: Loaded) -> list[Measurement]:
+    if loaded.baseline_bytes is None or loaded.resident_bytes is None:
+        return []
+    value = float(loaded.resident_bytes - loaded.baseline_bytes)
+    return [Measurement("peak_memory", "byte", (value,), statistic="resident")]
+
+
 def _at_shape(worker: WorkerProcess, loaded: Loaded, shape: ShapeSpec) -> list[Measurement]:
     reading: MemoryReading = worker.memory(shape, PASSES)
-    found = []
+    found, of_process = [], "peak"
+    if reading.device_bytes is not None:
+        found.append(_peak("peak", reading.device_bytes, shape, "device memory"))
+        of_process = "host_peak"
     if reading.peak_bytes is not None and loaded.baseline_bytes is not None:
         note = None if reading.was_reset else "includes loading: this system keeps one peak for a process's life"
-        found.append(_peak("peak", reading.peak_bytes - loaded.baseline_bytes, shape, note))
-    if reading.device_bytes is not None:
-        found.append(_peak("cuda_allocated", reading.device_bytes, shape, None))
+        found.append(_peak(of_process, reading.peak_bytes - loaded.baseline_bytes, shape, note))
     return found
 
 

@@ -5,10 +5,10 @@ Not aware of stores and reports: it gives measurements and predictions, the sess
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from bertbench import plugins
@@ -24,9 +24,10 @@ from bertbench.modeling import (
     uses_token_types,
 )
 from bertbench.progress import Progress, silent
-from bertbench.records import Measurement, Weights
+from bertbench.records import Measurement
+from bertbench.runners._source import Source
 from bertbench.runners.finetune import TrainingRun, finetune, padded
-from bertbench.specs import ModelSpec, TaskSpec, TrainingSpec
+from bertbench.specs import TaskSpec, TrainingSpec
 
 MEASURE_VERSION = 1
 TOKENS_PER_BATCH = 4096  # padded tokens of an evaluation batch: large enough for full speed, small enough for memory
@@ -34,20 +35,6 @@ ROWS_PER_BATCH = 64
 # Below so many operations a batch, threads spend longer waiting for each other than computing; on a machine that is
 # busy with something else, a hundred times longer.
 WORK_FOR_THREADS = 2e9
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where a model's weights and tokenizer lie. `folder` None: only an architecture, weights are random."""
-
-    spec: ModelSpec
-    folder: Path | None
-    tokenizer: str | Path
-    weights: Weights
-    digest: str
-    checkpoint: str | None = None
-    revision: str | None = None
-    outputs: tuple[str, ...] | None = None  # the config's statement of what each output stands for
 
 
 @dataclass(frozen=True)
@@ -155,6 +142,7 @@ def run(
     pad = {"input_ids": ready.tokenizer.pad_token_id, "token_type_ids": 0, "attention_mask": 0}
     types = uses_token_types(ready.model.config)
     trained: TrainingRun | None = None
+    evaluated = ready.model
     if job.mode == "fine-tune":
         if train is None:
             raise MeasurementError(f"{job.label}: no training examples")
@@ -175,7 +163,8 @@ def run(
             progress=progress,
             deadline=deadline,
         )
-        ready.model.to(_dtype(job.dtype))
+        if job.dtype != "fp32":  # the trained weights are kept as they are; a copy is evaluated
+            evaluated = copy.deepcopy(ready.model).to(_dtype(job.dtype))
     order = None if ready.outputs is None else [job.task.labels.index(name) for name in ready.outputs]  # type: ignore[union-attr]
     torch.set_num_threads(useful_threads(ready.model, TOKENS_PER_BATCH, job.threads))
     predictions: dict[str, list[Any]] = {key: [] for key in ("example_id", "split", "prediction", "scores", "label")}
@@ -183,7 +172,7 @@ def run(
     for examples in splits:
         encoded = kind.encode(ready.tokenizer, examples, ready.max_length, token_types=types)
         started = time.perf_counter()
-        logits = predict(ready.model, encoded, pad, f"evaluating {job.source.spec.name} on {examples.split}", progress)
+        logits = predict(evaluated, encoded, pad, f"evaluating {job.source.spec.name} on {examples.split}", progress)
         seconds = time.perf_counter() - started
         predicted = kind.decode(logits, order)
         measurements += scores(job.task, examples, predicted)

@@ -268,6 +268,8 @@ def _unsteady(measurements: Mapping[str, Sequence[Measurement]]) -> list[str]:
     warnings = []
     everything = [(model, latency) for model, latencies in measurements.items() for latency in latencies]
     for model, latency in everything:
+        if latency.sequence_length is None:
+            continue  # rounds see inputs of other lengths
         spread = (max(latency.values) - min(latency.values)) / statistics.median(latency.values)
         if spread > WIDE_SPREAD:
             shape = ShapeSpec(batch_size=latency.batch_size or 1, sequence_length=latency.sequence_length).label

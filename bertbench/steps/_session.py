@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from bertbench.errors import BertBenchError, StoreError
 from bertbench.progress import Progress
-from bertbench.records import Environment, Failure, Kind, RunRecord, SessionRecord, Status
+from bertbench.records import Environment, Failure, Kind, RunRecord, SessionRecord, Status, digest
 from bertbench.request import Request
 from bertbench.sources import Encoder, Say
 from bertbench.store import Store, now
@@ -99,4 +99,5 @@ def guarded(action: Callable[[], T]) -> tuple[T | None, Failure | None, float]:
 
 def slug(name: str) -> str:
     """`name` as part of a file name."""
-    return "".join(char if char.isalnum() or char in "._" else "-" for char in name).strip("-.")[:60]
+    plain = "".join(char if char.isalnum() or char in "._-" else "-" for char in name).strip("-.")[:50]
+    return plain if plain == name else f"{plain}-{digest(name)[:6]}"

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bertbench.plan import Plan, encode_sample
+from bertbench.estimates import encode_sample
+from bertbench.plan import Plan
 from bertbench.records import UNAVAILABLE, Failure, Kind, Measurement, Sidecar, digest
 from bertbench.request import MEASURE_VERSIONS
 from bertbench.sources import Encoder

@@ -89,6 +89,7 @@ def _write_quality(
         measurements=outcome.measurements if outcome else (),
         sidecars=sidecars,
         settings=_quality_settings(cell, job),
+        weights="fine-tuned",
         error=failure,
         warnings=tuple(dict.fromkeys(outcome.warnings)) if outcome else (),
         capped=cell.capped,
@@ -121,13 +122,12 @@ def quality_key(cell: Cell, settings: dict[str, Any]) -> str:
     )
     return digest(
         {
-            "weights": job.source.digest,
+            "weights": job.source.identity,
             "samples": samples,
             "recipe": recipe,
             "mode": job.mode,
             "seed": cell.seed,
             "task": job.task.model_dump(mode="json", exclude={"description", "source", "title", "training"}),
-            "outputs": job.source.outputs,
             "dtype": job.dtype,
             "bf16_training": bool(cell.train) and job.bf16_training,
             "device": settings["device"].split(":")[0],
@@ -143,7 +143,7 @@ def _keep(store: Store, key: str, outcome: Outcome) -> str:
     scratch = Path(tempfile.mkdtemp(prefix=".saving-", dir=store.checkpoints_folder))
     try:
         with quiet():
-            outcome.model.float().save_pretrained(scratch)
+            outcome.model.save_pretrained(scratch)
             outcome.tokenizer.save_pretrained(scratch)
         scratch.chmod(0o755)
         shutil.rmtree(target, ignore_errors=True)
@@ -155,7 +155,8 @@ def _keep(store: Store, key: str, outcome: Outcome) -> str:
 
 def drop_checkpoints(session: Session) -> None:
     """Remove checkpoints that --keep-checkpoints does not keep: all, or all but each model's best on each task."""
-    trained = [record for record in session.written if record.finetuned_checkpoint]
+    own = [record for record in session.written if record.run_id.startswith(session.id)]  # not what was taken over
+    trained = [record for record in own if record.finetuned_checkpoint]
     kept: set[str] = set()
     if session.request.options.keep_checkpoints == "best":
         best: dict[tuple[str, str | None], tuple[float, str]] = {}

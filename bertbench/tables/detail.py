@@ -25,7 +25,7 @@ def detail_table(comparison: Comparison) -> Table:
         (_titled("Latency p90", headline), _at(figures, "latency", "p90", headline)),
         (_titled("Throughput", widest), _at(figures, "throughput", "median", widest)),
         (
-            _titled("Peak memory", _first_of(figures, "peak_memory")),
+            _titled("Peak memory", _first_of(figures, "peak_memory", "peak")),
             lambda model: figures.first(model, "peak_memory", statistic="peak"),
         ),
         *((f"Score {task}", _score(figures, task)) for task in comparison.scores),
@@ -70,8 +70,9 @@ def _titled(title: str, shape: Row | None) -> str:
     return title if shape is None or shape.batch_size is None else f"{title} {shape_label(shape)}"
 
 
-def _first_of(figures: Figures, quantity: str) -> Row | None:
-    return next((row for row in figures.rows if row.quantity == quantity and row.value is not None), None)
+def _first_of(figures: Figures, quantity: str, statistic: str | None = None) -> Row | None:
+    rows = (row for row in figures.rows if row.quantity == quantity and row.value is not None)
+    return next((row for row in rows if statistic in {None, row.statistic}), None)
 
 
 def _headline(figures: Figures) -> Row | None:

@@ -48,7 +48,7 @@ def test_without_fixed_shapes_only_the_resident_size(tiny):
 
 
 def test_device_and_systems(tiny, monkeypatch):
-    """A device's own peak is a statistic of its own; a peak that was not reset says so; without figures there are none."""
+    """On CUDA the peak is the device's and main memory has another name; what cannot be read is left out."""
     from bertbench.workers import Loaded, MemoryReading
 
     class Worker:
@@ -66,8 +66,14 @@ def test_device_and_systems(tiny, monkeypatch):
         return measure_memory(tiny, SETTINGS, [ShapeSpec()])
 
     cuda = measured(Loaded("sdpa", 100, 150), MemoryReading(170, was_reset=False, device_bytes=9))
-    assert [(m.statistic, m.values[0]) for m in cuda] == [("resident", 50), ("peak", 70), ("cuda_allocated", 9)]
-    assert "includes loading" in cuda[1].note
+    assert [(m.statistic, m.values[0]) for m in cuda] == [("resident", 50), ("peak", 9), ("host_peak", 70)]
+    assert {m.quantity for m in cuda} == {"peak_memory"}
+    assert cuda[1].note == "device memory"
+    assert "includes loading" in cuda[2].note
+    cpu = measured(Loaded("sdpa", 100, 150), MemoryReading(170, was_reset=True, device_bytes=None))
+    assert [(m.statistic, m.values[0], m.note) for m in cpu] == [("resident", 50, None), ("peak", 70, None)]
+    windows = measured(Loaded("sdpa", None, None), MemoryReading(None, was_reset=False, device_bytes=9))
+    assert [(m.statistic, m.values[0]) for m in windows] == [("peak", 9)]
     assert measured(Loaded("sdpa", None, None), MemoryReading(None, was_reset=False, device_bytes=None)) == ()
 
 

@@ -1,0 +1,83 @@
+"""How long things should take, from FLOPs, lengths and the machine's calibration: for plans, not for figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bertbench import plugins
+from bertbench.calibration import Calibration, expected_seconds
+from bertbench.data import Examples
+from bertbench.modeling import length_limit, load_tokenizer, uses_token_types
+from bertbench.request import Request
+from bertbench.runners._source import Source
+from bertbench.runners.quality import Job
+from bertbench.sources import Encoder
+from bertbench.specs import TaskSpec
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+LENGTH_SAMPLE = 400  # examples whose length is looked at
+FIXED_SECONDS = {
+    "size": 0.5,
+    "speed": 8.0,
+    "memory": 5.0,
+    "load": 1.0,
+    "step": 0.006,
+}  # process starts, loading, saving
+
+
+def seconds_per_sample(job: Job, examples: Examples, calibration: Calibration, *, training: bool) -> float:
+    """Expected seconds of one example, in training or inference."""
+    from bertbench.architecture import config_of
+    from bertbench.flops import count
+
+    config = config_of(job.source.spec, job.source.folder)
+    tokens = mean_tokens(job, config, examples)
+    return expected_seconds(count(config, 1, tokens), calibration, kind="training" if training else "inference")
+
+
+def mean_tokens(job: Job, config: PretrainedConfig, examples: Examples) -> int:
+    """Mean length in tokens of a task's examples for a model, from a sample."""
+    encoded = encode_sample(
+        job.source, job.task, job.recipe.max_length, config=config, examples=examples, count=LENGTH_SAMPLE
+    )
+    return max(4, round(sum(len(ids) for ids in encoded) / len(encoded)))
+
+
+def encode_sample(
+    source: Source, task: TaskSpec, max_length: int, *, config: PretrainedConfig, examples: Examples, count: int
+) -> list[list[int]]:
+    """Token ids of `count` examples, the same examples for every model."""
+    tokenizer = load_tokenizer(source.tokenizer, config, source.spec.name)
+    kind = plugins.load("bertbench.tasks", "task kind", task.kind)
+    rows = kind.encode(tokenizer, examples.take(count), max_length, token_types=uses_token_types(config))
+    return [row["input_ids"] for row in rows]
+
+
+def cost_steps(request: Request, encoders: Sequence[Encoder], calibration: Calibration) -> list[tuple[str, float]]:
+    """Size, speed and memory with their expected times."""
+    from bertbench.architecture import config_of
+    from bertbench.flops import count
+
+    timing = request.timing
+    seconds = FIXED_SECONDS["speed"] + timing.rounds * len(encoders) * FIXED_SECONDS["load"]
+    for encoder in encoders:
+        config = config_of(encoder.spec, encoder.source.folder)
+        for shape in timing.shapes:
+            length = min(shape.sequence_length or 32, length_limit(config))
+            one = expected_seconds(count(config, shape.batch_size, length), calibration, kind="inference")
+            passes = (shape.turns or timing.turns) * ((shape.passes or timing.passes) + 1) + (
+                shape.warmup_passes or timing.warmup_passes
+            )
+            seconds += timing.rounds * passes * one
+    many = f"{len(encoders)} model{'s' if len(encoders) > 1 else ''}"
+    return [
+        (f"counting parameters and FLOPs of {many}", FIXED_SECONDS["size"] * len(encoders)),
+        (
+            f"timing {many} ({timing.rounds} rounds, shapes {', '.join(shape.label for shape in timing.shapes)})",
+            seconds,
+        ),
+        (f"measuring memory of {many}", FIXED_SECONDS["memory"] * len(encoders)),
+    ]

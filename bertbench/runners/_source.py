@@ -1,0 +1,32 @@
+"""Where a model's weights and tokenizer lie, and what tells equal ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertbench.checkpoints import side_digest
+from bertbench.records import Weights, digest
+from bertbench.specs import ModelSpec
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model's weights and tokenizer lie. `folder` None: only an architecture, weights are random."""
+
+    spec: ModelSpec
+    folder: Path | None
+    tokenizer: str | Path
+    weights: Weights
+    digest: str
+    checkpoint: str | None = None
+    revision: str | None = None
+    outputs: tuple[str, ...] | None = None  # the config's statement of what each output stands for
+
+    @property
+    def identity(self) -> str:
+        """What tells equal sources: weights, configuration, tokenizer and the meaning of outputs."""
+        folders = [path for path in (self.folder, self.tokenizer) if isinstance(path, Path)]
+        sides = [] if self.weights == "random" else [side_digest(folder) for folder in folders]
+        named = self.tokenizer if isinstance(self.tokenizer, str) else ""
+        return digest([self.digest, sides, named, self.outputs])
