@@ -96,10 +96,8 @@ class Request:
     def recipe_parts(self) -> dict[str, Any]:
         """The parts of `canonical` that can be told without looking at weights, data and machine."""
         whole = self.canonical({spec.name: "" for spec in self.models}, {task.name: "" for task in self.tasks}, "")
-        skipped = {"device", "threads", "attention"}
-        options = {name: value for name, value in whole["options"].items() if name not in skipped}
         kept = {"suite": whole["suite"], "timing": whole["timing"], "versions": whole["versions"]}
-        return kept | {"tasks": list(whole["tasks"]), "options": options}
+        return kept | {"tasks": list(whole["tasks"]), "options": _portable(whole["options"])}
 
     def check_recipes(self) -> None:
         """Find out before any work whether an option's value does not go with a recipe.
@@ -141,11 +139,18 @@ class Request:
 
 def same_recipe(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """True if a stored request is of the same suite, tasks, timing and recipe; on whatever machine and weights."""
-    options = stored.get("options", {})
-    of_recipe = {name: options.get(name) for name in wanted["options"]}
     rest = [key for key in wanted if key not in {"options", "tasks"}]
     tasks = set(wanted["tasks"]) <= set(stored.get("tasks", {}))
-    return tasks and of_recipe == wanted["options"] and all(stored.get(key) == wanted[key] for key in rest)
+    options = _portable(stored.get("options", {})) == wanted["options"]
+    return tasks and options and all(stored.get(key) == wanted[key] for key in rest)
+
+
+def _portable(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options without those of the machine; the cap on training is None where it is the device's default."""
+    kept = {name: value for name, value in options.items() if name not in {"device", "threads", "attention"}}
+    device, finetune, cap = options.get("device", "cpu"), options.get("finetune", False), options.get("train_cap_s")
+    is_default = cap == Options(device=device, finetune=finetune).train_cap_s
+    return kept | {"train_cap_s": None if is_default else cap}
 
 
 def answers(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bertbench.checkpoints import Snapshot, local_snapshot, weight_files
+from bertbench.checkpoints import Snapshot, local_snapshot, side_digest, weight_files
 from bertbench.errors import CheckpointError
 
 
@@ -115,3 +115,20 @@ def test_digest_of_a_hub_file_is_its_name(folder):
     path.symlink_to(blob)
     blob.write_bytes(b"not read")
     assert Snapshot(folder, None, (path,)).digest == plain
+
+
+def test_side_digest_follows_what_decides_the_meaning_of_weights(folder, tmp_path_factory):
+    """Configuration and tokenizer count, wherever they lie; other files do not, nor may contents change places."""
+    other = tmp_path_factory.mktemp("other") / "copy"
+    shutil.copytree(folder, other)
+    first = side_digest(folder)
+    (other / "README.md").write_text("x")
+    assert side_digest(other) == first
+    found = {first}
+    for name in ("vocab.txt", "vocab.json"):
+        (other / name).write_text("words")
+        found.add(side_digest(other))
+        (other / name).unlink()
+    (other / "config.json").write_text("{}")
+    found.add(side_digest(other))
+    assert len(found) == 4

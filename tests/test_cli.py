@@ -1,7 +1,9 @@
 """The command line: exit codes, one-line errors, light start."""
 
+import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -109,3 +111,32 @@ def test_bug_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr(cli, "app", lambda **_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cli.main([])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_polite_kill_ends_like_an_interruption(monkeypatch):
+    """SIGTERM, as time limits and schedulers send it, ends with 130 like Ctrl-C, after the same tidying up."""
+    tidied = []
+
+    def work(**_):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            tidied.append(True)
+
+    monkeypatch.setattr(cli, "app", work)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert cli.main([]) == 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert tidied == [True]
+
+
+def test_command_line_works_outside_the_main_thread(capsys):
+    """Where signals cannot be handled the commands still work."""
+    codes = []
+    thread = threading.Thread(target=lambda: codes.append(cli.main(["--version"])))
+    thread.start()
+    thread.join()
+    assert codes == [0]

@@ -334,6 +334,14 @@ def test_error_that_is_not_the_hubs_goes_through(waits):
     assert waits == []
 
 
+def test_full_disk_is_one_clear_line(waits):
+    """A cache that cannot be written is said at once, with what to do; waiting would not help."""
+    with pytest.raises(HubError, match=r"model x: cannot be stored in the cache \(No space left on device\)") as caught:
+        hub.retrying("model x", failing(OSError(28, "No space left on device")))
+    assert "HF_HOME" in caught.value.hint
+    assert waits == []
+
+
 def test_other_status_is_named(waits):
     """A status that nobody expects is said as it is."""
     with pytest.raises(HubError, match="model x: the hub answered 418"):

@@ -19,7 +19,7 @@ timing:
   shapes:
     - {batch_size: 1, sequence_length: 16}
 """
-SMALL = ("--train-samples", "32", "--eval-samples", "40", "--epochs", "1", "--max-length", "64")
+SMALL = ("--threads", "1", "--train-samples", "32", "--eval-samples", "40", "--epochs", "1", "--max-length", "64")
 
 
 @pytest.fixture

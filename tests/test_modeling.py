@@ -155,13 +155,27 @@ def test_damaged_file_is_one_clear_line(tiny):
 
 
 def test_weights_of_other_shapes_are_refused(tiny, edit_weights):
-    """A head for three labels does not serve two; an embedding of another width is no encoder of this config."""
+    """A head for three labels does not serve two; a body of another width is no encoder of this config."""
     with pytest.raises(CheckpointError, match="mine: its weights cannot be loaded"):
         load(tiny(head="sequence-classification", num_labels=3), trained=True)
-    folder = tiny()
-    edit_weights(folder, lambda tensors: tensors.update({"pooler.dense.weight": torch.zeros(32, 8)}))
-    with pytest.raises(CheckpointError, match="mine: its weights cannot be loaded"):
-        load(folder)
+    for head, prefix in ((None, ""), ("sequence-classification", "bert.")):
+        folder, name = tiny(head=head), "encoder.layer.0.output.dense.weight"
+        edit_weights(folder, lambda tensors, name=prefix + name: tensors.update({name: torch.zeros(32, 8)}))
+        with pytest.raises(CheckpointError, match=rf"mine: bert\.{name} has another shape than config.json says"):
+            load(folder)
+
+
+@pytest.mark.parametrize("architecture", ["bert", "albert", "distilbert"])
+def test_head_for_other_labels_is_replaced_where_it_is_trained(tiny, architecture):
+    """A checkpoint fine-tuned on three classes can be fine-tuned on two: new head, all of the encoder kept."""
+    folder = tiny(architecture, head="sequence-classification", num_labels=3)
+    model, report = load(folder)
+    assert report.new_head == ("classifier.bias", "classifier.weight")
+    assert model.classifier.weight.shape[0] == model.config.num_labels == 2
+    stored = load_file(folder / "model.safetensors")
+    name = f"{architecture}.{ENCODER_TENSORS[architecture]}"
+    assert torch.equal(model.state_dict()[name], stored[name])
+    assert torch.isfinite(model.classifier.weight).all()
 
 
 def test_code_beside_a_checkpoint_is_never_run(tiny):

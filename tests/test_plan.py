@@ -1,14 +1,13 @@
 """What will be done: evaluate or fine-tune, capped equally for all models, with expected times."""
 
+import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bertbench import data, hub, plan
-from bertbench.architecture import config_of
 from bertbench.calibration import Calibration
 from bertbench.data import Examples
 from bertbench.errors import DatasetError
@@ -233,9 +232,48 @@ def test_slower_machine_and_larger_model_take_longer(machine, small, large):
     assert slow[1].expected_s > slow[0].expected_s > fast[0].expected_s
 
 
-def test_length_is_the_tokens_real_mean(machine, small):
-    """Expected times rest on the examples' length in tokens, special ones included, up to the limit."""
+def test_earlier_decisions_are_kept(machine, small):
+    """An interrupted session is continued with its own cut and number format, whatever the machine does today."""
+    machine(SLOW)
+    asked = request([small], max_train_minutes=1.0)
+    encoders = gather(asked.models, may_be_random=False)
+    first = plan.make(asked, encoders, print)
+    assert first.decisions["cuts"]["sst2"] is not None
+    stored = json.loads(json.dumps(first.decisions))
+    machine(FAST)
+    again = plan.make(asked, encoders, print, stored)
+    assert [cell.job for cell in again.cells] == [cell.job for cell in first.cells]
+    assert [cell.train for cell in again.cells] == [cell.train for cell in first.cells]
+    assert again.decisions == first.decisions
+    anew = plan.make(asked, encoders, print)
+    assert anew.decisions == {"cuts": {"sst2": None}, "bf16": True}
+    assert anew.cells[0].job.bf16_training
+    assert not anew.cells[0].capped
+
+
+def test_decision_against_a_cut_is_kept_too(machine, small):
+    """What was trained whole before the interruption is not cut afterwards on a slower day."""
+    machine(SLOW)
+    asked = request([small], max_train_minutes=1.0)
+    encoders = gather(asked.models, may_be_random=False)
+    (cell,) = plan.make(asked, encoders, pytest.fail, {"cuts": {"sst2": None}, "bf16": True}).cells
+    assert (cell.capped, len(cell.train), cell.job.bf16_training) == (False, 100, True)
+
+
+def test_task_may_limit_its_training_samples(machine, small):
+    """A task's recipe limits the training samples of every model; --train-samples goes first."""
     machine()
-    (cell,) = made([small]).cells
-    config = config_of(small, Path(small.checkpoint))
-    assert plan.mean_tokens(cell.job, config, examples("validation")) == 5
+    task = task_spec(training={"epochs": 3, "batch_size": 4, "max_length": 16, "train_samples": 20})
+    for options, expected in (({}, 20), ({"train_samples": 30}, 30)):
+        asked = replace(request([small], **options), tasks=(task,))
+        (cell,) = plan.make(asked, gather(asked.models, may_be_random=False), print).cells
+        assert len(cell.train) == expected
+
+
+def test_evaluated_model_is_not_touched_by_the_cap(machine, small, classifier):
+    """A cap cuts what is trained; what is evaluated as it is stays uncapped beside it."""
+    machine(SLOW)
+    trained, evaluated = made([small, classifier], max_train_minutes=1.0).cells
+    assert (trained.capped, evaluated.capped) == (True, False)
+    assert trained.job.recipe.train_samples == len(trained.train) < 100
+    assert evaluated.train is None

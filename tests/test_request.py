@@ -20,6 +20,7 @@ from bertbench.request import (
     check_many,
     check_positive,
     parse_seeds,
+    same_recipe,
 )
 from bertbench.specs import SuiteSpec, TimingSpec
 from tests.factories import model_spec, task_spec
@@ -241,3 +242,86 @@ def test_source_hash_ignores_comments_and_layout(tmp_path):
         (tmp_path / "a.py").write_text(text)
         hashes.append(source_hash(("*.py",), tmp_path))
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_published_fine_tuned_checkpoint_decides_figures():
+    """Another fine-tuned checkpoint, revision or order of outputs in a config is another request."""
+    entries = [
+        {},
+        {"sst2": {"checkpoint": "org/tuned"}},
+        {"sst2": {"checkpoint": "org/tuned", "revision": "v2"}},
+        {"sst2": {"checkpoint": "org/tuned", "labels": ("positive", "negative")}},
+    ]
+    found = [
+        canonical(replace(request(), models=(model_spec(finetuned=entry),)))["models"]["bert"] for entry in entries
+    ]
+    assert len(set(found)) == len(entries)
+
+
+def test_recipe_of_a_session_is_told_without_weights_and_machine():
+    """The same suite, tasks, timing and options are the same recipe, from whatever machine, threads and weights."""
+    asked = request()
+    for stored in (
+        canonical(asked),
+        canonical(asked, weights="other", environment_class="elsewhere"),
+        canonical(request(threads=8)),
+        canonical(request("bert", "distilbert", "albert")),
+        canonical(request(device="cuda:0")),
+    ):
+        assert same_recipe(json.loads(json.dumps(stored)), asked.recipe_parts())
+
+
+def test_session_of_more_tasks_has_the_recipe_of_fewer():
+    """A session of two tasks answers for one of them, not the other way round."""
+    one = request()
+    two = replace(one, tasks=(*one.tasks, task_spec("cola")))
+    stored = two.canonical(dict.fromkeys(("bert", "distilbert"), "w"), dict.fromkeys(("sst2", "cola"), "d"), "here")
+    assert same_recipe(stored, one.recipe_parts())
+    assert not same_recipe(canonical(one), two.recipe_parts())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"seeds": (1,)},
+        {"dtype": "bf16"},
+        {"eval_samples": 10},
+        {"train_samples": 10},
+        {"epochs": 2.0},
+        {"learning_rate": 1e-3},
+        {"finetune": True},
+        {"max_train_minutes": 1.0},
+    ],
+)
+def test_other_options_are_another_recipe(options):
+    """Seeds, number format, samples and the like that were not asked for are never shown as if they were."""
+    assert not same_recipe(canonical(request(**options)), request().recipe_parts())
+    assert not same_recipe(canonical(request()), request(**options).recipe_parts())
+    assert same_recipe(canonical(request(**options)), request(**options).recipe_parts())
+
+
+def test_cap_of_ones_own_equal_to_the_default_is_the_same_recipe():
+    """Asking for what is done anyhow is no other recipe."""
+    assert same_recipe(canonical(request()), request(max_train_minutes=10.0).recipe_parts())
+
+
+def test_other_suite_timing_or_measure_version_is_another_recipe():
+    """What was timed otherwise, or by code that measured otherwise, is not the same."""
+    wanted = request().recipe_parts()
+    for change in ({"suite": "demo"}, {"timing": {}}, {"versions": MEASURE_VERSIONS | {"speed": 99}}):
+        assert not same_recipe(canonical(request()) | change, wanted)
+    assert not same_recipe({}, wanted)
+
+
+def test_recipes_are_checked_for_every_task_and_model():
+    """A value that one model's recipe refuses is found wherever that model stands."""
+    request(max_length=64).check_recipes()
+    with pytest.raises(UsageError, match="--max-length 2"):
+        request(max_length=2).check_recipes()
+
+
+def test_time_limit_starts_with_the_request():
+    """--max-minutes counts from the request; without it there is no limit."""
+    assert request().deadline is None
+    asked = replace(request(max_minutes=2.0), started=100.0)
+    assert asked.deadline == 220.0

@@ -8,7 +8,7 @@ from bertbench.config import Catalog
 from bertbench.errors import CheckpointError, StoreError, UnknownNameError, UsageError
 from bertbench.selection import resolve
 from bertbench.store import Store
-from tests.factories import model_spec, predictions, quality_record, stored_session
+from tests.factories import model_spec, predictions, quality_record, size_record, stored_session
 
 
 @pytest.fixture(scope="module")
@@ -132,8 +132,25 @@ def test_run_without_a_checkpoint_is_refused(catalog, tmp_path):
     kept_none = quality_record("bert", frame, run_id="a")
     gone = quality_record("bert", frame, run_id="b", finetuned_checkpoint="checkpoints/gone")
     stored_session(tmp_path, records=[kept_none, gone])
-    for run_id in "ab":
-        with pytest.raises(CheckpointError, match=f"run {run_id}: kept no checkpoint"):
-            resolve(f"run:{run_id}", catalog, None, Store(tmp_path))
+    with pytest.raises(StoreError, match="no run 'a' with a checkpoint"):
+        resolve("run:a", catalog, None, Store(tmp_path))
+    with pytest.raises(CheckpointError, match="run b: kept no checkpoint"):
+        resolve("run:b", catalog, None, Store(tmp_path))
     with pytest.raises(StoreError, match="no run 'c'"):
         resolve("run:c", catalog, None, Store(tmp_path))
+
+
+def test_session_id_is_its_one_run_with_a_checkpoint(catalog, checkpoint):
+    """run:<session id> needs no more of the id where one run of the session kept a checkpoint; two are ambiguous."""
+    root, frame = checkpoint.parent, predictions(0.8, n=8)
+    records = [
+        size_record(run_id="s1-size-bert"),
+        quality_record("bert", frame, run_id="s1-quality-bert-sst2-0", finetuned_checkpoint="mine"),
+        quality_record("bert", frame, run_id="s1-quality-bert-sst2-1"),
+    ]
+    stored_session(root, records=records)
+    (spec,) = resolve("run:s1", catalog, None, Store(root))
+    assert (spec.name, spec.checkpoint) == ("run:s1-quality-bert-sst2-0", str(checkpoint))
+    stored_session(root, records=[quality_record("bert", frame, run_id="s1-z", finetuned_checkpoint="mine")])
+    with pytest.raises(StoreError, match="'s1' is ambiguous"):
+        resolve("run:s1", catalog, None, Store(root))

@@ -1,10 +1,13 @@
 """Where weights come from: folders, the hub, or random ones where it must be."""
 
+from dataclasses import replace
+
 import pytest
 
 from bertbench import hub, sources
 from bertbench.checkpoints import Snapshot, local_snapshot
 from bertbench.errors import CheckpointError, HubError
+from bertbench.runners._source import Source
 from bertbench.sources import finetuned_source, gather, weight_folders
 from tests.factories import model_spec
 
@@ -161,3 +164,57 @@ def test_offline_hint_names_a_command_that_exists():
 
     assert "demo-sentiment" in sources.OFFLINE_HINT
     assert "demo-sentiment" in Catalog().entries("tasks")
+
+
+@pytest.mark.parametrize("published", ["no weights", "damaged"])
+def test_fine_tuned_checkpoint_without_usable_weights_is_said(hub_with, tiny, published):
+    """Where the published checkpoint cannot be loaded the model is fine-tuned here, and the user is told."""
+    folder = tiny(head="sequence-classification")
+    path = folder / "model.safetensors"
+    if published == "damaged":
+        path.write_bytes(path.read_bytes()[:-1])
+    else:
+        path.unlink()
+    hub_with("online", {"org/bert": tiny(), "org/tuned": folder})
+    said = []
+    assert finetuned_source(one(model_spec(finetuned=FINETUNED)), "sst2", said.append) is None
+    (line,) = said
+    assert "org/tuned cannot be had" in line
+    assert "fine-tuned here instead" in line
+
+
+@pytest.fixture
+def source(tiny):
+    """A model in a folder with a tokenizer in another."""
+    return Source(model_spec(), tiny(), tiny(), "pretrained", "digest", outputs=("negative", "positive"))
+
+
+@pytest.mark.parametrize("part", ["folder", "tokenizer"])
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "merges.txt"])
+def test_identity_follows_configuration_and_tokenizer_files(source, part, name):
+    """Equal weights with another config or vocabulary give other figures: the identity is another one."""
+    before = source.identity
+    assert replace(source, spec=model_spec("another")).identity == before
+    path = getattr(source, part) / name
+    path.write_bytes((path.read_bytes() if path.is_file() else b"") + b" ")
+    assert source.identity != before
+
+
+def test_identity_follows_weights_tokenizer_and_outputs(source):
+    """Other weights, a tokenizer by name, and another meaning of outputs are told apart."""
+    others = [
+        source,
+        replace(source, digest="other"),
+        replace(source, tokenizer="demo"),
+        replace(source, tokenizer=""),
+        replace(source, outputs=("positive", "negative")),
+        replace(source, outputs=None),
+    ]
+    assert len({each.identity for each in others}) == len(others)
+
+
+def test_identity_of_random_weights_is_that_of_their_recipe(tiny):
+    """Where random weights happen to be written changes nothing: the digest of the architecture tells all."""
+    nowhere = Source(model_spec(), None, "", "random", "digest")
+    assert replace(nowhere, folder=tiny()).identity == nowhere.identity
+    assert replace(nowhere, tokenizer="demo").identity != nowhere.identity

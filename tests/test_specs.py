@@ -148,3 +148,10 @@ def test_claim_refuses_what_cannot_be_judged(change):
     assert ClaimSpec(**CLAIM).statistic == "ratio"
     with pytest.raises(ValidationError):
         ClaimSpec(**(CLAIM | change))
+
+
+def test_training_samples_belong_to_the_task():
+    """A task may limit its training samples; a model may not, as all models get the same."""
+    assert TaskSpec(**TASK, training={"train_samples": 100}).training.train_samples == 100
+    with pytest.raises(ValidationError, match="all models get the same samples"):
+        ModelSpec(**MODEL, training={"train_samples": 100})

@@ -258,3 +258,50 @@ def test_measurements_of_a_damaged_record_are_not_believed(store):
     run = record("memory", measurements=(Measurement("peak_memory", "byte", (437.0,)),))
     with pytest.raises(ValueError, match="not finite"):
         from_json(type(run), to_json(run).replace("437.0", "NaN"))
+
+
+def test_times_of_an_adopted_run_stay_where_they_were_measured(store):
+    """Scores are taken over, seconds are not: they compare only within their own session."""
+    stored_session(store.root, scored=[("bert", predictions(0.8, n=20), {"key": "k"})])
+    store.write_session(session_record(session_id=OTHER_ID))
+    source, run = store.find_quality("k")
+    copy = store.adopt(source, run, OTHER_ID)
+    assert {item.unit for item in run.measurements} == {"1", "s"}
+    assert copy.measurements == tuple(item for item in run.measurements if item.unit == "1")
+    assert copy.run_id == run.run_id
+
+
+@pytest.mark.parametrize("damage", ["gone", "changed"])
+def test_run_whose_predictions_are_not_whole_is_measured_again(store, damage):
+    """A finished run without its predictions is not taken over; an older one that is whole is."""
+    frame = predictions(0.8, n=20)
+    stored = stored_session(store.root, scored=[("bert", frame, {"key": "k"})])
+    store.write_session(session_record(session_id=OTHER_ID))
+    copy = store.adopt(*store.find_quality("k"), OTHER_ID)
+    path = store.folder(OTHER_ID) / copy.sidecars["predictions"].name
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(b"x" + path.read_bytes()[1:])
+    assert store.find_quality("k")[0].session.session_id == SESSION_ID
+    (stored.folder / copy.sidecars["predictions"].name).unlink()
+    assert store.find_quality("k") is None
+
+
+def test_run_with_a_checkpoint_is_found_among_others(store):
+    """Asked for a checkpoint, only runs that kept one count; none is said as such."""
+    frame = predictions(0.8, n=20)
+    kept = quality_record("bert", frame, run_id="abc-2", finetuned_checkpoint="checkpoints/x")
+    stored_session(store.root, records=[size_record(run_id="abc-1"), kept])
+    assert store.find_run("abc", with_checkpoint=True)[1] == kept
+    with pytest.raises(StoreError, match="ambiguous"):
+        store.find_run("abc")
+    with pytest.raises(StoreError, match="no run 'abc-1' with a checkpoint"):
+        store.find_run("abc-1", with_checkpoint=True)
+
+
+def test_decisions_of_a_session_come_back(store):
+    """What calibration decided is stored with the session, so that it can be continued."""
+    decided = {"cuts": {"sst2": [96, 1.0], "cola": None}, "bf16": True}
+    stored = stored_session(store.root, session=session_record(decisions=decided, complete=False))
+    assert stored.session.decisions == decided

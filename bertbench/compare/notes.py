@@ -46,13 +46,16 @@ def notes(evidence: Evidence, rows: Sequence[Row], now: datetime) -> list[str]:
 
 
 def _warnings(records: Sequence[RunRecord]) -> list[str]:
-    """Each warning once; those of a whole session, which every speed record carries, without a model's name."""
+    """Each warning once, with the models it is about; those of a whole session, which every speed record has, without."""
     shared = {warning for record in records if record.kind == "speed" for warning in record.warnings}
-    return _distinct(
-        warning if warning in shared else f"{record.model_name}: {warning}"
-        for record in records
-        for warning in record.warnings
-    )
+    about: dict[str, list[str]] = {}
+    for record in records:
+        for warning in record.warnings:
+            about.setdefault(warning, []).append(record.model_name)
+    return [
+        warning if warning in shared else f"{', '.join(_distinct(models))}: {warning}"
+        for warning, models in about.items()
+    ]
 
 
 def _distinct(items: Iterable[Any]) -> list[Any]:

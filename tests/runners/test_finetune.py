@@ -12,7 +12,7 @@ from bertbench.architecture import config_of
 from bertbench.errors import MeasurementError
 from bertbench.modeling import head_settings, new_classifier
 from bertbench.progress import silent
-from bertbench.runners.finetune import finetune, padded, total_steps
+from bertbench.runners.finetune import _arguments_on, finetune, padded, total_steps
 from bertbench.specs import TrainingSpec
 from tests.factories import model_spec, task_spec
 
@@ -135,3 +135,15 @@ def test_batches_are_padded_to_their_own_longest():
     assert batch["input_ids"].tolist() == [[5, 6], [7, 9]]
     assert batch["attention_mask"].tolist() == [[1, 1], [1, 0]]
     assert "token_type_ids" not in batch
+
+
+def test_trainer_stays_on_the_device_that_was_asked_for(monkeypatch, tmp_path):
+    """On a machine of several GPUs one model is trained on one GPU, the one that was named; on CPU nothing is changed."""
+    from transformers import TrainingArguments
+
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    arguments = _arguments_on("cuda:1")(output_dir=str(tmp_path), use_cpu=True, report_to=[])
+    assert (arguments.device, arguments.n_gpu) == (torch.device("cuda:1"), 1)
+    assert chosen == ["cuda:1"]
+    assert _arguments_on("cpu") is TrainingArguments

@@ -17,7 +17,8 @@ from bertbench.errors import CheckpointError, MeasurementError, UsageError
 from bertbench.progress import silent
 from bertbench.records import Measurement
 from bertbench.runners import quality
-from bertbench.runners.quality import Job, Source
+from bertbench.runners._source import Source
+from bertbench.runners.quality import Job
 from bertbench.specs import TrainingSpec
 from tests.conftest import CONFIGS
 from tests.factories import model_spec, task_spec
@@ -327,3 +328,36 @@ def test_metric_that_is_undefined_is_left_out():
     assert found == [
         Measurement(name, "1", (0.5,), split="validation", n=4, n_unit="examples") for name in ("accuracy", "score")
     ]
+
+
+def test_trained_weights_are_kept_as_they_were_trained(tiny):
+    """--dtype bf16 evaluates a copy in bf16; the checkpoint keeps every digit and evaluates in fp32 as well."""
+    recipe = RECIPE.updated({"epochs": 1})
+    folder, parts = tiny(), (toy("train"), [toy("validation")])
+    rounded, full = (
+        quality.run(job(folder, "fine-tune", recipe=recipe, dtype=dtype), *parts) for dtype in ("bf16", "fp32")
+    )
+    for name, tensor in rounded.model.state_dict().items():
+        assert torch.equal(tensor, full.model.state_dict()[name]), name
+    kept = rounded.model.classifier.weight
+    assert kept.dtype == torch.float32
+    assert not torch.equal(kept, kept.bfloat16().float())
+    scores = torch.tensor(rounded.predictions["scores"])
+    assert torch.equal(scores, scores.bfloat16().float())
+    assert rounded.predictions["scores"] != full.predictions["scores"]
+
+
+def test_threads_are_for_work_that_is_worth_them(tiny):
+    """A tiny model runs on one thread, however many are asked for; a batch of much work gets them all."""
+    model = quality.prepare(job(tiny(head="sequence-classification"))).model
+    assert quality.useful_threads(model, 64, 8) == 1
+    assert quality.useful_threads(model, 10**6, 8) == 8
+    assert quality.useful_threads(model, 10**6, 1) == 1
+
+
+def test_classifier_of_other_labels_is_fine_tuned_with_a_new_head(tiny):
+    """A three-class checkpoint learns a two-class task."""
+    folder = tiny(head="sequence-classification", num_labels=3)
+    outcome = quality.run(job(folder, "fine-tune"), toy("train"), [toy("validation")])
+    assert value(outcome, "accuracy") == 1.0
+    assert len(outcome.predictions["scores"][0]) == 2

@@ -1,0 +1,159 @@
+"""Quality cells: measured or taken over, recorded as what they are, checkpoints kept as asked."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from bertbench.data import Examples
+from bertbench.errors import MeasurementError
+from bertbench.plan import Cell
+from bertbench.progress import silent
+from bertbench.request import Options, Request
+from bertbench.runners import quality
+from bertbench.runners._source import Source
+from bertbench.runners.quality import Job
+from bertbench.sources import Encoder
+from bertbench.specs import SuiteSpec, TrainingSpec
+from bertbench.steps._session import Session
+from bertbench.steps.quality import drop_checkpoints, measure_quality, quality_key
+from bertbench.store import Store
+from tests.factories import environment, model_spec, session_record, task_spec
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+FIRST, SECOND = "20261124T120000-aaaaaa", "20261125T120000-bbbbbb"
+RECIPE = TrainingSpec(epochs=1, batch_size=4, max_length=16)
+
+
+def examples(split, count=8):
+    """A few examples."""
+    ids = tuple(f"{split}-{number}" for number in range(count))
+    return Examples(split, ids, (("good",), ("bad",)) * (count // 2), (1.0, 0.0) * (count // 2), count)
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts a session in the same store: `start(id, **options)`."""
+
+    def make(session_id=FIRST, **options):
+        suite = SuiteSpec(name="base", title="Base", models=("bert",), reference="bert")
+        asked = Request(
+            "run", (), suite, (model_spec(),), "bert", (task_spec(),), Options(**options), may_be_random=False
+        )
+        record = session_record(session_id=session_id, complete=False)
+        session = Session(asked, Store(tmp_path), lambda _: None, silent, environment(), record, None)
+        session.store.write_session(record)
+        return session
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def folder(tiny):
+    """A bare encoder."""
+    return tiny()
+
+
+def cell(folder, *, seed=0, mode="fine-tune", dtype="fp32", **source):
+    """A quality run on the checkpoint in `folder`."""
+    values = {"spec": model_spec(), "folder": folder, "tokenizer": "demo", "weights": "pretrained", "digest": "d"}
+    encoder = Encoder(Source(**(values | source)), None)
+    job = Job(encoder.source, task_spec(), mode, RECIPE, seed, "cpu", dtype, bf16_training=False)
+    train = examples("train") if mode == "fine-tune" else None
+    return Cell(encoder, job.task, seed, job, train=train, splits=(examples("validation"),))
+
+
+def checkpoints(session):
+    """Names of kept checkpoints."""
+    return sorted(path.name for path in session.store.checkpoints_folder.glob("*"))
+
+
+def test_fine_tuned_record_says_so(start, folder):
+    """What was trained here is recorded with fine-tuned weights and where they came from, also if it failed."""
+    session = start()
+    measure_quality(session, cell(folder))
+    (record,) = session.written
+    assert (record.status, record.weights, record.weights_digest) == ("ok", "fine-tuned", "d")
+    assert (session.store.root / record.finetuned_checkpoint / "model.safetensors").is_file()
+
+
+def test_failed_record_has_its_reason(start, folder, monkeypatch):
+    """A run that fails is a record of the same cell with the reason and no checkpoint."""
+
+    def fail(*_):
+        raise MeasurementError("too hot", "wait")
+
+    monkeypatch.setattr(quality, "run", fail)
+    session = start()
+    measure_quality(session, cell(folder))
+    (record,) = session.written
+    assert (record.status, record.error.message, record.finetuned_checkpoint) == ("failed", "too hot", None)
+
+
+def test_evaluation_in_lower_precision_keeps_the_weights(start, folder):
+    """The kept checkpoint of a bf16 run is in fp32 with the digits of training, not rounded ones."""
+    from safetensors.torch import load_file
+
+    session = start(dtype="bf16")
+    measure_quality(session, cell(folder, dtype="bf16"))
+    tensors = load_file(session.store.root / session.written[0].finetuned_checkpoint / "model.safetensors")
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float32}
+    assert not torch.equal(tensors["classifier.weight"], tensors["classifier.weight"].bfloat16().float())
+
+
+def test_finished_run_is_taken_over_once_whole(start, folder, monkeypatch):
+    """An equal cell is taken over without times; without its predictions it is measured again."""
+    first, second = start(), start(SECOND)
+    measure_quality(first, cell(folder))
+    monkeypatch.setattr(quality, "run", lambda *_: pytest.fail("run again"))
+    measure_quality(second, cell(folder))
+    (taken,) = second.written
+    assert taken.run_id == first.written[0].run_id
+    assert all(item.unit != "s" for item in taken.measurements)
+    for path in second.store.root.rglob("predictions-*"):
+        path.unlink()
+    monkeypatch.undo()
+    third = start("20261126T120000-cccccc")
+    measure_quality(third, cell(folder))
+    assert third.written[0].run_id.startswith(third.id)
+
+
+@pytest.mark.parametrize("keep", ["none", "best"])
+def test_checkpoints_of_other_sessions_stay(start, folder, keep):
+    """--keep-checkpoints drops what this session trained, never what an earlier one kept and this one took over."""
+    first, second = start(), start(SECOND, keep_checkpoints=keep)
+    measure_quality(first, cell(folder))
+    kept = checkpoints(first)
+    measure_quality(second, cell(folder))
+    for seed in (1, 2):
+        measure_quality(second, cell(folder, seed=seed))
+    assert len(checkpoints(second)) == 3
+    drop_checkpoints(second)
+    left = checkpoints(second)
+    assert set(kept) <= set(left)
+    assert len(left) == (1 if keep == "none" else 2)
+    (stored, _) = second.store.sessions()
+    assert stored.session.session_id == SECOND
+    listed = [record.finetuned_checkpoint for record in stored.records if record.finetuned_checkpoint]
+    assert sorted(path.split("/")[1] for path in listed) == left
+
+
+def test_key_tells_sources_apart(folder):
+    """Outputs, tokenizer, seed, format and mode of a cell are in its key; titles are not."""
+    settings = {"device": "cpu"}
+    base = cell(folder)
+    others = [
+        base,
+        cell(folder, outputs=("positive", "negative")),
+        cell(folder, tokenizer=""),
+        cell(folder, digest="other"),
+        cell(folder, seed=1),
+        cell(folder, dtype="bf16"),
+        cell(folder, mode="evaluate"),
+    ]
+    assert len({quality_key(each, settings) for each in others}) == len(others)
+    retitled = cell(folder, spec=model_spec(title="Another"))
+    assert quality_key(retitled, settings) == quality_key(base, settings)
+    more = replace(base, train=examples("train", 10))
+    assert quality_key(more, settings) != quality_key(base, settings)

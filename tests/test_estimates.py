@@ -1,0 +1,80 @@
+"""How long things should take: lengths, FLOPs and the machine's speed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bertbench.architecture import config_of
+from bertbench.calibration import Calibration
+from bertbench.data import Examples
+from bertbench.estimates import cost_steps, encode_sample, mean_tokens, seconds_per_sample
+from bertbench.request import Options, Request
+from bertbench.runners._source import Source
+from bertbench.runners.quality import Job
+from bertbench.sources import gather
+from bertbench.specs import ShapeSpec, SuiteSpec, TimingSpec, TrainingSpec
+from tests.factories import model_spec, task_spec
+
+MACHINE = Calibration(gflops_fp32=10.0, gflops_bf16=10.0, bf16_is_faster=False, seconds=0.0)
+
+
+def examples(text="a b c", count=10):
+    """The same text again and again."""
+    return Examples("train", tuple(map(str, range(count))), ((text,),) * count, (0.0, 1.0) * (count // 2), count)
+
+
+@pytest.fixture(scope="module")
+def spec(tiny):
+    """A model in a folder."""
+    return model_spec("small", checkpoint=str(tiny()), tokenizer="demo")
+
+
+@pytest.fixture
+def job(spec):
+    """Fine-tuning it."""
+    source = Source(spec, Path(spec.checkpoint), "demo", "pretrained", "d")
+    recipe = TrainingSpec(max_length=16)
+    return Job(source, task_spec(), "fine-tune", recipe, seed=0, device="cpu", dtype="fp32", bf16_training=False)
+
+
+def test_length_is_the_tokens_real_mean(job, spec):
+    """Lengths are counted in tokens, special ones included, up to the limit."""
+    config = config_of(spec, job.source.folder)
+    assert mean_tokens(job, config, examples()) == 5
+    assert mean_tokens(job, config, examples("a " * 40)) == 16
+
+
+def test_sample_is_the_same_for_every_model(job, spec):
+    """A sample has as many examples as are asked for, and never more than there are."""
+    config = config_of(spec, job.source.folder)
+    for count, expected in ((3, 3), (50, 10)):
+        found = encode_sample(job.source, job.task, 16, config=config, examples=examples(), count=count)
+        assert len(found) == expected
+
+
+def test_expected_seconds_follow_work_and_machine(job):
+    """Longer examples and training take longer, a faster machine is faster."""
+    short = seconds_per_sample(job, examples(), MACHINE, training=False)
+    assert seconds_per_sample(job, examples("a " * 40), MACHINE, training=False) > 2 * short
+    assert seconds_per_sample(job, examples(), MACHINE, training=True) > 2 * short
+    faster = replace(MACHINE, gflops_fp32=100.0)
+    assert seconds_per_sample(job, examples(), faster, training=False) == pytest.approx(short / 10)
+
+
+def test_timing_grows_with_rounds_models_and_shapes(spec):
+    """Each round, model and shape adds its share; the plan's lines name what is timed."""
+
+    def timed(rounds, count, *shapes):
+        models = tuple(spec.model_copy(update={"name": f"m{number}"}) for number in range(count))
+        suite = SuiteSpec(name="base", title="Base", models=("m0",), reference="m0")
+        timing = TimingSpec(rounds=rounds, shapes=shapes)
+        asked = Request("run", (), suite, models, "m0", (task_spec(),), Options(), may_be_random=False, timing=timing)
+        return cost_steps(asked, gather(models, may_be_random=False), MACHINE)
+
+    one, eight = ShapeSpec(sequence_length=16), ShapeSpec(batch_size=8, sequence_length=None)
+    (size, seconds), (label, least), _ = timed(2, 1, one)
+    assert (size, seconds) == ("counting parameters and FLOPs of 1 model", 0.5)
+    assert label == "timing 1 model (2 rounds, shapes 1x16)"
+    for more in (timed(4, 1, one), timed(2, 2, one), timed(2, 1, one, eight)):
+        assert more[1][1] > least

@@ -1,0 +1,155 @@
+"""A command's session: when the store answers, and how an interrupted one goes on."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bertbench import environment, hub, session
+from bertbench.progress import silent
+from bertbench.records import UNAVAILABLE, Failure
+from bertbench.request import Options, Request
+from bertbench.runners._source import Source
+from bertbench.sources import Encoder
+from bertbench.specs import SuiteSpec
+from bertbench.store import Store
+from tests import factories
+from tests.factories import model_spec, quality_record, session_record, task_spec
+
+DECIDED = {"cuts": {"sst2": [96, 1.0]}, "bf16": True}
+
+
+class PlannedError(Exception):
+    """Ends `measure` where the plan would be made."""
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch):
+    """A machine that is quick to look at."""
+    monkeypatch.setattr(environment, "capture", lambda _: factories.environment())
+
+
+def asked(*, may_be_random=True, **options):
+    """A request for one model on one task."""
+    suite = SuiteSpec(name="base", title="Base", models=("bert",), reference="bert")
+    options = Options(**options)
+    return Request("compare", (), suite, (model_spec(),), "bert", (task_spec(),), options, may_be_random=may_be_random)
+
+
+@pytest.fixture
+def encoder(tiny):
+    """Its weights in a folder of its own."""
+    folder = tiny()
+    return Encoder(Source(model_spec(), folder, folder, "pretrained", "digest"), None)
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An empty store."""
+    return Store(tmp_path)
+
+
+def keep(store, request, encoder, *, records=(), **fields):
+    """Store a session that was asked the same."""
+    identity = {"bert": encoder.source.identity}
+    canonical = request.canonical(identity, {"sst2": "org/data None None"}, factories.environment().environment_class)
+    kept = session_record(("bert",), request=canonical, **fields)
+    store.write_session(kept)
+    for record in records:
+        store.write_record(record)
+    return kept
+
+
+def scored(**fields):
+    """A finished quality record."""
+    return quality_record("bert", factories.predictions(0.8, n=8), **fields)
+
+
+def skipped(kind=UNAVAILABLE):
+    """A quality record without a score."""
+    return scored(status="skipped", error=Failure(kind, "no data"), measurements=(), weights="random")
+
+
+def test_equal_session_answers(store, encoder):
+    """A complete session of the same request is found; an incomplete one is not."""
+    keep(store, asked(), encoder, records=[scored()], complete=False)
+    assert session.find(asked(), store, [encoder]) is None
+    keep(store, asked(), encoder)
+    assert session.find(asked(), store, [encoder]).session.models == ("bert",)
+    assert session.find(asked(seeds=(1,)), store, [encoder]) is None
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
+def test_changed_configuration_or_tokenizer_is_measured_again(store, encoder, name):
+    """A local checkpoint whose config or tokenizer was edited is not answered with figures from before."""
+    keep(store, asked(), encoder, records=[scored()])
+    path = Path(encoder.source.folder) / name
+    path.write_text(path.read_text() + "\n")
+    assert session.find(asked(), store, [encoder]) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "may_be_random", "found"),
+    [("unreachable", True, True), ("offline", True, True), ("online", True, False), ("unreachable", False, False)],
+)
+def test_missing_quality_is_tried_again_where_it_may_be_had(store, encoder, monkeypatch, state, may_be_random, found):
+    """A session without scores answers `compare` while the hub is away; not once it is there, and never `run`."""
+    monkeypatch.setattr(hub, "state", lambda: state)
+    request = asked(may_be_random=may_be_random)
+    keep(store, request, encoder, records=[skipped()])
+    assert (session.find(request, store, [encoder]) is not None) is found
+
+
+def test_failed_run_or_one_that_time_ran_out_for_is_tried_again(store, encoder, monkeypatch):
+    """What measuring again might cure is measured again."""
+    monkeypatch.setattr(hub, "state", lambda: "unreachable")
+    keep(store, asked(), encoder, records=[scored(status="failed", error=Failure("MeasurementError", "x"))])
+    assert session.find(asked(), store, [encoder]) is None
+    store.write_record(skipped("OutOfTime"))
+    assert session.find(asked(), store, [encoder]) is None
+
+
+@pytest.fixture
+def earlier(monkeypatch, store, encoder):
+    """What `measure` hands to the plan as decided earlier."""
+
+    def ask(request):
+        given = []
+
+        def make(*arguments):
+            given.append(arguments[3])
+            raise PlannedError
+
+        monkeypatch.setattr(session, "make", make)
+        with pytest.raises(PlannedError):
+            session.measure(request, store, [encoder], say=print, progress=silent, yes=False)
+        return given[0]
+
+    return ask
+
+
+def test_interrupted_session_goes_on_with_its_decisions(store, encoder, earlier):
+    """An equal request keeps cut and number format of the interrupted one; another request decides anew."""
+    assert earlier(asked()) == {}
+    keep(store, asked(), encoder, complete=False, decisions=DECIDED)
+    assert earlier(asked()) == DECIDED
+    assert earlier(replace(asked(), command="run")) == DECIDED
+    assert earlier(asked(seeds=(1,))) == {}
+    assert earlier(asked(max_train_minutes=1.0)) == {}
+
+
+def test_decisions_are_stored_when_measuring_begins(store, encoder, monkeypatch):
+    """They are in the session's file before the first cell, so that an interruption cannot lose them."""
+    from bertbench.calibration import Calibration
+    from bertbench.plan import Plan
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    plan = Plan({}, (), Calibration(1.0, 1.0, bf16_is_faster=True, seconds=0.0), (), DECIDED)
+    monkeypatch.setattr(session, "make", lambda *_: plan)
+    monkeypatch.setattr(session, "measure_cost", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        session.measure(asked(), store, [encoder], say=lambda _: None, progress=silent, yes=False)
+    (stored,) = store.sessions()
+    assert (stored.session.complete, stored.session.decisions) == (False, DECIDED)
