@@ -321,6 +321,7 @@ def test_predictions_are_equal_for_an_equal_seed(compared, cli, project, tmp_pat
                     and record.model_name == "bert-mini"
                     and record.seed == 0
                     and record.status == "ok"
+                    and record.settings["train_samples"] == 96
                 ):
                     return stored.sidecar(record, "predictions")
         return None
