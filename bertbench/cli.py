@@ -64,7 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, _interrupt)
     try:
-        status = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        if len(words) == 2 and words[0] == "list" and not words[1].startswith("-"):
+            list_(words[1])  # at once: with options there is the option parser, which loads pydantic
+            return 0
+        status = app(args=words, standalone_mode=False)
     except BertBenchError as error:
         print(f"Error: {error}", file=sys.stderr)  # noqa: T201 (the one catch)
         return error.exit_code

@@ -22,7 +22,7 @@ LENGTH_SAMPLE = 400  # examples whose length is looked at
 FIXED_SECONDS = {
     "size": 0.5,
     "speed": 8.0,
-    "memory": 5.0,
+    "memory": 1.5,
     "load": 1.0,
     "step": 0.006,
 }  # process starts, loading, saving

@@ -7,6 +7,7 @@ executed: configurations, word lists and weights only.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import os
 import re
@@ -31,6 +32,7 @@ DEFAULT_ENDPOINT = "https://huggingface.co"
 PROBE_SECONDS = 4.0
 ATTEMPTS = 6
 RETRIED_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+NOT_WRITABLE = frozenset({errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT})
 SIDE_FILES = re.compile(r"^(?!.*training_args)[^/]+\.(json|txt|model)$")
 
 
@@ -214,6 +216,8 @@ def _is_passing(error: BaseException) -> bool:
     status = _status(error)
     if status is not None:
         return status in RETRIED_STATUS
+    if any(isinstance(link, OSError) and link.errno in NOT_WRITABLE for link in _chain(error)):
+        return False  # a data set that could not be written looks like one that could not be read
     passing = {"FileMetadataError", "LocalEntryNotFoundError", "IncompleteSnapshotError", "DatasetGenerationError"}
     names = {kind.__name__ for link in _chain(error) for kind in type(link).__mro__}
     return bool(
@@ -263,10 +267,10 @@ def _explained(what: str, error: Exception) -> Exception:
         return HubError(f"{what}: {found}", "check the id" if missing else "try again later")
     if kind == "HFValidationError":
         return HubError(f"{what}: not a valid hub id", "ids look like google-bert/bert-base-uncased")
-    if isinstance(error, OSError) and error.errno is not None:
-        return HubError(
-            f"{what}: cannot be stored in the cache ({error.strerror or error})", "make room, or set HF_HOME"
-        )
+    for link in _chain(error):
+        if isinstance(link, OSError) and link.errno in NOT_WRITABLE:
+            reason = link.strerror or str(link)
+            return HubError(f"{what}: cannot be stored in the cache ({reason})", "make room, or set HF_HOME")
     return error
 
 

@@ -342,6 +342,19 @@ def test_full_disk_is_one_clear_line(waits):
     assert waits == []
 
 
+def test_full_disk_behind_another_error_is_told_too(waits):
+    """A data set that could not be prepared for want of space is not retried; the cause is said."""
+
+    class DatasetGenerationError(Exception):
+        """Called as in the library, which wraps everything into it."""
+
+    error = DatasetGenerationError("An error occurred")
+    error.__cause__ = OSError(28, "No space left on device")
+    with pytest.raises(HubError, match="No space left on device"):
+        hub.retrying("data set x", failing(error))
+    assert waits == []
+
+
 def test_other_status_is_named(waits):
     """A status that nobody expects is said as it is."""
     with pytest.raises(HubError, match="model x: the hub answered 418"):
