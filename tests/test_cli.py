@@ -1,5 +1,6 @@
 """The command line: exit codes, one-line errors, light start."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -97,13 +98,14 @@ def test_exit_code_belongs_to_the_error(error, code):
     assert error("a").exit_code == code
 
 
-def test_shell_completion_can_be_shown():
-    """Completion of the installed shells is offered."""
+def test_shell_completes_commands():
+    """What the installed completion asks for is answered: 'com' becomes 'compare'."""
+    asked = {"_BERTBENCH_COMPLETE": "complete_bash", "COMP_WORDS": "bertbench com", "COMP_CWORD": "1"}
+    code = "import sys; sys.argv = ['bertbench']; from bertbench.cli import entry; entry()"
     done = subprocess.run(
-        [sys.executable, "-c", "from bertbench.cli import main; raise SystemExit(main(['--show-completion', 'bash']))"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert "bertbench" in done.stdout.lower() or done.returncode == 0
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=os.environ | asked
+    )
+    assert done.stdout.split() == ["compare"]
 
 
 def test_bug_keeps_its_traceback(monkeypatch):
