@@ -111,10 +111,9 @@ def measure(
     finally:
         if session.request.options.keep_checkpoints != "all":
             drop_checkpoints(session)
-    store.write_session(replace(record, complete=True, ended_at=now()))
-    return StoredSession(
-        replace(record, complete=True, ended_at=now()), tuple(session.written), store.folder(session.id)
-    )
+    ended = replace(record, complete=True, ended_at=now())
+    store.write_session(ended)
+    return StoredSession(ended, tuple(session.written), store.folder(session.id))
 
 
 def _earlier_decisions(store: Store, asked: dict[str, Any]) -> dict[str, Any]:

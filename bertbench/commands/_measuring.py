@@ -1,93 +1,102 @@
-"""What `run` and `compare` have in common: options to a Request, measuring with a display, reporting, the exit code."""
+"""How `run` and `compare` work: options to a Request, measuring with a display, reporting, the exit code."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from bertbench.errors import NothingMeasuredError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from bertbench.config import Catalog
     from bertbench.report import Report
     from bertbench.request import Options, Request
     from bertbench.specs import ModelSpec, SuiteSpec
     from bertbench.store import Store, StoredSession
 
-ReferenceOption = Annotated[
-    str | None,
-    typer.Option("--reference", help="The model that ratios refer to (default: the suite's).", show_default=False),
-]
-SuiteOption = Annotated[
-    str | None,
-    typer.Option("--suite", "-s", help="Models, tasks and timing to use (default: base).", show_default=False),
-]
-SeedsOption = Annotated[
-    str | None, typer.Option("--seeds", help="How many seeds, or a list such as 0,1,2.", show_default=False)
-]
-SeedOption = Annotated[int | None, typer.Option("--seed", help="The first seed (default 0).", show_default=False)]
-FinetuneOption = Annotated[
-    bool, typer.Option("--finetune", help="Fine-tune even where a fine-tuned checkpoint is published; no cap on CPU.")
-]
-TrainSamplesOption = Annotated[
-    int | None, typer.Option("--train-samples", help="Train on so many examples.", show_default=False)
-]
-EvalSamplesOption = Annotated[
-    int | None, typer.Option("--eval-samples", help="Evaluate on so many examples.", show_default=False)
-]
-EpochsOption = Annotated[
-    float | None, typer.Option("--epochs", help="Passes over the training examples.", show_default=False)
-]
-BatchSizeOption = Annotated[
-    int | None, typer.Option("--batch-size", help="Training examples a step.", show_default=False)
-]
-LearningRateOption = Annotated[
-    float | None, typer.Option("--learning-rate", help="Peak learning rate.", show_default=False)
-]
-MaxLengthOption = Annotated[
-    int | None, typer.Option("--max-length", help="Truncate inputs to so many tokens.", show_default=False)
-]
-DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:<i> or mps.")]
-DtypeOption = Annotated[str, typer.Option("--dtype", help="auto, fp32, bf16 or fp16: of evaluation and timing.")]
-ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", help="CPU threads (default: the usable cores).", show_default=False)
-]
-DataDirOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--data-dir",
-        help="Read <task>/<split>.parquet, .csv or .jsonl from here instead of the hub.",
-        show_default=False,
-    ),
-]
-MaxMinutesOption = Annotated[
-    float | None,
-    typer.Option(
-        "--max-minutes", help="Time for the whole command; cells that do not fit are skipped.", show_default=False
-    ),
-]
-MaxTrainMinutesOption = Annotated[
-    float | None,
-    typer.Option(
-        "--max-train-minutes",
-        help="Cap on training the slowest model (default on CPU without --finetune: 10).",
-        show_default=False,
-    ),
-]
-KeepOption = Annotated[
-    str, typer.Option("--keep-checkpoints", help="Which fine-tuned checkpoints stay: all, best or none.")
-]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="More than ten runs are meant.")]
-FreshOption = Annotated[bool, typer.Option("--fresh", help="Measure even if the store has the answer.")]
-FromStoreOption = Annotated[bool, typer.Option("--from-store", help="Only read the store; measure nothing.")]
+
+@dataclass(frozen=True)
+class Answer:
+    """What one suite gave: its report, the session behind it and the models shown."""
+
+    report: Report
+    stored: StoredSession
+    models: tuple[str, ...]
 
 
-def build_options(default_seeds: int, **given: Any) -> Options:
+class Measuring:
+    """One measuring command at work: the place of its output is proved first, then suite after suite is answered."""
+
+    def __init__(self, command: str, given: Mapping[str, Any]) -> None:
+        """Take the shared options.
+
+        Raises:
+            UsageError, ConfigError: the output or a config folder cannot be used.
+        """
+        from bertbench import output
+        from bertbench.config import Catalog
+        from bertbench.store import Store
+
+        output.check(given["output"])
+        self.command = command
+        self.given = dict(given)
+        self.catalog = Catalog(given["config_dir"] or ())
+        self.store = Store(given["results_dir"])
+
+    def answer(
+        self, suite: SuiteSpec, tasks: Sequence[str], *, models: str, reference: str | None, run: bool
+    ) -> Answer:
+        """Measure a suite's models on `tasks`, or read that from the store.
+
+        `run`: what was asked for must be had, and the suite's reference is not added; otherwise random weights will do
+        for size and speed.
+        """
+        from bertbench.compare import build
+        from bertbench.request import Request
+        from bertbench.selection import resolve
+
+        options = build_options(suite.seeds, self.given)
+        if not self.given["from_store"]:
+            self.store.check_writable()
+        wanted = resolve(models, self.catalog, suite, self.store)
+        specs, name = pick_reference(wanted, suite, reference, self.catalog, self.store, add_suites=not run)
+        request = Request(
+            command=self.command,
+            argv=tuple(sys.argv[1:]),
+            suite=suite,
+            models=tuple(specs),
+            reference=name,
+            tasks=tuple(self.catalog.task(task) for task in tasks),
+            options=options,
+            may_be_random=not run,
+            timing=suite.timing,
+        )
+        stored = measure_or_read(request, self.store, from_store=self.given["from_store"], yes=self.given["yes"])
+        names = tuple(spec.name for spec in specs)
+        return Answer(build(stored, {spec.name: spec for spec in specs}, names, name), stored, names)
+
+    def finish(self, answers: Sequence[Answer]) -> None:
+        """Show the reports and leave with the exit code that the cells ask for."""
+        from bertbench import output
+        from bertbench.report import Report
+
+        report = Report.joined(answer.report for answer in answers)
+        given = self.given
+        output.emit(report, format=given["output_format"].value, output=given["output"], layout=given["layout"].value)
+        raise typer.Exit(exit_code(answers))
+
+
+OPTION_NUMBERS = (
+    "train_samples", "eval_samples", "epochs", "batch_size", "learning_rate", "max_length", "threads", "max_minutes",
+    "max_train_minutes",
+)  # fmt: skip
+
+
+def build_options(default_seeds: int, given: Mapping[str, Any]) -> Options:
     """Checked options with the device, threads and seeds resolved.
 
     Raises:
@@ -98,25 +107,18 @@ def build_options(default_seeds: int, **given: Any) -> Options:
 
     if given["keep_checkpoints"] not in {"all", "best", "none"}:
         raise UsageError(f"--keep-checkpoints {given['keep_checkpoints']}: must be all, best or none")
-    if given.pop("from_store") and given["fresh"]:
+    if given["from_store"] and given["fresh"]:
         raise UsageError("--fresh and --from-store contradict each other", "leave one out")
-    numbers = (
-        "train_samples",
-        "eval_samples",
-        "epochs",
-        "batch_size",
-        "learning_rate",
-        "max_length",
-        "threads",
-        "max_minutes",
-        "max_train_minutes",
-    )
-    check_positive(**{name: given[name] for name in numbers})
-    seeds = parse_seeds(given.pop("seeds"), given.pop("seed"), default_seeds)
-    device = environment.resolve_device(given.pop("device"))
-    dtype = environment.resolve_dtype(given.pop("dtype"), device)
-    threads = given.pop("threads") or environment.default_threads()
-    return Options(device=device, dtype=dtype, threads=threads, seeds=seeds, **given)
+    check_positive(**{name: given[name] for name in OPTION_NUMBERS})
+    device = environment.resolve_device(given["device"])
+    resolved = {
+        "device": device,
+        "dtype": environment.resolve_dtype(given["dtype"], device),
+        "threads": given["threads"] or environment.default_threads(),
+        "seeds": parse_seeds(given["seeds"], given["seed"], default_seeds),
+    }
+    as_given = {field.name: given[field.name] for field in fields(Options) if field.name in given}
+    return Options(**(as_given | resolved))
 
 
 def pick_reference(
@@ -167,10 +169,11 @@ def measure_or_read(request: Request, store: Store, *, from_store: bool, yes: bo
 
     request.check_recipes()
     encoders = session.find_weights(request, say)
-    if not request.options.fresh and (found := session.find(request, store, encoders)):
+    found = None if request.options.fresh else session.find(request, store, encoders)
+    _warn(store)
+    if found is not None:
         say(f"taken from session {found.session.session_id} of {found.session.started_at}; --fresh measures again")
         return found
-    _warn(store)
     try:
         with Display() as display:
             return session.measure(request, store, encoders, say=display.say, progress=display, yes=yes)
@@ -187,23 +190,9 @@ def _warn(store: Store) -> None:
     store.warnings.clear()
 
 
-def report_of(stored: StoredSession, models: Sequence[ModelSpec], reference: str) -> Report:
-    """The comparison of the wanted models in a session."""
-    from bertbench.compare import build
-
-    return build(stored, {spec.name: spec for spec in models}, [spec.name for spec in models], reference)
-
-
-def exit_code(sessions: Sequence[StoredSession], models: Sequence[str] | None = None) -> int:
-    """1 if a cell failed, 4 if nothing was measured, else 0."""
-    records = [
-        record for stored in sessions for record in stored.records if models is None or record.model_name in models
-    ]
+def exit_code(answers: Sequence[Answer]) -> int:
+    """1 if a cell of a model that was asked for failed, 4 if nothing was measured, else 0."""
+    records = [record for one in answers for record in one.stored.records if record.model_name in one.models]
     if not any(record.status == "ok" for record in records):
         return 4
     return 1 if any(record.status == "failed" for record in records) else 0
-
-
-def arguments() -> tuple[str, ...]:
-    """The command line as given, for the record."""
-    return tuple(sys.argv[1:])
