@@ -195,6 +195,15 @@ class TimingSpec(Spec):
     warmup_passes: Positive = 3
     shapes: Annotated[tuple[ShapeSpec, ...], Field(min_length=1)] = (ShapeSpec(),)
 
+    @model_validator(mode="after")
+    def _distinct_shapes(self) -> TimingSpec:
+        labels = [shape.label for shape in self.shapes]
+        if len(set(labels)) != len(labels):
+            raise ValueError("'shapes' holds the same batch size and length twice")
+        if sum(shape.sequence_length is None for shape in self.shapes) > 1:
+            raise ValueError("'shapes' may hold natural lengths once: one set of real inputs is made")
+        return self
+
 
 class SuiteSpec(Spec):
     """Models, tasks and timing that are compared together. `fallback` names the suite shown where quality is absent."""

@@ -613,3 +613,9 @@ def test_fast_enough(tmp_path):
     started = time.perf_counter()
     build(stored, specs(), MODELS, "bert", now=NOW)
     assert time.perf_counter() - started < 1.5
+
+
+def test_tables_name_their_suite(full):
+    """Where reports of several suites are joined their tables can be told apart."""
+    report = build(full, {}, MODELS, "bert", now=NOW)
+    assert all(table.title.endswith(f"(suite {full.session.suite})") for table in report.tables)

@@ -155,3 +155,12 @@ def test_training_samples_belong_to_the_task():
     assert TaskSpec(**TASK, training={"train_samples": 100}).training.train_samples == 100
     with pytest.raises(ValidationError, match="all models get the same samples"):
         ModelSpec(**MODEL, training={"train_samples": 100})
+
+
+@pytest.mark.parametrize("lengths", [(None, None), (16, 16)])
+def test_shapes_are_distinct(lengths):
+    """A shape given twice, or natural lengths in two batch sizes, is refused: figures could not be told apart."""
+    batches = (1, 2) if lengths[0] is None else (1, 1)
+    shapes = [{"batch_size": batch, "sequence_length": length} for batch, length in zip(batches, lengths, strict=True)]
+    with pytest.raises(ValidationError, match="shapes"):
+        TimingSpec(shapes=shapes)

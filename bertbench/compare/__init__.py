@@ -59,7 +59,10 @@ def build(
     comparison = Comparison(Figures(rows), shown, reference, evidence.specs, _score_words(evidence), uses, notes.caveat)
     below = [*notes.notes(evidence, rows, now or datetime.now(UTC)), RULE]
     title = f"{', '.join(shown)} (suite {stored.session.suite})"
-    return Report(title, (comparison_table(comparison, below), detail_table(comparison)), tuple(rows))
+    tables = (comparison_table(comparison, below), detail_table(comparison))
+    # The suite's name tells the tables apart where a report joins several suites.
+    named = tuple(replace(table, title=f"{table.title} (suite {stored.session.suite})") for table in tables)
+    return Report(title, named, tuple(rows))
 
 
 def _spec(stored: StoredSession, catalog: Mapping[str, ModelSpec], model: str) -> ModelSpec:

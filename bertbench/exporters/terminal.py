@@ -7,6 +7,7 @@ of 'column: value' lines. Without a terminal the text is plain ASCII frames with
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -38,10 +39,11 @@ class TerminalExporter:
 
     def draw(self, report: Report, console: Console) -> None:
         """Draw the report on a console, in colour and with line-drawing frames where it is a terminal."""
-        _print(console, report.title, style="bold")
+        if [table.title for table in report.tables] != [report.title]:
+            _print(console, report.title, style="bold")
         for table in report.tables:
             console.print()
-            if _fits(table, console.width):
+            if _fits(_widths(table, console.width), console.width):
                 _draw_table(table, console)
             else:
                 _draw_blocks(table, console)
@@ -59,11 +61,9 @@ def _print(console: Console, text: str, style: str | None = None) -> None:
     console.print(Text(text), style=style, overflow="fold", highlight=False)
 
 
-def _fits(table: Table, width: int) -> bool:
-    """True if no column must break a word."""
-    cells = [table.columns, *table.rows]
-    longest = [max(_longest_word(row[index]) for row in cells) for index in range(len(table.columns))]
-    return sum(longest) + _PADDING * len(longest) + 1 <= width
+def _fits(widths: Sequence[int], width: int) -> bool:
+    """True if columns so wide, with their frames, go into `width`."""
+    return sum(widths) + _PADDING * len(widths) + 1 <= width
 
 
 def _widths(table: Table, width: int) -> list[int]:
@@ -74,12 +74,11 @@ def _widths(table: Table, width: int) -> list[int]:
     cells = [table.columns, *table.rows]
     narrowest = [max(_longest_word(row[index]) for row in cells) for index in range(len(table.columns))]
     widths = [max(_longest_line(row[index]) for row in cells) for index in range(len(table.columns))]
-    while sum(widths) + _PADDING * len(widths) + 1 > width:
-        spare = [have - least for have, least in zip(widths, narrowest, strict=True)]
-        if max(spare) <= 0:
+    while not _fits(widths, width):
+        able = [index for index, least in enumerate(narrowest) if widths[index] > least]
+        if not able:
             break
-        widest = max((index for index in range(len(widths)) if spare[index] > 0), key=lambda index: widths[index])
-        widths[widest] -= 1
+        widths[max(able, key=widths.__getitem__)] -= 1
     return widths
 
 

@@ -243,3 +243,9 @@ def test_loading_is_light(name):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_title_is_not_said_twice():
+    """A report whose only table has its title shows it once."""
+    text = plugins.load("bertbench.exporters", "format", "terminal").render(LIST, layout="long", width=80)
+    assert text.count("Models") == 1
