@@ -120,7 +120,7 @@ def _from_folder(folder: Path, split: str) -> tuple[str, list[dict[str, Any]]]:
     try:
         frame = _read(path)
     except (OSError, ValueError, pd.errors.ParserError) as error:  # pyarrow's errors are among these
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0]
         raise DatasetError(f"{path}: damaged or not what its ending says ({reason:.120})", "replace the file") from None
     return str(path), [{str(key): value for key, value in row.items()} for row in frame.to_dict(orient="records")]
 
