@@ -10,8 +10,7 @@ from bertbench.calibration import Calibration, expected_seconds
 from bertbench.data import Examples
 from bertbench.modeling import length_limit, load_tokenizer, uses_token_types
 from bertbench.request import Request
-from bertbench.runners._source import Source
-from bertbench.runners.quality import Job
+from bertbench.runners._job import Job, Source
 from bertbench.sources import Encoder
 from bertbench.specs import TaskSpec
 

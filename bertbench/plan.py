@@ -18,8 +18,7 @@ from bertbench.data import Examples
 from bertbench.errors import DatasetError, HubError, UnavailableError
 from bertbench.estimates import FIXED_SECONDS, cost_steps, seconds_per_sample
 from bertbench.request import Request
-from bertbench.runners._source import Source
-from bertbench.runners.quality import Job
+from bertbench.runners._job import Job, Source
 from bertbench.sources import Encoder, Say, finetuned_source
 from bertbench.specs import TaskSpec, TrainingSpec
 from bertbench.units import duration

@@ -13,7 +13,7 @@ from bertbench import hub
 from bertbench.checkpoints import Snapshot
 from bertbench.errors import HubError, UnavailableError
 from bertbench.records import digest
-from bertbench.runners._source import Source
+from bertbench.runners._job import Source
 from bertbench.specs import ModelSpec
 
 Say = Callable[[str], None]

@@ -10,8 +10,7 @@ from bertbench.calibration import Calibration
 from bertbench.data import Examples
 from bertbench.estimates import cost_steps, encode_sample, mean_tokens, seconds_per_sample
 from bertbench.request import Options, Request
-from bertbench.runners._source import Source
-from bertbench.runners.quality import Job
+from bertbench.runners._job import Job, Source
 from bertbench.sources import gather
 from bertbench.specs import ShapeSpec, SuiteSpec, TimingSpec, TrainingSpec
 from tests.factories import model_spec, task_spec

@@ -9,7 +9,7 @@ from bertbench import environment, hub, session
 from bertbench.progress import silent
 from bertbench.records import UNAVAILABLE, Failure
 from bertbench.request import Options, Request
-from bertbench.runners._source import Source
+from bertbench.runners._job import Source
 from bertbench.sources import Encoder
 from bertbench.specs import SuiteSpec
 from bertbench.store import Store

@@ -7,7 +7,7 @@ import pytest
 from bertbench import hub, sources
 from bertbench.checkpoints import Snapshot, local_snapshot
 from bertbench.errors import CheckpointError, HubError
-from bertbench.runners._source import Source
+from bertbench.runners._job import Source
 from bertbench.sources import finetuned_source, gather, weight_folders
 from tests.factories import model_spec
 

@@ -9,7 +9,7 @@ import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from bertbench import plugins
 from bertbench.data import Examples
@@ -25,9 +25,9 @@ from bertbench.modeling import (
 )
 from bertbench.progress import Progress, silent
 from bertbench.records import Measurement
-from bertbench.runners._source import Source
+from bertbench.runners._job import Job
 from bertbench.runners.finetune import TrainingRun, finetune, padded
-from bertbench.specs import TaskSpec, TrainingSpec
+from bertbench.specs import TaskSpec
 
 MEASURE_VERSION = 1
 TOKENS_PER_BATCH = 4096  # padded tokens of an evaluation batch: large enough for full speed, small enough for memory
@@ -35,28 +35,6 @@ ROWS_PER_BATCH = 64
 # Below so many operations a batch, threads spend longer waiting for each other than computing; on a machine that is
 # busy with something else, a hundred times longer.
 WORK_FOR_THREADS = 2e9
-
-
-@dataclass(frozen=True)
-class Job:
-    """What to measure and how. `mode` 'evaluate' leaves the weights as they are."""
-
-    source: Source
-    task: TaskSpec
-    mode: Literal["evaluate", "fine-tune"]
-    recipe: TrainingSpec
-    seed: int
-    device: str
-    dtype: str
-    bf16_training: bool
-    attention: str = "sdpa"
-    threads: int = 1
-
-    @property
-    def label(self) -> str:
-        """A name for progress and messages."""
-        verb = "evaluating" if self.mode == "evaluate" else "fine-tuning"
-        return f"{verb} {self.source.spec.name} on {self.task.name}, seed {self.seed}"
 
 
 @dataclass
@@ -83,6 +61,11 @@ class Prepared:
     outputs: tuple[str, ...] | None
     max_length: int
     warnings: list[str]
+
+    @property
+    def pad(self) -> dict[str, int]:
+        """What each kind of input is padded with."""
+        return {"input_ids": self.tokenizer.pad_token_id, "token_type_ids": 0, "attention_mask": 0}
 
 
 def prepare(job: Job) -> Prepared:
@@ -135,44 +118,59 @@ def run(
     Raises:
         CheckpointError, MeasurementError: it cannot be measured.
     """
-    import torch
-
     ready = prepare(job)
-    kind = plugins.load("bertbench.tasks", "task kind", job.task.kind)
-    pad = {"input_ids": ready.tokenizer.pad_token_id, "token_type_ids": 0, "attention_mask": 0}
-    types = uses_token_types(ready.model.config)
-    trained: TrainingRun | None = None
     evaluated = ready.model
+    trained: TrainingRun | None = None
     if job.mode == "fine-tune":
         if train is None:
             raise MeasurementError(f"{job.label}: no training examples")
-        encoded = kind.encode(ready.tokenizer, train, ready.max_length, token_types=types)
-        tokens = job.recipe.batch_size * sum(len(row["input_ids"]) for row in encoded) // len(encoded)
-        torch.set_num_threads(useful_threads(ready.model, tokens, job.threads))
-        trained = finetune(
-            ready.model,
-            encoded,
-            train.labels,
-            job.recipe,
-            pad=pad,
-            seed=job.seed,
-            device=job.device,
-            bf16=job.bf16_training,
-            regression=job.task.is_regression,
-            label=job.label,
-            progress=progress,
-            deadline=deadline,
-        )
+        trained = _train(job, ready, train, progress, deadline)
         if job.dtype != "fp32":  # the trained weights are kept as they are; a copy is evaluated
             evaluated = copy.deepcopy(ready.model).to(_dtype(job.dtype))
+    measurements, predictions = _evaluate(job, ready, evaluated, splits, progress)
+    if trained is not None:
+        measurements += _training_measurements(trained)
+    return Outcome(tuple(measurements), predictions, ready.warnings, ready.model, ready.tokenizer, trained)
+
+
+def _train(job: Job, ready: Prepared, train: Examples, progress: Progress, deadline: float | None) -> TrainingRun:
+    """Fine-tune the prepared model in place."""
+    import torch
+
+    encoded = _encode(job, ready, train)
+    tokens = job.recipe.batch_size * sum(len(row["input_ids"]) for row in encoded) // len(encoded)
+    torch.set_num_threads(useful_threads(ready.model, tokens, job.threads))
+    return finetune(
+        ready.model,
+        encoded,
+        train.labels,
+        job.recipe,
+        pad=ready.pad,
+        seed=job.seed,
+        device=job.device,
+        bf16=job.bf16_training,
+        regression=job.task.is_regression,
+        label=job.label,
+        progress=progress,
+        deadline=deadline,
+    )
+
+
+def _evaluate(
+    job: Job, ready: Prepared, model: Any, splits: Sequence[Examples], progress: Progress
+) -> tuple[list[Measurement], dict[str, list[Any]]]:
+    """Scores and times of each split, and the predictions of all of them."""
+    import torch
+
+    kind = plugins.load("bertbench.tasks", "task kind", job.task.kind)
     order = None if ready.outputs is None else [job.task.labels.index(name) for name in ready.outputs]  # type: ignore[union-attr]
-    torch.set_num_threads(useful_threads(ready.model, TOKENS_PER_BATCH, job.threads))
+    torch.set_num_threads(useful_threads(model, TOKENS_PER_BATCH, job.threads))
     predictions: dict[str, list[Any]] = {key: [] for key in ("example_id", "split", "prediction", "scores", "label")}
     measurements: list[Measurement] = []
     for examples in splits:
-        encoded = kind.encode(ready.tokenizer, examples, ready.max_length, token_types=types)
+        encoded = _encode(job, ready, examples)
         started = time.perf_counter()
-        logits = predict(evaluated, encoded, pad, f"evaluating {job.source.spec.name} on {examples.split}", progress)
+        logits = predict(model, encoded, ready.pad, f"evaluating {job.source.spec.name} on {examples.split}", progress)
         seconds = time.perf_counter() - started
         predicted = kind.decode(logits, order)
         measurements += scores(job.task, examples, predicted)
@@ -185,9 +183,15 @@ def run(
         predictions["prediction"] += predicted.tolist()
         predictions["scores"] += _arranged(logits, order)
         predictions["label"] += list(examples.labels)
-    if trained is not None:
-        measurements += _training_measurements(trained)
-    return Outcome(tuple(measurements), predictions, ready.warnings, ready.model, ready.tokenizer, trained)
+    return measurements, predictions
+
+
+def _encode(job: Job, ready: Prepared, examples: Examples) -> list[dict[str, list[int]]]:
+    """Token ids of each example as the model takes them, not padded."""
+    kind = plugins.load("bertbench.tasks", "task kind", job.task.kind)
+    types = uses_token_types(ready.model.config)
+    encoded: list[dict[str, list[int]]] = kind.encode(ready.tokenizer, examples, ready.max_length, token_types=types)
+    return encoded
 
 
 def _dtype(name: str) -> Any:

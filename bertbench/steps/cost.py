@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bertbench.estimates import encode_sample
 from bertbench.plan import Plan
 from bertbench.records import UNAVAILABLE, Failure, Kind, Measurement, Sidecar, digest
 from bertbench.request import MEASURE_VERSIONS
 from bertbench.sources import Encoder
+from bertbench.specs import TimingSpec
 from bertbench.steps._session import Session, guarded
 
 if TYPE_CHECKING:
+    from bertbench.runners.speed import SpeedResult
     from bertbench.workers import ExecutionSettings
 
 NATURAL_EXAMPLES = 64
@@ -86,7 +88,7 @@ def _measure_speed(session: Session, encoders: Sequence[Encoder], plan: Plan) ->
             update={"shapes": tuple(shape for shape in timing.shapes if shape.sequence_length) or timing.shapes}
         )
     targets = [SpeedTarget(encoder.spec.name, encoder.source.folder) for encoder in encoders if encoder.source.folder]
-    result, failure, seconds = guarded(
+    measured = guarded(
         lambda: measure_speed(
             targets,
             request.reference,
@@ -98,6 +100,32 @@ def _measure_speed(session: Session, encoders: Sequence[Encoder], plan: Plan) ->
             deadline=session.deadline,
         )
     )
+    result, _, seconds = measured
+    task = plan.cells[0].task.name if natural and plan.cells else None
+    settings = {
+        "shapes": [shape.label for shape in timing.shapes],
+        "rounds": timing.rounds,
+        "turns": timing.turns,
+        "reference": request.reference,
+        "natural_task": task,
+    }
+    shared = {
+        "settings": settings,
+        "warnings": (*(result.warnings if result else ()), *([reason] if reason else [])),
+        "seconds": seconds,
+    }
+    _write_speed(session, encoders, timing, measured[:2], shared)
+
+
+def _write_speed(
+    session: Session,
+    encoders: Sequence[Encoder],
+    timing: TimingSpec,
+    measured: tuple[SpeedResult | None, Failure | None],
+    shared: dict[str, Any],
+) -> None:
+    """The raw timings of all models first, then a record of each model."""
+    result, failure = measured
     sidecars: dict[str, Sidecar] = {}
     if result is not None and len(result.rows):
         sidecars["timings"] = session.store.write_sidecar(session.id, "timings", result.frame())
@@ -106,35 +134,30 @@ def _measure_speed(session: Session, encoders: Sequence[Encoder], plan: Plan) ->
         error = failure or (result.failures.get(name) if result else None)
         if error:
             session.say(f"{name}: speed failed: {error.message}")
-        shapes = [shape.label for shape in timing.shapes]
-        key = digest(
-            [
-                "speed",
-                encoder.source.digest,
-                timing.model_dump(mode="json"),
-                session.settings,
-                session.environment.environment_class,
-                MEASURE_VERSIONS["speed"],
-            ]
-        )
         session.write(
             "speed",
             encoder,
             "failed" if error else "ok",
             measurements=result.measurements.get(name, ()) if result and not error else (),
-            sidecars=sidecars if not error else {},
-            settings={
-                "shapes": shapes,
-                "rounds": timing.rounds,
-                "turns": timing.turns,
-                "reference": request.reference,
-                "natural_task": plan.cells[0].task.name if natural and plan.cells else None,
-            },
+            sidecars={} if error else sidecars,
             error=error,
-            warnings=(*(result.warnings if result else ()), *([reason] if reason else [])),
-            seconds=seconds,
-            key=key,
+            key=_speed_key(session, encoder, timing),
+            **shared,
         )
+
+
+def _speed_key(session: Session, encoder: Encoder, timing: TimingSpec) -> str:
+    """timing_key: weights, shapes and counts, settings, environment class and measure version."""
+    return digest(
+        [
+            "speed",
+            encoder.source.digest,
+            timing.model_dump(mode="json"),
+            session.settings,
+            session.environment.environment_class,
+            MEASURE_VERSIONS["speed"],
+        ]
+    )
 
 
 def _natural_inputs(

@@ -19,7 +19,8 @@ from bertbench.store import Store
 from bertbench.units import duration
 
 if TYPE_CHECKING:
-    from bertbench.runners.quality import Job, Outcome
+    from bertbench.runners._job import Job
+    from bertbench.runners.quality import Outcome
 
 
 def measure_quality(session: Session, cell: Cell) -> None:

@@ -17,8 +17,7 @@ from bertbench.errors import CheckpointError, MeasurementError, UsageError
 from bertbench.progress import silent
 from bertbench.records import Measurement
 from bertbench.runners import quality
-from bertbench.runners._source import Source
-from bertbench.runners.quality import Job
+from bertbench.runners._job import Job, Source
 from bertbench.specs import TrainingSpec
 from tests.conftest import CONFIGS
 from tests.factories import model_spec, task_spec

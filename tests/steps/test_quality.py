@@ -11,8 +11,7 @@ from bertbench.plan import Cell
 from bertbench.progress import silent
 from bertbench.request import Options, Request
 from bertbench.runners import quality
-from bertbench.runners._source import Source
-from bertbench.runners.quality import Job
+from bertbench.runners._job import Job, Source
 from bertbench.sources import Encoder
 from bertbench.specs import SuiteSpec, TrainingSpec
 from bertbench.steps._session import Session

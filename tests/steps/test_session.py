@@ -6,7 +6,7 @@ from bertbench.errors import MeasurementError, StoreError
 from bertbench.progress import silent
 from bertbench.records import UNAVAILABLE, Failure
 from bertbench.request import Options, Request
-from bertbench.runners._source import Source
+from bertbench.runners._job import Source
 from bertbench.sources import Encoder
 from bertbench.specs import SuiteSpec
 from bertbench.steps._session import Session, guarded, slug

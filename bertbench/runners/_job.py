@@ -1,13 +1,14 @@
-"""Where a model's weights and tokenizer lie, and what tells equal ones."""
+"""What a quality run is given: where a model's weights and tokenizer lie, and how it is measured on what task."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from bertbench.checkpoints import side_digest
 from bertbench.records import Weights, digest
-from bertbench.specs import ModelSpec
+from bertbench.specs import ModelSpec, TaskSpec, TrainingSpec
 
 
 @dataclass(frozen=True)
@@ -30,3 +31,25 @@ class Source:
         sides = [] if self.weights == "random" else [side_digest(folder) for folder in folders]
         named = self.tokenizer if isinstance(self.tokenizer, str) else ""
         return digest([self.digest, sides, named, self.outputs])
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to measure and how. `mode` 'evaluate' leaves the weights as they are."""
+
+    source: Source
+    task: TaskSpec
+    mode: Literal["evaluate", "fine-tune"]
+    recipe: TrainingSpec
+    seed: int
+    device: str
+    dtype: str
+    bf16_training: bool
+    attention: str = "sdpa"
+    threads: int = 1
+
+    @property
+    def label(self) -> str:
+        """A name for progress and messages."""
+        verb = "evaluating" if self.mode == "evaluate" else "fine-tuning"
+        return f"{verb} {self.source.spec.name} on {self.task.name}, seed {self.seed}"
