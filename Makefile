@@ -12,17 +12,26 @@ CPU_INDEX := https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?= $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1 && echo $(CPU_INDEX))
 TORCH := $(shell grep '^torch==' constraints.txt)
 PYTEST_ARGS ?=
+NO_BENCH := not bench and not bench_full
 
-.PHONY: compare test check setup lint types all-tests wheel clean
+.PHONY: compare test check setup lint types all-tests bench bench-full wheel clean
 
 compare: $(STAMP)
 	$(VENV)/bin/bertbench compare --models all
 
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -m "not slow and $(NO_BENCH)" $(PYTEST_ARGS)
 
 all-tests: $(STAMP)
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -m "$(NO_BENCH)" $(PYTEST_ARGS)
+
+# Bars on time and noise, at most 15 minutes; leave the machine alone meanwhile. Figures go to build/bench.txt.
+bench: $(STAMP)
+	$(VENV)/bin/python -m pytest -m bench tests/bench $(PYTEST_ARGS)
+
+# How often intervals hold the truth, over 2,000 simulated sessions of each kind: some 4 minutes, on any machine.
+bench-full: $(STAMP)
+	$(VENV)/bin/python -m pytest -m bench_full tests/bench $(PYTEST_ARGS)
 
 setup: $(STAMP)
 

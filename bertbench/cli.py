@@ -18,11 +18,13 @@ from typing import Annotated
 import typer
 
 from bertbench import __version__
+from bertbench.commands.calibrate import calibrate
 from bertbench.commands.compare import compare
 from bertbench.commands.list import list_
 from bertbench.commands.params import params
 from bertbench.commands.run import run
 from bertbench.commands.show import show
+from bertbench.commands.speed import speed
 from bertbench.commands.validate import validate
 from bertbench.errors import BertBenchError
 
@@ -38,6 +40,8 @@ app = typer.Typer(
 )
 app.command("compare")(compare)
 app.command("run")(run)
+app.command("speed")(speed)
+app.command("calibrate")(calibrate)
 app.command("params")(params)
 app.command("list")(list_)
 app.command("show")(show)

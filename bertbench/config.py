@@ -18,11 +18,11 @@ from bertbench.errors import ConfigError, UnknownNameError
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-    from bertbench.specs import ClaimSpec, ModelSpec, Spec, SuiteSpec, TaskSpec
+    from bertbench.specs import ClaimSpec, ModelSpec, PaperSpec, Spec, SuiteSpec, TaskSpec
 
 T = TypeVar("T")
 
-KINDS = {"models": "model", "tasks": "task", "suites": "suite", "claims": "claim"}
+KINDS = {"models": "model", "tasks": "task", "suites": "suite", "claims": "claim", "papers": "paper"}
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -120,6 +120,12 @@ class Catalog:
         from bertbench.specs import ClaimSpec
 
         return self._load("claims", name, ClaimSpec)
+
+    def paper(self, name: str) -> PaperSpec:
+        """The published measurement called `name`."""
+        from bertbench.specs import PaperSpec
+
+        return self._load("papers", name, PaperSpec)
 
     def _load(self, kind: str, name: str, spec_type: type[T]) -> T:
         return cast("T", self.check(self.entry(kind, name), cast("type[Spec]", spec_type)))

@@ -43,6 +43,13 @@ class Examples:
         if count is None or count >= len(self):
             return self
         kept = sorted(random.Random(SUBSET_SEED).sample(range(len(self)), count))  # noqa: S311 (a reproducible draw)
+        return self._at(kept)
+
+    def first(self, count: int) -> Examples:
+        """The first `count` examples; all of them if there are no more."""
+        return self._at(range(min(count, len(self))))
+
+    def _at(self, kept: Sequence[int]) -> Examples:
         return Examples(
             self.split,
             tuple(self.ids[i] for i in kept),

@@ -11,6 +11,7 @@ from bertbench.data import Examples
 from bertbench.modeling import length_limit, load_tokenizer, uses_token_types
 from bertbench.request import Request
 from bertbench.runners._job import Job, Source
+from bertbench.servant import USUAL_WARMUP
 from bertbench.sources import Encoder
 from bertbench.specs import TaskSpec
 
@@ -60,7 +61,7 @@ def cost_steps(request: Request, encoders: Sequence[Encoder], calibration: Calib
     from bertbench.architecture import config_of
     from bertbench.flops import count
 
-    timing = request.timing
+    timing, ways = request.timing, len(request.options.backends) * max(len(request.options.dtypes), 1)
     seconds = FIXED_SECONDS["speed"] + timing.rounds * len(encoders) * FIXED_SECONDS["load"]
     for encoder in encoders:
         config = config_of(encoder.spec, encoder.source.folder)
@@ -68,15 +69,18 @@ def cost_steps(request: Request, encoders: Sequence[Encoder], calibration: Calib
             length = min(shape.sequence_length or 32, length_limit(config))
             one = expected_seconds(count(config, shape.batch_size, length), calibration, kind="inference")
             passes = (shape.turns or timing.turns) * ((shape.passes or timing.passes) + 1) + (
-                shape.warmup_passes or timing.warmup_passes
+                shape.warmup_passes or timing.warmup_passes or USUAL_WARMUP
             )
             seconds += timing.rounds * passes * one
     many = f"{len(encoders)} model{'s' if len(encoders) > 1 else ''}"
-    return [
-        (f"counting parameters and FLOPs of {many}", FIXED_SECONDS["size"] * len(encoders)),
+    on = f" on {ways} back-ends" if ways > 1 else ""
+    steps = [
+        ("size", f"counting parameters and FLOPs of {many}", FIXED_SECONDS["size"] * len(encoders)),
         (
-            f"timing {many} ({timing.rounds} rounds, shapes {', '.join(shape.label for shape in timing.shapes)})",
-            seconds,
+            "speed",
+            f"timing {many}{on} ({timing.rounds} rounds, shapes {', '.join(shape.label for shape in timing.shapes)})",
+            seconds * ways,
         ),
-        (f"measuring memory of {many}", FIXED_SECONDS["memory"] * len(encoders)),
+        ("memory", f"measuring memory of {many}", FIXED_SECONDS["memory"] * len(encoders)),
     ]
+    return [(label, expected) for kind, label, expected in steps if kind in request.kinds]

@@ -62,7 +62,7 @@ def analytic(config: PretrainedConfig, batch_size: int = 1, sequence_length: int
     if config.model_type not in BERT_LIKE:
         return None
     hidden, tokens = config.hidden_size, batch_size * sequence_length
-    inner = getattr(config, "hidden_dim" if config.model_type == "distilbert" else "intermediate_size")
+    inner = inner_size(config) or 0
     embedding = getattr(config, "embedding_size", hidden)
     layer = tokens * (4 * hidden * hidden + 2 * hidden * inner) + batch_size * 2 * sequence_length**2 * hidden
     projected = config.model_type == "albert" or embedding != hidden
@@ -78,3 +78,9 @@ def training_flops(config: PretrainedConfig, batch_size: int = 1, sequence_lengt
     Source: Kaplan et al. 2020 (arXiv:2001.08361), section 2.1.
     """
     return 3 * count(config, batch_size, sequence_length)
+
+
+def inner_size(config: PretrainedConfig) -> int | None:
+    """Width of the feed-forward layer; None where the configuration has no such number."""
+    found = getattr(config, "hidden_dim", None) or getattr(config, "intermediate_size", None)
+    return found if isinstance(found, int) else None

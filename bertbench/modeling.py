@@ -32,7 +32,7 @@ def load_tokenizer(source: str | Path, config: Any, name: str) -> Any:
     Raises:
         CheckpointError: absent, damaged, or with more tokens than the model has embeddings.
     """
-    tokenizer = _open_tokenizer(source, name)
+    tokenizer = open_tokenizer(source, name)
     if len(tokenizer) > config.vocab_size:
         raise CheckpointError(
             f"model {name}: its tokenizer has {len(tokenizer)} tokens but the model only {config.vocab_size} embeddings",
@@ -43,7 +43,12 @@ def load_tokenizer(source: str | Path, config: Any, name: str) -> Any:
     return tokenizer
 
 
-def _open_tokenizer(source: str | Path, name: str) -> Any:
+def open_tokenizer(source: str | Path, name: str) -> Any:
+    """The same without a look at the model.
+
+    Raises:
+        CheckpointError: absent or damaged.
+    """
     if source == "demo":
         from bertbench.demo._vocabulary import build_tokenizer
 

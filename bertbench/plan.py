@@ -114,7 +114,7 @@ def make(request: Request, encoders: Sequence[Encoder], say: Say, earlier: Mappi
     decisions["bf16"] = calibration.bf16_is_faster
     loaded = {task.name: load_data(task, request) for task in request.tasks}
     cells: list[Cell] = []
-    for task in request.tasks:
+    for task in request.tasks if "quality" in request.kinds else ():
         of_task = [
             cell for encoder in encoders for cell in _cells(request, encoder, loaded[task.name], calibration, say)
         ]
@@ -166,10 +166,10 @@ def _choose(request: Request, encoder: Encoder, task: TaskSpec, say: Say) -> tup
     published = finetuned_source(encoder, task.name, say)
     if published is not None:
         return published, True
-    return encoder.source, encoder.source.weights == "pretrained" and _has_head(encoder.source.folder)
+    return encoder.source, encoder.source.weights == "pretrained" and has_head(encoder.source.folder)
 
 
-def _has_head(folder: Path | None) -> bool:
+def has_head(folder: Path | None) -> bool:
     """True if a checkpoint says that it is a fine-tuned classifier."""
     if folder is None:
         return False

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bertbench.errors import UsageError
-from bertbench.records import digest
+from bertbench.records import Kind, digest
 from bertbench.specs import ModelSpec, SuiteSpec, TaskSpec, TimingSpec, TrainingSpec
 
 DEFAULT_TRAIN_MINUTES = 10.0  # the cap on CPU without --finetune, for the slowest model
@@ -20,7 +20,8 @@ LARGEST_SEED = 2**32 - 1  # numpy's
 NOT_MEASURED = {"published", "description", "source", "title"}  # parts of a ModelSpec that change no figure
 
 # One integer a measuring module: raise it when a change there changes figures. A test guards it by the source's hash.
-MEASURE_VERSIONS: dict[str, int] = {"size": 1, "speed": 1, "memory": 1, "quality": 1}
+MEASURE_VERSIONS: dict[str, int] = {"size": 1, "speed": 2, "memory": 2, "quality": 1}
+EVERYTHING: tuple[Kind, ...] = ("size", "speed", "memory", "quality")
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,12 @@ class Options:
     keep_checkpoints: Literal["all", "best", "none"] = "all"
     fresh: bool = False
     attention: str = "sdpa"
+    backends: tuple[str, ...] = ("eager",)
+    dtypes: tuple[str, ...] = ()  # of timing; none: `dtype`
+    server_bound_s: float | None = (
+        None  # simulate a server with this bound on latency; 0: one that follows from the models
+    )
+    paper: str | None = None  # the published measurement that is repeated
 
     @property
     def train_cap_s(self) -> float | None:
@@ -85,6 +92,7 @@ class Request:
     options: Options
     may_be_random: bool
     timing: TimingSpec = field(default_factory=TimingSpec)
+    kinds: tuple[Kind, ...] = EVERYTHING
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -96,7 +104,7 @@ class Request:
     def recipe_parts(self) -> dict[str, Any]:
         """The parts of `canonical` that can be told without looking at weights, data and machine."""
         whole = self.canonical({spec.name: "" for spec in self.models}, {task.name: "" for task in self.tasks}, "")
-        kept = {"suite": whole["suite"], "timing": whole["timing"], "versions": whole["versions"]}
+        kept = {name: whole[name] for name in ("suite", "timing", "kinds", "versions")}
         return kept | {"tasks": list(whole["tasks"]), "options": _portable(whole["options"])}
 
     def check_recipes(self) -> None:
@@ -128,10 +136,12 @@ class Request:
                 name: getattr(options, name)
                 for name in (
                     "device", "dtype", "threads", "train_samples", "eval_samples", "epochs", "batch_size", "learning_rate",
-                    "max_length", "finetune", "attention",
+                    "max_length", "finetune", "attention", "server_bound_s", "paper",
                 )
             }
+            | {"backends": list(options.backends), "dtypes": list(options.dtypes)}
             | {"seeds": list(options.seeds), "train_cap_s": options.train_cap_s},
+            "kinds": list(self.kinds),
             "versions": MEASURE_VERSIONS,
             "environment_class": environment_class,
         }  # fmt: skip

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from bertbench import __version__, environment, hub
+from bertbench.errors import CheckpointError, DatasetError
 from bertbench.plan import Plan, make
 from bertbench.progress import Progress
 from bertbench.records import UNAVAILABLE, Environment, RunRecord, SessionRecord
@@ -83,7 +84,7 @@ def measure(
     asked = _canonical(request, encoders, machine)
     plan = make(request, encoders, say, _earlier_decisions(store, asked))
     check_many(sum(cell.job is not None for cell in plan.cells), yes=yes)
-    _preflight(plan)
+    _preflight(request, encoders, plan)
     store.check_writable(needed_bytes=_bytes_needed(request, encoders, plan))
     for line in plan.lines():
         say(line)
@@ -136,10 +137,26 @@ def _bytes_needed(request: Request, encoders: Sequence[Encoder], plan: Plan) -> 
     return int(random + kept)
 
 
-def _preflight(plan: Plan) -> None:
-    """Load each model once for each task before any work, so that bad input is found out now."""
+def _preflight(request: Request, encoders: Sequence[Encoder], plan: Plan) -> None:
+    """Look for real texts where only they are timed, and load each model once for each task, before any work.
+
+    Raises:
+        BertBenchError: bad input.
+    """
+    if "quality" not in request.kinds and all(shape.sequence_length is None for shape in request.timing.shapes):
+        _check_texts(encoders, plan)
     seen = set()
     for cell in plan.cells:
         if cell.job and (cell.encoder.spec.name, cell.task.name) not in seen:
             seen.add((cell.encoder.spec.name, cell.task.name))
             quality.prepare(cell.job)
+
+
+def _check_texts(encoders: Sequence[Encoder], plan: Plan) -> None:
+    hint = "read the task with --data-dir, or take what needs no hub: --task demo-sentiment --models bert-mini"
+    for data in plan.data.values():
+        if not data.splits:
+            raise DatasetError(f"task {data.task.name}: no texts to time: {data.absent}", hint)
+    for encoder in encoders:
+        if not encoder.source.tokenizer:
+            raise CheckpointError(f"model {encoder.spec.name}: no tokenizer for texts to time: {encoder.absent}", hint)

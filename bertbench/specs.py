@@ -164,35 +164,52 @@ class TaskSpec(Spec):
 class ShapeSpec(Spec):
     """What one timed pass is given: `batch_size` inputs of a fixed `sequence_length`, or a task's natural lengths.
 
-    `sequence_length: null` means natural lengths. Null `turns`, `passes` and
-    `warmup_passes` mean those of the TimingSpec.
+    `sequence_length: null` means natural lengths, in batches that are padded to their longest. With `whole_split` every
+    example of the split is taken once, sorted by length where batches are larger than 1, and the time for all of them is
+    the figure. Null `turns`, `passes` and `warmup_passes` mean those of the TimingSpec.
     """
 
     batch_size: Positive = 1
-    sequence_length: Annotated[int, Field(ge=4)] | None = 128
+    sequence_length: Annotated[int, Field(ge=1)] | None = 128
+    whole_split: bool = False
     turns: Positive | None = None
     passes: Positive | None = None
     warmup_passes: Positive | None = None
 
+    @model_validator(mode="after")
+    def _split_is_natural(self) -> ShapeSpec:
+        if self.whole_split and self.sequence_length is not None:
+            raise ValueError("'whole_split' goes with natural lengths: set 'sequence_length: null'")
+        return self
+
     @property
-    def scenario(self) -> Literal["fixed", "natural"]:
-        """'fixed' or 'natural' lengths."""
+    def scenario(self) -> Literal["fixed", "natural", "offline"]:
+        """'fixed' or 'natural' lengths, or a whole split ('offline', MLPerf's name for it)."""
+        if self.whole_split:
+            return "offline"
         return "natural" if self.sequence_length is None else "fixed"
 
     @property
     def label(self) -> str:
-        """A short name, e.g. '1x128' or '1xnatural'."""
-        return f"{self.batch_size}x{self.sequence_length or 'natural'}"
+        """A short name, e.g. '1x128', '1xnatural' or '32xsplit'."""
+        return f"{self.batch_size}x{'split' if self.whole_split else self.sequence_length or 'natural'}"
 
 
 class TimingSpec(Spec):
-    """The timing protocol's counts; the first shape is the one that speed-ups are quoted for."""
+    """The timing protocol's counts; the first shape is the one that speed-ups are quoted for.
+
+    `warmup_passes` null: as many as the model was seen to need on this machine. With `precision`, a relative half-width,
+    rounds are taken until every ratio's interval is that narrow, `rounds` at most. A turn that takes longer than
+    `timeout_s` fails its shape.
+    """
 
     rounds: Annotated[int, Field(ge=2)] = 5
     turns: Positive = 7
     passes: Positive = 2
     min_turn_s: Annotated[float, Field(ge=0)] = 0.03
-    warmup_passes: Positive = 3
+    warmup_passes: Positive | None = None
+    precision: Annotated[float, Field(gt=0, lt=1)] | None = None
+    timeout_s: PositiveFloat = 60.0
     shapes: Annotated[tuple[ShapeSpec, ...], Field(min_length=1)] = (ShapeSpec(),)
 
     @model_validator(mode="after")
@@ -200,8 +217,6 @@ class TimingSpec(Spec):
         labels = [shape.label for shape in self.shapes]
         if len(set(labels)) != len(labels):
             raise ValueError("'shapes' holds the same batch size and length twice")
-        if sum(shape.sequence_length is None for shape in self.shapes) > 1:
-            raise ValueError("'shapes' may hold natural lengths once: one set of real inputs is made")
         return self
 
 
@@ -249,9 +264,36 @@ class ClaimSpec(Spec):
         return self
 
 
+class PaperSpec(Spec):
+    """A published measurement of speed that can be repeated: one pass over the first evaluation split of a task.
+
+    `published` holds what was published of `quantity`, by model and in base units.
+    """
+
+    name: Name
+    title: str
+    source: str
+    models: Annotated[tuple[str, ...], Field(min_length=1)]
+    reference: str
+    task: Name
+    batch_size: Positive = 1
+    device: Literal["cpu", "cuda", "mps"] = "cpu"
+    quantity: Literal["inference_time"] = "inference_time"
+    published: dict[str, PositiveFloat]
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _about_its_models(self) -> PaperSpec:
+        strangers = sorted({self.reference, *self.published} - set(self.models))
+        if strangers:
+            raise ValueError(f"{', '.join(strangers)}: not among 'models'")
+        return self
+
+
 SPEC_TYPES: dict[str, type[Spec]] = {
     "models": ModelSpec,
     "tasks": TaskSpec,
     "suites": SuiteSpec,
     "claims": ClaimSpec,
+    "papers": PaperSpec,
 }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import bdtr, ndtri, stdtrit
 
+from bertbench import sequential
 from bertbench.errors import MeasurementError
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 SEEDS_FOR_HIERARCHY = 3
+STOPPED = ", corrected for stopping at a precision"
 _CHUNK = 2_000_000  # drawn examples held at once: 16 MB
 
 
@@ -89,23 +91,62 @@ def t_interval(values: Sequence[float], unit: str = "rounds") -> Estimate:
     return Estimate(mean, mean - half, mean + half, f"t-interval over {n} {unit}")
 
 
-def paired_ratio(rounds: Sequence[tuple[Floats, Floats]]) -> Estimate:
-    """Time of a model over that of the reference, from turns they took side by side.
-
-    A round's value is the median over its turns of ln(model / reference); the mean over rounds and its t-interval are
-    taken back by exp. Drift that both feel in a turn cancels out.
+def round_log_ratios(rounds: Sequence[tuple[Floats, Floats]]) -> list[float]:
+    """Per round the median over its turns of ln(model / reference): drift that both feel in a turn cancels out.
 
     Args:
         rounds: per round the turn values of model and reference, both of shape (turns,), equal turns in equal places.
 
     Source: the design of this benchmark; log-ratios after Fleming & Wallace 1986.
     """
-    logs = [float(np.median(np.log(model / reference))) for model, reference in rounds]
-    found = t_interval(logs)
-    if found.low is None or found.high is None:
-        return Estimate(math.exp(found.value))
+    return [float(np.median(np.log(model / reference))) for model, reference in rounds]
+
+
+def paired_ratio(rounds: Sequence[tuple[Floats, Floats]], *, stopped: bool = False) -> Estimate:
+    """Time of a model over that of the reference, from turns they took side by side: exp of the mean log-ratio.
+
+    Args:
+        rounds: as `round_log_ratios` takes them; the interval is over rounds.
+        stopped: the session had a precision to stop at; the interval is then corrected for that choice.
+
+    Source: Student 1908; the correction: bertbench.sequential.
+    """
+    logs = round_log_ratios(rounds)
     method = f"t-interval over {len(logs)} rounds of the median paired log-ratio"
-    return Estimate(math.exp(found.value), math.exp(found.low), math.exp(found.high), method)
+    found = sequential.interval(logs, stopped=stopped)
+    return _ratio(found.mean, found.low, found.high, method + (STOPPED if stopped else ""))
+
+
+def ratio_by_reference(
+    ours: Sequence[tuple[Floats, Floats]], theirs: Sequence[tuple[Floats, Floats]], *, stopped: bool = False
+) -> Estimate:
+    """Time of one model over that of another that was timed in other rounds, through the reference of both.
+
+    The difference of their mean log-ratios to it, with Welch's interval: the two sets of rounds are independent.
+
+    Args:
+        ours: the rounds of the one with the reference, as `round_log_ratios` takes them.
+        theirs: those of the other.
+        stopped: as in `paired_ratio`.
+
+    Source: Welch 1947, Biometrika 34:28-35; degrees of freedom after Satterthwaite 1946, Biometrics 2:110-114.
+    """
+    left, right = round_log_ratios(ours), round_log_ratios(theirs)
+    value, n, m = float(np.mean(left) - np.mean(right)), len(left), len(right)
+    if min(n, m) < 2:
+        return Estimate(math.exp(value))
+    a, b = float(np.var(left, ddof=1)) / n, float(np.var(right, ddof=1)) / m
+    df = (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (m - 1)) if a + b else n + m - 2
+    half = float(stdtrit(df, (1 + sequential.confidence(stopped=stopped)) / 2)) * math.sqrt(a + b)
+    method = f"Welch interval over {n} and {m} rounds, each paired with the reference"
+    return _ratio(value, value - half, value + half, method + (STOPPED if stopped else ""))
+
+
+def _ratio(log: float, low: float | None, high: float | None, method: str) -> Estimate:
+    """The estimate of a ratio from that of its logarithm."""
+    if low is None or high is None:
+        return Estimate(math.exp(log))
+    return Estimate(math.exp(log), math.exp(low), math.exp(high), method)
 
 
 def wilson(successes: int, n: int) -> Estimate:

@@ -16,24 +16,28 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 from bertbench.errors import BertBenchError, MeasurementError
 from bertbench.progress import Progress, silent
 from bertbench.records import Failure
+from bertbench.rows import TimingRow, TurnPlace, TurnSeconds, rows_of
 from bertbench.specs import ShapeSpec, TimingSpec
+
+__all__ = ["Cell", "TimingRow", "Timings", "TurnSeconds", "Worker", "WorkerError", "failure_of", "measure"]
+
+T = TypeVar("T")
 
 MINIMUM_ROUNDS = 2  # one round says nothing about the spread between rounds
 
 
-class TurnSeconds(NamedTuple):
-    """Seconds of the passes of one turn, apart: the `untimed` first one and the `timed` ones."""
-
-    untimed: float
-    timed: tuple[float, ...]
+# Of these a larger shape is expected to fail too; any other error is one shape's own.
+EXHAUSTION = frozenset({"OutOfMemory", "TimedOut", "WorkerDied"})
+SKIPPED = "Skipped"
 
 
 class WorkerError(MeasurementError):
@@ -51,8 +55,14 @@ class Worker(Protocol):
     def name(self) -> str:
         """What the rows are labelled with."""
 
-    def warm_up(self, shape: ShapeSpec, passes: int) -> None:
-        """Run `passes` passes that nobody times."""
+    def ready(self) -> None:
+        """Wait until it can run passes."""
+
+    def is_alive(self) -> bool:
+        """False once it can run no more passes."""
+
+    def warm_up(self, shape: ShapeSpec, passes: int | None) -> None:
+        """Run `passes` passes that nobody times; None leaves the number to what is known of the model."""
 
     def turn(self, shape: ShapeSpec, index: int, passes: int, min_s: float) -> TurnSeconds:
         """Run one untimed pass, then timed ones until there are `passes` of them and `min_s` seconds have passed.
@@ -65,38 +75,29 @@ class Worker(Protocol):
         """Free everything, at once; may be called again."""
 
 
-@dataclass(frozen=True)
-class TimingRow:
-    """One pass. `order` is the worker's place within the turn; `warmup` marks the untimed pass that opens a turn."""
-
-    round: int
-    turn: int
-    order: int
-    model: str
-    seconds: float
-    warmup: bool
-    shape: str
-    scenario: str
-    batch_size: int
-    sequence_length: int | None
+Cell = tuple[str, str]  # a worker's name and a shape's label
 
 
 @dataclass(frozen=True)
 class Timings:
-    """All rows in the order they were measured, the workers that failed, and what a reader should know.
+    """All rows in the order they were measured, what failed, and what a reader should know.
 
-    `rounds` counts the rounds that were finished.
+    `failures` are of workers that could not be started, `cells` of single shapes: failed, or skipped since a smaller
+    one ran out of memory or time. `rounds` counts the rounds that were finished; `round_s` is what one took.
     """
 
     rows: tuple[TimingRow, ...]
     failures: dict[str, Failure]
-    warnings: tuple[str, ...]
+    cells: dict[Cell, Failure]
     rounds: int
+    stopped: bool
+    round_s: float | None = None
 
 
 # Called with the round's number and the names that have failed before, which are not to be opened again. The context
 # manager closes the workers.
 OpenRound = Callable[[int, Collection[str]], AbstractContextManager[Sequence[Worker]]]
+IsEnough = Callable[[Sequence[TimingRow], int], bool]  # the rows so far and the number of whole rounds
 
 
 def measure(
@@ -107,19 +108,24 @@ def measure(
     deadline: float | None = None,
     *,
     minimum_rounds: int = MINIMUM_ROUNDS,
+    is_enough: IsEnough = lambda rows, rounds: False,  # noqa: ARG005 (names say what it is given)
+    lost: Mapping[Cell, Failure] | None = None,
+    blocks: int = 1,
     clock: Callable[[], float] = time.monotonic,
 ) -> Timings:
     """Take the rounds and turns that `timing` asks for.
 
-    A worker that raises BertBenchError is closed, gives a failure and is left out from there on; the others go on.
-    `deadline` is a time of `clock`: past it, measuring ends after the turn under way, but not before `minimum_rounds`
-    rounds are whole. `seed` decides the order within turns.
+    A worker that cannot be started gives a failure and is left out from there on; one that fails at a shape loses that
+    shape and, if it ran out of memory or time, all that are at least as large. The others go on. `deadline` is a time of
+    `clock`: past it, measuring ends after the turn under way, but not before `minimum_rounds` rounds are whole.
+    `is_enough` is asked after every round and ends the session early. `lost` cells are not tried. Rounds take
+    turns among `blocks` sets of workers, each of which sees the same inputs. `seed` decides the order within turns.
     """
-    session = _Session(timing, seed, progress, _TimeLimit(deadline, minimum_rounds, clock))
+    session = _Session(timing, seed, progress, _TimeLimit(deadline, minimum_rounds, clock), dict(lost or {}), blocks)
     for number in range(timing.rounds):
-        with open_round(number, frozenset(session.failures)) as workers:
+        with open_round(number, session.given_up()) as workers:
             whole = session.take_round(number, workers)
-        if not whole:
+        if not whole or is_enough(session.rows, session.rounds):
             break
     return session.timings()
 
@@ -147,71 +153,90 @@ class _TimeLimit:
 class _Session:
     """The state of one `measure`: rows so far, failures, time left."""
 
-    def __init__(self, timing: TimingSpec, seed: int, progress: Progress, limit: _TimeLimit) -> None:
+    def __init__(
+        self,
+        timing: TimingSpec,
+        seed: int,
+        progress: Progress,
+        limit: _TimeLimit,
+        lost: dict[Cell, Failure],
+        blocks: int,
+    ) -> None:
         self.timing = timing
         self.seed = seed
         self.progress = progress
         self.limit = limit
+        self.began = limit.clock()
+        # From small to large, so that what does not fit is met after all that does.
+        self.shapes = sorted(timing.shapes, key=lambda shape: shape.batch_size * (shape.sequence_length or 0))
         self.rows: list[TimingRow] = []
         self.failures: dict[str, Failure] = {}
+        self.cells = lost
+        self.blocks = blocks
         self.rounds = 0
         self.turns_done = 0
         self.turns_total = timing.rounds * sum(shape.turns or timing.turns for shape in timing.shapes)
         self.stopped = False
 
+    def given_up(self) -> frozenset[str]:
+        """Workers that cannot be started, or of which no shape is left."""
+        names = {name for name, _ in self.cells}
+        lost = {name for name in names if all((name, shape.label) in self.cells for shape in self.shapes)}
+        return frozenset({*self.failures, *lost})
+
     def take_round(self, number: int, workers: Sequence[Worker]) -> bool:
         """Warm up and take the turns of one round; False if time is up."""
         rng = random.Random(f"{self.seed}:{number}")  # noqa: S311 - a random order, not a secret
-        for shape in self.timing.shapes:
-            for worker in self._alive(workers):
-                self._warm_up(worker, shape)
+        for worker in workers:
+            self._await(worker)
+        for shape in self.shapes:
+            for worker in self._alive(workers, shape):
+                self._guard(
+                    worker, shape, partial(worker.warm_up, shape, shape.warmup_passes or self.timing.warmup_passes)
+                )
             for turn in range(shape.turns or self.timing.turns):
                 if self._time_is_up():
                     return False
-                alive = self._alive(workers)
+                alive = self._alive(workers, shape)
                 self._take_turn(number, turn, shape, rng.sample(alive, len(alive)))
         self.rounds += 1
         return self.rounds == self.timing.rounds or not self._time_is_up()
 
-    def _alive(self, workers: Sequence[Worker]) -> list[Worker]:
-        return [worker for worker in workers if worker.name not in self.failures]
+    def _alive(self, workers: Sequence[Worker], shape: ShapeSpec) -> list[Worker]:
+        lost = {name for name, label in self.cells if label == shape.label} | self.failures.keys()
+        return [worker for worker in workers if worker.is_alive() and worker.name not in lost]
 
-    def _warm_up(self, worker: Worker, shape: ShapeSpec) -> None:
+    def _await(self, worker: Worker) -> None:
         try:
-            worker.warm_up(shape, shape.warmup_passes or self.timing.warmup_passes)
+            worker.ready()
         except BertBenchError as error:
-            self._drop(worker, error)
+            self.failures[worker.name] = failure_of(error)
+            worker.close()
 
     def _take_turn(self, number: int, turn: int, shape: ShapeSpec, workers: Sequence[Worker]) -> None:
         passes = shape.passes or self.timing.passes
-        index = number * (shape.turns or self.timing.turns) + turn
+        index = number // self.blocks * (shape.turns or self.timing.turns) + turn
         for order, worker in enumerate(workers):
-            try:
-                seconds = worker.turn(shape, index, passes, self.timing.min_turn_s)
-            except BertBenchError as error:
-                self._drop(worker, error)
-                continue
-            self.rows += [
-                TimingRow(
-                    round=number,
-                    turn=turn,
-                    order=order,
-                    model=worker.name,
-                    seconds=value,
-                    warmup=position == 0,
-                    shape=shape.label,
-                    scenario=shape.scenario,
-                    batch_size=shape.batch_size,
-                    sequence_length=shape.sequence_length,
-                )
-                for position, value in enumerate((seconds.untimed, *seconds.timed))
-            ]
+            take = partial(worker.turn, shape, index, passes, self.timing.min_turn_s)
+            seconds = self._guard(worker, shape, take)
+            if seconds is not None:
+                self.rows += rows_of(TurnPlace(number, turn, order, worker.name), shape, seconds)
         self.turns_done += 1
         self.progress("timing", self.turns_done, self.turns_total)
 
-    def _drop(self, worker: Worker, error: BertBenchError) -> None:
-        self.failures[worker.name] = failure_of(error)
-        worker.close()
+    def _guard(self, worker: Worker, shape: ShapeSpec, request: Callable[[], T]) -> T | None:
+        """What the worker answers; None if it failed: then the shape is lost to it, and larger ones if it was exhausted."""
+        try:
+            return request()
+        except BertBenchError as error:
+            failure = failure_of(error)
+        self.cells[worker.name, shape.label] = failure
+        if failure.kind in EXHAUSTION:
+            reason = f"{worker.name}: skipped, since {shape.label} failed: {failure.message}"
+            for other in self.shapes:
+                if _is_larger(other, shape):
+                    self.cells.setdefault((worker.name, other.label), Failure(SKIPPED, reason))
+        return None
 
     def _time_is_up(self) -> bool:
         self.stopped = self.limit.is_reached(self.rounds)
@@ -219,9 +244,16 @@ class _Session:
 
     def timings(self) -> Timings:
         """What was measured."""
-        warnings: tuple[str, ...] = ()
-        if self.stopped:
+        if self.turns_done < self.turns_total:
             self.progress("timing", self.turns_total, self.turns_total)
-            done = f"{self.rounds} of {self.timing.rounds} rounds"
-            warnings = (f"timing stopped at its time limit after {done}; more minutes give narrower intervals",)
-        return Timings(tuple(self.rows), dict(self.failures), warnings, self.rounds)
+        # An unfinished round is among the time but not among the rounds: what one takes is then overstated a little.
+        round_s = (self.limit.clock() - self.began) / self.rounds if self.rounds else None
+        return Timings(tuple(self.rows), dict(self.failures), dict(self.cells), self.rounds, self.stopped, round_s)
+
+
+def _is_larger(shape: ShapeSpec, other: ShapeSpec) -> bool:
+    """True if `shape` is another one, in no direction smaller; natural lengths compare by batch size among themselves."""
+    if (shape.sequence_length is None) != (other.sequence_length is None) or shape == other:
+        return False
+    lengths = (shape.sequence_length or 0, other.sequence_length or 0)
+    return shape.batch_size >= other.batch_size and lengths[0] >= lengths[1]

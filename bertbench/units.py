@@ -53,6 +53,16 @@ def gigaflops(value: float) -> str:
     return f"{significant(value / 1e9)} GFLOPs" if value >= 1e9 else f"{significant(value / 1e6)} MFLOPs"
 
 
+def flop_rate(value: float) -> str:
+    """Operations a second: 151 GFLOP/s."""
+    return f"{significant(value / 1e9)} GFLOP/s" if value < 1e12 else f"{significant(value / 1e12)} TFLOP/s"
+
+
+def scientific(value: float) -> str:
+    """A small number by its order: 3e-09; 0 as it is."""
+    return f"{value:.0e}" if 0 < abs(value) < 0.001 else significant(value, 2)
+
+
 def points(value: float) -> str:
     """A score of 0..1 as the papers print it: 92.7."""
     return f"{value * 100:.1f}"
@@ -61,6 +71,11 @@ def points(value: float) -> str:
 def percent(value: float) -> str:
     """A share of 1 in per cent: 97.1%."""
     return f"{value * 100:.1f}%"
+
+
+def small_percent(value: float) -> str:
+    """A small share or relative difference, two digits: 0.84%, 2.1%."""
+    return f"{significant(value * 100, 2)}%"
 
 
 def times(value: float) -> str:
@@ -99,6 +114,17 @@ QUANTITIES: dict[str, Quantity] = {
         Quantity("speedup", "1", "Speed-up", times, higher_is_better=True),
         Quantity("throughput", "samples/s", "Throughput", per_second, higher_is_better=True),
         Quantity("peak_memory", "byte", "Peak memory", megabytes, higher_is_better=False),
+        Quantity("inference_time", "s", "Inference time", duration, higher_is_better=False),
+        Quantity("ceiling", "FLOP/s", "Ceiling", flop_rate),
+        Quantity("ceiling_share", "1", "Of ceiling", percent, higher_is_better=True),
+        Quantity("output_error", "1", "Output error", scientific, higher_is_better=False),
+        Quantity("output_difference", "1", "Largest output difference", scientific, higher_is_better=False),
+        Quantity("changed_predictions", "1", "Changed predictions", percent, higher_is_better=False),
+        Quantity("input_length", "token", "Input length", significant),
+        Quantity("server_rate", "1/s", "Server rate", per_second, higher_is_better=True),
+        Quantity("noise", "1", "Noise between rounds", small_percent, higher_is_better=False),
+        Quantity("detectable_difference", "1", "Smallest difference seen", small_percent, higher_is_better=False),
+        Quantity("energy", "J/sample", "Energy", significant, higher_is_better=False),
         _score("score", "Score"),
         _score("accuracy", "Accuracy"),
         _score("f1", "F1"),

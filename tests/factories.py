@@ -96,61 +96,90 @@ def memory_record(model="bert", peak=700e6, **fields):
     return record("memory", model, measurements=peaks, **fields)
 
 
-def timing_rows(seconds, *, shapes=SHAPES, rounds=5, turns=7, passes=2, noise=0.01, seed=0):
-    """Raw timings of models with `seconds` a pass each; turns share a drift, passes a little noise."""
+def timing_rows(seconds, *, shapes=SHAPES, rounds=5, turns=7, passes=2, noise=0.01, seed=0, texts=False):
+    """Raw timings of models with `seconds` a pass each; turns share a drift, passes a little noise.
+
+    A key of `seconds` is a model, or a model with back-end and number format. A shape's length is a number, None for natural
+    lengths, or 'split'; with `texts` the tokenizer takes a tenth of the model's time.
+    """
     generator = np.random.default_rng(seed)
     rows = []
     for shape in shapes:
         for round_number in range(rounds):
             for turn in range(turns):
                 drift = 1 + 0.2 * generator.random()
-                for order, (model, base) in enumerate(seconds.items()):
+                for order, (way, base) in enumerate(seconds.items()):
                     for index in range(passes + 1):
                         factor = 5.0 if index == 0 else drift * (1 + noise * generator.standard_normal())
                         place = {"round": round_number, "turn": turn, "order": order, "warmup": index == 0}
-                        rows.append(_timing_row(shape, model, base * shape[0] * factor, place))
+                        rows.append(_timing_row(shape, way, base * shape[0] * factor, place, texts=texts))
     return pd.DataFrame(rows)
 
 
-def _timing_row(shape, model, seconds, place):
+def _timing_row(shape, way, seconds, place, *, texts):
     batch, length = shape
+    model, backend, dtype = (way, "eager", "fp32") if isinstance(way, str) else way
+    timed = texts and not place["warmup"]
     return place | {
         "session": SESSION_ID,
         "model": model,
-        "backend": "eager",
+        "backend": backend,
+        "dtype": dtype,
         "seconds": seconds,
         "shape": f"{batch}x{length or 'natural'}",
-        "scenario": "fixed" if length else "natural",
+        "scenario": {None: "natural", "split": "offline"}.get(length, "fixed"),
         "batch_size": batch,
-        "sequence_length": length,
+        "sequence_length": length if isinstance(length, int) else None,
+        "tokenization_seconds": 0.1 * seconds if timed else None,
+        "end_to_end_seconds": 1.1 * seconds if timed else None,
     }
 
 
-def speed_record(model, rows, sidecar=None, **fields):
-    """The speed record of a model that `timing_rows` has timed."""
-    timed = rows[(rows["model"] == model) & ~rows["warmup"]]
-    measurements = []
-    for _, group in timed.groupby("shape", sort=False):
-        first = group.iloc[0]
-        length = first["sequence_length"]
-        measurements.append(
-            Measurement(
-                "latency",
-                "s",
-                tuple(group.groupby("round")["seconds"].median().tolist()),
-                statistic="round-median",
-                scenario=first["scenario"],
-                batch_size=int(first["batch_size"]),
-                sequence_length=None if pd.isna(length) else int(length),
-                n=len(group),
-                n_unit="passes",
-            )
+def speed_record(model, rows, sidecar=None, way=("eager", "fp32"), **fields):
+    """The speed record of a model that `timing_rows` has timed on a back-end in a number format."""
+    of_way = (rows["backend"] == way[0]) & (rows["dtype"] == way[1])
+    timed = rows[of_way & (rows["model"] == model) & ~rows["warmup"]]
+    measurements = [one for _, group in timed.groupby("shape", sort=False) for one in _latencies(group)]
+    several = len(rows.groupby(["backend", "dtype"])) > 1
+    settings = SETTINGS | {
+        "shapes": list(dict.fromkeys(rows["shape"])),
+        "backend": way[0],
+        "dtype": way[1],
+        "reference": " ".join(rows.iloc[0][["model", "backend", "dtype"]]) if several else rows.iloc[0]["model"],
+    }
+    values = {
+        "run_id": "-".join(("speed", model, *(way if several else ()))),
+        "measurements": tuple(measurements),
+        "settings": settings,
+        "sidecars": {"timings": sidecar} if sidecar else {},
+    }
+    return record("speed", model, **(values | fields))
+
+
+def _latencies(timed):
+    """The measurements of one shape: round medians of every part that was timed, and of a whole split the sums."""
+    first = timed.iloc[0]
+    length = first["sequence_length"]
+    place = {"scenario": first["scenario"], "batch_size": int(first["batch_size"])}
+    parts = {"": "seconds", "tokenization/": "tokenization_seconds", "end-to-end/": "end_to_end_seconds"}
+    for prefix, column in parts.items():
+        if timed[column].isna().all():
+            continue
+        by_round = timed.groupby("round")[column]
+        yield Measurement(
+            "latency",
+            "s",
+            tuple(by_round.median().tolist()),
+            statistic=f"{prefix}round-median",
+            sequence_length=None if pd.isna(length) else int(length),
+            n=len(timed),
+            n_unit="passes",
+            **place,
         )
-    settings = SETTINGS | {"shapes": list(dict.fromkeys(rows["shape"]))}
-    sidecars = {"timings": sidecar} if sidecar else {}
-    return record(
-        "speed", model, **({"measurements": tuple(measurements), "settings": settings, "sidecars": sidecars} | fields)
-    )
+        if first["scenario"] == "offline":
+            name = prefix.rstrip("/") or "model"
+            sums = tuple(by_round.sum().tolist())
+            yield Measurement("inference_time", "s", sums, statistic=name, n=len(timed), n_unit="examples", **place)
 
 
 def predictions(accuracy, n=400, seed=0, labels=None, split="validation"):
@@ -221,8 +250,8 @@ def session_record(models=("bert", "distilbert"), tasks=("sst2",), **fields):
 def stored_session(folder, *, records=(), timings=None, scored=(), session=None):
     """Write a session through the store and read it back.
 
-    `records` are written as they are; `timings` (rows) gives every model in it a speed record; `scored` holds
-    (model, predictions) or (model, predictions, fields of quality_record).
+    `records` are written as they are; `timings` (rows) gives every model and way of running it a speed record; `scored`
+    holds (model, predictions) or (model, predictions, fields of quality_record).
     """
     store = Store(folder)
     session = session or session_record()
@@ -231,8 +260,8 @@ def stored_session(folder, *, records=(), timings=None, scored=(), session=None)
         store.write_record(entry)
     if timings is not None:
         sidecar = store.write_sidecar(SESSION_ID, "timings", timings)
-        for model in dict.fromkeys(timings["model"]):
-            store.write_record(speed_record(model, timings, sidecar))
+        for model, *way in timings[["model", "backend", "dtype"]].drop_duplicates().itertuples(index=False):
+            store.write_record(speed_record(model, timings, sidecar, tuple(way)))
     for index, (model, frame, *fields) in enumerate(scored):
         sidecar = store.write_sidecar(SESSION_ID, f"predictions-{index}", frame)
         store.write_record(quality_record(model, frame, sidecar=sidecar, **(fields[0] if fields else {})))

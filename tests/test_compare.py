@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from bertbench.compare import build
+from bertbench.compare.notes import merged
 from bertbench.errors import StoreError
 from bertbench.report import HEADER
 from bertbench.specs import Published
@@ -548,9 +549,8 @@ def test_notes(full):
         "1x128, 8x128",
         "5 rounds",
         "threads 2",
-        "dtype fp32",
         "device cpu",
-        "back-end eager",
+        "back-end eager fp32",
         "Test CPU, 2 cores",
         "torch 2.6.0",
         "sst2: fine-tune, seed 1, 3,000 training samples",
@@ -575,6 +575,43 @@ def test_warnings_of_the_speed_session_stand_once(full):
     notes = notes_with_warnings(full, {f"speed-{model}": ("rounds spread 12%", "clock is coarse") for model in MODELS})
     assert [note for note in notes if "rounds spread" in note] == ["rounds spread 12%"]
     assert notes.count("clock is coarse") == 1
+
+
+def test_warnings_of_one_kind_are_one_line(full):
+    """What is said of many shapes is said once, with the range of its figures; of very many some are named."""
+    spread = [f"bert {size}x128: round medians spread by {11 + size}%; more rounds would help" for size in range(1, 10)]
+    notes = notes_with_warnings(full, {f"speed-{model}": (*spread, "clock is coarse") for model in MODELS})
+    found = [note for note in notes if "spread" in note]
+    named = ", ".join(f"bert {size}x128" for size in range(1, 7))
+    assert found == [f"{named} and 3 more: round medians spread by 12 to 20%; more rounds would help"]
+    assert "clock is coarse" in notes
+
+
+def test_only_like_lines_are_merged():
+    """Lines that say something else stay apart; equal figures are no range, and the 32 of fp32 is none."""
+    lines = [
+        "a: fp32 took 1,000 s",
+        "b: fp32 took 20 s",
+        "c: fp16 took 20 s",
+        "d",
+        "e",
+        "f: no, 2 of 3",
+        "g: no, 2 of 3",
+    ]
+    assert merged(lines) == ["a, b: fp32 took 20 to 1,000 s", "c: fp16 took 20 s", "d", "e", "f, g: no, 2 of 3"]
+
+
+def test_ways_of_running_share_a_line(tmp_path):
+    """Back-ends and number formats that were timed alike are named in one line, in the order they were asked for."""
+    ways = {
+        ("bert", backend, dtype): 0.1 for backend, dtype in (("eager", "fp32"), ("eager", "bf16"), ("compile", "fp32"))
+    }
+    session = factories.session_record(
+        ("bert",), request={"options": {"backends": ["eager", "compile"], "dtypes": ["fp32", "bf16"]}}
+    )
+    stored = factories.stored_session(tmp_path, session=session, timings=factories.timing_rows(ways, turns=2))
+    (line,) = [note for note in report_of(stored, ("bert",))[0].tables[0].notes if note.startswith("speed: ")]
+    assert line.endswith("back-ends eager fp32, eager bf16, compile fp32")
 
 
 def notes_with_warnings(stored, warnings):

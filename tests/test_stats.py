@@ -273,3 +273,66 @@ def test_detectable_difference_that_cannot_be():
     assert stats.detectable_difference(0.5, 1) is None
     with pytest.raises(ValueError, match="discordant"):
         stats.examples_needed(0.2, 0.1)
+
+
+def test_percentiles_of_speed_have_their_minimum():
+    """p90, p95 and p99 appear with exactly 64, 130 and 662 samples, and with one fewer they do not."""
+    for share, needed in ((0.90, 64), (0.95, 130), (0.99, 662)):
+        assert stats.percentile(range(needed - 1), share) is None
+        assert stats.percentile(range(needed), share) == math.ceil(share * needed) - 1
+
+
+def test_samples_needed_leave_two_above():
+    """Of so many samples at least two lie above the true percentile with 99 % probability, of one fewer they do not."""
+    for share in (0.90, 0.95, 0.99):
+        needed = stats.samples_needed(share)
+        assert reference.binom.cdf(1, needed, 1 - share) <= 0.01 < reference.binom.cdf(1, needed - 1, 1 - share)
+
+
+def log_ratio_rounds(logs):
+    """Rounds of one turn whose log-ratios are these."""
+    return [(np.array([math.exp(value)]), np.array([1.0])) for value in logs]
+
+
+def test_paired_ratio_of_a_session_that_stopped():
+    """The interval of a session with a precision has the corrected quantile and says so; the value stays."""
+    rounds = log_ratio_rounds([0.1, 0.2, 0.15, 0.12, 0.16])
+    plain, corrected = stats.paired_ratio(rounds), stats.paired_ratio(rounds, stopped=True)
+    factor = reference.t.ppf(0.979, 4) / reference.t.ppf(0.975, 4)
+    assert corrected.value == pytest.approx(plain.value)
+    assert math.log(corrected.high / corrected.value) == pytest.approx(factor * math.log(plain.high / plain.value))
+    assert plain.method == "t-interval over 5 rounds of the median paired log-ratio"
+    assert corrected.method == f"{plain.method}, corrected for stopping at a precision"
+
+
+def test_ratio_by_reference_is_welchs():
+    """Two models of different rounds are compared through the reference, with the interval of scipy's Welch test."""
+    ours, theirs = [0.1, 0.2, 0.15, 0.12], [0.5, 0.7, 0.4, 0.8, 0.6]
+    found = stats.ratio_by_reference(log_ratio_rounds(ours), log_ratio_rounds(theirs))
+    expected = reference.ttest_ind(ours, theirs, equal_var=False)
+    bounds = expected.confidence_interval(0.95)
+    assert found.value == pytest.approx(math.exp(np.mean(ours) - np.mean(theirs)))
+    assert (found.low, found.high) == pytest.approx((math.exp(bounds.low), math.exp(bounds.high)))
+    assert found.method == "Welch interval over 4 and 5 rounds, each paired with the reference"
+    corrected = stats.ratio_by_reference(log_ratio_rounds(ours), log_ratio_rounds(theirs), stopped=True)
+    assert corrected.low < found.low < found.high < corrected.high
+    assert corrected.method.endswith("corrected for stopping at a precision")
+
+
+def test_ratio_by_reference_of_too_few_rounds():
+    """A single round on one side gives a ratio without an interval; equal rounds give one of no width."""
+    assert stats.ratio_by_reference(log_ratio_rounds([0.0]), log_ratio_rounds([0.0, 0.1])).low is None
+    exact = stats.ratio_by_reference(log_ratio_rounds([0.5, 0.5]), log_ratio_rounds([0.0, 0.0]))
+    assert (exact.value, exact.low, exact.high) == pytest.approx((math.exp(0.5),) * 3)
+
+
+def test_ratio_by_reference_covers():
+    """Its intervals hold the true ratio in 95 of 100 sessions although the two sets of rounds differ in spread."""
+    generator = np.random.default_rng(2)
+    covered = 0
+    for _ in range(2000):
+        ours = 0.2 + 0.01 * generator.standard_normal(8)
+        theirs = 0.5 + 0.04 * generator.standard_normal(6)
+        found = stats.ratio_by_reference(log_ratio_rounds(ours), log_ratio_rounds(theirs))
+        covered += found.low <= math.exp(-0.3) <= found.high
+    assert covered / 2000 == pytest.approx(0.95, abs=0.015)

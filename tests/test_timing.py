@@ -4,8 +4,9 @@ import pytest
 
 from bertbench.errors import MeasurementError
 from bertbench.records import Failure
+from bertbench.rows import TurnPlace, TurnSeconds, rows_of
 from bertbench.specs import ShapeSpec, TimingSpec
-from bertbench.timing import TurnSeconds, WorkerError, measure
+from bertbench.timing import WorkerError, measure
 
 
 class Clock:
@@ -22,8 +23,16 @@ class Clock:
 class FakeWorker:
     """A worker that takes a stated time and writes down what it is asked."""
 
-    def __init__(self, name, log, clock, seconds=0.01, fail_at=None):
+    def __init__(self, name, log, clock, seconds=0.01, fail_at=None, fail_from=None, kind="WorkerDied"):
         self.name, self.log, self.clock, self.seconds, self.fail_at = name, log, clock, seconds, fail_at
+        self.fail_from, self.kind, self.dead = fail_from, kind, False
+
+    def ready(self):
+        """At once."""
+
+    def is_alive(self):
+        """Until it has died."""
+        return not self.dead
 
     def warm_up(self, shape, passes):
         """Written down."""
@@ -34,7 +43,10 @@ class FakeWorker:
         """As a real worker, the first pass being twice as long."""
         self.log.append(("turn", self.name, shape.label, index))
         if self.fail_at is not None and index >= self.fail_at:
-            raise WorkerError(Failure("WorkerDied", f"{self.name} died"))
+            self.dead = True
+            raise WorkerError(Failure(self.kind, f"{self.name} died"))
+        if self.fail_from is not None and shape.batch_size * shape.sequence_length >= self.fail_from:
+            raise WorkerError(Failure(self.kind, f"{self.name} failed"))
         timed = max(passes, round(min_s / self.seconds))
         self.clock.now += (timed + 1) * self.seconds
         return TurnSeconds(2 * self.seconds, (self.seconds,) * timed)
@@ -154,30 +166,114 @@ def test_indices_count_a_shape_s_own_turns():
 
 
 def test_a_worker_that_dies_in_a_round_leaves_the_others():
-    """A failure stands for that model; the others finish, and it is not opened again."""
+    """A failure stands for that shape; the others finish, and what has no shape left is not opened again."""
     bench = Bench("a", "b", b={"fail_at": 1})
     timings = bench.measure(spec(rounds=3))
-    assert timings.failures == {"b": Failure("WorkerDied", "b died")}
+    assert timings.cells == {("b", "1x128"): Failure("WorkerDied", "b died")}
+    assert timings.failures == {}
     assert timings.rounds == 3
     assert sum(row.model == "a" and not row.warmup for row in timings.rows) == 3 * 3 * 2
     assert [worker.name for worker in bench.opened] == ["a", "b", "a", "a"]
-    assert ("close", "b") in bench.log
 
 
-def test_an_error_in_warm_up_is_a_failure():
-    """A model that cannot be loaded fails at its first use, by the class of its error."""
+GRID = tuple(ShapeSpec(batch_size=batch, sequence_length=length) for batch in (1, 8) for length in (512, 32))
+
+
+def test_out_of_memory_skips_what_is_at_least_as_large():
+    """A shape that does not fit is data: larger ones of that worker are skipped and say why, all else goes on."""
+    bench = Bench("a", "b", b={"fail_from": 256, "kind": "OutOfMemory"})
+    timings = bench.measure(spec(shapes=GRID))
+    assert {cell: failure.kind for cell, failure in timings.cells.items()} == {
+        ("b", "8x32"): "OutOfMemory",
+        ("b", "8x512"): "Skipped",
+        ("b", "1x512"): "OutOfMemory",
+    }
+    assert "8x32 failed: b failed" in timings.cells["b", "8x512"].message
+    assert sum(row.model == "a" and not row.warmup for row in timings.rows) == 4 * 2 * 3 * 2
+    assert {row.shape for row in timings.rows if row.model == "b"} == {"1x32"}
+    tried = [entry for entry in bench.turns() if entry[0] == "b" and entry[1] == "8x512"]
+    assert tried == []
+
+
+def test_another_error_costs_one_shape():
+    """An error that is not of memory or time says nothing about larger shapes: each is tried."""
+    timings = Bench("b", b={"fail_from": 256, "kind": "IndexError"}).measure(spec(shapes=GRID))
+    assert {failure.kind for failure in timings.cells.values()} == {"IndexError"}
+    assert len(timings.cells) == 3
+
+
+def test_a_dead_worker_comes_back_for_the_shapes_it_can_do():
+    """A worker killed at one shape is opened again in the next round, without that shape."""
+    bench = Bench("b", b={"fail_from": 256})
+    timings = bench.measure(spec(rounds=3, shapes=GRID[:2]))
+    assert timings.cells.keys() == {("b", "1x512")}
+    assert {row.round for row in timings.rows if row.shape == "1x32"} == {0, 1, 2}
+
+
+def test_lost_cells_are_not_tried():
+    """What is known not to fit is neither warmed up nor timed."""
+    bench = Bench("a")
+    timings = bench.measure(spec(shapes=GRID), lost={("a", "8x512"): Failure("MeasurementError", "too long")})
+    assert "8x512" not in {shape for _, shape, _ in bench.turns()}
+    assert timings.cells["a", "8x512"].message == "too long"
+
+
+def test_shapes_go_from_small_to_large():
+    """Within a round larger shapes come later, whatever order they were asked for in."""
+    bench = Bench("a")
+    bench.measure(spec(rounds=2, turns=1, shapes=GRID))
+    assert [shape for _, shape, _ in bench.turns()][:4] == ["1x32", "8x32", "1x512", "8x512"]
+
+
+def test_enough_ends_the_session():
+    """The session is asked after every whole round and ends when it knows enough."""
+    asked = []
+
+    def is_enough(rows, rounds):
+        asked.append((len(rows), rounds))
+        return rounds == 3
+
+    timings = Bench("a").measure(spec(rounds=9), is_enough=is_enough)
+    assert (timings.rounds, timings.stopped) == (3, False)
+    assert asked == [(9, 1), (18, 2), (27, 3)]
+
+
+def test_blocks_see_the_same_inputs():
+    """Where sets of workers take turns by the round, each goes through the inputs from the first one on."""
+    bench = Bench("a")
+    bench.measure(spec(rounds=4, turns=2), blocks=2)
+    assert [index for _, _, index in bench.turns()] == [0, 1, 0, 1, 2, 3, 2, 3]
+
+
+def test_parts_of_a_pass_from_text_become_columns():
+    """The tokenizer's and the whole time stand beside the model's, and not on the untimed pass."""
+    place = TurnPlace(0, 1, 2, "a")
+    shape = ShapeSpec(sequence_length=None)
+    rows = rows_of(place, shape, TurnSeconds(1.0, (0.2, 0.3), (0.01, 0.02), (0.25, 0.35)))
+    assert [(row.warmup, row.seconds, row.tokenization_seconds, row.end_to_end_seconds) for row in rows] == [
+        (True, 1.0, None, None),
+        (False, 0.2, 0.01, 0.25),
+        (False, 0.3, 0.02, 0.35),
+    ]
+
+
+def test_what_cannot_be_started_is_a_failure():
+    """A model that cannot be loaded fails as a whole, by the class of its error, and is closed."""
 
     class Broken(FakeWorker):
-        def warm_up(self, *_):
-            raise MeasurementError("too long", "shorten it")
+        def ready(self):
+            raise MeasurementError("no such file", "look")
+
+    log = []
 
     @contextmanager
     def open_round(number, failed):
-        yield [Broken("a", [], Clock())] if "a" not in failed else []
+        yield [Broken("a", log, Clock())] if "a" not in failed else []
 
     timings = measure(open_round, spec(), 0)
-    assert timings.failures == {"a": Failure("MeasurementError", "too long", "shorten it")}
+    assert timings.failures == {"a": Failure("MeasurementError", "no such file", "look")}
     assert timings.rows == ()
+    assert log == [("close", "a")]
 
 
 def test_a_bug_is_not_swallowed():
@@ -189,13 +285,14 @@ def test_a_bug_is_not_swallowed():
 
 
 def test_deadline_stops_within_a_round_after_the_turn():
-    """Past the deadline measuring ends after the turn under way, with complete pairs and a warning."""
+    """Past the deadline measuring ends after the turn under way, with complete pairs, and says so."""
     bench = Bench("a", "b")
     whole = Bench("a", "b")
     whole.measure(spec(rounds=2))
     timings = bench.measure(spec(rounds=9), deadline=whole.clock.now + 0.1)
     assert timings.rounds == 2
-    assert "2 of 9 rounds" in timings.warnings[0]
+    assert timings.stopped
+    assert timings.round_s == pytest.approx(timings.round_s and whole.clock.now / 2, rel=0.3)
     last = [row for row in timings.rows if row.round == 2 and not row.warmup]
     assert sorted({row.model for row in last}) == ["a", "b"]
     assert {row.turn for row in last} == {0}
@@ -206,14 +303,14 @@ def test_deadline_waits_for_two_rounds():
     """Two rounds are measured however late it is."""
     timings = Bench("a").measure(spec(rounds=5), deadline=-1.0)
     assert timings.rounds == 2
-    assert len(timings.warnings) == 1
+    assert timings.stopped
     assert {row.round for row in timings.rows} == {0, 1}
 
 
 def test_no_warning_where_the_last_round_was_finished():
     """A deadline that passes with the last round costs nothing and is not mentioned."""
     timings = Bench("a").measure(spec(rounds=2), deadline=-1.0)
-    assert timings.warnings == ()
+    assert not timings.stopped
 
 
 def test_progress_reaches_its_total():

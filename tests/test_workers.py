@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bertbench import processes, workers
+from bertbench import processes, servant
 from bertbench.specs import ShapeSpec
 from bertbench.timing import WorkerError
 from bertbench.workers import ExecutionSettings, WorkerPlan, open_workers, preload
@@ -71,17 +71,17 @@ def test_turn_of_a_real_model(tiny):
 
 def test_real_model_with_natural_inputs(tiny):
     """Batches of unequal length are padded; another format than fp32 works."""
-    plan = WorkerPlan("tiny", tiny, ExecutionSettings(threads=1, dtype="bf16"), natural=[[[5, 6, 7], [8]], [[9], [10]]])
+    plan = WorkerPlan("tiny", tiny, ExecutionSettings(threads=1, dtype="bf16"), natural=[[5, 6, 7], [8], [9], [10]])
     with open_workers([plan]) as (worker,):
         assert len(worker.turn(NATURAL, 1, 1, 0.0).timed) == 1
-        with pytest.raises(WorkerError, match="batches of 3"):
-            worker.turn(ShapeSpec(batch_size=3, sequence_length=None), 0, 1, 0.0)
+        with pytest.raises(WorkerError, match="a batch takes 5 inputs, and there are 4"):
+            worker.turn(ShapeSpec(batch_size=5, sequence_length=None), 0, 1, 0.0)
         assert worker.turn(SHAPE, 0, 1, 0.0), "an error in a request leaves the worker usable"
 
 
 def test_an_index_beyond_the_vocabulary_is_reported(tiny):
     """An error inside the model reaches the parent as class and message."""
-    plan = WorkerPlan("tiny", tiny, ExecutionSettings(threads=1), natural=[[[5, 1000], [8]]])
+    plan = WorkerPlan("tiny", tiny, ExecutionSettings(threads=1), natural=[[5, 1000], [8]])
     with open_workers([plan]) as (worker,), pytest.raises(WorkerError, match=r"tiny: IndexError: index out of range"):
         worker.turn(NATURAL, 0, 1, 0.0)
 
@@ -105,7 +105,7 @@ def test_passes_and_minimum_time(fake_plan):
 
 def test_stated_durations_are_measured(fake_plan):
     """A pass that states its duration is measured to take it, fixed and natural."""
-    plan = fake_plan(natural=[[[5] * 9, [5]], [[5] * 40, [5] * 10]], seconds_per_token=0.001)
+    plan = fake_plan(natural=[[5] * 9, [5], [5] * 40, [5] * 10], seconds_per_token=0.001)
     with open_workers([plan]) as (worker,):
         for shape, index, expected in ((SHAPE, 0, 0.01), (SHAPE, 7, 0.01), (NATURAL, 0, 0.01), (NATURAL, 3, 0.05)):
             assert expected <= min(worker.turn(shape, index, 3, 0.0).timed) < expected + 0.03
@@ -154,7 +154,7 @@ def test_an_error_in_a_pass(fake_plan):
 def test_out_of_memory_is_named():
     """Errors of allocators are one kind of failure with a hint."""
     for error in (MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")):
-        failure = workers._failure("a", error)
+        failure = servant._failure("a", error)
         assert failure.kind == "OutOfMemory"
         assert "smaller batch" in failure.hint
 
@@ -262,3 +262,66 @@ def test_workers_end_with_the_parent(fake_plan, tmp_path, sent):
     out, errors = parent.communicate(timeout=10)
     assert out == ""
     assert errors == ""
+
+
+def test_an_unknown_model_notes_its_first_passes(fake_plan):
+    """Where nobody knows how long a model warms up, its first warm-up is noted pass by pass, once."""
+    from dataclasses import replace
+
+    with open_workers([replace(fake_plan(seconds_per_pass=0.002), warmup_passes=None)]) as (worker,):
+        worker.warm_up(SHAPE, None)
+        cold = worker.ask("cold_seconds")
+        assert len(cold) >= 10
+        assert sum(cold) >= 0.3
+        worker.warm_up(SHAPE, None)
+        assert worker.ask("cold_seconds") == cold
+
+
+def test_no_answer_in_time(fake_plan):
+    """A worker that does not answer is ended and says so at once, instead of being waited for."""
+    from dataclasses import replace
+
+    with open_workers([replace(fake_plan(seconds_per_pass=60), timeout_s=0.3)]) as (worker,):
+        worker.loaded()
+        pid, began = worker.pid, time.monotonic()
+        with pytest.raises(WorkerError, match="no answer within") as caught:
+            worker.turn(SHAPE, 0, 1, 0.0)
+        assert time.monotonic() - began < 20
+        assert caught.value.failure.kind == "TimedOut"
+        assert not worker.is_alive()
+    assert gone(pid)
+
+
+def test_a_stopped_worker_is_no_hang(fake_plan):
+    """A worker that is stopped from outside counts as one that does not answer."""
+    from dataclasses import replace
+
+    with open_workers([replace(fake_plan(), timeout_s=0.5)]) as (worker,):
+        worker.loaded()
+        os.kill(worker.pid, signal.SIGSTOP)
+        with pytest.raises(WorkerError, match="no answer within"):
+            worker.turn(SHAPE, 0, 1, 0.0)
+
+
+def test_outputs_of_audited_rows(tiny):
+    """Rows come back with their own positions only, whatever they were padded to, and equal what a row alone gives."""
+    from bertbench.backends._inputs import Encoded
+
+    rows = [Encoded([5, 6, 7, 8]), Encoded([9, 5]), Encoded([6])]
+    with open_workers([WorkerPlan("tiny", tiny, ExecutionSettings(threads=1))]) as (worker,):
+        together = worker.ask("outputs", rows, 3)
+        alone = worker.ask("outputs", rows, 1)
+        assert worker.ask("output") is None
+        worker.turn(SHAPE, 4, 1, 0.0)
+        label, index, values = worker.ask("output")
+    assert [row.shape[0] for row in together] == [4, 2, 1]
+    assert all(abs(left - right).max() < 1e-4 for left, right in zip(together, alone, strict=True))
+    assert (label, index, values.shape) == ("1x10", 0, (1, 10, 32))
+
+
+def test_arrivals_are_served(fake_plan):
+    """Queries that arrive while the model is busy wait; latencies count from their arrival."""
+    with open_workers([fake_plan(natural=[[5, 6]], seconds_per_pass=0.02)]) as (worker,):
+        latencies = worker.ask("serve_arrivals", ShapeSpec(sequence_length=None), [0.0, 0.001, 0.3], 0)
+    assert latencies[1] > latencies[0] >= 0.02
+    assert latencies[2] < latencies[1]

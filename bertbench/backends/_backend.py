@@ -9,17 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float32]
 
 Ids = Sequence[Sequence[int]]  # (batch_size, sequence_length), rectangular
+Head = Literal["sequence-classification"]
 
 
 @dataclass(frozen=True)
 class ExecutionSettings:
-    """How models are run; equal for all models of a session.
+    """How a model is run.
 
-    `device` and `dtype` are resolved names ('cpu', 'cuda:0'; 'fp32', 'bf16', 'fp16'), `attention` is transformers' name of
-    an attention implementation, used where the architecture has it.
+    `device` and `dtype` are resolved names ('cpu', 'cuda:0'; 'fp32', 'bf16', 'fp16', 'int8'), `attention` is transformers'
+    name of an attention implementation, used where the architecture and the back-end have a choice. `head` None runs the
+    bare encoder with its pooler.
     """
 
     device: str = "cpu"
@@ -27,6 +35,18 @@ class ExecutionSettings:
     threads: int = 1
     backend: str = "eager"
     attention: str = "sdpa"
+    head: Head | None = None
+
+
+class DeviceMemory(NamedTuple):
+    """Bytes on a device of its own: most that torch allocated, most that it reserved, and what the whole process holds.
+
+    `process` None: the device's driver does not tell.
+    """
+
+    allocated: int
+    reserved: int
+    process: int | None
 
 
 class LoadedModel(Protocol):
@@ -36,27 +56,59 @@ class LoadedModel(Protocol):
     """Number of token ids; valid ids are smaller."""
     pad_id: int
     attention: str
-    """The attention implementation in use."""
+    """The attention implementation in use; 'none' where that is no question."""
 
-    def prepare(self, ids: Ids, mask: Ids) -> Any:
-        """Move a batch to the device. `mask` has the shape of `ids`: 1 for tokens, 0 for padding."""
+    def prepare(self, ids: Ids, mask: Ids, types: Ids | None = None) -> Any:
+        """Move a batch to the device. `mask` has the shape of `ids`: 1 for tokens, 0 for padding.
 
-    def run(self, batch: Any) -> None:
-        """One forward pass over a prepared batch; returns when the device has finished."""
+        `types` are token types; None leaves them to zeros, and a model without them ignores them.
+        """
 
-    def device_peak_bytes(self, *, reset: bool = False) -> int | None:
-        """Most bytes allocated on the device since the last reset; None where it has no memory of its own."""
+    def run(self, batch: Any) -> Any:
+        """One forward pass over a prepared batch; returns its raw output when the device has finished."""
+
+    def seconds(self, batch: Any) -> tuple[float, Any]:
+        """The same with the time it took, by the clock that suits the device, read outside the model."""
+
+    def array(self, output: Any) -> Floats:
+        """A raw output as float32: hidden states (batch_size, sequence_length, hidden), or logits (batch_size, outputs)."""
+
+    def device_memory(self, *, reset: bool = False) -> DeviceMemory | None:
+        """Most memory on the device since the last reset; None where it has no memory of its own."""
 
 
 class Backend(Protocol):
     """Loads models."""
 
+    dtypes: tuple[str, ...]
+    """Number formats it runs in. One format: it is used whatever is asked for, as in 'int8'."""
+    devices: tuple[str, ...]
+    """Kinds of devices: 'cpu', 'cuda', 'mps'."""
+    requires: tuple[str, ...]
+    """Modules that must be importable; looked up without importing them."""
+    extra: str | None
+    """The optional dependency of bertbench that brings them: 'onnx' for `pip install "bertbench[onnx]"`."""
+
     def start(self, settings: ExecutionSettings) -> None:
         """Import and set up everything that does not depend on the model."""
 
     def load(self, folder: Path, settings: ExecutionSettings) -> LoadedModel:
-        """The bare encoder in `folder` (config.json, model.safetensors).
+        """The model in `folder` (config.json, model.safetensors), or in what `export` made of it.
 
         Raises:
             CheckpointError: it cannot be loaded.
         """
+
+
+class ExportingBackend(Backend, Protocol):
+    """A back-end that runs a file of its own, made once from the model's folder."""
+
+    def export(self, folder: Path, target: Path, settings: ExecutionSettings) -> None:
+        """Write what `load` will be given into the empty folder `target`; config.json is copied by the caller.
+
+        Raises:
+            MeasurementError: the model cannot be expressed in that format.
+        """
+
+    def export_key(self, settings: ExecutionSettings) -> tuple[str, ...]:
+        """What decides about the file besides the model: versions of the exporting libraries, options."""

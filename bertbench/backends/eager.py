@@ -6,17 +6,22 @@ aligns it, and the same whether or not another worker maps the file.
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bertbench.backends._backend import ExecutionSettings, Ids
+from bertbench.backends._backend import DeviceMemory, ExecutionSettings, Ids
 from bertbench.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from bertbench.backends._backend import Floats
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
 class EagerModel:
-    """A transformers encoder on a device."""
+    """A transformers module on a device."""
 
     def __init__(self, module: Any, settings: ExecutionSettings) -> None:
         config = module.config.get_text_config()
@@ -25,41 +30,90 @@ class EagerModel:
         self.vocabulary = int(config.vocab_size)
         self.pad_id = int(getattr(config, "pad_token_id", None) or 0)
         self.attention = str(config._attn_implementation)  # noqa: SLF001 - there is no public name
+        self.has_types = getattr(config, "type_vocab_size", 0) > 1 and config.model_type != "distilbert"
 
-    def prepare(self, ids: Ids, mask: Ids) -> dict[str, Any]:
-        """Tensors (batch_size, sequence_length) of int64 on the device; token types are left to the model's zeros."""
+    def prepare(self, ids: Ids, mask: Ids, types: Ids | None = None) -> dict[str, Any]:
+        """Tensors (batch_size, sequence_length) of int64 on the device; absent token types are left to the model's zeros."""
         import torch
 
-        return {
+        batch = {
             "input_ids": torch.tensor(ids, device=self.device),
             "attention_mask": torch.tensor(mask, device=self.device),
         }
+        if types is not None and self.has_types:
+            batch["token_type_ids"] = torch.tensor(types, device=self.device)
+        return batch
 
-    def run(self, batch: dict[str, Any]) -> None:
-        """One forward pass; returns when the device has finished."""
+    def run(self, batch: dict[str, Any]) -> Any:
+        """One forward pass; returns the first output when the device has finished."""
         import torch
 
         with torch.inference_mode():
-            self.module(**batch)
+            output = self.module(**batch)
         if self.device.startswith("cuda"):
             torch.cuda.synchronize(self.device)
         elif self.device.startswith("mps"):
             torch.mps.synchronize()
+        return output[0]
 
-    def device_peak_bytes(self, *, reset: bool = False) -> int | None:
-        """Most bytes that torch had allocated on a CUDA device since the last reset."""
+    def seconds(self, batch: dict[str, Any]) -> tuple[float, Any]:
+        """A pass and its time: by the host's clock, on CUDA by events recorded around it while the device was idle."""
+        if self.device.startswith("cuda"):
+            return self._seconds_by_events(batch)
+        start = time.perf_counter()
+        output = self.run(batch)
+        return time.perf_counter() - start, output
+
+    def _seconds_by_events(self, batch: dict[str, Any]) -> tuple[float, Any]:
+        import torch
+
+        first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+        torch.cuda.synchronize(self.device)
+        first.record()
+        with torch.inference_mode():
+            output = self.module(**batch)[0]
+        last.record()
+        torch.cuda.synchronize(self.device)
+        return first.elapsed_time(last) / 1e3, output
+
+    def array(self, output: Any) -> Floats:
+        """Hidden states (batch_size, sequence_length, hidden) or logits (batch_size, outputs), float32."""
+        found: Floats = output.float().cpu().numpy()
+        return found
+
+    def device_memory(self, *, reset: bool = False) -> DeviceMemory | None:
+        """Most that torch allocated and reserved on a CUDA device since the last reset."""
         import torch
 
         if not self.device.startswith("cuda"):
             return None
-        peak = int(torch.cuda.max_memory_allocated(self.device))
+        peaks = torch.cuda.max_memory_allocated(self.device), torch.cuda.max_memory_reserved(self.device)
         if reset:
             torch.cuda.reset_peak_memory_stats(self.device)
-        return peak
+        return DeviceMemory(int(peaks[0]), int(peaks[1]), _process_bytes(self.device))
+
+
+def _process_bytes(device: str) -> int | None:
+    """What the driver says this process holds on a CUDA device, context included; None where it does not tell."""
+    import os
+
+    import torch
+
+    try:
+        listed = str(torch.cuda.list_gpu_processes(device))
+    except (RuntimeError, ImportError):  # needs NVIDIA's management library
+        return None
+    match = re.search(rf"process\s+{os.getpid()}\s+uses\s+([\d.]+) MB", listed)
+    return int(float(match[1]) * 2**20) if match else None
 
 
 class EagerBackend:
     """Loads any architecture that transformers has, from local files only and without code of the checkpoint's."""
+
+    dtypes: tuple[str, ...] = ("fp32", "bf16", "fp16")
+    devices: tuple[str, ...] = ("cpu", "cuda", "mps")
+    requires: tuple[str, ...] = ()
+    extra: str | None = None
 
     def start(self, settings: ExecutionSettings) -> None:
         """Import torch and transformers, set threads, and run the common operators once.
@@ -78,7 +132,15 @@ class EagerBackend:
             torch.nn.functional.gelu(torch.nn.functional.scaled_dot_product_attention(heads, heads, heads))
 
     def load(self, folder: Path, settings: ExecutionSettings) -> EagerModel:
-        """The bare encoder with weights of its own.
+        """The encoder, with the head that `settings` ask for, and weights of its own.
+
+        Raises:
+            CheckpointError: it cannot be loaded.
+        """
+        return EagerModel(self.module(folder, settings), settings)
+
+    def module(self, folder: Path, settings: ExecutionSettings) -> Any:
+        """The torch module on its device, in evaluation mode.
 
         Raises:
             CheckpointError: it cannot be loaded.
@@ -96,21 +158,22 @@ class EagerBackend:
             ) from error
         for parameter in module.parameters():
             parameter.data = parameter.data.clone()
-        return EagerModel(module.to(settings.device).eval(), settings)
+        return module.to(settings.device).eval()
 
 
 def _from_folder(folder: Path, settings: ExecutionSettings) -> Any:
     """The module, with torch's default attention where the architecture lacks the one asked for."""
     import torch
-    from transformers import AutoModel
+    from transformers import AutoModel, AutoModelForSequenceClassification
 
+    auto = AutoModelForSequenceClassification if settings.head else AutoModel
     options = {"dtype": getattr(torch, DTYPES[settings.dtype]), "trust_remote_code": False, "local_files_only": True}
     try:
-        return AutoModel.from_pretrained(folder, attn_implementation=settings.attention, **options)
+        return auto.from_pretrained(folder, attn_implementation=settings.attention, **options)
     except ValueError as error:
         if "attention" not in str(error):
             raise
-        return AutoModel.from_pretrained(folder, attn_implementation="eager", **options)
+        return auto.from_pretrained(folder, attn_implementation="eager", **options)
 
 
 PLUGIN = EagerBackend()

@@ -1,7 +1,8 @@
 """A back-end that states its own duration, so that timing can be tested against the truth. Not for measuring models.
 
 `config.json` of a fake model: {"model_type": "fake", "seconds_per_token": 1e-5, "seconds_per_pass": 1e-3}; with "raises":
-"text" every pass fails with that text. It sleeps, so durations hold to the timer's resolution of a fraction of a
+"text" every pass fails with that text, with "fails_from": 512 one of so many tokens or more runs out of memory, and
+"output_error": 0.1 is added to what it answers. It sleeps, so durations hold to the timer's resolution of a fraction of a
 millisecond, and it needs neither torch nor weights.
 """
 
@@ -9,10 +10,15 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from bertbench.backends._backend import ExecutionSettings, Ids
+from bertbench.backends._backend import DeviceMemory, ExecutionSettings, Ids
 from bertbench.errors import CheckpointError, MeasurementError
+
+if TYPE_CHECKING:
+    from bertbench.backends._backend import Floats
 
 
 class FakeModel:
@@ -22,23 +28,41 @@ class FakeModel:
     pad_id = 0
     attention = "none"
 
-    def __init__(self, seconds_per_token: float, seconds_per_pass: float, raises: str | None) -> None:
-        self.seconds_per_token = seconds_per_token
-        self.seconds_per_pass = seconds_per_pass
-        self.raises = raises
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.seconds_per_token = float(config.get("seconds_per_token", 0))
+        self.seconds_per_pass = float(config.get("seconds_per_pass", 0))
+        self.raises: str | None = config.get("raises")
+        self.fails_from: int | None = config.get("fails_from")
+        self.output_error = float(config.get("output_error", 0))
 
-    def prepare(self, ids: Ids, mask: Ids) -> int:
-        """The number of tokens that are not padding."""
-        del ids
-        return sum(sum(row) for row in mask)
+    def prepare(self, ids: Ids, mask: Ids, types: Ids | None = None) -> Ids:
+        """The mask: where it is 1 are tokens."""
+        del ids, types
+        return mask
 
-    def run(self, batch: int) -> None:
+    def run(self, batch: Ids) -> Ids:
         """Sleep, or fail."""
         if self.raises:
             raise MeasurementError(self.raises)
-        time.sleep(self.seconds_per_pass + batch * self.seconds_per_token)
+        tokens = sum(sum(row) for row in batch)
+        if self.fails_from is not None and tokens >= self.fails_from:
+            raise MemoryError(f"{tokens} tokens")
+        time.sleep(self.seconds_per_pass + tokens * self.seconds_per_token)
+        return batch
 
-    def device_peak_bytes(self, *, reset: bool = False) -> int | None:
+    def seconds(self, batch: Ids) -> tuple[float, Ids]:
+        """Sleep and say how long it was."""
+        start = time.perf_counter()
+        output = self.run(batch)
+        return time.perf_counter() - start, output
+
+    def array(self, output: Ids) -> Floats:
+        """The mask with one hidden number a token, plus the error that config.json states."""
+        import numpy as np
+
+        return np.asarray(output, dtype=np.float32)[:, :, None] + np.float32(self.output_error)
+
+    def device_memory(self, *, reset: bool = False) -> DeviceMemory | None:
         """None: there is no device."""
         del reset
         return None
@@ -46,6 +70,11 @@ class FakeModel:
 
 class FakeBackend:
     """Reads the duration from config.json."""
+
+    dtypes: tuple[str, ...] = ("fp32", "bf16", "fp16")
+    devices: tuple[str, ...] = ("cpu", "cuda", "mps")
+    requires: tuple[str, ...] = ()
+    extra: str | None = None
 
     def start(self, settings: ExecutionSettings) -> None:
         """Nothing to set up."""
@@ -61,9 +90,7 @@ class FakeBackend:
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{folder}: config.json cannot be read ({error})") from None
-        return FakeModel(
-            float(config.get("seconds_per_token", 0)), float(config.get("seconds_per_pass", 0)), config.get("raises")
-        )
+        return FakeModel(config)
 
 
 PLUGIN = FakeBackend()

@@ -191,8 +191,8 @@ def _warn(store: Store) -> None:
 
 
 def exit_code(answers: Sequence[Answer]) -> int:
-    """1 if a cell of a model that was asked for failed, 4 if nothing was measured, else 0."""
+    """1 if a cell of a model that was asked for failed, a single timed shape included; 4 if nothing was measured; else 0."""
     records = [record for one in answers for record in one.stored.records if record.model_name in one.models]
     if not any(record.status == "ok" for record in records):
         return 4
-    return 1 if any(record.status == "failed" for record in records) else 0
+    return 1 if any(record.status == "failed" or record.settings.get("failed_shapes") for record in records) else 0

@@ -18,7 +18,9 @@ from bertbench.report import Report, Table
 
 METRICS = "bertbench.metrics"
 Cells = tuple[str, ...]
-KindArgument = Annotated[str, typer.Argument(help="models, tasks, suites, claims or metrics.", show_default=False)]
+KindArgument = Annotated[
+    str, typer.Argument(help="models, tasks, suites, claims, papers, metrics or backends.", show_default=False)
+]
 
 
 def list_(
@@ -28,7 +30,7 @@ def list_(
     output: OutputOption = None,
     layout: LayoutOption = Layout.LONG,
 ) -> None:
-    """List the models, tasks, suites, claims or metrics that can be named.
+    """List the models, tasks, suites, claims, papers, metrics or back-ends that can be named.
 
     Example: bertbench list models
     """
@@ -44,9 +46,10 @@ def build_report(kind: str, catalog: Catalog) -> Report:
     Raises:
         UnknownNameError: there is no such kind.
     """
-    if kind not in {*KINDS, "metrics"}:
-        raise UnknownNameError("kind", kind, (*KINDS, "metrics"))
-    columns, rows = _metrics() if kind == "metrics" else _configs(kind, catalog)
+    others = {"metrics": _metrics, "backends": _backends}
+    if kind not in {*KINDS, *others}:
+        raise UnknownNameError("kind", kind, (*KINDS, *others))
+    columns, rows = others[kind]() if kind in others else _configs(kind, catalog)
     title = kind.capitalize()
     return Report(title, (Table(title, columns, rows, kinds=("text",) * len(columns)),))
 
@@ -75,6 +78,18 @@ def _metrics() -> tuple[Cells, tuple[Cells, ...]]:
         except Exception as error:  # noqa: BLE001 (any fault of a user's own metric becomes its row)
             cells = (name, f"broken: {type(error).__name__}: {error}")
         rows.append(_padded(cells, len(columns)))
+    return columns, tuple(rows)
+
+
+def _backends() -> tuple[Cells, tuple[Cells, ...]]:
+    from bertbench import exports, variants
+
+    columns = ("Name", "Formats", "Devices", "Here")
+    rows = []
+    for name in variants.backends():
+        backend = plugins.load("bertbench.backends", "back-end", name)
+        missing = exports.missing(name)
+        rows.append((name, _joined(backend.dtypes), _joined(backend.devices), missing or "yes"))
     return columns, tuple(rows)
 
 
@@ -114,6 +129,11 @@ def _claim(data: dict[str, Any]) -> Cells:
     return (data["wording"], f"{measured}: {sign}{data['expected']:g}", data["source"])
 
 
+def _paper(data: dict[str, Any]) -> Cells:
+    figures = _joined(f"{model} {units.significant(value)} s" for model, value in data["published"].items())
+    return (data["title"], figures, data["task"], data["source"])
+
+
 def _joined(names: Any) -> str:
     if isinstance(names, str):
         raise TypeError("a list is expected, not a text")
@@ -125,4 +145,5 @@ _LAYOUTS: dict[str, tuple[Cells, Callable[[dict[str, Any]], Cells]]] = {
     "tasks": (("Name", "Title", "Question", "Labels", "Metrics", "Data"), _task),
     "suites": (("Name", "Title", "Models", "Reference", "Tasks"), _suite),
     "claims": (("Name", "Wording", "Expected", "Source"), _claim),
+    "papers": (("Name", "Title", "Published", "Task", "Source"), _paper),
 }

@@ -21,7 +21,7 @@ from bertbench.units import QUANTITIES
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-    from bertbench.specs import ClaimSpec, ModelSpec, Spec, SuiteSpec, TaskSpec
+    from bertbench.specs import ClaimSpec, ModelSpec, PaperSpec, Spec, SuiteSpec, TaskSpec
 
 METRICS = "bertbench.metrics"
 DeepOption = Annotated[bool, typer.Option("--deep", help="Build every model's architecture too (loads torch).")]
@@ -188,7 +188,13 @@ def _claim(spec: ClaimSpec, checked: Checked) -> Iterator[Parts]:
     yield from _unknown("quantity", "quantity", spec.quantity, _quantities())
 
 
-_CROSS_CHECKS: dict[str, Any] = {"models": _model, "tasks": _task, "suites": _suite, "claims": _claim}
+def _paper(spec: PaperSpec, checked: Checked) -> Iterator[Parts]:
+    for name in spec.models:
+        yield from _unknown_model("models", name, checked)
+    yield from _unknown("task", "task", spec.task, checked.entries["tasks"])
+
+
+_CROSS_CHECKS: dict[str, Any] = {"models": _model, "tasks": _task, "suites": _suite, "claims": _claim, "papers": _paper}
 
 
 def _unknown(key: str, kind: str, name: str, known: Any) -> Iterator[Parts]:

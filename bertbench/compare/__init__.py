@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from bertbench.compare import notes
+from bertbench.compare._timings import Timings
 from bertbench.compare.evidence import Evidence, plain_rows
 from bertbench.compare.published import with_published
 from bertbench.compare.quality import DIFFERENCE, primary_metrics, quality_rows
-from bertbench.compare.speed import Timings, speed_rows
+from bertbench.compare.speed import speed_rows
 from bertbench.compare.use_case import RULE, use_cases
 from bertbench.report import Report, Row
 from bertbench.tables import Comparison, comparison_table, detail_table
@@ -28,6 +29,19 @@ if TYPE_CHECKING:
     from bertbench.store import StoredSession
 
 __all__ = ["build"]
+
+# Of these a ratio to the reference says nothing, or another thing than it seems to.
+WITHOUT_RATIO = frozenset(
+    {
+        "ceiling",
+        "ceiling_share",
+        "changed_predictions",
+        "input_length",
+        "output_difference",
+        "output_error",
+        "padding_waste",
+    }
+)
 
 
 def build(
@@ -49,9 +63,9 @@ def build(
     Raises:
         StoreError: raw values are missing or damaged.
     """
-    shown = tuple(dict.fromkeys(models if reference in models else (reference, *models)))
-    evidence = Evidence(stored, shown, reference, {model: _spec(stored, catalog_models, model) for model in shown})
-    rows = _rows(evidence)
+    evidence = evidence_of(stored, catalog_models, models, reference)
+    shown = evidence.models
+    rows = all_rows(evidence)
     uses = use_cases(Figures(rows), shown, reference)
     rows = [
         replace(row, text="; ".join(uses[row.model or ""])) if row.quantity == "best_use_case" else row for row in rows
@@ -65,6 +79,14 @@ def build(
     return Report(title, named, tuple(rows))
 
 
+def evidence_of(
+    stored: StoredSession, catalog_models: Mapping[str, ModelSpec], models: Sequence[str], reference: str
+) -> Evidence:
+    """What a report on `models` rests on; the reference is among them, first if it was not asked for."""
+    shown = tuple(dict.fromkeys(models if reference in models else (reference, *models)))
+    return Evidence(stored, shown, reference, {model: _spec(stored, catalog_models, model) for model in shown})
+
+
 def _spec(stored: StoredSession, catalog: Mapping[str, ModelSpec], model: str) -> ModelSpec:
     """The spec in the catalog, else the one a record was made with, else one that only has the name."""
     if model in catalog:
@@ -75,7 +97,7 @@ def _spec(stored: StoredSession, catalog: Mapping[str, ModelSpec], model: str) -
     return ModelSpec(**(made_with or {"name": model, "title": model, "architecture": "unknown", "checkpoint": model}))
 
 
-def _rows(evidence: Evidence) -> list[Row]:
+def all_rows(evidence: Evidence) -> list[Row]:
     """All long rows, model by model, with ratios and published figures."""
     timings, quality = Timings.read(evidence), quality_rows(evidence)
     primary = {task: _primary(evidence, task) for task in evidence.tasks()}
@@ -108,12 +130,13 @@ def _text_row(evidence: Evidence, model: str, quantity: str) -> Row:
 
 
 def _key(row: Row) -> tuple[object, ...]:
-    return (row.quantity, row.statistic, row.task, row.split, row.scenario, row.batch_size, row.sequence_length)
+    place = (row.scenario, row.batch_size, row.sequence_length, row.backend, row.dtype)
+    return (row.quantity, row.statistic, row.task, row.split, *place)
 
 
 def _with_exact_ratio(row: Row, reference: Row | None, name: str) -> Row:
     """A row with value / reference's value where it has no ratio yet; such ratios have no interval."""
-    settled = row.ratio is not None or row.value is None or row.statistic == DIFFERENCE
+    settled = row.ratio is not None or row.value is None or row.statistic == DIFFERENCE or row.quantity in WITHOUT_RATIO
     if settled or reference is None or reference.value is None or reference.value <= 0 or row.value is None:
         return row
     return replace(row, reference=name, ratio=row.value / reference.value)

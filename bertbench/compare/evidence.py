@@ -43,6 +43,17 @@ class Evidence:
         found = self.records(kind, model)
         return max(found, key=lambda record: record.started_at) if found else None
 
+    def speeds(self, model: str) -> list[RunRecord]:
+        """A model's speed records, the newest of each way of running it, in the order in which they were asked for."""
+        latest: dict[tuple[Any, Any], RunRecord] = {}
+        for record in sorted(self.stored.records, key=lambda record: record.started_at):
+            if record.kind == "speed" and record.model_name == model:
+                latest[record.settings.get("backend"), record.settings.get("dtype")] = record
+        options = self.stored.session.request.get("options", {})
+        asked = [options.get(name) or [] for name in ("backends", "dtypes")]
+        places = {way: [_place(name, of) for name, of in zip(way, asked, strict=True)] for way in latest}
+        return [latest[way] for way in sorted(latest, key=places.__getitem__)]
+
     def tasks(self) -> list[str]:
         """Tasks with a record of one of the models, in the session's order."""
         seen = {
@@ -81,6 +92,10 @@ class Evidence:
         """The visible row of a run that gave nothing: its status, and the message in `note`."""
         message = record.error.message if record.error else "; ".join(record.warnings) or "no reason was recorded"
         return replace(self.base([record]), quantity=quantity, status=record.status, note=message)
+
+
+def _place(name: Any, names: Sequence[Any]) -> int:
+    return names.index(name) if name in names else len(names)
 
 
 def caveats(record: RunRecord) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +11,9 @@ from bertbench.compare.evidence import TRAINING_CAPPED, Evidence
 from bertbench.records import Environment, RunRecord
 from bertbench.report import Row
 from bertbench.units import duration
+
+MOST_SUBJECTS = 6  # named of those that a warning is about
+_FIGURE = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")  # not the 32 of fp32
 
 
 def caveat(row: Row) -> str:
@@ -29,12 +33,12 @@ def age(started_at: str, now: datetime) -> str:
 
 
 def notes(evidence: Evidence, rows: Sequence[Row], now: datetime) -> list[str]:
-    """Lines for under the comparison table."""
+    """Lines for under the tables."""
     session = evidence.stored.session
     records = [record for record in evidence.stored.records if record.model_name in evidence.models]
     unfinished = "" if session.complete else "; incomplete: not every cell was measured"
     found = [f"session {session.session_id}, measured {age(session.started_at, now)} ago{unfinished}"]
-    found += _speed(records)
+    found += _speed([record for model in evidence.models for record in evidence.speeds(model)])
     found += [_environment(environment) for environment in _distinct(record.environment for record in records)]
     found += _quality(records)
     named = "; ".join(_distinct(row.interval_method for row in rows))
@@ -52,10 +56,34 @@ def _warnings(records: Sequence[RunRecord]) -> list[str]:
     for record in records:
         for warning in record.warnings:
             about.setdefault(warning, []).append(record.model_name)
-    return [
+    return merged(
         warning if warning in shared else f"{', '.join(_distinct(models))}: {warning}"
         for warning, models in about.items()
-    ]
+    )
+
+
+def merged(lines: Iterable[str]) -> list[str]:
+    """Lines of one kind in one: their subjects side by side, and for figures that differ the range.
+
+    Of one kind are those that say the same but for figures after the subject, which ends at the first colon.
+    """
+    kinds: dict[str, list[str]] = {}
+    for line in lines:
+        kinds.setdefault(_FIGURE.sub("#", line.partition(": ")[2]) or line, []).append(line)
+    return [of[0] if len(of) == 1 else _in_one(of) for of in kinds.values()]
+
+
+def _in_one(lines: Sequence[str]) -> str:
+    subjects = _distinct(line.partition(": ")[0] for line in lines)
+    rest = f" and {len(subjects) - MOST_SUBJECTS} more" if len(subjects) > MOST_SUBJECTS else ""
+    texts = [line.partition(": ")[2] for line in lines]
+    ranges = map(_range, zip(*map(_FIGURE.findall, texts), strict=True))
+    return f"{', '.join(subjects[:MOST_SUBJECTS])}{rest}: {_FIGURE.sub(lambda _: next(ranges), texts[0])}"
+
+
+def _range(figures: Sequence[str]) -> str:
+    ordered = sorted(figures, key=lambda figure: float(figure.replace(",", "")))
+    return ordered[0] if ordered[0] == ordered[-1] else f"{ordered[0]} to {ordered[-1]}"
 
 
 def _distinct(items: Iterable[Any]) -> list[Any]:
@@ -76,24 +104,28 @@ def _environment(environment: Environment) -> str:
 
 
 def _speed(records: Sequence[RunRecord]) -> list[str]:
-    """Shapes, rounds and execution settings; several where models differ in them."""
-    lines = []
+    """Shapes, rounds and execution settings; several where models differ in more than the way they are run."""
+    ways: dict[tuple[str | None, ...], list[str]] = {}
     for record in records:
-        if record.kind != "speed" or record.status != "ok":
+        if record.status != "ok":
             continue
         settings = record.settings
         latency = record.find("latency")
-        rounds = f"{len(latency.values)} rounds" if latency else None
         shapes = settings.get("shapes")
-        labelled = (("device", "device"), ("dtype", "dtype"), ("threads", "threads"), ("back-end", "backend"))
-        parts = [
+        attention = settings.get("attention")
+        common = (
             f"shapes (batch x tokens) {', '.join(shapes)}" if shapes else None,
-            rounds,
-            *(f"{title} {settings[key]}" for title, key in labelled if settings.get(key) is not None),
-            f"attention {settings['attention']}" if settings.get("attention") else None,
-        ]
-        lines.append(f"speed: {', '.join(part for part in parts if part)}")
-    return _distinct(lines)
+            f"{len(latency.values)} rounds" if latency else None,
+            *(f"{key} {settings[key]}" for key in ("device", "threads") if settings.get(key) is not None),
+            f"attention {attention}" if attention else None,
+        )
+        ways.setdefault(common, []).append(" ".join(filter(None, map(settings.get, ("backend", "dtype")))))
+    lines = []
+    for common, found in ways.items():
+        of = _distinct(found)
+        back_ends = f"back-end{'s' if len(of) > 1 else ''} {', '.join(of)}"
+        lines.append(f"speed: {', '.join(filter(None, (*common, back_ends)))}")
+    return lines
 
 
 def _quality(records: Sequence[RunRecord]) -> list[str]:

@@ -1,137 +1,208 @@
-"""Latency, speed-up and throughput from raw timings: medians, p90 and paired ratios with their intervals.
+"""Latency, speed-up, throughput and what goes with them: medians, percentiles and ratios with their intervals.
 
 Not aware of how passes were timed; it reads the rows of the session's timings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-import numpy as np
-
-from bertbench.compare.evidence import Evidence, figure, with_ratio
-from bertbench.records import Measurement
+from bertbench.compare._timings import Timings, Way
+from bertbench.compare.evidence import Evidence, figure, plain_row, with_ratio
+from bertbench.records import Measurement, RunRecord
 from bertbench.report import Row
-from bertbench.stats import Estimate, paired_ratio, percentile, samples_needed, t_interval
+from bertbench.stats import Estimate, percentile, samples_needed, t_interval
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from bertbench.stats import Floats
-
-Turns = dict[tuple[int, int], float]  # by round and turn: seconds
-P90 = 0.9
-
-
-@dataclass
-class Timings:
-    """A session's timings by shape and model: seconds of every timed pass, and the median of every turn."""
-
-    passes: dict[tuple[str, str], Floats] = field(default_factory=dict)
-    turns: dict[tuple[str, str], Turns] = field(default_factory=dict)
-
-    @staticmethod
-    def read(evidence: Evidence) -> Timings:
-        """The timings of all models; they share one file, which is read once."""
-        timings, done = Timings(), set[str]()
-        for model in dict.fromkeys((*evidence.models, evidence.reference)):
-            record = evidence.one("speed", model)
-            entry = record.sidecars.get("timings") if record else None
-            if record is None or entry is None or entry.name in done:
-                continue
-            done.add(entry.name)
-            rows = evidence.stored.sidecar(record, "timings")
-            if rows is not None:
-                timings.add(rows)
-        return timings
-
-    def add(self, rows: pd.DataFrame) -> None:
-        """Take in raw rows; warm-up passes are left out."""
-        timed = rows[~rows["warmup"].astype(bool)]
-        for labels, group in timed.groupby(["shape", "model"], sort=False):
-            shape, model = (str(label) for label in labels)
-            self.passes[shape, model] = group["seconds"].to_numpy(dtype=float)
-            medians = group.groupby(["round", "turn"], as_index=False)["seconds"].median()
-            keys = zip(medians["round"].astype(int).tolist(), medians["turn"].astype(int).tolist(), strict=True)
-            self.turns[shape, model] = dict(zip(keys, medians["seconds"].tolist(), strict=True))
-
-    def pairs(self, shape: str, model: str, reference: str) -> list[tuple[Floats, Floats]]:
-        """By round the values of the turns that both took, model and reference; rounds they did not share are left out."""
-        ours, theirs = self.turns.get((shape, model), {}), self.turns.get((shape, reference), {})
-        rounds: dict[int, list[tuple[float, float]]] = {}
-        for turn in sorted(ours.keys() & theirs.keys()):
-            rounds.setdefault(turn[0], []).append((ours[turn], theirs[turn]))
-        pairs = [np.array(turns).T for turns in rounds.values()]
-        return [(pair[0], pair[1]) for pair in pairs]
+PERCENTILES = (("p90", 0.9), ("p95", 0.95), ("p99", 0.99))
+TEXT_PARTS = ("tokenization", "end-to-end")
+# Figures of a speed record that are shown as they are.
+PLAIN = ("output_error", "output_difference", "changed_predictions", "score", "input_length", "padding_waste",
+         "server_rate", "energy")  # fmt: skip
 
 
 def shape_of(measurement: Measurement) -> str:
-    """The shape's label, as ShapeSpec has it: '1x128', '1xnatural'."""
-    return f"{measurement.batch_size}x{measurement.sequence_length or 'natural'}"
+    """The shape's label, as ShapeSpec has it: '1x128', '1xnatural', '32xsplit'."""
+    kind = "split" if measurement.scenario == "offline" else "natural"
+    return f"{measurement.batch_size}x{measurement.sequence_length or kind}"
 
 
 def speed_rows(evidence: Evidence, timings: Timings, model: str) -> Iterator[Row]:
-    """Rows of a model for every shape, the first shape of the session first."""
-    record = evidence.one("speed", model)
-    if record is None:
-        return
+    """Rows of a model for every way of running it and every shape, the first shape of the session first."""
+    for record in evidence.speeds(model):
+        yield from _record_rows(evidence, timings, record)
+
+
+def _record_rows(evidence: Evidence, timings: Timings, record: RunRecord) -> Iterator[Row]:
+    base, labels = evidence.base([record]), record.settings.get("shapes") or []
+    lost = list(_lost_rows(base, record))
     if record.status != "ok":
-        yield evidence.failed(record, "latency")
-        return
-    labels = record.settings.get("shapes") or []
-    latencies = [measurement for measurement in record.measurements if measurement.quantity == "latency"]
-    base = evidence.base([record])
-    for latency in sorted(latencies, key=lambda latency: _place(shape_of(latency), labels)):
-        yield from _shape_rows(evidence, timings, base, latency)
+        # Where every shape has a reason of its own, these say more than the record's, which is the first of them.
+        yield from lost if lost and len(lost) == len(labels) else [evidence.failed(record, "latency")]
+    else:
+        latencies = [
+            one for one in record.measurements if one.quantity == "latency" and one.statistic == "round-median"
+        ]
+        for latency in sorted(latencies, key=lambda latency: _place(shape_of(latency), labels)):
+            yield from _shape_rows(evidence, timings, record, latency)
+        yield from lost
+    for measurement in record.measurements:
+        if measurement.quantity == "ceiling":
+            yield _ceiling_row(base, measurement)
+        elif measurement.quantity in PLAIN:
+            yield plain_row(base, measurement)
 
 
-def _place(label: str, labels: list[str]) -> int:
+def _ceiling_row(base: Row, measurement: Measurement) -> Row:
+    """The best reading, which the shares refer to."""
+    row = plain_row(base, measurement)
+    return replace(row, value=max(measurement.values), n=len(measurement.values), n_unit="readings")
+
+
+def _place(label: str, labels: Sequence[str]) -> int:
     return labels.index(label) if label in labels else len(labels)
 
 
-def _shape_rows(evidence: Evidence, timings: Timings, base: Row, latency: Measurement) -> Iterator[Row]:
-    model, reference, shape = base.model or "", evidence.reference, shape_of(latency)
-    passes = timings.passes.get((shape, model))
+def _lost_rows(base: Row, record: RunRecord) -> Iterator[Row]:
+    """A row for each shape that gave nothing: out of memory, out of time, too long, or skipped for such a reason."""
+    for label, (kind, message) in (record.settings.get("failed_shapes") or {}).items():
+        size, _, length = label.partition("x")
+        yield replace(
+            base,
+            quantity="latency",
+            batch_size=int(size),
+            sequence_length=int(length) if length.isdigit() else None,
+            scenario="fixed" if length.isdigit() else "offline" if length == "split" else "natural",
+            status="skipped" if kind == "Skipped" else "failed",
+            note=message,
+        )
+
+
+def _shape_rows(evidence: Evidence, timings: Timings, record: RunRecord, latency: Measurement) -> Iterator[Row]:
+    way, shape = Way.of(record), shape_of(latency)
+    stopped = record.settings.get("precision") is not None
     base = replace(
-        base,
+        evidence.base([record]),
         scenario=latency.scenario,
         batch_size=latency.batch_size,
         sequence_length=latency.sequence_length,
     )
+    passes = timings.passes.get((shape, way))
     counted = {"n": latency.n if passes is None else len(passes), "n_unit": "passes"}
-    itself = model == reference
-    pairs = timings.pairs(shape, model, reference)
-    ratio = Estimate(1.0) if itself else paired_ratio(pairs) if pairs else None
-    median = t_interval(latency.values)
-    yield with_ratio(figure(base, "latency", "median", "s", median, **counted), reference, ratio)
+    name, reference = _reference(way, evidence.reference, timings, shape)
+    found = timings.ratio(shape, way, reference, stopped=stopped) if reference else None
+    ratio = found[0] if found else None
+    median = over_rounds(latency.values)
+    yield with_ratio(figure(base, "latency", "median", "s", median, **counted), name, ratio)
     if passes is not None:
-        yield _p90_row(base, passes.tolist(), list(timings.turns[shape, model].values()))
-    if ratio is not None:
-        speedup = ratio.inverse()
-        rounds = {"n": len(pairs) or None, "n_unit": "rounds"}
-        yield with_ratio(figure(base, "speedup", "median", "1", speedup, **rounds), reference, speedup)
-    throughput = median.inverse().scaled(latency.batch_size or 1) if (median.low or 1) > 0 else _without_bounds(latency)
-    row = figure(base, "throughput", "median", "samples/s", throughput, **counted)
-    yield with_ratio(row, reference, None if ratio is None else ratio.inverse())
+        yield from _percentile_rows(base, passes.tolist(), list(timings.turns[shape, way].values()))
+    yield from _speedups(base, timings, (shape, way, stopped), (name, found))
+    if latency.scenario != "offline":
+        throughput = median.inverse().scaled(latency.batch_size or 1)
+        row = figure(base, "throughput", "median", "samples/s", throughput, **counted)
+        yield with_ratio(row, name, None if ratio is None else ratio.inverse())
+    yield from _text_rows(base, record, latency, (name, ratio))
+    yield from _work_rows(evidence, base, record, median)
 
 
-def _p90_row(base: Row, passes: list[float], turns: list[float]) -> Row:
-    """The row of the 90th percentile; without a value, and saying why, if there are too few samples.
+def over_rounds(seconds: Sequence[float]) -> Estimate:
+    """The geometric mean of rounds' times with its interval, which cannot reach below zero: a t-interval of logarithms."""
+    logs = t_interval([math.log(value) for value in seconds])
+    if logs.low is None or logs.high is None:
+        return Estimate(math.exp(logs.value))
+    return Estimate(math.exp(logs.value), math.exp(logs.low), math.exp(logs.high), f"{logs.method}, of logarithms")
 
-    For fixed shapes it is over all timed `passes`. For natural lengths it is over `turns`, each one example and the
+
+def _reference(way: Way, model: str, timings: Timings, shape: str) -> tuple[str, Way | None]:
+    """What a way is compared with, and its name: the reference model run in the same way, if it was timed.
+
+    Else what took part in every round, which is then named with its back-end and number format.
+    """
+    same = way._replace(model=model)
+    if (shape, same) in timings.turns:
+        return model, same
+    first = timings.first
+    if first is None or (shape, first) not in timings.turns:
+        return model, None
+    return " ".join(first), first
+
+
+def _speedups(
+    base: Row, timings: Timings, place: tuple[str, Way, bool], against: tuple[str, tuple[Estimate, int] | None]
+) -> Iterator[Row]:
+    """How much faster than the reference model run in the same way, and than the model itself in PyTorch and fp32."""
+    shape, way, stopped = place
+    name, found = against
+    if found is not None:
+        yield _speedup(base, name, *found)
+    plain = Way(way.model, "eager", "fp32")
+    if way != plain and (shape, plain) in timings.turns:
+        own = timings.ratio(shape, way, plain, stopped=stopped)
+        if own is not None:
+            yield _speedup(base, f"{way.model} eager fp32", *own)
+
+
+def _speedup(base: Row, reference: str, ratio: Estimate, rounds: int) -> Row:
+    speedup = ratio.inverse()
+    row = figure(base, "speedup", "median", "1", speedup, n=rounds or None, n_unit="rounds")
+    return with_ratio(row, reference, speedup)
+
+
+def _text_rows(
+    base: Row, record: RunRecord, latency: Measurement, against: tuple[str, Estimate | None]
+) -> Iterator[Row]:
+    """The tokenizer alone, and from text to output, where inputs were texts; of a whole split the time for all of it."""
+    same = {"scenario": latency.scenario, "batch_size": latency.batch_size, "sequence_length": latency.sequence_length}
+    for part in TEXT_PARTS:
+        found = record.find("latency", f"{part}/round-median", **same)
+        if found is not None:
+            yield figure(base, "latency", part, "s", over_rounds(found.values), n=found.n, n_unit="passes")
+    if latency.scenario == "offline":
+        for measurement in record.measurements:
+            if measurement.quantity == "inference_time" and measurement.batch_size == latency.batch_size:
+                yield from _whole_rows(base, measurement, against)
+
+
+def _whole_rows(base: Row, measurement: Measurement, against: tuple[str, Estimate | None]) -> Iterator[Row]:
+    """The time for a whole split and its throughput, MLPerf's Offline figure."""
+    total = sum(measurement.values)
+    counted = {"n": measurement.n, "n_unit": "examples"}
+    ratio = against[1] if measurement.statistic == "model" else None
+    row = figure(base, "inference_time", measurement.statistic, "s", total, **counted)
+    yield with_ratio(row, against[0], ratio)
+    if measurement.n:
+        row = figure(base, "throughput", measurement.statistic, "samples/s", measurement.n / total, **counted)
+        yield with_ratio(row, against[0], None if ratio is None else ratio.inverse())
+
+
+def _work_rows(evidence: Evidence, base: Row, record: RunRecord, median: Estimate) -> Iterator[Row]:
+    """The share of the machine's ceiling: operations of a pass over its time, over the fastest product's rate."""
+    size = evidence.one("size", record.model_name)
+    ceiling = record.find("ceiling")
+    work = (
+        size.find("flops", batch_size=base.batch_size, sequence_length=base.sequence_length)
+        if size is not None and base.sequence_length
+        else None
+    )
+    if work is None or ceiling is None:
+        return
+    share = work.values[0] / median.value / max(ceiling.values)
+    yield figure(base, "ceiling_share", "median", "1", share, n=len(ceiling.values), n_unit="readings")
+
+
+def _percentile_rows(base: Row, passes: list[float], turns: list[float]) -> Iterator[Row]:
+    """The rows of percentiles; without a value, and saying why, where there are too few samples.
+
+    For fixed shapes they are over all timed `passes`. For natural lengths they are over `turns`, each one example and the
     median of its timed passes: a turn lasts a minimum time, so short examples get more passes and would weigh more.
     """
     samples, unit = (turns, "turns") if base.scenario == "natural" else (passes, "passes")
-    row = replace(base, quantity="latency", statistic="p90", unit="s", n=len(samples), n_unit=unit)
-    value, needed = percentile(samples, P90), samples_needed(P90)
-    if value is not None:
-        return replace(row, value=value)
-    short = f"a p90 needs {needed} timed {unit}, there are {len(samples)}"
-    return replace(row, note="; ".join(note for note in (base.note, short) if note))
-
-
-def _without_bounds(latency: Measurement) -> Estimate:
-    # An interval of times that reaches below zero has no meaningful inverse.
-    return Estimate((latency.batch_size or 1) / t_interval(latency.values).value)
+    for name, share in PERCENTILES:
+        row = replace(base, quantity="latency", statistic=name, unit="s", n=len(samples), n_unit=unit)
+        value, needed = percentile(samples, share), samples_needed(share)
+        if value is not None:
+            yield replace(row, value=value)
+            continue
+        short = f"a {name} needs {needed} timed {unit}, there are {len(samples)}"
+        yield replace(row, note="; ".join(note for note in (base.note, short) if note))

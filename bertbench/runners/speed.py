@@ -1,4 +1,4 @@
-"""Speed of several models side by side: workers, rounds and turns give rows, rows give latencies.
+"""Speed of several models or back-ends side by side: workers, rounds and turns give rows, rows give latencies.
 
 Not aware of hubs, specs of models, records or reports: it is given local folders. Ratios are computed elsewhere, from the
 rows: those of one round and turn belong together.
@@ -6,67 +6,67 @@ rows: those of one round and turn belong together.
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
+from bertbench import sequential
 from bertbench.backends._backend import ExecutionSettings
-from bertbench.backends._inputs import Batches
-from bertbench.environment import available_memory, usable_cores
-from bertbench.errors import BertBenchError, MeasurementError
 from bertbench.progress import Progress, silent
 from bertbench.records import Failure, Measurement
-from bertbench.runners._footprint import predicted_bytes, read_config, token_limit
-from bertbench.specs import ShapeSpec, TimingSpec
-from bertbench.timing import MINIMUM_ROUNDS, TimingRow, WorkerError, failure_of, measure
-from bertbench.workers import WorkerPlan, WorkerProcess, open_workers, preload
+from bertbench.runners._blocks import Blocks, Inspect, SpeedTarget, TaskInputs
+from bertbench.runners._latency import latencies, round_ratios, unsteady, whole_splits
+from bertbench.runners._warmups import WarmUps
+from bertbench.runners._watch import Watch, busy_machine
+from bertbench.specs import TimingSpec
+from bertbench.timing import MINIMUM_ROUNDS, Cell, TimingRow, Timings, measure
+from bertbench.units import duration
+from bertbench.workers import preload
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ExecutionSettings", "SpeedResult", "SpeedTarget", "measure_speed"]
+__all__ = ["ExecutionSettings", "SpeedResult", "SpeedTarget", "TaskInputs", "measure_speed"]
 
-MOST_WORKERS = 4  # more would each wait longer between turns than a slow moment of the machine lasts
-MEMORY_SHARE = 0.6  # of what is free: workers must not be the reason for swapping
-WIDE_SPREAD = 0.10
-USUAL_ROUNDS = 5
-QUIET_SHARE = 0.75  # of the usable cores idle at the start
-
-
-@dataclass(frozen=True)
-class SpeedTarget:
-    """A model to time: the name of its rows and the local folder it is loaded from."""
-
-    name: str
-    folder: Path
+ROUNDS_FOR_AN_INTERVAL = 8  # fewer give intervals that are wide for their noise
 
 
 @dataclass(frozen=True)
 class SpeedResult:
-    """Rows of all passes, latencies of the models that were measured to the end, failures of the others, warnings."""
+    """Rows of all passes, latencies of what was measured to the end, failures and warnings.
+
+    `failures` are of targets that gave nothing, `cells` of single shapes (target's name, shape's label); `warmups` are the
+    counts of untimed passes that were found out.
+    """
 
     session_id: str
-    backend: str
+    targets: tuple[SpeedTarget, ...]
     rows: tuple[TimingRow, ...]
     measurements: dict[str, tuple[Measurement, ...]]
     failures: dict[str, Failure]
+    cells: dict[Cell, Failure]
     warnings: tuple[str, ...]
+    rounds: int = 0
+    warmups: dict[str, int] = field(default_factory=dict)
 
     def frame(self) -> pd.DataFrame:
-        """The rows as a table: session, round, turn, order, model, backend, seconds, warmup, shape, scenario, ...
+        """The rows as a table: session, round, turn, order, model, backend, dtype, seconds, warmup, shape, scenario, ...
 
         `round` numbers sets of workers that lived together; rows of one round, turn and shape are paired.
         """
         import pandas as pd
 
-        names = [field.name for field in fields(TimingRow)]
+        names = [column.name for column in fields(TimingRow)]
         table = pd.DataFrame([[getattr(row, name) for name in names] for row in self.rows], columns=names)
         table["sequence_length"] = table["sequence_length"].astype("Int64")
+        for name in ("tokenization_seconds", "end_to_end_seconds"):
+            table[name] = table[name].astype("float64")
         table.insert(0, "session", self.session_id)
-        table.insert(names.index("model") + 2, "backend", self.backend)
+        of = {target.name: target for target in self.targets}
+        place = list(table.columns).index("model") + 1
+        table.insert(place, "backend", [of[name].settings.backend for name in table["model"]])
+        table.insert(place + 1, "dtype", [of[name].settings.dtype for name in table["model"]])
+        table["model"] = [of[name].model_name for name in table["model"]]
         return table
 
 
@@ -74,209 +74,133 @@ def measure_speed(
     targets: Sequence[SpeedTarget],
     reference: str,
     timing: TimingSpec,
-    settings: ExecutionSettings,
     *,
     session_id: str,
     seed: int = 0,
-    natural: Mapping[str, Batches] | None = None,
+    natural: Mapping[str, TaskInputs] | None = None,
+    warmups: Mapping[str, int] | None = None,
+    inspect: Sequence[Inspect] = (),
     progress: Progress = silent,
     deadline: float | None = None,
 ) -> SpeedResult:
     """Time `targets` together; the one called `reference` takes part in every round.
 
-    More than four models, or more than memory allows, are measured in blocks that take turns by the round; each holds
-    the reference. `natural` gives per model its batches of token ids for shapes of natural length, the same examples in
-    the same order for all. `deadline` is a time of `time.monotonic`. A model that cannot be measured is among the
-    failures.
+    More than four, or more than memory allows, are measured in blocks that take turns by the round; each holds the
+    reference. With `timing.precision` the session ends as soon as every ratio is known so well, `timing.rounds` being
+    the most.
+
+    Args:
+        targets: what is timed; names are unique.
+        reference: the name of one of them.
+        timing: the protocol's counts; `timing.rounds` are taken of every block.
+        session_id: marks the rows.
+        seed: decides the order within turns and the ids of inputs of fixed length.
+        natural: by model its inputs for shapes of natural length, the same examples in the same order for all.
+        warmups: by target the untimed passes it is known to need; used where the protocol does not say.
+        inspect: called with each round's workers before they end.
+        progress: takes how far it is.
+        deadline: a time of `time.monotonic`.
     """
-    warnings = _busy_machine()
+    warnings = busy_machine()
     shapes = tuple(shape for shape in timing.shapes if shape.sequence_length is not None or natural is not None)
     if len(shapes) < len(timing.shapes):
         warnings.append("natural lengths were not timed: there are no task inputs")
-    rounds = _Rounds(settings, seed, natural or {})
-    rounds.plan(targets, reference, shapes)
-    blocks = max(len(rounds.blocks), 1)
-    if not shapes or not rounds.blocks:
-        return SpeedResult(session_id, settings.backend, (), {}, rounds.failures, tuple(warnings))
+    watch = Watch()
+    shown = timing.model_copy(update={"shapes": shapes})
+    warm = WarmUps(dict(warmups or {}))
+    looks = (*inspect, lambda _, workers: watch.collect(worker.pid for worker in workers))
+    if timing.warmup_passes is None:
+        looks = (warm.collect, *looks)
+    blocks = Blocks(shown, seed, natural or {}, warm.counts if timing.warmup_passes is None else None, looks)
+    blocks.plan(targets, reference)
+    if not shapes or not blocks.blocks:
+        return SpeedResult(session_id, tuple(targets), (), {}, blocks.failures, blocks.cells, tuple(warnings))
     preload(target.folder for target in targets)
+    count = len(blocks.blocks)
+    stop = _Stop(timing, reference, count)
     timings = measure(
-        rounds.open,
-        timing.model_copy(update={"shapes": shapes, "rounds": timing.rounds * blocks}),
+        blocks.open,
+        shown.model_copy(update={"rounds": timing.rounds * count}),
         seed,
         progress,
         deadline,
-        minimum_rounds=MINIMUM_ROUNDS * blocks,
+        minimum_rounds=MINIMUM_ROUNDS * count,
+        is_enough=stop,
+        lost=blocks.cells,
+        blocks=count,
     )
-    failures = rounds.failures | timings.failures
-    measurements = _latencies([row for row in timings.rows if row.model not in failures])
-    warnings += [*rounds.warnings, *timings.warnings, *_unsteady(measurements)]
-    return SpeedResult(
-        session_id, settings.backend, timings.rows, measurements, failures, tuple(dict.fromkeys(warnings))
-    )
-
-
-class _Rounds:
-    """Which workers are alive together: blocks of models, opened in turn."""
-
-    def __init__(self, settings: ExecutionSettings, seed: int, natural: Mapping[str, Batches]) -> None:
-        self.settings = settings
-        self.seed = seed
-        self.natural = natural
-        self.reference = ""
-        self.blocks: list[list[SpeedTarget]] = []
-        self.failures: dict[str, Failure] = {}
-        self.warnings: list[str] = []
-
-    def plan(self, targets: Sequence[SpeedTarget], reference: str, shapes: Sequence[ShapeSpec]) -> None:
-        """Fill `blocks` with the models that can take all `shapes`; the others go to `failures`."""
-        self.reference = reference
-        budget = int(available_memory() * MEMORY_SHARE)
-        needed: dict[str, int] = {}
-        for target in sorted(targets, key=lambda target: target.name != reference):
-            try:
-                _check_lengths(target, shapes, self.natural)
-                needed[target.name] = predicted_bytes(target.folder, self.settings, shapes)
-                _check_memory(target.name, needed[target.name] + self._beside(target.name, needed), budget)
-            except BertBenchError as error:
-                self.failures[target.name] = failure_of(error)
-                needed.pop(target.name, None)
-        fitting = [target for target in targets if target.name in needed]
-        self.blocks = _packed(fitting, reference, needed, budget)
-
-    def _beside(self, name: str, needed: Mapping[str, int]) -> int:
-        """Bytes of the reference, which every other model shares a block with."""
-        return needed.get(self.reference, 0) if name != self.reference else 0
-
-    @contextmanager
-    def open(self, number: int, failed: Collection[str]) -> Iterator[Sequence[WorkerProcess]]:
-        """The workers of a round; none if only the reference is left of its block while others live in other blocks."""
-        gone = {*failed, self.reference}
-        blocks = [[target for target in block if target.name not in failed] for block in self.blocks]
-        paired = [any(target.name not in gone for target in block) for block in blocks]
-        turn = number % len(blocks)
-        alive = blocks[turn] if paired[turn] or not any(paired) else []
-        plans = [
-            WorkerPlan(target.name, target.folder, self.settings, self.seed, self.natural.get(target.name, ()))
-            for target in alive
-        ]
-        with open_workers(plans) as workers:
-            for worker in workers:
-                self._note_attention(worker)
-            yield workers
-
-    def _note_attention(self, worker: WorkerProcess) -> None:
-        try:
-            attention = worker.loaded().attention
-        except WorkerError:
-            return  # its first use reports it
-        if attention not in {self.settings.attention, "none"}:
-            self.warnings.append(
-                f"{worker.name}: '{self.settings.attention}' attention is not available for this architecture; "
-                f"it was timed with '{attention}'"
-            )
-
-
-def _check_lengths(target: SpeedTarget, shapes: Sequence[ShapeSpec], natural: Mapping[str, Batches]) -> None:
-    if not shapes:
-        raise MeasurementError(f"{target.name}: no shape is left to time", "give a fixed sequence length")
-    lengths = [shape.sequence_length for shape in shapes if shape.sequence_length is not None]
-    if len(lengths) < len(shapes):
-        batches = natural.get(target.name)
-        if not batches:
-            raise MeasurementError(f"{target.name}: there are no inputs of natural length for it")
-        lengths.append(max(len(ids) for batch in batches for ids in batch))
-    limit = token_limit(read_config(target.folder))
-    if limit is not None and max(lengths) > limit:
-        raise MeasurementError(
-            f"{target.name}: a sequence length of {max(lengths)} is asked for, and it takes {limit} tokens at most",
-            f"use a sequence length of {limit} or less, or leave the model out",
-        )
-
-
-def _check_memory(name: str, needed: int, budget: int) -> None:
-    if needed > budget:
-        raise MeasurementError(
-            f"{name}: about {needed / 1e9:.1f} GB of memory are needed, and {budget / 1e9:.1f} GB may be used",
-            "use a smaller batch size or shorter inputs, or close other programs",
-        )
-
-
-def _packed(
-    targets: Sequence[SpeedTarget], reference: str, needed: Mapping[str, int], budget: int
-) -> list[list[SpeedTarget]]:
-    """Blocks of at most MOST_WORKERS models within the budget, in the given order, the reference first in each."""
-    first = [target for target in targets if target.name == reference]
-    blocks: list[list[SpeedTarget]] = []
-    for target in targets:
-        if target.name == reference:
-            continue
-        block = blocks[-1] if blocks else None
-        total = sum(needed[member.name] for member in block or ()) + needed[target.name]
-        if block is None or len(block) == MOST_WORKERS or total > budget:
-            blocks.append([*first, target])
-        else:
-            block.append(target)
-    return blocks or ([first] if first else [])
-
-
-def _latencies(rows: Sequence[TimingRow]) -> dict[str, tuple[Measurement, ...]]:
-    """Per model one Measurement a shape: per round the median over its turns of the median pass, in seconds."""
-    grouped: dict[tuple[str, str], dict[int, dict[int, list[float]]]] = {}
-    example: dict[tuple[str, str], TimingRow] = {}
-    for row in rows:
-        if not row.warmup:
-            example.setdefault((row.model, row.shape), row)
-            rounds = grouped.setdefault((row.model, row.shape), {})
-            rounds.setdefault(row.round, {}).setdefault(row.turn, []).append(row.seconds)
-    measurements: dict[str, tuple[Measurement, ...]] = {}
-    for (model, _), rounds in grouped.items():
-        row = example[model, _]
-        values = tuple(
-            statistics.median(statistics.median(passes) for passes in turns.values()) for turns in rounds.values()
-        )
-        latency = Measurement(
-            quantity="latency",
-            unit="s",
-            values=values,
-            statistic="round-median",
-            scenario=row.scenario,
-            batch_size=row.batch_size,
-            sequence_length=row.sequence_length,
-            n=sum(len(passes) for turns in rounds.values() for passes in turns.values()),
-            n_unit="passes",
-        )
-        measurements[model] = (*measurements.get(model, ()), latency)
-    return measurements
-
-
-def _busy_machine() -> list[str]:
-    """A warning if other programs hold the processor now. The load average would count this program's own past."""
-    import psutil
-
-    cores = psutil.cpu_count() or 1
-    idle = cores * (1 - psutil.cpu_percent(interval=0.3) / 100)
-    usable = usable_cores()
-    if idle >= QUIET_SHARE * usable:
-        return []
-    return [
-        f"the machine was busy when timing began: {idle:.1f} of {usable} usable cores were idle; repeat on a quiet machine"
+    failures = blocks.failures | timings.failures
+    kept = [row for row in timings.rows if _is_kept(row, failures, timings.cells)]
+    examples = next((len(inputs.ids) for inputs in (natural or {}).values()), None)
+    batches = {size: len(of) for inputs in (natural or {}).values() for size, of in inputs.batches.items()}
+    splits = whole_splits(kept, examples, batches)
+    measurements = {name: (*found, *splits.get(name, ())) for name, found in latencies(kept).items()}
+    warnings += [
+        *blocks.warnings,
+        *warm.warnings,
+        *_ended(timings, timing, stop),
+        *unsteady(measurements),
+        *watch.findings(),
     ]
+    return SpeedResult(
+        session_id,
+        tuple(targets),
+        timings.rows,
+        measurements,
+        _given_up(timings, failures, measurements),
+        timings.cells,
+        tuple(dict.fromkeys(warnings)),
+        timings.rounds // count,
+        warm.found,
+    )
 
 
-def _unsteady(measurements: Mapping[str, Sequence[Measurement]]) -> list[str]:
-    """Warnings about rounds that are few or differ much."""
-    warnings = []
-    everything = [(model, latency) for model, latencies in measurements.items() for latency in latencies]
-    for model, latency in everything:
-        if latency.sequence_length is None:
-            continue  # rounds see inputs of other lengths
-        spread = (max(latency.values) - min(latency.values)) / statistics.median(latency.values)
-        if spread > WIDE_SPREAD:
-            shape = ShapeSpec(batch_size=latency.batch_size or 1, sequence_length=latency.sequence_length).label
-            warnings.append(
-                f"{model} {shape}: round medians spread by {spread:.0%}; more rounds or a quieter machine would help"
-            )
-    fewest = min((len(latency.values) for _, latency in everything), default=USUAL_ROUNDS)
-    if fewest < USUAL_ROUNDS:
-        warnings.append(f"only {fewest} rounds were timed: intervals over so few are wide")
-    return warnings
+def _is_kept(row: TimingRow, failures: Mapping[str, Failure], cells: Mapping[Cell, Failure]) -> bool:
+    return row.model not in failures and (row.model, row.shape) not in cells
+
+
+def _given_up(timings: Timings, failures: dict[str, Failure], measurements: Mapping[str, object]) -> dict[str, Failure]:
+    """Failures with those targets added of which no shape is left: the first reason stands for all."""
+    found = dict(failures)
+    for (name, _), failure in timings.cells.items():
+        if name not in measurements:
+            found.setdefault(name, failure)
+    return found
+
+
+class _Stop:
+    """Ends a session with a wanted precision at the looks where every block has the same number of rounds."""
+
+    def __init__(self, timing: TimingSpec, reference: str, blocks: int) -> None:
+        self.precision = timing.precision
+        self.reference = reference
+        self.blocks = blocks
+        self.reached = False
+
+    def __call__(self, rows: Sequence[TimingRow], rounds: int) -> bool:
+        """True if all ratios are known well enough."""
+        each, rest = divmod(rounds, self.blocks)
+        if self.precision is None or rest or each not in sequential.LOOKS:
+            return False
+        ratios = round_ratios(rows, self.reference)
+        cells = [values for values in ratios.values() if len(values) >= each]
+        self.reached = sequential.is_enough(cells, self.precision)
+        return self.reached
+
+
+def _ended(timings: Timings, timing: TimingSpec, stop: _Stop) -> list[str]:
+    """What a reader should know of how the session ended."""
+    found = []
+    blocks, rounds = stop.blocks, timings.rounds // stop.blocks
+    if timings.stopped:
+        text = f"timing stopped at its time limit after {rounds} of {timing.rounds} rounds"
+        if rounds < ROUNDS_FOR_AN_INTERVAL and timings.round_s:
+            needed = duration(ROUNDS_FOR_AN_INTERVAL * blocks * timings.round_s)
+            text += f"; {ROUNDS_FOR_AN_INTERVAL} rounds need about {needed}"
+        found.append(f"{text}; more minutes give narrower intervals")
+    elif timing.precision is not None and not stop.reached:
+        found.append(
+            f"a precision of {timing.precision:.1%} was not reached in {rounds} rounds; "
+            "`bertbench calibrate` tells what this machine can show"
+        )
+    return found

@@ -50,10 +50,11 @@ class Session:
         }
 
     def write(self, kind: Kind, encoder: Encoder, status: Status, **fields: Any) -> RunRecord:
-        """Store a record of one run."""
+        """Store a record of one run; `variant` tells runs of one model apart that differ in how it is executed."""
         source = encoder.source
         settings = self.settings | fields.pop("settings", {})
-        middle = "-".join(str(part) for part in (fields.get("task_name"), fields.get("seed")) if part is not None)
+        parts = (fields.get("task_name"), fields.get("seed"), fields.pop("variant", None))
+        middle = "-".join(str(part) for part in parts if part is not None)
         run_id = "-".join(filter(None, (self.id, kind, slug(encoder.spec.name), middle)))
         values = {
             "checkpoint": source.checkpoint,

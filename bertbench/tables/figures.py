@@ -45,18 +45,24 @@ class Figures:
 
 def shape_label(row: Row) -> str:
     """'1x128', or '1 of natural length'."""
+    if row.scenario == "offline":
+        return f"whole split by {row.batch_size}"
+    if row.batch_size is None:
+        return ""
     if row.sequence_length is None:
         return f"{row.batch_size} of natural length"
     return f"{row.batch_size}x{row.sequence_length}"
 
 
 def shown(quantity: str, value: float, low: float | None = None, high: float | None = None) -> str:
-    """A value as people read it, with its interval: '1.97x [1.93, 2.01]'."""
+    """A value as people read it, with its interval: '1.97x [1.93, 2.01]'. A bound in another unit has that unit."""
     write = quantity_of(quantity).format
+    text = write(value)
     if low is None or high is None:
-        return write(value)
-    bounds = ", ".join(_UNIT.sub("", write(bound)) for bound in (low, high))
-    return f"{write(value)} [{bounds}]"
+        return text
+    unit = _UNIT.search(text)
+    bounds = ", ".join(write(bound).removesuffix(unit[0] if unit else "") for bound in (low, high))
+    return f"{text} [{bounds}]"
 
 
 def figure_text(row: Row) -> str:

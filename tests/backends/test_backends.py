@@ -42,8 +42,14 @@ def test_contract(folder):
     model = backend.load(path, SETTINGS)
     assert model.vocabulary >= 100
     assert model.pad_id == 0
-    assert model.run(model.prepare([[5, 6, 7], [8, 0, 0]], [[1, 1, 1], [1, 0, 0]])) is None
-    assert model.device_peak_bytes(reset=True) is None
+    batch = model.prepare([[5, 6, 7], [8, 0, 0]], [[1, 1, 1], [1, 0, 0]])
+    values = model.array(model.run(batch))
+    assert values.shape[:2] == (2, 3)
+    assert values.dtype == "float32"
+    seconds, output = model.seconds(batch)
+    assert seconds > 0
+    assert (model.array(output) == values).all()
+    assert model.device_memory(reset=True) is None
 
 
 @pytest.mark.parametrize("name", ["eager", "fake"])

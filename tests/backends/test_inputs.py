@@ -1,6 +1,6 @@
 import pytest
 
-from bertbench.backends._inputs import natural_ids, padded, random_ids
+from bertbench.backends._inputs import natural_ids, padded, ragged_ids, random_ids
 from bertbench.errors import MeasurementError
 from bertbench.specs import ShapeSpec
 
@@ -20,13 +20,22 @@ def test_random_ids_of_a_tiny_vocabulary():
 
 
 def test_natural_batches_wrap_around():
-    """The index counts whole batches, modulo their number."""
+    """Batches are consecutive examples; the index counts whole batches, modulo their number, and what is left is unused."""
     shape = ShapeSpec(batch_size=2, sequence_length=None)
-    batches = [[[1], [2]], [[3], [4]], [[5]]]
-    assert natural_ids(shape, batches, 0) == natural_ids(shape, batches, 2) == [[1], [2]]
-    assert natural_ids(shape, batches, 1) == [[3], [4]]
-    with pytest.raises(MeasurementError, match=r"4xnatural.*batches of 4"):
-        natural_ids(ShapeSpec(batch_size=4, sequence_length=None), batches, 0)
+    examples = [[1], [2], [3], [4], [5]]
+    assert natural_ids(shape, examples, 0) == natural_ids(shape, examples, 2) == [[1], [2]]
+    assert natural_ids(shape, examples, 1) == [[3], [4]]
+    with pytest.raises(MeasurementError, match=r"8xnatural: a batch takes 8 inputs, and there are 5"):
+        natural_ids(ShapeSpec(batch_size=8, sequence_length=None), examples, 0)
+
+
+def test_ragged_rows_are_seeded_and_of_many_lengths():
+    """Rows for an audit vary in length within the limit, hold ordinary tokens and repeat with the seed."""
+    rows = ragged_ids(20, 30, 100, seed=0)
+    assert rows == ragged_ids(20, 30, 100, seed=0) != ragged_ids(20, 30, 100, seed=1)
+    assert len({len(row.ids) for row in rows}) > 5
+    assert all(4 <= len(row.ids) <= 30 and min(row.ids) >= 5 for row in rows)
+    assert [len(row.ids) for row in ragged_ids(2, 3, 100, seed=0)] == [3, 3]
 
 
 def test_padding():

@@ -6,10 +6,12 @@ from contextlib import contextmanager
 import pytest
 
 from bertbench.records import Failure
-from bertbench.runners import speed
-from bertbench.runners.speed import ExecutionSettings, SpeedTarget, measure_speed
+from bertbench.rows import TurnSeconds
+from bertbench.runners import _blocks, _watch, speed
+from bertbench.runners.speed import ExecutionSettings, SpeedTarget, TaskInputs, measure_speed
+from bertbench.servant import TextSource
 from bertbench.specs import ShapeSpec, TimingSpec
-from bertbench.timing import TurnSeconds, WorkerError
+from bertbench.timing import WorkerError
 from bertbench.workers import Loaded
 
 FAKE = ExecutionSettings(backend="fake")
@@ -21,11 +23,11 @@ NATURAL = ShapeSpec(batch_size=1, sequence_length=None)
 def target(tmp_path):
     """Makes targets of fake models from what their config says."""
 
-    def make(name, **config):
+    def make(name, settings=FAKE, model="", **config):
         folder = tmp_path / name
         folder.mkdir()
         (folder / "config.json").write_text(json.dumps({"model_type": "fake"} | config))
-        return SpeedTarget(name, folder)
+        return SpeedTarget(name, folder, settings, model)
 
     return make
 
@@ -33,24 +35,42 @@ def target(tmp_path):
 @pytest.fixture
 def quiet(monkeypatch):
     """No look at how busy the machine is."""
-    monkeypatch.setattr(speed, "_busy_machine", list)
+    monkeypatch.setattr(speed, "busy_machine", list)
+    monkeypatch.setattr(_watch.Watch, "findings", lambda _: [])
+
+
+class Log(list):
+    """Names opened together; `warmed` holds the warm-up passes by name."""
 
 
 @pytest.fixture
 def opened(monkeypatch, quiet):
     """Replaces worker processes by objects; gives the names opened together, in order."""
-    log = []
+    log, warmed = Log(), {}
+    log.warmed = warmed
 
     class Fake:
         def __init__(self, plan):
             self.plan, self.name = plan, plan.name
 
+        pid = None
+
         def loaded(self):
             return Loaded("eager" if self.name == "plain" else "sdpa", None, None)
 
-        def warm_up(self, *_):
+        def is_alive(self):
+            return True
+
+        def ready(self):
             if self.name == "bad":
                 raise WorkerError(Failure("WorkerDied", "bad died"))
+
+        def warm_up(self, _, passes):
+            warmed.setdefault(self.name, []).append(self.plan.warmup_passes if passes is None else passes)
+
+        def ask(self, request):
+            assert request == "cold_seconds"
+            return [9.0, 5.0, *[1.0] * 10] if self.name != "never" else [2.0**-power for power in range(12)]
 
         def turn(self, *_):
             seconds = 0.010 * len(self.name) * (1 + 0.3 * (self.name == "shaky" and len(log) % 2))
@@ -64,13 +84,18 @@ def opened(monkeypatch, quiet):
         log.append([plan.name for plan in plans])
         yield [Fake(plan) for plan in plans]
 
-    monkeypatch.setattr(speed, "open_workers", open_workers)
+    monkeypatch.setattr(_blocks, "open_workers", open_workers)
     return log
 
 
-def run(targets, reference="ref", timing=QUICK, settings=FAKE, **options):
+def run(targets, reference="ref", timing=QUICK, **options):
     """Measure in session s1."""
-    return measure_speed(targets, reference, timing, settings, session_id="s1", **options)
+    return measure_speed(targets, reference, timing, session_id="s1", **options)
+
+
+def inputs(*rows):
+    """A task's token ids."""
+    return TaskInputs(rows)
 
 
 SDPA = ExecutionSettings()
@@ -90,13 +115,13 @@ def test_real_workers_and_known_durations(target, quiet):
 
 
 def test_frame(opened, target):
-    """Rows make a table with the session and the back-end, sequence lengths kept whole or absent."""
+    """Rows make a table with the session and the way of running, sequence lengths kept whole or absent."""
     timing = QUICK.model_copy(update={"shapes": (*QUICK.shapes, NATURAL)})
-    natural = {"ref": [[[5, 6]]], "other": [[[7]]]}
+    natural = {"ref": inputs([5, 6]), "other": inputs([7])}
     frame = run([target("ref"), target("other")], timing=timing, natural=natural).frame()
     assert list(frame.columns) == [
-        "session", "round", "turn", "order", "model", "backend", "seconds", "warmup", "shape", "scenario", "batch_size",
-        "sequence_length",
+        "session", "round", "turn", "order", "model", "backend", "dtype", "seconds", "warmup", "shape", "scenario",
+        "batch_size", "sequence_length", "tokenization_seconds", "end_to_end_seconds",
     ]  # fmt: skip
     assert len(frame) == 2 * 2 * 2 * 2 * 4
     assert set(frame["session"]) == {"s1"}
@@ -136,8 +161,8 @@ def test_a_block_without_models_is_not_opened(opened, target):
 
 def test_memory_decides_how_many_run_together(opened, target, monkeypatch):
     """Blocks shrink to what memory allows; a model that does not fit beside the reference fails."""
-    monkeypatch.setattr(speed, "predicted_bytes", lambda folder, *_: {"huge": 9_000}.get(folder.name, 2_000))
-    monkeypatch.setattr(speed, "available_memory", lambda: 10_000)
+    monkeypatch.setattr(_blocks, "predicted_bytes", lambda folder, *_: {"huge": 9_000}.get(folder.name, 2_000))
+    monkeypatch.setattr(_blocks, "available_memory", lambda: 10_000)
     result = run([target("a"), target("b"), target("c"), target("ref"), target("huge")])
     assert opened == [["ref", "a", "b"], ["ref", "c"]] * 2
     assert "memory" in result.failures["huge"].message
@@ -145,7 +170,7 @@ def test_memory_decides_how_many_run_together(opened, target, monkeypatch):
 
 def test_lengths_are_checked_before_anything_runs(opened, target):
     """An input longer than a model's positions is that model's failure, naming the limit."""
-    natural = {"ref": [[[5] * 60]], "short": [[[5] * 60]], "missing": []}
+    natural = {"ref": inputs([5] * 60), "short": inputs([5] * 60), "missing": inputs()}
     timing = QUICK.model_copy(update={"shapes": (NATURAL,)})
     targets = [target("ref"), target("short", max_position_embeddings=50), target("missing")]
     result = run(targets, timing=timing, natural=natural)
@@ -177,7 +202,7 @@ def test_without_a_usable_reference(opened, target):
 
 def test_warnings(opened, target):
     """Few rounds, rounds that differ and another attention than asked for are said."""
-    result = run([target("ref"), target("shaky"), target("plain")], settings=SDPA)
+    result = run([target("ref"), target("shaky"), target("plain", SDPA)])
     text = "\n".join(result.warnings)
     assert "shaky 1x10: round medians spread by" in text
     assert "ref 1x10" not in text
@@ -192,8 +217,8 @@ def test_busy_machine(monkeypatch, busy, warned):
 
     monkeypatch.setattr(psutil, "cpu_percent", lambda **_: busy)
     monkeypatch.setattr(psutil, "cpu_count", lambda: 4)
-    monkeypatch.setattr(speed, "usable_cores", lambda: 4)
-    assert bool(speed._busy_machine()) is warned
+    monkeypatch.setattr(_watch, "usable_cores", lambda: 4)
+    assert bool(_watch.busy_machine()) is warned
 
 
 def test_a_worker_killed_between_turns(target, quiet):
@@ -221,3 +246,123 @@ def test_deadline(opened, target):
     result = run([target(name) for name in ("ref", "a", "b", "c", "d")], timing=timing, deadline=0.0)
     assert opened == [["ref", "a", "b", "c"], ["ref", "d"]] * 2
     assert any("time limit" in warning for warning in result.warnings)
+
+
+def test_ways_of_one_model_stay_apart(opened, target):
+    """Targets of one model on two back-ends have rows of their own, named by model, back-end and format."""
+    other = ExecutionSettings(backend="fake", dtype="bf16")
+    result = run([target("ref"), target("ref fake bf16", other, "ref")])
+    frame = result.frame()
+    assert set(frame["model"]) == {"ref"}
+    assert set(frame["dtype"]) == {"fp32", "bf16"}
+    assert set(result.measurements) == {"ref", "ref fake bf16"}
+
+
+def test_a_back_end_s_models_share_a_block(opened, target):
+    """Models on one back-end are compared in the same rounds: a block is not begun with only some of them."""
+    other = ExecutionSettings(backend="fake", dtype="bf16")
+    targets = [target(name) for name in ("ref", "a", "b")] + [
+        target(f"{name}2", other, name) for name in ("ref", "a", "b")
+    ]
+    run(targets)
+    assert opened == [["ref", "a", "b"], ["ref", "ref2", "a2", "b2"]] * 2
+
+
+def test_a_shape_that_does_not_fit_is_left_out(opened, target):
+    """A shape beyond a model's positions is that model's loss; its other shapes are measured."""
+    shapes = (ShapeSpec(sequence_length=10), ShapeSpec(sequence_length=100))
+    result = run(
+        [target("ref"), target("short", max_position_embeddings=50)], timing=QUICK.model_copy(update={"shapes": shapes})
+    )
+    assert result.failures == {}
+    assert "takes 50 tokens at most" in result.cells["short", "1x100"].message
+    assert [latency.sequence_length for latency in result.measurements["short"]] == [10]
+    assert [latency.sequence_length for latency in result.measurements["ref"]] == [10, 100]
+
+
+def test_out_of_memory_is_data(target, quiet):
+    """In real workers a shape that runs out of memory is lost with all larger ones, and the sweep goes on."""
+    shapes = tuple(ShapeSpec(batch_size=batch, sequence_length=length) for batch in (1, 4) for length in (10, 20))
+    timing = QUICK.model_copy(update={"shapes": shapes})
+    result = run([target("ref"), target("big", fails_from=40)], timing=timing)
+    assert result.failures == {}
+    kinds = {cell: failure.kind for cell, failure in result.cells.items()}
+    assert kinds == {("big", "4x10"): "OutOfMemory", ("big", "4x20"): "Skipped"}
+    assert len(result.measurements["big"]) == 2
+    assert len(result.measurements["ref"]) == 4
+
+
+def test_time_out_is_data(target, quiet):
+    """A pass longer than the time limit fails its shape without waiting for it; the other model is measured."""
+    timing = QUICK.model_copy(update={"timeout_s": 1.0})
+    result = run([target("ref"), target("slow", seconds_per_pass=60.0)], timing=timing)
+    assert result.cells["slow", "1x10"].kind == "TimedOut"
+    assert "no answer within" in result.failures["slow"].message
+    assert len(result.measurements["ref"][0].values) == 2
+
+
+def test_warm_up_counts_of_the_machine(opened, target):
+    """Where the protocol leaves it open, a worker warms up as it is known to need, else as its first round has shown."""
+    targets = [target("ref"), target("a"), target("never")]
+    result = run(targets, timing=QUICK.model_copy(update={"warmup_passes": None}), warmups={"a": 7})
+    assert opened.warmed == {"ref": [None, 2], "a": [7, 7], "never": [None, 3]}
+    assert result.warmups == {"ref": 2}
+    assert any("never: its first 12 passes did not become steady" in warning for warning in result.warnings)
+
+
+def test_warm_up_counts_of_the_protocol(opened, target):
+    """A count in the protocol holds for all, whatever is known."""
+    assert run([target("ref"), target("a")], warmups={"a": 7}).warmups == {}
+    assert opened.warmed == {"ref": [1, 1], "a": [1, 1]}
+
+
+def test_precision_ends_the_session_at_a_look(opened, target):
+    """With a wanted precision rounds are added until every ratio's interval is narrow, and no longer."""
+    timing = QUICK.model_copy(update={"rounds": 16, "precision": 0.02})
+    result = run([target("ref"), target("steady")], timing=timing)
+    assert result.rounds < 16
+    assert len(opened) == result.rounds
+    shaky = run([target("reference"), target("shaky")], "reference", timing=timing)
+    assert shaky.rounds == 16
+    assert any("2.0% was not reached in 16 rounds" in warning for warning in shaky.warnings)
+
+
+def test_too_little_time_says_what_is_needed(opened, target):
+    """Stopped before eight rounds, the warning says how long eight take."""
+    result = run([target("ref")], timing=QUICK.model_copy(update={"rounds": 12}), deadline=0.0)
+    assert any("8 rounds need about" in warning for warning in result.warnings)
+
+
+def test_texts_are_tokenized_within_the_pass(tmp_path, quiet):
+    """With texts the tokenizer's time, the model's and both together are measured apart."""
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "fake", "seconds_per_pass": 0.01}))
+    texts = TextSource((("good",), ("bad film",)), "demo", 16)
+    natural = {"m": TaskInputs(([5, 6], [5, 6, 7]), texts)}
+    timing = QUICK.model_copy(update={"shapes": (NATURAL,)})
+    found = run([SpeedTarget("m", tmp_path, FAKE)], "m", timing=timing, natural=natural).measurements["m"]
+    medians = {latency.statistic: min(latency.values) for latency in found}
+    assert medians.keys() == {"round-median", "tokenization/round-median", "end-to-end/round-median"}
+    assert 0 < medians["tokenization/round-median"] < medians["end-to-end/round-median"]
+    assert medians["end-to-end/round-median"] >= 0.01
+
+
+def test_a_whole_split_is_taken_once(tmp_path, quiet):
+    """Every batch of a split is timed once over all rounds, whatever the number of turns; the sums add up to the split."""
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "fake", "seconds_per_token": 0.001}))
+    ids = tuple([5] * (length + 1) for length in range(5))
+    shape = ShapeSpec(batch_size=2, sequence_length=None, whole_split=True, passes=2, turns=1)
+    natural = {"m": TaskInputs(ids, None, {2: [[4, 3], [2, 1], [0]]})}
+    timing = QUICK.model_copy(update={"shapes": (shape,)})
+    result = run([SpeedTarget("m", tmp_path, FAKE)], "m", timing=timing, natural=natural)
+    timed = [row for row in result.rows if not row.warmup]
+    assert len(timed) == 3
+    whole = next(found for found in result.measurements["m"] if found.quantity == "inference_time")
+    assert (whole.statistic, whole.n) == ("model", 5)
+    assert 0.015 <= sum(whole.values) < 0.03
+
+
+def test_rounds_are_inspected_before_workers_end(opened, target):
+    """What looks at the workers of a round does so after its turns, once a round."""
+    seen = []
+    run([target("ref")], inspect=[lambda number, workers: seen.append((number, [worker.name for worker in workers]))])
+    assert seen == [(0, ["ref"]), (1, ["ref"])]

@@ -1,0 +1,213 @@
+"""`bertbench calibrate`: how noisy this machine is, and the smallest difference it can show in a given time."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bertbench.commands._measuring_options import DeviceOption, DtypeOption, ThreadsOption
+from bertbench.commands._options import (
+    ConfigDirOption,
+    Format,
+    FormatOption,
+    Layout,
+    LayoutOption,
+    OutputOption,
+    ResultsDirOption,
+)
+from bertbench.errors import MeasurementError, NothingMeasuredError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bertbench.backends._backend import ExecutionSettings
+    from bertbench.display import Display
+    from bertbench.report import Report
+    from bertbench.sources import Encoder
+    from bertbench.specs import ModelSpec, ShapeSpec, TimingSpec
+    from bertbench.store import Store
+
+DEFAULT_MINUTES = 2.0
+MOST_ROUNDS = 64  # the noise is then known to a fifth
+CEILING_S = 5.0  # what is left of the time for the ceiling
+TURNS, PASSES = 5, 1  # a round's, as `bertbench speed` takes them: noise is that of such rounds
+
+ModelOption = Annotated[
+    str, typer.Option("--models", "-m", help="The model that is timed against itself: a name, hub id or local folder.")
+]
+LengthOption = Annotated[int, typer.Option("--sequence-length", help="Tokens an input.")]
+BatchOption = Annotated[int, typer.Option("--batch-size", help="Inputs a pass.")]
+RoundsOption = Annotated[
+    int | None,
+    typer.Option("--rounds", help="Rounds of fresh workers, instead of a time.", show_default=False),
+]
+MinutesOption = Annotated[
+    float | None, typer.Option("--max-minutes", help="Time for the whole command (default: 2).", show_default=False)
+]
+BackendOption = Annotated[str, typer.Option("--backend", "-b", help="The back-end that runs the model.")]
+
+
+def calibrate(
+    *,
+    models: ModelOption = "bert",
+    sequence_length: LengthOption = 128,
+    batch_size: BatchOption = 1,
+    rounds: RoundsOption = None,
+    max_minutes: MinutesOption = None,
+    backend: BackendOption = "eager",
+    device: DeviceOption = "auto",
+    dtype: DtypeOption = "fp32",
+    threads: ThreadsOption = None,
+    output_format: FormatOption = Format.TERMINAL,
+    output: OutputOption = None,
+    layout: LayoutOption = Layout.LONG,
+    config_dir: ConfigDirOption = None,
+    results_dir: ResultsDirOption = Path("results"),
+) -> None:
+    """Time a model against itself: this machine's noise, and what it can show in a given time."""
+    deadline = _deadline(rounds, max_minutes)
+    from bertbench import output as outputs
+    from bertbench.specs import TimingSpec
+    from bertbench.store import Store
+
+    outputs.check(output)
+    settings = _settings(device, dtype, threads, backend)
+    shape = _shape(batch_size, sequence_length)
+    store = Store(results_dir)
+    spec = _model(models, config_dir, store)
+    store.check_writable()
+    timing = TimingSpec(rounds=rounds or MOST_ROUNDS, turns=TURNS, passes=PASSES, shapes=(shape,))
+    report = _measured(spec, settings, timing, deadline, store)
+    outputs.emit(report, format=output_format.value, output=output, layout=layout.value)
+
+
+def _deadline(rounds: int | None, minutes: float | None) -> float | None:
+    """When the rounds must end, as time.monotonic tells it; None: when all are taken."""
+    from bertbench.request import check_positive
+
+    check_positive(rounds=rounds, max_minutes=minutes)
+    if rounds == 1:
+        raise UsageError("--rounds 1: noise shows between rounds", "take 2 or more")
+    if minutes is None and rounds is not None:
+        return None
+    seconds = (minutes or DEFAULT_MINUTES) * 60
+    return time.monotonic() + seconds - min(CEILING_S, seconds / 4)
+
+
+def _settings(device: str, dtype: str, threads: int | None, backend: str) -> ExecutionSettings:
+    """The resolved settings; more threads than cores are said to be slow."""
+    from bertbench import environment
+    from bertbench.backends._backend import ExecutionSettings
+    from bertbench.display import say
+    from bertbench.request import check_positive
+    from bertbench.variants import combinations, parse
+
+    check_positive(threads=threads)
+    resolved = environment.resolve_device(device)
+    names, _ = parse(backend, resolved)
+    if len(names) != 1:
+        raise UsageError(f"--backend {backend}: one back-end is calibrated at a time", "repeat the command for others")
+    ways, _ = combinations(names, [environment.resolve_dtype(dtype, resolved)])
+    usable = environment.usable_cores()
+    if threads and threads > usable and resolved == "cpu":
+        say(f"--threads {threads}: only {usable} cores can be used; threads will wait for each other")
+    return ExecutionSettings(resolved, ways[0][1], threads or environment.default_threads(), ways[0][0])
+
+
+def _shape(batch_size: int, sequence_length: int) -> ShapeSpec:
+    from bertbench.request import check_positive
+    from bertbench.specs import ShapeSpec
+
+    check_positive(batch_size=batch_size, sequence_length=sequence_length)
+    return ShapeSpec(batch_size=batch_size, sequence_length=sequence_length)
+
+
+def _model(models: str, config_dir: list[Path] | None, store: Store) -> ModelSpec:
+    """The one model that is named."""
+    from bertbench.config import Catalog
+    from bertbench.hub import quiet_libraries
+    from bertbench.selection import resolve
+
+    quiet_libraries()
+    specs = resolve(models, Catalog(config_dir or ()), None, store)
+    if len(specs) > 1:
+        raise UsageError(f"--models {models}: one model is timed against itself", "name one, e.g. --models bert")
+    return specs[0]
+
+
+def _measured(
+    spec: ModelSpec, settings: ExecutionSettings, timing: TimingSpec, deadline: float | None, store: Store
+) -> Report:
+    """Measure the noise and the ceiling, store both, and report.
+
+    The noise comes first: what the fork server imports is decided by who asks for it first, and workers need more of it.
+
+    Raises:
+        NothingMeasuredError: the model could not be timed; other BertBenchErrors: it cannot be had.
+    """
+    from bertbench import environment, exports
+    from bertbench.display import Display
+    from bertbench.machines import FOLDER, Machine
+    from bertbench.runners.noise import measure_noise
+    from bertbench.sources import gather, weight_folders
+    from bertbench.store import new_session_id
+    from bertbench.tables.noise import build_noise
+
+    machine = Machine.load(store.root, environment.capture(settings.device).environment_class)
+    encoders = gather([spec], may_be_random=True)
+    with Display() as display, weight_folders(encoders, store.root / FOLDER) as (encoder,):
+        folder = encoder.source.folder
+        assert folder is not None  # noqa: S101 (weight_folders gave one)
+        _introduce(display, machine.warnings, encoder)
+        _check_length(spec.name, folder, timing.shapes[0])
+        ready = exports.ready(settings.backend, folder, settings, store.root / "exports", display)
+        try:
+            noise, warnings = measure_noise(
+                spec.name, ready, settings, timing, session_id=new_session_id(), progress=display, deadline=deadline
+            )
+        except MeasurementError as error:
+            raise NothingMeasuredError(error.message, error.hint) from None
+        ceiling = _ceiling(encoder, settings, timing.shapes[0], display)
+    machine = machine.with_noise(noise)
+    if ceiling is not None:
+        machine = machine.with_ceiling(settings.dtype, settings.threads, ceiling)
+    machine.save()
+    source = encoder.source
+    return build_noise(
+        noise, weights=source.weights, checkpoint=source.checkpoint, ceiling=ceiling, turns=TURNS, warnings=warnings
+    )
+
+
+def _introduce(display: Display, warnings: Sequence[str], encoder: Encoder) -> None:
+    for warning in warnings:
+        display.say(f"warning: {warning}")
+    if encoder.absent:
+        display.say(f"{encoder.spec.name}: random weights, which take the same time ({encoder.absent})")
+
+
+def _check_length(model: str, folder: Path, shape: ShapeSpec) -> None:
+    from bertbench.runners._footprint import read_config, token_limit
+
+    limit = token_limit(read_config(folder))
+    if limit is not None and shape.sequence_length is not None and shape.sequence_length > limit:
+        raise UsageError(f"--sequence-length {shape.sequence_length}: {model} takes {limit} tokens at most")
+
+
+def _ceiling(encoder: Encoder, settings: ExecutionSettings, shape: ShapeSpec, display: Display) -> float | None:
+    """The best rate of matrix products in FLOP/s; None where torch has no products of this format."""
+    from bertbench.architecture import config_of
+    from bertbench.flops import inner_size
+    from bertbench.runners.ceiling import SQUARES, ceiling, model_sizes
+
+    if settings.dtype not in {"fp32", "bf16", "fp16"}:
+        return None
+    display("measuring the machine's ceiling", 0, 1)
+    config = config_of(encoder.spec, encoder.source.folder)
+    inner = inner_size(config)
+    own = model_sizes(shape.batch_size * (shape.sequence_length or 1), int(config.hidden_size), inner) if inner else []
+    found = ceiling(settings, [*SQUARES, *own])
+    display("measuring the machine's ceiling", 1, 1)
+    return None if found is None else found[0]

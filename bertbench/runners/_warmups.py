@@ -1,0 +1,44 @@
+"""How many untimed passes a fresh worker needs: seen in its first round, used in all that follow.
+
+Not aware of where counts are kept. A first round's workers warm up long and note each pass; from these times the count is
+taken, so that finding it out costs a few passes and no extra worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from bertbench import sequential
+from bertbench.servant import USUAL_WARMUP
+from bertbench.timing import WorkerError
+from bertbench.workers import WorkerProcess
+
+
+class WarmUps:
+    """Counts by target: `counts` of all that is known by now, `found` those of this session, and warnings."""
+
+    def __init__(self, known: dict[str, int]) -> None:
+        self.counts = dict(known)
+        self.found: dict[str, int] = {}
+        self.warnings: list[str] = []
+
+    def collect(self, number: int, workers: Sequence[WorkerProcess]) -> None:
+        """Ask workers of which nothing was known how their first passes went."""
+        del number
+        for worker in workers:
+            if worker.name in self.counts or not worker.is_alive():
+                continue
+            with suppress(WorkerError):
+                self._take(worker.name, worker.ask("cold_seconds"))
+
+    def _take(self, name: str, seconds: Sequence[float]) -> None:
+        passes = sequential.passes_until_steady(seconds) if seconds else None
+        if passes is not None:
+            self.counts[name] = self.found[name] = max(passes, 1)
+            return
+        self.counts[name] = USUAL_WARMUP
+        if seconds:
+            self.warnings.append(
+                f"{name}: its first {len(seconds)} passes did not become steady; timings may drift: repeat on a quiet machine"
+            )

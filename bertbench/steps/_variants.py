@@ -1,0 +1,66 @@
+"""A model and one way of running it, with the file that its back-end loads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from bertbench import exports
+from bertbench.backends._backend import ExecutionSettings
+from bertbench.errors import BertBenchError
+from bertbench.records import Failure
+from bertbench.runners._blocks import SpeedTarget
+from bertbench.sources import Encoder
+from bertbench.steps._heads import Heads
+from bertbench.steps._session import Session
+from bertbench.timing import failure_of
+from bertbench.variants import combinations
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A model and one way of running it. `label` names its rows; `failure` says why it cannot be timed."""
+
+    encoder: Encoder
+    settings: ExecutionSettings
+    label: str
+    target: SpeedTarget | None = None
+    failure: Failure | None = None
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.encoder.spec.name
+
+
+def is_plain(settings: ExecutionSettings) -> bool:
+    """True for what all other ways are compared with."""
+    return settings.backend == "eager" and settings.dtype == "fp32"
+
+
+def variants(session: Session, heads: Heads) -> list[Variant]:
+    """All models on all back-ends in all formats, back-end by back-end, exported where that is needed."""
+    return [_exported(session, variant) for variant in named(session, heads)]
+
+
+def named(session: Session, heads: Heads) -> list[Variant]:
+    """The same before anything is exported."""
+    options = session.request.options
+    ways, _ = combinations(options.backends, options.dtypes or (options.dtype,))
+    found = []
+    for backend, dtype in ways:
+        settings = ExecutionSettings(options.device, dtype, options.threads, backend, options.attention, heads.head)
+        for encoder in heads.encoders:
+            name = encoder.spec.name
+            found.append(Variant(encoder, settings, name if len(ways) == 1 else f"{name} {backend} {dtype}"))
+    return found
+
+
+def _exported(session: Session, variant: Variant) -> Variant:
+    """The variant with the folder that its back-end loads, or with the reason why there is none."""
+    folder, settings = variant.encoder.source.folder, variant.settings
+    assert folder is not None  # noqa: S101 (weight_folders gave one)
+    try:
+        ready = exports.ready(settings.backend, folder, settings, session.store.root / "exports", session.progress)
+    except BertBenchError as error:
+        return replace(variant, failure=failure_of(error))
+    return replace(variant, target=SpeedTarget(variant.label, ready, settings, variant.model))

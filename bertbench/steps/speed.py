@@ -1,0 +1,170 @@
+"""The speed of a session's models, on one back-end or several: exports, warm-up counts, ceiling, timing, audit, records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from bertbench.plan import Plan
+from bertbench.records import Failure, Measurement, Sidecar, digest
+from bertbench.request import MEASURE_VERSIONS
+from bertbench.runners._blocks import SpeedTarget
+from bertbench.runners.audit import Finding
+from bertbench.sources import Encoder
+from bertbench.specs import TimingSpec
+from bertbench.steps import _ceiling, _heads, _inputs, _warmups
+from bertbench.steps._audit import Checker
+from bertbench.steps._energy import measure_energy
+from bertbench.steps._server import measure_server
+from bertbench.steps._session import Session, guarded, slug
+from bertbench.steps._variants import Variant, variants
+from bertbench.workers import preload
+
+if TYPE_CHECKING:
+    from bertbench.runners.speed import SpeedResult
+
+
+def measure_speeds(session: Session, encoders: Sequence[Encoder], plan: Plan) -> None:
+    """Time every variant and store a record of each, the raw timings of all in one file."""
+    request = session.request
+    heads = _heads.choose(session, encoders, plan)
+    preload(encoder.source.folder for encoder in heads.encoders if encoder.source.folder)  # before any process starts
+    inputs = _inputs.prepare(session, heads.encoders, plan)
+    timing = _inputs.fitting(request.timing, inputs)
+    chosen = variants(session, heads)
+    checker = Checker(session, chosen, inputs, heads)
+    ceilings = _ceiling.Ceilings(session, encoders, timing)
+    targets = [variant.target for variant in chosen if variant.target]
+    reference = next(variant.label for variant in chosen if variant.model == request.reference)
+    result, failure, seconds = guarded(lambda: _timed(session, targets, reference, timing, inputs, checker))
+    warnings = [*(result.warnings if result else ()), *inputs.notes, *ceilings.finish()]
+    joules, without = measure_energy(session, targets, timing) if request.command == "speed" else ({}, None)
+    warnings += [without] if without else []
+    findings = checker.findings(timing)
+    servers = measure_server(session, result, inputs.of_model) if result else {}
+    shared = {
+        "settings": _settings(timing, reference, inputs, heads, result),
+        "warnings": tuple(dict.fromkeys(warnings)),
+        "seconds": seconds,
+    }
+    sidecars: dict[str, Sidecar] = {}
+    if result is not None and len(result.rows):
+        sidecars["timings"] = session.store.write_sidecar(session.id, "timings", result.frame())
+    for variant in chosen:
+        parts = (
+            *inputs.measurements.get(variant.model, ()),
+            *ceilings.measurements(variant.settings.dtype),
+            *servers.get(variant.label, ()),
+            *joules.get(variant.label, ()),
+        )
+        outcome = _Outcome(result, failure, findings.get(variant.label), parts)
+        _write(session, variant, timing, outcome, sidecars, shared)
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What is known of a variant after timing: of the whole session, of its audit, and figures that go with it."""
+
+    result: SpeedResult | None
+    failure: Failure | None
+    finding: Finding | None
+    parts: tuple[Measurement, ...]
+
+
+def _timed(
+    session: Session,
+    targets: Sequence[SpeedTarget],
+    reference: str,
+    timing: TimingSpec,
+    inputs: _inputs.Prepared,
+    checker: Checker,
+) -> SpeedResult:
+    from bertbench.runners.speed import measure_speed
+
+    warmups, warnings = _warmups.known(session, targets, timing)
+    result = measure_speed(
+        targets,
+        reference,
+        timing,
+        session_id=session.id,
+        natural=inputs.of_model or None,
+        warmups=warmups,
+        inspect=checker.inspect,
+        progress=session.progress,
+        deadline=session.deadline,
+    )
+    _warmups.keep(session, targets, timing, result.warmups)
+    return replace(result, warnings=(*result.warnings, *warnings))
+
+
+def _settings(
+    timing: TimingSpec, reference: str, inputs: _inputs.Prepared, heads: _heads.Heads, result: SpeedResult | None
+) -> dict[str, Any]:
+    return {
+        "shapes": [shape.label for shape in timing.shapes],
+        "rounds": result.rounds if result else timing.rounds,
+        "turns": timing.turns,
+        "precision": timing.precision,
+        "reference": reference,
+        "natural_task": inputs.task,
+        "head": heads.head,
+    }
+
+
+def _write(
+    session: Session,
+    variant: Variant,
+    timing: TimingSpec,
+    outcome: _Outcome,
+    sidecars: Mapping[str, Sidecar],
+    shared: Mapping[str, Any],
+) -> None:
+    result, finding = outcome.result, outcome.finding
+    error = variant.failure or outcome.failure or (result.failures.get(variant.label) if result else None)
+    wrong = finding.failure if finding else None
+    measurements = list(result.measurements.get(variant.label, ()) if result and not (error or wrong) else ())
+    lost = {
+        shape: failure for (label, shape), failure in (result.cells if result else {}).items() if label == variant.label
+    }
+    if error or wrong:
+        session.say(f"{variant.label}: speed failed: {(error or wrong).message}")  # type: ignore[union-attr]
+    else:
+        for failure in lost.values():
+            session.say(failure.message)
+    settings = {
+        **shared["settings"],
+        "backend": variant.settings.backend,
+        "dtype": variant.settings.dtype,
+        "failed_shapes": {shape: [failure.kind, failure.message] for shape, failure in lost.items()},
+    }
+    session.write(
+        "speed",
+        variant.encoder,
+        "failed" if error or wrong else "ok",
+        measurements=(*measurements, *(finding.measurements if finding else ()), *outcome.parts),
+        sidecars={} if error or wrong else dict(sidecars),
+        error=error or wrong,
+        key=_key(session, variant, timing),
+        variant=None
+        if variant.label == variant.model
+        else slug(f"{variant.settings.backend}-{variant.settings.dtype}"),
+        warnings=shared["warnings"],
+        seconds=shared["seconds"],
+        settings=settings,
+    )
+
+
+def _key(session: Session, variant: Variant, timing: TimingSpec) -> str:
+    """timing_key: weights, shapes and counts, settings, environment class and measure version."""
+    settings = session.settings | {"backend": variant.settings.backend, "dtype": variant.settings.dtype}
+    return digest(
+        [
+            "speed",
+            variant.encoder.source.digest,
+            timing.model_dump(mode="json"),
+            settings,
+            session.environment.environment_class,
+            MEASURE_VERSIONS["speed"],
+        ]
+    )

@@ -1,0 +1,104 @@
+"""Whole commands on models of full size: how long they take, and how well they know what they report.
+
+No hub can be reached, so that weights are random ones of the released architectures; they take the same time.
+"""
+
+import csv
+import io
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from bertbench import plugins, variants
+from tests.bench.scale import SCALE
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(1200)]
+
+LIMIT_S = 900  # a command that takes longer is ended
+MOST_S = 75
+WIDEST = 0.025
+MOST_TABLE_S = 480
+DEVICE, DTYPE = "cpu", "fp32"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How long a command took, in seconds, how it ended, its long rows, and what it said."""
+
+    seconds: float
+    code: int
+    rows: tuple[dict[str, str], ...]
+    said: str
+
+    def latencies(self, **wanted):
+        """Rows of median latencies."""
+        wanted |= {"quantity": "latency", "statistic": "median"}
+        return [row for row in self.rows if all(row[name] == value for name, value in wanted.items())]
+
+
+@pytest.fixture
+def speed(bench, tmp_path):
+    """Runs `bertbench speed` with an empty results folder: nothing is known of this machine, nothing exported."""
+
+    def run(*options):
+        common = ["--device", DEVICE, "--format", "csv", "--results-dir", str(tmp_path / "results")]
+        start = time.perf_counter()
+        done = bench("speed", "--models", ",".join(SCALE.models), *options, *common, timeout=LIMIT_S)
+        seconds = time.perf_counter() - start
+        return Answer(seconds, done.code, tuple(csv.DictReader(io.StringIO(done.stdout))), done.stderr)
+
+    return run
+
+
+def half_width(row):
+    """Half the length of a ratio's interval over the ratio."""
+    return (float(row["ratio_high"]) - float(row["ratio_low"])) / 2 / float(row["ratio"])
+
+
+def test_three_models(speed, figures):
+    """Three base-size models at 1x128 take less than 75 s, and both ratios are then known within 2.5 %."""
+    answer = speed(*SCALE.speed_options)
+    figures.judge(
+        "three models, whole command", f"{answer.seconds:.1f} s", f"< {MOST_S} s", holds=answer.seconds < MOST_S
+    )
+    assert answer.code == 0, answer.said
+    found = {row["model"]: row for row in answer.latencies()}
+    assert tuple(found) == SCALE.models
+    for model, row in found.items():
+        shares = [other for other in answer.rows if (other["quantity"], other["model"]) == ("ceiling_share", model)]
+        figures.note(f"{model}: {float(row['value']) * 1e3:.1f} ms, {float(shares[0]['value']):.0%} of the ceiling")
+    ratios = {model: found[model] for model in SCALE.models[1:]}
+    text = ", ".join(f"{model} {float(row['ratio']):.3f} +- {half_width(row):.2%}" for model, row in ratios.items())
+    widest = max(map(half_width, ratios.values()))
+    figures.judge(
+        "three models, widest half-width", f"{widest:.2%} ({text})", f"<= {WIDEST:.1%}", holds=widest <= WIDEST
+    )
+
+
+def test_all_back_ends(speed, figures):
+    """The table of three models over all back-ends takes less than 8 minutes with exports, and has no empty cell."""
+    names = [
+        name for name in variants.backends() if DEVICE in plugins.load("bertbench.backends", "back-end", name).devices
+    ]
+    present, notes = variants.parse("all", DEVICE)
+    ways, _ = variants.combinations(present, [DTYPE])
+    answer = speed("--backends", "all", *SCALE.speed_options)
+    name = f"three models over {', '.join(' '.join(way) for way in ways)}"
+    figures.judge(name, f"{answer.seconds:.0f} s", f"< {MOST_TABLE_S} s", holds=answer.seconds < MOST_TABLE_S)
+    for note in notes:
+        figures.note(note)
+    for backend, dtype in ways:
+        cells = {model: answer.latencies(model=model, backend=backend, dtype=dtype) for model in SCALE.models}
+        values = ", ".join(f"{model} {_milliseconds(rows)}" for model, rows in cells.items())
+        figures.note(f"{backend} {dtype}: {values}")
+    failed = [row["note"] for row in answer.rows if row["quantity"] == "latency" and row["status"] != "ok"]
+    assert not failed
+    assert answer.code == 0, answer.said
+    assert len(answer.latencies()) == len(ways) * len(SCALE.models)
+    left_out = set(names) - set(present)
+    assert not left_out, f"{'; '.join(notes)}: install all extras for this bar"
+
+
+def _milliseconds(rows):
+    return f"{float(rows[0]['value']) * 1e3:.1f} ms" if rows and rows[0]["value"] else "none"

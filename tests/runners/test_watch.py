@@ -1,0 +1,51 @@
+from bertbench.runners import _watch
+from bertbench.runners._watch import Reading, Watch, slower_at_the_end
+
+
+def watch(monkeypatch, **end):
+    """What is found after ten seconds of two cores."""
+    monkeypatch.setattr(_watch, "usable_cores", lambda: 2)
+    start = Reading(100.0, 1000.0, 5.0, 50.0, 0)
+    readings = iter([start, start._replace(wall_s=110.0)._replace(**end)])
+    return Watch(lambda: next(readings))
+
+
+def test_a_quiet_machine_is_not_mentioned(monkeypatch):
+    """Own work, in this process and in workers, is no other load."""
+    seen = watch(monkeypatch, busy_s=1020.0, own_s=51.0)
+    seen._workers_s = 18.5
+    assert seen.findings() == []
+
+
+def test_other_programs_are_named(monkeypatch):
+    """What others used is given in cores, with advice."""
+    (finding,) = watch(monkeypatch, busy_s=1010.0).findings()
+    assert finding.startswith("other programs kept 1.0 of 2 usable cores busy")
+    assert "quiet machine" in finding
+
+
+def test_hypervisor_and_swap(monkeypatch):
+    """Stolen time and swapping are said."""
+    found = watch(monkeypatch, stolen_s=7.0, swapped_bytes=10**9).findings()
+    assert found[0].startswith("the hypervisor took 10%")
+    assert found[1].startswith("memory was swapped")
+
+
+def test_a_worker_that_is_gone_is_left_out():
+    """Processes that have ended cannot be asked, and that is no error."""
+    seen = Watch()
+    seen.collect([None, 2**22 + 1])
+    assert seen._workers_s == 0
+
+
+def test_real_readings():
+    """The system's counters are read and only grow."""
+    first, second = _watch.read(), _watch.read()
+    assert second.wall_s >= first.wall_s
+    assert second.busy_s >= first.busy_s > 0
+
+
+def test_throttling():
+    """A ceiling that fell is said; one reading, or a small difference, says nothing."""
+    assert slower_at_the_end([100.0]) == slower_at_the_end([100.0, 90.0]) == []
+    assert "30% slower at the end" in slower_at_the_end([100.0, 70.0])[0]

@@ -1,0 +1,75 @@
+import pytest
+
+from bertbench import variants
+from bertbench.errors import BertBenchError, UsageError
+from bertbench.variants import combinations, parse, parse_dtypes, parse_numbers
+
+
+def test_all_back_ends_begin_with_pytorch():
+    """The back-end that all are compared with comes first, and the one for tests is not offered."""
+    names = variants.backends()
+    assert names[0] == "eager"
+    assert "fake" not in names
+    found, notes = parse("all", "cpu")
+    assert found[0] == "eager"
+    assert all("is left out: " in note for note in notes)
+
+
+def test_names_are_taken_in_their_order():
+    """A list is literal."""
+    assert parse("eager", "cpu") == (("eager",), [])
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("", "no name given"),
+        ("eagre", "did you mean 'eager'"),
+        ("all,eager", "stands alone"),
+        ("eager,eager", "given twice"),
+    ],
+)
+def test_bad_back_ends(value, message):
+    """What cannot be meant is refused with what could be."""
+    with pytest.raises(BertBenchError, match=message):
+        parse(value, "cpu")
+
+
+def test_formats_of_a_back_end():
+    """Each back-end runs in the formats it has; the others are said."""
+    pairs, notes = combinations(["eager"], ["fp32", "bf16"])
+    assert pairs == [("eager", "fp32"), ("eager", "bf16")]
+    assert notes == []
+
+
+def test_a_back_end_of_one_format_has_it_anyway(monkeypatch):
+    """int8 is what an int8 back-end runs in, whatever is asked for; none of several is refused."""
+
+    class Int8:
+        dtypes = ("int8",)
+
+    class Two:
+        dtypes = ("fp32", "fp16")
+
+    monkeypatch.setattr(variants.plugins, "load", lambda _, __, name: {"int8": Int8, "two": Two}[name])
+    assert combinations(["int8"], ["fp32", "bf16"]) == ([("int8", "int8")], [])
+    assert combinations(["two"], ["fp32", "bf16"]) == ([("two", "fp32")], ["two does not run in bf16"])
+    with pytest.raises(UsageError, match="two runs in fp32, fp16 only"):
+        combinations(["two"], ["bf16"])
+
+
+def test_numbers():
+    """Whole numbers above 0, each once, none above the limit."""
+    assert parse_numbers("--batch-sizes", "8,1") == (8, 1)
+    for value, message in (("0", "must be 1 or more"), ("1,x", "whole numbers"), ("2,2", "twice"), ("9", "4 at most")):
+        with pytest.raises(UsageError, match=message):
+            parse_numbers("--batch-sizes", value, 4)
+
+
+def test_dtypes():
+    """Spellings of number formats are resolved; unknown ones are refused with a guess."""
+    assert parse_dtypes("float32,bf16", "cpu") == ("fp32", "bf16")
+    with pytest.raises(UsageError, match="did you mean 'bf16'"):
+        parse_dtypes("bf61", "cpu")
+    with pytest.raises(UsageError, match="each number format once"):
+        parse_dtypes("fp32,float32", "cpu")
