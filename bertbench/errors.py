@@ -8,7 +8,8 @@
     │   ├── HubError                   2
     │   ├── CheckpointError            2
     │   ├── DatasetError               2
-    │   └── DeviceError                2
+    │   ├── DeviceError                2
+    │   └── BackendError               2
     ├── StoreError                     2   results directory, records
     ├── MeasurementError               1   a cell could not be measured
     └── NothingMeasuredError           4
@@ -78,6 +79,10 @@ class DatasetError(UnavailableError):
 
 class DeviceError(UnavailableError):
     """A device or number format is asked for that this machine does not have."""
+
+
+class BackendError(UnavailableError):
+    """A back-end lacks its libraries, or something else that it needs of this machine."""
 
 
 class StoreError(BertBenchError):

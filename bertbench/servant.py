@@ -7,9 +7,11 @@ tokenizer) is made before a clock is read. Whatever happens inside is answered a
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import re
 import signal
+import sys
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -24,6 +26,7 @@ from bertbench.backends._backend import DeviceMemory, ExecutionSettings, LoadedM
 from bertbench.backends._inputs import Encoded, Inputs, natural_ids, padded, random_ids
 from bertbench.errors import BertBenchError
 from bertbench.records import Failure
+from bertbench.runners._footprint import modeling_module
 from bertbench.specs import ShapeSpec
 from bertbench.timing import TurnSeconds, failure_of
 
@@ -126,6 +129,9 @@ class Servant:
         os.environ["RAYON_NUM_THREADS"] = str(plan.settings.threads)  # the tokenizer's threads, for batches
         backend = plugins.load("bertbench.backends", "back-end", plan.settings.backend)
         backend.start(plan.settings)
+        if "transformers" in sys.modules:  # the model's code is no model's memory; a forked worker has it already
+            with suppress(ImportError):
+                importlib.import_module(modeling_module(plan.folder) or "transformers")
         baseline = process_memory.resident_bytes()
         self.plan = plan
         self.model: LoadedModel = backend.load(plan.folder, plan.settings)

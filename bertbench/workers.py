@@ -12,7 +12,6 @@ its death included. Workers are idle between requests, ignore Ctrl-C and end whe
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from bertbench import processes
 from bertbench.backends._backend import ExecutionSettings
 from bertbench.records import Failure
+from bertbench.runners._footprint import modeling_module
 from bertbench.servant import Loaded, MemoryReading, TextSource, WorkerPlan, serve
 from bertbench.specs import ShapeSpec
 from bertbench.timing import TurnSeconds, WorkerError
@@ -49,12 +49,7 @@ def preload(folders: Iterable[Path]) -> None:
     It matters only before the first worker of the process; a name that cannot be imported is skipped.
     """
     modules = ["torch", "transformers", "bertbench.servant", "bertbench.backends.eager"]
-    for folder in folders:
-        with suppress(OSError, ValueError, AttributeError):
-            kind = str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type"))
-            module = kind.replace("-", "_")
-            if module.isidentifier():  # the file may come from anywhere
-                modules.append(f"transformers.models.{module}.modeling_{module}")
+    modules += [name for folder in folders if (name := modeling_module(folder))]
     processes.preload(modules)
 
 

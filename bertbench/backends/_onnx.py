@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bertbench.backends._backend import Floats
 
 VERSION = 1  # of what this module writes; raise it when that changes
 OPSET = 20  # the first with GELU as one operator

@@ -1,6 +1,7 @@
 """ONNX Runtime in float32, with all of its own graph optimizations.
 
-Threads of a session wait without spinning: other workers take their turns meanwhile. # MEASURED
+Its threads spin while a pass runs, as is its default, and stop when the pass ends: otherwise they keep a core busy for more
+than 20 ms while another worker has its turn. Not to spin at all cost 2 to 3 % at 1x128 on two cores.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ class OnnxRuntimeBackend(OnnxExport):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = settings.threads
         options.inter_op_num_threads = 1
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         kind, _, number = settings.device.partition(":")
         provider = (PROVIDERS[kind], {"device_id": int(number or 0)} if kind == "cuda" else {})
         try:

@@ -84,12 +84,12 @@ def _metrics() -> tuple[Cells, tuple[Cells, ...]]:
 def _backends() -> tuple[Cells, tuple[Cells, ...]]:
     from bertbench import exports, variants
 
-    columns = ("Name", "Formats", "Devices", "Here")
-    rows = []
+    columns = ("Name", "Formats", "Devices", "Installed")
+    rows: list[Cells] = []
     for name in variants.backends():
         backend = plugins.load("bertbench.backends", "back-end", name)
-        missing = exports.missing(name)
-        rows.append((name, _joined(backend.dtypes), _joined(backend.devices), missing or "yes"))
+        here = exports.install_command(name) if exports.missing(name) else None
+        rows.append((name, _joined(backend.dtypes), _joined(backend.devices), here or "yes"))
     return columns, tuple(rows)
 
 

@@ -40,6 +40,16 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+def modeling_module(folder: Path) -> str | None:
+    """The module of transformers that holds the folder's architecture; None if config.json names none."""
+    try:
+        kind = str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type"))
+    except (OSError, ValueError, AttributeError):
+        return None
+    name = kind.replace("-", "_")
+    return f"transformers.models.{name}.modeling_{name}" if name.isidentifier() else None  # it may come from anywhere
+
+
 def token_limit(config: Mapping[str, Any]) -> int | None:
     """The most tokens an input may have, special ones included; None where positions are not bounded."""
     positions = config.get("max_position_embeddings")

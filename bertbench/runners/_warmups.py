@@ -6,7 +6,7 @@ taken, so that finding it out costs a few passes and no extra worker.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from bertbench import sequential
@@ -16,10 +16,13 @@ from bertbench.workers import WorkerProcess
 
 
 class WarmUps:
-    """Counts by target: `counts` of all that is known by now, `found` those of this session, and warnings."""
+    """Counts by target: `counts` of all that is known by now, `found` those of this session, and warnings.
 
-    def __init__(self, known: dict[str, int]) -> None:
-        self.counts = dict(known)
+    `decided` is the protocol's own count: then nobody asks, and `counts` is None.
+    """
+
+    def __init__(self, known: Mapping[str, int], *, decided: int | None = None) -> None:
+        self.counts: dict[str, int] | None = None if decided is not None else dict(known)
         self.found: dict[str, int] = {}
         self.warnings: list[str] = []
 
@@ -27,18 +30,17 @@ class WarmUps:
         """Ask workers of which nothing was known how their first passes went."""
         del number
         for worker in workers:
-            if worker.name in self.counts or not worker.is_alive():
-                continue
-            with suppress(WorkerError):
-                self._take(worker.name, worker.ask("cold_seconds"))
+            if self.counts is not None and worker.name not in self.counts and worker.is_alive():
+                with suppress(WorkerError):
+                    self.counts[worker.name] = self._count(worker.name, worker.ask("cold_seconds"))
 
-    def _take(self, name: str, seconds: Sequence[float]) -> None:
+    def _count(self, name: str, seconds: Sequence[float]) -> int:
         passes = sequential.passes_until_steady(seconds) if seconds else None
         if passes is not None:
-            self.counts[name] = self.found[name] = max(passes, 1)
-            return
-        self.counts[name] = USUAL_WARMUP
+            self.found[name] = max(passes, 1)
+            return self.found[name]
         if seconds:
             self.warnings.append(
                 f"{name}: its first {len(seconds)} passes did not become steady; timings may drift: repeat on a quiet machine"
             )
+        return USUAL_WARMUP

@@ -105,13 +105,10 @@ def measure_speed(
     shapes = tuple(shape for shape in timing.shapes if shape.sequence_length is not None or natural is not None)
     if len(shapes) < len(timing.shapes):
         warnings.append("natural lengths were not timed: there are no task inputs")
-    watch = Watch()
+    watch, warm = Watch(), WarmUps(warmups or {}, decided=timing.warmup_passes)
     shown = timing.model_copy(update={"shapes": shapes})
-    warm = WarmUps(dict(warmups or {}))
-    looks = (*inspect, lambda _, workers: watch.collect(worker.pid for worker in workers))
-    if timing.warmup_passes is None:
-        looks = (warm.collect, *looks)
-    blocks = Blocks(shown, seed, natural or {}, warm.counts if timing.warmup_passes is None else None, looks)
+    looks = (warm.collect, *inspect, lambda _, workers: watch.collect(worker.pid for worker in workers))
+    blocks = Blocks(shown, seed, natural or {}, warm.counts, looks)
     blocks.plan(targets, reference)
     if not shapes or not blocks.blocks:
         return SpeedResult(session_id, tuple(targets), (), {}, blocks.failures, blocks.cells, tuple(warnings))
@@ -130,11 +127,7 @@ def measure_speed(
         blocks=count,
     )
     failures = blocks.failures | timings.failures
-    kept = [row for row in timings.rows if _is_kept(row, failures, timings.cells)]
-    examples = next((len(inputs.ids) for inputs in (natural or {}).values()), None)
-    batches = {size: len(of) for inputs in (natural or {}).values() for size, of in inputs.batches.items()}
-    splits = whole_splits(kept, examples, batches)
-    measurements = {name: (*found, *splits.get(name, ())) for name, found in latencies(kept).items()}
+    measurements = _measurements([row for row in timings.rows if _is_kept(row, failures, timings.cells)], natural or {})
     warnings += [
         *blocks.warnings,
         *warm.warnings,
@@ -153,6 +146,14 @@ def measure_speed(
         timings.rounds // count,
         warm.found,
     )
+
+
+def _measurements(rows: Sequence[TimingRow], natural: Mapping[str, TaskInputs]) -> dict[str, tuple[Measurement, ...]]:
+    """By target its latencies, and the times for whole splits."""
+    examples = next((len(inputs.ids) for inputs in natural.values()), None)
+    batches = {size: len(of) for inputs in natural.values() for size, of in inputs.batches.items()}
+    splits = whole_splits(rows, examples, batches)
+    return {name: (*found, *splits.get(name, ())) for name, found in latencies(rows).items()}
 
 
 def _is_kept(row: TimingRow, failures: Mapping[str, Failure], cells: Mapping[Cell, Failure]) -> bool:

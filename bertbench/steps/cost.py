@@ -7,7 +7,7 @@ from functools import partial
 
 from bertbench.backends._backend import ExecutionSettings
 from bertbench.plan import Plan
-from bertbench.records import UNAVAILABLE, Failure, Kind, Measurement, digest
+from bertbench.records import UNAVAILABLE, Failure, Kind, Measurement, Status, digest
 from bertbench.request import MEASURE_VERSIONS
 from bertbench.runners._blocks import SpeedTarget
 from bertbench.sources import Encoder
@@ -34,31 +34,35 @@ def measure_cost(session: Session, encoders: Sequence[Encoder], plan: Plan) -> N
         session.progress("measuring memory", 1, 1)
 
 
-def _store_plain(session: Session, kind: Kind, encoder: Encoder, action: Callable[[], tuple[Measurement, ...]]) -> None:
-    measurements, failure, seconds = guarded(action)
+Found = tuple[tuple[Measurement, ...], tuple[str, ...]]  # measurements, and what a reader should know
+
+
+def _store_plain(session: Session, kind: Kind, encoder: Encoder, action: Callable[[], Found]) -> None:
+    found, failure, seconds = guarded(action)
+    measurements, warnings = found or ((), ())
+    status: Status = "failed" if failure else "ok"
     if failure is None and not measurements:
         failure, status = Failure(UNAVAILABLE, f"{kind} cannot be measured on this platform"), "skipped"
-    else:
-        status = "failed" if failure else "ok"
     if failure:
         session.say(f"{encoder.spec.name}: {kind} {status}: {failure.message}")
     key = digest([kind, encoder.source.digest, session.settings, MEASURE_VERSIONS[kind]])
-    session.write(kind, encoder, status, measurements=measurements or (), error=failure, seconds=seconds, key=key)  # type: ignore[arg-type]
+    session.write(
+        kind, encoder, status, measurements=measurements, warnings=warnings, error=failure, seconds=seconds, key=key
+    )
 
 
-def _size(session: Session, encoder: Encoder) -> tuple[Measurement, ...]:
+def _size(session: Session, encoder: Encoder) -> Found:
     from bertbench.architecture import config_of
     from bertbench.runners.size import measure_size
 
     fixed = [shape for shape in session.request.timing.shapes if shape.sequence_length]
     shapes = tuple((shape.batch_size, shape.sequence_length or 0) for shape in fixed) or ((1, LENGTH_FOR_FLOPS),)
     checkpoint_bytes = encoder.snapshot.checkpoint_bytes if encoder.snapshot else None
-    return measure_size(
-        config_of(encoder.spec, encoder.source.folder), checkpoint_bytes=checkpoint_bytes, shapes=shapes
-    )
+    config = config_of(encoder.spec, encoder.source.folder)
+    return measure_size(config, checkpoint_bytes=checkpoint_bytes, shapes=shapes), ()
 
 
-def _memory(session: Session, encoder: Encoder) -> tuple[Measurement, ...]:
+def _memory(session: Session, encoder: Encoder) -> Found:
     """Inference at every fixed shape that was timed (`run` and `compare`: the first), a training step at the first."""
     from bertbench.runners.memory import measure_memory
 
@@ -69,6 +73,7 @@ def _memory(session: Session, encoder: Encoder) -> tuple[Measurement, ...]:
     whole = session.request.command == "speed"
     target = SpeedTarget(encoder.spec.name, encoder.source.folder, settings)
     result = measure_memory(target, fixed if whole else fixed[:1], fixed if whole else ())
-    for shape, failure in result.failures.items():
-        session.say(f"{encoder.spec.name} {shape}: memory not measured: {failure.message}")
-    return result.measurements
+    warnings = [f"memory of {shape} not measured: {failure.message}" for shape, failure in result.failures.items()]
+    for warning in warnings:
+        session.say(f"{encoder.spec.name}: {warning}")
+    return result.measurements, tuple(warnings)

@@ -42,8 +42,8 @@ def speed_table(figures: Figures, models: Sequence[str], reference: str, notes: 
         ("Model", lambda row: row.model or ""),
         ("Back-end", way_name if several else _nothing),
         ("Latency", _latency_alone if several else _latency),
-        ("p90", lambda row: beside.percentile(row, "p90")),
-        # With several back-ends there is no room for what follows from batch size and latency.
+        # With several back-ends there is room for the latency and its ratios only.
+        ("p90", _nothing if several else lambda row: beside.percentile(row, "p90")),
         ("Samples/s", _nothing if several else lambda row: beside.text(row, "throughput").removesuffix("/s")),
         (f"Faster than {reference}", lambda row: beside.speedup(row, reference)),
         ("Than itself in eager fp32", lambda row: beside.speedup(row, f"{row.model} eager fp32")),
@@ -79,15 +79,16 @@ def audit_table(figures: Figures, models: Sequence[str]) -> Table | None:
 
 def text_table(figures: Figures, models: Sequence[str]) -> Table | None:
     """The tokenizer, the model and both, for inputs of natural length; None if there were none."""
-    beside = Beside(figures)
+    beside, several = Beside(figures), _several_ways(figures)
     found = [row for row in _latencies(figures, models) if row.scenario == "natural" and row.value is not None]
     rows = [row for row in found if beside.of(row, "latency", statistic="end-to-end") is not None]
     columns: Columns = (
         ("Shape", shape_name),
         ("Model", lambda row: row.model or ""),
-        ("Back-end", way_name if _several_ways(figures) else _nothing),
+        ("Back-end", way_name if several else _nothing),
         ("Tokenizer", lambda row: beside.text(row, "latency", "tokenization")),
         ("Model alone", _latency_alone),
+        ("its p90", lambda row: beside.percentile(row, "p90") if several else ""),  # else it stands in the table above
         ("From text to output", lambda row: beside.text(row, "latency", "end-to-end")),
     )
     return _table("Real texts", rows, columns, ()) if rows else None

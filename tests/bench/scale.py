@@ -22,7 +22,7 @@ class Scale:
     base: str = "bert"
     speed_options: tuple[str, ...] = ()
     fidelity_rounds: int = 5
-    fidelity_turns: int = 7
+    fidelity_turns: int = 6
     batched_turns: int = 2
     same_sessions: int = 40
     slower_sessions: int = 20

@@ -19,7 +19,9 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_coverage(kind, noise, turns, figures):
     """95 +- 1.5 % of reported intervals hold the true ratio, whether the session chose its end or not."""
-    sessions = take_sessions(SCALE.simulated_sessions, noise, seed=f"full {turns}", turns=turns, **KINDS[kind])
+    sessions = take_sessions(
+        SCALE.simulated_sessions, noise, seed=f"{kind} {noise} {turns}", turns=turns, **KINDS[kind]
+    )
     found = coverage(sessions)
     rounds = sum(session.rounds for session in sessions) / len(sessions)
     name = f"coverage, {kind}, noise {noise:.0%}, {turns} turn(s) a round, {rounds:.1f} rounds on average"

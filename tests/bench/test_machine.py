@@ -18,7 +18,7 @@ from tests.bench.scale import SCALE
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
 
-SHAPE = ShapeSpec(batch_size=1, sequence_length=128)
+SHAPE = ShapeSpec(batch_size=1, sequence_length=64)
 SHORT = TimingSpec(rounds=5, turns=5, passes=1, min_turn_s=0.01, warmup_passes=3, shapes=(SHAPE,))
 SIZES = {"hidden_size": 128, "num_attention_heads": 4, "intermediate_size": 512}  # some 3 ms a pass of 10 layers
 MOST_WITHOUT_ONE = 5
