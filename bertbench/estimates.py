@@ -14,6 +14,7 @@ from bertbench.runners._job import Job, Source
 from bertbench.servant import USUAL_WARMUP
 from bertbench.sources import Encoder
 from bertbench.specs import TaskSpec
+from bertbench.variants import combinations
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -61,7 +62,8 @@ def cost_steps(request: Request, encoders: Sequence[Encoder], calibration: Calib
     from bertbench.architecture import config_of
     from bertbench.flops import count
 
-    timing, ways = request.timing, len(request.options.backends) * max(len(request.options.dtypes), 1)
+    timing, options = request.timing, request.options
+    ways = len(combinations(options.backends, options.dtypes or (options.dtype,))[0])
     seconds = FIXED_SECONDS["speed"] + timing.rounds * len(encoders) * FIXED_SECONDS["load"]
     for encoder in encoders:
         config = config_of(encoder.spec, encoder.source.folder)
@@ -73,7 +75,7 @@ def cost_steps(request: Request, encoders: Sequence[Encoder], calibration: Calib
             )
             seconds += timing.rounds * passes * one
     many = f"{len(encoders)} model{'s' if len(encoders) > 1 else ''}"
-    on = f" on {ways} back-ends" if ways > 1 else ""
+    on = f" in {ways} ways" if ways > 1 else ""
     steps = [
         ("size", f"counting parameters and FLOPs of {many}", FIXED_SECONDS["size"] * len(encoders)),
         (

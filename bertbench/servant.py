@@ -42,7 +42,7 @@ Row = TypeVar("Row")
 USUAL_WARMUP = 3  # passes, where nothing is known of the model
 # A first warm-up that is noted: so many passes and seconds, fewer where passes are long.
 COLD_PASSES, COLD_S = 10, 0.3
-FEWEST_COLD, LONGEST_COLD_S = 6, 2.0
+FEWEST_COLD, LONGEST_COLD_S = 6, 1.0
 
 
 @dataclass(frozen=True)
@@ -179,8 +179,10 @@ class Servant:
         one = self._from_text if shape.sequence_length is None and self.plan.text is not None else self._from_ids
         untimed = one(shape, indices[0]).model
         timed: list[_Pass] = []
-        while len(timed) < passes or sum(part.model for part in timed) < min_s:
+        total = 0.0
+        while len(timed) < passes or total < min_s:
             timed.append(one(shape, indices[len(timed) % len(indices)]))
+            total += timed[-1].model
         parts = tuple(zip(*timed, strict=True)) or ((), (), ())
         if None in parts[1]:
             return TurnSeconds(untimed, parts[0])

@@ -90,7 +90,12 @@ def test_missing_config_dir_is_reported(project):
 
 @pytest.mark.parametrize(
     ("kind", "name", "guess"),
-    [("models", "distillbert", "distilbert"), ("tasks", "sst-2", "sst2"), ("suites", "bass", "base")],
+    [
+        ("models", "distillbert", "distilbert"),
+        ("tasks", "sst-2", "sst2"),
+        ("suites", "bass", "base"),
+        ("papers", "distilbert-table-2", "distilbert-table-3"),
+    ],
 )
 def test_unknown_name_gets_a_suggestion(kind, name, guess):
     """A misspelt name is answered with the nearest known one."""
@@ -183,7 +188,7 @@ def test_configs_are_read_without_heavy_libraries():
     """Listing and reading raw configs loads neither pydantic nor torch."""
     code = (
         "import sys; from bertbench.config import Catalog; c = Catalog();"
-        "[c.raw(e) for k in ('models', 'tasks', 'suites', 'claims') for e in c.entries(k).values()];"
+        "[c.raw(e) for k in ('models', 'tasks', 'suites', 'claims', 'papers') for e in c.entries(k).values()];"
         "print([m for m in ('pydantic', 'torch', 'rich', 'transformers') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

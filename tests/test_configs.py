@@ -160,6 +160,16 @@ def test_base_suite_quotes_speed_at_one_sentence_of_128_tokens():
     assert [shape.label for shape in suite.timing.shapes] == ["1x128", "1xnatural", "4x128"]
 
 
+def test_papers_repeat_what_the_paper_states():
+    """DistilBERT's Table 3: seconds for STS-B dev at batch size 1 on a CPU, so that DistilBERT takes 61 % of BERT's time."""
+    paper = CATALOG.paper("distilbert-table-3")
+
+    assert (paper.task, paper.batch_size, paper.device, paper.quantity) == ("stsb", 1, "cpu", "inference_time")
+    assert paper.published == {"bert": 668, "distilbert": 410}
+    assert paper.reference == "bert"
+    assert CATALOG.task(paper.task).evaluation_splits[0] == "validation"
+
+
 def test_claims_are_all_there():
     """Each reading of the claims has its file, with a definition and evidence."""
     assert set(CATALOG.entries("claims")) >= CLAIMS

@@ -77,3 +77,19 @@ def test_timing_grows_with_rounds_models_and_shapes(spec):
     assert label == "timing 1 model (2 rounds, shapes 1x16)"
     for more in (timed(4, 1, one), timed(2, 2, one), timed(2, 1, one, eight)):
         assert more[1][1] > least
+
+
+def test_only_what_is_asked_for_is_planned(spec):
+    """Kinds that are not asked for are no step; each way of running is timed, and said."""
+    suite = SuiteSpec(name="base", title="Base", models=("small",), reference="small")
+
+    def steps(**options):
+        asked = Request(
+            "speed", (), suite, (spec,), "small", (), Options(**options), may_be_random=False, kinds=("size", "speed")
+        )
+        return cost_steps(asked, gather((spec,), may_be_random=False), MACHINE)
+
+    one, several = steps(), steps(dtypes=("fp32", "bf16"))
+    assert [label.split()[0] for label, _ in one] == ["counting", "timing"]
+    assert several[1][0].startswith("timing 1 model in 2 ways (")
+    assert several[1][1] == pytest.approx(2 * one[1][1])

@@ -277,3 +277,13 @@ def test_evaluated_model_is_not_touched_by_the_cap(machine, small, classifier):
     assert (trained.capped, evaluated.capped) == (True, False)
     assert trained.job.recipe.train_samples == len(trained.train) < 100
     assert evaluated.train is None
+
+
+def test_speed_plans_no_quality(machine, small):
+    """Where quality is not asked for a task gives its texts, and nothing is trained or evaluated."""
+    machine()
+    asked = replace(request([small]), kinds=("size", "speed", "memory"))
+    found = plan.make(asked, gather(asked.models, may_be_random=False), lambda _: None)
+    assert found.cells == ()
+    assert len(found.data["sst2"].splits[0]) == 100
+    assert len(found.steps) == 3

@@ -30,8 +30,29 @@ VERSIONS_FILE = Path(__file__).with_name("measure_versions.json")
 UPDATE = "BERTBENCH_UPDATE_MEASURE_VERSIONS"
 MEASURING = {
     "size": ("parameters.py", "flops.py", "runners/size.py"),
-    "speed": ("timing.py", "workers.py", "runners/speed.py"),
-    "memory": ("runners/memory.py",),
+    "speed": (
+        "timing.py",
+        "rows.py",
+        "servant.py",
+        "workers.py",
+        "sequential.py",
+        "padding.py",
+        "queueing.py",
+        "energy.py",
+        "exports.py",
+        "runners/speed.py",
+        "runners/_blocks.py",
+        "runners/_latency.py",
+        "runners/audit.py",
+        "runners/ceiling.py",
+        "steps/_inputs.py",
+        "steps/_server.py",
+        "steps/_energy.py",
+        "steps/_warmups.py",
+        "backends/[!_f]*.py",  # not the fake one
+        "backends/_[!bt]*.py",  # what memory is measured with is below
+    ),
+    "memory": ("runners/memory.py", "backends/_training.py", "process_memory.py"),
     "quality": (
         "runners/quality.py",
         "runners/finetune.py",
@@ -166,6 +187,10 @@ def test_other_weights_data_or_machine_are_measured_anew(change):
         {"train_samples": 10},
         {"finetune": True},
         {"max_train_minutes": 1.0},
+        {"backends": ("eager", "compile")},
+        {"dtypes": ("bf16",)},
+        {"server_bound_s": 0.1},
+        {"paper": "distilbert-table-3"},
     ],
 )
 def test_other_options_are_measured_anew(options):
@@ -184,6 +209,21 @@ def test_what_changes_no_figure_makes_no_other_request():
 def test_other_timing_is_measured_anew():
     """More rounds are another measurement."""
     assert not answers(canonical(request()), canonical(replace(request(), timing=TimingSpec(rounds=9))))
+
+
+def test_speed_alone_and_everything_do_not_answer_each_other():
+    """A session without quality does not answer `compare`, nor one with it `speed`: their shapes and checks differ."""
+    alone = replace(request(), kinds=("size", "speed", "memory"))
+    assert not answers(canonical(request()), canonical(alone))
+    assert not answers(canonical(alone), canonical(request()))
+    assert not same_recipe(canonical(request()), alone.recipe_parts())
+    assert same_recipe(json.loads(json.dumps(canonical(alone))), alone.recipe_parts())
+
+
+def test_order_of_back_ends_matters():
+    """The first one is what all take part with, so that another order is another measurement."""
+    turned = canonical(request(backends=("compile", "eager")))
+    assert not answers(canonical(request(backends=("eager", "compile"))), turned)
 
 
 def shape(node):
@@ -291,6 +331,10 @@ def test_session_of_more_tasks_has_the_recipe_of_fewer():
         {"learning_rate": 1e-3},
         {"finetune": True},
         {"max_train_minutes": 1.0},
+        {"backends": ("eager", "compile")},
+        {"dtypes": ("bf16",)},
+        {"server_bound_s": 0.1},
+        {"paper": "distilbert-table-3"},
     ],
 )
 def test_other_options_are_another_recipe(options):

@@ -8,6 +8,7 @@ from bertbench.specs import (
     ClaimSpec,
     DatasetSpec,
     ModelSpec,
+    PaperSpec,
     Published,
     ShapeSpec,
     SuiteSpec,
@@ -37,6 +38,15 @@ CLAIM = {
     "relation": "at_least",
     "expected": 1.6,
     "margin": 0.1,
+}
+PAPER = {
+    "name": "mine",
+    "title": "Mine",
+    "source": "s",
+    "models": ["a", "b"],
+    "reference": "a",
+    "task": "sst2",
+    "published": {"a": 2.0, "b": 1.0},
 }
 
 
@@ -157,10 +167,45 @@ def test_training_samples_belong_to_the_task():
         ModelSpec(**MODEL, training={"train_samples": 100})
 
 
-@pytest.mark.parametrize("lengths", [(None, None), (16, 16)])
-def test_shapes_are_distinct(lengths):
-    """A shape given twice, or natural lengths in two batch sizes, is refused: figures could not be told apart."""
-    batches = (1, 2) if lengths[0] is None else (1, 1)
-    shapes = [{"batch_size": batch, "sequence_length": length} for batch, length in zip(batches, lengths, strict=True)]
+@pytest.mark.parametrize(
+    "shape", [{"sequence_length": 16}, {"sequence_length": None}, {"sequence_length": None, "whole_split": True}]
+)
+def test_shapes_are_distinct(shape):
+    """A shape given twice is refused: figures could not be told apart; another batch size is another shape."""
     with pytest.raises(ValidationError, match="shapes"):
-        TimingSpec(shapes=shapes)
+        TimingSpec(shapes=[shape, shape | {"turns": 3}])
+    assert len(TimingSpec(shapes=[shape, shape | {"batch_size": 2}]).shapes) == 2
+
+
+def test_whole_split_is_of_natural_length():
+    """A whole split has a label and a scenario of its own, beside single batches; a fixed length contradicts it."""
+    shape = ShapeSpec(batch_size=8, sequence_length=None, whole_split=True)
+    assert (shape.scenario, shape.label) == ("offline", "8xsplit")
+    assert len(TimingSpec(shapes=[shape, ShapeSpec(batch_size=8, sequence_length=None)]).shapes) == 2
+    with pytest.raises(ValidationError, match="goes with natural lengths"):
+        ShapeSpec(sequence_length=128, whole_split=True)
+
+
+@pytest.mark.parametrize("change", [{"precision": 0}, {"precision": 1.5}, {"warmup_passes": 0}, {"timeout_s": 0}])
+def test_timing_refuses_what_cannot_be_timed(change):
+    """A precision is a share, warm-up passes and time limits are at least something, or left to what is known."""
+    assert (TimingSpec().precision, TimingSpec().warmup_passes) == (None, None)
+    with pytest.raises(ValidationError, match=next(iter(change))):
+        TimingSpec(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"reference": "c"}, "c: not among 'models'"),
+        ({"published": {"a": 1.0, "c": 2.0}}, "c: not among 'models'"),
+        ({"published": {"a": 0.0}}, "greater than 0"),
+        ({"quantity": "latency"}, "inference_time"),
+        ({"device": "tpu"}, "device"),
+    ],
+)
+def test_paper_is_about_its_models(change, message):
+    """A published measurement states figures above 0 of models that are timed."""
+    assert PaperSpec(**PAPER).batch_size == 1
+    with pytest.raises(ValidationError, match=message):
+        PaperSpec(**(PAPER | change))

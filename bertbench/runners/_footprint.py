@@ -62,15 +62,24 @@ def token_limit(config: Mapping[str, Any]) -> int | None:
 def predicted_bytes(folder: Path, settings: ExecutionSettings, shapes: Sequence[ShapeSpec]) -> int:
     """About how many bytes of main memory a worker will take at most: weights, process, and the largest shape's activations.
 
-    A forward pass without gradients holds one layer's activations; natural lengths count as 128 tokens.
+    A forward pass without gradients holds one layer's activations; natural lengths count as 128 tokens. Of an exported
+    file the runtime keeps weights in its own layout and, while it loads, the file's.
     """
     config = read_config(folder)
-    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
-    stored = DTYPE_BYTES.get(str(config.get("dtype") or config.get("torch_dtype") or "fp32"), 4)
-    wanted = DTYPE_BYTES[settings.dtype]
-    weights = sum(file.stat().st_size for file in files) * wanted // stored
+    exported = sum(file.stat().st_size for file in folder.glob("*.onnx*"))
+    if exported:
+        weights = 2 * exported
+    else:
+        files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
+        stored = DTYPE_BYTES.get(str(config.get("dtype") or config.get("torch_dtype") or "fp32"), 4)
+        weights = sum(file.stat().st_size for file in files) * _computed_bytes(settings) // stored
     activations = max((_activations(config, settings, shape) for shape in shapes), default=0)
-    return weights + PROCESS_BYTES + activations * wanted
+    return weights + PROCESS_BYTES + activations * _computed_bytes(settings)
+
+
+def _computed_bytes(settings: ExecutionSettings) -> int:
+    """Bytes of a number while it is computed with: int8 is quantized from fp32, and back."""
+    return DTYPE_BYTES.get(settings.dtype, 4)
 
 
 def _activations(config: Mapping[str, Any], settings: ExecutionSettings, shape: ShapeSpec) -> int:

@@ -10,6 +10,7 @@ large values, which would hide an error from a cosine or from a difference relat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -99,12 +100,14 @@ class Audit:
     def judge(self, name: str, reference: str, score: Score | None = None) -> Finding | None:
         """The finding on target `name` against target `reference`; None if one of them gave no outputs."""
         ours, theirs = self.outputs.get(name), self.outputs.get(reference)
-        if ours is None or theirs is None:
+        if ours is None or theirs is None or not ours.rows:
             return None
         target = self.targets[name]
         shares = {"audited": error_share(ours.rows, theirs.rows)}
         if ours.timed and theirs.timed and ours.timed[:2] == theirs.timed[:2]:
             shares["timed"] = error_share([ours.timed[2]], [theirs.timed[2]])
+        if not all(map(math.isfinite, shares.values())):
+            return Finding((), _nonsense(target))
         n = len(ours.rows)
         found = [
             Measurement(
@@ -149,6 +152,14 @@ def _verdict(target: SpeedTarget, shares: Mapping[str, float]) -> Failure | None
         f"{target.name}: wrong answers: the {worst} outputs differ from PyTorch's in fp32 by an error share of "
         f"{shares[worst]:.2g}, and {target.settings.dtype} explains {limit:g} at most",
         "do not use this back-end with this model; its speed is not reported",
+    )
+
+
+def _nonsense(target: SpeedTarget) -> Failure:
+    return Failure(
+        "WrongOutput",
+        f"{target.name}: wrong answers: outputs that are not finite, or of another shape than PyTorch's in fp32",
+        "do not use this back-end or number format with this model; its speed is not reported",
     )
 
 

@@ -103,8 +103,9 @@ def measure_speed(
     """
     warnings = busy_machine()
     shapes = tuple(shape for shape in timing.shapes if shape.sequence_length is not None or natural is not None)
-    if len(shapes) < len(timing.shapes):
-        warnings.append("natural lengths were not timed: there are no task inputs")
+    warnings += (
+        [] if len(shapes) == len(timing.shapes) else ["natural lengths were not timed: there are no task inputs"]
+    )
     watch, warm = Watch(), WarmUps(warmups or {}, decided=timing.warmup_passes)
     shown = timing.model_copy(update={"shapes": shapes})
     looks = (warm.collect, *inspect, lambda _, workers: watch.collect(worker.pid for worker in workers))
@@ -128,13 +129,8 @@ def measure_speed(
     )
     failures = blocks.failures | timings.failures
     measurements = _measurements([row for row in timings.rows if _is_kept(row, failures, timings.cells)], natural or {})
-    warnings += [
-        *blocks.warnings,
-        *warm.warnings,
-        *_ended(timings, timing, stop),
-        *unsteady(measurements),
-        *watch.findings(),
-    ]
+    ended = _ended(timings, timing, stop)
+    warnings += [*blocks.warnings, *warm.warnings, *ended, *unsteady(measurements), *watch.findings()]
     return SpeedResult(
         session_id,
         tuple(targets),

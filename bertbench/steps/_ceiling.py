@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bertbench.backends._backend import ExecutionSettings
+from bertbench.errors import BertBenchError
 from bertbench.records import Measurement
 from bertbench.runners._watch import slower_at_the_end
 from bertbench.runners.ceiling import SQUARES, Size, ceiling, model_sizes
@@ -65,7 +66,10 @@ def _sizes(encoders: Sequence[Encoder], timing: TimingSpec) -> list[Size]:
     tokens = max((shape.batch_size * (shape.sequence_length or 0) for shape in timing.shapes), default=0)
     found: list[Size] = []
     for encoder in encoders:
-        config = config_of(encoder.spec, encoder.source.folder)
+        try:
+            config = config_of(encoder.spec, encoder.source.folder)
+        except BertBenchError:
+            continue  # timing reports it
         inner = inner_size(config)
         if tokens and inner:
             found += model_sizes(tokens, int(config.hidden_size), inner)

@@ -36,7 +36,7 @@ def measure_speeds(session: Session, encoders: Sequence[Encoder], plan: Plan) ->
     checker = Checker(session, chosen, inputs, heads)
     ceilings = _ceiling.Ceilings(session, encoders, timing)
     targets = [variant.target for variant in chosen if variant.target]
-    reference = next(variant.label for variant in chosen if variant.model == request.reference)
+    reference = _reference(chosen, request.reference)
     result, failure, seconds = guarded(lambda: _timed(session, targets, reference, timing, inputs, checker))
     warnings = [*(result.warnings if result else ()), *inputs.notes, *ceilings.finish()]
     joules, without = measure_energy(session, targets, timing) if request.command == "speed" else ({}, None)
@@ -60,6 +60,12 @@ def measure_speeds(session: Session, encoders: Sequence[Encoder], plan: Plan) ->
         )
         outcome = _Outcome(result, failure, findings.get(variant.label), parts)
         _write(session, variant, timing, outcome, sidecars, shared)
+
+
+def _reference(chosen: Sequence[Variant], model: str) -> str:
+    """The label of what takes part in every round: the reference model in the first way that it can be run in."""
+    of_model = [variant for variant in chosen if variant.model == model]
+    return next((variant.label for variant in of_model if variant.target), of_model[0].label)
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,14 @@ def test_claims_show_what_is_expected():
     assert claim["Expected"] == "Latency, speedup: at least 1.6"
 
 
+def test_papers_show_what_was_published():
+    """Published measurements are listed with their figures and the task that they were made on."""
+    paper = rows("papers")["distilbert-table-3"]
+
+    assert paper["Published"] == "bert 668 s, distilbert 410 s"
+    assert (paper["Task"], paper["Source"]) == ("stsb", "arXiv:1910.01108 (DistilBERT) Table 3")
+
+
 def test_metrics_come_from_their_files():
     """Each metric file is a row with the name that tasks use, what it is for and its source."""
     metric = rows("metrics")["matthews_correlation"]
@@ -130,7 +138,7 @@ def test_listing_loads_nothing_heavy():
     """Building every list loads neither pydantic nor rich nor any library of models and data."""
     code = (
         "import sys; from bertbench.commands.list import build_report; from bertbench.config import Catalog;"
-        "[build_report(k, Catalog()) for k in ('models', 'tasks', 'suites', 'claims', 'metrics')];"
+        "[build_report(k, Catalog()) for k in ('models', 'tasks', 'suites', 'claims', 'papers', 'metrics')];"
         "heavy = ('pydantic', 'rich', 'torch', 'transformers', 'datasets', 'evaluate', 'numpy', 'pandas', 'sklearn');"
         "print([m for m in heavy if m in sys.modules])"
     )

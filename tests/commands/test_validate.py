@@ -31,6 +31,14 @@ CLAIM = {
     "expected": "1.6",
     "margin": "0.1",
 }
+PAPER = {
+    "title": "Mine",
+    "source": "s",
+    "models": "[bert, distilbert]",
+    "reference": "bert",
+    "task": "stsb",
+    "published": "{bert: 668, distilbert: 410}",
+}
 
 
 def findings(folder, kind, text, *, deep=False):
@@ -42,7 +50,9 @@ def findings(folder, kind, text, *, deep=False):
     return [(each.key, each.found, each.expected) for each in found if each.file == str(path)]
 
 
-@pytest.mark.parametrize(("kind", "spec"), [("tasks", TASK), ("models", MODEL), ("suites", SUITE), ("claims", CLAIM)])
+@pytest.mark.parametrize(
+    ("kind", "spec"), [("tasks", TASK), ("models", MODEL), ("suites", SUITE), ("claims", CLAIM), ("papers", PAPER)]
+)
 def test_right_config_gives_no_finding(tmp_path, kind, spec):
     """A config that is right and names what exists is passed over in silence."""
     assert findings(tmp_path, kind, spec) == []
@@ -132,6 +142,8 @@ def test_every_mistake_of_a_file_is_a_row(tmp_path):
         ("claims", CLAIM | {"reference": "null"}, "reference", "missing"),
         ("claims", CLAIM | {"quantity": "latenzy"}, "quantity", "did you mean 'latency'"),
         ("claims", CLAIM | {"task": "sst-2"}, "task", "did you mean 'sst2'"),
+        ("papers", PAPER | {"models": "[bert, distilbert, brt]"}, "models", "did you mean 'bert'"),
+        ("papers", PAPER | {"task": "sts-b"}, "task", "did you mean 'stsb'"),
     ],
 )
 def test_name_that_does_not_exist_or_does_not_fit(tmp_path, kind, spec, key, found):
@@ -165,7 +177,7 @@ def test_metric_that_cannot_be_loaded_is_a_finding(tmp_path, monkeypatch):
 
 def test_deep_builds_the_architecture(tmp_path, monkeypatch):
     """Only with --deep a config that transformers cannot build is found."""
-    only = {"tasks": {}, "suites": {}, "claims": {}}
+    only = {"tasks": {}, "suites": {}, "claims": {}, "papers": {}}
     entries = Catalog.entries
     monkeypatch.setattr(
         Catalog,

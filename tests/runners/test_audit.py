@@ -150,3 +150,23 @@ def test_score_of_logits():
     audit.outputs = {"plain": Outputs(None, logits), "fast": Outputs(None, logits)}
     finding = audit.judge("fast", "plain", score=lambda _, values: float((values.argmax(axis=1) == 1).mean()))
     assert next(found.values for found in finding.measurements if found.quantity == "score") == (0.5,)
+
+
+@pytest.mark.parametrize("broken", [np.float32("nan"), np.float32("inf")])
+def test_outputs_that_are_no_numbers_fail(broken):
+    """An overflow in fp16, say, is a failure without figures, not a crash; so are outputs of another shape."""
+    audit = Audit([SpeedTarget("fast", None, ExecutionSettings(dtype="fp16"), "m")], {"m": ROWS})
+    rows = states()
+    for wrong in ([row * broken for row in rows], [row[:, :3] for row in rows]):
+        audit.outputs = {"plain": Outputs(None, rows), "fast": Outputs(None, wrong)}
+        finding = audit.judge("fast", "plain")
+        assert finding.failure.kind == "WrongOutput"
+        assert "not finite, or of another shape" in finding.failure.message
+        assert finding.measurements == ()
+
+
+def test_no_rows_no_finding():
+    """A model whose answers could not be looked at is not judged."""
+    audit = Audit([SpeedTarget("fast", None, ExecutionSettings(), "m")], {"m": []})
+    audit.outputs = {"plain": Outputs(None, []), "fast": Outputs(None, [])}
+    assert audit.judge("fast", "plain") is None
