@@ -190,6 +190,7 @@ def _export_apart(name: str, source: Path, target: Path, settings: ExecutionSett
         theirs.close()
         try:
             reply: Reply | None = ours.recv()
+            process.join(timeout=30)  # so that it can tidy up
         except EOFError:
             process.join(timeout=10)
             reply = _death(name, source, process.exitcode)

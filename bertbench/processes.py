@@ -47,14 +47,28 @@ def _deafly(begin: Callable[[], None]) -> None:
     if not hasattr(signal, "pthread_sigmask"):
         begin()
         return
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()  # now, since it would undo the mask
+    _start_tracker()  # now, since it would undo the mask
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         begin()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_tracker() -> None:
+    """Start multiprocessing's tracker of named semaphores, and have it free them without a word.
+
+    Workers are killed, so what their libraries have registered is still there in the end; the tracker takes its warning
+    filters from this process's options when it starts.
+    """
+    from multiprocessing import resource_tracker
+
+    quiet = "ignore:resource_tracker"
+    sys.warnoptions.append(quiet)
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(quiet)
 
 
 @contextmanager

@@ -614,6 +614,16 @@ def test_ways_of_running_share_a_line(tmp_path):
     assert line.endswith("back-ends eager fp32, eager bf16, compile fp32")
 
 
+def test_rounds_are_those_of_a_comparison(full):
+    """What took part in several blocks has more rounds than it is compared by; the notes tell the latter, once."""
+    records = tuple(
+        dataclasses.replace(record, settings=record.settings | {"rounds": 2 if record.kind == "speed" else None})
+        for record in full.records
+    )
+    notes = report_of(StoredSession(full.session, records, full.folder))[0].tables[0].notes
+    assert [", 2 rounds, " in note for note in notes if note.startswith("speed: ")] == [True]
+
+
 def notes_with_warnings(stored, warnings):
     """The notes of the comparison table where runs, by id, gave warnings."""
     assert warnings.keys() <= {record.run_id for record in stored.records}

@@ -6,16 +6,21 @@ from pathlib import Path
 import pytest
 
 from bertbench import environment, hub, session
+from bertbench.calibration import Calibration
+from bertbench.data import Examples
+from bertbench.errors import UnavailableError
+from bertbench.plan import Plan, TaskData
 from bertbench.progress import silent
 from bertbench.records import UNAVAILABLE, Failure
 from bertbench.request import Options, Request
 from bertbench.runners._job import Source
 from bertbench.sources import Encoder
-from bertbench.specs import SuiteSpec
+from bertbench.specs import ShapeSpec, SuiteSpec, TimingSpec
 from bertbench.store import Store
 from tests import factories
 from tests.factories import model_spec, quality_record, session_record, task_spec
 
+EXAMPLES = Examples("validation", ("0",), (("a b",),), (0.0,), 1)
 DECIDED = {"cuts": {"sst2": [96, 1.0]}, "bf16": True}
 
 
@@ -140,8 +145,6 @@ def test_interrupted_session_goes_on_with_its_decisions(store, encoder, earlier)
 
 def test_decisions_are_stored_when_measuring_begins(store, encoder, monkeypatch):
     """They are in the session's file before the first cell, so that an interruption cannot lose them."""
-    from bertbench.calibration import Calibration
-    from bertbench.plan import Plan
 
     def interrupted(*_):
         raise KeyboardInterrupt
@@ -153,3 +156,34 @@ def test_decisions_are_stored_when_measuring_begins(store, encoder, monkeypatch)
         session.measure(asked(), store, [encoder], say=lambda _: None, progress=silent, yes=False)
     (stored,) = store.sessions()
     assert (stored.session.complete, stored.session.decisions) == (False, DECIDED)
+
+
+@pytest.mark.parametrize(
+    ("data", "tokenizer", "message"),
+    [
+        (TaskData(task_spec(), None, (), "the hub cannot be reached"), "demo", "task sst2: no texts to time: the hub"),
+        (TaskData(task_spec(), None, (EXAMPLES,)), "", "model bert: no tokenizer for texts to time"),
+        (TaskData(task_spec(), None, (EXAMPLES,)), "demo", None),
+    ],
+)
+def test_real_texts_that_cannot_be_had_are_found_out_first(store, encoder, monkeypatch, data, tokenizer, message):
+    """Where only texts are to be timed and there are none, that is one clear error before any work is stored."""
+
+    def measuring(*_):
+        raise PlannedError
+
+    plan = Plan({"sst2": data}, (), Calibration(1.0, 1.0, bf16_is_faster=True, seconds=0.0), (), {})
+    monkeypatch.setattr(session, "make", lambda *_: plan)
+    monkeypatch.setattr(session, "measure_cost", measuring)
+    without = replace(encoder, source=replace(encoder.source, tokenizer=tokenizer))
+
+    def measure(*shapes):
+        request = replace(asked(), kinds=("size", "speed"), timing=TimingSpec(shapes=shapes))
+        session.measure(request, store, [without], say=lambda _: None, progress=silent, yes=False)
+
+    natural = ShapeSpec(sequence_length=None)
+    with pytest.raises(PlannedError if message is None else UnavailableError, match=message):
+        measure(natural)
+    assert (list(store.sessions()) == []) is (message is not None)
+    with pytest.raises(PlannedError):
+        measure(natural, ShapeSpec())

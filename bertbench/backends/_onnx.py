@@ -127,11 +127,9 @@ class OnnxExport:
             CheckpointError: the model in `folder` cannot be loaded.
             MeasurementError: torch.onnx cannot express it.
         """
-        import torch
-
-        plain = replace(settings, device="cpu", dtype="fp32")
-        torch.set_num_threads(settings.threads)
-        model = EagerAttentionBackend().load(folder, plain)
+        plain, eager = replace(settings, device="cpu", dtype="fp32"), EagerAttentionBackend()
+        eager.start(plain)
+        model = eager.load(folder, plain)
         names = INPUTS[: 3 if model.has_types else 2]
         with quiet():
             try:

@@ -10,6 +10,7 @@ from typing import Any
 from bertbench.compare.evidence import TRAINING_CAPPED, Evidence
 from bertbench.records import Environment, RunRecord
 from bertbench.report import Row
+from bertbench.tables.figures import way_label
 from bertbench.units import duration
 
 MOST_SUBJECTS = 6  # named of those that a warning is about
@@ -111,15 +112,16 @@ def _speed(records: Sequence[RunRecord]) -> list[str]:
             continue
         settings = record.settings
         latency = record.find("latency")
-        shapes = settings.get("shapes")
-        attention = settings.get("attention")
+        # What takes part in every round of several blocks has more of them than it is compared by.
+        rounds = settings.get("rounds") or (len(latency.values) if latency else None)
+        shapes, attention = settings.get("shapes"), settings.get("attention")
         common = (
             f"shapes (batch x tokens) {', '.join(shapes)}" if shapes else None,
-            f"{len(latency.values)} rounds" if latency else None,
+            f"{rounds} rounds" if rounds else None,
             *(f"{key} {settings[key]}" for key in ("device", "threads") if settings.get(key) is not None),
             f"attention {attention}" if attention else None,
         )
-        ways.setdefault(common, []).append(" ".join(filter(None, map(settings.get, ("backend", "dtype")))))
+        ways.setdefault(common, []).append(way_label(settings.get("backend"), settings.get("dtype")))
     lines = []
     for common, found in ways.items():
         of = _distinct(found)

@@ -58,9 +58,14 @@ def named(session: Session, heads: Heads) -> list[Variant]:
 def _exported(session: Session, variant: Variant) -> Variant:
     """The variant with the folder that its back-end loads, or with the reason why there is none."""
     folder, settings = variant.encoder.source.folder, variant.settings
+
+    def progress(label: str, done: float, total: float) -> None:
+        del label  # it knows only the folder
+        session.progress(f"exporting {variant.model} for {settings.backend}", done, total)
+
     assert folder is not None  # noqa: S101 (weight_folders gave one)
     try:
-        ready = exports.ready(settings.backend, folder, settings, session.store.root / "exports", session.progress)
+        ready = exports.ready(settings.backend, folder, settings, session.store.root / "exports", progress)
     except BertBenchError as error:
         return replace(variant, failure=failure_of(error))
     return replace(variant, target=SpeedTarget(variant.label, ready, settings, variant.model))

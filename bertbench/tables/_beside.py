@@ -6,7 +6,7 @@ Not aware of tables and records.
 from __future__ import annotations
 
 from bertbench.report import Row
-from bertbench.tables.figures import Figures, figure_text, shown
+from bertbench.tables.figures import Figures, figure_text, shown, way_label
 from bertbench.units import quantity_of, significant
 
 
@@ -19,9 +19,8 @@ def shape_name(row: Row) -> str:
 
 
 def way_name(row: Row) -> str:
-    """Back-end and number format, the latter once: 'eager bf16', 'onnx-int8'."""
-    backend, dtype = row.backend or "", row.dtype or ""
-    return backend if backend.endswith(f"-{dtype}") else f"{backend} {dtype}".strip()
+    """How the row's model was run."""
+    return way_label(row.backend, row.dtype)
 
 
 def ratio_text(row: Row | None) -> str:

@@ -54,6 +54,12 @@ def shape_label(row: Row) -> str:
     return f"{row.batch_size}x{row.sequence_length}"
 
 
+def way_label(backend: str | None, dtype: str | None) -> str:
+    """Back-end and number format, the latter once: 'eager bf16', 'onnxruntime-int8'."""
+    named = backend is not None and dtype is not None and backend.endswith(f"-{dtype}")
+    return " ".join(filter(None, (backend, None if named else dtype)))
+
+
 def shown(quantity: str, value: float, low: float | None = None, high: float | None = None) -> str:
     """A value as people read it, with its interval: '1.97x [1.93, 2.01]'. A bound in another unit has that unit."""
     write = quantity_of(quantity).format

@@ -63,7 +63,9 @@ def not_installed():
     return [
         name
         for name, backend in loaded.items()
-        if DEVICE in backend.devices and any(find_spec(module) is None for module in backend.requires)
+        if DEVICE in backend.devices
+        and backend.extra != "torchao"  # not installed by [dev]: it slows every import of transformers
+        and any(find_spec(module) is None for module in backend.requires)
     ]
 
 

@@ -6,9 +6,13 @@ from typer.testing import CliRunner
 
 from bertbench import cli, environment, hub, variants
 from bertbench.commands import speed as module
+from bertbench.commands._measuring import Answer, exit_code
 from bertbench.commands._speed_request import parse_precision
 from bertbench.errors import NothingMeasuredError, UnavailableError, UsageError
+from bertbench.report import Report
 from bertbench.specs import ShapeSpec
+from bertbench.store import StoredSession
+from tests import factories
 
 PAPER = "distilbert-table-3"
 
@@ -103,9 +107,7 @@ def test_rounds_and_precision(asked):
     assert (timing.precision, timing.rounds) == (0.02, 64)
 
 
-@pytest.mark.parametrize(
-    ("text", "value"), [("2%", 0.02), ("0.02", 0.02), (" 2.5% ", 0.025), ("50%", 0.5)]
-)
+@pytest.mark.parametrize(("text", "value"), [("2%", 0.02), ("0.02", 0.02), (" 2.5% ", 0.025), ("50%", 0.5)])
 def test_precision_in_two_spellings(text, value):
     """A share of one or per cent."""
     assert parse_precision(text) == pytest.approx(value)
@@ -297,3 +299,20 @@ def test_help_shows_the_options_of_the_issue(capsys):
     for option in ("--models", "--scenario", "--backends", "--batch-sizes", "--sequence-lengths", "--device", "--dtypes",
                    "--threads", "--max-minutes", "--precision", "--rounds", "--paper", "--latency-bound", "--task"):  # fmt: skip
         assert option in text
+
+
+@pytest.mark.parametrize(
+    ("records", "code"),
+    [
+        ((factories.record("speed"),), 0),
+        ((factories.record("speed", settings={"failed_shapes": {"1x600": ["MeasurementError", "too long"]}}),), 1),
+        ((factories.record("speed", settings={"failed_shapes": {}}),), 0),
+        ((factories.record("size"), factories.failed("speed")), 1),
+        ((factories.record("speed"), factories.failed("speed", "albert")), 0),
+        ((factories.failed("speed"),), 4),
+    ],
+)
+def test_exit_code(records, code):
+    """1 if a cell of a model that was asked for failed, were it only one of its shapes; 4 if nothing was measured."""
+    stored = StoredSession(factories.session_record(), records, None)
+    assert exit_code([Answer(Report("", ()), stored, ("bert",))]) == code
