@@ -30,6 +30,15 @@ def has_fork_server() -> bool:
     return sys.platform != "darwin" and "forkserver" in multiprocessing.get_all_start_methods()
 
 
+def begin() -> None:
+    """Start the fork server, which imports what it was told while the caller goes on; without one, nothing."""
+    if has_fork_server():
+        from multiprocessing import forkserver
+
+        with _without_main():
+            _deafly(forkserver.ensure_running)
+
+
 def start(process: Any) -> None:
     """Start a worker that neither hears Ctrl-C, not even while it imports, nor runs the calling script."""
     with _without_main():

@@ -21,6 +21,7 @@ from bertbench.steps._session import Session
 from bertbench.steps.cost import measure_cost
 from bertbench.steps.quality import drop_checkpoints, measure_quality
 from bertbench.store import Store, StoredSession, new_session_id, newest, now
+from bertbench.workers import begin
 
 
 def find(request: Request, store: Store, encoders: Sequence[Encoder]) -> StoredSession | None:
@@ -82,6 +83,8 @@ def measure(
     """
     machine = environment.capture(request.options.device)
     asked = _canonical(request, encoders, machine)
+    if "speed" in request.kinds:
+        begin(encoder.spec.architecture for encoder in encoders)
     plan = make(request, encoders, say, _earlier_decisions(store, asked))
     check_many(sum(cell.job is not None for cell in plan.cells), yes=yes)
     _preflight(request, encoders, plan)

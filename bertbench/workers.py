@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from bertbench import processes
 from bertbench.backends._backend import ExecutionSettings
 from bertbench.records import Failure
-from bertbench.runners._footprint import modeling_module
+from bertbench.runners._footprint import modeling_module, module_of
 from bertbench.servant import Loaded, MemoryReading, TextSource, WorkerPlan, serve
 from bertbench.specs import ShapeSpec
 from bertbench.timing import TurnSeconds, WorkerError
@@ -48,9 +48,17 @@ def preload(folders: Iterable[Path]) -> None:
 
     It matters only before the first worker of the process; a name that cannot be imported is skipped.
     """
-    modules = ["torch", "transformers", "bertbench.servant", "bertbench.backends.eager"]
-    modules += [name for folder in folders if (name := modeling_module(folder))]
-    processes.preload(modules)
+    _preload(name for folder in folders if (name := modeling_module(folder)))
+
+
+def begin(architectures: Iterable[str]) -> None:
+    """Start the fork server now, so that it imports torch and these architectures while the caller goes on."""
+    _preload(name for architecture in architectures if (name := module_of(architecture)))
+    processes.begin()
+
+
+def _preload(modules: Iterable[str]) -> None:
+    processes.preload(["torch", "transformers", "bertbench.servant", "bertbench.backends.eager", *modules])
 
 
 @contextmanager

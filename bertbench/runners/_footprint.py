@@ -46,7 +46,12 @@ def modeling_module(folder: Path) -> str | None:
         kind = str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type"))
     except (OSError, ValueError, AttributeError):
         return None
-    name = kind.replace("-", "_")
+    return module_of(kind)
+
+
+def module_of(architecture: str) -> str | None:
+    """The module of transformers for an architecture; None for what cannot be a module's name."""
+    name = architecture.replace("-", "_")
     return f"transformers.models.{name}.modeling_{name}" if name.isidentifier() else None  # it may come from anywhere
 
 
