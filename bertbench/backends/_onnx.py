@@ -4,10 +4,11 @@ The file is made by torch.onnx directly, from transformers' plain attention: the
 fully masked rows) and is no faster in ONNX Runtime or OpenVINO, which fuse the plain one themselves. Outputs are the first
 one and, without a head, the pooler's, so that the work is that of the other back-ends.
 
-torch.onnx transposes each weight once per use and drops the transposition only where a weight is used once. ALBERT uses
-its weights 12 times, so theirs would stay in the graph, and `quantize_dynamic` leaves a product alone whose weight is not
-stored as it is used: 1 of 73 products was quantized, hence int8 gained nothing. `store_transposed` stores such weights
-transposed, once for all uses. Not aware of caches, processes or time.
+torch.onnx writes a transposition for every use of a weight. Its optimization then stores the transposed weight if there is
+one use; of more uses it stores as many copies where weights are small, and keeps the transpositions where they are large.
+ALBERT uses its weights 12 times: small ones lost their sharing, and of large ones `quantize_dynamic` left the products
+alone, since it takes only stored matrices. 1 of 73 products was quantized, hence int8 gained nothing. `store_transposed`
+stores such weights transposed, once for all uses, before that. Not aware of caches, processes or time.
 """
 
 from __future__ import annotations
@@ -135,6 +136,7 @@ class OnnxExport:
             try:
                 program = _program(model, names)
                 store_transposed(program.model.graph)
+                program.optimize()
                 _drop_remarks(program.model.graph)
             except Exception as error:
                 raise MeasurementError(
@@ -186,6 +188,7 @@ def _program(model: EagerModel, names: Sequence[str]) -> Any:
         dynamic_shapes=tuple({0: "batch", 1: "length"} for _ in names),
         opset_version=OPSET,
         dynamo=True,
+        optimize=False,  # of small weights it would store a transposed copy for every use
         verbose=False,
     )
 

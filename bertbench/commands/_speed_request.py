@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SCENARIOS = ("fixed", "natural", "single-stream", "offline", "server")
 OF_TEXTS = ("natural", "single-stream", "offline", "server")
-ROUNDS = 8  # fewer give wide intervals; see "Timing" in the README
+ROUNDS = 12  # of few turns each: processes differ more from each other than turns do
 ROUNDS_ON_MANY = 5  # where several back-ends share the time
 MOST_ROUNDS = 64  # with --precision
 TURNS_FOR_P90 = 64
@@ -171,7 +171,7 @@ def _timing(given: Mapping[str, Any], scenarios: Sequence[str], options: Options
     if precision is not None:
         rounds = MOST_ROUNDS
     shapes = _shapes(given, scenarios, rounds if precision is None else ROUNDS)
-    return TimingSpec(rounds=rounds, precision=precision, turns=5, passes=1, shapes=tuple(shapes))
+    return TimingSpec(rounds=rounds, precision=precision, turns=3, passes=1, shapes=tuple(shapes))
 
 
 def parse_precision(text: str) -> float:

@@ -55,7 +55,8 @@ PrecisionOption = Annotated[
     typer.Option("--precision", help="Go on until every ratio's interval is this narrow, e.g. 2%.", show_default=False),
 ]
 RoundsOption = Annotated[
-    int | None, typer.Option("--rounds", help="Rounds of fresh workers (default: 8).", show_default=False)
+    int | None,
+    typer.Option("--rounds", help="Rounds of fresh workers (default: 12; on several back-ends 5).", show_default=False),
 ]
 PaperOption = Annotated[
     str | None,
