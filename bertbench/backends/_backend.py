@@ -101,7 +101,11 @@ class Backend(Protocol):
 
 
 class ExportingBackend(Backend, Protocol):
-    """A back-end that runs a file of its own, made once from the model's folder."""
+    """A back-end that runs a file of its own, made once from the model's folder.
+
+    Two members are optional, here as in any back-end: `obstacle(settings) -> str | None`, why this machine cannot run it as
+    asked; and `exported_from: str`, the back-end whose exported folder `export` is given in place of the model's.
+    """
 
     def export(self, folder: Path, target: Path, settings: ExecutionSettings) -> None:
         """Write what `load` will be given into the empty folder `target`; config.json is copied by the caller.

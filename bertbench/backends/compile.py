@@ -3,7 +3,7 @@
 Batch size and length are dynamic: a worker runs several shapes and an audit many more, and a compilation takes 10 to 20 s,
 while the code for one fixed shape was no faster (within 1 % of CPU time, DistilBERT at 1x32, 1x128, 4x64). A batch size of
 1 still gets code of its own. It compiles in the first pass of either kind, which is a warm-up; the result is kept in
-Inductor's cache on disk, from where a fresh worker has it in 1.5 to 5 s.
+Inductor's cache on disk, from where a fresh worker has it in 2 to 10 s.
 """
 
 from __future__ import annotations
