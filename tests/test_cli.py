@@ -1,7 +1,6 @@
 """The command line: exit codes, one-line errors, light start."""
 
 import os
-import signal
 import subprocess
 import sys
 import threading

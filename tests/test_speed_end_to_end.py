@@ -10,6 +10,8 @@ from bertbench.report import HEADER
 from bertbench.store import Store
 from tests.conftest import _python
 
+pytestmark = pytest.mark.slow
+
 MODELS = ("bert-mini", "distilbert-mini", "albert-mini")
 COMMON = ("speed", "--reference", "bert-mini", "--threads", "1", "--rounds", "2")
 SWEEP = (*COMMON, "--models", ",".join(MODELS), "--batch-sizes", "1,4", "--sequence-lengths", "8,16")

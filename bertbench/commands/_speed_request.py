@@ -20,6 +20,7 @@ OF_TEXTS = ("natural", "single-stream", "offline", "server")
 ROUNDS = 12  # of few turns each: processes differ more from each other than turns do
 ROUNDS_ON_MANY = 5  # where several back-ends share the time
 MOST_ROUNDS = 64  # with --precision
+FEWEST_ROUNDS = 8  # with --precision, but for a very quiet machine
 TURNS_FOR_P90 = 64
 LARGEST_BATCH, LONGEST = 4096, 1_000_000
 FINEST, COARSEST = 0.001, 0.5  # precision
@@ -170,7 +171,7 @@ def _timing(given: Mapping[str, Any], scenarios: Sequence[str], options: Options
     rounds = given["rounds"] or (ROUNDS if len(options.backends) == 1 else ROUNDS_ON_MANY)
     if precision is not None:
         rounds = MOST_ROUNDS
-    shapes = _shapes(given, scenarios, rounds if precision is None else ROUNDS)
+    shapes = _shapes(given, scenarios, rounds if precision is None else FEWEST_ROUNDS)
     return TimingSpec(rounds=rounds, precision=precision, turns=3, passes=1, shapes=tuple(shapes))
 
 

@@ -30,7 +30,9 @@ class Ceilings:
         self._session = session
         self.rates: dict[str, list[float]] = {}
         self._sizes: dict[str, Size] = {}
-        sizes = (*SQUARES, *_sizes(encoders, timing))
+        # The largest takes seconds and is seldom the fastest: where the ceiling is not the question it is left out.
+        squares = SQUARES if session.request.command == "speed" else SQUARES[:-1]
+        sizes = (*squares, *_sizes(encoders, timing))
         for number, (dtype, settings) in enumerate(self._settings.items()):
             session.progress("measuring the machine's ceiling", number, len(self._settings))
             found = ceiling(settings, sizes)

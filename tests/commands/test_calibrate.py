@@ -187,7 +187,7 @@ def test_time_is_limited(answered, model, tmp_path, arguments, seconds):
         (("--max-minutes", 0), "--max-minutes 0"),
         (("--threads", 0), "--threads 0"),
         (("--backend", "eagr"), "did you mean 'eager'"),
-        (("--backend", "eager,fake"), "one back-end"),
+        (("--backend", "eager,eager-attention"), "one back-end"),
         (("--dtype", "fp7"), "unknown number format"),
         (("--models", "bert,albert"), "one model"),
         (("--models", "brt"), "did you mean 'bert'"),
