@@ -61,7 +61,10 @@ def check(name: str, settings: ExecutionSettings) -> None:
     backend = _load(name)
     absent = missing(name)
     if absent:
-        raise BackendError(f"back-end {name}: {' and '.join(absent)} not installed", install_command(name))
+        command = install_command(name)
+        raise BackendError(
+            f"back-end {name}: {' and '.join(absent)} not installed", f"install it: {command}" if command else None
+        )
     kind = settings.device.partition(":")[0]
     if kind not in backend.devices:
         raise DeviceError(

@@ -5,8 +5,8 @@ Not aware of how anything was measured, nor of files and terminals.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,22 @@ class Table:
     def __post_init__(self) -> None:
         if any(len(row) != len(self.columns) for row in self.rows):
             raise ValueError(f"table '{self.title}': a row has not {len(self.columns)} cells")
+
+    def renamed(self, names: Mapping[str, str]) -> Table:
+        """The table with each of `names` written as its value, wherever it stands."""
+
+        def text(cell: str) -> str:
+            for name in sorted(names, key=len, reverse=True):  # one may begin another
+                cell = cell.replace(name, names[name])
+            return cell
+
+        return replace(
+            self,
+            title=text(self.title),
+            columns=tuple(map(text, self.columns)),
+            rows=tuple(tuple(map(text, row)) for row in self.rows),
+            notes=tuple(map(text, self.notes)),
+        )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ Not aware of models. Nothing heavy is imported: a back-end's file says what it c
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 from bertbench import exports, plugins
@@ -109,9 +108,3 @@ def parse_numbers(option: str, value: str, most: int | None = None) -> tuple[int
     if len(set(found)) != len(found):
         raise UsageError(f"{option} {value}: a number is given twice")
     return found
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """'; did you mean …?' for a misspelt name, or nothing."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean '{close[0]}'?" if close else ""

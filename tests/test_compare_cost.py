@@ -7,6 +7,7 @@ import pytest
 
 from bertbench.compare.cost import build_speed
 from bertbench.records import Failure, Measurement
+from bertbench.report import Table
 from bertbench.specs import PaperSpec
 from bertbench.store import StoredSession
 from tests import factories
@@ -237,3 +238,14 @@ def test_failure_of_one_back_end_leaves_the_others(tmp_path):
         ("all", "fast int8", "failed"),
     ]
     assert table.notes == ("bert: wrong answers",)
+
+
+def test_long_names_are_shortened_in_tables():
+    """A name of which another begins with it is not cut out of that one; everything else in the table stays."""
+    table = Table(
+        "Speed of run:x", ("Model", "Faster than run:x"), (("run:x", "1x"), ("run:xy", "2x")), ("run:xy: no",)
+    )
+    short = table.renamed({"run:x": "BERT", "run:xy": "ALBERT"})
+    assert short == Table(
+        "Speed of BERT", ("Model", "Faster than BERT"), (("BERT", "1x"), ("ALBERT", "2x")), ("ALBERT: no",)
+    )

@@ -69,7 +69,7 @@ def test_training_with_and_without_the_optimizer_state():
     """AdamW's state, which does not depend on the shape, moves the crossing; both are told apart from inference."""
     albert = memory(50e6, 1.04e6, shapes=GRID[:3], statistic="training", state=93e6)
     distilbert = memory(500e6, 0.3e6, shapes=GRID[:3], statistic="training", state=531e6)
-    lines = crossovers({"albert": albert, "distilbert": distilbert})
+    lines = [crossing.sentence for crossing in crossovers({"albert": albert, "distilbert": distilbert})]
     assert [line.partition(":")[0] for line in lines] == [
         "peak memory of a training step, optimizer state apart",
         "peak memory of a training step with AdamW's state",
@@ -86,7 +86,7 @@ def test_only_shapes_of_both_models_count():
     assert crossovers({"albert": albert, "distilbert": single}) == []
     assert crossovers({"albert": albert}) == []
     two = memory(270e6, 33e3, shapes=GRID[:2])
-    assert "less than b on both shapes measured (1x128 to 8x128)" in crossovers({"a": albert, "b": two})[0]
+    assert "less than b on both shapes measured (1x128 to 8x128)" in crossovers({"a": albert, "b": two})[0].sentence
     assert crossovers({}) == []
 
 

@@ -231,8 +231,8 @@ def test_absent_libraries_are_named_with_the_command(monkeypatch, name):
     assert exports.missing(name) == exports._load(name).requires
     with pytest.raises(BackendError) as caught:
         exports.check(name, SETTINGS)
-    assert str(caught.value).endswith(f'not installed. Pip install "bertbench[{extra}]"')
-    assert caught.value.hint == f'pip install "bertbench[{extra}]"'
+    assert str(caught.value).endswith(f'not installed. Install it: pip install "bertbench[{extra}]"')
+    assert caught.value.hint == f'install it: pip install "bertbench[{extra}]"'
 
 
 def test_modules_that_cannot_be_looked_up_are_absent(monkeypatch):

@@ -121,17 +121,21 @@ def _shared(
     """The options that every measuring command takes; only this signature is used."""
 
 
-def takes_measuring_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the shared options beside its own parameters; it receives them as the mapping `given`."""
-    shared = inspect.signature(_shared, eval_str=True).parameters
-    own = [value for name, value in inspect.signature(command, eval_str=True).parameters.items() if name != "given"]
+def takes_measuring_options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command shared options beside its own parameters: those called `names`, or all; it gets them in `given`."""
 
-    @functools.wraps(command)
-    def wrapper(**values: Any) -> None:
-        command(**{parameter.name: values.pop(parameter.name) for parameter in own}, given=values)
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        shared = inspect.signature(_shared, eval_str=True).parameters
+        chosen = [shared[name] for name in names or shared]
+        own = [value for name, value in inspect.signature(command, eval_str=True).parameters.items() if name != "given"]
 
-    parameters = [*own, *shared.values()]
-    keyword = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
-    wrapper.__signature__ = inspect.Signature(keyword)  # type: ignore[attr-defined]
-    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in keyword}
-    return wrapper
+        @functools.wraps(command)
+        def wrapper(**values: Any) -> None:
+            command(**{parameter.name: values.pop(parameter.name) for parameter in own}, given=values)
+
+        keyword = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in [*own, *chosen]]
+        wrapper.__signature__ = inspect.Signature(keyword)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in keyword}
+        return wrapper
+
+    return decorate

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bertbench.errors import UsageError
-from bertbench.variants import combinations, nearest, parse, parse_dtypes, parse_numbers
+from bertbench.errors import UnknownNameError, UsageError
+from bertbench.variants import combinations, parse, parse_dtypes, parse_numbers
 
 if TYPE_CHECKING:
     from bertbench.commands._measuring import Measuring
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SCENARIOS = ("fixed", "natural", "single-stream", "offline", "server")
 OF_TEXTS = ("natural", "single-stream", "offline", "server")
-ROUNDS = 12  # of few turns each: processes differ more from each other than turns do
+ROUNDS = 10  # of few turns each: processes differ more from each other than turns do
 ROUNDS_ON_MANY = 5  # where several back-ends share the time
 MOST_ROUNDS = 64  # with --precision
 FEWEST_ROUNDS = 8  # with --precision, but for a very quiet machine
@@ -94,9 +94,7 @@ def _scenarios(given: Mapping[str, Any]) -> tuple[str, ...]:
     found = tuple(part.strip() for part in value.split(",") if part.strip())
     for name in found:
         if name not in SCENARIOS:
-            raise UsageError(
-                f"unknown scenario '{name}'{nearest(name, SCENARIOS)}", f"scenarios: {', '.join(SCENARIOS)}"
-            )
+            raise UnknownNameError("scenario", name, SCENARIOS)
     if not found:
         raise UsageError("--scenario: no name given", f"scenarios: {', '.join(SCENARIOS)}")
     return tuple(dict.fromkeys(found))

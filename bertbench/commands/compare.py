@@ -12,7 +12,7 @@ from bertbench.commands._measuring_options import takes_measuring_options
 OWN_TO_A_SUITE = ("learning_rate", "batch_size", "max_length", "data_dir")  # not meant for the fallback's models
 
 
-@takes_measuring_options
+@takes_measuring_options()
 def compare(given: Mapping[str, Any]) -> None:
     """Compare models in size, speed, memory and quality, beside what was published."""
     started = time.monotonic()

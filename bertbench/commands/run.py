@@ -19,7 +19,7 @@ TaskOption = Annotated[
 ]
 
 
-@takes_measuring_options
+@takes_measuring_options()
 def run(task: TaskOption, given: Mapping[str, Any]) -> None:
     """Evaluate or fine-tune each model on a task, and time it."""
     measuring = Measuring("run", given)

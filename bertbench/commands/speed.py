@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bertbench.commands._measuring_options import (
-    DataDirOption,
-    DeviceOption,
-    FreshOption,
-    FromStoreOption,
-    MaxLengthOption,
-    MaxMinutesOption,
-    ReferenceOption,
-    SuiteOption,
-    ThreadsOption,
-)
-from bertbench.commands._options import (
-    ConfigDirOption,
-    Format,
-    FormatOption,
-    Layout,
-    LayoutOption,
-    ModelsOption,
-    OutputOption,
-    ResultsDirOption,
-)
+from bertbench.commands._measuring_options import takes_measuring_options
 
 if TYPE_CHECKING:
     from bertbench.commands._measuring import Measuring
@@ -56,7 +36,7 @@ PrecisionOption = Annotated[
 ]
 RoundsOption = Annotated[
     int | None,
-    typer.Option("--rounds", help="Rounds of fresh workers (default: 12; on several back-ends 5).", show_default=False),
+    typer.Option("--rounds", help="Rounds of fresh workers (default: 10; on several back-ends 5).", show_default=False),
 ]
 PaperOption = Annotated[
     str | None,
@@ -68,40 +48,31 @@ BoundOption = Annotated[
 ]
 
 
+@takes_measuring_options(
+    "models", "reference", "suite", "device", "threads", "max_minutes", "max_length", "data_dir", "output_format",
+    "output", "layout", "fresh", "from_store", "config_dir", "results_dir",
+)  # fmt: skip
 def speed(
-    models: ModelsOption = "all",
+    given: Mapping[str, Any],
     scenario: ScenarioOption = None,
     backends: BackendsOption = "eager",
     batch_sizes: BatchSizesOption = "1",
     sequence_lengths: LengthsOption = "128",
-    device: DeviceOption = "auto",
     dtypes: DtypesOption = "fp32",
-    threads: ThreadsOption = None,
-    max_minutes: MaxMinutesOption = None,
     precision: PrecisionOption = None,
     rounds: RoundsOption = None,
     task: TaskOption = None,
-    max_length: MaxLengthOption = None,
     paper: PaperOption = None,
     latency_bound: BoundOption = None,
-    reference: ReferenceOption = None,
-    suite: SuiteOption = None,
-    output_format: FormatOption = Format.TERMINAL,
-    output: OutputOption = None,
-    layout: LayoutOption = Layout.LONG,
-    data_dir: DataDirOption = None,
-    fresh: FreshOption = False,
-    from_store: FromStoreOption = False,
-    config_dir: ConfigDirOption = None,
-    results_dir: ResultsDirOption = Path("results"),
 ) -> None:
     """Time inference side by side: models, back-ends, number formats, batch sizes and lengths."""
-    given = dict(locals())
+    own = {name: value for name, value in locals().items() if name != "given"}
     from bertbench.commands._measuring import Measuring
     from bertbench.commands._speed_request import build
 
-    measuring = Measuring("speed", given)
-    _finish(measuring, build(measuring, given))
+    every = {**given, **own}
+    measuring = Measuring("speed", every)
+    _finish(measuring, build(measuring, every))
 
 
 def _finish(measuring: Measuring, request: Request) -> None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 from bertbench.compare import all_rows, evidence_of, notes
 from bertbench.compare.evidence import Evidence
-from bertbench.compare.memory import FIGURES, crossover
+from bertbench.compare.memory import crossovers
 from bertbench.compare.why import why
 from bertbench.report import Report, Row, Table
 from bertbench.tables import speed as tables
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from bertbench.specs import ModelSpec, PaperSpec
     from bertbench.store import StoredSession
 
+LONGEST_NAME = 24
 TEXTS = frozenset({"compression_method", "best_use_case"})
 
 
@@ -65,8 +65,21 @@ def build_speed(
         tables.memory_table(figures, shown, _memory_notes(evidence, figures)),
     ]
     below = [*_caveats(evidence, figures), *notes.notes(evidence, rows, now or datetime.now(UTC))]
-    kept = tuple(table for table in found if table is not None and table.rows)
-    return Report(f"Speed of {', '.join(shown)}", kept, tuple(rows), tuple(below))
+    kept = [table for table in found if table is not None and table.rows]
+    short = _short_names(evidence)
+    below += [f"{name}: {model}" for model, name in short.items()]
+    title = f"Speed of {', '.join(short.get(model, model) for model in shown)}"
+    return Report(title, tuple(table.renamed(short) for table in kept), tuple(rows), tuple(below))
+
+
+def _short_names(evidence: Evidence) -> dict[str, str]:
+    """Titles in place of names that would not fit into a table (hub ids, folders, runs), as far as they are distinct."""
+    titles = [evidence.specs[model].title for model in evidence.models]
+    return {
+        model: title
+        for model, title in zip(evidence.models, titles, strict=True)
+        if len(model) > LONGEST_NAME and len(title) < len(model) and titles.count(title) == 1
+    }
 
 
 def _published(row: Row, paper: PaperSpec | None) -> Row:
@@ -92,15 +105,12 @@ def _caveats(evidence: Evidence, figures: Figures) -> list[str]:
 
 def _memory_notes(evidence: Evidence, figures: Figures) -> list[str]:
     """Where a model of smaller weights needs more memory all the same; the rest is as expected."""
-    records = {model: evidence.one("memory", model) for model in evidence.models}
-    found = []
-    for pair in combinations([model for model, record in records.items() if record is not None], 2):
-        of_pair = {model: record for model in pair if (record := records[model]) is not None}
-        for name in FIGURES:
-            crossing = crossover(name, of_pair)
-            if crossing and crossing.more and _is_lighter(figures, crossing.lighter, crossing.heavier):
-                found.append(crossing.sentence)
-    return found
+    records = {model: record for model in evidence.models if (record := evidence.one("memory", model)) is not None}
+    return [
+        crossing.sentence
+        for crossing in crossovers(records)
+        if crossing.more and _is_lighter(figures, crossing.lighter, crossing.heavier)
+    ]
 
 
 def _is_lighter(figures: Figures, model: str, other: str) -> bool:

@@ -4,7 +4,7 @@ For two models the one with the smaller weights needs less memory on small input
 ones (ALBERT's over DistilBERT's: twice the layers in training, an activation of many operators at inference) that ends at
 some number of tokens, batch size times length. Pure over memory records; not aware of how they were measured.
 
-    crossovers({"albert": record, "distilbert": other})
+    [crossing.sentence for crossing in crossovers({"albert": record, "distilbert": other})]
     # ['peak memory at inference: albert needs less than distilbert up to 16x512, more from 32x512 on; equal at about ...']
 """
 
@@ -65,14 +65,14 @@ class Crossover:
         )
 
 
-def crossovers(records: Mapping[str, RunRecord]) -> list[str]:
-    """A line for each pair of models and each figure, from their memory records; none with fewer than two shapes in common."""
+def crossovers(records: Mapping[str, RunRecord]) -> list[Crossover]:
+    """One for each pair of models and each figure, from their memory records; none with fewer than two shapes in common."""
     found = [
         crossover(figure, {name: records[name] for name in pair})
         for figure in FIGURES
         for pair in combinations(records, 2)
     ]
-    return [crossing.sentence for crossing in found if crossing is not None]
+    return [crossing for crossing in found if crossing is not None]
 
 
 def crossover(figure: str, pair: Mapping[str, RunRecord]) -> Crossover | None:

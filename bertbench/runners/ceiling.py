@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import Any
 
 from bertbench import processes
 from bertbench.backends._backend import ExecutionSettings
+from bertbench.calibration import product
 
 Size = tuple[int, int, int]  # rows, inner, columns
 
@@ -54,9 +54,14 @@ def model_sizes(tokens: int, hidden: int, inner: int) -> list[Size]:
 
 
 def _child(connection: Connection, settings: ExecutionSettings, sizes: Sequence[Size]) -> None:
+    from bertbench.backends.eager import DTYPES
+
+    def of(size: Size) -> Callable[[], object]:
+        return product(size, DTYPES[settings.dtype], settings.device)
+
     with suppress(OSError):
         try:
-            connection.send(fastest(lambda size: _product(size, settings), sizes, settings.threads))
+            connection.send(fastest(of, sizes, settings.threads))
         except Exception:  # noqa: BLE001 (a ceiling is not worth a failure)
             connection.send(None)
 
@@ -91,21 +96,3 @@ def _shortest(product: Callable[[], object], clock: Callable[[], float]) -> floa
         if times[0] > ENOUGH_S:
             break
     return max(min(times), 1e-9)
-
-
-def _product(size: Size, settings: ExecutionSettings) -> Callable[[], object]:
-    import torch
-
-    from bertbench.backends.eager import DTYPES
-
-    rows, inner, columns = size
-    options: dict[str, Any] = {"dtype": getattr(torch, DTYPES[settings.dtype]), "device": settings.device}
-    left, right = torch.rand(rows, inner, **options), torch.rand(inner, columns, **options)
-
-    def run() -> None:
-        with torch.inference_mode():
-            torch.mm(left, right)
-        if settings.device.startswith("cuda"):
-            torch.cuda.synchronize(settings.device)
-
-    return run

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from bertbench.backends._backend import ExecutionSettings
 from bertbench.errors import BertBenchError
-from bertbench.records import Measurement
+from bertbench.records import Failure, Measurement
 from bertbench.runners._watch import slower_at_the_end
 from bertbench.runners.ceiling import SQUARES, Size, ceiling, model_sizes
 from bertbench.sources import Encoder
 from bertbench.specs import TimingSpec
 from bertbench.steps._session import Session
+from bertbench.units import duration, flop_rate
 
 TORCH_DTYPES = ("fp32", "bf16", "fp16")
 
@@ -50,6 +51,32 @@ class Ceilings:
                 self.rates[dtype].append(found[0])
             warnings += slower_at_the_end(self.rates[dtype])
         return warnings
+
+    def too_slow(self, encoder: Encoder, dtype: str, timing: TimingSpec) -> Failure | None:
+        """Why no pass of a model would end in time: a processor without instructions for a format is hundreds of times slower.
+
+        A pass of the smallest fixed shape at the ceiling is compared with the time that a turn may take.
+        """
+        from bertbench.architecture import config_of
+        from bertbench.flops import count
+
+        fixed = [(shape.batch_size, shape.sequence_length) for shape in timing.shapes if shape.sequence_length]
+        if dtype not in self.rates or dtype == "fp32" or not fixed:
+            return None
+        batch_size, length = min(fixed, key=lambda shape: shape[0] * shape[1])
+        rate = max(self.rates[dtype])
+        try:
+            seconds = count(config_of(encoder.spec, encoder.source.folder), batch_size, length) / rate
+        except BertBenchError:
+            return None  # timing reports it
+        if 2 * seconds < timing.timeout_s:  # a turn has two passes at least
+            return None
+        return Failure(
+            "TimedOut",
+            f"{encoder.spec.name}: a pass in {dtype} would take {duration(seconds)} or more, since this machine reaches "
+            f"{flop_rate(rate)} in it",
+            "use fp32 here",
+        )
 
     def measurements(self, dtype: str) -> tuple[Measurement, ...]:
         """The ceiling in a number format, both readings; none for a format that torch does not multiply in (int8)."""

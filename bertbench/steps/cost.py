@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from bertbench.backends._backend import ExecutionSettings
+from bertbench.errors import MeasurementError
 from bertbench.plan import Plan
 from bertbench.records import UNAVAILABLE, Failure, Kind, Measurement, Status, digest
 from bertbench.request import MEASURE_VERSIONS
@@ -67,6 +68,7 @@ def _memory(session: Session, encoder: Encoder) -> Found:
     from bertbench.runners.memory import measure_memory
 
     assert encoder.source.folder is not None  # noqa: S101 (weight_folders gave one)
+    _raise_if_too_slow(session, encoder)
     options = session.request.options
     settings = ExecutionSettings(options.device, options.dtype, options.threads, attention=options.attention)
     fixed = [shape for shape in session.request.timing.shapes if shape.sequence_length]
@@ -77,3 +79,18 @@ def _memory(session: Session, encoder: Encoder) -> Found:
     for warning in warnings:
         session.say(f"{encoder.spec.name}: {warning}")
     return result.measurements, tuple(warnings)
+
+
+def _raise_if_too_slow(session: Session, encoder: Encoder) -> None:
+    """Memory is measured by passes too: where one would not end in time, it is not tried.
+
+    Raises:
+        MeasurementError: with the reason that timing has recorded.
+    """
+    for record in session.written:
+        timed = record.kind == "speed" and record.model_name == encoder.spec.name
+        same = (
+            record.settings.get("dtype") == session.request.options.dtype and record.settings.get("backend") == "eager"
+        )
+        if timed and same and record.error is not None and record.error.kind == "TimedOut":
+            raise MeasurementError(record.error.message, record.error.hint)

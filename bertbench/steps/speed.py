@@ -33,8 +33,9 @@ def measure_speeds(session: Session, encoders: Sequence[Encoder], plan: Plan) ->
     inputs = _inputs.prepare(session, heads.encoders, plan)
     timing = _inputs.fitting(request.timing, inputs)
     chosen = variants(session, heads)
-    checker = Checker(session, chosen, inputs, heads)
     ceilings = _ceiling.Ceilings(session, encoders, timing)
+    chosen = [_in_time(variant, ceilings, timing) for variant in chosen]
+    checker = Checker(session, chosen, inputs, heads)
     targets = [variant.target for variant in chosen if variant.target]
     reference = _reference(chosen, request.reference)
     result, failure, seconds = guarded(lambda: _timed(session, targets, reference, timing, inputs, checker))
@@ -66,6 +67,12 @@ def _reference(chosen: Sequence[Variant], model: str) -> str:
     """The label of what takes part in every round: the reference model in the first way that it can be run in."""
     of_model = [variant for variant in chosen if variant.model == model]
     return next((variant.label for variant in of_model if variant.target), of_model[0].label)
+
+
+def _in_time(variant: Variant, ceilings: _ceiling.Ceilings, timing: TimingSpec) -> Variant:
+    """The variant, without a target where no pass would end in time."""
+    failure = ceilings.too_slow(variant.encoder, variant.settings.dtype, timing) if variant.target else None
+    return replace(variant, target=None, failure=failure) if failure else variant
 
 
 @dataclass(frozen=True)

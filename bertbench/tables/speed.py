@@ -66,7 +66,7 @@ def audit_table(figures: Figures, models: Sequence[str]) -> Table | None:
         ("Of timed inputs", lambda row: beside.of_way(row, "output_error", "timed")),
         ("Largest difference", lambda row: beside.of_way(row, "output_difference", "largest")),
         ("Changed predictions", lambda row: beside.of_way(row, "changed_predictions")),
-        ("Score", lambda row: beside.of_way(row, "score")),
+        ("Score", lambda row: beside.of_way(row, "score", "audited")),
     )
     every = [row for model in models for row in figures.all(model, "changed_predictions")]
     counted = next((f" ({row.n} examples)" for row in every if row.n), "")

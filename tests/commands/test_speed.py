@@ -58,10 +58,10 @@ def labels(request):
 
 
 def test_defaults(asked):
-    """One shape of 1x128 on PyTorch in fp32, twelve rounds, everything but quality, random weights where there are none."""
+    """One shape of 1x128 on PyTorch in fp32, ten rounds, everything but quality, random weights where there are none."""
     request = asked()
     assert labels(request) == ["1x128"]
-    assert (request.timing.rounds, request.timing.precision, request.timing.warmup_passes) == (12, None, None)
+    assert (request.timing.rounds, request.timing.precision, request.timing.warmup_passes) == (10, None, None)
     assert (request.options.backends, request.options.dtypes, request.options.dtype) == (("eager",), ("fp32",), "fp32")
     assert request.kinds == ("size", "speed", "memory")
     assert (request.command, request.tasks, request.may_be_random) == ("speed", (), True)

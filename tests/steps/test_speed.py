@@ -6,6 +6,7 @@ from bertbench import exports
 from bertbench.errors import MeasurementError
 from bertbench.records import Measurement
 from bertbench.specs import ShapeSpec
+from bertbench.steps import _ceiling, cost
 from bertbench.steps import speed as module
 from bertbench.steps._heads import Heads
 from bertbench.steps._variants import named, variants
@@ -298,3 +299,26 @@ def test_key_tells_ways_and_shapes_apart(encoder, begin, plan):
         keys.append(session.written[0].key)
     assert keys[0] == keys[1]
     assert len(set(keys)) == 4
+
+
+def test_a_format_without_hardware_is_not_waited_for(encoder, begin, plan, monkeypatch):
+    """Where one pass would outlast the time of a turn the cell says so at once; the other format is timed."""
+    rates = {"fp32": 1e11, "bf16": 1e3}
+    monkeypatch.setattr(_ceiling, "ceiling", lambda settings, _: (rates[settings.dtype], (1024, 1024, 1024)))
+    session = begin([encoder("bert")], dtypes=("fp32", "bf16"))
+    monkeypatch.setattr("bertbench.steps._audit.Checker.findings", lambda *_: {})
+    measure_speeds(session, [encoder("bert")], plan())
+    found = records(session)
+    slow = found["bert", "fake", "bf16"]
+    assert (slow.status, slow.error.kind) == ("failed", "TimedOut")
+    assert "a pass in bf16 would take" in slow.error.message
+    assert found["bert", "fake", "fp32"].status == "ok"
+
+
+def test_memory_is_not_measured_by_passes_that_would_not_end(encoder, begin, plan, monkeypatch):
+    """What timing has given up as too slow in a format is not run for its memory either, and says why."""
+    monkeypatch.setattr(_ceiling, "ceiling", lambda *_: (1e3, (1024, 1024, 1024)))
+    session = begin([encoder("bert")], backends=("eager",), dtype="bf16", dtypes=("bf16",))
+    measure_speeds(session, [encoder("bert")], plan())
+    with pytest.raises(MeasurementError, match="a pass in bf16 would take"):
+        cost._memory(session, encoder("bert"))
