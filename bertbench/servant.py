@@ -126,6 +126,8 @@ class Servant:
     """A loaded model and its inputs; its public methods are the requests."""
 
     def __init__(self, plan: WorkerPlan) -> None:
+        gc.disable()
+        gc.freeze()  # what was inherited is not looked through again
         os.environ["RAYON_NUM_THREADS"] = str(plan.settings.threads)  # the tokenizer's threads, for batches
         backend = plugins.load("bertbench.backends", "back-end", plan.settings.backend)
         backend.start(plan.settings)
@@ -143,7 +145,6 @@ class Servant:
         self.tokenizer: Any = None
         gc.collect()
         gc.freeze()
-        gc.disable()
 
     def warm_up(self, shape: ShapeSpec, passes: int | None) -> None:
         """Passes that nobody times; of a model that nobody knows enough to see when it became steady."""
