@@ -51,6 +51,7 @@ def calibrate(threads: int, device: str = "cpu") -> Calibration:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
+        product(SIZES[0], "float32", device)()  # sets the device up: on CUDA seconds, which are no part of a product
         fp32 = product_rates(lambda size: product(size, "float32", device))
         bf16 = product_rates(lambda size: product(size, "bfloat16", device), at_least=fp32)
     finally:
@@ -60,8 +61,8 @@ def calibrate(threads: int, device: str = "cpu") -> Calibration:
 
 def judge(fp32: list[float], bf16: list[float], seconds: float) -> Calibration:
     """A Calibration from the rates (operations a second) at growing sizes; formats are compared at equal size."""
-    last = len(bf16) - 1
-    return Calibration(fp32[-1] / 1e9, bf16[-1] / 1e9, len(bf16) > 1 and bf16[last] > ADVANTAGE * fp32[last], seconds)
+    last = min(len(bf16), len(fp32)) - 1  # either may have ended early
+    return Calibration(fp32[-1] / 1e9, bf16[-1] / 1e9, last > 0 and bf16[last] > ADVANTAGE * fp32[last], seconds)
 
 
 def product_rates(

@@ -224,17 +224,29 @@ class Servant:
         return None if self.last is None else (*self.last_input, self.model.array(self.last))
 
     def outputs(self, rows: Sequence[Encoded], batch_size: int) -> list[Floats]:
-        """What the model gives for rows in batches of `batch_size`: a row's own positions, or its logits."""
+        """What the model gives for rows in batches of `batch_size`: a row's own positions, or its logits.
+
+        Where every new shape costs a compilation, in batches of a shape that was timed.
+        """
+        shape = self._compiled_shape(max((len(row.ids) for row in rows), default=0))
+        length, size = (shape.sequence_length, shape.batch_size) if shape else (None, batch_size)
         found: list[Floats] = []
-        for start in range(0, len(rows), batch_size):
-            part = rows[start : start + batch_size]
-            ids, mask = padded([row.ids for row in part], self.model.pad_id)
-            types = None if part[0].types is None else padded([row.types or () for row in part], 0)[0]
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            full = [*part, *[part[0]] * (size - len(part))] if shape else part
+            ids, mask = padded([row.ids for row in full], self.model.pad_id, length)
+            types = None if part[0].types is None else padded([row.types or () for row in full], 0, length)[0]
             array = self.model.array(self.model.run(self.model.prepare(ids, mask, types)))
             found += [
-                values[: len(row.ids)] if array.ndim == 3 else values for values, row in zip(array, part, strict=True)
+                values[: len(row.ids)] if array.ndim == 3 else values for values, row in zip(array, part, strict=False)
             ]
         return found
+
+    def _compiled_shape(self, length: int) -> ShapeSpec | None:
+        """A fixed shape that has run and holds `length` tokens, if this back-end compiles anew for others."""
+        if not self.model.code_per_shape:
+            return None
+        return next((shape for shape, _ in self.batches if (shape.sequence_length or 0) >= length), None)
 
     def memory(self, shape: ShapeSpec, passes: int) -> MemoryReading:
         """Peak memory of `passes` passes."""

@@ -9,19 +9,28 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=80)]
-Positive = Annotated[int, Field(ge=1)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+from bertbench.spec_base import Name, Positive, PositiveFloat, Spec
+from bertbench.task_specs import DatasetSpec, TaskSpec, TrainingSpec
+
+__all__ = [
+    "SPEC_TYPES",
+    "ClaimSpec",
+    "DatasetSpec",
+    "FineTuned",
+    "ModelSpec",
+    "PaperSpec",
+    "Published",
+    "ShapeSpec",
+    "Spec",
+    "SuiteSpec",
+    "TaskSpec",
+    "TimingSpec",
+    "TrainingSpec",
+]
 
 TableRow = Literal["method", "size", "speed", "accuracy", "use"]
-
-
-class Spec(BaseModel):
-    """Base of all specs: immutable, strict about keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Published(Spec):
@@ -58,25 +67,6 @@ class FineTuned(Spec):
     labels: tuple[str, ...] | None = None
 
 
-class TrainingSpec(Spec):
-    """How a model is fine-tuned. `max_length` is in tokens, special ones included."""
-
-    epochs: PositiveFloat = 3.0
-    batch_size: Positive = 32
-    learning_rate: PositiveFloat = 2e-5
-    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.06
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    max_grad_norm: PositiveFloat = 1.0
-    max_length: Annotated[int, Field(ge=4)] = 128
-    train_samples: Positive | None = None
-    source: str = ""
-
-    def updated(self, values: dict[str, Any]) -> TrainingSpec:
-        """A copy with those `values` that are not None, checked again."""
-        given = {key: value for key, value in values.items() if value is not None}
-        return TrainingSpec(**(self.model_dump() | given))
-
-
 class ModelSpec(Spec):
     """An encoder: where its weights and tokenizer come from, its architecture, what was published about it.
 
@@ -106,59 +96,6 @@ class ModelSpec(Spec):
         if "train_samples" in self.training:
             raise ValueError("'training.train_samples' belongs to a task: all models get the same samples")
         return self
-
-
-class DatasetSpec(Spec):
-    """Where examples come from: a hub data set (`path`, `subset`), a `folder` of files, or a `generator`."""
-
-    path: str | None = None
-    subset: str | None = None
-    revision: str | None = None
-    folder: str | None = None
-    generator: Name | None = None
-
-    @model_validator(mode="after")
-    def _one_origin(self) -> DatasetSpec:
-        if sum(origin is not None for origin in (self.path, self.folder, self.generator)) != 1:
-            raise ValueError("a data set needs exactly one of 'path', 'folder' and 'generator'")
-        return self
-
-
-class TaskSpec(Spec):
-    """A task: examples, their columns, labels and metrics.
-
-    `labels` lists the class names in the order of the data set's label ids; None means regression. `score` is the
-    mean of `primary_metrics` on the first of `evaluation_splits`.
-    """
-
-    name: Name
-    title: str
-    kind: Name = "sequence-classification"
-    description: str = ""
-    dataset: DatasetSpec
-    train_split: str = "train"
-    evaluation_splits: Annotated[tuple[str, ...], Field(min_length=1)] = ("validation",)
-    inputs: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)]
-    label: str = "label"
-    labels: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
-    metrics: Annotated[tuple[str, ...], Field(min_length=1)]
-    primary_metrics: Annotated[tuple[str, ...], Field(min_length=1)]
-    training: TrainingSpec = TrainingSpec()
-    source: str = ""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> TaskSpec:
-        unknown = set(self.primary_metrics) - set(self.metrics)
-        if unknown:
-            raise ValueError(f"primary_metrics {sorted(unknown)} are not among 'metrics'")
-        if self.labels is not None and len(set(self.labels)) != len(self.labels):
-            raise ValueError("'labels' repeats a name")
-        return self
-
-    @property
-    def is_regression(self) -> bool:
-        """True if the label is a number rather than a class."""
-        return self.labels is None
 
 
 class ShapeSpec(Spec):

@@ -1,5 +1,6 @@
 import pytest
 
+from bertbench import calibration
 from bertbench.calibration import SIZES, Calibration, calibrate, expected_seconds, judge, product_rates
 
 
@@ -61,6 +62,21 @@ def test_judgement(bf16_rate, faster):
     found = judge(fp32, bf16, 0.5)
     assert found.bf16_is_faster is faster
     assert (found.gflops_fp32, found.gflops_bf16) == pytest.approx((100, bf16_rate / 1e9))
+
+
+def test_judgement_where_either_format_ended_early():
+    """Formats are compared at the largest size that both have: a device may pause in either."""
+    assert judge([1e11], [2e11, 4e11], 0.5).bf16_is_faster is False  # one size tells too little of bf16's advantage
+    assert judge([1e11, 1e11], [1e11, 2e11, 4e11], 0.5).bf16_is_faster is True
+
+
+def test_setting_the_device_up_is_not_timed(monkeypatch):
+    """The first product of all, which on CUDA takes seconds, is no part of any rate."""
+    begun = []
+    monkeypatch.setattr(calibration, "product", lambda _, dtype, __: lambda: begun.append(dtype))
+    monkeypatch.setattr(calibration, "product_rates", lambda *_, **__: begun.append("rates") or [1e11])
+    calibrate.__wrapped__(1)
+    assert begun[:2] == ["float32", "rates"]
 
 
 def test_expected_seconds():

@@ -7,6 +7,7 @@ import textwrap
 import threading
 import time
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -317,6 +318,27 @@ def test_outputs_of_audited_rows(tiny):
     assert [row.shape[0] for row in together] == [4, 2, 1]
     assert all(abs(left - right).max() < 1e-4 for left, right in zip(together, alone, strict=True))
     assert (label, index, values.shape) == ("1x10", 0, (1, 10, 32))
+
+
+@pytest.mark.parametrize(("compiles", "expected"), [(False, [(2, 4), (1, 1)]), (True, [(2, 10), (2, 10)])])
+def test_audited_rows_need_no_new_code(tiny, monkeypatch, compiles, expected):
+    """A back-end that compiles for every shape is given the rows in a shape that it was timed in."""
+    from bertbench.backends._inputs import Encoded
+    from bertbench.backends.eager import EagerModel
+    from bertbench.servant import Servant
+
+    monkeypatch.setattr("bertbench.servant.gc", MagicMock())  # this process goes on collecting
+    servant, given = Servant(WorkerPlan("tiny", tiny, ExecutionSettings(threads=1))), []
+    run = EagerModel.run
+    monkeypatch.setattr(EagerModel, "code_per_shape", compiles)
+    monkeypatch.setattr(
+        EagerModel, "run", lambda self, one: given.append(tuple(one["input_ids"].shape)) or run(self, one)
+    )
+    servant.turn(ShapeSpec(batch_size=2, sequence_length=10), 0, 1, 0.0)
+    del given[:]
+    rows = servant.outputs([Encoded([5, 6, 7, 8]), Encoded([9, 5]), Encoded([6])], 2)
+    assert given == expected
+    assert [row.shape[0] for row in rows] == [4, 2, 1]
 
 
 def test_arrivals_are_served(fake_plan):

@@ -57,6 +57,8 @@ class LoadedModel(Protocol):
     pad_id: int
     attention: str
     """The attention implementation in use; 'none' where that is no question."""
+    code_per_shape: bool
+    """True if an input of a new shape is compiled for first, which takes seconds."""
 
     def prepare(self, ids: Ids, mask: Ids, types: Ids | None = None) -> Any:
         """Move a batch to the device. `mask` has the shape of `ids`: 1 for tokens, 0 for padding.

@@ -58,8 +58,10 @@ def natural_ids(shape: ShapeSpec, examples: Sequence[Row], index: int) -> list[R
     return list(examples[first : first + shape.batch_size])
 
 
-def padded(ids: Sequence[Sequence[int]], pad_id: int) -> tuple[list[list[int]], list[list[int]]]:
-    """`ids` filled up to the longest row, and the mask: 1 for tokens, 0 for padding; both (batch_size, longest)."""
-    longest = max(len(row) for row in ids)
+def padded(
+    ids: Sequence[Sequence[int]], pad_id: int, length: int | None = None
+) -> tuple[list[list[int]], list[list[int]]]:
+    """`ids` filled up to the longest row or to `length`, and the mask: 1 for tokens, 0 for padding."""
+    longest = length or max(len(row) for row in ids)
     filled = [[*row, *[pad_id] * (longest - len(row))] for row in ids]
     return filled, [[1] * len(row) + [0] * (longest - len(row)) for row in ids]

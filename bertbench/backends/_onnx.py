@@ -88,6 +88,7 @@ class FeedModel:
     `seconds` reads the host's clock: these runtimes return when the device has finished.
     """
 
+    code_per_shape = False
     attention = "none"
 
     def __init__(self, facts: Facts) -> None:

@@ -23,6 +23,8 @@ DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 class EagerModel:
     """A transformers module on a device."""
 
+    code_per_shape = False
+
     def __init__(self, module: Any, settings: ExecutionSettings) -> None:
         config = module.config.get_text_config()
         self.module = module

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 class FakeModel:
     """Sleeps for as long as its config says."""
 
+    code_per_shape = False
     vocabulary = 1000
     pad_id = 0
     attention = "none"

@@ -20,7 +20,7 @@ LEAST_SECONDS = 2.0
 def measure_energy(
     session: Session, targets: Sequence[SpeedTarget], timing: TimingSpec
 ) -> tuple[dict[str, tuple[Measurement, ...]], str | None]:
-    """By target joules a sample at the first fixed shape; and why there are none, where the machine has no counters."""
+    """By target joules a sample at the first fixed shape; and why some or all are absent: no counters, or no time left."""
     meters, reason = energy.meters(session.request.options.device)
     shape = next((shape for shape in timing.shapes if shape.sequence_length is not None), None)
     if not meters or shape is None:
@@ -28,8 +28,12 @@ def measure_energy(
     seconds = max(LEAST_SECONDS, energy.minimum_seconds(meters))
     idle_w = energy.idle_watts(meters, seconds, time.perf_counter, time.sleep)
     found: dict[str, tuple[Measurement, ...]] = {}
+    late: list[str] = []
     for number, target in enumerate(targets):
         session.progress("measuring energy", number, len(targets))
+        if session.deadline is not None and time.monotonic() + seconds > session.deadline:
+            late.append(target.name)
+            continue
         value = _of_target(target, shape, meters, seconds, idle_w)
         if value is not None:
             joules, samples = value
@@ -48,7 +52,10 @@ def measure_energy(
                 ),
             )
     session.progress("measuring energy", 1, 1)
-    return found, None
+    return (
+        found,
+        f"energy of {', '.join(late)} was not measured: each takes {seconds:.0f} s, no time was left" if late else None,
+    )
 
 
 def _of_target(

@@ -1,6 +1,7 @@
 """Energy a sample: absent with a reason, or counted over a load of known length less idling."""
 
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -86,3 +87,11 @@ def test_worker_that_dies_has_no_figure(encoder, begin, counters):
     counters.fails = ("bert",)
     found, _ = measure_energy(begin([encoder("bert")]), TARGETS, TimingSpec(shapes=(SHAPE,)))
     assert set(found) == {"albert"}
+
+
+def test_no_time_left(encoder, begin, counters):
+    """With --max-minutes used up nothing is repeated for energy's sake, and it is said of which models."""
+    session = replace(begin([encoder("bert")]), deadline=0.0)
+    found, reason = measure_energy(session, TARGETS, TimingSpec(shapes=(SHAPE,)))
+    assert found == {}
+    assert reason == "energy of bert, albert was not measured: each takes 2 s, no time was left"

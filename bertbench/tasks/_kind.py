@@ -1,0 +1,111 @@
+"""What a task kind is: how rows become examples, examples inputs, and outputs predictions; one file a kind, with `PLUGIN`.
+
+Not aware of data sets' places, training and records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bertbench.data import Examples
+    from bertbench.records import Measurement
+    from bertbench.task_specs import TaskSpec
+
+    Floats = NDArray[np.float32]
+
+
+@dataclass
+class Features:
+    """What the model is given: one row an example or, where an example is longer than the limit, one a window.
+
+    `rows[i]` holds token ids and the like, not padded; `owners[i]` the example it is of; `targets[i]`, for training, what
+    the loss needs ('labels', or 'start_positions' and 'end_positions'); `spots[i]` where its tokens lie in the example, in
+    the kind's own way. `cut` counts the examples of which something was lost.
+    """
+
+    rows: list[dict[str, list[int]]] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)
+    targets: list[dict[str, Any]] = field(default_factory=list)
+    spots: list[Any] = field(default_factory=list)
+    cut: int = 0
+
+
+@dataclass
+class Decoded:
+    """Predictions, one an example, with scores that say how sure the model is; figures of the kind's own.
+
+    `extra` are further columns of the stored predictions.
+    """
+
+    predictions: list[Any]
+    scores: list[list[float]]
+    measurements: list[Measurement] = field(default_factory=list)
+    extra: dict[str, list[Any]] = field(default_factory=dict)
+
+
+class TaskKind(Protocol):
+    """A kind of task."""
+
+    name: str
+    metrics: frozenset[str]
+    """What its metrics apply to."""
+
+    def columns(self, task: TaskSpec) -> tuple[str, ...]:
+        """Columns that every row needs."""
+
+    def example(self, task: TaskSpec, row: Mapping[str, Any]) -> tuple[tuple[Any, ...], Any]:
+        """Inputs and label of a row.
+
+        Raises:
+            RowError: a value is of the wrong type or outside what the task says.
+        """
+
+    def clusters(self, examples: Examples) -> Sequence[str] | None:
+        """What each example belongs to where several share a text (a paragraph); None: each stands alone."""
+
+    def encode(
+        self,
+        tokenizer: Any,
+        task: TaskSpec,
+        examples: Examples,
+        max_length: int,
+        *,
+        token_types: bool,
+        order: Sequence[int] | None = None,
+        training: bool = False,
+    ) -> Features:
+        """Features of at most `max_length` tokens; `order[i]` is the task's label that output i stands for."""
+
+    def outputs(self, output: Any) -> Any:
+        """A model's output as one tensor: (rows, outputs), or (rows, tokens, outputs)."""
+
+    def decode(
+        self,
+        task: TaskSpec,
+        examples: Examples,
+        features: Features,
+        outputs: Sequence[Floats],
+        order: Sequence[int] | None,
+    ) -> Decoded:
+        """Predictions from the outputs of every feature, padding removed."""
+
+    def references(self, task: TaskSpec, examples: Examples) -> list[Any]:
+        """What the metrics compare predictions with."""
+
+    def trivial(self, task: TaskSpec, train: Examples, examples: Examples) -> tuple[str, list[Any]]:
+        """A baseline that looks at no input: its name and its predictions."""
+
+
+class RowError(ValueError):
+    """A row that is not what the task says: `column`, `reason` and what to do about it."""
+
+    def __init__(self, reason: str, hint: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.hint = hint

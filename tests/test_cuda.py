@@ -1,0 +1,104 @@
+"""What only a GPU can show: every way of running on CUDA gives the answers of the CPU, and its memory and time are counted.
+
+Run on a machine with CUDA: `python -m pytest -m gpu tests/test_cuda.py`.
+"""
+
+import csv
+import io
+import os
+
+import numpy as np
+import pytest
+
+from bertbench import plugins
+from bertbench.backends._backend import ExecutionSettings
+from bertbench.backends._inputs import padded
+from tests.conftest import _python
+
+pytestmark = [pytest.mark.gpu, pytest.mark.slow]
+ROWS = [[5 + (7 * row + token) % 90 for token in range(length)] for row, length in enumerate((9, 4, 17, 2))]
+WAYS = [(name, dtype) for name in ("eager", "eager-attention", "cuda-graphs") for dtype in ("fp32", "bf16", "fp16")]
+TOLERANCE = {"fp32": 1e-3, "bf16": 0.1, "fp16": 0.02}
+MINIS = "bert-mini,distilbert-mini,albert-mini"
+
+
+@pytest.fixture(autouse=True)
+def cuda():
+    """Skips where there is no GPU."""
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("needs CUDA")
+
+
+@pytest.fixture
+def cli(tmp_path, tmp_path_factory):
+    """Runs bertbench in a folder of the test's own, where no hub can be reached."""
+
+    def run(*arguments):
+        command = ["-m", "bertbench", *arguments, "--device", "cuda"]
+        return _python(tmp_path_factory, command, endpoint=os.environ["HF_ENDPOINT"], cwd=tmp_path)
+
+    return run
+
+
+def table(done):
+    """The rows of `--format csv`."""
+    assert done.code == 0, done.stderr
+    return list(csv.DictReader(io.StringIO(done.stdout)))
+
+
+def answers(backend, folder, settings):
+    """What a back-end makes of the rows."""
+    library = plugins.load("bertbench.backends", "back-end", backend)
+    library.start(settings)
+    model = library.load(folder, settings)
+    return model.array(model.run(model.prepare(*padded(ROWS, 0))))
+
+
+@pytest.mark.parametrize(("backend", "dtype"), WAYS)
+@pytest.mark.parametrize("architecture", ["bert", "distilbert", "albert"])
+def test_answers_are_those_of_the_cpu(tiny, backend, dtype, architecture):
+    """Every back-end and format, within the format's precision."""
+    folder = tiny(architecture, head="sequence-classification")
+    settings = ExecutionSettings(threads=1, head="sequence-classification")
+    expected = answers("eager", folder, settings)
+    found = answers(
+        backend, folder, ExecutionSettings("cuda", dtype, backend=backend, threads=1, head="sequence-classification")
+    )
+    assert np.abs(found - expected).max() < TOLERANCE[dtype] * max(1.0, np.abs(expected).max())
+
+
+def test_speed_on_every_way(cli):
+    """`bertbench speed` gives a latency for each way of running, and device memory in each of its kinds."""
+    rows = table(
+        cli(
+            "speed", "--models", MINIS, "--reference", "bert-mini", "--backends", "eager,cuda-graphs",
+            "--dtypes", "fp32,bf16", "--sequence-lengths", "16", "--rounds", "2", "--format", "csv",
+        )
+    )  # fmt: skip
+    latencies = [row for row in rows if row["quantity"] == "latency" and row["statistic"] == "round-median"]
+    assert len(latencies) == 12
+    assert all(row["status"] == "ok" and float(row["value"]) > 0 for row in latencies)
+    memory = {row["statistic"] for row in rows if row["quantity"] == "peak_memory"}
+    assert {"peak", "reserved", "process", "host_peak"} <= memory
+
+
+def test_out_of_memory_is_data(cli):
+    """A shape that does not fit fails alone; smaller ones are measured and the command ends well."""
+    rows = table(
+        cli(
+            "speed", "--models", "bert-mini", "--batch-sizes", "1,8000000", "--sequence-lengths", "64",
+            "--rounds", "2", "--format", "csv",
+        )
+    )  # fmt: skip
+    cells = {row["batch_size"]: row["status"] for row in rows if row["quantity"] == "latency"}
+    assert cells["1"] == "ok"
+    assert cells["8000000"] != "ok"
+
+
+def test_training_and_comparison(cli):
+    """`compare` on the demo suite fine-tunes, evaluates and times on the GPU."""
+    rows = table(cli("compare", "--suite", "demo", "--format", "csv"))
+    scores = [row for row in rows if row["quantity"] == "score" and row["status"] == "ok"]
+    assert len({row["model"] for row in scores}) >= 3
+    assert all(row["device"].startswith("cuda") for row in scores)
