@@ -18,11 +18,19 @@ from bertbench.errors import ConfigError, UnknownNameError
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-    from bertbench.specs import ClaimSpec, ModelSpec, PaperSpec, Spec, SuiteSpec, TaskSpec
+    from bertbench.specs import ClaimSpec, GroupSpec, ModelSpec, PaperSpec, RecipeSpec, Spec, SuiteSpec, TaskSpec
 
 T = TypeVar("T")
 
-KINDS = {"models": "model", "tasks": "task", "suites": "suite", "claims": "claim", "papers": "paper"}
+KINDS = {
+    "models": "model",
+    "tasks": "task",
+    "groups": "group",
+    "suites": "suite",
+    "recipes": "recipe",
+    "claims": "claim",
+    "papers": "paper",
+}
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -56,7 +64,7 @@ class Entry:
 
 
 class Catalog:
-    """What can be named: models, tasks, suites and claims from several folders."""
+    """What can be named: models, tasks, suites and the like from several folders."""
 
     def __init__(self, folders: Sequence[Path] = ()) -> None:
         """Look into `folders` first (`--config-dir`), then into ./configs, then into the packaged configs.
@@ -68,7 +76,7 @@ class Catalog:
             if not folder.is_dir():
                 raise ConfigError(
                     f"config directory {folder}: no such folder",
-                    "give a folder with models/, tasks/, suites/ or claims/",
+                    f"give a folder with {'/, '.join(KINDS)}/",
                 )
         project = Path("configs")
         self.folders = (*folders, *([project] if project.is_dir() else []), packaged_folder())
@@ -114,6 +122,18 @@ class Catalog:
         from bertbench.specs import SuiteSpec
 
         return self._load("suites", name, SuiteSpec)
+
+    def group(self, name: str) -> GroupSpec:
+        """The group of tasks called `name`."""
+        from bertbench.specs import GroupSpec
+
+        return self._load("groups", name, GroupSpec)
+
+    def recipe(self, name: str) -> RecipeSpec:
+        """What is published about fine-tuning the model called `name`."""
+        from bertbench.specs import RecipeSpec
+
+        return self._load("recipes", name, RecipeSpec)
 
     def claim(self, name: str) -> ClaimSpec:
         """The claim called `name`."""

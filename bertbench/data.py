@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 from bertbench import hub, plugins
 from bertbench.errors import DatasetError
 from bertbench.specs import DatasetSpec, TaskSpec
+from bertbench.tasks._kind import RowError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bertbench.tasks._kind import TaskKind
 
 EXTENSIONS = (".parquet", ".csv", ".jsonl", ".json")
 SUBSET_SEED = 0  # which samples --train-samples and --eval-samples take: the same for every model and seed
@@ -27,12 +29,16 @@ SUBSET_SEED = 0  # which samples --train-samples and --eval-samples take: the sa
 
 @dataclass(frozen=True)
 class Examples:
-    """One split. `inputs[i]` holds one or two texts; `labels[i]` a class index, or a number for regression."""
+    """One split.
+
+    What `inputs[i]` and `labels[i]` hold is the task kind's: one or two texts and a class index or number; question and
+    context and the acceptable answers; words and their tags.
+    """
 
     split: str
     ids: tuple[str, ...]
-    inputs: tuple[tuple[str, ...], ...]
-    labels: tuple[float, ...]
+    inputs: tuple[tuple[Any, ...], ...]
+    labels: tuple[Any, ...]
     available: int  # rows of the split before any cut
 
     def __len__(self) -> int:
@@ -194,52 +200,21 @@ def _checked(task: TaskSpec, split: str, where: str, rows: Sequence[dict[str, An
         raise DatasetError(
             f"{where}: split '{split}' is empty", "a task needs at least one example in every split it uses"
         )
-    missing = [column for column in (*task.inputs, task.label) if column not in rows[0]]
+    kind: TaskKind = plugins.load("bertbench.tasks", "task kind", task.kind)
+    missing = [column for column in kind.columns(task) if column not in rows[0]]
     if missing:
         raise DatasetError(
             f"{where}: no column '{missing[0]}' (columns: {', '.join(rows[0])})",
             f"'inputs' and 'label' of task {task.name} must name columns",
         )
     ids = tuple(str(row.get("idx", row.get("id", number))) for number, row in enumerate(rows))
-    inputs = tuple(
-        tuple(_text(row[column], column, where, number) for column in task.inputs) for number, row in enumerate(rows)
-    )
-    labels = tuple(_label(task, row[task.label], where, number) for number, row in enumerate(rows))
-    return Examples(split, ids, inputs, labels, len(rows))
+    pairs = [_example(kind, task, row, where, number) for number, row in enumerate(rows)]
+    return Examples(split, ids, tuple(inputs for inputs, _ in pairs), tuple(label for _, label in pairs), len(rows))
 
 
-def _text(value: Any, column: str, where: str, number: int) -> str:
-    if not isinstance(value, str):
-        raise DatasetError(
-            f"{where}: row {number}, column '{column}': expected text, found {value!r:.40}",
-            "clean the row or name another column",
-        )
-    return value
-
-
-def _label(task: TaskSpec, value: Any, where: str, number: int) -> float:
-    """A class index or a number; class names are taken too."""
-    if task.labels is None:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            raise DatasetError(
-                f"{where}: row {number}, label: expected a number, found {value!r:.40}",
-                "a regression task has numbers as labels",
-            )
-        return float(value)
-    if isinstance(value, str) and value in task.labels:
-        return float(task.labels.index(value))
-    if (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and float(value).is_integer()
-        and 0 <= value < len(task.labels)
-    ):
-        return float(value)
-    if value == -1:
-        raise DatasetError(
-            f"{where}: the labels of this split are hidden (-1)", "choose a labelled split, such as validation"
-        )
-    raise DatasetError(
-        f"{where}: row {number}, label {value!r:.40} is not one of {', '.join(task.labels)}",
-        "check 'labels' in the task's YAML",
-    )
+def _example(kind: TaskKind, task: TaskSpec, row: dict[str, Any], where: str, number: int) -> tuple[Any, Any]:
+    try:
+        return kind.example(task, row)
+    except RowError as error:
+        place = "" if error.of_split else f"row {number}, "
+        raise DatasetError(f"{where}: {place}{error.reason}", error.hint) from None

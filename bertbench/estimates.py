@@ -40,21 +40,20 @@ def seconds_per_sample(job: Job, examples: Examples, calibration: Calibration, *
 
 
 def mean_tokens(job: Job, config: PretrainedConfig, examples: Examples) -> int:
-    """Mean length in tokens of a task's examples for a model, from a sample."""
-    encoded = encode_sample(
-        job.source, job.task, job.recipe.max_length, config=config, examples=examples, count=LENGTH_SAMPLE
-    )
-    return max(4, round(sum(len(ids) for ids in encoded) / len(encoded)))
+    """Mean length in tokens of a task's examples for a model, all windows of an example together, from a sample."""
+    sample = min(LENGTH_SAMPLE, len(examples))
+    encoded = encode_sample(job.source, job.task, job.recipe.max_length, config=config, examples=examples, count=sample)
+    return max(4, round(sum(len(ids) for ids in encoded) / sample))
 
 
 def encode_sample(
     source: Source, task: TaskSpec, max_length: int, *, config: PretrainedConfig, examples: Examples, count: int
 ) -> list[list[int]]:
-    """Token ids of `count` examples, the same examples for every model."""
-    tokenizer = load_tokenizer(source.tokenizer, config, source.spec.name)
+    """Token ids of `count` examples, the same examples for every model; of a long one its windows."""
     kind = plugins.load("bertbench.tasks", "task kind", task.kind)
-    rows = kind.encode(tokenizer, examples.take(count), max_length, token_types=uses_token_types(config))
-    return [row["input_ids"] for row in rows]
+    tokenizer = load_tokenizer(source.tokenizer, config, source.spec.name, split_words=kind.words)
+    features = kind.encode(tokenizer, task, examples.take(count), max_length, token_types=uses_token_types(config))
+    return [row["input_ids"] for row in features.rows]
 
 
 def cost_steps(request: Request, encoders: Sequence[Encoder], calibration: Calibration) -> list[tuple[str, float]]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from bertbench.errors import CheckpointError
 from bertbench.specs import TaskSpec
+from bertbench.task_specs import QUESTIONS, SEQUENCES
 
 POOLER = ".pooler."  # new in a masked-language-model checkpoint; trained anew with the head
 
@@ -26,13 +27,13 @@ class LoadReport:
     new_pooler: tuple[str, ...]
 
 
-def load_tokenizer(source: str | Path, config: Any, name: str) -> Any:
-    """The fast tokenizer in a folder, or the demo tasks' ('demo').
+def load_tokenizer(source: str | Path, config: Any, name: str, *, split_words: bool = False) -> Any:
+    """The fast tokenizer in a folder, or the demo tasks' ('demo'); with `split_words` for texts given as lists of words.
 
     Raises:
         CheckpointError: absent, damaged, or with more tokens than the model has embeddings.
     """
-    tokenizer = open_tokenizer(source, name)
+    tokenizer = open_tokenizer(source, name, split_words=split_words)
     if len(tokenizer) > config.vocab_size:
         raise CheckpointError(
             f"model {name}: its tokenizer has {len(tokenizer)} tokens but the model only {config.vocab_size} embeddings",
@@ -43,7 +44,7 @@ def load_tokenizer(source: str | Path, config: Any, name: str) -> Any:
     return tokenizer
 
 
-def open_tokenizer(source: str | Path, name: str) -> Any:
+def open_tokenizer(source: str | Path, name: str, *, split_words: bool = False) -> Any:
     """The same without a look at the model.
 
     Raises:
@@ -57,7 +58,11 @@ def open_tokenizer(source: str | Path, name: str) -> Any:
 
     try:
         with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(str(source), trust_remote_code=False, local_files_only=True)
+            # Tokenizers of bytes (RoBERTa's) mark a word by the space before it, which a list of words has not.
+            space = {"add_prefix_space": True} if split_words else {}
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(source), trust_remote_code=False, local_files_only=True, **space
+            )
     except Exception as error:
         raise CheckpointError(
             f"model {name}: its tokenizer cannot be loaded ({_first_line(error)})",
@@ -91,31 +96,31 @@ def length_limit(config: Any) -> int:
 
 
 def head_settings(task: TaskSpec, outputs: Sequence[str] | None = None) -> dict[str, Any]:
-    """Settings of a classification or regression head; `outputs` are the names of the outputs in order."""
+    """Settings of a task's head; `outputs` are the names of the outputs in order."""
+    if task.kind == QUESTIONS:
+        return {"num_labels": 2}  # start and end
     if task.labels is None:
         return {"num_labels": 1, "problem_type": "regression"}
     names = tuple(outputs or task.labels)
-    return {
+    problem = {"problem_type": "single_label_classification"} if task.kind == SEQUENCES else {}
+    return problem | {
         "num_labels": len(names),
-        "problem_type": "single_label_classification",
         "id2label": dict(enumerate(names)),
         "label2id": {label: i for i, label in enumerate(names)},
     }
 
 
-def load_classifier(
-    folder: Path, name: str, attention: str, settings: dict[str, Any], *, trained: bool
+def load_with_head(
+    folder: Path, name: str, head: str, attention: str, settings: dict[str, Any], *, trained: bool
 ) -> tuple[Any, LoadReport]:
-    """A sequence classifier with the weights of `folder`; `trained` says that its head must be there too.
+    """A model with a head for a task of the kind `head`, and the weights of `folder`; `trained`: the head's must be there too.
 
     Raises:
         CheckpointError: weights are missing (outside a new head), damaged or of other shapes.
     """
-    from transformers import AutoModelForSequenceClassification
-
     try:
         with quiet():
-            model, info = AutoModelForSequenceClassification.from_pretrained(
+            model, info = _auto(head).from_pretrained(
                 str(folder),
                 trust_remote_code=False,
                 local_files_only=True,
@@ -157,14 +162,28 @@ def _judge(name: str, prefix: str, missing: list[str], *, trained: bool) -> Load
     return LoadReport(head, pooler)
 
 
-def new_classifier(config: Any, attention: str, settings: dict[str, Any]) -> Any:
-    """A sequence classifier with random weights (seed torch first), for models that have only an architecture."""
-    from transformers import AutoModelForSequenceClassification
-
+def new_with_head(config: Any, head: str, attention: str, settings: dict[str, Any]) -> Any:
+    """A model with random weights (seed torch first), for what has only an architecture."""
     for key, value in settings.items():
         setattr(config, key, value)
     with quiet():
-        return AutoModelForSequenceClassification.from_config(config, attn_implementation=attention)
+        return _auto(head).from_config(config, attn_implementation=attention)
+
+
+def _auto(head: str) -> Any:
+    """The class of transformers for a kind of task."""
+    import transformers
+
+    from bertbench.architecture import HEADS
+
+    return getattr(transformers, HEADS[head])
+
+
+def save(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write an ordinary checkpoint folder."""
+    with quiet():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
 
 def save_random_encoder(config: Any, folder: Path, seed: int = 0) -> None:

@@ -141,7 +141,8 @@ def _cells(request: Request, encoder: Encoder, loaded: TaskData, calibration: Ca
         source=source,
         task=task,
         mode="evaluate" if mode_is_evaluate else "fine-tune",
-        recipe=request.options.recipe(task, encoder.spec),
+        # Recipes that were published are for training: what is evaluated as it is gets the task's length.
+        recipe=(request.options if mode_is_evaluate else request).recipe(task, encoder.spec),
         seed=seeds[0],
         device=request.options.device,
         dtype=request.options.dtype,
@@ -201,7 +202,8 @@ def _capped(
         if (cut_to := cuts[task]) is not None:
             count, epochs = int(cut_to[0]), cut_to[1]
             limit = duration(request.options.train_cap_s or 0.0)
-            of_all = f"{count:,} of {len(train):,} samples, {epochs:g} epochs"
+            at_most = "at most " if any(cell.job and cell.job.recipe.epochs < epochs for cell in trained) else ""
+            of_all = f"{count:,} of {len(train):,} samples, {at_most}{epochs:g} epochs"
             say(
                 f"{task}: training is capped at {limit} for the slowest model: {of_all}, the same for all; --finetune lifts it"
             )
@@ -212,11 +214,13 @@ def _capped(
 
 def _decide_cut(request: Request, trained: list[Cell], train: Examples, slowest: float) -> list[float] | None:
     """Samples and epochs that fit into the cap on training at `slowest` seconds a sample, or None if all do."""
-    cap_s, job = request.options.train_cap_s, trained[0].job
-    if cap_s is None or job is None:
+    cap_s, recipes = request.options.train_cap_s, [cell.job.recipe for cell in trained if cell.job]
+    if cap_s is None:
         return None
     seen = cap_s / len(request.options.seeds) / slowest
-    return list(cut(len(train), job.recipe, seen)) if seen < len(train) * job.recipe.epochs else None
+    if seen >= len(train) * max(recipe.epochs for recipe in recipes):
+        return None
+    return list(cut(len(train), max(recipes, key=lambda recipe: recipe.batch_size), seen))
 
 
 def cut(available: int, recipe: TrainingSpec, samples_seen: float) -> tuple[int, float]:
@@ -227,7 +231,11 @@ def cut(available: int, recipe: TrainingSpec, samples_seen: float) -> tuple[int,
 
 
 def _cut_cell(cell: Cell, train: Examples, epochs: float) -> Cell:
+    """A cell with no more than these samples and epochs; untouched where its recipe asks for no more."""
     assert cell.job is not None  # noqa: S101 (callers have filtered)
+    if len(train) == len(cell.train or ()) and cell.job.recipe.epochs <= epochs:
+        return cell
+    epochs = min(cell.job.recipe.epochs, epochs)
     recipe = cell.job.recipe.updated({"epochs": epochs, "train_samples": len(train)})
     return replace(cell, job=replace(cell.job, recipe=recipe), train=train, capped=True)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from bertbench.errors import UsageError
@@ -43,6 +44,7 @@ class Options:
     max_train_minutes: float | None = None
     max_minutes: float | None = None
     keep_checkpoints: Literal["all", "best", "none"] = "all"
+    recipes: Literal["published", "task"] = "published"  # what models are fine-tuned with: their own where there is one
     fresh: bool = False
     attention: str = "sdpa"
     backends: tuple[str, ...] = ("eager",)
@@ -59,8 +61,10 @@ class Options:
             return self.max_train_minutes * 60
         return None if self.finetune or self.device != "cpu" else DEFAULT_TRAIN_MINUTES * 60
 
-    def recipe(self, task: TaskSpec, model: ModelSpec) -> TrainingSpec:
-        """The task's recipe with the model's changes and then the options' on top.
+    def recipe(
+        self, task: TaskSpec, model: ModelSpec, published: Mapping[str, Any] = MappingProxyType({})
+    ) -> TrainingSpec:
+        """The task's recipe with the model's changes, then what is `published` and then the options' on top.
 
         Raises:
             UsageError: an option's value is outside the recipe's bounds.
@@ -72,16 +76,27 @@ class Options:
             for name in ("epochs", "batch_size", "learning_rate", "max_length", "train_samples")
         }
         try:
-            return task.training.updated(model.training).updated(given)
+            return _with_published(task.training.updated(model.training), published).updated(given)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             option = str(first["loc"][0]).replace("_", "-")
             raise UsageError(f"--{option} {first['input']}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
 
 
+def _with_published(recipe: TrainingSpec, published: Mapping[str, Any]) -> TrainingSpec:
+    """The recipe as published; the rest of it keeps the source it had."""
+    if not published:
+        return recipe
+    rest = f"; the rest: {recipe.source}" if recipe.source else ""
+    return recipe.updated({**published, "source": f"{published.get('source', '')}{rest}"})
+
+
 @dataclass(frozen=True)
 class Request:
-    """What to measure. `may_be_random`: where no weights can be had, size and speed come from random ones."""
+    """What to measure. `may_be_random`: where no weights can be had, size and speed come from random ones.
+
+    `recipes` holds published hyperparameters by model and task.
+    """
 
     command: str
     argv: tuple[str, ...]
@@ -93,6 +108,7 @@ class Request:
     may_be_random: bool
     timing: TimingSpec = field(default_factory=TimingSpec)
     kinds: tuple[Kind, ...] = EVERYTHING
+    recipes: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -100,6 +116,14 @@ class Request:
         """time.monotonic() at which --max-minutes is used up."""
         minutes = self.options.max_minutes
         return None if minutes is None else self.started + minutes * 60
+
+    def recipe(self, task: TaskSpec, model: ModelSpec) -> TrainingSpec:
+        """What a model is fine-tuned with on a task.
+
+        Raises:
+            UsageError: an option's value is outside the recipe's bounds.
+        """
+        return self.options.recipe(task, model, self.recipes.get(model.name, {}).get(task.name, {}))
 
     def recipe_parts(self) -> dict[str, Any]:
         """The parts of `canonical` that can be told without looking at weights, data and machine."""
@@ -115,7 +139,7 @@ class Request:
         """
         for task in self.tasks:
             for model in self.models:
-                self.options.recipe(task, model)
+                self.recipe(task, model)
 
     def canonical(self, digests: Mapping[str, str], data: Mapping[str, str], environment_class: str) -> dict[str, Any]:
         """Everything that decides which figures come out, as JSON; equal requests may be answered from the store.
@@ -129,7 +153,7 @@ class Request:
         return {
             "suite": self.suite.name,
             "reference": self.reference,
-            "models": {spec.name: digest([spec.model_dump(mode="json", exclude=NOT_MEASURED), digests[spec.name]]) for spec in self.models},
+            "models": {spec.name: self._model_digest(spec, digests[spec.name]) for spec in self.models},
             "tasks": {task.name: digest([task.model_dump(mode="json"), data[task.name]]) for task in self.tasks},
             "timing": self.timing.model_dump(mode="json"),
             "options": {
@@ -140,11 +164,21 @@ class Request:
                 )
             }
             | {"backends": list(options.backends), "dtypes": list(options.dtypes)}
-            | {"seeds": list(options.seeds), "train_cap_s": options.train_cap_s},
+            | {"seeds": list(options.seeds), "train_cap_s": options.train_cap_s}
+            | ({"recipes": options.recipes} if "quality" in self.kinds else {}),
             "kinds": list(self.kinds),
             "versions": MEASURE_VERSIONS,
             "environment_class": environment_class,
         }  # fmt: skip
+
+    def _model_digest(self, spec: ModelSpec, weights: str) -> str:
+        """What tells equal models: spec, weights and, where it has one of its own, recipe."""
+        own = [
+            {task: {key: value for key, value in values.items() if key != "source"} for task, values in recipes.items()}
+            for name, recipes in self.recipes.items()
+            if name == spec.name and recipes
+        ]
+        return digest([spec.model_dump(mode="json", exclude=NOT_MEASURED), weights, *own])
 
 
 def same_recipe(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

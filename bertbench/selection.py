@@ -1,11 +1,12 @@
-"""From what a user writes after `--models` to model specs: names, hub ids, local folders, `run:<id>`, 'all'."""
+"""From what a user writes after `--models` and `--task` to what is meant: names, hub ids, folders, `run:<id>`, groups, 'all'."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bertbench.config import Catalog, Entry
 from bertbench.errors import CheckpointError, ConfigError, UnknownNameError, UsageError
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from bertbench.specs import ModelSpec, SuiteSpec
     from bertbench.store import Store
 
+ALL = "all"
 HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 
 
@@ -27,13 +29,55 @@ def resolve(models: str, catalog: Catalog, suite: SuiteSpec | None, store: Store
     """
     found: dict[str, ModelSpec] = {}
     for part in filter(None, (part.strip() for part in models.split(","))):
-        names = suite.models if part == "all" and suite else (part,)
+        names = suite.models if part == ALL and suite else (part,)
         for name in names:
             spec = _one(name, catalog, store)
             found.setdefault(spec.name, spec)
     if not found:
         raise UsageError("--models: no model is named", "for example --models bert,distilbert,albert")
     return list(found.values())
+
+
+def resolve_tasks(tasks: str, catalog: Catalog, suite: str) -> list[str]:
+    """Names of the tasks that `tasks` means, each once: tasks, groups, and 'all' that go with the suite.
+
+    'all' leaves out the generated tasks of the demo, or takes only them where the suite is made of such.
+
+    Raises:
+        UsageError: nothing is named.
+        UnknownNameError: neither a task nor a group.
+    """
+    known, groups = catalog.entries("tasks"), catalog.entries("groups")
+    found: dict[str, None] = {}
+    for part in filter(None, (part.strip() for part in tasks.split(","))):
+        if part in known:
+            found[part] = None
+        elif part in groups:
+            found |= dict.fromkeys(catalog.group(part).tasks)
+        elif part == ALL:
+            found |= dict.fromkeys(_every_task(catalog, suite))
+        else:
+            raise UnknownNameError("task", part, (*known, *groups, ALL))
+    if not found:
+        raise UsageError("--task: no task is named", "see `bertbench list tasks` and `bertbench list groups`")
+    return list(found)
+
+
+def _every_task(catalog: Catalog, suite: str) -> list[str]:
+    def is_generated(task: str) -> bool:
+        return catalog.task(task).dataset.generator is not None
+
+    wanted = any(map(is_generated, catalog.suite(suite).tasks))
+    return [task for task in catalog.entries("tasks") if is_generated(task) == wanted]
+
+
+def published_recipes(
+    models: Sequence[ModelSpec], tasks: Sequence[str], catalog: Catalog
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """What was published about fine-tuning these models on these tasks, by model and task; nothing where nothing was."""
+    known = catalog.entries("recipes")
+    specs = [catalog.recipe(model.name) for model in models if model.name in known]
+    return {spec.name: {task: spec.values(task) for task in tasks if task in spec.tasks} for spec in specs}
 
 
 def _one(name: str, catalog: Catalog, store: Store | None) -> ModelSpec:

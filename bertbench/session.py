@@ -6,6 +6,7 @@ Whatever happens to one cell is a record of that cell; the rest goes on. Not awa
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from bertbench.progress import Progress
 from bertbench.records import UNAVAILABLE, Environment, RunRecord, SessionRecord
 from bertbench.request import Request, answers, check_many, names_of
 from bertbench.runners import quality
+from bertbench.runners.apart import Apart
 from bertbench.sources import Encoder, Say, gather, weight_folders
 from bertbench.steps._session import Session
 from bertbench.steps.cost import measure_cost
@@ -110,8 +112,9 @@ def measure(
     try:
         with weight_folders(encoders, store.folder(session.id)) as ready:
             measure_cost(session, ready, plan)
-        for cell in plan.cells:
-            measure_quality(session, cell)
+        with closing(Apart()) as apart:
+            for cell in plan.cells:
+                measure_quality(session, cell, apart.run)
     finally:
         if session.request.options.keep_checkpoints != "all":
             drop_checkpoints(session)

@@ -1,4 +1,4 @@
-"""Intent, as YAML states it: models, tasks, suites and claims. Records embed the specs they ran with.
+"""Intent, as YAML states it: models, tasks, suites, recipes and claims. Records embed the specs they ran with.
 
 Every field is checked and unknown keys are refused; defaults live here and YAML has no inheritance. A spec does
 nothing: it neither looks anything up nor touches the environment.
@@ -11,17 +11,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from bertbench.recipe_specs import RecipeSpec
 from bertbench.spec_base import Name, Positive, PositiveFloat, Spec
-from bertbench.task_specs import DatasetSpec, TaskSpec, TrainingSpec
+from bertbench.task_specs import DatasetSpec, GroupSpec, TaskSpec, TrainingSpec
 
 __all__ = [
     "SPEC_TYPES",
     "ClaimSpec",
     "DatasetSpec",
     "FineTuned",
+    "GroupSpec",
     "ModelSpec",
     "PaperSpec",
     "Published",
+    "RecipeSpec",
     "ShapeSpec",
     "Spec",
     "SuiteSpec",
@@ -84,8 +87,8 @@ class ModelSpec(Spec):
     config: dict[str, Any] | None = None
     description: str = ""
     source: str = ""
-    finetuned: dict[str, FineTuned] = {}
-    training: dict[str, Any] = {}
+    finetuned: dict[str, FineTuned] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
     published: tuple[Published, ...] = ()
 
     @model_validator(mode="after")
@@ -230,7 +233,9 @@ class PaperSpec(Spec):
 SPEC_TYPES: dict[str, type[Spec]] = {
     "models": ModelSpec,
     "tasks": TaskSpec,
+    "groups": GroupSpec,
     "suites": SuiteSpec,
+    "recipes": RecipeSpec,
     "claims": ClaimSpec,
     "papers": PaperSpec,
 }

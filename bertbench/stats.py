@@ -6,7 +6,7 @@ Not aware of records, models or tasks. Every interval names its method; where th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,22 +14,17 @@ import numpy as np
 from scipy.special import bdtr, ndtri, stdtrit
 
 from bertbench import sequential
-from bertbench.errors import MeasurementError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
     Counts = NDArray[np.int64]
-    Resampled = Callable[[Floats, Floats, Counts], Floats]
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
 SEEDS_FOR_HIERARCHY = 3
 STOPPED = ", corrected for stopping at a precision"
-_CHUNK = 2_000_000  # drawn examples held at once: 16 MB
 
 
 @dataclass(frozen=True)
@@ -160,83 +155,12 @@ def wilson(successes: int, n: int) -> Estimate:
     return Estimate(share, low, high, "Wilson interval over examples")
 
 
-def bootstrap(
-    metrics: Mapping[str, Resampled],
-    predictions: Mapping[str, Floats],
-    references: Floats,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> dict[tuple[str, str], Floats]:
-    """Values of every metric for every model on resampled examples, the same examples for all models.
-
-    Of `SEEDS_FOR_HIERARCHY` seeds or more the seeds are drawn too, for each model by itself; fewer are averaged as they
-    are. Examples that no prediction tells apart are drawn together, by one multinomial count: equal in distribution to
-    drawing them one by one, and fast for classes.
-
-    Args:
-        metrics: by name, `Metric.resample`.
-        predictions: by model, shape (seeds, n); equal examples in equal places for all.
-        references: shape (n,).
-        resamples: how many.
-        seed: of the random generator.
-
-    Returns:
-        By (metric, model) the means over seeds, shape (resamples,); NaN where a metric is undefined.
-
-    Source: Efron & Tibshirani 1993, chapters 6 and 8; hierarchical: Davison & Hinkley 1997, section 3.8.
-
-    Raises:
-        MeasurementError: there are no examples.
-    """
-    if not references.size:
-        raise MeasurementError("no examples to resample")
-    generator = np.random.default_rng(seed)
-    stacked = np.vstack([*predictions.values(), references])
-    distinct, sizes = np.unique(stacked, axis=1, return_counts=True)
-    drawn_seeds = {model: _seed_weights(generator, len(of), resamples) for model, of in predictions.items()}
-    found: dict[tuple[str, str], list[Floats]] = {}
-    start = 0
-    for counts in _draws(generator, sizes, resamples):
-        row = 0
-        for model, of in predictions.items():
-            weights = drawn_seeds[model][start : start + len(counts)]
-            for name, metric in metrics.items():
-                scores = np.stack([metric(distinct[row + i], distinct[-1], counts) for i in range(len(of))], axis=1)
-                found.setdefault((name, model), []).append((scores * weights).sum(axis=1))
-            row += len(of)
-        start += len(counts)
-    return {key: np.concatenate(parts) for key, parts in found.items()}
-
-
-def _seed_weights(generator: np.random.Generator, seeds: int, resamples: int) -> Floats:
-    """How much each seed weighs in each resample, shape (resamples, seeds), rows of sum 1."""
-    if seeds < SEEDS_FOR_HIERARCHY:
-        return np.full((resamples, seeds), 1 / seeds)
-    return generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
-
-
-def _draws(generator: np.random.Generator, sizes: Counts, resamples: int) -> Iterator[Counts]:
-    """Counts of how often each kind of example is drawn, in chunks of shape (r, kinds)."""
-    n, kinds = int(sizes.sum()), len(sizes)
-    many = kinds > n // 4  # one binomial a kind is then dearer than one index an example
-    rows = max(_CHUNK // (n if many else kinds), 1)
-    owner = np.repeat(np.arange(kinds), sizes)
-    for start in range(0, resamples, rows):
-        r = min(rows, resamples - start)
-        if many:
-            drawn = owner[generator.integers(0, n, size=(r, n))] + np.arange(r)[:, None] * kinds
-            yield np.bincount(drawn.ravel(), minlength=r * kinds).reshape(r, kinds)
-        else:
-            yield generator.multinomial(n, sizes / n, size=r)
-
-
-def bootstrap_method(*seeds: int, paired: bool = False) -> str:
+def bootstrap_method(*seeds: int, paired: bool = False, unit: str = "examples") -> str:
     """The name of what `bootstrap` did for models of so many seeds each: hierarchical if it drew any model's seeds."""
     hierarchical = max(seeds) >= SEEDS_FOR_HIERARCHY
-    over = "examples"
+    over = unit
     if hierarchical:
-        over = "seeds and examples" if min(seeds) >= SEEDS_FOR_HIERARCHY else "examples and one model's seeds"
+        over = f"seeds and {unit}" if min(seeds) >= SEEDS_FOR_HIERARCHY else f"{unit} and one model's seeds"
     kind = f"{'paired ' if paired else ''}{'hierarchical ' if hierarchical else ''}bootstrap"
     return f"{kind} over {over} (percentile, {RESAMPLES:,} resamples)"
 
@@ -285,6 +209,17 @@ def detectable_difference(discordant_share: float, n: int, power: float = 0.8, a
     root = z_alpha * math.sqrt(n) + z_power * math.sqrt(inside)
     found = math.sqrt(discordant_share) * root / (n + z_power**2)
     return found if found <= discordant_share else None
+
+
+def detectable_by_spread(replicates: Floats, power: float = 0.8, alpha: float = 0.05) -> float | None:
+    """Smallest difference that a test at `alpha` finds with `power`, from the spread of a difference's replicates.
+
+    (z(1 - alpha/2) + z(power)) times their standard deviation. Source: any textbook on power, normal approximation.
+    """
+    finite = replicates[np.isfinite(replicates)]
+    if len(finite) < 2 or not finite.std():
+        return None
+    return float((ndtri(1 - alpha / 2) + ndtri(power)) * finite.std(ddof=1))
 
 
 def examples_needed(difference: float, discordant_share: float, power: float = 0.8, alpha: float = 0.05) -> int:

@@ -102,6 +102,16 @@ class TaskSpec(Spec):
         return self.kind == SEQUENCES and self.labels is None
 
 
+class GroupSpec(Spec):
+    """Tasks that are named together after `--task`."""
+
+    name: Name
+    title: str
+    description: str = ""
+    source: str = ""
+    tasks: Annotated[tuple[Name, ...], Field(min_length=1)]
+
+
 def _check_tags(labels: tuple[str, ...]) -> None:
     """IOB2: 'O', and for every type B- and I-."""
     types = {label[2:] for label in labels if label[:2] in {"B-", "I-"}}

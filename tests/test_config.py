@@ -93,7 +93,9 @@ def test_missing_config_dir_is_reported(project):
     [
         ("models", "distillbert", "distilbert"),
         ("tasks", "sst-2", "sst2"),
+        ("groups", "gleu", "glue"),
         ("suites", "bass", "base"),
+        ("recipes", "brt", "bert"),
         ("papers", "distilbert-table-2", "distilbert-table-3"),
     ],
 )
@@ -187,8 +189,8 @@ def test_rules_across_keys_are_reported(project):
 def test_configs_are_read_without_heavy_libraries():
     """Listing and reading raw configs loads neither pydantic nor torch."""
     code = (
-        "import sys; from bertbench.config import Catalog; c = Catalog();"
-        "[c.raw(e) for k in ('models', 'tasks', 'suites', 'claims', 'papers') for e in c.entries(k).values()];"
+        "import sys; from bertbench.config import KINDS, Catalog; c = Catalog();"
+        "[c.raw(e) for k in KINDS for e in c.entries(k).values()];"
         "print([m for m in ('pydantic', 'torch', 'rich', 'transformers') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

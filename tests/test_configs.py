@@ -16,6 +16,7 @@ needs_shared = [pytest.mark.shared, pytest.mark.skipif(not SHARED.is_dir(), reas
 CATALOG = Catalog()
 EVERY = [(kind, path.stem) for kind in KINDS for path in sorted((packaged_folder() / kind).glob("*.yaml"))]
 TASKS = ("cola", "sst2", "mrpc", "qqp", "stsb", "mnli", "qnli", "rte", "wnli")
+BASE_TASKS = ("sst2", "squad", "conll2003")
 COMPARED = ("bert", "distilbert", "albert")
 COUNTS = {
     "bert": 109_482_240,
@@ -137,6 +138,31 @@ def test_glue_task_follows_the_benchmark(name):
     assert task.source
 
 
+def test_glue_is_its_nine_tasks():
+    """The group 'glue' stands for the nine tasks of the benchmark."""
+    assert set(CATALOG.group("glue").tasks) == set(TASKS)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "primary", "splits"),
+    [
+        ("squad", "question-answering", "answer_f1", ("validation",)),
+        ("squad_v2", "question-answering", "answer_f1", ("validation",)),
+        ("conll2003", "token-classification", "entity_f1", ("validation", "test")),
+        ("wnut17", "token-classification", "entity_f1", ("validation", "test")),
+        ("imdb", "sequence-classification", "accuracy", ("test",)),
+    ],
+)
+def test_further_tasks_follow_their_benchmarks(name, kind, primary, splits):
+    """Question answering, entities and IMDb have the official score and splits, and a recipe with a source."""
+    task = CATALOG.task(name)
+
+    assert (task.kind, task.primary_metrics, task.evaluation_splits) == (kind, (primary,), splits)
+    assert task.unanswerable == (name == "squad_v2")
+    assert task.training.source
+    assert task.source
+
+
 def test_fine_tuned_checkpoints_share_their_origin_and_use_the_base_tokenizer():
     """The compared models' fine-tuned checkpoints come from one place and all three know SST-2."""
     for name in COMPARED:
@@ -156,7 +182,7 @@ def test_base_suite_quotes_speed_at_one_sentence_of_128_tokens():
     """The base suite compares the three models against BERT and quotes speed-ups for 1x128."""
     suite = CATALOG.suite("base")
 
-    assert (suite.models, suite.reference, suite.tasks, suite.fallback) == (COMPARED, "bert", ("sst2",), "demo")
+    assert (suite.models, suite.reference, suite.tasks, suite.fallback) == (COMPARED, "bert", BASE_TASKS, "demo")
     assert [shape.label for shape in suite.timing.shapes] == ["1x128", "1xnatural", "4x128"]
 
 
@@ -206,6 +232,30 @@ class TestAgainstTheReleased:
             label = json.loads(schema.metadata[b"huggingface"])["info"]["features"][task.label]
             assert {*task.inputs, task.label} <= set(schema.names)
             assert (tuple(label["names"]) if "names" in label else None) == task.labels
+
+    @pytest.mark.parametrize("name", ["squad", "squad_v2"])
+    def test_columns_of_questions_are_the_data_sets(self, name):
+        """Question, context and answers exist in every split."""
+        import pyarrow.parquet as pq
+
+        task = CATALOG.task(name)
+        for split in (task.train_split, *task.evaluation_splits):
+            folder = SHARED / "hub/datasets" / task.dataset.path / task.dataset.subset
+            names = pq.read_schema(folder / f"{split}-00000-of-00001.parquet").names
+            assert {*task.inputs, task.label} <= set(names)
+
+    @pytest.mark.parametrize("name", ["conll2003", "wnut17"])
+    def test_columns_and_tags_are_the_data_sets(self, name):
+        """Words and tags exist in every split at the named revision, and tags are in the order of the data set's ids."""
+        import pyarrow.parquet as pq
+
+        task = CATALOG.task(name)
+        folder = SHARED / "hub/datasets" / task.dataset.path / f"_{task.dataset.revision}"
+        for split in (task.train_split, *task.evaluation_splits):
+            schema = pq.read_schema(folder / task.dataset.path.split("/")[1] / split / "0000.parquet")
+            tags = json.loads(schema.metadata[b"huggingface"])["info"]["features"][task.label]["feature"]
+            assert set(task.inputs) <= set(schema.names)
+            assert tuple(tags["names"]) == task.labels
 
     @pytest.mark.parametrize("name", COUNTS)
     def test_scores_are_the_published_ones(self, name):

@@ -41,8 +41,10 @@ MEASURE = (
     "variants",
     "workers",
 )
-NEUTRAL = ("machines", "padding", "queueing", "records", "sequential", "specs", "store", "units")
-REPORT = ("exporters", "output", "report", "stats")
+NEUTRAL = (
+    "machines", "padding", "queueing", "records", "recipe_specs", "sequential", "spec_base", "specs", "store", "task_specs", "units",
+)  # fmt: skip
+REPORT = ("exporters", "output", "report", "resampling", "stats")
 REPORT_FAMILIES = ("compare", "tables")
 
 DOORS = {

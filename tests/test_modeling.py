@@ -10,7 +10,7 @@ from bertbench import modeling
 from bertbench.architecture import config_of
 from bertbench.checkpoints import local_snapshot
 from bertbench.errors import CheckpointError
-from bertbench.modeling import head_settings, load_classifier, load_tokenizer
+from bertbench.modeling import head_settings, load_tokenizer, load_with_head
 from tests.factories import model_spec, task_spec
 
 SETTINGS = head_settings(task_spec())
@@ -28,7 +28,7 @@ def config(folder):
 
 def load(folder, *, trained=False, settings=SETTINGS):
     """The classifier in a folder, and what loading found."""
-    return load_classifier(folder, "mine", "sdpa", settings, trained=trained)
+    return load_with_head(folder, "mine", "sequence-classification", "sdpa", settings, trained=trained)
 
 
 def test_tokenizer_is_loaded_from_the_folder(tiny):
@@ -203,7 +203,9 @@ def test_random_encoder_is_the_same_every_time(tiny, tmp_path):
 
 def test_classifier_from_an_architecture_alone(tiny):
     """A model without a checkpoint is built from its configuration, with the task's outputs."""
-    model = modeling.new_classifier(config(tiny("albert")), "eager", head_settings(task_spec(labels=("a", "b", "c"))))
+    model = modeling.new_with_head(
+        config(tiny("albert")), "sequence-classification", "eager", head_settings(task_spec(labels=("a", "b", "c")))
+    )
     assert model.config.id2label == {0: "a", 1: "b", 2: "c"}
     assert model(torch.tensor([[5, 6]])).logits.shape == (1, 3)
 

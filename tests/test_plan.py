@@ -287,3 +287,30 @@ def test_speed_plans_no_quality(machine, small):
     assert found.cells == ()
     assert len(found.data["sst2"].splits[0]) == 100
     assert len(found.steps) == 3
+
+
+def test_published_recipe_is_for_training_only(machine, small, classifier):
+    """What is fine-tuned has its published recipe; what is evaluated as it is keeps the task's."""
+    machine()
+    values = {"epochs": 7, "max_length": 8, "source": "a paper"}
+    asked = replace(request([small, classifier]), recipes={name: {"sst2": values} for name in ("small", "tuned")})
+    trained, evaluated = plan.make(asked, gather(asked.models, may_be_random=False), pytest.fail).cells
+    assert (trained.job.recipe.epochs, trained.job.recipe.max_length, trained.job.recipe.source) == (7, 8, "a paper")
+    assert evaluated.job.recipe == TASK.training
+
+
+@pytest.mark.parametrize(("minutes", "capped"), [(40.0, [False, True]), (1.0, [True, True])])
+def test_cap_lets_no_model_train_longer_than_its_recipe(machine, small, large, minutes, capped):
+    """One cap for all: models with few epochs of their own keep them where they fit, and all see the same samples."""
+    machine(SLOW)
+    said = []
+    asked = replace(
+        request([small, large], max_train_minutes=minutes),
+        recipes={"large": {"sst2": {"epochs": 1000, "batch_size": 10}}},
+    )
+    cells = plan.make(asked, gather(asked.models, may_be_random=False), said.append).cells
+    assert [cell.capped for cell in cells] == capped
+    assert cells[0].train == cells[1].train
+    assert cells[0].job.recipe.epochs == min(3, cells[1].job.recipe.epochs)
+    assert cells[1].job.recipe.epochs < 1000
+    assert ("at most" in said[0]) == (not capped[0])

@@ -1,12 +1,12 @@
-"""What a user may write after --models."""
+"""What a user may write after --models and --task."""
 
 import json
 
 import pytest
 
 from bertbench.config import Catalog
-from bertbench.errors import CheckpointError, StoreError, UnknownNameError, UsageError
-from bertbench.selection import resolve
+from bertbench.errors import CheckpointError, ConfigError, StoreError, UnknownNameError, UsageError
+from bertbench.selection import published_recipes, resolve, resolve_tasks
 from bertbench.store import Store
 from tests.factories import model_spec, predictions, quality_record, size_record, stored_session
 
@@ -154,3 +154,64 @@ def test_session_id_is_its_one_run_with_a_checkpoint(catalog, checkpoint):
     stored_session(root, records=[quality_record("bert", frame, run_id="s1-z", finetuned_checkpoint="mine")])
     with pytest.raises(StoreError, match="'s1' is ambiguous"):
         resolve("run:s1", catalog, None, Store(root))
+
+
+@pytest.fixture
+def groups(tmp_path):
+    """A catalog with a group, a task on files and a broken group of the user's."""
+    for kind in ("groups", "tasks"):
+        (tmp_path / kind).mkdir()
+    (tmp_path / "groups/mine.yaml").write_text("title: Mine\ntasks: [squad, own]\n")
+    (tmp_path / "groups/broken.yaml").write_text("title: [\n")
+    task = "title: Own\ndataset: {folder: x}\ninputs: [text]\nlabels: [a, b]\n"
+    (tmp_path / "tasks/own.yaml").write_text(task + "metrics: [accuracy]\nprimary_metrics: [accuracy]\n")
+    return Catalog([tmp_path])
+
+
+def test_tasks_and_groups_are_taken_once_in_the_order_given(groups):
+    """Tasks and groups may be mixed; a task that several of them name is taken once."""
+    assert resolve_tasks("rte", groups, "base") == ["rte"]
+    assert resolve_tasks("squad_v2, mine,,squad", groups, "base") == ["squad_v2", "squad", "own"]
+    assert resolve_tasks("wnli,glue", groups, "base")[:2] == ["wnli", "cola"]
+    assert len(resolve_tasks("glue", groups, "base")) == 9
+
+
+def test_all_tasks_are_those_that_go_with_the_suite(groups):
+    """'all' is every task, the user's own too, without the generated ones; with the demo suite only those."""
+    released = resolve_tasks("all", groups, "base")
+    assert {"sst2", "squad", "conll2003", "imdb", "own"} <= set(released)
+    assert "demo-sentiment" not in released
+    assert "demo-sentiment" in resolve_tasks("all", groups, "demo")
+    assert not set(released) & set(resolve_tasks("all", groups, "demo"))
+
+
+@pytest.mark.parametrize(("name", "guess"), [("sqad", "squad"), ("gleu", "glue"), ("al", "all")])
+def test_unknown_task_gets_a_suggestion_from_tasks_and_groups(groups, name, guess):
+    """A misspelt task or group is answered with the nearest of both."""
+    with pytest.raises(UnknownNameError, match=f"unknown task '{name}'; did you mean '{guess}'"):
+        resolve_tasks(name, groups, "base")
+
+
+@pytest.mark.parametrize("tasks", ["", " , "])
+def test_no_task_is_a_usage_error(groups, tasks):
+    """Naming no task is refused."""
+    with pytest.raises(UsageError, match="--task: no task is named"):
+        resolve_tasks(tasks, groups, "base")
+
+
+def test_recipes_are_those_of_the_models_and_tasks_that_are_asked_for(catalog):
+    """Where nothing was published for a model or a task there is nothing, whatever its checkpoint is called."""
+    models = [*resolve("bert,distilbert,albert/albert-base-v2", catalog, None), model_spec("run:1")]
+    found = published_recipes(models, ["sst2", "imdb", "wnli"], catalog)
+    assert {model: set(tasks) for model, tasks in found.items()} == {"bert": {"sst2"}, "albert": {"sst2", "wnli"}}
+    assert found["albert"]["sst2"]["learning_rate"] == 1e-5
+
+
+def test_broken_recipe_of_another_model_does_not_matter(tmp_path):
+    """A recipe that cannot be read matters to its own model only."""
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/albert.yaml").write_text("title: [\n")
+    catalog = Catalog([tmp_path])
+    assert set(published_recipes([catalog.model("bert")], ["sst2"], catalog)) == {"bert"}
+    with pytest.raises(ConfigError, match=r"albert\.yaml"):
+        published_recipes([catalog.model("albert")], ["sst2"], catalog)

@@ -9,7 +9,7 @@ import scipy.stats as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertbench import plugins, stats
+from bertbench import plugins, resampling, stats
 from bertbench.errors import MeasurementError
 from bertbench.stats import Estimate
 
@@ -106,7 +106,7 @@ def test_wilson(successes, n):
 def test_bootstrap_of_a_mean():
     """The spread of resampled accuracies is that of a binomial share."""
     n, given_ = 1000, correct(0.9, 1000)
-    drawn = stats.bootstrap(resamplers("accuracy"), {"a": given_}, np.ones(n), resamples=20_000)["accuracy", "a"]
+    drawn = resampling.bootstrap(resamplers("accuracy"), {"a": given_}, np.ones(n), resamples=20_000)["accuracy", "a"]
     share = given_.mean()
     assert drawn.mean() == pytest.approx(share, abs=3e-4)
     assert drawn.std() == pytest.approx(math.sqrt(share * (1 - share) / n), rel=0.03)
@@ -115,7 +115,7 @@ def test_bootstrap_of_a_mean():
 def test_bootstrap_is_paired():
     """Two models that are right on the same examples differ by nothing in any resample."""
     given_ = correct(0.8, 300)
-    drawn = stats.bootstrap(resamplers("accuracy"), {"a": given_, "b": given_.copy()}, np.ones(300))
+    drawn = resampling.bootstrap(resamplers("accuracy"), {"a": given_, "b": given_.copy()}, np.ones(300))
     np.testing.assert_array_equal(drawn["accuracy", "a"], drawn["accuracy", "b"])
 
 
@@ -123,7 +123,7 @@ def test_bootstrap_against_drawing_one_by_one():
     """Collapsed and plain resampling have the same distribution, for a difference too."""
     n = 200
     models = {"a": correct(0.9, n, 1), "b": correct(0.8, n, 2)}
-    drawn = stats.bootstrap(resamplers("accuracy"), models, np.ones(n), resamples=20_000)
+    drawn = resampling.bootstrap(resamplers("accuracy"), models, np.ones(n), resamples=20_000)
     difference = drawn["accuracy", "a"] - drawn["accuracy", "b"]
     indices = np.random.default_rng(5).integers(0, n, (20_000, n))
     plain = models["a"][0][indices].mean(axis=1) - models["b"][0][indices].mean(axis=1)
@@ -136,7 +136,7 @@ def test_bootstrap_of_numbers():
     generator = np.random.default_rng(0)
     truth = generator.normal(size=400)
     given_ = (truth + generator.normal(size=400))[None]
-    drawn = stats.bootstrap(resamplers("pearson"), {"a": given_}, truth)["pearson", "a"]
+    drawn = resampling.bootstrap(resamplers("pearson"), {"a": given_}, truth)["pearson", "a"]
     value = np.corrcoef(given_[0], truth)[0, 1]
     assert drawn.mean() == pytest.approx(value, abs=0.01)
     assert drawn.std() == pytest.approx((1 - value**2) / math.sqrt(400), rel=0.25)
@@ -148,7 +148,7 @@ def test_bootstrap_of_seeds():
     seeds = np.vstack([correct(share, n, seed) for seed, share in enumerate((0.6, 0.75, 0.9))])
     spread = {}
     for count in (2, 3):
-        drawn = stats.bootstrap(resamplers("accuracy"), {"a": seeds[:count]}, np.ones(n))["accuracy", "a"]
+        drawn = resampling.bootstrap(resamplers("accuracy"), {"a": seeds[:count]}, np.ones(n))["accuracy", "a"]
         assert drawn.mean() == pytest.approx(seeds[:count].mean(), abs=0.01)
         spread[count] = drawn.std()
     assert spread[2] < 0.03
@@ -159,7 +159,7 @@ def test_bootstrap_is_seeded():
     """Equal seeds give equal intervals, others do not."""
     given_ = correct(0.9, 100)
     first, again, other = (
-        stats.bootstrap(resamplers("accuracy"), {"a": given_}, np.ones(100), seed=seed)["accuracy", "a"]
+        resampling.bootstrap(resamplers("accuracy"), {"a": given_}, np.ones(100), seed=seed)["accuracy", "a"]
         for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, again)
@@ -169,14 +169,14 @@ def test_bootstrap_is_seeded():
 def test_bootstrap_of_nothing():
     """There must be examples."""
     with pytest.raises(MeasurementError, match="no examples"):
-        stats.bootstrap(resamplers("accuracy"), {"a": np.empty((1, 0))}, np.empty(0))
+        resampling.bootstrap(resamplers("accuracy"), {"a": np.empty((1, 0))}, np.empty(0))
 
 
 def test_bootstrap_is_fast():
     """5,000 examples and 2,000 resamples of accuracy take less than 0.3 s."""
     models = {name: correct(0.9, 5000, seed) for seed, name in enumerate("abc")}
     started = time.perf_counter()
-    stats.bootstrap(resamplers("accuracy"), models, np.ones(5000))
+    resampling.bootstrap(resamplers("accuracy"), models, np.ones(5000))
     assert time.perf_counter() - started < 0.3
 
 
@@ -190,7 +190,7 @@ def test_bootstrap_covers():
             "a": (base < 0.9).astype(float)[None],
             "b": (base + 0.1 * generator.normal(size=300) < 0.85)[None] * 1.0,
         }
-        drawn = stats.bootstrap(resamplers("accuracy"), models, np.ones(300), resamples=500, seed=run)
+        drawn = resampling.bootstrap(resamplers("accuracy"), models, np.ones(300), resamples=500, seed=run)
         difference = drawn["accuracy", "a"] - drawn["accuracy", "b"]
         found = stats.interval(0.0, difference, "m")
         covered += found.low <= TRUE_DIFFERENCE <= found.high
@@ -224,7 +224,7 @@ def test_the_drawn_side_is_drawn():
     def share(predicted, truth, counts):
         return (counts * (predicted == truth)).sum(axis=1) / counts.sum(axis=1)
 
-    found = stats.bootstrap({"accuracy": share}, {"one": seeds[:1], "three": seeds}, labels)
+    found = resampling.bootstrap({"accuracy": share}, {"one": seeds[:1], "three": seeds}, labels)
     assert found["accuracy", "one"].std() == 0
     assert found["accuracy", "three"].std() > 0.2
 

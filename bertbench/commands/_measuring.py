@@ -57,7 +57,7 @@ class Measuring:
         """
         from bertbench.compare import build
         from bertbench.request import Request
-        from bertbench.selection import resolve
+        from bertbench.selection import published_recipes, resolve
 
         options = build_options(suite.seeds, self.given)
         if not self.given["from_store"]:
@@ -74,6 +74,7 @@ class Measuring:
             options=options,
             may_be_random=not run,
             timing=suite.timing,
+            recipes=published_recipes(specs, tasks, self.catalog) if options.recipes == "published" else {},
         )
         stored = measure_or_read(request, self.store, from_store=self.given["from_store"], yes=self.given["yes"])
         names = tuple(spec.name for spec in specs)
@@ -107,6 +108,8 @@ def build_options(default_seeds: int, given: Mapping[str, Any]) -> Options:
 
     if given["keep_checkpoints"] not in {"all", "best", "none"}:
         raise UsageError(f"--keep-checkpoints {given['keep_checkpoints']}: must be all, best or none")
+    if given["recipes"] not in {"published", "task"}:
+        raise UsageError(f"--recipe {given['recipes']}: must be published or task")
     if given["from_store"] and given["fresh"]:
         raise UsageError("--fresh and --from-store contradict each other", "leave one out")
     check_positive(**{name: given[name] for name in OPTION_NUMBERS})

@@ -51,6 +51,10 @@ BatchSizeOption = Annotated[
 LearningRateOption = Annotated[
     float | None, typer.Option("--learning-rate", help="Peak learning rate.", show_default=False)
 ]
+RecipeOption = Annotated[
+    str,
+    typer.Option("--recipe", help="Fine-tune with each model's published recipe, or with the task's: published, task."),
+]
 MaxLengthOption = Annotated[
     int | None, typer.Option("--max-length", help="Truncate inputs to so many tokens.", show_default=False)
 ]
@@ -99,6 +103,7 @@ def _shared(
     seeds: SeedsOption = None,
     seed: SeedOption = None,
     finetune: FinetuneOption = False,
+    recipes: RecipeOption = "published",
     train_samples: TrainSamplesOption = None,
     eval_samples: EvalSamplesOption = None,
     epochs: EpochsOption = None,

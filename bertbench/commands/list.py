@@ -19,7 +19,10 @@ from bertbench.report import Report, Table
 METRICS = "bertbench.metrics"
 Cells = tuple[str, ...]
 KindArgument = Annotated[
-    str, typer.Argument(help="models, tasks, suites, claims, papers, metrics or backends.", show_default=False)
+    str,
+    typer.Argument(
+        help="models, tasks, groups, suites, recipes, claims, papers, metrics or backends.", show_default=False
+    ),
 ]
 
 
@@ -30,7 +33,7 @@ def list_(
     output: OutputOption = None,
     layout: LayoutOption = Layout.LONG,
 ) -> None:
-    """List the models, tasks, suites, claims, papers, metrics or back-ends that can be named.
+    """List the models, tasks, groups of tasks, suites, recipes, claims, papers, metrics or back-ends that can be named.
 
     Example: bertbench list models
     """
@@ -110,13 +113,23 @@ def _model(data: dict[str, Any]) -> Cells:
 
 def _task(data: dict[str, Any]) -> Cells:
     labels = data.get("labels")
+    without = "a part of the text" if data.get("kind") == "question-answering" else "a number"
     return (
         data["title"],
         data.get("description") or "",
-        _joined(labels) if labels else "a number",
+        _joined(labels) if labels else without,
         _joined(units.quantity_of(metric).title for metric in data["metrics"]),
         " ".join(str(value) for value in data["dataset"].values()),
     )
+
+
+def _group(data: dict[str, Any]) -> Cells:
+    return (data["title"], _joined(data["tasks"]), data.get("source") or "")
+
+
+def _recipe(data: dict[str, Any]) -> Cells:
+    own = [values["source"] for values in data["tasks"].values() if "source" in values]
+    return (data["title"], _joined(data["tasks"]), "; ".join(dict.fromkeys([data["source"], *own])))
 
 
 def _suite(data: dict[str, Any]) -> Cells:
@@ -143,7 +156,9 @@ def _joined(names: Any) -> str:
 _LAYOUTS: dict[str, tuple[Cells, Callable[[dict[str, Any]], Cells]]] = {
     "models": (("Name", "Title", "Published size", "Compression", "Checkpoint", "Fine-tuned for"), _model),
     "tasks": (("Name", "Title", "Question", "Labels", "Metrics", "Data"), _task),
+    "groups": (("Name", "Title", "Tasks", "Source"), _group),
     "suites": (("Name", "Title", "Models", "Reference", "Tasks"), _suite),
+    "recipes": (("Model", "Title", "Tasks", "Source"), _recipe),
     "claims": (("Name", "Wording", "Expected", "Source"), _claim),
     "papers": (("Name", "Title", "Published", "Task", "Source"), _paper),
 }

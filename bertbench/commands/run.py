@@ -9,24 +9,26 @@ import typer
 
 from bertbench.commands._measuring import Measuring
 from bertbench.commands._measuring_options import takes_measuring_options
-from bertbench.errors import UsageError
 
 if TYPE_CHECKING:
     from bertbench.config import Catalog
 
 TaskOption = Annotated[
-    str, typer.Option("--task", "-t", help="A task, or several separated by commas; see `bertbench list tasks`.")
+    str,
+    typer.Option(
+        "--task", "-t", help="Tasks or groups of them, separated by commas (`bertbench list tasks`, `groups`); 'all'."
+    ),
 ]
 
 
 @takes_measuring_options()
 def run(task: TaskOption, given: Mapping[str, Any]) -> None:
     """Evaluate or fine-tune each model on a task, and time it."""
+    from bertbench.selection import resolve_tasks
+
     measuring = Measuring("run", given)
     catalog = measuring.catalog
-    tasks = list(dict.fromkeys(filter(None, (name.strip() for name in task.split(",")))))
-    if not tasks:
-        raise UsageError("--task: no task is named", "see `bertbench list tasks`")
+    tasks = resolve_tasks(task, catalog, given["suite"] or "base")
     for name in tasks:
         catalog.task(name)
     suite = catalog.suite(given["suite"] or suite_for(tasks[0], catalog))

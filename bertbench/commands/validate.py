@@ -21,9 +21,10 @@ from bertbench.units import QUANTITIES
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-    from bertbench.specs import ClaimSpec, ModelSpec, PaperSpec, Spec, SuiteSpec, TaskSpec
+    from bertbench.specs import ClaimSpec, GroupSpec, ModelSpec, PaperSpec, RecipeSpec, Spec, SuiteSpec, TaskSpec
 
 METRICS = "bertbench.metrics"
+TASK_KINDS = "bertbench.tasks"
 DeepOption = Annotated[bool, typer.Option("--deep", help="Build every model's architecture too (loads torch).")]
 
 
@@ -154,8 +155,7 @@ def _model(spec: ModelSpec, checked: Checked) -> Iterator[Parts]:
 
 
 def _task(spec: TaskSpec, _: Checked) -> Iterator[Parts]:
-    yield from _unknown("kind", "task kind", spec.kind, plugins.names("bertbench.tasks"))
-    needed = "regression" if spec.is_regression else "classification"
+    yield from _unknown("kind", "task kind", spec.kind, plugins.names(TASK_KINDS))
     for name in spec.metrics:
         try:
             metric = plugins.load(METRICS, "metric", name)
@@ -164,8 +164,10 @@ def _task(spec: TaskSpec, _: Checked) -> Iterator[Parts]:
         except Exception as error:  # noqa: BLE001 (a user's own metric may fail in any way)
             yield "metrics", f"metric '{name}' cannot be loaded: {type(error).__name__}: {error}", "a working file"
         else:
-            if needed not in metric.applies_to:
-                yield "metrics", f"{name}, for {' and '.join(sorted(metric.applies_to))}", f"a metric for {needed}"
+            needed = _takes(spec)
+            if needed and not needed & metric.applies_to:
+                expected = f"a metric for {' or '.join(sorted(needed))}"
+                yield "metrics", f"{name}, for {' and '.join(sorted(metric.applies_to))}", expected
 
 
 def _suite(spec: SuiteSpec, checked: Checked) -> Iterator[Parts]:
@@ -194,7 +196,38 @@ def _paper(spec: PaperSpec, checked: Checked) -> Iterator[Parts]:
     yield from _unknown("task", "task", spec.task, checked.entries["tasks"])
 
 
-_CROSS_CHECKS: dict[str, Any] = {"models": _model, "tasks": _task, "suites": _suite, "claims": _claim, "papers": _paper}
+def _takes(spec: TaskSpec) -> frozenset[str]:
+    """What a metric of the task must be for; nothing where its kind is unknown."""
+    if spec.is_regression:
+        return frozenset({"regression"})
+    if spec.kind not in plugins.names(TASK_KINDS):
+        return frozenset()
+    kinds: frozenset[str] = plugins.load(TASK_KINDS, "task kind", spec.kind).metrics
+    return kinds - {"regression"}
+
+
+def _group(spec: GroupSpec, checked: Checked) -> Iterator[Parts]:
+    for name in spec.tasks:
+        yield from _unknown("tasks", "task", name, checked.entries["tasks"])
+    if spec.name in checked.entries["tasks"]:
+        yield "name", f"'{spec.name}', a task's name", "a name that no task has: --task takes both"
+
+
+def _recipe(spec: RecipeSpec, checked: Checked) -> Iterator[Parts]:
+    yield from _unknown("name", "model", spec.name, checked.entries["models"])
+    for name in spec.tasks:
+        yield from _unknown(f"tasks.{name}", "task", name, checked.entries["tasks"])
+
+
+_CROSS_CHECKS: dict[str, Any] = {
+    "models": _model,
+    "tasks": _task,
+    "groups": _group,
+    "suites": _suite,
+    "recipes": _recipe,
+    "claims": _claim,
+    "papers": _paper,
+}
 
 
 def _unknown(key: str, kind: str, name: str, known: Any) -> Iterator[Parts]:

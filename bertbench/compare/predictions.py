@@ -5,26 +5,37 @@ Not aware of metrics and rows.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
     from bertbench.compare.evidence import Evidence
     from bertbench.records import RunRecord
-    from bertbench.stats import Floats
 
 
 @dataclass(frozen=True)
 class Group:
-    """Models that predicted the same examples: by model predictions of shape (seeds, n), and labels of shape (n,)."""
+    """Models that predicted the same examples: by model predictions of shape (seeds, n), and labels of shape (n,).
 
-    predictions: dict[str, Floats]
-    labels: Floats
+    Numbers, or answers and tag lists (then arrays of objects). `clusters` (n,) numbers the paragraph that an example is of;
+    None: each stands alone.
+    """
+
+    predictions: dict[str, Any]
+    labels: Any
+    clusters: NDArray[np.int64] | None = None
+
+    @property
+    def structured(self) -> bool:
+        """True where predictions are not numbers."""
+        return bool(self.labels.dtype == object)
 
 
 def read(evidence: Evidence, records: Mapping[str, Sequence[RunRecord]]) -> dict[str, list[pd.DataFrame]]:
@@ -46,18 +57,42 @@ def grouped(frames: Mapping[str, Sequence[pd.DataFrame]], split: str | None) -> 
     groups: dict[tuple[bytes, bytes], Group] = {}
     for model, seeds in frames.items():
         columns = [_columns(frame, split) for frame in seeds]
-        keys = {(ids, labels.tobytes()) for ids, labels, _ in columns}
-        if len(keys) != 1 or not columns[0][1].size:
+        keys = {(one.ids, one.digest) for one in columns}
+        if len(keys) != 1 or not columns[0].labels.size:
             continue  # seeds that saw different examples cannot be averaged example by example
-        group = groups.setdefault(keys.pop(), Group({}, columns[0][1]))
-        group.predictions[model] = np.stack([predicted for _, _, predicted in columns])
+        group = groups.setdefault(keys.pop(), Group({}, columns[0].labels, columns[0].clusters))
+        group.predictions[model] = np.stack([one.predictions for one in columns])
     return list(groups.values())
 
 
-def _columns(frame: pd.DataFrame, split: str | None) -> tuple[bytes, Floats, Floats]:
-    """Example ids, labels and predictions of a split in the order of the ids."""
+class _Columns(NamedTuple):
+    """Example ids, a digest of the labels, labels and predictions of a split in the order of the ids, and clusters."""
+
+    ids: bytes
+    digest: bytes
+    labels: Any
+    predictions: Any
+    clusters: NDArray[np.int64] | None
+
+
+def _columns(frame: pd.DataFrame, split: str | None) -> _Columns:
     rows = frame if split is None else frame[frame["split"] == split]
     ids = rows["example_id"].astype(str).to_numpy(dtype=str)
     order = np.argsort(ids, kind="stable")
-    labels = rows["label"].to_numpy(dtype=float)[order]
-    return "\n".join(ids[order].tolist()).encode(), labels, rows["prediction"].to_numpy(dtype=float)[order]
+    joined = "\n".join(ids[order].tolist()).encode()
+    clusters = (
+        np.unique(rows["cluster"].astype(str).to_numpy()[order], return_inverse=True)[1] if "cluster" in rows else None
+    )
+    if np.issubdtype(rows["label"].to_numpy().dtype, np.number):
+        labels = rows["label"].to_numpy(dtype=float)[order]
+        return _Columns(joined, labels.tobytes(), labels, rows["prediction"].to_numpy(dtype=float)[order], clusters)
+    texts = [rows[name].to_numpy()[order].tolist() for name in ("label", "prediction")]
+    return _Columns(joined, "\n".join(texts[0]).encode(), _objects(texts[0]), _objects(texts[1]), clusters)
+
+
+def _objects(texts: Sequence[str]) -> Any:
+    """JSON texts as an array of what they hold."""
+    found = np.empty(len(texts), dtype=object)
+    for place, text in enumerate(texts):
+        found[place] = json.loads(text)
+    return found

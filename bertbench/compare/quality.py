@@ -6,106 +6,58 @@ of a ratio, of a difference. Not aware of how predictions came about.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertbench import plugins, stats
+from bertbench import plugins, resampling, stats
 from bertbench.compare import predictions as pairs
 from bertbench.compare.evidence import Evidence, figure, plain_row, with_ratio
+from bertbench.compare.macro import macro_rows
+from bertbench.compare.scores import SplitScores
 from bertbench.errors import UnknownNameError
 from bertbench.records import RunRecord
 from bertbench.report import Row
 from bertbench.stats import Estimate
 
 if TYPE_CHECKING:
-    from bertbench.stats import Floats, Resampled
+    from bertbench.stats import Floats
 
 DIFFERENCE = "difference"
-
-
-@dataclass
-class SplitScores:
-    """What is known about one task and split: values by (metric, model), replicates of the same keys, predictions."""
-
-    task: str
-    split: str | None
-    primary: tuple[str, ...]
-    reference: str
-    seeds: dict[str, int]
-    values: dict[tuple[str, str], float] = field(default_factory=dict)
-    replicates: dict[tuple[str, str], Floats] = field(default_factory=dict)
-    groups: list[pairs.Group] = field(default_factory=list)
-
-    @property
-    def is_accuracy(self) -> bool:
-        """True if the score is the accuracy alone."""
-        return self.primary == ("accuracy",)
-
-    def paired(self, model: str, other: str) -> pairs.Group | None:
-        """The group of examples that both predicted, or None."""
-        for group in self.groups:
-            if model in group.predictions and other in group.predictions:
-                return group
-        return None
-
-    def estimate(self, metric: str, model: str, n: int | None) -> Estimate:
-        """A model's value with its interval: Wilson's for the accuracy of a single seed, else the bootstrap's."""
-        value = self.values[metric, model]
-        if n and self.seeds[model] == 1 and (metric == "accuracy" or (metric == "score" and self.is_accuracy)):
-            return stats.wilson(round(value * n), n)
-        replicates = self.replicates.get((metric, model))
-        if replicates is None:
-            return Estimate(value)
-        return stats.interval(value, replicates, stats.bootstrap_method(self.seeds[model]))
-
-    def ratio(self, metric: str, model: str) -> Estimate | None:
-        """Value over the reference's; None where the reference has none or none above zero."""
-        reference = self.values.get((metric, self.reference))
-        if reference is None or reference <= 0:
-            return None
-        if model == self.reference:
-            return Estimate(1.0)
-        value = self.values[metric, model] / reference
-        if self.paired(model, self.reference) is None or (metric, model) not in self.replicates:
-            return Estimate(value)
-        theirs = self.replicates[metric, self.reference]
-        replicates = self.replicates[metric, model] / np.where(theirs > 0, theirs, np.nan)
-        return stats.interval(value, replicates, self._method(model, self.reference))
-
-    def difference(self, model: str, other: str) -> Estimate:
-        """Score minus the score of `other`, with an interval where both predicted the same examples."""
-        value = self.values["score", model] - self.values["score", other]
-        if self.paired(model, other) is None or ("score", model) not in self.replicates:
-            return Estimate(value)
-        replicates = self.replicates["score", model] - self.replicates["score", other]
-        return stats.interval(value, replicates, self._method(model, other))
-
-    def _method(self, model: str, other: str) -> str:
-        return stats.bootstrap_method(self.seeds[model], self.seeds[other], paired=True)
-
-    def best(self) -> str | None:
-        """The model of the highest score, the reference first among equals."""
-        scores = {model: value for (metric, model), value in self.values.items() if metric == "score"}
-        return max(scores, key=lambda model: (scores[model], model == self.reference), default=None)
 
 
 def quality_rows(evidence: Evidence) -> dict[str, list[Row]]:
     """The rows of every model over all tasks."""
     found: dict[str, list[Row]] = {model: [] for model in evidence.models}
+    firsts: list[SplitScores] = []
+    bases: dict[str, Row] = {}
     for task in evidence.tasks():
         everyone = tuple(dict.fromkeys((*evidence.models, evidence.reference)))
         records = {model: evidence.records("quality", model, task) for model in everyone}
         done = {model: ok for model, runs in records.items() if (ok := [run for run in runs if run.status == "ok"])}
         splits = [_split_scores(evidence, task, split, done) for split in _splits(done)]
+        firsts += splits[:1]
         for model in evidence.models:
             rows = found[model]
             if model in done:
                 rows += _model_rows(evidence, done[model], splits)
+                bases[model] = _wider(bases.get(model), evidence.base(done[model]))
             rows += [evidence.failed(run, "score") for run in records[model] if run.status != "ok"]
+    for model, base in bases.items():
+        found[model] += macro_rows(base, model, firsts)
     return found
+
+
+def _wider(before: Row | None, base: Row) -> Row:
+    """The base of a row over several tasks: all their runs, and no checkpoint, since each has its own."""
+    if before is None:
+        return base
+    notes = dict.fromkeys(note for row in (before, base) for note in (row.note or "").split("; ") if note)
+    runs = " ".join(row.run_ids for row in (before, base) if row.run_ids)
+    return replace(before, checkpoint=None, revision=None, note="; ".join(notes) or None, run_ids=runs or None)
 
 
 def _splits(records: Mapping[str, Sequence[RunRecord]]) -> list[str | None]:
@@ -134,16 +86,16 @@ def _split_scores(
 ) -> SplitScores:
     first = next(iter(records.values()))[0]
     seeds = {model: len(runs) for model, runs in records.items()}
-    scores = SplitScores(task, split, primary_metrics(first), evidence.reference, seeds)
+    scores = SplitScores(task, split, primary_metrics(first), evidence.reference, seeds, chance=_chance(records, split))
     for metric in (*_metrics(first), "score"):
         for model, runs in records.items():
             found = [run.find(metric, "value", split=split) for run in runs]
             if all(found):
                 scores.values[metric, model] = float(np.mean([value.values[0] for value in found if value]))
     scores.groups = pairs.grouped(pairs.read(evidence, records), split)
-    resamplers = _resamplers({metric for metric, _ in scores.values} - {"score"})
+    metrics = _plugins({metric for metric, _ in scores.values} - {"score"})
     for group in scores.groups:
-        drawn = stats.bootstrap(resamplers, group.predictions, group.labels)
+        drawn = _resampled(metrics, group, zlib.crc32(task.encode()))  # tasks are drawn independently
         scores.replicates |= drawn
         for model in group.predictions:
             parts = [drawn[metric, model] for metric in scores.primary if (metric, model) in drawn]
@@ -152,12 +104,35 @@ def _split_scores(
     return scores
 
 
-def _resamplers(metrics: set[str]) -> dict[str, Resampled]:
-    """How to resample each metric; one whose file is not here any more is left out."""
+def _chance(records: Mapping[str, Sequence[RunRecord]], split: str | None) -> float | None:
+    """The score without a look at the input, where a run has found it out."""
+    for runs in records.values():
+        for run in runs:
+            if (found := run.find("baseline_score", "trivial", split=split)) is not None:
+                return found.values[0]
+    return None
+
+
+def _resampled(metrics: Mapping[str, Any], group: pairs.Group, seed: int) -> dict[tuple[str, str], Floats]:
+    """Replicates of every metric for every model of a group."""
+    if not group.structured:
+        resample = {name: metric.resample for name, metric in metrics.items()}
+        return resampling.bootstrap(resample, group.predictions, group.labels, seed=seed)
+    parts = {
+        (name, model): [metric.parts(list(one), list(group.labels)) for one in of]
+        for model, of in group.predictions.items()
+        for name, metric in metrics.items()
+    }
+    combine = {name: metric.combine for name, metric in metrics.items()}
+    return resampling.bootstrap_sums(parts, combine, group.clusters, seed=seed)
+
+
+def _plugins(metrics: set[str]) -> dict[str, Any]:
+    """The metrics by name; one whose file is not here any more is left out."""
     found = {}
     for metric in sorted(metrics):
         try:
-            found[metric] = plugins.load("bertbench.metrics", "metric", metric).resample
+            found[metric] = plugins.load("bertbench.metrics", "metric", metric)
         except UnknownNameError:
             continue
     return found
@@ -171,6 +146,7 @@ def _model_rows(evidence: Evidence, runs: Sequence[RunRecord], splits: Sequence[
                 yield _score_row(base, scores, metric, runs[0])
         if ("score", model) in scores.values:
             yield from _relative_rows(replace(base, split=scores.split), scores, model)
+            yield from _seed_rows(base, runs, scores)
     yield from _other_rows(base, runs, {*_metrics(runs[0]), "score"})
 
 
@@ -190,6 +166,7 @@ def _relative_rows(base: Row, scores: SplitScores, model: str) -> Iterator[Row]:
     counted: dict[str, Any] = {"n": None if group is None else len(group.labels), "n_unit": "examples"}
     if ratio is not None:
         yield with_ratio(figure(base, "retention", "mean", "1", ratio, **counted), reference, ratio)
+    yield from _corrected(base, scores, model, counted)
     for other in dict.fromkeys((reference, scores.best())):
         if other is None or other == model or ("score", other) not in scores.values:
             continue
@@ -199,23 +176,54 @@ def _relative_rows(base: Row, scores: SplitScores, model: str) -> Iterator[Row]:
 
 
 def _tests(scores: SplitScores, model: str, other: str) -> str | None:
-    """McNemar's test and the smallest detectable difference, where the score is the accuracy of one seed each."""
+    """The smallest difference that this data shows, and McNemar's test where the score is the accuracy of one seed each."""
     group = scores.paired(model, other)
-    if group is None or not scores.is_accuracy or scores.seeds[model] != 1 or scores.seeds[other] != 1:
+    if group is None:
         return None
-    ours, theirs = (group.predictions[name][0] == group.labels for name in (model, other))
-    share, n = float((ours != theirs).mean()), len(group.labels)
-    found = f"exact McNemar p = {stats.mcnemar(ours, theirs):.3g}"
-    smallest = stats.detectable_difference(share, n)
-    if smallest is None:
-        return found
-    return f"{found}; smallest detectable difference {smallest * 100:.1f} points (80% power, 5% level)"
+    if scores.is_accuracy and scores.seeds[model] == scores.seeds[other] == 1:
+        ours, theirs = (group.predictions[name][0] == group.labels for name in (model, other))
+        found = [f"exact McNemar p = {stats.mcnemar(ours, theirs):.3g}"]
+        smallest = stats.detectable_difference(float((ours != theirs).mean()), len(group.labels))
+    else:
+        found, smallest = [], scores.detectable(model, other)
+    if smallest is not None:
+        found.append(f"smallest detectable difference {smallest * 100:.1f} points (80% power, 5% level)")
+    return "; ".join(found) or None
+
+
+def _corrected(base: Row, scores: SplitScores, model: str, counted: dict[str, Any]) -> Iterator[Row]:
+    """Retention above chance: (score - chance) / (reference's score - chance), chance by a look at no input."""
+    chance = scores.chance
+    theirs = scores.values.get(("score", scores.reference))
+    if chance is None or theirs is None or theirs <= chance or model == scores.reference:
+        return
+    value = (scores.values["score", model] - chance) / (theirs - chance)
+    estimate = Estimate(value)
+    drawn = [scores.replicates.get(("score", name)) for name in (model, scores.reference)]
+    if drawn[0] is not None and drawn[1] is not None and scores.paired(model, scores.reference):
+        below = drawn[1] - chance
+        replicates = (drawn[0] - chance) / np.where(below > 0, below, np.nan)
+        estimate = stats.interval(value, replicates, scores.method(model, scores.reference))
+    row = figure(base, "retention", "chance-corrected", "1", estimate, reference=scores.reference, **counted)
+    yield replace(row, note="; ".join(part for part in (base.note, f"chance {chance * 100:.1f}") if part))
+
+
+def _seed_rows(base: Row, runs: Sequence[RunRecord], scores: SplitScores) -> Iterator[Row]:
+    """How the score varies over seeds: median, standard deviation, and the mean's t-interval."""
+    found = [run.find("score", "value", split=scores.split) for run in runs]
+    values = [one.values[0] for one in found if one is not None]
+    if len(values) < 2:
+        return
+    counted: dict[str, Any] = {"split": scores.split, "n": len(values), "n_unit": "seeds"}
+    yield figure(base, "score", "median", "1", float(np.median(values)), **counted)
+    yield figure(base, "score", "standard_deviation", "1", float(np.std(values, ddof=1)), **counted)
+    yield figure(base, "score", "seed_mean", "1", stats.t_interval(values, "seeds"), **counted)
 
 
 def _other_rows(base: Row, runs: Sequence[RunRecord], scores: set[str]) -> Iterator[Row]:
     """What else was measured, e.g. training time: the mean over seeds, with a t-interval from two seeds on."""
     for measurement in runs[0].measurements:
-        if measurement.quantity in scores:
+        if measurement.quantity in scores and measurement.statistic == "value":
             continue
         same = [run.find(measurement.quantity, measurement.statistic, split=measurement.split) for run in runs]
         values = [found.values[0] for found in same if found is not None]

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench import plugins
 from bertbench.metrics._metric import CLASSIFICATION
+from bertbench.metrics._sums import ANSWERS, SumMetric
 
 if TYPE_CHECKING:
+    import datasets
     import evaluate
 
     from bertbench.metrics._metric import Metric
@@ -24,26 +26,36 @@ def module(name: str) -> evaluate.Metric:
     Raises:
         UnknownNameError: there is no such metric.
     """
-    plugin: Metric = plugins.load("bertbench.metrics", "metric", name)
+    plugin: Metric | SumMetric = plugins.load("bertbench.metrics", "metric", name)
     built: evaluate.Metric = _class(plugin)()
     return built
 
 
-def _class(plugin: Metric) -> type:
-    import datasets
+def _class(plugin: Metric | SumMetric) -> type:
     import evaluate
     import numpy as np
 
-    dtype = "int64" if CLASSIFICATION in plugin.applies_to else "float64"
+    columns = _columns(plugin)
 
     def _info(_: Any) -> evaluate.MetricInfo:
-        columns = {name: datasets.Value(dtype) for name in ("predictions", "references")}
-        return evaluate.MetricInfo(
-            description=plugin.title, citation=plugin.citation, features=datasets.Features(columns)
-        )
+        return evaluate.MetricInfo(description=plugin.title, citation=plugin.citation, features=columns)
 
     def _compute(_: Any, predictions: Any, references: Any) -> dict[str, float | None]:
+        if isinstance(plugin, SumMetric):
+            return {plugin.name: plugin.compute(predictions, references)}
         given, expected = np.asarray(predictions, dtype=float), np.asarray(references, dtype=float)
         return {plugin.name: plugin.compute(given, expected)}
 
     return type(f"{plugin.name.title().replace('_', '')}", (evaluate.Metric,), {"_info": _info, "_compute": _compute})
+
+
+def _columns(plugin: Metric | SumMetric) -> datasets.Features:
+    """What a prediction and a reference are: numbers, a text and texts, or tags and tags."""
+    import datasets
+
+    if isinstance(plugin, SumMetric):
+        texts = datasets.List(datasets.Value("string"))
+        prediction = datasets.Value("string") if ANSWERS in plugin.applies_to else texts
+        return datasets.Features({"predictions": prediction, "references": texts})
+    number = datasets.Value("int64" if CLASSIFICATION in plugin.applies_to else "float64")
+    return datasets.Features({"predictions": number, "references": number})

@@ -5,28 +5,43 @@ Not aware of stores, records and the hub.
 
 from __future__ import annotations
 
+import json
 import math
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import MeasurementError
 from bertbench.progress import Progress
+from bertbench.runners._trainer import arguments, watcher
 from bertbench.specs import TrainingSpec
+
+if TYPE_CHECKING:
+    from bertbench.tasks._kind import Features
+
+IGNORED = -100  # a target that the loss leaves out: padding has none
+SECONDS_FILE = "bertbench.json"  # beside the Trainer's own state: seconds that training took before
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """How training went. `loss` is the mean over the last tenth of the steps, `seconds` the loop alone."""
+    """How training went. `loss` is the mean over the last tenth of the steps, `seconds` the loop alone.
+
+    `accumulation` is the number of micro-batches that a step's batch was taken in, for the reason `why_accumulated`.
+    """
 
     seconds: float
     steps: int
     samples_seen: int
     loss: float
     padding_waste: float
+    accumulation: int = 1
+    why_accumulated: str | None = None
+    warnings: tuple[str, ...] = field(default=())
 
 
 def total_steps(samples: int, recipe: TrainingSpec) -> int:
@@ -36,8 +51,7 @@ def total_steps(samples: int, recipe: TrainingSpec) -> int:
 
 def finetune(
     model: Any,
-    encoded: Sequence[dict[str, list[int]]],
-    labels: Sequence[float],
+    features: Features,
     recipe: TrainingSpec,
     *,
     pad: dict[str, int],
@@ -48,13 +62,17 @@ def finetune(
     label: str,
     progress: Progress,
     deadline: float | None = None,
+    each_epoch: Callable[[], None] | None = None,
+    folder: Path | None = None,
 ) -> TrainingRun:
     """Train `model` in place.
 
+    Where a batch does not fit into the device's memory it is halved and gradients are accumulated, so that the effective
+    batch stays; on a CPU, where the system kills instead, that is decided before by a forecast.
+
     Args:
-        model: a classifier; moved to `device`.
-        encoded: token ids (and token types, masks) of each example, not padded.
-        labels: class indices in the order of the model's outputs, or numbers for regression.
+        model: with a head; moved to `device`.
+        features: rows, not padded, with targets.
         recipe: epochs, batch size, learning rate, warm-up, weight decay, gradient clipping.
         pad: what each key is padded with.
         seed: of data order and dropout.
@@ -64,80 +82,118 @@ def finetune(
         label: the step's name for `progress`.
         progress: told after each step.
         deadline: time.monotonic() at which to give up.
+        each_epoch: called after each epoch but the last.
+        folder: takes the state from time to time, and is where an interrupted run goes on from; None: nowhere.
 
     Raises:
-        MeasurementError: the loss stopped being finite, or the deadline passed.
+        MeasurementError: the loss stopped being finite, the deadline passed, or not even one example fits.
     """
     import torch
-    from transformers import Trainer
-    from transformers.trainer_callback import PrinterCallback
 
-    rows = [{**row, "labels": value if regression else int(value)} for row, value in zip(encoded, labels, strict=True)]
-    collator = _Collator(pad, torch.float32 if regression else torch.int64)
-    with tempfile.TemporaryDirectory(prefix="bertbench-trainer-") as scratch:
-        trainer = Trainer(
-            model=model,
-            args=_arguments(scratch, recipe, total_steps(len(rows), recipe), seed=seed, device=device, bf16=bf16),
-            train_dataset=_Rows(rows),
-            data_collator=collator,
-            callbacks=[_watcher(label, progress, deadline)],
-        )
-        trainer.remove_callback(PrinterCallback)  # it would print to stdout
-        started = time.perf_counter()
-        trainer.train()
-        seconds = time.perf_counter() - started
-    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    loss = float(losses[-1]) if losses else float(trainer.state.log_history[-1]["train_loss"])
-    if not math.isfinite(loss):
-        raise MeasurementError(f"{label}: the loss is {loss}", "lower --learning-rate")
-    steps = int(trainer.state.global_step)
-    samples, waste = collator.used(steps)
-    return TrainingRun(seconds, steps, samples, loss, waste)
-
-
-def _arguments(folder: str, recipe: TrainingSpec, steps: int, *, seed: int, device: str, bf16: bool) -> Any:
-    """The recipe in Trainer's words: fused AdamW, linear schedule with warm-up, batches of similar length."""
-    return _arguments_on(device)(
-        output_dir=folder,
-        per_device_train_batch_size=recipe.batch_size,
-        num_train_epochs=recipe.epochs,
-        learning_rate=recipe.learning_rate,
-        warmup_steps=math.ceil(recipe.warmup_ratio * steps),
-        weight_decay=recipe.weight_decay,
-        max_grad_norm=recipe.max_grad_norm,
-        lr_scheduler_type="linear",
-        optim="adamw_torch_fused",
-        bf16=bf16,
-        use_cpu=device == "cpu",
-        train_sampling_strategy="group_by_length",
-        remove_unused_columns=False,
-        dataloader_pin_memory=device.startswith("cuda"),
-        save_strategy="no",
-        logging_steps=max(1, steps // 10),
-        logging_nan_inf_filter=False,
-        report_to="none",
-        disable_tqdm=True,
-        seed=seed,
+    rows = [row | target for row, target in zip(features.rows, features.targets, strict=True)]
+    micro, why = _forecast(model, features, recipe.batch_size, device)
+    before = (
+        {name: value.detach().cpu().clone() for name, value in model.state_dict().items()} if device != "cpu" else {}
     )
+    while True:
+        run = _Run(rows, recipe, micro, seed, device, bf16, regression, label, progress, deadline, each_epoch, folder)
+        try:
+            return run.train(model, pad, why)
+        except torch.OutOfMemoryError:
+            if micro == 1:
+                raise MeasurementError(
+                    f"{label}: out of memory with one example a batch", "lower --max-length"
+                ) from None
+            micro = math.ceil(micro / 2)
+            why = f"{recipe.batch_size} examples at once were too many for the device's memory"
+        model.zero_grad(set_to_none=True)
+        model.load_state_dict(before)
+        torch.cuda.empty_cache()
 
 
-def _arguments_on(device: str) -> Any:
-    """TrainingArguments for one device; Trainer's own take the first GPU, and spread one model over all there are."""
-    import torch
-    from transformers import TrainingArguments
+@dataclass(frozen=True)
+class _Run:
+    """One attempt at training with micro-batches of `micro` examples."""
 
-    if not device.startswith("cuda"):
-        return TrainingArguments
+    rows: list[dict[str, Any]]
+    recipe: TrainingSpec
+    micro: int
+    seed: int
+    device: str
+    bf16: bool
+    regression: bool
+    label: str
+    progress: Progress
+    deadline: float | None
+    each_epoch: Callable[[], None] | None
+    folder: Path | None
 
-    class OneDevice(TrainingArguments):  # type: ignore[misc,unused-ignore]
-        @cached_property
-        def _setup_devices(self) -> torch.device:
-            super()._setup_devices  # noqa: B018 (sets up accelerate's state)
-            self._n_gpu = 1
-            torch.cuda.set_device(device)
-            return torch.device(device)
+    def train(self, model: Any, pad: dict[str, int], why: str | None) -> TrainingRun:
+        """Train, from the newest state in `folder` where there is one."""
+        from transformers import Trainer
+        from transformers.trainer_callback import PrinterCallback
+        from transformers.trainer_utils import get_last_checkpoint
 
-    return OneDevice
+        accumulation = math.ceil(self.recipe.batch_size / self.micro)
+        collator = _Collator(pad, regression=self.regression)
+        with tempfile.TemporaryDirectory(prefix="bertbench-trainer-") as scratch:
+            output = self.folder or Path(scratch)
+            output.mkdir(parents=True, exist_ok=True)
+            steps = total_steps(len(self.rows), self.recipe)
+            look = watcher(self.label, self.progress, self.deadline, self.each_epoch, output if self.folder else None)
+            trainer = Trainer(
+                model=model,
+                args=arguments(
+                    str(output), self.recipe, steps, micro=self.micro, accumulation=accumulation, seed=self.seed,
+                    device=self.device, bf16=self.bf16,
+                ),
+                train_dataset=_Rows(self.rows),
+                data_collator=collator,
+                callbacks=[look],
+            )  # fmt: skip
+            trainer.remove_callback(PrinterCallback)  # it would print to stdout
+            earlier = get_last_checkpoint(str(output))
+            spent = _seconds_before(earlier)
+            look.began = time.perf_counter() - spent
+            trainer.train(resume_from_checkpoint=earlier)
+            seconds = time.perf_counter() - look.began - look.paused
+        state = trainer.state
+        losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+        loss = float(losses[-1]) if losses else float(state.log_history[-1]["train_loss"])
+        if not math.isfinite(loss):
+            raise MeasurementError(f"{self.label}: the loss is {loss}", "lower --learning-rate")
+        samples, waste = collator.used(int(state.global_step) * accumulation)
+        if earlier:
+            samples = round(len(self.rows) * self.recipe.epochs)
+        notes = (f"went on from step {Path(earlier).name.rpartition('-')[2]} of an interrupted run",) if earlier else ()
+        return TrainingRun(seconds, int(state.global_step), samples, loss, waste, accumulation, why, notes)
+
+
+def _seconds_before(checkpoint: str | None) -> float:
+    """Seconds of training that a state on disk has behind it."""
+    if checkpoint is None:
+        return 0.0
+    with suppress(OSError, ValueError, KeyError):
+        return float(json.loads((Path(checkpoint).parent / SECONDS_FILE).read_text(encoding="utf-8"))["seconds"])
+    return 0.0
+
+
+def _forecast(model: Any, features: Features, batch_size: int, device: str) -> tuple[int, str | None]:
+    """How many examples fit into main memory at once, and why that is less than a batch; on other devices all are tried."""
+    from bertbench.environment import available_memory
+    from bertbench.runners.memory import MEMORY_SHARE, training_bytes
+
+    if device != "cpu":
+        return batch_size, None
+    longest = max(len(row["input_ids"]) for row in features.rows)
+    free = int(available_memory() * MEMORY_SHARE)
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    micro = batch_size
+    while micro > 1 and training_bytes(model.config.to_dict(), weights, micro, longest) > free:
+        micro = math.ceil(micro / 2)
+    if micro == batch_size:
+        return batch_size, None
+    return micro, f"{batch_size} examples of {longest} tokens at once would not fit into {free / 1e9:.1f} GB"
 
 
 class _Rows:
@@ -156,23 +212,29 @@ class _Rows:
 class _Collator:
     """Makes batches and remembers how many samples, tokens and padded tokens each holds."""
 
-    def __init__(self, pad: dict[str, int], label_type: Any) -> None:
+    def __init__(self, pad: dict[str, int], *, regression: bool) -> None:
         self._pad = pad
-        self._label_type = label_type
+        self._regression = regression
         self._batches: list[tuple[int, int, int]] = []
 
     def __call__(self, batch: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Tensors of shape (batch, longest), and labels of shape (batch,)."""
+        """Tensors of shape (batch, longest), and targets of shape (batch,) or, of tokens, (batch, longest)."""
         import torch
 
         tensors = padded(batch, self._pad)
         tokens = sum(len(row["input_ids"]) for row in batch)
         self._batches.append((len(batch), tokens, tensors["input_ids"].numel()))
-        return tensors | {"labels": torch.tensor([row["labels"] for row in batch], dtype=self._label_type)}
+        for name in batch[0].keys() - self._pad.keys():
+            if isinstance(batch[0][name], list):
+                tensors |= padded(batch, {name: IGNORED})
+            else:
+                kind = torch.float32 if self._regression else torch.int64
+                tensors[name] = torch.tensor([row[name] for row in batch], dtype=kind)
+        return tensors
 
-    def used(self, steps: int) -> tuple[int, float]:
-        """Samples, and padding tokens / all tokens, of the first `steps` batches: the loader fetches one ahead."""
-        samples, tokens, padded_tokens = (sum(column) for column in zip(*self._batches[:steps], strict=True))
+    def used(self, batches: int) -> tuple[int, float]:
+        """Samples, and padding tokens / all tokens, of the first `batches`: the loader fetches one ahead."""
+        samples, tokens, padded_tokens = (sum(column) for column in zip(*self._batches[:batches], strict=True))
         return samples, 1 - tokens / padded_tokens
 
 
@@ -186,26 +248,3 @@ def padded(batch: Sequence[dict[str, Any]], pad: dict[str, int]) -> dict[str, An
         for key, filler in pad.items()
         if key in batch[0]
     }
-
-
-def _watcher(label: str, progress: Progress, deadline: float | None) -> Any:
-    """A Trainer callback: tells how far training is, and stops it when the loss breaks or time is up."""
-    from transformers import TrainerCallback
-
-    class Watcher(TrainerCallback):  # type: ignore[misc,unused-ignore]
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 (Trainer's signature)
-            progress(label, state.global_step, state.max_steps)
-            if deadline is not None and time.monotonic() > deadline:
-                raise MeasurementError(
-                    f"{label}: stopped at step {state.global_step} of {state.max_steps}, --max-minutes is used up",
-                    "give more time or --train-samples",
-                )
-
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:  # noqa: ARG002 (Trainer's signature)
-            loss = (logs or {}).get("loss")
-            if loss is not None and not math.isfinite(float(loss)):
-                raise MeasurementError(
-                    f"{label}: the loss is {loss} at step {state.global_step}", "lower --learning-rate"
-                )
-
-    return Watcher()

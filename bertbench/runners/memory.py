@@ -105,16 +105,25 @@ def predicted_training(target: SpeedTarget, shape: ShapeSpec) -> int:
     and three rows of attention scores, which dropout keeps from being fused. Counted on BERT, DistilBERT and ALBERT with
     `bertbench.backends._training`.
     """
-    config = read_config(target.folder)
     weights = predicted_bytes(target.folder, target.settings, ()) - PROCESS_BYTES
+    return training_bytes(
+        read_config(target.folder),
+        weights,
+        shape.batch_size,
+        shape.sequence_length or 128,
+        DTYPE_BYTES[target.settings.dtype],
+    )
+
+
+def training_bytes(config: Mapping[str, Any], weights: int, batch_size: int, length: int, bytes_each: int = 4) -> int:
+    """The same from a configuration and the bytes of the weights; activations take `bytes_each` a number."""
     hidden = _number(config, 768, "hidden_size", "dim")
     inner = _number(config, 4 * hidden, "intermediate_size", "hidden_dim")
     heads = _number(config, 12, "num_attention_heads", "n_heads")
     layers = _number(config, 12, "num_hidden_layers", "n_layers")
-    length = shape.sequence_length or 128
     inner_vectors = 2 if (config.get("hidden_act") or config.get("activation")) in ONE_OPERATOR else 5
-    kept = layers * shape.batch_size * length * (10 * hidden + inner_vectors * inner + 3 * heads * length)
-    return PROCESS_BYTES + 2 * weights + max(kept * DTYPE_BYTES[target.settings.dtype], 2 * weights)
+    kept = layers * batch_size * length * (10 * hidden + inner_vectors * inner + 3 * heads * length)
+    return PROCESS_BYTES + 2 * weights + max(kept * bytes_each, 2 * weights)
 
 
 def _number(config: Mapping[str, Any], default: int, *names: str) -> int:

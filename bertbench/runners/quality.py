@@ -5,10 +5,9 @@ Not aware of stores and reports: it gives measurements and predictions, the sess
 
 from __future__ import annotations
 
-import copy
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from bertbench import plugins
@@ -18,30 +17,28 @@ from bertbench.labels import output_order
 from bertbench.modeling import (
     head_settings,
     length_limit,
-    load_classifier,
     load_tokenizer,
-    new_classifier,
-    uses_token_types,
+    load_with_head,
+    new_with_head,
+    save,
 )
 from bertbench.progress import Progress, silent
 from bertbench.records import Measurement
+from bertbench.runners import _features
+from bertbench.runners._evaluation import Scored, evaluate, trivial_scores, useful_threads
 from bertbench.runners._job import Job
-from bertbench.runners.finetune import TrainingRun, finetune, padded
-from bertbench.specs import TaskSpec
+from bertbench.runners.finetune import TrainingRun, finetune
+from bertbench.tasks._kind import Features, TaskKind
 
-MEASURE_VERSION = 1
-TOKENS_PER_BATCH = 4096  # padded tokens of an evaluation batch: large enough for full speed, small enough for memory
-ROWS_PER_BATCH = 64
-# Below so many operations a batch, threads spend longer waiting for each other than computing; on a machine that is
-# busy with something else, a hundred times longer.
-WORK_FOR_THREADS = 2e9
+MEASURE_VERSION = 2
+EPOCH_SHARE = 0.25  # the epochs are told apart where evaluating takes at most this share of an epoch's examples
 
 
 @dataclass
 class Outcome:
-    """What came of a Job. `predictions` has columns example_id, split, prediction, scores, label.
+    """What came of a Job. `predictions` has columns example_id, split, prediction, scores, label, and the kind's own.
 
-    `scores` are the logits in the order of the task's labels, or the one output of a regression.
+    `scores` are logits in the order of the task's labels, the one output of a regression, or what the kind decoded them to.
     """
 
     measurements: tuple[Measurement, ...]
@@ -54,13 +51,25 @@ class Outcome:
 
 @dataclass
 class Prepared:
-    """A loaded model with its tokenizer and the meaning of its outputs (None for regression)."""
+    """A loaded model with its tokenizer and the meaning of its outputs (None: no classes)."""
 
+    kind: TaskKind
     model: Any
     tokenizer: Any
     outputs: tuple[str, ...] | None
     max_length: int
     warnings: list[str]
+
+    def order(self, job: Job) -> list[int] | None:
+        """The place of each output's label among the task's."""
+        return None if self.outputs is None else [(job.task.labels or ()).index(name) for name in self.outputs]
+
+    def features(self, job: Job, examples: Examples, *, training: bool = False) -> Features:
+        """What the model is given for these examples."""
+        order = self.order(job) if training else None
+        return _features.of(
+            self.kind, self.tokenizer, job.task, examples, self.max_length, self.model.config, order, training=training
+        )
 
     @property
     def pad(self) -> dict[str, int]:
@@ -80,8 +89,9 @@ def prepare(job: Job) -> Prepared:
     from bertbench.architecture import config_of
 
     source, task, name = job.source, job.task, job.source.spec.name
+    kind: TaskKind = plugins.load("bertbench.tasks", "task kind", task.kind)
     config = config_of(source.spec, source.folder)
-    tokenizer = load_tokenizer(source.tokenizer, config, name)
+    tokenizer = load_tokenizer(source.tokenizer, config, name, split_words=kind.words)
     if job.recipe.max_length > length_limit(config):
         raise UsageError(
             f"{name}: --max-length {job.recipe.max_length} is beyond the model's {length_limit(config)} tokens",
@@ -95,15 +105,16 @@ def prepare(job: Job) -> Prepared:
     settings = head_settings(task, outputs)
     set_seed(job.seed)
     if source.folder is None or source.weights == "random":
-        model = new_classifier(config, job.attention, settings)
+        model = new_with_head(config, task.kind, job.attention, settings)
         warnings.append("started from random weights: its quality is that of training from scratch")
     else:
-        model, report = load_classifier(source.folder, name, job.attention, settings, trained=job.mode == "evaluate")
+        trained = job.mode == "evaluate"
+        model, report = load_with_head(source.folder, name, task.kind, job.attention, settings, trained=trained)
         if report.new_pooler:
             warnings.append("the checkpoint has no pooler; a new one was trained with the head")
     if job.mode == "evaluate":
         model = model.to(_dtype(job.dtype))
-    return Prepared(model.to(job.device), tokenizer, outputs, job.recipe.max_length, warnings)
+    return Prepared(kind, model.to(job.device), tokenizer, outputs, job.recipe.max_length, warnings)
 
 
 def run(
@@ -112,38 +123,74 @@ def run(
     splits: Sequence[Examples],
     progress: Progress = silent,
     deadline: float | None = None,
+    folder: Path | None = None,
 ) -> Outcome:
     """Measure. `train` is needed for mode 'fine-tune'; the first of `splits` gives the score.
+
+    Training leaves its state in `folder` from time to time and goes on from what lies there; None: nowhere.
 
     Raises:
         CheckpointError, MeasurementError: it cannot be measured.
     """
     ready = prepare(job)
-    evaluated = ready.model
+    measurements: list[Measurement] = []
     trained: TrainingRun | None = None
+    epochs: list[float] = []
     if job.mode == "fine-tune":
         if train is None:
             raise MeasurementError(f"{job.label}: no training examples")
-        trained = _train(job, ready, train, progress, deadline)
-        if job.dtype != "fp32":  # the trained weights are kept as they are; a copy is evaluated
-            evaluated = copy.deepcopy(ready.model).to(_dtype(job.dtype))
-    measurements, predictions = _evaluate(job, ready, evaluated, splits, progress)
-    if trained is not None:
+        trained = _train(job, ready, train, splits[0], epochs, progress, deadline, folder)
         measurements += _training_measurements(trained)
-    return Outcome(tuple(measurements), predictions, ready.warnings, ready.model, ready.tokenizer, trained)
+    scored = _evaluate(job, ready, splits, progress)
+    measurements = [*scored.measurements, *measurements, *_best_epoch(splits[0], scored.score, epochs)]
+    if train is not None and job.mode == "fine-tune":
+        measurements += _baseline(job, ready, train, splits[0], scored.score)
+    return Outcome(tuple(measurements), scored.predictions, ready.warnings, ready.model, ready.tokenizer, trained)
 
 
-def _train(job: Job, ready: Prepared, train: Examples, progress: Progress, deadline: float | None) -> TrainingRun:
-    """Fine-tune the prepared model in place."""
+def run_and_save(
+    job: Job,
+    train: Examples | None,
+    splits: Sequence[Examples],
+    progress: Progress = silent,
+    deadline: float | None = None,
+    folder: Path | None = None,
+    keep: Path | None = None,
+) -> Outcome:
+    """As `run`; what was trained is saved in `keep`, and the outcome holds no model, so that it can be sent on."""
+    outcome = run(job, train, splits, progress, deadline, folder)
+    if keep is not None and outcome.training is not None:
+        save(outcome.model, outcome.tokenizer, keep)
+    return replace(outcome, model=None, tokenizer=None)
+
+
+def _train(
+    job: Job,
+    ready: Prepared,
+    train: Examples,
+    validation: Examples,
+    epochs: list[float],
+    progress: Progress,
+    deadline: float | None,
+    folder: Path | None,
+) -> TrainingRun:
+    """Fine-tune the prepared model in place; `epochs` takes the score after each epoch, where that is cheap."""
     import torch
 
-    encoded = _encode(job, ready, train)
-    tokens = job.recipe.batch_size * sum(len(row["input_ids"]) for row in encoded) // len(encoded)
-    torch.set_num_threads(useful_threads(ready.model, tokens, job.threads))
-    return finetune(
+    features = ready.features(job, train, training=True)
+    tokens = job.recipe.batch_size * sum(len(row["input_ids"]) for row in features.rows) // len(features.rows)
+    threads = useful_threads(ready.model, tokens, job.threads)
+    torch.set_num_threads(threads)
+
+    def look() -> None:
+        found = evaluate(job, ready, ready.model, [validation], silent)
+        epochs.extend([] if found.score is None else [found.score])
+        torch.set_num_threads(threads)
+
+    cheap = job.recipe.epochs > 1 and len(validation) <= EPOCH_SHARE * len(train)
+    trained = finetune(
         ready.model,
-        encoded,
-        train.labels,
+        features,
         job.recipe,
         pad=ready.pad,
         seed=job.seed,
@@ -153,45 +200,23 @@ def _train(job: Job, ready: Prepared, train: Examples, progress: Progress, deadl
         label=job.label,
         progress=progress,
         deadline=deadline,
+        each_epoch=look if cheap else None,
+        folder=folder,
     )
+    ready.warnings += trained.warnings
+    return trained
 
 
-def _evaluate(
-    job: Job, ready: Prepared, model: Any, splits: Sequence[Examples], progress: Progress
-) -> tuple[list[Measurement], dict[str, list[Any]]]:
-    """Scores and times of each split, and the predictions of all of them."""
-    import torch
+def _evaluate(job: Job, ready: Prepared, splits: Sequence[Examples], progress: Progress) -> Scored:
+    """Scores and times of each split; a model trained here in another format than fp32 is evaluated as a copy."""
+    import copy
 
-    kind = plugins.load("bertbench.tasks", "task kind", job.task.kind)
-    order = None if ready.outputs is None else [job.task.labels.index(name) for name in ready.outputs]  # type: ignore[union-attr]
-    torch.set_num_threads(useful_threads(model, TOKENS_PER_BATCH, job.threads))
-    predictions: dict[str, list[Any]] = {key: [] for key in ("example_id", "split", "prediction", "scores", "label")}
-    measurements: list[Measurement] = []
-    for examples in splits:
-        encoded = _encode(job, ready, examples)
-        started = time.perf_counter()
-        logits = predict(model, encoded, ready.pad, f"evaluating {job.source.spec.name} on {examples.split}", progress)
-        seconds = time.perf_counter() - started
-        predicted = kind.decode(logits, order)
-        measurements += scores(job.task, examples, predicted)
-        measurements.append(
-            Measurement("evaluation_time", "s", (seconds,), split=examples.split, n=len(examples), n_unit="examples")
-        )
-        ready.warnings += _truncation(encoded, ready.max_length, examples)
-        predictions["example_id"] += examples.ids
-        predictions["split"] += [examples.split] * len(examples)
-        predictions["prediction"] += predicted.tolist()
-        predictions["scores"] += _arranged(logits, order)
-        predictions["label"] += list(examples.labels)
-    return measurements, predictions
-
-
-def _encode(job: Job, ready: Prepared, examples: Examples) -> list[dict[str, list[int]]]:
-    """Token ids of each example as the model takes them, not padded."""
-    kind = plugins.load("bertbench.tasks", "task kind", job.task.kind)
-    types = uses_token_types(ready.model.config)
-    encoded: list[dict[str, list[int]]] = kind.encode(ready.tokenizer, examples, ready.max_length, token_types=types)
-    return encoded
+    model = ready.model
+    if job.mode == "fine-tune" and job.dtype != "fp32":
+        model = copy.deepcopy(model).to(_dtype(job.dtype))
+    found = evaluate(job, ready, model, splits, progress)
+    ready.warnings += found.warnings
+    return found
 
 
 def _dtype(name: str) -> Any:
@@ -200,87 +225,38 @@ def _dtype(name: str) -> Any:
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
 
 
-def _arranged(logits: Any, order: Sequence[int] | None) -> list[list[float]]:
-    """Logits by example, in the order of the task's labels; `order[i]` is the label that output i stands for."""
-    columns = range(logits.shape[1]) if order is None else sorted(range(len(order)), key=order.__getitem__)
-    found: list[list[float]] = logits[:, list(columns)].tolist()
+def _training_measurements(trained: TrainingRun) -> list[Measurement]:
+    samples: dict[str, Any] = {"n": trained.samples_seen, "n_unit": "samples"}
+    found = [
+        Measurement("training_time", "s", (trained.seconds,), **samples),
+        Measurement("training_loss", "1", (trained.loss,), statistic="final", n=trained.steps, n_unit="steps"),
+        Measurement("padding_waste", "1", (trained.padding_waste,), statistic="training", **samples),
+    ]
+    if trained.accumulation > 1:
+        found.append(Measurement("accumulation", "1", (float(trained.accumulation),), note=trained.why_accumulated))
     return found
 
 
-def useful_threads(model: Any, tokens: int, asked: int) -> int:
-    """`asked` threads where a batch of `tokens` is work enough for them, else one."""
-    import torch
-
-    weights = sum(part.weight.numel() for part in model.modules() if isinstance(part, torch.nn.Linear))
-    return asked if 2 * weights * tokens >= WORK_FOR_THREADS else 1
-
-
-def _training_measurements(trained: TrainingRun) -> list[Measurement]:
-    return [
-        Measurement("training_time", "s", (trained.seconds,), n=trained.samples_seen, n_unit="samples"),
-        Measurement("training_loss", "1", (trained.loss,), statistic="final", n=trained.steps, n_unit="steps"),
-        Measurement(
-            "padding_waste",
-            "1",
-            (trained.padding_waste,),
-            statistic="training",
-            n=trained.samples_seen,
-            n_unit="samples",
-        ),
-    ]
+def _best_epoch(validation: Examples, score: float | None, epochs: Sequence[float]) -> list[Measurement]:
+    """The best score after any epoch: chosen on the very examples that it is of, so it flatters; the score is the last."""
+    if score is None or not epochs:
+        return []
+    scores = [*epochs, score]
+    best = max(range(len(scores)), key=scores.__getitem__)
+    note = f"after epoch {best + 1} of {len(scores)}, chosen on these examples; 'score' is the last"
+    counted: dict[str, Any] = {"split": validation.split, "n": len(validation), "n_unit": "examples"}
+    return [Measurement("score", "1", (scores[best],), statistic="best-epoch", note=note, **counted)]
 
 
-def _truncation(encoded: Sequence[Mapping[str, list[int]]], max_length: int, examples: Examples) -> list[str]:
-    cut = sum(len(row["input_ids"]) >= max_length for row in encoded)
-    return (
-        [f"{cut} of {len(examples)} examples of {examples.split} reach the limit of {max_length} tokens"]
-        if cut > len(examples) // 100
-        else []
-    )
-
-
-def predict(
-    model: Any, encoded: Sequence[dict[str, list[int]]], pad: dict[str, int], label: str, progress: Progress
-) -> Any:
-    """Logits, numpy float32 of shape (n, outputs), in the order of `encoded`.
-
-    Runs the longest first in batches of similar length, so that memory shows its peak at once and little is padding.
-    """
-    import numpy as np
-    import torch
-
-    by_length = sorted(range(len(encoded)), key=lambda i: -len(encoded[i]["input_ids"]))
-    logits: Any = None
-    done = 0
-    model.eval()
-    with torch.inference_mode():
-        while done < len(by_length):
-            longest = len(encoded[by_length[done]]["input_ids"])
-            batch = by_length[done : done + max(1, min(ROWS_PER_BATCH, TOKENS_PER_BATCH // longest))]
-            inputs = {key: tensor.to(model.device) for key, tensor in padded([encoded[i] for i in batch], pad).items()}
-            output = model(**inputs).logits.float().cpu().numpy()
-            if logits is None:
-                logits = np.empty((len(encoded), output.shape[1]), dtype=np.float32)
-            logits[batch] = output
-            done += len(batch)
-            progress(label, done, len(by_length))
-    if not np.isfinite(logits).all():
-        raise MeasurementError(f"{label}: some outputs are not finite", "use --dtype fp32, or check the checkpoint")
-    return logits
-
-
-def scores(task: TaskSpec, examples: Examples, predicted: Any) -> list[Measurement]:
-    """Every metric of the task on one split, and `score`, the mean of its primary ones. Undefined ones are left out."""
-    from bertbench.metrics._module import module
-
-    found: dict[str, float] = {}
-    for name in task.metrics:
-        value = module(name).compute(predictions=predicted.tolist(), references=list(examples.labels))[name]
-        if value is not None:
-            found[name] = float(value)
-    if all(name in found for name in task.primary_metrics):
-        found["score"] = sum(found[name] for name in task.primary_metrics) / len(task.primary_metrics)
-    return [
-        Measurement(name, "1", (value,), split=examples.split, n=len(examples), n_unit="examples")
-        for name, value in found.items()
-    ]
+def _baseline(
+    job: Job, ready: Prepared, train: Examples, validation: Examples, score: float | None
+) -> list[Measurement]:
+    """The score of looking at no input, and a warning where training did no better."""
+    name, value = trivial_scores(job.task, ready.kind, train, validation)
+    if score is None or score <= value:
+        shown = "undefined" if score is None else f"{100 * score:.1f}"
+        ready.warnings.append(
+            f"diverged or learned nothing: its score is {shown}, and {name} alone gives {100 * value:.1f}"
+        )
+    counted: dict[str, Any] = {"split": validation.split, "n": len(validation), "n_unit": "examples"}
+    return [Measurement("baseline_score", "1", (value,), statistic="trivial", note=name, **counted)]

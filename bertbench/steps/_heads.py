@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from bertbench import plugins
 from bertbench.backends._backend import Head
 from bertbench.data import Examples
 from bertbench.labels import output_order
@@ -14,6 +13,7 @@ from bertbench.plan import Plan, has_head
 from bertbench.sources import Encoder, finetuned_source
 from bertbench.specs import TaskSpec
 from bertbench.steps._session import Session
+from bertbench.task_specs import SEQUENCES
 
 if TYPE_CHECKING:
     from bertbench.backends._backend import Floats
@@ -32,11 +32,11 @@ class Heads:
 
     def score(self, model: str, logits: Floats, examples: Examples) -> float | None:
         """The task's score of a model's logits on the first of `examples`, one row each."""
-        from bertbench.runners.quality import scores
+        from bertbench.runners._evaluation import scores
+        from bertbench.tasks.sequence_classification import classes
 
         assert self.task is not None  # noqa: S101 (callers have looked)
-        kind = plugins.load("bertbench.tasks", "task kind", self.task.kind)
-        predicted = kind.decode(logits, self.orders[model])
+        predicted = classes(logits, self.orders[model]).tolist()
         found = scores(self.task, examples.first(len(logits)), predicted)
         return next((measurement.values[0] for measurement in found if measurement.quantity == "score"), None)
 
@@ -47,6 +47,8 @@ def choose(session: Session, encoders: Sequence[Encoder], plan: Plan) -> Heads:
     if session.request.command != "speed" or not session.request.tasks or not plan.data:
         return bare
     task = session.request.tasks[0]
+    if task.kind != SEQUENCES:
+        return bare
     found: list[Encoder] = []
     for encoder in encoders:
         source = finetuned_source(encoder, task.name, lambda _: None)

@@ -71,7 +71,7 @@ def _encoded(
     for encoder in encoders:
         name, limit = encoder.spec.name, session.request.options.recipe(loaded.task, encoder.spec).max_length
         rows[name] = _encode(encoder, loaded.task, limit, examples)
-        texts[name] = TextSource(examples.inputs, encoder.source.tokenizer, limit)
+        texts[name] = TextSource(_texts(examples), encoder.source.tokenizer, limit)
         measurements[name] = _lengths([len(row.ids) for row in rows[name]], shapes, limit)
     first = rows.get(session.request.reference) or next(iter(rows.values()))
     batches = {
@@ -87,10 +87,18 @@ def _encode(encoder: Encoder, task: TaskSpec, limit: int, examples: Examples) ->
     from bertbench.architecture import config_of
 
     config = config_of(encoder.spec, encoder.source.folder)
-    tokenizer = load_tokenizer(encoder.source.tokenizer, config, encoder.spec.name)
     kind = plugins.load("bertbench.tasks", "task kind", task.kind)
-    rows = kind.encode(tokenizer, examples, limit, token_types=uses_token_types(config))
-    return [Encoded(row["input_ids"], row.get("token_type_ids")) for row in rows]
+    tokenizer = load_tokenizer(encoder.source.tokenizer, config, encoder.spec.name, split_words=kind.words)
+    features = kind.encode(tokenizer, task, examples, limit, token_types=uses_token_types(config))
+    first = [features.rows[features.owners.index(number)] for number in range(len(examples))]
+    return [Encoded(row["input_ids"], row.get("token_type_ids")) for row in first]
+
+
+def _texts(examples: Examples) -> tuple[tuple[str, ...], ...]:
+    """Examples as texts that a tokenizer takes; words are joined by spaces."""
+    return tuple(
+        tuple(part if isinstance(part, str) else " ".join(part) for part in parts) for parts in examples.inputs
+    )
 
 
 def _order(shape: ShapeSpec) -> str:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 from bertbench.errors import BertBenchError, StoreError
 from bertbench.progress import Progress
 from bertbench.records import Environment, Failure, Kind, RunRecord, SessionRecord, Status, digest
 from bertbench.request import Request
+from bertbench.runners.apart import unexpected
 from bertbench.sources import Encoder, Say
 from bertbench.store import Store, now
+from bertbench.timing import failure_of
 
 T = TypeVar("T")
 
@@ -88,13 +88,9 @@ def guarded(action: Callable[[], T]) -> tuple[T | None, Failure | None, float]:
     except StoreError:
         raise
     except BertBenchError as error:
-        failure = Failure(type(error).__name__, error.message, error.hint)
+        failure = failure_of(error)
     except Exception as error:  # noqa: BLE001 (a failed run is a record; the others go on)
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        failure = Failure(
-            type(error).__name__, f"{type(error).__name__}: {first:.200} ({Path(place.filename).name}:{place.lineno})"
-        )
+        failure = unexpected(error)
     return None, failure, time.perf_counter() - started
 
 

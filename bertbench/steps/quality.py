@@ -9,22 +9,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertbench.modeling import quiet
 from bertbench.plan import Cell
 from bertbench.records import UNAVAILABLE, Failure, Sidecar, digest
 from bertbench.request import MEASURE_VERSIONS
-from bertbench.runners import quality
+from bertbench.runners.quality import run_and_save
 from bertbench.steps._session import Session, guarded, slug
 from bertbench.store import Store
 from bertbench.units import duration
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bertbench.runners._job import Job
     from bertbench.runners.quality import Outcome
 
+    Run = Callable[..., Outcome]
 
-def measure_quality(session: Session, cell: Cell) -> None:
-    """Measure one cell and store its record, or say and store why not."""
+
+def measure_quality(session: Session, cell: Cell, run: Run = run_and_save) -> None:
+    """Measure one cell and store its record, or say and store why not.
+
+    `run` is `bertbench.runners.quality.run_and_save`, here or in a process of its own.
+    """
     task_fields = {"task_name": cell.task.name, "task": cell.task.model_dump(mode="json"), "seed": cell.seed}
     job = cell.job
     if job is None:
@@ -48,10 +54,17 @@ def measure_quality(session: Session, cell: Cell) -> None:
         session.say(f"{job.label}: skipped: {late.message}")
         session.write("quality", cell.encoder, "skipped", error=late, **task_fields)
         return
-    measured = guarded(lambda: quality.run(job, cell.train, cell.splits, session.progress, session.deadline))
-    if measured[1]:
-        session.say(f"{job.label}: failed: {measured[1].message}")
-    _write_quality(session, cell, measured, key, task_fields)
+    folder = session.store.checkpoints_folder
+    state = folder / f".training-{key}" if job.mode == "fine-tune" else None
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder, ignore_cleanup_errors=True) as scratch:
+        saved = Path(scratch) / "model"
+        measured = guarded(lambda: run(job, cell.train, cell.splits, session.progress, session.deadline, state, saved))
+        if measured[1]:
+            session.say(f"{job.label}: failed: {measured[1].message}")
+        elif state is not None:
+            shutil.rmtree(state, ignore_errors=True)
+        _write_quality(session, cell, measured, key, task_fields, saved)
 
 
 def _too_late(session: Session, cell: Cell) -> Failure | None:
@@ -70,6 +83,7 @@ def _write_quality(
     measured: tuple[Outcome | None, Failure | None, float],
     key: str,
     task_fields: dict[str, Any],
+    saved: Path,
 ) -> None:
     import pandas as pd
 
@@ -82,7 +96,7 @@ def _write_quality(
         name = f"predictions-{slug(cell.encoder.spec.name)}-{cell.task.name}-{cell.seed}"
         sidecars["predictions"] = session.store.write_sidecar(session.id, name, pd.DataFrame(outcome.predictions))
         if outcome.training is not None:
-            checkpoint = _keep(session.store, key, outcome)
+            checkpoint = _keep(session.store, key, saved)
     session.write(
         "quality",
         cell.encoder,
@@ -137,20 +151,11 @@ def quality_key(cell: Cell, settings: dict[str, Any]) -> str:
     )
 
 
-def _keep(store: Store, key: str, outcome: Outcome) -> str:
-    """Save a fine-tuned checkpoint; it appears under its key only when complete. Returns its path below the store."""
+def _keep(store: Store, key: str, saved: Path) -> str:
+    """Put a fine-tuned checkpoint under its key, complete as it is. Returns its path below the store."""
     target = store.checkpoints_folder / key
-    store.checkpoints_folder.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".saving-", dir=store.checkpoints_folder))
-    try:
-        with quiet():
-            outcome.model.save_pretrained(scratch)
-            outcome.tokenizer.save_pretrained(scratch)
-        scratch.chmod(0o755)
-        shutil.rmtree(target, ignore_errors=True)
-        scratch.rename(target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    shutil.rmtree(target, ignore_errors=True)
+    saved.rename(target)
     return f"{store.checkpoints_folder.name}/{key}"
 
 

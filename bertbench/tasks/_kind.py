@@ -55,6 +55,8 @@ class TaskKind(Protocol):
     name: str
     metrics: frozenset[str]
     """What its metrics apply to."""
+    words: bool
+    """True if its inputs are lists of words."""
 
     def columns(self, task: TaskSpec) -> tuple[str, ...]:
         """Columns that every row needs."""
@@ -103,9 +105,54 @@ class TaskKind(Protocol):
 
 
 class RowError(ValueError):
-    """A row that is not what the task says: `column`, `reason` and what to do about it."""
+    """A row that is not what the task says; `of_split` where all rows of the split are so."""
 
-    def __init__(self, reason: str, hint: str) -> None:
+    def __init__(self, reason: str, hint: str, *, of_split: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.hint = hint
+        self.of_split = of_split
+
+
+def text_of(row: Mapping[str, Any], column: str) -> str:
+    """The text in a column.
+
+    Raises:
+        RowError: it is none.
+    """
+    value = row[column]
+    if not isinstance(value, str):
+        raise RowError(f"column '{column}': expected text, found {value!r:.40}", "clean the row or name another column")
+    return value
+
+
+def list_of(row: Mapping[str, Any], column: str) -> list[Any]:
+    """The list in a column; arrays, as parquet files give them, are taken too.
+
+    Raises:
+        RowError: it is none.
+    """
+    value = row[column]
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if not isinstance(value, list | tuple):
+        raise RowError(f"column '{column}': expected a list, found {value!r:.40}", "give one entry a word")
+    return list(value)
+
+
+def label_index(value: Any, labels: Sequence[str], what: str = "label") -> int:
+    """The place of a class, given by its id or its name.
+
+    Raises:
+        RowError: there is no such class, or it is hidden (-1).
+    """
+    if isinstance(value, str) and value in labels:
+        return labels.index(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if is_number and float(value).is_integer() and 0 <= value < len(labels):
+        return int(value)
+    if value == -1:
+        raise RowError(
+            "the labels of this split are hidden (-1)", "choose a labelled split, such as validation", of_split=True
+        )
+    raise RowError(f"{what} {value!r:.40} is not one of {', '.join(labels)}", "check 'labels' in the task's YAML")

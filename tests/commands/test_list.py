@@ -46,6 +46,7 @@ def test_tasks_show_labels_and_metrics():
     assert tasks["mrpc"]["Labels"] == "not_equivalent, equivalent"
     assert tasks["mrpc"]["Metrics"] == "Accuracy, F1"
     assert tasks["stsb"]["Labels"] == "a number"
+    assert tasks["squad"]["Labels"] == "a part of the text"
     assert tasks["sst2"]["Data"] == "nyu-mll/glue sst2"
 
 
@@ -53,7 +54,31 @@ def test_suites_show_models_and_reference():
     """Suites are listed with what they compare."""
     base = rows("suites")["base"]
 
-    assert (base["Models"], base["Reference"], base["Tasks"]) == ("bert, distilbert, albert", "bert", "sst2")
+    assert (base["Models"], base["Reference"], base["Tasks"]) == (
+        "bert, distilbert, albert",
+        "bert",
+        "sst2, squad, conll2003",
+    )
+
+
+def test_groups_show_their_tasks():
+    """Groups are listed with the tasks that their name stands for after --task."""
+    glue = rows("groups")["glue"]
+
+    assert glue["Tasks"] == "cola, sst2, mrpc, qqp, stsb, mnli, qnli, rte, wnli"
+    assert glue["Source"] == "arXiv:1804.07461 (GLUE) Table 1"
+
+
+def test_recipes_show_whose_they_are_and_every_source():
+    """Recipes are listed by model with tasks and all of their sources, each once."""
+    listed = {row[0]: row for row in build_report("recipes", Catalog()).tables[0].rows}
+
+    assert "squad_v2" in listed["albert"][2].split(", ")
+    assert listed["bert"][3].split("; ")[1:] == [
+        "google-research/bert README",
+        "arXiv:1810.04805 (BERT) Sec 4.2",
+        "arXiv:1810.04805 (BERT) Sec 4.3",
+    ]
 
 
 def test_claims_show_what_is_expected():
@@ -138,7 +163,7 @@ def test_listing_loads_nothing_heavy():
     """Building every list loads neither pydantic nor rich nor any library of models and data."""
     code = (
         "import sys; from bertbench.commands.list import build_report; from bertbench.config import Catalog;"
-        "[build_report(k, Catalog()) for k in ('models', 'tasks', 'suites', 'claims', 'papers', 'metrics')];"
+        "from bertbench.config import KINDS; [build_report(k, Catalog()) for k in (*KINDS, 'metrics')];"
         "heavy = ('pydantic', 'rich', 'torch', 'transformers', 'datasets', 'evaluate', 'numpy', 'pandas', 'sklearn');"
         "print([m for m in heavy if m in sys.modules])"
     )

@@ -20,6 +20,8 @@ TASK = {
 }
 MODEL = {"title": "Mine", "architecture": "bert", "checkpoint": "me/mine"}
 SUITE = {"title": "Mine", "models": "[bert]", "reference": "bert"}
+GROUP = {"title": "Mine", "tasks": "[sst2, squad]"}
+RECIPE = {"title": "Mine", "source": "s", "tasks": "{sst2: {epochs: 1}}"}
 CLAIM = {
     "wording": "w",
     "source": "s",
@@ -51,7 +53,8 @@ def findings(folder, kind, text, *, deep=False):
 
 
 @pytest.mark.parametrize(
-    ("kind", "spec"), [("tasks", TASK), ("models", MODEL), ("suites", SUITE), ("claims", CLAIM), ("papers", PAPER)]
+    ("kind", "spec"),
+    [("tasks", TASK), ("models", MODEL), ("groups", GROUP), ("suites", SUITE), ("claims", CLAIM), ("papers", PAPER)],
 )
 def test_right_config_gives_no_finding(tmp_path, kind, spec):
     """A config that is right and names what exists is passed over in silence."""
@@ -106,6 +109,13 @@ def test_every_mistake_of_a_file_is_a_row(tmp_path):
         ),
         ("tasks", TASK | {"metrics": "[accuracy, pearson]"}, "metrics", "pearson, for regression"),
         ("tasks", TASK | {"labels": "null"}, "metrics", "accuracy, for classification"),
+        (
+            "tasks",
+            TASK | {"kind": "token-classification", "labels": "[O, B-X, I-X]"},
+            "metrics",
+            "accuracy, for classification",
+        ),
+        ("groups", GROUP | {"tasks": "[sst2, sqaud]"}, "tasks", "unknown task 'sqaud'; did you mean 'squad'"),
         ("models", MODEL | {"finetuned": "{sst-2: {checkpoint: a/b}}"}, "finetuned.sst-2", "did you mean 'sst2'"),
         (
             "models",
@@ -153,6 +163,48 @@ def test_name_that_does_not_exist_or_does_not_fit(tmp_path, kind, spec, key, fou
     assert first[0] == key
     assert found in first[1]
     assert first[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "key", "found"),
+    [
+        ("brt", {}, "name", "unknown model 'brt'; did you mean 'bert'"),
+        ("bert", {"tasks": "{sst-2: {epochs: 1}}"}, "tasks.sst-2", "unknown task 'sst-2'; did you mean 'sst2'"),
+        ("bert", {"tasks": "{sst2: {epoch: 1}}"}, "tasks.sst2.epoch", "unknown key"),
+        ("bert", {"tasks": "{sst2: {epochs: many}}"}, "tasks.sst2.epochs", "'many'"),
+        ("bert", {"tasks": "{sst2: {train_samples: 9}}"}, "tasks.sst2", ""),
+        ("bert", {"common": "{batch_size: 0}"}, "common.batch_size", "0"),
+        ("bert", {"tasks": "{}"}, "tasks", ""),
+        ("bert", {"steps": "9"}, "steps", "unknown key 'steps'"),
+    ],
+)
+def test_recipe_that_is_wrong(tmp_path, name, change, key, found):
+    """A recipe is of a known model and known tasks and holds hyperparameters; each mistake is one line."""
+    path = tmp_path / "recipes" / f"{name}.yaml"
+    path.parent.mkdir()
+    path.write_text("".join(f"{each}: {value}\n" for each, value in (RECIPE | change).items()))
+    (first,) = [each for each in check_all(Catalog([tmp_path])).findings if each.file == str(path)]
+
+    assert first.key == key
+    assert found in first.found
+    assert first.expected
+
+
+def test_recipe_that_is_right_gives_no_finding(tmp_path):
+    """A recipe in the name of a model may state any part of how it is trained."""
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/roberta.yaml").write_text("".join(f"{key}: {value}\n" for key, value in RECIPE.items()))
+
+    assert not [each for each in check_all(Catalog([tmp_path])).findings if "roberta.yaml" in each.file]
+
+
+def test_group_with_the_name_of_a_task_is_a_finding(tmp_path):
+    """Tasks and groups are both named after --task, so no name may be both."""
+    (tmp_path / "groups").mkdir()
+    (tmp_path / "groups/sst2.yaml").write_text("title: a\ntasks: [sst2]\n")
+    (first,) = [each for each in check_all(Catalog([tmp_path])).findings if "sst2.yaml" in each.file]
+
+    assert first.found == "'sst2', a task's name"
 
 
 def test_hub_ids_and_runs_are_left_for_later(tmp_path):

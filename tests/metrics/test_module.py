@@ -39,3 +39,30 @@ def test_unknown():
     """An unknown metric is refused."""
     with pytest.raises(UnknownNameError):
         module("bleu")
+
+
+def test_answers():
+    """A metric of answers takes texts and lists of texts, empty ones included, in one go or in batches."""
+    built = module("exact_match")
+    assert built.compute(predictions=["the fox", "", ""], references=[["Fox", "hen"], [], ["cow"]]) == {
+        "exact_match": pytest.approx(2 / 3)
+    }
+    assert module("answerable_f1").compute(predictions=["", ""], references=[[], []]) == {"answerable_f1": None}
+    built.add_batch(predictions=["x"], references=[[]])
+    built.add(prediction="x", reference=["x"])
+    assert built.compute() == {"exact_match": 0.5}
+
+
+def test_answers_are_texts():
+    """A metric of answers refuses class ids and a text in place of a list of texts."""
+    with pytest.raises(ValueError, match="expected format"):
+        module("exact_match").compute(predictions=[1], references=[["x"]])
+    with pytest.raises(ValueError, match="expected a list"):
+        module("exact_match").compute(predictions=["x"], references=["x"])
+
+
+def test_tags():
+    """A metric of tags takes lists of tags on both sides, empty ones included."""
+    tags = [["B-X", "I-X"], [], ["O"]]
+    assert module("entity_f1").compute(predictions=tags, references=tags) == {"entity_f1": 1}
+    assert module("entity_f1_strict").compute(predictions=[["I-X"]], references=[["B-X"]]) == {"entity_f1_strict": 0}

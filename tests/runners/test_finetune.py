@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 
 from bertbench.architecture import config_of
 from bertbench.errors import MeasurementError
-from bertbench.modeling import head_settings, new_classifier
+from bertbench.modeling import head_settings, new_with_head
 from bertbench.progress import silent
-from bertbench.runners.finetune import _arguments_on, finetune, padded, total_steps
+from bertbench.runners import finetune as module
+from bertbench.runners._trainer import _arguments_on
+from bertbench.runners.finetune import finetune, padded, total_steps
 from bertbench.specs import TrainingSpec
+from bertbench.tasks._kind import Features
 from tests.factories import model_spec, task_spec
 
 PAD = {"input_ids": 0, "token_type_ids": 0, "attention_mask": 0}
@@ -34,7 +37,8 @@ def model(tiny):
 
     def build(task=None):
         torch.manual_seed(0)
-        return new_classifier(config_of(model_spec(), folder), "sdpa", head_settings(task or task_spec()))
+        config, settings = config_of(model_spec(), folder), head_settings(task or task_spec())
+        return new_with_head(config, "sequence-classification", "sdpa", settings)
 
     return build
 
@@ -50,7 +54,9 @@ def train(classifier, rows=ROWS, labels=LABELS, recipe=RECIPE, **options):
         "label": "training",
         "progress": silent,
     }
-    return finetune(classifier, rows, labels, recipe, **(values | options))
+    kind = float if (values | options)["regression"] else int
+    features = Features(rows, list(range(len(rows))), [{"labels": kind(label)} for label in labels])
+    return finetune(classifier, features, recipe, **(values | options))
 
 
 def logits(classifier):

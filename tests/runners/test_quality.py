@@ -16,10 +16,11 @@ from bertbench.demo._vocabulary import SPECIAL_TOKENS, vocabulary
 from bertbench.errors import CheckpointError, MeasurementError, UsageError
 from bertbench.progress import silent
 from bertbench.records import Measurement
-from bertbench.runners import quality
+from bertbench.runners import _evaluation, quality
 from bertbench.runners._job import Job, Source
 from bertbench.specs import TrainingSpec
 from tests.conftest import CONFIGS
+from bertbench.tasks._kind import Features
 from tests.factories import model_spec, task_spec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -164,17 +165,19 @@ def test_company_of_other_examples_does_not_matter(trained):
     np.testing.assert_allclose(together, alone, atol=1e-4)
 
 
+def predict(ready, rows):
+    """The outputs of rows."""
+    return _evaluation.predict(ready.model, ready.kind, Features(list(rows)), ready.pad, "all", silent)
+
+
 @pytest.mark.parametrize("architecture", ["bert", "albert", "distilbert"])
 def test_batches_change_no_output(tiny, architecture):
     """Outputs of padded batches are those of each pair alone: masks and token types are right for every model."""
     folder = tiny(architecture, head="sequence-classification")
     ready = quality.prepare(job(folder))
-    kind = quality.plugins.load("bertbench.tasks", "task kind", "sequence-classification")
-    types = quality.uses_token_types(ready.model.config)
-    encoded = kind.encode(ready.tokenizer, toy("validation", 24, pairs=True), 48, token_types=types)
-    pad = {"input_ids": ready.tokenizer.pad_token_id, "token_type_ids": 0, "attention_mask": 0}
-    together = quality.predict(ready.model, encoded, pad, "together", silent)
-    alone = np.concatenate([quality.predict(ready.model, [row], pad, "alone", silent) for row in encoded])
+    encoded = ready.features(job(folder), toy("validation", 24, pairs=True)).rows
+    together = predict(ready, encoded)
+    alone = [predict(ready, [row])[0] for row in encoded]
     assert ("token_type_ids" in encoded[0]) == (architecture != "distilbert")
     assert len({len(row["input_ids"]) for row in encoded}) > 5
     np.testing.assert_allclose(together, alone, atol=1e-4)
@@ -184,13 +187,13 @@ def test_batches_change_no_output(tiny, architecture):
 def test_batches_are_bounded_in_tokens(tiny, monkeypatch):
     """Long examples go in smaller batches, the longest first; one that is longer than the bound goes alone."""
     ready = quality.prepare(job(tiny(head="sequence-classification")))
-    monkeypatch.setattr(quality, "TOKENS_PER_BATCH", 40)
+    monkeypatch.setattr(_evaluation, "TOKENS_PER_BATCH", 40)
     sizes = []
     hook = ready.model.register_forward_pre_hook(
         lambda *given: sizes.append(given[2]["input_ids"].shape), with_kwargs=True
     )
     encoded = [{"input_ids": [5] * length, "attention_mask": [1] * length} for length in (3, 50, 20, 4, 10, 10)]
-    assert quality.predict(ready.model, encoded, {"input_ids": 0, "attention_mask": 0}, "x", silent).shape == (6, 2)
+    assert np.stack(predict(ready, encoded)).shape == (6, 2)
     hook.remove()
     assert [tuple(size) for size in sizes] == [(1, 50), (2, 20), (3, 10)]
 
@@ -320,10 +323,10 @@ def test_several_splits_are_measured_apart(trained):
 
 def test_metric_that_is_undefined_is_left_out():
     """A correlation of constant predictions is no number: neither it nor a score of it is stored."""
-    found = quality.scores(NUMBERS, toy("validation", 4), np.ones(4))
+    found = _evaluation.scores(NUMBERS, toy("validation", 4), [1.0] * 4)
     assert found == []
     task = task_spec(metrics=("accuracy", "pearson"), primary_metrics=("accuracy",))
-    found = quality.scores(task, toy("validation", 4), np.ones(4))
+    found = _evaluation.scores(task, toy("validation", 4), [1.0] * 4)
     assert found == [
         Measurement(name, "1", (0.5,), split="validation", n=4, n_unit="examples") for name in ("accuracy", "score")
     ]

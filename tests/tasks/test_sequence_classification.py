@@ -7,8 +7,8 @@ from bertbench.architecture import config_of
 from bertbench.data import Examples
 from bertbench.demo._vocabulary import SPECIAL_TOKENS, build_tokenizer, vocabulary
 from bertbench.modeling import load_tokenizer, uses_token_types
-from bertbench.tasks.sequence_classification import PLUGIN
-from tests.factories import model_spec
+from bertbench.tasks.sequence_classification import PLUGIN, classes
+from tests.factories import model_spec, task_spec
 
 A, B, C = vocabulary()[len(SPECIAL_TOKENS) : len(SPECIAL_TOKENS) + 3]
 
@@ -18,9 +18,14 @@ def examples(*inputs):
     return Examples("validation", tuple(map(str, range(len(inputs)))), inputs, (0.0,) * len(inputs), len(inputs))
 
 
+def encode(tokenizer, given, max_length, **options):
+    """The rows that the model is given."""
+    return PLUGIN.encode(tokenizer, task_spec(), given, max_length, **options).rows
+
+
 def test_inputs_are_cut_but_not_padded():
     """Each example keeps its own length, up to the limit, special tokens included."""
-    short, long = PLUGIN.encode(build_tokenizer(), examples((A,), (" ".join([A] * 30),)), 10, token_types=False)
+    short, long = encode(build_tokenizer(), examples((A,), (" ".join([A] * 30),)), 10, token_types=False)
     assert len(short["input_ids"]) == 3
     assert len(long["input_ids"]) == 10
     assert set(short) == {"input_ids", "attention_mask"}
@@ -29,16 +34,16 @@ def test_inputs_are_cut_but_not_padded():
 def test_pairs_carry_token_types_where_the_model_uses_them():
     """The second text of a pair has type 1; a model without types gets none."""
     pair = examples((A, f"{B} {C}"))
-    (typed,) = PLUGIN.encode(build_tokenizer(), pair, 20, token_types=True)
+    (typed,) = encode(build_tokenizer(), pair, 20, token_types=True)
     assert typed["token_type_ids"] == [0, 0, 0, 1, 1, 1]
-    (plain,) = PLUGIN.encode(build_tokenizer(), pair, 20, token_types=False)
+    (plain,) = encode(build_tokenizer(), pair, 20, token_types=False)
     assert "token_type_ids" not in plain
     assert plain["input_ids"] == typed["input_ids"]
 
 
 def test_long_pair_keeps_both_texts():
     """Of a pair that is too long the longer text is cut, so that both are still there."""
-    (row,) = PLUGIN.encode(build_tokenizer(), examples((" ".join([A] * 30), B)), 12, token_types=True)
+    (row,) = encode(build_tokenizer(), examples((" ".join([A] * 30), B)), 12, token_types=True)
     assert len(row["input_ids"]) == 12
     assert row["token_type_ids"].count(1) == 2
 
@@ -53,7 +58,7 @@ def test_released_tokenizers_mark_pairs_as_the_model_needs_it(shared_hub_folder,
     folder = shared_hub_folder / "models" / model
     config = config_of(model_spec(), folder)
     tokenizer = load_tokenizer(folder, config, model)
-    (row,) = PLUGIN.encode(tokenizer, examples(("a", "b")), 20, token_types=uses_token_types(config))
+    (row,) = encode(tokenizer, examples(("a", "b")), 20, token_types=uses_token_types(config))
     assert row.get("token_type_ids") == types
     assert len(row["input_ids"]) == 5
 
@@ -61,10 +66,10 @@ def test_released_tokenizers_mark_pairs_as_the_model_needs_it(shared_hub_folder,
 def test_winning_output_is_translated_to_the_tasks_label():
     """Output i stands for label order[i]: a permuted checkpoint is decoded into the task's indices."""
     logits = np.array([[3.0, 1.0, 2.0], [0.0, 1.0, 2.0]], dtype=np.float32)
-    assert PLUGIN.decode(logits, [0, 1, 2]).tolist() == [0.0, 2.0]
-    assert PLUGIN.decode(logits, [2, 0, 1]).tolist() == [2.0, 1.0]
+    assert classes(logits, [0, 1, 2]).tolist() == [0.0, 2.0]
+    assert classes(logits, [2, 0, 1]).tolist() == [2.0, 1.0]
 
 
 def test_regression_gives_the_output_itself():
     """Without labels a prediction is the one output."""
-    assert PLUGIN.decode(np.array([[0.5], [-1.5]], dtype=np.float32), None).tolist() == [0.5, -1.5]
+    assert classes(np.array([[0.5], [-1.5]], dtype=np.float32), None).tolist() == [0.5, -1.5]

@@ -1,0 +1,185 @@
+"""Evaluating a model that is loaded: outputs in batches by tokens, predictions by the task's kind, scores by its metrics.
+
+Not aware of training, stores and reports.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bertbench import plugins
+from bertbench.data import Examples
+from bertbench.errors import MeasurementError
+from bertbench.progress import Progress
+from bertbench.records import Measurement
+from bertbench.runners.finetune import padded
+from bertbench.specs import TaskSpec
+from bertbench.task_specs import SEQUENCES
+
+if TYPE_CHECKING:
+    from bertbench.runners._job import Job
+    from bertbench.runners.quality import Prepared
+    from bertbench.tasks._kind import Features, TaskKind
+
+TOKENS_PER_BATCH = 4096  # padded tokens of an evaluation batch: large enough for full speed, small enough for memory
+ROWS_PER_BATCH = 64
+# Below so many operations a batch, threads spend longer waiting for each other than computing; on a machine that is
+# busy with something else, a hundred times longer.
+WORK_FOR_THREADS = 2e9
+
+
+@dataclass
+class Scored:
+    """Measurements of all splits, their predictions by column, warnings; `score` is the first split's."""
+
+    measurements: list[Measurement] = field(default_factory=list)
+    predictions: dict[str, list[Any]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    score: float | None = None
+
+
+def evaluate(job: Job, ready: Prepared, model: Any, splits: Sequence[Examples], progress: Progress) -> Scored:
+    """Scores and times of each split, and the predictions of all of them."""
+    import torch
+
+    torch.set_num_threads(useful_threads(model, TOKENS_PER_BATCH, job.threads))
+    found = Scored()
+    for examples in splits:
+        features = ready.features(job, examples)
+        started = time.perf_counter()
+        outputs = predict(
+            model,
+            ready.kind,
+            features,
+            ready.pad,
+            f"evaluating {job.source.spec.name} on {examples.split}",
+            progress,
+            bf16=job.bf16_training and job.mode == "fine-tune" and job.dtype == "fp32",
+        )
+        seconds = time.perf_counter() - started
+        decoded = ready.kind.decode(job.task, examples, features, outputs, ready.order(job))
+        of_split = scores(job.task, examples, decoded.predictions)
+        if not found.measurements:
+            found.score = next((one.values[0] for one in of_split if one.quantity == "score"), None)
+        counted: dict[str, Any] = {"split": examples.split, "n": len(examples), "n_unit": "examples"}
+        found.measurements += [*of_split, *decoded.measurements]
+        found.measurements.append(Measurement("evaluation_time", "s", (seconds,), **counted))
+        found.warnings += _truncation(features, ready.max_length, examples)
+        columns = {
+            "example_id": list(examples.ids),
+            "split": [examples.split] * len(examples),
+            "prediction": _stored(job.task, decoded.predictions),
+            "scores": decoded.scores,
+            "label": _stored(job.task, ready.kind.references(job.task, examples)),
+        }
+        clusters = ready.kind.clusters(examples)
+        columns |= ({} if clusters is None else {"cluster": list(clusters)}) | decoded.extra
+        for name, values in columns.items():
+            found.predictions.setdefault(name, []).extend(values)
+    return found
+
+
+def _stored(task: TaskSpec, values: Sequence[Any]) -> list[Any]:
+    """Values as a table's column holds them: numbers as they are, answers and tags as JSON."""
+    if task.kind == SEQUENCES:
+        return list(values)
+    return [json.dumps(value, ensure_ascii=False) for value in values]
+
+
+def predict(
+    model: Any,
+    kind: TaskKind,
+    features: Features,
+    pad: dict[str, int],
+    label: str,
+    progress: Progress,
+    *,
+    bf16: bool = False,
+) -> list[Any]:
+    """The outputs of every feature, numpy float32: (outputs,), or (tokens, outputs) without padding.
+
+    Runs the longest first in batches of similar length, so that memory shows its peak at once and little is padding.
+    With `bf16` in autocast, as it was trained.
+
+    Raises:
+        MeasurementError: an output is not finite.
+    """
+    import numpy as np
+    import torch
+
+    rows = features.rows
+    by_length = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"]))
+    found: list[Any] = [None] * len(rows)
+    done = 0
+    model.eval()
+    with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+        while done < len(by_length):
+            longest = len(rows[by_length[done]]["input_ids"])
+            batch = by_length[done : done + max(1, min(ROWS_PER_BATCH, TOKENS_PER_BATCH // longest))]
+            inputs = {key: tensor.to(model.device) for key, tensor in padded([rows[i] for i in batch], pad).items()}
+            values = kind.outputs(model(**inputs)).float().cpu().numpy()
+            for i, value in zip(batch, values, strict=True):
+                found[i] = value[: len(rows[i]["input_ids"])].copy() if value.ndim == 2 else value
+            done += len(batch)
+            progress(label, done, len(by_length))
+    if not all(np.isfinite(value).all() for value in found):
+        raise MeasurementError(f"{label}: some outputs are not finite", "use --dtype fp32, or check the checkpoint")
+    return found
+
+
+def scores(task: TaskSpec, examples: Examples, predictions: Sequence[Any]) -> list[Measurement]:
+    """Every metric of the task on one split, and `score`, the mean of its primary ones. Undefined ones are left out."""
+    kind: TaskKind = plugins.load("bertbench.tasks", "task kind", task.kind)
+    found = metric_values(task, kind.references(task, examples), predictions)
+    if all(name in found for name in task.primary_metrics):
+        found["score"] = sum(found[name] for name in task.primary_metrics) / len(task.primary_metrics)
+    return [
+        Measurement(name, "1", (value,), split=examples.split, n=len(examples), n_unit="examples")
+        for name, value in found.items()
+    ]
+
+
+def metric_values(task: TaskSpec, references: Sequence[Any], predictions: Sequence[Any]) -> dict[str, float]:
+    """By metric its value; those that are undefined are left out."""
+    found: dict[str, float] = {}
+    for name in task.metrics:
+        metric = plugins.load("bertbench.metrics", "metric", name)
+        value = metric.compute(predictions, references)
+        if value is not None:
+            found[name] = float(value)
+    return found
+
+
+def trivial_scores(task: TaskSpec, kind: TaskKind, train: Examples, validation: Examples) -> tuple[str, float]:
+    """The name and the score of the baseline that looks at no input.
+
+    An undefined metric counts as 0: a constant correlates with nothing.
+    """
+    name, predictions = kind.trivial(task, train, validation)
+    found = metric_values(task, kind.references(task, validation), predictions)
+    values = [found.get(metric, 0.0) for metric in task.primary_metrics]
+    return name, sum(values) / len(values)
+
+
+def useful_threads(model: Any, tokens: int, asked: int) -> int:
+    """`asked` threads where a batch of `tokens` is work enough for them, else one."""
+    import torch
+
+    weights = sum(part.weight.numel() for part in model.modules() if isinstance(part, torch.nn.Linear))
+    return asked if 2 * weights * tokens >= WORK_FOR_THREADS else 1
+
+
+def _truncation(features: Features, max_length: int, examples: Examples) -> list[str]:
+    cut, windows = features.cut, len(features.rows) - len(examples)
+    found = []
+    if cut > len(examples) // 100:
+        found.append(f"{cut} of {len(examples)} examples of {examples.split} reach the limit of {max_length} tokens")
+    if windows:
+        found.append(
+            f"{examples.split}: {len(examples)} examples in {len(features.rows)} windows of up to {max_length} tokens"
+        )
+    return found
