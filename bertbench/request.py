@@ -206,6 +206,21 @@ def answers(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     )
 
 
+def parse_kinds(text: str | None) -> tuple[Kind, ...]:
+    """What `--only` says is measured, in the usual order; everything if None.
+
+    Raises:
+        UsageError: it names something else.
+    """
+    if text is None:
+        return EVERYTHING
+    asked = [part.strip() for part in text.split(",")]
+    unknown = [name for name in asked if name not in EVERYTHING]
+    if unknown:
+        raise UsageError(f"--only {text}: '{unknown[0]}' is none of {', '.join(EVERYTHING)}")
+    return tuple(kind for kind in EVERYTHING if kind in asked)
+
+
 def parse_seeds(seeds: str | None, first: int | None, default_count: int) -> tuple[int, ...]:
     """`--seeds N` is a count, a comma list is literal; `--seed S` is the first of a count.
 

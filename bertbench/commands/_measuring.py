@@ -56,7 +56,7 @@ class Measuring:
         for size and speed.
         """
         from bertbench.compare import build
-        from bertbench.request import Request
+        from bertbench.request import Request, parse_kinds
         from bertbench.selection import published_recipes, resolve
 
         options = build_options(suite.seeds, self.given)
@@ -74,6 +74,7 @@ class Measuring:
             options=options,
             may_be_random=not run,
             timing=suite.timing,
+            kinds=parse_kinds(self.given["only"]),
             recipes=published_recipes(specs, tasks, self.catalog) if options.recipes == "published" else {},
         )
         stored = measure_or_read(request, self.store, from_store=self.given["from_store"], yes=self.given["yes"])

@@ -88,6 +88,10 @@ MaxTrainMinutesOption = Annotated[
 KeepOption = Annotated[
     str, typer.Option("--keep-checkpoints", help="Which fine-tuned checkpoints stay: all, best or none.")
 ]
+OnlyOption = Annotated[
+    str | None,
+    typer.Option("--only", help="Measure only these: quality, size, speed, memory; by commas.", show_default=False),
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="More than ten runs are meant.")]
 FreshOption = Annotated[bool, typer.Option("--fresh", help="Measure even if the store has the answer.")]
 FromStoreOption = Annotated[bool, typer.Option("--from-store", help="Only read the store; measure nothing.")]
@@ -117,6 +121,7 @@ def _shared(
     threads: ThreadsOption = None,
     data_dir: DataDirOption = None,
     keep_checkpoints: KeepOption = "all",
+    only: OnlyOption = None,
     fresh: FreshOption = False,
     from_store: FromStoreOption = False,
     yes: YesOption = False,

@@ -46,9 +46,9 @@ class TokenClassification:
                 f"{len(words)} words in '{task.inputs[0]}' but {len(tags)} tags in '{task.label}'",
                 "every word needs one tag",
             )
-        odd = next((word for word in words if not isinstance(word, str)), None)
-        if odd is not None:
-            raise RowError(f"column '{task.inputs[0]}': expected words, found {odd!r:.40}", "give a list of words")
+        odd = [word for word in words if not isinstance(word, str)]
+        if odd:
+            raise RowError(f"column '{task.inputs[0]}': expected words, found {odd[0]!r:.40}", "give a list of words")
         return (tuple(words),), tuple(label_index(tag, task.labels or (), "tag") for tag in tags)
 
     def clusters(self, examples: Examples) -> None:
@@ -87,11 +87,12 @@ class TokenClassification:
             )
             keys = [key for key in ("input_ids", "token_type_ids", "attention_mask") if key in encoded]
             for i, of_chunk in enumerate(encoded["overflow_to_sample_mapping"]):
-                again = bool(found.owners) and found.owners[-1] == start + of_chunk
-                earlier = set(found.spots[-1]) if again else set()
+                if not found.owners or found.owners[-1] != start + of_chunk:
+                    earlier: set[int] = set()
                 found.rows.append({key: encoded[key][i] for key in keys})
                 found.owners.append(start + of_chunk)
                 found.spots.append(_beginnings(encoded.word_ids(i), earlier))
+                earlier.update(word for word in encoded.word_ids(i) if word is not None)
                 if training:
                     tags = examples.labels[start + of_chunk]
                     labels = [IGNORED if word < 0 else place[tags[word]] for word in found.spots[-1]]
@@ -166,7 +167,7 @@ def overlap(tokenizer: Any, stride: int, max_length: int, *, pair: bool = False,
 def _beginnings(word_ids: Sequence[int | None], earlier: Collection[int]) -> list[int]:
     """By token the word that begins with it, else -1.
 
-    A window may start inside a word, which the window before it (it began the words `earlier`) then holds whole.
+    A window may start inside a word, whose beginning is in one before it; these hold the words `earlier`.
     """
     found: list[int] = []
     before: int | None = None

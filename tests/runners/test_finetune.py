@@ -12,7 +12,6 @@ from bertbench.architecture import config_of
 from bertbench.errors import MeasurementError
 from bertbench.modeling import head_settings, new_with_head
 from bertbench.progress import silent
-from bertbench.runners import finetune as module
 from bertbench.runners._trainer import _arguments_on
 from bertbench.runners.finetune import finetune, padded, total_steps
 from bertbench.specs import TrainingSpec

@@ -19,8 +19,8 @@ from bertbench.records import Measurement
 from bertbench.runners import _evaluation, quality
 from bertbench.runners._job import Job, Source
 from bertbench.specs import TrainingSpec
-from tests.conftest import CONFIGS
 from bertbench.tasks._kind import Features
+from tests.conftest import CONFIGS
 from tests.factories import model_spec, task_spec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
