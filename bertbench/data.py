@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bertbench.tasks._kind import TaskKind
 
 EXTENSIONS = (".parquet", ".csv", ".jsonl", ".json")
+HIDDEN = ()  # the label of an example that has none
 SUBSET_SEED = 0  # which samples --train-samples and --eval-samples take: the same for every model and seed
 
 
@@ -74,13 +75,14 @@ class Examples:
         return content.hexdigest()
 
 
-def load(task: TaskSpec, split: str, data_dir: Path | None = None) -> Examples:
+def load(task: TaskSpec, split: str, data_dir: Path | None = None, *, labelled: bool = True) -> Examples:
     """The examples of one split.
 
     Args:
         task: names data set, columns and labels.
         split: as the data set calls it.
         data_dir: if given, `<data_dir>/<task>/<split>.<ext>` is read instead; a generated task needs no folder there.
+        labelled: False takes rows whose label is hidden or absent too, with `HIDDEN` as their label.
 
     Raises:
         DatasetError: missing, damaged, empty, without a column, or with labels that are not the task's.
@@ -94,7 +96,7 @@ def load(task: TaskSpec, split: str, data_dir: Path | None = None) -> Examples:
         rows = plugins.load("bertbench.demo", "generator", source.generator).generate(split)
     else:
         where, rows = _from_hub(source, split)
-    return _checked(task, split, where, rows)
+    return _checked(task, split, where, rows, labelled=labelled)
 
 
 def _folder(task: TaskSpec, data_dir: Path | None) -> Path | None:
@@ -195,26 +197,39 @@ def _explained(error: Exception, where: str, split: str, state: hub.State) -> Ex
     return error
 
 
-def _checked(task: TaskSpec, split: str, where: str, rows: Sequence[dict[str, Any]]) -> Examples:
+def _checked(
+    task: TaskSpec, split: str, where: str, rows: Sequence[dict[str, Any]], *, labelled: bool = True
+) -> Examples:
     if not rows:
         raise DatasetError(
             f"{where}: split '{split}' is empty", "a task needs at least one example in every split it uses"
         )
     kind: TaskKind = plugins.load("bertbench.tasks", "task kind", task.kind)
-    missing = [column for column in kind.columns(task) if column not in rows[0]]
+    needed = [column for column in kind.columns(task) if labelled or column != task.label]
+    missing = [column for column in needed if column not in rows[0]]
     if missing:
         raise DatasetError(
             f"{where}: no column '{missing[0]}' (columns: {', '.join(rows[0])})",
             f"'inputs' and 'label' of task {task.name} must name columns",
         )
     ids = tuple(str(row.get("idx", row.get("id", number))) for number, row in enumerate(rows))
-    pairs = [_example(kind, task, row, where, number) for number, row in enumerate(rows)]
+    pairs = [_example(kind, task, row, where, number, labelled=labelled) for number, row in enumerate(rows)]
     return Examples(split, ids, tuple(inputs for inputs, _ in pairs), tuple(label for _, label in pairs), len(rows))
 
 
-def _example(kind: TaskKind, task: TaskSpec, row: dict[str, Any], where: str, number: int) -> tuple[Any, Any]:
+def _example(
+    kind: TaskKind, task: TaskSpec, row: dict[str, Any], where: str, number: int, *, labelled: bool
+) -> tuple[Any, Any]:
     try:
-        return kind.example(task, row)
+        return kind.example(task, row) if labelled else _perhaps_labelled(kind, task, row)
     except RowError as error:
         place = "" if error.of_split else f"row {number}, "
         raise DatasetError(f"{where}: {place}{error.reason}", error.hint) from None
+
+
+def _perhaps_labelled(kind: TaskKind, task: TaskSpec, row: dict[str, Any]) -> tuple[Any, Any]:
+    """Inputs and label of a row, `HIDDEN` where there is none that the task knows."""
+    try:
+        return kind.example(task, row)
+    except (KeyError, RowError):
+        return kind.inputs(task, row), HIDDEN

@@ -136,7 +136,7 @@ def _cells(request: Request, encoder: Encoder, loaded: TaskData, calibration: Ca
     reason = loaded.absent or encoder.absent
     if reason:
         return [Cell(encoder, task, seeds[0], None, skipped=reason)]
-    source, mode_is_evaluate = _choose(request, encoder, task, say)
+    source, mode_is_evaluate = choose(request, encoder, task, say)
     job = Job(
         source=source,
         task=task,
@@ -160,7 +160,7 @@ def _cells(request: Request, encoder: Encoder, loaded: TaskData, calibration: Ca
     ]
 
 
-def _choose(request: Request, encoder: Encoder, task: TaskSpec, say: Say) -> tuple[Source, bool]:
+def choose(request: Request, encoder: Encoder, task: TaskSpec, say: Say) -> tuple[Source, bool]:
     """The weights to start from, and whether they are evaluated as they are."""
     if request.options.finetune:
         return encoder.source, False

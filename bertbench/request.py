@@ -154,7 +154,7 @@ class Request:
             "suite": self.suite.name,
             "reference": self.reference,
             "models": {spec.name: self._model_digest(spec, digests[spec.name]) for spec in self.models},
-            "tasks": {task.name: digest([task.model_dump(mode="json"), data[task.name]]) for task in self.tasks},
+            "tasks": {task.name: digest([task.model_dump(mode="json", exclude={"test_sets"}), data[task.name]]) for task in self.tasks},
             "timing": self.timing.model_dump(mode="json"),
             "options": {
                 name: getattr(options, name)

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from bertbench.recipe_specs import RecipeSpec
 from bertbench.spec_base import Name, Positive, PositiveFloat, Spec
-from bertbench.task_specs import DatasetSpec, GroupSpec, TaskSpec, TrainingSpec
+from bertbench.task_specs import DatasetSpec, GroupSpec, SubmissionSpec, TaskSpec, TrainingSpec
 
 __all__ = [
     "SPEC_TYPES",
@@ -28,6 +28,7 @@ __all__ = [
     "ShapeSpec",
     "Spec",
     "SuiteSpec",
+    "SubmissionSpec",
     "TaskSpec",
     "TimingSpec",
     "TrainingSpec",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,8 @@ from bertbench.spec_base import Name, Positive, PositiveFloat, Spec
 SEQUENCES = "sequence-classification"
 TOKENS = "token-classification"
 QUESTIONS = "question-answering"
+
+FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
 
 
 class TrainingSpec(Spec):
@@ -48,6 +50,21 @@ class DatasetSpec(Spec):
         return self
 
 
+class SubmissionSpec(Spec):
+    """Examples to be predicted rather than scored, and the `file` that takes the predictions.
+
+    `subset` is another one of the task's data set. Of classes, `classes` says whether ids or names are written; numbers are
+    clipped to `bounds`. For question answering, `null_odds` is the file of how much likelier no answer is.
+    """
+
+    file: FileName
+    split: str = "test"
+    subset: str | None = None
+    classes: Literal["ids", "names"] = "ids"
+    bounds: tuple[float, float] | None = None
+    null_odds: FileName | None = None
+
+
 class TaskSpec(Spec):
     """A task: examples, their columns, labels and metrics.
 
@@ -57,7 +74,7 @@ class TaskSpec(Spec):
 
     Of texts beyond the maximal length, questions' contexts and words are taken in windows that share `stride` tokens. For
     question answering, `unanswerable` says that some questions have no answer, and answers are of `answer_length` tokens
-    at most.
+    at most. `test_sets` is what --predict-test predicts; their labels may be hidden.
     """
 
     name: Name
@@ -67,6 +84,7 @@ class TaskSpec(Spec):
     dataset: DatasetSpec
     train_split: str = "train"
     evaluation_splits: Annotated[tuple[str, ...], Field(min_length=1)] = ("validation",)
+    test_sets: tuple[SubmissionSpec, ...] = ()
     inputs: Annotated[tuple[str, ...], Field(min_length=1, max_length=2)]
     label: str = "label"
     labels: Annotated[tuple[str, ...], Field(min_length=2)] | None = None

@@ -63,7 +63,7 @@ def test_answers_are_those_of_the_cpu(tiny, backend, dtype, architecture):
     settings = ExecutionSettings(threads=1, head="sequence-classification")
     expected = answers("eager", folder, settings)
     found = answers(
-        backend, folder, ExecutionSettings("cuda", dtype, backend=backend, threads=1, head="sequence-classification")
+        backend, folder, ExecutionSettings("cuda:0", dtype, backend=backend, threads=1, head="sequence-classification")
     )
     assert np.abs(found - expected).max() < TOLERANCE[dtype] * max(1.0, np.abs(expected).max())
 
@@ -102,3 +102,34 @@ def test_training_and_comparison(cli):
     scores = [row for row in rows if row["quantity"] == "score" and row["status"] == "ok"]
     assert len({row["model"] for row in scores}) >= 3
     assert all(row["device"].startswith("cuda") for row in scores)
+
+
+def test_batch_is_halved_until_it_fits(tiny):
+    """Training that runs out of device memory goes on in micro-batches and keeps the effective batch."""
+    import torch
+
+    from bertbench.architecture import config_of
+    from bertbench.modeling import head_settings, new_with_head
+    from bertbench.progress import silent
+    from bertbench.runners.finetune import finetune
+    from bertbench.specs import TrainingSpec
+    from bertbench.tasks._kind import Features
+    from tests.factories import model_spec, task_spec
+
+    sizes = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024}
+    config = config_of(model_spec(), tiny("bert", **sizes))
+    model = new_with_head(config, "sequence-classification", "eager", head_settings(task_spec())).to("cuda:0")
+    rows = [{"input_ids": [2, *[5 + number % 9] * 62, 3], "attention_mask": [1] * 64} for number in range(1024)]
+    features = Features(rows, list(range(1024)), [{"labels": number % 2} for number in range(1024)])
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(2e9 / total)
+    try:
+        run = finetune(
+            model, features, TrainingSpec(epochs=1, batch_size=512), pad={"input_ids": 0, "attention_mask": 0}, seed=0,
+            device="cuda:0", bf16=True, regression=False, label="training", progress=silent,
+        )  # fmt: skip
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert run.accumulation > 1
+    assert (run.steps, run.samples_seen) == (2, 1024)
+    assert "too many for the device's memory" in run.why_accumulated

@@ -19,6 +19,7 @@ MEASURE = (
     "backends",
     "calibration",
     "data",
+    "doctor",
     "energy",
     "environment",
     "estimates",

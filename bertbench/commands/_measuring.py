@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one suite gave: its report, the session behind it and the models shown."""
+    """What one suite gave: what was asked, its report, the session behind it and the models shown."""
 
     report: Report
     stored: StoredSession
     models: tuple[str, ...]
+    request: Request
 
 
 class Measuring:
@@ -79,17 +80,17 @@ class Measuring:
         )
         stored = measure_or_read(request, self.store, from_store=self.given["from_store"], yes=self.given["yes"])
         names = tuple(spec.name for spec in specs)
-        return Answer(build(stored, {spec.name: spec for spec in specs}, names, name), stored, names)
+        return Answer(build(stored, {spec.name: spec for spec in specs}, names, name), stored, names, request)
 
-    def finish(self, answers: Sequence[Answer]) -> None:
-        """Show the reports and leave with the exit code that the cells ask for."""
+    def finish(self, answers: Sequence[Answer], *, missing: int = 0) -> None:
+        """Show the reports and leave with the exit code that the cells, and files that are `missing`, ask for."""
         from bertbench import output
         from bertbench.report import Report
 
         report = Report.joined(answer.report for answer in answers)
         given = self.given
         output.emit(report, format=given["output_format"].value, output=given["output"], layout=given["layout"].value)
-        raise typer.Exit(exit_code(answers))
+        raise typer.Exit(exit_code(answers) or (1 if missing else 0))
 
 
 OPTION_NUMBERS = (

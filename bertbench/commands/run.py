@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,7 +12,9 @@ from bertbench.commands._measuring import Measuring
 from bertbench.commands._measuring_options import takes_measuring_options
 
 if TYPE_CHECKING:
+    from bertbench.commands._measuring import Answer
     from bertbench.config import Catalog
+    from bertbench.store import Store
 
 TaskOption = Annotated[
     str,
@@ -19,10 +22,18 @@ TaskOption = Annotated[
         "--task", "-t", help="Tasks or groups of them, separated by commas (`bertbench list tasks`, `groups`); 'all'."
     ),
 ]
+PredictOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--predict-test",
+        help="Write predictions of the test sets here, in the official formats: <folder>/<model>/<file>.",
+        show_default=False,
+    ),
+]
 
 
 @takes_measuring_options()
-def run(task: TaskOption, given: Mapping[str, Any]) -> None:
+def run(task: TaskOption, *, predict_test: PredictOption = None, given: Mapping[str, Any]) -> None:
     """Evaluate or fine-tune each model on a task, and time it."""
     from bertbench.selection import resolve_tasks
 
@@ -31,9 +42,45 @@ def run(task: TaskOption, given: Mapping[str, Any]) -> None:
     tasks = resolve_tasks(task, catalog, given["suite"] or "base")
     for name in tasks:
         catalog.task(name)
+    if predict_test:
+        check_predict(predict_test, tasks, catalog, given)
     suite = catalog.suite(given["suite"] or suite_for(tasks[0], catalog))
     answer = measuring.answer(suite, tasks, models=given["models"], reference=given["reference"], run=True)
-    measuring.finish([answer])
+    missing = predict(answer, measuring.store, predict_test) if predict_test else 0
+    measuring.finish([answer], missing=missing)
+
+
+def check_predict(folder: Path, tasks: Sequence[str], catalog: Catalog, given: Mapping[str, Any]) -> None:
+    """Find out before any work whether there can be predictions of test sets.
+
+    Raises:
+        UsageError: no task has any, or there will be no weights, or the folder cannot be made.
+    """
+    from bertbench.errors import UsageError
+    from bertbench.request import parse_kinds
+
+    having = [name for name in catalog.entries("tasks") if catalog.task(name).test_sets]
+    if not set(having) & set(tasks):
+        raise UsageError(
+            f"--predict-test: {', '.join(tasks)}: no test set to predict", f"these have one: {', '.join(having)}"
+        )
+    if given["keep_checkpoints"] == "none":
+        raise UsageError("--predict-test predicts from the checkpoint", "leave out --keep-checkpoints none")
+    if "quality" not in parse_kinds(given["only"]):
+        raise UsageError("--predict-test goes with quality", f"--only {given['only']},quality")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--predict-test {folder}: {error.strerror or error}", "name a folder") from None
+
+
+def predict(answer: Answer, store: Store, folder: Path) -> int:
+    """Write predictions of the test sets. Returns how many files are missing."""
+    from bertbench.display import Display
+    from bertbench.steps.submission import Submission
+
+    with Display() as display:
+        return Submission(answer.request, store, folder, display.say, display).write(answer.stored)
 
 
 def suite_for(task: str, catalog: Catalog) -> str:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from bertbench.errors import MeasurementError
 from bertbench.progress import Progress
 from bertbench.specs import TrainingSpec
 
+BATCHES_A_CHUNK = 50
 SAVE_EVERY_S = (
     120.0  # an interrupted run loses so much at most; writing weights and optimizer state takes a second or two
 )
@@ -47,7 +50,6 @@ def arguments(
         optim="adamw_torch_fused",
         bf16=bf16,
         use_cpu=device == "cpu",
-        train_sampling_strategy="group_by_length",
         remove_unused_columns=False,
         dataloader_pin_memory=device.startswith("cuda"),
         save_strategy="no",  # the watcher asks for it, by time
@@ -77,6 +79,55 @@ def _arguments_on(device: str) -> Any:
             return torch.device(device)
 
     return OneDevice
+
+
+class LengthGrouped:
+    """An order of examples in which each batch holds ones of similar length; decided by seed and epoch alone.
+
+    Examples are shuffled, sorted by length within chunks of BATCHES_A_CHUNK batches, and the batches shuffled; the one with the
+    longest example comes first, so that memory shows its peak at once. Because nothing else decides it, an interrupted run
+    that goes on sees every example as often as an uninterrupted one.
+    """
+
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+        self._lengths = lengths
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by accelerate before each epoch."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        rng = random.Random(f"{self._seed} {self._epoch}")  # noqa: S311 (a reproducible order)
+        order = list(range(len(self)))
+        rng.shuffle(order)
+        size = self._batch_size
+        batches: list[list[int]] = []
+        for start in range(0, len(order), size * BATCHES_A_CHUNK):
+            chunk = sorted(order[start : start + size * BATCHES_A_CHUNK], key=lambda i: -self._lengths[i])
+            batches += [chunk[i : i + size] for i in range(0, len(chunk), size)]
+        short = [batch for batch in batches if len(batch) < size]  # at the end: it would shift all that follow
+        whole = [batch for batch in batches if len(batch) == size]
+        rng.shuffle(whole)
+        longest = max(self._lengths)
+        first = next((place for place, batch in enumerate(whole) if self._lengths[batch[0]] == longest), 0)
+        return chain.from_iterable([*whole[first : first + 1], *whole[:first], *whole[first + 1 :], *short])
+
+
+def trainer_class(sampler: LengthGrouped) -> Any:
+    """The Trainer of transformers, taking examples in the order of `sampler`."""
+    from transformers import Trainer
+
+    class Ordered(Trainer):  # type: ignore[misc,unused-ignore]
+        def _get_train_sampler(self, *_: Any, **__: Any) -> Any:
+            return sampler
+
+    return Ordered
 
 
 def watcher(

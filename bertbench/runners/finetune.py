@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import MeasurementError
 from bertbench.progress import Progress
-from bertbench.runners._trainer import arguments, watcher
+from bertbench.runners._trainer import LengthGrouped, arguments, trainer_class, watcher
 from bertbench.specs import TrainingSpec
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def finetune(
                 raise MeasurementError(
                     f"{label}: out of memory with one example a batch", "lower --max-length"
                 ) from None
-            micro = math.ceil(micro / 2)
+            micro = _part(recipe.batch_size, micro)
             why = f"{recipe.batch_size} examples at once were too many for the device's memory"
         model.zero_grad(set_to_none=True)
         model.load_state_dict(before)
@@ -130,18 +130,18 @@ class _Run:
 
     def train(self, model: Any, pad: dict[str, int], why: str | None) -> TrainingRun:
         """Train, from the newest state in `folder` where there is one."""
-        from transformers import Trainer
         from transformers.trainer_callback import PrinterCallback
         from transformers.trainer_utils import get_last_checkpoint
 
-        accumulation = math.ceil(self.recipe.batch_size / self.micro)
+        accumulation = self.recipe.batch_size // self.micro
         collator = _Collator(pad, regression=self.regression)
         with tempfile.TemporaryDirectory(prefix="bertbench-trainer-") as scratch:
             output = self.folder or Path(scratch)
             output.mkdir(parents=True, exist_ok=True)
             steps = total_steps(len(self.rows), self.recipe)
             look = watcher(self.label, self.progress, self.deadline, self.each_epoch, output if self.folder else None)
-            trainer = Trainer(
+            lengths = [len(row["input_ids"]) for row in self.rows]
+            trainer = trainer_class(LengthGrouped(lengths, self.micro * accumulation, self.seed))(
                 model=model,
                 args=arguments(
                     str(output), self.recipe, steps, micro=self.micro, accumulation=accumulation, seed=self.seed,
@@ -190,10 +190,15 @@ def _forecast(model: Any, features: Features, batch_size: int, device: str) -> t
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     micro = batch_size
     while micro > 1 and training_bytes(model.config.to_dict(), weights, micro, longest) > free:
-        micro = math.ceil(micro / 2)
+        micro = _part(batch_size, micro)
     if micro == batch_size:
         return batch_size, None
     return micro, f"{batch_size} examples of {longest} tokens at once would not fit into {free / 1e9:.1f} GB"
+
+
+def _part(batch_size: int, micro: int) -> int:
+    """The largest divisor of the batch that is at most half of `micro`."""
+    return next(size for size in range(micro // 2, 0, -1) if batch_size % size == 0)
 
 
 class _Rows:

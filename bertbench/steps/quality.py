@@ -142,7 +142,7 @@ def quality_key(cell: Cell, settings: dict[str, Any]) -> str:
             "recipe": recipe,
             "mode": job.mode,
             "seed": cell.seed,
-            "task": job.task.model_dump(mode="json", exclude={"description", "source", "title", "training"}),
+            "task": job.task.model_dump(mode="json", exclude={"description", "source", "test_sets", "title", "training"}),
             "dtype": job.dtype,
             "bf16_training": bool(cell.train) and job.bf16_training,
             "device": settings["device"].split(":")[0],

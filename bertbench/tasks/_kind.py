@@ -61,6 +61,13 @@ class TaskKind(Protocol):
     def columns(self, task: TaskSpec) -> tuple[str, ...]:
         """Columns that every row needs."""
 
+    def inputs(self, task: TaskSpec, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Inputs of a row, whatever its label.
+
+        Raises:
+            RowError: a value is of the wrong type.
+        """
+
     def example(self, task: TaskSpec, row: Mapping[str, Any]) -> tuple[tuple[Any, ...], Any]:
         """Inputs and label of a row.
 

@@ -50,13 +50,21 @@ class QuestionAnswering:
         """Question, context and answers."""
         return (*task.inputs, task.label)
 
+    def inputs(self, task: TaskSpec, row: Mapping[str, Any]) -> tuple[str, str]:
+        """Question and context.
+
+        Raises:
+            RowError: they are no texts.
+        """
+        return text_of(row, task.inputs[0]), text_of(row, task.inputs[1])
+
     def example(self, task: TaskSpec, row: Mapping[str, Any]) -> tuple[tuple[str, str], tuple[tuple[str, int], ...]]:
         """Question and context, and the acceptable answers: {text: [...], answer_start: [...]}, as SQuAD has them.
 
         Raises:
             RowError: no text, no such answers, one that lies outside the context, or none where there must be one.
         """
-        question, context = (text_of(row, column) for column in task.inputs)
+        question, context = self.inputs(task, row)
         texts, starts = _answers(row[task.label], task.label)
         if not texts and not task.unanswerable:
             raise RowError("no answer", "set 'unanswerable: true' in the task's YAML if questions may have none")

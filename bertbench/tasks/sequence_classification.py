@@ -28,13 +28,21 @@ class SequenceClassification:
         """One or two texts, and the label."""
         return (*task.inputs, task.label)
 
+    def inputs(self, task: TaskSpec, row: Mapping[str, Any]) -> tuple[str, ...]:
+        """The texts.
+
+        Raises:
+            RowError: they are none.
+        """
+        return tuple(text_of(row, column) for column in task.inputs)
+
     def example(self, task: TaskSpec, row: Mapping[str, Any]) -> tuple[tuple[str, ...], float]:
         """The texts, and a class index (class names are taken too) or, for regression, a number.
 
         Raises:
             RowError: no text, no number, or no class of the task.
         """
-        return tuple(text_of(row, column) for column in task.inputs), _label(task, row[task.label])
+        return self.inputs(task, row), _label(task, row[task.label])
 
     def clusters(self, examples: Examples) -> None:
         """Each example stands alone."""

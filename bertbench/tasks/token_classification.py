@@ -34,6 +34,18 @@ class TokenClassification:
         """The words and their tags."""
         return (task.inputs[0], task.label)
 
+    def inputs(self, task: TaskSpec, row: Mapping[str, Any]) -> tuple[tuple[str, ...]]:
+        """The words.
+
+        Raises:
+            RowError: it is no list of words.
+        """
+        words = list_of(row, task.inputs[0])
+        odd = [word for word in words if not isinstance(word, str)]
+        if odd:
+            raise RowError(f"column '{task.inputs[0]}': expected words, found {odd[0]!r:.40}", "give a list of words")
+        return (tuple(words),)
+
     def example(self, task: TaskSpec, row: Mapping[str, Any]) -> tuple[tuple[tuple[str, ...]], tuple[int, ...]]:
         """Words and tags; tags are ids or names.
 
@@ -46,10 +58,7 @@ class TokenClassification:
                 f"{len(words)} words in '{task.inputs[0]}' but {len(tags)} tags in '{task.label}'",
                 "every word needs one tag",
             )
-        odd = [word for word in words if not isinstance(word, str)]
-        if odd:
-            raise RowError(f"column '{task.inputs[0]}': expected words, found {odd[0]!r:.40}", "give a list of words")
-        return (tuple(words),), tuple(label_index(tag, task.labels or (), "tag") for tag in tags)
+        return self.inputs(task, row), tuple(label_index(tag, task.labels or (), "tag") for tag in tags)
 
     def clusters(self, examples: Examples) -> None:
         """A sentence is an example, and each stands alone."""

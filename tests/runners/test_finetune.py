@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from bertbench.architecture import config_of
 from bertbench.errors import MeasurementError
 from bertbench.modeling import head_settings, new_with_head
 from bertbench.progress import silent
+from bertbench.runners import finetune as module
 from bertbench.runners._trainer import _arguments_on
 from bertbench.runners.finetune import finetune, padded, total_steps
 from bertbench.specs import TrainingSpec
@@ -152,3 +154,102 @@ def test_trainer_stays_on_the_device_that_was_asked_for(monkeypatch, tmp_path):
     assert (arguments.device, arguments.n_gpu) == (torch.device("cuda:1"), 1)
     assert chosen == ["cuda:1"]
     assert _arguments_on("cpu") is TrainingArguments
+
+
+def test_batch_that_does_not_fit_is_halved(model, monkeypatch):
+    """Out of memory halves the micro-batch, keeps the effective batch, and starts from the same weights."""
+    classifier, tried = model(), []
+    start = {name: value.clone() for name, value in classifier.state_dict().items()}
+    whole = module._Run.train
+
+    def scarce(run, given_model, pad, why):
+        tried.append(run.micro)
+        if run.micro > 2:
+            given_model.classifier.weight.data.add_(1.0)  # a step had been taken
+            raise torch.OutOfMemoryError("out of memory")
+        assert all(torch.equal(value, start[name]) for name, value in given_model.state_dict().items())
+        return whole(replace(run, device="cpu"), given_model, pad, why)
+
+    monkeypatch.setattr(module._Run, "train", scarce)
+    run = train(classifier, device="cuda:0", recipe=RECIPE.updated({"epochs": 1}))
+    assert tried == [8, 4, 2]
+    assert (run.accumulation, run.steps, run.samples_seen) == (4, 6, 48)
+    assert "8 examples at once were too many" in run.why_accumulated
+
+
+def test_one_example_that_does_not_fit_is_an_error(model, monkeypatch):
+    """Where halving ends, the message says what to lower."""
+
+    def scarce(*_):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(module._Run, "train", scarce)
+    with pytest.raises(MeasurementError, match="out of memory with one example a batch") as caught:
+        train(model(), device="cuda:0")
+    assert caught.value.hint == "lower --max-length"
+
+
+def test_memory_on_a_cpu_is_forecast(model, monkeypatch):
+    """A batch that the system would kill for is not tried; gradients of its parts add up to the same step."""
+    recipe = RECIPE.updated({"epochs": 1, "warmup_ratio": 0.0})
+    plain, parts = model(), model()
+    for classifier in (plain, parts):
+        classifier.eval()
+        monkeypatch.setattr(classifier, "train", lambda *_, of=classifier: of)  # without dropout
+    train(plain, recipe=recipe)
+    monkeypatch.setattr("bertbench.environment.available_memory", lambda: 100_350_000)
+    run = train(parts, recipe=recipe)
+    assert run.accumulation in {2, 4, 8}
+    assert "at once would not fit into 0.1 GB" in run.why_accumulated
+    assert run.steps == 6
+    assert torch.allclose(logits(plain), logits(parts), atol=2e-2)
+
+
+def test_interrupted_training_goes_on(model, monkeypatch, tmp_path):
+    """From the state on disk a second run ends with the weights of an uninterrupted one, and says where it began."""
+    recipe = RECIPE.updated({"epochs": 2})
+    straight, broken, resumed = model(), model(), model()
+    train(straight, recipe=recipe)
+    monkeypatch.setattr("bertbench.runners._trainer.SAVE_EVERY_S", 0.0)
+
+    def stop(_, step, __):
+        if step == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(broken, recipe=recipe, progress=stop, folder=tmp_path)
+    seen = []
+    run = train(resumed, recipe=recipe, progress=lambda _, step, __: seen.append(step), folder=tmp_path)
+    assert seen == [8, 9, 10, 11, 12]
+    assert torch.equal(logits(straight), logits(resumed))
+    assert (run.steps, run.samples_seen) == (12, 96)
+    assert run.warnings == ("went on from step 7 of an interrupted run",)
+    assert run.seconds > 0
+
+
+def test_epochs_are_looked_at_but_the_last(model):
+    """What is called after each epoch sees the model in evaluation mode's place, and its time is not training's."""
+    calls, classifier = [], model()
+
+    def look():
+        classifier.eval()
+        time.sleep(0.3)
+        calls.append(classifier.training)
+
+    run = train(classifier, recipe=RECIPE.updated({"epochs": 3}), each_epoch=look)
+    assert calls == [False, False]
+    assert classifier.training
+    other = train(model(), recipe=RECIPE.updated({"epochs": 3}))
+    assert run.seconds < other.seconds + 0.4
+
+
+def test_targets_of_tokens_are_padded_with_what_the_loss_ignores():
+    """Tags are filled up beside the ids; positions stay one number a row."""
+    collator = module._Collator(PAD, regression=False)
+    rows = [
+        {"input_ids": [1, 2], "attention_mask": [1, 1], "labels": [0, 1]},
+        {"input_ids": [1], "attention_mask": [1], "labels": [2]},
+    ]
+    assert collator(rows)["labels"].tolist() == [[0, 1], [2, module.IGNORED]]
+    spans = [{"input_ids": [1, 2], "attention_mask": [1, 1], "start_positions": 1, "end_positions": 1}]
+    assert collator(spans)["start_positions"].tolist() == [1]

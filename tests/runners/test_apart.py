@@ -1,0 +1,91 @@
+"""Quality runs in a process of their own: results and failures come back, death is a failure, the next run goes on."""
+
+import os
+import signal
+from contextlib import closing
+
+import pytest
+
+from bertbench.data import Examples
+from bertbench.runners._job import Job, Source
+from bertbench.runners.apart import Apart, unexpected
+from bertbench.specs import TrainingSpec
+from bertbench.timing import WorkerError
+from tests.factories import model_spec, task_spec
+
+RECIPE = TrainingSpec(epochs=1, batch_size=4, max_length=16)
+
+
+def examples(split, count=8):
+    """A few examples."""
+    ids = tuple(f"{split}-{number}" for number in range(count))
+    return Examples(split, ids, (("good",), ("bad",)) * (count // 2), (1.0, 0.0) * (count // 2), count)
+
+
+def job(folder, **values):
+    """A fine-tuning run on one thread."""
+    source = Source(model_spec(), folder, "demo", "pretrained", "d")
+    parts = {"mode": "fine-tune", "recipe": RECIPE, "seed": 0, "device": "cpu", "dtype": "fp32", "bf16_training": False}
+    return Job(source, task_spec(), **(parts | values))
+
+
+@pytest.fixture
+def apart():
+    """A process for quality runs."""
+    with closing(Apart()) as one:
+        yield one
+
+
+def test_runs_come_back_and_checkpoints_are_saved(apart, tiny, tmp_path):
+    """Measurements, predictions and progress arrive, the weights lie in the folder, and one process serves all runs."""
+    seen = []
+    keep = tmp_path / "model"
+    outcome = apart.run(job(tiny()), examples("train"), [examples("validation")], lambda *step: seen.append(step), keep=keep)
+    assert {m.quantity for m in outcome.measurements} >= {"score", "training_time", "evaluation_time"}
+    assert len(outcome.predictions["prediction"]) == 8
+    assert (outcome.model, outcome.tokenizer) == (None, None)
+    assert (keep / "model.safetensors").is_file()
+    assert seen[-1][1] == seen[-1][2]
+    first = apart._process.pid
+    again = apart.run(job(keep, mode="evaluate"), None, [examples("validation")], lambda *_: None)
+    assert again.predictions["prediction"] == outcome.predictions["prediction"]
+    assert apart._process.pid == first
+
+
+def test_failures_are_told_and_the_process_goes_on(apart, tiny, tmp_path):
+    """An error is raised here with its message; the next run is done all the same."""
+    with pytest.raises(WorkerError, match="has no config"):
+        apart.run(job(tmp_path), examples("train"), [examples("validation")], lambda *_: None)
+    assert apart.run(job(tiny()), examples("train"), [examples("validation")], lambda *_: None).measurements
+
+
+def test_killed_process_is_a_failure(apart, tiny):
+    """What the system kills says so and what to lower; another process takes the next run."""
+
+    def kill(*_):
+        os.kill(apart._process.pid, signal.SIGKILL)
+
+    with pytest.raises(WorkerError, match="ended with signal 9, probably out of memory") as caught:
+        apart.run(job(tiny()), examples("train", 400), [examples("validation")], kill)
+    assert "lower --batch-size" in caught.value.failure.hint
+    assert apart.run(job(tiny()), examples("train"), [examples("validation")], lambda *_: None).measurements
+
+
+def test_interruption_ends_the_process(apart, tiny):
+    """After Ctrl-C nothing is left running."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        apart.run(job(tiny()), examples("train", 400), [examples("validation")], interrupt)
+    assert apart._process is None
+
+
+def test_unexpected_errors_have_a_place():
+    """An error that nobody foresaw is recorded with its kind, first line and the line that raised it."""
+    with pytest.raises(ZeroDivisionError) as caught:
+        1 / 0  # noqa: B018
+    failure = unexpected(caught.value)
+    assert failure.kind == "ZeroDivisionError"
+    assert failure.message.startswith("ZeroDivisionError: division by zero (test_apart.py:")
