@@ -214,3 +214,19 @@ def test_figures_index_has_the_rows(session):
     report, figures = report_of(stored, ("bert",))
     assert isinstance(figures, Figures)
     assert figures.first("bert", "score", statistic="mean", task="squad") in report.rows
+
+
+def test_table_shows_the_mean_over_tasks(session):
+    """The comparison table's cell ends with the mean over the tasks and what it keeps."""
+    tasks = [factories.task_spec(name, **ACCURACY) for name in ("rte", "mrpc")]
+    scored = [
+        (model, factories.predictions(share, 300, seed), {"task": task, "run_id": f"{model}-{task.name}"})
+        for seed, (model, share) in enumerate((("bert", 0.8), ("albert", 0.7)))
+        for task in tasks
+    ]
+    report, _ = report_of(session(scored, ("rte", "mrpc")), ("bert", "albert"))
+    (row,) = (entries for entries in report.tables[0].rows if entries[0] == "Accuracy")
+    assert "mean of 2 tasks" in row[1]
+    assert "keeps" not in row[1].splitlines()[-1]
+    assert "mean of 2 tasks" in row[2]
+    assert "keeps" in row[2].splitlines()[-1]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertbench import hub, plugins
-from bertbench.data import Examples, load, source_fingerprint
+from bertbench.data import HIDDEN, Examples, load, source_fingerprint
 from bertbench.errors import DatasetError, HubError
 from tests.factories import task_spec
 
@@ -309,3 +309,33 @@ except BertBenchError as error:
     done = python(code, endpoint=serve(tmp_path))
     assert done.stdout.startswith("DatasetError data set org/data: damaged file ("), (done.stdout, done.stderr[-600:])
     assert done.stdout.count("\n") == 1
+
+
+def test_hidden_labels_are_taken_where_none_are_needed(tmp_path):
+    """What is to be predicted may have labels hidden or no such column; known ones stay, and bad texts are refused."""
+    write(tmp_path, [{"sentence": "a", "label": -1}, {"sentence": "b", "label": 1}], split="test")
+    assert load(task_spec(), "test", tmp_path, labelled=False).labels == (HIDDEN, 1.0)
+    write(tmp_path, [{"sentence": "a"}], split="test")
+    assert load(task_spec(), "test", tmp_path, labelled=False).labels == (HIDDEN,)
+    with pytest.raises(DatasetError, match="no column 'label'"):
+        load(task_spec(), "test", tmp_path)
+    write(tmp_path, [{"sentence": None, "label": -1}], split="test")
+    with pytest.raises(DatasetError, match="expected text"):
+        load(task_spec(), "test", tmp_path, labelled=False)
+
+
+def test_hidden_tags_and_answers_are_taken(tmp_path):
+    """Words without tags and questions without answers can be predicted."""
+    tags = task_spec(
+        kind="token-classification", inputs=("tokens",), label="tags", labels=("O", "B-X", "I-X"), metrics=("entity_f1",),
+        primary_metrics=("entity_f1",),
+    )  # fmt: skip
+    write(tmp_path, [{"tokens": ["a", "b"]}], split="test")
+    examples = load(tags, "test", tmp_path, labelled=False)
+    assert (examples.inputs, examples.labels) == (((("a", "b"),),), (HIDDEN,))
+    questions = task_spec(
+        kind="question-answering", inputs=("question", "context"), label="answers", labels=None, metrics=("answer_f1",),
+        primary_metrics=("answer_f1",),
+    )  # fmt: skip
+    write(tmp_path, [{"question": "q", "context": "c"}], split="test")
+    assert load(questions, "test", tmp_path, labelled=False).labels == (HIDDEN,)

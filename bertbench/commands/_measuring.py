@@ -26,7 +26,7 @@ class Answer:
     report: Report
     stored: StoredSession
     models: tuple[str, ...]
-    request: Request
+    request: Request | None = None
 
 
 class Measuring:

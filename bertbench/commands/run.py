@@ -79,6 +79,7 @@ def predict(answer: Answer, store: Store, folder: Path) -> int:
     from bertbench.display import Display
     from bertbench.steps.submission import Submission
 
+    assert answer.request is not None  # noqa: S101 (only `speed` has none)
     with Display() as display:
         return Submission(answer.request, store, folder, display.say, display).write(answer.stored)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,21 +24,16 @@ class BagOfWords:
     @classmethod
     def fitted(cls, task: TaskSpec, train: Examples) -> BagOfWords | None:
         """Trained on at most 5,000 examples; None where there are no words or only one class."""
-        from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression, Ridge
 
         train = train.take(MOST_EXAMPLES)
-        if not task.is_regression and len(set(train.labels)) == 1:
+        vectorizers = [_words_of(column) for column in zip(*train.inputs, strict=True)]
+        if not any(vectorizers) or (not task.is_regression and len(set(train.labels)) == 1):
             return None
-        vectorizers = [TfidfVectorizer(sublinear_tf=True) for _ in task.inputs]
-        model = Ridge() if task.is_regression else LogisticRegression(max_iter=1000, C=10.0)
-        found = cls(vectorizers, model, len(train))
-        try:
-            for vectorizer, column in zip(vectorizers, zip(*train.inputs, strict=True), strict=True):
-                vectorizer.fit(column)
-        except ValueError:  # no words at all
-            return None
-        model.fit(found._seen(train), list(train.labels))
+        found = cls(
+            vectorizers, Ridge() if task.is_regression else LogisticRegression(max_iter=1000, C=10.0), len(train)
+        )
+        found.model.fit(found._seen(train), list(train.labels))
         return found
 
     def predict(self, examples: Examples) -> list[float]:
@@ -47,6 +43,15 @@ class BagOfWords:
     def _seen(self, examples: Examples) -> Any:
         from scipy.sparse import hstack
 
-        columns = zip(*examples.inputs, strict=True)
-        parts = [vectorizer.transform(column) for vectorizer, column in zip(self.vectorizers, columns, strict=True)]
-        return hstack(parts).tocsr()
+        columns = zip(self.vectorizers, zip(*examples.inputs, strict=True), strict=True)
+        return hstack([vectorizer.transform(column) for vectorizer, column in columns if vectorizer]).tocsr()
+
+
+def _words_of(texts: Sequence[str]) -> Any:
+    """What weighs the words of one text column; None if there are no words in it."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    try:
+        return TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b").fit(texts)
+    except ValueError:  # an empty vocabulary
+        return None

@@ -20,6 +20,7 @@ from bertbench.request import Options
 from bertbench.runners import quality
 from bertbench.runners._job import Job
 from bertbench.sources import finetuned_source, gather
+from bertbench.task_specs import SEQUENCES
 
 if TYPE_CHECKING:
     from bertbench.runners._job import Source
@@ -114,11 +115,11 @@ def _unloaded(job: Job, data: TaskData, error: BertBenchError) -> Finding:
     """Why a model cannot be had on a task; where only its outputs' names are in the way, the order that fits."""
     model, task = job.source.spec.name, data.task.name
     message = error.message.removeprefix(f"model {model}: ").removeprefix(f"{model}: ")
-    if job.mode == "evaluate" and data.task.labels is not None and job.source.outputs is None:
+    if job.mode == "evaluate" and data.task.kind == SEQUENCES and data.task.labels and job.source.outputs is None:
         stated = replace(job, source=replace(job.source, outputs=data.task.labels))
         with contextlib.suppress(BertBenchError):
             verdict = LABEL_ORDER(Pair(stated, data, quality.prepare(stated), message))
-            if verdict is not None:
+            if verdict is not None and verdict.status != "not checked":
                 return Finding(LABEL_ORDER.name, verdict, model, task)
     return Finding("loaded for the task", problem(message, error.hint), model, task)
 

@@ -21,8 +21,8 @@ from bertbench.task_specs import QUESTIONS, SEQUENCES, SubmissionSpec, TaskSpec
 
 if TYPE_CHECKING:
     from bertbench.data import Examples
-    from bertbench.runners.quality import Prepared
     from bertbench.runners._job import Job
+    from bertbench.runners.quality import Prepared
     from bertbench.tasks._kind import Decoded
 
 DECIMALS = 3  # of numbers, as in the sample submission

@@ -168,7 +168,7 @@ def drop_checkpoints(session: Session) -> None:
         best: dict[tuple[str, str | None], tuple[float, str]] = {}
         for record in trained:
             entry = (
-                max((m.values[0] for m in record.measurements if m.quantity == "score"), default=-1.0),
+                max((m.values[0] for m in record.measurements if (m.quantity, m.statistic) == ("score", "value")), default=-1.0),
                 record.run_id,
             )
             best[record.model_name, record.task_name] = max(

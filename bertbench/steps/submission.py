@@ -23,7 +23,7 @@ from bertbench.store import Store, StoredSession, write_atomically
 
 @dataclass(frozen=True)
 class Submission:
-    """Writes predictions into `<folder>/<model>/`; tells what it did, and counts in `write` what it could not."""
+    """Writes predictions into `<folder>/<model>/` and says, file by file, what came of it."""
 
     request: Request
     store: Store
@@ -76,7 +76,9 @@ class Submission:
             )
         run = kept[0]
         if len(done) > 1:
-            self.say(f"test predictions of {spec.name} on {task.name}: of {len(done)} seeds, only seed {run.seed} predicts")
+            self.say(
+                f"test predictions of {spec.name} on {task.name}: of {len(done)} seeds, only seed {run.seed} predicts"
+            )
         options, settings = self.request.options, run.settings
         job = Job(
             source=self._source(run, spec, task),

@@ -162,7 +162,18 @@ def _accuracy(comparison: Comparison, model: str) -> list[str]:
         if model != comparison.reference and retention is not None:
             texts.append(f"keeps {figure_text(retention)}")
         lines.append(_measured(comparison, texts, score))
+    lines += [_over_tasks(comparison, model, row) for row in comparison.figures.all(model, "score", statistic="macro")]
     return [*lines, *_failed(comparison, model, "score")] or [NOT_MEASURED]
+
+
+def _over_tasks(comparison: Comparison, model: str, score: Row) -> str:
+    """The mean score over several tasks, and what it keeps of the reference's."""
+    name = f"mean of {score.n} tasks" if score.task == "all-tasks" else str(score.task)
+    texts = [f"{name} {figure_text(score)}"]
+    retention = comparison.figures.first(model, "retention", statistic="macro", task=score.task)
+    if retention is not None:
+        texts.append(f"keeps {figure_text(retention)}")
+    return _measured(comparison, texts, score)
 
 
 def _use(comparison: Comparison, model: str) -> list[str]:

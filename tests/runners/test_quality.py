@@ -13,7 +13,7 @@ import torch
 from bertbench.architecture import config_of
 from bertbench.data import Examples
 from bertbench.demo._vocabulary import SPECIAL_TOKENS, vocabulary
-from bertbench.errors import CheckpointError, MeasurementError, UsageError
+from bertbench.errors import CheckpointError, ConfigError, MeasurementError, UsageError
 from bertbench.progress import silent
 from bertbench.records import Measurement
 from bertbench.runners import _evaluation, quality
@@ -364,3 +364,56 @@ def test_classifier_of_other_labels_is_fine_tuned_with_a_new_head(tiny):
     outcome = quality.run(job(folder, "fine-tune"), toy("train"), [toy("validation")])
     assert value(outcome, "accuracy") == 1.0
     assert len(outcome.predictions["scores"][0]) == 2
+
+
+def test_metric_of_another_kind_is_refused(tiny):
+    """A metric that cannot be of the task's predictions is found before anything is trained."""
+    task = task_spec(metrics=("accuracy", "entity_f1"), primary_metrics=("accuracy",))
+    with pytest.raises(ConfigError, match="metric entity_f1 is of tags, not for sequence-classification"):
+        quality.prepare(job(tiny(), "fine-tune", task))
+
+
+def test_features_are_shared_by_content(tiny, monkeypatch):
+    """Seeds and models of one vocabulary tokenize the same examples once; another limit or text is another matter."""
+    from bertbench.runners import _features
+    from bertbench.tasks.sequence_classification import SequenceClassification
+
+    calls = []
+    whole = SequenceClassification.encode
+    monkeypatch.setattr(SequenceClassification, "encode", lambda *a, **k: calls.append(1) or whole(*a, **k))
+    _features._kept.clear()
+    ready = {name: quality.prepare(job(tiny(name), "fine-tune")) for name in ("bert", "distilbert")}
+    first = ready["bert"].features(job(tiny()), toy("validation", 12))
+    again = ready["bert"].features(job(tiny()), toy("validation", 12))
+    other = ready["distilbert"].features(job(tiny()), toy("validation", 12))
+    assert len(calls) == 1
+    assert first is again
+    assert "token_type_ids" in first.rows[0]
+    assert "token_type_ids" not in other.rows[0]
+    assert [row["input_ids"] for row in other.rows] == [row["input_ids"] for row in first.rows]
+    ready["bert"].features(job(tiny()), toy("validation", 12, seed=1))
+    ready["bert"].max_length = 5
+    ready["bert"].features(job(tiny()), toy("validation", 12))
+    assert len(calls) == 3
+
+
+def test_run_that_learnt_nothing_says_so(tiny):
+    """The score of the majority class stands beside, and a run that does no better is reported, not dropped."""
+    outcome = quality.run(job(tiny(), "fine-tune", recipe=RECIPE.updated({"learning_rate": 1e-9})), toy("train"), [toy("validation")])
+    assert any(line.startswith("diverged or learned nothing: its score is") for line in outcome.warnings)
+    baseline = next(m for m in outcome.measurements if m.quantity == "baseline_score")
+    assert (baseline.statistic, baseline.note) == ("trivial", "majority class")
+    learnt = quality.run(job(tiny(), "fine-tune"), toy("train"), [toy("validation")])
+    assert not any("diverged" in line for line in learnt.warnings)
+
+
+def test_best_epoch_stands_apart(tiny):
+    """Where evaluating is cheap every epoch is looked at; the score stays that of the last."""
+    outcome = quality.run(job(tiny(), "fine-tune"), toy("train", 96), [toy("validation", 12)])
+    best = next(m for m in outcome.measurements if m.statistic == "best-epoch")
+    last = next(m for m in outcome.measurements if (m.quantity, m.statistic) == ("score", "value"))
+    assert best.values[0] >= last.values[0]
+    assert best.note.startswith("after epoch ")
+    assert best.note.endswith("of 5, chosen on these examples; 'score' is the last")
+    dear = quality.run(job(tiny(), "fine-tune"), toy("train"), [toy("validation")])
+    assert not any(m.statistic == "best-epoch" for m in dear.measurements)
