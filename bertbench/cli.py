@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 
-from bertbench import __version__
+from bertbench import __version__, launch
 from bertbench.commands.calibrate import calibrate
 from bertbench.commands.compare import compare
 from bertbench.commands.doctor import doctor
@@ -27,7 +27,7 @@ from bertbench.commands.run import run
 from bertbench.commands.show import show
 from bertbench.commands.speed import speed
 from bertbench.commands.validate import validate
-from bertbench.errors import BertBenchError
+from bertbench.errors import BertBenchError, UsageError
 
 INTERRUPTED = 130
 
@@ -66,11 +66,20 @@ def _root(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Run one command and return its exit code; of several processes started together only the first does."""
+    if launch.size() == 1:
+        return _main(arguments)
+    from bertbench.runners import team
+
+    return team.work(lambda: _main(arguments))
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     with contextlib.suppress(ValueError):  # not in the main thread
         signal.signal(signal.SIGTERM, _interrupt)
     try:
         words = list(sys.argv[1:] if arguments is None else arguments)
+        _check_processes(words)
         if len(words) == 2 and words[0] == "list" and not words[1].startswith("-"):
             list_(words[1])  # at once: with options there is the option parser, which loads pydantic
             return 0
@@ -83,6 +92,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 (usage errors have no common class in all versions; others are raised again)
         return _usage(error)
     return status if isinstance(status, int) else 0
+
+
+def _check_processes(words: Sequence[str]) -> None:
+    if launch.size() > 1 and words[:1] != ["run"]:
+        raise UsageError("of several processes started together, only `bertbench run` makes use", "start one")
+    if launch.is_alone_by_mistake():
+        raise UsageError(
+            "`accelerate launch --cpu` has started one process, not several",
+            "torchrun --nproc-per-node N -m bertbench run …",
+        )
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (a handler's signature)

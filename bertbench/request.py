@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from bertbench import launch
 from bertbench.errors import UsageError
 from bertbench.records import Kind, digest
 from bertbench.specs import ModelSpec, SuiteSpec, TaskSpec, TimingSpec, TrainingSpec
@@ -21,7 +22,7 @@ LARGEST_SEED = 2**32 - 1  # numpy's
 NOT_MEASURED = {"published", "description", "source", "title"}  # parts of a ModelSpec that change no figure
 
 # One integer a measuring module: raise it when a change there changes figures. A test guards it by the source's hash.
-MEASURE_VERSIONS: dict[str, int] = {"size": 1, "speed": 2, "memory": 2, "quality": 1}
+MEASURE_VERSIONS: dict[str, int] = {"size": 1, "speed": 3, "memory": 2, "quality": 2}
 EVERYTHING: tuple[Kind, ...] = ("size", "speed", "memory", "quality")
 
 
@@ -165,7 +166,8 @@ class Request:
             }
             | {"backends": list(options.backends), "dtypes": list(options.dtypes)}
             | {"seeds": list(options.seeds), "train_cap_s": options.train_cap_s}
-            | ({"recipes": options.recipes} if "quality" in self.kinds else {}),
+            | ({"recipes": options.recipes} if "quality" in self.kinds else {})
+            | ({"processes": launch.size()} if launch.size() > 1 else {}),
             "kinds": list(self.kinds),
             "versions": MEASURE_VERSIONS,
             "environment_class": environment_class,
@@ -191,7 +193,9 @@ def same_recipe(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 def _portable(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options without those of the machine; the cap on training is None where it is the device's default."""
-    kept = {name: value for name, value in options.items() if name not in {"device", "threads", "attention"}}
+    kept = {
+        name: value for name, value in options.items() if name not in {"device", "threads", "attention", "processes"}
+    }
     device, finetune, cap = options.get("device", "cpu"), options.get("finetune", False), options.get("train_cap_s")
     is_default = cap == Options(device=device, finetune=finetune).train_cap_s
     return kept | {"train_cap_s": None if is_default else cap}

@@ -10,13 +10,13 @@ from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from bertbench import __version__, environment, hub
+from bertbench import __version__, environment, hub, launch
 from bertbench.errors import CheckpointError, DatasetError
 from bertbench.plan import Plan, make
 from bertbench.progress import Progress
 from bertbench.records import UNAVAILABLE, Environment, RunRecord, SessionRecord
 from bertbench.request import Request, answers, check_many, names_of
-from bertbench.runners import quality
+from bertbench.runners import quality, team
 from bertbench.runners.apart import Apart
 from bertbench.sources import Encoder, Say, gather, weight_folders
 from bertbench.steps._session import Session
@@ -83,6 +83,7 @@ def measure(
         BertBenchError: the input cannot be used; found before any measuring.
         KeyboardInterrupt: what was finished is stored.
     """
+    team.check(request)
     machine = environment.capture(request.options.device)
     asked = _canonical(request, encoders, machine)
     if "speed" in request.kinds:
@@ -112,7 +113,7 @@ def measure(
     try:
         with weight_folders(encoders, store.folder(session.id)) as ready:
             measure_cost(session, ready, plan)
-        with closing(Apart()) as apart:
+        with closing(team.Team() if launch.size() > 1 else Apart()) as apart:
             for cell in plan.cells:
                 measure_quality(session, cell, apart.run)
     finally:

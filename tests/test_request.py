@@ -56,7 +56,10 @@ MEASURING = {
     "quality": (
         "runners/quality.py",
         "runners/finetune.py",
-        "tasks/sequence_classification.py",
+        "runners/_evaluation.py",
+        "runners/_features.py",
+        "runners/_trainer.py",
+        "tasks/*.py",
         "labels.py",
         "metrics/*.py",
     ),

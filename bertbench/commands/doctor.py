@@ -35,6 +35,8 @@ TaskOption = Annotated[
 def doctor(given: Mapping[str, Any], task: TaskOption = None) -> None:
     """Check data, checkpoints and tokenizers for what would spoil figures; exit code 1 if there is a problem.
 
+    Models are run on 256 validation examples, or on --eval-samples. Nothing is stored.
+
     Example: bertbench doctor --task mrpc --models bert,albert
     """
     from bertbench import output

@@ -15,12 +15,19 @@ if TYPE_CHECKING:
 def without_a_model(subject: TaskData) -> Verdict:
     """Scores of the baseline that looks at no input and of a bag of words, on the whole split."""
     examples = subject.validation
-    shown = [f"{name} {_points(score)}" for name, score in _scores(subject, examples)]
+    scores = _scores(subject, examples)
+    shown = [f"{name} {_points(score)}" for name, score in scores]
     bag = subject.bag_of_words
     last = f"{examples.split}, {len(examples):,} examples" + (f"; trained on {bag.trained_on:,}" if bag else "")
     if bag is None:
         shown.append("bag of words not applicable")
-    return ok(f"{', '.join(shown)} ({last})", "a model must beat these")
+    found = f"{', '.join(shown)} ({last})"
+    if bag is not None and scores[-1][1] < scores[0][1] - _margin(examples):  # WNLI's trap
+        return warning(
+            f"{found}: words mislead",
+            f"texts of train seem to stand in {examples.split} with other labels: look at them",
+        )
+    return ok(found, "a model must beat these")
 
 
 def beaten(subject: Pair) -> Verdict | None:
@@ -32,7 +39,7 @@ def beaten(subject: Pair) -> Verdict | None:
     beside = ", ".join(f"{name} {_points(value)}" for name, value in scores)
     shown = f"score {_points(score)}; {beside} ({sample.split}, {len(sample):,} examples)"
     trivial = scores[0][1]
-    if score < trivial - 1 / math.sqrt(len(sample)):  # two standard errors of a share, at most
+    if score < trivial - _margin(sample):
         return problem(f"{shown}: worse than looking at no input", "see its labels and weights")
     if score <= trivial:
         return warning(f"{shown}: no better than looking at no input", "see its labels and weights")
@@ -47,6 +54,11 @@ def _scores(subject: TaskData, examples: Examples) -> list[tuple[str, float]]:
     found = [(name, subject.score(examples, predictions))]
     bag = subject.bag_of_words
     return found if bag is None else [*found, ("bag of words", subject.score(examples, bag.predict(examples)))]
+
+
+def _margin(examples: Examples) -> float:
+    """Two standard errors of a share, at most."""
+    return 1 / math.sqrt(len(examples))
 
 
 def _points(score: float) -> str:

@@ -41,7 +41,7 @@ def labels(subject: TaskData) -> Verdict:
     if subject.task.is_regression:
         return _numbers(subject)
     shares = [_shares(subject, examples) for examples in (subject.train, subject.validation)]
-    names = sorted({*shares[0], *shares[1]}, key=lambda name: -shares[0].get(name, 0.0))
+    names = sorted({*shares[0], *shares[1]}, key=lambda name: (-shares[0].get(name, 0.0), name))
     listed = [f"{name} {' / '.join(percent(each.get(name, 0.0)) for each in shares)}" for name in names[:MOST_SHOWN]]
     more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
     shown = f"train / {subject.validation.split}: {', '.join(listed)}{more}"

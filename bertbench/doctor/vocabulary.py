@@ -20,6 +20,8 @@ UNLIMITED = 10**9  # transformers writes 1e30 where a tokenizer states no limit
 FEW_UPPER = 0.01
 SOME_UNKNOWN, MANY_UNKNOWN = 0.01, 0.1
 BELONGING = "name the tokenizer that belongs to the checkpoint ('tokenizer' in the model's YAML)"
+_PLACES = "do_lower_case in tokenizer_config.json and the normalizer of tokenizer.json"
+LOWER_CASE, KEEP_CASE = f"set {_PLACES}", f"unset {_PLACES}"
 POSITIONS_BY_PAD = frozenset({"roberta", "xlm-roberta", "camembert"})
 
 
@@ -72,12 +74,12 @@ def casing(subject: Checkpoint) -> Verdict:
     says = _stated(subject)
     upper, lower = (_share_with(subject.tokenizer, letters) for letters in ("[A-Z]", "[a-z]"))
     if says is not None and (says == "uncased") != lowers:
-        return problem(f"{kept}, but the checkpoint is called {says}", f"set do_lower_case to {not lowers}")
+        return problem(f"{kept}, but the checkpoint is called {says}", KEEP_CASE if lowers else LOWER_CASE)
     if not lowers and upper == 0 < lower:
-        return problem(f"{kept}, but no token has upper case: it is all unknown", "set do_lower_case to True")
+        return problem(f"{kept}, but no token has upper case: it is all unknown", LOWER_CASE)
     if lowers and upper > FEW_UPPER:
         found = f"{kept}, but {percent(upper)} of its tokens have upper case and are never used"
-        return problem(found, "set do_lower_case to False")
+        return problem(found, KEEP_CASE)
     return ok(kept + (f", as {says} says" if says else ""))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 COMPLETE = "use a complete checkpoint"
 RANDOM = "its scores would be those of random weights; use a trained checkpoint"
-NOT_WEIGHTS = ("position_ids", "token_type_ids")  # buffers that old checkpoints carry
+OF_A_LAYER = re.compile(r"\.\d+\.")
 
 
 def loading(subject: Checkpoint) -> Verdict:
@@ -31,13 +32,13 @@ def loading(subject: Checkpoint) -> Verdict:
         return problem(error.message.removeprefix(f"model {subject.name}: "), error.hint)
     unused = _unused(folder)
     if unused:
-        found = f"{len(unused)} weights of the encoder in the checkpoint are not used, first {unused[0]}"
+        found = f"{len(unused)} weights of layers in the checkpoint are not used, first {unused[0]}"
         return problem(found, "config.json describes a smaller model: take that of the checkpoint")
     return ok(f"{millions(sum(part.numel() for part in model.base_model.parameters()))} parameters of the encoder")
 
 
 def _unused(folder: Path) -> list[str]:
-    """Weights of the encoder that the configuration has no place for; those of heads are none."""
+    """Weights of layers that the configuration has no place for; heads, and what else is left over, do no harm."""
     from transformers import AutoModel
 
     with quiet():
@@ -52,7 +53,7 @@ def _unused(folder: Path) -> list[str]:
     return sorted(
         key
         for key in info["unexpected_keys"]
-        if key.removeprefix(prefix).split(".")[0] in parts and POOLER not in f".{key}" and not key.endswith(NOT_WEIGHTS)
+        if key.removeprefix(prefix).split(".")[0] in parts and OF_A_LAYER.search(key)
     )
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertbench import launch
 from bertbench.errors import MeasurementError
 from bertbench.progress import Progress
 from bertbench.runners._trainer import LengthGrouped, arguments, trainer_class, watcher
@@ -100,10 +101,9 @@ def finetune(
         try:
             return run.train(model, pad, why)
         except torch.OutOfMemoryError:
-            if micro == 1:
-                raise MeasurementError(
-                    f"{label}: out of memory with one example a batch", "lower --max-length"
-                ) from None
+            if micro == 1 or launch.size() > 1:  # several processes would have to agree on a smaller batch
+                many = "one example" if micro == 1 else f"{micro} examples"
+                raise MeasurementError(f"{label}: out of memory with {many} a batch", "lower --max-length") from None
             micro = _part(recipe.batch_size, micro)
             why = f"{recipe.batch_size} examples at once were too many for the device's memory"
         model.zero_grad(set_to_none=True)
@@ -133,7 +133,8 @@ class _Run:
         from transformers.trainer_callback import PrinterCallback
         from transformers.trainer_utils import get_last_checkpoint
 
-        accumulation = self.recipe.batch_size // self.micro
+        together = self.micro * launch.size()
+        accumulation = self.recipe.batch_size // together
         collator = _Collator(pad, regression=self.regression)
         with tempfile.TemporaryDirectory(prefix="bertbench-trainer-") as scratch:
             output = self.folder or Path(scratch)
@@ -141,7 +142,7 @@ class _Run:
             steps = total_steps(len(self.rows), self.recipe)
             look = watcher(self.label, self.progress, self.deadline, self.each_epoch, output if self.folder else None)
             lengths = [len(row["input_ids"]) for row in self.rows]
-            trainer = trainer_class(LengthGrouped(lengths, self.micro * accumulation, self.seed))(
+            trainer = trainer_class(LengthGrouped(lengths, together * accumulation, self.seed))(
                 model=model,
                 args=arguments(
                     str(output), self.recipe, steps, micro=self.micro, accumulation=accumulation, seed=self.seed,
@@ -151,9 +152,11 @@ class _Run:
                 data_collator=collator,
                 callbacks=[look],
             )  # fmt: skip
+            trainer.model_accepts_loss_kwargs = False  # each loss is its batch's mean, to be averaged over parts
             trainer.remove_callback(PrinterCallback)  # it would print to stdout
             earlier = get_last_checkpoint(str(output))
             spent = _seconds_before(earlier)
+            _meet()
             look.began = time.perf_counter() - spent
             trainer.train(resume_from_checkpoint=earlier)
             seconds = time.perf_counter() - look.began - look.paused
@@ -163,9 +166,13 @@ class _Run:
         if not math.isfinite(loss):
             raise MeasurementError(f"{self.label}: the loss is {loss}", "lower --learning-rate")
         samples, waste = collator.used(int(state.global_step) * accumulation)
+        samples *= launch.size()
         if earlier:
             samples = round(len(self.rows) * self.recipe.epochs)
-        notes = (f"went on from step {Path(earlier).name.rpartition('-')[2]} of an interrupted run",) if earlier else ()
+        notes = _together(self.micro) if launch.size() > 1 else ()
+        notes += (
+            (f"went on from step {Path(earlier).name.rpartition('-')[2]} of an interrupted run",) if earlier else ()
+        )
         return TrainingRun(seconds, int(state.global_step), samples, loss, waste, accumulation, why, notes)
 
 
@@ -178,13 +185,25 @@ def _seconds_before(checkpoint: str | None) -> float:
     return 0.0
 
 
+def _meet() -> None:
+    """Wait for the other processes, if there are any: their loading is no training."""
+    import torch
+
+    if launch.size() > 1:
+        torch.distributed.all_reduce(torch.zeros(1))
+
+
+def _together(micro: int) -> tuple[str, ...]:
+    return (f"trained by {launch.size()} processes together, {micro} examples each at a time",)
+
+
 def _forecast(model: Any, features: Features, batch_size: int, device: str) -> tuple[int, str | None]:
     """How many examples fit into main memory at once, and why that is less than a batch; on other devices all are tried."""
     from bertbench.environment import available_memory
     from bertbench.runners.memory import MEMORY_SHARE, training_bytes
 
-    if device != "cpu":
-        return batch_size, None
+    if device != "cpu" or launch.size() > 1:
+        return batch_size // launch.size(), None
     longest = max(len(row["input_ids"]) for row in features.rows)
     free = int(available_memory() * MEMORY_SHARE)
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())

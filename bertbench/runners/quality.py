@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bertbench import plugins
+from bertbench import launch, plugins
 from bertbench.data import Examples
 from bertbench.errors import ConfigError, MeasurementError, UsageError
 from bertbench.labels import output_order
@@ -31,7 +31,6 @@ from bertbench.runners.finetune import TrainingRun, finetune
 from bertbench.task_specs import TaskSpec
 from bertbench.tasks._kind import Features, TaskKind
 
-MEASURE_VERSION = 2
 EPOCH_SHARE = 0.25  # the epochs are told apart where evaluating takes at most this share of an epoch's examples
 
 
@@ -197,8 +196,7 @@ def _train(
     import torch
 
     features = ready.features(job, train, training=True)
-    tokens = job.recipe.batch_size * sum(len(row["input_ids"]) for row in features.rows) // len(features.rows)
-    threads = useful_threads(ready.model, tokens, job.threads)
+    threads = training_threads(job, ready, features)
     torch.set_num_threads(threads)
 
     def look() -> None:
@@ -224,6 +222,12 @@ def _train(
     )
     ready.warnings += trained.warnings
     return trained
+
+
+def training_threads(job: Job, ready: Prepared, features: Features) -> int:
+    """Threads for training, of which each process has its share."""
+    tokens = job.recipe.batch_size * sum(len(row["input_ids"]) for row in features.rows) // len(features.rows)
+    return useful_threads(ready.model, tokens // launch.size(), max(1, job.threads // launch.local_size()))
 
 
 def _evaluate(job: Job, ready: Prepared, splits: Sequence[Examples], progress: Progress) -> Scored:

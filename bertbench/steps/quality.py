@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertbench import launch
 from bertbench.plan import Cell
 from bertbench.records import UNAVAILABLE, Failure, Sidecar, digest
 from bertbench.request import MEASURE_VERSIONS
@@ -118,13 +119,17 @@ def _write_quality(
 
 def _quality_settings(cell: Cell, job: Job) -> dict[str, Any]:
     recipe = job.recipe.model_dump(mode="json")
-    return recipe | {
-        "mode": job.mode,
-        "train_samples": len(cell.train) if cell.train else None,
-        "train_available": cell.train.available if cell.train else None,
-        "eval_samples": len(cell.splits[0]),
-        "bf16_training": job.bf16_training if cell.train else None,
-    }
+    return (
+        recipe
+        | {
+            "mode": job.mode,
+            "train_samples": len(cell.train) if cell.train else None,
+            "train_available": cell.train.available if cell.train else None,
+            "eval_samples": len(cell.splits[0]),
+            "bf16_training": job.bf16_training if cell.train else None,
+        }
+        | _processes(job)
+    )
 
 
 def quality_key(cell: Cell, settings: dict[str, Any]) -> str:
@@ -142,13 +147,21 @@ def quality_key(cell: Cell, settings: dict[str, Any]) -> str:
             "recipe": recipe,
             "mode": job.mode,
             "seed": cell.seed,
-            "task": job.task.model_dump(mode="json", exclude={"description", "source", "test_sets", "title", "training"}),
+            "task": job.task.model_dump(
+                mode="json", exclude={"description", "source", "test_sets", "title", "training"}
+            ),
             "dtype": job.dtype,
             "bf16_training": bool(cell.train) and job.bf16_training,
             "device": settings["device"].split(":")[0],
             "version": MEASURE_VERSIONS["quality"],
         }
+        | _processes(job)
     )
+
+
+def _processes(job: Job) -> dict[str, int]:
+    """How many processes trained together, where it is several."""
+    return {"processes": launch.size()} if launch.size() > 1 and job.mode == "fine-tune" else {}
 
 
 def _keep(store: Store, key: str, saved: Path) -> str:
@@ -168,7 +181,10 @@ def drop_checkpoints(session: Session) -> None:
         best: dict[tuple[str, str | None], tuple[float, str]] = {}
         for record in trained:
             entry = (
-                max((m.values[0] for m in record.measurements if (m.quantity, m.statistic) == ("score", "value")), default=-1.0),
+                max(
+                    (m.values[0] for m in record.measurements if (m.quantity, m.statistic) == ("score", "value")),
+                    default=-1.0,
+                ),
                 record.run_id,
             )
             best[record.model_name, record.task_name] = max(

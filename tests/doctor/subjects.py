@@ -18,6 +18,10 @@ WORDS = vocabulary()[len(SPECIAL_TOKENS) :]
 DECIDING, FILLERS = WORDS[10:13], WORDS[20:32]
 RECIPE = TrainingSpec(epochs=6, batch_size=8, learning_rate=5e-3, max_length=32)
 TASK = task_spec("toy", labels=LABELS)
+TAGS = task_spec(
+    "tags", kind="token-classification", inputs=("words",), labels=("O", "B-X", "I-X"), metrics=("entity-f1",),
+    primary_metrics=("entity-f1",),
+)  # fmt: skip
 
 
 def toy(split, count=60):

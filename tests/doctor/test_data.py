@@ -5,15 +5,11 @@ import pytest
 from bertbench.doctor.baselines import beaten, without_a_model
 from bertbench.doctor.content import conflicts, empty, labels, overlap
 from bertbench.errors import HubError
-from tests.doctor.subjects import DECIDING, examples, pair, permute, task_data, toy
+from tests.doctor.subjects import TAGS, examples, pair, permute, task_data, toy
 from tests.factories import task_spec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-TAGS = task_spec(
-    "tags", kind="token-classification", inputs=("words",), labels=("O", "B-X", "I-X"), metrics=("entity-f1",),
-    primary_metrics=("entity-f1",),
-)  # fmt: skip
 NUMBERS = task_spec("numbers", labels=None, metrics=("pearson",), primary_metrics=("pearson",))
 
 
@@ -29,6 +25,15 @@ def test_bag_of_words_of_numbers_and_pairs():
     rows = [("good", "x", 5.0), ("good", "y", 4.0), ("bad", "x", 1.0), ("bad", "y", 0.0)] * 5
     found = without_a_model(task_data(examples(*rows), examples(*rows, split="validation"), task))
     assert "mean of the training labels 0.0, bag of words 100.0" in found.found
+
+
+def test_words_that_mislead_are_told():
+    """As in WNLI: what stands in train stands in validation with the other label."""
+    train = examples(*[(word, float(i % 2)) for i, word in enumerate("abcdefgh")], ("a", 1.0), ("a", 1.0))
+    wrong = examples(*[(word, 1.0 - i % 2) for i, word in enumerate("bcdefgh", 1)] * 3, split="validation")
+    found = without_a_model(task_data(train, wrong))
+    assert found.status == "warning"
+    assert "words mislead" in found.found
 
 
 def test_bag_of_words_is_left_out_where_it_cannot_be():
@@ -149,4 +154,3 @@ def test_absent_training_data_is_said_when_asked_for():
     data.training, data.no_training = None, HubError("no way")
     with pytest.raises(HubError, match="no way"):
         overlap(data)
-    assert DECIDING

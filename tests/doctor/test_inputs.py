@@ -5,7 +5,7 @@ import pytest
 from bertbench.doctor.batches import invariance
 from bertbench.doctor.token_types import pairs
 from bertbench.doctor.truncation import truncated
-from tests.doctor.subjects import FILLERS, examples, pair, task_data
+from tests.doctor.subjects import FILLERS, TAGS, examples, pair, task_data
 from tests.factories import task_spec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -61,7 +61,7 @@ def test_model_that_looks_at_its_padding_is_found(trained, monkeypatch):
     """One that is never told the mask."""
     subject = pair(trained)
     forward = subject.ready.model.forward
-    monkeypatch.setattr(subject.ready.model, "forward", lambda attention_mask, **inputs: forward(**inputs))
+    monkeypatch.setattr(subject.ready.model, "forward", lambda input_ids, **_: forward(input_ids=input_ids))
     found = invariance(subject)
     assert found.status == "problem"
     assert "attention_mask" in found.advice
@@ -85,7 +85,6 @@ def test_truncation_and_lengths_are_told(tiny):
 
 def test_windows_lose_nothing(tiny):
     """Tags of long sentences are taken in windows."""
-    task = task_spec("tags", kind="token-classification", inputs=("words",), labels=("O", "B-X", "I-X"))
     rows = examples(((FILLERS[0],) * 40, (0,) * 40))
-    found = truncated(pair(tiny(), "fine-tune", task_data(rows, rows, task), max_length=16))
+    found = truncated(pair(tiny(), "fine-tune", task_data(rows, rows, TAGS), max_length=16))
     assert (found.status, "nothing is lost" in found.found) == ("ok", True)

@@ -37,7 +37,7 @@ def subject(winners, labels, order=(0, 1, 2), stated=None):
         data=data,
         outputs=outputs(winners, len(order)),
         config=SimpleNamespace(id2label={i: f"LABEL_{i}" for i in range(3)}),
-        ready=SimpleNamespace(outputs=tuple(LABELS[i] for i in order), order=lambda job: list(order)),
+        ready=SimpleNamespace(outputs=tuple(LABELS[i] for i in order), order=lambda _: list(order)),
         job=SimpleNamespace(
             source=SimpleNamespace(outputs=stated, folder="folder", spec=SimpleNamespace(finetuned={"toy": None}))
         ),
@@ -92,14 +92,12 @@ def test_guessing_is_no_permutation():
         winners, labels = draw.integers(0, 3, 256), draw.integers(0, 3, 256)
         found = label_order(subject(winners.tolist(), labels.astype(float).tolist()))
         assert "outputs are" not in found.found
-        assert "the task" in found.advice or found.status == "ok"
+        assert found.status in {"ok", "warning"}
 
 
 def test_far_below_chance_without_an_order_is_a_problem():
-    """Two labels swapped half of the time, and the third never right."""
-    labels = [0.0, 1.0, 2.0] * 40
-    winners = [(int(label) + 1 + (i % 2)) % 3 for i, label in enumerate(labels)]
-    found = label_order(subject(winners, labels))
+    """An output that always wins, for a label that is rare."""
+    found = label_order(subject([1] * 100, [0.0] * 90 + [1.0] * 10))
     assert found.status == "problem"
     assert "no order explains it" in found.found
 

@@ -65,9 +65,16 @@ def test_layers_without_a_place_are_told(trained):
     assert "not used, first bert.encoder.layer.1." in found.found
 
 
-def test_pretraining_heads_are_no_finding(tiny):
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "albert", "distilbert"])
+def test_pretraining_heads_are_no_finding(tiny, architecture):
     """The head of masked words is left over, as it should be."""
-    assert loading(checkpoint(tiny(head="masked-lm"))).status == "ok"
+    assert loading(checkpoint(tiny(architecture, head="masked-lm"))).status == "ok"
+
+
+def test_leftovers_outside_layers_are_no_finding(trained, edit_weights):
+    """Old checkpoints carry buffers."""
+    edit_weights(trained, lambda tensors: tensors.update({"bert.embeddings.position_ids": torch.arange(4)}))
+    assert loading(checkpoint(trained)).status == "ok"
 
 
 def test_model_without_checkpoint_is_random_by_design():

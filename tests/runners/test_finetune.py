@@ -196,12 +196,13 @@ def test_memory_on_a_cpu_is_forecast(model, monkeypatch):
     for classifier in (plain, parts):
         classifier.eval()
         monkeypatch.setattr(classifier, "train", lambda *_, of=classifier: of)  # without dropout
-    train(plain, recipe=recipe)
+    whole = train(plain, recipe=recipe)
     monkeypatch.setattr("bertbench.environment.available_memory", lambda: 100_350_000)
     run = train(parts, recipe=recipe)
     assert run.accumulation in {2, 4, 8}
     assert "at once would not fit into 0.1 GB" in run.why_accumulated
     assert run.steps == 6
+    assert run.loss == pytest.approx(whole.loss, rel=1e-3)
     assert torch.allclose(logits(plain), logits(parts), atol=2e-2)
 
 

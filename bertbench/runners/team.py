@@ -1,0 +1,173 @@
+"""Several processes that train one model together: the first decides and does everything else, the others train along.
+
+The first sends each fine-tuning job with its examples to the others and then trains as it always does; Trainer forms the
+averages of gradients. Whatever fails there ends the team, as nobody knows any more what the others wait for. Not aware of
+stores and reports.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertbench import launch
+from bertbench.errors import BertBenchError, MeasurementError, UsageError
+from bertbench.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from bertbench.data import Examples
+    from bertbench.request import Request
+    from bertbench.runners._job import Job
+    from bertbench.runners.quality import Outcome
+
+PATIENCE = timedelta(days=7)  # that others wait while the first one plans and evaluates
+
+
+def work(command: Callable[[], int]) -> int:
+    """Do `command` in the first process, and in the others what it asks for. Returns the process's exit code."""
+    _form()
+    if launch.rank():
+        return _follow()
+    try:
+        return command()
+    finally:
+        if _is_formed():
+            _share(None)
+            _leave()
+
+
+def check(request: Request) -> None:
+    """Find out before any work whether several processes can do what is asked.
+
+    Raises:
+        UsageError: more than quality is measured, or a batch cannot be shared out equally.
+    """
+    size = launch.size()
+    if size == 1:
+        return
+    if request.kinds != ("quality",):
+        raise UsageError(
+            f"{size} processes were started together, and only training is shared among them", "add --only quality"
+        )
+    for task in request.tasks:
+        for model in request.models:
+            batch = request.recipe(task, model).batch_size
+            if batch % size:
+                raise UsageError(
+                    f"{model.name} on {task.name}: a batch of {batch} cannot be shared among {size} processes",
+                    f"--batch-size {-(-batch // size) * size}",
+                )
+
+
+class Team:
+    """Does quality runs, in the first process, like `bertbench.runners.apart.Apart`."""
+
+    def run(
+        self,
+        job: Job,
+        train: Examples | None,
+        splits: Sequence[Examples],
+        progress: Progress,
+        deadline: float | None = None,
+        folder: Path | None = None,
+        keep: Path | None = None,
+    ) -> Outcome:
+        """`quality.run_and_save`, with the others training along; no state is left in `folder`.
+
+        Raises:
+            MeasurementError: it failed, or an earlier one did.
+        """
+        from bertbench.runners.quality import run_and_save
+
+        del folder
+        if job.mode != "fine-tune":
+            return run_and_save(job, train, splits, progress, deadline, None, keep)
+        if not _is_formed():
+            raise MeasurementError(
+                f"{job.label}: the other processes have ended after an earlier failure", "repeat the command to go on"
+            )
+        _share((job, train))
+        try:
+            return run_and_save(job, train, splits, progress, deadline, None, keep)
+        except BaseException:
+            _leave()
+            raise
+
+    def close(self) -> None:
+        """Nothing to do: the others end with the command."""
+
+
+def _form() -> None:
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else DDP tells about each model on stderr
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # else accelerate warns; whoever computes sets its own number
+    import torch
+
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    torch.distributed.init_process_group(backend, timeout=PATIENCE)
+
+
+def _is_formed() -> bool:
+    import torch
+
+    return bool(torch.distributed.is_initialized())
+
+
+def _leave() -> None:
+    """Leave the team, which ends what others wait for."""
+    import torch
+
+    with suppress(RuntimeError):
+        torch.distributed.destroy_process_group()
+
+
+def _share(message: Any) -> Any:
+    """What the first process sends."""
+    import torch
+
+    box = [message]
+    torch.distributed.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+    return box[0]
+
+
+def _follow() -> int:
+    """Train along until the first process has no more work, or is gone."""
+    warnings.simplefilter("ignore")
+    try:
+        while (message := _share(None)) is not None:
+            _train_along(*message)
+    except KeyboardInterrupt:
+        return 130
+    except (BertBenchError, RuntimeError):  # the first process fails alike, or has left; it is the one that says so
+        return 0
+    _leave()
+    return 0
+
+
+def _train_along(job: Job, train: Examples) -> None:
+    import torch
+
+    from bertbench.runners import quality
+    from bertbench.runners.finetune import finetune
+
+    job = replace(job, device=launch.own_device(job.device))
+    ready = quality.prepare(job)
+    features = ready.features(job, train, training=True)
+    torch.set_num_threads(quality.training_threads(job, ready, features))
+    finetune(
+        ready.model,
+        features,
+        job.recipe,
+        pad=ready.pad,
+        seed=job.seed,
+        device=job.device,
+        bf16=job.bf16_training,
+        regression=job.task.is_regression,
+        label=job.label,
+        progress=silent,
+    )
