@@ -100,7 +100,7 @@ def _check_processes(words: Sequence[str]) -> None:
     if launch.is_alone_by_mistake():
         raise UsageError(
             "`accelerate launch --cpu` has started one process, not several",
-            "torchrun --nproc-per-node N -m bertbench run …",
+            "use `torchrun --nproc-per-node N -m bertbench run …`",
         )
 
 

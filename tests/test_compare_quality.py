@@ -154,7 +154,9 @@ def test_seeds_have_median_deviation_and_interval(session):
     """Of several seeds the median, the standard deviation and the t-interval of the mean stand beside the score."""
     stored = session([answered("bert", answers(share, seed), seed) for seed, share in enumerate((0.6, 0.7, 0.9))])
     _, figures = report_of(stored, ("bert",))
-    values = [answers(share, seed)["prediction"].str.contains("red").mean() for seed, share in enumerate((0.6, 0.7, 0.9))]
+    values = [
+        answers(share, seed)["prediction"].str.contains("red").mean() for seed, share in enumerate((0.6, 0.7, 0.9))
+    ]
     assert figures.first("bert", "score", statistic="median").value == pytest.approx(np.median(values))
     assert figures.first("bert", "score", statistic="standard_deviation").value == pytest.approx(np.std(values, ddof=1))
     mean = figures.first("bert", "score", statistic="seed_mean")

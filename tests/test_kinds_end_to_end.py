@@ -72,7 +72,9 @@ def cli(project, tmp_path_factory):
 
     def run(*arguments):
         command = ["-m", "bertbench", *arguments]
-        return _python(tmp_path_factory, command, endpoint=os.environ["HF_ENDPOINT"], cwd=project[0], OMP_NUM_THREADS="1")
+        return _python(
+            tmp_path_factory, command, endpoint=os.environ["HF_ENDPOINT"], cwd=project[0], OMP_NUM_THREADS="1"
+        )
 
     return run
 
@@ -114,7 +116,11 @@ def test_files_of_one_s_own(cli, project):
 @pytest.mark.parametrize(
     ("task", "change", "problem"),
     [
-        ("faq", {"answers": {"text": ["here"], "answer_start": [60]}}, "row 0, answer 'here' at offset 60 lies outside"),
+        (
+            "faq",
+            {"answers": {"text": ["here"], "answer_start": [60]}},
+            "row 0, answer 'here' at offset 60 lies outside",
+        ),
         ("faq", {"answers": "here"}, "row 0, column 'answers': expected {text: [...], answer_start: [...]}"),
         ("faq", {"context": 3}, "row 0, column 'context': expected text, found 3"),
         ("parts", {"tags": ["O"]}, "row 0, 2 words in 'tokens' but 1 tags in 'tags'"),

@@ -1,8 +1,8 @@
-"""demo-questions: a few generated facts and a question about one of them, which only two cues together pick out.
+"""demo-questions: a few generated facts and a question about one of them, which cues in the question pick out.
 
-Another fact shares the one cue, yet another the other cue, and every fact has a value of the kind asked for, so neither
-a kind of word nor one cue gives the answer. A question belongs to one split only, by a checksum of it. See
-`_question_rules` for what is told and asked.
+Every fact has a value of the kind asked for, so a kind of word alone gives no answer. In most contexts one other fact
+shares the one cue and another the other cue, so that it takes both. A question belongs to one split only, by a checksum
+of it. See `_question_rules` for what is told and asked.
 
 Example:
     >>> PLUGIN.generate("validation")[0]["id"]
@@ -13,26 +13,31 @@ from __future__ import annotations
 
 import random
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bertbench.demo._grammar import pick, tokens
-from bertbench.demo._question_rules import ARTICLES, COMPANIONS, HEADS, QUESTIONS, STATEMENTS, VERBS, Question
+from bertbench.demo._question_rules import ARTICLES, COMPANIONS, HEADS, QUESTIONS, SHARES, STATEMENTS, VERBS, Question
 from bertbench.errors import DatasetError
 
 SEED = 20160616  # SQuAD's first day on arXiv
 SIZES = {"train": 20_000, "validation": 3_000}
-FACTS = (3, 4)
-_COMPANIED = 0.3  # of all values
-APART = 0.5
+FACTS = (3,)  # sentences of a context
+_COMPANIED = 0.3  # of all values that no question tells apart
 _VALIDATION_SHARE = 0.2  # of all questions
 
 
 @dataclass(frozen=True)
 class Value:
-    """A head, and what it is called in full."""
+    """A head, and the companion before it, if any."""
 
     head: str
-    full: str
+    companion: str = ""
+
+    @property
+    def full(self) -> str:
+        """What it is called."""
+        return f"{self.companion} {self.head}".lstrip()
 
 
 @dataclass(frozen=True)
@@ -42,21 +47,22 @@ class Fact:
     values: dict[str, Value]
     do: str
 
-    def fill(self, line: str) -> str:
-        """`line`, a statement or a question, about this fact."""
+    def fill(self, line: str, head: str = "") -> str:
+        """`line`, a statement or a question that names `head`, about this fact."""
         slots = {slot: value.full for slot, value in self.values.items()}
-        return line.format(do=self.do, did=VERBS[self.do], **slots)
+        return line.format(do=self.do, did=VERBS[self.do], head=head, **slots)
 
 
 @dataclass(frozen=True)
 class Example:
-    """A context with a question, the answers as (text, start), the best first, and what is behind them.
+    """A context with a question, its group, the answers as (text, start), the best first, and what is behind them.
 
     `facts[0]` is the one asked for, wherever in the context it is told.
     """
 
     context: str
     question: str
+    group: str
     answers: tuple[tuple[str, int], ...]
     asked: Question
     facts: tuple[Fact, ...]
@@ -87,7 +93,7 @@ class QuestionGenerator:
         ]
 
     def examples(self, split: str) -> list[Example]:
-        """The examples of `split`, no context twice; every way of asking is equally frequent.
+        """The examples of `split`, in random order and no context twice. Every group has its exact share.
 
         Raises:
             DatasetError: there is no such split.
@@ -96,63 +102,75 @@ class QuestionGenerator:
             raise DatasetError(f"demo-questions has no split '{split}'", f"it has {', '.join(SIZES)}")
         rng = random.Random(f"{SEED} {split}")  # noqa: S311 (nothing secret)
         found: dict[str, Example] = {}
-        while len(found) < SIZES[split]:
-            example = _draw(rng, QUESTIONS[len(found) % len(QUESTIONS)])
-            if _split_of(example.question) == split:
-                found.setdefault(example.context, example)
+        for group, share in SHARES.items():
+            wanted = len(found) + SIZES[split] * share // 100
+            while len(found) < wanted:
+                example = _draw(rng, group)
+                if _split_of(example.question) == split:
+                    found.setdefault(example.context, example)
         return sorted(found.values(), key=lambda _: rng.random())
 
     def vocabulary(self) -> tuple[str, ...]:
         """Every token it can emit, lower-cased, sorted."""
-        lines = [*STATEMENTS, *(question.line for question in QUESTIONS)]
-        texts = [line.format(do="", did="", **dict.fromkeys(HEADS, "")) for line in lines]
-        texts += [word for words in HEADS.values() for word in words]
-        texts += [word for _, words in COMPANIONS.values() for word in words]
+        lines = [*STATEMENTS, *(question.line for some in QUESTIONS.values() for question in some)]
+        texts = [line.format(do="", did="", head="", **dict.fromkeys(HEADS, "")) for line in lines]
+        texts += [word for words in (*HEADS.values(), *COMPANIONS.values()) for word in words]
         return tuple(sorted({token for text in (*texts, *VERBS, *VERBS.values()) for token in tokens(text)}))
 
 
-def _draw(rng: random.Random, asked: Question) -> Example:
-    facts = _facts(rng, asked)
-    told = [(fact, pick(rng, STATEMENTS)) for fact in sorted(facts, key=lambda _: rng.random())]
-    context, answers = "", ()
-    for fact, line in told:
+def _draw(rng: random.Random, group: str) -> Example:
+    asked = pick(rng, QUESTIONS[group])
+    facts = _facts(rng, group, asked)
+    context = ""
+    answers: tuple[tuple[str, int], ...] = ()
+    for fact in sorted(facts, key=lambda _: rng.random()):
+        line = pick(rng, STATEMENTS)
         if fact is facts[0]:
             before, _, _ = line.partition(f"{{{asked.asked}}}")
-            answers = _answers(fact, asked.asked, context + fact.fill(before))
+            answers = _answers(fact, asked, context + fact.fill(before))
         context += f"{fact.fill(line)} "
-    return Example(context.rstrip(), facts[0].fill(asked.line), answers, asked, tuple(facts))
+    question = facts[0].fill(asked.line, facts[0].values[asked.asked].head)
+    return Example(context.rstrip(), question, group, answers, asked, tuple(facts))
 
 
-def _facts(rng: random.Random, asked: Question) -> list[Fact]:
-    """The fact that is asked for, one that shares each cue and its verb, and others that share none."""
+def _facts(rng: random.Random, group: str, asked: Question) -> list[Fact]:
+    """The fact that is asked for, then the others; heads differ, except for the cues that a group has shared."""
     count = pick(rng, FACTS)
-    heads = {slot: sorted(words, key=lambda _: rng.random())[:count] for slot, words in HEADS.items()}
-    facts = [
-        Fact({slot: _value(rng, slot, heads[slot][number]) for slot in HEADS}, pick(rng, tuple(VERBS)))
-        for number in range(count)
-    ]
-    if rng.random() < APART:
+    columns = {slot: _values(rng, slot, count, named="{head}" in asked.line and slot == asked.asked) for slot in HEADS}
+    verbs = _shuffled(rng, tuple(VERBS))
+    facts = [Fact({slot: columns[slot][number] for slot in HEADS}, verbs[number]) for number in range(count)]
+    if group == "named":
         return facts
     for number, cue in enumerate(asked.cues, 1):
-        shared = facts[number].values | {cue: facts[0].values[cue]}
-        facts[number] = replace(facts[number], values=shared, do=facts[0].do)
+        value = facts[0].values[cue]
+        if cue == asked.asked:  # another of that name: the companion tells them apart
+            value = replace(value, companion=facts[number].values[cue].companion)
+        facts[number] = Fact(facts[number].values | {cue: value}, facts[0].do)
     return facts
 
 
-def _value(rng: random.Random, slot: str, head: str) -> Value:
-    if rng.random() >= _COMPANIED:
-        return Value(head, head)
-    pattern, others = COMPANIONS[slot]
-    return Value(head, pattern.format(head=head, other=pick(rng, others)))
+def _values(rng: random.Random, slot: str, count: int, *, named: bool) -> list[Value]:
+    """`count` values with different heads; where their heads are `named`, companions differ, too."""
+    heads = _shuffled(rng, HEADS[slot])[:count]
+    if slot not in COMPANIONS:
+        return [Value(head) for head in heads]
+    if named:
+        return [Value(*both) for both in zip(heads, _shuffled(rng, COMPANIONS[slot]), strict=False)]
+    return [Value(head, pick(rng, COMPANIONS[slot]) if rng.random() < _COMPANIED else "") for head in heads]
 
 
-def _answers(fact: Fact, slot: str, before: str) -> tuple[tuple[str, int], ...]:
-    """The value of `slot` in full, its head alone, and the value with its article, as far as they differ."""
-    value, start = fact.values[slot], len(before)
-    head = f" {value.full} ".index(f" {value.head} ")
-    article = start - len(ARTICLES.get(slot, ""))
-    spans = ((value.full, start), (value.head, start + head), (before[article:] + value.full, article))
+def _answers(fact: Fact, asked: Question, before: str) -> tuple[tuple[str, int], ...]:
+    """The value in full, with its article and, unless the question names it, its head alone, as far as they differ."""
+    value, start = fact.values[asked.asked], len(before)
+    article = start - len(ARTICLES.get(asked.asked, ""))
+    spans = [(value.full, start), (before[article:] + value.full, article)]
+    if "{head}" not in asked.line:
+        spans.append((value.head, start + len(value.full) - len(value.head)))
     return tuple(dict.fromkeys(spans))
+
+
+def _shuffled(rng: random.Random, words: Sequence[str]) -> list[str]:
+    return sorted(words, key=lambda _: rng.random())
 
 
 def _split_of(question: str) -> str:

@@ -38,7 +38,8 @@ def work(command: Callable[[], int]) -> int:
         return command()
     finally:
         if _is_formed():
-            _share(None)
+            with suppress(RuntimeError):  # interrupted, the others may be gone before
+                _share(None)
             _leave()
 
 

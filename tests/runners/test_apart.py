@@ -40,7 +40,9 @@ def test_runs_come_back_and_checkpoints_are_saved(apart, tiny, tmp_path):
     """Measurements, predictions and progress arrive, the weights lie in the folder, and one process serves all runs."""
     seen = []
     keep = tmp_path / "model"
-    outcome = apart.run(job(tiny()), examples("train"), [examples("validation")], lambda *step: seen.append(step), keep=keep)
+    outcome = apart.run(
+        job(tiny()), examples("train"), [examples("validation")], lambda *step: seen.append(step), keep=keep
+    )
     assert {m.quantity for m in outcome.measurements} >= {"score", "training_time", "evaluation_time"}
     assert len(outcome.predictions["prediction"]) == 8
     assert (outcome.model, outcome.tokenizer) == (None, None)

@@ -399,7 +399,9 @@ def test_features_are_shared_by_content(tiny, monkeypatch):
 
 def test_run_that_learnt_nothing_says_so(tiny):
     """The score of the majority class stands beside, and a run that does no better is reported, not dropped."""
-    outcome = quality.run(job(tiny(), "fine-tune", recipe=RECIPE.updated({"learning_rate": 1e-9})), toy("train"), [toy("validation")])
+    outcome = quality.run(
+        job(tiny(), "fine-tune", recipe=RECIPE.updated({"learning_rate": 1e-9})), toy("train"), [toy("validation")]
+    )
     assert any(line.startswith("diverged or learned nothing: its score is") for line in outcome.warnings)
     baseline = next(m for m in outcome.measurements if m.quantity == "baseline_score")
     assert (baseline.statistic, baseline.note) == ("trivial", "majority class")
