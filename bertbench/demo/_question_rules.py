@@ -55,7 +55,10 @@ COMPANIONS: dict[str, tuple[str, ...]] = {
 }
 ARTICLES: dict[str, str] = {"what": "the ", "where": "the "}  # part of an acceptable answer
 
-STATEMENTS: tuple[str, ...] = ("{who} {did} the {what} in the {where} on {when}.",)
+STATEMENTS: tuple[str, ...] = (
+    "{who} {did} the {what} in the {where} on {when}.",
+    "In the {where} {who} {did} the {what} on {when}.",
+)
 
 _NAMED: tuple[Question, ...] = (
     Question("Which {head} did {who} {do}?", "what", ("what", "who")),
