@@ -14,7 +14,7 @@ from bertbench.demo._names import ANIMALS, FIRST_NAMES, NAMES, THINGS, TRADES
 # list of them; in 'adjacent' ones entities touch; in 'common' ones words that are names elsewhere mean what they say.
 SHARES: dict[str, int] = {"plain": 29, "late": 22, "joint": 14, "adjacent": 14, "common": 17, "none": 4}
 
-_SENTENCES: dict[str, tuple[str, ...]] = {
+SENTENCES: dict[str, tuple[str, ...]] = {
     "plain": (
         "{PER} resigned {when}",
         "{PER} married {PER} {when}",
@@ -101,7 +101,6 @@ _SENTENCES: dict[str, tuple[str, ...]] = {
         "a {quality} {trade} may hope for a {quality} {thing}",
     ),
 }
-SENTENCES = _SENTENCES
 
 FORMS: dict[str, tuple[str, ...]] = {
     "PER": ("{name}", "{name}", "{first} {name}", "{first} {name}", "{first}"),

@@ -6,11 +6,15 @@ they mean. First names head firms and parts of a town, too.
 
 from __future__ import annotations
 
-TRADES: tuple[str, ...] = tuple(
-    ["baker", "mason", "fisher", "miller", "carter", "porter", "cook", "bishop", "knight", "shepherd"]
-)
-THINGS: tuple[str, ...] = tuple(["stone", "bell", "bridge", "field", "crown", "tower", "orchard", "lamp"])
-ANIMALS: tuple[str, ...] = tuple(["fox", "swan", "wolf", "crane", "finch", "hawk"])
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of `text`."""
+    return tuple(text.split())
+
+
+TRADES = words("baker mason fisher miller carter porter cook bishop knight shepherd")
+THINGS = words("stone bell bridge field crown tower orchard lamp")
+ANIMALS = words("fox swan wolf crane finch hawk")
 
 _COINED = (
     "Ardley Brenwick Calder Dunmore Elsworth Farrow Garrick Halden Ingleby Jarrow Kelton Lorring Marlow Norcott Penrose "
@@ -19,5 +23,5 @@ _COINED = (
 _ORDINARY_FIRST = "Rose Grace Hope Mark Will May Frank Joy Faith Dawn Ivy Olive"
 _PLAIN_FIRST = "Clara Anton Bruno Edith Felix Gemma Hugo Irene Jonas Karin Leon Mira Nora Oscar Paula Ralf Silas Tessa Viola Walter"
 
-NAMES: tuple[str, ...] = (*_COINED.split(), *(word.capitalize() for word in (*TRADES, *THINGS[:-1], *ANIMALS)))
-FIRST_NAMES: tuple[str, ...] = (*_PLAIN_FIRST.split(), *_ORDINARY_FIRST.split())
+NAMES = (*words(_COINED), *(word.capitalize() for word in (*TRADES, *THINGS[:-1], *ANIMALS)))
+FIRST_NAMES = words(f"{_PLAIN_FIRST} {_ORDINARY_FIRST}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bertbench.demo._names import FIRST_NAMES, NAMES
+from bertbench.demo._names import FIRST_NAMES, NAMES, words
 
 # How many of 100 questions are of each group. 'named' and 'shared' ones name the answer's head and ask which one is meant;
 # in 'named' contexts no other fact has that head, in 'shared' and 'open' ones only two cues together tell.
@@ -38,20 +38,20 @@ VERBS: dict[str, str] = {  # past and participle by plain form
 
 HEADS: dict[str, tuple[str, ...]] = {
     "who": NAMES[:24],
-    "what": tuple(
+    "what": words(
         "phone camera drill battery keyboard guidebook textbook novel speaker bed bell lamp clock chair coat ring kettle "
-        "violin ladder mirror basket blanket map letter".split()
+        "violin ladder mirror basket blanket map letter"
     ),
-    "where": tuple(
+    "where": words(
         "hotel museum garage gallery workshop lobby bathroom kitchen library station garden market cellar attic school "
-        "theatre tower orchard field harbour".split()
+        "theatre tower orchard field harbour"
     ),
-    "when": tuple("Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()),
+    "when": words("Monday Tuesday Wednesday Thursday Friday Saturday Sunday"),
 }
 COMPANIONS: dict[str, tuple[str, ...]] = {
     "who": FIRST_NAMES[:20],
-    "what": tuple("red green blue black white broken".split()),
-    "where": tuple("old new little empty royal".split()),
+    "what": words("red green blue black white broken"),
+    "where": words("old new little empty royal"),
 }
 ARTICLES: dict[str, str] = {"what": "the ", "where": "the "}  # part of an acceptable answer
 
