@@ -171,6 +171,7 @@ def test_kept_checkpoint_is_evaluated_by_run_id(compared, cli, project):
     assert again.find("accuracy").values == first.find("accuracy").values
 
 
+@pytest.mark.slow
 def test_changed_request_is_measured(compared, cli, project):
     """Another seed is another request: it is measured, in a session of its own."""
     done = cli("run", "--task", "demo-sentiment", "--suite", "tiny", "--models", "bert-mini", *SMALL, "--seed", "7")
@@ -194,6 +195,7 @@ def test_failed_cell_is_a_row_and_exit_code_1(cli, project):
     assert any(row["quantity"] == "latency" and row["value"] for row in rows)
 
 
+@pytest.mark.slow
 def test_capped_training_is_said_in_every_output(cli):
     """A capped training gives all models the same samples and says so on stderr, in the table and in the CSV."""
     arguments = (
@@ -306,6 +308,7 @@ def test_show_lists_and_shows_runs(compared, cli, project):
     assert run_id in shown.stdout
 
 
+@pytest.mark.slow
 def test_predictions_are_equal_for_an_equal_seed(compared, cli, project, tmp_path):
     """Fine-tuning again with the same seed on the same machine predicts the same."""
     done = cli(

@@ -35,6 +35,7 @@ def table(done):
     return list(csv.DictReader(io.StringIO(done.stdout)))
 
 
+@pytest.mark.slow
 def test_three_models_on_sst2(hub_cli, quick, tmp_path_factory):
     """`run --task sst2` loads, fine-tunes, evaluates and times all three; revisions are recorded; offline works afterwards."""
     home, results = tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("results")
@@ -51,6 +52,7 @@ def test_three_models_on_sst2(hub_cli, quick, tmp_path_factory):
     assert [row["value"] for row in again] == [row["value"] for row in scores]
 
 
+@pytest.mark.slow
 def test_every_glue_task_at_hand(hub_cli, quick):
     """Single sentences, pairs and regression: CoLA, MRPC, STS-B, RTE and WNLI give the papers' metrics."""
     done = hub_cli(

@@ -79,6 +79,7 @@ def cli(project, tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_demo_tasks_of_all_kinds(cli, project):
     """Entities and questions are fine-tuned, scored by their own metrics with intervals, and predictions are stored."""
     done = cli(

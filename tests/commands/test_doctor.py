@@ -44,6 +44,7 @@ def test_unreachable_hub_is_nothing_checked(bench):
     assert "the hub cannot be reached" in rows[0]["Found"]
 
 
+@pytest.mark.slow
 def test_demo_is_well(bench, tmp_path):
     """A generated task and a model from scratch need no hub; JSON and a Markdown file tell the same."""
     done = bench(
@@ -69,6 +70,7 @@ def test_usage_is_checked_before_any_work(capsys, tmp_path, monkeypatch, options
     assert line.startswith("Error: ")
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_released_models_through_the_hub(hub_cli):
     """Real weights pass; stand-ins are told to be random, and their absent fine-tuned checkpoint is said."""

@@ -16,7 +16,7 @@ from tests.factories import model_spec, task_spec
 LABELS = ("contradiction", "neutral", "entailment")
 WORDS = vocabulary()[len(SPECIAL_TOKENS) :]
 DECIDING, FILLERS = WORDS[10:13], WORDS[20:32]
-RECIPE = TrainingSpec(epochs=6, batch_size=8, learning_rate=5e-3, max_length=32)
+RECIPE = TrainingSpec(epochs=12, batch_size=8, learning_rate=5e-3, max_length=32)
 TASK = task_spec("toy", labels=LABELS)
 TAGS = task_spec(
     "tags", kind="token-classification", inputs=("words",), labels=("O", "B-X", "I-X"), metrics=("entity-f1",),
