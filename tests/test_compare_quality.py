@@ -9,7 +9,6 @@ import pytest
 from bertbench import resampling, stats
 from bertbench.compare.macro import GLUE
 from bertbench.records import Measurement
-from bertbench.tables.figures import Figures
 from tests import factories
 from tests.test_compare import report_of
 
@@ -208,14 +207,6 @@ def test_detectable_difference_by_spread():
     drawn = np.random.default_rng(0).normal(0, 0.01, 10_000)
     assert stats.detectable_by_spread(drawn) == pytest.approx(0.028, rel=0.03)
     assert stats.detectable_by_spread(np.zeros(10)) is None
-
-
-def test_figures_index_has_the_rows(session):
-    """Failures aside, every task's score is found by model and task."""
-    stored = session([answered("bert", answers(0.7, 1))])
-    report, figures = report_of(stored, ("bert",))
-    assert isinstance(figures, Figures)
-    assert figures.first("bert", "score", statistic="mean", task="squad") in report.rows
 
 
 def test_table_shows_the_mean_over_tasks(session):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -19,6 +20,7 @@ from bertbench.errors import MeasurementError
 from bertbench.progress import Progress
 from bertbench.specs import TrainingSpec
 
+SECONDS_FILE = "bertbench.json"  # beside the Trainer's own state: seconds that training took before
 BATCHES_A_CHUNK = 50
 SAVE_EVERY_S = (
     120.0  # an interrupted run loses so much at most; writing weights and optimizer state takes a second or two
@@ -130,6 +132,13 @@ def trainer_class(sampler: LengthGrouped) -> Any:
     return Ordered
 
 
+def broken(message: str, folder: Path | None) -> MeasurementError:
+    """The error of a run whose loss is no number; what it left in `folder` is removed, or a repetition would go on from it."""
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+    return MeasurementError(message, "lower --learning-rate")
+
+
 def watcher(
     label: str,
     progress: Progress,
@@ -161,8 +170,6 @@ def watcher(
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 (Trainer's signature)
             self.saved = time.monotonic()
             if folder is not None:
-                from bertbench.runners.finetune import SECONDS_FILE
-
                 spent = json.dumps({"seconds": time.perf_counter() - self.began - self.paused})
                 (folder / SECONDS_FILE).write_text(spent, encoding="utf-8")
 
@@ -177,8 +184,6 @@ def watcher(
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:  # noqa: ARG002 (Trainer's signature)
             loss = (logs or {}).get("loss")
             if loss is not None and not math.isfinite(float(loss)):
-                raise MeasurementError(
-                    f"{label}: the loss is {loss} at step {state.global_step}", "lower --learning-rate"
-                )
+                raise broken(f"{label}: the loss is {loss} at step {state.global_step}", folder)
 
     return Watcher()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -18,14 +19,13 @@ from typing import TYPE_CHECKING, Any
 from bertbench import launch
 from bertbench.errors import MeasurementError
 from bertbench.progress import Progress
-from bertbench.runners._trainer import LengthGrouped, arguments, trainer_class, watcher
+from bertbench.runners._trainer import SECONDS_FILE, LengthGrouped, arguments, broken, trainer_class, watcher
 from bertbench.specs import TrainingSpec
 
 if TYPE_CHECKING:
     from bertbench.tasks._kind import Features
 
 IGNORED = -100  # a target that the loss leaves out: padding has none
-SECONDS_FILE = "bertbench.json"  # beside the Trainer's own state: seconds that training took before
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,6 @@ class _Run:
     def train(self, model: Any, pad: dict[str, int], why: str | None) -> TrainingRun:
         """Train, from the newest state in `folder` where there is one."""
         from transformers.trainer_callback import PrinterCallback
-        from transformers.trainer_utils import get_last_checkpoint
 
         together = self.micro * launch.size()
         accumulation = self.recipe.batch_size // together
@@ -154,7 +153,7 @@ class _Run:
             )  # fmt: skip
             trainer.model_accepts_loss_kwargs = False  # each loss is its batch's mean, to be averaged over parts
             trainer.remove_callback(PrinterCallback)  # it would print to stdout
-            earlier = get_last_checkpoint(str(output))
+            earlier = newest_state(output)
             spent = _seconds_before(earlier)
             _meet()
             look.began = time.perf_counter() - spent
@@ -164,7 +163,7 @@ class _Run:
         losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
         loss = float(losses[-1]) if losses else float(state.log_history[-1]["train_loss"])
         if not math.isfinite(loss):
-            raise MeasurementError(f"{self.label}: the loss is {loss}", "lower --learning-rate")
+            raise broken(f"{self.label}: the loss is {loss}", self.folder)
         samples, waste = collator.used(int(state.global_step) * accumulation)
         samples *= launch.size()
         if earlier:
@@ -174,6 +173,22 @@ class _Run:
             (f"went on from step {Path(earlier).name.rpartition('-')[2]} of an interrupted run",) if earlier else ()
         )
         return TrainingRun(seconds, int(state.global_step), samples, loss, waste, accumulation, why, notes)
+
+
+def newest_state(folder: Path) -> str | None:
+    """The newest whole state of an interrupted run in `folder`; None if there is none.
+
+    One that was cut off while it was written has no trainer_state.json, which Trainer writes last, and is removed.
+    """
+    found = []
+    for path in folder.glob("checkpoint-*"):
+        try:
+            found.append(
+                (int(json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]), path)
+            )
+        except (OSError, ValueError, KeyError):
+            shutil.rmtree(path, ignore_errors=True)
+    return str(max(found)[1]) if found else None
 
 
 def _seconds_before(checkpoint: str | None) -> float:

@@ -5,7 +5,8 @@ Not aware of stores and reports: it gives measurements and predictions, the sess
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -196,16 +197,35 @@ def _train(
     import torch
 
     features = ready.features(job, train, training=True)
-    threads = training_threads(job, ready, features)
-    torch.set_num_threads(threads)
 
     def look() -> None:
         found = evaluate(job, ready, ready.model, [validation], silent)
         epochs.extend([] if found.score is None else [found.score])
-        torch.set_num_threads(threads)
+        torch.set_num_threads(_training_threads(job, ready, features))
 
     cheap = job.recipe.epochs > 1 and len(validation) <= EPOCH_SHARE * len(train)
-    trained = finetune(
+    trained = fit(job, ready, features, progress, deadline, each_epoch=look if cheap else None, folder=folder)
+    if len(epochs) != math.ceil(job.recipe.epochs) - 1:  # a run that was gone on from has not seen them all
+        epochs.clear()
+    ready.warnings += trained.warnings
+    return trained
+
+
+def fit(
+    job: Job,
+    ready: Prepared,
+    features: Features,
+    progress: Progress = silent,
+    deadline: float | None = None,
+    *,
+    each_epoch: Callable[[], None] | None = None,
+    folder: Path | None = None,
+) -> TrainingRun:
+    """Fine-tune the prepared model in place, as `finetune` does, with the job's recipe and its share of the threads."""
+    import torch
+
+    torch.set_num_threads(_training_threads(job, ready, features))
+    return finetune(
         ready.model,
         features,
         job.recipe,
@@ -217,14 +237,12 @@ def _train(
         label=job.label,
         progress=progress,
         deadline=deadline,
-        each_epoch=look if cheap else None,
+        each_epoch=each_epoch,
         folder=folder,
     )
-    ready.warnings += trained.warnings
-    return trained
 
 
-def training_threads(job: Job, ready: Prepared, features: Features) -> int:
+def _training_threads(job: Job, ready: Prepared, features: Features) -> int:
     """Threads for training, of which each process has its share."""
     tokens = job.recipe.batch_size * sum(len(row["input_ids"]) for row in features.rows) // len(features.rows)
     return useful_threads(ready.model, tokens // launch.size(), max(1, job.threads // launch.local_size()))

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench import launch
 from bertbench.errors import BertBenchError, MeasurementError, UsageError
-from bertbench.progress import Progress, silent
+from bertbench.progress import Progress
 
 if TYPE_CHECKING:
     from bertbench.data import Examples
@@ -151,24 +151,8 @@ def _follow() -> int:
 
 
 def _train_along(job: Job, train: Examples) -> None:
-    import torch
-
     from bertbench.runners import quality
-    from bertbench.runners.finetune import finetune
 
     job = replace(job, device=launch.own_device(job.device))
     ready = quality.prepare(job)
-    features = ready.features(job, train, training=True)
-    torch.set_num_threads(quality.training_threads(job, ready, features))
-    finetune(
-        ready.model,
-        features,
-        job.recipe,
-        pad=ready.pad,
-        seed=job.seed,
-        device=job.device,
-        bf16=job.bf16_training,
-        regression=job.task.is_regression,
-        label=job.label,
-        progress=silent,
-    )
+    quality.fit(job, ready, ready.features(job, train, training=True))

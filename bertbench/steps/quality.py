@@ -57,6 +57,8 @@ def measure_quality(session: Session, cell: Cell, run: Run = run_and_save) -> No
         return
     folder = session.store.checkpoints_folder
     state = folder / f".training-{key}" if job.mode == "fine-tune" else None
+    if state is not None and session.request.options.fresh:
+        shutil.rmtree(state, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder, ignore_cleanup_errors=True) as scratch:
         saved = Path(scratch) / "model"

@@ -3,7 +3,6 @@
 Real sentences and a real pretrained encoder come from the stand-in hub beside the checkout; without it these bars are skipped.
 """
 
-import math
 import os
 import time
 from dataclasses import dataclass
@@ -149,4 +148,3 @@ def test_rates_against_peers(world, figures, tmp_path, name):
         f"{name}: evaluation against padding to 128", f"{times.evaluation:.1f} times", f">= {evaluation_bar:g}",
         holds=times.evaluation >= evaluation_bar,
     )  # fmt: skip
-    assert math.isfinite(times.training)

@@ -228,6 +228,28 @@ def test_interrupted_training_goes_on(model, monkeypatch, tmp_path):
     assert run.seconds > 0
 
 
+def test_state_that_was_cut_off_is_passed_over(tmp_path):
+    """A state is whole once its last file is there; the newest whole one counts, a broken one is removed."""
+    assert module.newest_state(tmp_path) is None
+    for step, text in ((9, '{"global_step": 9}'), (70, '{"global_step": 70}'), (80, '{"glob'), (90, None)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        if text:
+            (folder / "trainer_state.json").write_text(text, encoding="utf-8")
+    assert module.newest_state(tmp_path) == str(tmp_path / "checkpoint-70")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-70", "checkpoint-9"]
+
+
+def test_broken_training_leaves_no_state(model, monkeypatch, tmp_path):
+    """After a loss that is no number a repetition starts anew, not from broken weights."""
+    monkeypatch.setattr("bertbench.runners._trainer.SAVE_EVERY_S", 0.0)
+    recipe = RECIPE.updated({"learning_rate": 1e30, "warmup_ratio": 0.0, "weight_decay": 0.0})
+    folder = tmp_path / "state"
+    with pytest.raises(MeasurementError, match="the loss is"):
+        train(model(), recipe=recipe, folder=folder)
+    assert not folder.exists()
+
+
 def test_epochs_are_looked_at_but_the_last(model):
     """What is called after each epoch sees the model in evaluation mode's place, and its time is not training's."""
     calls, classifier = [], model()

@@ -417,5 +417,29 @@ def test_best_epoch_stands_apart(tiny):
     assert best.values[0] >= last.values[0]
     assert best.note.startswith("after epoch ")
     assert best.note.endswith("of 5, chosen on these examples; 'score' is the last")
+    halves = quality.run(
+        job(tiny(), "fine-tune", recipe=RECIPE.updated({"epochs": 1.5})), toy("train", 96), [toy("validation", 12)]
+    )
+    assert any(
+        m.note.endswith("of 2, chosen on these examples; 'score' is the last") for m in halves.measurements if m.note
+    )
     dear = quality.run(job(tiny(), "fine-tune"), toy("train"), [toy("validation")])
     assert not any(m.statistic == "best-epoch" for m in dear.measurements)
+
+
+def test_best_epoch_of_a_run_that_was_gone_on_from_is_left_out(tiny, tmp_path, monkeypatch):
+    """Epochs before an interruption were not kept: of the others none is called the best of all."""
+    monkeypatch.setattr("bertbench.runners._trainer.SAVE_EVERY_S", 0.0)
+    parts = (job(tiny(), "fine-tune"), toy("train", 96), [toy("validation", 12)])
+
+    def stop(label, step, _):
+        if step == 30 and label.startswith("fine-tuning"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quality.run(*parts, progress=stop, folder=tmp_path)
+    outcome = quality.run(*parts, folder=tmp_path)
+    assert "went on from step 29 of an interrupted run" in outcome.warnings
+    assert not any(m.statistic == "best-epoch" for m in outcome.measurements)
+    seen = next(m.n for m in outcome.measurements if m.quantity == "training_time")
+    assert seen == 5 * 96

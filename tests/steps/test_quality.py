@@ -156,3 +156,19 @@ def test_key_tells_sources_apart(folder):
     assert quality_key(retitled, settings) == quality_key(base, settings)
     more = replace(base, train=examples("train", 10))
     assert quality_key(more, settings) != quality_key(base, settings)
+
+
+@pytest.mark.parametrize(("fresh", "left"), [(True, False), (False, True)])
+def test_fresh_does_not_go_on_from_an_interrupted_run(start, folder, fresh, left):
+    """What an interrupted training left is gone on from, but not where --fresh asks to measure again."""
+    session, one, seen = start(fresh=fresh), cell(folder), []
+    state = session.store.checkpoints_folder / f".training-{quality_key(one, session.settings)}"
+    (state / "checkpoint-7").mkdir(parents=True)
+
+    def run(*arguments):
+        seen.append((arguments[5] == state, (state / "checkpoint-7").is_dir()))
+        raise MeasurementError("stopped")
+
+    measure_quality(session, one, run)
+    assert seen == [(True, left)]
+    assert session.written[0].status == "failed"
