@@ -8,7 +8,7 @@ import pytest
 
 from bertbench import resampling, stats
 from bertbench.compare.macro import GLUE
-from bertbench.records import Measurement
+from bertbench.records import Failure, Measurement
 from tests import factories
 from tests.test_compare import report_of
 
@@ -223,3 +223,24 @@ def test_table_shows_the_mean_over_tasks(session):
     assert "keeps" not in row[1].splitlines()[-1]
     assert "mean of 2 tasks" in row[2]
     assert "keeps" in row[2].splitlines()[-1]
+    detail, scores = report.tables[1:]
+    assert not any(column.startswith("Score") for column in detail.columns)
+    assert scores.title.startswith("Scores")
+    assert scores.columns == ("Model", "Score rte", "Score mrpc", "Mean all-tasks")
+    assert all(all(row) for row in scores.rows)
+
+
+def test_models_that_failed_alike_stand_together(tmp_path):
+    """What is to be said of several models is said once, and without any score there is no table of scores."""
+    failed = [
+        factories.quality_record(
+            model, factories.predictions(0.9, 8), task=factories.task_spec(task, **ACCURACY), status="skipped", measurements=(),
+            error=Failure("Unavailable", "the hub cannot be reached"),
+        )
+        for task in ("rte", "mrpc")
+        for model in ("bert", "albert")
+    ]  # fmt: skip
+    record = factories.session_record(("bert", "albert"), ("rte", "mrpc"))
+    report, _ = report_of(factories.stored_session(tmp_path, session=record, records=failed), ("bert", "albert"))
+    assert len(report.tables) == 2
+    assert report.tables[1].notes == ("bert, albert: score skipped: the hub cannot be reached",)

@@ -5,7 +5,7 @@ import pytest
 from bertbench.compare.notes import caveat
 from bertbench.report import Row, Table
 from bertbench.specs import Published
-from bertbench.tables import Comparison, comparison_table, detail_table
+from bertbench.tables import Comparison, comparison_table, detail_table, scores_table
 from bertbench.tables.figures import Figures, figure_text, listed, shape_label, shown
 from tests import factories
 
@@ -197,9 +197,12 @@ def test_detail_of_natural_lengths_and_few_operations():
 
 
 def test_detail_of_several_tasks():
-    """Every task has its column."""
-    table = detail_table(comparison(scores={"sst2": "accuracy", "rte": "accuracy"}))
-    assert table.columns[-2:] == ("Score sst2", "Score rte")
+    """Every task has its column, in a table of its own: beside all else they would not fit."""
+    several = comparison(scores={"sst2": "accuracy", "rte": "accuracy"})
+    (table,) = scores_table(several)
+    assert table.columns == ("Model", "Score sst2", "Score rte")
+    assert not any(column.startswith("Score") for column in detail_table(several).columns)
+    assert scores_table(comparison()) == []
 
 
 def test_figures_find_what_is_there():

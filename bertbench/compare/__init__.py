@@ -21,7 +21,7 @@ from bertbench.compare.quality import DIFFERENCE, primary_metrics, quality_rows
 from bertbench.compare.speed import speed_rows
 from bertbench.compare.use_case import RULE, use_cases
 from bertbench.report import Report, Row
-from bertbench.tables import Comparison, comparison_table, detail_table
+from bertbench.tables import Comparison, comparison_table, detail_table, scores_table
 from bertbench.tables.figures import Figures
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def build(
     comparison = Comparison(Figures(rows), shown, reference, evidence.specs, _score_words(evidence), uses, notes.caveat)
     below = [*notes.notes(evidence, rows, now or datetime.now(UTC)), RULE]
     title = f"{', '.join(shown)} (suite {stored.session.suite})"
-    tables = (comparison_table(comparison, below), detail_table(comparison))
+    tables = [comparison_table(comparison, below), detail_table(comparison), *scores_table(comparison)]
     # The suite's name tells the tables apart where a report joins several suites.
     named = tuple(replace(table, title=f"{table.title} (suite {stored.session.suite})") for table in tables)
     return Report(title, named, tuple(rows))

@@ -13,7 +13,7 @@ from typing import Any
 
 from bertbench import launch, plugins
 from bertbench.data import Examples
-from bertbench.errors import ConfigError, MeasurementError, UsageError
+from bertbench.errors import MeasurementError, UsageError
 from bertbench.labels import output_order
 from bertbench.modeling import (
     head_settings,
@@ -26,10 +26,9 @@ from bertbench.modeling import (
 from bertbench.progress import Progress, silent
 from bertbench.records import Measurement
 from bertbench.runners import _features
-from bertbench.runners._evaluation import Scored, evaluate, trivial_scores, useful_threads
+from bertbench.runners._evaluation import Scored, check_metrics, evaluate, trivial_scores, useful_threads
 from bertbench.runners._job import Job
 from bertbench.runners.finetune import TrainingRun, finetune
-from bertbench.task_specs import TaskSpec
 from bertbench.tasks._kind import Features, TaskKind
 
 EPOCH_SHARE = 0.25  # the epochs are told apart where evaluating takes at most this share of an epoch's examples
@@ -92,7 +91,7 @@ def prepare(job: Job) -> Prepared:
 
     source, task, name = job.source, job.task, job.source.spec.name
     kind: TaskKind = plugins.load("bertbench.tasks", "task kind", task.kind)
-    _check_metrics(task, kind)
+    check_metrics(task, kind)
     config = config_of(source.spec, source.folder)
     tokenizer = load_tokenizer(source.tokenizer, config, name, split_words=kind.words)
     if job.recipe.max_length > length_limit(config):
@@ -118,22 +117,6 @@ def prepare(job: Job) -> Prepared:
     if job.mode == "evaluate":
         model = model.to(_dtype(job.dtype))
     return Prepared(kind, model.to(job.device), tokenizer, outputs, job.recipe.max_length, warnings)
-
-
-def _check_metrics(task: TaskSpec, kind: TaskKind) -> None:
-    """Every metric of the task is one of its kind.
-
-    Raises:
-        ConfigError: one is not.
-    """
-    fitting = kind.metrics - ({"classification"} if task.is_regression else {"regression"})
-    for name in task.metrics:
-        metric = plugins.load("bertbench.metrics", "metric", name)
-        if not metric.applies_to & fitting:
-            raise ConfigError(
-                f"task {task.name}: metric {name} is of {', '.join(sorted(metric.applies_to))}, not for {task.kind}",
-                "correct 'metrics' in the task's YAML (`bertbench validate` says which fit)",
-            )
 
 
 def run(

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from bertbench.tables.comparison import Comparison, comparison_table
-from bertbench.tables.detail import detail_table
+from bertbench.tables.detail import detail_table, scores_table
 
-__all__ = ["Comparison", "comparison_table", "detail_table"]
+__all__ = ["Comparison", "comparison_table", "detail_table", "scores_table"]

@@ -13,7 +13,7 @@ Find = Callable[[str], Row | None]
 
 
 def detail_table(comparison: Comparison) -> Table:
-    """Sizes, FLOPs, latency, throughput, peak memory and the score of each task; what is not there stays empty."""
+    """Sizes, FLOPs, latency, throughput, peak memory and the score of a single task; what is not there stays empty."""
     figures = comparison.figures
     headline, widest = _headline(figures), _widest(figures)
     columns: list[tuple[str, Find]] = [
@@ -28,19 +28,34 @@ def detail_table(comparison: Comparison) -> Table:
             _titled("Peak memory", _first_of(figures, "peak_memory", "peak")),
             lambda model: figures.first(model, "peak_memory", statistic="peak"),
         ),
-        *((f"Score {task}", _score(figures, task)) for task in comparison.scores),
     ]
+    if len(comparison.scores) == 1:
+        columns += _score_columns(comparison)
+    return _table(comparison, "Measured in detail", columns, _notes(comparison, headline))
+
+
+def scores_table(comparison: Comparison) -> list[Table]:
+    """The scores of several tasks and their means, which beside all else would make too wide a table; none without scores."""
+    figures = comparison.figures
+    found = [row for row in figures.rows if row.quantity == "score" and row.value is not None]
+    if len(comparison.scores) < 2 or not found:
+        return []
+    means = dict.fromkeys(str(row.task) for row in found if row.statistic == "macro")
+    columns = [*_score_columns(comparison), *((f"Mean {task}", _score(figures, task, "macro")) for task in means)]
+    return [_table(comparison, "Scores", columns, [])]
+
+
+def _score_columns(comparison: Comparison) -> list[tuple[str, Find]]:
+    return [(f"Score {task}", _score(comparison.figures, task)) for task in comparison.scores]
+
+
+def _table(comparison: Comparison, title: str, columns: Sequence[tuple[str, Find]], notes: Sequence[str]) -> Table:
     rows = tuple(
         (_named(comparison, model), *(_cell(comparison, find(model)) for _, find in columns))
         for model in comparison.models
     )
-    return Table(
-        title="Measured in detail",
-        columns=("Model", *(title for title, _ in columns)),
-        rows=rows,
-        notes=tuple(_notes(comparison, headline)),
-        kinds=("text", *("number" for _ in columns)),
-    )
+    heads, kinds = ("Model", *(head for head, _ in columns)), ("text", *("number" for _ in columns))
+    return Table(title=title, columns=heads, rows=rows, notes=tuple(notes), kinds=kinds)
 
 
 def _named(comparison: Comparison, model: str) -> str:
@@ -55,8 +70,8 @@ def _cell(comparison: Comparison, row: Row | None) -> str:
     return f"{text}\n({caveat})" if caveat else text
 
 
-def _score(figures: Figures, task: str) -> Find:
-    return lambda model: figures.first(model, "score", statistic="mean", task=task)
+def _score(figures: Figures, task: str, statistic: str = "mean") -> Find:
+    return lambda model: figures.first(model, "score", statistic=statistic, task=task)
 
 
 def _at(figures: Figures, quantity: str, statistic: str, shape: Row | None) -> Find:
@@ -87,12 +102,12 @@ def _widest(figures: Figures) -> Row | None:
 
 
 def _notes(comparison: Comparison, headline: Row | None) -> Sequence[str]:
-    """Why a p90 is empty, and what failed."""
-    figures, found = comparison.figures, []
+    """Why a p90 is empty, and what failed; models of which the same is to be said stand together."""
+    figures, found = comparison.figures, dict[str, dict[str | None, None]]()
     for row in figures.rows:
         same_shape = headline is not None and shape_label(row) == shape_label(headline)
         if row.statistic == "p90" and row.value is None and same_shape:
-            found.append(f"{row.model}: {row.note}")
+            found.setdefault(row.note or "", {})[row.model] = None
         if row.status != "ok":
-            found.append(f"{row.model}: {row.quantity} {row.status}: {row.note}")
-    return found
+            found.setdefault(f"{row.quantity} {row.status}: {row.note}", {})[row.model] = None
+    return [f"{', '.join(map(str, models))}: {text}" for text, models in found.items()]
