@@ -12,12 +12,12 @@ Example:
 from __future__ import annotations
 
 import random
-import zlib
 from dataclasses import dataclass, field
+from functools import partial
 
 from bertbench.demo._entity_rules import FORMS, SENTENCES, SHARES, WORDS
+from bertbench.demo._generator import fill, split_of
 from bertbench.demo._grammar import pick, tokens
-from bertbench.errors import DatasetError
 
 SEED = 20030531  # the first day of CoNLL-2003
 SIZES = {"train": 12_000, "validation": 3_000}
@@ -100,17 +100,7 @@ class EntityGenerator:
         Raises:
             DatasetError: there is no such split.
         """
-        if split not in SIZES:
-            raise DatasetError(f"demo-entities has no split '{split}'", f"it has {', '.join(SIZES)}")
-        rng = random.Random(f"{SEED} {split}")  # noqa: S311 (nothing secret)
-        found: dict[tuple[str, ...], Example] = {}
-        for group, share in SHARES.items():
-            wanted = len(found) + SIZES[split] * share // 100
-            while len(found) < wanted:
-                example = _draw(rng, group)
-                if _split_of(example.instance) == split:
-                    found.setdefault(example.tokens, example)
-        return sorted(found.values(), key=lambda _: rng.random())
+        return fill("demo-entities", split, SEED, SIZES, SHARES, partial(_fitting, split), lambda one: one.tokens)
 
     def vocabulary(self) -> tuple[str, ...]:
         """Every token it can emit, lower-cased, sorted."""
@@ -130,8 +120,9 @@ def _draw(rng: random.Random, group: str) -> Example:
     return Example(tuple(words), tuple(draft.tags), group, instance)
 
 
-def _split_of(instance: str) -> str:
-    return "validation" if zlib.crc32(instance.lower().encode()) < _VALIDATION_SHARE * 2**32 else "train"
+def _fitting(split: str, rng: random.Random, group: str, _: int) -> Example | None:
+    example = _draw(rng, group)
+    return example if split_of(example.instance.lower(), _VALIDATION_SHARE) == split else None
 
 
 PLUGIN = EntityGenerator()

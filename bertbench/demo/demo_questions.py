@@ -12,13 +12,13 @@ Example:
 from __future__ import annotations
 
 import random
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+from bertbench.demo._generator import fill, split_of
 from bertbench.demo._grammar import pick, tokens
 from bertbench.demo._question_rules import ARTICLES, COMPANIONS, HEADS, QUESTIONS, SHARES, STATEMENTS, VERBS, Question
-from bertbench.errors import DatasetError
 
 SEED = 20160616  # SQuAD's first day on arXiv
 SIZES = {"train": 20_000, "validation": 3_000}
@@ -98,17 +98,7 @@ class QuestionGenerator:
         Raises:
             DatasetError: there is no such split.
         """
-        if split not in SIZES:
-            raise DatasetError(f"demo-questions has no split '{split}'", f"it has {', '.join(SIZES)}")
-        rng = random.Random(f"{SEED} {split}")  # noqa: S311 (nothing secret)
-        found: dict[str, Example] = {}
-        for group, share in SHARES.items():
-            wanted = len(found) + SIZES[split] * share // 100
-            while len(found) < wanted:
-                example = _draw(rng, group)
-                if _split_of(example.question) == split:
-                    found.setdefault(example.context, example)
-        return sorted(found.values(), key=lambda _: rng.random())
+        return fill("demo-questions", split, SEED, SIZES, SHARES, partial(_fitting, split), lambda one: one.context)
 
     def vocabulary(self) -> tuple[str, ...]:
         """Every token it can emit, lower-cased, sorted."""
@@ -173,8 +163,9 @@ def _shuffled(rng: random.Random, words: Sequence[str]) -> list[str]:
     return sorted(words, key=lambda _: rng.random())
 
 
-def _split_of(question: str) -> str:
-    return "validation" if zlib.crc32(question.encode()) < _VALIDATION_SHARE * 2**32 else "train"
+def _fitting(split: str, rng: random.Random, group: str, _: int) -> Example | None:
+    example = _draw(rng, group)
+    return example if split_of(example.question, _VALIDATION_SHARE) == split else None
 
 
 PLUGIN = QuestionGenerator()

@@ -12,13 +12,13 @@ Example:
 from __future__ import annotations
 
 import random
-import zlib
 from dataclasses import dataclass
+from functools import partial
 
+from bertbench.demo._generator import fill, split_of
 from bertbench.demo._grammar import Draft, Grammar, pick
 from bertbench.demo._sentiment_lexicon import LEXICONS
 from bertbench.demo._sentiment_rules import RULES, SHARES
-from bertbench.errors import DatasetError
 
 SEED = 20181011  # BERT's first day on arXiv
 SIZES = {"train": 24_000, "validation": 5_000}
@@ -62,21 +62,17 @@ class SentimentGenerator:
         Raises:
             DatasetError: there is no such split.
         """
-        if split not in SIZES:
-            raise DatasetError(f"demo-sentiment has no split '{split}'", f"it has {', '.join(SIZES)}")
-        rng = random.Random(f"{SEED} {split}")  # noqa: S311 (nothing secret)
-        found: dict[str, Example] = {}
-        for phenomenon, share in SHARES.items():
-            wanted = len(found) + SIZES[split] * share // 100
-            while len(found) < wanted:
-                example = self._draw(rng, phenomenon, label=len(found) % 2)
-                if example is not None and _split_of(example.instance) == split:
-                    found.setdefault(example.sentence, example)
-        return sorted(found.values(), key=lambda _: rng.random())
+        draw = partial(self._fitting, split)
+        return fill("demo-sentiment", split, SEED, SIZES, SHARES, draw, lambda example: example.sentence)
 
     def vocabulary(self) -> tuple[str, ...]:
         """Every token it can emit, lower-cased, sorted."""
         return tuple(sorted(self._grammar.words(LEXICONS) | {"."}))
+
+    def _fitting(self, split: str, rng: random.Random, phenomenon: str, number: int) -> Example | None:
+        example = self._draw(rng, phenomenon, label=number % 2)
+        fits = example is not None and split_of(example.instance, _VALIDATION_SHARE) == split
+        return example if fits else None
 
     def _draw(self, rng: random.Random, phenomenon: str, label: int) -> Example | None:
         draft = Draft(rng, pick(rng, LEXICONS))
@@ -85,10 +81,6 @@ class SentimentGenerator:
             return None
         text = "".join(draft.texts)
         return Example(f"{text[0].upper()}{text[1:]}.", label, phenomenon, " ".join(draft.choices))
-
-
-def _split_of(instance: str) -> str:
-    return "validation" if zlib.crc32(instance.encode()) < _VALIDATION_SHARE * 2**32 else "train"
 
 
 PLUGIN = SentimentGenerator()
