@@ -19,6 +19,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bertbench.errors import BertBenchError, CheckpointError, ConfigError, MeasurementError, UnknownNameError
+from bertbench.students.sharing import tie
 
 if TYPE_CHECKING:
     from torch import nn
@@ -178,7 +179,7 @@ def empty_model(config: PretrainedConfig, *, attention: str = "eager", head: str
             "correct the values that do not go together",
         ) from None
     model.eval()
-    return model
+    return tie(model)
 
 
 class _MetaAnswers(TorchDispatchMode):  # type: ignore[misc]  # torch is untyped here

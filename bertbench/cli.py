@@ -20,6 +20,7 @@ import typer
 from bertbench import __version__, launch
 from bertbench.commands.calibrate import calibrate
 from bertbench.commands.compare import compare
+from bertbench.commands.distill import distill
 from bertbench.commands.doctor import doctor
 from bertbench.commands.list import list_
 from bertbench.commands.params import params
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.command("compare")(compare)
 app.command("run")(run)
 app.command("speed")(speed)
+app.command("distill")(distill)
 app.command("calibrate")(calibrate)
 app.command("doctor")(doctor)
 app.command("params")(params)

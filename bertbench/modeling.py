@@ -14,6 +14,7 @@ from typing import Any
 
 from bertbench.errors import CheckpointError
 from bertbench.specs import TaskSpec
+from bertbench.students.sharing import is_tied, tie, untied_state
 from bertbench.task_specs import QUESTIONS, SEQUENCES
 
 POOLER = ".pooler."  # new in a masked-language-model checkpoint; trained anew with the head
@@ -142,6 +143,7 @@ def load_with_head(
             f"model {name}: {body[0]} has another shape than config.json says",
             "the checkpoint is damaged; download it again",
         )
+    tie(model)
     return model, _judge(name, model.base_model_prefix, sorted({*info["missing_keys"], *mismatched}), trained=trained)
 
 
@@ -167,7 +169,7 @@ def new_with_head(config: Any, head: str, attention: str, settings: dict[str, An
     for key, value in settings.items():
         setattr(config, key, value)
     with quiet():
-        return _auto(head).from_config(config, attn_implementation=attention)
+        return tie(_auto(head).from_config(config, attn_implementation=attention))
 
 
 def _auto(head: str) -> Any:
@@ -180,9 +182,9 @@ def _auto(head: str) -> Any:
 
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write an ordinary checkpoint folder."""
+    """Write an ordinary checkpoint folder; what only bertbench ties is written untied, so that transformers reads it."""
     with quiet():
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, state_dict=untied_state(model) if is_tied(model) else None)
         tokenizer.save_pretrained(folder)
 
 

@@ -18,9 +18,10 @@ from bertbench.data import Examples
 from bertbench.errors import DatasetError, HubError, UnavailableError
 from bertbench.estimates import FIXED_SECONDS, cost_steps, seconds_per_sample
 from bertbench.request import Request
-from bertbench.runners._job import Job, Source
+from bertbench.runners._job import Job, Source, Teaching
 from bertbench.sources import Encoder, Say, finetuned_source
 from bertbench.specs import TaskSpec, TrainingSpec
+from bertbench.students.pairs import check_pair, teachers_first
 from bertbench.units import duration
 
 
@@ -51,6 +52,7 @@ class Cell:
     train: Examples | None = None
     splits: tuple[Examples, ...] = ()
     expected_s: float = 0.0
+    teacher: Cell | None = None  # must be done before, and keep its checkpoint
 
 
 @dataclass(frozen=True)
@@ -115,15 +117,39 @@ def make(request: Request, encoders: Sequence[Encoder], say: Say, earlier: Mappi
     loaded = {task.name: load_data(task, request) for task in request.tasks}
     cells: list[Cell] = []
     for task in request.tasks if "quality" in request.kinds else ():
+        in_order = teachers_first(encoders, lambda encoder: encoder.spec)
         of_task = [
-            cell for encoder in encoders for cell in _cells(request, encoder, loaded[task.name], calibration, say)
+            cell for encoder in in_order for cell in _cells(request, encoder, loaded[task.name], calibration, say)
         ]
-        cells += _capped(request, of_task, loaded[task.name], calibration, decisions["cuts"], say)
+        cells += _taught(_capped(request, of_task, loaded[task.name], calibration, decisions["cuts"], say))
     steps = (
         *cost_steps(request, encoders, calibration),
         *((_label(cell), cell.expected_s) for cell in cells if cell.job),
     )
     return Plan(loaded, tuple(cells), calibration, steps, decisions)
+
+
+def _taught(cells: list[Cell]) -> list[Cell]:
+    """Cells of one task, teachers first, with each student's teacher: of the same seed, or the one there is.
+
+    Raises:
+        ConfigError: a student cannot learn from its teacher.
+    """
+    found: list[Cell] = []
+    for cell in cells:
+        spec = cell.encoder.spec.distill
+        if spec is None or cell.job is None:
+            found.append(cell)
+            continue
+        teachers = [other for other in found if other.encoder.spec.name == spec.teacher]
+        teacher = next((other for other in teachers if other.seed == cell.seed), teachers[0] if teachers else None)
+        if teacher is None or teacher.job is None:
+            why = teacher.skipped if teacher else "it is not among the models"
+            found.append(replace(cell, job=None, skipped=f"its teacher {spec.teacher} is not to be had: {why}"))
+            continue
+        check_pair(cell.job.source, teacher.job.source)
+        found.append(replace(cell, teacher=teacher))
+    return found
 
 
 def _label(cell: Cell) -> str:
@@ -150,6 +176,7 @@ def _cells(request: Request, encoder: Encoder, loaded: TaskData, calibration: Ca
         or (request.options.dtype == "fp32" and calibration.bf16_is_faster),
         attention=request.options.attention,
         threads=request.options.threads,
+        teaching=Teaching(encoder.spec.distill) if encoder.spec.distill and not mode_is_evaluate else None,
     )
     if mode_is_evaluate:  # nothing random: more seeds would repeat the same figure
         return [Cell(encoder, task, seeds[0], job, splits=loaded.splits)]

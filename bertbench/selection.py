@@ -38,6 +38,28 @@ def resolve(models: str, catalog: Catalog, suite: SuiteSpec | None, store: Store
     return list(found.values())
 
 
+def with_teachers(
+    specs: Sequence[ModelSpec], catalog: Catalog, suite: SuiteSpec | None, store: Store | None = None
+) -> list[ModelSpec]:
+    """The models with those that they learn from, which come at the end where they were not asked for.
+
+    Raises:
+        UnknownNameError: there is no such teacher.
+    """
+    found: dict[str, ModelSpec] = {spec.name: spec for spec in specs}
+    for spec in specs:  # a teacher's own teacher is found in the call below
+        if spec.distill is not None:
+            name = spec.distill.teacher
+            teacher = found[name] if name in found else resolve(name, catalog, suite, store)[0]
+            found[spec.name] = spec.model_copy(
+                update={"distill": spec.distill.model_copy(update={"teacher": teacher.name})}
+            )
+            found.setdefault(teacher.name, teacher)
+    return (
+        list(found.values()) if len(found) == len(specs) else with_teachers(list(found.values()), catalog, suite, store)
+    )
+
+
 def resolve_tasks(tasks: str, catalog: Catalog, suite: str) -> list[str]:
     """Names of the tasks that `tasks` means, each once: tasks, groups, and 'all' that go with the suite.
 

@@ -21,7 +21,7 @@ from bertbench.runners.apart import Apart
 from bertbench.sources import Encoder, Say, gather, weight_folders
 from bertbench.steps._session import Session
 from bertbench.steps.cost import measure_cost
-from bertbench.steps.quality import drop_checkpoints, measure_quality
+from bertbench.steps.quality import drop_checkpoints, measure_quality, quality_key
 from bertbench.store import Store, StoredSession, new_session_id, newest, now
 from bertbench.workers import begin
 
@@ -109,6 +109,8 @@ def measure(
         bertbench_version=__version__,
     )
     session = Session(request, store, say, progress, machine, record, request.deadline)
+    taught = (cell.teacher for cell in plan.cells if cell.teacher and cell.teacher.job)
+    session.teachers = frozenset(quality_key(teacher, session.settings) for teacher in taught)
     store.write_session(record)
     try:
         with weight_folders(encoders, store.folder(session.id)) as ready:

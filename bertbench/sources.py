@@ -51,7 +51,7 @@ def gather(models: Sequence[ModelSpec], *, may_be_random: bool) -> list[Encoder]
 
 def _encoder(spec: ModelSpec, *, may_be_random: bool) -> Encoder:
     if spec.checkpoint is None:
-        return _random(spec, None)
+        return _student(spec) if spec.distill else _random(spec, None)
     try:
         snapshot = hub.locate(spec)
     except HubError as error:
@@ -72,6 +72,15 @@ def _encoder(spec: ModelSpec, *, may_be_random: bool) -> Encoder:
 def _tokenizer_folder(name: str) -> Path:
     folder = Path(name).expanduser()
     return folder if folder.is_dir() else hub.fetch(name, weights=False).folder
+
+
+def _student(spec: ModelSpec) -> Encoder:
+    """An architecture whose weights come from its teacher later, with the teacher's tokenizer."""
+    encoder = _random(spec, None)
+    if spec.tokenizer in {None, "demo"}:
+        return encoder
+    folder = _tokenizer_folder(str(spec.tokenizer))
+    return replace(encoder, source=replace(encoder.source, tokenizer=folder))
 
 
 def _random(spec: ModelSpec, absent: str | None) -> Encoder:

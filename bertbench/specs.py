@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from bertbench.distill_specs import DistillSpec
 from bertbench.recipe_specs import RecipeSpec
 from bertbench.spec_base import Name, Positive, PositiveFloat, Spec
 from bertbench.task_specs import DatasetSpec, GroupSpec, SubmissionSpec, TaskSpec, TrainingSpec
@@ -19,6 +20,7 @@ __all__ = [
     "SPEC_TYPES",
     "ClaimSpec",
     "DatasetSpec",
+    "DistillSpec",
     "FineTuned",
     "GroupSpec",
     "ModelSpec",
@@ -75,7 +77,8 @@ class ModelSpec(Spec):
     """An encoder: where its weights and tokenizer come from, its architecture, what was published about it.
 
     `config` holds the released architecture, so that size, FLOPs and speed need no hub. `tokenizer` defaults to the
-    checkpoint; 'demo' is the word list of the generated tasks. `training` changes the task's recipe for this model.
+    checkpoint; 'demo' is the word list of the generated tasks. `training` changes the task's recipe for this model. With
+    `distill` it learns each task from a teacher that was fine-tuned on it.
     """
 
     name: str
@@ -90,6 +93,7 @@ class ModelSpec(Spec):
     source: str = ""
     finetuned: dict[str, FineTuned] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
+    distill: DistillSpec | None = None
     published: tuple[Published, ...] = ()
 
     @model_validator(mode="after")
@@ -99,6 +103,8 @@ class ModelSpec(Spec):
         TrainingSpec().updated(self.training)  # unknown keys and bad values show up here
         if "train_samples" in self.training:
             raise ValueError("'training.train_samples' belongs to a task: all models get the same samples")
+        if self.distill and (self.distill.start == "checkpoint") != (self.checkpoint is not None):
+            raise ValueError("'distill.start' is 'checkpoint' where there is a 'checkpoint', and only there")
         return self
 
 

@@ -25,7 +25,9 @@ _world = contextlib.ExitStack()
 
 def pytest_configure():
     """A temporary HF_HOME, and a hub address that refuses at once: bound, hence nobody's, but nobody listens."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a job in the background; processes that are started inherit it
+    if (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    ):  # of a job in the background; processes that are started inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
     closed = _world.enter_context(socket.socket())
     closed.bind(("127.0.0.1", 0))

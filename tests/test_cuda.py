@@ -105,14 +105,16 @@ def test_training_and_comparison(cli):
     assert all(row["device"].startswith("cuda") for row in scores)
 
 
-def test_batch_is_halved_until_it_fits(tiny):
-    """Training that runs out of device memory goes on in micro-batches and keeps the effective batch."""
+def test_batch_is_halved_until_it_fits(tiny, monkeypatch, tmp_path):
+    """Training that runs out of device memory goes on in micro-batches, keeps the effective batch, and saves its state."""
     import torch
+
+    monkeypatch.setattr("bertbench.runners._trainer.SAVE_EVERY_S", 0)
 
     from bertbench.architecture import config_of
     from bertbench.modeling import head_settings, new_with_head
     from bertbench.progress import silent
-    from bertbench.runners.finetune import finetune
+    from bertbench.runners.finetune import finetune, newest_state
     from bertbench.specs import TrainingSpec
     from bertbench.tasks._kind import Features
     from tests.factories import model_spec, task_spec
@@ -128,9 +130,11 @@ def test_batch_is_halved_until_it_fits(tiny):
         run = finetune(
             model, features, TrainingSpec(epochs=1, batch_size=512), pad={"input_ids": 0, "attention_mask": 0}, seed=0,
             device="cuda:0", bf16=True, regression=False, label="training", progress=silent,
+            folder=tmp_path,
         )  # fmt: skip
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert run.accumulation > 1
     assert (run.steps, run.samples_seen) == (2, 1024)
     assert "too many for the device's memory" in run.why_accumulated
+    assert newest_state(tmp_path) is not None

@@ -37,13 +37,14 @@ MEASURE = (
     "session",
     "sources",
     "steps",
+    "students",
     "tasks",
     "timing",
     "variants",
     "workers",
 )
 NEUTRAL = (
-    "launch", "machines", "padding", "queueing", "records", "recipe_specs", "sequential", "spec_base", "specs", "store", "task_specs", "units",
+    "distill_specs", "launch", "machines", "padding", "queueing", "records", "recipe_specs", "sequential", "spec_base", "specs", "store", "task_specs", "units",
 )  # fmt: skip
 REPORT = ("exporters", "output", "report", "resampling", "stats")
 REPORT_FAMILIES = ("compare", "tables")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.backends._backend import DeviceMemory, ExecutionSettings, Ids
 from bertbench.errors import CheckpointError
+from bertbench.students.sharing import tie
 
 if TYPE_CHECKING:
     from bertbench.backends._backend import Floats
@@ -186,11 +187,11 @@ def _from_folder(folder: Path, settings: ExecutionSettings) -> Any:
     auto = AutoModelForSequenceClassification if settings.head else AutoModel
     options = {"dtype": getattr(torch, DTYPES[settings.dtype]), "trust_remote_code": False, "local_files_only": True}
     try:
-        return auto.from_pretrained(folder, attn_implementation=settings.attention, **options)
+        return tie(auto.from_pretrained(folder, attn_implementation=settings.attention, **options))
     except ValueError as error:
         if "attention" not in str(error):
             raise
-        return auto.from_pretrained(folder, attn_implementation="eager", **options)
+        return tie(auto.from_pretrained(folder, attn_implementation="eager", **options))
 
 
 PLUGIN = EagerBackend()

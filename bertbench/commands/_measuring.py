@@ -49,21 +49,29 @@ class Measuring:
         self.store = Store(given["results_dir"])
 
     def answer(
-        self, suite: SuiteSpec, tasks: Sequence[str], *, models: str, reference: str | None, run: bool
+        self,
+        suite: SuiteSpec,
+        tasks: Sequence[str],
+        *,
+        models: str | Sequence[ModelSpec],
+        reference: str | None,
+        run: bool,
     ) -> Answer:
-        """Measure a suite's models on `tasks`, or read that from the store.
+        """Measure `models`, given by what the user wrote or as specs, on `tasks`, or read that from the store.
 
         `run`: what was asked for must be had, and the suite's reference is not added; otherwise random weights will do
         for size and speed.
         """
         from bertbench.compare import build
         from bertbench.request import Request, parse_kinds
-        from bertbench.selection import published_recipes, resolve
+        from bertbench.selection import published_recipes, resolve, with_teachers
 
-        options = build_options(suite.seeds, self.given)
+        options, kinds = build_options(suite.seeds, self.given), parse_kinds(self.given["only"])
         if not self.given["from_store"]:
             self.store.check_writable()
-        wanted = resolve(models, self.catalog, suite, self.store)
+        wanted = resolve(models, self.catalog, suite, self.store) if isinstance(models, str) else list(models)
+        if "quality" in kinds:
+            wanted = with_teachers(wanted, self.catalog, suite, self.store)
         specs, name = pick_reference(wanted, suite, reference, self.catalog, self.store, add_suites=not run)
         request = Request(
             command=self.command,
@@ -75,7 +83,7 @@ class Measuring:
             options=options,
             may_be_random=not run,
             timing=suite.timing,
-            kinds=parse_kinds(self.given["only"]),
+            kinds=kinds,
             recipes=published_recipes(specs, tasks, self.catalog) if options.recipes == "published" else {},
         )
         stored = measure_or_read(request, self.store, from_store=self.given["from_store"], yes=self.given["yes"])
@@ -142,7 +150,8 @@ def pick_reference(
         if not add_suites:
             return models, names[0]
         wanted = suite.reference
-    reference = resolve(wanted, catalog, suite, store)[0]
+    named = next((spec for spec in models if spec.name == wanted), None)
+    reference = named or resolve(wanted, catalog, suite, store)[0]
     return (models if reference.name in names else [reference, *models]), reference.name
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.doctor._verdict import Verdict, ok, problem, warning
 from bertbench.modeling import length_limit
-from bertbench.runners.finetune import padded
+from bertbench.runners._batches import padded
 
 if TYPE_CHECKING:
     from bertbench.doctor._subjects import Pair

@@ -16,7 +16,7 @@ from bertbench.data import Examples
 from bertbench.errors import ConfigError, MeasurementError
 from bertbench.progress import Progress
 from bertbench.records import Measurement
-from bertbench.runners.finetune import padded
+from bertbench.runners._batches import padded
 from bertbench.specs import TaskSpec
 from bertbench.task_specs import SEQUENCES
 

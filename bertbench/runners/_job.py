@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from bertbench.checkpoints import side_digest
+from bertbench.distill_specs import DistillSpec
 from bertbench.records import Weights, digest
 from bertbench.specs import ModelSpec, TaskSpec, TrainingSpec
 
@@ -34,6 +35,14 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Teaching:
+    """What a student learns from: the teacher fine-tuned on the task, None as long as it is not."""
+
+    spec: DistillSpec
+    teacher: Source | None = None
+
+
+@dataclass(frozen=True)
 class Job:
     """What to measure and how. `mode` 'evaluate' leaves the weights as they are."""
 
@@ -47,9 +56,10 @@ class Job:
     bf16_training: bool
     attention: str = "sdpa"
     threads: int = 1
+    teaching: Teaching | None = None
 
     @property
     def label(self) -> str:
         """A name for progress and messages."""
-        verb = "evaluating" if self.mode == "evaluate" else "fine-tuning"
+        verb = "evaluating" if self.mode == "evaluate" else "distilling" if self.teaching else "fine-tuning"
         return f"{verb} {self.source.spec.name} on {self.task.name}, seed {self.seed}"

@@ -14,11 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import MeasurementError
 from bertbench.progress import Progress
+from bertbench.runners._batches import TEACHER
 from bertbench.specs import TrainingSpec
+from bertbench.students.sharing import is_tied, untied_state
+
+if TYPE_CHECKING:
+    from bertbench.runners._teaching import SoftTargets
 
 SECONDS_FILE = "bertbench.json"  # beside the Trainer's own state: seconds that training took before
 BATCHES_A_CHUNK = 50
@@ -80,6 +85,10 @@ def _arguments_on(device: str) -> Any:
             torch.cuda.set_device(device)
             return torch.device(device)
 
+        def __reduce__(self) -> tuple[Any, ...]:
+            # Trainer writes its arguments beside a state; a class of this function could not be pickled.
+            return dict, (self.to_dict(),)
+
     return OneDevice
 
 
@@ -121,13 +130,25 @@ class LengthGrouped:
         return chain.from_iterable([*whole[first : first + 1], *whole[:first], *whole[first + 1 :], *short])
 
 
-def trainer_class(sampler: LengthGrouped) -> Any:
-    """The Trainer of transformers, taking examples in the order of `sampler`."""
+def trainer_class(sampler: LengthGrouped, soft: SoftTargets | None = None) -> Any:
+    """The Trainer of transformers, taking examples in the order of `sampler` and learning a teacher's answers too."""
     from transformers import Trainer
 
     class Ordered(Trainer):  # type: ignore[misc,unused-ignore]
         def _get_train_sampler(self, *_: Any, **__: Any) -> Any:
             return sampler
+
+        def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            if soft is None:
+                return super().compute_loss(model, inputs, *args, **kwargs)
+            answers = inputs.pop(TEACHER)
+            hard, output = super().compute_loss(model, inputs, return_outputs=True)
+            return soft.loss(hard, output, answers, inputs)
+
+        def _save(self, output_dir: Any = None, state_dict: Any = None) -> None:
+            if is_tied(self.model):
+                state_dict = untied_state(self.model)
+            super()._save(output_dir, state_dict)
 
     return Ordered
 

@@ -10,7 +10,7 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Any
 from bertbench import launch
 from bertbench.errors import MeasurementError
 from bertbench.progress import Progress
+from bertbench.runners._batches import TEACHER, Collator, Rows
 from bertbench.runners._trainer import SECONDS_FILE, LengthGrouped, arguments, broken, trainer_class, watcher
 from bertbench.specs import TrainingSpec
 
 if TYPE_CHECKING:
+    from bertbench.runners._teaching import SoftTargets
     from bertbench.tasks._kind import Features
-
-IGNORED = -100  # a target that the loss leaves out: padding has none
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,7 @@ def finetune(
     deadline: float | None = None,
     each_epoch: Callable[[], None] | None = None,
     folder: Path | None = None,
+    soft: SoftTargets | None = None,
 ) -> TrainingRun:
     """Train `model` in place.
 
@@ -85,6 +86,7 @@ def finetune(
         deadline: time.monotonic() at which to give up.
         each_epoch: called after each epoch but the last.
         folder: takes the state from time to time, and is where an interrupted run goes on from; None: nowhere.
+        soft: a teacher's answers, which the model learns too.
 
     Raises:
         MeasurementError: the loss stopped being finite, the deadline passed, or not even one example fits.
@@ -92,12 +94,16 @@ def finetune(
     import torch
 
     rows = [row | target for row, target in zip(features.rows, features.targets, strict=True)]
+    if soft is not None:
+        rows = [row | {TEACHER: soft.answers[i]} for i, row in enumerate(rows)]
     micro, why = _forecast(model, features, recipe.batch_size, device)
     before = (
         {name: value.detach().cpu().clone() for name, value in model.state_dict().items()} if device != "cpu" else {}
     )
     while True:
-        run = _Run(rows, recipe, micro, seed, device, bf16, regression, label, progress, deadline, each_epoch, folder)
+        run = _Run(
+            rows, recipe, micro, seed, device, bf16, regression, label, progress, deadline, each_epoch, folder, soft
+        )
         try:
             return run.train(model, pad, why)
         except torch.OutOfMemoryError:
@@ -127,6 +133,7 @@ class _Run:
     deadline: float | None
     each_epoch: Callable[[], None] | None
     folder: Path | None
+    soft: SoftTargets | None
 
     def train(self, model: Any, pad: dict[str, int], why: str | None) -> TrainingRun:
         """Train, from the newest state in `folder` where there is one."""
@@ -134,20 +141,20 @@ class _Run:
 
         together = self.micro * launch.size()
         accumulation = self.recipe.batch_size // together
-        collator = _Collator(pad, regression=self.regression)
+        collator = Collator(pad, regression=self.regression)
         with tempfile.TemporaryDirectory(prefix="bertbench-trainer-") as scratch:
             output = self.folder or Path(scratch)
             output.mkdir(parents=True, exist_ok=True)
             steps = total_steps(len(self.rows), self.recipe)
             look = watcher(self.label, self.progress, self.deadline, self.each_epoch, output if self.folder else None)
             lengths = [len(row["input_ids"]) for row in self.rows]
-            trainer = trainer_class(LengthGrouped(lengths, together * accumulation, self.seed))(
+            trainer = trainer_class(LengthGrouped(lengths, together * accumulation, self.seed), self.soft)(
                 model=model,
                 args=arguments(
                     str(output), self.recipe, steps, micro=self.micro, accumulation=accumulation, seed=self.seed,
                     device=self.device, bf16=self.bf16,
                 ),
-                train_dataset=_Rows(self.rows),
+                train_dataset=Rows(self.rows),
                 data_collator=collator,
                 callbacks=[look],
             )  # fmt: skip
@@ -233,57 +240,3 @@ def _forecast(model: Any, features: Features, batch_size: int, device: str) -> t
 def _part(batch_size: int, micro: int) -> int:
     """The largest divisor of the batch that is at most half of `micro`."""
     return next(size for size in range(micro // 2, 0, -1) if batch_size % size == 0)
-
-
-class _Rows:
-    """A list as a torch data set (a map-style one needs no base class)."""
-
-    def __init__(self, rows: list[dict[str, Any]]) -> None:
-        self._rows = rows
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self._rows[index]
-
-
-class _Collator:
-    """Makes batches and remembers how many samples, tokens and padded tokens each holds."""
-
-    def __init__(self, pad: dict[str, int], *, regression: bool) -> None:
-        self._pad = pad
-        self._regression = regression
-        self._batches: list[tuple[int, int, int]] = []
-
-    def __call__(self, batch: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Tensors of shape (batch, longest), and targets of shape (batch,) or, of tokens, (batch, longest)."""
-        import torch
-
-        tensors = padded(batch, self._pad)
-        tokens = sum(len(row["input_ids"]) for row in batch)
-        self._batches.append((len(batch), tokens, tensors["input_ids"].numel()))
-        for name in batch[0].keys() - self._pad.keys():
-            if isinstance(batch[0][name], list):
-                tensors |= padded(batch, {name: IGNORED})
-            else:
-                kind = torch.float32 if self._regression else torch.int64
-                tensors[name] = torch.tensor([row[name] for row in batch], dtype=kind)
-        return tensors
-
-    def used(self, batches: int) -> tuple[int, float]:
-        """Samples, and padding tokens / all tokens, of the first `batches`: the loader fetches one ahead."""
-        samples, tokens, padded_tokens = (sum(column) for column in zip(*self._batches[:batches], strict=True))
-        return samples, 1 - tokens / padded_tokens
-
-
-def padded(batch: Sequence[dict[str, Any]], pad: dict[str, int]) -> dict[str, Any]:
-    """Integer tensors of shape (batch, longest) for the keys in `pad`, filled up with its values."""
-    import torch
-
-    longest = max(len(row["input_ids"]) for row in batch)
-    return {
-        key: torch.tensor([row[key] + [filler] * (longest - len(row[key])) for row in batch])
-        for key, filler in pad.items()
-        if key in batch[0]
-    }

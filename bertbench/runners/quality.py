@@ -25,10 +25,12 @@ from bertbench.modeling import (
 )
 from bertbench.progress import Progress, silent
 from bertbench.records import Measurement
-from bertbench.runners import _features
-from bertbench.runners._evaluation import Scored, check_metrics, evaluate, trivial_scores, useful_threads
+from bertbench.runners import _features, _training_figures
+from bertbench.runners._evaluation import TOKENS_PER_BATCH, Scored, check_metrics, evaluate, useful_threads
 from bertbench.runners._job import Job
+from bertbench.runners._teaching import SoftTargets, answers_of, check_texts
 from bertbench.runners.finetune import TrainingRun, finetune
+from bertbench.students.weights import check, start_from
 from bertbench.tasks._kind import Features, TaskKind
 
 EPOCH_SHARE = 0.25  # the epochs are told apart where evaluating takes at most this share of an epoch's examples
@@ -59,6 +61,7 @@ class Prepared:
     outputs: tuple[str, ...] | None
     max_length: int
     warnings: list[str]
+    teacher: Prepared | None = None
 
     def order(self, job: Job) -> list[int] | None:
         """The place of each output's label among the task's."""
@@ -105,10 +108,14 @@ def prepare(job: Job) -> Prepared:
         outputs, guess = output_order(name, config.id2label, task.labels, source.outputs)
         warnings += [guess] if guess else []
     settings = head_settings(task, outputs)
+    teacher = _teacher(job, name, config)
     set_seed(job.seed)
     if source.folder is None or source.weights == "random":
         model = new_with_head(config, task.kind, job.attention, settings)
-        warnings.append("started from random weights: its quality is that of training from scratch")
+        if teacher is not None and job.teaching is not None and job.teaching.spec.start == "teacher":
+            start_from(model, teacher.model, job.teaching.spec.layers)
+        else:
+            warnings.append("started from random weights: its quality is that of training from scratch")
     else:
         trained = job.mode == "evaluate"
         model, report = load_with_head(source.folder, name, task.kind, job.attention, settings, trained=trained)
@@ -116,7 +123,21 @@ def prepare(job: Job) -> Prepared:
             warnings.append("the checkpoint has no pooler; a new one was trained with the head")
     if job.mode == "evaluate":
         model = model.to(_dtype(job.dtype))
-    return Prepared(kind, model.to(job.device), tokenizer, outputs, job.recipe.max_length, warnings)
+    return Prepared(kind, model.to(job.device), tokenizer, outputs, job.recipe.max_length, warnings, teacher)
+
+
+def _teacher(job: Job, name: str, config: Any) -> Prepared | None:
+    """The teacher of a student, loaded; None if there is none, or if it is not trained yet.
+
+    Raises:
+        ConfigError: the student cannot start from it.
+    """
+    if job.teaching is None or job.teaching.teacher is None:
+        return None
+    teacher = prepare(replace(job, source=job.teaching.teacher, mode="evaluate", dtype="fp32", teaching=None))
+    if job.source.folder is None and job.teaching.spec.start == "teacher":
+        check(config, teacher.model.config, job.teaching.spec.layers, name)
+    return teacher
 
 
 def run(
@@ -142,11 +163,11 @@ def run(
         if train is None:
             raise MeasurementError(f"{job.label}: no training examples")
         trained = _train(job, ready, train, splits[0], epochs, progress, deadline, folder)
-        measurements += _training_measurements(trained)
+        measurements += _training_figures.of_training(trained)
     scored = _evaluate(job, ready, splits, progress)
-    measurements = [*scored.measurements, *measurements, *_best_epoch(splits[0], scored.score, epochs)]
+    measurements = [*scored.measurements, *measurements, *_training_figures.best_epoch(splits[0], scored.score, epochs)]
     if train is not None and job.mode == "fine-tune":
-        measurements += _baseline(job, ready, train, splits[0], scored.score)
+        measurements += _training_figures.baseline(job, ready, train, splits[0], scored.score)
     return Outcome(tuple(measurements), scored.predictions, ready.warnings, ready.model, ready.tokenizer, trained)
 
 
@@ -187,7 +208,7 @@ def _train(
         torch.set_num_threads(_training_threads(job, ready, features))
 
     cheap = job.recipe.epochs > 1 and len(validation) <= EPOCH_SHARE * len(train)
-    trained = fit(job, ready, features, progress, deadline, each_epoch=look if cheap else None, folder=folder)
+    trained = fit(job, ready, train, progress, deadline, each_epoch=look if cheap else None, folder=folder)
     if len(epochs) != math.ceil(job.recipe.epochs) - 1:  # a run that was gone on from has not seen them all
         epochs.clear()
     ready.warnings += trained.warnings
@@ -197,7 +218,7 @@ def _train(
 def fit(
     job: Job,
     ready: Prepared,
-    features: Features,
+    train: Examples,
     progress: Progress = silent,
     deadline: float | None = None,
     *,
@@ -207,6 +228,8 @@ def fit(
     """Fine-tune the prepared model in place, as `finetune` does, with the job's recipe and its share of the threads."""
     import torch
 
+    features = ready.features(job, train, training=True)
+    soft = _soft_targets(job, ready, train, features, progress)
     torch.set_num_threads(_training_threads(job, ready, features))
     return finetune(
         ready.model,
@@ -222,7 +245,28 @@ def fit(
         deadline=deadline,
         each_epoch=each_epoch,
         folder=folder,
+        soft=soft,
     )
+
+
+def _soft_targets(
+    job: Job, ready: Prepared, train: Examples, features: Features, progress: Progress
+) -> SoftTargets | None:
+    """The teacher's answers to the training examples, in one pass; None without a teacher or where its answers weigh nothing."""
+    import torch
+
+    teacher = ready.teacher
+    if teacher is None or job.teaching is None or job.teaching.spec.alpha_soft == 0:
+        return None
+    its = teacher.features(job, train, training=True)
+    check_texts(features, its, job.label)
+    torch.set_num_threads(useful_threads(teacher.model, TOKENS_PER_BATCH, max(1, job.threads // launch.local_size())))
+    label = f"{job.teaching.teacher.spec.name if job.teaching.teacher else 'teacher'} answers for {job.label}"
+    answers = answers_of(
+        teacher.model, teacher.kind, its, teacher.pad, teacher.order(job), label, progress, bf16=job.bf16_training
+    )
+    ready.teacher = None  # its answers are all that is needed of it
+    return SoftTargets(answers, job.teaching.spec, ready.kind, job.task.is_regression)
 
 
 def _training_threads(job: Job, ready: Prepared, features: Features) -> int:
@@ -247,40 +291,3 @@ def _dtype(name: str) -> Any:
     import torch
 
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
-
-
-def _training_measurements(trained: TrainingRun) -> list[Measurement]:
-    samples: dict[str, Any] = {"n": trained.samples_seen, "n_unit": "samples"}
-    found = [
-        Measurement("training_time", "s", (trained.seconds,), **samples),
-        Measurement("training_loss", "1", (trained.loss,), statistic="final", n=trained.steps, n_unit="steps"),
-        Measurement("padding_waste", "1", (trained.padding_waste,), statistic="training", **samples),
-    ]
-    if trained.accumulation > 1:
-        found.append(Measurement("accumulation", "1", (float(trained.accumulation),), note=trained.why_accumulated))
-    return found
-
-
-def _best_epoch(validation: Examples, score: float | None, epochs: Sequence[float]) -> list[Measurement]:
-    """The best score after any epoch: chosen on the very examples that it is of, so it flatters; the score is the last."""
-    if score is None or not epochs:
-        return []
-    scores = [*epochs, score]
-    best = max(range(len(scores)), key=scores.__getitem__)
-    note = f"after epoch {best + 1} of {len(scores)}, chosen on these examples; 'score' is the last"
-    counted: dict[str, Any] = {"split": validation.split, "n": len(validation), "n_unit": "examples"}
-    return [Measurement("score", "1", (scores[best],), statistic="best-epoch", note=note, **counted)]
-
-
-def _baseline(
-    job: Job, ready: Prepared, train: Examples, validation: Examples, score: float | None
-) -> list[Measurement]:
-    """The score of looking at no input, and a warning where training did no better."""
-    name, value = trivial_scores(job.task, ready.kind, train, validation)
-    if score is None or score <= value:
-        shown = "undefined" if score is None else f"{100 * score:.1f}"
-        ready.warnings.append(
-            f"diverged or learned nothing: its score is {shown}, and {name} alone gives {100 * value:.1f}"
-        )
-    counted: dict[str, Any] = {"split": validation.split, "n": len(validation), "n_unit": "examples"}
-    return [Measurement("baseline_score", "1", (value,), statistic="trivial", note=name, **counted)]

@@ -155,4 +155,4 @@ def _train_along(job: Job, train: Examples) -> None:
 
     job = replace(job, device=launch.own_device(job.device))
     ready = quality.prepare(job)
-    quality.fit(job, ready, ready.features(job, train, training=True))
+    quality.fit(job, ready, train)

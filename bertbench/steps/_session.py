@@ -21,7 +21,10 @@ T = TypeVar("T")
 
 @dataclass
 class Session:
-    """What the steps of one command share. `deadline` is time.monotonic() at which --max-minutes is used up."""
+    """What the steps of one command share. `deadline` is time.monotonic() at which --max-minutes is used up.
+
+    `teachers` holds quality_keys of runs whose checkpoints others learn from.
+    """
 
     request: Request
     store: Store
@@ -30,6 +33,7 @@ class Session:
     environment: Environment
     record: SessionRecord
     deadline: float | None
+    teachers: frozenset[str] = frozenset()
     written: list[RunRecord] = field(default_factory=list)
 
     @property

@@ -21,7 +21,7 @@ from bertbench.units import duration
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bertbench.runners._job import Job
+    from bertbench.runners._job import Job, Source
     from bertbench.runners.quality import Outcome
 
     Run = Callable[..., Outcome]
@@ -40,7 +40,7 @@ def measure_quality(session: Session, cell: Cell, run: Run = run_and_save) -> No
         return
     cell = replace(cell, encoder=replace(cell.encoder, source=job.source))
     key = quality_key(cell, session.settings)
-    if not session.request.options.fresh and (found := session.store.find_quality(key)):
+    if not session.request.options.fresh and (found := session.store.find_quality(key)) and not _is_lost(session, key):
         session.say(f"{job.label}: taken from run {found[1].run_id}; --fresh measures again")
         spec = cell.encoder.spec
         copied: dict[str, Any] = {
@@ -55,6 +55,16 @@ def measure_quality(session: Session, cell: Cell, run: Run = run_and_save) -> No
         session.say(f"{job.label}: skipped: {late.message}")
         session.write("quality", cell.encoder, "skipped", error=late, **task_fields)
         return
+    if cell.teacher is not None:
+        teacher = _trained_teacher(session, cell.teacher)
+        if teacher is None:
+            reason = Failure(
+                "TeacherFailed", f"{job.label}: its teacher {cell.teacher.encoder.spec.name} could not be trained"
+            )
+            session.write("quality", cell.encoder, "failed", error=reason, **task_fields)
+            return
+        assert job.teaching is not None  # noqa: S101 (cells with a teacher have it)
+        job = replace(job, teaching=replace(job.teaching, teacher=teacher))
     folder = session.store.checkpoints_folder
     state = folder / f".training-{key}" if job.mode == "fine-tune" else None
     if state is not None and session.request.options.fresh:
@@ -68,6 +78,26 @@ def measure_quality(session: Session, cell: Cell, run: Run = run_and_save) -> No
         elif state is not None:
             shutil.rmtree(state, ignore_errors=True)
         _write_quality(session, cell, measured, key, task_fields, saved)
+
+
+def _is_lost(session: Session, key: str) -> bool:
+    """True if a run's checkpoint is needed to teach others and was not kept."""
+    return key in session.teachers and not (session.store.checkpoints_folder / key).is_dir()
+
+
+def _trained_teacher(session: Session, cell: Cell) -> Source | None:
+    """Where a teacher's weights lie once it is fine-tuned; None if that has failed."""
+    job = cell.job
+    if job is None or job.mode == "evaluate":
+        return job.source if job else None
+    key = quality_key(cell, session.settings)
+    folder = session.store.checkpoints_folder / key
+    done = any(record.key == key and record.status == "ok" for record in session.written)
+    if not done or not folder.is_dir():
+        return None
+    return replace(
+        job.source, folder=folder, tokenizer=folder, weights="fine-tuned", digest=key, outputs=job.task.labels
+    )
 
 
 def _too_late(session: Session, cell: Cell) -> Failure | None:
@@ -130,6 +160,7 @@ def _quality_settings(cell: Cell, job: Job) -> dict[str, Any]:
             "eval_samples": len(cell.splits[0]),
             "bf16_training": job.bf16_training if cell.train else None,
         }
+        | ({"teaching": job.teaching.spec.model_dump(mode="json")} if job.teaching else {})
         | _processes(job)
     )
 
@@ -157,8 +188,17 @@ def quality_key(cell: Cell, settings: dict[str, Any]) -> str:
             "device": settings["device"].split(":")[0],
             "version": MEASURE_VERSIONS["quality"],
         }
+        | _teaching(cell, settings)
         | _processes(job)
     )
+
+
+def _teaching(cell: Cell, settings: dict[str, Any]) -> dict[str, Any]:
+    """What a student is taught and by whom, where it is one."""
+    if cell.teacher is None or cell.job is None or cell.job.teaching is None:
+        return {}
+    spec = cell.job.teaching.spec.model_dump(mode="json", exclude={"teacher"})
+    return {"teaching": spec | {"teacher_key": quality_key(cell.teacher, settings)}}
 
 
 def _processes(job: Job) -> dict[str, int]:

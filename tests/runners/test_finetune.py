@@ -14,8 +14,9 @@ from bertbench.errors import MeasurementError
 from bertbench.modeling import head_settings, new_with_head
 from bertbench.progress import silent
 from bertbench.runners import finetune as module
+from bertbench.runners._batches import IGNORED, Collator, padded
 from bertbench.runners._trainer import _arguments_on
-from bertbench.runners.finetune import finetune, padded, total_steps
+from bertbench.runners.finetune import finetune, total_steps
 from bertbench.specs import TrainingSpec
 from bertbench.tasks._kind import Features
 from tests.factories import model_spec, task_spec
@@ -156,6 +157,13 @@ def test_trainer_stays_on_the_device_that_was_asked_for(monkeypatch, tmp_path):
     assert _arguments_on("cpu") is TrainingArguments
 
 
+def test_state_of_a_gpu_s_training_can_be_written(monkeypatch, tmp_path):
+    """Trainer pickles its arguments beside every state, also those that keep to one GPU."""
+    monkeypatch.setattr("torch.cuda.set_device", lambda _: None)
+    torch.save(_arguments_on("cuda:0")(output_dir=str(tmp_path), use_cpu=True, learning_rate=3e-5), tmp_path / "saved")
+    assert torch.load(tmp_path / "saved", weights_only=True)["learning_rate"] == 3e-5
+
+
 def test_batch_that_does_not_fit_is_halved(model, monkeypatch):
     """Out of memory halves the micro-batch, keeps the effective batch, and starts from the same weights."""
     classifier, tried = model(), []
@@ -268,11 +276,11 @@ def test_epochs_are_looked_at_but_the_last(model):
 
 def test_targets_of_tokens_are_padded_with_what_the_loss_ignores():
     """Tags are filled up beside the ids; positions stay one number a row."""
-    collator = module._Collator(PAD, regression=False)
+    collator = Collator(PAD, regression=False)
     rows = [
         {"input_ids": [1, 2], "attention_mask": [1, 1], "labels": [0, 1]},
         {"input_ids": [1], "attention_mask": [1], "labels": [2]},
     ]
-    assert collator(rows)["labels"].tolist() == [[0, 1], [2, module.IGNORED]]
+    assert collator(rows)["labels"].tolist() == [[0, 1], [2, IGNORED]]
     spans = [{"input_ids": [1, 2], "attention_mask": [1, 1], "start_positions": 1, "end_positions": 1}]
     assert collator(spans)["start_positions"].tolist() == [1]
