@@ -69,7 +69,7 @@ def start_from(student: Any, teacher: Any, layers: Sequence[int] | None = None) 
     Both are models of transformers, with heads or without; heads of one form are taken over too. See `check` for what fits.
     """
     taken = tuple(layers or spread(student.config.num_hidden_layers, teacher.config.num_hidden_layers))
-    given = teacher.state_dict()
+    given = {name: value.cpu() for name, value in teacher.state_dict().items()}
     base = f"{teacher.base_model_prefix}."
     body = {name.removeprefix(base): value for name, value in given.items()}
     kinds = (teacher.config.model_type, student.config.model_type)
