@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from bertbench import __version__, launch
+from bertbench.commands.anatomy import anatomy
 from bertbench.commands.calibrate import calibrate
 from bertbench.commands.compare import compare
 from bertbench.commands.doctor import doctor
@@ -45,6 +46,7 @@ app.command("speed")(speed)
 app.command("calibrate")(calibrate)
 app.command("doctor")(doctor)
 app.command("params")(params)
+app.command("anatomy")(anatomy)
 app.command("list")(list_)
 app.command("show")(show)
 app.command("validate")(validate)
