@@ -69,9 +69,9 @@ def timed(
 def _check_memory(anatomy: Anatomy, config: PretrainedConfig, techniques: Techniques) -> None:
     """Refuse what the system would be short of memory for: weights, and about a layer's activations."""
     tokens = anatomy.batch_size * anatomy.sequence_length
-    inner = inner_size(config) or 4 * config.hidden_size
-    scores = tokens * anatomy.sequence_length * config.num_attention_heads
-    activations = tokens * (ACTIVATIONS * config.hidden_size + 2 * inner) + 2 * scores
+    hidden = int(getattr(config, "hidden_size", 0))
+    scores = tokens * anatomy.sequence_length * int(getattr(config, "num_attention_heads", 0))
+    activations = tokens * (ACTIVATIONS * hidden + 2 * (inner_size(config) or 4 * hidden)) + 2 * scores
     needed = BYTES_PER_PARAMETER * (parameters_built(config, techniques) + activations)
     free = available_memory()
     if needed > MEMORY_SHARE * free:

@@ -54,7 +54,8 @@ def _single(anatomy: Anatomy, axis: Axis, counters: Sequence[Counter]) -> Table:
         head, _, write = HEADS[counter]
         columns.append((head, _cells(anatomy, axis, counter, write)))
         if counter == "unique":
-            columns.append(("Bytes (fp32)", _cells(anatomy, axis, counter, _as_bytes)))
+            held = {**anatomy.by(axis, counter), "total": anatomy.total(counter) or 0}
+            columns.append(("Bytes (fp32)", {key: _as_bytes(value) for key, value in held.items()}))
     rows = [
         (label, *(cells.get(key, "") for _, cells in columns))
         for key, label in _lines([anatomy], axis)
@@ -83,14 +84,15 @@ def _side_by_side(anatomies: Sequence[Anatomy], axis: Axis, counter: Counter) ->
 
 
 def _lines(anatomies: Sequence[Anatomy], axis: Axis) -> list[tuple[str, str]]:
-    """(key, label) of every line in order, the total last; components of unrecognized models come after known ones."""
+    """(key, label) of every line in the order of a pass, the total last."""
     found = dict.fromkeys(
         part.component if axis == "component" else part.place for each in anatomies for part in each.parts
     )
     if axis == "component":
-        keys = [key for key in COMPONENTS if key in found and key != "other"]
+        late = ("pooler", "head", "other")  # after the top-level modules of models whose components are not known
+        keys = [key for key in COMPONENTS if key in found and key not in late]
         keys += [key for key in found if key not in COMPONENTS]
-        keys += ["other"] if "other" in found else []
+        keys += [key for key in late if key in found]
     else:
         numbers = sorted(int(key.removeprefix("layer-")) for key in found if key not in PLACES)
         keys = [BEFORE, *(f"layer-{number}" for number in numbers), AFTER]
@@ -153,8 +155,8 @@ def _state(step: Step, plain: Step) -> tuple[str, ...]:
 def _change(before: Step, after: Step, plain: Step) -> tuple[str, ...]:
     unique = after.unique - before.unique
     return (
-        f"{unique:+,} {percent(abs(unique) / plain.unique):>6}",
-        f"{'-' if unique < 0 else '+'}{_as_bytes(abs(unique))}",
+        f"{unique:+,} {share(abs(unique), plain.unique):>6}" if unique else "0",
+        _difference(before.unique, after.unique, _as_bytes),
         _difference(before.executed, after.executed, lambda value: f"{value:,.0f}"),
         _difference(before.flops, after.flops, gigaflops),
     )
