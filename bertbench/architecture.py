@@ -1,7 +1,7 @@
 """An encoder without weights: its configuration, an empty module, and a forward pass that computes only shapes.
 
 Size and FLOPs follow from the configuration alone, so nothing here downloads, reads weights or allocates memory for
-them: modules live on torch's meta device. Not aware of tasks, timing or records.
+them: modules live on torch's meta device, but for `random_model`, which is timed. Not aware of tasks, timing or records.
 
     model = empty_model(config_of(spec))
     run_shapes(model, batch_size=1, sequence_length=128)
@@ -165,13 +165,28 @@ def empty_model(config: PretrainedConfig, *, attention: str = "eager", head: str
         UnknownNameError: there is no such head.
         ConfigError: the values do not go together, or the architecture has no such head.
     """
+    return _built(config, attention, head, "meta")
+
+
+def random_model(config: PretrainedConfig, *, attention: str = "eager") -> nn.Module:
+    """The encoder with its pooler on the CPU, with random weights that are the same each time, in evaluation mode.
+
+    Raises:
+        ConfigError: the values do not go together.
+    """
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        return _built(config, attention, None, "cpu")
+
+
+def _built(config: PretrainedConfig, attention: str, head: str | None, device: str) -> nn.Module:
     import transformers
 
     if head not in HEADS:
         raise UnknownNameError("head", str(head), [name for name in HEADS if name])
     auto = getattr(transformers, HEADS[head])
     try:
-        with torch.device("meta"):
+        with torch.device(device):
             model = auto.from_config(copy.deepcopy(config), attn_implementation=attention)
     except Exception as error:  # noqa: BLE001 (transformers raises almost any class here)
         raise ConfigError(

@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from bertbench import __version__, launch
+from bertbench.commands.anatomy import anatomy
 from bertbench.commands.calibrate import calibrate
 from bertbench.commands.compare import compare
 from bertbench.commands.distill import distill
@@ -47,6 +48,7 @@ app.command("distill")(distill)
 app.command("calibrate")(calibrate)
 app.command("doctor")(doctor)
 app.command("params")(params)
+app.command("anatomy")(anatomy)
 app.command("list")(list_)
 app.command("show")(show)
 app.command("validate")(validate)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from bertbench.distill_specs import DistillSpec
+from bertbench.paper_specs import PaperSpec
 from bertbench.recipe_specs import RecipeSpec
 from bertbench.spec_base import Name, Positive, PositiveFloat, Spec
 from bertbench.task_specs import DatasetSpec, GroupSpec, SubmissionSpec, TaskSpec, TrainingSpec
@@ -208,32 +209,6 @@ class ClaimSpec(Spec):
     def _finite(self) -> ClaimSpec:
         if not math.isfinite(self.expected):
             raise ValueError("'expected' must be a finite number")
-        return self
-
-
-class PaperSpec(Spec):
-    """A published measurement of speed that can be repeated: one pass over the first evaluation split of a task.
-
-    `published` holds what was published of `quantity`, by model and in base units.
-    """
-
-    name: Name
-    title: str
-    source: str
-    models: Annotated[tuple[str, ...], Field(min_length=1)]
-    reference: str
-    task: Name
-    batch_size: Positive = 1
-    device: Literal["cpu", "cuda", "mps"] = "cpu"
-    quantity: Literal["inference_time"] = "inference_time"
-    published: dict[str, PositiveFloat]
-    note: str = ""
-
-    @model_validator(mode="after")
-    def _about_its_models(self) -> PaperSpec:
-        strangers = sorted({self.reference, *self.published} - set(self.models))
-        if strangers:
-            raise ValueError(f"{', '.join(strangers)}: not among 'models'")
         return self
 
 

@@ -33,6 +33,11 @@ def megabytes(value: float) -> str:
     return f"{value / 1e6:.1f} MB"
 
 
+def small_bytes(value: float) -> str:
+    """Bytes of a part, which may be small: 437.9 MB, 8.2 kB."""
+    return megabytes(value) if value >= 1e6 else f"{value / 1e3:.1f} kB"
+
+
 def milliseconds(value: float) -> str:
     """A latency, three digits: 1.23 ms, 155 ms, 1.39 s."""
     return f"{significant(value * 1e3)} ms" if value < 0.9995 else f"{significant(value)} s"
@@ -49,8 +54,11 @@ def duration(seconds: float) -> str:
 
 
 def gigaflops(value: float) -> str:
-    """Floating-point operations: 22.4 GFLOPs, 25.2 MFLOPs."""
-    return f"{significant(value / 1e9)} GFLOPs" if value >= 1e9 else f"{significant(value / 1e6)} MFLOPs"
+    """Floating-point operations: 22.4 GFLOPs, 25.2 MFLOPs, 8.19 kFLOPs."""
+    for size, unit in ((1e9, "GFLOPs"), (1e6, "MFLOPs")):
+        if value >= size:
+            return f"{significant(value / size)} {unit}"
+    return f"{significant(value / 1e3)} kFLOPs"
 
 
 def flop_rate(value: float) -> str:

@@ -15,6 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Neutral, and used by both sides: records, specs, store, machines, and the mathematics of `sequential`, `queueing`, `padding`.
 MEASURE = (
+    "anatomy",
     "architecture",
     "backends",
     "calibration",
@@ -44,7 +45,7 @@ MEASURE = (
     "workers",
 )
 NEUTRAL = (
-    "distill_specs", "launch", "machines", "padding", "queueing", "records", "recipe_specs", "sequential", "spec_base", "specs", "store", "task_specs", "units",
+    "distill_specs", "launch", "machines", "padding", "paper_specs", "parts", "queueing", "records", "recipe_specs", "sequential", "spec_base", "specs", "store", "task_specs", "units",
 )  # fmt: skip
 REPORT = ("exporters", "output", "report", "resampling", "stats")
 REPORT_FAMILIES = ("compare", "tables")

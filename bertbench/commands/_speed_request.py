@@ -65,11 +65,13 @@ def with_paper(measuring: Measuring, given: Mapping[str, Any]) -> Mapping[str, A
     """The options with those that a published measurement decides.
 
     Raises:
-        UsageError: one of those was given beside it; ConfigError: there is no such paper.
+        UsageError: one of those was given beside it, or it is not about time; ConfigError: there is no such paper.
     """
     if given["paper"] is None:
         return given
     paper = measuring.catalog.paper(given["paper"])
+    if not paper.has_times:
+        raise UsageError(f"--paper {paper.name}: publishes no times", f"use `bertbench anatomy --paper {paper.name}`")
     decided = {"scenario": None, "task": None, "batch_sizes": "1", "precision": None}
     for name, default in decided.items():
         if given[name] != default:

@@ -143,8 +143,10 @@ def _claim(data: dict[str, Any]) -> Cells:
 
 
 def _paper(data: dict[str, Any]) -> Cells:
-    figures = _joined(f"{model} {units.significant(value)} s" for model, value in data["published"].items())
-    return (data["title"], figures, data["task"], data["source"])
+    times = [f"{model} {units.significant(value)} s" for model, value in (data.get("published") or {}).items()]
+    counts = sorted(row["parameters"] / 1e6 for row in data.get("parameters") or ())
+    cells = f"{len(counts)} models, {counts[0]:g}M to {counts[-1]:g}M" if counts else ""
+    return (data["title"], _joined(times), cells, data.get("task") or "", data["source"])
 
 
 def _joined(names: Any) -> str:
@@ -160,5 +162,5 @@ _LAYOUTS: dict[str, tuple[Cells, Callable[[dict[str, Any]], Cells]]] = {
     "suites": (("Name", "Title", "Models", "Reference", "Tasks"), _suite),
     "recipes": (("Model", "Title", "Tasks", "Source"), _recipe),
     "claims": (("Name", "Wording", "Expected", "Source"), _claim),
-    "papers": (("Name", "Title", "Published", "Task", "Source"), _paper),
+    "papers": (("Name", "Title", "Published", "Parameters", "Task", "Source"), _paper),
 }

@@ -68,7 +68,7 @@ def build_report(specs: Sequence[ModelSpec], suite: str, reference: str | None) 
     """Parameters, bytes and FLOPs of `specs`; ratios refer to the model called `reference`, None: no ratios."""
     from bertbench.runners.size import measure_size
 
-    configs = {spec.name: _config(spec) for spec in specs}
+    configs = {spec.name: config_for(spec) for spec in specs}
     measured = {name: measure_size(config, checkpoint_bytes=None) for name, config in configs.items()}
     figures: Figures = {
         (name, _key(measurement)): measurement.values[0]
@@ -89,7 +89,7 @@ def build_report(specs: Sequence[ModelSpec], suite: str, reference: str | None) 
     return Report(title="Parameters by component", tables=tables, rows=rows, notes=tuple(notes))
 
 
-def _config(spec: ModelSpec) -> PretrainedConfig:
+def config_for(spec: ModelSpec) -> PretrainedConfig:
     """The configuration the spec states, else that of its checkpoint (of which only small files are read)."""
     from bertbench.architecture import config_of
     from bertbench.hub import fetch_config

@@ -193,7 +193,10 @@ def _claim(spec: ClaimSpec, checked: Checked) -> Iterator[Parts]:
 def _paper(spec: PaperSpec, checked: Checked) -> Iterator[Parts]:
     for name in spec.models:
         yield from _unknown_model("models", name, checked)
-    yield from _unknown("task", "task", spec.task, checked.entries["tasks"])
+    if spec.has_times:
+        yield from _unknown("task", "task", spec.task, checked.entries["tasks"])
+    for index, row in enumerate(spec.parameters):
+        yield from _unknown_model(f"parameters.{index}.model", row.model, checked)
 
 
 def _takes(spec: TaskSpec) -> frozenset[str]:

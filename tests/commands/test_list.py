@@ -93,7 +93,8 @@ def test_papers_show_what_was_published():
     """Published measurements are listed with their figures and the task that they were made on."""
     paper = rows("papers")["distilbert-table-3"]
 
-    assert paper["Published"] == "bert 668 s, distilbert 410 s"
+    assert (paper["Published"], paper["Parameters"]) == ("bert 668 s, distilbert 410 s", "2 models, 66M to 110M")
+    assert rows("papers")["albert-table-3"]["Parameters"] == "8 models, 10M to 108M"
     assert (paper["Task"], paper["Source"]) == ("stsb", "arXiv:1910.01108 (DistilBERT) Table 3")
 
 

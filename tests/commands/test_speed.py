@@ -242,6 +242,7 @@ def test_paper_decides(error, option, value):
         (("--reference", "bert-mni"), "unknown model 'bert-mni'; did you mean 'bert-mini'?"),
         (("--suite", "bse"), "unknown suite 'bse'; did you mean 'base'?"),
         (("--paper", "distilbert-table-4"), "unknown paper 'distilbert-table-4'; did you mean 'distilbert-table-3'?"),
+        (("--paper", "albert-table-1"), "--paper albert-table-1: publishes no times. Use `bertbench anatomy --paper"),
         (("--fresh", "--from-store"), "--fresh and --from-store contradict each other"),
         (("--output", "/nowhere/at/all.csv"), "--output /nowhere/at/all.csv: no folder"),
     ],

@@ -154,6 +154,12 @@ def test_every_mistake_of_a_file_is_a_row(tmp_path):
         ("claims", CLAIM | {"task": "sst-2"}, "task", "did you mean 'sst2'"),
         ("papers", PAPER | {"models": "[bert, distilbert, brt]"}, "models", "did you mean 'bert'"),
         ("papers", PAPER | {"task": "sts-b"}, "task", "did you mean 'stsb'"),
+        (
+            "papers",
+            {"title": "T", "source": "s", "parameters": "[{label: A, model: brt, parameters: 1e6}]"},
+            "parameters.0.model",
+            "did you mean 'bert'",
+        ),
     ],
 )
 def test_name_that_does_not_exist_or_does_not_fit(tmp_path, kind, spec, key, found):
