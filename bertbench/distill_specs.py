@@ -51,3 +51,32 @@ def spread(student: int, teacher: int) -> tuple[int, ...]:
     if student == 1:
         return (0,)
     return tuple(round(i * (teacher - 1) / (student - 1)) for i in range(student))
+
+
+class PretrainSpec(Spec):
+    """How a student learns from a teacher on text without labels.
+
+    The loss is `alpha_soft` times the divergence of the answers over the vocabulary, both softened by `temperature`, plus
+    `alpha_mlm` times the masked-language-model loss, plus `alpha_cos` times one minus the cosine of the last hidden states.
+
+    Source: arXiv:1910.01108 (DistilBERT) Sec 2 and 3; weights and learning rate as in the authors' training command.
+    """
+
+    temperature: PositiveFloat = 2.0
+    alpha_soft: Weight = 5.0
+    alpha_mlm: Weight = 2.0
+    alpha_cos: Weight = 1.0
+    start: Literal["teacher", "random"] = "teacher"
+    steps: Annotated[int, Field(ge=1)] = 1000
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    learning_rate: PositiveFloat = 5e-4
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    max_length: Annotated[int, Field(ge=8)] = 128
+    mask_share: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _learns_something(self) -> PretrainSpec:
+        if self.alpha_soft == self.alpha_mlm == self.alpha_cos == 0:
+            raise ValueError("'alpha_soft', 'alpha_mlm' and 'alpha_cos' are all 0: nothing would be learnt")
+        return self

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bertbench import hub
 from bertbench.checkpoints import Snapshot
@@ -15,6 +16,9 @@ from bertbench.errors import HubError, UnavailableError
 from bertbench.records import digest
 from bertbench.runners._job import Source
 from bertbench.specs import ModelSpec
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 Say = Callable[[str], None]
 
@@ -81,6 +85,25 @@ def _student(spec: ModelSpec) -> Encoder:
         return encoder
     folder = _tokenizer_folder(str(spec.tokenizer))
     return replace(encoder, source=replace(encoder.source, tokenizer=folder))
+
+
+def own_config(spec: ModelSpec) -> PretrainedConfig:
+    """The configuration of a model's checkpoint; what the spec states, where there is none or it cannot be had.
+
+    Raises:
+        HubError, CheckpointError: there is neither.
+    """
+    from bertbench.architecture import config_of
+
+    if spec.checkpoint is None:
+        return config_of(spec)
+    try:
+        folder = hub.fetch_config(spec)
+    except HubError:
+        if spec.config is None or hub.state() == "online":
+            raise
+        return config_of(spec)
+    return config_of(spec, folder)
 
 
 def _random(spec: ModelSpec, absent: str | None) -> Encoder:

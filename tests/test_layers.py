@@ -40,6 +40,7 @@ MEASURE = (
     "steps",
     "students",
     "tasks",
+    "texts",
     "timing",
     "variants",
     "workers",
@@ -53,7 +54,7 @@ REPORT_FAMILIES = ("compare", "tables")
 DOORS = {
     "rich": ("exporters/terminal.py", "output.py", "cli.py", "commands/", "display.py"),
     "yaml": ("config.py",),
-    "datasets": ("data.py", "metrics/_module.py"),
+    "datasets": ("data.py", "metrics/_module.py", "texts.py"),
     "evaluate": ("metrics/_module.py",),
     "onnxruntime": ("backends/",),
     "openvino": ("backends/",),

@@ -90,12 +90,15 @@ class Measuring:
         names = tuple(spec.name for spec in specs)
         return Answer(build(stored, {spec.name: spec for spec in specs}, names, name), stored, names, request)
 
-    def finish(self, answers: Sequence[Answer], *, missing: int = 0) -> None:
-        """Show the reports and leave with the exit code that the cells, and files that are `missing`, ask for."""
+    def finish(self, answers: Sequence[Answer], *, missing: int = 0, first: Report | None = None) -> None:
+        """Show the reports, after one that comes `first`, and leave with the exit code.
+
+        The cells, and files that are `missing`, decide it.
+        """
         from bertbench import output
         from bertbench.report import Report
 
-        report = Report.joined(answer.report for answer in answers)
+        report = Report.joined([*([first] if first else []), *(answer.report for answer in answers)])
         given = self.given
         output.emit(report, format=given["output_format"].value, output=given["output"], layout=given["layout"].value)
         raise typer.Exit(exit_code(answers) or (1 if missing else 0))

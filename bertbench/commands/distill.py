@@ -4,70 +4,43 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from enum import StrEnum
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
+from bertbench.commands._distill_options import (
+    AblationOption,
+    ColumnOption,
+    CosOption,
+    EmbeddingOption,
+    HardOption,
+    LayersOption,
+    MlmOption,
+    RandomOption,
+    SaveToOption,
+    Share,
+    ShareOption,
+    SoftOption,
+    StepsOption,
+    StudentOption,
+    TaskOption,
+    TeacherOption,
+    TemperatureOption,
+    TextOption,
+)
 from bertbench.commands._measuring import Measuring
 from bertbench.commands._measuring_options import takes_measuring_options
 from bertbench.commands.run import suite_for
 from bertbench.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
-
     from bertbench.commands._measuring import Answer
+    from bertbench.distill_specs import DistillSpec
     from bertbench.specs import ModelSpec
     from bertbench.store import Store
+    from bertbench.students.variants import Wish
 
 
-class Ablation(StrEnum):
-    """What is left out or varied, one thing at a time."""
-
-    LOSSES = "losses"
-    SHARING = "sharing"
-    EMBEDDING = "embedding"
-
-
-class Share(StrEnum):
-    """What the student's layers have in common."""
-
-    NONE = "none"
-    ATTENTION = "attention"
-    FFN = "ffn"
-    ALL = "all"
-
-
-TeacherOption = Annotated[
-    str, typer.Option("--teacher", help="The model that teaches: a name, hub id, folder or run:<id>.")
-]
-TaskOption = Annotated[str, typer.Option("--task", "-t", help="The task that is learnt (`bertbench list tasks`).")]
-StudentOption = Annotated[
-    str | None,
-    typer.Option("--student", help="Teach this model as it is instead of deriving one.", show_default=False),
-]
-LayersOption = Annotated[
-    int | None,
-    typer.Option(
-        "--student-layers", help="Layers kept (default: half; all with --share, --embedding-size).", show_default=False
-    ),
-]
-EmbeddingOption = Annotated[
-    int | None, typer.Option("--embedding-size", help="Factorize the embeddings to this width.", show_default=False)
-]
-ShareOption = Annotated[Share, typer.Option("--share", help="What all layers share.")]
-RandomOption = Annotated[bool, typer.Option("--random-start", help="Start from random weights, not the teacher's.")]
-TemperatureOption = Annotated[float, typer.Option("--temperature", help="Softens both answers.")]
-SoftOption = Annotated[float, typer.Option("--alpha-soft", help="Weight of the teacher's answers.")]
-HardOption = Annotated[float, typer.Option("--alpha-hard", help="Weight of the labels.")]
-AblationOption = Annotated[
-    Ablation | None, typer.Option("--ablation", help="Compare students that differ in one thing.", show_default=False)
-]
-SaveToOption = Annotated[
-    Path | None, typer.Option("--save-to", help="Copy the (first) student's checkpoint there.", show_default=False)
-]
 SHARED = (
     "suite", "output_format", "output", "layout", "seeds", "seed", "finetune", "train_samples", "eval_samples", "epochs", "batch_size",
     "learning_rate", "max_length", "max_train_minutes", "max_minutes", "device", "dtype", "threads", "data_dir", "keep_checkpoints",
@@ -78,7 +51,7 @@ SHARED = (
 @takes_measuring_options(*SHARED)
 def distill(
     teacher: TeacherOption,
-    task: TaskOption,
+    task: TaskOption = None,
     *,
     student: StudentOption = None,
     student_layers: LayersOption = None,
@@ -86,39 +59,133 @@ def distill(
     share: ShareOption = Share.NONE,
     random_start: RandomOption = False,
     temperature: TemperatureOption = 2.0,
-    alpha_soft: SoftOption = 0.5,
-    alpha_hard: HardOption = 0.5,
+    alpha_soft: SoftOption = None,
+    alpha_hard: HardOption = None,
+    text: TextOption = None,
+    text_column: ColumnOption = "text",
+    steps: StepsOption = None,
+    alpha_mlm: MlmOption = None,
+    alpha_cos: CosOption = None,
     ablation: AblationOption = None,
     save_to: SaveToOption = None,
     given: Mapping[str, Any],
 ) -> None:
-    """Distil a smaller student from a teacher on a task, and compare the two."""
-    from bertbench.selection import resolve
-    from bertbench.students.variants import Wish, students, taught
+    """Distil a smaller student from a teacher, on a task or on text without labels, and compare the two."""
+    from bertbench.distill_specs import DistillSpec
+    from bertbench.students.variants import Wish
 
     # Students have no published recipe, and teacher and students should take equal steps.
     measuring = Measuring("distill", {**given, "recipes": "task"})
-    catalog = measuring.catalog
-    catalog.task(task)
     if save_to is not None:
         _check_target(save_to, given)
-    suite = catalog.suite(given["suite"] or suite_for(task, catalog))
+    varied = ablation.value if ablation else None
+    wish = Wish(DistillSpec(teacher=teacher), student_layers, embedding_size, share.value)
+    if text is not None:
+        _refuse("goes with a task, not with --text", student=student, alpha_hard=alpha_hard)
+        if save_to is None:
+            raise UsageError("--text: the student needs a place", "--save-to FOLDER")
+        wanted = {
+            "temperature": temperature,
+            "alpha_soft": alpha_soft,
+            "alpha_mlm": alpha_mlm,
+            "alpha_cos": alpha_cos,
+            "steps": steps,
+        }
+        _on_text(measuring, teacher, task, wish, wanted, varied, text, text_column, save_to, random_start=random_start)
+        return
+    if task is None:
+        raise UsageError("nothing to learn from", "give --task, or --text for distillation on text")
+    _refuse("goes with --text", alpha_mlm=alpha_mlm, alpha_cos=alpha_cos, steps=steps)
+    wish = replace(wish, distill=_spec(teacher, temperature, alpha_soft, alpha_hard, random_start=random_start))
+    _on_task(measuring, teacher, task, student, wish, varied, save_to)
+
+
+def _refuse(why: str, **options: Any) -> None:
+    """Refuse options of the other mode.
+
+    Raises:
+        UsageError: one was given.
+    """
+    for name, value in options.items():
+        if value is not None:
+            raise UsageError(f"--{name.replace('_', '-')} {why}", "leave it out")
+
+
+def _on_task(
+    measuring: Measuring,
+    teacher: str,
+    task: str,
+    student: str | None,
+    wish: Wish,
+    ablation: str | None,
+    save_to: Path | None,
+) -> None:
+    """Fine-tune the teacher, let the students learn from it, compare."""
+    from bertbench.selection import resolve
+    from bertbench.sources import own_config
+    from bertbench.students.variants import students, taught
+
+    catalog = measuring.catalog
+    catalog.task(task)
+    suite = catalog.suite(measuring.given["suite"] or suite_for(task, catalog))
     (teaching,) = resolve(teacher, catalog, None, measuring.store)
-    spec = _spec(teacher, temperature, alpha_soft, alpha_hard, random_start=random_start)
     if student is not None:
-        _check_alone(student_layers, embedding_size, share, ablation, random_start=random_start)
+        _check_alone(wish, ablation)
         (existing,) = resolve(student, catalog, None, measuring.store)
-        specs = [taught(existing, spec, teaching.name)]
+        specs = [taught(existing, wish.distill, teaching.name)]
     else:
-        wish = Wish(spec, student_layers, embedding_size, share.value)
-        specs = students(teaching, _config(teaching), wish, ablation.value if ablation else None)
+        specs = students(teaching, own_config(teaching), wish, ablation)
     answer = measuring.answer(suite, [task], models=[teaching, *specs], reference=teaching.name, run=True)
     if save_to is not None:
         _save(answer, measuring.store, specs[0], save_to)
     measuring.finish([answer])
 
 
-def _spec(teacher: str, temperature: float, alpha_soft: float, alpha_hard: float, *, random_start: bool) -> Any:
+def _on_text(
+    measuring: Measuring,
+    teacher: str,
+    task: str | None,
+    wish: Wish,
+    wanted: Mapping[str, Any],
+    ablation: str | None,
+    text: str,
+    column: str,
+    save_to: Path,
+    *,
+    random_start: bool,
+) -> None:
+    """Distil on text, save, and compare on a task if one is named."""
+    from bertbench import output
+    from bertbench.commands import _pretraining
+    from bertbench.selection import resolve
+    from bertbench.texts import Texts
+
+    catalog, given = measuring.catalog, measuring.given
+    if task is not None:
+        catalog.task(task)
+    (teaching,) = resolve(teacher, catalog, None, measuring.store)
+    own = {
+        "batch_size": given["batch_size"],
+        "learning_rate": given["learning_rate"],
+        "max_length": given["max_length"],
+        "seed": given["seed"],
+    }
+    spec = _pretraining.build_spec({**wanted, **own}, random_start=random_start)
+    students = _pretraining.students_of(teaching, wish, spec, ablation, save_to)
+    done = _pretraining.pretrain_all(measuring, teaching, students, Texts(text, column))
+    report = _pretraining.build_report(done)
+    if task is None:
+        output.emit(report, format=given["output_format"].value, output=given["output"], layout=given["layout"].value)
+        return
+    measuring.given |= dict.fromkeys(("batch_size", "learning_rate", "max_length"))  # those were of the distillation
+    suite = catalog.suite(given["suite"] or suite_for(task, catalog))
+    models = [teaching, *_pretraining.as_models(done)]
+    measuring.finish([measuring.answer(suite, [task], models=models, reference=teaching.name, run=True)], first=report)
+
+
+def _spec(
+    teacher: str, temperature: float, alpha_soft: float | None, alpha_hard: float | None, *, random_start: bool
+) -> DistillSpec:
     """The checked spec.
 
     Raises:
@@ -126,43 +193,25 @@ def _spec(teacher: str, temperature: float, alpha_soft: float, alpha_hard: float
     """
     from pydantic import ValidationError
 
+    from bertbench.commands._pretraining import said
     from bertbench.distill_specs import DistillSpec
 
     values = {"temperature": temperature, "alpha_soft": alpha_soft, "alpha_hard": alpha_hard}
+    given = {name: value for name, value in values.items() if value is not None}
     try:
-        return DistillSpec(teacher=teacher, start="random" if random_start else "teacher", **values)
+        return DistillSpec(teacher=teacher, start="random" if random_start else "teacher", **given)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        message = first["msg"].removeprefix("Value error, ")
-        if not first["loc"]:
-            raise UsageError(
-                "--alpha-soft 0 --alpha-hard 0: nothing would be learnt", "give one of them a weight"
-            ) from None
-        option = str(first["loc"][0])
-        raise UsageError(
-            f"--{option.replace('_', '-')} {values[option]:g}: {message[:1].lower()}{message[1:]}"
-        ) from None
+        raise UsageError(said(error, given)) from None
 
 
-def _config(teacher: ModelSpec) -> PretrainedConfig:
-    """The teacher's configuration: as the spec states it, else its checkpoint's."""
-    from bertbench import hub
-    from bertbench.architecture import config_of
-
-    if teacher.config is not None:
-        return config_of(teacher)
-    return config_of(teacher, hub.locate(teacher).folder)
-
-
-def _check_alone(
-    layers: int | None, size: int | None, share: Share, ablation: Ablation | None, *, random_start: bool
-) -> None:
+def _check_alone(wish: Wish, ablation: str | None) -> None:
     """A model that there is, is taught as it is.
 
     Raises:
         UsageError: an option that derives one is given too.
     """
-    if layers is not None or size is not None or share is not Share.NONE or ablation or random_start:
+    derived = wish.layers is not None or wish.embedding_size is not None or wish.share != "none"
+    if derived or ablation or wish.distill.start == "random":
         raise UsageError(
             "--student teaches a model as it is",
             "leave out --student-layers, --embedding-size, --share, --random-start and --ablation, or leave out --student",

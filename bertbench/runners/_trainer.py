@@ -87,7 +87,7 @@ def _arguments_on(device: str) -> Any:
 
         def __reduce__(self) -> tuple[Any, ...]:
             # Trainer writes its arguments beside a state; a class of this function could not be pickled.
-            return dict, (self.to_dict(),)
+            return str, (self.to_json_string(),)
 
     return OneDevice
 

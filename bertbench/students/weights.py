@@ -29,6 +29,13 @@ DISTILBERT_LAYER = {
     "output.dense": "ffn.lin2",
     "output.LayerNorm": "output_layer_norm",
 }
+MASKED_LM_HEAD = {
+    "cls.predictions.transform.dense.weight": "vocab_transform.weight",
+    "cls.predictions.transform.dense.bias": "vocab_transform.bias",
+    "cls.predictions.transform.LayerNorm.weight": "vocab_layer_norm.weight",
+    "cls.predictions.transform.LayerNorm.bias": "vocab_layer_norm.bias",
+    "cls.predictions.bias": "vocab_projector.bias",
+}
 LAYER = re.compile(r"^(.*\blayers?\.)(\d+)(\..*)$")
 FITTING = {"bert": {"bert", "distilbert", "albert"}}
 SIZES = ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size", "max_position_embeddings")
@@ -96,6 +103,7 @@ def _distilbert(body: Mapping[str, Any], taken: Sequence[int]) -> dict[str, Any]
         for old, new in DISTILBERT_LAYER.items()
         for kind in ("weight", "bias")
     }
+    found |= {new: body[old] for old, new in MASKED_LM_HEAD.items() if old in body}
     positions = body["embeddings.position_embeddings.weight"] + body["embeddings.token_type_embeddings.weight"][0]
     return (
         found
