@@ -27,6 +27,7 @@ from bertbench.commands.run import run
 from bertbench.commands.show import show
 from bertbench.commands.speed import speed
 from bertbench.commands.validate import validate
+from bertbench.commands.verify import verify
 from bertbench.errors import BertBenchError, UsageError
 
 INTERRUPTED = 130
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.command("compare")(compare)
 app.command("run")(run)
 app.command("speed")(speed)
+app.command("verify")(verify)
 app.command("calibrate")(calibrate)
 app.command("doctor")(doctor)
 app.command("params")(params)

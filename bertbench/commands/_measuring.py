@@ -57,6 +57,16 @@ class Measuring:
         for size and speed.
         """
         from bertbench.compare import build
+
+        request = self.request(suite, tasks, models=models, reference=reference, run=run)
+        stored = measure_or_read(request, self.store, from_store=self.given["from_store"], yes=self.given["yes"])
+        specs = {spec.name: spec for spec in request.models}
+        return Answer(build(stored, specs, tuple(specs), request.reference), stored, tuple(specs), request)
+
+    def request(
+        self, suite: SuiteSpec, tasks: Sequence[str], *, models: str, reference: str | None, run: bool
+    ) -> Request:
+        """What `answer` measures or reads."""
         from bertbench.request import Request, parse_kinds
         from bertbench.selection import published_recipes, resolve
 
@@ -65,7 +75,7 @@ class Measuring:
             self.store.check_writable()
         wanted = resolve(models, self.catalog, suite, self.store)
         specs, name = pick_reference(wanted, suite, reference, self.catalog, self.store, add_suites=not run)
-        request = Request(
+        return Request(
             command=self.command,
             argv=tuple(sys.argv[1:]),
             suite=suite,
@@ -78,9 +88,6 @@ class Measuring:
             kinds=parse_kinds(self.given["only"]),
             recipes=published_recipes(specs, tasks, self.catalog) if options.recipes == "published" else {},
         )
-        stored = measure_or_read(request, self.store, from_store=self.given["from_store"], yes=self.given["yes"])
-        names = tuple(spec.name for spec in specs)
-        return Answer(build(stored, {spec.name: spec for spec in specs}, names, name), stored, names, request)
 
     def finish(self, answers: Sequence[Answer], *, missing: int = 0) -> None:
         """Show the reports and leave with the exit code that the cells, and files that are `missing`, ask for."""

@@ -1,0 +1,203 @@
+"""A claim and the evidence of one session: whether it will do, and the figure that the claim is about.
+
+Not aware of how sessions are found, nor of verdicts. A demo model or random weights never settle what is claimed of the quality
+of a released model; of size, time and memory random weights of the released architecture tell the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bertbench.compare.macro import ALL, MEANS
+from bertbench.compare.quality import DIFFERENCE
+from bertbench.compare.use_case import RESOURCES
+from bertbench.compare.verdicts import Bound, Figure, Judgement, judge
+from bertbench.records import Kind, RunRecord
+from bertbench.report import Row
+from bertbench.stats import SEEDS_FOR_HIERARCHY, Estimate
+from bertbench.units import quantity_of
+
+if TYPE_CHECKING:
+    from bertbench.claim_specs import ClaimSpec
+    from bertbench.compare.evidence import Evidence
+
+EXACT = frozenset({"parameters", "parameter_bytes", "checkpoint_bytes", "flops"})
+EXACT_READINGS = frozenset({"optimizer_state", "gradients", "saved_activations"})
+KINDS: dict[str, Kind] = {
+    **dict.fromkeys(EXACT, "size"),
+    **dict.fromkeys(("latency", "speedup", "throughput", "inference_time", "energy"), "speed"),
+    "peak_memory": "memory",
+}
+TRAINING = frozenset({"training_time", "evaluation_time"})  # of quality runs, and times: of one session only
+# The reading of a quantity that is meant where a claim names none.
+USUAL = {
+    "parameters": "unique",
+    "latency": "median",
+    "speedup": "median",
+    "throughput": "median",
+    "inference_time": "model",
+    "peak_memory": "peak",
+    **dict.fromkeys(("parameter_bytes", "checkpoint_bytes", "flops", "energy", *TRAINING), "value"),
+}
+MEMORY_MARGIN = next(resource.margin for resource in RESOURCES if resource.quantity == "peak_memory")
+SINGLE_READING = f"a single reading of memory, taken as certain to {(MEMORY_MARGIN - 1) * 100:.0f}%"
+COUNTED = "an exact count"
+_REPLICATIONS = re.compile(r"over (\d+) (rounds|seeds)")
+
+
+def kind_of(claim: ClaimSpec) -> Kind:
+    """The kind of measuring that gives the claim's quantity; metrics are of quality runs."""
+    return KINDS.get(claim.quantity, "quality")
+
+
+def is_timed(claim: ClaimSpec) -> bool:
+    """True if the figure is a time, which is compared within one session only."""
+    return kind_of(claim) == "speed" or claim.quantity in TRAINING
+
+
+def problem(claim: ClaimSpec, evidence: Evidence, tasks: Sequence[str]) -> str | None:
+    """Why a session does not hold the evidence that a claim takes, or None; '' if there is nothing of it at all."""
+    seen = False
+    for model in claim.models:
+        for records in _records(claim, evidence, model, tasks):
+            done = [record for record in records if record.status == "ok"]
+            if not done:
+                return _why_not(records) if records else ("" if not seen else f"{model} was not measured with it")
+            seen = True
+            reason = next((found for record in done if (found := _unfit(claim, record, model))), None)
+            if reason is None and kind_of(claim) == "quality" and len(done) < claim.needs.seeds:
+                reason = f"{model} has {len(done)} of {claim.needs.seeds} seeds"
+            if reason is not None:
+                return reason
+    return None
+
+
+def _records(claim: ClaimSpec, evidence: Evidence, model: str, tasks: Sequence[str]) -> list[list[RunRecord]]:
+    kind = kind_of(claim)
+    if kind == "quality":
+        return [evidence.records("quality", model, task) for task in tasks]
+    if kind == "speed":
+        speeds = evidence.speeds(model)
+        way = {"backend": claim.backend, "dtype": claim.dtype}
+        return [[one for one in speeds if all(one.settings.get(key, to) == to for key, to in way.items())]]
+    record = evidence.one(kind, model)
+    return [[record] if record is not None else []]
+
+
+def _why_not(records: Sequence[RunRecord]) -> str:
+    error = next((record.error for record in records if record.error is not None), None)
+    return error.message if error else "it failed, and no reason was recorded"
+
+
+def _unfit(claim: ClaimSpec, record: RunRecord, model: str) -> str | None:
+    """What makes a finished record no evidence for the claim."""
+    bound, used = claim.checkpoints.get(model), record.model.get("checkpoint")
+    if bound is not None and used != bound:
+        return f"{model} was {used or 'a model without a released checkpoint'} there, the claim is about {bound}"
+    device = str(record.settings.get("device", "")).split(":")[0]
+    if claim.needs.device is not None and device != claim.needs.device:
+        return f"measured on {device}, the claim is about {claim.needs.device}"
+    return _unfit_quality(claim, record, model) if kind_of(claim) == "quality" else None
+
+
+def _unfit_quality(claim: ClaimSpec, record: RunRecord, model: str) -> str | None:
+    if record.weights == "random":
+        return f"{model} had random weights, which say nothing about quality"
+    if record.capped and not claim.needs.capped_training:
+        return f"training of {model} was cut to fit a time limit"
+    samples, available = (record.settings.get(name) for name in ("train_samples", "train_available"))
+    meant = ((record.task or {}).get("training") or {}).get("train_samples")
+    if samples and available and samples < min(available, meant or available) and not claim.needs.capped_training:
+        return f"{model} was trained on {samples:,} of {available:,} examples"
+    return None
+
+
+def macro_name(tasks: Sequence[str]) -> str:
+    """What a mean over these tasks is called in rows."""
+    return next((name for name, names in MEANS.items() if set(names) == set(tasks)), ALL)
+
+
+def find_row(claim: ClaimSpec, rows: Sequence[Row], tasks: Sequence[str], texts: str | None) -> Row | None:
+    """The row that the claim is about, the first of several cells; None if it was not measured.
+
+    Args:
+        claim: about one task, a mean, or none.
+        rows: of one session, with ratios to the claim's reference.
+        tasks: of the claim, groups taken apart.
+        texts: the task whose texts were timed.
+    """
+    if kind_of(claim) == "speed" and claim.task not in {None, texts}:
+        return None
+    task = None if kind_of(claim) != "quality" else tasks[0] if len(tasks) == 1 else macro_name(tasks)
+    wanted = {"model": claim.model, "quantity": claim.quantity, "statistic": _statistic(claim, tasks), "task": task}
+    if kind_of(claim) == "speed":
+        wanted |= {"backend": claim.backend, "dtype": claim.dtype}
+    cell = {name: getattr(claim, name) for name in ("scenario", "batch_size", "sequence_length")}
+    if kind_of(claim) == "memory":
+        cell["scenario"] = None  # a reading at a shape, of which memory has but fixed ones
+    wanted |= {name: value for name, value in cell.items() if value is not None}
+    if claim.statistic != "value" and claim.reference is not None:
+        wanted["reference"] = claim.reference
+    fitting = (row for row in rows if all(getattr(row, name) == value for name, value in wanted.items()))
+    return next((row for row in fitting if row.value is not None and _estimate(claim, row) is not None), None)
+
+
+def _statistic(claim: ClaimSpec, tasks: Sequence[str]) -> str:
+    """The statistic of the row."""
+    several = len(tasks) > 1
+    if kind_of(claim) != "quality" or claim.quantity in USUAL:
+        return claim.reading or USUAL[claim.quantity]
+    if claim.statistic == "difference":
+        return f"macro-{DIFFERENCE}" if several else DIFFERENCE
+    if several:
+        return "macro" if claim.reading is None else f"macro-{claim.reading}"
+    return claim.reading or "mean"
+
+
+def figure_of(claim: ClaimSpec, row: Row) -> Figure | None:
+    """The claim's figure in a row, with the interval it has: none for counts, the rule's margin for a reading of memory."""
+    estimate = _estimate(claim, row)
+    if estimate is None:
+        return None
+    relative = claim.statistic in {"ratio", "speedup"}
+    if claim.quantity in EXACT or claim.reading in EXACT_READINGS:
+        return Figure(Estimate(estimate.value, estimate.value, estimate.value, COUNTED))
+    if claim.quantity == "peak_memory":
+        low, high = sorted((estimate.value / MEMORY_MARGIN, estimate.value * MEMORY_MARGIN))
+        return Figure(Estimate(estimate.value, low, high, SINGLE_READING))
+    n, unit = _replications(row, estimate)
+    by_logs = (is_timed(claim) and relative) or "of logarithms" in (estimate.method or "")
+    return Figure(estimate, n, unit, logarithmic=by_logs)
+
+
+def _estimate(claim: ClaimSpec, row: Row) -> Estimate | None:
+    if claim.statistic in {"value", "difference"}:
+        own = (row.interval_method or "").partition("; ratio: ")[0] or None
+        return None if row.value is None else Estimate(row.value, row.low, row.high, own)
+    method = (row.interval_method or "").rpartition("ratio: ")[2] or None
+    if row.ratio is None:
+        return None
+    ratio = Estimate(row.ratio, row.ratio_low, row.ratio_high, method)
+    return (
+        ratio.inverse() if claim.statistic == "speedup" and not quantity_of(claim.quantity).higher_is_better else ratio
+    )
+
+
+def _replications(row: Row, estimate: Estimate) -> tuple[int | None, str | None]:
+    found = _REPLICATIONS.search(estimate.method or "")
+    if found:
+        return int(found[1]), found[2]
+    runs = len((row.run_ids or "").split())
+    if "hierarchical" in (estimate.method or "") and runs >= SEEDS_FOR_HIERARCHY:
+        return runs, "seeds"
+    return row.n, row.n_unit
+
+
+def judged(claim: ClaimSpec, row: Row) -> tuple[Figure, Judgement] | None:
+    """The claim's figure in a row and the verdict on it; None if the row has no such figure, or too few rounds behind it."""
+    figure = figure_of(claim, row)
+    if figure is None or (figure.unit == "rounds" and (figure.n or 0) < claim.needs.rounds):
+        return None
+    return figure, judge(figure, Bound(claim.relation, claim.expected, claim.margin))
