@@ -56,12 +56,16 @@ class Measuring:
         `run`: what was asked for must be had, and the suite's reference is not added; otherwise random weights will do
         for size and speed.
         """
+        from bertbench.commands._claims import tasks_of, usable
         from bertbench.compare import build
 
         request = self.request(suite, tasks, models=models, reference=reference, run=run)
         stored = measure_or_read(request, self.store, from_store=self.given["from_store"], yes=self.given["yes"])
         specs = {spec.name: spec for spec in request.models}
-        return Answer(build(stored, specs, tuple(specs), request.reference), stored, tuple(specs), request)
+        names = tuple(specs)
+        claims = [(claim, tasks_of(claim, self.catalog)) for claim in usable(self.catalog)]
+        report = build(stored, specs, names, request.reference, claims=claims)
+        return Answer(report, stored, names, request)
 
     def request(
         self, suite: SuiteSpec, tasks: Sequence[str], *, models: str, reference: str | None, run: bool

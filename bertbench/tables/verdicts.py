@@ -36,7 +36,7 @@ def verdict_table(proofs: list[Proof], notes: list[str]) -> Table:
 
 
 def expected_text(claim: ClaimSpec) -> str:
-    """'parameters, ratio to bert: equal to 0.600x (margin 0.01)'."""
+    """'parameters, ratio to bert: equal to 0.6x (margin 0.01)'."""
     reading = f" ({claim.reading.replace('_', ' ')})" if claim.reading else ""
     what = f"{quantity_of(claim.quantity).title.lower()}{reading}"
     statistic = "" if claim.statistic == "value" else f", {claim.statistic.replace('speedup', 'speed-up')}"
