@@ -23,6 +23,7 @@ from bertbench.commands.compare import compare
 from bertbench.commands.doctor import doctor
 from bertbench.commands.list import list_
 from bertbench.commands.params import params
+from bertbench.commands.published import published
 from bertbench.commands.run import run
 from bertbench.commands.show import show
 from bertbench.commands.speed import speed
@@ -46,6 +47,7 @@ app.command("speed")(speed)
 app.command("verify")(verify)
 app.command("calibrate")(calibrate)
 app.command("doctor")(doctor)
+app.command("published")(published)
 app.command("params")(params)
 app.command("list")(list_)
 app.command("show")(show)

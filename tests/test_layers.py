@@ -43,7 +43,7 @@ MEASURE = (
     "workers",
 )
 NEUTRAL = (
-    "launch", "machines", "padding", "queueing", "records", "recipe_specs", "sequential", "spec_base", "specs", "store", "task_specs", "units",
+    "claim_specs", "launch", "machines", "padding", "published", "queueing", "records", "recipe_specs", "sequential", "spec_base", "specs", "store", "task_specs", "units",
 )  # fmt: skip
 REPORT = ("exporters", "output", "report", "resampling", "stats")
 REPORT_FAMILIES = ("compare", "tables")

@@ -32,13 +32,13 @@ class Answer:
 class Measuring:
     """One measuring command at work: the place of its output is proved first, then suite after suite is answered."""
 
-    def __init__(self, command: str, given: Mapping[str, Any]) -> None:
-        """Take the shared options.
+    def __init__(self, command: str, given: Mapping[str, Any], *, with_published: bool = False) -> None:
+        """Take the shared options. `with_published`: published scores on every task stand beside those measured.
 
         Raises:
             UsageError, ConfigError: the output or a config folder cannot be used.
         """
-        from bertbench import output
+        from bertbench import output, published
         from bertbench.config import Catalog
         from bertbench.store import Store
 
@@ -47,6 +47,7 @@ class Measuring:
         self.given = dict(given)
         self.catalog = Catalog(given["config_dir"] or ())
         self.store = Store(given["results_dir"])
+        self.published = published.load(self.catalog) if with_published else ()
 
     def answer(
         self, suite: SuiteSpec, tasks: Sequence[str], *, models: str, reference: str | None, run: bool
@@ -57,11 +58,12 @@ class Measuring:
         for size and speed.
         """
         from bertbench.commands._claims import tasks_of, usable
+        from bertbench.commands.published import with_published
         from bertbench.compare import build
 
         request = self.request(suite, tasks, models=models, reference=reference, run=run)
         stored = measure_or_read(request, self.store, from_store=self.given["from_store"], yes=self.given["yes"])
-        specs = {spec.name: spec for spec in request.models}
+        specs = {spec.name: with_published(spec, tasks, self.published) for spec in request.models}
         names = tuple(specs)
         claims = [(claim, tasks_of(claim, self.catalog)) for claim in usable(self.catalog)]
         report = build(stored, specs, names, request.reference, claims=claims)
