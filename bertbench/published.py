@@ -32,7 +32,10 @@ FACTORS: dict[str, tuple[float, str]] = {
     "hours": (3600.0, "s"),
     "MB": (1e6, "byte"),
 }
-NO_TARGET = ("suspect", "before an evaluation bug")  # how the caution begins of figures that nothing should be held against
+NO_TARGET = (
+    "suspect",
+    "before an evaluation bug",
+)  # how the caution begins of figures that nothing should be held against
 
 
 @dataclass(frozen=True)

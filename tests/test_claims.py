@@ -85,7 +85,9 @@ def test_random_weights_settle_size_and_not_quality(tmp_path):
     stored(tmp_path, records=sizes(weights="random"), scored=scored)
     found = prove(tmp_path, claim())
     assert found.verdict == "supported"
-    assert "random weights" in build_verdicts([found], {}).tables[0].rows[0][-1]
+    table = build_verdicts([found], {}).tables[0]
+    assert "random weights" in table.rows[0][-1]
+    assert any(note.startswith("random weights: of the architecture") for note in table.notes)
     quality = prove(tmp_path, claim(**KEEPS))
     assert quality.verdict == "not measured"
     assert "random weights" in quality.reason
@@ -147,7 +149,7 @@ def test_reading_of_memory_is_certain_to_five_percent(tmp_path):
     found = prove(tmp_path, claim(**less))
     assert found.verdict == "inconclusive"
     assert found.judgement.interval.high == pytest.approx(0.97 * MEMORY_MARGIN)
-    assert any(SINGLE_READING in note for note in build_verdicts([found], {}).tables[0].notes)
+    assert any(note.startswith(SINGLE_READING) for note in build_verdicts([found], {}).tables[0].notes)
     assert prove(tmp_path, claim(**less | {"expected": 1.1})).verdict == "supported"
     assert prove(tmp_path, claim(**less | {"expected": 0.9})).verdict == "refuted"
 

@@ -44,6 +44,8 @@ WITHOUT_RATIO = frozenset(
     }
 )
 
+OF_CLAIMS = "claims are judged by their intervals; `bertbench verify` shows what was expected, with what margin"
+
 
 def build(
     stored: StoredSession,
@@ -79,7 +81,7 @@ def build(
     comparison = Comparison(
         Figures(rows), shown, reference, evidence.specs, _score_words(evidence), uses, notes.caveat, verdicts.lines
     )
-    below = [*notes.notes(evidence, rows, now or datetime.now(UTC)), RULE]
+    below = [*notes.notes(evidence, rows, now or datetime.now(UTC)), RULE, *([OF_CLAIMS] if verdicts.lines else [])]
     title = f"{', '.join(shown)} (suite {stored.session.suite})"
     tables = [comparison_table(comparison, below), detail_table(comparison), *scores_table(comparison)]
     # The suite's name tells the tables apart where a report joins several suites.

@@ -42,7 +42,7 @@ USUAL = {
     **dict.fromkeys(("parameter_bytes", "checkpoint_bytes", "flops", "energy", *TRAINING), "value"),
 }
 MEMORY_MARGIN = next(resource.margin for resource in RESOURCES if resource.quantity == "peak_memory")
-SINGLE_READING = f"a single reading of memory, taken as certain to {(MEMORY_MARGIN - 1) * 100:.0f}%"
+SINGLE_READING = f"a single reading, +-{(MEMORY_MARGIN - 1) * 100:.0f}%"
 COUNTED = "an exact count"
 _REPLICATIONS = re.compile(r"over (\d+) (rounds|seeds)")
 

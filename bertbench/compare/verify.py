@@ -110,4 +110,6 @@ def _methods(proofs: Sequence[Proof]) -> Iterator[str]:
     if named:
         yield f"intervals are of 95%: {'; '.join(named)}"
     if any(part.figure and part.figure.estimate.method == SINGLE_READING for part in every):
-        yield f"{SINGLE_READING}, as in the rule for the best use case of `bertbench compare`"
+        yield f"{SINGLE_READING}: a reading of memory has no interval; the margin is that of `bertbench compare`'s best use case"
+    if any(part.row and part.row.weights == "random" for part in every):
+        yield "random weights: of the architecture as released; in size, time and memory they are as trained ones"

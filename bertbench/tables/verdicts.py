@@ -44,9 +44,8 @@ def expected_text(claim: ClaimSpec) -> str:
     relative = claim.statistic in {"ratio", "speedup"}
     margin = f"{claim.margin:g}" if relative else shown(claim.quantity, claim.margin)
     cell = _cell(claim)
-    bound = (
-        f"{RELATIONS[claim.relation]} {_value(claim, claim.expected)}{f' (margin {margin})' if claim.margin else ''}"
-    )
+    value = f"{claim.expected:g}x" if relative else _value(claim, claim.expected)
+    bound = f"{RELATIONS[claim.relation]} {value}{f' (margin {margin})' if claim.margin else ''}"
     return f"{what}{statistic}{against}{cell}: {bound}"
 
 
@@ -118,5 +117,5 @@ def _basis(proof: Proof) -> str:
     method = (proof.judgement.interval.method if proof.judgement else None) or ""
     parts = [f"{n:,} {unit}" if n and unit else method]
     if proof.row.weights == "random":
-        parts.append("random weights of the released architecture" if proof.claim.checkpoints else "random weights")
+        parts.append("random weights")
     return "; ".join(filter(None, parts))
