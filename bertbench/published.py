@@ -103,7 +103,7 @@ def _figure(row: dict[str, str], where: str) -> Figure:
     if row["status"] not in STATUSES:
         raise ConfigError(f"{where}: status '{row['status']}'", f"one of {', '.join(STATUSES)}")
     factor, unit = FACTORS.get(row["unit"], (1.0, row["unit"]))
-    value = number / 100 if factor == 0.01 else number * factor
+    value = round(number * factor, 12)  # 91.3 points are 0.913, not 0.9129999999999999
     texts = {name: row[name] for name in ("model", "task", "quantity", "split", "source", "place", "status", "caution")}
     return Figure(**texts, printed=row["value"], printed_unit=row["unit"], value=value, unit=unit)
 

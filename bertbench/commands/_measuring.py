@@ -63,7 +63,7 @@ class Measuring:
 
         request = self.request(suite, tasks, models=models, reference=reference, run=run)
         stored = measure_or_read(request, self.store, from_store=self.given["from_store"], yes=self.given["yes"])
-        specs = {spec.name: with_published(spec, tasks, self.published) for spec in request.models}
+        specs = {spec.name: with_published(spec, request.tasks, self.published) for spec in request.models}
         names = tuple(specs)
         claims = [(claim, tasks_of(claim, self.catalog)) for claim in usable(self.catalog)]
         report = build(stored, specs, names, request.reference, claims=claims)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bertbench.config import Catalog
     from bertbench.published import Figure
     from bertbench.report import Report, Row
-    from bertbench.specs import ModelSpec, Published
+    from bertbench.specs import ModelSpec, Published, TaskSpec
 
 ModelOption = Annotated[
     str | None,
@@ -116,22 +116,31 @@ def _rows(figures: Sequence[Figure]) -> tuple[Row, ...]:
     )
 
 
-def with_published(spec: ModelSpec, tasks: Sequence[str], figures: Sequence[Figure]) -> ModelSpec:
+def with_published(spec: ModelSpec, tasks: Sequence[TaskSpec], figures: Sequence[Figure]) -> ModelSpec:
     """The spec with the published scores of its checkpoint on `tasks` that it does not state itself.
 
-    Of several sources the first; none that is suspect.
+    Those of the split that is evaluated here; of several sources the first; none that is suspect, and no score of a task of
+    which metrics are stated.
     """
     from bertbench.published import NO_TARGET
 
-    name = published_name(spec.checkpoint)
+    name, splits = published_name(spec.checkpoint), {task.name: _split(task) for task in tasks}
     stated = {(entry.task, entry.quantity) for entry in spec.published}
     found: dict[tuple[str, str], Published] = {}
     for one in figures:
         place = (one.task, one.quantity)
-        fits = one.model == name and one.task in tasks and one.split in {"dev", ""} and one.printed_unit == "points"
-        if fits and place not in stated and place not in found and not one.caution.startswith(NO_TARGET):
+        fits = one.model == name and splits.get(one.task) == (one.split or "dev")
+        told = (
+            place in stated or place in found or (one.quantity == "score" and one.task in {task for task, _ in stated})
+        )
+        if fits and one.printed_unit == "points" and not told and not one.caution.startswith(NO_TARGET):
             found[place] = _entry(one)
     return spec.model_copy(update={"published": (*spec.published, *found.values())})
+
+
+def _split(task: TaskSpec) -> str:
+    """What publications call the split that is evaluated first."""
+    return "test" if task.evaluation_splits[0] == "test" else "dev"
 
 
 def _entry(figure: Figure) -> Published:
