@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FLOPS_SHAPE = "128"
 SPEED_ROUNDS = 5  # at least, of what is measured on demand
+CUT_MINUTES = 2  # of training a model, where training may be cut
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ def job_of(claim: ClaimSpec, tasks: Sequence[str]) -> Job:
         return Job("compare", (("only", "size"),), ("size",))
     if kind == "quality":
         seeds = ("seeds", str(claim.needs.seeds))
-        how = (("task", ",".join(tasks)), ("only", "quality"), ("finetune", ""), seeds, ("yes", ""))
+        cut = (("max-train-minutes", str(CUT_MINUTES)),) if claim.needs.capped_training else ()
+        how = (("task", ",".join(tasks)), ("only", "quality"), ("finetune", ""), seeds, *cut, ("yes", ""))
         return Job("run", (*how, *device), ("quality",))
     return Job("speed", (*_cell(claim), *_way(claim), *device), ("size", "speed") if kind == "speed" else (kind,))
 
@@ -102,6 +104,7 @@ def request_of(
         }  # fmt: skip
         own["rounds"] = int(own["rounds"]) if own["rounds"] else None
         return replace(build(measuring, every | own), kinds=job.kinds)
+    every["max_train_minutes"] = float(every["max_train_minutes"]) if every["max_train_minutes"] else None
     measuring.given = every
     suite = measuring.catalog.suite("base")
     tasks = every["task"].split(",") if "task" in every else ()

@@ -69,7 +69,7 @@ def _misfits(spec: ClaimSpec) -> Iterator[Parts]:
         yield "tasks", f"several, of {spec.quantity}", "one 'task' whose texts are timed, or none"
     if spec.quantity in OF_TRAINING and spec.tasks and spec.over == "mean":
         yield "over", f"a mean of {spec.quantity}", "over: each, or one 'task'"
-    if spec.tasks and spec.over == "mean" and spec.quantity not in {"score", "retention", *OF_TRAINING}:
+    if spec.tasks and spec.over == "mean" and spec.quantity not in {"score", "retention", *OF_TRAINING, *COSTS}:
         yield "quantity", f"a mean of {spec.quantity} over tasks", "score or retention"
     if spec.quantity not in SHAPED and (spec.batch_size or spec.sequence_length or spec.scenario):
         yield "scenario", f"a shape, of {spec.quantity}", "none: it does not depend on one"

@@ -144,7 +144,7 @@ class Court:
             for claim in claims
         }
         proofs = [
-            replace(proof, reason=proof.reason or self.failed.get(proof.claim.name, ""))
+            replace(proof, reason=self.failed.get(proof.claim.name, proof.reason))
             if proof.verdict == "not measured"
             else proof
             for proof in self.proofs

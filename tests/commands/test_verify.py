@@ -212,6 +212,7 @@ def test_kinds_that_are_measured_are_those_of_the_claim(tmp_path, monkeypatch):
     assert speed.options.device == "cpu"
     assert quality.options.finetune
     assert quality.options.seeds == (0, 1, 2)
+    assert quality.options.max_train_minutes == 2  # times of cut training compare as well
     assert [task.name for task in quality.tasks] == ["sst2"]
 
 
