@@ -119,15 +119,15 @@ def _rows(figures: Sequence[Figure]) -> tuple[Row, ...]:
 def with_published(spec: ModelSpec, tasks: Sequence[TaskSpec], figures: Sequence[Figure]) -> ModelSpec:
     """The spec with the published scores of its checkpoint on `tasks` that it does not state itself.
 
-    Those of the split that is evaluated here; of several sources the first; none that is suspect, and no score of a task of
-    which metrics are stated.
+    Those of the split that is evaluated here; of several sources the first paper's, else the first; none that is suspect, and
+    no score of a task of which metrics are stated.
     """
     from bertbench.published import NO_TARGET
 
     name, splits = published_name(spec.checkpoint), {task.name: _split(task) for task in tasks}
     stated = {(entry.task, entry.quantity) for entry in spec.published}
     found: dict[tuple[str, str], Published] = {}
-    for one in figures:
+    for one in sorted(figures, key=lambda figure: not figure.source.startswith("arXiv:")):
         place = (one.task, one.quantity)
         fits = one.model == name and splits.get(one.task) == (one.split or "dev")
         told = (

@@ -112,7 +112,8 @@ class Prover:
 
     def _rows_of(self, claim: ClaimSpec, evidence: Evidence) -> list[Row]:
         runs = tuple(record.run_id for record in evidence.stored.records)
-        key = (evidence.stored.session.session_id, kind_of(claim), claim.models, runs)
+        # A pool of one session's runs has lost their times.
+        key = (evidence.stored.session.session_id, kind_of(claim), is_timed(claim), claim.models, runs)
         if key not in self._rows:
             self._rows[key] = all_rows(evidence)
         return self._rows[key]

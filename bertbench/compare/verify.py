@@ -112,4 +112,4 @@ def _methods(proofs: Sequence[Proof]) -> Iterator[str]:
     if any(part.figure and part.figure.estimate.method == SINGLE_READING for part in every):
         yield f"{SINGLE_READING}: a reading of memory has no interval; the margin is that of `bertbench compare`'s best use case"
     if any(part.row and part.row.weights == "random" for part in every):
-        yield "random weights: of the architecture as released; in size, time and memory they are as trained ones"
+        yield "random weights of the same architecture cost what trained ones do in size, time and memory"
