@@ -79,6 +79,29 @@ def test_claim_binds_to_its_checkpoints(tmp_path):
     assert prove(tmp_path, claim(checkpoints={"distilbert": "org/distilbert"})).verdict == "supported"
 
 
+def test_other_architecture_under_a_released_name_settles_nothing(tmp_path):
+    """Weights of a tenth of the published parameters are not the released model's, whatever they are called: in no session."""
+    published = ({"row": "size", "statement": "s", "source": "s", "quantity": "parameters", "value": 66e6},)
+    spec = factories.model_spec("distilbert", published=published).model_dump(mode="json")
+    bound = {"checkpoints": {"distilbert": "org/distilbert"}}
+    for number, count in ((1, 66_362_880), (2, 4_800_000)):
+        own = {"weights_digest": str(number)}
+        sizes = [factories.size_record("bert"), replace(factories.size_record("distilbert", count, **own), model=spec)]
+        stored(tmp_path, number, records=sizes)
+        if number == 2:
+            name = f"2026112{number}T120000-abc123"
+            rows = factories.timing_rows(SECONDS)
+            sidecar = Store(tmp_path).write_sidecar(name, "timings", rows)
+            for model in MODELS[:2]:
+                speed = replace(factories.speed_record(model, rows, sidecar, session_id=name), **own)
+                Store(tmp_path).write_record(replace(speed, model=spec) if model == "distilbert" else speed)
+    assert prove(tmp_path, claim(**bound)).session.session.session_id.startswith("20261121")
+    found = prove(tmp_path, claim(**FASTER, **bound))
+    assert found.verdict == "not measured"
+    assert found.reason == "distilbert had 4.8M parameters there, 66.0M are published: another architecture"
+    assert prove(tmp_path, claim(**FASTER)).verdict == "supported"
+
+
 def test_random_weights_settle_size_and_not_quality(tmp_path):
     """Random weights of the released architecture tell size, and that is marked; of quality they say nothing."""
     scored = [(model, factories.predictions(0.9), {"weights": "random"}) for model in MODELS[:2]]

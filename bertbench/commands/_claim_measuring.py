@@ -48,9 +48,9 @@ def job_of(claim: ClaimSpec, tasks: Sequence[str]) -> Job:
     if kind == "quality":
         seeds = ("seeds", str(claim.needs.seeds))
         cut = (("max-train-minutes", str(CUT_MINUTES)),) if claim.needs.capped_training else ()
-        how = (("task", ",".join(tasks)), ("only", "quality"), ("finetune", ""), seeds, *cut, ("yes", ""))
-        return Job("run", (*how, *device), ("quality",))
-    return Job("speed", (*_cell(claim), *_way(claim), *device), ("size", "speed") if kind == "speed" else (kind,))
+        how = (("task", ",".join(tasks)), ("only", "size,quality"), ("finetune", ""), seeds, *cut, ("yes", ""))
+        return Job("run", (*how, *device), ("size", "quality"))
+    return Job("speed", (*_cell(claim), *_way(claim), *device), ("size", kind))
 
 
 def _cell(claim: ClaimSpec) -> tuple[tuple[str, str], ...]:

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from bertbench.compare.claims import find_row, judged, kind_of, macro_name, problem
+from bertbench.compare.binding import parameter_counts, problem
+from bertbench.compare.claims import find_row, judged, kind_of, macro_name
 from bertbench.compare.macro import ALL
 from bertbench.compare.proofs import texts
 from bertbench.compare.verify import verdict_cell
@@ -60,7 +61,8 @@ def _parts(claim: ClaimSpec, tasks: tuple[str, ...]) -> Iterator[Claimed]:
 def _apply(evidence: Evidence, rows: list[Row], claim: ClaimSpec, tasks: tuple[str, ...]) -> str | None:
     """Put the verdict into the row that the claim is about, and return it; None if there is no such row."""
     is_mean_of_others = len(tasks) > 1 and macro_name(tasks) == ALL and set(tasks) != set(evidence.tasks())
-    if is_mean_of_others or problem(claim, evidence, tasks) is not None:
+    counts = parameter_counts(evidence.stored.records)
+    if is_mean_of_others or problem(claim, evidence, tasks, counts) is not None:
         return None
     row = find_row(claim, rows, tasks, texts(evidence, claim.model))
     found = None if row is None else judged(claim, row)

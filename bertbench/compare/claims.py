@@ -1,8 +1,4 @@
-"""A claim and the evidence of one session: whether it will do, and the figure that the claim is about.
-
-Not aware of how sessions are found, nor of verdicts. A demo model or random weights never settle what is claimed of the quality
-of a released model; of size, time and memory random weights of the released architecture tell the same.
-"""
+"""A claim's figure in the rows of one session, and the verdict on it. Not aware of how sessions are found."""
 
 from __future__ import annotations
 
@@ -14,14 +10,13 @@ from bertbench.compare.macro import ALL, MEANS
 from bertbench.compare.quality import DIFFERENCE
 from bertbench.compare.use_case import RESOURCES
 from bertbench.compare.verdicts import Bound, Figure, Judgement, judge
-from bertbench.records import Kind, RunRecord
+from bertbench.records import Kind
 from bertbench.report import Row
 from bertbench.stats import SEEDS_FOR_HIERARCHY, Estimate
 from bertbench.units import quantity_of
 
 if TYPE_CHECKING:
     from bertbench.claim_specs import ClaimSpec
-    from bertbench.compare.evidence import Evidence
 
 EXACT = frozenset({"parameters", "parameter_bytes", "checkpoint_bytes", "flops"})
 EXACT_READINGS = frozenset({"optimizer_state", "gradients", "saved_activations"})
@@ -55,63 +50,6 @@ def kind_of(claim: ClaimSpec) -> Kind:
 def is_timed(claim: ClaimSpec) -> bool:
     """True if the figure is a time, which is compared within one session only."""
     return kind_of(claim) == "speed" or claim.quantity in TRAINING
-
-
-def problem(claim: ClaimSpec, evidence: Evidence, tasks: Sequence[str]) -> str | None:
-    """Why a session does not hold the evidence that a claim takes, or None; '' if there is nothing of it at all."""
-    seen = False
-    for model in claim.models:
-        for records in _records(claim, evidence, model, tasks):
-            done = [record for record in records if record.status == "ok"]
-            if not done:
-                return _why_not(records) if records else ("" if not seen else f"{model} was not measured with it")
-            seen = True
-            reason = next((found for record in done if (found := _unfit(claim, record, model))), None)
-            if reason is None and kind_of(claim) == "quality" and len(done) < claim.needs.seeds:
-                reason = f"{model} has {len(done)} of {claim.needs.seeds} seeds"
-            if reason is not None:
-                return reason
-    return None
-
-
-def _records(claim: ClaimSpec, evidence: Evidence, model: str, tasks: Sequence[str]) -> list[list[RunRecord]]:
-    kind = kind_of(claim)
-    if kind == "quality":
-        return [evidence.records("quality", model, task) for task in tasks]
-    if kind == "speed":
-        speeds = evidence.speeds(model)
-        way = {"backend": claim.backend, "dtype": claim.dtype}
-        return [[one for one in speeds if all(one.settings.get(key, to) == to for key, to in way.items())]]
-    record = evidence.one(kind, model)
-    return [[record] if record is not None else []]
-
-
-def _why_not(records: Sequence[RunRecord]) -> str:
-    error = next((record.error for record in records if record.error is not None), None)
-    return error.message if error else "it failed, and no reason was recorded"
-
-
-def _unfit(claim: ClaimSpec, record: RunRecord, model: str) -> str | None:
-    """What makes a finished record no evidence for the claim."""
-    bound, used = claim.checkpoints.get(model), record.model.get("checkpoint")
-    if bound is not None and used != bound:
-        return f"{model} was {used or 'a model without a released checkpoint'} there, the claim is about {bound}"
-    device = str(record.settings.get("device", "")).split(":")[0]
-    if claim.needs.device is not None and device != claim.needs.device:
-        return f"measured on {device}, the claim is about {claim.needs.device}"
-    return _unfit_quality(claim, record, model) if kind_of(claim) == "quality" else None
-
-
-def _unfit_quality(claim: ClaimSpec, record: RunRecord, model: str) -> str | None:
-    if record.weights == "random":
-        return f"{model} had random weights, which say nothing about quality"
-    if record.capped and not claim.needs.capped_training:
-        return f"training of {model} was cut to fit a time limit"
-    samples, available = (record.settings.get(name) for name in ("train_samples", "train_available"))
-    meant = ((record.task or {}).get("training") or {}).get("train_samples")
-    if samples and available and samples < min(available, meant or available) and not claim.needs.capped_training:
-        return f"{model} was trained on {samples:,} of {available:,} examples"
-    return None
 
 
 def macro_name(tasks: Sequence[str]) -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.compare import all_rows, evidence_of
-from bertbench.compare.claims import find_row, is_timed, judged, kind_of, problem
+from bertbench.compare.binding import parameter_counts, problem
+from bertbench.compare.claims import find_row, is_timed, judged, kind_of
 from bertbench.compare.evidence import Evidence
 from bertbench.compare.verdicts import Figure, Judgement, Verdict, together
 from bertbench.records import RunRecord, digest
@@ -69,6 +71,10 @@ class Prover:
     tasks_of: Callable[[ClaimSpec], tuple[str, ...]]
     _rows: dict[tuple[Any, ...], list[Row]] = field(default_factory=dict)
 
+    @cached_property
+    def _counts(self) -> dict[str, float]:
+        return parameter_counts(record for stored in self.sessions for record in stored.records)
+
     def prove(self, claim: ClaimSpec) -> Proof:
         """The verdict on a claim; of one over each of several tasks with its parts."""
         tasks = self.tasks_of(claim)
@@ -83,7 +89,7 @@ class Prover:
         reasons = []
         for stored in self._candidates(claim, tasks):
             evidence = evidence_of(stored, self.models, (claim.model,), claim.reference or claim.model)
-            reason = problem(claim, evidence, tasks)
+            reason = problem(claim, evidence, tasks, self._counts)
             if reason is None:
                 row = find_row(claim, self._rows_of(claim, evidence), tasks, texts(evidence, claim.model))
                 found = None if row is None else judged(claim, row)

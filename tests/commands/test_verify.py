@@ -197,7 +197,7 @@ def test_measure_fills_what_is_missing_and_only_that(project, monkeypatch, capsy
 
 
 def test_kinds_that_are_measured_are_those_of_the_claim(tmp_path, monkeypatch):
-    """Size alone for counts, memory alone for memory, whole fine-tuning with all seeds for quality."""
+    """Size alone for counts and beside everything else, as it tells the architecture; memory for memory; whole fine-tuning with all seeds for quality."""
     monkeypatch.chdir(tmp_path)
     asked = []
     monkeypatch.setattr(_measuring, "measure_or_read", lambda request, *_, **__: asked.append(request))
@@ -205,7 +205,7 @@ def test_kinds_that_are_measured_are_those_of_the_claim(tmp_path, monkeypatch):
     assert cli.main(["verify", "--measure", "--claims", ",".join(claims)]) == 4
     size, memory, speed, quality = asked
     assert (size.kinds, memory.kinds, speed.kinds, quality.kinds) == (
-        ("size",), ("memory",), ("size", "speed"), ("quality",),
+        ("size",), ("size", "memory"), ("size", "speed"), ("size", "quality"),
     )  # fmt: skip
     assert [shape.label for shape in memory.timing.shapes] == ["8x128"]
     assert [(shape.label, task.name) for shape in speed.timing.shapes for task in speed.tasks] == [("1xsplit", "stsb")]
