@@ -18,19 +18,26 @@ if TYPE_CHECKING:
 
 FLOPS_SHAPE = "128"
 SPEED_ROUNDS = 5  # at least, of what is measured on demand
+TRAINING_READINGS = ("training", "saved_activations", "gradients", "optimizer_state")
 CUT_MINUTES = 2  # of training a model, where training may be cut
 
 
 @dataclass(frozen=True)
 class Job:
-    """Measuring that claims ask for: the subcommand, its options, and the kinds of which the claims need figures."""
+    """Measuring that claims ask for: the subcommand, its options, and the kinds of which the claims need figures.
+
+    `trains`: memory of a training step too, which on large inputs takes many times that of inference.
+    """
 
     command: str
     options: tuple[tuple[str, str], ...]
     kinds: tuple[Kind, ...]
+    trains: bool = True
 
-    def line(self, models: Sequence[str], reference: str, common: Sequence[str]) -> str:
-        """The command line."""
+    def line(self, claims: Sequence[str], models: Sequence[str], reference: str, common: Sequence[str]) -> str:
+        """The command line. Of memory alone only `verify` measures it: `speed` would time passes too."""
+        if "memory" in self.kinds:
+            return shlex.join(["bertbench", "verify", "--measure", "--claims", ",".join(claims), *common])
         words = ["bertbench", self.command, "--models", ",".join(models), "--reference", reference]
         for name, value in self.options:
             words += [f"--{name}", value] if value else [f"--{name}"]
@@ -50,7 +57,9 @@ def job_of(claim: ClaimSpec, tasks: Sequence[str]) -> Job:
         cut = (("max-train-minutes", str(CUT_MINUTES)),) if claim.needs.capped_training else ()
         how = (("task", ",".join(tasks)), ("only", "size,quality"), ("finetune", ""), seeds, *cut, ("yes", ""))
         return Job("run", (*how, *device), ("size", "quality"))
-    return Job("speed", (*_cell(claim), *_way(claim), *device), ("size", kind))
+    kinds: tuple[Kind, ...] = ("size",) if kind == "size" else ("size", kind)
+    trains = claim.reading in TRAINING_READINGS
+    return Job("speed", (*_cell(claim), *_way(claim), *device), kinds, trains)
 
 
 def _cell(claim: ClaimSpec) -> tuple[tuple[str, str], ...]:
@@ -103,13 +112,23 @@ def request_of(
             "backends": "eager", "batch_sizes": "1", "sequence_lengths": FLOPS_SHAPE, "rounds": None, **options,
         }  # fmt: skip
         own["rounds"] = int(own["rounds"]) if own["rounds"] else None
-        return replace(build(measuring, every | own), kinds=job.kinds)
+        request = replace(build(measuring, every | own), kinds=job.kinds)
+        return request if "memory" not in job.kinds else _of_memory(request, trains=job.trains)
     every["max_train_minutes"] = float(every["max_train_minutes"]) if every["max_train_minutes"] else None
     measuring.given = every
     suite = measuring.catalog.suite("base")
     tasks = every["task"].split(",") if "task" in every else ()
     request = measuring.request(suite, tasks, models=every["models"], reference=every["reference"], run=False)
     return replace(request, kinds=job.kinds)
+
+
+def _of_memory(request: Request, *, trains: bool) -> Request:
+    """The request for memory; commands other than `speed` measure no training step.
+
+    Measured anew: a stored session without the training step would answer it too.
+    """
+    command = request.command if trains else "verify"
+    return replace(request, command=command, options=replace(request.options, fresh=True))
 
 
 def minutes_left(limit: float | None, started: float) -> float | None:

@@ -176,7 +176,7 @@ def measure_or_read(request: Request, store: Store, *, from_store: bool, yes: bo
             store,
             lambda stored: covers(stored, names, request.reference) and same_recipe(stored.session.request, wanted),
         )
-        _warn(store)
+        show_warnings(store)
         if found is None:
             raise NothingMeasuredError(
                 f"no complete session of {', '.join(names)} with these tasks and options in {store.root}",
@@ -188,7 +188,7 @@ def measure_or_read(request: Request, store: Store, *, from_store: bool, yes: bo
     request.check_recipes()
     encoders = session.find_weights(request, say)
     found = None if request.options.fresh else session.find(request, store, encoders)
-    _warn(store)
+    show_warnings(store)
     if found is not None:
         say(f"taken from session {found.session.session_id} of {found.session.started_at}; --fresh measures again")
         return found
@@ -200,7 +200,7 @@ def measure_or_read(request: Request, store: Store, *, from_store: bool, yes: bo
         raise
 
 
-def _warn(store: Store) -> None:
+def show_warnings(store: Store) -> None:
     from bertbench.display import say
 
     for warning in store.warnings:

@@ -43,12 +43,12 @@ def verify(given: Mapping[str, Any], claims: ClaimsOption = "all", measure: Meas
         raise UsageError("--measure and --from-store contradict each other", "leave one out")
     check_positive(max_minutes=given["max_minutes"], threads=given["threads"])
     measuring = Measuring("verify", given)
-    court = Court(measuring, load(claims, measuring.catalog))
+    verification = Verification(measuring, load(claims, measuring.catalog))
     if measure:
-        court.measure(DEFAULT_MINUTES if given["max_minutes"] is None else given["max_minutes"], started)
-    report = court.report()
+        verification.measure(DEFAULT_MINUTES if given["max_minutes"] is None else given["max_minutes"], started)
+    report = verification.report()
     emit(report, format=given["output_format"].value, output=given["output"], layout=given["layout"].value)
-    raise typer.Exit(exit_code(court.proofs))
+    raise typer.Exit(exit_code(verification.proofs))
 
 
 def exit_code(proofs: Sequence[Proof]) -> int:
@@ -60,7 +60,7 @@ def exit_code(proofs: Sequence[Proof]) -> int:
     return 3 if any(proof.is_open for proof in proofs) else 0
 
 
-class Court:
+class Verification:
     """Claims and their verdicts, from the store as it is now."""
 
     def __init__(self, measuring: Measuring, claims: Sequence[ClaimSpec]) -> None:
@@ -75,12 +75,12 @@ class Court:
         self.proofs = self._judged()
 
     def _judged(self) -> list[Proof]:
-        from bertbench.commands._measuring import _warn
+        from bertbench.commands._measuring import show_warnings
         from bertbench.compare.proofs import Prover
 
         prover = Prover(tuple(self.measuring.store.sessions()), {}, self._tasks)
         found = [prover.prove(claim) for claim in self.claims]
-        _warn(self.measuring.store)
+        show_warnings(self.measuring.store)
         return found
 
     def _tasks(self, claim: ClaimSpec) -> tuple[str, ...]:
@@ -107,9 +107,13 @@ class Court:
 
         order = ("size", "memory", "speed", "quality")
         jobs = sorted(self.jobs().items(), key=lambda item: order.index(item[0].kinds[-1]))
-        for job, claims in jobs:
+        for job, asking in jobs:
             left = minutes_left(minutes, started)
+            lacking = {proof.claim.name for proof in self.proofs if proof.verdict == "not measured"}
+            claims = [claim for claim in asking if claim.name in lacking]
             names = [claim.name for claim in claims]
+            if not claims:
+                continue
             if left is None or left <= 0:
                 self.failed |= dict.fromkeys(names, "--max-minutes is used up")
                 continue
@@ -119,7 +123,6 @@ class Court:
             except BertBenchError as error:
                 say(f"{', '.join(names)}: {error}")
                 self.failed |= dict.fromkeys(names, error.message)
-        if jobs:
             self.proofs = self._judged()
 
     def _measure(self, job: Job, claims: Sequence[ClaimSpec], minutes: float) -> None:
@@ -138,11 +141,11 @@ class Court:
         from bertbench.compare.verify import build_verdicts
 
         common = common_options(self.given)
-        commands = {
-            claim.name: job.line(models_of(claims), reference_of(claims), common)
-            for job, claims in self.jobs().items()
-            for claim in claims
-        }
+        commands: dict[str, str] = {}
+        for job, claims in self.jobs().items():
+            names = [claim.name for claim in claims]
+            line = job.line(names, models_of(claims), reference_of(claims), common)
+            commands |= dict.fromkeys(names, line)
         proofs = [
             replace(proof, reason=self.failed.get(proof.claim.name, proof.reason))
             if proof.verdict == "not measured"

@@ -13,6 +13,7 @@ from bertbench import cli
 from bertbench.commands import _measuring, verify
 from bertbench.config import Catalog
 from bertbench.errors import MeasurementError
+from bertbench.records import Measurement
 from bertbench.store import Store
 from tests import factories
 
@@ -214,6 +215,44 @@ def test_kinds_that_are_measured_are_those_of_the_claim(tmp_path, monkeypatch):
     assert quality.options.seeds == (0, 1, 2)
     assert quality.options.max_train_minutes == 2  # times of cut training compare as well
     assert [task.name for task in quality.tasks] == ["sst2"]
+
+
+def test_inference_alone_measures_no_training_step(tmp_path, monkeypatch, capsys):
+    """A claim on the memory of inference, at whatever shape, costs no training step, which takes many times as much."""
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    monkeypatch.setattr(_measuring, "measure_or_read", lambda request, *_, **__: asked.append(request))
+    claims = "albert-for-memory-large-batches,albert-for-memory-training"
+    cli.main(["verify", "--measure", "--claims", claims, "--format", "json"])
+    assert {(one.command, one.timing.shapes[0].label) for one in asked} == {("verify", "32x512"), ("speed", "8x128")}
+    assert all(one.options.fresh for one in asked)
+    notes = [row["note"] for row in json.loads(capsys.readouterr().out)["rows"]]
+    assert "bertbench verify --measure --claims albert-for-memory-large-batches" in notes[0]
+
+
+def test_one_measurement_serves_all_that_it_settles(project, monkeypatch):
+    """What an earlier measurement has given is not measured again for another claim."""
+    shapes = []
+
+    def measure(request, *_, **__):
+        shapes.append([shape.label for shape in request.timing.shapes])
+        values = {"training": 1e9, "optimizer_state": 1e8}
+        found = tuple(
+            Measurement("peak_memory", "byte", (value,), statistic=name, batch_size=8, sequence_length=128)
+            for name, value in values.items()
+        )
+        records = [
+            replace(factories.record("memory", model, measurements=found), model=released(model))
+            for model in ("albert", "distilbert")
+        ]
+        factories.stored_session(
+            project / "more", records=records, session=factories.session_record(("albert", "distilbert"))
+        )
+        (project / "more" / "sessions" / factories.SESSION_ID).rename(project / "results" / "sessions" / "20261125T1")
+
+    monkeypatch.setattr(_measuring, "measure_or_read", measure)
+    cli.main(["verify", "--measure", "--claims", "albert-for-memory-training,albert-for-memory-optimizer-state"])
+    assert shapes == [["8x128"]]
 
 
 def test_what_cannot_be_measured_stays_so_with_the_reason(tmp_path, monkeypatch, capsys):
