@@ -25,10 +25,12 @@ from bertbench.commands.distill import distill
 from bertbench.commands.doctor import doctor
 from bertbench.commands.list import list_
 from bertbench.commands.params import params
+from bertbench.commands.published import published
 from bertbench.commands.run import run
 from bertbench.commands.show import show
 from bertbench.commands.speed import speed
 from bertbench.commands.validate import validate
+from bertbench.commands.verify import verify
 from bertbench.errors import BertBenchError, UsageError
 
 INTERRUPTED = 130
@@ -45,8 +47,10 @@ app.command("compare")(compare)
 app.command("run")(run)
 app.command("speed")(speed)
 app.command("distill")(distill)
+app.command("verify")(verify)
 app.command("calibrate")(calibrate)
 app.command("doctor")(doctor)
+app.command("published")(published)
 app.command("params")(params)
 app.command("anatomy")(anatomy)
 app.command("list")(list_)

@@ -6,11 +6,11 @@ nothing: it neither looks anything up nor touches the environment.
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from bertbench.claim_specs import ClaimSpec, Needs
 from bertbench.distill_specs import DistillSpec
 from bertbench.paper_specs import PaperSpec
 from bertbench.recipe_specs import RecipeSpec
@@ -25,6 +25,7 @@ __all__ = [
     "FineTuned",
     "GroupSpec",
     "ModelSpec",
+    "Needs",
     "PaperSpec",
     "Published",
     "RecipeSpec",
@@ -185,30 +186,6 @@ class SuiteSpec(Spec):
     def _reference_is_a_model(self) -> SuiteSpec:
         if self.reference not in self.models:
             raise ValueError(f"reference '{self.reference}' is not among 'models'")
-        return self
-
-
-class ClaimSpec(Spec):
-    """A published claim made measurable. Judging it is another module's work."""
-
-    name: Name
-    wording: str
-    source: str
-    definition: str
-    model: str
-    reference: str | None = None
-    quantity: str
-    statistic: Literal["ratio", "speedup", "difference", "value"] = "ratio"
-    relation: Literal["at_most", "at_least", "equal"]
-    expected: float
-    margin: Annotated[float, Field(ge=0)]
-    task: str | None = None
-    evidence: str = ""
-
-    @model_validator(mode="after")
-    def _finite(self) -> ClaimSpec:
-        if not math.isfinite(self.expected):
-            raise ValueError("'expected' must be a finite number")
         return self
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bertbench.commands.validate import check_all
+from bertbench.compare.verdicts import Bound
 from bertbench.config import KINDS, Catalog, packaged_folder
 from bertbench.units import QUANTITIES
 
@@ -39,17 +40,26 @@ PLAUSIBLE = {
     "accuracy": (0.46, 0.97),
     "score": (0.8, 0.95),
 }
+# By name the verdict to expect, by the published figures and the architectures.
 CLAIMS = {
-    "distilbert-40-percent-smaller",
-    "distilbert-60-percent-faster",
-    "distilbert-60-percent-less-time",
-    "distilbert-retains-97-percent",
-    "albert-much-smaller",
-    "albert-trains-faster",
-    "albert-infers-faster",
-    "albert-equal-or-better",
-    "distilbert-for-speed",
-    "albert-for-memory",
+    "distilbert-40-percent-smaller": "supported",
+    "distilbert-60-percent-faster": "supported",
+    "distilbert-60-percent-less-time": "refuted",
+    "distilbert-retains-97-percent": "supported",
+    "distilbert-retains-97-percent-without-wnli": "refuted",
+    "distilbert-retains-97-percent-per-task": "refuted",
+    "distilbert-retains-97-percent-above-chance": "refuted",
+    "albert-much-smaller": "supported",
+    "albert-trains-faster": "refuted",
+    "albert-infers-faster": "refuted",
+    "albert-equal-or-better": "supported",
+    "albert-equal-or-better-per-task": "supported",
+    "distilbert-for-speed": "supported",
+    "albert-for-memory": "supported",
+    "albert-for-memory-optimizer-state": "supported",
+    "albert-for-memory-inference": "supported",
+    "albert-for-memory-large-batches": "refuted",
+    "albert-for-memory-training": "refuted",
 }
 
 
@@ -197,13 +207,46 @@ def test_papers_repeat_what_the_paper_states():
 
 
 def test_claims_are_all_there():
-    """Each reading of the claims has its file, with a definition and evidence."""
-    assert set(CATALOG.entries("claims")) >= CLAIMS
+    """Each reading of the claims has its file, with definition, source, evidence and the verdict that is to be expected."""
+    assert set(CATALOG.entries("claims")) == set(CLAIMS)
+    for name, verdict in CLAIMS.items():
+        claim = CATALOG.claim(name)
+        assert all((claim.wording, claim.short, claim.document, claim.source, claim.definition, claim.evidence))
+        assert claim.expect == verdict
+
+
+def test_claims_bind_to_released_checkpoints():
+    """Every claim is about the checkpoints that the packaged models are, model and reference."""
     for name in CLAIMS:
         claim = CATALOG.claim(name)
-        assert claim.source
-        assert claim.definition
-        assert claim.evidence
+        assert claim.checkpoints == {model: CATALOG.model(model).checkpoint for model in claim.models}
+
+
+def test_both_readings_of_60_percent_are_of_the_papers_cell():
+    """Throughput and time saved are judged in the cell of DistilBERT's Table 3, and the published times differ in verdict."""
+    paper = CATALOG.paper("distilbert-table-3")
+    ratio = paper.published["distilbert"] / paper.published["bert"]
+    faster, less = (CATALOG.claim(f"distilbert-60-percent-{name}") for name in ("faster", "less-time"))
+    for claim in (faster, less):
+        assert (claim.task, claim.scenario, claim.batch_size, claim.needs.device) == (
+            paper.task,
+            "offline",
+            1,
+            paper.device,
+        )
+    assert 1 / ratio >= faster.expected - faster.margin
+    assert ratio > less.expected + less.margin
+
+
+@pytest.mark.parametrize(
+    ("name", "reference"), [("distilbert-40-percent-smaller", "bert"), ("albert-much-smaller", "bert")]
+)
+def test_exact_claims_hold_for_the_released_counts(name, reference):
+    """What is counted exactly lies within the margin."""
+    claim = CATALOG.claim(name)
+    ratio = COUNTS[claim.model] / COUNTS[reference]
+    assert Bound(claim.relation, claim.expected, claim.margin).range[0] <= ratio
+    assert ratio <= Bound(claim.relation, claim.expected, claim.margin).range[1]
 
 
 class TestAgainstTheReleased:

@@ -152,7 +152,23 @@ def test_timing_needs_two_rounds_and_a_shape():
         TimingSpec(shapes=[])
 
 
-@pytest.mark.parametrize("change", [{"expected": float("nan")}, {"margin": -0.1}, {"relation": "about"}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"expected": float("nan")},
+        {"margin": float("inf")},
+        {"margin": -0.1},
+        {"relation": "about"},
+        {"statistic": "median"},
+        {"margin": 1.6},
+        {"expected": -1.0, "relation": "at_most"},
+        {"task": "sst2", "tasks": ("rte",)},
+        {"checkpoints": {"c": "org/c"}},
+        {"expect": "not measured"},
+        {"needs": {"rounds": 1}},
+        {"needs": {"luck": 1}},
+    ],
+)
 def test_claim_refuses_what_cannot_be_judged(change):
     """A claim has a finite expectation, a margin of at least 0 and a known relation."""
     assert ClaimSpec(**CLAIM).statistic == "ratio"

@@ -32,13 +32,13 @@ class Answer:
 class Measuring:
     """One measuring command at work: the place of its output is proved first, then suite after suite is answered."""
 
-    def __init__(self, command: str, given: Mapping[str, Any]) -> None:
-        """Take the shared options.
+    def __init__(self, command: str, given: Mapping[str, Any], *, with_published: bool = False) -> None:
+        """Take the shared options. `with_published`: published scores on every task stand beside those measured.
 
         Raises:
             UsageError, ConfigError: the output or a config folder cannot be used.
         """
-        from bertbench import output
+        from bertbench import output, published
         from bertbench.config import Catalog
         from bertbench.store import Store
 
@@ -47,6 +47,7 @@ class Measuring:
         self.given = dict(given)
         self.catalog = Catalog(given["config_dir"] or ())
         self.store = Store(given["results_dir"])
+        self.published = published.load(self.catalog) if with_published else ()
 
     def answer(
         self,
@@ -62,7 +63,28 @@ class Measuring:
         `run`: what was asked for must be had, and the suite's reference is not added; otherwise random weights will do
         for size and speed.
         """
+        from bertbench.commands._claims import tasks_of, usable
+        from bertbench.commands.published import with_published
         from bertbench.compare import build
+
+        request = self.request(suite, tasks, models=models, reference=reference, run=run)
+        stored = measure_or_read(request, self.store, from_store=self.given["from_store"], yes=self.given["yes"])
+        specs = {spec.name: with_published(spec, request.tasks, self.published) for spec in request.models}
+        names = tuple(specs)
+        claims = [(claim, tasks_of(claim, self.catalog)) for claim in usable(self.catalog)]
+        report = build(stored, specs, names, request.reference, claims=claims)
+        return Answer(report, stored, names, request)
+
+    def request(
+        self,
+        suite: SuiteSpec,
+        tasks: Sequence[str],
+        *,
+        models: str | Sequence[ModelSpec],
+        reference: str | None,
+        run: bool,
+    ) -> Request:
+        """What `answer` measures or reads."""
         from bertbench.request import Request, parse_kinds
         from bertbench.selection import published_recipes, resolve, with_teachers
 
@@ -73,7 +95,7 @@ class Measuring:
         if "quality" in kinds:
             wanted = with_teachers(wanted, self.catalog, suite, self.store)
         specs, name = pick_reference(wanted, suite, reference, self.catalog, self.store, add_suites=not run)
-        request = Request(
+        return Request(
             command=self.command,
             argv=tuple(sys.argv[1:]),
             suite=suite,
@@ -86,9 +108,6 @@ class Measuring:
             kinds=kinds,
             recipes=published_recipes(specs, tasks, self.catalog) if options.recipes == "published" else {},
         )
-        stored = measure_or_read(request, self.store, from_store=self.given["from_store"], yes=self.given["yes"])
-        names = tuple(spec.name for spec in specs)
-        return Answer(build(stored, {spec.name: spec for spec in specs}, names, name), stored, names, request)
 
     def finish(self, answers: Sequence[Answer], *, missing: int = 0, first: Report | None = None) -> None:
         """Show the reports, after one that comes `first`, and leave with the exit code.
@@ -175,7 +194,7 @@ def measure_or_read(request: Request, store: Store, *, from_store: bool, yes: bo
             store,
             lambda stored: covers(stored, names, request.reference) and same_recipe(stored.session.request, wanted),
         )
-        _warn(store)
+        show_warnings(store)
         if found is None:
             raise NothingMeasuredError(
                 f"no complete session of {', '.join(names)} with these tasks and options in {store.root}",
@@ -187,7 +206,7 @@ def measure_or_read(request: Request, store: Store, *, from_store: bool, yes: bo
     request.check_recipes()
     encoders = session.find_weights(request, say)
     found = None if request.options.fresh else session.find(request, store, encoders)
-    _warn(store)
+    show_warnings(store)
     if found is not None:
         say(f"taken from session {found.session.session_id} of {found.session.started_at}; --fresh measures again")
         return found
@@ -199,7 +218,7 @@ def measure_or_read(request: Request, store: Store, *, from_store: bool, yes: bo
         raise
 
 
-def _warn(store: Store) -> None:
+def show_warnings(store: Store) -> None:
     from bertbench.display import say
 
     for warning in store.warnings:

@@ -131,6 +131,11 @@ def _shared(
     """The options that every measuring command takes; only this signature is used."""
 
 
+def defaults() -> dict[str, Any]:
+    """What the shared options are where they are not given."""
+    return {name: parameter.default for name, parameter in inspect.signature(_shared).parameters.items()}
+
+
 def takes_measuring_options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command shared options beside its own parameters: those called `names`, or all; it gets them in `given`."""
 

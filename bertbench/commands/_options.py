@@ -37,7 +37,7 @@ ConfigDirOption = Annotated[
     list[Path] | None,
     typer.Option(
         "--config-dir",
-        help="A folder with models/, tasks/, groups/, suites/, recipes/, claims/ or papers/ of your own; repeatable.",
+        help="A folder with models/, tasks/, groups/, suites/, recipes/, claims/, papers/ or published/ of your own; repeatable.",
         show_default=False,
     ),
 ]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from bertbench.commands._measuring import Answer, Measuring
 from bertbench.commands._measuring_options import takes_measuring_options
@@ -12,11 +14,16 @@ from bertbench.commands._measuring_options import takes_measuring_options
 OWN_TO_A_SUITE = ("learning_rate", "batch_size", "max_length", "data_dir")  # not meant for the fallback's models
 
 
+PublishedOption = Annotated[
+    bool, typer.Option("--with-published", help="Show published scores on every task measured (`bertbench published`).")
+]
+
+
 @takes_measuring_options()
-def compare(given: Mapping[str, Any]) -> None:
+def compare(given: Mapping[str, Any], with_published: PublishedOption = False) -> None:
     """Compare models in size, speed, memory and quality, beside what was published."""
     started = time.monotonic()
-    measuring = Measuring("compare", given)
+    measuring = Measuring("compare", given, with_published=with_published)
     suite = measuring.catalog.suite(given["suite"] or "base")
     first = measuring.answer(suite, suite.tasks, models=given["models"], reference=given["reference"], run=False)
     answers = [first]

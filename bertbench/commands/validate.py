@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertbench import plugins
+from bertbench.commands import _claims as claims
 from bertbench.commands._options import ConfigDirOption
 from bertbench.config import KINDS, Catalog, Entry
 from bertbench.errors import ConfigError, UnknownNameError
 from bertbench.report import Report, Table
-from bertbench.units import QUANTITIES
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -149,7 +149,7 @@ def _model(spec: ModelSpec, checked: Checked) -> Iterator[Parts]:
         if published.task is not None:
             yield from _unknown(f"published.{index}.task", "task", published.task, checked.entries["tasks"])
         if published.quantity is not None:
-            yield from _unknown(f"published.{index}.quantity", "quantity", published.quantity, _quantities())
+            yield from _unknown(f"published.{index}.quantity", "quantity", published.quantity, claims.quantities())
         if (published.quantity is None) != (published.value is None):
             yield f"published.{index}", "one of 'quantity' and 'value'", "both or neither"
 
@@ -180,14 +180,7 @@ def _suite(spec: SuiteSpec, checked: Checked) -> Iterator[Parts]:
 
 
 def _claim(spec: ClaimSpec, checked: Checked) -> Iterator[Parts]:
-    yield from _unknown_model("model", spec.model, checked)
-    if spec.reference is not None:
-        yield from _unknown_model("reference", spec.reference, checked)
-    elif spec.statistic != "value":
-        yield "reference", "missing", f"a model, as the statistic is a {spec.statistic}"
-    if spec.task is not None:
-        yield from _unknown("task", "task", spec.task, checked.entries["tasks"])
-    yield from _unknown("quantity", "quantity", spec.quantity, _quantities())
+    yield from claims.faults(spec, checked.entries)
 
 
 def _paper(spec: PaperSpec, checked: Checked) -> Iterator[Parts]:
@@ -242,10 +235,6 @@ def _unknown(key: str, kind: str, name: str, known: Any) -> Iterator[Parts]:
 def _unknown_model(key: str, name: str, checked: Checked) -> Iterator[Parts]:
     if "/" not in name and not name.startswith("run:"):  # hub ids, folders and runs are looked up when used
         yield from _unknown(key, "model", name, checked.entries["models"])
-
-
-def _quantities() -> set[str]:
-    return {*QUANTITIES, *(name.replace("-", "_") for name in plugins.names(METRICS))}
 
 
 def _unbuildable(spec: ModelSpec) -> Iterator[Parts]:

@@ -25,6 +25,7 @@ from bertbench.tables import Comparison, comparison_table, detail_table, scores_
 from bertbench.tables.figures import Figures
 
 if TYPE_CHECKING:
+    from bertbench.compare.claimed import Claimed
     from bertbench.specs import ModelSpec
     from bertbench.store import StoredSession
 
@@ -43,6 +44,8 @@ WITHOUT_RATIO = frozenset(
     }
 )
 
+OF_CLAIMS = "claims are judged by their intervals; `bertbench verify` shows what was expected, with what margin"
+
 
 def build(
     stored: StoredSession,
@@ -50,6 +53,7 @@ def build(
     models: Sequence[str],
     reference: str,
     now: datetime | None = None,
+    claims: Sequence[Claimed] = (),
 ) -> Report:
     """Everything there is to say about `models` in one session; what was not measured stays empty.
 
@@ -59,19 +63,25 @@ def build(
         models: what to show; the reference is shown too, first, if it is not among them.
         reference: what ratios refer to.
         now: the present, for the session's age.
+        claims: to be judged beside the figures that they are about.
 
     Raises:
         StoreError: raw values are missing or damaged.
     """
+    from bertbench.compare.claimed import with_verdicts
+
     evidence = evidence_of(stored, catalog_models, models, reference)
     shown = evidence.models
-    rows = all_rows(evidence)
+    verdicts = with_verdicts(evidence, all_rows(evidence), claims)
+    rows = verdicts.rows
     uses = use_cases(Figures(rows), shown, reference)
     rows = [
         replace(row, text="; ".join(uses[row.model or ""])) if row.quantity == "best_use_case" else row for row in rows
     ]
-    comparison = Comparison(Figures(rows), shown, reference, evidence.specs, _score_words(evidence), uses, notes.caveat)
-    below = [*notes.notes(evidence, rows, now or datetime.now(UTC)), RULE]
+    comparison = Comparison(
+        Figures(rows), shown, reference, evidence.specs, _score_words(evidence), uses, notes.caveat, verdicts.lines
+    )
+    below = [*notes.notes(evidence, rows, now or datetime.now(UTC)), RULE, *([OF_CLAIMS] if verdicts.lines else [])]
     title = f"{', '.join(shown)} (suite {stored.session.suite})"
     tables = [comparison_table(comparison, below), detail_table(comparison), *scores_table(comparison)]
     # The suite's name tells the tables apart where a report joins several suites.

@@ -5,9 +5,10 @@ Tasks are independent, so a replicate of the mean is the mean of the tasks' repl
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,6 +45,33 @@ def macro_rows(base: Row, model: str, tasks: Sequence[SplitScores]) -> Iterator[
         yield with_ratio(figure(row, "score", "macro", "1", _mean(chosen, model), **count), reference, ratio)
         if ratio is not None and model != reference:
             yield with_ratio(figure(row, "retention", "macro", "1", ratio, **count), reference, ratio)
+        if model != reference and all(("score", reference) in scores.values for scores in chosen):
+            yield from _further(replace(row, reference=reference), chosen, model, count)
+
+
+def _further(row: Row, tasks: Sequence[SplitScores], model: str, count: dict[str, Any]) -> Iterator[Row]:
+    """The difference of the mean scores, and the share retained above chance where each task's chance is known."""
+    reference = tasks[0].reference
+    ours, theirs = (_replicates(tasks, name) if _is_paired(tasks, model) else None for name in (model, reference))
+    values = [_mean(tasks, name).value for name in (model, reference)]
+    difference = Estimate(values[0] - values[1])
+    if ours is not None and theirs is not None:
+        difference = stats.interval(difference.value, ours - theirs, METHOD)
+    yield figure(row, "score", "macro-difference", "1", difference, **count)
+    chances = [scores.chance for scores in tasks if scores.chance is not None]
+    chance = float(np.mean(chances)) if len(chances) == len(tasks) else math.inf
+    if chance >= values[1]:
+        return
+    share = Estimate((values[0] - chance) / (values[1] - chance))
+    if ours is not None and theirs is not None:
+        share = stats.interval(
+            share.value, (ours - chance) / np.where(theirs > chance, theirs - chance, np.nan), METHOD
+        )
+    yield figure(row, "retention", "macro-chance-corrected", "1", share, **count)
+
+
+def _is_paired(tasks: Sequence[SplitScores], model: str) -> bool:
+    return all(scores.paired(model, scores.reference) is not None for scores in tasks)
 
 
 def _mean(tasks: Sequence[SplitScores], model: str) -> Estimate:
@@ -61,8 +89,7 @@ def _ratio(tasks: Sequence[SplitScores], model: str, reference: str) -> Estimate
     if means[1] <= 0:
         return None
     ours, theirs = (_replicates(tasks, name) for name in (model, reference))
-    paired = all(scores.paired(model, reference) is not None for scores in tasks)
-    if ours is None or theirs is None or not paired:
+    if ours is None or theirs is None or not _is_paired(tasks, model):
         return Estimate(means[0] / means[1])
     return stats.interval(means[0] / means[1], ours / np.where(theirs > 0, theirs, np.nan), METHOD)
 

@@ -6,6 +6,7 @@ of a ratio, of a difference. Not aware of how predictions came about.
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ from bertbench.compare.evidence import Evidence, figure, plain_row, with_ratio
 from bertbench.compare.macro import macro_rows
 from bertbench.compare.scores import SplitScores
 from bertbench.errors import UnknownNameError
-from bertbench.records import RunRecord
+from bertbench.records import Measurement, RunRecord
 from bertbench.report import Row
 from bertbench.stats import Estimate
 
@@ -147,7 +148,7 @@ def _model_rows(evidence: Evidence, runs: Sequence[RunRecord], splits: Sequence[
         if ("score", model) in scores.values:
             yield from _relative_rows(replace(base, split=scores.split), scores, model)
             yield from _seed_rows(base, runs, scores)
-    yield from _other_rows(base, runs, {*_metrics(runs[0]), "score"})
+    yield from _other_rows(evidence, base, runs)
 
 
 def _score_row(base: Row, scores: SplitScores, metric: str, record: RunRecord) -> Row:
@@ -220,8 +221,9 @@ def _seed_rows(base: Row, runs: Sequence[RunRecord], scores: SplitScores) -> Ite
     yield figure(base, "score", "seed_mean", "1", stats.t_interval(values, "seeds"), **counted)
 
 
-def _other_rows(base: Row, runs: Sequence[RunRecord], scores: set[str]) -> Iterator[Row]:
+def _other_rows(evidence: Evidence, base: Row, runs: Sequence[RunRecord]) -> Iterator[Row]:
     """What else was measured, e.g. training time: the mean over seeds, with a t-interval from two seeds on."""
+    scores, theirs = {*_metrics(runs[0]), "score"}, evidence.records("quality", evidence.reference, runs[0].task_name)
     for measurement in runs[0].measurements:
         if measurement.quantity in scores and measurement.statistic == "value":
             continue
@@ -229,4 +231,22 @@ def _other_rows(base: Row, runs: Sequence[RunRecord], scores: set[str]) -> Itera
         values = [found.values[0] for found in same if found is not None]
         found = stats.t_interval(values, "seeds")
         row = plain_row(base, measurement)
-        yield replace(row, value=found.value, low=found.low, high=found.high, interval_method=found.method)
+        row = replace(row, value=found.value, low=found.low, high=found.high, interval_method=found.method)
+        ratio = _time_ratio(measurement, runs, theirs) if measurement.unit == "s" else None
+        yield row if ratio is None else with_ratio(row, evidence.reference, ratio)
+
+
+def _time_ratio(time: Measurement, ours: Sequence[RunRecord], theirs: Sequence[RunRecord]) -> Estimate | None:
+    """A time over the reference's, paired by seed: both then had the same samples in the same order; None below two seeds."""
+    if ours[0].model_name == theirs[0].model_name if theirs else True:
+        return None
+    of_seed = {
+        run.seed: run.find(time.quantity, time.statistic, split=time.split) for run in theirs if run.status == "ok"
+    }
+    pairs = [(run.find(time.quantity, time.statistic, split=time.split), of_seed.get(run.seed)) for run in ours]
+    logs = [math.log(one.values[0] / two.values[0]) for one, two in pairs if one and two and one.n == two.n]
+    if len(logs) < 2:
+        return None
+    found = stats.t_interval(logs, "seeds")
+    low, high = (None if bound is None else math.exp(bound) for bound in (found.low, found.high))
+    return Estimate(math.exp(found.value), low, high, f"{found.method}, of log-ratios paired by seed")

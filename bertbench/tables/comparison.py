@@ -6,7 +6,7 @@ Not aware of records: everything measured comes from long rows, everything publi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bertbench.report import Row, Table
@@ -23,7 +23,8 @@ NOT_MEASURED = "not measured"
 class Comparison:
     """What the tables are made of.
 
-    `scores` says in words what the score of each task is, e.g. 'accuracy'; `uses` holds the lines of a model's best use.
+    `scores` says in words what the score of each task is, e.g. 'accuracy'; `uses` holds the lines of a model's best use,
+    `claims` by model and row those of verdicts.
     """
 
     figures: Figures
@@ -33,6 +34,7 @@ class Comparison:
     scores: Mapping[str, str]
     uses: Mapping[str, Sequence[str]]
     caveat: Callable[[Row], str]
+    claims: Mapping[tuple[str, TableRow], Sequence[str]] = field(default_factory=dict)
 
 
 def comparison_table(comparison: Comparison, notes: Sequence[str] = ()) -> Table:
@@ -49,7 +51,13 @@ def comparison_table(comparison: Comparison, notes: Sequence[str] = ()) -> Table
         (
             title,
             *(
-                "\n".join([*_published(comparison, model, row), *lines(comparison, model)])
+                "\n".join(
+                    [
+                        *_published(comparison, model, row),
+                        *lines(comparison, model),
+                        *comparison.claims.get((model, row), ()),
+                    ]
+                )
                 for model in comparison.models
             ),
         )

@@ -127,3 +127,15 @@ def test_store_does_not_answer_for_other_options(stored, options):
     """--from-store never passes off a session of other seeds, number formats or samples as what was asked."""
     with pytest.raises(NothingMeasuredError, match="with these tasks and options"):
         _measuring.measure_or_read(request(**options), stored, from_store=True, yes=False)
+
+
+def test_published_scores_are_shown_where_asked(measured, first, capsys):
+    """--with-published puts the published scores of every task that was tried into the table; without it the YAML's are all."""
+    records = tuple(
+        replace(record, task_name="squad") if record.kind == "quality" else record for record in first.records
+    )
+    for options, shown in (([], False), (["--with-published"], True)):
+        measured.requests.clear()
+        measured.answers[0] = replace(first, records=records)
+        assert cli.main(["compare", "--format", "json", *options]) == 0
+        assert ("88.5 on squad (dev), Answer f1" in capsys.readouterr().out) is shown

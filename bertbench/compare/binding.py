@@ -1,0 +1,107 @@
+"""Whether the records of a session are the evidence that a claim takes: of its models, its device, with enough seeds.
+
+A demo model or random weights never settle what is claimed of the quality of a released model; of size, time and memory random
+weights of the released architecture tell the same. Not aware of figures and verdicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from bertbench.compare.claims import kind_of
+from bertbench.records import RunRecord
+from bertbench.units import millions
+
+if TYPE_CHECKING:
+    from bertbench.claim_specs import ClaimSpec
+    from bertbench.compare.evidence import Evidence
+
+OTHER_ARCHITECTURE = 0.1  # counts as published are rounded, by less than this
+
+
+def problem(
+    claim: ClaimSpec, evidence: Evidence, tasks: Sequence[str], counts: Mapping[str, float] = MappingProxyType({})
+) -> str | None:
+    """Why a session does not hold the evidence that a claim takes, or None; '' if there is nothing of it at all.
+
+    `counts`: parameters by digest of the weights, from `parameter_counts`.
+    """
+    seen = False
+    for model in claim.models:
+        for records in _records(claim, evidence, model, tasks):
+            done = [record for record in records if record.status == "ok"]
+            if not done:
+                return _why_not(records) if records else ("" if not seen else f"{model} was not measured with it")
+            seen = True
+            reason = next((found for record in done if (found := _unfit(claim, record, model, counts))), None)
+            if reason is None and kind_of(claim) == "quality" and len(done) < claim.needs.seeds:
+                reason = f"{model} has {len(done)} of {claim.needs.seeds} seeds"
+            if reason is not None:
+                return reason
+    return None
+
+
+def _records(claim: ClaimSpec, evidence: Evidence, model: str, tasks: Sequence[str]) -> list[list[RunRecord]]:
+    kind = kind_of(claim)
+    if kind == "quality":
+        return [evidence.records("quality", model, task) for task in tasks]
+    if kind == "speed":
+        speeds = evidence.speeds(model)
+        way = {"backend": claim.backend, "dtype": claim.dtype}
+        return [[one for one in speeds if all(one.settings.get(key, to) == to for key, to in way.items())]]
+    record = evidence.one(kind, model)
+    return [[record] if record is not None else []]
+
+
+def _why_not(records: Sequence[RunRecord]) -> str:
+    error = next((record.error for record in records if record.error is not None), None)
+    return error.message if error else "it failed, and no reason was recorded"
+
+
+def _unfit(claim: ClaimSpec, record: RunRecord, model: str, counts: Mapping[str, float]) -> str | None:
+    """What makes a finished record no evidence for the claim."""
+    reason = _unbound(claim.checkpoints.get(model), record, model, counts)
+    if reason is not None:
+        return reason
+    device = str(record.settings.get("device", "")).split(":")[0]
+    if claim.needs.device is not None and device != claim.needs.device:
+        return f"measured on {device}, the claim is about {claim.needs.device}"
+    return _unfit_quality(claim, record, model) if kind_of(claim) == "quality" else None
+
+
+def _unbound(bound: str | None, record: RunRecord, model: str, counts: Mapping[str, float]) -> str | None:
+    """What tells that a record is of another model than the released one that the claim is about."""
+    if bound is None:
+        return None
+    used = record.model.get("checkpoint")
+    if used != bound:
+        return f"{model} was {used or 'a model without a released checkpoint'} there, the claim is about {bound}"
+    stated = (entry["value"] for entry in record.model.get("published", ()) if entry.get("quantity") == "parameters")
+    published, counted = next(stated, None), counts.get(record.weights_digest or "")
+    if published and counted and abs(counted / published - 1) > OTHER_ARCHITECTURE:
+        return f"{model} had {millions(counted)} parameters there, {millions(published)} are published: another architecture"
+    return None
+
+
+def parameter_counts(records: Iterable[RunRecord]) -> dict[str, float]:
+    """Parameters by digest of the weights, as far as they were counted: weights of one digest are of one architecture."""
+    found = {}
+    for record in records:
+        count = record.find("parameters", "unique") if record.kind == "size" else None
+        if count is not None and record.weights_digest:
+            found[record.weights_digest] = count.values[0]
+    return found
+
+
+def _unfit_quality(claim: ClaimSpec, record: RunRecord, model: str) -> str | None:
+    if record.weights == "random":
+        return f"{model} had random weights, which say nothing about quality"
+    if record.capped and not claim.needs.capped_training:
+        return f"training of {model} was cut to fit a time limit"
+    samples, available = (record.settings.get(name) for name in ("train_samples", "train_available"))
+    meant = ((record.task or {}).get("training") or {}).get("train_samples")
+    if samples and available and samples < min(available, meant or available) and not claim.needs.capped_training:
+        return f"{model} was trained on {samples:,} of {available:,} examples"
+    return None

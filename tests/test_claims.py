@@ -1,0 +1,333 @@
+"""Which evidence settles a claim: binding, cells, sessions and recipes; and verdicts beside the figures of a comparison."""
+
+from dataclasses import replace
+
+import pytest
+
+from bertbench.compare import all_rows, build, evidence_of
+from bertbench.compare.claims import MEMORY_MARGIN, SINGLE_READING
+from bertbench.compare.proofs import Prover
+from bertbench.compare.verify import build_verdicts
+from bertbench.records import Measurement
+from bertbench.specs import ClaimSpec
+from bertbench.store import Store
+from bertbench.tables.verdicts import verdict_text
+from tests import factories
+
+MODELS = ("bert", "distilbert", "albert")
+SECONDS = {"bert": 0.16, "distilbert": 0.08, "albert": 0.161}
+CLAIM = {
+    "wording": "DistilBERT is 40% smaller",
+    "short": "40% smaller",
+    "source": "s",
+    "definition": "d",
+    "model": "distilbert",
+    "reference": "bert",
+    "quantity": "parameters",
+    "relation": "equal",
+    "expected": 0.6,
+    "margin": 0.01,
+}
+FASTER = {"quantity": "latency", "statistic": "speedup", "relation": "at_least", "expected": 1.6, "margin": 0.05}
+KEEPS = {"quantity": "score", "task": "sst2", "relation": "at_least", "expected": 0.9, "margin": 0.0}
+
+
+def claim(**fields):
+    """A claim that is right, changed."""
+    return ClaimSpec(**({"name": "mine"} | CLAIM | fields))
+
+
+def prove(folder, spec):
+    """The verdict from everything stored in a folder."""
+    sessions = tuple(Store(folder).sessions())
+    return Prover(sessions, {}, lambda one: (one.task,) if one.task else one.tasks).prove(spec)
+
+
+def stored(folder, number=1, *, models=MODELS, **fields):
+    """A session, the later the larger its number."""
+    name = f"2026112{number}T120000-abc123"
+    session = factories.session_record(models, session_id=name, **fields.pop("session", {}))
+    records = [replace(one, session_id=name) for one in fields.pop("records", ())]
+    before, factories.SESSION_ID = factories.SESSION_ID, name
+    try:
+        return factories.stored_session(folder, session=session, records=records, **fields)
+    finally:
+        factories.SESSION_ID = before
+
+
+def sizes(**fields):
+    """Counts of BERT and DistilBERT."""
+    return [factories.size_record("bert", **fields), factories.size_record("distilbert", 66_362_880, **fields)]
+
+
+def test_count_is_judged_without_an_interval(tmp_path):
+    """Parameters are exact: the claim is settled by one count."""
+    stored(tmp_path, records=sizes())
+    found = prove(tmp_path, claim(expect="supported"))
+    assert found.verdict == "supported"
+    assert found.judgement.interval.low == found.judgement.interval.high == pytest.approx(0.60615, abs=1e-5)
+    assert verdict_text(found) == "supported (as expected)"
+
+
+def test_claim_binds_to_its_checkpoints(tmp_path):
+    """What a project calls by a released model's name settles nothing about that model."""
+    stored(tmp_path, records=sizes())
+    checkpoints = {"distilbert": "distilbert/distilbert-base-uncased"}
+    found = prove(tmp_path, claim(checkpoints=checkpoints))
+    assert found.verdict == "not measured"
+    assert found.reason == "distilbert was org/distilbert there, the claim is about distilbert/distilbert-base-uncased"
+    assert prove(tmp_path, claim(checkpoints={"distilbert": "org/distilbert"})).verdict == "supported"
+
+
+def test_other_architecture_under_a_released_name_settles_nothing(tmp_path):
+    """Weights of a tenth of the published parameters are not the released model's, whatever they are called: in no session."""
+    published = ({"row": "size", "statement": "s", "source": "s", "quantity": "parameters", "value": 66e6},)
+    spec = factories.model_spec("distilbert", published=published).model_dump(mode="json")
+    bound = {"checkpoints": {"distilbert": "org/distilbert"}}
+    for number, count in ((1, 66_362_880), (2, 4_800_000)):
+        own = {"weights_digest": str(number)}
+        sizes = [factories.size_record("bert"), replace(factories.size_record("distilbert", count, **own), model=spec)]
+        stored(tmp_path, number, records=sizes)
+        if number == 2:
+            name = f"2026112{number}T120000-abc123"
+            rows = factories.timing_rows(SECONDS)
+            sidecar = Store(tmp_path).write_sidecar(name, "timings", rows)
+            for model in MODELS[:2]:
+                speed = replace(factories.speed_record(model, rows, sidecar, session_id=name), **own)
+                Store(tmp_path).write_record(replace(speed, model=spec) if model == "distilbert" else speed)
+    assert prove(tmp_path, claim(**bound)).session.session.session_id.startswith("20261121")
+    found = prove(tmp_path, claim(**FASTER, **bound))
+    assert found.verdict == "not measured"
+    assert found.reason == "distilbert had 4.8M parameters there, 66.0M are published: another architecture"
+    assert prove(tmp_path, claim(**FASTER)).verdict == "supported"
+
+
+def test_random_weights_settle_size_and_not_quality(tmp_path):
+    """Random weights of the released architecture tell size, and that is marked; of quality they say nothing."""
+    scored = [(model, factories.predictions(0.9), {"weights": "random"}) for model in MODELS[:2]]
+    stored(tmp_path, records=sizes(weights="random"), scored=scored)
+    found = prove(tmp_path, claim())
+    assert found.verdict == "supported"
+    table = build_verdicts([found], {}).tables[0]
+    assert "random weights" in table.rows[0][-1]
+    assert any(note.startswith("random weights of the same architecture") for note in table.notes)
+    quality = prove(tmp_path, claim(**KEEPS))
+    assert quality.verdict == "not measured"
+    assert "random weights" in quality.reason
+
+
+def test_speedup_comes_from_one_session(tmp_path):
+    """The newest session that holds both models is judged; a newer one of one model alone is passed over, never mixed in."""
+    stored(tmp_path, 1, timings=factories.timing_rows(SECONDS))
+    stored(tmp_path, 2, timings=factories.timing_rows(SECONDS | {"distilbert": 0.16}))
+    stored(tmp_path, 3, timings=factories.timing_rows({"distilbert": 0.01}), models=("distilbert",))
+    found = prove(tmp_path, claim(**FASTER))
+    assert found.session.session.session_id.startswith("20261122")
+    assert found.verdict == "refuted"
+    assert found.figure.estimate.value == pytest.approx(1, rel=0.02)
+    assert (found.figure.n, found.figure.unit) == (5, "rounds")
+
+
+def test_interrupted_session_is_no_evidence_for_times(tmp_path):
+    """Only a complete session is judged."""
+    stored(tmp_path, timings=factories.timing_rows(SECONDS), session={"complete": False})
+    assert prove(tmp_path, claim(**FASTER)).verdict == "not measured"
+
+
+@pytest.mark.parametrize(
+    ("cell", "verdict"),
+    [
+        ({"scenario": "fixed", "batch_size": 8, "sequence_length": 128}, "supported"),
+        ({"scenario": "fixed", "batch_size": 4, "sequence_length": 128}, "not measured"),
+        ({"scenario": "natural"}, "not measured"),
+        ({"backend": "onnxruntime"}, "not measured"),
+        ({"needs": {"rounds": 6}}, "not measured"),
+        ({"needs": {"device": "cuda"}}, "not measured"),
+        ({"needs": {"rounds": 5, "device": "cpu"}}, "supported"),
+        ({"task": "stsb"}, "not measured"),
+    ],
+)
+def test_claim_names_its_cell_and_what_it_takes(tmp_path, cell, verdict):
+    """Another shape, back-end, device or task's texts, or fewer rounds, are not the evidence."""
+    stored(tmp_path, timings=factories.timing_rows(SECONDS))
+    assert prove(tmp_path, claim(**FASTER | cell)).verdict == verdict
+
+
+def test_texts_are_the_tasks(tmp_path):
+    """A claim on a task's texts is judged by the session that timed them."""
+    rows = factories.timing_rows(SECONDS, shapes=((1, None),))
+    sidecar = Store(tmp_path).write_sidecar(factories.SESSION_ID, "timings", rows)
+    records = [factories.speed_record(model, rows, sidecar) for model in MODELS]
+    records = [replace(one, settings=one.settings | {"natural_task": "stsb"}) for one in records]
+    factories.stored_session(tmp_path, session=factories.session_record(MODELS), records=records)
+    assert prove(tmp_path, claim(**FASTER, task="stsb", scenario="natural")).verdict == "supported"
+    assert prove(tmp_path, claim(**FASTER, task="sst2", scenario="natural")).verdict == "not measured"
+
+
+def test_reading_of_memory_is_certain_to_five_percent(tmp_path):
+    """A single reading has no interval: it is taken as certain to 5 %, and the report says so."""
+    peaks = [factories.memory_record("bert", 100e6), factories.memory_record("distilbert", 97e6)]
+    stored(tmp_path, records=peaks)
+    less = {"quantity": "peak_memory", "relation": "at_most", "expected": 1.0, "margin": 0.0}
+    found = prove(tmp_path, claim(**less))
+    assert found.verdict == "inconclusive"
+    assert found.judgement.interval.high == pytest.approx(0.97 * MEMORY_MARGIN)
+    assert any(note.startswith(SINGLE_READING) for note in build_verdicts([found], {}).tables[0].notes)
+    assert prove(tmp_path, claim(**less | {"expected": 1.1})).verdict == "supported"
+    assert prove(tmp_path, claim(**less | {"expected": 0.9})).verdict == "refuted"
+
+
+def test_own_models_value_is_a_claim(tmp_path):
+    """An SLA needs no reference: the interval of the model's own latency is held against it."""
+    stored(tmp_path, timings=factories.timing_rows({"distilbert": 0.04}), models=("distilbert",))
+    sla = {"reference": None, "quantity": "latency", "statistic": "value", "relation": "at_most", "margin": 0.0}
+    assert prove(tmp_path, claim(**sla, expected=0.06)).verdict == "supported"
+    assert prove(tmp_path, claim(**sla, expected=0.03)).verdict == "refuted"
+
+
+def test_seeds_of_one_recipe_are_taken_together(tmp_path):
+    """Seeds may come from several sessions, of the same recipe only, and only those that both models have."""
+    for number, seed in ((1, 0), (2, 1), (3, 2)):
+        scored = [
+            (model, factories.predictions(right, 1000, seed), {"seed": seed})
+            for model, right in (("bert", 0.90), ("distilbert", 0.88))
+        ]
+        scored += [("bert", factories.predictions(0.9, 1000, 7), {"seed": 7})]
+        stored(tmp_path, number, scored=scored, session={"request": {"options": {"epochs": 3}}})
+    other = [(model, factories.predictions(0.9, 1000), {"seed": 5}) for model in MODELS[:2]]
+    stored(tmp_path, 4, scored=other, session={"request": {"options": {"epochs": 1}}})
+    found = prove(tmp_path, claim(**KEEPS, needs={"seeds": 3}))
+    assert found.verdict == "supported"
+    assert (found.figure.n, found.figure.unit) == (3, "seeds")
+    assert "hierarchical" in found.figure.estimate.method
+    short = prove(tmp_path, claim(**KEEPS, needs={"seeds": 4}))
+    assert short.verdict == "not measured"
+    assert "of 4 seeds" in short.reason
+
+
+def test_cut_training_is_no_evidence_unless_it_may_be(tmp_path):
+    """Training that was cut to fit a time limit, or on a part of the examples, settles nothing about a recipe."""
+    cut = [(model, factories.predictions(0.9, 1000), {"capped": True}) for model in MODELS[:2]]
+    stored(tmp_path / "a", scored=cut)
+    settings = factories.SETTINGS | {"train_samples": 500, "train_available": 3000}
+    part = [(model, factories.predictions(0.9, 1000), {"settings": settings}) for model in MODELS[:2]]
+    stored(tmp_path / "b", scored=part)
+    for folder in ("a", "b"):
+        assert prove(tmp_path / folder, claim(**KEEPS)).verdict == "not measured"
+        assert prove(tmp_path / folder, claim(**KEEPS, needs={"capped_training": True})).verdict != "not measured"
+
+
+def test_claim_on_each_task_needs_all_of_them(tmp_path):
+    """One task below refutes the whole; a task that was not measured leaves it open."""
+    rights = {"sst2": (0.9, 0.9), "rte": (0.9, 0.6)}
+    scored = [
+        (model, factories.predictions(right, 2000, 3), {"task": factories.task_spec(task)})
+        for task, pair in rights.items()
+        for model, right in zip(MODELS, pair, strict=False)
+    ]
+    stored(tmp_path, scored=scored, session={"tasks": ("sst2", "rte")})
+    each = {**KEEPS, "task": None, "over": "each"}
+    found = prove(tmp_path, claim(**each, tasks=("sst2", "rte")))
+    assert [part.verdict for part in found.parts] == ["supported", "refuted"]
+    assert found.verdict == "refuted"
+    assert prove(tmp_path, claim(**each, tasks=("sst2", "cola"))).verdict == "not measured"
+    rows = build_verdicts([found], {}).rows
+    assert [(row.task, row.verdict) for row in rows[:2]] == [("sst2", "mine: supported"), ("rte", "mine: refuted")]
+    mean = prove(tmp_path, claim(**{**each, "over": "mean"}, tasks=("sst2", "rte")))
+    assert mean.verdict == "refuted"
+    assert mean.figure.estimate.value == pytest.approx(0.833, abs=0.02)
+    difference = claim(**{**each, "over": "mean", "statistic": "difference", "expected": 0.0}, tasks=("sst2", "rte"))
+    assert prove(tmp_path, difference).figure.estimate.value == pytest.approx(-0.15, abs=0.02)
+
+
+def test_mean_above_chance_is_lower_than_the_plain_mean(tmp_path):
+    """What is kept above chance leaves out what guessing gets, so it is less than what is kept of the scores."""
+    scored = []
+    for task in ("sst2", "rte"):
+        for model, right in (("bert", 0.9), ("distilbert", 0.8)):
+            spec = {"task": factories.task_spec(task)}
+            base = factories.quality_record(model, factories.predictions(right, 2000, 3), factories.task_spec(task))
+            chance = Measurement("baseline_score", "1", (0.5,), statistic="trivial", split="validation")
+            scored.append(
+                (model, factories.predictions(right, 2000, 3), spec | {"measurements": (*base.measurements, chance)})
+            )
+    stored(tmp_path, scored=scored, session={"tasks": ("sst2", "rte")})
+    keeps = {**KEEPS, "task": None, "tasks": ("sst2", "rte")}
+    corrected = {**keeps, "quantity": "retention", "statistic": "value", "reading": "chance-corrected"}
+    plain, above = prove(tmp_path, claim(**keeps)), prove(tmp_path, claim(**corrected))
+    assert plain.figure.estimate.value == pytest.approx(0.89, abs=0.02)
+    assert above.figure.estimate.value == pytest.approx(0.75, abs=0.04)
+    assert above.figure.estimate.low is not None
+
+
+def test_training_times_are_paired_by_seed(tmp_path):
+    """A ratio of training times has a t-interval over seeds of one session; of a single seed it has none."""
+    scored = [
+        (model, factories.predictions(0.9), {"seed": seed, "run_id": f"{model}-{seed}", "measurements": (time,)})
+        for model, factor in (("bert", 2.0), ("distilbert", 1.0))
+        for seed in (1, 2, 3)
+        for time in [Measurement("training_time", "s", (factor * (60 + seed),), n=1000, n_unit="samples")]
+    ]
+    stored(tmp_path, scored=scored)
+    trains = {"quantity": "training_time", "task": "sst2", "statistic": "speedup", "relation": "at_least"}
+    prover = Prover(tuple(Store(tmp_path).sessions()), {}, lambda one: (one.task,))
+    prover.prove(claim(**KEEPS))  # the same runs, taken together with those of other sessions, have lost their times
+    found = prover.prove(claim(**trains, expected=1.9, margin=0.0))
+    assert found.verdict == "supported"
+    assert found.figure.estimate.value == pytest.approx(2)
+    assert (found.figure.n, found.figure.unit) == (3, "seeds")
+
+
+def test_open_verdict_says_how_many_rounds_would_settle_it(tmp_path):
+    """An inconclusive verdict tells how many rounds are expected to settle it, and how many there are."""
+    stored(tmp_path, timings=factories.timing_rows(SECONDS, noise=0.3))
+    value = prove(tmp_path, claim(**FASTER)).figure.estimate
+    found = prove(tmp_path, claim(**FASTER | {"expected": value.value - (value.value - value.low) / 2, "margin": 0.0}))
+    assert found.verdict == "inconclusive"
+    assert found.judgement.needed > 5
+    assert f"about {found.judgement.needed} rounds would settle it (there are 5)" in verdict_text(found)
+
+
+def test_reason_of_a_failed_run_is_told(tmp_path):
+    """A claim whose runs failed is not measured, for the reason that was recorded."""
+    stored(tmp_path, records=[factories.failed("size", model, "no space left") for model in MODELS[:2]])
+    assert prove(tmp_path, claim()).reason == "no space left"
+
+
+def test_compare_shows_verdicts_that_bind(tmp_path):
+    """The row that a claim is about and its cell carry the verdict; claims against other references or models do not show."""
+    session = stored(tmp_path, records=[*sizes(), factories.size_record("albert", 11_683_584)])
+    claims = [
+        (claim(), ()),
+        (claim(name="other", short="other", reference="albert"), ()),
+        (claim(name="bound", short="bound", checkpoints={"bert": "google-bert/bert-base-uncased"}), ()),
+        (claim(name="unmeasured", short="unmeasured", **FASTER), ()),
+    ]
+    specs = {name: factories.model_spec(name) for name in MODELS}
+    report = build(session, specs, MODELS, "bert", claims=claims)
+    told = {(row.model, row.quantity, row.statistic): row.verdict for row in report.rows if row.verdict}
+    assert told == {("distilbert", "parameters", "unique"): "mine: supported"}
+    cells = dict(
+        zip(("title", *MODELS), next(row for row in report.tables[0].rows if row[0] == "Model size"), strict=True)
+    )
+    assert cells["distilbert"].endswith('claim "40% smaller": supported')
+    assert "claim" not in cells["bert"] + cells["albert"]
+    plain = build(session, specs, MODELS, "bert")
+    assert not any(row.verdict for row in plain.rows)
+
+
+def test_mean_over_other_tasks_is_not_the_claims(tmp_path):
+    """A claim on a mean is not judged in compare by the mean over other tasks."""
+    scored = [
+        (model, factories.predictions(0.9, 500, 3), {"task": factories.task_spec(task)})
+        for task in ("sst2", "rte", "cola")
+        for model in MODELS[:2]
+    ]
+    session = stored(tmp_path, scored=scored, session={"tasks": ("sst2", "rte", "cola")})
+    evidence = evidence_of(session, {}, MODELS[:2], "bert")
+    assert any(row.task == "all-tasks" for row in all_rows(evidence))
+    two = ("sst2", "rte")
+    spec = claim(**{**KEEPS, "task": None}, tasks=two)
+    specs = {name: factories.model_spec(name) for name in MODELS[:2]}
+    report = build(session, specs, MODELS[:2], "bert", claims=[(spec, two)])
+    assert not any(row.verdict for row in report.rows)
