@@ -194,18 +194,20 @@ def choose(request: Request, encoder: Encoder, task: TaskSpec, say: Say) -> tupl
     published = finetuned_source(encoder, task.name, say)
     if published is not None:
         return published, True
-    return encoder.source, encoder.source.weights == "pretrained" and has_head(encoder.source.folder)
+    return encoder.source, encoder.source.weights == "pretrained" and has_head(encoder.source.folder, task.kind)
 
 
-def has_head(folder: Path | None) -> bool:
-    """True if a checkpoint says that it is a fine-tuned classifier."""
+def has_head(folder: Path | None, kind: str) -> bool:
+    """True if a checkpoint says that it is fine-tuned on tasks of a kind."""
+    from bertbench.architecture import HEADS
+
     if folder is None:
         return False
     try:
         names = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or []
     except (OSError, ValueError, AttributeError):
         return False
-    return any(str(name).endswith("ForSequenceClassification") for name in names)
+    return any(str(name).endswith(HEADS[kind].removeprefix("AutoModel")) for name in names)
 
 
 def _capped(

@@ -36,7 +36,7 @@ class Texts:
                     f"{self.source}: no column '{self.column}' (columns: {', '.join(row)})",
                     "name it with --text-column",
                 )
-            text = row[self.column]
+            text = row[self.column] or ""
             if not isinstance(text, str):
                 raise DatasetError(
                     f"{self.source}: row {number}: expected text, found {text!r:.40}", "name another --text-column"

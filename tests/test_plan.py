@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from bertbench import data, hub, plan
 from bertbench.calibration import Calibration
 from bertbench.data import Examples
-from bertbench.errors import DatasetError
+from bertbench.errors import ConfigError, DatasetError
 from bertbench.request import Options, Request
 from bertbench.sources import gather
 from bertbench.specs import SuiteSpec, TimingSpec, TrainingSpec
@@ -18,6 +19,9 @@ from tests.factories import model_spec, task_spec
 
 SLOW = Calibration(gflops_fp32=1e-3, gflops_bf16=1e-3, bf16_is_faster=False, seconds=0.0)
 FAST = Calibration(gflops_fp32=1e6, gflops_bf16=2e6, bf16_is_faster=True, seconds=0.0)
+HALF = {
+    "vocab_size": 430, "dim": 32, "n_layers": 1, "n_heads": 2, "hidden_dim": 64, "max_position_embeddings": 64, "pad_token_id": 0,
+}  # fmt: skip
 TASK = task_spec(training={"epochs": 3, "batch_size": 4, "max_length": 16})
 
 
@@ -97,6 +101,64 @@ def test_finetune_trains_what_could_be_evaluated(machine, classifier):
     machine()
     (cell,) = made([classifier], finetune=True).cells
     assert cell.job.mode == "fine-tune"
+
+
+def test_a_head_for_another_kind_of_task_is_no_head(machine, tiny):
+    """What was fine-tuned on questions is evaluated on questions, and fine-tuned on a classification task."""
+    machine()
+    reader = model_spec("reader", checkpoint=str(tiny(head="question-answering")), tokenizer="demo")
+    assert made([reader]).cells[0].job.mode == "fine-tune"
+    folder = Path(reader.checkpoint)
+    assert plan.has_head(folder, "question-answering")
+    assert not plan.has_head(folder, "token-classification")
+
+
+def test_students_come_after_their_teachers(machine, small):
+    """A student's cell has its teacher's of the same seed, also where it was asked for first."""
+    machine()
+    student = model_spec(
+        "half", checkpoint=None, tokenizer="demo", architecture="distilbert", config=HALF, distill={"teacher": "small"}
+    )
+    cells = made([student, small], seeds=(0, 1)).cells
+    assert [cell.encoder.spec.name for cell in cells] == ["small", "small", "half", "half"]
+    assert [cell.teacher.seed for cell in cells[2:]] == [0, 1]
+    assert [cell.job.teaching.spec.teacher for cell in cells[2:]] == ["small", "small"]
+
+
+def test_a_teacher_that_is_evaluated_teaches_every_seed(machine, classifier):
+    """A fine-tuned checkpoint has one cell, whatever the student's seeds."""
+    machine()
+    student = model_spec(
+        "half", checkpoint=None, tokenizer="demo", architecture="distilbert", config=HALF, distill={"teacher": "tuned"}
+    )
+    cells = made([classifier, student], seeds=(3, 4)).cells
+    assert [cell.teacher is cells[0] for cell in cells[1:]] == [True, True]
+
+
+def test_a_student_without_its_teacher_is_left_out(machine):
+    """Where the teacher is not to be had the student is skipped, and the reason is the teacher's."""
+    machine()
+    lone = model_spec(
+        "half", checkpoint=None, tokenizer="demo", architecture="distilbert", config=HALF, distill={"teacher": "small"}
+    )
+    (cell,) = made([lone]).cells
+    assert cell.job is None
+    assert "its teacher small is not to be had" in cell.skipped
+
+
+def test_a_student_that_does_not_fit_is_refused_before_any_work(machine, small):
+    """Other widths than the teacher's are found out by configurations alone."""
+    machine()
+    wide = model_spec(
+        "wide",
+        checkpoint=None,
+        tokenizer="demo",
+        architecture="distilbert",
+        config=HALF | {"dim": 64},
+        distill={"teacher": "small"},
+    )
+    with pytest.raises(ConfigError, match="hidden_size is 64, its teacher's 32"):
+        made([small, wide])
 
 
 def test_published_checkpoint_is_preferred(machine, small, classifier):

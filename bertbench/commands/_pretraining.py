@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bertbench.commands._measuring import Measuring
     from bertbench.distill_specs import PretrainSpec
     from bertbench.runners.pretrain import Pretraining
-    from bertbench.specs import ModelSpec
+    from bertbench.specs import ModelSpec, TaskSpec
     from bertbench.students.variants import Wish
     from bertbench.texts import Texts
 
@@ -78,6 +78,27 @@ def students_of(
     changes |= {name: {weight: 0.0} for weight, name in WITHOUT.items()}
     changes["random-start"] = {"start": "random"}
     return [(specs[0], spec.model_copy(update=change), folder / name) for name, change in changes.items()]
+
+
+def check_task(task: TaskSpec, teacher: ModelSpec, data_dir: Path | None) -> None:
+    """Find out before a long distillation whether the task that follows can be had and is not too long for the model.
+
+    Raises:
+        DatasetError, HubError: there are no examples.
+        UsageError: they are taken at more tokens than the teacher's, and so the students', limit.
+    """
+    from bertbench import data
+    from bertbench.modeling import length_limit
+    from bertbench.sources import own_config
+
+    for split in (task.train_split, *task.evaluation_splits):
+        data.load(task, split, data_dir)
+    limit = length_limit(own_config(teacher))
+    if task.training.max_length > limit:
+        raise UsageError(
+            f"--task {task.name}: takes texts of {task.training.max_length} tokens, {teacher.name} {limit} at most",
+            "distil without --task, then `bertbench run` with --max-length",
+        )
 
 
 def pretrain_all(measuring: Measuring, teacher: ModelSpec, students: Sequence[Student], texts: Texts) -> Done:

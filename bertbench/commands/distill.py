@@ -172,6 +172,8 @@ def _on_text(
     }
     spec = _pretraining.build_spec({**wanted, **own}, random_start=random_start)
     students = _pretraining.students_of(teaching, wish, spec, ablation, save_to)
+    if task is not None:
+        _pretraining.check_task(catalog.task(task), teaching, given["data_dir"])
     done = _pretraining.pretrain_all(measuring, teaching, students, Texts(text, column))
     report = _pretraining.build_report(done)
     if task is None:

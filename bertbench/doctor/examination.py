@@ -101,7 +101,7 @@ def _on_task(encoder: Encoder, data: TaskData, settings: Settings, progress: Pro
     if published is not None:
         yield from _looked(label, OF_CHECKPOINT, Checkpoint(published), progress, **names)
     source = published or encoder.source
-    trained = published is not None or (source.weights == "pretrained" and has_head(source.folder))
+    trained = published is not None or (source.weights == "pretrained" and has_head(source.folder, data.task.kind))
     job = _job(source, data, settings, trained=trained)
     try:
         ready = quality.prepare(job)

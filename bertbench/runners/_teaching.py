@@ -7,6 +7,7 @@ soft losses are mixed as in the authors' distillation on SQuAD.
 from __future__ import annotations
 
 import tempfile
+import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ class Answers:
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="bertbench-teacher-")  # noqa: SIM115 (lives as long as this)
+        weakref.finalize(self, self._file.close)
         self._places: list[tuple[int, tuple[int, ...]]] = []
         self._values: Any = None
 

@@ -52,7 +52,11 @@ def choose(session: Session, encoders: Sequence[Encoder], plan: Plan) -> Heads:
     found: list[Encoder] = []
     for encoder in encoders:
         source = finetuned_source(encoder, task.name, lambda _: None)
-        if source is None and encoder.source.weights == "pretrained" and has_head(encoder.source.folder):
+        if (
+            source is None
+            and encoder.source.weights == "pretrained"
+            and has_head(encoder.source.folder, "sequence-classification")
+        ):
             source = encoder.source
         if source is not None and source.folder is not None:
             found.append(replace(encoder, source=source))

@@ -20,7 +20,7 @@ ALBERT_LAYER = {
 }
 TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
 SAMPLE = 20_000  # embedded tokens that the projection is fitted to
-RIDGE = 1e-4  # of the mean variance: keeps the fit defined where the sample is small
+RIDGE = 1e-6  # of the mean variance: keeps the fit defined where the sample is small
 
 
 def weights(body: Mapping[str, Any], taken: Sequence[int], config: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from bertbench.plan import Cell
 from bertbench.progress import silent
 from bertbench.request import Options, Request
 from bertbench.runners import quality
-from bertbench.runners._job import Job, Source
+from bertbench.runners._job import Job, Source, Teaching
 from bertbench.sources import Encoder
 from bertbench.specs import SuiteSpec, TrainingSpec
 from bertbench.steps._session import Session
@@ -172,3 +172,76 @@ def test_fresh_does_not_go_on_from_an_interrupted_run(start, folder, fresh, left
     measure_quality(session, one, run)
     assert seen == [(True, left)]
     assert session.written[0].status == "failed"
+
+
+HALF = {
+    "vocab_size": 430, "dim": 32, "n_layers": 1, "n_heads": 2, "hidden_dim": 64, "max_position_embeddings": 64, "pad_token_id": 0,
+}  # fmt: skip
+
+
+def taught(teacher, **distill):
+    """A student's cell with its teacher's."""
+    spec = model_spec(
+        "half", checkpoint=None, architecture="distilbert", config=HALF, distill={"teacher": "bert"} | distill
+    )
+    source = Source(spec, None, "demo", "random", "r")
+    job = Job(
+        source, task_spec(), "fine-tune", RECIPE, 0, "cpu", "fp32", bf16_training=False, teaching=Teaching(spec.distill)
+    )
+    return replace(teacher, encoder=Encoder(source, None), job=job, teacher=teacher)
+
+
+def teaching(session, teacher):
+    """The session with that teacher's checkpoint needed."""
+    session.teachers = frozenset({quality_key(teacher, session.settings)})
+    return session
+
+
+def test_a_student_learns_from_what_its_teacher_became(start, folder):
+    """The student starts from the fine-tuned teacher and is recorded with what it was taught; its checkpoint is an ordinary one."""
+    from transformers import AutoModelForSequenceClassification
+
+    teacher = cell(folder)
+    student, session = taught(teacher), teaching(start(), teacher)
+    measure_quality(session, teacher)
+    measure_quality(session, student)
+    record = session.written[1]
+    assert (record.status, record.settings["teaching"]["teacher"]) == ("ok", "bert")
+    kept = AutoModelForSequenceClassification.from_pretrained(session.store.root / record.finetuned_checkpoint)
+    assert type(kept).__name__ == "DistilBertForSequenceClassification"
+    assert not any("random weights" in warning for warning in record.warnings)
+
+
+def test_a_failed_teacher_fails_its_student(start, folder, monkeypatch):
+    """The student is a failed record that names the teacher, and nothing is trained for it."""
+    teacher = cell(folder)
+    session = teaching(start(), teacher)
+    monkeypatch.setattr(quality, "run", lambda *_: (_ for _ in ()).throw(MeasurementError("too hot")))
+    measure_quality(session, teacher)
+    measure_quality(session, taught(teacher))
+    assert session.written[1].status == "failed"
+    assert "its teacher bert could not be trained" in session.written[1].error.message
+
+
+def test_a_teacher_whose_checkpoint_is_gone_is_trained_again(start, folder):
+    """A finished run is taken over only where its checkpoint is there to teach from."""
+    import shutil
+
+    teacher = cell(folder)
+    first = start()
+    measure_quality(first, teacher)
+    shutil.rmtree(first.store.root / first.written[0].finetuned_checkpoint)
+    second = teaching(start(SECOND), teacher)
+    measure_quality(second, teacher)
+    assert second.written[0].run_id.startswith(second.id)
+    assert (second.store.root / second.written[0].finetuned_checkpoint).is_dir()
+
+
+def test_key_of_a_student_tells_how_it_was_taught(folder):
+    """Temperature, weights, start and teacher are in its key."""
+    settings, teacher = {"device": "cpu"}, cell(folder)
+    cells = [
+        taught(teacher), taught(teacher, temperature=3.0), taught(teacher, alpha_soft=1.0), taught(teacher, start="random"),
+        taught(cell(folder, digest="other")),
+    ]  # fmt: skip
+    assert len({quality_key(one, settings) for one in cells}) == len(cells)

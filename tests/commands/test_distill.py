@@ -1,0 +1,176 @@
+"""`bertbench distill`: what is refused before any work, and students that come out as ordinary checkpoints."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from bertbench import cli
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+QUICK = (
+    "--only", "quality", "--threads", "1", "--train-samples", "64", "--eval-samples", "40", "--epochs", "1", "--format", "csv",
+)  # fmt: skip
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder of one's own to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def shown(place, capsys):
+    """Long rows that a command line prints, and what it says beside them."""
+
+    def run(*arguments, code=0):
+        assert cli.main(["distill", *arguments]) == code, capsys.readouterr().err
+        captured = capsys.readouterr()
+        return list(csv.DictReader(io.StringIO(captured.out))), captured.err
+
+    return run
+
+
+@pytest.fixture
+def refused(place, capsys):
+    """The one line that a command line is refused with."""
+
+    def run(*arguments):
+        assert cli.main(["distill", *arguments]) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        (line,) = captured.err.strip().splitlines()
+        return line.removeprefix("Error: ")
+
+    return run
+
+
+MINI = ("--teacher", "bert-mini", "--task", "demo-sentiment")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--student-layers", "3"), "--student-layers 3: the teacher has 2 layers"),
+        (("--embedding-size", "65"), "--embedding-size 65: the hidden size is 64"),
+        (("--temperature", "0"), "--temperature 0.0: input should be greater than 0"),
+        (("--alpha-soft", "0", "--alpha-hard", "0"), "are both 0: nothing would be learnt"),
+        (("--alpha-soft", "-1"), "--alpha-soft -1.0"),
+        (("--alpha-mlm", "1"), "--alpha-mlm goes with --text"),
+        (("--student", "distilbert-mini", "--student-layers", "1"), "--student teaches a model as it is"),
+        (("--ablation", "losses", "--alpha-soft", "0"), "starts from all losses"),
+        (("--text", "x.txt"), "--save-to FOLDER"),
+        (("--text", "x.txt", "--save-to", "s", "--alpha-hard", "1"), "--alpha-hard goes with a task"),
+        (("--text", "x.txt", "--save-to", "s", "--alpha-soft", "0", "--alpha-mlm", "0", "--alpha-cos", "0"), "nothing would be learnt"),
+        (("--text", "x.txt", "--save-to", "s"), "--teacher bert-mini: has no weights to teach with"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused(refused, options, message):
+    """One line that names the option and what goes, before any work."""
+    assert message in refused(*MINI, *options)
+
+
+def test_there_must_be_something_to_learn_from(refused):
+    """Neither task nor text, an unknown task, an unknown teacher."""
+    assert "nothing to learn from" in refused("--teacher", "bert-mini")
+    assert "demo-sentimen" in refused("--teacher", "bert-mini", "--task", "demo-sentimen")
+    assert "bert-mimi" in refused("--teacher", "bert-mimi", "--task", "demo-sentiment")
+
+
+def test_a_place_that_is_taken_is_refused(refused, place):
+    """A folder with something in it is never written over, and there must be a checkpoint to save."""
+    (place / "taken").mkdir()
+    (place / "taken" / "file").touch()
+    assert "--save-to taken: there is something already" in refused(*MINI, "--save-to", "taken")
+    assert "eave out --keep-checkpoints none" in refused(*MINI, "--save-to", "new", "--keep-checkpoints", "none")
+
+
+SLOW = [pytest.param(f"demo-{kind}", marks=pytest.mark.slow) for kind in ("entities", "questions")]
+
+
+@pytest.mark.parametrize("task", ["demo-sentiment", *SLOW])
+def test_every_kind_of_task_is_distilled(shown, place, task):
+    """Teacher and student stand in one table with retention, and the student is a DistilBERT that transformers takes."""
+    from transformers import AutoConfig
+
+    rows, said = shown("--teacher", "bert-mini", "--task", task, *QUICK, "--save-to", "small")
+    scores = {row["model"]: row["status"] for row in rows if (row["quantity"], row["statistic"]) == ("score", "mean")}
+    assert scores == {"bert-mini": "ok", "bert-mini-1-layer": "ok"}
+    config = AutoConfig.from_pretrained(place / "small")
+    assert (config.model_type, config.n_layers) == ("distilbert", 1)
+    assert "is saved in small" in said
+
+
+def test_alberts_way(shown, place):
+    """Sharing and narrow embeddings give an ALBERT that other commands take."""
+    from transformers import AutoConfig
+
+    shown(*MINI, *QUICK, "--share", "all", "--embedding-size", "16", "--save-to", "shared")
+    config = AutoConfig.from_pretrained(place / "shared")
+    assert (config.model_type, config.num_hidden_groups, config.embedding_size) == ("albert", 1, 16)
+    assert cli.main(["params", "--models", "./shared", "--reference", "./shared"]) == 0
+
+
+@pytest.mark.slow
+def test_an_ablation_is_one_table(shown):
+    """Four students and their teacher, each with a difference to the teacher; a second time nothing is trained."""
+    rows, _ = shown(*MINI, *QUICK, "--ablation", "losses")
+    retained = [row["model"] for row in rows if (row["quantity"], row["statistic"]) == ("retention", "mean")]
+    names = [f"bert-mini-1-layer{suffix}" for suffix in ("", "-no-soft", "-no-hard", "-random-start")]
+    assert retained == ["bert-mini", *names]
+    _, said = shown(*MINI, *QUICK, "--ablation", "losses")
+    assert "taken from session" in said
+
+
+def test_a_student_of_a_yaml_brings_its_teacher(place, capsys):
+    """`run` on a model that learns from another measures that one too, and `params` does not."""
+    assert cli.main(["run", "--task", "demo-sentiment", "--models", "distilbert-mini", *QUICK]) == 0
+    models = {row["model"] for row in csv.DictReader(io.StringIO(capsys.readouterr().out))}
+    assert models == {"distilbert-mini", "bert-mini"}
+
+
+def test_distillation_on_text(shown, place, tiny):
+    """Students of an ablation are saved one by one with how they came about, and compared on a task."""
+    from transformers import AutoModelForMaskedLM
+
+    (place / "text.txt").write_text("the film is good\nthe plot was dull\n" * 40)
+    teacher = str(tiny("bert", head="masked-lm", max_position_embeddings=128))
+    rows, _ = shown(
+        "--teacher", teacher, "--text", "text.txt", "--steps", "3", "--batch-size", "4", "--max-length", "16",
+        "--save-to", "students", "--ablation", "losses", "--task", "demo-sentiment", *QUICK,
+    )  # fmt: skip
+    names = ["full", "no-soft", "no-mlm", "no-cos", "random-start"]
+    assert sorted(path.name for path in (place / "students").iterdir()) == sorted(names)
+    about = json.loads((place / "students" / "no-cos" / "bertbench.json").read_text())
+    assert (about["recipe"]["alpha_cos"], about["run"]["steps"], set(about["run"]["losses"])) == (0, 3, {"soft", "mlm"})
+    model = AutoModelForMaskedLM.from_pretrained(place / "students" / "full")
+    assert type(model).__name__ == "DistilBertForMaskedLM"
+    scores = [row["model"] for row in rows if (row["quantity"], row["statistic"]) == ("score", "mean")]
+    assert scores[1:] == names
+
+
+def test_a_task_that_does_not_fit_is_found_before_the_text_is_read(refused, place, tiny):
+    """Texts longer than the teacher takes would only show after hours of distillation."""
+    (place / "text.txt").write_text("the film is good\n" * 40)
+    teacher = str(tiny("bert", head="masked-lm"))
+    said = refused("--teacher", teacher, "--text", "text.txt", "--save-to", "s", "--task", "demo-sentiment")
+    assert "128 tokens" in said
+    assert not (place / "s").exists()
+
+
+def test_a_teacher_without_answers_says_so(refused, place, tiny):
+    """No masked-language-model head: the loss that needs it is named, before anything is trained."""
+    (place / "text.txt").write_text("the film is good\n" * 40)
+    said = refused("--teacher", str(tiny("bert")), "--text", "text.txt", "--save-to", "s")
+    assert "no masked-language-model head" in said
+    assert "--alpha-soft 0" in said
+
+
+def test_text_that_is_empty_is_refused(refused, place, tiny):
+    """Nothing to learn from is an error, and nothing is saved."""
+    (place / "text.txt").write_text("\n\n")
+    teacher = str(tiny("bert", head="masked-lm"))
+    assert cli.main(["distill", "--teacher", teacher, "--text", "text.txt", "--save-to", "s"]) != 0
+    assert not (place / "s").exists()
