@@ -11,6 +11,7 @@ from bertbench.units import duration
 
 PLAIN_EVERY_S = 30.0
 REDRAW_EVERY_S = 0.25
+PATIENCE_S = 2.0
 
 
 def say(line: str) -> None:
@@ -91,3 +92,25 @@ class Display:
         elif moment - max(started, self._last_plain) > PLAIN_EVERY_S:
             self._last_plain = moment
             say(f"{label}: {done / total:.0%}")
+
+
+class Waiting:
+    """A Progress for work that usually takes no time: it is shown once a step has taken longer than two seconds."""
+
+    def __init__(self) -> None:
+        self._started: dict[str, float] = {}
+        self._display: Display | None = None
+
+    def __call__(self, label: str, done: float, total: float) -> None:
+        """Show that `done` of `total` of the step `label` is done, if that is worth showing."""
+        started = self._started.setdefault(label, time.monotonic())
+        if self._display is None and done < total and time.monotonic() - started > PATIENCE_S:
+            self._display = Display().__enter__()
+            self._display.say(f"{label} …")
+        if self._display is not None:
+            self._display(label, done, total)
+        if done >= total:
+            self._started.pop(label)
+            if self._display is not None:
+                self._display.__exit__(None, None, None)
+                self._display = None

@@ -184,8 +184,11 @@ class Request:
 
 
 def same_recipe(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """True if a stored request is of the same suite, tasks, timing and recipe; on whatever machine and weights."""
-    rest = [key for key in wanted if key not in {"options", "tasks"}]
+    """True if a stored request is of the same suite, tasks, timing and recipe; on whatever machine and weights.
+
+    `wanted` may have None for the measure versions: any will do.
+    """
+    rest = [key for key in wanted if key not in {"options", "tasks"} and (key, wanted[key]) != ("versions", None)]
     tasks = set(wanted["tasks"]) <= set(stored.get("tasks", {}))
     options = _portable(stored.get("options", {})) == wanted["options"]
     return tasks and options and all(stored.get(key) == wanted[key] for key in rest)

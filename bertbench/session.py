@@ -31,14 +31,12 @@ def find(request: Request, store: Store, encoders: Sequence[Encoder]) -> StoredS
     wanted = _canonical(request, encoders, environment.capture(request.options.device))
 
     def accept(stored: StoredSession) -> bool:
-        if not stored.session.complete or not answers(stored.session.request, wanted):
-            return False
         absent = any(record.kind == "quality" and record.status == "skipped" for record in stored.records)
         # What could not be had then may be there now; and `run` must not be content with its absence.
         retry = absent and (not request.may_be_random or hub.state() == "online")
         return not retry and all(map(_settled, stored.records))
 
-    return newest(store, accept)
+    return newest(store, accept, lambda session: session.complete and answers(session.request, wanted))
 
 
 def _settled(record: RunRecord) -> bool:
@@ -128,7 +126,7 @@ def measure(
 
 def _earlier_decisions(store: Store, asked: dict[str, Any]) -> dict[str, Any]:
     """What an equal request decided before, so that finished cells of an interrupted one are recognized."""
-    earlier = newest(store, lambda stored: answers(stored.session.request, asked) and bool(stored.session.decisions))
+    earlier = newest(store, lambda _: True, lambda session: answers(session.request, asked) and bool(session.decisions))
     return earlier.session.decisions if earlier else {}
 
 

@@ -46,7 +46,7 @@ MEASURE = (
     "workers",
 )
 NEUTRAL = (
-    "claim_specs", "distill_specs", "launch", "machines", "padding", "paper_specs", "parts", "published", "queueing", "recipe_specs", "records", "sequential", "spec_base", "specs", "store", "task_specs", "units",
+    "claim_specs", "distill_specs", "launch", "machines", "padding", "paper_specs", "parts", "published", "queueing", "recipe_specs", "records", "results", "sequential", "spec_base", "specs", "staleness", "store", "task_specs", "units",
 )  # fmt: skip
 REPORT = ("exporters", "output", "report", "resampling", "stats")
 REPORT_FAMILIES = ("compare", "tables")
@@ -60,10 +60,12 @@ DOORS = {
     "openvino": ("backends/",),
     "torchao": ("backends/",),
     "pynvml": ("energy.py",),
+    "ruptures": ("compare/levels.py",),
+    "sqlite3": ("store/index.py",),
 }
 HEAVY = (
     "torch", "transformers", "datasets", "pandas", "pydantic", "evaluate", "scipy", "sklearn", "rich", "onnxruntime", "openvino",
-    "torchao",
+    "torchao", "ruptures", "sqlite3", "filelock",
 )  # fmt: skip
 
 LONGEST_FILE = 300

@@ -40,13 +40,14 @@ class Measuring:
         """
         from bertbench import output, published
         from bertbench.config import Catalog
+        from bertbench.display import Waiting
         from bertbench.store import Store
 
         output.check(given["output"])
         self.command = command
         self.given = dict(given)
         self.catalog = Catalog(given["config_dir"] or ())
-        self.store = Store(given["results_dir"])
+        self.store = Store(given["results_dir"], Waiting())
         self.published = published.load(self.catalog) if with_published else ()
 
     def answer(
@@ -66,13 +67,14 @@ class Measuring:
         from bertbench.commands._claims import tasks_of, usable
         from bertbench.commands.published import with_published
         from bertbench.compare import build
+        from bertbench.staleness import marked
 
         request = self.request(suite, tasks, models=models, reference=reference, run=run)
         stored = measure_or_read(request, self.store, from_store=self.given["from_store"], yes=self.given["yes"])
         specs = {spec.name: with_published(spec, request.tasks, self.published) for spec in request.models}
         names = tuple(specs)
         claims = [(claim, tasks_of(claim, self.catalog)) for claim in usable(self.catalog)]
-        report = build(stored, specs, names, request.reference, claims=claims)
+        report = marked(build(stored, specs, names, request.reference, claims=claims), stored, self.catalog)
         return Answer(report, stored, names, request)
 
     def request(
@@ -184,16 +186,13 @@ def measure_or_read(request: Request, store: Store, *, from_store: bool, yes: bo
         NothingMeasuredError: `from_store`, and the store has nothing that fits.
     """
     from bertbench.display import Display, say
-    from bertbench.request import same_recipe
-    from bertbench.store import covers, newest
 
     if from_store:
         names = [spec.name for spec in request.models]
         wanted = request.recipe_parts()
-        found = newest(
-            store,
-            lambda stored: covers(stored, names, request.reference) and same_recipe(stored.session.request, wanted),
-        )
+        found = newest_of(store, names, request.reference, wanted)
+        if found is None:  # by an older version of how it is measured: shown, and marked as stale
+            found = newest_of(store, names, request.reference, {**wanted, "versions": None})
         show_warnings(store)
         if found is None:
             raise NothingMeasuredError(
@@ -218,10 +217,22 @@ def measure_or_read(request: Request, store: Store, *, from_store: bool, yes: bo
         raise
 
 
+def newest_of(store: Store, models: Sequence[str], reference: str, recipe: Mapping[str, Any]) -> StoredSession | None:
+    """The newest complete session of all models with this recipe, on whatever machine and weights."""
+    from bertbench.request import same_recipe
+    from bertbench.store import covers, newest
+
+    return newest(
+        store,
+        lambda _: True,
+        lambda session: covers(session, models, reference) and same_recipe(session.request, recipe),
+    )
+
+
 def show_warnings(store: Store) -> None:
     from bertbench.display import say
 
-    for warning in store.warnings:
+    for warning in dict.fromkeys(store.warnings):
         say(f"warning: {warning}")
     store.warnings.clear()
 

@@ -79,9 +79,10 @@ def _finish(measuring: Measuring, request: Request) -> None:
     """Measure or read, report, and leave with the exit code."""
     from bertbench.commands._measuring import Answer, measure_or_read
     from bertbench.compare.cost import build_speed
+    from bertbench.staleness import marked
 
     stored = measure_or_read(request, measuring.store, from_store=measuring.given["from_store"], yes=True)
     names = tuple(spec.name for spec in request.models)
     paper = measuring.catalog.paper(request.options.paper) if request.options.paper else None
     report = build_speed(stored, {spec.name: spec for spec in request.models}, names, request.reference, paper=paper)
-    measuring.finish([Answer(report, stored, names)])
+    measuring.finish([Answer(marked(report, stored, measuring.catalog), stored, names)])

@@ -1,39 +1,28 @@
-"""The results folder: sessions with their records and parquet sidecars, written so that nothing is lost.
-
-    results/sessions/<session id>/session.json      what was asked, and whether it is complete
-    results/sessions/<session id>/<run id>.json     one record a run
-    results/sessions/<session id>/*.parquet         raw timings and predictions, written before their record
-    results/checkpoints/<key>/                      fine-tuned checkpoints
-
-Every file is written beside its place, synced and then renamed. What cannot be read is skipped with a warning that
-names it.
-"""
+"""What is done with a results folder: sessions and runs written, read, found and taken over."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
 import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import StoreError
-from bertbench.records import SCHEMA_VERSION, RunRecord, SessionRecord, Sidecar
+from bertbench.progress import Progress, silent
+from bertbench.records import RunRecord, SessionRecord, Sidecar
+from bertbench.store.files import SESSION_FILE, from_json, read_record, read_sidecar, to_json, write_atomically
+from bertbench.store.index import Entry, Index, UnusableIndexError, folders
 
 if TYPE_CHECKING:
     import pandas as pd
 
-R = TypeVar("R", RunRecord, SessionRecord)
-
-SESSION_FILE = "session.json"
 MINIMUM_FREE_BYTES = 50 * 2**20  # records, timings and predictions of one command stay far below this
 
 
@@ -64,85 +53,19 @@ class StoredSession:
         return True
 
 
-def now() -> str:
-    """The present moment, UTC, ISO 8601 to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 def new_session_id() -> str:
     """A session id that sorts by time, e.g. '20261124T120000-3f9a2c'."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
 
 
-@lru_cache(maxsize=8)
-def _adapter(record_type: Any) -> Any:
-    from pydantic import TypeAdapter
-
-    return TypeAdapter(record_type)
-
-
-def to_json(record: RunRecord | SessionRecord) -> str:
-    """A record as indented JSON.
-
-    Raises:
-        ValueError: a number is not finite.
-    """
-    return json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def from_json(record_type: type[R], text: str) -> R:
-    """The record that `text` holds.
-
-    Raises:
-        ValueError: not JSON, or not of this shape (pydantic's ValidationError is one).
-        StoreError: written by a newer version of bertbench.
-    """
-    data = json.loads(text)
-    version = data.get("schema_version") if isinstance(data, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise StoreError(f"record of schema version {version}; this bertbench reads up to {SCHEMA_VERSION}", "upgrade")
-    record: R = _adapter(cast("Any", record_type)).validate_python(data)
-    return record
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file, then sync and rename it to `path`: readers see all of it or nothing."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    scratch = Path(name)
-    try:
-        write(scratch)
-        with scratch.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        scratch.chmod(0o644)
-        scratch.replace(path)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
-        raise
-
-
-def read_sidecar(folder: Path, entry: Sidecar) -> pd.DataFrame:
-    """The rows of a parquet sidecar, checked against its recorded sha256."""
-    import pandas as pd
-
-    path = folder / entry.name
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise StoreError(
-            f"{path}: {error.strerror or error}", "the raw values of this run are lost; measure again"
-        ) from None
-    if hashlib.sha256(content).hexdigest() != entry.sha256:
-        raise StoreError(f"{path}: content differs from what was recorded", "measure again with --fresh")
-    return pd.read_parquet(path)
-
-
 class Store:
     """A results folder. Nothing is created before something is written or `check_writable` is called."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, progress: Progress = silent) -> None:
         self.root = root
         self.warnings: list[str] = []
+        self.progress = progress
+        self._index: Index | None = Index(root, progress)
 
     @property
     def sessions_folder(self) -> Path:
@@ -209,25 +132,61 @@ class Store:
                 "what was finished before is kept; make room or choose another --results-dir, then repeat the command",
             ) from None
 
-    def sessions(self) -> Iterator[StoredSession]:
-        """Every readable session, newest first; unreadable files are named in `warnings`."""
-        folders = sorted(self.sessions_folder.glob("*/"), reverse=True) if self.sessions_folder.is_dir() else []
-        for folder in folders:
-            session = self._read(folder / SESSION_FILE, SessionRecord)
-            if session is not None:
-                records = [
-                    self._read(path, RunRecord) for path in sorted(folder.glob("*.json")) if path.name != SESSION_FILE
-                ]
-                yield StoredSession(session, tuple(record for record in records if record is not None), folder)
+    def sessions(self, among: Callable[[SessionRecord], bool] | None = None) -> Iterator[StoredSession]:
+        """Every readable session, newest first; unreadable files are named in `warnings`.
 
-    def _read(self, path: Path, record_type: type[R]) -> R | None:
-        try:
-            return from_json(record_type, path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        With `among` only sessions that it takes: the records of others are not read, and an index tells what they are.
+        """
+        entries = None if among is None else self._entries()
+        for name in folders(self.sessions_folder) if entries is None else entries:
+            if among is not None and not self._is_among(name, None if entries is None else entries[name], among):
+                continue
+            stored = self._loaded(name)
+            if stored is not None and (among is None or among(stored.session)):
+                yield stored
+
+    def _is_among(self, name: str, entry: Entry | None, among: Callable[[SessionRecord], bool]) -> bool:
+        damaged: list[str] = []
+        if entry is None:
+            session = read_record(self.folder(name) / SESSION_FILE, SessionRecord, damaged)
+        else:
+            damaged += entry.damaged.splitlines()
+            session = from_json(SessionRecord, entry.session) if entry.session else None
+        taken = session is not None and among(session)
+        if not taken:
+            self.warnings += damaged
+        return taken
+
+    def _loaded(self, name: str) -> StoredSession | None:
+        folder = self.folder(name)
+        session = read_record(folder / SESSION_FILE, SessionRecord, self.warnings)
+        if session is None:
             return None
-        except (OSError, ValueError, TypeError, StoreError) as error:
-            reason = str(error).splitlines()[0]
-            self.warnings.append(f"{path}: skipped, cannot be read ({reason})")
+        paths = (path for path in sorted(folder.glob("*.json")) if path.name != SESSION_FILE)
+        records = (read_record(path, RunRecord, self.warnings) for path in paths)
+        return StoredSession(session, tuple(record for record in records if record is not None), folder)
+
+    def _holding(self, wanted: Callable[[Entry], bool]) -> Iterator[StoredSession]:
+        """Sessions that the index says to hold what is wanted; all of them where there is no index."""
+        entries = self._entries()
+        if entries is None:
+            yield from self.sessions()
+            return
+        for name, entry in entries.items():
+            if not wanted(entry):
+                self.warnings += entry.damaged.splitlines()
+            elif (stored := self._loaded(name)) is not None:
+                yield stored
+
+    def _entries(self) -> Mapping[str, Entry] | None:
+        if self._index is None:
+            return None
+        try:
+            return self._index.entries()
+        except UnusableIndexError as error:
+            self._index = None  # not waited for again
+            if str(error):
+                self.warnings.append(f"{error}; the record files are read instead, which is slower")
             return None
 
     def find_run(self, run_id: str, *, with_checkpoint: bool = False) -> tuple[StoredSession, RunRecord]:
@@ -237,7 +196,9 @@ class Store:
             StoreError: none or several do.
         """
         found: dict[str, tuple[StoredSession, RunRecord]] = {}
-        for stored in self.sessions():  # newest first; a run taken over into a later session is found there
+        for stored in self._holding(
+            lambda entry: entry.has_run(run_id)
+        ):  # newest first; a run taken over into a later session is found there
             for record in stored.records:
                 if record.run_id.startswith(run_id) and (record.finetuned_checkpoint or not with_checkpoint):
                     found.setdefault(record.run_id, (stored, record))
@@ -253,7 +214,7 @@ class Store:
 
     def find_quality(self, key: str) -> tuple[StoredSession, RunRecord] | None:
         """The newest finished quality run with this quality_key, or None."""
-        for stored in self.sessions():
+        for stored in self._holding(lambda entry: entry.has_key(key)):
             for record in stored.records:
                 if record.kind == "quality" and record.status == "ok" and record.key == key and stored.is_whole(record):
                     return stored, record
@@ -272,14 +233,16 @@ class Store:
         return copy
 
 
-def newest(store: Store, accept: Callable[[StoredSession], bool]) -> StoredSession | None:
-    """The newest session that `accept` takes, or None."""
-    return next((stored for stored in store.sessions() if accept(stored)), None)
+def newest(
+    store: Store, accept: Callable[[StoredSession], bool], among: Callable[[SessionRecord], bool] | None = None
+) -> StoredSession | None:
+    """The newest session that `accept` takes, or None; `among` rules out by the session alone, which is quick."""
+    return next((stored for stored in store.sessions(among) if accept(stored)), None)
 
 
-def covers(stored: StoredSession, models: Sequence[str], reference: str) -> bool:
+def covers(session: SessionRecord, models: Sequence[str], reference: str) -> bool:
     """True if a complete session measured all `models` and took `reference` into its rounds."""
-    return stored.session.complete and {*models, reference} <= set(stored.session.models)
+    return session.complete and {*models, reference} <= set(session.models)
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -1,0 +1,106 @@
+"""Which stored records no longer stand for what would be measured now, and why.
+
+Stale is what an older version of a measuring module made, and what was made with another configuration of its model or
+task than the one there is now. A model or task without a configuration is never stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from bertbench.errors import ConfigError
+from bertbench.records import RunRecord, SessionRecord, canonical_json
+from bertbench.request import MEASURE_VERSIONS, NOT_MEASURED
+
+if TYPE_CHECKING:
+    from bertbench.config import Catalog
+    from bertbench.report import Report
+    from bertbench.spec_base import Spec
+    from bertbench.store import StoredSession
+
+OF_QUALITY = {"training", "finetuned", "distill"}  # parts of a model's spec that only its quality depends on
+NOT_OF_A_TASK = {*NOT_MEASURED, "test_sets"}
+
+
+@dataclass
+class Staleness:
+    """Judges records against the configurations of a catalog, each of which is read once."""
+
+    catalog: Catalog
+    _now: dict[tuple[str, str], Spec | None] = field(default_factory=dict)
+    _seen: dict[str, bool] = field(default_factory=dict)
+
+    def reason(self, session: SessionRecord, record: RunRecord) -> str | None:
+        """Why a record is stale, or None."""
+        versions = session.request.get("versions", {})
+        made, current = versions.get(record.kind), MEASURE_VERSIONS[record.kind]
+        if made is not None and made != current:
+            return f"measured by version {made} of how {record.kind} is measured, now {current}"
+        not_of_the_model = NOT_MEASURED | (set() if record.kind == "quality" else OF_QUALITY)
+        if self._changed("models", record.model_name, record.model, not_of_the_model):
+            return f"the configuration of model {record.model_name} has changed since"
+        evaluated = record.settings.get("mode") == "evaluate"
+        not_of_the_task = NOT_OF_A_TASK | ({"training"} if evaluated else set())
+        if record.task and self._changed("tasks", str(record.task_name), record.task, not_of_the_task):
+            return f"the configuration of task {record.task_name} has changed since"
+        return None
+
+    def _changed(self, kind: str, name: str, stored: Mapping[str, Any], left_out: set[str]) -> bool:
+        now = self._spec(kind, name)
+        if now is None:
+            return False
+        key = f"{kind}/{sorted(left_out)}/{canonical_json(stored)}"
+        if key not in self._seen:
+            try:  # through the spec, since fields that were added later have their defaults in a record without them
+                then = type(now)(**stored).model_dump(mode="json", exclude=left_out)
+            except ValueError:
+                then = None
+            self._seen[key] = then != now.model_dump(mode="json", exclude=left_out)
+        return self._seen[key]
+
+    def _spec(self, kind: str, name: str) -> Spec | None:
+        if (kind, name) not in self._now:
+            try:
+                known = name in self.catalog.entries(kind)
+                read = self.catalog.model if kind == "models" else self.catalog.task
+                self._now[kind, name] = read(name) if known else None
+            except ConfigError:  # `bertbench validate` says what is wrong with it
+                self._now[kind, name] = None
+        return self._now[kind, name]
+
+
+def stale_runs(stored: StoredSession, catalog: Catalog) -> dict[str, str]:
+    """By run id why it is stale, of those runs of a session that are."""
+    judge = Staleness(catalog)
+    reasons = {record.run_id: judge.reason(stored.session, record) for record in stored.records}
+    return {run_id: reason for run_id, reason in reasons.items() if reason is not None}
+
+
+def notes(stored: StoredSession, stale: Mapping[str, str]) -> tuple[str, ...]:
+    """For people: what is stale in a session, one line a reason."""
+    found: dict[str, list[str]] = {}
+    for record in stored.records:
+        if record.run_id in stale:
+            found.setdefault(stale[record.run_id], []).append(f"{record.kind} of {record.model_name}")
+    return tuple(
+        f"STALE: {', '.join(dict.fromkeys(whats))}: {reason}; --fresh measures again" for reason, whats in found.items()
+    )
+
+
+def marked(report: Report, stored: StoredSession, catalog: Catalog) -> Report:
+    """The report with stale figures marked: in the notes, and in the long rows."""
+    stale = stale_runs(stored, catalog)
+    if not stale:
+        return report
+    rows = []
+    for row in report.rows:
+        reason = next((stale[run] for run in _runs(row.run_ids) if run in stale), None)
+        note = "; ".join(filter(None, (row.note, f"stale: {reason}" if reason else None)))
+        rows.append(replace(row, note=note or None))
+    return replace(report, rows=tuple(rows), notes=(*notes(stored, stale), *report.notes))
+
+
+def _runs(run_ids: str | None) -> Iterable[str]:
+    return (run_ids or "").split()

@@ -1,0 +1,29 @@
+"""The results folder: sessions with their records and parquet sidecars, written so that nothing is lost.
+
+    results/sessions/<session id>/session.json      what was asked, and whether it is complete
+    results/sessions/<session id>/<run id>.json     one record a run
+    results/sessions/<session id>/*.parquet         raw timings and predictions, written before their record
+    results/checkpoints/<key>/                      fine-tuned checkpoints
+    results/index.sqlite                            what is in which session; disposable, and rebuilt when stale
+
+Every file is written beside its place, synced and then renamed. What cannot be read is skipped with a warning that
+names it.
+"""
+
+from bertbench.store.files import SESSION_FILE, from_json, now, read_sidecar, to_json, write_atomically
+from bertbench.store.folder import MINIMUM_FREE_BYTES, Store, StoredSession, covers, new_session_id, newest
+
+__all__ = [
+    "MINIMUM_FREE_BYTES",
+    "SESSION_FILE",
+    "Store",
+    "StoredSession",
+    "covers",
+    "from_json",
+    "new_session_id",
+    "newest",
+    "now",
+    "read_sidecar",
+    "to_json",
+    "write_atomically",
+]

@@ -1,0 +1,104 @@
+"""Records as files: their JSON, files that appear whole or not at all, and parquet that is checked when it is read."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from bertbench.errors import StoreError
+from bertbench.records import SCHEMA_VERSION, RunRecord, SessionRecord, Sidecar
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+R = TypeVar("R", RunRecord, SessionRecord)
+
+SESSION_FILE = "session.json"
+
+
+def now() -> str:
+    """The present moment, UTC, ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@lru_cache(maxsize=8)
+def _adapter(record_type: Any) -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(record_type)
+
+
+def to_json(record: RunRecord | SessionRecord) -> str:
+    """A record as indented JSON.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    return json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def from_json(record_type: type[R], text: str) -> R:
+    """The record that `text` holds; of an older schema version too: fields it lacks have their defaults.
+
+    Raises:
+        ValueError: not JSON, or not of this shape (pydantic's ValidationError is one).
+        StoreError: written by a newer version of bertbench.
+    """
+    data = json.loads(text)
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise StoreError(f"record of schema version {version}; this bertbench reads up to {SCHEMA_VERSION}", "upgrade")
+    record: R = _adapter(cast("Any", record_type)).validate_python(data)
+    return record
+
+
+def read_record(path: Path, record_type: type[R], warnings: list[str]) -> R | None:
+    """The record in a file, or None if there is none; one that cannot be read is named in `warnings`."""
+    try:
+        return from_json(record_type, path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, RecursionError, StoreError) as error:
+        reason = str(error).splitlines()[0]
+        warnings.append(f"{path}: skipped, cannot be read ({reason})")
+        return None
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let `write` fill a temporary file, then sync and rename it to `path`: readers see all of it or nothing."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    os.close(handle)
+    scratch = Path(name)
+    try:
+        write(scratch)
+        with scratch.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        scratch.chmod(0o644)
+        scratch.replace(path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+
+
+def read_sidecar(folder: Path, entry: Sidecar) -> pd.DataFrame:
+    """The rows of a parquet sidecar, checked against its recorded sha256."""
+    import pandas as pd
+
+    path = folder / entry.name
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StoreError(
+            f"{path}: {error.strerror or error}", "the raw values of this run are lost; measure again"
+        ) from None
+    if hashlib.sha256(content).hexdigest() != entry.sha256:
+        raise StoreError(f"{path}: content differs from what was recorded", "measure again with --fresh")
+    return pd.read_parquet(path)
