@@ -33,6 +33,10 @@ DTYPES = {
 }  # fmt: skip
 
 
+DEVICE_FILES = Path("/dev")
+GPU_FILES = ("nvidia*", "nvhost*", "nvmap", "dxg", "kfd")  # NVIDIA, its Tegra boards, WSL, AMD
+
+
 def capture(device: str = "cpu") -> Environment:
     """The environment of measuring on `device`, a name that `resolve_device` gives.
 
@@ -163,11 +167,20 @@ def resolve_dtype(name: str, device: str) -> str:
 
 
 def _devices() -> list[str]:
-    """Devices of this machine, fastest kind first."""
+    """Devices of this machine, fastest kind first. Where no GPU can be, torch is not imported to be asked."""
+    if "torch" not in sys.modules and sys.platform == "linux" and not may_have_gpu():
+        return ["cpu"]
     import torch
 
     found = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     return [*found, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
+
+
+def may_have_gpu(devices: Path = DEVICE_FILES) -> bool:
+    """False where torch is built for the CPU only, or where Linux has no device file of any GPU that torch can use."""
+    if (package_versions().get("torch") or "").endswith("+cpu"):
+        return False
+    return any(True for pattern in GPU_FILES for _ in devices.glob(pattern))
 
 
 def _gpu_name(device: str) -> str | None:
