@@ -1,0 +1,203 @@
+"""The index over the record files: never wrong, made anew when it is lost, stale or damaged, done without where it must."""
+
+import errno
+import json
+import random
+import sqlite3
+
+import filelock
+import pytest
+
+from bertbench.records import RunRecord
+from bertbench.store import Store, from_json, index, newest
+from tests.factories import failed, predictions, session_record, size_record, stored_session
+
+FRAME = predictions(0.8, n=20)
+IDS = ("20261124T120000-abc123", "20261125T120000-def456", "20261126T120000-aaaaaa")
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Three sessions, the first with a scored run."""
+    stored_session(tmp_path, scored=[("bert", FRAME, {"key": "k"})])
+    for number, session_id in enumerate(IDS[1:]):
+        store = Store(tmp_path)
+        store.write_session(session_record(session_id=session_id, complete=number == 0))
+        store.write_record(size_record(session_id=session_id, run_id=f"{session_id}-size"))
+    return tmp_path
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """Names of the record files that are read."""
+    names = []
+    original = index.read_record
+
+    def reading(path, record_type, warnings):
+        names.append(path.name)
+        return original(path, record_type, warnings)
+
+    monkeypatch.setattr("bertbench.store.index.read_record", reading)
+    monkeypatch.setattr("bertbench.store.folder.read_record", reading)
+    return names
+
+
+def answer(root):
+    """What a new process finds: the newest complete session, a run by its id, a scored run by its key; and warnings."""
+    store = Store(root)
+    complete = newest(store, lambda _: True, lambda session: session.complete)
+    scored = store.find_quality("k")
+    found = [stored.session.session_id for stored in store.sessions(lambda _: True)]
+    return (
+        complete and complete.session.session_id, store.find_run(IDS[1])[1].run_id, scored and scored[1].key, found,
+        store.warnings,
+    )  # fmt: skip
+
+
+TRUTH = (IDS[1], f"{IDS[1]}-size", "k", [IDS[2], IDS[1], IDS[0]], [])
+
+
+def test_with_a_warm_index_only_the_answer_is_read(root, read):
+    """A second look reads the files of the session that answers, and none of the others."""
+    assert answer(root) == TRUTH
+    read.clear()
+    store = Store(root)
+    assert newest(store, lambda _: True, lambda session: session.session_id == IDS[0]) is not None
+    assert sorted(read) == ["quality-bert-sst2-1.json", "session.json"]
+    read.clear()
+    assert store.find_quality("nobody's") is None
+    assert read == []
+
+
+def test_lost_index_is_made_anew(root):
+    """Without the index file the answer is the same, and the file is there again."""
+    assert answer(root) == TRUTH
+    (root / index.INDEX_FILE).unlink()
+    assert answer(root) == TRUTH
+    assert (root / index.INDEX_FILE).exists()
+
+
+def test_what_changed_is_seen(root):
+    """Sessions that are new, gone, finished, or changed in place are seen at the next look, in the same process too."""
+    store = Store(root)
+    assert newest(store, lambda _: True, lambda session: session.complete).session.session_id == IDS[1]
+    store.write_session(session_record(session_id=IDS[2]))
+    assert newest(store, lambda _: True, lambda session: session.complete).session.session_id == IDS[2]
+    for path in store.folder(IDS[2]).iterdir():
+        path.unlink()
+    store.folder(IDS[2]).rmdir()
+    assert newest(store, lambda _: True, lambda session: session.complete).session.session_id == IDS[1]
+    path = store.folder(IDS[1]) / "session.json"
+    path.write_text(path.read_text().replace('"complete": true', '"complete": false'))
+    assert newest(store, lambda _: True, lambda session: session.complete).session.session_id == IDS[0]
+    assert newest(Store(root), lambda _: True, lambda session: session.complete).session.session_id == IDS[0]
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_damaged_index_gives_no_wrong_answer(root, seed):
+    """Whatever bytes of the index are overwritten or cut off, the answer is that of the files."""
+    assert answer(root) == TRUTH
+    path = root / index.INDEX_FILE
+    content, chance = bytearray(path.read_bytes()), random.Random(seed)
+    for _ in range(chance.choice([1, 20, 2000])):
+        content[chance.randrange(len(content))] = chance.randrange(256)
+    path.write_bytes(content[: chance.choice([len(content), len(content) // 2, 10, 0])])
+    assert answer(root) == TRUTH
+
+
+def test_index_of_another_layout_is_made_anew(root):
+    """An index that another version of bertbench made is not believed."""
+    answer(root)
+    with sqlite3.connect(root / index.INDEX_FILE) as database:
+        database.execute("PRAGMA user_version = 99")
+        database.execute("UPDATE sessions SET session = 'x'")
+    assert answer(root) == TRUTH
+
+
+def test_damaged_files_are_named_with_a_warm_index_too(root):
+    """A half-written record is named each time it is passed over, not only when the index is made."""
+    broken = root / "sessions" / IDS[2] / "broken.json"
+    broken.write_text('{"run_id": "half')
+    for _ in range(2):
+        store = Store(root)
+        assert store.find_quality("k") is not None
+        (warning,) = store.warnings
+        assert str(broken) in warning
+        assert "skipped" in warning
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOLCK, "No locks available"), "this file system has no locks; the record files are read"),
+        (NotImplementedError("no flock"), "this file system has no locks; the record files are read"),
+        (filelock.Timeout("index.sqlite.lock"), "another process holds it"),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (PermissionError(errno.EACCES, "Permission denied"), None),
+        (OSError(errno.EROFS, "Read-only file system"), None),
+    ],
+)
+def test_without_a_lock_the_files_are_read(root, monkeypatch, error, said):
+    """Where the index cannot be locked the answer is the same; that is said once, of a read-only folder not at all."""
+
+    def refuse(_):
+        raise error
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    *found, warnings = answer(root)
+    assert tuple(found) == TRUTH[:-1]
+    assert not (root / index.INDEX_FILE).exists()
+    assert len(warnings) == (said is not None)
+    assert said is None or said in warnings[0]
+
+
+def test_full_disk_costs_the_index_only(root, monkeypatch):
+    """A disk without room for the index leaves the answer as it is, with a warning."""
+    original = index.Index._opened
+
+    def small(self):
+        database = original(self)
+        database.execute("PRAGMA max_page_count = 2")
+        return database
+
+    monkeypatch.setattr(index.Index, "_opened", small)
+    store = session_record(argv=("x" * 20_000,), session_id="20261127T120000-aaaaaa", complete=False)
+    Store(root).write_session(store)
+    *found, warnings = answer(root)
+    assert found[:3] == list(TRUTH[:3])
+    (warning,) = warnings
+    assert "database or disk is full" in warning
+
+
+def test_nothing_is_made_where_nothing_is_stored(tmp_path):
+    """Looking into an empty folder makes no index."""
+    assert newest(Store(tmp_path), lambda _: True, lambda _: True) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_kill_while_indexing_leaves_an_index_that_goes_on(root, monkeypatch):
+    """What was indexed before an interruption counts, the rest is indexed at the next look."""
+    monkeypatch.setattr(index, "AT_ONCE", 1)
+    monkeypatch.setattr(index.Index, "_made", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        answer(root)
+    monkeypatch.undo()
+    assert answer(root) == TRUTH
+
+
+def test_records_without_later_fields_are_read():
+    """A record of the first bertbench, which lacked all that was added later, is read with what it has."""
+    old = {
+        "run_id": "20260101T000000-abc-size-bert", "session_id": "20260101T000000-abc", "kind": "size", "suite": "base",
+        "model_name": "bert", "model": {"name": "bert"}, "status": "ok", "started_at": "2026-01-01T00:00:00+00:00",
+        "measurements": [{"quantity": "parameters", "unit": "1", "values": [5.0]}], "schema_version": 1, "gone": "field",
+    }  # fmt: skip
+    record = from_json(RunRecord, json.dumps(old))
+    assert (record.run_id, record.find("parameters").values) == (old["run_id"], (5.0,))
+    assert (record.sidecars, record.environment, record.capped) == ({}, None, False)
+
+
+def test_failed_runs_do_not_answer_for_a_key(root):
+    """A failed quality run's key is not in the index."""
+    Store(root).write_record(failed("quality", session_id=IDS[2], run_id="f", key="k9"))
+    assert Store(root).find_quality("k9") is None
