@@ -21,8 +21,12 @@ from bertbench import __version__, launch
 from bertbench.commands.anatomy import anatomy
 from bertbench.commands.calibrate import calibrate
 from bertbench.commands.compare import compare
+from bertbench.commands.diff import diff
 from bertbench.commands.distill import distill
 from bertbench.commands.doctor import doctor
+from bertbench.commands.export import export
+from bertbench.commands.gc import gc
+from bertbench.commands.history import history
 from bertbench.commands.list import list_
 from bertbench.commands.params import params
 from bertbench.commands.published import published
@@ -55,6 +59,10 @@ app.command("params")(params)
 app.command("anatomy")(anatomy)
 app.command("list")(list_)
 app.command("show")(show)
+app.command("history")(history)
+app.command("diff")(diff)
+app.command("export")(export)
+app.command("gc")(gc)
 app.command("validate")(validate)
 
 

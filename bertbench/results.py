@@ -5,7 +5,7 @@
     frame[frame.quantity == "latency"].groupby(["session", "model"]).value.median()
 
 `value` is the median of a measurement's readings (round medians, say), `smallest` and `largest` bound them; the raw
-values lie in the session's parquet files. Damaged files are left out with a warning that names them.
+values lie in the session's parquet files. `stale` says why a run no longer stands for what would be measured now. Damaged files are left out with a warning that names them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertbench.config import Catalog
 from bertbench.errors import StoreError
-from bertbench.records import Environment, Measurement, RunRecord, SessionRecord
+from bertbench.records import Environment, Measurement, RunRecord, SessionRecord, digest
+from bertbench.staleness import Staleness
 from bertbench.store import Store, StoredSession
 from bertbench.store.index import folders
 
@@ -33,8 +35,8 @@ COLUMNS = (
     "session", "started_at", "model", "task", *OF_MEASUREMENTS, "seed", "kind", "status", "error", "run_id", "command",
     "complete", "taken_over", "suite", "checkpoint", "revision", "weights", "weights_digest", "device", "backend", "dtype",
     "threads", "environment_class", "cpu", "gpu", "usable_cores", "system", "python", "torch", "transformers", "commit",
-    "dirty", "bertbench_version", "measure_version", "schema_version", "key", "data_fingerprint", "capped",
-    "finetuned_checkpoint", "seconds",
+    "dirty", "bertbench_version", "measure_version", "schema_version", "key", "data_fingerprint", "recipe",
+    "capped", "finetuned_checkpoint", "seconds", "stale",
 )  # fmt: skip
 WHOLE = (
     "readings",
@@ -67,8 +69,10 @@ def load_results(folder: str | PathLike[str]) -> pd.DataFrame:
     return frame
 
 
-def frame_of(store: Store) -> pd.DataFrame:
+def frame_of(store: Store, catalog: Catalog | None = None) -> pd.DataFrame:
     """What `load_results` gives; unreadable files are named in the store's `warnings`.
+
+    `catalog` has the configurations by which runs are stale; None: those that commands find here.
 
     Raises:
         StoreError: there is no such folder.
@@ -77,10 +81,11 @@ def frame_of(store: Store) -> pd.DataFrame:
 
     if not store.root.is_dir():
         raise StoreError(f"results directory {store.root}: not there", "name the right one; `bertbench run` makes one")
+    judge = Staleness(catalog or Catalog())
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     total = len(folders(store.sessions_folder))
     for count, stored in enumerate(store.sessions(), 1):
-        for row in _rows(stored):
+        for row in _rows(stored, judge):
             for name, values in columns.items():
                 values.append(row.get(name))
         store.progress("reading stored sessions", count, total)
@@ -95,9 +100,14 @@ def _dtype(name: str) -> str:
     return "Int64" if name in WHOLE else "boolean" if name in TRUTHS else "string"
 
 
-def _rows(stored: StoredSession) -> Iterator[dict[str, Any]]:
+def _rows(stored: StoredSession, judge: Staleness) -> Iterator[dict[str, Any]]:
     for record in stored.records:
-        base = _of_session(stored.session, record) | _of_run(record) | _of_environment(record.environment)
+        base = (
+            {"stale": judge.reason(stored.session, record)}
+            | _of_session(stored.session, record)
+            | _of_run(record)
+            | _of_environment(record.environment)
+        )
         if not record.measurements:
             yield base
         for measurement in record.measurements:
@@ -126,6 +136,7 @@ def _of_run(record: RunRecord) -> dict[str, Any]:
         **{name: getattr(record, name) for name in names},
         **{name: record.settings.get(name) for name in ("device", "backend", "dtype", "threads")},
         "model": record.model_name,
+        "recipe": digest(record.settings)[:8] if record.kind == "quality" else None,
         "task": record.task_name,
         "error": f"{error.kind}: {error.message}" if error else None,
     }

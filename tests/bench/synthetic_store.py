@@ -13,9 +13,8 @@ from pathlib import Path
 from bertbench.config import Catalog
 from bertbench.request import Options, Request
 from bertbench.store import Store, to_json
-from tests.factories import failed, memory_record, predictions, quality_record, session_record, size_record
+from tests.factories import failed, memory_record, predictions, quality_record, session_record, size_record, timing_rows
 from tests.factories import speed_record as speed_of
-from tests.factories import timing_rows
 
 MODELS = ("bert", "distilbert", "albert")
 TASK = "sst2"

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 import traceback
+from functools import partial
 from pathlib import Path
 
 from bertbench.store import Store, from_json, to_json
@@ -51,6 +52,10 @@ def _child(work):
         os._exit(code)
 
 
+def _tell(pipe, name):
+    os.write(pipe, f"{name}\n".encode())
+
+
 def kill(root, kills):
     """Kill a writer at `kills` random moments; what it had acknowledged must be there and whole, in index and files."""
     chance = random.Random(0)
@@ -59,7 +64,7 @@ def kill(root, kills):
 
         def work(number=number, writing=writing):
             for part in range(100):
-                write(root, f"s{number:04d}-{part:02d}", lambda name: os.write(writing, f"{name}\n".encode()))
+                write(root, f"s{number:04d}-{part:02d}", partial(_tell, writing))
 
         child = _child(work)
         os.close(writing)

@@ -1,0 +1,93 @@
+"""`bertbench gc`: removes from the results folder what nothing needs any more, and says what."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bertbench.commands._options import Format, FormatOption, Layout, LayoutOption, OutputOption, ResultsDirOption
+from bertbench.errors import StoreError
+from bertbench.report import Report, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bertbench.store.garbage import Item
+
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")]
+KeepOption = Annotated[
+    int | None,
+    typer.Option("--keep-sessions", min=0, help="Remove sessions too, all but the newest N.", show_default=False),
+]
+OlderOption = Annotated[
+    float | None,
+    typer.Option(
+        "--older-than",
+        min=0,
+        help="Remove sessions too that are older than so many days (with --keep-sessions: of those beyond N).",
+        show_default=False,
+    ),
+]
+UnusedOption = Annotated[
+    float, typer.Option("--unused-for", min=0, help="Leave what changed within so many hours; it may be in use.")
+]
+
+
+def gc(
+    dry_run: DryRunOption = False,
+    keep_sessions: KeepOption = None,
+    older_than: OlderOption = None,
+    unused_for: UnusedOption = 24.0,
+    results_dir: ResultsDirOption = Path("results"),
+    format: FormatOption = Format.TERMINAL,  # noqa: A002 (the option's name)
+    output: OutputOption = None,
+    layout: LayoutOption = Layout.LONG,
+) -> None:
+    """Remove checkpoints that no record names, leftovers of interrupted runs and, where asked, old sessions.
+
+    Raises:
+        StoreError: there is no such folder, or something cannot be removed.
+        UsageError: `output` cannot be written.
+    """
+    from bertbench import output as out
+    from bertbench.commands._measuring import show_warnings
+    from bertbench.display import Waiting
+    from bertbench.store import Store
+    from bertbench.store.garbage import Rules, find, remove
+
+    out.check(output)
+    store = Store(results_dir, Waiting())
+    if not store.root.is_dir():
+        raise StoreError(f"results directory {results_dir}: not there", "name the right one with --results-dir")
+    age = None if older_than is None else timedelta(days=older_than)
+    findings = find(store, Rules(keep_sessions, age, timedelta(hours=unused_for)))
+    show_warnings(store)
+    gone, failed = (findings.items, []) if dry_run else remove(findings.items, store)
+    report = build_report(gone, findings.notes, results_dir, dry_run=dry_run)
+    out.emit(report, format=format.value, output=output, layout=layout.value)
+    if failed:
+        more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+        raise StoreError(f"{failed[0]}{more}", "the rest is removed; see who owns it")
+
+
+def build_report(items: Sequence[Item], notes: Sequence[str], root: Path, *, dry_run: bool) -> Report:
+    """What is, or would be, removed and how many bytes that frees."""
+    rows = tuple((item.path.relative_to(root).as_posix(), f"{item.size:,}", item.why) for item in items)
+    total = sum(item.size for item in items)
+    verb = "would free" if dry_run else "freed"
+    said = (
+        f"{len(items)} removed, {total:,} bytes {verb}"
+        if not dry_run
+        else f"{len(items)} would go: {verb} {total:,} bytes"
+    )
+    table = Table(
+        "To be removed" if dry_run else "Removed",
+        ("Path", "Bytes", "Why"),
+        rows,
+        (said, *notes),
+        ("text", "number", "text"),
+    )
+    return Report(f"Unused in {root}", (table,))

@@ -1,0 +1,176 @@
+"""What in a results folder can go: old sessions, checkpoints that no record names, leftovers of interrupted runs.
+
+What a record of a kept session names is never touched, nor what changed lately: a command at work may need it. Where a
+record cannot be read it is unknown what it names; then all checkpoints stay.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from bertbench.store.files import SESSION_FILE
+from bertbench.store.folder import Store, StoredSession
+
+LEFTOVERS = (".training-", ".saving-")  # in checkpoints/: states of interrupted training, unfinished copies
+TEMPORARY = re.compile(r"^\..+\.(json|parquet|sqlite)-\w+$|^\.random-")  # beside records: files not yet in their place
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something that can go, how large it is, and why."""
+
+    path: Path
+    size: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Held:
+    """What of a session decides: its age, and what its records name. `read` counts the records that could be read."""
+
+    folder: Path
+    started_at: str
+    complete: bool
+    read: int
+    sidecars: frozenset[str]
+    checkpoints: frozenset[str]
+
+    @staticmethod
+    def of(stored: StoredSession) -> Held:
+        """The same of a session with its records."""
+        sidecars = {entry.name for record in stored.records for entry in record.sidecars.values()}
+        checkpoints = {record.finetuned_checkpoint for record in stored.records if record.finetuned_checkpoint}
+        session = stored.session
+        return Held(
+            stored.folder,
+            session.started_at,
+            session.complete,
+            len(stored.records),
+            frozenset(sidecars),
+            frozenset(checkpoints),
+        )
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Which sessions go: those beyond the newest `keep_sessions` and older than `older_than`; None: no such limit.
+
+    With neither no session goes. `unused_for`: nothing goes that changed within this time.
+    """
+
+    keep_sessions: int | None = None
+    older_than: timedelta | None = None
+    unused_for: timedelta = timedelta(days=1)
+
+
+@dataclass
+class Findings:
+    """What can go, and what stays for a reason worth saying."""
+
+    items: list[Item] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def find(store: Store, rules: Rules, now: datetime | None = None) -> Findings:
+    """What can go by the rules. Unreadable files are named in the store's `warnings`."""
+    present = now or datetime.now(UTC)
+    newest_change = present.timestamp() - rules.unused_for.total_seconds()
+    before = len(store.warnings)
+    stored = [Held.of(one) for one in store.sessions()]
+    damaged = len(store.warnings) > before
+    found, recent = Findings(), 0
+    going = {id(one) for one in _old(stored, rules, present)}
+    kept = [one for one in stored if id(one) not in going]
+    candidates = [(one.folder, "old session") for one in stored if id(one) in going]
+    candidates += [(path, "leftover of an interrupted run") for path in _leftovers(store, kept)]
+    if damaged:
+        found.notes.append("checkpoints stay: a record that cannot be read may name them")
+    else:
+        candidates += [(path, "checkpoint that no record names") for path in _unnamed_checkpoints(store, kept)]
+    for path, why in candidates:
+        size, changed = _size_and_change(path)
+        if changed > newest_change:
+            recent += 1
+        else:
+            found.items.append(Item(path, size, why))
+    if recent:
+        hours = rules.unused_for.total_seconds() / 3600
+        found.notes.append(f"{recent} more changed within the last {hours:g} h and may be in use: left alone")
+    return found
+
+
+def remove(items: Sequence[Item], store: Store) -> tuple[list[Item], list[str]]:
+    """Remove; returns what is gone, and a line for each that could not be removed."""
+    gone, failed = [], []
+    for item in items:
+        if not item.path.is_relative_to(store.root):
+            raise AssertionError(item.path)  # pragma: no cover (nothing outside is ever found)
+        try:
+            if item.path.is_dir() and not item.path.is_symlink():
+                # Its own file first: what is cut short by a kill is then no session any more, not half of one.
+                (item.path / SESSION_FILE).unlink(missing_ok=True)
+                shutil.rmtree(item.path)
+            else:
+                item.path.unlink()
+        except OSError as error:
+            failed.append(f"{item.path}: cannot be removed ({error.strerror or error})")
+        else:
+            gone.append(item)
+    return gone, failed
+
+
+def _old(stored: Sequence[Held], rules: Rules, present: datetime) -> Iterator[Held]:
+    if rules.keep_sessions is None and rules.older_than is None:
+        return
+    for one in stored[rules.keep_sessions or 0 :]:
+        if rules.older_than is None or datetime.fromisoformat(one.started_at) < present - rules.older_than:
+            yield one
+
+
+def _leftovers(store: Store, kept: Sequence[Held]) -> Iterator[Path]:
+    for path in _children(store.checkpoints_folder):
+        if path.name.startswith(LEFTOVERS):
+            yield path
+    yield from (path for path in _children(store.root) if TEMPORARY.match(path.name))
+    for folder in _children(store.sessions_folder):
+        if not any(folder.glob("*.json")):  # killed before its first file was whole, or while it was being removed
+            yield folder
+    for one in kept:
+        inside = list(_children(one.folder))
+        yield from (path for path in inside if TEMPORARY.match(path.name))
+        if one.complete and one.read == sum(path.suffix == ".json" for path in inside) - 1:
+            tables = (path for path in inside if path.suffix == ".parquet")
+            yield from (path for path in tables if path.name not in one.sidecars)
+
+
+def _unnamed_checkpoints(store: Store, kept: Sequence[Held]) -> Iterator[Path]:
+    named = {(store.root / name).absolute() for one in kept for name in one.checkpoints}
+    for path in _children(store.checkpoints_folder):
+        if not path.name.startswith(".") and path.absolute() not in named:
+            yield path
+
+
+def _children(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _size_and_change(path: Path) -> tuple[int, float]:
+    """Bytes of all files below, and when the newest of them changed."""
+    size, changed = 0, 0.0
+    for place in [path, *(Path(root) / name for root, _, names in os.walk(path) for name in names)]:
+        with contextlib.suppress(OSError):
+            facts = place.lstat()
+            size += 0 if place.is_dir() and not place.is_symlink() else facts.st_size
+            changed = max(changed, facts.st_mtime)
+    return size, changed or time.time()
