@@ -26,15 +26,18 @@ ModelOption = Annotated[
 ]
 QuantityOption = Annotated[
     str | None,
-    typer.Option("--quantity", help="Only these quantities (latency, score, …), with all parts.", show_default=False),
+    typer.Option("--quantity", help="Only these quantities: latency, score, …", show_default=False),
 ]
 TaskOption = Annotated[str | None, typer.Option("--task", help="Only quality on these tasks.", show_default=False)]
+
+PartsOption = Annotated[bool, typer.Option("--parts", help="Also parts: a model's components, tokenization.")]
 
 
 def history(
     model: ModelOption = None,
     quantity: QuantityOption = None,
     task: TaskOption = None,
+    parts: PartsOption = False,
     config_dir: ConfigDirOption = None,
     results_dir: ResultsDirOption = Path("results"),
     format: FormatOption = Format.TERMINAL,  # noqa: A002 (the option's name)
@@ -60,7 +63,10 @@ def history(
     store = Store(results_dir, Waiting())
     frame = frame_of(store, Catalog(config_dir or ()))
     show_warnings(store)
-    frame = chosen(frame[frame["value"].notna()], model=model, quantity=quantity, task=task)
+    frame = frame[frame["value"].notna()]
+    if not parts:
+        frame = frame[~frame["statistic"].str.contains("/", regex=False)]
+    frame = chosen(frame, model=model, quantity=quantity, task=task)
     if frame.empty:
         raise NothingMeasuredError(f"no figures in {results_dir}", "`bertbench run` or `bertbench compare` makes some")
     report = build(series_of(frame), f"History of {results_dir}")
@@ -68,13 +74,11 @@ def history(
 
 
 def chosen(frame: pd.DataFrame, **wanted: str | None) -> pd.DataFrame:
-    """The rows of what is asked for; of quantities not asked for by name the totals, not the parts.
+    """The rows of what is asked for.
 
     Raises:
         UnknownNameError: nothing stored is called so.
     """
-    if wanted["quantity"] is None:
-        frame = frame[~frame["statistic"].str.contains("/", regex=False)]
     for column, names in wanted.items():
         if names is None:
             continue

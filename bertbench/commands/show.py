@@ -11,12 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bertbench.commands._options import Format, FormatOption, Layout, LayoutOption, OutputOption, ResultsDirOption
+from bertbench.commands._options import (
+    ConfigDirOption,
+    Format,
+    FormatOption,
+    Layout,
+    LayoutOption,
+    OutputOption,
+    ResultsDirOption,
+)
 from bertbench.report import Report, Row, Table
 from bertbench.units import duration, quantity_of
 
 if TYPE_CHECKING:
-    from bertbench.records import Environment, RunRecord
+    from bertbench.records import Environment, RunRecord, SessionRecord
+    from bertbench.staleness import Staleness
     from bertbench.store import Store, StoredSession
 
 NEWEST = 50
@@ -29,6 +38,7 @@ RunArgument = Annotated[
 
 def show(
     run: RunArgument = None,
+    config_dir: ConfigDirOption = None,
     results_dir: ResultsDirOption = Path("results"),
     format: FormatOption = Format.TERMINAL,  # noqa: A002 (the option's name)
     output: OutputOption = None,
@@ -41,19 +51,23 @@ def show(
         UsageError: `output` cannot be written.
     """
     from bertbench import output as out
+    from bertbench.config import Catalog
+    from bertbench.staleness import Staleness
     from bertbench.store import Store
 
     out.check(output)
     store = Store(results_dir)
-    report = list_runs(store) if run is None else run_report(*store.find_run(run))
+    judge = Staleness(Catalog(config_dir or ()))
+    report = list_runs(store, judge=judge) if run is None else run_report(*store.find_run(run), judge)
     warned = replace(report, notes=(*report.notes, *dict.fromkeys(store.warnings)))
     out.emit(warned, format=format.value, output=output, layout=layout.value)
 
 
-def list_runs(store: Store, now: datetime | None = None) -> Report:
-    """The newest runs, newest first: id, kind, model, task, seed, status, age."""
+def list_runs(store: Store, now: datetime | None = None, judge: Staleness | None = None) -> Report:
+    """The newest runs, newest first: id, kind, model, task, seed, status, age; `judge` says which are stale."""
     present = now or datetime.now(UTC)
-    records = list(islice(_newest(store), NEWEST + 1))
+    newest = list(islice(_newest(store), NEWEST + 1))
+    reasons = {id(record): judge.reason(session, record) if judge else None for session, record in newest}
     rows = tuple(
         (
             record.run_id,
@@ -61,22 +75,25 @@ def list_runs(store: Store, now: datetime | None = None) -> Report:
             record.model_name,
             record.task_name or "",
             "" if record.seed is None else str(record.seed),
-            record.status,
+            f"{record.status}{', STALE' if reasons[id(record)] else ''}",
             _age(record.started_at, present),
         )
-        for record in records[:NEWEST]
+        for _, record in newest[:NEWEST]
     )
-    notes = [f"the newest {NEWEST} runs are listed; older ones are kept"] if len(records) > NEWEST else []
+    notes = [f"the newest {NEWEST} runs are listed; older ones are kept"] if len(newest) > NEWEST else []
     if not rows:
         notes.append(f"no runs in {store.root}; `bertbench run` or `bertbench compare` makes some")
+    if any(reasons.values()):
+        notes.append("STALE: measured by an older version, or its configuration has changed; `bertbench show RUN` says")
     table = Table("Runs", ("Run", "Kind", "Model", "Task", "Seed", "Status", "Age"), rows, tuple(notes))
     return Report(f"Runs in {store.root}", (table,))
 
 
-def _newest(store: Store) -> Iterator[RunRecord]:
+def _newest(store: Store) -> Iterator[tuple[SessionRecord, RunRecord]]:
     """Records, newest session first; sessions are read only as far as they are needed."""
     for stored in store.sessions():
-        yield from sorted(stored.records, key=lambda record: record.started_at, reverse=True)
+        records = sorted(stored.records, key=lambda record: record.started_at, reverse=True)
+        yield from ((stored.session, record) for record in records)
 
 
 def _age(started_at: str, now: datetime) -> str:
@@ -84,8 +101,8 @@ def _age(started_at: str, now: datetime) -> str:
     return f"{seconds / 86400:.0f} days" if seconds >= 2 * 86400 else duration(max(seconds, 0))
 
 
-def run_report(stored: StoredSession, record: RunRecord) -> Report:
-    """Everything stored about one run; the long rows hold its raw values, one a row."""
+def run_report(stored: StoredSession, record: RunRecord, judge: Staleness | None = None) -> Report:
+    """Everything stored about one run; the long rows hold its raw values, one a row. `judge` says if it is stale."""
     tables = [
         _facts("Run", _identity(stored, record)),
         _measurements(record),
@@ -95,7 +112,8 @@ def run_report(stored: StoredSession, record: RunRecord) -> Report:
         _facts("Environment", _environment(record.environment)),
         _facts("Sidecars", ((name, f"{entry.name}, sha256 {entry.sha256}") for name, entry in record.sidecars.items())),
     ]
-    notes = [f"warning: {warning}" for warning in record.warnings]
+    stale = judge.reason(stored.session, record) if judge else None
+    notes = [*([f"STALE: {stale}"] if stale else []), *(f"warning: {warning}" for warning in record.warnings)]
     return Report(
         f"Run {record.run_id}", tuple(table for table in tables if table.rows), tuple(_rows(record)), tuple(notes)
     )
