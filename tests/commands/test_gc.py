@@ -1,0 +1,188 @@
+"""`bertbench gc`: removes what nothing needs, never what a kept session's record names or what may be in use."""
+
+import json
+import os
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bertbench import cli
+from bertbench.store import Store
+from tests.factories import predictions, quality_record, session_record, size_record
+
+NAMES = ("new", "old")
+
+
+def folder_of(path, size=100, age_days=3):
+    """A folder with a file, as old as is said."""
+    path.mkdir(parents=True)
+    (path / "weights").write_bytes(b"x" * size)
+    aged(path, age_days)
+    return path
+
+
+def aged(path, days=3):
+    """Everything below, changed so many days ago."""
+    moment = time.time() - days * 86400
+    for one in (*path.rglob("*"), path):
+        os.utime(one, (moment, moment))
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A session of today and one of ten days ago, each with a checkpoint; a checkpoint of nobody's; leftovers."""
+    store = Store(tmp_path / "results")
+    for name, age in zip(NAMES, (0, 10), strict=True):
+        day = datetime.now(UTC) - timedelta(days=age)
+        session_id = f"{day:%Y%m%dT%H%M%S}-{name}"
+        store.write_session(session_record(session_id=session_id, started_at=day.isoformat(timespec="seconds")))
+        rows = predictions(0.8, n=20)
+        sidecar = store.write_sidecar(session_id, "predictions", rows)
+        scored = quality_record(
+            "bert", rows, sidecar=sidecar, session_id=session_id, run_id=f"{session_id}-q",
+            finetuned_checkpoint=f"checkpoints/{name}",
+        )  # fmt: skip
+        store.write_record(scored)
+        folder_of(store.checkpoints_folder / name)
+        (store.folder(session_id) / f".{session_id}-size.json-abcd1234").write_text("{")
+        (store.folder(session_id) / "predictions-lost.parquet").write_text("x")
+        aged(store.folder(session_id))
+    folder_of(store.checkpoints_folder / "nobodys", 1000)
+    folder_of(store.checkpoints_folder / ".training-k")
+    folder_of(store.checkpoints_folder / ".saving-x")
+    folder_of(store.checkpoints_folder / ".training-now", age_days=0)
+    folder_of(store.checkpoints_folder / "now", age_days=0)
+    return store.root
+
+
+def left(root):
+    """Names of checkpoints, and of sessions by their last word."""
+    sessions = [path.name.rpartition("-")[2] for path in (root / "sessions").iterdir()]
+    return sorted(path.name for path in (root / "checkpoints").iterdir()), sorted(sessions)
+
+
+def gc(root, capsys, *options, code=0):
+    """The rows that are reported, and what is said below and on stderr."""
+    assert cli.main(["gc", "--results-dir", str(root), "--format", "json", *options]) == code
+    captured = capsys.readouterr()
+    (table,) = json.loads(captured.out)["tables"]
+    return table["rows"], " ".join(table["notes"]), captured.err
+
+
+def test_what_nobody_names_goes(root, capsys):
+    """Unnamed checkpoints, states of interrupted training and temporary files go; sessions and what they name stay."""
+    rows, said, _ = gc(root, capsys)
+    assert left(root) == ([".training-now", "new", "now", "old"], ["new", "old"])
+    by_path = {row["Path"]: (row["Bytes"], row["Why"]) for row in rows}
+    assert by_path["checkpoints/nobodys"] == ("1,000", "checkpoint that no record names")
+    assert by_path["checkpoints/.saving-x"] == ("100", "leftover of an interrupted run")
+    assert len(rows) == 7
+    assert "7 removed, 1,204 bytes freed" in said
+    for stored in Store(root).sessions():
+        assert all(stored.is_whole(record) for record in stored.records)
+        assert len(list(stored.folder.iterdir())) == 3
+
+
+def test_what_changed_lately_stays(root, capsys):
+    """A checkpoint or a training state of the last day may be in use: it stays, which is said; --unused-for shortens that."""
+    _, said, _ = gc(root, capsys)
+    assert "2 more changed within the last 24 h and may be in use: left alone" in said
+    time.sleep(0.01)
+    gc(root, capsys, "--unused-for", "0")
+    assert left(root)[0] == ["new", "old"]
+
+
+def test_dry_run_removes_nothing(root, capsys):
+    """--dry-run reports the same and leaves all as it is."""
+    before = left(root)
+    rows, said, _ = gc(root, capsys, "--dry-run")
+    assert left(root) == before
+    assert "7 would go: would free 1,204 bytes" in said
+    assert gc(root, capsys)[0] == rows
+
+
+@pytest.mark.parametrize(
+    ("options", "sessions"),
+    [
+        (["--keep-sessions", "1"], ["new"]),
+        (["--keep-sessions", "2"], ["new", "old"]),
+        (["--older-than", "5"], ["new"]),
+        (["--older-than", "20"], ["new", "old"]),
+        (["--keep-sessions", "0", "--older-than", "5"], ["new"]),
+        (["--keep-sessions", "1", "--older-than", "20"], ["new", "old"]),
+    ],
+)
+def test_old_sessions_go_where_asked(root, capsys, options, sessions):
+    """Sessions go by number and age, and with them the checkpoints that only they name."""
+    gc(root, capsys, *options)
+    checkpoints, found = left(root)
+    assert found == sessions
+    assert ("old" in checkpoints) == ("old" in sessions)
+    assert "new" in checkpoints
+
+
+def test_checkpoint_that_a_kept_session_names_too_stays(root, capsys):
+    """A run taken over into a later session keeps its checkpoint when the earlier session goes."""
+    store = Store(root)
+    new, old = store.sessions()
+    store.adopt(old, old.records[0], new.session.session_id)
+    aged(new.folder)
+    gc(root, capsys, "--keep-sessions", "1")
+    assert left(root) == ([".training-now", "new", "now", "old"], ["new"])
+
+
+def test_what_cannot_be_read_protects_all_checkpoints(root, capsys):
+    """While a record cannot be read no checkpoint goes: it may be the one that is named there."""
+    new = next(Store(root).sessions())
+    path = new.folder / "half.json"
+    path.write_text('{"finetuned_checkpoint": "checkpoints/nobodys')
+    _, said, warned = gc(root, capsys)
+    assert "checkpoints stay: a record that cannot be read may name them" in said
+    assert "half.json: skipped" in warned
+    assert {"nobodys", "new", "old"} <= set(left(root)[0])
+    assert path.exists()
+
+
+def test_links_are_removed_not_followed(root, capsys, tmp_path):
+    """A checkpoint that is a link to elsewhere loses the link only."""
+    elsewhere = folder_of(tmp_path / "elsewhere")
+    link = root / "checkpoints" / "linked"
+    link.symlink_to(elsewhere)
+    moment = time.time() - 3 * 86400
+    os.utime(link, (moment, moment), follow_symlinks=False)
+    gc(root, capsys)
+    assert not link.is_symlink()
+    assert (elsewhere / "weights").exists()
+
+
+def test_what_cannot_be_removed_is_said(root, capsys, monkeypatch):
+    """What refuses to go is one line, and the rest goes."""
+    import shutil
+
+    original = shutil.rmtree
+
+    def refuse(path):
+        if path.name == "nobodys":
+            raise PermissionError(13, "Permission denied")
+        original(path)
+
+    monkeypatch.setattr("bertbench.store.garbage.shutil.rmtree", refuse)
+    _, said, warned = gc(root, capsys, code=2)
+    assert "nobodys: cannot be removed (Permission denied)" in warned
+    assert "6 removed" in said
+
+
+def test_folder_that_is_not_there_is_said(capsys, tmp_path):
+    """A wrong folder is an error."""
+    assert cli.main(["gc", "--results-dir", str(tmp_path / "none")]) == 2
+    assert "not there" in capsys.readouterr().err
+
+
+def test_session_without_a_file_is_a_leftover(root, capsys):
+    """A folder of a run that was killed before its first file was whole goes."""
+    folder_of(root / "sessions" / "20260101T000000-killed")
+    Store(root).write_record(size_record(session_id="20260102T000000-strange"))
+    aged(root / "sessions" / "20260102T000000-strange")
+    gc(root, capsys)
+    assert left(root)[1] == ["new", "old", "strange"]
