@@ -27,10 +27,12 @@ class Scale:
     same_sessions: int = 40
     slower_sessions: int = 20
     simulated_sessions: int = 2000
+    stored_records: int = 100_000
 
 
 TINY = Scale(
     judged=False,
+    stored_records=1000,
     threads=1,
     models=("bert-mini", "distilbert-mini", "albert-mini"),
     base="bert-mini",

@@ -55,7 +55,9 @@ def test_points_come_in_order_with_their_step(root, capsys):
     rows = list(csv.DictReader(io.StringIO(history(root, capsys, "--quantity", "latency", "--format", "csv").out)))
     assert [row["session_id"][6:8] for row in rows] == [f"{day:02d}" for day in range(1, 17)]
     assert [row["session_id"][6:8] for row in rows if "step" in row["note"]] == ["09"]
-    assert "measured 2026-01-09T12:00:00+00:00; commit cccccccccc; step from 100 ms to 119 ms (+18.5%)" in rows[8]["note"]
+    assert (
+        "measured 2026-01-09T12:00:00+00:00; commit cccccccccc; step from 100 ms to 119 ms (+18.5%)" in rows[8]["note"]
+    )
 
 
 def test_exact_counts_have_steps_too(root, capsys):
