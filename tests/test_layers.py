@@ -46,7 +46,7 @@ MEASURE = (
     "workers",
 )
 NEUTRAL = (
-    "claim_specs", "distill_specs", "launch", "machines", "padding", "paper_specs", "parts", "published", "queueing", "recipe_specs", "records", "results", "sequential", "spec_base", "specs", "staleness", "store", "task_specs", "units",
+    "claim_specs", "distill_specs", "launch", "machines", "padding", "paper_specs", "parts", "published", "queueing", "recipe_specs", "records", "results", "sequential", "spec_base", "specs", "store", "task_specs", "units",
 )  # fmt: skip
 REPORT = ("exporters", "output", "report", "resampling", "stats")
 REPORT_FAMILIES = ("compare", "tables")
