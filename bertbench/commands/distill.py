@@ -32,6 +32,7 @@ from bertbench.commands._measuring import Measuring
 from bertbench.commands._measuring_options import takes_measuring_options
 from bertbench.commands.run import suite_for
 from bertbench.errors import StoreError, UsageError
+from bertbench.students.sharing import SHARING
 
 if TYPE_CHECKING:
     from bertbench.commands._measuring import Answer
@@ -246,3 +247,7 @@ def _save(answer: Answer, store: Store, student: ModelSpec, folder: Path) -> Non
     except OSError as error:
         raise StoreError(f"{folder}: cannot be written ({error.strerror or error})", "name another folder") from None
     say(f"{student.name} is saved in {folder}: `bertbench run --models {folder}` and plain transformers take it")
+    if (student.config or {}).get(SHARING):
+        say(
+            f"what its layers share is saved once a layer, as transformers reads it; bertbench ties it again ('{SHARING}' in config.json)"
+        )
