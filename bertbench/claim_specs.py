@@ -19,12 +19,16 @@ Scenario = Literal["fixed", "natural", "offline"]
 
 
 class Needs(Spec):
-    """The evidence that a claim takes. Counts are the least; `capped_training`: training cut to fit a time limit will do."""
+    """The evidence that a claim takes. Counts are the least; `capped_training`: training cut to fit a time limit will do.
+
+    `one_recipe`: what is compared was trained alike, in batch, rate, epochs and length.
+    """
 
     rounds: Annotated[int, Field(ge=2)] = 2
     seeds: Positive = 1
     device: Literal["cpu", "cuda", "mps"] | None = None
     capped_training: bool = False
+    one_recipe: bool = True
 
 
 class ClaimSpec(Spec):

@@ -121,7 +121,8 @@ def make(request: Request, encoders: Sequence[Encoder], say: Say, earlier: Mappi
         of_task = [
             cell for encoder in in_order for cell in _cells(request, encoder, loaded[task.name], calibration, say)
         ]
-        cells += _taught(_capped(request, of_task, loaded[task.name], calibration, decisions["cuts"], say))
+        capped = _capped(request, of_task, loaded[task.name], calibration, decisions["cuts"], say)
+        cells += _taught(capped, calibration)
     steps = (
         *cost_steps(request, encoders, calibration),
         *((_label(cell), cell.expected_s) for cell in cells if cell.job),
@@ -129,8 +130,10 @@ def make(request: Request, encoders: Sequence[Encoder], say: Say, earlier: Mappi
     return Plan(loaded, tuple(cells), calibration, steps, decisions)
 
 
-def _taught(cells: list[Cell]) -> list[Cell]:
+def _taught(cells: list[Cell], calibration: Calibration) -> list[Cell]:
     """Cells of one task, teachers first, with each student's teacher: of the same seed, or the one there is.
+
+    A student's time has the teacher's pass over the training examples in it.
 
     Raises:
         ConfigError: a student cannot learn from its teacher.
@@ -148,7 +151,8 @@ def _taught(cells: list[Cell]) -> list[Cell]:
             found.append(replace(cell, job=None, skipped=f"its teacher {spec.teacher} is not to be had: {why}"))
             continue
         check_pair(cell.job.source, teacher.job.source)
-        found.append(replace(cell, teacher=teacher))
+        asked = len(cell.train or ()) * seconds_per_sample(teacher.job, cell.splits[0], calibration, training=False)
+        found.append(replace(cell, teacher=teacher, expected_s=cell.expected_s + asked))
     return found
 
 
@@ -189,7 +193,7 @@ def _cells(request: Request, encoder: Encoder, loaded: TaskData, calibration: Ca
 
 def choose(request: Request, encoder: Encoder, task: TaskSpec, say: Say) -> tuple[Source, bool]:
     """The weights to start from, and whether they are evaluated as they are."""
-    if request.options.finetune:
+    if request.options.finetune or encoder.spec.distill:  # a student learns, whatever it was trained on before
         return encoder.source, False
     published = finetuned_source(encoder, task.name, say)
     if published is not None:

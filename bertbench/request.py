@@ -129,7 +129,7 @@ class Request:
     def recipe_parts(self) -> dict[str, Any]:
         """The parts of `canonical` that can be told without looking at weights, data and machine."""
         whole = self.canonical({spec.name: "" for spec in self.models}, {task.name: "" for task in self.tasks}, "")
-        kept = {name: whole[name] for name in ("suite", "timing", "kinds", "versions")}
+        kept = {name: whole[name] for name in ("suite", "timing", "kinds", "versions", "teaching")}
         return kept | {"tasks": list(whole["tasks"]), "options": _portable(whole["options"])}
 
     def check_recipes(self) -> None:
@@ -170,6 +170,9 @@ class Request:
             | ({"processes": launch.size()} if launch.size() > 1 else {}),
             "kinds": list(self.kinds),
             "versions": MEASURE_VERSIONS,
+            "teaching": {
+                spec.name: digest([spec.distill.model_dump(mode="json"), spec.config]) for spec in self.models if spec.distill
+            },
             "environment_class": environment_class,
         }  # fmt: skip
 
@@ -188,10 +191,12 @@ def same_recipe(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
     `wanted` may have None for the measure versions: any will do.
     """
-    rest = [key for key in wanted if key not in {"options", "tasks"} and (key, wanted[key]) != ("versions", None)]
+    apart = {"options", "tasks", "teaching", *(["versions"] if wanted["versions"] is None else [])}
+    rest = [key for key in wanted if key not in apart]
+    taught = wanted["teaching"].items() <= stored.get("teaching", {}).items()
     tasks = set(wanted["tasks"]) <= set(stored.get("tasks", {}))
     options = _portable(stored.get("options", {})) == wanted["options"]
-    return tasks and options and all(stored.get(key) == wanted[key] for key in rest)
+    return taught and tasks and options and all(stored.get(key) == wanted[key] for key in rest)
 
 
 def _portable(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -206,7 +211,7 @@ def _portable(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def answers(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """True if a session that was asked for `stored` holds all that `wanted` asks: more models do no harm."""
-    rest = [key for key in wanted if key != "models"]
+    rest = [key for key in wanted if key not in {"models", "teaching"}]  # a model's digest has its teaching in it
     return (
         all(stored.get(key) == wanted[key] for key in rest)
         and wanted["models"].items() <= stored.get("models", {}).items()

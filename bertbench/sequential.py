@@ -151,7 +151,11 @@ def expected_half_width(sd: float, rounds: int) -> float:
 
 def rounds_needed(sd: float, precision: float) -> int:
     """Fewest rounds whose plain t-interval is expected to be within the precision, `sd` in log units; 2 at least."""
-    limit = math.log1p(precision)
+    return rounds_within(sd, math.log1p(precision))
+
+
+def rounds_within(sd: float, limit: float) -> int:
+    """Fewest rounds whose plain t-interval is expected to have half-widths up to `limit`, in the unit of `sd`; 2 at least."""
     rounds = max(2, math.floor((1.959 * sd / limit) ** 2))  # Student's quantile is larger: the answer is not below
     while expected_half_width(sd, rounds) > limit:
         rounds += 1

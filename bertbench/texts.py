@@ -100,7 +100,7 @@ def blocks(texts: Iterator[str], tokenizer: Any, length: int) -> Iterator[list[i
     room = length - 2
     waiting: list[int] = []
     for text in texts:
-        waiting += tokenizer(text, add_special_tokens=False, truncation=False)["input_ids"]
+        waiting += tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
         while len(waiting) >= room:
             yield [first, *waiting[:room], separator]
             waiting = waiting[room:]

@@ -217,6 +217,49 @@ def test_cut_training_is_no_evidence_unless_it_may_be(tmp_path):
         assert prove(tmp_path / folder, claim(**KEEPS, needs={"capped_training": True})).verdict != "not measured"
 
 
+def test_a_part_of_the_work_is_no_evidence(tmp_path):
+    """Scores of a few examples, or after fewer epochs than the recipe's, settle nothing unless the claim takes cut training."""
+    for folder, options in (("a", {"eval_samples": 64}), ("b", {"epochs": 0.01})):
+        scored = [(model, factories.predictions(0.9, 1000), {}) for model in MODELS[:2]]
+        stored(tmp_path / folder, scored=scored, session={"request": {"options": options}})
+        assert prove(tmp_path / folder, claim(**KEEPS)).verdict == "not measured"
+        assert prove(tmp_path / folder, claim(**KEEPS, needs={"capped_training": True})).verdict != "not measured"
+
+
+def test_models_are_compared_by_one_recipe(tmp_path):
+    """A reference with another number of epochs is no reference, unless the claim takes each model's own recipe."""
+    scored = [
+        (
+            model,
+            factories.predictions(0.9, 1000),
+            {"settings": factories.SETTINGS | {"mode": "fine-tune", "epochs": epochs}},
+        )
+        for model, epochs in (("bert", 3), ("distilbert", 10))
+    ]
+    stored(tmp_path, scored=scored)
+    found = prove(tmp_path, claim(**KEEPS))
+    assert found.verdict == "not measured"
+    assert "different recipes on sst2: epochs 10 and 3" in found.reason
+    assert prove(tmp_path, claim(**KEEPS, needs={"one_recipe": False})).verdict == "supported"
+
+
+def test_a_model_that_has_become_another_is_no_evidence(tmp_path):
+    """What was measured of an earlier configuration of the same name neither settles a claim nor joins newer runs."""
+    other = {name: factories.model_spec(name, config={"a": 1}).model_dump(mode="json") for name in MODELS[:2]}
+    old = [replace(factories.size_record(name, 100), model=spec) for name, spec in other.items()]
+    stored(tmp_path, records=old)
+    now = {model: factories.model_spec(model) for model in MODELS}
+    prover = Prover(tuple(Store(tmp_path).sessions()), now, lambda one: one.tasks)
+    assert prover.prove(claim()).reason == "distilbert was configured otherwise there"
+    for number, seed, changed in ((1, 0, True), (2, 1, False)):
+        fields = {"seed": seed} | ({"weights_digest": "before"} if changed else {})
+        scored = [("bert", factories.predictions(0.9, 500, seed), {"seed": seed})]
+        scored.append(("distilbert", factories.predictions(0.9, 500, seed), fields))
+        stored(tmp_path / "pool", number, scored=scored)
+    found = prove(tmp_path / "pool", claim(**KEEPS, needs={"seeds": 2}))
+    assert "1 of 2 seeds" in found.reason
+
+
 def test_claim_on_each_task_needs_all_of_them(tmp_path):
     """One task below refutes the whole; a task that was not measured leaves it open."""
     rights = {"sst2": (0.9, 0.9), "rte": (0.9, 0.6)}

@@ -123,6 +123,10 @@ def test_students_come_after_their_teachers(machine, small):
     assert [cell.encoder.spec.name for cell in cells] == ["small", "small", "half", "half"]
     assert [cell.teacher.seed for cell in cells[2:]] == [0, 1]
     assert [cell.job.teaching.spec.teacher for cell in cells[2:]] == ["small", "small"]
+    machine(SLOW)
+    alone = student.model_copy(update={"distill": None})
+    taught, plain = made([small, student], finetune=True).cells[1], made([alone, small], finetune=True).cells[0]
+    assert taught.expected_s > plain.expected_s
 
 
 def test_a_teacher_that_is_evaluated_teaches_every_seed(machine, classifier):

@@ -137,3 +137,12 @@ def test_needed_examples_grow_with_the_square():
 def test_all_parts_must_hold(verdicts, whole):
     """One refuted part refutes the whole, whatever is missing; support takes all."""
     assert together(verdicts) == whole
+
+
+def test_advice_for_figures_in_seconds():
+    """An inconclusive time of an hour, not taken by logarithms, is answered with a count as others are."""
+    found = judge(
+        Figure(Estimate(2800.0, 2500.0, 3700.0, "t-interval over 3 seeds"), 3, "seeds"), Bound("at_most", 3600.0, 0.0)
+    )
+    assert found.verdict == "inconclusive"
+    assert found.needed > 3

@@ -19,6 +19,7 @@ from torch import nn
 from bertbench.architecture import empty_model, random_model
 from bertbench.errors import ConfigError, UnknownNameError, UsageError
 from bertbench.flops import BERT_LIKE
+from bertbench.students.sharing import SHARING
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -79,6 +80,7 @@ def state(config: PretrainedConfig) -> Techniques:
     layers, hidden = int(config.num_hidden_layers), int(config.hidden_size)
     groups = int(getattr(config, "num_hidden_groups", layers))
     share = "none" if groups >= layers else "all" if groups == 1 else "groups"
+    share = getattr(config, SHARING, None) or share
     return Techniques(int(getattr(config, "embedding_size", hidden)), share, layers)
 
 
@@ -112,6 +114,8 @@ def _is_albert(config: PretrainedConfig) -> bool:
 def _configured(config: PretrainedConfig, techniques: Techniques) -> Any:
     """The configuration with what it can express itself."""
     changed: Any = copy.deepcopy(config)
+    if techniques.share is not None and hasattr(changed, SHARING):
+        delattr(changed, SHARING)
     if techniques.layers is not None:
         changed.num_hidden_layers = techniques.layers
     if techniques.embedding_size is not None and hasattr(changed, "embedding_size"):

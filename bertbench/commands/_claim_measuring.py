@@ -46,7 +46,7 @@ class Job:
 
 def job_of(claim: ClaimSpec, tasks: Sequence[str]) -> Job:
     """What measures a claim."""
-    from bertbench.compare.claims import kind_of
+    from bertbench.compare.claims import TRAINING, kind_of
 
     kind = kind_of(claim)
     device = (("device", claim.needs.device),) if claim.needs.device else ()
@@ -55,7 +55,9 @@ def job_of(claim: ClaimSpec, tasks: Sequence[str]) -> Job:
     if kind == "quality":
         seeds = ("seeds", str(claim.needs.seeds))
         cut = (("max-train-minutes", str(CUT_MINUTES)),) if claim.needs.capped_training else ()
-        how = (("task", ",".join(tasks)), ("only", "size,quality"), ("finetune", ""), seeds, *cut, ("yes", ""))
+        how = (("task", ",".join(tasks)), ("only", "size,quality"), ("finetune", ""), ("recipe", "task"), seeds, *cut)
+        how += (("fresh", ""),) if claim.quantity in TRAINING else ()  # what is taken from the store has lost its times
+        how += (("yes", ""),)
         return Job("run", (*how, *device), ("size", "quality"))
     kinds: tuple[Kind, ...] = ("size",) if kind == "size" else ("size", kind)
     trains = claim.reading in TRAINING_READINGS
@@ -102,6 +104,8 @@ def request_of(
     from bertbench.commands._measuring_options import defaults
 
     options: dict[str, Any] = {name.replace("-", "_"): value or True for name, value in job.options}
+    if "recipe" in options:
+        options["recipes"] = options.pop("recipe")
     asked = {"models": ",".join(models), "reference": reference, "from_store": False, "yes": True}
     every = defaults() | dict(given) | asked | options
     if job.command == "speed":

@@ -61,6 +61,7 @@ def _misfits(spec: ClaimSpec) -> Iterator[Parts]:
     if spec.reading is not None and spec.reading not in readings:
         yield "reading", f"'{spec.reading}' of {spec.quantity}", f"one of {', '.join(readings)}"
     is_cost = spec.quantity in COSTS
+    yield from _without_interval(spec)
     if spec.statistic == "difference" and spec.quantity != "score":
         yield "statistic", f"a difference of {spec.quantity}", "a ratio or a value: only scores are subtracted"
     if not is_cost and spec.task is None and not spec.tasks:
@@ -75,6 +76,14 @@ def _misfits(spec: ClaimSpec) -> Iterator[Parts]:
         yield "scenario", f"a shape, of {spec.quantity}", "none: it does not depend on one"
     if spec.task is not None and is_cost and spec.scenario == "fixed":
         yield "scenario", "fixed, with 'task'", "natural or offline: only those take a task's texts"
+
+
+def _without_interval(spec: ClaimSpec) -> Iterator[Parts]:
+    """Figures that no row holds in this form."""
+    if spec.quantity == "retention" and spec.statistic != "value":
+        yield "statistic", f"a {spec.statistic} of retention", "value: it is a share of the reference's score already"
+    if spec.quantity == "score" and spec.reading == "median" and spec.statistic != "value":
+        yield "reading", f"the median, of a {spec.statistic}", "none: ratios and differences are of means"
 
 
 def _unknown(key: str, kind: str, name: str, known: Collection[str]) -> Iterator[Parts]:

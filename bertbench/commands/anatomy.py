@@ -118,7 +118,7 @@ def _rebuilt(catalog: Catalog, given: dict[str, Any]) -> tuple[Report, bool]:
         )
     unused = {
         "models": "all", "suite": "base", "embedding_size": None, "share": None, "layers": None, "time": False,
-        "by": By.COMPONENT, "sequence_length": 128, "batch_size": 1,
+        "by": By.COMPONENT, "sequence_length": 128, "batch_size": 1, "threads": None,
     }  # fmt: skip
     for name, default in unused.items():
         if given[name] != default:
@@ -146,11 +146,13 @@ def _taken_apart(catalog: Catalog, given: dict[str, Any]) -> tuple[Report, bool]
     notes: list[str] = []
     with Display() as display:
         for spec, config in configs:
+            counted: Anatomy | None = None
             for techniques in wanted:
                 one = _dissected(spec, config, techniques, given)
-                if one.base is not None and _is_equal(one, found[-1]):
+                if one.base is not None and counted is not None and {*one.parts} == {*counted.parts}:
                     notes.append(f"{spec.name}: {changes.label.lstrip('+')} changes nothing")
                     continue
+                counted = one  # timing adds parts that hold nothing
                 found.append(_with_time(one, config, techniques, given["threads"], display) if given["time"] else one)
     whole = not given["time"] or all(each.timing is not None for each in found)
     return build_anatomy(found, given["by"].value, notes), whole
@@ -169,11 +171,6 @@ def _dissected(spec: ModelSpec, config: PretrainedConfig, techniques: Techniques
 
     shape = {"batch_size": given["batch_size"], "sequence_length": given["sequence_length"]}
     return replace(dissect(spec.name, config, techniques, **shape), checkpoint=spec.checkpoint)
-
-
-def _is_equal(one: Anatomy, other: Anatomy) -> bool:
-    """True if two anatomies count the same everywhere."""
-    return {*one.parts} == {*(replace(part, seconds=None) for part in other.parts)}
 
 
 def _with_time(

@@ -31,7 +31,8 @@ from bertbench.commands._distill_options import (
 from bertbench.commands._measuring import Measuring
 from bertbench.commands._measuring_options import takes_measuring_options
 from bertbench.commands.run import suite_for
-from bertbench.errors import StoreError, UsageError
+from bertbench.errors import UsageError
+from bertbench.students.sharing import SHARING
 
 if TYPE_CHECKING:
     from bertbench.commands._measuring import Answer
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from bertbench.students.variants import Wish
 
 
+OF_TASKS = ("seeds", "only", "epochs", "train_samples", "eval_samples", "max_train_minutes", "finetune")
 SHARED = (
     "suite", "output_format", "output", "layout", "seeds", "seed", "finetune", "train_samples", "eval_samples", "epochs", "batch_size",
     "learning_rate", "max_length", "max_train_minutes", "max_minutes", "device", "dtype", "threads", "data_dir", "keep_checkpoints",
@@ -82,6 +84,11 @@ def distill(
     wish = Wish(DistillSpec(teacher=teacher), student_layers, embedding_size, share.value)
     if text is not None:
         _refuse("goes with a task, not with --text", student=student, alpha_hard=alpha_hard)
+        _refuse("does not go with --text, which trains anew", from_store=given["from_store"] or None)
+        if task is None:
+            _refuse(
+                "is of the task that follows: there is no --task", **{name: given[name] or None for name in OF_TASKS}
+            )
         if save_to is None:
             raise UsageError("--text: the student needs a place", "--save-to FOLDER")
         wanted = {
@@ -136,9 +143,8 @@ def _on_task(
     else:
         specs = students(teaching, own_config(teaching), wish, ablation)
     answer = measuring.answer(suite, [task], models=[teaching, *specs], reference=teaching.name, run=True)
-    if save_to is not None:
-        _save(answer, measuring.store, specs[0], save_to)
-    measuring.finish([answer])
+    missing = 0 if save_to is None else _save(answer, measuring.store, specs[0], save_to)
+    measuring.finish([answer], missing=missing)
 
 
 def _on_text(
@@ -172,6 +178,10 @@ def _on_text(
     }
     spec = _pretraining.build_spec({**wanted, **own}, random_start=random_start)
     students = _pretraining.students_of(teaching, wish, spec, ablation, save_to)
+    if teaching.name in {folder.name for *_, folder in students}:
+        raise UsageError(
+            f"--save-to {save_to}: a student is called by its folder, and so is the teacher", "name another folder"
+        )
     if task is not None:
         _pretraining.check_task(catalog.task(task), teaching, given["data_dir"])
     done = _pretraining.pretrain_all(measuring, teaching, students, Texts(text, column))
@@ -180,6 +190,9 @@ def _on_text(
         output.emit(report, format=given["output_format"].value, output=given["output"], layout=given["layout"].value)
         return
     measuring.given |= dict.fromkeys(("batch_size", "learning_rate", "max_length"))  # those were of the distillation
+    if given["max_minutes"] is not None:
+        left = given["max_minutes"] - sum(run.seconds for *_, run in done) / 60
+        measuring.given["max_minutes"] = max(left, 1 / 60)
     suite = catalog.suite(given["suite"] or suite_for(task, catalog))
     models = [teaching, *_pretraining.as_models(done)]
     measuring.finish([measuring.answer(suite, [task], models=models, reference=teaching.name, run=True)], first=report)
@@ -224,25 +237,41 @@ def _check_target(folder: Path, given: Mapping[str, Any]) -> None:
     """Find out before any work whether a checkpoint can be saved there.
 
     Raises:
-        UsageError: the folder holds something, or nothing will be kept.
+        UsageError: the folder holds something or cannot be written, or nothing will be kept.
     """
+    from bertbench.request import parse_kinds
+
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--save-to {folder}: there is something already", "name an empty or a new folder")
     if given["keep_checkpoints"] == "none":
         raise UsageError("--save-to saves the checkpoint", "leave out --keep-checkpoints none")
+    if "quality" not in parse_kinds(given["only"]):
+        raise UsageError("--save-to goes with quality", f"--only {given['only']},quality")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.rmdir()
+    except OSError as error:
+        raise UsageError(f"--save-to {folder}: {error.strerror or error}", "name another folder") from None
 
 
-def _save(answer: Answer, store: Store, student: ModelSpec, folder: Path) -> None:
-    """Copy the student's checkpoint; where its training failed there is none, which the table says."""
+def _save(answer: Answer, store: Store, student: ModelSpec, folder: Path) -> int:
+    """Copy the student's checkpoint. Returns how many are missing: 1 where its training failed, or it was not kept."""
     from bertbench.display import say
 
     records = [record for record in answer.stored.records if record.model_name == student.name]
     kept = [record.finetuned_checkpoint for record in records if record.finetuned_checkpoint]
-    if not kept:
-        say(f"--save-to {folder}: {student.name} has no checkpoint")
-        return
+    there = [store.root / path for path in kept if (store.root / path).is_dir()]
+    if not there:
+        say(f"--save-to {folder}: {student.name} has no checkpoint; --fresh trains it again")
+        return 1
     try:
-        shutil.copytree(store.root / kept[0], folder, dirs_exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"{folder}: cannot be written ({error.strerror or error})", "name another folder") from None
+        shutil.copytree(there[0], folder, dirs_exist_ok=True)
+    except (OSError, shutil.Error) as error:
+        say(f"--save-to {folder}: cannot be written ({error}); `--models run:<id>` takes the student from {store.root}")
+        return 1
     say(f"{student.name} is saved in {folder}: `bertbench run --models {folder}` and plain transformers take it")
+    if (student.config or {}).get(SHARING):
+        say(
+            f"what its layers share is saved once a layer, as transformers reads it; bertbench ties it again ('{SHARING}' in config.json)"
+        )
+    return 0

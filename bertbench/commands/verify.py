@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bertbench.commands._claim_measuring import Job
     from bertbench.commands._measuring import Measuring
     from bertbench.compare.proofs import Proof
+    from bertbench.specs import ModelSpec
 
 DEFAULT_MINUTES = 10.0
 
@@ -31,7 +32,8 @@ MeasureOption = Annotated[
 def verify(given: Mapping[str, Any], claims: ClaimsOption = "all", measure: MeasureOption = False) -> None:
     """Judge claims: supported, refuted, inconclusive, or not measured, with what would measure them.
 
-    Exit code 1: a claim is refuted (one that names its expected verdict: gets another); 3: inconclusive; 4: nothing measured.
+    Exit code 1: a claim is refuted (one that names its expected verdict: gets another), or with --measure could not be measured;
+    3: inconclusive; 4: nothing measured.
     """
     from bertbench.commands._claims import load
     from bertbench.commands._measuring import Measuring
@@ -41,6 +43,8 @@ def verify(given: Mapping[str, Any], claims: ClaimsOption = "all", measure: Meas
     started = time.monotonic()
     if measure and given["from_store"]:
         raise UsageError("--measure and --from-store contradict each other", "leave one out")
+    if given["max_minutes"] is not None and not measure:
+        raise UsageError("--max-minutes goes with --measure", "add --measure, or leave it out")
     check_positive(max_minutes=given["max_minutes"], threads=given["threads"])
     measuring = Measuring("verify", given)
     verification = Verification(measuring, load(claims, measuring.catalog))
@@ -48,7 +52,8 @@ def verify(given: Mapping[str, Any], claims: ClaimsOption = "all", measure: Meas
         verification.measure(DEFAULT_MINUTES if given["max_minutes"] is None else given["max_minutes"], started)
     report = verification.report()
     emit(report, format=given["output_format"].value, output=given["output"], layout=given["layout"].value)
-    raise typer.Exit(exit_code(verification.proofs))
+    missing = measure and any(proof.verdict == "not measured" for proof in verification.proofs)
+    raise typer.Exit(exit_code(verification.proofs) or (1 if missing else 0))
 
 
 def exit_code(proofs: Sequence[Proof]) -> int:
@@ -78,10 +83,15 @@ class Verification:
         from bertbench.commands._measuring import show_warnings
         from bertbench.compare.proofs import Prover
 
-        prover = Prover(tuple(self.measuring.store.sessions()), {}, self._tasks)
+        prover = Prover(tuple(self.measuring.store.sessions()), self._models(), self._tasks)
         found = [prover.prove(claim) for claim in self.claims]
         show_warnings(self.measuring.store)
         return found
+
+    def _models(self) -> dict[str, ModelSpec]:
+        """The models of the claims as they are configured now."""
+        catalog, names = self.measuring.catalog, {name for claim in self.claims for name in claim.models}
+        return {name: catalog.model(name) for name in names & set(catalog.entries("models"))}
 
     def _tasks(self, claim: ClaimSpec) -> tuple[str, ...]:
         return (claim.task,) if claim.task else self.tasks[claim.name]

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bertbench.compare.claims import kind_of
 from bertbench.records import RunRecord
+from bertbench.request import NOT_MEASURED
 from bertbench.units import millions
 
 if TYPE_CHECKING:
     from bertbench.claim_specs import ClaimSpec
     from bertbench.compare.evidence import Evidence
 
+RECIPE = ("batch_size", "learning_rate", "epochs", "max_length")
 OTHER_ARCHITECTURE = 0.1  # counts as published are rounded, by less than this
 
 
@@ -35,11 +37,40 @@ def problem(
             if not done:
                 return _why_not(records) if records else ("" if not seen else f"{model} was not measured with it")
             seen = True
-            reason = next((found for record in done if (found := _unfit(claim, record, model, counts))), None)
+            spec = evidence.specs[model].model_dump(mode="json")
+            reason = next((found for record in done if (found := _unfit(claim, record, spec, counts))), None)
             if reason is None and kind_of(claim) == "quality" and len(done) < claim.needs.seeds:
                 reason = f"{model} has {len(done)} of {claim.needs.seeds} seeds"
             if reason is not None:
                 return reason
+    return _partial(claim, evidence) or _two_recipes(claim, evidence, tasks)
+
+
+def _partial(claim: ClaimSpec, evidence: Evidence) -> str | None:
+    """What was left out of quality runs by an option, or None."""
+    if kind_of(claim) != "quality" or claim.needs.capped_training:
+        return None
+    options = evidence.stored.session.request.get("options", {})
+    if options.get("eval_samples"):
+        return f"scores are of {options['eval_samples']:,} examples at most"
+    asked = options.get("epochs")
+    meant = max(
+        (((record.task or {}).get("training") or {}).get("epochs", 0) for record in evidence.stored.records), default=0
+    )
+    return f"trained for {asked:g} of {meant:g} epochs" if asked and asked < meant else None
+
+
+def _two_recipes(claim: ClaimSpec, evidence: Evidence, tasks: Sequence[str]) -> str | None:
+    """A hyperparameter in which model and reference were trained differently, or None."""
+    if kind_of(claim) != "quality" or not claim.needs.one_recipe or claim.reference is None:
+        return None
+    for task in tasks:
+        pair = [evidence.records("quality", model, task) for model in claim.models]
+        trained = [found[0].settings for found in pair if found and found[0].settings.get("mode") == "fine-tune"]
+        for name in RECIPE if len(trained) == len(claim.models) else ():
+            if len({settings.get(name) for settings in trained}) > 1:
+                values = " and ".join(f"{settings.get(name)}" for settings in trained)
+                return f"trained with different recipes on {task}: {name.replace('_', ' ')} {values}"
     return None
 
 
@@ -60,8 +91,18 @@ def _why_not(records: Sequence[RunRecord]) -> str:
     return error.message if error else "it failed, and no reason was recorded"
 
 
-def _unfit(claim: ClaimSpec, record: RunRecord, model: str, counts: Mapping[str, float]) -> str | None:
+def measured_part(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a stored model spec that shape figures; what is None or empty counts as absent."""
+    return {
+        name: value for name, value in model.items() if name not in NOT_MEASURED and value not in (None, [], {}, ())
+    }
+
+
+def _unfit(claim: ClaimSpec, record: RunRecord, spec: Mapping[str, Any], counts: Mapping[str, float]) -> str | None:
     """What makes a finished record no evidence for the claim."""
+    model = record.model_name
+    if measured_part(record.model) != measured_part(spec):
+        return f"{model} was configured otherwise there"
     reason = _unbound(claim.checkpoints.get(model), record, model, counts)
     if reason is not None:
         return reason

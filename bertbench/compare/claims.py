@@ -34,12 +34,14 @@ USUAL = {
     "throughput": "median",
     "inference_time": "model",
     "peak_memory": "peak",
+    "training_loss": "final",
+    "padding_waste": "training",
     **dict.fromkeys(("parameter_bytes", "checkpoint_bytes", "flops", "energy", *TRAINING), "value"),
 }
 MEMORY_MARGIN = next(resource.margin for resource in RESOURCES if resource.quantity == "peak_memory")
 SINGLE_READING = f"a single reading, +-{(MEMORY_MARGIN - 1) * 100:.0f}%"
 COUNTED = "an exact count"
-_REPLICATIONS = re.compile(r"over (\d+) (rounds|seeds)")
+_REPLICATIONS = re.compile(r"over (\d+)(?: and (\d+))? (rounds|seeds)")
 
 
 def kind_of(claim: ClaimSpec) -> Kind:
@@ -90,7 +92,7 @@ def _statistic(claim: ClaimSpec, tasks: Sequence[str]) -> str:
     if claim.statistic == "difference":
         return f"macro-{DIFFERENCE}" if several else DIFFERENCE
     if several:
-        return "macro" if claim.reading is None else f"macro-{claim.reading}"
+        return "macro" if claim.reading in {None, "mean"} else f"macro-{claim.reading}"
     return claim.reading or "mean"
 
 
@@ -126,11 +128,11 @@ def _estimate(claim: ClaimSpec, row: Row) -> Estimate | None:
 def _replications(row: Row, estimate: Estimate) -> tuple[int | None, str | None]:
     found = _REPLICATIONS.search(estimate.method or "")
     if found:
-        return int(found[1]), found[2]
+        return min(int(found[1]), int(found[2] or found[1])), found[3]
     runs = len((row.run_ids or "").split())
     if "hierarchical" in (estimate.method or "") and runs >= SEEDS_FOR_HIERARCHY:
         return runs, "seeds"
-    return row.n, row.n_unit
+    return (None, None) if row.n_unit == "tasks" else (row.n, row.n_unit)  # more tasks would be another mean
 
 
 def judged(claim: ClaimSpec, row: Row) -> tuple[Figure, Judgement] | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.compare import all_rows, evidence_of
-from bertbench.compare.binding import parameter_counts, problem
+from bertbench.compare.binding import measured_part, parameter_counts, problem
 from bertbench.compare.claims import find_row, is_timed, judged, kind_of
 from bertbench.compare.evidence import Evidence
 from bertbench.compare.verdicts import Figure, Judgement, Verdict, together
@@ -150,9 +150,13 @@ def pooled(sessions: Sequence[StoredSession], models: Sequence[str], tasks: Sequ
     Only seeds that all models have on all tasks: means over others could not be compared.
     """
     by_recipe: dict[str, dict[tuple[str, str | None, int | None], tuple[RunRecord, StoredSession]]] = {}
+    newest: dict[tuple[str, str], Any] = {}
     for stored in sessions:
         for record in stored.records:
             if record.kind == "quality" and record.model_name in models and record.task_name in tasks:
+                weights = record.weights_digest, measured_part(record.model)
+                if newest.setdefault((_recipe(stored), record.model_name), weights) != weights:
+                    continue  # of a model that has since become another one
                 runs = by_recipe.setdefault(_recipe(stored), {})
                 place = (record.model_name, record.task_name, record.seed)
                 if place not in runs or (runs[place][0].status != "ok" and record.status == "ok"):

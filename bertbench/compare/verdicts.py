@@ -126,7 +126,7 @@ def _needed(figure: Figure, bound: Bound) -> int | None:
         return None
     if figure.by_student:
         deviation = half * math.sqrt(n) / float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
-        return max(n + 1, sequential.rounds_needed(deviation, math.expm1(distance)))
+        return max(n + 1, sequential.rounds_within(deviation, distance))
     return max(n + 1, math.ceil(n * (half / distance) ** 2))
 
 

@@ -185,7 +185,7 @@ def watcher(
             if deadline is not None and time.monotonic() > deadline:
                 raise MeasurementError(
                     f"{label}: stopped at step {state.global_step} of {state.max_steps}, --max-minutes is used up",
-                    "give more time or --train-samples",
+                    "give more time, or train on less",
                 )
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 (Trainer's signature)

@@ -122,7 +122,7 @@ class Losses:
         soft = mlm = cosine = zero
         if spec.alpha_soft and its is not None:
             soft = divergence(own.logits[present].float(), its.logits[present].float(), spec.temperature)
-        if spec.alpha_mlm:
+        if spec.alpha_mlm and (labels >= 0).any():  # by chance nothing is masked in a short batch
             mlm = functional.cross_entropy(own.logits.flatten(0, 1).float(), labels.flatten())
         if spec.alpha_cos and its is not None:
             pair = (output.hidden_states[-1][present].float() for output in (own, its))

@@ -113,7 +113,8 @@ def prepare(job: Job) -> Prepared:
     if source.folder is None or source.weights == "random":
         model = new_with_head(config, task.kind, job.attention, settings)
         if teacher is not None and job.teaching is not None and job.teaching.spec.start == "teacher":
-            start_from(model, teacher.model, job.teaching.spec.layers)
+            order = teacher.order(job)  # a head whose outputs stand for labels in another order is of no use
+            start_from(model, teacher.model, job.teaching.spec.layers, head=order is None or order == sorted(order))
         else:
             warnings.append("started from random weights: its quality is that of training from scratch")
     else:

@@ -70,14 +70,17 @@ def _size(config: Any, name: str) -> Any:
     return getattr(config, name, None) or getattr(config, "hidden_dim", None)
 
 
-def start_from(student: Any, teacher: Any, layers: Sequence[int] | None = None) -> Any:
+def start_from(student: Any, teacher: Any, layers: Sequence[int] | None = None, *, head: bool = True) -> Any:
     """`student` with the teacher's embeddings and, of its layers, those numbered `layers` (None: evenly spread).
 
-    Both are models of transformers, with heads or without; heads of one form are taken over too. See `check` for what fits.
+    Both are models of transformers, with heads or without; with `head` one of the same form is taken over too. See `check` for
+    what fits.
     """
     taken = tuple(layers or spread(student.config.num_hidden_layers, teacher.config.num_hidden_layers))
     given = {name: value.cpu() for name, value in teacher.state_dict().items()}
     base = f"{teacher.base_model_prefix}."
+    if not head:
+        given = {name: value for name, value in given.items() if name.startswith(base)}
     body = {name.removeprefix(base): value for name, value in given.items()}
     kinds = (teacher.config.model_type, student.config.model_type)
     if kinds == ("bert", "distilbert"):

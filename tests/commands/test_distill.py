@@ -79,6 +79,19 @@ def test_there_must_be_something_to_learn_from(refused):
     assert "bert-mimi" in refused("--teacher", "bert-mimi", "--task", "demo-sentiment")
 
 
+def test_text_and_task_are_told_apart(refused):
+    """Options of a task are refused where none follows the text, and the store cannot answer for training."""
+    text = ("--teacher", "bert-mini", "--text", "x.txt", "--save-to", "s")
+    assert "--epochs is of the task that follows" in refused(*text, "--epochs", "3")
+    assert "--from-store does not go with --text" in refused(*text, "--from-store")
+
+
+def test_a_place_that_cannot_be_written_is_found_before_training(refused):
+    """Not after hours of it; nor is a checkpoint promised where none is made."""
+    assert "--save-to /proc/student" in refused(*MINI, "--save-to", "/proc/student")
+    assert "--save-to goes with quality" in refused(*MINI, "--save-to", "s", "--only", "size")
+
+
 def test_a_place_that_is_taken_is_refused(refused, place):
     """A folder with something in it is never written over, and there must be a checkpoint to save."""
     (place / "taken").mkdir()
@@ -101,6 +114,24 @@ def test_every_kind_of_task_is_distilled(shown, place, task):
     config = AutoConfig.from_pretrained(place / "small")
     assert (config.model_type, config.n_layers) == ("distilbert", 1)
     assert "is saved in small" in said
+
+
+def test_a_student_that_was_trained_before_learns_again(shown, place):
+    """A checkpoint with a head is taught all the same; what was not kept cannot be saved, and that is a failure."""
+    shown(*MINI, *QUICK, "--save-to", "small")
+    rows, _ = shown(*MINI, *QUICK, "--student", "./small")
+    assert ("./small-taught", "ok") in {(row["model"], row["status"]) for row in rows if row["quantity"] == "score"}
+    for path in place.glob("results/checkpoints/*"):
+        path.rename(place / path.name)
+    _, said = shown(*MINI, *QUICK, "--save-to", "again", code=1)
+    assert "--fresh trains it again" in said
+
+
+def test_the_store_answers_for_what_was_asked_alone(shown):
+    """--from-store knows temperatures apart."""
+    shown(*MINI, *QUICK)
+    shown(*MINI, *QUICK, "--from-store")
+    shown(*MINI, *QUICK, "--temperature", "7", "--from-store", code=4)
 
 
 def test_alberts_way(shown, place):
@@ -149,6 +180,19 @@ def test_distillation_on_text(shown, place, tiny):
     assert type(model).__name__ == "DistilBertForMaskedLM"
     scores = [row["model"] for row in rows if (row["quantity"], row["statistic"]) == ("score", "mean")]
     assert scores[1:] == names
+
+
+def test_a_student_is_not_called_like_its_teacher(refused, place, tiny):
+    """Students are called by their folders; one called like the teacher would take its place in the table."""
+    import shutil
+
+    (place / "text.txt").write_text("the film is good\n" * 40)
+    shutil.copytree(tiny("bert", head="masked-lm"), place / "teacher")
+    (place / "configs" / "models").mkdir(parents=True)
+    (place / "configs" / "models" / "mine.yaml").write_text("title: m\narchitecture: bert\ncheckpoint: ./teacher\n")
+    assert "a student is called by its folder" in refused(
+        "--teacher", "mine", "--text", "text.txt", "--save-to", "o/mine"
+    )
 
 
 def test_a_task_that_does_not_fit_is_found_before_the_text_is_read(refused, place, tiny):

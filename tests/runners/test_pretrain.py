@@ -84,6 +84,16 @@ def test_a_loss_without_weight_is_not_computed(pair, kept):
     assert bool(asked) == (kept != "mlm")
 
 
+def test_a_batch_without_masks_breaks_nothing(pair):
+    """By chance no token of a short batch is masked: that loss is left out of the step."""
+    losses = Losses(pair[1], PretrainSpec())
+    ids = torch.tensor([[2, 10, 3]])
+    total = losses.of(
+        pair[0], {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.full_like(ids, -100)}
+    )
+    assert torch.isfinite(total)
+
+
 def test_without_text_there_is_nothing_to_learn(pair):
     """An empty text is an error before training."""
     with pytest.raises(MeasurementError, match="there is no text"):

@@ -101,6 +101,9 @@ def test_heads_of_one_form_are_taken_over(tiny):
     start_from(other, classifier)
     assert torch.equal(other.pre_classifier.weight, before)
     assert torch.equal(other.classifier.weight, classifier.classifier.weight)
+    without = student(classifier, "sequence-classification", layers=2)
+    before = without.classifier.weight.clone()
+    assert torch.equal(start_from(without, classifier, head=False).classifier.weight, before)
 
 
 @pytest.mark.parametrize("share", ["attention", "ffn"])
