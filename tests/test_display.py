@@ -35,3 +35,21 @@ def test_terminal_gets_bars_without_a_refresh_thread(monkeypatch):
         (task,) = shown._bars.tasks
         assert (task.description, task.completed, task.total) == ("second", 1, 4)
         assert not shown._bars.live.auto_refresh
+
+
+def test_waiting_is_silent_for_what_takes_no_time(capsys, monkeypatch):
+    """Quick steps show nothing; one that takes longer than two seconds is named, and its end is said."""
+    clock = iter([0.0, 0.5, 1.0])
+    monkeypatch.setattr(display.time, "monotonic", lambda: next(clock))
+    waiting = display.Waiting()
+    for done in (1, 2):
+        waiting("reading", done, 2)
+    assert capsys.readouterr().err == ""
+    moment = [0.0]
+    monkeypatch.setattr(display.time, "monotonic", lambda: moment[0])
+    for second in range(1, 9):
+        moment[0] = float(second)
+        waiting("reading", second, 8)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "reading …"
+    assert lines[-1].startswith("reading: done in ")

@@ -231,3 +231,24 @@ def test_bf16_on_an_old_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
     with pytest.raises(DeviceError, match="cuda:0 cannot compute in bf16"):
         environment.resolve_dtype("bf16", "cuda:0")
+
+
+@pytest.mark.parametrize(
+    ("torch", "file", "expected"),
+    [("2.13.0+cpu", "nvidia0", False), ("2.13.0", "nvidia0", True), ("2.13.0", "kfd", True), ("2.13.0", "tty", False)],
+)
+def test_gpu_is_looked_for_without_torch(tmp_path, monkeypatch, torch, file, expected):
+    """A GPU can be where torch is not built for the CPU only and a device file of one is there."""
+    (tmp_path / file).touch()
+    monkeypatch.setattr(environment, "package_versions", lambda: {"torch": torch})
+    assert environment.may_have_gpu(tmp_path) is expected
+
+
+def test_device_of_a_machine_without_gpu_is_known_at_once():
+    """Where no GPU can be, 'auto' is the CPU, and torch is not imported to find that out."""
+    code = (
+        "import sys; from bertbench import environment as e; e.may_have_gpu = lambda: False; "
+        "print(e.resolve_device('auto'), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["cpu", "False"]

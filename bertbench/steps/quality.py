@@ -209,7 +209,9 @@ def _processes(job: Job) -> dict[str, int]:
 def _keep(store: Store, key: str, saved: Path) -> str:
     """Put a fine-tuned checkpoint under its key, complete as it is. Returns its path below the store."""
     target = store.checkpoints_folder / key
-    shutil.rmtree(target, ignore_errors=True)
+    replaced = saved.with_name("replaced")  # goes with the folder both lie in; an earlier run's record names `target`
+    if target.exists():
+        target.rename(replaced)
     saved.rename(target)
     return f"{store.checkpoints_folder.name}/{key}"
 

@@ -12,14 +12,19 @@ import errno
 import hashlib
 import os
 import sqlite3
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bertbench.progress import Progress, silent
 from bertbench.records import RunRecord, SessionRecord
 from bertbench.store.files import SESSION_FILE, read_record, to_json
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 INDEX_FILE = "index.sqlite"
 LAYOUT = 1  # raise it when what an entry holds changes
@@ -134,11 +139,10 @@ class Index:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        from filelock import FileLock, Timeout
+        from filelock import Timeout
 
-        lock = FileLock(f"{self.path}.lock", timeout=LOCK_WAIT_S)
         try:
-            lock.acquire()
+            lock = _acquired(f"{self.path}.lock")
         except Timeout:
             raise UnusableIndexError(f"{self.path}: another process holds it") from None
         except NotImplementedError:
@@ -197,3 +201,17 @@ class Index:
         for path in (Path(f"{self.path}-journal"), self.path):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
+
+
+def _acquired(path: str) -> BaseFileLock:
+    """A lock of the system's own on a file."""
+    from filelock import FileLock, SoftFileLock
+
+    lock = FileLock(path, timeout=LOCK_WAIT_S)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the caller says it
+        lock.acquire()
+    if isinstance(lock, SoftFileLock):  # filelock's way out where there are no locks; a killed process would leave it
+        lock.release()
+        raise NotImplementedError
+    return lock

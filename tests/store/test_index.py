@@ -151,6 +151,22 @@ def test_without_a_lock_the_files_are_read(root, monkeypatch, error, said):
     assert said is None or said in warnings[0]
 
 
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_file_system_without_locks_is_said(root, monkeypatch, recwarn, number):
+    """Where the system refuses to lock, as some network file systems do, the files are read, with one warning of our own."""
+
+    def refuse(*_):
+        raise OSError(number, "refused")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    *found, warnings = answer(root)
+    assert tuple(found) == TRUTH[:-1]
+    (warning,) = warnings
+    assert "index.sqlite: this file system has no locks; the record files are read instead" in warning
+    assert not (root / index.INDEX_FILE).exists()
+    assert len(recwarn) == 0
+
+
 def test_full_disk_costs_the_index_only(root, monkeypatch):
     """A disk without room for the index leaves the answer as it is, with a warning."""
     original = index.Index._opened
