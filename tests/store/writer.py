@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from functools import partial
@@ -68,7 +69,7 @@ def kill(root, kills):
 
         child = _child(work)
         os.close(writing)
-        time.sleep(chance.uniform(0.001, 0.06))
+        time.sleep(chance.uniform(0.001, 0.12))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         with os.fdopen(reading) as stream:
@@ -113,4 +114,7 @@ def many(root, writers, sessions):
 
 if __name__ == "__main__":
     what, folder, *numbers = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as elsewhere:  # children find everything imported: kills hit the writing
+        write(Path(elsewhere), "warm-up", lambda _: None)
+        check(Path(elsewhere))
     {"kill": kill, "many": many}[what](Path(folder), *map(int, numbers))
