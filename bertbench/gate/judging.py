@@ -44,6 +44,18 @@ def against_baseline(
     return [*found, *_failed(new, kinds)]
 
 
+def broken_checkpoints(before: Saved, prints: Fingerprints, margins: Margins) -> bool:
+    """True if a checkpoint cannot be loaded or is not the one that it should be, so that a score would mean nothing."""
+    if prints.failed:
+        return True
+    return any(
+        finding.verdict == "fail"
+        for one in before.baseline.scores
+        if (one.model, one.task) in prints.taken
+        for finding in checkpoint_findings(one, prints.taken[one.model, one.task], "", margins.outputs)
+    )
+
+
 def _of(baseline: Baseline, models: Sequence[str]) -> Baseline:
     """What a baseline has of some of its models."""
     from dataclasses import replace
