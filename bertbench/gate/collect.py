@@ -51,6 +51,7 @@ def collect(
     machine = next((record.environment for record in stored.records if record.environment), None)
     scores = [_scored(record, checkpoints) for record in _quality(evidence)]
     options = session.request.get("options", {})
+    specs = {record.model_name: record.model for record in reversed(stored.records)}
     baseline = Baseline(
         suite=session.suite,
         reference=reference,
@@ -64,7 +65,7 @@ def collect(
         else "unknown",
         options={name: options[name] for name in KEPT_OPTIONS if name in options},
         timing=dict(session.request.get("timing", {})),
-        models={record.model_name: record.model for record in reversed(stored.records) if record.model_name in models},
+        models={model: specs[model] for model in models if model in specs},
         counts={model: found for model in models if (found := _counts(evidence, model))},
         weights={model: dict(weights[model]) for model in models if model in weights},
         scores=tuple(scores),
