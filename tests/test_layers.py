@@ -25,6 +25,7 @@ MEASURE = (
     "environment",
     "estimates",
     "exports",
+    "fingerprint",
     "flops",
     "hub",
     "modeling",
@@ -49,7 +50,7 @@ NEUTRAL = (
     "claim_specs", "distill_specs", "launch", "machines", "padding", "paper_specs", "parts", "published", "queueing", "recipe_specs", "records", "sequential", "spec_base", "specs", "store", "task_specs", "units",
 )  # fmt: skip
 REPORT = ("exporters", "output", "report", "resampling", "stats")
-REPORT_FAMILIES = ("compare", "tables")
+REPORT_FAMILIES = ("compare", "gate", "tables")
 
 DOORS = {
     "rich": ("exporters/terminal.py", "output.py", "cli.py", "commands/", "display.py"),

@@ -52,7 +52,7 @@ def _speed_finding(one: Timed, stored: Sequence[float] | None, found: Decision, 
         verdict, reason = "inconclusive", ACROSS
     elif verdict == "inconclusive":
         needed = (
-            f"about {found.needed} rounds would settle it"
+            f"about {found.needed} rounds would show it"
             if found.needed
             else "no practical number of rounds would settle it"
         )

@@ -47,16 +47,20 @@ def build(findings: Sequence[Finding], title: str, suite: str | None, notes: Seq
 
 
 def _merged(findings: Sequence[Finding]) -> Iterator[Finding]:
-    """Equal quantities that pass, of one model, kind and task, as one finding."""
+    """What is equal and passes in one finding a kind and task, with all models that it holds of."""
     groups: dict[tuple[str, str, str | None], list[Finding]] = {}
     for finding in findings:
         if finding.margin == "equal" and finding.verdict == "pass":
             groups.setdefault((finding.model, finding.kind, finding.detail), []).append(finding)
         else:
             yield finding
-    for group in groups.values():
+    alike: dict[tuple[str, str, str | None], list[Finding]] = {}
+    for (_, kind, detail), group in groups.items():
         names = ", ".join(dict.fromkeys(finding.quantity.replace("_", " ") for finding in group))
-        yield replace(group[0], quantity=names, before="", now="equal")
+        alike.setdefault((names, kind, detail), []).append(group[0])
+    for (names, _, _), ones in alike.items():
+        models = ", ".join(finding.model for finding in ones)
+        yield replace(ones[0], model=models, quantity=names, before="", now="equal")
 
 
 def _line(finding: Finding) -> tuple[str, ...]:

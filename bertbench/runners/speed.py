@@ -104,14 +104,11 @@ def measure_speed(
         inspect: called with each round's workers before they end.
         progress: takes how far it is.
         deadline: a time of `time.monotonic`.
-        enough: asked at each look with every cell's log-ratios; the session ends when it says so. Workers then come from
-            several fork servers.
+        enough: asked at each look with every cell's log-ratios; ends the session. Workers then come from several servers.
     """
     warnings = busy_machine()
     shapes = tuple(shape for shape in timing.shapes if shape.sequence_length is not None or natural is not None)
-    warnings += (
-        [] if len(shapes) == len(timing.shapes) else ["natural lengths were not timed: there are no task inputs"]
-    )
+    warnings += ["natural lengths were not timed: there are no task inputs"] * (len(shapes) < len(timing.shapes))
     watch, warm = Watch(), WarmUps(warmups or {}, decided=timing.warmup_passes)
     shown = timing.model_copy(update={"shapes": shapes})
     looks = (warm.collect, *inspect, lambda _, workers: watch.collect(worker.pid for worker in workers))
