@@ -28,6 +28,7 @@ MEASURE = (
     "fingerprint",
     "flops",
     "hub",
+    "interpreters",
     "modeling",
     "parameters",
     "plan",

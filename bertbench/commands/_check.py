@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 BROKEN = "scores were not measured: a checkpoint is not what the baseline says"
 ELSEWHERE = "this is another class of machine or software than the baseline's: nothing timed was measured"
-SAME_REFERENCE = "a slow-down common to all models leaves every ratio as it is; --against-model sees those of a model"
+SAME_REFERENCE = "a slow-down common to all models leaves every ratio as it is; --against-code sees it"
 
 
 @dataclass(frozen=True)

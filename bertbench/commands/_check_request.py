@@ -112,7 +112,7 @@ class Asked:
             self.suite, base.tasks or self.suite.tasks, models=list(self.specs), reference=base.reference, run=False
         )
         timing = TimingSpec(**base.timing).model_copy(update={"rounds": MOST_ROUNDS, "precision": None})
-        return replace(request, timing=timing, enough=lambda ratios: enough(base, margins, ratios))
+        return replace(request, timing=timing, enough=lambda ratios: enough(base.times, margins, ratios))
 
     def nothing(self) -> Saved:
         """What is known where nothing is measured."""

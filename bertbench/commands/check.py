@@ -72,26 +72,28 @@ def check(
 ) -> None:
     """Measure now and gate it. Exit code 0: pass, 1: fail, 2: no usable baseline, 3: inconclusive, 4: nothing measured."""
     from bertbench.commands import _check
+    from bertbench.commands._check_code import with_code
     from bertbench.commands._measuring import Measuring
     from bertbench.commands._measuring_options import defaults
     from bertbench.gate.ci import check_place
     from bertbench.gate.finding import EXIT_CODES, verdict_of
     from bertbench.gate.report import build
 
-    if against_code is not None:
-        hint = "install both versions as models of one run is not the same; --against-model compares checkpoints in one job"
-        raise UsageError("--against-code: timing two versions of the code in one job is not built yet", hint)
-    if against_model is not None and baseline is not None:
-        raise UsageError("--baseline and --against-model contradict each other", "leave one out")
+    given_against = {"--baseline": baseline, "--against-model": against_model, "--against-code": against_code}
+    named = [name for name, value in given_against.items() if value is not None]
+    if len(named) > 1:
+        raise UsageError(f"{' and '.join(named)} contradict each other", "leave all but one out")
     margins = _margins(margin_speed, margin_memory, margin_quality, margin_outputs)
     check_place(junit)
     measuring = Measuring(
         "check", {**defaults(), **given, "from_store": False, "fresh": True, "yes": True, "seeds": "1"}
     )
-    if against_model is None:
-        found = _check.with_baseline(measuring, baseline or Path("results/baseline"), margins)
-    else:
+    if against_code is not None:
+        found = with_code(measuring, against_code, margins)
+    elif against_model is not None:
         found = _check.with_model(measuring, against_model, margins)
+    else:
+        found = _check.with_baseline(measuring, baseline or Path("results/baseline"), margins)
     report = build(found.findings, found.title, found.suite, found.notes)
     publish(report, found.findings, junit, annotate=annotate)
     from bertbench.output import emit

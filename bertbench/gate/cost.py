@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SMALL = 8 * 2**20  # bytes: differences below are the allocator's
 ACROSS = (
     "slower than the margin allows, but a ratio stored by another session lacks the noise between sessions; "
-    "measure both in one job: --against-model"
+    "measure both in one job: --against-model, --against-code"
 )
 ELSEWHERE = "measured on another class of machine or software: times and memory of one say nothing about another"
 
@@ -28,21 +28,24 @@ def key_of(timed: Timed) -> str:
 
 
 def speed_findings(
-    before: Baseline | None, now: Baseline, margins: Margins, *, ended: bool = True
+    before: Sequence[Timed] | None, now: Sequence[Timed], margins: Margins, others: int = 0
 ) -> Iterator[Finding]:
-    """The ratio to the reference now, over that before; without `before` the ratio itself, of base and head in one job."""
-    series = {key_of(one): one.log_ratios for one in now.times}
-    stored = {key_of(one): one.log_ratios for one in before.times} if before else {}
+    """The ratio to the reference now, over that before; without `before` the ratio itself, of base and head in one job.
+
+    `others` are times gated elsewhere at the same time.
+    """
+    series = {key_of(one): one.log_ratios for one in now}
+    stored = {key_of(one): one.log_ratios for one in before or ()}
     if before is not None:
         series = {name: values for name, values in series.items() if len(stored.get(name, ())) > 1}
-    decisions = decide(series, dict.fromkeys(series, math.log(margins.speed)), stored, ended=ended)
-    for one in now.times:
+    decisions = decide(series, dict.fromkeys(series, math.log(margins.speed)), stored, others=others)
+    for one in now:
         name = key_of(one)
         if name in decisions:
             yield _speed_finding(one, stored.get(name), decisions[name], margins.speed)
-    for one in before.times if before else ():
+    for one in before or ():
         if key_of(one) not in decisions:
-            reason = "not timed now" if key_of(one) not in {key_of(of) for of in now.times} else "too few rounds"
+            reason = "not timed now" if key_of(one) not in {key_of(of) for of in now} else "too few rounds"
             yield Finding("speed", one.model, "time", "inconclusive", reason=reason, detail=one.shape, measured=False)
 
 
@@ -115,9 +118,11 @@ def _relative(of: Baseline | None, model: str, shape: str) -> float | None:
     return ours / theirs if ours and theirs else None
 
 
-def enough(before: Baseline | None, margins: Margins, ratios: Mapping[str, Sequence[float]]) -> bool:
+def enough(
+    before: Sequence[Timed] | None, margins: Margins, ratios: Mapping[str, Sequence[float]], others: int = 0
+) -> bool:
     """True if a session may stop at this look: every gated time is decided. For the measuring side to ask."""
-    stored = {key_of(one): one.log_ratios for one in before.times} if before else {}
+    stored = {key_of(one): one.log_ratios for one in before or ()}
     series = {name: values for name, values in ratios.items() if before is None or len(stored.get(name, ())) > 1}
-    found = decide(series, dict.fromkeys(series, math.log(margins.speed)), stored, ended=False)
+    found = decide(series, dict.fromkeys(series, math.log(margins.speed)), stored, ended=False, others=others)
     return bool(found) and all(one.verdict != "inconclusive" for one in found.values())

@@ -78,6 +78,7 @@ def decide(
     before: Mapping[str, Sequence[float]] = MappingProxyType({}),
     *,
     ended: bool = True,
+    others: int = 0,
 ) -> dict[str, Decision]:
     """The verdict on each quantity.
 
@@ -85,6 +86,7 @@ def decide(
         series: by quantity the log-ratios of the rounds, in order; the larger, the worse. All of one length.
         margins: by quantity the log-ratio that is still borne.
         before: by quantity the log-ratios of a baseline's rounds, two at least; tests are then Welch's, on the difference.
+        others: quantities that are gated elsewhere, which failing is corrected for too.
         ended: no more rounds will come, so that the last look spends all. Otherwise more may: the end is then a planned look.
     """
     rounds = min((len(values) for values in series.values()), default=0)
@@ -95,7 +97,7 @@ def decide(
     for look in looks:
         tests = {name: _test(series[name][:look], margins[name], before.get(name)) for name in series}
         worse = {name: float(stdtr(degrees, -statistic)) for name, (statistic, degrees) in tests.items()}
-        _fail_by_holm(worse, look, total, failed, passed)
+        _fail_by_holm(worse, look, total, (failed, passed), len(series) + others)
         level = _level(look, total)
         for name, (statistic, degrees) in tests.items():
             if name not in failed and stdtr(degrees, statistic) <= level:
@@ -107,13 +109,14 @@ def decide(
 
 
 def _fail_by_holm(
-    worse: Mapping[str, float], look: int, total: int, failed: dict[str, int], passed: Mapping[str, int]
+    worse: Mapping[str, float], look: int, total: int, decided: tuple[dict[str, int], Mapping[str, int]], count: int
 ) -> None:
-    """Take up what fails at this look. Each that failed, now or before, leaves more of alpha to the others."""
+    """Take up what fails at this look. Each of `count` that failed, now or before, leaves more of alpha to the others."""
+    failed, passed = decided
     for name in sorted(worse, key=worse.__getitem__):
         if name in failed or name in passed:
             continue
-        if worse[name] > _level(look, total, ALPHA / (len(worse) - len(failed))):
+        if worse[name] > _level(look, total, ALPHA / (count - len(failed))):
             return
         failed[name] = look
 

@@ -38,7 +38,7 @@ def against_baseline(
     if old.environment_class != new.environment_class:
         return [*found, *_elsewhere(old, kinds), *_failed(new, kinds)]
     if "speed" in kinds:
-        found += cost.speed_findings(old, new, margins)
+        found += cost.speed_findings(old.times, new.times, margins)
     if "memory" in kinds:
         found += cost.memory_findings(old, new, margins.memory)
     return [*found, *_failed(new, kinds)]
@@ -121,7 +121,7 @@ def against_model(
             frames = (now.predictions[places[0]], now.predictions[places[1]])
             found.append(score_finding(scores[places[0]], scores[places[1]], frames, margins.quality, head))
     if "speed" in kinds:
-        found += cost.speed_findings(None, new, margins)
+        found += cost.speed_findings(None, new.times, margins)
     if "memory" in kinds:
         found += cost.memory_findings(None, new, margins.memory)
     return [*found, *_failed(new, kinds)]
