@@ -12,12 +12,12 @@ from bertbench import cli
 from bertbench.gate.baseline import read, write
 from tests.gate.conftest import MODEL, baseline, saved
 
-FEW = ["--train-samples", "96", "--eval-samples", "400", "--threads", "1"]
+FEW = ["--train-samples", "4000", "--eval-samples", "400", "--threads", "1"]
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """A baseline of one demo model, trained on little, and of nothing that is timed."""
+    """A baseline of one demo model, trained so far that it beats chance, and of nothing that is timed."""
     folder = tmp_path_factory.mktemp("gate")
     options = ["--suite", "demo", "--models", "bert-mini", "--only", "size,quality", *FEW]
     results = ["--results-dir", str(folder / "results")]
@@ -102,6 +102,24 @@ def test_flipped_predictions_fail(project, capsys):
     assert verdicts(capsys)["score"] == "fail"
 
 
+@pytest.mark.slow
+def test_a_worse_checkpoint_fails_against_the_released_one(project, capsys):
+    """Two folders in one job: the head that answers the opposite fails, the same checkpoint passes."""
+    from safetensors.torch import load_file, save_file
+
+    released = config_of(project).parent
+    for name in ("same", "worse"):
+        shutil.copytree(released, project / name)
+    weights = load_file(project / "worse" / "model.safetensors")
+    weights["classifier.weight"] = -weights["classifier.weight"]
+    weights["classifier.bias"] = -weights["classifier.bias"]
+    save_file(weights, project / "worse" / "model.safetensors", metadata={"format": "pt"})
+    options = ["--suite", "demo", "--only", "quality", "--threads", "1", "--format", "csv"]
+    assert cli.main(["check", "--against-model", str(released), "--models", "same", *options]) == 0
+    assert verdicts(capsys) == {"score": "pass"}
+    assert cli.main(["check", "--against-model", str(released), "--models", "worse", *options]) == 1
+
+
 @pytest.fixture
 def plain(tmp_path, monkeypatch):
     """A project whose baseline was made up."""
@@ -122,6 +140,8 @@ def plain(tmp_path, monkeypatch):
         (["--against-model", "bert"], "--against-model compares the models of --models with it"),
         (["--against-model", "bert", "--models", "bert"], "is among --models"),
         (["--against-model", "bert", "--baseline", "results/baseline"], "contradict each other"),
+        (["--against-model", "a", "--against-code", "b"], "--against-model and --against-code contradict each other"),
+        (["--against-code", "b", "--only", "size"], "--against-code compares times"),
         (["--junit", "nowhere/gate.xml"], "--junit nowhere/gate.xml: no folder"),
     ],
 )

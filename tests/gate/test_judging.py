@@ -91,6 +91,15 @@ def test_flipped_predictions_fail(before):
     assert caught >= 19
 
 
+def test_retraining_is_said_and_judged_by_its_predictions(before):
+    """A model that was trained anew is no stored checkpoint: equal predictions are tested, and the verdict says what it rests on."""
+    again = replace(baseline().scores[0], mode="fine-tune", checkpoint=None)
+    found, _ = gate(before, saved(scores=(again,)), ["quality"])
+    (score,) = [finding for finding in found if finding.quantity == "score"]
+    assert score.verdict == "pass"
+    assert "trained anew with the same seed" in score.reason
+
+
 def test_other_examples_are_no_comparison(before):
     """Predictions of other examples never pass: nothing was compared."""
     now = Saved(baseline(), {(MODEL, TASK): predictions(4750).assign(label=1)})
