@@ -157,14 +157,15 @@ def _kinds(only: str | None, base: Baseline, names: Sequence[str]) -> tuple[Kind
 
 def _spec(name: str, measuring: Measuring, before: Saved) -> ModelSpec:
     """The model as configs have it now, else as it was; with the kept checkpoints in place of training."""
-    from bertbench.specs import FineTuned, ModelSpec
+    from bertbench.commands._gate import spec_with
+    from bertbench.specs import ModelSpec
 
     known = name in measuring.catalog.entries("models")
     there = {field: value for field, value in before.baseline.models[name].items() if field in ModelSpec.model_fields}
     spec = measuring.catalog.model(name) if known else ModelSpec(**there)
     kept = {
-        one.task: FineTuned(checkpoint=str(folder))
+        one.task: folder
         for one in before.baseline.scores
         if one.model == name and (folder := before.checkpoint_folder(one)) is not None
     }
-    return spec.model_copy(update={"finetuned": {**spec.finetuned, **kept}}) if kept else spec
+    return spec_with(spec, kept, before.baseline.tasks) if kept else spec

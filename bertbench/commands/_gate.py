@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,3 +94,12 @@ def collected(stored: StoredSession, specs: Sequence[ModelSpec], reference: str,
 
     names = [spec.name for spec in specs]
     return collect(stored, names, reference, prints, architectures(specs))
+
+
+def spec_with(spec: ModelSpec, folders: Mapping[str, Path], tasks: Collection[str]) -> ModelSpec:
+    """The model with checkpoints, by task, that are evaluated in place of training; where they are all, it learns from nobody."""
+    from bertbench.specs import FineTuned
+
+    own = {task: FineTuned(checkpoint=str(folder)) for task, folder in folders.items()}
+    learns = spec.distill if set(tasks) - set(own) else None
+    return spec.model_copy(update={"finetuned": {**spec.finetuned, **own}, "distill": learns})

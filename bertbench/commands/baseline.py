@@ -73,21 +73,42 @@ def _request(measuring: Any, suite: SuiteSpec, rounds: int | None) -> Request:
 
 def _save(request: Request, stored: StoredSession, store: Store, output: Path, keep_mb: float) -> tuple[Path, Baseline]:
     from bertbench.commands._gate import collected, evaluated, fingerprint
-    from bertbench.gate.baseline import write
+    from bertbench.gate.baseline import with_scores, write
     from bertbench.steps._session import slug
 
     prints: dict[tuple[str, str], Checkpoint] = {}
     kept: dict[str, Path] = {}
+    folders: dict[tuple[str, str], Path] = {}
     for place, record, folder in evaluated(stored, [spec.name for spec in request.models], store.root):
         name = (
             slug(f"{place[0]}-{place[1]}") if record.finetuned_checkpoint and _size(folder) <= keep_mb * 1e6 else None
         )
-        kept |= {name: folder} if name else {}
+        if name:
+            kept[name] = folders[place] = folder
         prints[place] = fingerprint(folder, place[0], str((record.task or {}).get("kind")), name)
     saved = collected(stored, request.models, request.reference, prints)
+    if folders:
+        again = collected(_evaluated(request, store, folders), request.models, request.reference, prints)
+        saved = with_scores(saved, again, folders)
     if saved.baseline.is_empty:
         raise NothingMeasuredError("nothing was measured that could be a baseline", "see the warnings above")
     return write(saved, output, kept), saved.baseline
+
+
+def _evaluated(request: Request, store: Store, folders: Mapping[tuple[str, str], Path]) -> StoredSession:
+    """The kept checkpoints evaluated as `check` will evaluate them: what was just trained is judged in its training's format."""
+    from bertbench.commands._gate import spec_with
+    from bertbench.commands._measuring import measure_or_read
+    from bertbench.request import names_of
+
+    models = []
+    for spec in request.models:
+        own = {task: folder for (model, task), folder in folders.items() if model == spec.name}
+        if own:
+            models.append(spec_with(spec, own, names_of(request.tasks)))
+    options = replace(request.options, fresh=True, keep_checkpoints="all")
+    again = replace(request, models=tuple(models), kinds=("quality",), options=options)
+    return measure_or_read(again, store, from_store=False, yes=True)
 
 
 def _size(folder: Path) -> int:

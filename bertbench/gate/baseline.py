@@ -13,6 +13,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -127,6 +128,14 @@ class Saved:
         if scored.checkpoint is None or scored.checkpoint.kept is None or self.place is None:
             return None
         return checkpoints_of(self.place) / scored.checkpoint.kept
+
+
+def with_scores(saved: Saved, other: Saved, places: Collection[tuple[str, str]]) -> Saved:
+    """A baseline with the scores and predictions of another at these places."""
+    theirs = {(one.model, one.task): one for one in other.baseline.scores if (one.model, one.task) in places}
+    scores = tuple(theirs.get((one.model, one.task), one) for one in saved.baseline.scores)
+    frames = {place: other.predictions[place] for place in theirs if place in other.predictions}
+    return replace(saved, baseline=replace(saved.baseline, scores=scores), predictions={**saved.predictions, **frames})
 
 
 def file_of(place: Path) -> Path:
