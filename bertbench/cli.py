@@ -19,7 +19,9 @@ import typer
 
 from bertbench import __version__, launch
 from bertbench.commands.anatomy import anatomy
+from bertbench.commands.baseline import baseline
 from bertbench.commands.calibrate import calibrate
+from bertbench.commands.check import check
 from bertbench.commands.compare import compare
 from bertbench.commands.diff import diff
 from bertbench.commands.distill import distill
@@ -52,6 +54,8 @@ app.command("run")(run)
 app.command("speed")(speed)
 app.command("distill")(distill)
 app.command("verify")(verify)
+app.command("baseline")(baseline)
+app.command("check")(check)
 app.command("calibrate")(calibrate)
 app.command("doctor")(doctor)
 app.command("published")(published)

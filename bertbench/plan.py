@@ -141,7 +141,7 @@ def _taught(cells: list[Cell], calibration: Calibration) -> list[Cell]:
     found: list[Cell] = []
     for cell in cells:
         spec = cell.encoder.spec.distill
-        if spec is None or cell.job is None:
+        if spec is None or cell.job is None or cell.job.teaching is None:  # evaluated as it is, it learns nothing
             found.append(cell)
             continue
         teachers = [other for other in found if other.encoder.spec.name == spec.teacher]

@@ -39,6 +39,14 @@ def begin() -> None:
             _deafly(forkserver.ensure_running)
 
 
+def renew() -> None:
+    """End the fork server; the next process comes from a fresh one, with another address layout and hash seed."""
+    if has_fork_server():
+        from multiprocessing import forkserver
+
+        forkserver._forkserver._stop()  # type: ignore[attr-defined]  # noqa: SLF001 (there is no public way)
+
+
 def start(process: Any) -> None:
     """Start a worker that neither hears Ctrl-C, not even while it imports, nor runs the calling script."""
     with _without_main():

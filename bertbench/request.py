@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -96,7 +96,7 @@ def _with_published(recipe: TrainingSpec, published: Mapping[str, Any]) -> Train
 class Request:
     """What to measure. `may_be_random`: where no weights can be had, size and speed come from random ones.
 
-    `recipes` holds published hyperparameters by model and task.
+    `recipes` holds published hyperparameters by model and task. `enough` is asked at looks whether timing may end.
     """
 
     command: str
@@ -111,6 +111,7 @@ class Request:
     kinds: tuple[Kind, ...] = EVERYTHING
     recipes: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
+    enough: Callable[[Mapping[str, Sequence[float]]], bool] | None = None
 
     @property
     def deadline(self) -> float | None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench import processes
 from bertbench.backends._backend import ExecutionSettings
+from bertbench.interpreters import Interpreter, start_worker
 from bertbench.records import Failure
 from bertbench.runners._footprint import modeling_module, module_of
 from bertbench.servant import Loaded, MemoryReading, TextSource, WorkerPlan, serve
@@ -62,11 +63,17 @@ def _preload(modules: Iterable[str]) -> None:
 
 
 @contextmanager
-def open_workers(plans: Sequence[WorkerPlan]) -> Iterator[list[WorkerProcess]]:
-    """Fresh workers, all of them loaded, or failed: then their first use raises. Closed at the end."""
+def open_workers(
+    plans: Sequence[WorkerPlan], interpreters: Sequence[Interpreter | None] | None = None
+) -> Iterator[list[WorkerProcess]]:
+    """Fresh workers, all of them loaded, or failed: then their first use raises. Closed at the end.
+
+    `interpreters` says which plans are carried out in another environment.
+    """
     workers: list[WorkerProcess] = []
+    places = interpreters or [None] * len(plans)
     try:
-        workers.extend(WorkerProcess(plan) for plan in plans)
+        workers.extend(WorkerProcess(plan, place) for plan, place in zip(plans, places, strict=True))
         for worker in workers:
             with suppress(WorkerError):
                 worker.loaded()
@@ -79,15 +86,20 @@ def open_workers(plans: Sequence[WorkerPlan]) -> Iterator[list[WorkerProcess]]:
 class WorkerProcess:
     """The parent's side of a worker; a `timing.Worker`. Every method but `close` may raise WorkerError."""
 
-    def __init__(self, plan: WorkerPlan) -> None:
-        """Start the process; it loads its model while the parent goes on."""
-        context = processes.context()
+    def __init__(self, plan: WorkerPlan, interpreter: Interpreter | None = None) -> None:
+        """Start the process, here or in another environment; it loads its model while the parent goes on."""
         self.name = plan.name
         self.timeout_s = plan.timeout_s
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(theirs, plan), name=f"bertbench {plan.name}", daemon=True)
         self._loaded: Loaded | None = None
         self._failure: Failure | None = None
+        self._connection: Any
+        self._process: Any
+        if interpreter is not None:
+            self._connection, self._process = start_worker(interpreter, plan)
+            return
+        context = processes.context()
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=serve, args=(theirs, plan), name=f"bertbench {plan.name}", daemon=True)
         processes.start(self._process)
         theirs.close()  # so that the worker's death ends the pipe
 

@@ -25,8 +25,10 @@ MEASURE = (
     "environment",
     "estimates",
     "exports",
+    "fingerprint",
     "flops",
     "hub",
+    "interpreters",
     "modeling",
     "parameters",
     "plan",
@@ -49,7 +51,7 @@ NEUTRAL = (
     "claim_specs", "distill_specs", "launch", "machines", "padding", "paper_specs", "parts", "published", "queueing", "recipe_specs", "records", "results", "sequential", "spec_base", "specs", "store", "task_specs", "units",
 )  # fmt: skip
 REPORT = ("exporters", "output", "report", "resampling", "stats")
-REPORT_FAMILIES = ("compare", "tables")
+REPORT_FAMILIES = ("compare", "gate", "tables")
 
 DOORS = {
     "rich": ("exporters/terminal.py", "output.py", "cli.py", "commands/", "display.py"),

@@ -139,6 +139,22 @@ def test_a_teacher_that_is_evaluated_teaches_every_seed(machine, classifier):
     assert [cell.teacher is cells[0] for cell in cells[1:]] == [True, True]
 
 
+def test_an_evaluated_student_needs_no_teacher(machine, small, classifier):
+    """Where a checkpoint of the student is evaluated there is nothing to learn, and no teacher to wait for."""
+    machine()
+    student = model_spec(
+        "half",
+        checkpoint=None,
+        tokenizer="demo",
+        architecture="distilbert",
+        config=HALF,
+        distill={"teacher": "small"},
+        finetuned={task_spec().name: {"checkpoint": classifier.checkpoint}},
+    )
+    cell = next(cell for cell in made([student, small]).cells if cell.encoder.spec.name == "half")
+    assert (cell.job.mode, cell.teacher) == ("evaluate", None)
+
+
 def test_a_student_without_its_teacher_is_left_out(machine):
     """Where the teacher is not to be had the student is skipped, and the reason is the teacher's."""
     machine()

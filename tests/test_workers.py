@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from unittest.mock import MagicMock
 
+import psutil
 import pytest
 
 from bertbench import processes, servant
@@ -347,3 +348,15 @@ def test_arrivals_are_served(fake_plan):
         latencies = worker.ask("serve_arrivals", ShapeSpec(sequence_length=None), [0.0, 0.001, 0.3], 0)
     assert latencies[1] > latencies[0] >= 0.02
     assert latencies[2] < latencies[1]
+
+
+@pytest.mark.skipif(not processes.has_fork_server(), reason="there is no fork server")
+def test_renewed_fork_server_starts_workers_too(fake_plan):
+    """After the fork server was ended, workers come from another one."""
+    parents = []
+    for _ in range(2):
+        with open_workers([fake_plan()]) as (worker,):
+            worker.loaded()
+            parents.append(psutil.Process(worker.pid).ppid())
+        processes.renew()
+    assert parents[0] != parents[1]

@@ -94,9 +94,9 @@ def _split_scores(
             if all(found):
                 scores.values[metric, model] = float(np.mean([value.values[0] for value in found if value]))
     scores.groups = pairs.grouped(pairs.read(evidence, records), split)
-    metrics = _plugins({metric for metric, _ in scores.values} - {"score"})
+    metrics = plugins_of({metric for metric, _ in scores.values} - {"score"})
     for group in scores.groups:
-        drawn = _resampled(metrics, group, zlib.crc32(task.encode()))  # tasks are drawn independently
+        drawn = resampled(metrics, group, zlib.crc32(task.encode()))  # tasks are drawn independently
         scores.replicates |= drawn
         for model in group.predictions:
             parts = [drawn[metric, model] for metric in scores.primary if (metric, model) in drawn]
@@ -114,7 +114,7 @@ def _chance(records: Mapping[str, Sequence[RunRecord]], split: str | None) -> fl
     return None
 
 
-def _resampled(metrics: Mapping[str, Any], group: pairs.Group, seed: int) -> dict[tuple[str, str], Floats]:
+def resampled(metrics: Mapping[str, Any], group: pairs.Group, seed: int) -> dict[tuple[str, str], Floats]:
     """Replicates of every metric for every model of a group."""
     if not group.structured:
         resample = {name: metric.resample for name, metric in metrics.items()}
@@ -128,7 +128,7 @@ def _resampled(metrics: Mapping[str, Any], group: pairs.Group, seed: int) -> dic
     return resampling.bootstrap_sums(parts, combine, group.clusters, seed=seed)
 
 
-def _plugins(metrics: set[str]) -> dict[str, Any]:
+def plugins_of(metrics: set[str]) -> dict[str, Any]:
     """The metrics by name; one whose file is not here any more is left out."""
     found = {}
     for metric in sorted(metrics):

@@ -14,6 +14,7 @@ from bertbench.backends._backend import ExecutionSettings
 from bertbench.backends._inputs import Inputs
 from bertbench.environment import available_memory
 from bertbench.errors import BertBenchError, MeasurementError
+from bertbench.interpreters import Interpreter
 from bertbench.records import Failure
 from bertbench.runners._footprint import predicted_bytes, read_config, token_limit
 from bertbench.servant import USUAL_WARMUP, TextSource, WorkerPlan
@@ -27,12 +28,16 @@ MEMORY_SHARE = 0.6  # of what is free: workers must not be the reason for swappi
 
 @dataclass(frozen=True)
 class SpeedTarget:
-    """What is timed: the name of its rows, the local folder it is loaded from, how it is run, and the model it is of."""
+    """What is timed: the name of its rows, the local folder it is loaded from, how it is run, and the model it is of.
+
+    `interpreter` is the environment that runs it; None: this one.
+    """
 
     name: str
     folder: Path
     settings: ExecutionSettings = field(default_factory=ExecutionSettings)
     model: str = ""
+    interpreter: Interpreter | None = None
 
     @property
     def model_name(self) -> str:
@@ -121,7 +126,9 @@ class Blocks:
         paired = [any(target.name not in gone for target in block) for block in blocks]
         turn = number % len(blocks)
         alive = blocks[turn] if paired[turn] or not any(paired) else []
-        with open_workers([self._plan_of(target) for target in alive]) as workers:
+        with open_workers(
+            [self._plan_of(target) for target in alive], [target.interpreter for target in alive]
+        ) as workers:
             for worker, target in zip(workers, alive, strict=True):
                 self._note_attention(worker, target)
             yield workers

@@ -6,11 +6,11 @@ rows: those of one round and turn belong together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
-from bertbench import sequential
+from bertbench import processes, sequential
 from bertbench.backends._backend import ExecutionSettings
 from bertbench.progress import Progress, silent
 from bertbench.records import Failure, Measurement
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ExecutionSettings", "SpeedResult", "SpeedTarget", "TaskInputs", "measure_speed"]
 
+Enough = Callable[[Mapping[str, Sequence[float]]], bool]  # by 'target shape' the rounds' log-ratios
+
+FRESH_SERVERS = (2, 4, 8, 12)  # rounds of a gate's session after which the next workers are forked from another process
 ROUNDS_FOR_AN_INTERVAL = 8  # fewer give intervals that are wide for their noise
 
 
@@ -82,6 +85,7 @@ def measure_speed(
     inspect: Sequence[Inspect] = (),
     progress: Progress = silent,
     deadline: float | None = None,
+    enough: Enough | None = None,
 ) -> SpeedResult:
     """Time `targets` together; the one called `reference` takes part in every round.
 
@@ -100,12 +104,11 @@ def measure_speed(
         inspect: called with each round's workers before they end.
         progress: takes how far it is.
         deadline: a time of `time.monotonic`.
+        enough: asked at each look with every cell's log-ratios; ends the session. Workers then come from several servers.
     """
     warnings = busy_machine()
     shapes = tuple(shape for shape in timing.shapes if shape.sequence_length is not None or natural is not None)
-    warnings += (
-        [] if len(shapes) == len(timing.shapes) else ["natural lengths were not timed: there are no task inputs"]
-    )
+    warnings += ["natural lengths were not timed: there are no task inputs"] * (len(shapes) < len(timing.shapes))
     watch, warm = Watch(), WarmUps(warmups or {}, decided=timing.warmup_passes)
     shown = timing.model_copy(update={"shapes": shapes})
     looks = (warm.collect, *inspect, lambda _, workers: watch.collect(worker.pid for worker in workers))
@@ -115,7 +118,7 @@ def measure_speed(
         return SpeedResult(session_id, tuple(targets), (), {}, blocks.failures, blocks.cells, tuple(warnings))
     preload(target.folder for target in targets)
     count = len(blocks.blocks)
-    stop = _Stop(timing, reference, count)
+    stop = _Stop(timing, reference, count, enough)
     timings = measure(
         blocks.open,
         shown.model_copy(update={"rounds": timing.rounds * count}),
@@ -166,9 +169,10 @@ def _given_up(timings: Timings, failures: dict[str, Failure], measurements: Mapp
 
 
 class _Stop:
-    """Ends a session with a wanted precision at the looks where every block has the same number of rounds."""
+    """Ends a session with a wanted precision, or a gate's, at the looks where every block has the same number of rounds."""
 
-    def __init__(self, timing: TimingSpec, reference: str, blocks: int) -> None:
+    def __init__(self, timing: TimingSpec, reference: str, blocks: int, enough: Enough | None = None) -> None:
+        self.enough = enough
         self.precision = timing.precision
         self.reference = reference
         self.blocks = blocks
@@ -177,9 +181,14 @@ class _Stop:
     def __call__(self, rows: Sequence[TimingRow], rounds: int) -> bool:
         """True if all ratios are known well enough."""
         each, rest = divmod(rounds, self.blocks)
-        if self.precision is None or rest or each not in sequential.LOOKS:
+        if self.enough is not None and not rest and each in FRESH_SERVERS:
+            processes.renew()
+        if (self.precision is None and self.enough is None) or rest or each not in sequential.LOOKS:
             return False
         ratios = round_ratios(rows, self.reference)
+        if self.precision is None or self.enough is not None:
+            found = {f"{name} {shape}": values for (name, shape), values in ratios.items()}
+            return self.enough is not None and self.enough(found)
         cells = [values for values in ratios.values() if len(values) >= each]
         self.reached = sequential.is_enough(cells, self.precision)
         return self.reached

@@ -106,6 +106,7 @@ def _timed(
         inspect=checker.inspect,
         progress=session.progress,
         deadline=session.deadline,
+        enough=session.request.enough,
     )
     _warmups.keep(session, targets, timing, result.warmups)
     return replace(result, warnings=(*result.warnings, *warnings))

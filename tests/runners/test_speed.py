@@ -80,7 +80,7 @@ def opened(monkeypatch, quiet):  # noqa: C901 (a stand-in of many short methods)
             pass
 
     @contextmanager
-    def open_workers(plans):
+    def open_workers(plans, _):
         log.append([plan.name for plan in plans])
         yield [Fake(plan) for plan in plans]
 
@@ -325,6 +325,22 @@ def test_precision_ends_the_session_at_a_look(opened, target):
     shaky = run([target("reference"), target("shaky")], "reference", timing=timing)
     assert shaky.rounds == 16
     assert any("2.0% was not reached in 16 rounds" in warning for warning in shaky.warnings)
+
+
+def test_a_gate_ends_the_session_at_a_look(opened, target, monkeypatch):
+    """What `enough` says at 5 and 8 rounds decides; it sees every cell's rounds, and workers come from several servers."""
+    renewed, seen = [], []
+    monkeypatch.setattr(speed.processes, "renew", lambda: renewed.append(len(opened)))
+
+    def enough(ratios):
+        seen.append({name: len(values) for name, values in ratios.items()})
+        return len(seen) == 2
+
+    timing = QUICK.model_copy(update={"rounds": 16})
+    result = run([target("ref"), target("steady")], timing=timing, enough=enough)
+    assert result.rounds == len(opened) == 8
+    assert [list(one.values()) for one in seen] == [[5] * len(QUICK.shapes), [8] * len(QUICK.shapes)]
+    assert renewed == [2, 4, 8]
 
 
 def test_too_little_time_says_what_is_needed(opened, target):

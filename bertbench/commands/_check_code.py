@@ -1,0 +1,167 @@
+"""`check --against-code`: two versions of the code in one job, model by model, their workers taking turns."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bertbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from bertbench.commands._check import Checked
+    from bertbench.commands._measuring import Measuring
+    from bertbench.gate.baseline import Timed
+    from bertbench.gate.finding import Finding, Margins
+    from bertbench.interpreters import Interpreter
+    from bertbench.progress import Progress
+    from bertbench.runners._blocks import SpeedTarget
+    from bertbench.runners.speed import SpeedResult
+    from bertbench.sources import Encoder
+    from bertbench.specs import TimingSpec
+
+BASE, HEAD = "base", "head"
+
+
+def with_code(measuring: Measuring, name: str, margins: Margins) -> Checked:
+    """Time every model by both versions of the code; their ratios may fail, a slow-down common to all models included.
+
+    Raises:
+        UsageError: there is no such code, it cannot be imported, or something else than speed is asked for.
+    """
+    from bertbench.commands._check import Checked
+    from bertbench.display import Display, say
+    from bertbench.interpreters import of_now
+    from bertbench.selection import resolve
+    from bertbench.sources import gather, weight_folders
+
+    given = measuring.given
+    if given["only"] not in {None, "speed"}:
+        raise UsageError(f"--only {given['only']}: --against-code compares times", "leave --only out")
+    if os.name == "nt":
+        raise UsageError("--against-code needs pipes that Windows has not", "run it under Linux or macOS")
+    suite = measuring.catalog.suite(given["suite"] or "base")
+    encoders = gather(resolve(given["models"], measuring.catalog, suite, measuring.store), may_be_random=True)
+    started = time.monotonic()
+    found: list[Finding] = []
+    with ExitStack() as stack:
+        code = {BASE: stack.enter_context(code_of(name)), HEAD: of_now()}
+        places = [str(interpreter.check(name)) for interpreter in code.values()]
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bertbench-weights-")))
+        ready = stack.enter_context(weight_folders(encoders, scratch))
+        display = stack.enter_context(Display())
+        for number, encoder in enumerate(ready):
+            deadline = _deadline(given["max_minutes"], started, len(ready) - number)
+            measured = _Model(encoder, code, _timing(suite.timing), margins, len(ready) - 1, _threads(given["threads"]))
+            display.say(f"timing {encoder.spec.name}, {number + 1} of {len(ready)}, by both versions")
+            found += measured.findings(display, deadline)
+    say(f"base: {places[0]}; head: {places[1]}")
+    notes = (
+        f"base {name}: {places[0]}",
+        f"head: {places[1]}",
+        "weights are the same for both; raw times are not stored",
+    )
+    return Checked(found, f"Gate against the code of {name} (suite {suite.name})", suite.name, notes)
+
+
+@contextmanager
+def code_of(name: str) -> Iterator[Interpreter]:
+    """The interpreter of the environment in the folder `name`, or this one with the revision `name` checked out."""
+    import sys
+
+    from bertbench.interpreters import Interpreter, checked_out, environment_in
+
+    environment = environment_in(Path(name).expanduser()) if Path(name).expanduser().is_dir() else None
+    if environment is not None:
+        yield environment
+        return
+    with checked_out(name, Path.cwd()) as folder:
+        yield Interpreter(sys.executable, folder)
+
+
+def _timing(timing: TimingSpec) -> TimingSpec:
+    """The suite's protocol on its fixed shapes, with the gate's looks."""
+    from bertbench.gate.decision import MOST_ROUNDS
+
+    fixed = tuple(shape for shape in timing.shapes if shape.sequence_length)
+    return timing.model_copy(update={"rounds": MOST_ROUNDS, "precision": None, "shapes": fixed or timing.shapes})
+
+
+def _deadline(minutes: float | None, started: float, models_left: int) -> float | None:
+    """An equal share of what is left of --max-minutes."""
+    if minutes is None:
+        return None
+    now = time.monotonic()
+    return now + max(started + minutes * 60 - now, 0.0) / models_left
+
+
+def _threads(asked: int | None) -> int:
+    from bertbench import environment
+
+    return asked or environment.default_threads()
+
+
+class _Model:
+    """One model by both versions of the code. `others` models are gated in the same way."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        code: dict[str, Interpreter],
+        timing: TimingSpec,
+        margins: Margins,
+        others: int,
+        threads: int,
+    ) -> None:
+        self.name, self.encoder, self.code, self.timing = encoder.spec.name, encoder, code, timing
+        self.margins, self.threads = margins, threads
+        self.others = others * len(timing.shapes)
+
+    def _targets(self) -> list[SpeedTarget]:
+        from bertbench.backends._backend import ExecutionSettings
+        from bertbench.runners._blocks import SpeedTarget
+
+        folder = self.encoder.source.folder
+        assert folder is not None  # noqa: S101 (weight_folders gave one)
+        settings = ExecutionSettings("cpu", "fp32", self.threads)
+        return [SpeedTarget(side, folder, settings, self.name, self.code[side]) for side in (BASE, HEAD)]
+
+    def findings(self, progress: Progress, deadline: float | None) -> Iterator[Finding]:
+        """Measure, then judge."""
+        from bertbench.gate.cost import enough, speed_findings
+        from bertbench.runners.speed import measure_speed
+
+        result = measure_speed(
+            self._targets(),
+            BASE,
+            self.timing,
+            session_id="",
+            progress=progress,
+            deadline=deadline,
+            enough=lambda ratios: enough(None, self.margins, ratios, self.others),
+        )
+        yield from self._failures(result)
+        yield from speed_findings(None, self._times(result), self.margins, self.others)
+
+    def _times(self, result: SpeedResult) -> Sequence[Timed]:
+        from bertbench.gate.baseline import Timed
+        from bertbench.runners._latency import round_ratios
+
+        ratios = round_ratios(result.rows, BASE)
+        return [
+            Timed(self.name, shape, "eager fp32", tuple(logs)) for (side, shape), logs in ratios.items() if side == HEAD
+        ]
+
+    def _failures(self, result: SpeedResult) -> Iterator[Finding]:
+        """Head that breaks has failed; base that breaks leaves nothing to compare."""
+        from bertbench.gate.finding import Finding
+
+        lost = {side: failure.message for side, failure in result.failures.items()}
+        lost |= {side: failure.message for (side, _), failure in result.cells.items()}
+        for side, message in lost.items():
+            verdict = "fail" if side == HEAD else "inconclusive"
+            yield Finding("speed", self.name, f"time of {side}", verdict, reason=message, measured=False)  # type: ignore[arg-type]

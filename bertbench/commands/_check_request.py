@@ -1,0 +1,171 @@
+"""What `check` asks to have measured: the baseline's models, tasks, recipe and timing, on the code and configs of now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertbench.errors import BertBenchError, StoreError, UsageError
+
+if TYPE_CHECKING:
+    from bertbench.commands._measuring import Measuring
+    from bertbench.gate.baseline import Baseline, Saved, Scored
+    from bertbench.gate.finding import Margins
+    from bertbench.records import Kind
+    from bertbench.request import Request
+    from bertbench.specs import ModelSpec, SuiteSpec
+
+Place = tuple[str, str]  # model and task
+AS_BEFORE = ("train_samples", "eval_samples", "epochs", "batch_size", "learning_rate", "max_length", "recipes", "dtype")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What of a baseline is checked: `names` are gated, `specs` are measured, which the reference may be in addition."""
+
+    measuring: Measuring
+    before: Saved
+    suite: SuiteSpec
+    names: tuple[str, ...]
+    specs: tuple[ModelSpec, ...]
+    kinds: tuple[Kind, ...]
+    environment_class: str
+
+    @staticmethod
+    def of(measuring: Measuring, before: Saved) -> Asked:
+        """Resolve the options against the baseline.
+
+        Raises:
+            UsageError: other tasks or models, or nothing in common; ConfigError: a task or suite is gone.
+        """
+        from bertbench import environment
+
+        given, base = measuring.given, before.baseline
+        suite = measuring.catalog.suite(given["suite"] or base.suite)
+        strange = [task for task in base.tasks if task not in suite.tasks]
+        if strange:
+            raise UsageError(
+                f"the baseline is of {', '.join(base.tasks)}, suite {suite.name} has {', '.join(suite.tasks) or 'no task'}",
+                "choose the suite that it was saved for, or save a new baseline",
+            )
+        names = _names(given["models"], base)
+        measured = [
+            *names,
+            *([base.reference] if base.reference in base.models and base.reference not in names else []),
+        ]
+        specs = tuple(_spec(name, measuring, before) for name in measured)
+        kinds = _kinds(given["only"], base, names)
+        now = environment.capture(environment.resolve_device(given["device"])).environment_class
+        return Asked(measuring, before, suite, names, specs, kinds, now)
+
+    def checkpoints(self) -> dict[Place, tuple[Path, str, str | None]]:
+        """By model and task the folder of what will be evaluated, the kind of its task, and the name it is kept as.
+
+        Raises:
+            StoreError: a kept checkpoint is gone.
+        """
+        found = {}
+        for one in self.before.baseline.scores:
+            folder = self._folder(one) if one.checkpoint and one.model in self.names else None
+            if folder is not None and one.checkpoint is not None:
+                found[one.model, one.task] = (folder, one.kind, one.checkpoint.kept)
+        return found
+
+    def _folder(self, one: Scored) -> Path | None:
+        from bertbench import hub
+
+        kept = self.before.checkpoint_folder(one)
+        if kept is not None:
+            if not kept.is_dir():
+                raise StoreError(f"checkpoint {kept} of the baseline is gone", "restore it, or save a new baseline")
+            return kept
+        if one.mode != "evaluate":
+            return None
+        spec = next(spec for spec in self.specs if spec.name == one.model)
+        entry = spec.finetuned.get(one.task)
+        own = {"checkpoint": entry.checkpoint, "revision": entry.revision} if entry else {}
+        try:
+            return hub.locate(spec.model_copy(update=own)).folder
+        except BertBenchError:
+            return None  # the session will say so, with the reason
+
+    def request(self, kinds: Sequence[Kind], margins: Margins) -> Request:
+        """What is measured now, of these kinds; timing may end where every verdict is clear."""
+        from bertbench import environment
+        from bertbench.gate.cost import enough
+        from bertbench.gate.decision import MOST_ROUNDS
+        from bertbench.specs import TimingSpec
+
+        measuring, base = self.measuring, self.before.baseline
+        asked = {name: base.options[name] for name in AS_BEFORE if base.options.get(name) is not None}
+        threads = measuring.given["threads"] or min(base.options.get("threads", 1), environment.default_threads())
+        seeds = base.options.get("seeds") or [0]
+        measuring.given |= asked | {
+            "threads": threads,
+            "seed": seeds[0],
+            "only": ",".join(kinds),
+            "keep_checkpoints": "none",
+        }
+        request = measuring.request(
+            self.suite, base.tasks or self.suite.tasks, models=list(self.specs), reference=base.reference, run=False
+        )
+        timing = TimingSpec(**base.timing).model_copy(update={"rounds": MOST_ROUNDS, "precision": None})
+        return replace(request, timing=timing, enough=lambda ratios: enough(base.times, margins, ratios))
+
+    def nothing(self) -> Saved:
+        """What is known where nothing is measured."""
+        from bertbench.gate.baseline import Saved
+
+        empty: dict[str, Any] = {"counts": {}, "weights": {}, "scores": (), "times": (), "peak_memory": {}, "lost": ()}
+        return Saved(replace(self.before.baseline, **empty), {})
+
+
+def _names(models: str, base: Baseline) -> tuple[str, ...]:
+    if models == "all":
+        return tuple(base.models)
+    names = tuple(dict.fromkeys(part.strip() for part in models.split(",") if part.strip()))
+    for name in names:
+        if name not in base.models:
+            raise UsageError(f"--models {name}: is not in the baseline", f"it has {', '.join(base.models)}")
+    if not names:
+        raise UsageError("--models: no model is named", f"the baseline has {', '.join(base.models)}")
+    return names
+
+
+def _kinds(only: str | None, base: Baseline, names: Sequence[str]) -> tuple[Kind, ...]:
+    """What is asked for and in the baseline.
+
+    Raises:
+        UsageError: nothing is both.
+    """
+    from bertbench.request import parse_kinds
+
+    there = {
+        "size": any(name in base.counts for name in names),
+        "quality": any(one.model in names for one in base.scores),
+        "speed": any(one.model in names for one in base.times),
+        "memory": any(name in base.peak_memory and name != base.reference for name in names),
+    }
+    kinds = tuple(kind for kind in parse_kinds(only) if there[kind])
+    if not kinds:
+        has = ", ".join(kind for kind, is_there in there.items() if is_there) or "nothing"
+        raise UsageError(f"the baseline has {has} of {', '.join(names)}: nothing to compare", "see --only and --models")
+    return kinds
+
+
+def _spec(name: str, measuring: Measuring, before: Saved) -> ModelSpec:
+    """The model as configs have it now, else as it was; with the kept checkpoints in place of training."""
+    from bertbench.commands._gate import spec_with
+    from bertbench.specs import ModelSpec
+
+    known = name in measuring.catalog.entries("models")
+    there = {field: value for field, value in before.baseline.models[name].items() if field in ModelSpec.model_fields}
+    spec = measuring.catalog.model(name) if known else ModelSpec(**there)
+    kept = {
+        one.task: folder
+        for one in before.baseline.scores
+        if one.model == name and (folder := before.checkpoint_folder(one)) is not None
+    }
+    return spec_with(spec, kept, before.baseline.tasks) if kept else spec

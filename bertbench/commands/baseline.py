@@ -1,0 +1,131 @@
+"""`bertbench baseline save`: what `bertbench check` compares with later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bertbench.commands._measuring_options import takes_measuring_options
+from bertbench.errors import NothingMeasuredError, UsageError
+
+if TYPE_CHECKING:
+    from bertbench.gate.baseline import Baseline, Checkpoint
+    from bertbench.request import Request
+    from bertbench.specs import SuiteSpec
+    from bertbench.store import Store, StoredSession
+
+DEFAULT_PLACE = Path("results/baseline")
+
+ActionArgument = Annotated[str, typer.Argument(help="save")]
+PlaceOption = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="A folder, or a .json file: the baseline, with its predictions beside it."),
+]
+RoundsOption = Annotated[
+    int | None, typer.Option("--rounds", help="Rounds of timing (default: the suite's).", show_default=False)
+]
+KeepOption = Annotated[
+    float,
+    typer.Option("--keep-mb", help="Keep checkpoints trained here with the baseline, up to so many MB each; 0: none."),
+]
+
+
+@takes_measuring_options(
+    "models", "reference", "suite", "seed", "train_samples", "eval_samples", "epochs", "max_train_minutes", "max_minutes",
+    "threads", "data_dir", "only", "fresh", "from_store", "config_dir", "results_dir",
+)  # fmt: skip
+def baseline(
+    given: Mapping[str, Any],
+    action: ActionArgument,
+    output: PlaceOption = DEFAULT_PLACE,
+    rounds: RoundsOption = None,
+    keep_mb: KeepOption = 5.0,
+) -> None:
+    """Save what `check` compares with: counts, label maps, outputs, predictions, ratios; small enough to commit."""
+    from bertbench.commands._measuring import Measuring, measure_or_read
+    from bertbench.commands._measuring_options import defaults
+    from bertbench.display import say
+
+    if action != "save":
+        raise UsageError(f"baseline {action}: there is only `bertbench baseline save`")
+    if output.suffix and output.suffix != ".json":
+        raise UsageError(f"--output {output}: must be a folder or end in .json")
+    measuring = Measuring("baseline", {**defaults(), **given, "output": None, "yes": True, "seeds": "1"})
+    suite = measuring.catalog.suite(given["suite"] or "base")
+    request = _request(measuring, suite, rounds)
+    stored = measure_or_read(request, measuring.store, from_store=given["from_store"], yes=True)
+    place, found = _save(request, stored, measuring.store, output, keep_mb)
+    say(f"saved in {place}; compare with it: bertbench check --baseline {output}")
+    typer.echo(summary(found))
+
+
+def _request(measuring: Any, suite: SuiteSpec, rounds: int | None) -> Request:
+    given = measuring.given
+    request: Request = measuring.request(
+        suite, suite.tasks, models=given["models"], reference=given["reference"], run=False
+    )
+    return replace(request, timing=request.timing.model_copy(update={"rounds": rounds})) if rounds else request
+
+
+def _save(request: Request, stored: StoredSession, store: Store, output: Path, keep_mb: float) -> tuple[Path, Baseline]:
+    from bertbench.commands._gate import collected, evaluated, fingerprint
+    from bertbench.gate.baseline import with_scores, write
+    from bertbench.steps._session import slug
+
+    prints: dict[tuple[str, str], Checkpoint] = {}
+    kept: dict[str, Path] = {}
+    folders: dict[tuple[str, str], Path] = {}
+    for place, record, folder in evaluated(stored, [spec.name for spec in request.models], store.root):
+        name = (
+            slug(f"{place[0]}-{place[1]}") if record.finetuned_checkpoint and _size(folder) <= keep_mb * 1e6 else None
+        )
+        if name:
+            kept[name] = folders[place] = folder
+        prints[place] = fingerprint(folder, place[0], str((record.task or {}).get("kind")), name)
+    saved = collected(stored, request.models, request.reference, prints)
+    if folders:
+        again = collected(_evaluated(request, store, folders), request.models, request.reference, prints)
+        saved = with_scores(saved, again, folders)
+    if saved.baseline.is_empty:
+        raise NothingMeasuredError("nothing was measured that could be a baseline", "see the warnings above")
+    return write(saved, output, kept), saved.baseline
+
+
+def _evaluated(request: Request, store: Store, folders: Mapping[tuple[str, str], Path]) -> StoredSession:
+    """The kept checkpoints evaluated as `check` will evaluate them: what was just trained is judged in its training's format."""
+    from bertbench.commands._gate import spec_with
+    from bertbench.commands._measuring import measure_or_read
+    from bertbench.request import names_of
+
+    models = []
+    for spec in request.models:
+        own = {task: folder for (model, task), folder in folders.items() if model == spec.name}
+        if own:
+            models.append(spec_with(spec, own, names_of(request.tasks)))
+    options = replace(request.options, fresh=True, keep_checkpoints="all")
+    again = replace(request, models=tuple(models), kinds=("quality",), options=options)
+    return measure_or_read(again, store, from_store=False, yes=True)
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
+def summary(found: Baseline) -> str:
+    """What a baseline holds, for people."""
+    kept = sum(one.checkpoint is not None and one.checkpoint.kept is not None for one in found.scores)
+    lines = [
+        f"suite {found.suite}, reference {found.reference}, session {found.session_id}",
+        f"models: {', '.join(found.models)}",
+        f"counts: {sum(map(len, found.counts.values()))} of {len(found.counts)} models",
+        f"scores: {len(found.scores)}, {kept} with the checkpoint kept; "
+        + ", ".join(f"{one.model} {one.task} {100 * one.score:.2f}" for one in found.scores),
+        f"times: {len(found.times)} ratios to {found.reference}",
+        f"peak memory: {sum(map(len, found.peak_memory.values()))} readings",
+        *(f"not measured: {one.model} {one.kind} {one.task or ''}: {one.reason}" for one in found.lost),
+    ]
+    return "\n".join(lines)

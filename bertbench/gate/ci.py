@@ -1,0 +1,84 @@
+"""Findings for continuous integration: JUnit XML, GitHub's annotations and job summary. Not aware of how they came about.
+
+Sources: https://docs.github.com/actions/reference/workflow-commands-for-github-actions (escaping, summary); JUnit XML by
+junitparser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bertbench.errors import StoreError, UsageError
+from bertbench.gate.report import sentence
+from bertbench.store import write_atomically
+
+if TYPE_CHECKING:
+    from bertbench.gate.finding import Finding
+
+LEVELS = {"fail": "error", "inconclusive": "warning"}
+SUMMARY = "GITHUB_STEP_SUMMARY"
+
+
+def check_place(path: Path | None) -> None:
+    """Prove, before any work, that a file can be written there.
+
+    Raises:
+        UsageError: there is no such folder, or it is one.
+    """
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise UsageError(f"--junit {path}: no folder {path.absolute().parent}, or a folder itself", "name a file")
+
+
+def write_junit(findings: Sequence[Finding], path: Path) -> None:
+    """A test case a finding: failures fail, what is inconclusive or not gated is skipped, with the reason.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
+
+    suite = TestSuite("bertbench check")
+    for finding in findings:
+        case = TestCase(finding.name.partition(": ")[2], classname=f"bertbench.{finding.kind}.{finding.model}")
+        if finding.verdict == "fail":
+            case.result = [Failure(sentence(finding), "regression")]
+        elif finding.verdict != "pass":
+            case.result = [Skipped(f"{finding.verdict}: {sentence(finding)}")]
+        suite.add_testcase(case)
+    xml = JUnitXml("bertbench")
+    xml.add_testsuite(suite)
+    xml.update_statistics()  # type: ignore[no-untyped-call]
+    try:
+        write_atomically(path, lambda scratch: xml.write(str(scratch), pretty=True))
+    except OSError as error:
+        raise StoreError(f"--junit {path}: cannot be written ({error.strerror or error})") from None
+
+
+def annotation_lines(findings: Sequence[Finding]) -> Iterator[str]:
+    """A line that GitHub shows as an error or warning, for each finding that does not pass."""
+    for finding in findings:
+        if finding.verdict in LEVELS:
+            title = _escaped(f"bertbench: {finding.name}").replace(":", "%3A").replace(",", "%2C")
+            yield f"::{LEVELS[finding.verdict]} title={title}::{_escaped(sentence(finding) or finding.verdict)}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def add_summary(markdown: str, environment: Mapping[str, str]) -> None:
+    """Append to the job's summary, where GitHub names a file for it.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    place = environment.get(SUMMARY)
+    if not place:
+        return
+    try:
+        with Path(place).open("a", encoding="utf-8") as stream:
+            stream.write(f"{markdown}\n")
+    except OSError as error:
+        raise StoreError(f"{SUMMARY} {place}: cannot be written ({error.strerror or error})") from None

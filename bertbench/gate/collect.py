@@ -1,0 +1,158 @@
+"""A baseline of what a session's records hold; the same is made of what is measured now, so that two of a kind are compared.
+
+Not aware of checkpoints' files: their fingerprints are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from bertbench.compare import evidence_of
+from bertbench.compare import predictions as pairs
+from bertbench.compare._timings import Timings, Way
+from bertbench.compare.quality import primary_metrics
+from bertbench.compare.speed import shape_of
+from bertbench.gate.baseline import Baseline, Checkpoint, Lost, Saved, Scored, Timed
+from bertbench.stats import round_log_ratios
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bertbench.compare.evidence import Evidence
+    from bertbench.records import RunRecord
+    from bertbench.store import StoredSession
+
+Place = tuple[str, str]  # model and task
+KEPT_OPTIONS = (
+    "device", "dtype", "threads", "seeds", "train_samples", "eval_samples", "epochs", "batch_size", "learning_rate",
+    "max_length", "recipes",
+)  # fmt: skip
+COLUMNS = ("example_id", "prediction", "label", "cluster")
+
+
+def collect(
+    stored: StoredSession,
+    models: Sequence[str],
+    reference: str,
+    checkpoints: Mapping[Place, Checkpoint],
+    weights: Mapping[str, Mapping[str, tuple[int, ...]]],
+) -> Saved:
+    """Everything of a session that a gate compares.
+
+    Args:
+        stored: the session.
+        models: whose figures are taken.
+        reference: what times and memory are divided by.
+        checkpoints: fingerprints of what was evaluated, by model and task.
+        weights: names and shapes of each architecture's weights.
+    """
+    evidence, session = evidence_of(stored, {}, models, reference), stored.session
+    machine = next((record.environment for record in stored.records if record.environment), None)
+    scores = [_scored(record, checkpoints) for record in _quality(evidence)]
+    options = session.request.get("options", {})
+    specs = {record.model_name: record.model for record in reversed(stored.records)}
+    baseline = Baseline(
+        suite=session.suite,
+        reference=reference,
+        tasks=tuple(dict.fromkeys(one.task for one in scores)),
+        session_id=session.session_id,
+        created_at=session.ended_at or session.started_at,
+        bertbench_version=session.bertbench_version,
+        environment_class=session.environment_class,
+        machine=f"{machine.gpu or machine.cpu}, {machine.usable_cores} cores, {machine.system}"
+        if machine
+        else "unknown",
+        options={name: options[name] for name in KEPT_OPTIONS if name in options},
+        timing=dict(session.request.get("timing", {})),
+        models={model: specs[model] for model in models if model in specs},
+        counts={model: found for model in models if (found := _counts(evidence, model))},
+        weights={model: dict(weights[model]) for model in models if model in weights},
+        scores=tuple(scores),
+        times=tuple(_times(evidence, models)),
+        peak_memory={model: found for model in models if (found := _memory(evidence, model))},
+        lost=tuple(_lost(evidence, models)),
+    )
+    return Saved(baseline, _predictions(evidence))
+
+
+def _quality(evidence: Evidence) -> Iterator[RunRecord]:
+    """The first seed's run of every model and task."""
+    for task in evidence.tasks():
+        for model in evidence.models:
+            done = [record for record in evidence.records("quality", model, task) if record.status == "ok"]
+            yield from done[:1]
+
+
+def _scored(record: RunRecord, checkpoints: Mapping[Place, Checkpoint]) -> Scored:
+    score = record.find("score", "value")
+    assert score is not None  # noqa: S101 (a run that is ok has a score)
+    task = record.task_name or ""
+    return Scored(
+        model=record.model_name,
+        task=task,
+        kind=str((record.task or {}).get("kind", "sequence-classification")),
+        split=score.split,
+        metrics=primary_metrics(record),
+        score=score.values[0],
+        n=score.n or 0,
+        seed=record.seed,
+        mode=str(record.settings.get("mode")),
+        data=record.data_fingerprint,
+        checkpoint=checkpoints.get((record.model_name, task)),
+    )
+
+
+def _predictions(evidence: Evidence) -> dict[Place, pd.DataFrame]:
+    """The first split's predictions of the first seed."""
+    found = {}
+    for record in _quality(evidence):
+        frames = pairs.read(evidence, {record.model_name: [record]}).get(record.model_name)
+        score = record.find("score", "value")
+        if frames and score is not None:
+            rows = frames[0][frames[0]["split"] == score.split] if score.split else frames[0]
+            place = (record.model_name, record.task_name or "")
+            found[place] = rows[[name for name in COLUMNS if name in rows]].reset_index(drop=True)
+    return found
+
+
+def _counts(evidence: Evidence, model: str) -> dict[str, float]:
+    """Totals by name: 'parameters unique', 'parameter_bytes', 'flops 1x128'."""
+    record = evidence.one("size", model)
+    found: dict[str, float] = {}
+    for measurement in record.measurements if record is not None and record.status == "ok" else ():
+        if "/" in measurement.statistic or measurement.quantity == "checkpoint_bytes":
+            continue  # parts of a total; and a file's size depends on what else is in it
+        detail = shape_of(measurement) if measurement.batch_size else measurement.statistic.replace("value", "")
+        found[f"{measurement.quantity} {detail}".strip()] = measurement.values[0]
+    return found
+
+
+def _times(evidence: Evidence, models: Sequence[str]) -> Iterator[Timed]:
+    timings = Timings.read(evidence)
+    for shape, way in timings.turns:
+        if way.model not in models or way.model == evidence.reference or shape in timings.whole:
+            continue
+        rounds = timings.pairs(shape, way, Way(evidence.reference, way.backend, way.dtype))
+        if rounds:
+            logs = round_log_ratios(rounds)
+            yield Timed(way.model, shape, f"{way.backend} {way.dtype}", tuple(round(value, 9) for value in logs))
+
+
+def _memory(evidence: Evidence, model: str) -> dict[str, float]:
+    """Peaks at inference by shape."""
+    record = evidence.one("memory", model)
+    found = {}
+    for measurement in record.measurements if record is not None and record.status == "ok" else ():
+        if measurement.quantity == "peak_memory" and measurement.statistic == "peak" and measurement.batch_size:
+            found[shape_of(measurement)] = measurement.values[0]
+    return found
+
+
+def _lost(evidence: Evidence, models: Sequence[str]) -> Iterator[Lost]:
+    """What was asked for and has no figure, with the reason."""
+    for record in evidence.stored.records:
+        if record.model_name in models and record.status != "ok":
+            reason = record.error.message if record.error else "no reason was recorded"
+            failed = record.status == "failed" and (record.error is None or record.error.kind != "OutOfTime")
+            yield Lost(record.kind, record.model_name, reason, failed, record.task_name)

@@ -1,0 +1,128 @@
+"""Times and memory, always as ratios to a model of the same session: against another session's ratios, or base against head."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from bertbench.gate.decision import LOOKS, Decision, decide
+from bertbench.gate.finding import Finding, Margins, Verdict
+from bertbench.stats import Estimate
+
+if TYPE_CHECKING:
+    from bertbench.gate.baseline import Baseline, Timed
+
+SMALL = 8 * 2**20  # bytes: differences below are the allocator's
+ACROSS = (
+    "slower than the margin allows, but a ratio stored by another session lacks the noise between sessions; "
+    "measure both in one job: --against-model, --against-code"
+)
+ELSEWHERE = "measured on another class of machine or software: times and memory of one say nothing about another"
+
+
+def key_of(timed: Timed) -> str:
+    """What tells one gated time from another, as measuring names it too."""
+    usual = "eager fp32"
+    return f"{timed.model}{'' if timed.way == usual else f' {timed.way}'} {timed.shape}"
+
+
+def speed_findings(
+    before: Sequence[Timed] | None, now: Sequence[Timed], margins: Margins, others: int = 0
+) -> Iterator[Finding]:
+    """The ratio to the reference now, over that before; without `before` the ratio itself, of base and head in one job.
+
+    `others` are times gated elsewhere at the same time.
+    """
+    series = {key_of(one): one.log_ratios for one in now}
+    stored = {key_of(one): one.log_ratios for one in before or ()}
+    if before is not None:
+        series = {name: values for name, values in series.items() if len(stored.get(name, ())) > 1}
+    decisions = decide(series, dict.fromkeys(series, math.log(margins.speed)), stored, others=others)
+    for one in now:
+        name = key_of(one)
+        if name in decisions:
+            yield _speed_finding(one, stored.get(name), decisions[name], margins.speed)
+    for one in before or ():
+        if key_of(one) not in decisions:
+            reason = "not timed now" if key_of(one) not in {key_of(of) for of in now} else "too few rounds"
+            yield Finding("speed", one.model, "time", "inconclusive", reason=reason, detail=one.shape, measured=False)
+
+
+def _speed_finding(one: Timed, stored: Sequence[float] | None, found: Decision, margin: float) -> Finding:
+    verdict, reason = found.verdict, ""
+    if stored is not None and verdict == "fail":
+        verdict, reason = "inconclusive", ACROSS
+    elif verdict == "inconclusive":
+        needed = (
+            f"about {found.needed} rounds would show it"
+            if found.needed
+            else "no practical number of rounds would settle it"
+        )
+        reason = f"{needed}, there are {found.rounds}"
+    estimate = None
+    if found.log_ratio is not None and found.low is not None and found.high is not None:
+        value, low, high = (math.exp(bound) for bound in (found.log_ratio, found.low, found.high))
+        estimate = Estimate(value, low, high, f"90% {'Welch' if stored else 't'}-interval over {found.rounds} rounds")
+    now = _mean_ratio(one.log_ratios)
+    return Finding(
+        "speed", one.model, "time", verdict, f"{_mean_ratio(stored):.3f}x" if stored else "1x", f"{now:.3f}x",
+        f"{margin:g}x", reason, one.shape, estimate, found.rounds, "rounds", measured=found.rounds >= LOOKS[0],
+    )  # fmt: skip
+
+
+def _mean_ratio(logs: Sequence[float]) -> float:
+    return math.exp(math.fsum(logs) / len(logs))
+
+
+def memory_findings(before: Baseline | None, now: Baseline, margin: float) -> Iterator[Finding]:
+    """Peaks relative to the reference's, now over before; single readings, so that the margin alone decides."""
+    for model, peaks in (before or now).peak_memory.items():
+        if model == now.reference:
+            continue
+        for shape in peaks:
+            new = _relative(now, model, shape)
+            old = _relative(before, model, shape) if before else 1.0
+            if new is None or old is None:
+                yield Finding(
+                    "memory",
+                    model,
+                    "peak memory",
+                    "inconclusive",
+                    reason="not measured now",
+                    detail=shape,
+                    measured=False,
+                )
+                continue
+            yield _memory_finding(now, (model, shape), (old, new), margin)
+
+
+def _memory_finding(now: Baseline, place: tuple[str, str], ratios: tuple[float, float], margin: float) -> Finding:
+    """A failure takes more than the margin and more than the allocator's whim."""
+    model, shape = place
+    old, new = ratios
+    excess = (new - old) * now.peak_memory[now.reference][shape]
+    over = new / old > margin
+    verdict: Verdict = "fail" if over and excess > SMALL else "pass"
+    reason = f"{excess / 1e6:.1f} MB more are within what an allocator does" if over and verdict == "pass" else ""
+    estimate = Estimate(new / old, method="single readings")
+    return Finding(
+        "memory", model, "peak memory", verdict, f"{old:.3f}x" if old != 1 else "1x", f"{new:.3f}x", f"{margin:g}x",
+        reason, shape, estimate, 1, "reading",
+    )  # fmt: skip
+
+
+def _relative(of: Baseline | None, model: str, shape: str) -> float | None:
+    peaks = of.peak_memory if of else {}
+    ours, theirs = (peaks.get(name, {}).get(shape) for name in (model, of.reference if of else ""))
+    return ours / theirs if ours and theirs else None
+
+
+def enough(
+    before: Sequence[Timed] | None, margins: Margins, ratios: Mapping[str, Sequence[float]], others: int = 0
+) -> bool:
+    """True if a session may stop at this look: every gated time is decided. For the measuring side to ask."""
+    stored = {key_of(one): one.log_ratios for one in before or ()}
+    series = {name: values for name, values in ratios.items() if before is None or len(stored.get(name, ())) > 1}
+    found = decide(series, dict.fromkeys(series, math.log(margins.speed)), stored, ended=False, others=others)
+    return bool(found) and all(one.verdict != "inconclusive" for one in found.values())

@@ -1,0 +1,62 @@
+"""What a gate finds of one quantity, and what all of it means. Not aware of where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bertbench.stats import Estimate
+
+Verdict = Literal["pass", "fail", "inconclusive", "not gated"]
+Kind = Literal["size", "quality", "speed", "memory"]
+
+
+@dataclass(frozen=True)
+class Margins:
+    """What is still borne: times and memory as factors, quality as the share of the score that must be retained."""
+
+    speed: float = 1.05
+    memory: float = 1.10
+    quality: float = 0.99
+    outputs: float = 1e-3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One quantity of one model. `before` and `now` are as people read them, `estimate` what was compared with the margin.
+
+    `measured` is False where there was nothing to compare: such a finding never makes a gate pass.
+    """
+
+    kind: Kind
+    model: str
+    quantity: str
+    verdict: Verdict
+    before: str = ""
+    now: str = ""
+    margin: str = ""
+    reason: str = ""
+    detail: str | None = None  # the task, or the shape
+    estimate: Estimate | None = None
+    n: int | None = None
+    unit: str | None = None
+    measured: bool = True
+
+    @property
+    def name(self) -> str:
+        """'bert-mini: score (demo-sentiment)'."""
+        return f"{self.model}: {self.quantity}{f' ({self.detail})' if self.detail else ''}"
+
+
+def verdict_of(findings: Sequence[Finding]) -> str:
+    """The gate's verdict: one that fails decides; nothing measured never passes; every gated quantity must pass."""
+    gated = [finding for finding in findings if finding.verdict != "not gated"]
+    if any(finding.verdict == "fail" for finding in gated):
+        return "fail"
+    if not any(finding.measured for finding in gated):
+        return "nothing measured"
+    return "pass" if all(finding.verdict == "pass" for finding in gated) else "inconclusive"
+
+
+EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3, "nothing measured": 4}

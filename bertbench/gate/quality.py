@@ -1,0 +1,83 @@
+"""Scores now against those before, on the same examples. Not aware of what was trained and what only evaluated."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bertbench.compare import predictions as pairs
+from bertbench.compare.quality import plugins_of, resampled
+from bertbench.gate.finding import Finding
+from bertbench.gate.noninferiority import Comparison, compare_accuracies, compare_replicates
+from bertbench.stats import Estimate, bootstrap_method
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bertbench.gate.baseline import Scored
+
+BEFORE, NOW = "before", "now"
+RETRAINED = (
+    "trained anew with the same seed, as the baseline keeps no checkpoint: training differs from machine to machine"
+)
+
+
+def score_finding(
+    before: Scored, now: Scored, frames: tuple[pd.DataFrame, pd.DataFrame], retained: float, name: str | None = None
+) -> Finding:
+    """The verdict on a model's score; `name` is what it is called, where that is not the baseline's model."""
+    common: dict[str, Any] = {
+        "kind": "quality",
+        "model": name or before.model,
+        "quantity": "score",
+        "detail": before.task,
+        "margin": f"{100 * retained:g}% retained",
+        "before": f"{100 * before.score:.2f}",
+        "now": f"{100 * now.score:.2f}",
+    }
+    groups = pairs.grouped({BEFORE: [frames[0]], NOW: [frames[1]]}, None)
+    if len(groups) != 1 or len(groups[0].predictions) != 2:
+        reason = "the examples are not those of the baseline"
+        return Finding(**common, verdict="inconclusive", reason=reason, measured=False)
+    group, retrained = groups[0], now.mode == "fine-tune" and name is None
+    found = _compared(before, now, group, retained)
+    estimate = Estimate(found.difference, found.low, found.high, found.method)
+    same = bool(np.all(group.predictions[BEFORE][0] == group.predictions[NOW][0]))
+    if (
+        same
+        and not retrained
+        and before.checkpoint
+        and now.checkpoint
+        and before.checkpoint.digest == now.checkpoint.digest
+    ):
+        common |= {"verdict": "pass", "reason": "the same weights give the same predictions"}
+    else:
+        common |= {"verdict": "inconclusive" if found.verdict == "refused" else found.verdict}
+        common["reason"] = "; ".join(filter(None, [_reason(found), RETRAINED if retrained else ""]))
+    return Finding(**common, estimate=estimate, n=found.n, unit="examples")
+
+
+def _compared(before: Scored, now: Scored, group: pairs.Group, retained: float) -> Comparison:
+    if before.metrics == ("accuracy",) and not group.structured:
+        right = [group.predictions[name][0] == group.labels for name in (BEFORE, NOW)]
+        return compare_accuracies(right[0], right[1], retained)
+    drawn = resampled(plugins_of(set(before.metrics)), group, zlib.crc32(before.task.encode()))
+    parts = [
+        np.mean([drawn[metric, name] for metric in before.metrics if (metric, name) in drawn], axis=0)
+        for name in (BEFORE, NOW)
+    ]
+    n = len(group.labels) if group.clusters is None else int(group.clusters.max()) + 1
+    method = bootstrap_method(1, 1, paired=True, unit="examples" if group.clusters is None else "clusters")
+    return compare_replicates(before.score, now.score, (parts[0], parts[1]), n, method, retained)
+
+
+def _reason(found: Comparison) -> str:
+    if found.verdict == "refused":
+        more = f"it takes about {found.needed:,} examples, there are {found.n:,}" if found.needed else "no number would"
+        smallest = f"{100 * found.detectable:.1f}" if found.detectable is not None else "?"
+        return f"so small a loss cannot be shown ({smallest} points can): {more}"
+    if found.verdict == "inconclusive":
+        return "neither within the margin nor beyond it is shown"
+    return ""

@@ -1,0 +1,122 @@
+"""Findings as a report: what is not right comes first, equal quantities of a model stand in one line, CSV has a row for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bertbench.gate.finding import Finding, verdict_of
+from bertbench.report import Report, Row, Table
+from bertbench.units import times
+
+if TYPE_CHECKING:
+    from bertbench.stats import Estimate
+
+COLUMNS = ("Model", "Quantity", "Before", "Now", "Change", "Margin", "Verdict")
+ORDER = ("fail", "inconclusive", "not gated", "pass")
+WORDS = {
+    "pass": "pass: every gated quantity is within its margin",
+    "fail": "fail: at least one quantity is beyond its margin",
+    "inconclusive": "inconclusive: nothing fails, but not everything could be shown to be within its margin",
+    "nothing measured": "nothing measured: there is nothing that this gate could compare",
+}
+RULES = {
+    "speed": "times are ratios to the reference within a session, never seconds; looks after 5, 8, 12 and 16 rounds, error of "
+    "5% on each side spent over them; failing corrected for the number of quantities (Holm)",
+    "quality": "scores: paired on the same examples, 5% on each side; a margin that the examples cannot show is refused",
+    "memory": "memory: ratios of single readings to the reference's",
+}
+
+
+def build(findings: Sequence[Finding], title: str, suite: str | None, notes: Sequence[str] = ()) -> Report:
+    """The report of a gate.
+
+    Args:
+        findings: of all quantities.
+        title: what was compared with what.
+        suite: its name.
+        notes: what else a reader should know.
+    """
+    shown = sorted(_merged(findings), key=lambda one: ORDER.index(one.verdict))
+    rows = tuple(_line(finding) for finding in shown)
+    kinds = {finding.kind for finding in findings if finding.verdict != "not gated"}
+    below = [WORDS[verdict_of(findings)], *notes, *(rule for kind, rule in RULES.items() if kind in kinds)]
+    table = Table(f"Gate: {verdict_of(findings)}", COLUMNS, rows, tuple(below), ("text",) * len(COLUMNS))
+    return Report(title, (table,), tuple(_row(finding, suite) for finding in findings))
+
+
+def _merged(findings: Sequence[Finding]) -> Iterator[Finding]:
+    """What is equal and passes in one finding a kind and task, with all models that it holds of."""
+    groups: dict[tuple[str, str, str | None], list[Finding]] = {}
+    for finding in findings:
+        if finding.margin == "equal" and finding.verdict == "pass":
+            groups.setdefault((finding.model, finding.kind, finding.detail), []).append(finding)
+        else:
+            yield finding
+    alike: dict[tuple[str, str, str | None], list[Finding]] = {}
+    for (_, kind, detail), group in groups.items():
+        names = ", ".join(dict.fromkeys(finding.quantity.replace("_", " ") for finding in group))
+        alike.setdefault((names, kind, detail), []).append(group[0])
+    for (names, _, _), ones in alike.items():
+        models = ", ".join(finding.model for finding in ones)
+        yield replace(ones[0], model=models, quantity=names, before="", now="equal")
+
+
+def _line(finding: Finding) -> tuple[str, ...]:
+    detail = f" ({finding.detail})" if finding.detail else ""
+    verdict = f"{finding.verdict}{f': {finding.reason}' if finding.reason else ''}"
+    return (
+        finding.model, f"{finding.quantity.replace('_', ' ')}{detail}", finding.before, finding.now,
+        change_text(finding), finding.margin, verdict,
+    )  # fmt: skip
+
+
+def change_text(finding: Finding) -> str:
+    """'1.01x [0.99, 1.03]' of times and memory, '-0.2 points [-0.5, 0.1]' of scores."""
+    if finding.estimate is None:
+        return ""
+    if finding.kind == "quality":
+        return f"{finding.estimate.value * 100:+.2f} points{_bounds(finding.estimate, lambda value: f'{value * 100:+.2f}')}"
+    return f"{times(finding.estimate.value)}{_bounds(finding.estimate, lambda value: times(value).removesuffix('x'))}"
+
+
+def _bounds(estimate: Estimate, write: Callable[[float], str]) -> str:
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f" [{write(estimate.low)}, {write(estimate.high)}]"
+
+
+def _row(finding: Finding, suite: str | None) -> Row:
+    """`statistic` is 'difference' of scores (value: now minus before), 'ratio' of times and memory, else 'equal'."""
+    estimate = finding.estimate
+    is_task = finding.kind == "quality"
+    is_score = is_task and estimate is not None
+    value = estimate.value if estimate else None
+    return Row(
+        suite=suite,
+        model=finding.model,
+        task=finding.detail if is_task else None,
+        scenario=None if is_task else finding.detail,
+        quantity=finding.quantity.replace(" ", "_"),
+        statistic="difference" if is_score else "ratio" if estimate else "equal",
+        unit="1",
+        value=value,
+        text=f"{finding.before or '-'} -> {finding.now or '-'}",
+        low=estimate.low if estimate else None,
+        high=estimate.high if estimate else None,
+        interval_method=estimate.method if estimate else None,
+        n=finding.n,
+        n_unit=finding.unit,
+        reference="baseline",
+        verdict=finding.verdict,
+        status="ok" if finding.measured else "skipped",
+        note="; ".join(filter(None, (f"margin {finding.margin}" if finding.margin else "", finding.reason))) or None,
+    )
+
+
+def sentence(finding: Finding) -> str:
+    """One line for an annotation: what, how much, why."""
+    moved = f"{finding.before or '-'} before, {finding.now or '-'} now" if finding.before or finding.now else ""
+    parts = [moved, change_text(finding), f"margin {finding.margin}" if finding.margin else "", finding.reason]
+    return "; ".join(part for part in parts if part)

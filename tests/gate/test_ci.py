@@ -1,0 +1,71 @@
+"""JUnit, annotations, the job summary and the report's table, from the same findings."""
+
+import pytest
+from junitparser import JUnitXml
+
+from bertbench.errors import UsageError
+from bertbench.gate.ci import SUMMARY, add_summary, annotation_lines, check_place, write_junit
+from bertbench.gate.finding import Finding
+from bertbench.gate.report import build
+from bertbench.stats import Estimate
+
+FINDINGS = [
+    Finding("size", "bert", "parameters unique", "pass", "1", "1", "equal"),
+    Finding("size", "bert", "shapes of weights", "pass", "1 weights", "1 weights", "equal"),
+    Finding(
+        "quality",
+        "bert",
+        "score",
+        "fail",
+        "95.00",
+        "90.00",
+        "99% retained",
+        "50%\nlost",
+        "sst2",
+        Estimate(-0.05, -0.06, -0.04),
+    ),
+    Finding("speed", "bert", "time", "inconclusive", reason="not timed now", detail="1x128", measured=False),
+]
+
+
+def test_junit_has_a_case_a_finding(tmp_path):
+    """Failures fail with the figures, what is open is skipped with the reason, the totals fit."""
+    write_junit(FINDINGS, tmp_path / "gate.xml")
+    xml = JUnitXml.fromfile(str(tmp_path / "gate.xml"))
+    assert (xml.tests, xml.failures, xml.skipped) == (4, 1, 1)
+    cases = {case.name: case for suite in xml for case in suite}
+    assert "95.00 before, 90.00 now" in cases["score (sst2)"].result[0].message
+    assert "not timed now" in cases["time (1x128)"].result[0].message
+    assert cases["parameters unique"].result == []
+
+
+def test_junit_needs_a_folder(tmp_path):
+    """A place that cannot be written is refused before anything is measured."""
+    with pytest.raises(UsageError, match="no folder"):
+        check_place(tmp_path / "nowhere" / "gate.xml")
+
+
+def test_annotations_are_escaped():
+    """A failure is an error, an open verdict a warning; signs that mean something to GitHub are escaped."""
+    error, warning = annotation_lines(FINDINGS)
+    assert error.startswith("::error title=bertbench%3A bert%3A score (sst2)::95.00 before, 90.00 now")
+    assert "50%25%0Alost" in error
+    assert warning.startswith("::warning ")
+
+
+def test_summary_is_appended(tmp_path):
+    """GitHub's file gets the text after what is there; elsewhere nothing is written."""
+    file = tmp_path / "summary.md"
+    file.write_text("before\n")
+    add_summary("## Gate", {SUMMARY: str(file)})
+    add_summary("## Gate", {})
+    assert file.read_text() == "before\n## Gate\n"
+
+
+def test_report_shows_what_is_wrong_first():
+    """The failure leads the table, equal quantities share a line, CSV rows are one a finding with the verdict."""
+    report = build(FINDINGS, "Gate", "base")
+    assert report.tables[0].title == "Gate: fail"
+    assert [row[-1].partition(":")[0] for row in report.tables[0].rows] == ["fail", "inconclusive", "pass"]
+    assert "-5.00 points [-6.00, -4.00]" in report.tables[0].rows[0]
+    assert [row.verdict for row in report.rows] == [finding.verdict for finding in FINDINGS]

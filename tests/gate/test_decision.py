@@ -1,0 +1,107 @@
+"""Verdicts from round log-ratios: three outcomes, looks, Holm, baselines of another session; errors by simulation."""
+
+import math
+
+import numpy as np
+import pytest
+
+from bertbench.gate import decision
+from bertbench.gate.decision import ALPHA, LOOKS, decide, levels
+
+MARGIN = math.log(1.05)
+
+
+def session(rng, means, noise, **options):
+    """The verdicts of a session that stops as the real one does: at the first look where all is decided."""
+    rounds = {name: rng.normal(mean, noise, LOOKS[-1]).tolist() for name, mean in means.items()}
+    margins = dict.fromkeys(means, MARGIN)
+    for look in LOOKS:
+        found = decide({name: of[:look] for name, of in rounds.items()}, margins, ended=look == LOOKS[-1], **options)
+        if all(one.verdict != "inconclusive" for one in found.values()):
+            break
+    return decide({name: of[:look] for name, of in rounds.items()}, margins, **options)
+
+
+def shares(means, noise, sessions=300, seed=0):
+    """How often sessions fail, and how often all their quantities pass."""
+    rng = np.random.default_rng(seed)
+    found = [[one.verdict for one in session(rng, means, noise).values()] for _ in range(sessions)]
+    return sum("fail" in one for one in found) / sessions, sum(set(one) == {"pass"} for one in found) / sessions
+
+
+def test_clear_cases_are_decided_at_the_first_look():
+    """Five quiet rounds pass what has not changed and fail what is far beyond the margin."""
+    quiet, slow = [0.001, -0.002, 0.0, 0.002, -0.001], [0.15, 0.149, 0.151, 0.15, 0.15]
+    found = decide({"quiet": quiet, "slow": slow}, dict.fromkeys(("quiet", "slow"), MARGIN), ended=False)
+    assert {name: one.verdict for name, one in found.items()} == {"quiet": "pass", "slow": "fail"}
+
+
+def test_too_few_rounds_never_pass():
+    """Nothing is decided before the first look, however quiet, and the number of rounds needed is told."""
+    for values in ([], [0.0], [0.0] * 4):
+        found = decide({"a": values}, {"a": MARGIN})["a"]
+        assert (found.verdict, found.needed) == ("inconclusive", LOOKS[0])
+
+
+def test_what_lies_on_the_margin_is_inconclusive():
+    """Neither is shown of values around the margin; nothing that varies not at all is a proof on it."""
+    found = decide({"a": [MARGIN + one for one in (-0.02, 0.02, -0.01, 0.01, 0.0)]}, {"a": MARGIN})["a"]
+    assert found.verdict == "inconclusive"
+    assert found.low < MARGIN < found.high
+    assert decide({"a": [MARGIN] * 5}, {"a": MARGIN})["a"].verdict == "inconclusive"
+
+
+@pytest.mark.parametrize("rounds", [5, 7, 8, 13, 16])
+def test_levels_of_looks_add_up_to_alpha(rounds):
+    """Whatever the number of rounds at the end, all of alpha is spent and no more."""
+    found = levels(rounds)
+    assert sum(level for _, level in found) == pytest.approx(ALPHA)
+    assert all(level > 0 for _, level in found)
+    assert found[-1][0] == rounds
+
+
+def test_early_looks_are_stricter_while_more_may_come():
+    """What decides at the end of a session of five rounds need not decide where eleven more may follow."""
+    values = [0.0, 0.04, 0.02, -0.01, 0.05]
+    assert decide({"a": values}, {"a": MARGIN}, ended=True)["a"].verdict == "pass"
+    assert decide({"a": values}, {"a": MARGIN}, ended=False)["a"].verdict == "inconclusive"
+
+
+def test_failing_is_corrected_for_the_number_of_quantities():
+    """A slow-down that fails alone is open among twenty quantities; Holm lets it fail if the others failed before."""
+    slow = [0.06, 0.09, 0.07, 0.1, 0.05]
+    worse, fine = [0.3, 0.301, 0.299, 0.3, 0.3], [0.0, 0.001, -0.001, 0.0, 0.0]
+
+    def verdict(others):
+        series = {"slow": slow} | {f"other {index}": others for index in range(19)}
+        return decide(series, dict.fromkeys(series, MARGIN))["slow"].verdict
+
+    assert decide({"slow": slow}, {"slow": MARGIN})["slow"].verdict == "fail"
+    assert verdict(fine) == "inconclusive"
+    assert verdict(worse) == "fail"
+
+
+def test_against_a_baseline_its_own_noise_counts():
+    """A ratio is compared with that of the baseline's rounds; where these are noisy nothing is shown."""
+    now = [0.501, 0.499, 0.5, 0.502, 0.498]
+    calm, noisy = [0.5, 0.501, 0.499, 0.5, 0.5], [0.3, 0.7, 0.5, 0.6, 0.4]
+    assert decide({"a": now}, {"a": MARGIN}, {"a": calm})["a"].verdict == "pass"
+    assert decide({"a": now}, {"a": MARGIN}, {"a": noisy})["a"].verdict == "inconclusive"
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.05])
+def test_errors_at_the_margin_and_without_change(noise):
+    """At the margin each error is at most 5 %, without a change 90 % pass and 1 % fail: 300 sessions, their chance allowed."""
+    failed, passed = shares({"a": MARGIN}, noise)
+    allowed = ALPHA + 3 * math.sqrt(ALPHA * (1 - ALPHA) / 300)
+    assert failed <= allowed
+    assert passed <= allowed
+    failed, passed = shares({"a": 0.0, "b": 0.0}, 0.6 * noise)
+    assert failed <= 0.01
+    assert passed >= 0.90
+
+
+def test_rounds_needed():
+    """Twice the distance takes a quarter of the rounds; no distance has no answer."""
+    assert decision.rounds_needed(0.05, 0.01) == pytest.approx(4 * decision.rounds_needed(0.05, 0.02), abs=4)
+    assert decision.rounds_needed(0.05, 0.0) is None

@@ -1,0 +1,156 @@
+"""What a gate says of every kind of change, of nothing measured, and of other machines."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bertbench.gate.baseline import Lost, Saved, Timed
+from bertbench.gate.finding import EXIT_CODES, Margins, verdict_of
+from bertbench.gate.judging import Fingerprints, against_baseline, against_model, broken_checkpoints
+from tests.gate.conftest import LOGS, MODEL, TASK, baseline, checkpoint, predictions, saved
+
+ALL = ("size", "quality", "speed", "memory")
+
+
+def gate(before, now, kinds=ALL, print_now=None):
+    """Findings and the verdict."""
+    prints = Fingerprints({(MODEL, TASK): print_now or checkpoint()})
+    found = against_baseline(before, now, [MODEL], kinds, Margins(), prints)
+    return found, verdict_of(found)
+
+
+def failing(found):
+    """The quantities that fail."""
+    return {finding.quantity for finding in found if finding.verdict == "fail"}
+
+
+def test_no_change_passes(before):
+    """The same figures pass in every quantity."""
+    found, verdict = gate(before, saved())
+    assert verdict == "pass"
+    assert {finding.kind for finding in found} == set(ALL)
+
+
+@pytest.mark.parametrize(
+    ("changes", "quantity"),
+    [
+        ({"counts": {MODEL: {"parameters unique": 67.0, "flops 1x128": 11.0}}}, "parameters unique"),
+        ({"counts": {MODEL: {"parameters unique": 66.0}}}, "flops 1x128"),
+        ({"weights": {MODEL: {"b.weight": (5,)}}}, "shapes of weights"),
+        ({"peak_memory": {"bert": {"1x128": 400e6}, MODEL: {"1x128": 250e6}}}, "peak memory"),
+    ],
+)
+def test_changed_quantity_fails(before, changes, quantity):
+    """One count, one weight's shape or a quarter more memory fails, and nothing else does."""
+    found, verdict = gate(before, saved(**changes))
+    assert (failing(found), verdict) == ({quantity}, "fail")
+
+
+@pytest.mark.parametrize(
+    ("changes", "quantity"),
+    [
+        ({"labels": ("yes", "no")}, "labels"),
+        ({"weights": {"a.weight": (3, 3)}}, "shapes of weights"),
+        ({"outputs": (0.5, -0.5, 1.0, 2.01)}, "outputs"),
+        ({"outputs": (0.5, 0.5004, 1.0, 2.0), "digest": "e" * 64}, "outputs"),
+    ],
+)
+def test_changed_checkpoint_fails(before, changes, quantity):
+    """Another label map, shape, or output of the kept checkpoint fails, and its score is then not worth measuring."""
+    now = checkpoint(**changes)
+    found, verdict = gate(before, saved(), print_now=now)
+    assert (failing(found), verdict) == ({quantity}, "fail")
+    assert broken_checkpoints(before, Fingerprints({(MODEL, TASK): now}), Margins())
+
+
+def test_outputs_may_differ_by_rounding(before):
+    """A thousandth is borne as long as the answers are the same."""
+    assert gate(before, saved(), print_now=checkpoint(outputs=(0.5005, -0.5, 1.0, 2.0)))[1] == "pass"
+
+
+def test_new_weights_are_judged_by_their_predictions():
+    """A checkpoint that lies elsewhere may be another by now: outputs are then not gated, scores are."""
+    score = replace(baseline().scores[0], checkpoint=checkpoint(kept=None))
+    before = saved(scores=(score,))
+    found, verdict = gate(
+        before, saved(), print_now=checkpoint(kept=None, digest="e" * 64, outputs=(9.0, 0.0, 0.0, 9.0))
+    )
+    assert verdict == "pass"
+    assert [finding.quantity for finding in found if finding.verdict == "not gated"] == ["outputs"]
+
+
+def test_flipped_predictions_fail(before):
+    """Five per cent of 5,000 predictions flipped fail in nearly every draw."""
+    caught = 0
+    for seed in range(20):
+        frame = predictions(4750)
+        flipped = np.random.default_rng(seed).random(5000) < 0.05
+        frame["prediction"] = frame["prediction"].where(~flipped, 1 - frame["prediction"])
+        caught += "score" in failing(gate(before, Saved(baseline(), {(MODEL, TASK): frame}), ["quality"])[0])
+    assert caught >= 19
+
+
+def test_retraining_is_said_and_judged_by_its_predictions(before):
+    """A model that was trained anew is no stored checkpoint: equal predictions are tested, and the verdict says what it rests on."""
+    again = replace(baseline().scores[0], mode="fine-tune", checkpoint=None)
+    found, _ = gate(before, saved(scores=(again,)), ["quality"])
+    (score,) = [finding for finding in found if finding.quantity == "score"]
+    assert score.verdict == "pass"
+    assert "trained anew with the same seed" in score.reason
+
+
+def test_other_examples_are_no_comparison(before):
+    """Predictions of other examples never pass: nothing was compared."""
+    now = Saved(baseline(), {(MODEL, TASK): predictions(4750).assign(label=1)})
+    found, _ = gate(before, now, ["quality"])
+    assert [(one.verdict, one.measured) for one in found if one.quantity == "score"] == [("inconclusive", False)]
+
+
+def test_slower_than_in_another_session_is_inconclusive(before):
+    """A stored ratio lacks the noise between sessions: a slow-down is shown to be no pass, but does not fail."""
+    slower = (Timed(MODEL, "1x128", "eager fp32", tuple(value + 0.1 for value in LOGS)),)
+    found, verdict = gate(before, saved(times=slower), ["speed"])
+    assert verdict == "inconclusive"
+    assert "--against-model" in found[0].reason
+
+
+def test_another_machine_says_nothing_about_time(before):
+    """Of another environment class all that is timed is inconclusive, and alone it is nothing measured."""
+    now = saved(environment_class="elsewhere")
+    assert gate(before, now)[1] == "inconclusive"
+    assert gate(before, now, ["size", "quality"])[1] == "pass"
+    verdict = gate(before, now, ["speed", "memory"])[1]
+    assert (verdict, EXIT_CODES[verdict]) == ("nothing measured", 4)
+
+
+def test_nothing_measured_never_passes(before):
+    """Without figures of now, and without any finding, the exit code is 4."""
+    empty = Saved(baseline(scores=(), times=(), peak_memory={}), {})
+    found = against_baseline(before, empty, [MODEL], ["quality", "speed", "memory"], Margins(), Fingerprints())
+    assert verdict_of(found) == "nothing measured"
+    assert verdict_of([]) == "nothing measured"
+
+
+def test_what_breaks_fails_and_what_is_skipped_does_not(before):
+    """A model that cannot be measured any more is a regression; one that time ran out for is open."""
+    lost = saved(lost=(Lost("quality", MODEL, "broken", failed=True, task=TASK),))
+    late = saved(times=(), lost=(Lost("speed", MODEL, "out of time", failed=False),))
+    assert gate(before, lost)[1] == "fail"
+    assert gate(before, late)[1] == "inconclusive"
+
+
+def test_head_against_base_in_one_job():
+    """Ratios of one session may fail: 10 % slower than the base fails, no change passes, fewer right answers fail."""
+    scores = tuple(replace(baseline().scores[0], model=model) for model in ("base", "head"))
+
+    def verdicts(shift, right):
+        times = (Timed("head", "1x128", "eager fp32", tuple(value + 0.7 + shift for value in LOGS)),)
+        memory = {"base": {"1x128": 4e8}, "head": {"1x128": 4e8}}
+        new = baseline(reference="base", times=times, peak_memory=memory, scores=scores)
+        frames = {("base", TASK): predictions(4750), ("head", TASK): predictions(right)}
+        found = against_model(Saved(new, frames), "base", ["head"], ALL, Margins())
+        return {one.quantity: one.verdict for one in found}
+
+    assert verdicts(0.0, 4750) == {"score": "pass", "time": "pass", "peak memory": "pass"}
+    assert verdicts(0.1, 4600) == {"score": "fail", "time": "fail", "peak memory": "pass"}
