@@ -181,5 +181,11 @@ def build_report(done: Done) -> Report:
         "Losses, not weighted",
         "Saved in",
     )
-    table = Table("Distilled on text", columns, tuple(lines), ("losses are means over the last tenth of the steps",))
+    notes = ["losses are means over the last tenth of the steps"]
+    notes += [
+        f"{folder.name}: stopped after {run.steps:,} of {spec.steps:,} steps, --max-minutes was used up"
+        for _, spec, folder, run in done
+        if run.steps < spec.steps
+    ]
+    table = Table("Distilled on text", columns, tuple(lines), tuple(notes))
     return Report("Distillation on text", (table,), tuple(rows))

@@ -60,10 +60,10 @@ def pretrain(
         bf16: autocast to bfloat16.
         label: the step's name for `progress`.
         progress: told after each step.
-        deadline: time.monotonic() at which to give up.
+        deadline: time.monotonic() at which to stop; what was learnt until then stays.
 
     Raises:
-        MeasurementError: there is no text, the loss stopped being finite, or the deadline passed.
+        MeasurementError: there is no text, or the loss stopped being finite.
     """
     from transformers import DataCollatorForLanguageModeling
     from transformers.trainer_callback import PrinterCallback
@@ -79,13 +79,13 @@ def pretrain(
             scratch, recipe, spec.steps, micro=spec.batch_size, accumulation=1, seed=spec.seed, device=device, bf16=bf16
         )
         settings.max_steps = spec.steps
-        look = watcher(label, progress, deadline, None, None)
+        look = watcher(label, progress, None, None, None)
         trainer = _trainer_class(losses)(
             model=student,
             args=settings,
             train_dataset=_stream(blocks),
             data_collator=DataCollatorForLanguageModeling(tokenizer, mlm_probability=spec.mask_share, seed=spec.seed),
-            callbacks=[look],
+            callbacks=[look, _stop_at(deadline)],
         )
         trainer.model_accepts_loss_kwargs = False
         trainer.remove_callback(PrinterCallback)
@@ -153,6 +153,18 @@ def _trainer_class(losses: Losses) -> Any:
             super()._save(output_dir, untied_state(self.model) if is_tied(self.model) else state_dict)
 
     return Distiller
+
+
+def _stop_at(deadline: float | None) -> Any:
+    """A Trainer callback that ends training in time."""
+    from transformers import TrainerCallback
+
+    class Stop(TrainerCallback):  # type: ignore[misc,unused-ignore]
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 (Trainer's signature)
+            if deadline is not None and time.monotonic() > deadline:
+                control.should_training_stop = True
+
+    return Stop()
 
 
 def _stream(blocks: Callable[[], Iterable[list[int]]]) -> Any:

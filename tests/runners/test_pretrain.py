@@ -29,11 +29,12 @@ def pair(tiny):
     return student, teacher
 
 
-def run(student, teacher, blocks=BLOCKS, **fields):
+def run(student, teacher, blocks=BLOCKS, deadline=None, **fields):
     """Distil on blocks of token ids."""
     spec = PretrainSpec(**({"steps": 30, "batch_size": 8, "learning_rate": 5e-3, "max_length": 16} | fields))
     return pretrain(
-        student, teacher, build_tokenizer(), lambda: blocks, spec, device="cpu", bf16=False, label="distilling", progress=silent
+        student, teacher, build_tokenizer(), lambda: blocks, spec, device="cpu", bf16=False, label="distilling", progress=silent,
+        deadline=deadline,
     )  # fmt: skip
 
 
@@ -92,6 +93,13 @@ def test_a_batch_without_masks_breaks_nothing(pair):
         pair[0], {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.full_like(ids, -100)}
     )
     assert torch.isfinite(total)
+
+
+def test_time_that_is_used_up_ends_training_and_keeps_what_was_learnt(pair):
+    """The student stays as it was after the last step in time."""
+    found = run(*pair, deadline=0.0)
+    assert found.steps == 1
+    assert found.losses["mlm"] > 0
 
 
 def test_without_text_there_is_nothing_to_learn(pair):
