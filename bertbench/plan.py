@@ -193,7 +193,8 @@ def _cells(request: Request, encoder: Encoder, loaded: TaskData, calibration: Ca
 
 def choose(request: Request, encoder: Encoder, task: TaskSpec, say: Say) -> tuple[Source, bool]:
     """The weights to start from, and whether they are evaluated as they are."""
-    if request.options.finetune or encoder.spec.distill:  # a student learns, whatever it was trained on before
+    distill = encoder.spec.distill
+    if request.options.finetune or (distill and distill.start == "checkpoint"):  # whatever it was trained on before
         return encoder.source, False
     published = finetuned_source(encoder, task.name, say)
     if published is not None:

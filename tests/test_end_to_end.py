@@ -161,6 +161,7 @@ def test_finished_quality_is_not_run_again(compared, cli, project):
     assert "taken from" in done.stderr
 
 
+@pytest.mark.slow
 def test_kept_checkpoint_is_evaluated_by_run_id(compared, cli, project):
     """`--models run:<id>` evaluates the checkpoint that the run kept and finds the same accuracy."""
     first = next(r for s in records(project) for r in s.records if r.kind == "quality" and r.model_name == "bert-mini")
@@ -244,6 +245,7 @@ def test_run_without_hub_says_what_to_do(cli):
     assert time.monotonic() - started < 15
 
 
+@pytest.mark.slow
 def test_time_limit_skips_what_does_not_fit(cli):
     """What does not fit into --max-minutes is a skipped row with the reason, not an endless wait."""
     done = cli(

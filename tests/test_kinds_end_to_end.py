@@ -104,6 +104,7 @@ def test_demo_tasks_of_all_kinds(cli, project):
         assert json.loads(predictions["label"][0])
 
 
+@pytest.mark.slow
 def test_files_of_one_s_own(cli, project):
     """Questions and words from JSON lines, as the task's YAML names their columns."""
     project[1]("faq", [QUESTION | {"id": str(number)} for number in range(8)])
