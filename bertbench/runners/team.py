@@ -7,6 +7,7 @@ stores and reports.
 
 from __future__ import annotations
 
+import gc
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -123,6 +124,7 @@ def _leave() -> None:
     """Leave the team, which ends what others wait for."""
     import torch
 
+    gc.collect()  # models in garbage hold on to the team, whose threads would outlive the interpreter
     with suppress(RuntimeError):
         torch.distributed.destroy_process_group()
 

@@ -190,7 +190,7 @@ def test_command_reports_once(together, tmp_path):
     assert [records[count]["settings"].get("processes") for count in (1, 2)] == [None, 2]
     assert records[1]["settings"]["batch_size"] == records[2]["settings"]["batch_size"] == 48
     found = {count: {item["quantity"]: item for item in record["measurements"]} for count, record in records.items()}
-    assert found[1]["training_loss"]["n"] == found[2]["training_loss"]["n"] == 21
+    assert found[1]["training_loss"]["n"] == found[2]["training_loss"]["n"] == 15
     assert found[1]["training_loss"]["values"] == pytest.approx(found[2]["training_loss"]["values"], abs=0.02)
     assert found[1]["score"]["values"] == pytest.approx(found[2]["score"]["values"], abs=0.15)
 
