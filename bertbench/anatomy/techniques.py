@@ -9,23 +9,22 @@ Sources: Lan et al. 2020 (arXiv:1909.11942), section 3.1 and tables 3 and 4; San
 from __future__ import annotations
 
 import copy
-import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from torch import nn
 
 from bertbench.architecture import empty_model, random_model
+from bertbench.distill_specs import Sharing
 from bertbench.errors import ConfigError, UnknownNameError, UsageError
 from bertbench.flops import BERT_LIKE
-from bertbench.students.sharing import SHARING
+from bertbench.students.sharing import SHARING, tie_layers
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-SHARES = ("none", "attention", "ffn", "all")
-_ATTENTION_BLOCK = re.compile(r"(^|\.)(attention|sa_layer_norm)\b")
+SHARES: tuple[str, ...] = get_args(Sharing)
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def build(
     with torch.device("cpu" if real else "meta"):
         _factorize(model, changed, techniques.embedding_size)
     if techniques.share in {"attention", "ffn"} or (techniques.share == "all" and not _is_albert(config)):
-        _tie(model, techniques.share)
+        tie_layers(model, techniques.share)
     return model.eval()
 
 
@@ -145,29 +144,6 @@ def _factorize(model: Any, config: Any, width: int | None) -> None:
         raise ConfigError(f"{config.model_type}: embeddings of size {width} cannot be built ({error})") from None
     model.embeddings.projection = nn.Linear(width, config.hidden_size)
     model.embeddings.register_forward_hook(lambda module, _, output: module.projection(output))
-
-
-def _tie(model: nn.Module, share: str) -> None:
-    """Give every layer after the first one the tensors of the first: of its attention block, of the rest, or all."""
-    first, *others = _stack(model)
-    wanted = [
-        name
-        for name, _ in first.named_parameters()
-        if share == "all" or (share == "attention") == bool(_ATTENTION_BLOCK.search(name))
-    ]
-    for layer in others:
-        for name in wanted:
-            holder, _, key = name.rpartition(".")
-            setattr(layer.get_submodule(holder), key, first.get_parameter(name))
-
-
-def _stack(model: Any) -> list[nn.Module]:
-    """The layers of an encoder built like BERT: its first list with as many modules as there are layers."""
-    wanted = model.config.num_hidden_layers
-    for _, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) == wanted:
-            return list(module)
-    raise ConfigError(f"{model.config.model_type}: its layers cannot be told apart", "leave --share out")
 
 
 def merged(base: Techniques, change: Techniques) -> Techniques:

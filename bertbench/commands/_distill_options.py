@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from bertbench.commands._options import Share
+
 
 class Ablation(StrEnum):
     """What is left out or varied, one thing at a time."""
@@ -15,15 +17,6 @@ class Ablation(StrEnum):
     LOSSES = "losses"
     SHARING = "sharing"
     EMBEDDING = "embedding"
-
-
-class Share(StrEnum):
-    """What the student's layers have in common."""
-
-    NONE = "none"
-    ATTENTION = "attention"
-    FFN = "ffn"
-    ALL = "all"
 
 
 TeacherOption = Annotated[

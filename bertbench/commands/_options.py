@@ -25,6 +25,15 @@ class Layout(StrEnum):
     WIDE = "wide"
 
 
+class Share(StrEnum):
+    """What the layers of a model have in common."""
+
+    NONE = "none"
+    ATTENTION = "attention"
+    FFN = "ffn"
+    ALL = "all"
+
+
 FormatOption = Annotated[Format, typer.Option("--format", help="What stdout gets.")]
 OutputOption = Annotated[
     Path | None,

@@ -18,6 +18,7 @@ from bertbench.commands._options import (
     LayoutOption,
     ModelsOption,
     OutputOption,
+    Share,
 )
 from bertbench.config import Catalog
 from bertbench.errors import MeasurementError, UsageError
@@ -37,15 +38,6 @@ class By(StrEnum):
 
     COMPONENT = "component"
     LAYER = "layer"
-
-
-class Share(StrEnum):
-    """What layers have in common."""
-
-    NONE = "none"
-    ATTENTION = "attention"
-    FFN = "ffn"
-    ALL = "all"
 
 
 SuiteOption = Annotated[str, typer.Option("--suite", "-s", help="The suite that 'all' is taken from.")]

@@ -18,7 +18,6 @@ from bertbench.commands._distill_options import (
     MlmOption,
     RandomOption,
     SaveToOption,
-    Share,
     ShareOption,
     SoftOption,
     StepsOption,
@@ -30,6 +29,7 @@ from bertbench.commands._distill_options import (
 )
 from bertbench.commands._measuring import Measuring
 from bertbench.commands._measuring_options import takes_measuring_options
+from bertbench.commands._options import Share
 from bertbench.commands.run import suite_for
 from bertbench.errors import UsageError
 from bertbench.students.sharing import SHARING

@@ -66,7 +66,8 @@ def history(
     frame = frame[frame["value"].notna()]
     if not parts:
         frame = frame[~frame["statistic"].str.contains("/", regex=False)]
-    frame = chosen(frame, model=model, quantity=quantity, task=task)
+    if not frame.empty:
+        frame = chosen(frame, model=model, quantity=quantity, task=task)
     if frame.empty:
         raise NothingMeasuredError(f"no figures in {results_dir}", "`bertbench run` or `bertbench compare` makes some")
     report = build(series_of(frame), f"History of {results_dir}")
@@ -86,6 +87,6 @@ def chosen(frame: pd.DataFrame, **wanted: str | None) -> pd.DataFrame:
         known = sorted(frame[column].dropna().unique())
         for name in asked:
             if name not in known:
-                raise UnknownNameError(f"{column} in the store", name, known)
+                raise UnknownNameError(f"stored {column}", name, known)
         frame = frame[frame[column].isin(asked)]
     return frame

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import UsageError
-from bertbench.students.sharing import PARTS, SHARING
+from bertbench.students.sharing import PARTLY, SHARING
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -95,5 +95,5 @@ def _albert(teacher: Any, layers: int, embedding_size: int | None, share: Sharin
             "bos_token_id": None,
             "eos_token_id": None,
         }
-        | ({SHARING: share} if share in PARTS else {})
+        | ({SHARING: share} if share in PARTLY else {})
     )

@@ -1,33 +1,56 @@
-"""Tying parts of an ALBERT's layers that its configuration cannot tie: attention alone, or feed-forward alone.
+"""Layers that share tensors, in any encoder built like BERT; and students whose configuration cannot say that they do.
 
-Such a model is saved untied, as plain transformers reads it; the key SHARING in its config.json says what is tied again here.
+Sharing of attention or feed-forward alone is more than ALBERT's configuration can say: such a student is saved untied, as plain
+transformers reads it, and the key SHARING in its config.json says what is tied again here.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from bertbench.errors import ConfigError
+
 SHARING = "bertbench_sharing"
-PARTS = {
-    "attention": ("attention",),
-    "ffn": ("ffn", "ffn_output", "full_layer_layer_norm"),
-}
+PARTLY = frozenset({"attention", "ffn"})
+_ATTENTION_BLOCK = re.compile(r"(^|\.)(attention|sa_layer_norm)\b")
 
 
 def tie(model: Any) -> Any:
-    """`model` with the parts shared that its configuration names; others are left as they are."""
-    parts = PARTS.get(getattr(model.config, SHARING, None) or "", ())
-    if parts:
-        first, *others = layers_of(model)
-        for layer in others:
-            for part in parts:
-                setattr(layer, part, getattr(first, part))
+    """`model` with what is shared that its configuration names; others are left as they are."""
+    share = getattr(model.config, SHARING, None)
+    if share in PARTLY:
+        tie_layers(model, share)
     return model
 
 
-def layers_of(model: Any) -> list[Any]:
-    """The distinct layers of an ALBERT, in order."""
-    return [layer for group in model.base_model.encoder.albert_layer_groups for layer in group.albert_layers]
+def tie_layers(model: Any, share: str) -> None:
+    """Give every layer after the first one the tensors of the first: of its attention block with its norm, of the rest, or all.
+
+    Raises:
+        ConfigError: its layers cannot be told apart.
+    """
+    first, *others = _stack(model)
+    wanted = [
+        name
+        for name, _ in first.named_parameters()
+        if share == "all" or (share == "attention") == bool(_ATTENTION_BLOCK.search(name))
+    ]
+    for layer in others:
+        for name in wanted:
+            holder, _, key = name.rpartition(".")
+            setattr(layer.get_submodule(holder), key, first.get_parameter(name))
+
+
+def _stack(model: Any) -> list[Any]:
+    """The layers of an encoder built like BERT: its first list with as many modules as there are layers."""
+    from torch import nn
+
+    wanted = model.config.num_hidden_layers
+    for _, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == wanted:
+            return list(module)
+    raise ConfigError(f"{model.config.model_type}: its layers cannot be told apart", "leave --share out")
 
 
 def is_tied(model: Any) -> bool:

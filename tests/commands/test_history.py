@@ -102,3 +102,10 @@ def test_parts_are_shown_where_asked(root, capsys):
 def test_nothing_stored_is_exit_code_4(tmp_path, capsys):
     """Without figures there is no history."""
     assert "no figures" in history(tmp_path, capsys, code=4).err
+
+
+def test_an_unknown_model_is_answered_with_those_there_are(root, capsys):
+    """One line; and of an empty folder it is said that it holds nothing, whatever was asked for."""
+    assert "unknown stored model 'brt'. Known: org/own" in history(root, capsys, "--model", "brt", code=2).err
+    (root / "nothing").mkdir()
+    assert "no figures in" in history(root / "nothing", capsys, "--model", "brt", code=4).err
