@@ -102,7 +102,7 @@ def check_task(task: TaskSpec, teacher: ModelSpec, data_dir: Path | None) -> Non
 
 
 def pretrain_all(measuring: Measuring, teacher: ModelSpec, students: Sequence[Student], texts: Texts) -> Done:
-    """Distil every student within --max-minutes.
+    """Distil every student; each has an equal share of what is left of --max-minutes.
 
     Raises:
         BertBenchError: one cannot be made; those before it stay where they were saved.
@@ -111,7 +111,7 @@ def pretrain_all(measuring: Measuring, teacher: ModelSpec, students: Sequence[St
     from bertbench.calibration import calibrate
     from bertbench.display import Display
     from bertbench.sources import gather
-    from bertbench.steps.pretraining import distil, load_teacher
+    from bertbench.steps.pretraining import distil
 
     given = measuring.given
     device = environment.resolve_device(given["device"])
@@ -119,19 +119,25 @@ def pretrain_all(measuring: Measuring, teacher: ModelSpec, students: Sequence[St
     minutes = given["max_minutes"]
     deadline = None if minutes is None else time.monotonic() + minutes * 60
     (encoder,) = gather([teacher], may_be_random=False)
-    for _, spec, _ in students[:1]:
-        load_teacher(encoder.source, spec)
-    bf16 = calibrate(threads, device).bf16_is_faster
+    dtype = environment.resolve_dtype(given["dtype"], device)
+    bf16 = dtype == "bf16" or (dtype == "fp32" and calibrate(threads, device).bf16_is_faster)
     done: Done = []
     with Display() as display:
-        for student, spec, folder in students:
+        for number, (student, spec, folder) in enumerate(students):
+            until = None if deadline is None else _share(deadline, len(students) - number)
             run = distil(
                 encoder.source, student, spec, texts, folder,
-                device=device, bf16=bf16, threads=threads, progress=display, deadline=deadline,
+                device=device, bf16=bf16, threads=threads, progress=display, deadline=until,
             )  # fmt: skip
             done.append((student, spec, folder, run))
             display.say(f"saved in {folder}")
     return done
+
+
+def _share(deadline: float, among: int) -> float:
+    """time.monotonic() at which the next of so many has used its part of what is left."""
+    now = time.monotonic()
+    return now + (deadline - now) / among
 
 
 def as_models(done: Done) -> list[ModelSpec]:

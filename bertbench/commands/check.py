@@ -34,7 +34,9 @@ ModelOption = Annotated[
 CodeOption = Annotated[
     str | None,
     typer.Option(
-        "--against-code", help="Not there yet: a revision or environment to time against.", show_default=False
+        "--against-code",
+        help="Instead of a baseline: time this code and that of a revision, or of an environment's folder, in one job.",
+        show_default=False,
     ),
 ]
 SpeedOption = Annotated[float, typer.Option("--margin-speed", help="Times so many times those before are still borne.")]

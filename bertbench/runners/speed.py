@@ -108,7 +108,8 @@ def measure_speed(
     """
     warnings = busy_machine()
     shapes = tuple(shape for shape in timing.shapes if shape.sequence_length is not None or natural is not None)
-    warnings += ["natural lengths were not timed: there are no task inputs"] * (len(shapes) < len(timing.shapes))
+    if len(shapes) < len(timing.shapes):
+        warnings.append("natural lengths were not timed: there are no task inputs")
     watch, warm = Watch(), WarmUps(warmups or {}, decided=timing.warmup_passes)
     shown = timing.model_copy(update={"shapes": shapes})
     looks = (warm.collect, *inspect, lambda _, workers: watch.collect(worker.pid for worker in workers))

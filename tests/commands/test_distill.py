@@ -182,6 +182,19 @@ def test_distillation_on_text(shown, place, tiny):
     assert scores[1:] == names
 
 
+def test_time_on_text_is_shared_among_the_students(shown, place, tiny):
+    """Of an ablation each student has its part of --max-minutes; what was cut short says so and is saved."""
+    (place / "text.txt").write_text("the film is good\n" * 40)
+    teacher = str(tiny("bert", head="masked-lm"))
+    _, said = shown(
+        "--teacher", teacher, "--text", "text.txt", "--save-to", "s", "--ablation", "losses", "--steps", "100000", "--batch-size", "4",
+        "--max-length", "16", "--max-minutes", "0.08", "--threads", "1", "--format", "csv",
+    )  # fmt: skip
+    assert said.count("saved in s/") == 5
+    steps = [json.loads((folder / "bertbench.json").read_text())["run"]["steps"] for folder in (place / "s").iterdir()]
+    assert all(1 < count < 100_000 for count in steps)
+
+
 def test_a_student_is_not_called_like_its_teacher(refused, place, tiny):
     """Students are called by their folders; one called like the teacher would take its place in the table."""
     import shutil
