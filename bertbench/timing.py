@@ -14,9 +14,11 @@ ratio within a turn is sound.
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +34,7 @@ __all__ = ["Cell", "TimingRow", "Timings", "TurnSeconds", "Worker", "WorkerError
 
 T = TypeVar("T")
 
+MOST_TURNS = 20  # times as many as asked for, where turns are brief
 MINIMUM_ROUNDS = 2  # one round says nothing about the spread between rounds
 
 
@@ -173,6 +176,7 @@ class _Session:
         self.failures: dict[str, Failure] = {}
         self.cells = lost
         self.blocks = blocks
+        self.inputs: dict[tuple[int, str], Iterator[int]] = defaultdict(itertools.count)  # by block and shape
         self.rounds = 0
         self.turns_done = 0
         self.turns_total = timing.rounds * sum(shape.turns or timing.turns for shape in timing.shapes)
@@ -194,13 +198,23 @@ class _Session:
                 self._guard(
                     worker, shape, partial(worker.warm_up, shape, shape.warmup_passes or self.timing.warmup_passes)
                 )
-            for turn in range(shape.turns or self.timing.turns):
+            for turn in self._turns(shape):
                 if self._time_is_up():
                     return False
                 alive = self._alive(workers, shape)
                 self._take_turn(number, turn, shape, rng.sample(alive, len(alive)))
         self.rounds += 1
         return self.rounds == self.timing.rounds or not self._time_is_up()
+
+    def _turns(self, shape: ShapeSpec) -> Iterator[int]:
+        """The turns of a round at a shape: as many as are asked for, and where they are brief more of them."""
+        turns, began = shape.turns or self.timing.turns, self.limit.clock()
+        yield from range(turns)
+        for turn in range(turns, MOST_TURNS * turns if not shape.whole_split else 0):
+            if self.limit.clock() - began >= self.timing.min_shape_s:
+                return
+            self.turns_total += 1
+            yield turn
 
     def _alive(self, workers: Sequence[Worker], shape: ShapeSpec) -> list[Worker]:
         lost = {name for name, label in self.cells if label == shape.label} | self.failures.keys()
@@ -215,7 +229,7 @@ class _Session:
 
     def _take_turn(self, number: int, turn: int, shape: ShapeSpec, workers: Sequence[Worker]) -> None:
         passes = shape.passes or self.timing.passes
-        index = number // self.blocks * (shape.turns or self.timing.turns) + turn
+        index = next(self.inputs[number % self.blocks, shape.label])
         for order, worker in enumerate(workers):
             take = partial(worker.turn, shape, index, passes, self.timing.min_turn_s)
             seconds = self._guard(worker, shape, take)

@@ -107,6 +107,25 @@ def test_rounds_take_fresh_workers():
     assert [entry for entry in bench.log if entry[0] == "open"] == [("open", 0), ("open", 1), ("open", 2)]
 
 
+def test_brief_shapes_take_more_turns():
+    """Turns go on until the shape has had its seconds, 20 times as many at most; every turn and round sees other inputs."""
+    bench = Bench("a", "b")
+    bench.measure(spec(min_shape_s=0.5))  # a turn of both lasts 0.06 s: 9 turns instead of 3
+    assert [index for name, _, index in bench.turns() if name == "a"] == list(range(18))
+    capped, slow = Bench("a"), Bench("a")
+    capped.measure(spec(rounds=2, min_shape_s=100))
+    assert len(capped.turns()) == 2 * 20 * 3
+    slow.measure(spec(min_shape_s=0.05))
+    assert len(slow.turns()) == 2 * 3
+
+
+def test_blocks_see_the_same_inputs_where_turns_are_brief():
+    """Rounds take turns among blocks; each block's inputs are counted by itself."""
+    bench = Bench("a")
+    bench.measure(spec(rounds=4, turns=2), blocks=2)
+    assert [index for _, _, index in bench.turns()] == [0, 1, 0, 1, 2, 3, 2, 3]
+
+
 def test_pairing_is_complete_and_indices_are_shared():
     """Every worker runs once in every turn, with the same input index for all; rounds go on where the last one ended."""
     bench = Bench("a", "b", "c")

@@ -73,8 +73,7 @@ def with_model(measuring: Measuring, base: str, margins: Margins) -> Checked:
         UsageError: no head is named, or it is the base.
     """
     from bertbench.commands._gate import collected
-    from bertbench.gate.cost import enough
-    from bertbench.gate.decision import MOST_ROUNDS
+    from bertbench.gate.cost import enough, protocol
     from bertbench.gate.judging import against_model
     from bertbench.selection import resolve
 
@@ -88,8 +87,8 @@ def with_model(measuring: Measuring, base: str, margins: Margins) -> Checked:
         raise UsageError(f"--against-model {base}: is among --models", "name two different models")
     measuring.given = {**given, "only": given["only"] or "quality,speed,memory"}
     request = measuring.request(suite, suite.tasks, models=[first, *heads], reference=first.name, run=False)
-    timing = request.timing.model_copy(update={"rounds": MOST_ROUNDS, "precision": None})
-    stored = _measured(replace(request, timing=timing, enough=lambda ratios: enough(None, margins, ratios)), measuring)
+    request = replace(request, timing=protocol(request.timing))
+    stored = _measured(replace(request, enough=lambda ratios: enough(None, margins, ratios)), measuring)
     now = collected(stored, [first, *heads], first.name, {})
     findings = against_model(now, first.name, [spec.name for spec in heads], request.kinds, margins)
     notes = (f"session {stored.session.session_id}: base and head interleaved in one job", now.baseline.machine)

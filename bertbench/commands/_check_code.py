@@ -84,11 +84,11 @@ def code_of(name: str) -> Iterator[Interpreter]:
 
 
 def _timing(timing: TimingSpec) -> TimingSpec:
-    """The suite's protocol on its fixed shapes, with the gate's looks."""
-    from bertbench.gate.decision import MOST_ROUNDS
+    """The suite's protocol on its fixed shapes, as a gate takes it."""
+    from bertbench.gate.cost import protocol
 
     fixed = tuple(shape for shape in timing.shapes if shape.sequence_length)
-    return timing.model_copy(update={"rounds": MOST_ROUNDS, "precision": None, "shapes": fixed or timing.shapes})
+    return protocol(timing.model_copy(update={"shapes": fixed or timing.shapes}))
 
 
 def _deadline(minutes: float | None, started: float, models_left: int) -> float | None:

@@ -94,8 +94,7 @@ class Asked:
     def request(self, kinds: Sequence[Kind], margins: Margins) -> Request:
         """What is measured now, of these kinds; timing may end where every verdict is clear."""
         from bertbench import environment
-        from bertbench.gate.cost import enough
-        from bertbench.gate.decision import MOST_ROUNDS
+        from bertbench.gate.cost import enough, protocol
         from bertbench.specs import TimingSpec
 
         measuring, base = self.measuring, self.before.baseline
@@ -111,7 +110,7 @@ class Asked:
         request = measuring.request(
             self.suite, base.tasks or self.suite.tasks, models=list(self.specs), reference=base.reference, run=False
         )
-        timing = TimingSpec(**base.timing).model_copy(update={"rounds": MOST_ROUNDS, "precision": None})
+        timing = protocol(TimingSpec(**base.timing))
         return replace(request, timing=timing, enough=lambda ratios: enough(base.times, margins, ratios))
 
     def nothing(self) -> Saved:

@@ -26,7 +26,7 @@ PlaceOption = Annotated[
     typer.Option("--output", "-o", help="A folder, or a .json file: the baseline, with its predictions beside it."),
 ]
 RoundsOption = Annotated[
-    int | None, typer.Option("--rounds", help="Rounds of timing (default: the suite's).", show_default=False)
+    int | None, typer.Option("--rounds", help="Rounds of timing (default: 32).", show_default=False)
 ]
 KeepOption = Annotated[
     float,
@@ -64,11 +64,13 @@ def baseline(
 
 
 def _request(measuring: Any, suite: SuiteSpec, rounds: int | None) -> Request:
+    from bertbench.gate.cost import BASELINE_ROUNDS, protocol
+
     given = measuring.given
     request: Request = measuring.request(
         suite, suite.tasks, models=given["models"], reference=given["reference"], run=False
     )
-    return replace(request, timing=request.timing.model_copy(update={"rounds": rounds})) if rounds else request
+    return replace(request, timing=protocol(request.timing, rounds or BASELINE_ROUNDS))
 
 
 def _save(request: Request, stored: StoredSession, store: Store, output: Path, keep_mb: float) -> tuple[Path, Baseline]:

@@ -6,19 +6,30 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bertbench.gate.decision import LOOKS, Decision, decide
+from bertbench.gate.decision import LOOKS, MOST_ROUNDS, Decision, decide
 from bertbench.gate.finding import Finding, Margins, Verdict
 from bertbench.stats import Estimate
 
 if TYPE_CHECKING:
     from bertbench.gate.baseline import Baseline, Timed
+    from bertbench.specs import TimingSpec
 
 SMALL = 8 * 2**20  # bytes: differences below are the allocator's
+BASELINE_ROUNDS = 32  # a baseline is taken once; its noise is in every check that follows
+SHAPE_S = (
+    2.0  # at a shape in a round: what is brief takes more turns, since the median of few turns is most of the noise
+)
 ACROSS = (
     "slower than the margin allows, but a ratio stored by another session lacks the noise between sessions; "
     "measure both in one job: --against-model, --against-code"
 )
 ELSEWHERE = "measured on another class of machine or software: times and memory of one say nothing about another"
+
+
+def protocol(timing: TimingSpec, rounds: int = MOST_ROUNDS) -> TimingSpec:
+    """The suite's timing as a gate takes it: up to `rounds`, without a precision, and longer at brief shapes."""
+    update = {"rounds": rounds, "precision": None, "min_shape_s": max(timing.min_shape_s, SHAPE_S)}
+    return timing.model_copy(update=update)
 
 
 def key_of(timed: Timed) -> str:

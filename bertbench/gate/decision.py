@@ -3,9 +3,8 @@
     pass: the ratio is shown to be below 1 + margin;  fail: it is shown to be above;  inconclusive: neither.
 
 - *Looks* after 5, 8, 12 and 16 rounds (and where the time ends). Each one-sided error of 5 % is spent over the looks as
-  O'Brien and Fleming would (Lan & DeMets 1983, Biometrika 70:659): little early, most late. A look's test has the level that
-  was newly spent, so that the sum of the levels bounds the error whatever the dependence between looks; Student's
-  quantiles make each exact for normal round values. What a session of fewer rounds has not spent, its last look spends.
+  O'Brien and Fleming would, little early, most late (gate/boundaries.py); each look is a Student's test at the level that this
+  gives. What a session of fewer rounds has not spent, its last look spends.
 - *Several quantities*. To fail is an alternative of its own for each, so failing is corrected by Holm's procedure at every look
   (Ye, Li, Liu & Yao 2013, Statistics in Medicine 32:1112). To pass as a whole every quantity must pass, an
   intersection-union test (Berger 1982, Technometrics 24:295), which needs no correction.
@@ -23,9 +22,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from scipy.special import ndtr, ndtri, stdtr, stdtrit
+from scipy.special import ndtri, stdtr, stdtrit
 
 from bertbench import sequential
+from bertbench.gate import boundaries
 
 Outcome = Literal["pass", "fail", "inconclusive"]
 
@@ -50,11 +50,6 @@ class Decision:
     needed: int | None = None
 
 
-def spent(share: float, alpha: float = ALPHA) -> float:
-    """What may have been spent of `alpha` when `share` (0 excluded, to 1) of all rounds is there."""
-    return float(2 * ndtr(-ndtri(1 - alpha / 2) / math.sqrt(min(share, 1.0))))
-
-
 def looks_until(rounds: int) -> list[int]:
     """The looks of a session that ended after so many rounds; its end is one, from the first planned one on."""
     planned = [look for look in LOOKS if look <= rounds]
@@ -63,13 +58,8 @@ def looks_until(rounds: int) -> list[int]:
 
 def levels(rounds: int, alpha: float = ALPHA) -> list[tuple[int, float]]:
     """The looks of a session of `rounds`, each with the level of its test; the last one spends what is left of `alpha`."""
-    found, used = [], 0.0
     looks = looks_until(rounds)
-    for look in looks:
-        until = alpha if look == looks[-1] else spent(look / MOST_ROUNDS, alpha)
-        found.append((look, until - used))
-        used = until
-    return found
+    return list(zip(looks, boundaries.levels(tuple(looks), MOST_ROUNDS, alpha), strict=True))
 
 
 def decide(

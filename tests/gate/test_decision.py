@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bertbench.gate import decision
-from bertbench.gate.decision import ALPHA, LOOKS, decide, levels
+from bertbench.gate.decision import ALPHA, LOOKS, decide
 
 MARGIN = math.log(1.05)
 
@@ -49,15 +49,6 @@ def test_what_lies_on_the_margin_is_inconclusive():
     assert found.verdict == "inconclusive"
     assert found.low < MARGIN < found.high
     assert decide({"a": [MARGIN] * 5}, {"a": MARGIN})["a"].verdict == "inconclusive"
-
-
-@pytest.mark.parametrize("rounds", [5, 7, 8, 13, 16])
-def test_levels_of_looks_add_up_to_alpha(rounds):
-    """Whatever the number of rounds at the end, all of alpha is spent and no more."""
-    found = levels(rounds)
-    assert sum(level for _, level in found) == pytest.approx(ALPHA)
-    assert all(level > 0 for _, level in found)
-    assert found[-1][0] == rounds
 
 
 def test_early_looks_are_stricter_while_more_may_come():
