@@ -60,10 +60,15 @@ class Interpreter:
         Raises:
             UsageError: it cannot be imported, or another one is.
         """
-        done = subprocess.run(
-            self.command(_WHERE), env=self.environment, capture_output=True, text=True, timeout=CHECK_S, check=False
-        )
         hint = "name a revision of this repository or an environment with bertbench in it"
+        try:
+            done = subprocess.run(
+                self.command(_WHERE), env=self.environment, capture_output=True, text=True, timeout=CHECK_S, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise UsageError(f"--against-code {name}: importing its bertbench took over {CHECK_S} s", hint) from None
+        except OSError as error:
+            raise UsageError(f"--against-code {name}: {self.python}: cannot be run ({error.strerror})", hint) from None
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["no message"]
             raise UsageError(f"--against-code {name}: its bertbench cannot be imported ({lines[-1]:.160})", hint)
@@ -85,9 +90,12 @@ def checked_out(revision: str, folder: Path) -> Iterator[Path]:
     Raises:
         UsageError: there is no repository, or no such revision.
     """
+    # By its hash: a name that begins with a hyphen would be an option.
+    words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    commit = _git(revision, folder, *words).strip()
     with tempfile.TemporaryDirectory(prefix="bertbench-code-") as scratch:
         target = Path(scratch) / "tree"
-        _git(revision, folder, "worktree", "add", "--detach", "--quiet", str(target), revision)
+        _git(revision, folder, "worktree", "add", "--detach", "--quiet", str(target), commit)
         try:
             yield target
         finally:
@@ -97,7 +105,8 @@ def checked_out(revision: str, folder: Path) -> Iterator[Path]:
             )  # fmt: skip
 
 
-def _git(revision: str, folder: Path, *words: str) -> None:
+def _git(revision: str, folder: Path, *words: str) -> str:
+    """What git prints."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *words],  # noqa: S607 (whichever git)
@@ -106,11 +115,12 @@ def _git(revision: str, folder: Path, *words: str) -> None:
     except OSError as error:
         raise UsageError(f"--against-code {revision}: git cannot be run ({error.strerror})") from None
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
+        lines = done.stderr.strip().splitlines() or ["unknown revision"]
         raise UsageError(
             f"--against-code {revision}: is neither an environment nor a revision here ({lines[-1]:.160})",
             "run it in a checkout of bertbench, or name the folder of a virtual environment",
         )
+    return done.stdout
 
 
 def environment_in(folder: Path) -> Interpreter | None:

@@ -34,14 +34,16 @@ class Staleness:
 
     def reason(self, session: SessionRecord, record: RunRecord) -> str | None:
         """Why a record is stale, or None."""
-        versions = session.request.get("versions", {})
-        made, current = versions.get(record.kind), MEASURE_VERSIONS[record.kind]
+        versions = session.request.get("versions")
+        made = versions.get(record.kind) if isinstance(versions, dict) else None
+        current = MEASURE_VERSIONS[record.kind]
         if made is not None and made != current:
             return f"measured by version {made} of how {record.kind} is measured, now {current}"
-        not_of_the_model = NOT_MEASURED | (set() if record.kind == "quality" else OF_QUALITY)
+        evaluated = record.settings.get("mode") == "evaluate"
+        # Of a run that evaluated a checkpoint its own record says which: a gate puts the kept one in place of training.
+        not_of_the_model = NOT_MEASURED | (OF_QUALITY if record.kind != "quality" or evaluated else set())
         if self._changed("models", record.model_name, record.model, not_of_the_model):
             return f"the configuration of model {record.model_name} has changed since"
-        evaluated = record.settings.get("mode") == "evaluate"
         not_of_the_task = NOT_OF_A_TASK | ({"training"} if evaluated else set())
         if record.task and self._changed("tasks", str(record.task_name), record.task, not_of_the_task):
             return f"the configuration of task {record.task_name} has changed since"

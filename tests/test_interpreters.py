@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bertbench import interpreters
 from bertbench.backends._backend import ExecutionSettings
 from bertbench.errors import UsageError
 from bertbench.interpreters import Interpreter, checked_out, environment_in, of_now
@@ -72,6 +73,29 @@ def test_unknown_revision_is_a_usage_error(tmp_path):
         checked_out("nowhere", folder),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", ["--force", "-f", "--lock", "--quiet", ""])
+def test_an_option_is_no_revision(tmp_path, name):
+    """What begins with a hyphen never reaches git as an option, by which HEAD would be compared with itself."""
+    folder = repository(tmp_path / "repository", {"a.txt": "a"})
+    with pytest.raises(UsageError, match="neither an environment nor a revision"), checked_out(name, folder):
+        pass
+    listed = subprocess.run([*GIT, str(folder), "worktree", "list"], capture_output=True, text=True, check=True)
+    assert len(listed.stdout.splitlines()) == 1
+
+
+def test_an_interpreter_that_does_not_run_is_a_usage_error(tmp_path, monkeypatch):
+    """One that cannot be executed, or hangs at the import, is one line."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").touch()
+    with pytest.raises(UsageError, match="cannot be run"):
+        environment_in(tmp_path).check("env")
+    monkeypatch.setattr(interpreters, "CHECK_S", 0.5)
+    slow = {"bertbench/__init__.py": "import time; time.sleep(60)"}
+    folder = repository(tmp_path / "repository", slow)
+    with pytest.raises(UsageError, match="took over"), checked_out("HEAD", folder) as tree:
+        Interpreter(sys.executable, tree).check("HEAD")
 
 
 @pytest.mark.parametrize("files", [{"bertbench/__init__.py": "raise ValueError('does not build')"}, {"a.txt": "a"}])

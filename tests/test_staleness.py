@@ -63,6 +63,15 @@ def test_changed_model_is_stale_where_it_matters(change, kind, stale):
     assert reason(changed) == ("the configuration of model bert has changed since" if stale else None)
 
 
+def test_what_a_gate_evaluated_is_not_stale():
+    """A kept checkpoint in place of training leaves the model's configuration as it is."""
+    run = current("quality")
+    kept = {"finetuned": {"sst2": {"checkpoint": "baseline.checkpoints/bert-sst2"}}}
+    gated = replace(run, model={**run.model, **kept}, settings={**run.settings, "mode": "evaluate"})
+    assert reason(gated) is None
+    assert reason(replace(gated, settings={**run.settings, "mode": "fine-tune"})) is not None
+
+
 def test_fields_that_were_added_later_make_nothing_stale():
     """A record's configuration that lacks fields with a default is the same configuration."""
     run = current()

@@ -32,6 +32,7 @@ class Asked:
     specs: tuple[ModelSpec, ...]
     kinds: tuple[Kind, ...]
     environment_class: str
+    threads: int
 
     @staticmethod
     def of(measuring: Measuring, before: Saved) -> Asked:
@@ -57,8 +58,22 @@ class Asked:
         ]
         specs = tuple(_spec(name, measuring, before) for name in measured)
         kinds = _kinds(given["only"], base, names)
+        threads = given["threads"] or min(base.options.get("threads") or 1, environment.default_threads())
         now = environment.capture(environment.resolve_device(given["device"])).environment_class
-        return Asked(measuring, before, suite, names, specs, kinds, now)
+        return Asked(measuring, before, suite, names, specs, kinds, now, threads)
+
+    @property
+    def incomparable(self) -> str:
+        """Why nothing that is timed now says anything against the baseline; empty if it does."""
+        from bertbench.gate.judging import incomparable
+
+        base = self.before.baseline
+        return incomparable(base, self.as_of_now(base))
+
+    def as_of_now(self, measured: Baseline) -> Baseline:
+        """What was measured, with the class of this machine and the threads of now, which stand even where nothing was."""
+        options = {**measured.options, "threads": self.threads}
+        return replace(measured, environment_class=self.environment_class, options=options)
 
     def checkpoints(self) -> dict[Place, tuple[Path, str, str | None]]:
         """By model and task the folder of what will be evaluated, the kind of its task, and the name it is kept as.
@@ -93,16 +108,14 @@ class Asked:
 
     def request(self, kinds: Sequence[Kind], margins: Margins) -> Request:
         """What is measured now, of these kinds; timing may end where every verdict is clear."""
-        from bertbench import environment
         from bertbench.gate.cost import enough, protocol
         from bertbench.specs import TimingSpec
 
         measuring, base = self.measuring, self.before.baseline
         asked = {name: base.options[name] for name in AS_BEFORE if base.options.get(name) is not None}
-        threads = measuring.given["threads"] or min(base.options.get("threads", 1), environment.default_threads())
         seeds = base.options.get("seeds") or [0]
         measuring.given |= asked | {
-            "threads": threads,
+            "threads": self.threads,
             "seed": seeds[0],
             "only": ",".join(kinds),
             "keep_checkpoints": "none",
@@ -119,6 +132,22 @@ class Asked:
 
         empty: dict[str, Any] = {"counts": {}, "weights": {}, "scores": (), "times": (), "peak_memory": {}, "lost": ()}
         return Saved(replace(self.before.baseline, **empty), {})
+
+
+def of_tasks(saved: Saved, task: str | None) -> Saved:
+    """A baseline with the scores of the named tasks alone.
+
+    Raises:
+        UsageError: it has none of one.
+    """
+    if task is None:
+        return saved
+    base, names = saved.baseline, tuple(dict.fromkeys(part.strip() for part in task.split(",")))
+    for name in names:
+        if name not in base.tasks:
+            raise UsageError(f"--task {name}: is not in the baseline", f"it has {', '.join(base.tasks) or 'no scores'}")
+    scores = tuple(one for one in base.scores if one.task in names)
+    return replace(saved, baseline=replace(base, tasks=names, scores=scores))
 
 
 def _names(models: str, base: Baseline) -> tuple[str, ...]:
@@ -147,7 +176,13 @@ def _kinds(only: str | None, base: Baseline, names: Sequence[str]) -> tuple[Kind
         "speed": any(one.model in names for one in base.times),
         "memory": any(name in base.peak_memory and name != base.reference for name in names),
     }
-    kinds = tuple(kind for kind in parse_kinds(only) if there[kind])
+    asked = parse_kinds(only)
+    kinds = tuple(kind for kind in asked if there[kind])
+    if only is not None and kinds and len(kinds) < len(asked):
+        lacks = ", ".join(kind for kind in asked if not there[kind])
+        raise UsageError(
+            f"--only {only}: the baseline has no {lacks} of {', '.join(names)}", "leave it out, or save a new baseline"
+        )
     if not kinds:
         has = ", ".join(kind for kind, is_there in there.items() if is_there) or "nothing"
         raise UsageError(f"the baseline has {has} of {', '.join(names)}: nothing to compare", "see --only and --models")
@@ -157,14 +192,30 @@ def _kinds(only: str | None, base: Baseline, names: Sequence[str]) -> tuple[Kind
 def _spec(name: str, measuring: Measuring, before: Saved) -> ModelSpec:
     """The model as configs have it now, else as it was; with the kept checkpoints in place of training."""
     from bertbench.commands._gate import spec_with
-    from bertbench.specs import ModelSpec
 
     known = name in measuring.catalog.entries("models")
-    there = {field: value for field, value in before.baseline.models[name].items() if field in ModelSpec.model_fields}
-    spec = measuring.catalog.model(name) if known else ModelSpec(**there)
+    spec = measuring.catalog.model(name) if known else _stored_spec(name, before)
     kept = {
         one.task: folder
         for one in before.baseline.scores
         if one.model == name and (folder := before.checkpoint_folder(one)) is not None
     }
     return spec_with(spec, kept, before.baseline.tasks) if kept else spec
+
+
+def _stored_spec(name: str, before: Saved) -> ModelSpec:
+    """A model as the baseline has it.
+
+    Raises:
+        StoreError: it is no model's.
+    """
+    from bertbench.specs import ModelSpec
+
+    there = {field: value for field, value in before.baseline.models[name].items() if field in ModelSpec.model_fields}
+    try:
+        return ModelSpec(**there)
+    except (ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise StoreError(
+            f"baseline {before.place}: model {name} is damaged ({reason})", "save a new baseline"
+        ) from None

@@ -26,7 +26,7 @@ PlaceOption = Annotated[
     typer.Option("--output", "-o", help="A folder, or a .json file: the baseline, with its predictions beside it."),
 ]
 RoundsOption = Annotated[
-    int | None, typer.Option("--rounds", help="Rounds of timing (default: 32).", show_default=False)
+    int | None, typer.Option("--rounds", min=2, help="Rounds of timing (default: 32).", show_default=False)
 ]
 KeepOption = Annotated[
     float,
@@ -49,18 +49,24 @@ def baseline(
     from bertbench.commands._measuring import Measuring, measure_or_read
     from bertbench.commands._measuring_options import defaults
     from bertbench.display import say
+    from bertbench.request import check_positive
 
     if action != "save":
         raise UsageError(f"baseline {action}: there is only `bertbench baseline save`")
     if output.suffix and output.suffix != ".json":
         raise UsageError(f"--output {output}: must be a folder or end in .json")
     measuring = Measuring("baseline", {**defaults(), **given, "output": None, "yes": True, "seeds": "1"})
+    if not 0 <= keep_mb < 1e6:
+        raise UsageError(f"--keep-mb {keep_mb:g}: must be 0 or more")
+    check_positive(threads=given["threads"], max_minutes=given["max_minutes"])
     suite = measuring.catalog.suite(given["suite"] or "base")
     request = _request(measuring, suite, rounds)
     stored = measure_or_read(request, measuring.store, from_store=given["from_store"], yes=True)
     place, found = _save(request, stored, measuring.store, output, keep_mb)
     say(f"saved in {place}; compare with it: bertbench check --baseline {output}")
     typer.echo(summary(found))
+    if any(lost.failed for lost in found.lost):
+        raise typer.Exit(1)  # saved, but something that was asked for broke
 
 
 def _request(measuring: Any, suite: SuiteSpec, rounds: int | None) -> Request:
@@ -70,12 +76,14 @@ def _request(measuring: Any, suite: SuiteSpec, rounds: int | None) -> Request:
     request: Request = measuring.request(
         suite, suite.tasks, models=given["models"], reference=given["reference"], run=False
     )
-    return replace(request, timing=protocol(request.timing, rounds or BASELINE_ROUNDS))
+    # `enough` as in a check, though never: its workers, too, come from several fork servers.
+    return replace(request, timing=protocol(request.timing, rounds or BASELINE_ROUNDS), enough=lambda _: False)
 
 
 def _save(request: Request, stored: StoredSession, store: Store, output: Path, keep_mb: float) -> tuple[Path, Baseline]:
     from bertbench.commands._gate import collected, evaluated, fingerprint
-    from bertbench.gate.baseline import with_scores, write
+    from bertbench.gate.baseline import with_scores
+    from bertbench.gate.saving import write
     from bertbench.steps._session import slug
 
     prints: dict[tuple[str, str], Checkpoint] = {}

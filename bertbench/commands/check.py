@@ -39,6 +39,15 @@ CodeOption = Annotated[
         show_default=False,
     ),
 ]
+TaskOption = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        "-t",
+        help="Gate scores on these tasks only (default: the baseline's, or the suite's).",
+        show_default=False,
+    ),
+]
 SpeedOption = Annotated[float, typer.Option("--margin-speed", help="Times so many times those before are still borne.")]
 MemoryOption = Annotated[float, typer.Option("--margin-memory", help="The same for peak memory.")]
 QualityOption = Annotated[float, typer.Option("--margin-quality", help="The share of the score that must be retained.")]
@@ -65,6 +74,7 @@ def check(
     baseline: BaselineOption = None,
     against_model: ModelOption = None,
     against_code: CodeOption = None,
+    task: TaskOption = None,
     margin_speed: SpeedOption = 1.05,
     margin_memory: MemoryOption = 1.10,
     margin_quality: QualityOption = 0.99,
@@ -80,27 +90,31 @@ def check(
     from bertbench.gate.ci import check_place
     from bertbench.gate.finding import EXIT_CODES, verdict_of
     from bertbench.gate.report import build
+    from bertbench.output import emit
+    from bertbench.request import check_positive
 
     given_against = {"--baseline": baseline, "--against-model": against_model, "--against-code": against_code}
     named = [name for name, value in given_against.items() if value is not None]
     if len(named) > 1:
         raise UsageError(f"{' and '.join(named)} contradict each other", "leave all but one out")
     margins = _margins(margin_speed, margin_memory, margin_quality, margin_outputs)
-    check_place(junit)
+    check_place(junit, given["output"])
     measuring = Measuring(
         "check", {**defaults(), **given, "from_store": False, "fresh": True, "yes": True, "seeds": "1"}
     )
+    check_positive(threads=given["threads"], max_minutes=given["max_minutes"])
+    if against_code is not None and task is not None:
+        raise UsageError(f"--task {task}: --against-code compares times", "leave --task out")
     if against_code is not None:
         found = with_code(measuring, against_code, margins)
     elif against_model is not None:
-        found = _check.with_model(measuring, against_model, margins)
+        found = _check.with_model(measuring, against_model, margins, task)
     else:
-        found = _check.with_baseline(measuring, baseline or Path("results/baseline"), margins)
+        found = _check.with_baseline(measuring, baseline or Path("results/baseline"), margins, task)
     report = build(found.findings, found.title, found.suite, found.notes)
-    publish(report, found.findings, junit, annotate=annotate)
-    from bertbench.output import emit
-
+    # First what people read: where a file cannot be written after all, the verdicts are not lost.
     emit(report, format=given["output_format"].value, output=given["output"], layout=given["layout"].value)
+    publish(report, found.findings, junit, annotate=annotate)
     raise typer.Exit(EXIT_CODES[verdict_of(found.findings)])
 
 

@@ -27,12 +27,14 @@ OlderOption = Annotated[
     typer.Option(
         "--older-than",
         min=0,
+        max=1e5,
         help="Remove sessions too that are older than so many days (with --keep-sessions: of those beyond N).",
         show_default=False,
     ),
 ]
 UnusedOption = Annotated[
-    float, typer.Option("--unused-for", min=0, help="Leave what changed within so many hours; it may be in use.")
+    float,
+    typer.Option("--unused-for", min=0, max=1e6, help="Leave what changed within so many hours; it may be in use."),
 ]
 
 

@@ -4,15 +4,13 @@
     baseline.parquet         predictions, example by example; its sha256 stands in the JSON
     baseline.checkpoints/    the checkpoints that are small enough to be kept, a folder each
 
-The two are named after the JSON file. Not aware of how a baseline is made and what it is compared with.
+The two are named after the JSON file; `gate/saving.py` writes them. Not aware of how a baseline is made and what it is compared with.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
-import shutil
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -20,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import StoreError
-from bertbench.store import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,66 +145,6 @@ def checkpoints_of(file: Path) -> Path:
     return file.with_suffix(".checkpoints")
 
 
-def write(saved: Saved, place: Path, checkpoints: dict[str, Path]) -> Path:
-    """Write a baseline whole: checkpoints (by the name that they are kept as), predictions, and at last the file.
-
-    Raises:
-        StoreError: it cannot be written.
-    """
-    file = file_of(place)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(checkpoints_of(file), ignore_errors=True)
-        for name, folder in checkpoints.items():
-            shutil.copytree(folder, checkpoints_of(file) / name)
-        digest = _write_predictions(saved, file.with_suffix(".parquet"))
-        text = _text(replace(saved.baseline, predictions_sha256=digest))
-        write_atomically(file, lambda path: _put(path, text))
-    except OSError as error:
-        raise StoreError(
-            f"baseline {file}: cannot be written ({error.strerror or error})", "choose another place with --output"
-        ) from None
-    return file
-
-
-def _put(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
-
-
-def _text(baseline: Baseline) -> str:
-    """JSON with short lists on one line, so that a diff of two baselines can be read."""
-    lines = []
-    for name, value in dataclasses.asdict(baseline).items():
-        flat = not isinstance(value, dict | list | tuple) or len(json.dumps(value)) < 100 or not value
-        if flat:
-            shown = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        elif isinstance(value, dict):
-            parts = [f"  {json.dumps(key)}: {_dense(part)}" for key, part in value.items()]
-            shown = "{\n" + ",\n".join(parts) + "\n }"
-        else:
-            shown = "[\n" + ",\n".join(f"  {_dense(part)}" for part in value) + "\n ]"
-        lines.append(f" {json.dumps(name)}: {shown}")
-    return "{\n" + ",\n".join(lines) + "\n}\n"
-
-
-def _dense(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def _write_predictions(saved: Saved, path: Path) -> str | None:
-    import pandas as pd
-
-    if not saved.predictions:
-        path.unlink(missing_ok=True)
-        return None
-    parts = [frame.assign(model=model, task=task) for (model, task), frame in saved.predictions.items()]
-    table = pd.concat(parts, ignore_index=True)
-    for name in ("prediction", "label"):  # of several kinds of task in one column
-        table[name] = [json.dumps(value) for value in table[name].tolist()]
-    write_atomically(path, lambda scratch: table.to_parquet(scratch, index=False, compression="zstd"))
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def read(place: Path) -> Saved:
     """The baseline in a file or folder.
 
@@ -216,10 +153,10 @@ def read(place: Path) -> Saved:
     """
     file = file_of(place)
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
+        data = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_number)
     except FileNotFoundError:
         raise StoreError(f"baseline {file}: no such file", MAKE) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"baseline {file}: cannot be read ({str(error).splitlines()[0]})", MAKE) from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise StoreError(f"baseline {file}: is no baseline of bertbench", MAKE)
@@ -230,7 +167,55 @@ def read(place: Path) -> Saved:
         baseline: Baseline = _adapter().validate_python(data)
     except ValueError as error:
         raise StoreError(f"baseline {file}: is damaged ({str(error).splitlines()[0]})", MAKE) from None
+    _check(baseline, file)
     return Saved(baseline, _read_predictions(baseline, file.with_suffix(".parquet")), file)
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no figure")
+
+
+def _check(baseline: Baseline, file: Path) -> None:
+    """What the types do not say: protocol and options are such, and checkpoints lie beside the file and nowhere else.
+
+    Raises:
+        StoreError: they are not.
+    """
+    from bertbench.specs import TimingSpec
+
+    names = [one.checkpoint.kept for one in baseline.scores if one.checkpoint and one.checkpoint.kept]
+    wrong = next((name for name in names if Path(name).name != name or name in {"", ".", ".."}), None)
+    if wrong is not None:
+        raise StoreError(f"baseline {file}: checkpoint {wrong!r:.80} does not lie beside it", MAKE)
+    try:
+        TimingSpec(**baseline.timing)
+        _options_adapter().validate_python(baseline.options)
+    except (ValueError, TypeError) as error:
+        reason = " ".join(str(error).split("\n")[:3])
+        raise StoreError(f"baseline {file}: is damaged ({reason})", MAKE) from None
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What of `options` is used to measure again."""
+
+    threads: int | None = None
+    seeds: tuple[int, ...] | None = None
+    train_samples: int | None = None
+    eval_samples: int | None = None
+    batch_size: int | None = None
+    max_length: int | None = None
+    epochs: float | None = None
+    learning_rate: float | None = None
+    recipes: str | None = None
+    dtype: str | None = None
+
+
+@lru_cache(maxsize=1)
+def _options_adapter() -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(_Options)
 
 
 @lru_cache(maxsize=1)

@@ -6,6 +6,7 @@ junitparser.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,14 +20,17 @@ if TYPE_CHECKING:
 
 LEVELS = {"fail": "error", "inconclusive": "warning"}
 SUMMARY = "GITHUB_STEP_SUMMARY"
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def check_place(path: Path | None) -> None:
-    """Prove, before any work, that a file can be written there.
+def check_place(path: Path | None, other: Path | None = None) -> None:
+    """Prove, before any work, that a file can be written there, and that it is not that of `other`.
 
     Raises:
-        UsageError: there is no such folder, or it is one.
+        UsageError: there is no such folder, or it is one; or both are the same file.
     """
+    if path is not None and other is not None and path.absolute() == other.absolute():
+        raise UsageError(f"--junit {path}: is the file of --output too", "name two files")
     if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
         raise UsageError(f"--junit {path}: no folder {path.absolute().parent}, or a folder itself", "name a file")
 
@@ -41,11 +45,15 @@ def write_junit(findings: Sequence[Finding], path: Path) -> None:
 
     suite = TestSuite("bertbench check")
     for finding in findings:
-        case = TestCase(finding.name.partition(": ")[2], classname=f"bertbench.{finding.kind}.{finding.model}")
+        words = _printable(sentence(finding))
+        case = TestCase(
+            _printable(finding.name.partition(": ")[2]),
+            classname=_printable(f"bertbench.{finding.kind}.{finding.model}"),
+        )
         if finding.verdict == "fail":
-            case.result = [Failure(sentence(finding), "regression")]
+            case.result = [Failure(words, "regression")]
         elif finding.verdict != "pass":
-            case.result = [Skipped(f"{finding.verdict}: {sentence(finding)}")]
+            case.result = [Skipped(f"{finding.verdict}: {words}")]
         suite.add_testcase(case)
     xml = JUnitXml("bertbench")
     xml.add_testsuite(suite)
@@ -54,6 +62,11 @@ def write_junit(findings: Sequence[Finding], path: Path) -> None:
         write_atomically(path, lambda scratch: xml.write(str(scratch), pretty=True))
     except OSError as error:
         raise StoreError(f"--junit {path}: cannot be written ({error.strerror or error})") from None
+
+
+def _printable(text: str) -> str:
+    """Without the characters that XML 1.0 cannot hold, such as a worker's terminal colours."""
+    return _NOT_XML.sub("?", text)
 
 
 def annotation_lines(findings: Sequence[Finding]) -> Iterator[str]:

@@ -113,8 +113,8 @@ def _memory_finding(now: Baseline, place: tuple[str, str], ratios: tuple[float, 
     model, shape = place
     old, new = ratios
     excess = (new - old) * now.peak_memory[now.reference][shape]
-    over = new / old > margin
-    verdict: Verdict = "fail" if over and excess > SMALL else "pass"
+    over = not new / old <= margin  # what is no number is no pass
+    verdict: Verdict = "fail" if over and not excess <= SMALL else "pass"
     reason = f"{excess / 1e6:.1f} MB more are within what an allocator does" if over and verdict == "pass" else ""
     estimate = Estimate(new / old, method="single readings")
     return Finding(

@@ -133,10 +133,12 @@ def _difference(values: Sequence[float], before: Sequence[float] | None) -> tupl
 
 
 def _test(values: Sequence[float], margin: float, before: Sequence[float] | None) -> tuple[float, float]:
-    """How many standard errors the mean lies above the margin, and degrees of freedom; infinite where nothing varies."""
+    """How many standard errors the mean lies above the margin, and degrees of freedom.
+
+    0, which shows nothing, where nothing varies or something is no number: a clock that works never gives that.
+    """
     mean, error, degrees = _difference(values, before)
-    distance = mean - margin
-    return (distance / error if error else math.copysign(math.inf, distance) if distance else 0.0), degrees
+    return ((mean - margin) / error, degrees) if error > 0 and math.isfinite(error) else (0.0, 1.0)
 
 
 def _decision(values: Sequence[float], margin: float, before: Sequence[float] | None, verdict: Outcome) -> Decision:
@@ -152,7 +154,7 @@ def _decision(values: Sequence[float], margin: float, before: Sequence[float] | 
 
 def rounds_needed(deviation: float, distance: float, limit: int = 1000) -> int | None:
     """Rounds that are expected to tell a mean from a margin so far away, at 5 % with 80 % power; None beyond `limit`."""
-    if not distance:
+    if not distance or not math.isfinite(deviation / distance):
         return None
     count = math.ceil(((float(ndtri(1 - ALPHA)) + float(ndtri(POWER))) * deviation / distance) ** 2)
     return max(count, LOOKS[0]) if count <= limit else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Literal
 
@@ -65,11 +66,14 @@ def _outputs(place: Mapping[str, str], old: Checkpoint, now: Checkpoint, toleran
     if old.output_shape != now.output_shape:
         reason = f"shape {'x'.join(map(str, now.output_shape))} instead of {'x'.join(map(str, old.output_shape))}"
         return Finding(**common, verdict="fail", reason=reason)  # type: ignore[arg-type]
+    if not now.outputs or not all(map(math.isfinite, now.outputs)):
+        reason = "outputs are not all finite numbers" if now.outputs else "there are no outputs"
+        return Finding(**common, verdict="fail", reason=reason)  # type: ignore[arg-type]
     largest = max((abs(a - b) for a, b in zip(old.outputs, now.outputs, strict=True)), default=0.0)
     moved = sum(a != b for a, b in zip(_answers(old), _answers(now), strict=True))
     fine = largest <= tolerance and not moved
     words = {"before": f"{len(old.outputs)} outputs", "now": f"differ by {largest:.2g}"}
-    reason = f"{moved} answers differ" if moved else ""
+    reason = f"{moved} of the largest outputs are others" if moved else ""
     return Finding(**common, **words, verdict=_equal(fine), reason=reason)  # type: ignore[arg-type]
 
 

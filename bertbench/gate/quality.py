@@ -37,12 +37,18 @@ def score_finding(
         "before": f"{100 * before.score:.2f}",
         "now": f"{100 * now.score:.2f}",
     }
+    other = _other_measure(before, now, same_task=name is None)
+    if other:
+        return Finding(**common, verdict="inconclusive", reason=other, measured=False)
     groups = pairs.grouped({BEFORE: [frames[0]], NOW: [frames[1]]}, None)
     if len(groups) != 1 or len(groups[0].predictions) != 2:
         reason = "the examples are not those of the baseline"
         return Finding(**common, verdict="inconclusive", reason=reason, measured=False)
     group, retrained = groups[0], now.mode == "fine-tune" and name is None
-    found = _compared(before, now, group, retained)
+    try:
+        found = _compared(before, now, group, retained)
+    except MissingMetricError as error:
+        return Finding(**common, verdict="inconclusive", reason=f"{error} cannot be computed", measured=False)
     estimate = Estimate(found.difference, found.low, found.high, found.method)
     same = bool(np.all(group.predictions[BEFORE][0] == group.predictions[NOW][0]))
     if (
@@ -59,15 +65,31 @@ def score_finding(
     return Finding(**common, estimate=estimate, n=found.n, unit="examples")
 
 
+class MissingMetricError(Exception):
+    """A metric of the score has no values; the message names it."""
+
+
+def _other_measure(before: Scored, now: Scored, *, same_task: bool) -> str:
+    """Why two scores are not of the same measure; empty if they are. `same_task`: they were taken in two sessions."""
+    pairs_of = [("metrics", ", ".join(before.metrics), ", ".join(now.metrics)), ("split", before.split, now.split)]
+    pairs_of += [("kind of task", before.kind, now.kind)] if same_task else []
+    for what, old, new in pairs_of:
+        if old != new:
+            return f"another {what} than the baseline's: {old} before, {new} now"
+    if same_task and before.data and now.data and before.data != now.data:
+        return "the data have changed since the baseline was saved"
+    return ""
+
+
 def _compared(before: Scored, now: Scored, group: pairs.Group, retained: float) -> Comparison:
     if before.metrics == ("accuracy",) and not group.structured:
         right = [group.predictions[name][0] == group.labels for name in (BEFORE, NOW)]
         return compare_accuracies(right[0], right[1], retained)
     drawn = resampled(plugins_of(set(before.metrics)), group, zlib.crc32(before.task.encode()))
-    parts = [
-        np.mean([drawn[metric, name] for metric in before.metrics if (metric, name) in drawn], axis=0)
-        for name in (BEFORE, NOW)
-    ]
+    absent = [metric for metric in before.metrics if not {(metric, BEFORE), (metric, NOW)} <= drawn.keys()]
+    if absent or not before.metrics:
+        raise MissingMetricError(", ".join(absent) or "a score without metrics")
+    parts = [np.mean([drawn[metric, name] for metric in before.metrics], axis=0) for name in (BEFORE, NOW)]
     n = len(group.labels) if group.clusters is None else int(group.clusters.max()) + 1
     method = bootstrap_method(1, 1, paired=True, unit="examples" if group.clusters is None else "clusters")
     return compare_replicates(before.score, now.score, (parts[0], parts[1]), n, method, retained)

@@ -30,7 +30,15 @@ __all__ = ["ExecutionSettings", "SpeedResult", "SpeedTarget", "TaskInputs", "mea
 
 Enough = Callable[[Mapping[str, Sequence[float]]], bool]  # by 'target shape' the rounds' log-ratios
 
-FRESH_SERVERS = (2, 4, 8, 12)  # rounds of a gate's session after which the next workers are forked from another process
+FRESH_SERVERS = (
+    1,
+    2,
+    4,
+    8,
+    12,
+    16,
+    24,
+)  # rounds of a gate's session after which the next workers are forked from another process
 ROUNDS_FOR_AN_INTERVAL = 8  # fewer give intervals that are wide for their noise
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -72,6 +73,25 @@ def read_record(path: Path, record_type: type[R], warnings: list[str]) -> R | No
         return None
 
 
+_PARTS = ("options", "timing", "versions")  # of what a session was asked
+
+
+def read_session(folder: Path, warnings: list[str]) -> SessionRecord | None:
+    """A session's own record, or None; `warnings` names what cannot be read, and records whose session is gone."""
+    before = len(warnings)
+    session = read_record(folder / SESSION_FILE, SessionRecord, warnings)
+    if session is None and len(warnings) == before:
+        orphans = sum(path.name != SESSION_FILE for path in folder.glob("*.json"))
+        if orphans:
+            records = f"{orphans} record{'s' if orphans > 1 else ''}"
+            warnings.append(f"{folder}: skipped, {records} without {SESSION_FILE}; restore it or remove the folder")
+    wrong = [name for name in _PARTS if session is not None and not isinstance(session.request.get(name, {}), dict)]
+    if wrong:
+        warnings.append(f"{folder / SESSION_FILE}: skipped, cannot be read (request: {wrong[0]} holds no values)")
+        return None
+    return session
+
+
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a temporary file, then sync and rename it to `path`: readers see all of it or nothing."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
@@ -83,9 +103,21 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             os.fsync(stream.fileno())
         scratch.chmod(0o644)
         scratch.replace(path)
+        sync(path.parent, files=False)
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise
+
+
+def sync(folder: Path, *, files: bool = True) -> None:
+    """Have the disk know a folder's entries, and what is in all files below it if `files`: a power cut then loses nothing."""
+    for path in [folder, *(folder.rglob("*") if files else ())]:
+        with contextlib.suppress(OSError):  # Windows opens no folders; some file systems sync none
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
 
 def read_sidecar(folder: Path, entry: Sidecar) -> pd.DataFrame:

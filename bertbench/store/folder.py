@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any
 from bertbench.errors import StoreError
 from bertbench.progress import Progress, silent
 from bertbench.records import RunRecord, SessionRecord, Sidecar
-from bertbench.store.files import SESSION_FILE, from_json, read_record, read_sidecar, to_json, write_atomically
+from bertbench.store.files import (
+    SESSION_FILE,
+    from_json,
+    read_record,
+    read_session,
+    read_sidecar,
+    to_json,
+    write_atomically,
+)
 from bertbench.store.index import Entry, Index, UnusableIndexError, folders
 
 if TYPE_CHECKING:
@@ -148,7 +156,7 @@ class Store:
     def _is_among(self, name: str, entry: Entry | None, among: Callable[[SessionRecord], bool]) -> bool:
         damaged: list[str] = []
         if entry is None:
-            session = read_record(self.folder(name) / SESSION_FILE, SessionRecord, damaged)
+            session = read_session(self.folder(name), damaged)
         else:
             damaged += entry.damaged.splitlines()
             session = from_json(SessionRecord, entry.session) if entry.session else None
@@ -159,7 +167,7 @@ class Store:
 
     def _loaded(self, name: str) -> StoredSession | None:
         folder = self.folder(name)
-        session = read_record(folder / SESSION_FILE, SessionRecord, self.warnings)
+        session = read_session(folder, self.warnings)
         if session is None:
             return None
         paths = (path for path in sorted(folder.glob("*.json")) if path.name != SESSION_FILE)

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from bertbench.store.files import SESSION_FILE
 from bertbench.store.folder import Store, StoredSession
 
-LEFTOVERS = (".training-", ".saving-")  # in checkpoints/: states of interrupted training, unfinished copies
+REMOVING = ".removing-"
+LEFTOVERS = (".training-", ".saving-", REMOVING)  # in checkpoints/: states of interrupted training, unfinished copies
 TEMPORARY = re.compile(r"^\..+\.(json|parquet|sqlite)-\w+$|^\.random-")  # beside records: files not yet in their place
 
 
@@ -115,9 +115,8 @@ def remove(items: Sequence[Item], store: Store) -> tuple[list[Item], list[str]]:
             raise AssertionError(item.path)  # pragma: no cover (nothing outside is ever found)
         try:
             if item.path.is_dir() and not item.path.is_symlink():
-                # Its own file first: what is cut short by a kill is then no session any more, not half of one.
-                (item.path / SESSION_FILE).unlink(missing_ok=True)
-                shutil.rmtree(item.path)
+                is_session = item.path.parent == store.sessions_folder
+                shutil.rmtree(_set_aside(item.path) if is_session else item.path)
             else:
                 item.path.unlink()
         except OSError as error:
@@ -127,12 +126,30 @@ def remove(items: Sequence[Item], store: Store) -> tuple[list[Item], list[str]]:
     return gone, failed
 
 
+def _set_aside(folder: Path) -> Path:
+    """The folder under a hidden name: what is cut short by a kill is then no session any more, not half of one."""
+    if folder.name.startswith("."):
+        return folder
+    hidden = folder.with_name(f"{REMOVING}{folder.name}")
+    folder.replace(hidden)
+    return hidden
+
+
 def _old(stored: Sequence[Held], rules: Rules, present: datetime) -> Iterator[Held]:
     if rules.keep_sessions is None and rules.older_than is None:
         return
     for one in stored[rules.keep_sessions or 0 :]:
-        if rules.older_than is None or datetime.fromisoformat(one.started_at) < present - rules.older_than:
+        if rules.older_than is None or _age(one, present) > rules.older_than:
             yield one
+
+
+def _age(one: Held, present: datetime) -> timedelta:
+    """How long ago it began; no time at all where its record does not say, so that it stays."""
+    try:
+        began = datetime.fromisoformat(one.started_at)
+    except ValueError:
+        return timedelta(0)
+    return present - (began if began.tzinfo else began.replace(tzinfo=UTC))
 
 
 def _leftovers(store: Store, kept: Sequence[Held]) -> Iterator[Path]:
@@ -141,7 +158,9 @@ def _leftovers(store: Store, kept: Sequence[Held]) -> Iterator[Path]:
             yield path
     yield from (path for path in _children(store.root) if TEMPORARY.match(path.name))
     for folder in _children(store.sessions_folder):
-        if not any(folder.glob("*.json")):  # killed before its first file was whole, or while it was being removed
+        if folder.name.startswith(REMOVING) or not any(
+            folder.glob("*.json")
+        ):  # killed before its first file was whole, or while it was being removed
             yield folder
     for one in kept:
         inside = list(_children(one.folder))

@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bertbench.progress import Progress, silent
-from bertbench.records import RunRecord, SessionRecord
-from bertbench.store.files import SESSION_FILE, read_record, to_json
+from bertbench.records import RunRecord
+from bertbench.store.files import SESSION_FILE, read_record, read_session, to_json
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 INDEX_FILE = "index.sqlite"
-LAYOUT = 1  # raise it when what an entry holds changes
+LAYOUT = 2  # raise it when what an entry holds changes
 LOCK_WAIT_S = 5.0
 AT_ONCE = 500  # sessions a transaction: what was indexed before a kill is kept
 NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL})
@@ -68,10 +68,11 @@ class Entry:
 
 
 def folders(sessions_folder: Path) -> list[str]:
-    """Names of the sessions' folders, the newest first."""
+    """Names of the sessions' folders, the newest first; not of those that are being removed."""
     try:
         with os.scandir(sessions_folder) as entries:
-            return sorted((entry.name for entry in entries if entry.is_dir()), reverse=True)
+            found = (entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+            return sorted(found, reverse=True)
     except (FileNotFoundError, NotADirectoryError):
         return []
 
@@ -90,7 +91,7 @@ def files_of(folder: str | Path) -> str:
 def made_from_files(folder: Path, files: str) -> Entry:
     """The entry of a session, from its files."""
     damaged: list[str] = []
-    session = read_record(folder / SESSION_FILE, SessionRecord, damaged)
+    session = read_session(folder, damaged)
     runs = []
     if session is not None:
         for path in sorted(folder.glob("*.json")):

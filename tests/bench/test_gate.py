@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(not (REPOSITORY / ".git").exists(), reason="injects into clones of the repository"),
 ]
 CHECKS, INJECTED, MINUTES = 60, 20, "3"
-SIZES = {"vocab_size": 1024, "hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024}
+SIZES = {"vocab_size": 1024, "hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 256}
 # Where each change goes in, what stands there, and what takes its place.
 SLOWER = (
     "bertbench/backends/eager.py",

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from bertbench import cli
-from bertbench.gate.baseline import read, write
+from bertbench.gate.baseline import read
+from bertbench.gate.saving import write
 from tests.gate.conftest import MODEL, baseline, saved
 
 FEW = ["--train-samples", "4000", "--eval-samples", "400", "--threads", "1"]

@@ -186,3 +186,42 @@ def test_session_without_a_file_is_a_leftover(root, capsys):
     aged(root / "sessions" / "20260102T000000-strange")
     gc(root, capsys)
     assert left(root)[1] == ["new", "old", "strange"]
+
+
+def test_a_lost_session_keeps_its_checkpoints(root, capsys):
+    """Records whose session.json is gone may name a checkpoint: it stays, the folder stays, and both are said."""
+    lost = next(path for path in (root / "sessions").iterdir() if path.name.endswith("-new"))
+    (lost / "session.json").unlink()
+    aged(lost)
+    _, said, err = gc(root, capsys)
+    assert "checkpoints stay" in said
+    assert "without session.json" in err
+    assert "new" in left(root)[0]
+    assert lost.is_dir()
+
+
+def test_a_removal_that_was_killed_is_finished(root, capsys):
+    """What was set aside to be removed is no session, and goes the next time."""
+    old = next(path for path in (root / "sessions").iterdir() if path.name.endswith("-old"))
+    aside = old.replace(old.with_name(f".removing-{old.name}"))
+    aged(aside)
+    assert len(list(Store(root).sessions())) == 1
+    gc(root, capsys)
+    assert not aside.exists()
+
+
+@pytest.mark.parametrize("options", [["--older-than", "1e300"], ["--unused-for", "1e300"]])
+def test_absurd_ages_are_refused(root, capsys, options):
+    """An age that no calendar has is a usage error."""
+    assert cli.main(["gc", "--results-dir", str(root), *options]) == 2
+
+
+@pytest.mark.parametrize("started_at", ["nonsense", "2020-01-01T00:00:00"])
+def test_a_session_of_unknown_age(root, capsys, started_at):
+    """One that does not say when it began stays; a time without a zone is taken as UTC's."""
+    folder = next(path for path in (root / "sessions").iterdir() if path.name.endswith("-old"))
+    content = json.loads((folder / "session.json").read_text()) | {"started_at": started_at}
+    (folder / "session.json").write_text(json.dumps(content))
+    aged(folder)
+    gc(root, capsys, "--older-than", "100")
+    assert folder.is_dir() == (started_at == "nonsense")

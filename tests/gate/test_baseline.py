@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from bertbench.errors import StoreError
-from bertbench.gate.baseline import checkpoints_of, read, write
+from bertbench.gate.baseline import checkpoints_of, read
+from bertbench.gate.saving import write
 from tests.gate.conftest import MODEL, TASK, baseline, saved
 
 
@@ -54,7 +55,15 @@ def changed(place, **values):
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [({"schema_version": 99}, "of schema 99"), ({"format": "other"}, "no baseline"), ({"scores": 3}, "damaged")],
+    [
+        ({"schema_version": 99}, "of schema 99"),
+        ({"format": "other"}, "no baseline"),
+        ({"scores": 3}, "damaged"),
+        ({"timing": {"rounds": -3}}, "damaged"),
+        ({"options": {"seeds": "zz"}}, "damaged"),
+        ({"options": {"threads": "many"}}, "damaged"),
+        ({"peak_memory": {"bert": {"1x128": float("nan")}}}, "NaN is no figure"),
+    ],
 )
 def test_other_files_are_refused(place, values, message):
     """Another schema, another kind of file and a damaged one are each named, with what to do."""
@@ -62,6 +71,57 @@ def test_other_files_are_refused(place, values, message):
     with pytest.raises(StoreError, match=message) as error:
         read(place)
     assert "bertbench baseline save" in error.value.hint
+
+
+@pytest.mark.parametrize("kept", ["../elsewhere", "/elsewhere", "..", "a/b", ""])
+def test_checkpoints_lie_beside_the_file_only(place, kept):
+    """A baseline that names a checkpoint elsewhere is refused: what was committed is what is gated."""
+    content = json.loads((place / "baseline.json").read_text())
+    content["scores"][0]["checkpoint"]["kept"] = kept
+    (place / "baseline.json").write_text(json.dumps(content))
+    if kept:
+        with pytest.raises(StoreError, match="does not lie beside it"):
+            read(place)
+    else:
+        assert read(place)
+
+
+def test_deep_nesting_is_damaged(place):
+    """A file that no parser can take is one line."""
+    (place / "baseline.json").write_text("[" * 100_000)
+    with pytest.raises(StoreError, match="cannot be read"):
+        read(place)
+
+
+@pytest.mark.parametrize("trouble", ["no number", "full disk", "kill"])
+def test_what_cannot_be_saved_loses_nothing(place, tmp_path, monkeypatch, trouble):
+    """The older baseline stays as it was, checkpoints included, and nothing is left beside it."""
+    before = read(place)
+    kept, now = {"kept": tmp_path / "checkpoint"}, saved()
+    if trouble == "no number":
+        now = saved(peak_memory={"bert": {"1x128": float("nan")}})
+    else:
+        error = OSError(28, "No space left on device") if trouble == "full disk" else KeyboardInterrupt()
+
+        def fail(*_, **__):
+            raise error
+
+        monkeypatch.setattr("bertbench.gate.saving.shutil.copytree", fail)
+    with pytest.raises((StoreError, KeyboardInterrupt)):
+        write(now, place, kept)
+    after = read(place)
+    assert after.baseline == before.baseline
+    assert (after.checkpoint_folder(after.baseline.scores[0]) / "config.json").is_file()
+    assert len(list(place.iterdir())) == 3
+
+
+def test_a_folder_that_is_no_baselines_is_left_alone(tmp_path, before):
+    """A folder in the place of the checkpoints, without a baseline beside it, is not removed."""
+    (tmp_path / "model.checkpoints").mkdir()
+    (tmp_path / "model.checkpoints" / "mine").write_text("x")
+    with pytest.raises(StoreError, match="in the way"):
+        write(before, tmp_path / "model.json", {})
+    assert (tmp_path / "model.checkpoints" / "mine").is_file()
 
 
 def test_missing_and_tampered_parts_are_refused(place, tmp_path):

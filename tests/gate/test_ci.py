@@ -39,6 +39,20 @@ def test_junit_has_a_case_a_finding(tmp_path):
     assert cases["parameters unique"].result == []
 
 
+def test_junit_holds_what_workers_print(tmp_path):
+    """Characters that XML cannot hold, as of a worker's coloured message, are replaced."""
+    noisy = Finding("speed", "bert", "time", "fail", reason="\x1b[31mbroken\x00\ud800")
+    write_junit([noisy], tmp_path / "gate.xml")
+    (suite,) = JUnitXml.fromfile(str(tmp_path / "gate.xml"))
+    assert "?[31mbroken??" in next(iter(suite)).result[0].message
+
+
+def test_two_outputs_need_two_files(tmp_path):
+    """One file for JUnit and for the report would lose one of them."""
+    with pytest.raises(UsageError, match="--output too"):
+        check_place(tmp_path / "a.xml", tmp_path / "a.xml")
+
+
 def test_junit_needs_a_folder(tmp_path):
     """A place that cannot be written is refused before anything is measured."""
     with pytest.raises(UsageError, match="no folder"):

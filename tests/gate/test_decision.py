@@ -51,6 +51,12 @@ def test_what_lies_on_the_margin_is_inconclusive():
     assert decide({"a": [MARGIN] * 5}, {"a": MARGIN})["a"].verdict == "inconclusive"
 
 
+def test_what_never_varies_shows_nothing():
+    """Rounds that are equal to the last digit, or no numbers, come from no clock: neither pass nor fail."""
+    for values in ([0.0] * 5, [0.5] * 16, [0.0, 0.01, math.nan, 0.0, 0.01], [math.inf] * 5):
+        assert decide({"a": values}, {"a": MARGIN})["a"].verdict == "inconclusive"
+
+
 def test_early_looks_are_stricter_while_more_may_come():
     """What decides at the end of a session of five rounds need not decide where eleven more may follow."""
     values = [0.0, 0.04, 0.02, -0.01, 0.05]

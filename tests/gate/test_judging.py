@@ -1,5 +1,6 @@
 """What a gate says of every kind of change, of nothing measured, and of other machines."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from bertbench.gate.baseline import Lost, Saved, Timed
 from bertbench.gate.finding import EXIT_CODES, Margins, verdict_of
-from bertbench.gate.judging import Fingerprints, against_baseline, against_model, broken_checkpoints
+from bertbench.gate.judging import Fingerprints, Wanted, against_baseline, against_model, broken_checkpoints
 from tests.gate.conftest import LOGS, MODEL, TASK, baseline, checkpoint, predictions, saved
 
 ALL = ("size", "quality", "speed", "memory")
@@ -149,8 +150,101 @@ def test_head_against_base_in_one_job():
         memory = {"base": {"1x128": 4e8}, "head": {"1x128": 4e8}}
         new = baseline(reference="base", times=times, peak_memory=memory, scores=scores)
         frames = {("base", TASK): predictions(4750), ("head", TASK): predictions(right)}
-        found = against_model(Saved(new, frames), "base", ["head"], ALL, Margins())
+        wanted = Wanted(("quality", "speed", "memory"), [TASK], ["1x128"])
+        found = against_model(Saved(new, frames), "base", ["head"], wanted, Margins())
         return {one.quantity: one.verdict for one in found}
 
     assert verdicts(0.0, 4750) == {"score": "pass", "time": "pass", "peak memory": "pass"}
     assert verdicts(0.1, 4600) == {"score": "fail", "time": "fail", "peak memory": "pass"}
+
+
+@pytest.mark.parametrize("missing", ["score", "time", "memory", "head"])
+def test_what_was_asked_for_and_not_measured_is_open(missing):
+    """Against a model nothing passes of which a score, a time or memory is missing, of one head or of several."""
+    scores = tuple(replace(baseline().scores[0], model=model) for model in ("base", "head"))
+    times = (Timed("head", "1x128", "eager fp32", tuple(value + 0.7 for value in LOGS)),)
+    memory = {"base": {"1x128": 4e8}, "head": {"1x128": 4e8}}
+    late = (Lost("quality", "head", "skipped: 0.0 s left", failed=False, task=TASK),)
+    new = baseline(
+        reference="base", scores=() if missing == "score" else scores, times=() if missing == "time" else times,
+        peak_memory={} if missing == "memory" else memory, lost=late if missing == "score" else (),
+    )  # fmt: skip
+    frames = {("base", TASK): predictions(4750), ("head", TASK): predictions(4750)}
+    heads = ["head", "other"] if missing == "head" else ["head"]
+    wanted = Wanted(("quality", "speed", "memory"), [TASK], ["1x128"])
+    found = against_model(Saved(new, frames), "base", heads, wanted, Margins())
+    assert verdict_of(found) == "inconclusive"
+    reasons = [one.reason for one in found if one.verdict == "inconclusive"]
+    assert len(reasons) == (3 if missing == "head" else 1)
+    assert missing != "score" or "0.0 s left" in reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"metrics": ("matthews_correlation",)}, "metrics"),
+        ({"split": "test"}, "split"),
+        ({"kind": "token-classification"}, "kind of task"),
+        ({"data": "b"}, "data have changed"),
+    ],
+)
+def test_another_measure_is_no_comparison(changes, word):
+    """Equal predictions of the same weights do not pass where the score means something else now."""
+    before = saved(scores=(replace(baseline().scores[0], data="a"),))
+    now = saved(scores=(replace(baseline().scores[0], **({"data": "a"} | changes)),))
+    found, verdict = gate(before, now, ["quality"])
+    (score,) = [one for one in found if one.quantity == "score"]
+    assert (score.verdict, score.measured, verdict) == ("inconclusive", False, "inconclusive")
+    assert word in score.reason
+
+
+def test_a_metric_that_is_not_there_is_no_comparison():
+    """A score of two metrics is not judged by one of them."""
+    scores = (replace(baseline().scores[0], metrics=("accuracy", "gone")),)
+    found, verdict = gate(saved(scores=scores), saved(scores=scores), ["quality"])
+    (score,) = [one for one in found if one.quantity == "score"]
+    assert (score.measured, verdict, score.reason) == (False, "inconclusive", "gone cannot be computed")
+
+
+@pytest.mark.parametrize("outputs", [(0.5, math.nan, 1.0, 2.0), (math.inf, -0.5, 1.0, 2.0)])
+def test_outputs_that_are_no_numbers_fail(before, outputs):
+    """NaN compares with nothing, and does not pass."""
+    found, verdict = gate(before, saved(), print_now=checkpoint(outputs=outputs))
+    assert (failing(found), verdict) == ({"outputs"}, "fail")
+
+
+def test_memory_that_is_no_number_fails(before):
+    """The same of a peak."""
+    now = saved(peak_memory={"bert": {"1x128": 400e6}, MODEL: {"1x128": math.nan}})
+    assert failing(gate(before, now)[0]) == {"peak memory"}
+
+
+@pytest.mark.parametrize(
+    ("failed", "verdict", "said"),
+    [(True, "inconclusive", "fail"), (False, "not gated", "late"), (None, "inconclusive", "")],
+)
+def test_a_baseline_that_lost_a_model_says_so(failed, verdict, said):
+    """What the baseline has of one model and not of another is in the table: open if it failed or is unexplained."""
+    lost = () if failed is None else (Lost("quality", "albert", said, failed=failed, task=TASK),)
+    before = saved(models={"bert": {}, MODEL: {}, "albert": {}}, lost=lost)
+    prints = Fingerprints({(MODEL, TASK): checkpoint()})
+    found = against_baseline(before, saved(), [MODEL, "albert"], ["quality"], Margins(), prints)
+    (gap,) = [one for one in found if one.model == "albert"]
+    assert (gap.verdict, gap.measured) == (verdict, False)
+    assert said in gap.reason
+    assert verdict_of(found) == ("pass" if verdict == "not gated" else "inconclusive")
+
+
+def test_other_threads_say_nothing_about_time(before):
+    """Ratios at another number of threads are other ratios."""
+    found, verdict = gate(before, saved(options={"threads": 2}), ["speed", "memory"])
+    assert verdict == "nothing measured"
+    assert "measured with 1 threads, now with 2" in found[0].reason
+
+
+def test_counts_that_time_ran_out_for_are_open(before):
+    """Skipped is not changed."""
+    late = Lost("size", MODEL, "no time", failed=False)
+    found, verdict = gate(before, saved(counts={}, weights={}, lost=(late,)), ["size"])
+    assert verdict == "nothing measured"
+    assert "no time" in found[0].reason

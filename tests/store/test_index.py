@@ -37,6 +37,7 @@ def read(monkeypatch):
         names.append(path.name)
         return original(path, record_type, warnings)
 
+    monkeypatch.setattr("bertbench.store.files.read_record", reading)
     monkeypatch.setattr("bertbench.store.index.read_record", reading)
     monkeypatch.setattr("bertbench.store.folder.read_record", reading)
     return names
@@ -124,6 +125,23 @@ def test_damaged_files_are_named_with_a_warm_index_too(root):
         (warning,) = store.warnings
         assert str(broken) in warning
         assert "skipped" in warning
+
+
+@pytest.mark.parametrize("request_part", [None, {"versions": None}])
+def test_records_whose_session_is_lost_are_named(root, request_part):
+    """Records without their session, or with one that is damaged inside, are passed over with a warning, with and without an index."""
+    file = root / "sessions" / IDS[2] / "session.json"
+    if request_part is None:
+        file.unlink()
+    else:
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"request": request_part}))
+    for _ in range(2):
+        store = Store(root)
+        assert [one.session.session_id for one in store.sessions(lambda _: True)] == [IDS[1], IDS[0]]
+        assert any("session.json" in warning and "skipped" in warning for warning in store.warnings)
+    store = Store(root)
+    assert len(list(store.sessions())) == 2
+    assert any("session.json" in warning for warning in store.warnings)
 
 
 @pytest.mark.parametrize(

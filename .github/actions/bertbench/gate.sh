@@ -2,14 +2,20 @@
 # Runs `bertbench check` with the action's inputs, which come as environment variables, so that no input is run as a command.
 set -uo pipefail
 
-options=(--models "$MODELS" --junit "$JUNIT" --output "$COMMENT_FILE")
+python="${PYTHON:-${RUNNER_TEMP:-}/bertbench/bin/python}"
+options=(--models "$MODELS")
+[ -z "$JUNIT" ] || options+=(--junit "$JUNIT")
+[ -z "$COMMENT_FILE" ] || options+=(--output "$COMMENT_FILE")
 if [ -n "$AGAINST_MODEL" ]; then options+=(--against-model "$AGAINST_MODEL"); else options+=(--baseline "$BASELINE"); fi
 [ -z "$SUITE" ] || options+=(--suite "$SUITE")
 [ -z "$ONLY" ] || options+=(--only "$ONLY")
 [ -z "$MAX_MINUTES" ] || options+=(--max-minutes "$MAX_MINUTES")
-[ -z "$ARGUMENTS" ] || read -r -a more <<<"$ARGUMENTS"
+# Words as on a command line, quotes and line ends included.
+words="$(ARGUMENTS="$ARGUMENTS" "$python" -c 'import os, shlex; print(*shlex.split(os.environ["ARGUMENTS"]), sep="\n")')" ||
+  { echo "::error::arguments: cannot be split into words; a quote is left open"; exit 2; }
+while IFS= read -r word; do [ -z "$word" ] || options+=("$word"); done <<<"$words"
 
-"${PYTHON:-${RUNNER_TEMP:-}/bertbench/bin/python}" -m bertbench check "${options[@]}" ${more[@]+"${more[@]}"}
+"$python" -m bertbench check "${options[@]}"
 code=$?
 [ -z "${GITHUB_OUTPUT:-}" ] || echo "exit-code=$code" >>"$GITHUB_OUTPUT"
 if [ "$code" -eq 3 ] && [ "$ALLOW_INCONCLUSIVE" = true ]; then exit 0; fi
