@@ -41,7 +41,7 @@ def spent(share: float, alpha: float) -> float:
 
 @lru_cache(maxsize=256)
 def levels(looks: tuple[int, ...], most: int, alpha: float) -> tuple[float, ...]:
-    """The one-sided level of each look; the last look spends what is left of `alpha`.
+    """The one-sided level of each look; the last look spends what is left of `alpha`, none beyond `most`.
 
     Args:
         looks: after how many rounds, ascending.
@@ -54,6 +54,9 @@ def levels(looks: tuple[int, ...], most: int, alpha: float) -> tuple[float, ...]
     rounds = 0
     for look in looks:
         until = alpha if look == looks[-1] else spent(look / most, alpha)
+        if until - used < 1e-12:  # all was spent at `most`, but for rounding
+            found.append(0.0)
+            continue
         bound = _bound(values, density, look - rounds, until - used)
         found.append(float(ndtr(-bound / math.sqrt(look))))
         values, density = _continued(values, density, look, look - rounds, bound)

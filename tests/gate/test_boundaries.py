@@ -35,6 +35,11 @@ def test_students_tests_err_as_often_as_asked(looks, alpha):
     assert 0.93 * alpha - chance <= rejected.mean() <= alpha + chance
 
 
+def test_beyond_the_last_planned_look_nothing_is_left():
+    """Rounds that come after all was spent decide nothing more, and change no earlier level."""
+    assert levels((*LOOKS, 17), 16, 0.05) == pytest.approx((*levels(LOOKS, 16, 0.05), 0.0))
+
+
 def test_an_error_that_is_divided_keeps_its_order():
     """Stricter errors have stricter levels at every look, and later looks looser ones."""
     wide, narrow = levels(LOOKS, 16, 0.05), levels(LOOKS, 16, 0.05 / 20)

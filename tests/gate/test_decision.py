@@ -64,6 +64,16 @@ def test_early_looks_are_stricter_while_more_may_come():
     assert decide({"a": values}, {"a": MARGIN}, ended=False)["a"].verdict == "inconclusive"
 
 
+def test_any_number_of_rounds_is_decided():
+    """Whether more rounds may come or not, from the first to beyond the last look."""
+    values = np.random.default_rng(0).normal(0, 0.02, 40).tolist()
+    for rounds in range(1, 40):
+        for ended in (True, False):
+            found = decide({"a": values[:rounds], "b": values[:rounds]}, dict.fromkeys("ab", MARGIN), ended=ended)
+            assert found["a"].verdict == ("inconclusive" if rounds < LOOKS[0] else found["a"].verdict)
+    assert found["a"].verdict == "pass"
+
+
 def test_failing_is_corrected_for_the_number_of_quantities():
     """A slow-down that fails alone is open among twenty quantities; Holm lets it fail if the others failed before."""
     slow = [0.06, 0.09, 0.07, 0.1, 0.05]
