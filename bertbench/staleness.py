@@ -1,7 +1,7 @@
 """Which stored records no longer stand for what would be measured now, and why.
 
 Stale is what an older version of a measuring module made, and what was made with another configuration of its model or
-task than the one there is now. A model or task without a configuration is never stale.
+task, or another published recipe, than there is now. A model or task without a configuration is never stale.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import ConfigError
+from bertbench.recipe_specs import RecipeSpec
 from bertbench.records import RunRecord, SessionRecord, canonical_json
 from bertbench.request import MEASURE_VERSIONS, NOT_MEASURED
 
@@ -47,13 +48,28 @@ class Staleness:
         not_of_the_task = NOT_OF_A_TASK | ({"training"} if evaluated else set())
         if record.task and self._changed("tasks", str(record.task_name), record.task, not_of_the_task):
             return f"the configuration of task {record.task_name} has changed since"
+        if record.kind == "quality" and not evaluated and self._recipe_changed(session, record):
+            return f"the published recipe of {record.model_name} for {record.task_name} has changed since"
         return None
+
+    def _recipe_changed(self, session: SessionRecord, record: RunRecord) -> bool:
+        """True if a run took the published recipe, and now another is published; what options said is left out."""
+        options, settings = session.request.get("options", {}), record.settings
+        if options.get("recipes") != "published" or "teaching" in settings:
+            return False
+        recipe = self._spec("recipes", record.model_name)
+        values = recipe.values(str(record.task_name)) if isinstance(recipe, RecipeSpec) else {}
+        return any(
+            name in settings and settings[name] != value and options.get(name) is None
+            for name, value in values.items()
+            if name != "source"
+        )
 
     def _changed(self, kind: str, name: str, stored: Mapping[str, Any], left_out: set[str]) -> bool:
         now = self._spec(kind, name)
         if now is None:
             return False
-        key = f"{kind}/{sorted(left_out)}/{canonical_json(stored)}"
+        key = f"{kind}/{name}/{sorted(left_out)}/{canonical_json(stored)}"
         if key not in self._seen:
             try:  # through the spec, since fields that were added later have their defaults in a record without them
                 then = type(now)(**stored).model_dump(mode="json", exclude=left_out)
@@ -66,7 +82,7 @@ class Staleness:
         if (kind, name) not in self._now:
             try:
                 known = name in self.catalog.entries(kind)
-                read = self.catalog.model if kind == "models" else self.catalog.task
+                read = {"models": self.catalog.model, "tasks": self.catalog.task, "recipes": self.catalog.recipe}[kind]
                 self._now[kind, name] = read(name) if known else None
             except ConfigError:  # `bertbench validate` says what is wrong with it
                 self._now[kind, name] = None

@@ -91,6 +91,25 @@ def test_changed_task_is_stale():
     assert reason(replace(run, task=trained, settings={"mode": "evaluate"})) is None
 
 
+@pytest.mark.parametrize(
+    ("settings", "options", "stale"),
+    [
+        ({}, {}, False),
+        ({"epochs": 99}, {}, True),
+        ({"epochs": 99}, {"epochs": 99}, False),
+        ({"epochs": 99}, {"recipes": "task"}, False),
+        ({"epochs": 99, "mode": "evaluate"}, {}, False),
+    ],
+)
+def test_changed_recipe_is_stale(settings, options, stale):
+    """A run by the published recipe is stale once another is published, unless an option said what differs."""
+    run = current("quality")
+    values = {name: value for name, value in CATALOG.recipe("bert").values("sst2").items() if name != "source"}
+    run = replace(run, task_name="sst2", settings={**run.settings, "mode": "fine-tune", **values, **settings})
+    made_in = replace(session(), request={**session().request, "options": {"recipes": "published", **options}})
+    assert (reason(run, made_in) is not None) == stale
+
+
 def test_what_has_no_configuration_is_never_stale():
     """Models from the hub or a folder have no configuration that could have changed."""
     assert reason(size_record("org/own")) is None

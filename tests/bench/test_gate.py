@@ -101,7 +101,7 @@ def check(place, *arguments, **how):
 
 def checked(place, *arguments, **how):
     """The exit code of a check of three minutes."""
-    options = ["--results-dir", str(place / "results"), "--max-minutes", MINUTES, "--format", "csv"]
+    options = ["--results-dir", str(place / "results"), "--max-minutes", MINUTES, "--threads", "1", "--format", "csv"]
     return bertbench("check", *arguments, *options, **how)
 
 
