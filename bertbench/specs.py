@@ -150,6 +150,7 @@ class TimingSpec(Spec):
     `warmup_passes` null: as many as the model was seen to need on this machine. With `precision`, a relative half-width,
     rounds are taken until every ratio's interval is that narrow, `rounds` at most. A turn that takes longer than
     `timeout_s` fails its shape. Where `turns` take less than `min_shape_s` seconds at a shape, more are taken in the round.
+    With `same_cores` all workers of a round run on the same cores, other ones in the next round (Linux, CPU).
     """
 
     rounds: Annotated[int, Field(ge=2)] = 5
@@ -157,6 +158,7 @@ class TimingSpec(Spec):
     passes: Positive = 2
     min_turn_s: Annotated[float, Field(ge=0)] = 0.03
     min_shape_s: Annotated[float, Field(ge=0)] = 0.0
+    same_cores: bool = False
     warmup_passes: Positive | None = None
     precision: Annotated[float, Field(gt=0, lt=1)] | None = None
     timeout_s: PositiveFloat = 60.0

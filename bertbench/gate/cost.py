@@ -27,8 +27,9 @@ ELSEWHERE = "measured on another class of machine or software: times and memory 
 
 
 def protocol(timing: TimingSpec, rounds: int = MOST_ROUNDS) -> TimingSpec:
-    """The suite's timing as a gate takes it: up to `rounds`, without a precision, and longer at brief shapes."""
-    update = {"rounds": rounds, "precision": None, "min_shape_s": max(timing.min_shape_s, SHAPE_S)}
+    """The suite's timing as a gate takes it: up to `rounds`, no precision, longer at brief shapes, all on the same cores."""
+    shape_s = max(timing.min_shape_s, SHAPE_S)
+    update = {"rounds": rounds, "precision": None, "min_shape_s": shape_s, "same_cores": True}
     return timing.model_copy(update=update)
 
 

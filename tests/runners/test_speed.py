@@ -340,7 +340,7 @@ def test_a_gate_ends_the_session_at_a_look(opened, target, monkeypatch):
     result = run([target("ref"), target("steady")], timing=timing, enough=enough)
     assert result.rounds == len(opened) == 8
     assert [list(one.values()) for one in seen] == [[5] * len(QUICK.shapes), [8] * len(QUICK.shapes)]
-    assert renewed == [2, 4, 8]
+    assert renewed == [1, 2, 4, 8]
 
 
 def test_too_little_time_says_what_is_needed(opened, target):
@@ -382,3 +382,39 @@ def test_rounds_are_inspected_before_workers_end(opened, target):
     seen = []
     run([target("ref")], inspect=[lambda number, workers: seen.append((number, [worker.name for worker in workers]))])
     assert seen == [(0, ["ref"]), (1, ["ref"])]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system does not bind processes to cores")
+def test_workers_of_a_round_share_their_cores(target, quiet):
+    """On one thread both workers of a round run on one core, in the next round on another; unbound where not asked for."""
+    places = []
+
+    def look(_, workers):
+        places.append([os.sched_getaffinity(worker.pid) for worker in workers])
+
+    one = ExecutionSettings(backend="fake", threads=1)
+    targets = [target("a", one), target("b", one)]
+    measure_speed(targets, "a", QUICK.model_copy(update={"same_cores": True}), session_id="s", inspect=[look])
+    usable = os.sched_getaffinity(0)
+    assert all(first == second for first, second in places)
+    if len(usable) > 1:
+        assert [len(first) for first, _ in places] == [1, 1]
+        assert places[0] != places[1]
+    places.clear()
+    measure_speed(targets, "a", QUICK, session_id="s", inspect=[look])
+    assert all(cores == usable for pair in places for cores in pair)
+
+
+def test_cores_are_not_bound_where_all_are_used(target, monkeypatch):
+    """As many threads as cores leave nothing to choose, and a GPU's host thread is left alone."""
+    monkeypatch.setattr(_blocks.os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+
+    def cores(number, threads, device="cpu"):
+        return _blocks.cores_of(
+            number, [target(f"{number}{threads}{device}", ExecutionSettings(device=device, threads=threads))]
+        )
+
+    assert cores(0, 4) == cores(0, 8) == cores(0, 1, "cuda") == _blocks.cores_of(0, []) == set()
+    assert [cores(number, 1) for number in range(5)] == [{0}, {1}, {2}, {3}, {0}]
+    assert [cores(number, 2) for number in range(3)] == [{0, 1}, {2, 3}, {0, 1}]
+    assert [cores(number, 3) for number in range(2)] == [{0, 1, 2}, {3, 0, 1}]
