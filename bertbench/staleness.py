@@ -14,6 +14,7 @@ from bertbench.errors import ConfigError
 from bertbench.recipe_specs import RecipeSpec
 from bertbench.records import RunRecord, SessionRecord, canonical_json
 from bertbench.request import MEASURE_VERSIONS, NOT_MEASURED
+from bertbench.specs import ModelSpec
 
 if TYPE_CHECKING:
     from bertbench.config import Catalog
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from bertbench.spec_base import Spec
     from bertbench.store import StoredSession
 
+GATES = {"check", "baseline"}  # which evaluate a baseline's kept checkpoint in place of what is configured
+OF_A_CHECKPOINT = {"checkpoint", "revision", "tokenizer"}
 OF_QUALITY = {"training", "finetuned", "distill"}  # parts of a model's spec that only its quality depends on
 NOT_OF_A_TASK = {*NOT_MEASURED, "test_sets"}
 
@@ -40,13 +43,12 @@ class Staleness:
         current = MEASURE_VERSIONS[record.kind]
         if made is not None and made != current:
             return f"measured by version {made} of how {record.kind} is measured, now {current}"
-        evaluated = record.settings.get("mode") == "evaluate"
-        # Of a run that evaluated a checkpoint its own record says which: a gate puts the kept one in place of training.
-        not_of_the_model = NOT_MEASURED | (OF_QUALITY if record.kind != "quality" or evaluated else set())
-        if self._changed("models", record.model_name, record.model, not_of_the_model):
+        if self._model_changed(session, record):
             return f"the configuration of model {record.model_name} has changed since"
+        evaluated = record.settings.get("mode") == "evaluate"
         not_of_the_task = NOT_OF_A_TASK | ({"training"} if evaluated else set())
-        if record.task and self._changed("tasks", str(record.task_name), record.task, not_of_the_task):
+        task = self._spec("tasks", str(record.task_name)) if record.task else None
+        if task is not None and record.task and self._changed(task, record.task, not_of_the_task):
             return f"the configuration of task {record.task_name} has changed since"
         if record.kind == "quality" and not evaluated and self._recipe_changed(session, record):
             return f"the published recipe of {record.model_name} for {record.task_name} has changed since"
@@ -65,11 +67,22 @@ class Staleness:
             if name != "source"
         )
 
-    def _changed(self, kind: str, name: str, stored: Mapping[str, Any], left_out: set[str]) -> bool:
-        now = self._spec(kind, name)
-        if now is None:
+    def _model_changed(self, session: SessionRecord, record: RunRecord) -> bool:
+        now, left_out = self._spec("models", record.model_name), set(NOT_MEASURED)
+        if not isinstance(now, ModelSpec):
             return False
-        key = f"{kind}/{name}/{sorted(left_out)}/{canonical_json(stored)}"
+        evaluated = record.settings.get("mode") == "evaluate"
+        if record.kind != "quality" or evaluated:
+            left_out |= OF_QUALITY
+        if evaluated and session.command in GATES:
+            left_out |= OF_A_CHECKPOINT
+        elif evaluated and (entry := now.finetuned.get(str(record.task_name))) is not None:
+            # A record's model names the checkpoint that was evaluated, not the one that it would be trained from.
+            now = now.model_copy(update={"checkpoint": entry.checkpoint, "revision": entry.revision})
+        return self._changed(now, record.model, left_out)
+
+    def _changed(self, now: Spec, stored: Mapping[str, Any], left_out: set[str]) -> bool:
+        key = f"{canonical_json(now.model_dump(mode='json', exclude=left_out))}/{canonical_json(stored)}"
         if key not in self._seen:
             try:  # through the spec, since fields that were added later have their defaults in a record without them
                 then = type(now)(**stored).model_dump(mode="json", exclude=left_out)

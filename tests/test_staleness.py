@@ -63,13 +63,29 @@ def test_changed_model_is_stale_where_it_matters(change, kind, stale):
     assert reason(changed) == ("the configuration of model bert has changed since" if stale else None)
 
 
-def test_what_a_gate_evaluated_is_not_stale():
-    """A kept checkpoint in place of training leaves the model's configuration as it is."""
+def test_an_evaluated_checkpoint_is_not_stale():
+    """A run that evaluated the configured fine-tuned checkpoint stands; another one, or another revision, is stale."""
+    entry = CATALOG.model("bert").finetuned["sst2"]
     run = current("quality")
-    kept = {"finetuned": {"sst2": {"checkpoint": "baseline.checkpoints/bert-sst2"}}}
-    gated = replace(run, model={**run.model, **kept}, settings={**run.settings, "mode": "evaluate"})
-    assert reason(gated) is None
-    assert reason(replace(gated, settings={**run.settings, "mode": "fine-tune"})) is not None
+    settings = {**run.settings, "mode": "evaluate"}
+    place = {"checkpoint": entry.checkpoint, "revision": entry.revision}
+    evaluated = replace(run, task_name="sst2", settings=settings, model={**run.model, **place})
+    assert reason(evaluated) is None
+    assert reason(replace(evaluated, settings={**settings, "epochs": 99})) is None  # no recipe was taken
+    assert reason(replace(evaluated, model={**evaluated.model, "checkpoint": "other/one"})) is not None
+    assert reason(replace(evaluated, model={**evaluated.model, "revision": "abc"})) is not None
+
+
+def test_what_a_gate_evaluated_is_not_stale():
+    """A kept checkpoint in place of training leaves the model's configuration as it is; another architecture does not."""
+    run = current("quality")
+    kept = {"checkpoint": "baseline.checkpoints/a", "finetuned": {"sst2": {"checkpoint": "baseline.checkpoints/a"}}}
+    gated = replace(run, task_name="sst2", model={**run.model, **kept}, settings={**run.settings, "mode": "evaluate"})
+    made_in = replace(session(), command="check")
+    assert reason(gated, made_in) is None
+    assert reason(gated) is not None
+    changed = {**gated.model, "config": {**gated.model["config"], "hidden_size": 8}}
+    assert reason(replace(gated, model=changed), made_in) is not None
 
 
 def test_fields_that_were_added_later_make_nothing_stale():
@@ -88,7 +104,8 @@ def test_changed_task_is_stale():
     assert "task sst2" in reason(replace(run, task={**task, "labels": ["bad", "good"]}))
     trained = {**task, "training": {**task["training"], "epochs": 99}}
     assert "task sst2" in reason(replace(run, task=trained))
-    assert reason(replace(run, task=trained, settings={"mode": "evaluate"})) is None
+    evaluated = replace(run, model={**run.model, "checkpoint": CATALOG.model("bert").finetuned["sst2"].checkpoint})
+    assert reason(replace(evaluated, task=trained, settings={"mode": "evaluate"})) is None
 
 
 @pytest.mark.parametrize(
@@ -98,7 +115,6 @@ def test_changed_task_is_stale():
         ({"epochs": 99}, {}, True),
         ({"epochs": 99}, {"epochs": 99}, False),
         ({"epochs": 99}, {"recipes": "task"}, False),
-        ({"epochs": 99, "mode": "evaluate"}, {}, False),
     ],
 )
 def test_changed_recipe_is_stale(settings, options, stale):
