@@ -80,7 +80,9 @@ def place(tmp_path_factory):
     """A baseline of the demo suite on this machine."""
     folder = tmp_path_factory.mktemp("gate")
     results = ["--results-dir", str(folder / "results")]
-    assert bertbench("baseline", "save", "--suite", "demo", "--threads", "1", "-o", str(folder / "saved"), *results) == 0
+    assert (
+        bertbench("baseline", "save", "--suite", "demo", "--threads", "1", "-o", str(folder / "saved"), *results) == 0
+    )
     return folder
 
 
