@@ -64,15 +64,14 @@ def cost_steps(request: Request, encoders: Sequence[Encoder], calibration: Calib
     timing, options = request.timing, request.options
     ways = len(combinations(options.backends, options.dtypes or (options.dtype,))[0])
     seconds = FIXED_SECONDS["speed"] + timing.rounds * len(encoders) * FIXED_SECONDS["load"]
-    for encoder in encoders:
-        config = config_of(encoder.spec, encoder.source.folder)
-        for shape in timing.shapes:
+    configs = [config_of(encoder.spec, encoder.source.folder) for encoder in encoders]
+    for shape in timing.shapes:
+        passes = (shape.turns or timing.turns) * ((shape.passes or timing.passes) + 1)
+        warmups, all_models = shape.warmup_passes or timing.warmup_passes or USUAL_WARMUP, 0.0
+        for config in configs:
             length = min(shape.sequence_length or 32, length_limit(config))
-            one = expected_seconds(count(config, shape.batch_size, length), calibration, kind="inference")
-            passes = (shape.turns or timing.turns) * ((shape.passes or timing.passes) + 1) + (
-                shape.warmup_passes or timing.warmup_passes or USUAL_WARMUP
-            )
-            seconds += timing.rounds * passes * one
+            all_models += expected_seconds(count(config, shape.batch_size, length), calibration, kind="inference")
+        seconds += timing.rounds * (warmups * all_models + max(passes * all_models, timing.min_shape_s))
     many = f"{len(encoders)} model{'s' if len(encoders) > 1 else ''}"
     on = f" in {ways} ways" if ways > 1 else ""
     steps = [

@@ -38,9 +38,8 @@ class Staleness:
 
     def reason(self, session: SessionRecord, record: RunRecord) -> str | None:
         """Why a record is stale, or None."""
-        versions = session.request.get("versions")
-        made = versions.get(record.kind) if isinstance(versions, dict) else None
-        current = MEASURE_VERSIONS[record.kind]
+        versions = session.request.get("versions", {})
+        made, current = versions.get(record.kind), MEASURE_VERSIONS[record.kind]
         if made is not None and made != current:
             return f"measured by version {made} of how {record.kind} is measured, now {current}"
         if self._model_changed(session, record):

@@ -49,6 +49,7 @@ def baseline(
     from bertbench.commands._measuring import Measuring, measure_or_read
     from bertbench.commands._measuring_options import defaults
     from bertbench.display import say
+    from bertbench.gate.saving import check_place
     from bertbench.request import check_positive
 
     if action != "save":
@@ -58,6 +59,7 @@ def baseline(
     measuring = Measuring("baseline", {**defaults(), **given, "output": None, "yes": True, "seeds": "1"})
     if not 0 <= keep_mb < 1e6:
         raise UsageError(f"--keep-mb {keep_mb:g}: must be 0 or more")
+    check_place(output)
     check_positive(threads=given["threads"], max_minutes=given["max_minutes"])
     suite = measuring.catalog.suite(given["suite"] or "base")
     request = _request(measuring, suite, rounds)

@@ -183,7 +183,7 @@ def _check(baseline: Baseline, file: Path) -> None:
     """
     from bertbench.specs import TimingSpec
 
-    names = [one.checkpoint.kept for one in baseline.scores if one.checkpoint and one.checkpoint.kept]
+    names = [one.checkpoint.kept for one in baseline.scores if one.checkpoint and one.checkpoint.kept is not None]
     wrong = next((name for name in names if Path(name).name != name or name in {"", ".", ".."}), None)
     if wrong is not None:
         raise StoreError(f"baseline {file}: checkpoint {wrong!r:.80} does not lie beside it", MAKE)

@@ -17,6 +17,21 @@ from bertbench.gate.baseline import FORMAT, Baseline, Saved, checkpoints_of, fil
 from bertbench.store import sync
 
 
+def check_place(place: Path) -> None:
+    """Prove, before any work, that the place of the checkpoints is free or an older baseline's.
+
+    Raises:
+        StoreError: there is something else.
+    """
+    file = file_of(place)
+    kept = checkpoints_of(file)
+    if kept.exists() and not _is_baseline(file):
+        raise StoreError(
+            f"{kept}: is in the way, and {file.name} beside it is no baseline",
+            "remove it, or choose another place with --output",
+        )
+
+
 def write(saved: Saved, place: Path, checkpoints: dict[str, Path]) -> Path:
     """Write a baseline: checkpoints (by the name that they are kept as), predictions, and at last the file.
 
@@ -25,11 +40,8 @@ def write(saved: Saved, place: Path, checkpoints: dict[str, Path]) -> Path:
     Raises:
         StoreError: it cannot be written, or there is a folder in its place that is no baseline's.
     """
-    file = file_of(place)
-    kept = checkpoints_of(file)
-    if kept.exists() and not _is_baseline(file):
-        raise StoreError(f"{kept}: is in the way, and no baseline's", "choose another place with --output")
-    content = _parquet(saved)
+    check_place(place)
+    file, content = file_of(place), _parquet(saved)
     try:
         digest = None if content is None else hashlib.sha256(content).hexdigest()
         text = _text(replace(saved.baseline, predictions_sha256=digest))

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bertbench.gate.baseline import read
 
@@ -147,9 +148,8 @@ def test_changed_shape_is_always_caught(place):
     folder.mkdir(parents=True)
     spec = dict(saved.models["bert-mini"])
     content = {key: spec[key] for key in ("title", "architecture", "tokenizer")}
-    (folder / "bert-mini.yaml").write_text(
-        json.dumps({**content, "config": {**spec["config"], "intermediate_size": 132}})
-    )
+    wider = {**content, "config": {**spec["config"], "intermediate_size": 132}}
+    (folder / "bert-mini.yaml").write_text(yaml.safe_dump(wider))  # JSON's 1e-12 is a text to YAML
     options = ["--only", "size", "--config-dir", str(folder.parent)]
     assert [check(place, *options) for _ in range(3)] == [1, 1, 1]
 
