@@ -64,10 +64,10 @@ def test_expected_seconds_follow_work_and_machine(job):
 def test_timing_grows_with_rounds_models_and_shapes(spec):
     """Each round, model and shape adds its share; the plan's lines name what is timed."""
 
-    def timed(rounds, count, *shapes):
+    def timed(rounds, count, *shapes, **protocol):
         models = tuple(spec.model_copy(update={"name": f"m{number}"}) for number in range(count))
         suite = SuiteSpec(name="base", title="Base", models=("m0",), reference="m0")
-        timing = TimingSpec(rounds=rounds, shapes=shapes)
+        timing = TimingSpec(rounds=rounds, shapes=shapes, **protocol)
         asked = Request("run", (), suite, models, "m0", (task_spec(),), Options(), may_be_random=False, timing=timing)
         return cost_steps(asked, gather(models, may_be_random=False), MACHINE)
 
@@ -77,6 +77,8 @@ def test_timing_grows_with_rounds_models_and_shapes(spec):
     assert label == "timing 1 model (2 rounds, shapes 1x16)"
     for more in (timed(4, 1, one), timed(2, 2, one), timed(2, 1, one, eight)):
         assert more[1][1] > least
+    longer = timed(2, 1, one, min_shape_s=3)[1][1]
+    assert least + 5 < longer <= least + 6  # two rounds of 3 s, less what the turns took
 
 
 def test_only_what_is_asked_for_is_planned(spec):

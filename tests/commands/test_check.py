@@ -175,6 +175,16 @@ def test_save_takes_no_other_action(plain, capsys):
     assert "must be a folder or end in .json" in capsys.readouterr().err
 
 
+def test_save_refuses_a_place_in_the_way_before_it_measures(plain, capsys):
+    """A folder that no baseline owns stands where the checkpoints would: one line, at once, and it stays."""
+    (plain / "model.checkpoints").mkdir()
+    assert cli.main(["baseline", "save", "--suite", "demo", "--output", "model.json"]) == 2
+    shown = capsys.readouterr().err
+    assert "model.checkpoints: is in the way" in shown
+    assert shown.count("\n") == 1
+    assert (plain / "model.checkpoints").is_dir()
+
+
 def test_baseline_names_models_in_the_order_asked(plain):
     """What is read has the models as they were saved."""
     assert list(read(plain / "results" / "baseline").baseline.models) == list(baseline().models)
