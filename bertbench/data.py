@@ -1,78 +1,26 @@
-"""Examples of a task: from a generator, a local folder or the hub, checked before anything is trained on them.
+"""Where the examples of a task come from: a generator, a local folder or the hub.
 
 The one door to `datasets`. Not aware of models and tokenizers.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertbench import hub, plugins
+from bertbench import hub, plugins, rowfiles
+from bertbench.delimited import Expected
 from bertbench.errors import DatasetError
+from bertbench.examples import HIDDEN, Examples, of_table
+from bertbench.names import Names, is_number
+from bertbench.rowfiles import ENDINGS, Table
 from bertbench.specs import DatasetSpec, TaskSpec
-from bertbench.tasks._kind import RowError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from bertbench.tasks._kind import TaskKind
 
-EXTENSIONS = (".parquet", ".csv", ".jsonl", ".json")
-HIDDEN = ()  # the label of an example that has none
-SUBSET_SEED = 0  # which samples --train-samples and --eval-samples take: the same for every model and seed
-
-
-@dataclass(frozen=True)
-class Examples:
-    """One split.
-
-    What `inputs[i]` and `labels[i]` hold is the task kind's: one or two texts and a class index or number; question and
-    context and the acceptable answers; words and their tags.
-    """
-
-    split: str
-    ids: tuple[str, ...]
-    inputs: tuple[tuple[Any, ...], ...]
-    labels: tuple[Any, ...]
-    available: int  # rows of the split before any cut
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def take(self, count: int | None) -> Examples:
-        """`count` examples drawn with a fixed seed, in the split's order; all of them if None or too few."""
-        if count is None or count >= len(self):
-            return self
-        kept = sorted(random.Random(SUBSET_SEED).sample(range(len(self)), count))  # noqa: S311 (a reproducible draw)
-        return self._at(kept)
-
-    def first(self, count: int) -> Examples:
-        """The first `count` examples; all of them if there are no more."""
-        return self._at(range(min(count, len(self))))
-
-    def _at(self, kept: Sequence[int]) -> Examples:
-        return Examples(
-            self.split,
-            tuple(self.ids[i] for i in kept),
-            tuple(self.inputs[i] for i in kept),
-            tuple(self.labels[i] for i in kept),
-            self.available,
-        )
-
-    @property
-    def digest(self) -> str:
-        """sha256 over ids, texts and labels: equal only for the same examples in the same order."""
-        content = hashlib.sha256()
-        for row in zip(self.ids, self.inputs, self.labels, strict=True):
-            content.update(json.dumps(row, ensure_ascii=False).encode())
-            content.update(b"\n")
-        return content.hexdigest()
+__all__ = ["HIDDEN", "Examples", "load", "source_fingerprint"]
 
 
 def load(task: TaskSpec, split: str, data_dir: Path | None = None, *, labelled: bool = True) -> Examples:
@@ -90,13 +38,14 @@ def load(task: TaskSpec, split: str, data_dir: Path | None = None, *, labelled: 
     """
     source, folder = task.dataset, _folder(task, data_dir)
     if folder is not None:
-        where, rows = _from_folder(folder, split)
+        table = _from_folder(task, folder, split)
     elif source.generator:
-        where = f"{source.generator}, split {split}"
         rows = plugins.load("bertbench.demo", "generator", source.generator).generate(split)
+        classes = {task.label: task.labels} if task.labels else None  # places by their making
+        table = Table(f"{source.generator}, split {split}", rows, classes=classes)
     else:
-        where, rows = _from_hub(source, split)
-    return _checked(task, split, where, rows, labelled=labelled)
+        table = _from_hub(task, split)
+    return of_table(task, split, table, labelled=labelled)
 
 
 def _folder(task: TaskSpec, data_dir: Path | None) -> Path | None:
@@ -118,41 +67,54 @@ def source_fingerprint(task: TaskSpec, data_dir: Path | None = None) -> str:
     return f"{source.path} {source.subset} {source.revision}"
 
 
-def _from_folder(folder: Path, split: str) -> tuple[str, list[dict[str, Any]]]:
-    import pandas as pd
-
+def _from_folder(task: TaskSpec, folder: Path, split: str) -> Table:
     if not folder.is_dir():
         raise DatasetError(
             f"data folder {folder}: no such folder", f"expected files like {folder / (split + '.parquet')}"
         )
-    path = next((folder / (split + ending) for ending in EXTENSIONS if (folder / (split + ending)).is_file()), None)
-    if path is None:
-        found = ", ".join(sorted(file.name for file in folder.iterdir())) or "nothing"
+    paths = [path for ending in ENDINGS if (path := folder / (split + ending)).is_file()]
+    if not paths:
+        names = sorted(file.name for file in folder.iterdir())
         raise DatasetError(
-            f"data folder {folder}: no file for split '{split}' (found: {found})",
-            f"expected {split}.parquet, .csv or .jsonl",
+            f"data folder {folder}: no file for split '{split}' (found: {', '.join(names) or 'nothing'})",
+            f"expected {split}.parquet, .csv, .tsv, .jsonl or .json{_rename(names, split)}",
         )
+    if len(paths) > 1:
+        names = [path.name for path in paths]
+        raise DatasetError(
+            f"data folder {folder}: split '{split}' is there more than once ({', '.join(names)})", "keep one of them"
+        )
+    known = Names.of(task.labels) if task.labels else None
+    is_label = is_number if known is None else lambda text: known.find(text) is not None
+    kind: TaskKind = plugins.load("bertbench.tasks", "task kind", task.kind)
+    needed = [column for column in kind.columns(task) if column != task.label]
     try:
-        frame = _read(path)
-    except (OSError, ValueError, pd.errors.ParserError) as error:  # pyarrow's errors are among these
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0]
-        raise DatasetError(f"{path}: damaged or not what its ending says ({reason:.120})", "replace the file") from None
-    return str(path), [{str(key): value for key, value in row.items()} for row in frame.to_dict(orient="records")]
+        return rowfiles.read(paths[0], Expected(needed, task.label, is_label))
+    except OSError as error:
+        raise DatasetError(f"{paths[0]}: cannot be read ({error.strerror or error})", "check the file") from None
 
 
-def _read(path: Path) -> pd.DataFrame:
-    import pandas as pd
+def _rename(names: Sequence[str], split: str) -> str:
+    """What to do with files that may be the split under another name."""
+    likely = {"validation": ("dev", "valid", "val", "eval"), "test": ("testing",), "train": ("training",)}.get(
+        split, ()
+    )
+    for name in names:
+        stem, ending = Path(name).stem, Path(name).suffix
+        if stem.lower() == split and ending.lower() in ENDINGS:
+            return f": rename {name} to {split}{ending.lower()}"
+        if stem.lower() in likely:
+            of_split = (
+                "train_split: " if split == "train" else f"{'evaluation_splits' if split != 'test' else 'test_sets'}: …"
+            )
+            return f": rename {name} to {split}{ending.lower()}, or name split '{stem}' in the task's YAML ({of_split.strip()})"
+        if stem == split:
+            return f"; {ending or name} is none of these: convert it"
+    return ""
 
-    if path.suffix == ".parquet":
-        return pd.read_parquet(path)
-    if path.suffix == ".csv":
-        return pd.read_csv(path, keep_default_na=False, na_values=[""])
-    text = path.read_text(encoding="utf-8")  # pandas would turn some texts into dates
-    lines = [line for line in text.split("\n") if line.strip()]
-    return pd.DataFrame([json.loads(line) for line in lines] if path.suffix == ".jsonl" else json.loads(text))
 
-
-def _from_hub(source: DatasetSpec, split: str) -> tuple[str, list[dict[str, Any]]]:
+def _from_hub(task: TaskSpec, split: str) -> Table:
+    source: DatasetSpec = task.dataset
     where = f"data set {source.path}" + (f" ({source.subset})" if source.subset else "")
     hub.quiet_libraries()
     state = hub.state()
@@ -169,7 +131,11 @@ def _from_hub(source: DatasetSpec, split: str) -> tuple[str, list[dict[str, Any]
         loaded = hub.retrying(where, read) if state == "online" else read()
     except Exception as error:
         raise _explained(error, where, split, state) from error
-    return f"{where}, split {split}", loaded.to_list()
+    feature = (loaded.features or {}).get(task.label)
+    while feature is not None and hasattr(feature, "feature"):  # a list of classes
+        feature = feature.feature
+    names = getattr(feature, "names", None) if isinstance(feature, datasets.ClassLabel) else None
+    return Table(f"{where}, split {split}", loaded.to_list(), classes={task.label: tuple(names)} if names else None)
 
 
 def _explained(error: Exception, where: str, split: str, state: hub.State) -> Exception:
@@ -195,41 +161,3 @@ def _explained(error: Exception, where: str, split: str, state: hub.State) -> Ex
     if name in {"DatasetGenerationError", "ArrowInvalid"}:
         return DatasetError(f"{where}: damaged file ({reason:.160})", "clear the data set's cache and try again")
     return error
-
-
-def _checked(
-    task: TaskSpec, split: str, where: str, rows: Sequence[dict[str, Any]], *, labelled: bool = True
-) -> Examples:
-    if not rows:
-        raise DatasetError(
-            f"{where}: split '{split}' is empty", "a task needs at least one example in every split it uses"
-        )
-    kind: TaskKind = plugins.load("bertbench.tasks", "task kind", task.kind)
-    needed = [column for column in kind.columns(task) if labelled or column != task.label]
-    missing = [column for column in needed if column not in rows[0]]
-    if missing:
-        raise DatasetError(
-            f"{where}: no column '{missing[0]}' (columns: {', '.join(rows[0])})",
-            f"'inputs' and 'label' of task {task.name} must name columns",
-        )
-    ids = tuple(str(row.get("idx", row.get("id", number))) for number, row in enumerate(rows))
-    pairs = [_example(kind, task, row, where, number, labelled=labelled) for number, row in enumerate(rows)]
-    return Examples(split, ids, tuple(inputs for inputs, _ in pairs), tuple(label for _, label in pairs), len(rows))
-
-
-def _example(
-    kind: TaskKind, task: TaskSpec, row: dict[str, Any], where: str, number: int, *, labelled: bool
-) -> tuple[Any, Any]:
-    try:
-        return kind.example(task, row) if labelled else _perhaps_labelled(kind, task, row)
-    except RowError as error:
-        place = "" if error.of_split else f"row {number}, "
-        raise DatasetError(f"{where}: {place}{error.reason}", error.hint) from None
-
-
-def _perhaps_labelled(kind: TaskKind, task: TaskSpec, row: dict[str, Any]) -> tuple[Any, Any]:
-    """Inputs and label of a row, `HIDDEN` where there is none that the task knows."""
-    try:
-        return kind.example(task, row)
-    except (KeyError, RowError):
-        return kind.inputs(task, row), HIDDEN

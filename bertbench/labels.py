@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from bertbench.errors import CheckpointError
+from bertbench.names import differ_in_detail_only, match
 
 PLACEHOLDER = re.compile(r"^LABEL_(\d+)$", re.IGNORECASE)
 
@@ -39,16 +40,15 @@ def output_order(
             f"model {name}: has {len(outputs)} outputs but the task {len(labels)} labels",
             "choose a checkpoint fine-tuned on this task, or --finetune",
         )
-    if all(PLACEHOLDER.match(output) for output in outputs):
+    if sorted(outputs) != sorted(labels) and all(PLACEHOLDER.match(output) for output in outputs):
         return tuple(labels), f"its outputs are called {outputs[0]}…: taken in the task's order ({', '.join(labels)})"
-    known = {_plain(label): label for label in labels}
-    if {_plain(output) for output in outputs} != set(known):
+    order = match(outputs, labels)
+    if order is None:
+        strict = (
+            "; names that case or separators alone tell apart must be the same" if differ_in_detail_only(labels) else ""
+        )
         raise CheckpointError(
-            f"model {name}: its labels {outputs} conflict with the task's {list(labels)}",
+            f"model {name}: its labels {outputs} conflict with the task's {list(labels)}{strict}",
             "state the order under 'finetuned: <task>: labels' in a model's YAML, or --finetune",
         )
-    return tuple(known[_plain(output)] for output in outputs), None
-
-
-def _plain(label: str) -> str:
-    return re.sub(r"[\W_]+", "", label.lower())
+    return order, None

@@ -38,6 +38,11 @@ class TaskData:
     absent: str | None = None
     no_train: UnavailableError | None = None
 
+    @property
+    def notes(self) -> list[str]:
+        """What loading changed or left out, split by split."""
+        return [note for split in ((self.train,) if self.train else ()) + self.splits for note in split.notes]
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -115,6 +120,8 @@ def make(request: Request, encoders: Sequence[Encoder], say: Say, earlier: Mappi
         calibration = replace(calibration, bf16_is_faster=decisions["bf16"])
     decisions["bf16"] = calibration.bf16_is_faster
     loaded = {task.name: load_data(task, request) for task in request.tasks}
+    for line in [line for each in loaded.values() for line in each.notes]:
+        say(line)
     cells: list[Cell] = []
     for task in request.tasks if "quality" in request.kinds else ():
         in_order = teachers_first(encoders, lambda encoder: encoder.spec)

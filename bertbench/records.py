@@ -94,7 +94,8 @@ class RunRecord:
 
     `model` and `task` are the specs as used (JSON form), `settings` the resolved options (recipe, dtype, device,
     threads, back-end, samples), `key` the quality_key or timing_key. `revision` is the resolved commit of the checkpoint
-    that was loaded. `capped` says that training was cut short to fit a time limit.
+    that was loaded. `capped` says that training was cut short to fit a time limit. `data_changes` counts by split what
+    loading the data changed or left out ('dropped', 'moved', 'trimmed', 'folded', 'renumbered').
     """
 
     run_id: str
@@ -115,6 +116,7 @@ class RunRecord:
     weights: Weights | None = None
     weights_digest: str | None = None
     data_fingerprint: str | None = None
+    data_changes: dict[str, dict[str, int]] = field(default_factory=dict)
     measurements: tuple[Measurement, ...] = ()
     sidecars: dict[str, Sidecar] = field(default_factory=dict)
     environment: Environment | None = None

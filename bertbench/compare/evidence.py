@@ -99,11 +99,13 @@ def _place(name: Any, names: Sequence[Any]) -> int:
 
 
 def caveats(record: RunRecord) -> list[str]:
-    """What a reader must know beside every figure of a record: random weights, capped training."""
+    """What a reader must know beside every figure of a record: random weights, capped training, data not taken as it stands."""
     found = [RANDOM_WEIGHTS] if record.weights == "random" else []
     if record.capped:
         samples = record.settings.get("train_samples")
         found.append(f"{TRAINING_CAPPED}: {samples:,} samples" if isinstance(samples, int) else TRAINING_CAPPED)
+    for split, changes in record.data_changes.items():
+        found += [f"{split} data: {count:,} {name}" for name, count in changes.items() if count]
     return found
 
 

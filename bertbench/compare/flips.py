@@ -42,10 +42,8 @@ def flips(before: StoredSession, first: RunRecord, after: StoredSession, second:
 
 def compared(one: pd.DataFrame, two: pd.DataFrame) -> Flips:
     """The disagreements of two frames of predictions."""
-    keys = ["split", "example_id"]
-    both = one.astype({"example_id": str}).merge(
-        two.astype({"example_id": str}), on=keys, how="outer", suffixes=("_1", "_2"), indicator=True
-    )
+    keys = ["split", "example_id", "occurrence"]
+    both = _numbered(one).merge(_numbered(two), on=keys, how="outer", suffixes=("_1", "_2"), indicator=True)
     shared = both[(both["_merge"] == "both") & (both["label_1"] == both["label_2"])]
     several = len(set(shared["split"])) > 1
     found: dict[str, list[str]] = {"first": [], "second": [], "otherwise": []}
@@ -67,6 +65,12 @@ def compared(one: pd.DataFrame, two: pd.DataFrame) -> Flips:
     return Flips(
         tuple(found["first"]), tuple(found["second"]), tuple(found["otherwise"]), same, len(both) - len(shared)
     )
+
+
+def _numbered(frame: pd.DataFrame) -> pd.DataFrame:
+    """With a column that tells rows of one id apart, which older records may hold."""
+    named = frame.astype({"example_id": str})
+    return named.assign(occurrence=named.groupby(["split", "example_id"]).cumcount())
 
 
 def _distance(prediction: Any, label: Any) -> float:

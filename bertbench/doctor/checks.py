@@ -7,6 +7,7 @@ from bertbench.doctor._subjects import Checkpoint, Pair, TaskData
 from bertbench.doctor._verdict import Check
 
 OF_DATA: tuple[Check[TaskData], ...] = (
+    Check("taken as it stands", content.changed),
     Check("score without a model", baselines.without_a_model),
     Check("train/validation overlap", content.overlap),
     Check("labels", content.labels),

@@ -22,6 +22,15 @@ CLOSE = 0.1  # of the labels' range: numbers so close are no contradiction
 EMPTY = "clean the data: the model sees nothing but special tokens"
 
 
+def changed(subject: TaskData) -> Verdict:
+    """What loading changed or left out, and what it had to assume."""
+    splits = [subject.validation, *([subject.training] if subject.training else [])]
+    notes = [note.partition(", ")[2] for split in splits for note in split.notes]
+    if any(split.changes for split in splits):
+        return warning("; ".join(notes), "correct the data, so that nothing has to be changed")
+    return ok("; ".join(notes) or "nothing is changed or left out")
+
+
 def overlap(subject: TaskData) -> Verdict:
     """The share of validation inputs that stand in train too, but for case and white space."""
     known = {_plain(inputs) for inputs in subject.train.inputs}

@@ -125,6 +125,8 @@ def _write_quality(
     outcome, failure, seconds = measured
     sidecars: dict[str, Sidecar] = {}
     checkpoint: str | None = None
+    splits = [*([cell.train] if cell.train else []), *cell.splits]
+    notes = [note for split in splits for note in split.notes]
     if outcome is not None:
         name = f"predictions-{slug(cell.encoder.spec.name)}-{cell.task.name}-{cell.seed}"
         sidecars["predictions"] = session.store.write_sidecar(session.id, name, pd.DataFrame(outcome.predictions))
@@ -139,9 +141,10 @@ def _write_quality(
         settings=_quality_settings(cell, job),
         weights="fine-tuned",
         error=failure,
-        warnings=tuple(dict.fromkeys(outcome.warnings)) if outcome else (),
+        warnings=tuple(dict.fromkeys([*notes, *(outcome.warnings if outcome else ())])),
         capped=cell.capped,
         data_fingerprint=digest([split.digest for split in cell.splits]),
+        data_changes={split.split: dict(split.changes) for split in splits},
         finetuned_checkpoint=checkpoint,
         seconds=seconds,
         key=key,

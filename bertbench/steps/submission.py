@@ -114,7 +114,7 @@ class Submission:
         """
         examples = data.load(_asked(task, wanted), wanted.split, self.request.options.data_dir, labelled=False)
         folder = self.folder / slug(predictor.job.source.spec.name)
-        lines = []
+        lines = list(examples.notes)
         for name, text in predictor.files(wanted, examples, self.progress).items():
             _write(folder / name, text)
             lines.append(f"{len(examples):,} examples of split '{examples.split}' in {folder / name}")

@@ -5,9 +5,14 @@ Not aware of data sets' places, training and records.
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Number
 from typing import TYPE_CHECKING, Any, Protocol
+
+from bertbench.names import Names, whole_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,6 +54,26 @@ class Decoded:
     extra: dict[str, list[Any]] = field(default_factory=dict)
 
 
+@dataclass
+class Reading:
+    """What reading the rows of a split takes into account, and what it counts.
+
+    `by_place`: whole numbers are places among the labels, because the data set itself says so. `counts` holds how often what
+    was read is not as it stands, or is left out, and `firsts` the first value of each sort; `by_name` and `places` count labels.
+    """
+
+    by_place: bool = False
+    counts: Counter[str] = field(default_factory=Counter)
+    firsts: dict[str, str] = field(default_factory=dict)
+    by_name: int = 0
+    places: int = 0
+
+    def count(self, what: str, value: Any = "") -> None:
+        """Note one more; of the first also the value."""
+        self.counts[what] += 1
+        self.firsts.setdefault(what, f"{value!r:.60}")
+
+
 class TaskKind(Protocol):
     """A kind of task."""
 
@@ -68,8 +93,10 @@ class TaskKind(Protocol):
             RowError: a value is of the wrong type.
         """
 
-    def example(self, task: TaskSpec, row: Mapping[str, Any]) -> tuple[tuple[Any, ...], Any]:
-        """Inputs and label of a row.
+    def example(
+        self, task: TaskSpec, row: Mapping[str, Any], reading: Reading | None = None
+    ) -> tuple[tuple[Any, ...], Any]:
+        """Inputs and label of a row; `reading` counts what is not taken as it stands.
 
         Raises:
             RowError: a value is of the wrong type or outside what the task says.
@@ -122,14 +149,17 @@ class RowError(ValueError):
 
 
 def text_of(row: Mapping[str, Any], column: str) -> str:
-    """The text in a column.
+    """The text in a column, which may be empty.
 
     Raises:
         RowError: it is none.
     """
-    value = row[column]
+    value = _value(row, column)
     if not isinstance(value, str):
-        raise RowError(f"column '{column}': expected text, found {value!r:.40}", "clean the row or name another column")
+        raise RowError(
+            f"column '{column}': expected text, found {value!r:.40}",
+            "write it in quotation marks, clean the row or name another column",
+        )
     return value
 
 
@@ -139,27 +169,92 @@ def list_of(row: Mapping[str, Any], column: str) -> list[Any]:
     Raises:
         RowError: it is none.
     """
-    value = row[column]
+    value = _value(row, column)
     if hasattr(value, "tolist"):
         value = value.tolist()
     if not isinstance(value, list | tuple):
-        raise RowError(f"column '{column}': expected a list, found {value!r:.40}", "give one entry a word")
+        hint = "give one entry a word" + ("; CSV holds no lists: save as .jsonl or .parquet" * isinstance(value, str))
+        raise RowError(f"column '{column}': expected a list, found {value!r:.40}", hint)
     return list(value)
 
 
-def label_index(value: Any, labels: Sequence[str], what: str = "label") -> int:
-    """The place of a class, given by its id or its name.
+def _value(row: Mapping[str, Any], column: str) -> Any:
+    if column not in row:
+        raise RowError(f"has no '{column}'", "every row needs it")
+    return row[column]
+
+
+def label_of(row: Mapping[str, Any], column: str) -> Any:
+    """What stands in the label's column.
 
     Raises:
-        RowError: there is no such class, or it is hidden (-1).
+        RowError: nothing does.
     """
-    if isinstance(value, str) and value in labels:
-        return labels.index(value)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and float(value).is_integer() and 0 <= value < len(labels):
+    return _value(row, column)
+
+
+def label_index(value: Any, labels: Sequence[str], what: str = "label", reading: Reading | None = None) -> int:
+    """The place of a class among `labels`: of the name that `value` is, else, where no name is a number, the place it says.
+
+    Names come first, exactly and then but for case, blanks and separators where that is unambiguous. A number is taken for
+    the name that is written like it. Only where the data set itself says that its numbers are places, they are so at once.
+
+    Raises:
+        RowError: there is no such class, or it is absent or hidden (-1).
+    """
+    reading = reading or Reading()
+    if reading.by_place and _is_whole(value) and 0 <= value < len(labels):
+        reading.places += 1
         return int(value)
-    if value == -1:
+    names = Names.of(tuple(labels))
+    texts = _written(value)
+    for text in texts:
+        if text in names.exact:
+            reading.by_name += 1
+            return names.exact[text]
+    if value is None or texts == [""] or (isinstance(value, float) and math.isnan(value)):
+        raise RowError(f"has no {what}", f"give it one of {_some(labels)}, or remove the row")
+    number = next((found for text in texts if (found := whole_number(text)) is not None), None)
+    if number == -1:
         raise RowError(
             "the labels of this split are hidden (-1)", "choose a labelled split, such as validation", of_split=True
         )
-    raise RowError(f"{what} {value!r:.40} is not one of {', '.join(labels)}", "check 'labels' in the task's YAML")
+    near = next((place for text in texts if (place := names.find(text)) is not None), None)
+    if near is not None:
+        reading.by_name += 1
+        reading.count("folded", value)
+        return near
+    if number is not None and not names.numeric and 0 <= number < len(labels):
+        reading.places += 1
+        return number
+    raise RowError(f"{what} {value!r:.40} is not one of {_some(labels)}", _why_not(number, names))
+
+
+def _why_not(number: int | None, names: Names) -> str:
+    if number is not None and names.numeric:
+        return "where names of classes are numbers, a number is taken for a name, never for a place: write the names"
+    if names.folded is None:
+        return "names that case or separators alone tell apart must be written exactly so; check 'labels' in the task's YAML"
+    return "check 'labels' in the task's YAML"
+
+
+def _some(labels: Sequence[str]) -> str:
+    """The labels; of many the first ones."""
+    return ", ".join(labels[:20]) + (f" and {len(labels) - 20} more" if len(labels) > 20 else "")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Number) and not isinstance(value, bool) and value == value // 1  # type: ignore[operator]
+
+
+def _written(value: Any) -> list[str]:
+    """How a value may be written as a name: a text as it is, 3 as '3', 3.0 as '3.0' or '3', true as 'True' or 'true'."""
+    if isinstance(value, str):
+        number = whole_number(value) if value.strip().endswith(".0") else None
+        return [value] if number is None else [value, str(number)]
+    if isinstance(value, bool):
+        return [str(value), str(value).lower()]
+    if isinstance(value, Number):
+        whole = [str(int(value))] if math.isfinite(value) and value == value // 1 else []  # type: ignore[arg-type,operator,call-overload]
+        return [*dict.fromkeys([str(value), *whole])]
+    return []

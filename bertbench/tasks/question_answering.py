@@ -14,7 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bertbench.records import Measurement, digest
-from bertbench.tasks._kind import Decoded, Features, RowError, text_of
+from bertbench.tasks._answers import NOWHERE as WITHOUT_PLACE
+from bertbench.tasks._answers import Answer, answers_of
+from bertbench.tasks._kind import Decoded, Features, Reading, RowError, label_of, text_of
 from bertbench.tasks.token_classification import check_fast, overlap
 
 if TYPE_CHECKING:
@@ -58,23 +60,19 @@ class QuestionAnswering:
         """
         return text_of(row, task.inputs[0]), text_of(row, task.inputs[1])
 
-    def example(self, task: TaskSpec, row: Mapping[str, Any]) -> tuple[tuple[str, str], tuple[tuple[str, int], ...]]:
+    def example(
+        self, task: TaskSpec, row: Mapping[str, Any], reading: Reading | None = None
+    ) -> tuple[tuple[str, str], tuple[Answer, ...]]:
         """Question and context, and the acceptable answers: {text: [...], answer_start: [...]}, as SQuAD has them.
 
         Raises:
-            RowError: no text, no such answers, one that lies outside the context, or none where there must be one.
+            RowError: no text, no such answers, an empty one, or none where there must be one.
         """
         question, context = self.inputs(task, row)
-        texts, starts = _answers(row[task.label], task.label)
-        if not texts and not task.unanswerable:
+        answers = answers_of(label_of(row, task.label), task.label, context, reading or Reading())
+        if not answers and not task.unanswerable:
             raise RowError("no answer", "set 'unanswerable: true' in the task's YAML if questions may have none")
-        for text, start in zip(texts, starts, strict=True):
-            if not 0 <= start <= len(context) - len(text):
-                raise RowError(
-                    f"answer {text!r:.40} at offset {start} lies outside the context of {len(context)} characters",
-                    "'answer_start' counts characters from 0",
-                )
-        return (question, context), tuple(zip(texts, starts, strict=True))
+        return (question, context), answers
 
     def clusters(self, examples: Examples) -> list[str]:
         """The paragraph, of which several questions are asked."""
@@ -114,11 +112,14 @@ class QuestionAnswering:
             )
             keys = [key for key in ("input_ids", "token_type_ids", "attention_mask") if key in encoded]
             for i, of_chunk in enumerate(encoded["overflow_to_sample_mapping"]):
+                answers = examples.labels[start + of_chunk] if training else ()
+                if training and answers and not with_place(answers):
+                    continue  # it has an answer, of which nobody knows where it stands
                 found.rows.append({key: encoded[key][i] for key in keys})
                 found.owners.append(start + of_chunk)
                 found.spots.append(_places(encoded["offset_mapping"][i], encoded.sequence_ids(i)))
                 if training:
-                    found.targets.append(_target(found.spots[-1], examples.labels[start + of_chunk]))
+                    found.targets.append(_target(found.spots[-1], with_place(answers)))
         return found
 
     def outputs(self, output: Any) -> Any:
@@ -173,22 +174,6 @@ class QuestionAnswering:
         ]
 
 
-def _answers(value: Any, column: str) -> tuple[list[str], list[int]]:
-    """Texts and offsets of a column as SQuAD has it."""
-    problem = RowError(
-        f"column '{column}': expected {{text: [...], answer_start: [...]}}, found {value!r:.60}", "as SQuAD has it"
-    )
-    if not isinstance(value, Mapping) or not {"text", "answer_start"} <= set(value):
-        raise problem
-    texts, starts = (list(value[key]) for key in ("text", "answer_start"))
-    if len(texts) != len(starts) or not all(isinstance(text, str) for text in texts):
-        raise problem
-    try:
-        return texts, [int(start) for start in starts]
-    except (TypeError, ValueError):
-        raise problem from None
-
-
 def _cut(tokenizer: Any, questions: Sequence[str], most: int) -> list[str]:
     """Questions without what lies beyond `most` tokens, and without white space before them."""
     stripped = [question.lstrip() for question in questions]
@@ -208,11 +193,16 @@ def _places(offsets: Sequence[tuple[int, int]], sides: Sequence[int | None]) -> 
     return places
 
 
-def _target(places: NDArray[np.int32], answers: Sequence[tuple[str, int]]) -> dict[str, int]:
+def with_place(answers: Sequence[Answer]) -> list[Answer]:
+    """The answers whose offset in the context is known."""
+    return [answer for answer in answers if answer[1] != WITHOUT_PLACE]
+
+
+def _target(places: NDArray[np.int32], answers: Sequence[Answer]) -> dict[str, int]:
     """The tokens of the first answer; the first token of all where the window does not hold it whole."""
     import numpy as np
 
-    if answers and answers[0][0]:
+    if answers:
         text, start = answers[0]
         end = start + len(text)
         inside = places[:, 0] != NOWHERE

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from numbers import Number
 from typing import TYPE_CHECKING, Any
 
-from bertbench.tasks._kind import Decoded, Features, RowError, label_index, text_of
+from bertbench.names import is_number
+from bertbench.tasks._kind import Decoded, Features, Reading, RowError, label_index, label_of, text_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,13 +38,15 @@ class SequenceClassification:
         """
         return tuple(text_of(row, column) for column in task.inputs)
 
-    def example(self, task: TaskSpec, row: Mapping[str, Any]) -> tuple[tuple[str, ...], float]:
-        """The texts, and a class index (class names are taken too) or, for regression, a number.
+    def example(
+        self, task: TaskSpec, row: Mapping[str, Any], reading: Reading | None = None
+    ) -> tuple[tuple[str, ...], float]:
+        """The texts, and the class's place among the task's labels or, for regression, a number.
 
         Raises:
             RowError: no text, no number, or no class of the task.
         """
-        return self.inputs(task, row), _label(task, row[task.label])
+        return self.inputs(task, row), _label(task, label_of(row, task.label), reading)
 
     def clusters(self, examples: Examples) -> None:
         """Each example stands alone."""
@@ -123,12 +127,17 @@ def classes(logits: NDArray[np.float32], order: Sequence[int] | None) -> NDArray
     return np.asarray(of_output[winners], dtype=np.float64)
 
 
-def _label(task: TaskSpec, value: Any) -> float:
+def _label(task: TaskSpec, value: Any, reading: Reading | None) -> float:
     if task.labels is not None:
-        return float(label_index(value, task.labels))
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return float(label_index(value, task.labels, reading=reading))
+    number = None
+    if isinstance(value, str) and is_number(value):
+        number = float(value)
+    elif isinstance(value, Number) and not isinstance(value, bool):
+        number = float(value)  # type: ignore[arg-type]
+    if number is None or not math.isfinite(number):
         raise RowError(f"label: expected a number, found {value!r:.40}", "a regression task has numbers as labels")
-    return float(value)
+    return number
 
 
 PLUGIN = SequenceClassification()

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import CheckpointError
-from bertbench.tasks._kind import Decoded, Features, RowError, label_index, list_of
+from bertbench.tasks._kind import Decoded, Features, Reading, RowError, label_index, list_of
 
 if TYPE_CHECKING:
     from bertbench.data import Examples
@@ -46,8 +46,10 @@ class TokenClassification:
             raise RowError(f"column '{task.inputs[0]}': expected words, found {odd[0]!r:.40}", "give a list of words")
         return (tuple(words),)
 
-    def example(self, task: TaskSpec, row: Mapping[str, Any]) -> tuple[tuple[tuple[str, ...]], tuple[int, ...]]:
-        """Words and tags; tags are ids or names.
+    def example(
+        self, task: TaskSpec, row: Mapping[str, Any], reading: Reading | None = None
+    ) -> tuple[tuple[tuple[str, ...]], tuple[int, ...]]:
+        """Words and the places of their tags among the task's labels.
 
         Raises:
             RowError: no lists, lists of unequal length, or tags that are not the task's.
@@ -58,7 +60,7 @@ class TokenClassification:
                 f"{len(words)} words in '{task.inputs[0]}' but {len(tags)} tags in '{task.label}'",
                 "every word needs one tag",
             )
-        return self.inputs(task, row), tuple(label_index(tag, task.labels or (), "tag") for tag in tags)
+        return self.inputs(task, row), tuple(label_index(tag, task.labels or (), "tag", reading) for tag in tags)
 
     def clusters(self, examples: Examples) -> None:
         """A sentence is an example, and each stands alone."""

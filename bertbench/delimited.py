@@ -1,0 +1,221 @@
+"""Rows of CSV and TSV files, every field as text: nothing is taken for a number, a gap or an index.
+
+CSV is read by RFC 4180, strictly. TSV has no such rule: it is read with and without quotation marks as quotes, and where
+both readings are possible and differ, it is refused. A header with all the columns that are needed tells the delimiter.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bertbench.errors import DatasetError
+
+CSV_DELIMITERS = (",", ";", "\t")
+DELIMITER_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs"}
+OTHER_FORMS = "or save the rows as JSON lines (.jsonl) or parquet"
+
+
+@dataclass
+class Delimited:
+    """Rows by column name, the line at which each begins, and what a reader should know."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is known of a file before it is read: columns that it must have, and what its label column holds."""
+
+    columns: Sequence[str] = ()
+    label: str = ""
+    is_label: Callable[[str], bool] = lambda _: True
+
+
+def read_csv(where: str, text: str, expected: Expected) -> Delimited:
+    """The rows of a CSV file.
+
+    Raises:
+        DatasetError: a row has more or fewer fields than the header, or a quotation mark is not closed.
+    """
+    fitting = [mark for mark in CSV_DELIMITERS if _has_columns(_first(text, mark), expected.columns)]
+    mark = fitting[0] if fitting else CSV_DELIMITERS[0]
+    found = _table(where, text, mark, csv.QUOTE_MINIMAL, expected)
+    if mark != CSV_DELIMITERS[0]:
+        found.notes.append(f"fields are separated by {DELIMITER_NAMES[mark]}")
+    return found
+
+
+def read_tsv(where: str, text: str, expected: Expected) -> Delimited:
+    """The rows of a TSV file.
+
+    Raises:
+        DatasetError: as `read_csv`, or quotation marks can be read in two ways.
+    """
+    if '"' not in text:
+        return _table(where, text, "\t", csv.QUOTE_NONE, expected)
+    readings: list[Delimited] = []
+    errors: list[DatasetError] = []
+    for quoting in (csv.QUOTE_NONE, csv.QUOTE_MINIMAL):
+        try:
+            readings.append(_table(where, text, "\t", quoting, expected))
+        except DatasetError as error:
+            errors.append(error)
+    if not readings:
+        raise errors[0]
+    if len(readings) == 2:
+        plain, quoted = readings
+        if plain.rows != quoted.rows and not _all_quoted(plain):
+            raise _two_readings(where, plain, quoted)
+        return quoted
+    return readings[0]
+
+
+def _table(where: str, text: str, mark: str, quoting: int, expected: Expected) -> Delimited:
+    """Rows of equal width.
+
+    Raises:
+        DatasetError: they are not.
+    """
+    found, header, line, blank = Delimited(), None, 0, 0
+    reader = _reader(text, mark, quoting)
+    while True:
+        begin = line + 1
+        try:
+            fields = next(reader)
+        except StopIteration:
+            break
+        except csv.Error as error:
+            raise _broken(where, begin, reader.line_num, str(error)) from None
+        line = reader.line_num
+        if not fields:
+            blank = begin
+            continue
+        if header is None:
+            header, blank = _header(where, fields), 0
+            place = header.index(expected.label) if expected.label in header else None
+            continue
+        if len(fields) != len(header):
+            raise _ragged(where, begin, line, len(fields), header, mark)
+        if blank and len(header) == 1:
+            raise DatasetError(f"{where}: line {blank} is blank", 'write "" for an empty text, or remove it')
+        if line > begin:
+            _check_swallowed(where, begin, line, fields, mark, place, expected.is_label)
+        found.rows.append(dict(zip(header, fields, strict=True)))
+        found.lines.append(begin)
+    if header is None:
+        raise DatasetError(f"{where}: is empty: not even a header", "the first line names the columns")
+    return found
+
+
+def _reader(text: str, mark: str, quoting: int) -> Any:
+    csv.field_size_limit(2**31 - 1)
+    stream = io.StringIO(text, newline="")
+    if quoting == csv.QUOTE_NONE:
+        return csv.reader(stream, delimiter=mark, quoting=csv.QUOTE_NONE, quotechar=None, strict=True)
+    return csv.reader(stream, delimiter=mark, strict=True)
+
+
+def _first(text: str, mark: str) -> list[str]:
+    """The fields of the first line that has any."""
+    try:
+        return next((fields for fields in _reader(text, mark, csv.QUOTE_MINIMAL) if fields), [])
+    except csv.Error:
+        return []
+
+
+def _has_columns(header: Sequence[str], needed: Sequence[str]) -> bool:
+    return bool(needed) and {tidy(name) for name in needed} <= {tidy(name) for name in header}
+
+
+def tidy(name: str) -> str:
+    """A column's name without blanks around it and in composed form (NFC)."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
+def _header(where: str, fields: list[str]) -> list[str]:
+    twice = sorted({name for name in fields if name and fields.count(name) > 1})
+    if twice:
+        raise DatasetError(f"{where}: the header names column '{twice[0]}' twice", "rename one of them")
+    return fields
+
+
+def _lines(begin: int, end: int) -> str:
+    return f"line {begin}" if end <= begin else f"lines {begin} to {end}"
+
+
+def _broken(where: str, begin: int, end: int, reason: str) -> DatasetError:
+    if "end of data" in reason:
+        return DatasetError(
+            f"{where}: line {begin}: a quotation mark is opened and never closed",
+            f'close it, or write a text that begins with one as three: """…, {OTHER_FORMS}',
+        )
+    return DatasetError(
+        f"{where}: {_lines(begin, end)}: a quoted field goes on after its closing quotation mark",
+        f'write quotation marks within a quoted field twice (""), {OTHER_FORMS}',
+    )
+
+
+def _ragged(where: str, begin: int, end: int, width: int, header: Sequence[str], mark: str) -> DatasetError:
+    what = DELIMITER_NAMES[mark]
+    return DatasetError(
+        f"{where}: {_lines(begin, end)}: {width} fields, but the header names {len(header)} ({', '.join(header)})",
+        f"put texts that hold {what} into quotation marks, {OTHER_FORMS}",
+    )
+
+
+def _check_swallowed(
+    where: str,
+    begin: int,
+    end: int,
+    fields: Sequence[str],
+    mark: str,
+    label: int | None,
+    is_label: Callable[[str], bool],
+) -> None:
+    """A field over several lines must not hold rows: then a quotation mark was opened that belongs to a text.
+
+    Raises:
+        DatasetError: a line of it is a row of its own, with a label in its place.
+    """
+    width = len(fields)
+    for text in fields:
+        for piece in text.splitlines() if label is not None and width > 1 else ():
+            parts = piece.split(mark)
+            if len(parts) == width and is_label(parts[label or 0].strip().strip('"')):
+                raise DatasetError(
+                    f"{where}: lines {begin} to {end} are read as one row, for a quotation mark opens in line {begin}; "
+                    f"rows would be lost ({piece.strip():.40})",
+                    f"close it, or write a quotation mark of a text twice and the text in quotation marks, {OTHER_FORMS}",
+                )
+
+
+def _all_quoted(plain: Delimited) -> bool:
+    """True if every field of every row stands in quotation marks, which then are quotes."""
+    return all(
+        len(value) > 1 and value.startswith('"') and value.endswith('"') for row in plain.rows for value in row.values()
+    )
+
+
+def _two_readings(where: str, plain: Delimited, quoted: Delimited) -> DatasetError:
+    if len(plain.rows) != len(quoted.rows):
+        return DatasetError(
+            f"{where}: {len(plain.rows)} rows if quotation marks are part of the texts, {len(quoted.rows)} if they are quotes",
+            "save it as CSV, JSON lines or parquet, where that is settled",
+        )
+    number = next(i for i, (a, b) in enumerate(zip(plain.rows, quoted.rows, strict=True)) if a != b)
+    odd = next(
+        value
+        for value, other in zip(plain.rows[number].values(), quoted.rows[number].values(), strict=True)
+        if value != other
+    )
+    return DatasetError(
+        f"{where}: line {plain.lines[number]}: the quotation marks of {odd:.40} may be quotes or part of the text",
+        "save it as CSV, JSON lines or parquet, where that is settled",
+    )

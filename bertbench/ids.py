@@ -1,0 +1,44 @@
+"""Ids of examples: whole, unique names, or row numbers. Predictions are joined by them, and submissions carry them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+COLUMNS = ("idx", "id")
+# What a number that is not whole looks like in a text: '1.0', '2.5', '1e+20'; '1e5' may be a name.
+_FRACTION = re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?|[+-]?\d+[eE][+-]\d+")
+
+
+def ids_of(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], str]:
+    """The ids of all rows from the first column that has them, else row numbers from 0, and why; '' if there is no column."""
+    why = ""
+    for column in COLUMNS:
+        values = [row.get(column) for row in rows]
+        if all(value is None for value in values):
+            continue
+        problem = _problem(values)
+        if not problem:
+            return tuple(map(str, values)), ""
+        why = why or f"'{column}': {problem}"
+    return tuple(map(str, range(len(rows)))), why
+
+
+def _problem(values: Sequence[Any]) -> str:
+    """Why these cannot be ids, or ''."""
+    odd = [value for value in values if not _is_whole_name(value)]
+    if odd:
+        absent = sum(value is None or value == "" for value in odd)
+        many = f"{absent:,} rows have none" if absent == len(odd) else f"{odd[0]!r:.40} is no whole name"
+        return many if len(values) > 1 else "the row has none" if absent else many
+    (name, times), *_ = Counter(map(str, values)).most_common(1)
+    return f"'{name:.40}' stands in {times:,} rows" if times > 1 else ""
+
+
+def _is_whole_name(value: Any) -> bool:
+    """A whole number, or a text without line breaks and tabs that is no fraction."""
+    if isinstance(value, str):
+        return bool(value.strip()) and not any(mark in value for mark in "\t\r\n") and not _FRACTION.fullmatch(value)
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,84 @@
+"""Names of classes: which of a task's a value or a checkpoint's output stands for. Exact names come first.
+
+Names that differ in case, in white space around them or in what separates their words are taken for each other only where
+the known ones stay distinct without that; signs are never dropped: 'C#' is not 'C', and '-1' is not '1'.
+
+    Names.of(("negative", "positive")).find("Positive ")  # 1
+    Names.of(("US", "us")).find("Us")                     # None
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+_BETWEEN_WORDS = re.compile(r"(?<=[^\W_])[\s_-]+(?=[^\W_])")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_WHOLE = re.compile(r"([+-]?\d+)(\.0*)?")
+
+
+@dataclass(frozen=True)
+class Names:
+    """Known names with their places; `folded` is None where names are told apart by case or separators alone."""
+
+    exact: Mapping[str, int]
+    folded: Mapping[str, int] | None
+    numeric: bool  # one of them reads as a number
+
+    @staticmethod
+    @lru_cache(maxsize=64)
+    def of(names: tuple[str, ...]) -> Names:
+        """Prepared once for all look-ups."""
+        loose = {fold(name): place for place, name in enumerate(names)}
+        return Names(
+            {name: place for place, name in enumerate(names)},
+            loose if len(loose) == len(names) else None,
+            any(is_number(name) for name in names),
+        )
+
+    def find(self, text: str) -> int | None:
+        """The place of a name, but for case and separators where that is unambiguous."""
+        if text in self.exact:
+            return self.exact[text]
+        return None if self.folded is None else self.folded.get(fold(text))
+
+
+def fold(name: str) -> str:
+    """A name in lower case and composed form (NFC), without blanks around it and without separators between its words."""
+    plain = unicodedata.normalize("NFC", name).casefold().strip()
+    return _BETWEEN_WORDS.sub(_joined, unicodedata.normalize("NFC", plain))
+
+
+def _joined(found: re.Match[str]) -> str:
+    """Nothing, but between two digits the separator as it stands: '1-0' is not '10'."""
+    before, after = found.string[found.start() - 1], found.string[found.end()]
+    return found[0] if before.isdigit() and after.isdigit() else ""
+
+
+def is_number(text: str) -> bool:
+    """True if a text reads as a decimal number."""
+    return _NUMBER.fullmatch(text.strip()) is not None
+
+
+def whole_number(text: str) -> int | None:
+    """The whole number that a text says ('3', '-1', '3.0'), or None."""
+    found = _WHOLE.fullmatch(text.strip())
+    return int(found[1]) if found and len(found[1]) < 20 else None
+
+
+def match(given: Sequence[str], known: Sequence[str]) -> tuple[str, ...] | None:
+    """By place in `given` the known name that is meant, each once; None if the names are others or ambiguous."""
+    if sorted(given) == sorted(known):
+        return tuple(given)
+    own, theirs = ({fold(name): name for name in names} for names in (known, given))
+    if len(own) < len(known) or len(theirs) < len(given) or own.keys() != theirs.keys():
+        return None
+    return tuple(own[fold(name)] for name in given)
+
+
+def differ_in_detail_only(names: Sequence[str]) -> bool:
+    """True if some names are told apart by case or separators alone."""
+    return len({fold(name) for name in names}) < len(names)
