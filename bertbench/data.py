@@ -6,6 +6,7 @@ The one door to `datasets`. Not aware of models and tokenizers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,14 @@ from bertbench import hub, plugins, rowfiles
 from bertbench.delimited import Expected
 from bertbench.errors import DatasetError
 from bertbench.examples import HIDDEN, Examples, of_table
-from bertbench.names import Names, is_number
+from bertbench.names import Names, is_number, whole_number
 from bertbench.rowfiles import ENDINGS, Table
 from bertbench.specs import DatasetSpec, TaskSpec
 
 if TYPE_CHECKING:
     from bertbench.tasks._kind import TaskKind
+
+OTHER_NAMES = {"validation": ("dev", "valid", "val", "eval"), "test": ("testing",), "train": ("training",)}
 
 __all__ = ["HIDDEN", "Examples", "load", "source_fingerprint"]
 
@@ -84,32 +87,37 @@ def _from_folder(task: TaskSpec, folder: Path, split: str) -> Table:
         raise DatasetError(
             f"data folder {folder}: split '{split}' is there more than once ({', '.join(names)})", "keep one of them"
         )
-    known = Names.of(task.labels) if task.labels else None
-    is_label = is_number if known is None else lambda text: known.find(text) is not None
+    return _read(task, paths[0])
+
+
+def _read(task: TaskSpec, path: Path) -> Table:
+    """The rows of a file with the task's columns."""
     kind: TaskKind = plugins.load("bertbench.tasks", "task kind", task.kind)
     needed = [column for column in kind.columns(task) if column != task.label]
     try:
-        return rowfiles.read(paths[0], Expected(needed, task.label, is_label))
+        return rowfiles.read(path, Expected(needed, task.label, partial(_is_label, task)))
     except OSError as error:
-        raise DatasetError(f"{paths[0]}: cannot be read ({error.strerror or error})", "check the file") from None
+        raise DatasetError(f"{path}: cannot be read ({error.strerror or error})", "check the file") from None
+
+
+def _is_label(task: TaskSpec, text: str) -> bool:
+    """True if a text may be a label of the task."""
+    if task.labels is None:
+        return is_number(text)
+    names, number = Names.of(task.labels), whole_number(text)
+    return names.find(text) is not None or (number is not None and 0 <= number < len(task.labels))
 
 
 def _rename(names: Sequence[str], split: str) -> str:
     """What to do with files that may be the split under another name."""
-    likely = {"validation": ("dev", "valid", "val", "eval"), "test": ("testing",), "train": ("training",)}.get(
-        split, ()
-    )
     for name in names:
-        stem, ending = Path(name).stem, Path(name).suffix
-        if stem.lower() == split and ending.lower() in ENDINGS:
-            return f": rename {name} to {split}{ending.lower()}"
-        if stem.lower() in likely:
-            of_split = (
-                "train_split: " if split == "train" else f"{'evaluation_splits' if split != 'test' else 'test_sets'}: …"
-            )
-            return f": rename {name} to {split}{ending.lower()}, or name split '{stem}' in the task's YAML ({of_split.strip()})"
+        stem, ending = Path(name).stem.lower(), Path(name).suffix.lower()
+        if stem == split and ending in ENDINGS:
+            return f": rename {name} to {split}{ending}"
+        if stem in OTHER_NAMES.get(split, ()):
+            return f": rename {name} to {split}{ending}, or name split '{Path(name).stem}' in the task's YAML"
         if stem == split:
-            return f"; {ending or name} is none of these: convert it"
+            return f": convert {name}"
     return ""
 
 
@@ -131,11 +139,52 @@ def _from_hub(task: TaskSpec, split: str) -> Table:
         loaded = hub.retrying(where, read) if state == "online" else read()
     except Exception as error:
         raise _explained(error, where, split, state) from error
+    notes: tuple[str, ...] = ()
+    if loaded.info.builder_name == "csv":
+        paths = _csv_files(source, where, split)
+        if all(path.suffix in ENDINGS for path in paths):
+            return _joined([_read(task, path) for path in paths], f"{where}, split {split}")
+        notes = (f"{paths[0].name} was read by the `datasets` library, which takes '007' for 7 and 'NA' for a gap",)
     feature = (loaded.features or {}).get(task.label)
     while feature is not None and hasattr(feature, "feature"):  # a list of classes
         feature = feature.feature
     names = getattr(feature, "names", None) if isinstance(feature, datasets.ClassLabel) else None
-    return Table(f"{where}, split {split}", loaded.to_list(), classes={task.label: tuple(names)} if names else None)
+    return Table(
+        f"{where}, split {split}", loaded.to_list(), classes={task.label: tuple(names)} if names else None, notes=notes
+    )
+
+
+def _csv_files(source: DatasetSpec, where: str, split: str) -> list[Path]:
+    """The files of a data set that is CSV, as they were downloaded.
+
+    The library takes '007' for 7, 'NA' for a gap, and the first field of rows that are too wide for an index.
+
+    Raises:
+        DatasetError: they are not in the cache.
+    """
+    import datasets
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(
+            str(source.path), repo_type="dataset", revision=source.revision, local_files_only=True
+        )
+        return [Path(file) for file in datasets.load_dataset_builder(folder, source.subset).config.data_files[split]]
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DatasetError(
+            f"{where}, split {split}: its CSV files cannot be found in the cache ({reason:.120})",
+            "clear the data set's cache and try again, or give --data-dir DIR with <task>/<split>.csv",
+        ) from error
+
+
+def _joined(parts: Sequence[Table], where: str) -> Table:
+    """The rows of several files one after another."""
+    if len(parts) == 1:
+        return parts[0]
+    return Table(
+        where, [row for part in parts for row in part.rows], notes=tuple(n for part in parts for n in part.notes)
+    )
 
 
 def _explained(error: Exception, where: str, split: str, state: hub.State) -> Exception:

@@ -124,7 +124,7 @@ def test_missing_folder_and_split_are_named(tmp_path):
     write(tmp_path, split="train")
     with pytest.raises(DatasetError, match=r"no file for split 'validation' \(found: train.parquet\)") as caught:
         load(task_spec(), "validation", tmp_path)
-    assert caught.value.hint == "expected validation.parquet, .csv or .jsonl"
+    assert caught.value.hint == "expected validation.parquet, .csv, .tsv, .jsonl or .json"
 
 
 def test_generated_task_needs_no_folder_in_data_dir(tmp_path, monkeypatch):
@@ -141,12 +141,12 @@ def test_generated_task_needs_no_folder_in_data_dir(tmp_path, monkeypatch):
     [
         ({"text": "x", "label": 0}, r"no column 'sentence' \(columns: text, label\)"),
         ({"sentence": "x"}, "no column 'label'"),
-        ({"sentence": None, "label": 0}, "row 0, column 'sentence': expected text, found None"),
+        ({"sentence": None, "label": 0}, r"row 1 \(counted from 1\): column 'sentence': expected text, found None"),
         ({"sentence": 5, "label": 0}, "expected text, found 5"),
         ({"sentence": "x", "label": 2}, "label 2 is not one of negative, positive"),
         ({"sentence": "x", "label": 0.5}, "label 0.5 is not one of"),
         ({"sentence": "x", "label": "great"}, "label 'great' is not one of"),
-        ({"sentence": "x", "label": None}, "label None is not one of"),
+        ({"sentence": "x", "label": None}, "row 1 .*: has no label"),
         ({"sentence": "x", "label": True}, "label True is not one of"),
         ({"sentence": "x", "label": -1}, r"labels of this split are hidden \(-1\)"),
     ],

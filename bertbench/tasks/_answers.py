@@ -82,12 +82,14 @@ def _placed(given: str, start: int, context: str, reading: Reading) -> Answer:
 
 
 def _near(text: str, start: int, context: str) -> int:
-    """Where the text stands if that is unambiguous: once in the whole context, or once near the offset."""
+    """Where the text stands if that is unambiguous: once in the whole context, or near the offset and nowhere as near."""
     places = []
     place = context.find(text)
     while place >= 0:
         places.append(place)
         place = context.find(text, place + 1)
-    if len(places) > 1:
-        places = [place for place in places if abs(place - start) <= NEAR]
-    return places[0] if len(places) == 1 else NOWHERE
+    places.sort(key=lambda place: abs(place - start))
+    if len(places) < 2:
+        return places[0] if places else NOWHERE
+    first, second = (abs(place - start) for place in places[:2])
+    return places[0] if first <= NEAR and second > 2 * first else NOWHERE

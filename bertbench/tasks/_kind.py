@@ -240,7 +240,8 @@ def _why_not(number: int | None, names: Names) -> str:
 
 def _some(labels: Sequence[str]) -> str:
     """The labels; of many the first ones."""
-    return ", ".join(labels[:20]) + (f" and {len(labels) - 20} more" if len(labels) > 20 else "")
+    shown = [name if name.isprintable() and name.strip() == name else repr(name) for name in labels[:20]]
+    return ", ".join(shown) + (f" and {len(labels) - 20} more" if len(labels) > 20 else "")
 
 
 def _is_whole(value: Any) -> bool:

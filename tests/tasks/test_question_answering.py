@@ -132,8 +132,9 @@ def test_empty_context_has_an_empty_answer():
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"answers": {"text": ["a"], "answer_start": [40]}}, "answer 'a' at offset 40 lies outside the context of 3"),
-        ({"answers": {"text": ["a"], "answer_start": [-1]}}, "answer 'a' at offset -1 lies outside"),
+        ({"answers": {"text": [" "], "answer_start": [1]}}, "an answer is empty"),
+        ({"answers": {"text": ["a"], "answer_start": [0.5]}}, "column 'answers': expected"),
+        ({"answers": {"text": "a", "answer_start": 0}}, "column 'answers': expected"),
         ({"answers": {"text": [], "answer_start": []}}, "no answer"),
         ({"answers": ["a"]}, "column 'answers': expected"),
         ({"answers": {"text": ["a"], "answer_start": []}}, "column 'answers': expected"),
