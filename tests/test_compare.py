@@ -666,3 +666,16 @@ def test_tables_name_their_suite(full):
     """Where reports of several suites are joined their tables can be told apart."""
     report = build(full, {}, MODELS, "bert", now=NOW)
     assert all(table.title.endswith(f"(suite {full.session.suite})") for table in report.tables)
+
+
+def test_what_loading_changed_is_beside_the_figures(full):
+    """Counts of ids that were replaced and the like stand in the rows of that task, and only there."""
+    records = tuple(
+        dataclasses.replace(
+            record, data_changes={"train": {"renumbered": 900}, "validation": {}} if record.kind == "quality" else {}
+        )
+        for record in full.records
+    )
+    _, figures = report_of(StoredSession(full.session, records, full.folder))
+    assert "train data: 900 renumbered" in figures.first("bert", "score").note
+    assert "renumbered" not in (figures.first("bert", "latency").note or "")

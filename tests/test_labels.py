@@ -51,3 +51,17 @@ def test_conflict_is_refused_with_a_hint(outputs, mapping, message):
         output_order("my-model", outputs, LABELS, mapping)
     assert "my-model" in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("labels", [("C", "C++", "C#"), ("<=50K", ">50K"), ("+", "-"), ("US", "us"), ("1", "-1")])
+def test_names_that_differ_in_signs_or_case_are_told_apart(labels):
+    """A checkpoint's own names are taken exactly, in whatever order; loosely written ones that could be two are refused."""
+    assert output_order("m", dict(enumerate(labels[::-1])), labels, None) == (labels[::-1], None)
+    with pytest.raises(CheckpointError, match="conflict with the task's"):
+        output_order("m", dict.fromkeys(range(len(labels)), labels[0]), labels, None)
+
+
+def test_a_task_whose_labels_are_placeholders_goes_by_them():
+    """LABEL_1, LABEL_0 are names where the task's labels are called so."""
+    labels = ("LABEL_0", "LABEL_1")
+    assert output_order("m", {0: "LABEL_1", 1: "LABEL_0"}, labels, None) == (("LABEL_1", "LABEL_0"), None)

@@ -346,3 +346,69 @@ def test_most_answers_without_a_place_are_refused(tmp_path):
     """Offsets that are of something else are not trained on."""
     with pytest.raises(DatasetError, match=r"2 of 3 answers do not stand in their context .*; first 'oslo at 3'"):
         answered(tmp_path, ("dunmore", 3), ("oslo", 3), ("bergen", 3))
+
+
+def test_questions_without_a_place_train_nothing(tmp_path):
+    """Their windows are left out of training, and predicted all the same."""
+    from bertbench.demo._vocabulary import build_tokenizer
+    from bertbench.tasks.question_answering import PLUGIN
+
+    task = task_spec("t", **QUESTIONS)
+    found = answered(tmp_path, ("dunmore", 3), ("oslo", 3), ("bedford", 18))
+    options = {"token_types": True}
+    trained = PLUGIN.encode(build_tokenizer(), task, found, 64, training=True, **options)
+    assert trained.owners == [0, 2]
+    assert all(target["end_positions"] >= target["start_positions"] > 0 for target in trained.targets)
+    assert PLUGIN.encode(build_tokenizer(), task, found, 64, **options).owners == [0, 1, 2]
+
+
+@pytest.mark.parametrize("tags", [(0, 1), ("O", "B-A_B"), ("b-ab", "O")])
+def test_tags_are_read_alike_wherever_lists_can_be(tmp_path, tags):
+    """JSON lines, JSON and parquet give the same tags, or all refuse; CSV holds no lists and says so."""
+    names = ("O", "B-A_B", "I-A_B", "B-AB", "I-AB")
+    task = task_spec(
+        "t", kind="token-classification", inputs=("words",), label="tags", labels=names, metrics=("entity_f1",),
+        primary_metrics=("entity_f1",),
+    )  # fmt: skip
+    found = {}
+    for ending in ("jsonl", "json", "parquet"):
+        write(tmp_path, [{"words": ["a", "b"], "tags": list(tags)}], ending)
+        try:
+            found[ending] = load(task, "train", tmp_path).labels
+        except DatasetError:
+            found[ending] = None
+    assert set(found.values()) == ({None} if "b-ab" in tags else {((0, 1),)})
+    write(tmp_path, [{"words": ["a", "b"], "tags": list(tags)}], "csv")
+    with pytest.raises(DatasetError, match="expected a list") as caught:
+        load(task, "train", tmp_path)
+    assert "CSV holds no lists" in caught.value.hint
+
+
+@pytest.mark.shared
+def test_csv_on_the_hub_is_read_as_it_stands(python, serve, tmp_path):
+    """The hub library would take '007' for 7, 'NA' for a gap and too wide a row's first field for an index; offline alike."""
+    files = {
+        "good": "id,text,label\n007,the garden,01\n1e5,12345,02\nx,NA,01\n",
+        "wide": "text,label\na, near b,01\nc, d,02\n",
+    }
+    for name, content in files.items():
+        (tmp_path / "datasets" / "org" / name).mkdir(parents=True)
+        (tmp_path / "datasets" / "org" / name / "train.csv").write_text(content)
+    code = """
+from bertbench.data import load
+from bertbench.errors import DatasetError
+from tests.factories import task_spec
+for name in ("good", "wide"):
+    task = task_spec(dataset={"path": f"org/{name}"}, inputs=("text",), labels=("01", "02"))
+    try:
+        found = load(task, "train")
+        print(found.ids, [text for (text,) in found.inputs], found.labels)
+    except DatasetError as error:
+        print(error.message.partition("train.csv: ")[2])
+"""
+    done = python(code, endpoint=serve(tmp_path), home=tmp_path / "home")
+    assert done.stdout.splitlines() == [
+        "('007', '1e5', 'x') ['the garden', '12345', 'NA'] (0.0, 1.0, 0.0)",
+        "line 2: 3 fields, but the header names 2 (text, label)",
+    ], done.stderr[-800:]
+    assert python(code, home=tmp_path / "home", HF_HUB_OFFLINE="1").stdout == done.stdout

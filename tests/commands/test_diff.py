@@ -124,3 +124,10 @@ def test_examples_of_one_run_only_are_counted():
     """Examples that the other run did not see, or saw with another label, are not compared."""
     found = compared(frame([0.0, 1.0], [0.0, 1.0]), frame([0.0, 1.0, 1.0], [0.0, 0.0, 1.0]))
     assert (found.same, found.unmatched) == (1, 2)
+
+
+def test_ids_that_repeat_are_paired_one_by_one():
+    """Older records may hold an id twice: the first goes with the first, not with both."""
+    one, two = frame([0.0, 1.0], [0.0, 1.0]), frame([0.0, 0.0], [0.0, 1.0])
+    found = compared(one.assign(example_id="7"), two.assign(example_id="7"))
+    assert (found.same, found.only_first, found.unmatched) == (1, ("7",), 0)

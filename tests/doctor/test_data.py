@@ -1,9 +1,11 @@
 """What is found in data: baselines, overlap, labels, empty texts, contradictions."""
 
+from dataclasses import replace
+
 import pytest
 
 from bertbench.doctor.baselines import beaten, without_a_model
-from bertbench.doctor.content import conflicts, empty, labels, overlap
+from bertbench.doctor.content import changed, conflicts, empty, labels, overlap
 from bertbench.errors import HubError
 from tests.doctor.subjects import TAGS, examples, pair, permute, task_data, toy
 from tests.factories import task_spec
@@ -69,6 +71,16 @@ def test_model_that_beats_a_bag_of_words_is_well(trained):
 def test_model_without_head_has_no_score(tiny):
     """Nothing is said."""
     assert beaten(pair(tiny(), "fine-tune")) is None
+
+
+def test_what_loading_changed_is_told():
+    """Nothing changed is well; anything changed or left out is a warning with its words."""
+    assert changed(task_data()).found == "nothing is changed or left out"
+    odd = replace(toy("train"), changes={"renumbered": 60}, notes=("toy, train: 60 ids were replaced",))
+    found = changed(task_data(train=odd))
+    assert (found.status, found.found) == ("warning", "train: 60 ids were replaced")
+    assumed = changed(task_data(train=replace(toy("train"), notes=("toy, train: labels are numbers",))))
+    assert (assumed.status, assumed.found) == ("ok", "train: labels are numbers")
 
 
 @pytest.mark.parametrize(("shared", "status"), [(0, "ok"), (1, "ok"), (3, "warning"), (30, "problem")])

@@ -77,6 +77,18 @@ def test_fine_tuned_record_says_so(start, folder):
     assert (session.store.root / record.finetuned_checkpoint / "model.safetensors").is_file()
 
 
+def test_what_loading_changed_is_in_the_record(start, folder):
+    """Counts by split, and in words among the warnings."""
+    session, whole = start(), cell(folder)
+    train = replace(whole.train, changes={"renumbered": 8}, notes=("sst2, train: 8 ids were replaced",))
+    measure_quality(session, replace(whole, train=train))
+    (record,) = session.written
+    assert record.data_changes == {"train": {"renumbered": 8}, "validation": {}}
+    assert "sst2, train: 8 ids were replaced" in record.warnings
+    (stored,) = session.store.sessions()
+    assert stored.records[0].data_changes == record.data_changes
+
+
 def test_failed_record_has_its_reason(start, folder, monkeypatch):
     """A run that fails is a record of the same cell with the reason and no checkpoint."""
 
