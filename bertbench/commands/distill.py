@@ -240,7 +240,10 @@ def _check_target(folder: Path, given: Mapping[str, Any]) -> None:
         UsageError: the folder holds something or cannot be written, or nothing will be kept.
     """
     from bertbench.request import parse_kinds
+    from bertbench.text_files import RENAME, is_text
 
+    if not is_text(folder):
+        raise UsageError(f"--save-to {folder}: its name has bytes that are no text", RENAME)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--save-to {folder}: there is something already", "name an empty or a new folder")
     if given["keep_checkpoints"] == "none":

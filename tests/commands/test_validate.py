@@ -75,7 +75,7 @@ def test_right_config_gives_no_finding(tmp_path, kind, spec):
         (TASK | {"training": "{epoch: 1}"}, "training.epoch", "unknown key"),
         (TASK | {"5": "a"}, "", "a key must be text"),
         (TASK | {"title": "{{ name }}"}, "", "a key must be text"),
-        (TASK | {"title": "2026-13-45"}, "", "not valid YAML (month"),
+        (TASK | {"title": "2026-13-45"}, "", "YAML takes 2026-13-45 for a date"),
     ],
 )
 def test_file_that_is_wrong_in_itself(tmp_path, text, key, found):
