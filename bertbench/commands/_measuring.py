@@ -165,7 +165,7 @@ def pick_reference(
 
     `add_suites` says that the suite's reference is added where it was not asked for; otherwise the first model stands in.
     """
-    from bertbench.selection import resolve
+    from bertbench.selection import resolve_one
 
     names = [spec.name for spec in models]
     if wanted is None:
@@ -175,7 +175,7 @@ def pick_reference(
             return models, names[0]
         wanted = suite.reference
     named = next((spec for spec in models if spec.name == wanted), None)
-    reference = named or resolve(wanted, catalog, suite, store)[0]
+    reference = named or resolve_one(wanted, catalog, store)
     return (models if reference.name in names else [reference, *models]), reference.name
 
 
