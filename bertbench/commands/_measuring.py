@@ -87,10 +87,15 @@ class Measuring:
         run: bool,
     ) -> Request:
         """What `answer` measures or reads."""
+        from bertbench.metrics import _fitting
         from bertbench.request import Request, parse_kinds
         from bertbench.selection import published_recipes, resolve, with_teachers
 
         options, kinds = build_options(suite.seeds, self.given), parse_kinds(self.given["only"])
+        specified = tuple(self.catalog.task(task) for task in tasks)
+        if "quality" in kinds:
+            for task in specified:
+                _fitting.check(task)
         if not self.given["from_store"]:
             self.store.check_writable()
         wanted = resolve(models, self.catalog, suite, self.store) if isinstance(models, str) else list(models)
@@ -103,7 +108,7 @@ class Measuring:
             suite=suite,
             models=tuple(specs),
             reference=name,
-            tasks=tuple(self.catalog.task(task) for task in tasks),
+            tasks=specified,
             options=options,
             may_be_random=not run,
             timing=suite.timing,

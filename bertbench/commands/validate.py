@@ -16,6 +16,7 @@ from bertbench.commands import _claims as claims
 from bertbench.commands._options import ConfigDirOption
 from bertbench.config import KINDS, Catalog, Entry
 from bertbench.errors import ConfigError, UnknownNameError
+from bertbench.metrics import _fitting
 from bertbench.report import Report, Table
 from bertbench.yaml_files import Written, faults
 
@@ -179,10 +180,9 @@ def _task(spec: TaskSpec, _: Checked) -> Iterator[Parts]:
         except Exception as error:  # noqa: BLE001 (a user's own metric may fail in any way)
             yield "metrics", f"metric '{name}' cannot be loaded: {type(error).__name__}: {error}", "a working file"
         else:
-            needed = _takes(spec)
-            if needed and not needed & metric.applies_to:
-                expected = f"a metric for {' or '.join(sorted(needed))}"
-                yield "metrics", f"{name}, for {' and '.join(sorted(metric.applies_to))}", expected
+            found = _fitting.misfit(spec, metric) if spec.kind in plugins.names(TASK_KINDS) else None
+            if found is not None:
+                yield "metrics", f"{found.metric} {found.found}", found.expected
 
 
 def _suite(spec: SuiteSpec, checked: Checked) -> Iterator[Parts]:
@@ -205,16 +205,6 @@ def _paper(spec: PaperSpec, checked: Checked) -> Iterator[Parts]:
         yield from _unknown("task", "task", spec.task, checked.entries["tasks"])
     for index, row in enumerate(spec.parameters):
         yield from _unknown_model(f"parameters.{index}.model", row.model, checked)
-
-
-def _takes(spec: TaskSpec) -> frozenset[str]:
-    """What a metric of the task must be for; nothing where its kind is unknown."""
-    if spec.is_regression:
-        return frozenset({"regression"})
-    if spec.kind not in plugins.names(TASK_KINDS):
-        return frozenset()
-    kinds: frozenset[str] = plugins.load(TASK_KINDS, "task kind", spec.kind).metrics
-    return kinds - {"regression"}
 
 
 def _group(spec: GroupSpec, checked: Checked) -> Iterator[Parts]:
