@@ -6,6 +6,7 @@ Commands load what is heavy when they run, so that `bertbench --help` answers at
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import difflib
 import re
@@ -17,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from bertbench import __version__, launch
+from bertbench import __version__, display, launch, streams
 from bertbench.commands.anatomy import anatomy
 from bertbench.commands.baseline import baseline
 from bertbench.commands.calibrate import calibrate
@@ -72,7 +73,7 @@ app.command("validate")(validate)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"bertbench {__version__}")
+        display.show(f"bertbench {__version__}")
         raise typer.Exit
 
 
@@ -87,6 +88,18 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; of several processes started together only the first does."""
+    with streams.guarded() as output:
+        status = _alone_or_together(arguments)
+    if output.lost is None:
+        return status
+    with streams.guarded():
+        display.say(
+            f"Error: stdout: cannot be written ({output.lost}). Choose another place; `bertbench show` lists what was measured"
+        )
+    return status or UsageError.exit_code
+
+
+def _alone_or_together(arguments: Sequence[str] | None) -> int:
     if launch.size() == 1:
         return _main(arguments)
     from bertbench.runners import team
@@ -105,10 +118,17 @@ def _main(arguments: Sequence[str] | None) -> int:
             return 0
         status = app(args=words, standalone_mode=False)
     except BertBenchError as error:
-        print(f"Error: {error}", file=sys.stderr)  # noqa: T201 (the one catch)
+        display.say(f"Error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
+    except UnicodeEncodeError as error:
+        if codecs.lookup(sys.getfilesystemencoding()).name == "utf-8":
+            raise
+        display.say(
+            f"Error: {error.object!a:.80} cannot be a file's name in this locale ({error.encoding}). Set PYTHONUTF8=1"
+        )
+        return UsageError.exit_code
     except Exception as error:  # noqa: BLE001 (usage errors have no common class in all versions; others are raised again)
         return _usage(error)
     return status if isinstance(status, int) else 0
@@ -140,7 +160,7 @@ def _usage(error: Exception) -> int:
     if not message:  # no command given: the help has been shown
         return 2
     hint = f" See `{context.command_path} --help`." if context else ""
-    print(f"Error: {_with_guess(message).rstrip('.')}.{hint}", file=sys.stderr)  # noqa: T201
+    display.say(f"Error: {_with_guess(message).rstrip('.')}.{hint}")
     return 2
 
 

@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-import yaml
-
 from bertbench.errors import ConfigError, UnknownNameError
+from bertbench.yaml_files import describe, read_yaml
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
-
     from bertbench.specs import ClaimSpec, GroupSpec, ModelSpec, PaperSpec, RecipeSpec, Spec, SuiteSpec, TaskSpec
 
 T = TypeVar("T")
@@ -31,27 +28,12 @@ KINDS = {
     "claims": "claim",
     "papers": "paper",
 }
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def packaged_folder() -> Path:
     """The configs that come with bertbench: inside the wheel, or beside the package in a checkout."""
     inside = Path(__file__).parent / "configs"
     return inside if inside.is_dir() else Path(__file__).parent.parent / "configs"
-
-
-class _Loader(_LOADER):  # type: ignore[misc,valid-type]
-    """Safe loading that refuses a key given twice: the second would silently win."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode) or key.tag != "tag:yaml.org,2002:str":
-                raise yaml.constructor.ConstructorError(None, None, "a key must be text", key.start_mark)
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' is given twice", key.start_mark)
-            seen.add(key.value)
-        return cast("dict[Any, Any]", super().construct_mapping(node, deep))
 
 
 @dataclass(frozen=True)
@@ -170,44 +152,6 @@ class Catalog:
             return (spec_type or SPEC_TYPES[entry.kind])(**data)
         except ValidationError as error:
             raise ConfigError(
-                f"{entry.path}: {describe(error)}", f"`bertbench list {entry.kind}` shows files that are right"
+                f"{entry.path}: {describe(error, entry.path)}",
+                f"`bertbench list {entry.kind}` shows files that are right",
             ) from None
-
-
-def read_yaml(path: Path, name: str) -> dict[str, Any]:
-    """The mapping in a YAML file, safe-loaded, with `name` as the default of its 'name'.
-
-    Raises:
-        ConfigError: unreadable, not YAML, a key given twice, or not a mapping.
-    """
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a safe loader)
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error})") from None
-    except (yaml.YAMLError, ValueError, TypeError) as error:  # bad dates and numbers are no YAMLError
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(
-            f"{path}{where}: not valid YAML ({getattr(error, 'problem', None) or error})",
-            "check indentation and quotes",
-        ) from None
-    if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected 'key: value' lines, found {type(data).__name__}")
-    return {"name": name} | data
-
-
-def describe(error: ValidationError) -> str:
-    """All of a validation error's findings in one line: key path, what was expected, what was found."""
-    findings = []
-    for item in error.errors(include_url=False):
-        key = ".".join(str(part) for part in item["loc"]) or "file"
-        message = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "missing":
-            findings.append(f"key '{key}' is missing")
-        elif item["type"] == "extra_forbidden":
-            findings.append(f"key '{key}' is not known")
-        else:
-            message = message[:1].lower() + message[1:]
-            found = "" if key == "file" else f", found {item['input']!r:.60}"
-            findings.append(f"key '{key}': {message}{found}")
-    return "; ".join(findings)

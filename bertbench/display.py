@@ -19,6 +19,11 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)  # noqa: T201 (this is the display)
 
 
+def show(line: str) -> None:
+    """One line of a result, on stdout."""
+    print(line, flush=True)  # noqa: T201 (this is the display)
+
+
 class Display:
     """A Progress that shows bars in a terminal, and a line now and then elsewhere. Use as a context manager."""
 

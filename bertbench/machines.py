@@ -19,6 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 
+from bertbench import text_files
 from bertbench.errors import StoreError
 from bertbench.sequential import deviation_interval, expected_half_width, standard_deviation
 from bertbench.store import write_atomically
@@ -123,7 +124,7 @@ class Machine:
         path = results_dir / FOLDER / f"{environment_class}.json"
         nothing = Machine(path, _Facts(environment_class))
         try:
-            data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+            data = json.loads(text_files.read(path), parse_constant=_refuse)
             version = data.get("schema_version") if isinstance(data, dict) else None
             if isinstance(version, int) and version > SCHEMA_VERSION:
                 text = f"{path}: written by a newer bertbench; it is neither used nor changed"

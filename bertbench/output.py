@@ -6,14 +6,13 @@ Not aware of what a report is about.
 from __future__ import annotations
 
 import difflib
-import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bertbench import plugins
+from bertbench import plugins, streams
 from bertbench.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +48,8 @@ def check(output: Path | None) -> None:
 def emit(report: Report, *, format: str, output: Path | None, layout: str) -> None:  # noqa: A002 (the option's name)
     """Write a report to stdout in `format` and, if given, to `output` in the format of its ending.
 
-    The file comes first, so that a reader who closes the pipe early loses nothing.
+    The file comes first, so that a reader who closes the pipe early loses nothing. Files and what programs read are UTF-8;
+    text tables are in the encoding of stdout.
 
     Raises:
         StoreError: the file cannot be written after all.
@@ -57,14 +57,16 @@ def emit(report: Report, *, format: str, output: Path | None, layout: str) -> No
     """
     if output is not None:
         _write(output, _rendered(report, _format_of(output), layout, None))
-    try:
-        if format == "terminal" and sys.stdout.isatty():
-            _draw(report)
-        else:
-            sys.stdout.write(_rendered(report, format, layout, shutil.get_terminal_size((_FALLBACK_WIDTH, 24)).columns))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _silence_stdout()
+    if format != "terminal":
+        streams.write_for_programs(_rendered(report, format, layout, None))
+        return
+    encoding = sys.stdout.encoding
+    report = report.written(lambda text: streams.shown(text, encoding))
+    if sys.stdout.isatty():
+        _draw(report)
+    else:
+        sys.stdout.write(_rendered(report, format, layout, shutil.get_terminal_size((_FALLBACK_WIDTH, 24)).columns))
+    sys.stdout.flush()
 
 
 def _format_of(output: Path) -> str:
@@ -92,7 +94,7 @@ def _write(output: Path, text: str) -> None:
     from bertbench.store import write_atomically
 
     def write(scratch: Path) -> None:
-        scratch.write_text(text, encoding="utf-8")
+        scratch.write_bytes(streams.encoded(text))
 
     try:
         write_atomically(output, write)
@@ -101,15 +103,6 @@ def _write(output: Path, text: str) -> None:
             f"--output {output}: cannot be written ({error.strerror or error})",
             "what was measured is in the results directory; `bertbench show` lists it",
         ) from None
-
-
-def _silence_stdout() -> None:
-    """Send what is left to nowhere: the interpreter flushes stdout once more when it ends."""
-    try:
-        descriptor = sys.stdout.fileno()
-    except (OSError, ValueError):
-        return
-    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 __all__ = ["FORMATS", "check", "emit"]

@@ -6,6 +6,7 @@ Values are kept in base units: points are divided by 100, 'M' is a million. Not 
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bertbench import text_files
 from bertbench.errors import ConfigError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -80,15 +82,24 @@ def load(catalog: Catalog) -> list[Figure]:
 
 def _read(path: Path) -> list[Figure]:
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream, strict=True)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                raise ConfigError(
-                    f"{path}, line 1: not the columns of published figures", f"expected: {','.join(COLUMNS)}"
-                )
-            return [_figure(row, f"{path}, line {reader.line_num}") for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        stream = io.StringIO(text_files.read(path), newline="")
+        reader = csv.DictReader(stream, strict=True)
+        found = tuple(reader.fieldnames or ())
+        if found != COLUMNS:
+            raise ConfigError(f"{path}, line 1: not the columns of published figures", _columns(found))
+        return [_figure(row, f"{path}, line {reader.line_num}") for row in reader]
+    except (OSError, ValueError, csv.Error) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from None
+
+
+def _columns(found: tuple[str, ...]) -> str:
+    """What to do about other columns, with what is there where they look right."""
+    expected = f"expected: {','.join(COLUMNS)}"
+    if tuple(name.strip() for name in found) == COLUMNS:
+        return f"take the blanks out of the header; {expected}"
+    if len(found) == 1 and any(mark in found[0] for mark in ";\t"):
+        return f"separate them by commas; {expected}"
+    return expected
 
 
 def _figure(row: dict[str, str], where: str) -> Figure:

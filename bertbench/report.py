@@ -5,7 +5,7 @@ Not aware of how anything was measured, nor of files and terminals.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 
 
@@ -81,6 +81,10 @@ class Table:
                 cell = cell.replace(name, names[name])
             return cell
 
+        return self.written(text)
+
+    def written(self, text: Callable[[str], str]) -> Table:
+        """The table with all its text as `text` writes it."""
         return replace(
             self,
             title=text(self.title),
@@ -102,6 +106,11 @@ class Report:
     tables: tuple[Table, ...]
     rows: tuple[Row, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def written(self, text: Callable[[str], str]) -> Report:
+        """The report with the text of its title, tables and notes as `text` writes it; rows stay as they are."""
+        tables = tuple(table.written(text) for table in self.tables)
+        return replace(self, title=text(self.title), tables=tables, notes=tuple(map(text, self.notes)))
 
     @staticmethod
     def joined(reports: Iterable[Report]) -> Report:

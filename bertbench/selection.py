@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertbench import name_lists, text_files
 from bertbench.config import Catalog, Entry
 from bertbench.errors import CheckpointError, ConfigError, UnknownNameError, UsageError
 
@@ -17,18 +18,24 @@ if TYPE_CHECKING:
 
 ALL = "all"
 HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
+LOCAL = (".", "/", "~")  # how the name of a folder begins, whether it is there or not
 
 
 def resolve(models: str, catalog: Catalog, suite: SuiteSpec | None, store: Store | None = None) -> list[ModelSpec]:
-    """The models that `models` names, each once, in the order given.
+    """The models that `models` names, each once, in the order given; a folder may have commas in its name.
 
     Raises:
-        UsageError: nothing is named.
+        UsageError: nothing is named, or it is unclear whether a comma separates names.
         UnknownNameError: neither a name, nor a folder, nor a hub id.
         CheckpointError, StoreError: a folder or run has no usable checkpoint.
     """
+    known = catalog.entries("models")
+
+    def is_name(text: str) -> bool:
+        return text in {*known, ALL} or text.startswith("run:") or _is_folder(text) or _is_hub_id(text)
+
     found: dict[str, ModelSpec] = {}
-    for part in filter(None, (part.strip() for part in models.split(","))):
+    for part in name_lists.split("--models", models, _is_folder, is_name):
         names = suite.models if part == ALL and suite else (part,)
         for name in names:
             spec = _one(name, catalog, store)
@@ -36,6 +43,17 @@ def resolve(models: str, catalog: Catalog, suite: SuiteSpec | None, store: Store
     if not found:
         raise UsageError("--models: no model is named", "for example --models bert,distilbert,albert")
     return list(found.values())
+
+
+def resolve_one(model: str, catalog: Catalog, store: Store | None = None) -> ModelSpec:
+    """The model that is named, commas and all.
+
+    Raises:
+        UnknownNameError: neither a name, nor a folder, nor a hub id.
+        CheckpointError, StoreError: a folder or run has no usable checkpoint.
+    """
+    name = model.strip()
+    return _one(name[1:-1] if len(name) > 1 and name[0] == name[-1] == '"' else name, catalog, store)
 
 
 def with_teachers(
@@ -50,7 +68,7 @@ def with_teachers(
     for spec in specs:  # a teacher's own teacher is found in the call below
         if spec.distill is not None:
             name = spec.distill.teacher
-            teacher = found[name] if name in found else resolve(name, catalog, suite, store)[0]
+            teacher = found[name] if name in found else resolve_one(name, catalog, store)
             found[spec.name] = spec.model_copy(
                 update={"distill": spec.distill.model_copy(update={"teacher": teacher.name})}
             )
@@ -108,14 +126,24 @@ def _one(name: str, catalog: Catalog, store: Store | None) -> ModelSpec:
         return catalog.model(name)
     if name.startswith("run:"):
         return _of_run(name.removeprefix("run:"), store)
-    folder = Path(name).expanduser()
-    if folder.is_dir() or name.startswith((".", "/", "~")):
-        return _of_folder(name, folder)
-    if HUB_ID.match(name):
+    if _is_folder(name) or name.startswith(LOCAL):
+        return _of_folder(name, Path(name).expanduser())
+    if _is_hub_id(name):
         return _of_hub(name, catalog)
     raise UnknownNameError(
         "model", name, known, "a name from `bertbench list models`, a hub id (owner/name), a local folder or run:<id>"
     )
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return bool(name) and Path(name).expanduser().is_dir()
+    except (OSError, ValueError, RuntimeError):  # too long, a null byte, ~ of nobody
+        return False
+
+
+def _is_hub_id(name: str) -> bool:
+    return HUB_ID.match(name) is not None and not name.startswith(LOCAL)
 
 
 def _of_hub(name: str, catalog: Catalog) -> ModelSpec:
@@ -141,6 +169,8 @@ def _of_folder(name: str, folder: Path) -> ModelSpec:
     from bertbench.checkpoints import local_snapshot
     from bertbench.specs import ModelSpec
 
+    if not text_files.is_text(name):
+        raise UsageError(f"model {name}: its name has bytes that are no text", text_files.RENAME)
     local_snapshot(folder, weights=False)
     return ModelSpec(
         name=name,

@@ -101,8 +101,10 @@ class TaskSpec(Spec):
         unknown = set(self.primary_metrics) - set(self.metrics)
         if unknown:
             raise ValueError(f"primary_metrics {sorted(unknown)} are not among 'metrics'")
-        if self.labels is not None and len(set(self.labels)) != len(self.labels):
-            raise ValueError("'labels' repeats a name")
+        for key in ("labels", "metrics", "primary_metrics", "evaluation_splits"):
+            names = getattr(self, key) or ()
+            if len(set(names)) != len(names):
+                raise ValueError(f"'{key}' repeats a name")
         self._fits_its_kind()
         return self
 

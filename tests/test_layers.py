@@ -55,7 +55,7 @@ REPORT_FAMILIES = ("compare", "gate", "tables")
 
 DOORS = {
     "rich": ("exporters/terminal.py", "output.py", "cli.py", "commands/", "display.py"),
-    "yaml": ("config.py",),
+    "yaml": ("yaml_files.py",),
     "datasets": ("data.py", "metrics/_module.py", "texts.py"),
     "evaluate": ("metrics/_module.py",),
     "onnxruntime": ("backends/",),

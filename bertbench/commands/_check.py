@@ -77,15 +77,13 @@ def with_model(measuring: Measuring, base: str, margins: Margins, task: str | No
     from bertbench.gate.cost import enough, protocol
     from bertbench.gate.judging import Wanted, against_model
     from bertbench.request import names_of
-    from bertbench.selection import resolve, resolve_tasks
+    from bertbench.selection import resolve, resolve_one, resolve_tasks
 
     given = measuring.given
     if given["models"] == "all":
         raise UsageError("--against-model compares the models of --models with it", "name them: --models ./head")
     suite = measuring.catalog.suite(given["suite"] or "base")
-    first, *more = resolve(base, measuring.catalog, suite, measuring.store)
-    if more:
-        raise UsageError(f"--against-model {base}: names several models", "name one")
+    first = resolve_one(base, measuring.catalog, measuring.store)
     heads = resolve(given["models"], measuring.catalog, suite, measuring.store)
     if first.name in {spec.name for spec in heads}:
         raise UsageError(f"--against-model {base}: is among --models", "name two different models")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import BertBenchError, StoreError, UsageError
+from bertbench.name_lists import split
 
 if TYPE_CHECKING:
     from bertbench.commands._measuring import Measuring
@@ -153,7 +154,8 @@ def of_tasks(saved: Saved, task: str | None) -> Saved:
 def _names(models: str, base: Baseline) -> tuple[str, ...]:
     if models == "all":
         return tuple(base.models)
-    names = tuple(dict.fromkeys(part.strip() for part in models.split(",") if part.strip()))
+    there = base.models.__contains__
+    names = tuple(dict.fromkeys(split("--models", models, there, there)))
     for name in names:
         if name not in base.models:
             raise UsageError(f"--models {name}: is not in the baseline", f"it has {', '.join(base.models)}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertbench.name_lists import joined
 from bertbench.records import Kind
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Job:
         """The command line. Of memory alone only `verify` measures it: `speed` would time passes too."""
         if "memory" in self.kinds:
             return shlex.join(["bertbench", "verify", "--measure", "--claims", ",".join(claims), *common])
-        words = ["bertbench", self.command, "--models", ",".join(models), "--reference", reference]
+        words = ["bertbench", self.command, "--models", joined(models), "--reference", reference]
         for name, value in self.options:
             words += [f"--{name}", value] if value else [f"--{name}"]
         return shlex.join([*words, *common])
@@ -106,7 +107,7 @@ def request_of(
     options: dict[str, Any] = {name.replace("-", "_"): value or True for name, value in job.options}
     if "recipe" in options:
         options["recipes"] = options.pop("recipe")
-    asked = {"models": ",".join(models), "reference": reference, "from_store": False, "yes": True}
+    asked = {"models": joined(models), "reference": reference, "from_store": False, "yes": True}
     every = defaults() | dict(given) | asked | options
     if job.command == "speed":
         from bertbench.commands._speed_request import build

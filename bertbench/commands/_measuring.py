@@ -87,10 +87,15 @@ class Measuring:
         run: bool,
     ) -> Request:
         """What `answer` measures or reads."""
+        from bertbench.metrics import _fitting
         from bertbench.request import Request, parse_kinds
         from bertbench.selection import published_recipes, resolve, with_teachers
 
         options, kinds = build_options(suite.seeds, self.given), parse_kinds(self.given["only"])
+        specified = tuple(self.catalog.task(task) for task in tasks)
+        if "quality" in kinds:
+            for task in specified:
+                _fitting.check(task)
         if not self.given["from_store"]:
             self.store.check_writable()
         wanted = resolve(models, self.catalog, suite, self.store) if isinstance(models, str) else list(models)
@@ -103,7 +108,7 @@ class Measuring:
             suite=suite,
             models=tuple(specs),
             reference=name,
-            tasks=tuple(self.catalog.task(task) for task in tasks),
+            tasks=specified,
             options=options,
             may_be_random=not run,
             timing=suite.timing,
@@ -165,7 +170,7 @@ def pick_reference(
 
     `add_suites` says that the suite's reference is added where it was not asked for; otherwise the first model stands in.
     """
-    from bertbench.selection import resolve
+    from bertbench.selection import resolve_one
 
     names = [spec.name for spec in models]
     if wanted is None:
@@ -175,7 +180,7 @@ def pick_reference(
             return models, names[0]
         wanted = suite.reference
     named = next((spec for spec in models if spec.name == wanted), None)
-    reference = named or resolve(wanted, catalog, suite, store)[0]
+    reference = named or resolve_one(wanted, catalog, store)
     return (models if reference.name in names else [reference, *models]), reference.name
 
 

@@ -84,13 +84,16 @@ def check_task(task: TaskSpec, teacher: ModelSpec, data_dir: Path | None) -> Non
     """Find out before a long distillation whether the task that follows can be had and is not too long for the model.
 
     Raises:
+        ConfigError: a metric does not fit the task.
         DatasetError, HubError: there are no examples.
         UsageError: they are taken at more tokens than the teacher's, and so the students', limit.
     """
     from bertbench import data
+    from bertbench.metrics import _fitting
     from bertbench.modeling import length_limit
     from bertbench.sources import own_config
 
+    _fitting.check(task)
     for split in (task.train_split, *task.evaluation_splits):
         data.load(task, split, data_dir)
     limit = length_limit(own_config(teacher))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import UnknownNameError, UsageError
+from bertbench.name_lists import joined
 from bertbench.variants import combinations, parse, parse_dtypes, parse_numbers
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def with_paper(measuring: Measuring, given: Mapping[str, Any]) -> Mapping[str, A
             option = f"--{name.replace('_', '-')}"
             raise UsageError(f"--paper {paper.name} decides {option}", f"leave {option} out")
     chosen = {
-        "models": ",".join(paper.models) if given["models"] == "all" else given["models"],
+        "models": joined(paper.models) if given["models"] == "all" else given["models"],
         "reference": given["reference"] or paper.reference,
         "device": paper.device if given["device"] == "auto" else given["device"],
         "rounds": given["rounds"] or ROUNDS_ON_MANY,

@@ -48,7 +48,7 @@ def baseline(
     """Save what `check` compares with: counts, label maps, outputs, predictions, ratios; small enough to commit."""
     from bertbench.commands._measuring import Measuring, measure_or_read
     from bertbench.commands._measuring_options import defaults
-    from bertbench.display import say
+    from bertbench.display import say, show
     from bertbench.gate.saving import check_place
     from bertbench.request import check_positive
 
@@ -66,7 +66,7 @@ def baseline(
     stored = measure_or_read(request, measuring.store, from_store=given["from_store"], yes=True)
     place, found = _save(request, stored, measuring.store, output, keep_mb)
     say(f"saved in {place}; compare with it: bertbench check --baseline {output}")
-    typer.echo(summary(found))
+    show(summary(found))
     if any(lost.failed for lost in found.lost):
         raise typer.Exit(1)  # saved, but something that was asked for broke
 

@@ -128,17 +128,17 @@ def _on_task(
     save_to: Path | None,
 ) -> None:
     """Fine-tune the teacher, let the students learn from it, compare."""
-    from bertbench.selection import resolve
+    from bertbench.selection import resolve_one
     from bertbench.sources import own_config
     from bertbench.students.variants import students, taught
 
     catalog = measuring.catalog
     catalog.task(task)
     suite = catalog.suite(measuring.given["suite"] or suite_for(task, catalog))
-    (teaching,) = resolve(teacher, catalog, None, measuring.store)
+    teaching = resolve_one(teacher, catalog, measuring.store)
     if student is not None:
         _check_alone(wish, ablation)
-        (existing,) = resolve(student, catalog, None, measuring.store)
+        existing = resolve_one(student, catalog, measuring.store)
         specs = [taught(existing, wish.distill, teaching.name)]
     else:
         specs = students(teaching, own_config(teaching), wish, ablation)
@@ -163,13 +163,13 @@ def _on_text(
     """Distil on text, save, and compare on a task if one is named."""
     from bertbench import output
     from bertbench.commands import _pretraining
-    from bertbench.selection import resolve
+    from bertbench.selection import resolve_one
     from bertbench.texts import Texts
 
     catalog, given = measuring.catalog, measuring.given
     if task is not None:
         catalog.task(task)
-    (teaching,) = resolve(teacher, catalog, None, measuring.store)
+    teaching = resolve_one(teacher, catalog, measuring.store)
     own = {
         "batch_size": given["batch_size"],
         "learning_rate": given["learning_rate"],
@@ -240,7 +240,10 @@ def _check_target(folder: Path, given: Mapping[str, Any]) -> None:
         UsageError: the folder holds something or cannot be written, or nothing will be kept.
     """
     from bertbench.request import parse_kinds
+    from bertbench.text_files import RENAME, is_text
 
+    if not is_text(folder):
+        raise UsageError(f"--save-to {folder}: its name has bytes that are no text", RENAME)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--save-to {folder}: there is something already", "name an empty or a new folder")
     if given["keep_checkpoints"] == "none":

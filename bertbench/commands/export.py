@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bertbench import streams
 from bertbench.commands._options import ResultsDirOption
 from bertbench.errors import NothingMeasuredError, StoreError, UsageError
 
@@ -60,7 +60,7 @@ def export(
     if frame.empty:
         raise NothingMeasuredError(f"no runs in {results_dir}", "`bertbench run` or `bertbench compare` makes some")
     if output is None:
-        sys.stdout.write(text_of(frame, chosen))
+        streams.write_for_programs(text_of(frame, chosen))
     else:
         write(frame, chosen, output)
 
@@ -102,7 +102,7 @@ def write(frame: pd.DataFrame, chosen: TableFormat, output: Path) -> None:
         if chosen is TableFormat.PARQUET:
             frame.to_parquet(scratch, index=False)
         else:
-            scratch.write_text(text_of(frame, chosen), encoding="utf-8")
+            scratch.write_bytes(streams.encoded(text_of(frame, chosen)))
 
     try:
         write_atomically(output, fill)

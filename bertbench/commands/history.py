@@ -17,6 +17,7 @@ from bertbench.commands._options import (
     ResultsDirOption,
 )
 from bertbench.errors import NothingMeasuredError, UnknownNameError
+from bertbench.name_lists import split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -83,8 +84,8 @@ def chosen(frame: pd.DataFrame, **wanted: str | None) -> pd.DataFrame:
     for column, names in wanted.items():
         if names is None:
             continue
-        asked = [name.strip() for name in names.split(",")]
         known = sorted(frame[column].dropna().unique())
+        asked = split(f"--{column}", names, known.__contains__, known.__contains__)
         for name in asked:
             if name not in known:
                 raise UnknownNameError(f"stored {column}", name, known)

@@ -49,16 +49,16 @@ def params(
     """Count parameters by component: unique and executed, so that shared layers show."""
     from bertbench.hub import quiet_libraries
     from bertbench.output import emit
-    from bertbench.selection import resolve
+    from bertbench.selection import resolve, resolve_one
 
     quiet_libraries()
     catalog = Catalog(config_dir or [])
     chosen = catalog.suite(suite)
     specs = resolve(models, catalog, chosen)
     if reference is not None:
-        extra = resolve(reference, catalog, chosen)
-        specs = [*specs, *(spec for spec in extra if spec.name not in {known.name for known in specs})]
-        reference = extra[0].name
+        extra = resolve_one(reference, catalog)
+        specs = [*specs, *([] if extra.name in {known.name for known in specs} else [extra])]
+        reference = extra.name
     elif chosen.reference in {spec.name for spec in specs}:
         reference = chosen.reference
     emit(build_report(specs, suite, reference), format=output_format, output=output, layout=layout)

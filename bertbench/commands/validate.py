@@ -5,7 +5,7 @@ Not aware of the hub: whether checkpoints and data sets can be had shows when th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,9 +16,13 @@ from bertbench.commands import _claims as claims
 from bertbench.commands._options import ConfigDirOption
 from bertbench.config import KINDS, Catalog, Entry
 from bertbench.errors import ConfigError, UnknownNameError
+from bertbench.metrics import _fitting
 from bertbench.report import Report, Table
+from bertbench.yaml_files import Written, faults
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pydantic import ValidationError
 
     from bertbench.specs import ClaimSpec, GroupSpec, ModelSpec, PaperSpec, RecipeSpec, Spec, SuiteSpec, TaskSpec
@@ -52,12 +56,14 @@ def validate(config_dir: ConfigDirOption = None, *, deep: DeepOption = False) ->
 
     Example: bertbench validate --config-dir my-configs
     """
+    from bertbench.display import show
+
     checked = check_all(Catalog(config_dir or ()), deep=deep)
     if checked.findings:
         from bertbench.output import emit
 
         emit(build_report(checked), format="terminal", output=None, layout="long")
-    typer.echo(summary(checked))
+    show(summary(checked))
     if checked.findings:
         raise typer.Exit(2)
 
@@ -75,10 +81,10 @@ def check_all(catalog: Catalog, *, deep: bool = False) -> Checked:
                 specs[entry.name] = spec
     for kind, specs in checked.specs.items():
         for name, spec in specs.items():
-            path = str(checked.entries[kind][name].path)
-            checked.findings += [Finding(path, *parts) for parts in _CROSS_CHECKS[kind](spec, checked)]
+            entry = checked.entries[kind][name]
+            checked.findings += _placed(entry, _CROSS_CHECKS[kind](spec, checked))
             if deep and kind == "models":
-                checked.findings += [Finding(path, *parts) for parts in _unbuildable(spec)]
+                checked.findings += _placed(entry, _unbuildable(spec))
     return checked
 
 
@@ -103,6 +109,18 @@ Parts = tuple[str, str, str]
 """Key, what was found, what was expected."""
 
 
+def _placed(entry: Entry, found: Iterable[Parts]) -> list[Finding]:
+    """Findings in a file, with the lines of their keys."""
+    written: Written | None = None
+    placed = []
+    for key, what, expected in found:
+        written = written or Written(entry.path)
+        line = written.line(key.split(".")) if key else None
+        parts = filter(None, (what, f"line {line}" if line else ""))
+        placed.append(Finding(str(entry.path), key, ", ".join(parts), expected))
+    return placed
+
+
 def _spec(catalog: Catalog, entry: Entry, spec_type: type[Spec], findings: list[Finding]) -> Spec | None:
     """The entry's spec, or None with what is wrong added to `findings`."""
     from pydantic import ValidationError
@@ -116,25 +134,23 @@ def _spec(catalog: Catalog, entry: Entry, spec_type: type[Spec], findings: list[
     except ConfigError as error:
         findings.append(Finding(path, "", error.message.removeprefix(path).lstrip(":, "), error.hint or "valid YAML"))
     except ValidationError as error:
-        findings += [Finding(path, *parts) for parts in _faults(error, spec_type)]
+        findings += _placed(entry, _faults(error, entry.path, spec_type))
     except (TypeError, ValueError) as error:  # braces without quotes, a date that does not exist, a key that is 5
         findings.append(Finding(path, "", f"not readable: {error}", "keys of text, and quotes around odd values"))
     return None
 
 
-def _faults(error: ValidationError, spec_type: type[Spec]) -> Iterator[Parts]:
-    for item in error.errors(include_url=False):
-        key = ".".join(str(part) for part in item["loc"])
-        message = item["msg"].removeprefix("Value error, ")
-        if item["type"] == "missing":
-            yield key, "missing", "a value"
-        elif item["type"] == "extra_forbidden":
+def _faults(error: ValidationError, path: Path, spec_type: type[Spec]) -> Iterator[Parts]:
+    for fault in faults(error, path):
+        if fault.kind == "missing":
+            yield fault.key, "missing", "a value"
+        elif fault.kind == "extra_forbidden":
             # Only the top level's keys are at hand here.
-            known = spec_type.model_fields if len(item["loc"]) == 1 else ()
-            unknown = UnknownNameError("key", key, known)
-            yield key, unknown.message, (unknown.hint or "") if known else "no such key"
+            known = spec_type.model_fields if len(fault.keys) == 1 else ()
+            unknown = UnknownNameError("key", fault.key, known)
+            yield fault.key, unknown.message, (unknown.hint or "") if known else "no such key"
         else:
-            yield key, "" if isinstance(item["input"], dict) else f"{item['input']!r:.60}", message
+            yield fault.key, fault.found, fault.expected
 
 
 def _model(spec: ModelSpec, checked: Checked) -> Iterator[Parts]:
@@ -164,10 +180,9 @@ def _task(spec: TaskSpec, _: Checked) -> Iterator[Parts]:
         except Exception as error:  # noqa: BLE001 (a user's own metric may fail in any way)
             yield "metrics", f"metric '{name}' cannot be loaded: {type(error).__name__}: {error}", "a working file"
         else:
-            needed = _takes(spec)
-            if needed and not needed & metric.applies_to:
-                expected = f"a metric for {' or '.join(sorted(needed))}"
-                yield "metrics", f"{name}, for {' and '.join(sorted(metric.applies_to))}", expected
+            found = _fitting.misfit(spec, metric) if spec.kind in plugins.names(TASK_KINDS) else None
+            if found is not None:
+                yield "metrics", f"{found.metric} {found.found}", found.expected
 
 
 def _suite(spec: SuiteSpec, checked: Checked) -> Iterator[Parts]:
@@ -190,16 +205,6 @@ def _paper(spec: PaperSpec, checked: Checked) -> Iterator[Parts]:
         yield from _unknown("task", "task", spec.task, checked.entries["tasks"])
     for index, row in enumerate(spec.parameters):
         yield from _unknown_model(f"parameters.{index}.model", row.model, checked)
-
-
-def _takes(spec: TaskSpec) -> frozenset[str]:
-    """What a metric of the task must be for; nothing where its kind is unknown."""
-    if spec.is_regression:
-        return frozenset({"regression"})
-    if spec.kind not in plugins.names(TASK_KINDS):
-        return frozenset()
-    kinds: frozenset[str] = plugins.load(TASK_KINDS, "task kind", spec.kind).metrics
-    return kinds - {"regression"}
 
 
 def _group(spec: GroupSpec, checked: Checked) -> Iterator[Parts]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 from bertbench.doctor._subjects import Checkpoint, Pair, Settings, TaskData, open_data
 from bertbench.doctor._verdict import Check, Finding, Verdict, problem, unchecked
 from bertbench.doctor.checks import LABEL_ORDER, OF_CHECKPOINT, OF_DATA, OF_PAIR
-from bertbench.errors import BertBenchError, CheckpointError, DatasetError, HubError
+from bertbench.errors import BertBenchError, CheckpointError, ConfigError, DatasetError, HubError
+from bertbench.metrics import _fitting
 from bertbench.plan import has_head
 from bertbench.progress import Progress, silent
 from bertbench.request import Options
@@ -43,9 +44,12 @@ def examine(
     for task in tasks:
         progress(f"reading {task.name}", 0, 1)
         try:
+            _fitting.check(task)
             loaded[task.name] = open_data(task, settings)
         except (DatasetError, HubError) as error:
             found.append(Finding("data", _absent(task, error, settings), task=task.name))
+        except ConfigError as error:
+            found.append(Finding("metrics", problem(error.message, error.hint), task=task.name))
         progress(f"reading {task.name}", 1, 1)
         if task.name in loaded:
             found += _looked(f"examining {task.name}", OF_DATA, loaded[task.name], progress, task=task.name)

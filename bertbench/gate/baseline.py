@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertbench import text_files
 from bertbench.errors import StoreError
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def read(place: Path) -> Saved:
     """
     file = file_of(place)
     try:
-        data = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_number)
+        data = json.loads(text_files.read(file), parse_constant=_no_number)
     except FileNotFoundError:
         raise StoreError(f"baseline {file}: no such file", MAKE) from None
     except (OSError, ValueError, RecursionError) as error:

@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING
 from bertbench.errors import StoreError, UsageError
 from bertbench.gate.report import sentence
 from bertbench.store import write_atomically
+from bertbench.streams import encoded
 
 if TYPE_CHECKING:
     from bertbench.gate.finding import Finding
 
 LEVELS = {"fail": "error", "inconclusive": "warning"}
 SUMMARY = "GITHUB_STEP_SUMMARY"
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")  # colours, moves; titles, links
+# Beside control characters, what XML 1.0 cannot hold.
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def check_place(path: Path | None, other: Path | None = None) -> None:
@@ -47,7 +50,7 @@ def write_junit(findings: Sequence[Finding], path: Path) -> None:
     for finding in findings:
         words = _printable(sentence(finding))
         case = TestCase(
-            _printable(finding.name.partition(": ")[2]),
+            _printable(finding.name.removeprefix(f"{finding.model}: ")),
             classname=_printable(f"bertbench.{finding.kind}.{finding.model}"),
         )
         if finding.verdict == "fail":
@@ -65,8 +68,8 @@ def write_junit(findings: Sequence[Finding], path: Path) -> None:
 
 
 def _printable(text: str) -> str:
-    """Without the characters that XML 1.0 cannot hold, such as a worker's terminal colours."""
-    return _NOT_XML.sub("?", text)
+    """Without the sequences that colour a terminal, and with ? for other characters that control one or that XML cannot hold."""
+    return _UNPRINTABLE.sub("?", _TERMINAL.sub("", text))
 
 
 def annotation_lines(findings: Sequence[Finding]) -> Iterator[str]:
@@ -78,7 +81,8 @@ def annotation_lines(findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    """Text as data of a workflow command, which ends with its line."""
+    return _printable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def add_summary(markdown: str, environment: Mapping[str, str]) -> None:
@@ -91,7 +95,7 @@ def add_summary(markdown: str, environment: Mapping[str, str]) -> None:
     if not place:
         return
     try:
-        with Path(place).open("a", encoding="utf-8") as stream:
-            stream.write(f"{markdown}\n")
+        with Path(place).open("ab") as stream:
+            stream.write(encoded(f"{_printable(markdown)}\n"))
     except OSError as error:
         raise StoreError(f"{SUMMARY} {place}: cannot be written ({error.strerror or error})") from None

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bertbench import text_files
 from bertbench.errors import StoreError
 from bertbench.gate.baseline import FORMAT, Baseline, Saved, checkpoints_of, file_of
 from bertbench.store import sync
@@ -80,7 +81,7 @@ def _put_in_place(new: Path, file: Path, *, has_predictions: bool) -> None:
 
 def _is_baseline(file: Path) -> bool:
     try:
-        return bool(json.loads(file.read_text(encoding="utf-8")).get("format") == FORMAT)
+        return bool(json.loads(text_files.read(file)).get("format") == FORMAT)
     except (OSError, ValueError, AttributeError, RecursionError):
         return False
 

@@ -29,6 +29,7 @@ class Metric:
     `function` takes predictions and references of shape (n,), n > 0, and may return NaN where the metric is undefined;
     `undefined` says when that is. `resampled`, where given, takes predictions (n,), references (n,) and counts (r, n) of
     how often each example was drawn, and returns the r values at once; it must agree with `function`.
+    A metric of so many `classes` is for no other number of them; None: any.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Metric:
     function: Callable[[Floats, Floats], float]
     resampled: Callable[[Floats, Floats, Counts], Floats] | None = None
     undefined: str | None = None
+    classes: int | None = None
 
     def compute(self, predictions: Floats, references: Floats) -> float | None:
         """The metric over all examples; None where it is undefined, for the reason in `undefined`.

@@ -31,6 +31,7 @@ class SumMetric:
 
     `parts` takes predictions and references, n each, and gives what each example adds, shape (n, k); `combine` takes sums
     of shape (r, k) and gives r values, NaN where the metric is undefined; `undefined` says when that is.
+    `of_unanswerable`: it is of questions that have no answer.
     """
 
     name: str
@@ -40,6 +41,7 @@ class SumMetric:
     parts: Callable[[Sequence[Any], Sequence[Any]], Floats]
     combine: Callable[[Floats], Floats]
     undefined: str | None = None
+    of_unanswerable: bool = False
 
     def compute(self, predictions: Sequence[Any], references: Sequence[Any]) -> float | None:
         """The metric over all examples; None where it is undefined, for the reason in `undefined`.

@@ -37,4 +37,5 @@ PLUGIN = Metric(
     citation="Wang et al. 2019, GLUE, arXiv:1804.07461, section 3.2; van Rijsbergen 1979, Information Retrieval",
     function=f1,
     resampled=resampled,
+    classes=2,
 )

@@ -25,4 +25,5 @@ PLUGIN = SumMetric(
     parts=scores,
     combine=mean,
     undefined="every question has an answer",
+    of_unanswerable=True,
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench import plugins
 from bertbench.data import Examples
-from bertbench.errors import ConfigError, MeasurementError
+from bertbench.errors import MeasurementError
 from bertbench.progress import Progress
 from bertbench.records import Measurement
 from bertbench.runners._batches import padded
@@ -163,22 +163,6 @@ def trivial_scores(task: TaskSpec, kind: TaskKind, train: Examples, validation: 
     found = metric_values(task, kind.references(task, validation), predictions)
     values = [found.get(metric, 0.0) for metric in task.primary_metrics]
     return name, sum(values) / len(values)
-
-
-def check_metrics(task: TaskSpec, kind: TaskKind) -> None:
-    """Every metric of the task is one of its kind.
-
-    Raises:
-        ConfigError: one is not.
-    """
-    fitting = kind.metrics - ({"classification"} if task.is_regression else {"regression"})
-    for name in task.metrics:
-        metric = plugins.load("bertbench.metrics", "metric", name)
-        if not metric.applies_to & fitting:
-            raise ConfigError(
-                f"task {task.name}: metric {name} is of {', '.join(sorted(metric.applies_to))}, not for {task.kind}",
-                "correct 'metrics' in the task's YAML (`bertbench validate` says which fit)",
-            )
 
 
 def useful_threads(model: Any, tokens: int, asked: int) -> int:

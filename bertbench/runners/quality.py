@@ -15,6 +15,7 @@ from bertbench import launch, plugins
 from bertbench.data import Examples
 from bertbench.errors import MeasurementError, UsageError
 from bertbench.labels import output_order
+from bertbench.metrics import _fitting
 from bertbench.modeling import (
     head_settings,
     length_limit,
@@ -26,7 +27,7 @@ from bertbench.modeling import (
 from bertbench.progress import Progress, silent
 from bertbench.records import Measurement
 from bertbench.runners import _features, _training_figures
-from bertbench.runners._evaluation import TOKENS_PER_BATCH, Scored, check_metrics, evaluate, useful_threads
+from bertbench.runners._evaluation import TOKENS_PER_BATCH, Scored, evaluate, useful_threads
 from bertbench.runners._job import Job
 from bertbench.runners._teaching import SoftTargets, answers_of, check_texts
 from bertbench.runners.finetune import TrainingRun, finetune
@@ -85,7 +86,7 @@ def prepare(job: Job) -> Prepared:
 
     Raises:
         CheckpointError: weights missing or damaged, labels in conflict, or no fitting tokenizer.
-        ConfigError: a metric that does not fit the task's kind.
+        ConfigError: a metric that does not fit the task.
         UsageError: the maximal length is beyond the model's.
     """
     from transformers import set_seed
@@ -94,7 +95,7 @@ def prepare(job: Job) -> Prepared:
 
     source, task, name = job.source, job.task, job.source.spec.name
     kind: TaskKind = plugins.load("bertbench.tasks", "task kind", task.kind)
-    check_metrics(task, kind)
+    _fitting.check(task)
     config = config_of(source.spec, source.folder)
     tokenizer = load_tokenizer(source.tokenizer, config, name, split_words=kind.words)
     if job.recipe.max_length > length_limit(config):

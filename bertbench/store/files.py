@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from bertbench import text_files
 from bertbench.errors import StoreError
 from bertbench.records import SCHEMA_VERSION, RunRecord, SessionRecord, Sidecar
 
@@ -64,7 +65,7 @@ def from_json(record_type: type[R], text: str) -> R:
 def read_record(path: Path, record_type: type[R], warnings: list[str]) -> R | None:
     """The record in a file, or None if there is none; one that cannot be read is named in `warnings`."""
     try:
-        return from_json(record_type, path.read_text(encoding="utf-8"))
+        return from_json(record_type, text_files.read(path))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, RecursionError, StoreError) as error:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertbench import text_files
 from bertbench.errors import StoreError
 from bertbench.progress import Progress, silent
 from bertbench.records import RunRecord, SessionRecord, Sidecar
@@ -27,6 +28,7 @@ from bertbench.store.files import (
     write_atomically,
 )
 from bertbench.store.index import Entry, Index, UnusableIndexError, folders
+from bertbench.streams import encoded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,8 +95,10 @@ class Store:
         """Prove, before work starts, that results can be written.
 
         Raises:
-            StoreError: the folder cannot be made or written to, or the disk is too full.
+            StoreError: the folder cannot be made or written to, its name is no text, or the disk is too full.
         """
+        if not text_files.is_text(self.root):
+            raise StoreError(f"results directory {self.root}: its name has bytes that are no text", text_files.RENAME)
         try:
             self.sessions_folder.mkdir(parents=True, exist_ok=True)
             with tempfile.NamedTemporaryFile(dir=self.sessions_folder) as probe:
@@ -254,7 +258,7 @@ def covers(session: SessionRecord, models: Sequence[str], reference: str) -> boo
 
 
 def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    path.write_bytes(encoded(text))
 
 
 def _copy(source: Path, target: Path) -> None:

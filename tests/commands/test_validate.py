@@ -75,7 +75,7 @@ def test_right_config_gives_no_finding(tmp_path, kind, spec):
         (TASK | {"training": "{epoch: 1}"}, "training.epoch", "unknown key"),
         (TASK | {"5": "a"}, "", "a key must be text"),
         (TASK | {"title": "{{ name }}"}, "", "a key must be text"),
-        (TASK | {"title": "2026-13-45"}, "", "not valid YAML (month"),
+        (TASK | {"title": "2026-13-45"}, "", "YAML takes 2026-13-45 for a date"),
     ],
 )
 def test_file_that_is_wrong_in_itself(tmp_path, text, key, found):
@@ -107,13 +107,13 @@ def test_every_mistake_of_a_file_is_a_row(tmp_path):
             "metrics",
             "unknown metric 'f2'; did you mean 'f1'",
         ),
-        ("tasks", TASK | {"metrics": "[accuracy, pearson]"}, "metrics", "pearson, for regression"),
-        ("tasks", TASK | {"labels": "null"}, "metrics", "accuracy, for classification"),
+        ("tasks", TASK | {"metrics": "[accuracy, pearson]"}, "metrics", "pearson is for regression"),
+        ("tasks", TASK | {"labels": "null"}, "metrics", "accuracy is for classification"),
         (
             "tasks",
             TASK | {"kind": "token-classification", "labels": "[O, B-X, I-X]"},
             "metrics",
-            "accuracy, for classification",
+            "accuracy is for classification",
         ),
         ("groups", GROUP | {"tasks": "[sst2, sqaud]"}, "tasks", "unknown task 'sqaud'; did you mean 'squad'"),
         ("models", MODEL | {"finetuned": "{sst-2: {checkpoint: a/b}}"}, "finetuned.sst-2", "did you mean 'sst2'"),

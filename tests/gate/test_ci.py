@@ -40,11 +40,11 @@ def test_junit_has_a_case_a_finding(tmp_path):
 
 
 def test_junit_holds_what_workers_print(tmp_path):
-    """Characters that XML cannot hold, as of a worker's coloured message, are replaced."""
+    """A worker's colours are taken out, other characters that XML cannot hold are replaced."""
     noisy = Finding("speed", "bert", "time", "fail", reason="\x1b[31mbroken\x00\ud800")
     write_junit([noisy], tmp_path / "gate.xml")
     (suite,) = JUnitXml.fromfile(str(tmp_path / "gate.xml"))
-    assert "?[31mbroken??" in next(iter(suite)).result[0].message
+    assert "broken??" in next(iter(suite)).result[0].message
 
 
 def test_two_outputs_need_two_files(tmp_path):
@@ -65,6 +65,35 @@ def test_annotations_are_escaped():
     assert error.startswith("::error title=bertbench%3A bert%3A score (sst2)::95.00 before, 90.00 now")
     assert "50%25%0Alost" in error
     assert warning.startswith("::warning ")
+
+
+NOISE = "100%\r\nof\x00it \x1b[1;31mred\x1b[0m \x1b]8;;http://x\x07link\x1b]8;;\x07 \x85\u009b\x7f\udcff, a:b"
+
+
+def test_annotations_hold_one_line_of_printable_text():
+    """Whatever a name or a reason holds, an annotation is one line, its title ends at its own colons, nothing controls a terminal."""
+    (line,) = annotation_lines([Finding("speed", f"m{NOISE}", "time", "fail", reason=NOISE)])
+    assert len(line.splitlines()) == 1
+    assert line.isprintable()
+    title, text = line.removeprefix("::error title=").split("::", 1)
+    assert title == "bertbench%3A m100%25%0D%0Aof?it red link ????%2C a%3Ab%3A time"
+    assert text.endswith("100%25%0D%0Aof?it red link ????, a:b")
+
+
+def test_junit_names_the_case_of_a_model_with_a_colon(tmp_path):
+    """A model's name may look like a part of the quantity's."""
+    write_junit([Finding("speed", "my: model", "time", "pass")], tmp_path / "gate.xml")
+    (suite,) = JUnitXml.fromfile(str(tmp_path / "gate.xml"))
+    assert next(iter(suite)).name == "time"
+
+
+def test_summary_is_printable_utf8(tmp_path):
+    """The job's summary is UTF-8 without control characters, with its lines as they were."""
+    file = tmp_path / "summary.md"
+    add_summary(f"## Gate\n模 {NOISE}", {SUMMARY: str(file)})
+    text = file.read_bytes().decode("utf-8")
+    assert text.startswith("## Gate\n模 100%\r\nof?it red link ")
+    assert "\x1b" not in text
 
 
 def test_summary_is_appended(tmp_path):
