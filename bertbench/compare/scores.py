@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bertbench import stats
+from bertbench import power, stats
 from bertbench.compare import predictions as pairs
 from bertbench.stats import Estimate
 
@@ -88,9 +88,12 @@ class SplitScores:
     def detectable(self, model: str, other: str) -> float | None:
         """The smallest difference of the scores that is found with 80 % power at the 5 % level, by the bootstrap's spread."""
         drawn = [self.replicates.get(("score", name)) for name in (model, other)]
-        if drawn[0] is None or drawn[1] is None:
+        group = self.paired(model, other)
+        if drawn[0] is None or drawn[1] is None or group is None:
             return None
-        return stats.detectable_by_spread(drawn[0] - drawn[1])
+        n = len(group.labels) if group.clusters is None else int(group.clusters.max()) + 1
+        examples = power.worth(self.values["score", other], drawn[1], n)
+        return stats.detectable_by_spread(drawn[0] - drawn[1], worth=examples)
 
     def best(self) -> str | None:
         """The model of the highest score, the reference first among equals."""

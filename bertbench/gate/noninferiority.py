@@ -2,10 +2,10 @@
 
     pass: shown at 5 %;  fail: shown at 5 % that it is less;  refused: the data cannot show such a margin; else inconclusive.
 
-Accuracy of one seed each: the score test for the ratio of paired proportions (Nam & Blackwelder 2002, Statistics in
-Medicine 21:689), whose variance is that at the margin, so that few or no discordant examples are no trouble. Everything else:
-replicates of a paired bootstrap. A margin below the smallest detectable difference (80 % power) is refused, with the number of
-examples that would show it: a pass there would be luck. What is shown to be a loss fails all the same.
+Accuracy of one seed each: the exact test of the ratio of paired proportions (gate/proportions.py). Everything else: replicates of a
+paired bootstrap, of which percentiles and Student's interval, whose degrees of freedom are those of the examples that changed, must
+both say so. A margin below the smallest detectable difference (80 % power) is refused, with the number of examples that would show
+it: a pass there would be luck. What is shown to be a loss fails all the same.
 Not aware of records, metrics and models.
 """
 
@@ -16,29 +16,35 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy.special import ndtri
+from scipy.optimize import brentq
+from scipy.special import ndtri, stdtrit
+
+from bertbench.gate.proportions import MISSED, at_the_margin, p_value
+from bertbench.power import worth
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bertbench.stats import Floats
 
+Verdict = Literal["pass", "fail", "inconclusive", "refused"]
+
 ALPHA, POWER = 0.05, 0.80
-BOOTSTRAP_ALPHA = (
-    0.04  # percentiles are too narrow: at 5 % an F1 at the margin passed in 6 % (400 examples), at 4 % in below 5 %
-)
+BOOTSTRAP_ALPHA = 0.04  # a bootstrap's intervals are somewhat narrow: at 5 % an F1 at the margin passed in 6 to 8 %
+UNDEFINED_SHARE = 0.05  # of resamples without a value, above which nothing is said
 RETAINED = 0.99  # MLPerf inference: 99 % of the reference's accuracy
-BY_SCORE_TEST = "score test of paired proportions"
+BY_EXACT_TEST = "exact test of paired proportions, 90% Wald interval"
 
 
 @dataclass(frozen=True)
 class Comparison:
     """A verdict on the score: both scores, bounds of their difference (now minus before), what it rests on.
 
-    `detectable` is the smallest loss that so many examples show, `needed` how many would show the margin.
+    `detectable` is the smallest loss that so many examples show, `needed` how many would show the margin; `reason` says why
+    there was nothing to be tested.
     """
 
-    verdict: Literal["pass", "fail", "inconclusive", "refused"]
+    verdict: Verdict
     before: float
     now: float
     n: int
@@ -47,6 +53,7 @@ class Comparison:
     high: float | None = None
     detectable: float | None = None
     needed: int | None = None
+    reason: str | None = None
 
     @property
     def difference(self) -> float:
@@ -60,81 +67,117 @@ def compare_accuracies(
     """The verdict for two vectors that say which of the same examples were right, shape (n,)."""
     n, both = len(before), int((before & now).sum())
     if not n:
-        return Comparison("inconclusive", 0.0, 0.0, 0, BY_SCORE_TEST)
+        return Comparison("inconclusive", 0.0, 0.0, 0, BY_EXACT_TEST, reason="there are no examples")
     gained, lost = int((~before & now).sum()), int((before & ~now).sum())
     old, new = (both + lost) / n, (both + gained) / n
-    z, quantile = statistic(both, gained, lost, retained), float(ndtri(1 - alpha))
     share = max(gained + lost, 1) / n  # none seen is no proof that there are none
-    margin = (1 - retained) * old
-    factor = (quantile + float(ndtri(POWER))) ** 2
-    detectable = math.sqrt(factor * share / n)
-    error = math.sqrt(max(share - (new - old) ** 2, 0.0) / n)
-    bounds = {"low": new - old - quantile * error, "high": new - old + quantile * error}
-    refused = detectable > margin or _alike_needed(old, retained, quantile) > n
-    verdict = _verdict(z, quantile, refused=refused)
-    needed = _examples(factor * share, margin, _alike_needed(old, retained, quantile)) if verdict == "refused" else None
-    return Comparison(verdict, old, new, n, BY_SCORE_TEST, **bounds, detectable=detectable, needed=needed)
+    worse, better = (p_value(both, gained, lost, retained, side) <= alpha for side in ("worse", "better"))
+    needed = examples_needed(old, share, retained, alpha)
+    verdict = _verdict(worse=worse, better=better, refused=needed is None or needed > n)
+    half = float(ndtri(1 - alpha)) * math.sqrt(max(share - (new - old) ** 2, 0.0) / n)
+    return Comparison(
+        verdict, old, new, n, BY_EXACT_TEST, new - old - half, new - old + half, detectable_loss(old, share, n, alpha),
+        needed if verdict == "refused" else None,
+    )  # fmt: skip
 
 
-def statistic(both: int, gained: int, lost: int, retained: float) -> float:
-    """How many standard errors the score lies above `retained` of the baseline's, both right, only now, only before."""
-    q = both + gained + lost
-    if not q:
-        return 0.0
-    distance = both + gained - retained * (both + lost)
-    p_gained, p_lost = at_the_margin(both, gained, lost, retained)
-    variance = retained * q * (p_gained + p_lost)
-    return distance / math.sqrt(variance) if variance else math.copysign(math.inf, distance) if distance else 0.0
+def examples_needed(score: float, share: float, retained: float = RETAINED, alpha: float = ALPHA) -> int | None:
+    """Examples on which an unchanged accuracy is shown to retain so much with 80 % power; None: no number would.
 
+    n = ((z(1 - alpha) sqrt(v0) + z(power) sqrt(share)) / loss)^2, v0 the variance where the loss is the margin's; at least as many
+    as prove the margin where all answers are equal.
 
-def at_the_margin(both: int, gained: int, lost: int, retained: float) -> tuple[float, float]:
-    """Likeliest shares of the examples right at least once that are right only now and only before, if the ratio is `retained`.
+    Args:
+        score: the accuracy, 0..1.
+        share: of the examples that exactly one of the two gets right, half of them either.
+        retained: the share of the score that is to be shown.
+        alpha: the test's level.
 
-    Shares are u and retained u + (1 - retained): the derivative of the likelihood is a quadratic in u.
+    Source: Nam & Blackwelder 2002, Statistics in Medicine 21:689, with the variances of this test.
     """
-    r, q = retained, both + gained + lost
-    square = -r * (1 + r) * q
-    linear = -(1 - r * r) * both + gained * (2 * r * r - 1) + r * r * lost
-    constant = gained * r * (1 - r)
-    root = math.sqrt(max(linear * linear - 4 * square * constant, 0.0))
-    u = max((-linear - root) / (2 * square), 0.0)
-    return u, r * u + (1 - r)
+    if score <= 0:
+        return None
+    wide = _spread(score, share, retained, alpha)
+    return max(math.ceil((wide / ((1 - retained) * score)) ** 2), _alike_needed(score, retained, alpha))
+
+
+def detectable_loss(score: float, share: float, n: int, alpha: float = ALPHA) -> float | None:
+    """The smallest loss of an accuracy that n examples tell from no change with 80 % power: inverse of `examples_needed`."""
+
+    def lacking(loss: float) -> float:
+        return _spread(score, share, 1 - loss / score, alpha) / math.sqrt(n) - loss
+
+    least, most = 1e-9 * score, (1 - 1e-9) * score
+    if score <= 0 or lacking(most) > 0:
+        return None
+    return float(brentq(lacking, least, most))
+
+
+def _spread(score: float, share: float, retained: float, alpha: float) -> float:
+    """Standard deviations per example, weighed by quantiles: of the test at the margin, of its power without a change."""
+    both = max(score - share / 2, 0.0)
+    # Shares in place of counts, of which only the ratios matter: scaled to what counts are.
+    gained, lost = at_the_margin(1e6 * both, 5e5 * share, 5e5 * share, retained)
+    at_margin = retained * (both + share) * float(gained + lost)
+    return float(ndtri(1 - alpha)) * math.sqrt(at_margin) + float(ndtri(POWER)) * math.sqrt(share)
 
 
 def compare_replicates(
-    before: float, now: float, replicates: tuple[Floats, Floats], n: int, method: str, retained: float = RETAINED
+    before: float,
+    now: float,
+    replicates: tuple[Floats, Floats],
+    n: int,
+    method: str,
+    retained: float = RETAINED,
+    changed: int | None = None,
 ) -> Comparison:
-    """The verdict for scores of any metric, from replicates of both on the same resamples, each of shape (r,)."""
+    """The verdict for scores of any metric.
+
+    Args:
+        before: the score of the baseline.
+        now: the score now.
+        replicates: of both on the same resamples, each of shape (r,).
+        n: examples, or clusters where whole ones are drawn.
+        method: what the replicates are of.
+        retained: the share of the score that is to be shown.
+        changed: of the n, those with other predictions than before, on whose number rests how well a spread is known; None: all.
+    """
     usable = np.isfinite(replicates[0])
-    # A model that gives one answer to all has no correlation: it is worth 0, as its score is, and no reason to say nothing.
+    if usable.mean() < 1 - UNDEFINED_SHARE:
+        reason = f"the baseline's score is undefined on {100 * (1 - usable.mean()):.0f}% of the resamples"
+        return Comparison("inconclusive", before, now, n, method, reason=reason)
+    if before <= 0:
+        reason = "the baseline's score is not above 0, so that a share of it says nothing"
+        return Comparison("inconclusive", before, now, n, method, reason=reason)
+    # A resample on which a model gives one answer to all has no correlation: there it is worth 0, no reason to say nothing.
     old, new = replicates[0][usable], np.nan_to_num(replicates[1][usable], nan=0.0, posinf=0.0, neginf=0.0)
-    quantile = float(ndtri(1 - ALPHA))
-    if len(old) < 0.95 * len(replicates[0]) or before <= 0:
-        return Comparison("inconclusive", before, now, n, method)
+    quantile = float(stdtrit(max((n if changed is None else changed) - 1, 1), 1 - BOOTSTRAP_ALPHA))
     low, high = np.quantile(new - old, [BOOTSTRAP_ALPHA, 1 - BOOTSTRAP_ALPHA])
-    above = np.quantile(new - retained * old, [BOOTSTRAP_ALPHA, 1 - BOOTSTRAP_ALPHA])
-    spread, margin = float((new - old).std(ddof=1)), (1 - retained) * before
-    detectable = (quantile + float(ndtri(POWER))) * spread
-    alike = _alike_needed(before, retained, quantile)
-    refused = detectable > margin or alike > n
-    z = math.inf if above[0] >= 0 else -math.inf if above[1] < 0 else 0.0
-    verdict = _verdict(z, quantile, refused=refused)
-    needed = _examples(n * detectable**2, margin, alike) if verdict == "refused" else None
-    return Comparison(verdict, before, now, n, method, float(low), float(high), detectable, needed)
+    worst, best = _outer_bounds(now - retained * before, new - retained * old, quantile)
+    loss = (1 - retained) * before
+    detectable = (quantile + float(ndtri(POWER))) * float((new - old).std(ddof=1))
+    alike = math.ceil(_alike_needed(before, retained, ALPHA) * n / worth(before, old, n))
+    needed = max(math.ceil(n * (detectable / loss) ** 2), alike)
+    verdict = _verdict(worse=best < 0, better=worst >= 0, refused=needed > n)
+    shown = needed if verdict == "refused" else None
+    return Comparison(verdict, before, now, n, method, float(low), float(high), detectable, shown)
 
 
-def _alike_needed(score: float, retained: float, quantile: float) -> int:
-    """Examples on which even equal answers prove the margin: 268 right ones at 99 %."""
-    return math.ceil(quantile**2 * retained / (1 - retained) / score) if score > 0 else 2**31
+def _outer_bounds(value: float, replicates: Floats, quantile: float) -> tuple[float, float]:
+    """The outer bounds of percentiles and of Student's interval with this quantile."""
+    low, high = np.quantile(replicates, [BOOTSTRAP_ALPHA, 1 - BOOTSTRAP_ALPHA])
+    half = quantile * float(replicates.std(ddof=1))
+    return min(float(low), value - half), max(float(high), value + half)
 
 
-def _examples(variance: float, margin: float, alike: int) -> int | None:
-    return max(math.ceil(variance / margin**2), alike) if margin > 0 else None
+def _alike_needed(score: float, retained: float, alpha: float) -> int:
+    """Examples on which even equal answers prove the margin, 301 right ones at 99 %: as many miss a loss of it in `alpha`."""
+    return math.ceil(math.ceil(math.log(alpha - MISSED) / math.log(retained)) / score)
 
 
-def _verdict(z: float, quantile: float, *, refused: bool) -> Literal["pass", "fail", "inconclusive", "refused"]:
-    if z <= -quantile:
+def _verdict(*, worse: bool, better: bool, refused: bool) -> Verdict:
+    if worse:
         return "fail"
     if refused:
         return "refused"
-    return "pass" if z >= quantile else "inconclusive"
+    return "pass" if better else "inconclusive"

@@ -91,8 +91,10 @@ def _compared(before: Scored, now: Scored, group: pairs.Group, retained: float) 
         raise MissingMetricError(", ".join(absent) or "a score without metrics")
     parts = [np.mean([drawn[metric, name] for metric in before.metrics], axis=0) for name in (BEFORE, NOW)]
     n = len(group.labels) if group.clusters is None else int(group.clusters.max()) + 1
+    moved = group.predictions[BEFORE][0] != group.predictions[NOW][0]
+    changed = int(moved.sum()) if group.clusters is None else len(np.unique(group.clusters[moved]))
     method = bootstrap_method(1, 1, paired=True, unit="examples" if group.clusters is None else "clusters")
-    return compare_replicates(before.score, now.score, (parts[0], parts[1]), n, method, retained)
+    return compare_replicates(before.score, now.score, (parts[0], parts[1]), n, method, retained, changed)
 
 
 def _reason(found: Comparison) -> str:

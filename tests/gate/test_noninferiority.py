@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from bertbench.gate.noninferiority import at_the_margin, compare_accuracies, compare_replicates, statistic
+from bertbench.gate.noninferiority import compare_accuracies, compare_replicates
+from bertbench.gate.proportions import at_the_margin, statistic
 
 
 def answers(n, before, lost, gained):
