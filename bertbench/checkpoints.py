@@ -7,6 +7,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bertbench.errors import CheckpointError
 
@@ -27,6 +28,7 @@ SIDE_FILES = (
     "spiece.model",
     "sentencepiece.bpe.model",
 )
+ABOUT_FILE = "bertbench.json"  # beside weights that were trained here: how they came about
 BLOB_SHA256 = re.compile(r"^[0-9a-f]{64}$")
 
 
@@ -56,6 +58,20 @@ def side_digest(folder: Path) -> str:
         if (folder / name).is_file():
             content.update(name.encode() + b"\0" + (folder / name).read_bytes() + b"\0")
     return content.hexdigest()
+
+
+def write_about(folder: Path, **facts: Any) -> None:
+    """Leave beside the weights of a folder how they came about."""
+    (folder / ABOUT_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def trained_length(folder: Path | None, task: str) -> int | None:
+    """The most tokens of the inputs that a checkpoint was fine-tuned and scored with here, on this task; None if unknown."""
+    try:
+        about = json.loads((folder / ABOUT_FILE).read_text(encoding="utf-8")) if folder else {}
+        return about["max_length"] if about.get("task") == task and isinstance(about["max_length"], int) else None
+    except (OSError, ValueError, KeyError, AttributeError):
+        return None
 
 
 def local_snapshot(folder: Path, *, weights: bool = True) -> Snapshot:

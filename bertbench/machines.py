@@ -1,4 +1,4 @@
-"""What was once found out about a machine and holds for later sessions: noise, warm-up passes, the ceiling.
+"""What was once found out about a machine and holds for later sessions: noise, warm-up passes, the ceiling, how to train.
 
     results/machines/<environment class>.json
 
@@ -17,7 +17,7 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from bertbench import text_files
 from bertbench.errors import StoreError
@@ -101,6 +101,7 @@ class _Facts:
     noise: tuple[Noise, ...] = ()
     warmups: dict[str, int] = field(default_factory=dict)
     ceilings: dict[str, float] = field(default_factory=dict)
+    training_dtypes: dict[str, Literal["fp32", "bf16"]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if any(passes < 0 for passes in self.warmups.values()):
@@ -162,6 +163,14 @@ class Machine:
     def with_ceiling(self, dtype: str, threads: int, flop_rate: float) -> Machine:
         """A copy that knows the ceiling in FLOP/s."""
         return self._with(ceilings=self.facts.ceilings | {f"{dtype}/{threads}": flop_rate})
+
+    def training_dtype(self, device: str, threads: int) -> str | None:
+        """The number format that models are trained in, or None: not decided before."""
+        return self.facts.training_dtypes.get(f"{device}/{threads}")
+
+    def with_training_dtype(self, device: str, threads: int, dtype: Literal["fp32", "bf16"]) -> Machine:
+        """A copy that knows the decision."""
+        return self._with(training_dtypes=self.facts.training_dtypes | {f"{device}/{threads}": dtype})
 
     def save(self) -> None:
         """Write the file, whole or not at all; one of a newer bertbench is left alone.

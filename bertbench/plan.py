@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bertbench import data
+from bertbench import data, training_format
 from bertbench.calibration import Calibration, calibrate
+from bertbench.checkpoints import trained_length
 from bertbench.data import Examples
 from bertbench.errors import DatasetError, HubError, UnavailableError
 from bertbench.estimates import FIXED_SECONDS, cost_steps, seconds_per_sample
@@ -109,16 +111,21 @@ def load_data(task: TaskSpec, request: Request) -> TaskData:
     return TaskData(task, train, splits)
 
 
-def make(request: Request, encoders: Sequence[Encoder], say: Say, earlier: Mapping[str, Any] | None = None) -> Plan:
+def make(
+    request: Request,
+    encoders: Sequence[Encoder],
+    say: Say,
+    earlier: Mapping[str, Any] | None = None,
+    decide: Callable[[], str] = lambda: "fp32",
+) -> Plan:
     """Decide every quality run, the cap on training, and how long all of it should take.
 
-    `earlier` holds the decisions of an interrupted session that is continued: they are kept, as calibration varies.
+    `earlier` holds the decisions of an interrupted session that is continued: they are kept, as calibration varies. `decide`
+    says what number format models are trained in; it is asked once, and only if one is trained and no format was asked for.
     """
     decisions: dict[str, Any] = {"cuts": {}} | dict(earlier or {})
     calibration = calibrate(request.options.threads, request.options.device)
-    if "bf16" in decisions:
-        calibration = replace(calibration, bf16_is_faster=decisions["bf16"])
-    decisions["bf16"] = calibration.bf16_is_faster
+    trains_in_bf16 = partial(training_format.is_bf16, request.options.dtype, decisions, decide)
     loaded = {task.name: load_data(task, request) for task in request.tasks}
     for line in [line for each in loaded.values() for line in each.notes]:
         say(line)
@@ -126,7 +133,7 @@ def make(request: Request, encoders: Sequence[Encoder], say: Say, earlier: Mappi
     for task in request.tasks if "quality" in request.kinds else ():
         in_order = teachers_first(encoders, lambda encoder: encoder.spec)
         of_task = [
-            cell for encoder in in_order for cell in _cells(request, encoder, loaded[task.name], calibration, say)
+            cell for encoder in in_order for cell in _cells(request, encoder, loaded[task.name], trains_in_bf16, say)
         ]
         capped = _capped(request, of_task, loaded[task.name], calibration, decisions["cuts"], say)
         cells += _taught(capped, calibration)
@@ -168,23 +175,28 @@ def _label(cell: Cell) -> str:
     return cell.job.label + (f" ({len(cell.train):,} samples)" if cell.train and cell.job.mode == "fine-tune" else "")
 
 
-def _cells(request: Request, encoder: Encoder, loaded: TaskData, calibration: Calibration, say: Say) -> list[Cell]:
+def _cells(
+    request: Request, encoder: Encoder, loaded: TaskData, trains_in_bf16: Callable[[], bool], say: Say
+) -> list[Cell]:
     task, seeds = loaded.task, request.options.seeds
     reason = loaded.absent or encoder.absent
     if reason:
         return [Cell(encoder, task, seeds[0], None, skipped=reason)]
     source, mode_is_evaluate = choose(request, encoder, task, say)
+    # Recipes that were published are for training: what is evaluated as it is gets the length it was trained with here, or
+    # the task's.
+    recipe = (request.options if mode_is_evaluate else request).recipe(task, encoder.spec)
+    if mode_is_evaluate and request.options.max_length is None:
+        recipe = recipe.updated({"max_length": trained_length(source.folder, task.name)})
     job = Job(
         source=source,
         task=task,
         mode="evaluate" if mode_is_evaluate else "fine-tune",
-        # Recipes that were published are for training: what is evaluated as it is gets the task's length.
-        recipe=(request.options if mode_is_evaluate else request).recipe(task, encoder.spec),
+        recipe=recipe,
         seed=seeds[0],
         device=request.options.device,
         dtype=request.options.dtype,
-        bf16_training=request.options.dtype == "bf16"
-        or (request.options.dtype == "fp32" and calibration.bf16_is_faster),
+        bf16_training=not mode_is_evaluate and trains_in_bf16(),
         attention=request.options.attention,
         threads=request.options.threads,
         teaching=Teaching(encoder.spec.distill) if encoder.spec.distill and not mode_is_evaluate else None,

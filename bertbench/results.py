@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import statistics
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from bertbench.records import Environment, Measurement, RunRecord, SessionRecord
 from bertbench.staleness import Staleness
 from bertbench.store import Store, StoredSession
 from bertbench.store.index import folders
+from bertbench.task_specs import TrainingSpec
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +50,7 @@ WHOLE = (
     "measure_version",
     "schema_version",
 )
+OF_TRAINING = {*TrainingSpec.model_fields, "train_available", "bf16_training"} - {"max_length"}
 NUMBERS = ("value", "smallest", "largest", "seconds")
 TRUTHS = ("complete", "taken_over", "dirty", "capped")
 
@@ -136,10 +138,16 @@ def _of_run(record: RunRecord) -> dict[str, Any]:
         **{name: getattr(record, name) for name in names},
         **{name: record.settings.get(name) for name in ("device", "backend", "dtype", "threads")},
         "model": record.model_name,
-        "recipe": digest(record.settings)[:8] if record.kind == "quality" else None,
+        "recipe": _recipe(record.settings) if record.kind == "quality" else None,
         "task": record.task_name,
         "error": f"{error.kind}: {error.message}" if error else None,
     }
+
+
+def _recipe(settings: Mapping[str, Any]) -> str:
+    """What tells recipes apart; of an evaluated checkpoint nothing of training, which earlier records hold."""
+    evaluated = settings.get("mode") == "evaluate"
+    return digest({name: value for name, value in settings.items() if not (evaluated and name in OF_TRAINING)})[:8]
 
 
 def _of_environment(environment: Environment | None) -> dict[str, Any]:

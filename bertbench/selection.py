@@ -151,11 +151,18 @@ def _of_hub(name: str, catalog: Catalog) -> ModelSpec:
     from bertbench.specs import ModelSpec
 
     for entry in catalog.entries("models").values():
-        if name in entry.path.read_text(encoding="utf-8", errors="replace") and _checkpoint_of(catalog, entry) == name:
+        if _mentions(entry, name) and _checkpoint_of(catalog, entry) == name:
             return catalog.model(entry.name)
     return ModelSpec(
         name=name, title=name.split("/")[1], architecture="auto", checkpoint=name, compression="not stated"
     )
+
+
+def _mentions(entry: Entry, name: str) -> bool:
+    try:
+        return name in entry.path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
 
 
 def _checkpoint_of(catalog: Catalog, entry: Entry) -> str | None:

@@ -5,12 +5,13 @@ Whatever happens to one cell is a record of that cell; the rest goes on. Not awa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from bertbench import __version__, environment, hub, launch
+from bertbench import __version__, environment, hub, launch, training_format
 from bertbench.errors import CheckpointError, DatasetError
 from bertbench.plan import Plan, make
 from bertbench.progress import Progress
@@ -86,7 +87,9 @@ def measure(
     asked = _canonical(request, encoders, machine)
     if "speed" in request.kinds:
         begin(encoder.spec.architecture for encoder in encoders)
-    plan = make(request, encoders, say, _earlier_decisions(store, asked))
+    plan = make(
+        request, encoders, say, _earlier_decisions(store, asked), _training_format(request, store, machine, say)
+    )
     check_many(sum(cell.job is not None for cell in plan.cells), yes=yes)
     _preflight(request, encoders, plan)
     store.check_writable(needed_bytes=_bytes_needed(request, encoders, plan))
@@ -122,6 +125,12 @@ def measure(
     ended = replace(record, complete=True, ended_at=now())
     store.write_session(ended)
     return StoredSession(ended, tuple(session.written), store.folder(session.id))
+
+
+def _training_format(request: Request, store: Store, machine: Environment, say: Say) -> Callable[[], str]:
+    """Decides, when it is called, what number format models are trained in."""
+    options = request.options
+    return partial(training_format.decide, store.root, machine.environment_class, options.device, options.threads, say)
 
 
 def _earlier_decisions(store: Store, asked: dict[str, Any]) -> dict[str, Any]:

@@ -243,6 +243,35 @@ def test_models_are_compared_by_one_recipe(tmp_path):
     assert prove(tmp_path, claim(**KEEPS, needs={"one_recipe": False})).verdict == "supported"
 
 
+@pytest.mark.parametrize("differs", ["training_dtype", "max_length"])
+def test_models_are_compared_by_one_format_of_training(tmp_path, differs):
+    """What was trained in another format, or at another length, than its reference was trained otherwise."""
+    values = {"training_dtype": ("bf16", "fp32"), "max_length": (128, 512)}[differs]
+    settings = [factories.SETTINGS | {"mode": "fine-tune", differs: one} for one in values]
+    scored = [
+        (model, factories.predictions(0.9, 1000), {"settings": one})
+        for model, one in zip(MODELS[:2], settings, strict=True)
+    ]
+    stored(tmp_path, scored=scored)
+    assert f"different recipes on sst2: {differs.replace('_', ' ')}" in prove(tmp_path, claim(**KEEPS)).reason
+
+
+def test_evaluated_checkpoints_were_not_trained_for_too_few_epochs(tmp_path):
+    """--epochs says nothing of checkpoints that were evaluated as they are."""
+    settings = factories.SETTINGS | {"mode": "evaluate", "max_length": 128}
+    scored = [(model, factories.predictions(0.9, 1000), {"settings": settings}) for model in MODELS[:2]]
+    stored(tmp_path, scored=scored, session={"request": {"options": {"epochs": 1}}})
+    assert prove(tmp_path, claim(**KEEPS)).verdict != "not measured"
+
+
+def test_seeds_of_another_way_of_measuring_are_not_mixed_in(tmp_path):
+    """Scores by an older version of how quality is measured are no more seeds of the newer ones."""
+    for number, version in ((1, 2), (2, 3)):
+        scored = [(model, factories.predictions(0.9, 1000, number), {"seed": number}) for model in MODELS[:2]]
+        stored(tmp_path, number, scored=scored, session={"request": {"options": {}, "versions": {"quality": version}}})
+    assert "1 of 2 seeds" in prove(tmp_path, claim(**KEEPS, needs={"seeds": 2})).reason
+
+
 def test_a_model_that_has_become_another_is_no_evidence(tmp_path):
     """What was measured of an earlier configuration of the same name neither settles a claim nor joins newer runs."""
     other = {name: factories.model_spec(name, config={"a": 1}).model_dump(mode="json") for name in MODELS[:2]}

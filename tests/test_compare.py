@@ -540,6 +540,15 @@ def test_reference_may_be_the_fastest(tmp_path):
     assert "no axis on which it is best" in cell(report, "Best use case", "distilbert")
 
 
+def test_notes_say_what_was_trained_in_another_format(tmp_path):
+    """Where training and evaluating took different number formats the note says so; evaluated checkpoints have no epochs."""
+    ways = {"bert": {"mode": "fine-tune", "epochs": 3, "training_dtype": "bf16"}, "distilbert": {"mode": "evaluate"}}
+    scored = [(name, factories.predictions(0.9), {"settings": factories.SETTINGS | own}) for name, own in ways.items()]
+    report = build(factories.stored_session(tmp_path, scored=scored), specs(*ways), tuple(ways), "bert")
+    lines = [note for note in report.tables[0].notes if note.startswith("sst2: ")]
+    assert lines == ["sst2: fine-tune, evaluate, seed 1, 3 epochs, trained in bf16"]
+
+
 def test_notes(full):
     """The notes say when, where and how it was measured."""
     report, _ = report_of(full)

@@ -44,6 +44,7 @@ MEASURE = (
     "tasks",
     "texts",
     "timing",
+    "training_format",
     "variants",
     "workers",
 )

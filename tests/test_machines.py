@@ -43,11 +43,13 @@ def test_nothing_is_known_at_first(machine, tmp_path):
 def test_what_is_saved_is_read_again(machine):
     """Noise, warm-up passes and ceilings survive; keys tell them apart; other classes have files of their own."""
     known = machine.with_noise(NOISE).with_warmup("a", 4).with_warmup("b", 7).with_ceiling("fp32", 2, 1.5e11)
+    known = known.with_training_dtype("cpu", 2, "bf16")
     known.save()
     found = reloaded(machine)
     assert found.noise == NOISE
     assert (found.warmup("a"), found.warmup("b"), found.warmup("c")) == (4, 7, None)
     assert (found.ceiling("fp32", 2), found.ceiling("fp32", 1), found.ceiling("bf16", 2)) == (1.5e11, None, None)
+    assert (found.training_dtype("cpu", 2), found.training_dtype("cpu", 1)) == ("bf16", None)
     assert found.warnings == ()
     assert Machine.load(machine.path.parents[1], "other").noise is None
 

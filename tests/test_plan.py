@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bertbench import data, hub, plan
 from bertbench.calibration import Calibration
+from bertbench.checkpoints import ABOUT_FILE, write_about
 from bertbench.data import Examples
 from bertbench.errors import ConfigError, DatasetError
 from bertbench.request import Options, Request
@@ -215,13 +216,41 @@ def test_finetune_lifts_the_cap(machine, large):
     assert len(cell.train) == 100
 
 
-def test_number_format_of_training_follows_the_calibration(machine, small):
-    """bf16 trains where it was measured to be faster, unless another format was asked for."""
+def test_number_format_of_training_is_what_was_decided(machine, small, classifier):
+    """The decision counts unless another format was asked for, and never what a calibration happens to show."""
     machine(FAST)
-    assert made([small]).cells[0].job.bf16_training
-    assert not made([small], dtype="fp16").cells[0].job.bf16_training
-    machine(replace(FAST, bf16_is_faster=False))
+    asked = []
+
+    def trained(decided, models=(small,), **options):
+        request_ = request(list(models), **options)
+        encoders = gather(request_.models, may_be_random=False)
+        return plan.make(request_, encoders, print, None, lambda: asked.append(decided) or decided)
+
+    assert trained("bf16").cells[0].job.bf16_training
+    assert trained("bf16").decisions == {"cuts": {"sst2": None}, "training_dtype": "bf16"}
+    assert not trained("fp32").cells[0].job.bf16_training
     assert not made([small]).cells[0].job.bf16_training
+    asked.clear()
+    assert trained("fp32", dtype="bf16").cells[0].job.bf16_training
+    assert not trained("bf16", dtype="fp16").cells[0].job.bf16_training
+    evaluated = trained("bf16", [classifier])
+    assert (evaluated.cells[0].job.bf16_training, evaluated.decisions) == (False, {"cuts": {}})
+    assert asked == []
+
+
+def test_kept_checkpoint_is_evaluated_at_the_length_of_its_training(machine, tiny):
+    """On its own task a checkpoint that was trained here has one score; an option and another task go their own way."""
+    machine()
+    folder = tiny(head="sequence-classification")
+    spec = model_spec("kept", checkpoint=str(folder), tokenizer="demo")
+    write_about(folder, task="sst2", max_length=40, training_dtype="fp32")
+    assert made([spec]).cells[0].job.recipe.max_length == 40
+    assert made([spec], max_length=20).cells[0].job.recipe.max_length == 20
+    assert made([spec], finetune=True).cells[0].job.recipe.max_length == 16
+    write_about(folder, task="rte", max_length=40, training_dtype="fp32")
+    assert made([spec]).cells[0].job.recipe.max_length == 16
+    (folder / ABOUT_FILE).write_text("[]")
+    assert made([spec]).cells[0].job.recipe.max_length == 16
 
 
 @given(st.integers(1, 10_000), st.integers(1, 64), st.floats(0.1, 30_000))
@@ -319,17 +348,17 @@ def test_earlier_decisions_are_kept(machine, small):
     machine(SLOW)
     asked = request([small], max_train_minutes=1.0)
     encoders = gather(asked.models, may_be_random=False)
-    first = plan.make(asked, encoders, print)
+    first = plan.make(asked, encoders, print, None, lambda: "bf16")
     assert first.decisions["cuts"]["sst2"] is not None
     stored = json.loads(json.dumps(first.decisions))
     machine(FAST)
-    again = plan.make(asked, encoders, print, stored)
+    again = plan.make(asked, encoders, print, stored, pytest.fail)
     assert [cell.job for cell in again.cells] == [cell.job for cell in first.cells]
     assert [cell.train for cell in again.cells] == [cell.train for cell in first.cells]
     assert again.decisions == first.decisions
     anew = plan.make(asked, encoders, print)
-    assert anew.decisions == {"cuts": {"sst2": None}, "bf16": True}
-    assert anew.cells[0].job.bf16_training
+    assert anew.decisions == {"cuts": {"sst2": None}, "training_dtype": "fp32"}
+    assert not anew.cells[0].job.bf16_training
     assert not anew.cells[0].capped
 
 
@@ -338,7 +367,7 @@ def test_decision_against_a_cut_is_kept_too(machine, small):
     machine(SLOW)
     asked = request([small], max_train_minutes=1.0)
     encoders = gather(asked.models, may_be_random=False)
-    (cell,) = plan.make(asked, encoders, pytest.fail, {"cuts": {"sst2": None}, "bf16": True}).cells
+    (cell,) = plan.make(asked, encoders, pytest.fail, {"cuts": {"sst2": None}, "training_dtype": "bf16"}).cells
     assert (cell.capped, len(cell.train), cell.job.bf16_training) == (False, 100, True)
 
 

@@ -21,7 +21,7 @@ from tests import factories
 from tests.factories import model_spec, quality_record, session_record, task_spec
 
 EXAMPLES = Examples("validation", ("0",), (("a b",),), (0.0,), 1)
-DECIDED = {"cuts": {"sst2": [96, 1.0]}, "bf16": True}
+DECIDED = {"cuts": {"sst2": [96, 1.0]}, "training_dtype": "bf16"}
 
 
 class PlannedError(Exception):

@@ -109,12 +109,13 @@ def load(names: str, catalog: Catalog) -> list[ClaimSpec]:
     return list(found.values())
 
 
-def usable(catalog: Catalog) -> list[ClaimSpec]:
-    """Every claim that is right; a broken one matters only when it is asked for."""
+def usable(catalog: Catalog) -> list[tuple[ClaimSpec, tuple[str, ...]]]:
+    """Every claim that is right, with its tasks; a broken one, or one of a broken group, matters only when it is asked for."""
     found = []
     for name in catalog.entries("claims"):
         try:
-            found.append(_checked(catalog, name))
+            spec = _checked(catalog, name)
+            found.append((spec, tasks_of(spec, catalog)))
         except ConfigError:
             continue
     return found

@@ -64,7 +64,7 @@ class Measuring:
         `run`: what was asked for must be had, and the suite's reference is not added; otherwise random weights will do
         for size and speed.
         """
-        from bertbench.commands._claims import tasks_of, usable
+        from bertbench.commands._claims import usable
         from bertbench.commands.published import with_published
         from bertbench.compare import build
         from bertbench.staleness import marked
@@ -73,8 +73,8 @@ class Measuring:
         stored = measure_or_read(request, self.store, from_store=self.given["from_store"], yes=self.given["yes"])
         specs = {spec.name: with_published(spec, request.tasks, self.published) for spec in request.models}
         names = tuple(specs)
-        claims = [(claim, tasks_of(claim, self.catalog)) for claim in usable(self.catalog)]
-        report = marked(build(stored, specs, names, request.reference, claims=claims), stored, self.catalog)
+        found = build(stored, specs, names, request.reference, claims=usable(self.catalog))
+        report = marked(found, stored, self.catalog)
         return Answer(report, stored, names, request)
 
     def request(

@@ -110,9 +110,8 @@ def pretrain_all(measuring: Measuring, teacher: ModelSpec, students: Sequence[St
     Raises:
         BertBenchError: one cannot be made; those before it stay where they were saved.
     """
-    from bertbench import environment
-    from bertbench.calibration import calibrate
-    from bertbench.display import Display
+    from bertbench import environment, training_format
+    from bertbench.display import Display, say
     from bertbench.sources import gather
     from bertbench.steps.pretraining import distil
 
@@ -123,14 +122,16 @@ def pretrain_all(measuring: Measuring, teacher: ModelSpec, students: Sequence[St
     deadline = None if minutes is None else time.monotonic() + minutes * 60
     (encoder,) = gather([teacher], may_be_random=False)
     dtype = environment.resolve_dtype(given["dtype"], device)
-    bf16 = dtype == "bf16" or (dtype == "fp32" and calibrate(threads, device).bf16_is_faster)
+    if dtype == "fp32":
+        this_class = environment.capture(device).environment_class
+        dtype = training_format.decide(measuring.store.root, this_class, device, threads, say)
     done: Done = []
     with Display() as display:
         for number, (student, spec, folder) in enumerate(students):
             until = None if deadline is None else _share(deadline, len(students) - number)
             run = distil(
                 encoder.source, student, spec, texts, folder,
-                device=device, bf16=bf16, threads=threads, progress=display, deadline=until,
+                device=device, bf16=dtype == "bf16", threads=threads, progress=display, deadline=until,
             )  # fmt: skip
             done.append((student, spec, folder, run))
             display.say(f"saved in {folder}")

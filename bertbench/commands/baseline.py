@@ -108,7 +108,7 @@ def _save(request: Request, stored: StoredSession, store: Store, output: Path, k
 
 
 def _evaluated(request: Request, store: Store, folders: Mapping[tuple[str, str], Path]) -> StoredSession:
-    """The kept checkpoints evaluated as `check` will evaluate them: what was just trained is judged in its training's format."""
+    """The kept checkpoints evaluated as `check` will evaluate them, from their files."""
     from bertbench.commands._gate import spec_with
     from bertbench.commands._measuring import measure_or_read
     from bertbench.request import names_of

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bertbench.claim_specs import ClaimSpec
     from bertbench.compare.evidence import Evidence
 
-RECIPE = ("batch_size", "learning_rate", "epochs", "max_length")
+RECIPE = ("batch_size", "learning_rate", "epochs", "max_length", "training_dtype")
 OTHER_ARCHITECTURE = 0.1  # counts as published are rounded, by less than this
 
 
@@ -54,9 +54,8 @@ def _partial(claim: ClaimSpec, evidence: Evidence) -> str | None:
     if options.get("eval_samples"):
         return f"scores are of {options['eval_samples']:,} examples at most"
     asked = options.get("epochs")
-    meant = max(
-        (((record.task or {}).get("training") or {}).get("epochs", 0) for record in evidence.stored.records), default=0
-    )
+    trained = [record for record in evidence.stored.records if record.settings.get("mode") == "fine-tune"]
+    meant = max((((record.task or {}).get("training") or {}).get("epochs", 0) for record in trained), default=0)
     return f"trained for {asked:g} of {meant:g} epochs" if asked and asked < meant else None
 
 

@@ -144,9 +144,16 @@ def _quality(records: Sequence[RunRecord]) -> list[str]:
             *_counted(of_task, "train_samples", "training samples"),
             *_counted(of_task, "eval_samples", "evaluation samples"),
             *_counted(of_task, "epochs", "epochs"),
+            *(f"trained in {dtype}" for dtype in _distinct(_trained_otherwise(record) for record in of_task)),
         ]
         lines.append(f"{task}: {', '.join(part for part in parts if part)}")
     return lines
+
+
+def _trained_otherwise(record: RunRecord) -> str | None:
+    """The number format of training where it is not that of evaluating."""
+    dtype = record.settings.get("training_dtype")
+    return None if dtype == record.settings.get("dtype") else dtype
 
 
 def _counted(records: Sequence[RunRecord], key: str, title: str) -> list[str]:

@@ -183,6 +183,10 @@ def _pool(runs: Sequence[tuple[RunRecord, StoredSession]], tasks: Sequence[str])
 
 
 def _recipe(stored: StoredSession) -> str:
-    """What tells recipes apart: the options that shape a run. Models may differ, each having its own published one."""
-    options = stored.session.request.get("options", {})
-    return digest({name: value for name, value in options.items() if name not in NOT_OF_THE_RECIPE})
+    """What tells recipes apart: the options that shape a run, and the version of how quality is measured.
+
+    Models may differ, each having its own published recipe.
+    """
+    request = stored.session.request
+    shaping = {name: value for name, value in request.get("options", {}).items() if name not in NOT_OF_THE_RECIPE}
+    return digest([shaping, request.get("versions", {}).get("quality")])

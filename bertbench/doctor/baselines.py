@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from bertbench.doctor._verdict import Verdict, ok, problem, warning
+from bertbench.runners._evaluation import perfect_score
 
 if TYPE_CHECKING:
     from bertbench.data import Examples
@@ -41,6 +42,9 @@ def beaten(subject: Pair) -> Verdict | None:
     trivial = scores[0][1]
     if score < trivial - _margin(sample):
         return problem(f"{shown}: worse than looking at no input", "see its labels and weights")
+    best = perfect_score(subject.task, subject.data.kind, sample)
+    if best is not None and score >= best and score <= trivial:
+        return ok(f"{shown}: the most there is, so these examples tell nothing", "look at more, with --eval-samples")
     if score <= trivial:
         return warning(f"{shown}: no better than looking at no input", "see its labels and weights")
     if any(score <= value for _, value in scores):

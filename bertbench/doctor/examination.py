@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from bertbench.checkpoints import trained_length
 from bertbench.doctor._subjects import Checkpoint, Pair, Settings, TaskData, open_data
 from bertbench.doctor._verdict import Check, Finding, Verdict, problem, unchecked
 from bertbench.doctor.checks import LABEL_ORDER, OF_CHECKPOINT, OF_DATA, OF_PAIR
@@ -132,11 +133,14 @@ def _job(source: Source, data: TaskData, settings: Settings, *, trained: bool) -
     """What `run` would do: evaluate what is trained, fine-tune the rest, by the recipes it takes."""
     task, model = data.task, source.spec
     published = {} if trained else settings.recipes.get(model.name, {}).get(task.name, {})
+    recipe = Options(max_length=settings.max_length).recipe(task, model, published)
+    if trained and settings.max_length is None:
+        recipe = recipe.updated({"max_length": trained_length(source.folder, task.name)})
     return Job(
         source=source,
         task=task,
         mode="evaluate" if trained else "fine-tune",
-        recipe=Options(max_length=settings.max_length).recipe(task, model, published),
+        recipe=recipe,
         seed=0,
         device=settings.device,
         dtype="fp32",

@@ -53,6 +53,11 @@ class Collator:
         return samples, 1 - tokens / padded_tokens
 
 
+def is_learnable(target: dict[str, Any]) -> bool:
+    """False where the loss leaves every target out: the mean over none is no number, and would break training."""
+    return all(not isinstance(value, list) or any(one != IGNORED for one in value) for value in target.values())
+
+
 def padded(batch: Sequence[dict[str, Any]], pad: dict[str, int]) -> dict[str, Any]:
     """Integer tensors of shape (batch, longest) for the keys in `pad`, filled up with its values."""
     import torch

@@ -18,7 +18,8 @@ from bertbench.progress import Progress
 from bertbench.records import Measurement
 from bertbench.runners._batches import padded
 from bertbench.specs import TaskSpec
-from bertbench.task_specs import SEQUENCES
+from bertbench.task_specs import QUESTIONS, SEQUENCES
+from bertbench.tasks.question_answering import question_limit
 
 if TYPE_CHECKING:
     from bertbench.runners._job import Job
@@ -43,9 +44,10 @@ class Scored:
 
 
 def evaluate(job: Job, ready: Prepared, model: Any, splits: Sequence[Examples], progress: Progress) -> Scored:
-    """Scores and times of each split, and the predictions of all of them."""
+    """Scores and times of each split, and the predictions of all of them, in the number format that the job states."""
     import torch
 
+    model = _as_stated(job, model)
     torch.set_num_threads(useful_threads(model, TOKENS_PER_BATCH, job.threads))
     found = Scored()
     for examples in splits:
@@ -58,7 +60,6 @@ def evaluate(job: Job, ready: Prepared, model: Any, splits: Sequence[Examples], 
             ready.pad,
             f"evaluating {job.source.spec.name} on {examples.split}",
             progress,
-            bf16=job.bf16_training and job.mode == "fine-tune" and job.dtype == "fp32",
         )
         seconds = time.perf_counter() - started
         decoded = ready.kind.decode(job.task, examples, features, outputs, ready.order(job))
@@ -68,7 +69,8 @@ def evaluate(job: Job, ready: Prepared, model: Any, splits: Sequence[Examples], 
         counted: dict[str, Any] = {"split": examples.split, "n": len(examples), "n_unit": "examples"}
         found.measurements += [*of_split, *decoded.measurements]
         found.measurements.append(Measurement("evaluation_time", "s", (seconds,), **counted))
-        found.warnings += _truncation(features, ready.max_length, examples)
+        found.warnings += what_was_lost(job.task, features, ready.max_length, examples)
+        found.warnings += _windows(features, ready.max_length, examples)
         columns = {
             "example_id": list(examples.ids),
             "split": [examples.split] * len(examples),
@@ -81,6 +83,22 @@ def evaluate(job: Job, ready: Prepared, model: Any, splits: Sequence[Examples], 
         for name, values in columns.items():
             found.predictions.setdefault(name, []).extend(values)
     return found
+
+
+def _as_stated(job: Job, model: Any) -> Any:
+    """The model in the format that is stated: a copy where it was trained here, as its weights stay in fp32."""
+    import copy
+
+    if job.mode == "evaluate" or job.dtype == "fp32":
+        return model
+    return copy.deepcopy(model).to(torch_dtype(job.dtype))
+
+
+def torch_dtype(name: str) -> Any:
+    """Torch's number format called 'fp32', 'bf16' or 'fp16'."""
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
 
 
 def _stored(task: TaskSpec, values: Sequence[Any]) -> list[Any]:
@@ -97,13 +115,11 @@ def predict(
     pad: dict[str, int],
     label: str,
     progress: Progress,
-    *,
-    bf16: bool = False,
 ) -> list[Any]:
     """The outputs of every feature, numpy float32: (outputs,), or (tokens, outputs) without padding.
 
-    Runs the longest first in batches of similar length, so that memory shows its peak at once and little is padding.
-    With `bf16` in autocast, as it was trained.
+    Computes in the format of the model's weights, whatever it was trained in, so that a checkpoint has one score. Runs the
+    longest first in batches of similar length, so that memory shows its peak at once and little is padding.
 
     Raises:
         MeasurementError: an output is not finite.
@@ -116,7 +132,7 @@ def predict(
     found: list[Any] = [None] * len(rows)
     done = 0
     model.eval()
-    with torch.inference_mode(), torch.autocast(model.device.type, torch.bfloat16, enabled=bf16):
+    with torch.inference_mode():
         while done < len(by_length):
             longest = len(rows[by_length[done]]["input_ids"])
             batch = by_length[done : done + max(1, min(ROWS_PER_BATCH, TOKENS_PER_BATCH // longest))]
@@ -165,6 +181,18 @@ def trivial_scores(task: TaskSpec, kind: TaskKind, train: Examples, validation: 
     return name, sum(values) / len(values)
 
 
+def perfect_score(task: TaskSpec, kind: TaskKind, examples: Examples) -> float | None:
+    """The score of predicting every label; below 1 where a metric sees nothing in the examples (one class throughout).
+
+    None where it is undefined, as it then is for any predictions.
+    """
+    references = kind.references(task, examples)
+    right = [answers[0] if answers else "" for answers in references] if task.kind == QUESTIONS else references
+    found = metric_values(task, references, right)
+    values = [found.get(metric) for metric in task.primary_metrics]
+    return None if None in values else sum(value for value in values if value is not None) / len(values)
+
+
 def useful_threads(model: Any, tokens: int, asked: int) -> int:
     """`asked` threads where a batch of `tokens` is work enough for them, else one."""
     import torch
@@ -173,13 +201,24 @@ def useful_threads(model: Any, tokens: int, asked: int) -> int:
     return asked if 2 * weights * tokens >= WORK_FOR_THREADS else 1
 
 
-def _truncation(features: Features, max_length: int, examples: Examples) -> list[str]:
-    cut, windows = features.cut, len(features.rows) - len(examples)
-    found = []
-    if cut > len(examples) // 100:
-        found.append(f"{cut} of {len(examples)} examples of {examples.split} reach the limit of {max_length} tokens")
-    if windows:
+def what_was_lost(task: TaskSpec, features: Features, max_length: int, examples: Examples) -> list[str]:
+    """What the limit took of the examples, and how many have words that no model can read."""
+    of_all, split, found = f"of {len(examples)}", examples.split, []
+    if features.cut and task.kind == QUESTIONS:
+        found.append(f"{features.cut} {of_all} questions of {split} are cut to {question_limit(max_length)} tokens")
+    elif features.cut:
         found.append(
-            f"{examples.split}: {len(examples)} examples in {len(features.rows)} windows of up to {max_length} tokens"
+            f"{features.cut} {of_all} examples of {split} lose what is beyond the limit of {max_length} tokens"
+        )
+    if features.tokenless:
+        found.append(
+            f"{features.tokenless} {of_all} sentences of {split} have words that give no token, which no model can tag"
         )
     return found
+
+
+def _windows(features: Features, max_length: int, examples: Examples) -> list[str]:
+    if len(features.rows) == len(examples):
+        return []
+    count = len(features.rows)
+    return [f"{examples.split}: {len(examples)} examples in {count} windows of up to {max_length} tokens"]

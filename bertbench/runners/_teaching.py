@@ -74,7 +74,8 @@ class SoftTargets:
             soft = divergence(student, teacher, self.spec.temperature)
         elif labels is not None:  # tokens: those that have a tag
             tagged = labels != IGNORED
-            soft = divergence(student[tagged], teacher[tagged], self.spec.temperature)
+            found = divergence(student[tagged], teacher[tagged], self.spec.temperature)
+            soft = found if tagged.any() else student.sum() * 0  # the mean over none is no number
         else:  # questions: over the tokens of the text, for start and end
             mask = inputs["attention_mask"][:, :, None].bool()
             student, teacher = (values.masked_fill(~mask, NOWHERE).transpose(1, 2) for values in (student, teacher))
@@ -121,8 +122,6 @@ def answers_of(
     order: Sequence[int] | None,
     label: str,
     progress: Progress,
-    *,
-    bf16: bool,
 ) -> Answers:
     """A teacher's outputs to every feature, in the order of the task's labels (`order[i]` is the label of output i)."""
     import numpy as np
@@ -135,7 +134,7 @@ def answers_of(
     for start in range(0, total, ROWS_AT_ONCE):
         part = Part(rows=features.rows[start : start + ROWS_AT_ONCE])
 
-        outputs = predict(model, kind, part, pad, label, _Part(progress, start, total), bf16=bf16)
+        outputs = predict(model, kind, part, pad, label, _Part(progress, start, total))
         found.add(outputs if columns is None else [values[..., columns] for values in outputs])
     return found
 

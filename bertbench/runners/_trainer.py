@@ -11,6 +11,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -153,6 +154,33 @@ def trainer_class(sampler: LengthGrouped, soft: SoftTargets | None = None) -> An
     return Ordered
 
 
+AUTOCAST = ("forward", "_original_forward", "_is_accelerate_prepared")  # what accelerate leaves on a model it trains
+
+
+@contextmanager
+def plain(model: Any) -> Iterator[None]:
+    """In here a model that is trained in autocast computes in the format of its weights.
+
+    Accelerate wraps the forward pass of the very model, and leaves it so after training.
+    """
+    wrapped = _take_autocast(model)
+    try:
+        yield
+    finally:
+        model.__dict__.update(wrapped)
+
+
+def make_plain(model: Any) -> None:
+    """Undo for good what training in autocast has left on a model."""
+    _take_autocast(model)
+
+
+def _take_autocast(model: Any) -> dict[str, Any]:
+    if "_original_forward" not in model.__dict__:
+        return {}
+    return {name: model.__dict__.pop(name) for name in AUTOCAST if name in model.__dict__}
+
+
 def broken(message: str, folder: Path | None) -> MeasurementError:
     """The error of a run whose loss is no number; what it left in `folder` is removed, or a repetition would go on from it."""
     if folder is not None:
@@ -198,7 +226,8 @@ def watcher(
             if each_epoch is None or state.global_step >= state.max_steps:
                 return
             start = time.perf_counter()
-            each_epoch()
+            with plain(getattr(kwargs["model"], "module", kwargs["model"])):
+                each_epoch()
             kwargs["model"].train()
             self.paused += time.perf_counter() - start
 

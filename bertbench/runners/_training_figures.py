@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bertbench.records import Measurement
-from bertbench.runners._evaluation import trivial_scores
+from bertbench.runners._evaluation import perfect_score, trivial_scores
 
 if TYPE_CHECKING:
     from bertbench.data import Examples
@@ -45,9 +45,20 @@ def baseline(
     """The score of looking at no input, and a warning where training did no better."""
     name, value = trivial_scores(job.task, ready.kind, train, validation)
     if score is None or score <= value:
-        shown = "undefined" if score is None else f"{100 * score:.1f}"
-        ready.warnings.append(
-            f"diverged or learned nothing: its score is {shown}, and {name} alone gives {100 * value:.1f}"
-        )
+        best = perfect_score(job.task, ready.kind, validation)
+        ready.warnings.append(_no_better(name, value, score, best, validation.split))
     counted: dict[str, Any] = {"split": validation.split, "n": len(validation), "n_unit": "examples"}
     return [Measurement("baseline_score", "1", (value,), statistic="trivial", note=name, **counted)]
+
+
+def _no_better(name: str, value: float, score: float | None, best: float | None, split: str) -> str:
+    """What to say of a score that is not above the baseline's `value`; `best` is what all right would score, or None."""
+    shown = "undefined" if score is None else f"{100 * score:.1f}"
+    beside = f"{name} alone gives {100 * value:.1f}"
+    if best is None:
+        return f"{split} cannot tell models apart: whatever is predicted, its score is undefined"
+    if score is not None and score >= best:
+        return (
+            f"{split} cannot tell whether anything was learned: its score is {shown}, the most there is, and {beside}"
+        )
+    return f"diverged or learned nothing: its score is {shown}, and {beside}"

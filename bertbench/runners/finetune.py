@@ -12,15 +12,23 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench import launch
 from bertbench.errors import MeasurementError
 from bertbench.progress import Progress
-from bertbench.runners._batches import TEACHER, Collator, Rows
-from bertbench.runners._trainer import SECONDS_FILE, LengthGrouped, arguments, broken, trainer_class, watcher
+from bertbench.runners._batches import TEACHER, Collator, Rows, is_learnable
+from bertbench.runners._trainer import (
+    SECONDS_FILE,
+    LengthGrouped,
+    arguments,
+    broken,
+    make_plain,
+    trainer_class,
+    watcher,
+)
 from bertbench.specs import TrainingSpec
 
 if TYPE_CHECKING:
@@ -32,7 +40,8 @@ if TYPE_CHECKING:
 class TrainingRun:
     """How training went. `loss` is the mean over the last tenth of the steps, `seconds` the loop alone.
 
-    `accumulation` is the number of micro-batches that a step's batch was taken in, for the reason `why_accumulated`.
+    `accumulation` is the number of micro-batches that a step's batch was taken in, for the reason `why_accumulated`;
+    `left_out` that of examples without anything to learn.
     """
 
     seconds: float
@@ -43,6 +52,7 @@ class TrainingRun:
     accumulation: int = 1
     why_accumulated: str | None = None
     warnings: tuple[str, ...] = field(default=())
+    left_out: int = 0
 
 
 def total_steps(samples: int, recipe: TrainingSpec) -> int:
@@ -67,7 +77,9 @@ def finetune(
     folder: Path | None = None,
     soft: SoftTargets | None = None,
 ) -> TrainingRun:
-    """Train `model` in place.
+    """Train `model` in place; features without a target are left out, and examples without any counted.
+
+    Afterwards it computes in the format of its weights again, whatever it was trained in.
 
     Where a batch does not fit into the device's memory it is halved and gradients are accumulated, so that the effective
     batch stays; on a CPU, where the system kills instead, that is decided before by a forecast.
@@ -89,13 +101,12 @@ def finetune(
         soft: a teacher's answers, which the model learns too.
 
     Raises:
-        MeasurementError: the loss stopped being finite, the deadline passed, or not even one example fits.
+        MeasurementError: the loss stopped being finite, the deadline passed, nothing can be learnt, or not even one example
+            fits.
     """
     import torch
 
-    rows = [row | target for row, target in zip(features.rows, features.targets, strict=True)]
-    if soft is not None:
-        rows = [row | {TEACHER: soft.answers[i]} for i, row in enumerate(rows)]
+    rows, left_out = _learnable(features, soft, label)
     micro, why = _forecast(model, features, recipe.batch_size, device)
     before = (
         {name: value.detach().cpu().clone() for name, value in model.state_dict().items()} if device != "cpu" else {}
@@ -105,16 +116,40 @@ def finetune(
             rows, recipe, micro, seed, device, bf16, regression, label, progress, deadline, each_epoch, folder, soft
         )
         try:
-            return run.train(model, pad, why)
+            trained = run.train(model, pad, why)
+            return replace(trained, left_out=left_out, warnings=(*trained.warnings, *_said(left_out, features)))
         except torch.OutOfMemoryError:
             if micro == 1 or launch.size() > 1:  # several processes would have to agree on a smaller batch
                 many = "one example" if micro == 1 else f"{micro} examples"
                 raise MeasurementError(f"{label}: out of memory with {many} a batch", "lower --max-length") from None
             micro = _part(recipe.batch_size, micro)
             why = f"{recipe.batch_size} examples at once were too many for the device's memory"
+        finally:
+            make_plain(model)
         model.zero_grad(set_to_none=True)
         model.load_state_dict(before)
         torch.cuda.empty_cache()
+
+
+def _learnable(features: Features, soft: SoftTargets | None, label: str) -> tuple[list[dict[str, Any]], int]:
+    """Rows with their targets, and how many examples have none that the loss sees.
+
+    Raises:
+        MeasurementError: no example has one.
+    """
+    kept = [place for place, target in enumerate(features.targets) if is_learnable(target)]
+    if not kept:
+        raise MeasurementError(
+            f"{label}: no training example has a word that gives a token", "check the training split"
+        )
+    answers = [{} if soft is None else {TEACHER: soft.answers[place]} for place in kept]
+    rows = [features.rows[i] | features.targets[i] | answer for i, answer in zip(kept, answers, strict=True)]
+    return rows, len(set(features.owners)) - len({features.owners[place] for place in kept})
+
+
+def _said(left_out: int, features: Features) -> tuple[str, ...]:
+    total = len(set(features.owners))
+    return (f"{left_out} of {total} training examples have no word that gives a token: left out",) if left_out else ()
 
 
 @dataclass(frozen=True)

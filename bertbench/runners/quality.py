@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bertbench import launch, plugins
+from bertbench.checkpoints import write_about
 from bertbench.data import Examples
 from bertbench.errors import MeasurementError, UsageError
 from bertbench.labels import output_order
@@ -27,7 +28,13 @@ from bertbench.modeling import (
 from bertbench.progress import Progress, silent
 from bertbench.records import Measurement
 from bertbench.runners import _features, _training_figures
-from bertbench.runners._evaluation import TOKENS_PER_BATCH, Scored, evaluate, useful_threads
+from bertbench.runners._evaluation import (
+    TOKENS_PER_BATCH,
+    evaluate,
+    torch_dtype,
+    useful_threads,
+    what_was_lost,
+)
 from bertbench.runners._job import Job
 from bertbench.runners._teaching import SoftTargets, answers_of, check_texts
 from bertbench.runners.finetune import TrainingRun, finetune
@@ -124,7 +131,7 @@ def prepare(job: Job) -> Prepared:
         if report.new_pooler:
             warnings.append("the checkpoint has no pooler; a new one was trained with the head")
     if job.mode == "evaluate":
-        model = model.to(_dtype(job.dtype))
+        model = model.to(torch_dtype(job.dtype))
     return Prepared(kind, model.to(job.device), tokenizer, outputs, job.recipe.max_length, warnings, teacher)
 
 
@@ -166,7 +173,8 @@ def run(
             raise MeasurementError(f"{job.label}: no training examples")
         trained = _train(job, ready, train, splits[0], epochs, progress, deadline, folder)
         measurements += _training_figures.of_training(trained)
-    scored = _evaluate(job, ready, splits, progress)
+    scored = evaluate(job, ready, ready.model, splits, progress)
+    ready.warnings += scored.warnings
     measurements = [*scored.measurements, *measurements, *_training_figures.best_epoch(splits[0], scored.score, epochs)]
     if train is not None and job.mode == "fine-tune":
         measurements += _training_figures.baseline(job, ready, train, splits[0], scored.score)
@@ -186,6 +194,8 @@ def run_and_save(
     outcome = run(job, train, splits, progress, deadline, folder)
     if keep is not None and outcome.training is not None:
         save(outcome.model, outcome.tokenizer, keep)
+        dtype = "bf16" if job.bf16_training else "fp32"
+        write_about(keep, task=job.task.name, max_length=job.recipe.max_length, training_dtype=dtype)
     return replace(outcome, model=None, tokenizer=None)
 
 
@@ -213,7 +223,7 @@ def _train(
     trained = fit(job, ready, train, progress, deadline, each_epoch=look if cheap else None, folder=folder)
     if len(epochs) != math.ceil(job.recipe.epochs) - 1:  # a run that was gone on from has not seen them all
         epochs.clear()
-    ready.warnings += trained.warnings
+    ready.warnings += [*what_was_lost(job.task, features, ready.max_length, train), *trained.warnings]
     return trained
 
 
@@ -264,9 +274,8 @@ def _soft_targets(
     check_texts(features, its, job.label)
     torch.set_num_threads(useful_threads(teacher.model, TOKENS_PER_BATCH, max(1, job.threads // launch.local_size())))
     label = f"{job.teaching.teacher.spec.name if job.teaching.teacher else 'teacher'} answers for {job.label}"
-    answers = answers_of(
-        teacher.model, teacher.kind, its, teacher.pad, teacher.order(job), label, progress, bf16=job.bf16_training
-    )
+    model = teacher.model.to(torch_dtype(job.dtype))  # it answers in the format that it is scored in
+    answers = answers_of(model, teacher.kind, its, teacher.pad, teacher.order(job), label, progress)
     ready.teacher = None  # its answers are all that is needed of it
     return SoftTargets(answers, job.teaching.spec, ready.kind, job.task.is_regression)
 
@@ -275,21 +284,3 @@ def _training_threads(job: Job, ready: Prepared, features: Features) -> int:
     """Threads for training, of which each process has its share."""
     tokens = job.recipe.batch_size * sum(len(row["input_ids"]) for row in features.rows) // len(features.rows)
     return useful_threads(ready.model, tokens // launch.size(), max(1, job.threads // launch.local_size()))
-
-
-def _evaluate(job: Job, ready: Prepared, splits: Sequence[Examples], progress: Progress) -> Scored:
-    """Scores and times of each split; a model trained here in another format than fp32 is evaluated as a copy."""
-    import copy
-
-    model = ready.model
-    if job.mode == "fine-tune" and job.dtype != "fp32":
-        model = copy.deepcopy(model).to(_dtype(job.dtype))
-    found = evaluate(job, ready, model, splits, progress)
-    ready.warnings += found.warnings
-    return found
-
-
-def _dtype(name: str) -> Any:
-    import torch
-
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]

@@ -50,8 +50,7 @@ class Predictor:
         torch.set_num_threads(useful_threads(ready.model, TOKENS_PER_BATCH, job.threads))
         features = ready.features(job, examples)
         label = f"predicting {examples.split} with {job.source.spec.name}"
-        bf16 = job.bf16_training and job.dtype == "fp32"
-        outputs = predict(ready.model, ready.kind, features, ready.pad, label, progress, bf16=bf16)
+        outputs = predict(ready.model, ready.kind, features, ready.pad, label, progress)
         return ready.kind.decode(job.task, examples, features, outputs, ready.order(job))
 
 

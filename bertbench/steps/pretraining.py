@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertbench.checkpoints import write_about
 from bertbench.errors import StoreError, UsageError
 from bertbench.modeling import load_tokenizer, load_with_head, new_with_head, save
 from bertbench.runners.pretrain import Pretraining, pretrain
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from bertbench.specs import ModelSpec
 
 HEAD = "masked-lm"
-ABOUT_FILE = "bertbench.json"  # beside the weights: how they came about
 
 
 def load_teacher(source: Source, spec: PretrainSpec) -> Any:
@@ -92,11 +91,12 @@ def distil(
         "teacher": {"name": teacher.spec.name, "checkpoint": teacher.checkpoint, "digest": teacher.digest},
         "text": asdict(texts),
         "recipe": spec.model_dump(mode="json"),
+        "training_dtype": "bf16" if bf16 else "fp32",
         "run": asdict(run),
     }
     try:
         save(model.cpu(), tokenizer, folder)
-        (folder / ABOUT_FILE).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        write_about(folder, **about)
     except OSError as error:
         raise StoreError(f"{folder}: cannot be written ({error.strerror or error})", "name another folder") from None
     return run

@@ -138,7 +138,7 @@ def _write_quality(
         "failed" if failure else "ok",
         measurements=outcome.measurements if outcome else (),
         sidecars=sidecars,
-        settings=_quality_settings(cell, job),
+        settings=_quality_settings(cell, job, outcome),
         weights="fine-tuned",
         error=failure,
         warnings=tuple(dict.fromkeys([*notes, *(outcome.warnings if outcome else ())])),
@@ -152,20 +152,29 @@ def _write_quality(
     )
 
 
-def _quality_settings(cell: Cell, job: Job) -> dict[str, Any]:
-    recipe = job.recipe.model_dump(mode="json")
+def _quality_settings(cell: Cell, job: Job, outcome: Outcome | None) -> dict[str, Any]:
+    """What shaped a run's figures; of one that trained nothing no more than how it was evaluated."""
+    evaluated = {"mode": job.mode, "max_length": job.recipe.max_length, "eval_samples": len(cell.splits[0])}
+    if job.mode == "evaluate":
+        return evaluated
+    trained = outcome.training if outcome else None
     return (
-        recipe
+        job.recipe.model_dump(mode="json")
+        | evaluated
         | {
-            "mode": job.mode,
             "train_samples": len(cell.train) if cell.train else None,
             "train_available": cell.train.available if cell.train else None,
-            "eval_samples": len(cell.splits[0]),
-            "bf16_training": job.bf16_training if cell.train else None,
+            "training_dtype": _training_dtype(job),
+            "left_out_of_training": trained.left_out if trained else None,
         }
         | ({"teaching": job.teaching.spec.model_dump(mode="json")} if job.teaching else {})
         | _processes(job)
     )
+
+
+def _training_dtype(job: Job) -> str | None:
+    """The format of the forward and backward passes; weights and their updates are in fp32 in any."""
+    return None if job.mode == "evaluate" else "bf16" if job.bf16_training else "fp32"
 
 
 def quality_key(cell: Cell, settings: dict[str, Any]) -> str:
@@ -187,7 +196,7 @@ def quality_key(cell: Cell, settings: dict[str, Any]) -> str:
                 mode="json", exclude={"description", "source", "test_sets", "title", "training"}
             ),
             "dtype": job.dtype,
-            "bf16_training": bool(cell.train) and job.bf16_training,
+            "training_dtype": _training_dtype(job),
             "device": settings["device"].split(":")[0],
             "version": MEASURE_VERSIONS["quality"],
         }

@@ -88,7 +88,7 @@ class Submission:
             seed=run.seed or 0,
             device=options.device,
             dtype=str(settings.get("dtype", options.dtype)),
-            bf16_training=bool(settings.get("bf16_training")),
+            bf16_training=False,
             attention=options.attention,
             threads=options.threads,
         )

@@ -31,7 +31,8 @@ class Features:
 
     `rows[i]` holds token ids and the like, not padded; `owners[i]` the example it is of; `targets[i]`, for training, what
     the loss needs ('labels', or 'start_positions' and 'end_positions'); `spots[i]` where its tokens lie in the example, in
-    the kind's own way. `cut` counts the examples of which something was lost.
+    the kind's own way. `cut` counts the examples of which the limit took something, `tokenless` those with a word that gave
+    no token (an empty one, a zero-width space).
     """
 
     rows: list[dict[str, list[int]]] = field(default_factory=list)
@@ -39,6 +40,7 @@ class Features:
     targets: list[dict[str, Any]] = field(default_factory=list)
     spots: list[Any] = field(default_factory=list)
     cut: int = 0
+    tokenless: int = 0
 
 
 @dataclass

@@ -96,10 +96,11 @@ class QuestionAnswering:
         """
         check_fast(tokenizer)
         found = Features()
-        longest = min(QUESTION_TOKENS, max_length // 2)
+        longest = question_limit(max_length)
         for start in range(0, len(examples), CHUNK):
             part = examples.inputs[start : start + CHUNK]
-            questions = _cut(tokenizer, [question for question, _ in part], longest)
+            questions, cut = _cut(tokenizer, [question for question, _ in part], longest)
+            found.cut += cut
             encoded = tokenizer(
                 questions,
                 [context for _, context in part],
@@ -174,14 +175,20 @@ class QuestionAnswering:
         ]
 
 
-def _cut(tokenizer: Any, questions: Sequence[str], most: int) -> list[str]:
-    """Questions without what lies beyond `most` tokens, and without white space before them."""
+def question_limit(max_length: int) -> int:
+    """How many tokens are left of a question where inputs have at most `max_length`."""
+    return min(QUESTION_TOKENS, max_length // 2)
+
+
+def _cut(tokenizer: Any, questions: Sequence[str], most: int) -> tuple[list[str], int]:
+    """Questions without what lies beyond `most` tokens, and without white space before them; and how many were cut."""
     stripped = [question.lstrip() for question in questions]
     encoded = tokenizer(stripped, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    return [
+    found = [
         question[: offsets[most - 1][1]] if len(offsets) > most else question
         for question, offsets in zip(stripped, encoded["offset_mapping"], strict=True)
     ]
+    return found, sum(len(offsets) > most for offsets in encoded["offset_mapping"])
 
 
 def _places(offsets: Sequence[tuple[int, int]], sides: Sequence[int | None]) -> NDArray[np.int32]:

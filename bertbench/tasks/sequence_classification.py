@@ -74,7 +74,7 @@ class SequenceClassification:
         )
         keys = [key for key in ("input_ids", "token_type_ids", "attention_mask") if key in encoded]
         rows = [{key: encoded[key][i] for key in keys} for i in range(len(examples))]
-        cut = sum(len(row["input_ids"]) >= max_length for row in rows)
+        cut = sum(_truncated(tokenizer, encoded, columns, max_length))
         targets: list[dict[str, Any]] = []
         if training:
             place = None if order is None else {label: output for output, label in enumerate(order)}
@@ -125,6 +125,18 @@ def classes(logits: NDArray[np.float32], order: Sequence[int] | None) -> NDArray
     of_output: NDArray[np.float64] = np.asarray(order, dtype=float)
     winners: NDArray[np.intp] = logits.argmax(axis=1)
     return np.asarray(of_output[winners], dtype=np.float64)
+
+
+def _truncated(tokenizer: Any, encoded: Any, columns: Sequence[Sequence[str]], max_length: int) -> list[bool]:
+    """By example whether it lost something; one of exactly `max_length` tokens did not."""
+    full = [len(ids) >= max_length for ids in encoded["input_ids"]]
+    if encoded.encodings is not None:  # a fast tokenizer keeps what it cut off
+        return [long and bool(encoded.encodings[i].overflowing) for i, long in enumerate(full)]
+    texts = zip(*columns, strict=True)
+    return [
+        long and len(tokenizer(*given, verbose=False)["input_ids"]) > max_length
+        for long, given in zip(full, texts, strict=True)
+    ]
 
 
 def _label(task: TaskSpec, value: Any, reading: Reading | None) -> float:

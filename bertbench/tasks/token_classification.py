@@ -85,6 +85,7 @@ class TokenClassification:
         check_fast(tokenizer)
         found = Features()
         place = {label: output for output, label in enumerate(order or range(len(task.labels or ())))}
+        there: dict[int, set[int]] = defaultdict(set)  # by sentence the words that gave tokens
         for start in range(0, len(examples), CHUNK):
             words = [list(inputs[0]) for inputs in examples.inputs[start : start + CHUNK]]
             encoded = tokenizer(
@@ -98,8 +99,7 @@ class TokenClassification:
             )
             keys = [key for key in ("input_ids", "token_type_ids", "attention_mask") if key in encoded]
             for i, of_chunk in enumerate(encoded["overflow_to_sample_mapping"]):
-                if not found.owners or found.owners[-1] != start + of_chunk:
-                    earlier: set[int] = set()
+                earlier = there[start + of_chunk]
                 found.rows.append({key: encoded[key][i] for key in keys})
                 found.owners.append(start + of_chunk)
                 found.spots.append(_beginnings(encoded.word_ids(i), earlier))
@@ -108,7 +108,8 @@ class TokenClassification:
                     tags = examples.labels[start + of_chunk]
                     labels = [IGNORED if word < 0 else place[tags[word]] for word in found.spots[-1]]
                     found.targets.append({"labels": labels})
-        found.cut = _lost(examples, found)
+        found.cut = _lost(found, there)
+        found.tokenless = sum(len(there[i]) < len(inputs[0]) for i, inputs in enumerate(examples.inputs))
         return found
 
     def outputs(self, output: Any) -> Any:
@@ -190,12 +191,12 @@ def _beginnings(word_ids: Sequence[int | None], earlier: Collection[int]) -> lis
     return found
 
 
-def _lost(examples: Examples, features: Features) -> int:
-    """Sentences with a word that no window begins."""
-    seen: dict[int, set[int]] = defaultdict(set)
+def _lost(features: Features, there: Mapping[int, Collection[int]]) -> int:
+    """Sentences with a word that gave tokens, `there`, and that no window begins: what the limit took."""
+    begun: dict[int, set[int]] = defaultdict(set)
     for owner, spots in zip(features.owners, features.spots, strict=True):
-        seen[owner].update(word for word in spots if word >= 0)
-    return sum(len(seen[i]) < len(inputs[0]) for i, inputs in enumerate(examples.inputs))
+        begun[owner].update(word for word in spots if word >= 0)
+    return sum(not begun[owner].issuperset(words) for owner, words in there.items())
 
 
 def _softmax(logits: Any) -> Any:

@@ -9,8 +9,9 @@ import pytest
 
 from bertbench import cli
 from bertbench.records import Measurement
+from bertbench.results import frame_of
 from bertbench.store import Store
-from tests.factories import environment, predictions, quality_record, record, session_record, size_record
+from tests.factories import SETTINGS, environment, predictions, quality_record, record, session_record, size_record
 
 CLASS = environment().environment_class
 
@@ -82,6 +83,24 @@ def test_other_machines_are_series_of_their_own(root, capsys):
     out = history(root, capsys, "--quantity", "latency", "--format", "json").out
     assert sorted(len(table["rows"]) for table in json.loads(out)["tables"]) == [1, 1, 16]
     assert json.loads(out)["tables"][-1]["title"] == "Steps"
+
+
+def test_evaluated_checkpoints_have_no_recipe_of_training(tmp_path):
+    """Earlier records of evaluated checkpoints hold epochs that never were: the series goes on all the same."""
+    store = Store(tmp_path)
+    evaluated = SETTINGS | {"mode": "evaluate", "max_length": 128, "eval_samples": 400}
+    older = evaluated | {
+        "epochs": 3.0,
+        "learning_rate": 2e-5,
+        "source": "",
+        "train_samples": None,
+        "bf16_training": None,
+    }
+    store.write_session(session_record())
+    for seed, settings in enumerate((evaluated, older, evaluated | {"max_length": 64})):
+        store.write_record(quality_record("bert", predictions(0.8), seed=seed, settings=settings))
+    recipes = frame_of(store).groupby("seed")["recipe"].first().tolist()
+    assert recipes[0] == recipes[1] != recipes[2]
 
 
 def test_choice_is_by_model_quantity_and_task(root, capsys):

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from bertbench import cli, hub
+from bertbench.commands._measuring import Measuring
 
 TASK = """
 title: Mine
@@ -41,6 +42,25 @@ def test_folder_that_is_a_file_is_refused(capsys, tmp_path, monkeypatch):
     (tmp_path / "out").write_text("")
     assert cli.main(["run", "--task", "rte", "--predict-test", "out"]) == 2
     assert "--predict-test out: File exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("task", ["rte", "imdb"])
+def test_broken_files_of_others_do_not_matter(task, capsys, tmp_path, monkeypatch):
+    """A task, group, suite, claim or model that is not asked for may be broken; the tasks that are listed leave it out."""
+    monkeypatch.chdir(tmp_path)
+    for kind in ("tasks", "groups", "suites", "claims", "models", "recipes"):
+        (tmp_path / "configs" / kind).mkdir(parents=True)
+        (tmp_path / "configs" / kind / "broken.yaml").write_text("title: [\n")
+        (tmp_path / "configs" / kind / "wrong.yaml").write_text("title: Wrong\nstrange: 1\n")
+    monkeypatch.setattr(Measuring, "answer", lambda *_, **__: pytest.fail("reached"))
+    if task == "rte":
+        with pytest.raises(pytest.fail.Exception, match="reached"):
+            cli.main(["run", "--task", task, "--models", "bert", "--predict-test", "out"])
+        return
+    assert cli.main(["run", "--task", task, "--predict-test", "out"]) == 2
+    message = capsys.readouterr().err
+    assert "no test set to predict. These have one: cola" in message
+    assert "broken" not in message
 
 
 @pytest.mark.slow

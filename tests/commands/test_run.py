@@ -2,9 +2,11 @@
 
 import pytest
 
-from bertbench import cli, hub
+from bertbench import cli, environment, hub
 from bertbench.commands.run import suite_for
 from bertbench.config import Catalog
+from bertbench.machines import Machine
+from bertbench.store import Store
 
 
 @pytest.fixture
@@ -38,3 +40,26 @@ def test_value_that_no_recipe_takes_is_refused_before_the_hub_is_asked(capsys, t
     assert cli.main(["run", "--task", "sst2", "--max-length", "2"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("Error: --max-length 2: ")
+
+
+@pytest.mark.slow
+def test_kept_checkpoint_has_the_score_of_its_training(bench, tmp_path):
+    """Trained in bf16, with another length than the task's, a checkpoint scores later what its record says, to the last digit."""
+    results = tmp_path / "results"
+    known = Machine.load(results, environment.capture("cpu").environment_class)
+    known.with_training_dtype("cpu", 1, "bf16").save()
+    common = ("run", "--task", "demo-sentiment", "--suite", "demo", "--only", "quality", "--threads", "1", "--device", "cpu", "--eval-samples",
+              "200", "--results-dir", str(results))  # fmt: skip
+    first = bench(*common, "--models", "bert-mini", "--train-samples", "400", "--epochs", "2", "--max-length", "24")
+    assert first.code == 0, first.stderr
+    assert "models are trained in bf16, as decided before for this machine" in first.stderr
+    (trained,) = next(Store(results).sessions()).records
+    assert (trained.settings["training_dtype"], trained.settings["dtype"]) == ("bf16", "fp32")
+    second = bench(*common, "--models", f"run:{trained.run_id}")
+    assert second.code == 0, second.stderr
+    stored = next(Store(results).sessions())
+    (evaluated,) = stored.records
+    assert (evaluated.settings["mode"], evaluated.settings["max_length"]) == ("evaluate", 24)
+    assert evaluated.find("score", "value").values == trained.find("score", "value").values
+    before, after = (one.sidecar(one.records[0], "predictions") for one in Store(results).sessions())
+    assert before["scores"].map(list).tolist() == after["scores"].map(list).tolist()

@@ -59,6 +59,15 @@ def test_model_is_set_beside_the_baselines(trained, edit_weights):
     assert "score 0.0" in found.found
 
 
+def test_examples_of_one_class_tell_nothing(trained):
+    """Where the majority class is always right, a model that is right too is no worse for it."""
+    whole = toy("validation")
+    only = [row for row in zip(*zip(*whole.inputs, strict=True), whole.labels, strict=True) if row[-1] == 1.0]
+    data = task_data(train=examples(*only), validation=examples(*only, split="validation"))
+    found = beaten(pair(trained, data=data))
+    assert (found.status, "the most there is, so these examples tell nothing" in found.found) == ("ok", True)
+
+
 def test_model_that_beats_a_bag_of_words_is_well(trained):
     """A bag of words that was trained on other labels knows nothing."""
     wrong = toy("train")

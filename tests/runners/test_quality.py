@@ -295,10 +295,17 @@ def test_length_beyond_the_model_is_a_usage_error(trained):
         quality.prepare(job(trained, recipe=RECIPE.updated({"max_length": 65})))
 
 
-def test_cut_examples_are_said(trained):
-    """More than one in a hundred examples that reach the limit are worth a warning."""
-    outcome = quality.run(job(trained, recipe=RECIPE.updated({"max_length": 6})), None, [toy("validation")])
-    assert any("reach the limit of 6 tokens" in warning for warning in outcome.warnings)
+def test_cut_examples_are_said(trained, tiny):
+    """Every example that loses something to the limit is counted, of training too; one that just fits is not."""
+    parts = (toy("validation", 12), RECIPE.updated({"max_length": 6}))
+    lengths = [len(text.split()) + 2 for (text,) in parts[0].inputs]
+    said = f"{sum(one > 6 for one in lengths)} of 12 examples of validation lose what is beyond the limit of 6 tokens"
+    assert 6 in lengths
+    assert said in quality.run(job(trained, recipe=parts[1]), None, [parts[0]]).warnings
+    whole = quality.run(job(trained, recipe=RECIPE.updated({"max_length": max(lengths)})), None, [parts[0]])
+    assert whole.warnings == []
+    learnt = quality.run(job(tiny(), "fine-tune", recipe=parts[1]), toy("train"), [parts[0]])
+    assert any("of 48 examples of train lose what is beyond" in line for line in learnt.warnings)
 
 
 def test_tokenizer_that_does_not_fit_is_found_while_preparing(tiny):
@@ -348,6 +355,48 @@ def test_trained_weights_are_kept_as_they_were_trained(tiny):
     scores = torch.tensor(rounded.predictions["scores"])
     assert torch.equal(scores, scores.bfloat16().float())
     assert rounded.predictions["scores"] != full.predictions["scores"]
+
+
+@pytest.mark.parametrize(("dtype", "start"), [("fp32", "bert"), ("bf16", "albert")])
+def test_kept_checkpoint_has_the_score_of_its_training(tiny, tmp_path, dtype, start):
+    """Trained in bf16, a model is scored in the stated format after each epoch and at the end, as its checkpoint is later."""
+    parts = {"recipe": RECIPE.updated({"epochs": 2, "learning_rate": 5e-4}), "dtype": dtype}
+    epochs = []
+    work = job(tiny(start), "fine-tune", bf16_training=True, **parts)
+    look = _evaluation.predict
+
+    def predict(model, kind, features, *rest):
+        epochs.append([output.tolist() for output in look(model, kind, features, *rest)])
+        save = tmp_path / str(len(epochs))
+        model.save_pretrained(save, state_dict={name: value.float() for name, value in model.state_dict().items()})
+        return look(model, kind, features, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_evaluation, "predict", predict)
+        outcome = quality.run_and_save(work, toy("train", 96), [toy("validation", 24)], keep=tmp_path / "kept")
+    later = quality.run(job(tmp_path / "kept", **parts), None, [toy("validation", 24)])
+    assert later.predictions == outcome.predictions
+    assert value(later, "score") == next(m.values[0] for m in outcome.measurements if m.quantity == "score")
+    assert len(epochs) == 2
+    for number, outputs in enumerate(epochs, 1):
+        ready = quality.prepare(job(tmp_path / str(number), **parts))
+        features = ready.features(work, toy("validation", 24))
+        assert [one.tolist() for one in look(ready.model, ready.kind, features, ready.pad, "", silent)] == outputs
+
+
+def test_training_in_bf16_is_another_training(tiny):
+    """The format shapes the weights, which stay in fp32; what is left of it on the model is nothing."""
+    recipe = RECIPE.updated({"epochs": 1})
+    models = [
+        quality.run(
+            job(tiny(), "fine-tune", recipe=recipe, bf16_training=bf16), toy("train"), [toy("validation")]
+        ).model
+        for bf16 in (True, False)
+    ]
+    weights = [model.classifier.weight for model in models]
+    assert weights[0].dtype == torch.float32
+    assert not torch.equal(*weights)
+    assert "forward" not in models[0].__dict__
 
 
 def test_threads_are_for_work_that_is_worth_them(tiny):
@@ -407,6 +456,75 @@ def test_run_that_learnt_nothing_says_so(tiny):
     assert (baseline.statistic, baseline.note) == ("trivial", "majority class")
     learnt = quality.run(job(tiny(), "fine-tune"), toy("train"), [toy("validation")])
     assert not any("diverged" in line for line in learnt.warnings)
+
+
+def one_class(examples, label):
+    """The same examples, all of one class."""
+    return replace(examples, labels=(label,) * len(examples))
+
+
+@pytest.mark.parametrize(
+    ("task", "label"), [(task_spec(), 1.0), (task_spec(metrics=("f1",), primary_metrics=("f1",)), 0.0)]
+)
+def test_perfect_baseline_says_nothing_of_the_model(tiny, task, label):
+    """One class throughout, and right: the data cannot tell, whether the metric then gives 100 or 0."""
+    parts = one_class(toy("train"), label), [one_class(toy("validation"), label)]
+    outcome = quality.run(job(tiny(), "fine-tune", task), *parts)
+    assert set(outcome.predictions["prediction"]) == {label}
+    (line,) = outcome.warnings
+    assert line.startswith(
+        f"validation cannot tell whether anything was learned: its score is {100 * label:.1f}, the most"
+    )
+
+
+def test_score_that_no_prediction_can_have_is_no_divergence(tiny):
+    """Of constant numbers no correlation is defined, whatever is predicted."""
+    parts = toy("train"), [one_class(toy("validation"), 1.0)]
+    outcome = quality.run(job(tiny(), "fine-tune", NUMBERS), *parts)
+    assert outcome.warnings == ["validation cannot tell models apart: whatever is predicted, its score is undefined"]
+
+
+TAGS = task_spec(
+    "tags", kind="token-classification", inputs=("tokens",), label="tags", labels=("O", "B-X", "I-X"),
+    metrics=("entity_f1",), primary_metrics=("entity_f1",),
+)  # fmt: skip
+WORDLESS = ((), ("",), (" ", ""))
+
+
+def tagged(split, count=40, wordless=()):
+    """Sentences of which one word is an entity, and some without anything to read."""
+    sentences = [(FILLERS[number % 7], GOOD, FILLERS[number % 5]) for number in range(count)]
+    words = [*sentences, *wordless]
+    labels = [tuple(int(word == GOOD) for word in sentence) for sentence in words]
+    ids = tuple(f"{split}-{number}" for number in range(len(words)))
+    return Examples(split, ids, tuple((sentence,) for sentence in words), tuple(labels), len(words))
+
+
+@pytest.mark.parametrize("bf16", [False, True])
+def test_sentences_without_words_are_left_out_of_training(tiny, bf16):
+    """They have nothing to learn: the others are learnt as if they were not there, and they are counted."""
+    recipe = RECIPE.updated({"batch_size": 4, "epochs": 4})
+    runs = [
+        quality.run(
+            job(tiny(), "fine-tune", TAGS, recipe=recipe, bf16_training=bf16), train, [tagged("validation", 12)]
+        )
+        for train in (tagged("train", wordless=WORDLESS * 3), tagged("train"))
+    ]
+    assert [run.training.left_out for run in runs] == [9, 0]
+    assert runs[0].predictions == runs[1].predictions
+    assert value(runs[0], "entity_f1") == 1.0
+    assert "9 of 49 training examples have no word that gives a token: left out" in runs[0].warnings
+    assert not any("left out" in line or "limit" in line for line in runs[1].warnings)
+
+
+def test_sentences_without_words_are_evaluated_and_said(tiny):
+    """Words that give no token are not said to be beyond the limit; without any to learn there is one clear error."""
+    parts = tagged("train"), [tagged("validation", 12, WORDLESS)]
+    outcome = quality.run(job(tiny(), "fine-tune", TAGS), *parts)
+    assert "2 of 15 sentences of validation have words that give no token, which no model can tag" in outcome.warnings
+    assert not any("limit" in line for line in outcome.warnings)
+    with pytest.raises(MeasurementError, match="no training example has a word that gives a token"):
+        quality.run(job(tiny(), "fine-tune", TAGS), tagged("train", 0, WORDLESS), parts[1])
 
 
 def test_best_epoch_stands_apart(tiny):

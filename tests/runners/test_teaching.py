@@ -83,6 +83,17 @@ def test_only_tagged_tokens_count():
     assert float(loss) == pytest.approx(0.75 * expected(student[kept], teacher[kept]), rel=1e-4)
 
 
+def test_batch_without_a_tagged_token_teaches_nothing():
+    """A mean over none would be no number, and end the training."""
+    student = logits(1, 3, 4).requires_grad_()
+    loss = targets("token-classification").loss(
+        torch.tensor(0.0), Output(logits=student), logits(1, 3, 4), {"labels": torch.full((1, 3), IGNORED)}
+    )
+    loss.backward()
+    assert float(loss.detach()) == 0
+    assert student.grad.abs().sum() == 0
+
+
 def test_answers_to_questions_lie_in_the_text():
     """Start and end are distributions over the tokens of the text; what padding says does not count."""
     student, teacher = logits(1, 4, 2), logits(1, 4, 2)
@@ -131,7 +142,7 @@ def test_answers_are_in_the_order_of_the_tasks_labels(monkeypatch):
     told = []
     answers = answers_of(
         Teacher(), kind, features, {"input_ids": 0, "attention_mask": 0}, [1, 0], "teacher",
-        lambda _, done, total: told.append((done, total)), bf16=False,
+        lambda _, done, total: told.append((done, total)),
     )  # fmt: skip
     assert [answers[place].tolist() for place in range(3)] == [[-1, 1], [-2, 2], [-3, 3]]
     assert told == [(2, 3), (3, 3)]

@@ -1,10 +1,12 @@
 """Quality cells: measured or taken over, recorded as what they are, checkpoints kept as asked."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 
+from bertbench.checkpoints import trained_length
 from bertbench.data import Examples
 from bertbench.errors import MeasurementError
 from bertbench.plan import Cell
@@ -54,11 +56,11 @@ def folder(tiny):
     return tiny()
 
 
-def cell(folder, *, seed=0, mode="fine-tune", dtype="fp32", **source):
+def cell(folder, *, seed=0, mode="fine-tune", dtype="fp32", bf16=False, **source):
     """A quality run on the checkpoint in `folder`."""
     values = {"spec": model_spec(), "folder": folder, "tokenizer": "demo", "weights": "pretrained", "digest": "d"}
     encoder = Encoder(Source(**(values | source)), None)
-    job = Job(encoder.source, task_spec(), mode, RECIPE, seed, "cpu", dtype, bf16_training=False)
+    job = Job(encoder.source, task_spec(), mode, RECIPE, seed, "cpu", dtype, bf16_training=bf16)
     train = examples("train") if mode == "fine-tune" else None
     return Cell(encoder, job.task, seed, job, train=train, splits=(examples("validation"),))
 
@@ -150,6 +152,42 @@ def test_checkpoints_of_other_sessions_stay(start, folder, keep):
     assert sorted(path.split("/")[1] for path in listed) == left
 
 
+TRAINING = {"epochs", "batch_size", "learning_rate", "warmup_ratio", "weight_decay", "max_grad_norm", "training_dtype"}
+
+
+def with_head(tiny):
+    """A fine-tuned checkpoint whose outputs are the task's."""
+    folder = tiny(head="sequence-classification")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"id2label": {"0": "negative", "1": "positive"}, "label2id": {"negative": 0, "positive": 1}}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_evaluated_record_says_nothing_of_training(start, folder, tiny):
+    """What was evaluated as it is has a length and no epochs; what was trained has all, the format of training too."""
+    session = start()
+    measure_quality(session, cell(with_head(tiny), mode="evaluate"))
+    measure_quality(session, cell(folder))
+    measure_quality(session, cell(folder, seed=1, bf16=True))
+    evaluated, trained, in_bf16 = (record.settings for record in session.written)
+    assert {record.status for record in session.written} == {"ok"}
+    assert evaluated.keys() == session.settings.keys() | {"mode", "max_length", "eval_samples"}
+    assert evaluated["max_length"] == 16
+    assert trained.keys() >= TRAINING | {"max_length", "train_samples", "left_out_of_training"}
+    assert (trained["training_dtype"], trained["dtype"], trained["left_out_of_training"]) == ("fp32", "fp32", 0)
+    assert (in_bf16["training_dtype"], in_bf16["dtype"]) == ("bf16", "fp32")
+
+
+def test_kept_checkpoint_knows_its_length(start, folder):
+    """What is evaluated later must be read at the length that it was trained and scored with."""
+    session = start()
+    measure_quality(session, cell(folder))
+    kept = session.store.root / session.written[0].finetuned_checkpoint
+    assert trained_length(kept, "sst2") == 16
+    assert trained_length(kept, "rte") is None
+
+
 def test_key_tells_sources_apart(folder):
     """Outputs, tokenizer, seed, format and mode of a cell are in its key; titles are not."""
     settings = {"device": "cpu"}
@@ -161,6 +199,7 @@ def test_key_tells_sources_apart(folder):
         cell(folder, digest="other"),
         cell(folder, seed=1),
         cell(folder, dtype="bf16"),
+        cell(folder, bf16=True),
         cell(folder, mode="evaluate"),
     ]
     assert len({quality_key(each, settings) for each in others}) == len(others)

@@ -119,6 +119,9 @@ def test_long_question_leaves_room_for_the_context():
     one = example(" ".join(WORDS[:30]), WORDS[3], question=" ".join(WORDS * 3))
     features = PLUGIN.encode(build_tokenizer(), TASK, one, 24, token_types=True)
     assert all((places[:, 0] != NOWHERE).sum() > 4 for places in features.spots)
+    assert features.cut == 1
+    short = example(" ".join(WORDS[:30]), WORDS[3], question=" ".join(WORDS[:12]))
+    assert PLUGIN.encode(build_tokenizer(), TASK, short, 24, token_types=True).cut == 0
 
 
 def test_empty_context_has_an_empty_answer():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from transformers import BatchEncoding
 
 from bertbench.architecture import config_of
 from bertbench.data import Examples
@@ -29,6 +30,26 @@ def test_inputs_are_cut_but_not_padded():
     assert len(short["input_ids"]) == 3
     assert len(long["input_ids"]) == 10
     assert set(short) == {"input_ids", "attention_mask"}
+
+
+class Slow:
+    """A tokenizer that keeps nothing of what it cuts off, as slow ones do."""
+
+    def __init__(self):
+        self.fast = build_tokenizer()
+
+    def __call__(self, *given, **options):
+        """What the fast one gives, without its encodings."""
+        return BatchEncoding(dict(self.fast(*given, **options)))
+
+
+@pytest.mark.parametrize("tokenizer", [build_tokenizer(), Slow()])
+def test_only_what_lost_something_is_cut(tokenizer):
+    """An input of exactly the limit lost nothing; one token more, in a text or a pair, and it did."""
+    texts = [(" ".join([A] * count),) for count in (7, 8, 9)]
+    assert PLUGIN.encode(tokenizer, task_spec(), examples(*texts), 10, token_types=False).cut == 1
+    pairs = [(" ".join([A] * count), B) for count in (5, 6, 7, 30)]
+    assert PLUGIN.encode(tokenizer, task_spec(), examples(*pairs), 10, token_types=True).cut == 2
 
 
 def test_pairs_carry_token_types_where_the_model_uses_them():

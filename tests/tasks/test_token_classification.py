@@ -1,5 +1,7 @@
 """Token classification: first sub-tokens carry the tag, long sentences go in windows, and no word is forgotten."""
 
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -109,10 +111,27 @@ def test_word_is_judged_where_it_has_most_context(pieces):
 def test_word_without_a_token_counts_as_outside():
     """A word that the tokenizer drops is O, and its sentence is counted."""
     features = PLUGIN.encode(build_tokenizer(), TASK, examples((WORD, " ", WORD)), 20, token_types=True)
-    assert features.cut == 1
+    assert (features.cut, features.tokenless) == (0, 1)
     decoded = PLUGIN.decode(TASK, examples((WORD, " ", WORD)), features, outputs(features, 1), None)
     assert decoded.predictions == [["B-PER", "O", "B-PER"]]
     assert decoded.scores[0][1] == 1.0
+
+
+def test_what_gave_no_token_is_not_what_the_limit_took(pieces):
+    """Empty words, zero-width spaces, soft hyphens and control characters give nothing to BERT's normalizer, long words do."""
+    from tokenizers import normalizers
+
+    pieces = copy.deepcopy(pieces)
+    pieces.backend_tokenizer.normalizer = normalizers.BertNormalizer()
+    nothing = ("", "\u200b", "\u00ad", "\x00\x01", "\u2060")
+    short = [("a", word) for word in nothing]
+    features = PLUGIN.encode(pieces, TASK, examples(*short, ("a", "b"), ()), 32, token_types=True)
+    assert (features.cut, features.tokenless) == (0, len(nothing))
+    long = PLUGIN.encode(pieces, TASK, examples(("abcabc",) * 30, *short), 8, token_types=True, training=True)
+    assert (long.cut, long.tokenless) == (0, len(nothing))
+    alone = PLUGIN.encode(pieces, TASK, examples(*[(word,) for word in nothing]), 32, token_types=True, training=True)
+    assert alone.tokenless == len(nothing)
+    assert all(set(target["labels"]) == {IGNORED} for target in alone.targets)
 
 
 @pytest.mark.parametrize(
