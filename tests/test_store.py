@@ -102,7 +102,7 @@ def test_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path):
         ('{"run_id": 3}', "RunRecord"),
         (to_json(size_record()).replace('"ok"', '"fine"'), "RunRecord"),
         ('{"schema_version": 99}', "schema version 99"),
-        (b"\xff\xfe", "codec"),
+        (b"\xff\xfe", "UTF-16"),
     ],
 )
 def test_unreadable_record_is_named_and_skipped(store, content, reason):
