@@ -111,7 +111,7 @@ def weight_files(folder: Path, checkpoint: str) -> tuple[Path, ...]:
 
 def _shards(index: Path, checkpoint: str) -> list[Path]:
     try:
-        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, AttributeError):
         raise CheckpointError(f"checkpoint {checkpoint}: {index.name} is damaged", "download it again") from None
     missing = [name for name in names if not (index.parent / name).is_file()]

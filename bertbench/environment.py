@@ -253,7 +253,7 @@ def _sysctl(key: str) -> str | None:
 def _output(*command: str) -> str | None:
     """What a short command prints, or None if it fails."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

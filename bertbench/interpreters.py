@@ -63,7 +63,13 @@ class Interpreter:
         hint = "name a revision of this repository or an environment with bertbench in it"
         try:
             done = subprocess.run(
-                self.command(_WHERE), env=self.environment, capture_output=True, text=True, timeout=CHECK_S, check=False
+                self.command(_WHERE),
+                env=self.environment,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=CHECK_S,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             raise UsageError(f"--against-code {name}: importing its bertbench took over {CHECK_S} s", hint) from None
@@ -110,7 +116,7 @@ def _git(revision: str, folder: Path, *words: str) -> str:
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *words],  # noqa: S607 (whichever git)
-            capture_output=True, text=True, check=False,
+            capture_output=True, text=True, errors="replace", check=False,
         )  # fmt: skip
     except OSError as error:
         raise UsageError(f"--against-code {revision}: git cannot be run ({error.strerror})") from None

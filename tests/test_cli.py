@@ -141,3 +141,47 @@ def test_command_line_works_outside_the_main_thread(capsys):
     thread.start()
     thread.join()
     assert codes == [0]
+
+
+THREE = """\
+title: Three
+dataset: {folder: nowhere}
+inputs: [text]
+labels: [a, b, c]
+metrics: [accuracy, f1]
+primary_metrics: [f1]
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--task", "three", "--models", "bert"],
+        ["compare", "--suite", "mine"],
+        ["distill", "--teacher", "bert", "--student-layers", "6", "--task", "three"],
+        ["baseline", "save", "--suite", "mine"],
+        ["check", "--against-model", "bert", "--models", "albert", "--task", "three"],
+    ],
+)
+def test_metric_that_does_not_fit_is_found_before_work(arguments, capsys, tmp_path, monkeypatch):
+    """F1 of two classes on a task of three is refused before weights and data are looked for."""
+    for kind, name, text in (
+        ("tasks", "three", THREE),
+        ("suites", "mine", "title: M\nmodels: [bert]\nreference: bert\ntasks: [three]\n"),
+    ):
+        (tmp_path / "configs" / kind).mkdir(parents=True)
+        (tmp_path / "configs" / kind / f"{name}.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("bertbench.session.find_weights", None)
+    assert cli.main(arguments) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "metric f1 is of 2 classes, and there are 3" in line
+
+
+def test_doctor_names_the_metric_that_does_not_fit(capsys, tmp_path, monkeypatch):
+    """`doctor` reports it as a problem of the task."""
+    (tmp_path / "configs/tasks").mkdir(parents=True)
+    (tmp_path / "configs/tasks/three.yaml").write_text(THREE)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["doctor", "--task", "three", "--models", "bert", "--format", "csv", "--layout", "wide"]) == 1
+    assert "three,metrics,problem," in capsys.readouterr().out

@@ -139,3 +139,10 @@ def test_noise_that_cannot_be(changes):
     """Too few rounds, numbers that are not finite, and durations of nothing are refused."""
     with pytest.raises(ValueError, match="noise"):
         replace(NOISE, **changes)
+
+
+def test_byte_order_mark_is_no_damage(machine):
+    """A file that an editor has saved again is read as before."""
+    machine.with_warmup("a", 4).save()
+    machine.path.write_bytes(b"\xef\xbb\xbf" + machine.path.read_bytes())
+    assert reloaded(machine).warmup("a") == 4

@@ -106,3 +106,21 @@ def test_figures_are_the_collected_ones(figures):
     with (SHARED / "reference/published.csv").open(encoding="utf-8") as stream:
         collected = sorted((row["model"], row["value"], row["table"], row["status"]) for row in csv.DictReader(stream))
     assert sorted((each.model, each.printed, each.place, each.status) for each in figures) == collected
+
+
+def test_file_that_a_spreadsheet_saved(tmp_path):
+    """A byte-order mark and other line ends change nothing; blanks and semicolons in the header are named."""
+    catalog = project(tmp_path, ROW)
+    path = tmp_path / "published/mine.csv"
+    text = path.read_text()
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert one(load(catalog), model="mine").value == 0.927
+    for mark, hint in ((" ,", "take the blanks out"), (";", "separate them by commas")):
+        path.write_text(text.replace(",", mark))
+        with pytest.raises(ConfigError) as caught:
+            load(catalog)
+        assert "mine.csv, line 1: not the columns" in caught.value.message
+        assert hint in caught.value.hint
+    path.write_text(text, encoding="utf-16")
+    with pytest.raises(ConfigError, match="UTF-16: save it as UTF-8"):
+        load(catalog)

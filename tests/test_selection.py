@@ -6,7 +6,7 @@ import pytest
 
 from bertbench.config import Catalog
 from bertbench.errors import CheckpointError, ConfigError, StoreError, UnknownNameError, UsageError
-from bertbench.selection import published_recipes, resolve, resolve_tasks
+from bertbench.selection import published_recipes, resolve, resolve_one, resolve_tasks
 from bertbench.store import Store
 from tests.factories import model_spec, predictions, quality_record, size_record, stored_session
 
@@ -215,3 +215,44 @@ def test_broken_recipe_of_another_model_does_not_matter(tmp_path):
     assert set(published_recipes([catalog.model("bert")], ["sst2"], catalog)) == {"bert"}
     with pytest.raises(ConfigError, match=r"albert\.yaml"):
         published_recipes([catalog.model("albert")], ["sst2"], catalog)
+
+
+def test_folder_with_a_comma_in_its_name(catalog, checkpoint, monkeypatch):
+    """An existing folder is taken whole, alone or among others, and as a single model such as the reference."""
+    checkpoint.rename(checkpoint.parent / "my,ckpt")
+    monkeypatch.chdir(checkpoint.parent)
+    assert names("./my,ckpt", catalog) == ["./my,ckpt"]
+    assert names("bert,my,ckpt,albert", catalog) == ["bert", "my,ckpt", "albert"]
+    assert names('"./my,ckpt",bert', catalog) == ["./my,ckpt", "bert"]
+    for model in ("./my,ckpt", '"./my,ckpt"'):
+        assert resolve_one(model, catalog).name == "./my,ckpt"
+
+
+def test_comma_that_may_separate_or_not_is_refused(catalog, checkpoint, monkeypatch):
+    """Where the folder is there and so are its parts, the user says which is meant."""
+    checkpoint.rename(checkpoint.parent / "mine,bert")
+    (checkpoint.parent / "mine").mkdir()
+    monkeypatch.chdir(checkpoint.parent)
+    with pytest.raises(UsageError, match=r"\./mine,bert: is one name, and so is each part of it") as caught:
+        resolve("./mine,bert", catalog, None)
+    assert "in double quotes" in caught.value.hint
+    assert names('"./mine,bert"', catalog) == ["./mine,bert"]
+
+
+def test_one_model_is_not_several(catalog):
+    """Where one model is asked for, a list is no model's name."""
+    with pytest.raises(UnknownNameError, match="unknown model 'bert,albert'"):
+        resolve_one("bert,albert", catalog)
+
+
+def test_folder_whose_name_is_no_text_is_refused(catalog, monkeypatch, tmp_path):
+    """Bytes that are no UTF-8 in a name would stop the libraries later."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="bytes that are no text"):
+        resolve(b"./m\xff".decode("utf-8", "surrogateescape"), catalog, None)
+
+
+def test_long_names_are_unknown_names(catalog):
+    """A name that no file can have is no error of the system's."""
+    with pytest.raises(UnknownNameError, match="unknown model"):
+        resolve("a" * 5000, catalog, None)

@@ -102,7 +102,7 @@ def test_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path):
         ('{"run_id": 3}', "RunRecord"),
         (to_json(size_record()).replace('"ok"', '"fine"'), "RunRecord"),
         ('{"schema_version": 99}', "schema version 99"),
-        (b"\xff\xfe", "codec"),
+        (b"\xff\xfe", "UTF-16"),
     ],
 )
 def test_unreadable_record_is_named_and_skipped(store, content, reason):
@@ -304,3 +304,25 @@ def test_decisions_of_a_session_come_back(store):
     decided = {"cuts": {"sst2": [96, 1.0], "cola": None}, "bf16": True}
     stored = stored_session(store.root, session=session_record(decisions=decided, complete=False))
     assert stored.session.decisions == decided
+
+
+def test_byte_order_mark_is_no_damage(store):
+    """A record that an editor has saved again is read as before."""
+    stored_session(store.root, records=(size_record(),))
+    for path in store.root.rglob("*.json"):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    (found,) = Store(store.root).sessions()
+    assert [each.run_id for each in found.records] == [size_record().run_id]
+
+
+def test_names_that_are_no_text_are_escaped_in_records():
+    """A byte of a file name that is no text is written as JSON escapes it, and comes back."""
+    odd = size_record(warnings=("odd \udcff",))
+    to_json(odd).encode("utf-8")
+    assert from_json(type(odd), to_json(odd)) == odd
+
+
+def test_results_folder_whose_name_is_no_text(tmp_path):
+    """It is refused before the work: libraries could not save a checkpoint there."""
+    with pytest.raises(StoreError, match="bytes that are no text"):
+        Store(tmp_path / "r\udcff").check_writable()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from bertbench import text_files
 from bertbench.errors import StoreError
 from bertbench.records import SCHEMA_VERSION, RunRecord, SessionRecord, Sidecar
+from bertbench.streams import encoded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,12 +40,13 @@ def _adapter(record_type: Any) -> Any:
 
 
 def to_json(record: RunRecord | SessionRecord) -> str:
-    """A record as indented JSON.
+    """A record as indented JSON; what is no text, as of an odd file name, is escaped.
 
     Raises:
         ValueError: a number is not finite.
     """
-    return json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False, allow_nan=False)
+    return f"{encoded(text).decode()}\n"
 
 
 def from_json(record_type: type[R], text: str) -> R:

@@ -28,7 +28,6 @@ from bertbench.store.files import (
     write_atomically,
 )
 from bertbench.store.index import Entry, Index, UnusableIndexError, folders
-from bertbench.streams import encoded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -258,7 +257,7 @@ def covers(session: SessionRecord, models: Sequence[str], reference: str) -> boo
 
 
 def _write_text(path: Path, text: str) -> None:
-    path.write_bytes(encoded(text))
+    path.write_text(text, encoding="utf-8")
 
 
 def _copy(source: Path, target: Path) -> None:

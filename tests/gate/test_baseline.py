@@ -7,7 +7,7 @@ import pytest
 
 from bertbench.errors import StoreError
 from bertbench.gate.baseline import checkpoints_of, read
-from bertbench.gate.saving import write
+from bertbench.gate.saving import check_place, write
 from tests.gate.conftest import MODEL, TASK, baseline, saved
 
 
@@ -131,3 +131,11 @@ def test_missing_and_tampered_parts_are_refused(place, tmp_path):
     (place / "baseline.parquet").unlink()
     with pytest.raises(StoreError, match="lost"):
         read(place)
+
+
+def test_byte_order_mark_is_no_damage(place, before):
+    """A baseline that an editor has saved again is read as before, and may be replaced."""
+    file = place / "baseline.json"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert read(place).baseline.models == before.baseline.models
+    check_place(place)
