@@ -42,12 +42,13 @@ def best_epoch(validation: Examples, score: float | None, epochs: Sequence[float
 def baseline(
     job: Job, ready: Prepared, train: Examples, validation: Examples, score: float | None
 ) -> list[Measurement]:
-    """The score of looking at no input, and a warning where training did no better."""
+    """The score of looking at no input, and a warning where training did no better; nothing beside a score that is undefined."""
+    if score is None:  # its reason tells more, and what an undefined score is compared with would be made up
+        return []
     name, value = trivial_scores(job.task, ready.kind, train, validation)
-    if score is None or score <= value:
-        shown = "undefined" if score is None else f"{100 * score:.1f}"
+    if score <= value:
         ready.warnings.append(
-            f"diverged or learned nothing: its score is {shown}, and {name} alone gives {100 * value:.1f}"
+            f"diverged or learned nothing: its score is {100 * score:.1f}, and {name} alone gives {100 * value:.1f}"
         )
     counted: dict[str, Any] = {"split": validation.split, "n": len(validation), "n_unit": "examples"}
     return [Measurement("baseline_score", "1", (value,), statistic="trivial", note=name, **counted)]
