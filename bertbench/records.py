@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 SCHEMA_VERSION = 1
+UNDEFINED = "undefined"  # the status of a figure that no number is, though everything was evaluated
 UNAVAILABLE = "Unavailable"  # the kind of a Failure that measuring again would not cure
 
 Status = Literal["ok", "failed", "skipped"]
@@ -81,6 +82,16 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Undefined:
+    """A metric, or 'score', that has no value on a split, though all of it was evaluated; `reason` in the metric's words."""
+
+    metric: str
+    reason: str
+    split: str | None = None
+    n: int | None = None
+
+
+@dataclass(frozen=True)
 class Sidecar:
     """A parquet file beside a record: its name in the session's folder and its sha256."""
 
@@ -118,6 +129,7 @@ class RunRecord:
     data_fingerprint: str | None = None
     data_changes: dict[str, dict[str, int]] = field(default_factory=dict)
     measurements: tuple[Measurement, ...] = ()
+    undefined: tuple[Undefined, ...] = ()
     sidecars: dict[str, Sidecar] = field(default_factory=dict)
     environment: Environment | None = None
     error: Failure | None = None

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.config import Catalog
 from bertbench.errors import StoreError
-from bertbench.records import Environment, Measurement, RunRecord, SessionRecord, digest
+from bertbench.records import UNDEFINED, Environment, Measurement, RunRecord, SessionRecord, digest
 from bertbench.staleness import Staleness
 from bertbench.store import Store, StoredSession
 from bertbench.store.index import folders
@@ -114,6 +114,9 @@ def _rows(stored: StoredSession, judge: Staleness) -> Iterator[dict[str, Any]]:
             yield base
         for measurement in record.measurements:
             yield base | _of_measurement(measurement)
+        for one in record.undefined:
+            counted = {"split": one.split, "n": one.n, "n_unit": "examples", "note": one.reason}
+            yield base | {"status": UNDEFINED, "quantity": one.metric, "statistic": "value", "unit": "1"} | counted
 
 
 def _of_session(session: SessionRecord, record: RunRecord) -> dict[str, Any]:

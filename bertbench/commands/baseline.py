@@ -130,14 +130,19 @@ def _size(folder: Path) -> int:
 def summary(found: Baseline) -> str:
     """What a baseline holds, for people."""
     kept = sum(one.checkpoint is not None and one.checkpoint.kept is not None for one in found.scores)
+    scores = [f"{one.model} {one.task} {100 * one.score:.2f}" for one in found.scores if one.score is not None]
     lines = [
         f"suite {found.suite}, reference {found.reference}, session {found.session_id}",
         f"models: {', '.join(found.models)}",
         f"counts: {sum(map(len, found.counts.values()))} of {len(found.counts)} models",
-        f"scores: {len(found.scores)}, {kept} with the checkpoint kept; "
-        + ", ".join(f"{one.model} {one.task} {100 * one.score:.2f}" for one in found.scores),
+        f"scores: {len(scores)}, {kept} with the checkpoint kept; " + ", ".join(scores),
         f"times: {len(found.times)} ratios to {found.reference}",
         f"peak memory: {sum(map(len, found.peak_memory.values()))} readings",
+        *(
+            f"score undefined: {one.model} {one.task}: {one.undefined}; a check will find it inconclusive"
+            for one in found.scores
+            if one.score is None
+        ),
         *(f"not measured: {one.model} {one.kind} {one.task or ''}: {one.reason}" for one in found.lost),
     ]
     return "\n".join(lines)

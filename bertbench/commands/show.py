@@ -20,6 +20,7 @@ from bertbench.commands._options import (
     OutputOption,
     ResultsDirOption,
 )
+from bertbench.records import UNDEFINED
 from bertbench.report import Report, Row, Table
 from bertbench.units import duration, quantity_of
 
@@ -185,6 +186,9 @@ def _measurements(record: RunRecord) -> Table:
         counted = f"{measurement.n:,} {measurement.n_unit or ''}".strip() if measurement.n is not None else ""
         where = measurement.split or shape
         rows.append((measurement.quantity, measurement.statistic, where, values, counted, measurement.note or ""))
+    for one in record.undefined:
+        counted = "" if one.n is None else f"{one.n:,} examples"
+        rows.append((one.metric, "value", one.split or "", UNDEFINED, counted, one.reason))
     columns = ("Quantity", "Statistic", "Split or shape", "Values", "From", "Note")
     return Table("Measurements", columns, tuple(rows))
 
@@ -224,3 +228,6 @@ def _rows(record: RunRecord) -> Iterator[Row]:
                 scenario=measurement.scenario,
                 note=measurement.note,
             )
+    for one in record.undefined:
+        counted: dict[str, Any] = {"split": one.split, "n": one.n, "n_unit": "examples", "note": one.reason}
+        yield replace(base, quantity=one.metric, statistic="value", unit="1", status=UNDEFINED, **counted)

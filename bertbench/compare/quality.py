@@ -19,6 +19,7 @@ from bertbench.compare import predictions as pairs
 from bertbench.compare.evidence import Evidence, figure, plain_row, with_ratio
 from bertbench.compare.macro import macro_rows
 from bertbench.compare.scores import SplitScores
+from bertbench.compare.undefined import EVALUATED, undefined_rows
 from bertbench.errors import UnknownNameError
 from bertbench.records import Measurement, RunRecord
 from bertbench.report import Row
@@ -62,13 +63,13 @@ def _wider(before: Row | None, base: Row) -> Row:
 
 
 def _splits(records: Mapping[str, Sequence[RunRecord]]) -> list[str | None]:
-    """Splits with a measured metric, in the order of measuring."""
+    """Splits that were evaluated, in the order of measuring."""
     return list(
         dict.fromkeys(
             measurement.split
             for runs in records.values()
             for measurement in runs[0].measurements
-            if measurement.quantity in {"score", *_metrics(runs[0])}
+            if measurement.quantity in {"score", EVALUATED, *_metrics(runs[0])}
         )
     )
 
@@ -95,7 +96,7 @@ def _split_scores(
                 scores.values[metric, model] = float(np.mean([value.values[0] for value in found if value]))
     scores.groups = pairs.grouped(pairs.read(evidence, records), split)
     metrics = plugins_of({metric for metric, _ in scores.values} - {"score"})
-    for group in scores.groups:
+    for group in scores.groups if metrics else ():
         drawn = resampled(metrics, group, zlib.crc32(task.encode()))  # tasks are drawn independently
         scores.replicates |= drawn
         for model in group.predictions:
@@ -145,6 +146,8 @@ def _model_rows(evidence: Evidence, runs: Sequence[RunRecord], splits: Sequence[
         for metric in (*_metrics(runs[0]), "score"):
             if (metric, model) in scores.values:
                 yield _score_row(base, scores, metric, runs[0])
+            else:
+                yield from undefined_rows(base, runs, metric, scores.split)
         if ("score", model) in scores.values:
             yield from _relative_rows(replace(base, split=scores.split), scores, model)
             yield from _seed_rows(base, runs, scores)

@@ -43,19 +43,23 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Scored:
-    """A model's score on the first split of a task, with one seed. `mode`: 'evaluate' or 'fine-tune'."""
+    """A model's score on the first split of a task, with one seed. `mode`: 'evaluate' or 'fine-tune'.
+
+    `score` is None where a metric of it has no value, for the reason in `undefined`.
+    """
 
     model: str
     task: str
     kind: str
     split: str | None
     metrics: tuple[str, ...]
-    score: float
+    score: float | None
     n: int
     seed: int | None
     mode: str
     data: str | None = None
     checkpoint: Checkpoint | None = None
+    undefined: str | None = None
 
 
 @dataclass(frozen=True)

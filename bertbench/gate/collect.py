@@ -13,6 +13,7 @@ from bertbench.compare import predictions as pairs
 from bertbench.compare._timings import Timings, Way
 from bertbench.compare.quality import primary_metrics
 from bertbench.compare.speed import shape_of
+from bertbench.compare.undefined import EVALUATED, undefined_on
 from bertbench.gate.baseline import Baseline, Checkpoint, Lost, Saved, Scored, Timed
 from bertbench.stats import round_log_ratios
 
@@ -85,21 +86,23 @@ def _quality(evidence: Evidence) -> Iterator[RunRecord]:
 
 
 def _scored(record: RunRecord, checkpoints: Mapping[Place, Checkpoint]) -> Scored:
-    score = record.find("score", "value")
-    assert score is not None  # noqa: S101 (a run that is ok has a score)
-    task = record.task_name or ""
+    score, task = record.find("score", "value"), record.task_name or ""
+    evaluated = score or record.find(EVALUATED)
+    split = evaluated.split if evaluated else None
+    lacking = None if score else undefined_on(record, "score", split)
     return Scored(
         model=record.model_name,
         task=task,
         kind=str((record.task or {}).get("kind", "sequence-classification")),
-        split=score.split,
+        split=split,
         metrics=primary_metrics(record),
-        score=score.values[0],
-        n=score.n or 0,
+        score=score.values[0] if score else None,
+        n=(evaluated.n if evaluated else None) or 0,
         seed=record.seed,
         mode=str(record.settings.get("mode")),
         data=record.data_fingerprint,
         checkpoint=checkpoints.get((record.model_name, task)),
+        undefined=None if score else lacking.reason if lacking else "the record does not say why",
     )
 
 

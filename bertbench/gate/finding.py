@@ -26,7 +26,8 @@ class Margins:
 class Finding:
     """One quantity of one model. `before` and `now` are as people read them, `estimate` what was compared with the margin.
 
-    `measured` is False where there was nothing to compare: such a finding never makes a gate pass.
+    `measured` is False where there was nothing to compare: such a finding never makes a gate pass. `undefined` says that it was for
+    a score that has no value, though its examples were evaluated.
     """
 
     kind: Kind
@@ -42,6 +43,7 @@ class Finding:
     n: int | None = None
     unit: str | None = None
     measured: bool = True
+    undefined: bool = False
 
     @property
     def name(self) -> str:
@@ -54,7 +56,7 @@ def verdict_of(findings: Sequence[Finding]) -> str:
     gated = [finding for finding in findings if finding.verdict != "not gated"]
     if any(finding.verdict == "fail" for finding in gated):
         return "fail"
-    if not any(finding.measured for finding in gated):
+    if not any(finding.measured or finding.undefined for finding in gated):
         return "nothing measured"
     return "pass" if all(finding.verdict == "pass" for finding in gated) else "inconclusive"
 

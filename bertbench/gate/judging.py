@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bertbench.gate import cost
 from bertbench.gate.exact import checkpoint_findings, size_findings
 from bertbench.gate.finding import Finding, Kind, Margins, Verdict
-from bertbench.gate.quality import score_finding
+from bertbench.gate.quality import score_finding, undefined_finding
 
 if TYPE_CHECKING:
     from bertbench.gate.baseline import Baseline, Checkpoint, Lost, Saved, Scored
@@ -135,11 +135,15 @@ def _quality(
         place = (old.model, old.task)
         if place in prints.taken or place in prints.failed:
             yield from checkpoint_findings(old, prints.taken.get(place), prints.failed.get(place, ""), margins.outputs)
-        if place not in measured or place not in now.predictions or place not in before.predictions:
-            reason = "not evaluated now" if place not in measured else "the baseline has no predictions"
+        new = measured.get(place)
+        if new is not None and (lacking := undefined_finding(old, new, margins.quality)):
+            yield lacking
+            continue
+        if new is None or place not in now.predictions or place not in before.predictions:
+            reason = "not evaluated now" if new is None else "the baseline has no predictions"
             yield _unmeasured("quality", old.model, "score", reason, old.task)
             continue
-        yield score_finding(old, measured[place], (before.predictions[place], now.predictions[place]), margins.quality)
+        yield score_finding(old, new, (before.predictions[place], now.predictions[place]), margins.quality)
 
 
 def _elsewhere(before: Baseline, kinds: Collection[Kind], why: str) -> Iterator[Finding]:
@@ -179,6 +183,10 @@ def against_model(now: Saved, base: str, heads: Sequence[str], wanted: Wanted, m
     for head in heads:
         for task in wanted.tasks if "quality" in wanted.kinds else ():
             places = ((base, task), (head, task))
+            pair = [scores[place] for place in places if place in scores]
+            if len(pair) == 2 and (lacking := undefined_finding(pair[0], pair[1], margins.quality, head)):
+                found.append(lacking)
+                continue
             if not all(place in scores and place in now.predictions for place in places):
                 found.append(_unmeasured("quality", head, "score", "one of the two was not evaluated", task))
                 continue

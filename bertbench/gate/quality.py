@@ -34,8 +34,8 @@ def score_finding(
         "quantity": "score",
         "detail": before.task,
         "margin": f"{100 * retained:g}% retained",
-        "before": f"{100 * before.score:.2f}",
-        "now": f"{100 * now.score:.2f}",
+        "before": _points(before),
+        "now": _points(now),
     }
     other = _other_measure(before, now, same_task=name is None)
     if other:
@@ -65,6 +65,28 @@ def score_finding(
     return Finding(**common, estimate=estimate, n=found.n, unit="examples")
 
 
+def undefined_finding(before: Scored, now: Scored, retained: float, name: str | None = None) -> Finding | None:
+    """What is said where a score has no value before, now or both: not measured, for the metric's reason. None where both have."""
+    sides = (
+        {"the baseline's score": before, "the score now": now}
+        if name is None
+        else {"the base's score": before, "the head's score": now}
+    )
+    lacking = {side: one.undefined or "no reason was recorded" for side, one in sides.items() if one.score is None}
+    if not lacking:
+        return None
+    are = "are" if len(lacking) > 1 else "is"
+    why = f"not measured: {' and '.join(lacking)} {are} undefined ({'; '.join(dict.fromkeys(lacking.values()))})"
+    return Finding(
+        "quality", name or before.model, "score", "inconclusive", _points(before), _points(now),
+        f"{100 * retained:g}% retained", why, before.task, measured=False, undefined=True,
+    )  # fmt: skip
+
+
+def _points(scored: Scored) -> str:
+    return "undefined" if scored.score is None else f"{100 * scored.score:.2f}"
+
+
 class MissingMetricError(Exception):
     """A metric of the score has no values; the message names it."""
 
@@ -82,6 +104,8 @@ def _other_measure(before: Scored, now: Scored, *, same_task: bool) -> str:
 
 
 def _compared(before: Scored, now: Scored, group: pairs.Group, retained: float) -> Comparison:
+    if before.score is None or now.score is None:
+        raise MissingMetricError("a score that is undefined")
     if before.metrics == ("accuracy",) and not group.structured:
         right = [group.predictions[name][0] == group.labels for name in (BEFORE, NOW)]
         return compare_accuracies(right[0], right[1], retained)
@@ -98,6 +122,8 @@ def _compared(before: Scored, now: Scored, group: pairs.Group, retained: float) 
 
 
 def _reason(found: Comparison) -> str:
+    if found.reason:
+        return found.reason
     if found.verdict == "refused":
         more = f"it takes about {found.needed:,} examples, there are {found.n:,}" if found.needed else "no number would"
         smallest = f"{100 * found.detectable:.1f}" if found.detectable is not None else "?"

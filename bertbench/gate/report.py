@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bertbench.gate.finding import Finding, verdict_of
+from bertbench.records import UNDEFINED
 from bertbench.report import Report, Row, Table
 from bertbench.units import times
 
@@ -110,7 +111,7 @@ def _row(finding: Finding, suite: str | None) -> Row:
         n_unit=finding.unit,
         reference="baseline",
         verdict=finding.verdict,
-        status="ok" if finding.measured else "skipped",
+        status=UNDEFINED if finding.undefined else "ok" if finding.measured else "skipped",
         note="; ".join(filter(None, (f"margin {finding.margin}" if finding.margin else "", finding.reason))) or None,
     )
 

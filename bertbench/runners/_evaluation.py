@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from bertbench import plugins
 from bertbench.data import Examples
 from bertbench.errors import MeasurementError
+from bertbench.metrics._undefined import why
 from bertbench.progress import Progress
-from bertbench.records import Measurement
+from bertbench.records import Measurement, Undefined
 from bertbench.runners._batches import padded
 from bertbench.specs import TaskSpec
 from bertbench.task_specs import QUESTIONS, SEQUENCES
@@ -35,9 +36,10 @@ WORK_FOR_THREADS = 2e9
 
 @dataclass
 class Scored:
-    """Measurements of all splits, their predictions by column, warnings; `score` is the first split's."""
+    """Measurements of all splits, metrics undefined on one, predictions by column, warnings; `score` is the first split's."""
 
     measurements: list[Measurement] = field(default_factory=list)
+    undefined: list[Undefined] = field(default_factory=list)
     predictions: dict[str, list[Any]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     score: float | None = None
@@ -66,6 +68,7 @@ def evaluate(job: Job, ready: Prepared, model: Any, splits: Sequence[Examples], 
         of_split = scores(job.task, examples, decoded.predictions)
         if not found.measurements:
             found.score = next((one.values[0] for one in of_split if one.quantity == "score"), None)
+        found.undefined += undefined(job.task, examples, of_split)
         counted: dict[str, Any] = {"split": examples.split, "n": len(examples), "n_unit": "examples"}
         found.measurements += [*of_split, *decoded.measurements]
         found.measurements.append(Measurement("evaluation_time", "s", (seconds,), **counted))
@@ -157,6 +160,15 @@ def scores(task: TaskSpec, examples: Examples, predictions: Sequence[Any]) -> li
         Measurement(name, "1", (value,), split=examples.split, n=len(examples), n_unit="examples")
         for name, value in found.items()
     ]
+
+
+def undefined(task: TaskSpec, examples: Examples, measured: Sequence[Measurement]) -> list[Undefined]:
+    """The metrics of the task, and its score, that `scores` left out, each with the reason."""
+    there = {measurement.quantity for measurement in measured}
+    absent = {name: (name,) for name in task.metrics if name not in there}
+    of_score = tuple(name for name in task.primary_metrics if name in absent)
+    of = absent | ({"score": of_score} if of_score else {})
+    return [Undefined(name, why(names), examples.split, len(examples)) for name, names in of.items()]
 
 
 def metric_values(task: TaskSpec, references: Sequence[Any], predictions: Sequence[Any]) -> dict[str, float]:

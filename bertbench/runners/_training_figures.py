@@ -42,22 +42,21 @@ def best_epoch(validation: Examples, score: float | None, epochs: Sequence[float
 def baseline(
     job: Job, ready: Prepared, train: Examples, validation: Examples, score: float | None
 ) -> list[Measurement]:
-    """The score of looking at no input, and a warning where training did no better."""
+    """The score of looking at no input, and a warning where training did no better; nothing beside a score that is undefined."""
+    if score is None:  # its reason tells more, and what an undefined score is compared with would be made up
+        return []
     name, value = trivial_scores(job.task, ready.kind, train, validation)
-    if score is None or score <= value:
+    if score <= value:
         best = perfect_score(job.task, ready.kind, validation)
         ready.warnings.append(_no_better(name, value, score, best, validation.split))
     counted: dict[str, Any] = {"split": validation.split, "n": len(validation), "n_unit": "examples"}
     return [Measurement("baseline_score", "1", (value,), statistic="trivial", note=name, **counted)]
 
 
-def _no_better(name: str, value: float, score: float | None, best: float | None, split: str) -> str:
+def _no_better(name: str, value: float, score: float, best: float | None, split: str) -> str:
     """What to say of a score that is not above the baseline's `value`; `best` is what all right would score, or None."""
-    shown = "undefined" if score is None else f"{100 * score:.1f}"
-    beside = f"{name} alone gives {100 * value:.1f}"
-    if best is None:
-        return f"{split} cannot tell models apart: whatever is predicted, its score is undefined"
-    if score is not None and score >= best:
+    shown, beside = f"{100 * score:.1f}", f"{name} alone gives {100 * value:.1f}"
+    if best is not None and score >= best:
         return (
             f"{split} cannot tell whether anything was learned: its score is {shown}, the most there is, and {beside}"
         )

@@ -26,7 +26,7 @@ from bertbench.modeling import (
     save,
 )
 from bertbench.progress import Progress, silent
-from bertbench.records import Measurement
+from bertbench.records import Measurement, Undefined
 from bertbench.runners import _features, _training_figures
 from bertbench.runners._evaluation import (
     TOKENS_PER_BATCH,
@@ -54,6 +54,7 @@ class Outcome:
     measurements: tuple[Measurement, ...]
     predictions: dict[str, list[Any]]
     warnings: list[str] = field(default_factory=list)
+    undefined: tuple[Undefined, ...] = ()
     model: Any = None
     tokenizer: Any = None
     training: TrainingRun | None = None
@@ -178,7 +179,8 @@ def run(
     measurements = [*scored.measurements, *measurements, *_training_figures.best_epoch(splits[0], scored.score, epochs)]
     if train is not None and job.mode == "fine-tune":
         measurements += _training_figures.baseline(job, ready, train, splits[0], scored.score)
-    return Outcome(tuple(measurements), scored.predictions, ready.warnings, ready.model, ready.tokenizer, trained)
+    of_model = {"model": ready.model, "tokenizer": ready.tokenizer, "training": trained}
+    return Outcome(tuple(measurements), scored.predictions, ready.warnings, tuple(scored.undefined), **of_model)
 
 
 def run_and_save(

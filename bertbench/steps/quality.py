@@ -137,6 +137,7 @@ def _write_quality(
         cell.encoder,
         "failed" if failure else "ok",
         measurements=outcome.measurements if outcome else (),
+        undefined=outcome.undefined if outcome else (),
         sidecars=sidecars,
         settings=_quality_settings(cell, job, outcome),
         weights="fine-tuned",
