@@ -19,6 +19,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bertbench.errors import BertBenchError, CheckpointError, ConfigError, MeasurementError, UnknownNameError
+from bertbench.lengths import check_length, length_limit
 from bertbench.students.sharing import tie
 
 if TYPE_CHECKING:
@@ -216,18 +217,17 @@ def run_shapes(model: nn.Module, batch_size: int = 1, sequence_length: int = 16)
 
     Raises:
         MeasurementError: the architecture cannot run without values, or not with this shape.
+        CheckpointError: its configuration leaves no position for tokens.
     """
+    config: Any = model.config
+    check_length(config.model_type, length_limit(config), sequence_length)  # without values no index is out of range
     token_ids = torch.zeros(batch_size, sequence_length, dtype=torch.long, device="meta")
     try:
         with torch.no_grad(), torch.device("meta"), _MetaAnswers():
             model(input_ids=token_ids, attention_mask=torch.ones_like(token_ids))
     except Exception as error:  # noqa: BLE001 (transformers raises almost any class here)
-        config: Any = model.config
-        longest = getattr(config, "max_position_embeddings", None)
-        too_long = isinstance(longest, int) and 0 < longest < sequence_length
         raise MeasurementError(
             f"{config.model_type}: the work of {batch_size} x {sequence_length} tokens cannot be counted ({_line(error)})",
-            f"it takes at most {longest} tokens" if too_long else None,
         ) from None
 
 

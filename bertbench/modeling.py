@@ -86,16 +86,6 @@ def uses_token_types(config: Any) -> bool:
     return getattr(config, "type_vocab_size", 0) > 1 and config.model_type != "distilbert"
 
 
-def length_limit(config: Any) -> int:
-    """The most tokens a model takes; RoBERTa's positions start after the padding id."""
-    positions = int(getattr(config, "max_position_embeddings", 512))
-    return (
-        positions - int(config.pad_token_id) - 1
-        if config.model_type in {"roberta", "xlm-roberta", "camembert"}
-        else positions
-    )
-
-
 def head_settings(task: TaskSpec, outputs: Sequence[str] | None = None) -> dict[str, Any]:
     """Settings of a task's head; `outputs` are the names of the outputs in order."""
     if task.kind == QUESTIONS:
