@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bertbench.attention import PLAIN, built
 from bertbench.errors import BertBenchError, CheckpointError, ConfigError, MeasurementError, UnknownNameError
 from bertbench.lengths import check_length, length_limit
 from bertbench.students.sharing import tie
@@ -157,7 +158,7 @@ def _checked(config: Any, where: str, error: type[BertBenchError]) -> Pretrained
     return config
 
 
-def empty_model(config: PretrainedConfig, *, attention: str = "eager", head: str | None = None) -> nn.Module:
+def empty_model(config: PretrainedConfig, *, attention: str = PLAIN, head: str | None = None) -> nn.Module:
     """The encoder with its pooler on the meta device, in evaluation mode; `head` (a key of HEADS) adds a task layer.
 
     Neither memory for weights nor random numbers are used, and `config` is left as it is.
@@ -169,7 +170,7 @@ def empty_model(config: PretrainedConfig, *, attention: str = "eager", head: str
     return _built(config, attention, head, "meta")
 
 
-def random_model(config: PretrainedConfig, *, attention: str = "eager") -> nn.Module:
+def random_model(config: PretrainedConfig, *, attention: str = PLAIN) -> nn.Module:
     """The encoder with its pooler on the CPU, with random weights that are the same each time, in evaluation mode.
 
     Raises:
@@ -186,9 +187,13 @@ def _built(config: PretrainedConfig, attention: str, head: str | None, device: s
     if head not in HEADS:
         raise UnknownNameError("head", str(head), [name for name in HEADS if name])
     auto = getattr(transformers, HEADS[head])
-    try:
+
+    def make(implementation: str) -> nn.Module:
         with torch.device(device):
-            model = auto.from_config(copy.deepcopy(config), attn_implementation=attention)
+            return auto.from_config(copy.deepcopy(config), attn_implementation=implementation)
+
+    try:
+        model = built(make, attention)
     except Exception as error:  # noqa: BLE001 (transformers raises almost any class here)
         raise ConfigError(
             f"{config.model_type} cannot be built from its configuration ({_line(error)})",

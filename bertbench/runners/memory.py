@@ -55,6 +55,7 @@ class MemoryResult:
 
     measurements: tuple[Measurement, ...]
     failures: dict[str, Failure]
+    attention: str | None = None
 
 
 def measure_memory(
@@ -85,13 +86,14 @@ def measure_memory(
     preload([target.folder])
     with ExitStack() as stack:
         workers = _Workers(target, stack)
-        resident = _resident(workers.current().loaded())
+        loaded = workers.current().loaded()
+        resident = _resident(loaded)
         inference = _Sweep(target, workers, free, predicted_inference, _inference)
         inference.run(shapes)
         training = _Sweep(target, workers, free, predicted_training, _training, prefix="training ", renew=True)
         training.run(training_shapes)
     measurements = (*resident, *inference.measurements, *_once(training.measurements))
-    return MemoryResult(measurements, inference.failures | training.failures)
+    return MemoryResult(measurements, inference.failures | training.failures, loaded.attention)
 
 
 def predicted_inference(target: SpeedTarget, shape: ShapeSpec) -> int:

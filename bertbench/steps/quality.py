@@ -136,7 +136,7 @@ def _write_quality(
         "failed" if failure else "ok",
         measurements=outcome.measurements if outcome else (),
         sidecars=sidecars,
-        settings=_quality_settings(cell, job),
+        settings=_quality_settings(cell, job) | ({"attention": outcome.attention} if outcome else {}),
         weights="fine-tuned",
         error=failure,
         warnings=tuple(dict.fromkeys(outcome.warnings)) if outcome else (),
