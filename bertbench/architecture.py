@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bertbench.attention import PLAIN, built
 from bertbench.errors import BertBenchError, CheckpointError, ConfigError, MeasurementError, UnknownNameError
+from bertbench.lengths import check_length, length_limit
 from bertbench.students.sharing import tie
 
 if TYPE_CHECKING:
@@ -156,7 +158,7 @@ def _checked(config: Any, where: str, error: type[BertBenchError]) -> Pretrained
     return config
 
 
-def empty_model(config: PretrainedConfig, *, attention: str = "eager", head: str | None = None) -> nn.Module:
+def empty_model(config: PretrainedConfig, *, attention: str = PLAIN, head: str | None = None) -> nn.Module:
     """The encoder with its pooler on the meta device, in evaluation mode; `head` (a key of HEADS) adds a task layer.
 
     Neither memory for weights nor random numbers are used, and `config` is left as it is.
@@ -168,7 +170,7 @@ def empty_model(config: PretrainedConfig, *, attention: str = "eager", head: str
     return _built(config, attention, head, "meta")
 
 
-def random_model(config: PretrainedConfig, *, attention: str = "eager") -> nn.Module:
+def random_model(config: PretrainedConfig, *, attention: str = PLAIN) -> nn.Module:
     """The encoder with its pooler on the CPU, with random weights that are the same each time, in evaluation mode.
 
     Raises:
@@ -185,9 +187,13 @@ def _built(config: PretrainedConfig, attention: str, head: str | None, device: s
     if head not in HEADS:
         raise UnknownNameError("head", str(head), [name for name in HEADS if name])
     auto = getattr(transformers, HEADS[head])
-    try:
+
+    def make(implementation: str) -> nn.Module:
         with torch.device(device):
-            model = auto.from_config(copy.deepcopy(config), attn_implementation=attention)
+            return auto.from_config(copy.deepcopy(config), attn_implementation=implementation)
+
+    try:
+        model = built(make, attention)
     except Exception as error:  # noqa: BLE001 (transformers raises almost any class here)
         raise ConfigError(
             f"{config.model_type} cannot be built from its configuration ({_line(error)})",
@@ -216,18 +222,17 @@ def run_shapes(model: nn.Module, batch_size: int = 1, sequence_length: int = 16)
 
     Raises:
         MeasurementError: the architecture cannot run without values, or not with this shape.
+        CheckpointError: its configuration leaves no position for tokens.
     """
+    config: Any = model.config
+    check_length(config.model_type, length_limit(config), sequence_length)  # without values no index is out of range
     token_ids = torch.zeros(batch_size, sequence_length, dtype=torch.long, device="meta")
     try:
         with torch.no_grad(), torch.device("meta"), _MetaAnswers():
             model(input_ids=token_ids, attention_mask=torch.ones_like(token_ids))
     except Exception as error:  # noqa: BLE001 (transformers raises almost any class here)
-        config: Any = model.config
-        longest = getattr(config, "max_position_embeddings", None)
-        too_long = isinstance(longest, int) and 0 < longest < sequence_length
         raise MeasurementError(
             f"{config.model_type}: the work of {batch_size} x {sequence_length} tokens cannot be counted ({_line(error)})",
-            f"it takes at most {longest} tokens" if too_long else None,
         ) from None
 
 

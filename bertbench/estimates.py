@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from bertbench import plugins
 from bertbench.calibration import Calibration, expected_seconds
 from bertbench.data import Examples
-from bertbench.modeling import length_limit, load_tokenizer, uses_token_types
+from bertbench.lengths import length_limit
+from bertbench.modeling import load_tokenizer, uses_token_types
 from bertbench.request import Request
 from bertbench.runners._job import Job, Source
 from bertbench.servant import USUAL_WARMUP
@@ -69,7 +70,8 @@ def cost_steps(request: Request, encoders: Sequence[Encoder], calibration: Calib
         passes = (shape.turns or timing.turns) * ((shape.passes or timing.passes) + 1)
         warmups, all_models = shape.warmup_passes or timing.warmup_passes or USUAL_WARMUP, 0.0
         for config in configs:
-            length = min(shape.sequence_length or 32, length_limit(config))
+            wanted = shape.sequence_length or 32
+            length = min(wanted, length_limit(config) or wanted)
             all_models += expected_seconds(count(config, shape.batch_size, length), calibration, kind="inference")
         seconds += timing.rounds * (warmups * all_models + max(passes * all_models, timing.min_shape_s))
     many = f"{len(encoders)} model{'s' if len(encoders) > 1 else ''}"

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bertbench import attention
 from bertbench.checkpoints import local_snapshot
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _outputs(folder: Path, name: str, head: str) -> Any:
 
     from bertbench.modeling import load_with_head
 
-    model, _ = load_with_head(folder, name, head, "sdpa", {}, trained=True)
+    model, _ = load_with_head(folder, name, head, attention.USUAL, {}, trained=True)
     generator = torch.Generator().manual_seed(INPUT_SEED)
     ids = torch.randint(0, model.config.vocab_size, (INPUTS, TOKENS), generator=generator)
     threads = torch.get_num_threads()

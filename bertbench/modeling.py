@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bertbench.errors import CheckpointError
+from bertbench import attention
+from bertbench.errors import BertBenchError, CheckpointError
 from bertbench.specs import TaskSpec
 from bertbench.students.sharing import is_tied, tie, untied_state
 from bertbench.task_specs import QUESTIONS, SEQUENCES
 
+TRIED_TOKENS = 4
 POOLER = ".pooler."  # new in a masked-language-model checkpoint; trained anew with the head
 
 
@@ -86,16 +88,6 @@ def uses_token_types(config: Any) -> bool:
     return getattr(config, "type_vocab_size", 0) > 1 and config.model_type != "distilbert"
 
 
-def length_limit(config: Any) -> int:
-    """The most tokens a model takes; RoBERTa's positions start after the padding id."""
-    positions = int(getattr(config, "max_position_embeddings", 512))
-    return (
-        positions - int(config.pad_token_id) - 1
-        if config.model_type in {"roberta", "xlm-roberta", "camembert"}
-        else positions
-    )
-
-
 def head_settings(task: TaskSpec, outputs: Sequence[str] | None = None) -> dict[str, Any]:
     """Settings of a task's head; `outputs` are the names of the outputs in order."""
     if task.kind == QUESTIONS:
@@ -112,30 +104,34 @@ def head_settings(task: TaskSpec, outputs: Sequence[str] | None = None) -> dict[
 
 
 def load_with_head(
-    folder: Path, name: str, head: str, attention: str, settings: dict[str, Any], *, trained: bool
+    folder: Path, name: str, head: str, asked: str, settings: dict[str, Any], *, trained: bool
 ) -> tuple[Any, LoadReport]:
     """A model with a head for a task of the kind `head`, and the weights of `folder`; `trained`: the head's must be there too.
 
+    `asked` is the attention to use where the architecture has it (`bertbench.attention`).
+
     Raises:
-        CheckpointError: weights are missing (outside a new head), damaged or of other shapes.
+        CheckpointError: weights are missing (outside a new head), damaged or of other shapes, or the architecture has no
+            such head.
     """
+
+    def make(implementation: str) -> Any:
+        return _auto(head).from_pretrained(
+            str(folder),
+            trust_remote_code=False,
+            local_files_only=True,
+            attn_implementation=implementation,
+            output_loading_info=True,
+            ignore_mismatched_sizes=not trained,
+            dtype="float32",
+            **settings,
+        )
+
     try:
         with quiet():
-            model, info = _auto(head).from_pretrained(
-                str(folder),
-                trust_remote_code=False,
-                local_files_only=True,
-                attn_implementation=attention,
-                output_loading_info=True,
-                ignore_mismatched_sizes=not trained,
-                dtype="float32",
-                **settings,
-            )
+            model, info = attention.built(make, asked)
     except Exception as error:
-        raise CheckpointError(
-            f"model {name}: its weights cannot be loaded ({_first_line(error)})",
-            "check that checkpoint and task fit, or download it again",
-        ) from error
+        raise _not_loaded(folder, name, head, settings, error) from error
     mismatched = [str(entry[0]) for entry in info.get("mismatched_keys") or ()]
     body = [key for key in mismatched if key.startswith(f"{model.base_model_prefix}.")]
     if body:
@@ -145,6 +141,50 @@ def load_with_head(
         )
     tie(model)
     return model, _judge(name, model.base_model_prefix, sorted({*info["missing_keys"], *mismatched}), trained=trained)
+
+
+def _not_loaded(folder: Path, name: str, head: str, settings: dict[str, Any], error: Exception) -> CheckpointError:
+    """Why weights cannot be loaded: the architecture has no such head or cannot be built, or the file is at fault."""
+    from transformers import AutoConfig
+
+    if isinstance(error, ImportError):
+        return CheckpointError(f"model {name}: {_first_line(error)}", "install what the architecture needs")
+    try:
+        with quiet():
+            config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False, **settings)
+        _check_buildable(name, config, head)
+    except CheckpointError as found:
+        return found
+    except Exception as other:  # noqa: BLE001 (transformers raises almost any class here)
+        return CheckpointError(f"model {name}: config.json: {_first_line(other)}", "correct the value")
+    line = _first_line(error)
+    if "size mismatch" in str(error) or "mismatched" in str(error):
+        return CheckpointError(
+            f"model {name}: its weights cannot be loaded ({line})",
+            "they have other shapes than config.json or the task say: take a checkpoint of this task, or fine-tune it",
+        )
+    return CheckpointError(
+        f"model {name}: its weights cannot be loaded ({line})", "the file may be damaged: download it again"
+    )
+
+
+def _check_buildable(name: str, config: Any, head: str) -> None:
+    """Refuse what has no such head, or cannot be built whatever its weights.
+
+    Raises:
+        CheckpointError: it is so.
+    """
+    from bertbench.architecture import empty_model
+
+    if type(config) not in _auto(head)._model_mapping:  # noqa: SLF001 (the public table has names of classes only)
+        raise CheckpointError(
+            f"model {name}: transformers has no {config.model_type} for {head}",
+            "leave the model out, or take another task",
+        )
+    try:
+        empty_model(config, head=head)
+    except BertBenchError as error:
+        raise CheckpointError(f"model {name}: {error.message}", error.hint) from error
 
 
 def _judge(name: str, prefix: str, missing: list[str], *, trained: bool) -> LoadReport:
@@ -164,12 +204,47 @@ def _judge(name: str, prefix: str, missing: list[str], *, trained: bool) -> Load
     return LoadReport(head, pooler)
 
 
-def new_with_head(config: Any, head: str, attention: str, settings: dict[str, Any]) -> Any:
-    """A model with random weights (seed torch first), for what has only an architecture."""
+def new_with_head(config: Any, head: str, asked: str, settings: dict[str, Any]) -> Any:
+    """A model with random weights (seed torch first), for what has only an architecture.
+
+    Raises:
+        CheckpointError: the architecture has no such head, or its values do not go together.
+    """
     for key, value in settings.items():
         setattr(config, key, value)
-    with quiet():
-        return tie(_auto(head).from_config(config, attn_implementation=attention))
+
+    def make(implementation: str) -> Any:
+        return _auto(head).from_config(config, attn_implementation=implementation)
+
+    try:
+        with quiet():
+            return tie(attention.built(make, asked))
+    except Exception:
+        _check_buildable(config.model_type, config, head)
+        raise
+
+
+def check_runs(model: Any, name: str, outputs: Callable[[Any], Any], pad_id: int) -> None:
+    """One pass over a few tokens, before any work: some architectures need more than token ids.
+
+    Raises:
+        CheckpointError: the model cannot be run on them, or has not the outputs that `outputs` takes.
+    """
+    import torch
+
+    was_training = model.training
+    ids = torch.full((1, TRIED_TOKENS), 1 if pad_id == 0 else 0, device=model.device)
+    try:
+        # Not in inference mode: what a model keeps of a pass could then not be trained through.
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            outputs(model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids)))
+    except Exception as error:
+        raise CheckpointError(
+            f"model {name}: {model.config.model_type} cannot be run on token ids alone ({_first_line(error)})",
+            "leave the model out: it needs other inputs or settings",
+        ) from error
+    finally:
+        model.train(was_training)
 
 
 def _auto(head: str) -> Any:

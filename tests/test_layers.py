@@ -17,6 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 MEASURE = (
     "anatomy",
     "architecture",
+    "attention",
     "backends",
     "calibration",
     "data",
@@ -29,6 +30,7 @@ MEASURE = (
     "flops",
     "hub",
     "interpreters",
+    "lengths",
     "modeling",
     "parameters",
     "plan",

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from bertbench import attention
 from bertbench.anatomy.components import Naming
 from bertbench.anatomy.techniques import Techniques, build, parameters_built
 from bertbench.anatomy.trace import Trace, follow, layers_of
 from bertbench.backends._inputs import random_ids
 from bertbench.environment import available_memory
-from bertbench.errors import ConfigError, MeasurementError
+from bertbench.errors import MeasurementError
 from bertbench.flops import inner_size
 from bertbench.parts import BYTES_PER_PARAMETER, Anatomy, Part, Timing
 from bertbench.runners.memory import MEMORY_SHARE
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 WARMUP_PASSES, WARM_S = 3, 2.0  # whichever is over first
 FEWEST, MOST = 3, 200  # pairs of passes
 ENOUGH_S = 6.0  # for all passes of a model
-ATTENTION = "sdpa"
 ACTIVATIONS = 8  # blocks of tokens x hidden size that are held at once in a layer, about
 
 Key = tuple[str, str]  # component, place
@@ -52,7 +52,7 @@ def timed(
     _check_memory(anatomy, config, techniques)
     torch.set_num_threads(threads)
     progress(f"{anatomy.name}: time by component", 0, 1)
-    model, attention = _model(config, techniques)
+    model, used = _model(config, techniques)
     batch = _batch(config, anatomy.batch_size, anatomy.sequence_length)
     try:
         with torch.inference_mode():
@@ -61,7 +61,7 @@ def timed(
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise MeasurementError(f"{anatomy.name}: cannot be timed ({reason})") from None
     hooked = statistics.median(map(_whole, traces))
-    timing = Timing(statistics.median(plain), hooked, len(traces), threads, attention)
+    timing = Timing(statistics.median(plain), hooked, len(traces), threads, used)
     seconds = {key: share * timing.plain_s for key, share in _shares(model, traces).items()}
     return replace(anatomy, parts=_with_seconds(anatomy.parts, seconds), timing=timing)
 
@@ -83,10 +83,8 @@ def _check_memory(anatomy: Anatomy, config: PretrainedConfig, techniques: Techni
 
 def _model(config: PretrainedConfig, techniques: Techniques) -> tuple[nn.Module, str]:
     """The model with random weights, with fused attention where the architecture has it, as it is usually run."""
-    try:
-        return build(config, techniques, real=True, attention=ATTENTION), ATTENTION
-    except ConfigError:
-        return build(config, techniques, real=True), "eager"
+    model = build(config, techniques, real=True, attention=attention.USUAL)
+    return model, attention.used_by(model)
 
 
 def _batch(config: PretrainedConfig, batch_size: int, sequence_length: int) -> dict[str, torch.Tensor]:

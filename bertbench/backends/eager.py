@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bertbench import attention
 from bertbench.backends._backend import DeviceMemory, ExecutionSettings, Ids
 from bertbench.errors import CheckpointError
 from bertbench.students.sharing import tie
@@ -32,7 +33,7 @@ class EagerModel:
         self.device = settings.device
         self.vocabulary = int(config.vocab_size)
         self.pad_id = int(getattr(config, "pad_token_id", None) or 0)
-        self.attention = str(config._attn_implementation)  # noqa: SLF001 - there is no public name
+        self.attention = attention.used_by(module)
         self.has_types = getattr(config, "type_vocab_size", 0) > 1 and config.model_type != "distilbert"
 
     def prepare(self, ids: Ids, mask: Ids, types: Ids | None = None) -> dict[str, Any]:
@@ -180,18 +181,17 @@ class EagerBackend:
 
 
 def _from_folder(folder: Path, settings: ExecutionSettings) -> Any:
-    """The module, with torch's default attention where the architecture lacks the one asked for."""
+    """The module, with plain attention where the architecture lacks the one asked for."""
     import torch
     from transformers import AutoModel, AutoModelForSequenceClassification
 
     auto = AutoModelForSequenceClassification if settings.head else AutoModel
     options = {"dtype": getattr(torch, DTYPES[settings.dtype]), "trust_remote_code": False, "local_files_only": True}
-    try:
-        return tie(auto.from_pretrained(folder, attn_implementation=settings.attention, **options))
-    except ValueError as error:
-        if "attention" not in str(error):
-            raise
-        return tie(auto.from_pretrained(folder, attn_implementation="eager", **options))
+
+    def make(implementation: str) -> Any:
+        return auto.from_pretrained(folder, attn_implementation=implementation, **options)
+
+    return tie(attention.built(make, settings.attention))
 
 
 PLUGIN = EagerBackend()

@@ -61,10 +61,16 @@ def students_of(
     Raises:
         UsageError: a value that does not go with the teacher.
     """
+    from bertbench.lengths import length_limit
     from bertbench.sources import own_config
     from bertbench.students.variants import students
 
     config = own_config(teacher)
+    limit = length_limit(config)
+    if limit is not None and spec.max_length > limit:
+        raise UsageError(
+            f"--max-length {spec.max_length}: {teacher.name} takes {limit} tokens at most", "lower --max-length"
+        )
     specs = students(teacher, config, wish, None if ablation == "losses" else ablation)
     if ablation is None:
         return [(specs[0], spec, folder)]
@@ -89,15 +95,15 @@ def check_task(task: TaskSpec, teacher: ModelSpec, data_dir: Path | None) -> Non
         UsageError: they are taken at more tokens than the teacher's, and so the students', limit.
     """
     from bertbench import data
+    from bertbench.lengths import length_limit
     from bertbench.metrics import _fitting
-    from bertbench.modeling import length_limit
     from bertbench.sources import own_config
 
     _fitting.check(task)
     for split in (task.train_split, *task.evaluation_splits):
         data.load(task, split, data_dir)
     limit = length_limit(own_config(teacher))
-    if task.training.max_length > limit:
+    if limit is not None and task.training.max_length > limit:
         raise UsageError(
             f"--task {task.name}: takes texts of {task.training.max_length} tokens, {teacher.name} {limit} at most",
             "distil without --task, then `bertbench run` with --max-length",

@@ -151,9 +151,9 @@ def _taken_apart(catalog: Catalog, given: dict[str, Any]) -> tuple[Report, bool]
 
 
 def _check_length(name: str, config: PretrainedConfig, tokens: int) -> None:
-    from bertbench.runners._footprint import token_limit
+    from bertbench.lengths import length_limit
 
-    limit = token_limit(config.to_dict())
+    limit = length_limit(config)
     if limit is not None and tokens > limit:
         raise UsageError(f"--sequence-length {tokens}: {name} takes {limit} tokens at most", "give fewer")
 

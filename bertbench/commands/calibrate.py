@@ -189,9 +189,10 @@ def _introduce(display: Display, warnings: Sequence[str], encoder: Encoder) -> N
 
 
 def _check_length(model: str, folder: Path, shape: ShapeSpec) -> None:
-    from bertbench.runners._footprint import read_config, token_limit
+    from bertbench.lengths import limit_of
+    from bertbench.runners._footprint import read_config
 
-    limit = token_limit(read_config(folder))
+    limit = limit_of(read_config(folder))
     if limit is not None and shape.sequence_length is not None and shape.sequence_length > limit:
         raise UsageError(f"--sequence-length {shape.sequence_length}: {model} takes {limit} tokens at most")
 

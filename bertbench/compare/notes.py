@@ -13,6 +13,7 @@ from bertbench.report import Row
 from bertbench.tables.figures import way_label
 from bertbench.units import duration
 
+NO_ATTENTION = "none"  # of a back-end that runs a file of its own
 MOST_SUBJECTS = 6  # named of those that a warning is about
 _FIGURE = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")  # not the 32 of fp32
 
@@ -106,7 +107,7 @@ def _environment(environment: Environment) -> str:
 
 def _speed(records: Sequence[RunRecord]) -> list[str]:
     """Shapes, rounds and execution settings; several where models differ in more than the way they are run."""
-    ways: dict[tuple[str | None, ...], list[str]] = {}
+    ways: dict[tuple[str | None, ...], list[RunRecord]] = {}
     for record in records:
         if record.status != "ok":
             continue
@@ -114,20 +115,34 @@ def _speed(records: Sequence[RunRecord]) -> list[str]:
         latency = record.find("latency")
         # What takes part in every round of several blocks has more of them than it is compared by.
         rounds = settings.get("rounds") or (len(latency.values) if latency else None)
-        shapes, attention = settings.get("shapes"), settings.get("attention")
+        shapes = settings.get("shapes")
         common = (
             f"shapes (batch x tokens) {', '.join(shapes)}" if shapes else None,
             f"{rounds} rounds" if rounds else None,
             *(f"{key} {settings[key]}" for key in ("device", "threads") if settings.get(key) is not None),
-            f"attention {attention}" if attention else None,
         )
-        ways.setdefault(common, []).append(way_label(settings.get("backend"), settings.get("dtype")))
+        ways.setdefault(common, []).append(record)
     lines = []
-    for common, found in ways.items():
-        of = _distinct(found)
+    for common, of_common in ways.items():
+        of = _distinct(way_label(one.settings.get("backend"), one.settings.get("dtype")) for one in of_common)
+        common = (*common, _attention(of_common))
         back_ends = f"back-end{'s' if len(of) > 1 else ''} {', '.join(of)}"
         lines.append(f"speed: {', '.join(filter(None, (*common, back_ends)))}")
     return lines
+
+
+def _attention(records: Sequence[RunRecord]) -> str | None:
+    """The attention of all models, or which had which: times compare architectures only where it is the same."""
+    models: dict[str, list[str]] = {}
+    for record in records:
+        used = record.settings.get("attention")
+        if used and used != NO_ATTENTION:
+            models.setdefault(used, []).append(record.model_name)
+    if not models:
+        return None
+    if len(models) == 1:
+        return f"attention {next(iter(models))}"
+    return "attention " + " and ".join(f"{used} ({', '.join(_distinct(of))})" for used, of in models.items())
 
 
 def _quality(records: Sequence[RunRecord]) -> list[str]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertbench import data, plugins
+from bertbench import attention, data, plugins
 from bertbench.errors import DatasetError, HubError, UnavailableError
 from bertbench.modeling import load_with_head, open_tokenizer
 from bertbench.progress import silent
@@ -121,7 +121,9 @@ class Checkpoint:
             CheckpointError: weights of the encoder are missing, damaged or of other shapes.
         """
         assert self.source.folder is not None  # noqa: S101 (checks of weights ask first)
-        return load_with_head(self.source.folder, self.name, SEQUENCES, "sdpa", {"num_labels": 2}, trained=False)[0]
+        return load_with_head(
+            self.source.folder, self.name, SEQUENCES, attention.USUAL, {"num_labels": 2}, trained=False
+        )[0]
 
 
 @dataclass

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bertbench.doctor._verdict import Verdict, ok, problem, warning
-from bertbench.modeling import length_limit
+from bertbench.lengths import length_limit
 from bertbench.runners._batches import padded
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def invariance(subject: Pair) -> Verdict:
     rows = _chosen(subject.features.rows)
     alone = [_outputs(subject, [row])[0] for row in rows]
     longest = max(len(row["input_ids"]) for row in rows)
-    limit = min(length_limit(subject.config), longest + EXTRA)
+    limit = min(length_limit(subject.config) or longest + EXTRA, longest + EXTRA)
     together = _outputs(subject, [*rows, _lengthened(rows[-1], limit)])[: len(rows)]
     everything = np.concatenate([values.ravel() for values in alone])
     if not np.isfinite(everything).all():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.doctor._verdict import Verdict, ok, problem, unchecked, warning
 from bertbench.errors import CheckpointError
-from bertbench.modeling import length_limit
+from bertbench.lengths import length_limit, unused_positions
 from bertbench.units import percent
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ SOME_UNKNOWN, MANY_UNKNOWN = 0.01, 0.1
 BELONGING = "name the tokenizer that belongs to the checkpoint ('tokenizer' in the model's YAML)"
 _PLACES = "do_lower_case in tokenizer_config.json and the normalizer of tokenizer.json"
 LOWER_CASE, KEEP_CASE = f"set {_PLACES}", f"unset {_PLACES}"
-POSITIONS_BY_PAD = frozenset({"roberta", "xlm-roberta", "camembert"})
 
 
 def sizes(subject: Checkpoint) -> Verdict:
@@ -51,7 +50,7 @@ def padding(subject: Checkpoint) -> Verdict:
     if other is None or own == other:
         return ok(f"id {own}" + (" (config.json states none)" if other is None else ""))
     shown, advice = f"the tokenizer pads with id {own}, config.json says {other}", "set pad_token_id in config.json"
-    if subject.config.model_type in POSITIONS_BY_PAD:
+    if unused_positions(subject.config):
         return problem(f"{shown}, and positions are counted from it", advice)
     return warning(shown, advice)
 
@@ -59,6 +58,8 @@ def padding(subject: Checkpoint) -> Verdict:
 def lengths(subject: Checkpoint) -> Verdict:
     """Whether the tokenizer lets more through than the model has positions for."""
     stated, limit = subject.tokenizer.model_max_length, length_limit(subject.config)
+    if limit is None:
+        return ok("the model has no positions that could run out; bertbench cuts to --max-length")
     if stated > UNLIMITED:
         return ok(f"the tokenizer states none, the model takes {limit}; bertbench cuts to --max-length")
     if stated > limit:

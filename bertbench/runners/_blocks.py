@@ -11,13 +11,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bertbench import attention
 from bertbench.backends._backend import ExecutionSettings
 from bertbench.backends._inputs import Inputs
 from bertbench.environment import available_memory
 from bertbench.errors import BertBenchError, MeasurementError
 from bertbench.interpreters import Interpreter
+from bertbench.lengths import check_length, limit_of
 from bertbench.records import Failure
-from bertbench.runners._footprint import predicted_bytes, read_config, token_limit
+from bertbench.runners._footprint import predicted_bytes, read_config
 from bertbench.servant import USUAL_WARMUP, TextSource, WorkerPlan
 from bertbench.specs import ShapeSpec, TimingSpec
 from bertbench.timing import Cell, WorkerError, failure_of
@@ -82,6 +84,7 @@ class Blocks:
         self.failures: dict[str, Failure] = {}
         self.cells: dict[Cell, Failure] = {}
         self.warnings: list[str] = []
+        self.attentions: dict[str, str] = {}  # by target the attention in use, 'none' where that is no question
 
     def plan(self, targets: Sequence[SpeedTarget], reference: str) -> None:
         """Fill `blocks` with what can take at least one shape; shapes that are too long or large go to `cells`."""
@@ -154,14 +157,13 @@ class Blocks:
 
     def _note_attention(self, worker: WorkerProcess, target: SpeedTarget) -> None:
         try:
-            attention = worker.loaded().attention
+            used = worker.loaded().attention
         except WorkerError:
             return  # its first use reports it
-        if target.settings.backend == "eager" and attention not in {target.settings.attention, "none"}:
-            self.warnings.append(
-                f"{worker.name}: '{target.settings.attention}' attention is not available for this architecture; "
-                f"it was timed with '{attention}'"
-            )
+        self.attentions[target.name] = used
+        if target.settings.backend.replace("_", "-") != "eager-attention" and used != "none":
+            line = attention.note(worker.name, target.settings.attention, used, "timed")
+            self.warnings += [line] if line else []
 
 
 def cores_of(number: int, targets: Sequence[SpeedTarget]) -> set[int]:
@@ -194,12 +196,7 @@ def _check_length(target: SpeedTarget, shape: ShapeSpec, inputs: TaskInputs | No
         longest = max(len(ids) for ids in inputs.ids)
     else:
         raise MeasurementError(f"{target.name}: there are no inputs of natural length for it")
-    limit = token_limit(read_config(target.folder))
-    if limit is not None and longest > limit:
-        raise MeasurementError(
-            f"{target.name}: a sequence length of {longest} is asked for, and it takes {limit} tokens at most",
-            f"use a sequence length of {limit} or less, or leave the model out",
-        )
+    check_length(target.name, limit_of(read_config(target.folder)), longest)
 
 
 def _check_memory(name: str, needed: int, budget: int) -> None:

@@ -1,4 +1,4 @@
-"""What a local model folder says before anything is loaded: its longest input and how much memory it will take.
+"""What a local model folder says before anything is loaded: how much memory it will take.
 
 Not aware of processes or timing; reads config.json and file sizes only.
 """
@@ -13,13 +13,6 @@ from typing import Any
 from bertbench.backends._backend import ExecutionSettings
 from bertbench.errors import CheckpointError
 from bertbench.specs import ShapeSpec
-
-# These number positions from the padding id on, so that pad_token_id + 1 of their position embeddings are never used.
-# Source: create_position_ids_from_input_ids in the architectures' modules in transformers.
-POSITIONS_AFTER_PADDING = {
-    "camembert", "data2vec-text", "ibert", "lilt", "longformer", "luke", "mpnet", "roberta", "roberta-prelayernorm",
-    "xlm-roberta", "xlm-roberta-xl", "xmod",
-}  # fmt: skip
 
 PROCESS_BYTES = 80 * 10**6  # what a forked worker holds of its own besides weights and activations, rounded up
 DTYPE_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "float32": 4, "bfloat16": 2, "float16": 2, "float64": 8}
@@ -53,15 +46,6 @@ def module_of(architecture: str) -> str | None:
     """The module of transformers for an architecture; None for what cannot be a module's name."""
     name = architecture.replace("-", "_")
     return f"transformers.models.{name}.modeling_{name}" if name.isidentifier() else None  # it may come from anywhere
-
-
-def token_limit(config: Mapping[str, Any]) -> int | None:
-    """The most tokens an input may have, special ones included; None where positions are not bounded."""
-    positions = config.get("max_position_embeddings")
-    if not isinstance(positions, int) or positions < 1:
-        return None
-    unused = int(config.get("pad_token_id") or 0) + 1 if config.get("model_type") in POSITIONS_AFTER_PADDING else 0
-    return positions - unused
 
 
 def predicted_bytes(folder: Path, settings: ExecutionSettings, shapes: Sequence[ShapeSpec]) -> int:

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 from bertbench.backends._backend import DeviceMemory
 from bertbench.environment import available_memory
 from bertbench.errors import MeasurementError
+from bertbench.lengths import check_length, limit_of
 from bertbench.records import Failure, Measurement
-from bertbench.runners._footprint import DTYPE_BYTES, PROCESS_BYTES, predicted_bytes, read_config, token_limit
+from bertbench.runners._footprint import DTYPE_BYTES, PROCESS_BYTES, predicted_bytes, read_config
 from bertbench.runners.speed import SpeedTarget
 from bertbench.specs import ShapeSpec
 from bertbench.timing import failure_of
@@ -54,6 +55,7 @@ class MemoryResult:
 
     measurements: tuple[Measurement, ...]
     failures: dict[str, Failure]
+    attention: str | None = None
 
 
 def measure_memory(
@@ -84,13 +86,14 @@ def measure_memory(
     preload([target.folder])
     with ExitStack() as stack:
         workers = _Workers(target, stack)
-        resident = _resident(workers.current().loaded())
+        loaded = workers.current().loaded()
+        resident = _resident(loaded)
         inference = _Sweep(target, workers, free, predicted_inference, _inference)
         inference.run(shapes)
         training = _Sweep(target, workers, free, predicted_training, _training, prefix="training ", renew=True)
         training.run(training_shapes)
     measurements = (*resident, *inference.measurements, *_once(training.measurements))
-    return MemoryResult(measurements, inference.failures | training.failures)
+    return MemoryResult(measurements, inference.failures | training.failures, loaded.attention)
 
 
 def predicted_inference(target: SpeedTarget, shape: ShapeSpec) -> int:
@@ -138,15 +141,6 @@ def _check_memory(name: str, needed: int, free: int) -> None:
         )
 
 
-def _check_length(target: SpeedTarget, shape: ShapeSpec) -> None:
-    limit, length = token_limit(read_config(target.folder)), shape.sequence_length or 0
-    if limit is not None and length > limit:
-        raise MeasurementError(
-            f"{target.name}: a sequence length of {length} is asked for, and it takes {limit} tokens at most",
-            f"use a sequence length of {limit} or less, or leave the model out",
-        )
-
-
 class _Workers:
     """One worker at a time: the same until it is ended, then a fresh one."""
 
@@ -187,9 +181,10 @@ class _Sweep:
     def run(self, shapes: Sequence[ShapeSpec]) -> None:
         """From small to large, since where the peak cannot be reset a larger one would hide those after it."""
         fixed = [shape for shape in shapes if shape.sequence_length is not None]
+        limit = limit_of(read_config(self.target.folder)) if fixed else None
         for shape in sorted(fixed, key=lambda shape: shape.batch_size * (shape.sequence_length or 0)):
             try:
-                _check_length(self.target, shape)
+                check_length(self.target.name, limit, shape.sequence_length or 0)
             except MeasurementError as error:  # says nothing about shapes of more, but shorter inputs
                 self.failures[self.prefix + shape.label] = failure_of(error)
                 continue

@@ -11,15 +11,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bertbench import launch, plugins
+from bertbench import attention, launch, plugins
 from bertbench.checkpoints import write_about
 from bertbench.data import Examples
 from bertbench.errors import MeasurementError, UsageError
 from bertbench.labels import output_order
+from bertbench.lengths import length_limit
 from bertbench.metrics import _fitting
 from bertbench.modeling import (
+    check_runs,
     head_settings,
-    length_limit,
     load_tokenizer,
     load_with_head,
     new_with_head,
@@ -58,6 +59,7 @@ class Outcome:
     model: Any = None
     tokenizer: Any = None
     training: TrainingRun | None = None
+    attention: str | None = None
 
 
 @dataclass
@@ -106,10 +108,10 @@ def prepare(job: Job) -> Prepared:
     _fitting.check(task)
     config = config_of(source.spec, source.folder)
     tokenizer = load_tokenizer(source.tokenizer, config, name, split_words=kind.words)
-    if job.recipe.max_length > length_limit(config):
+    limit = length_limit(config)
+    if limit is not None and job.recipe.max_length > limit:
         raise UsageError(
-            f"{name}: --max-length {job.recipe.max_length} is beyond the model's {length_limit(config)} tokens",
-            "lower --max-length",
+            f"{name}: --max-length {job.recipe.max_length} is beyond the model's {limit} tokens", "lower --max-length"
         )
     warnings: list[str] = []
     outputs = task.labels
@@ -131,6 +133,9 @@ def prepare(job: Job) -> Prepared:
         model, report = load_with_head(source.folder, name, task.kind, job.attention, settings, trained=trained)
         if report.new_pooler:
             warnings.append("the checkpoint has no pooler; a new one was trained with the head")
+    check_runs(model, name, kind.outputs, tokenizer.pad_token_id)
+    other = attention.note(name, job.attention, attention.used_by(model), "run")
+    warnings += [other] if other else []
     if job.mode == "evaluate":
         model = model.to(torch_dtype(job.dtype))
     return Prepared(kind, model.to(job.device), tokenizer, outputs, job.recipe.max_length, warnings, teacher)
@@ -179,8 +184,8 @@ def run(
     measurements = [*scored.measurements, *measurements, *_training_figures.best_epoch(splits[0], scored.score, epochs)]
     if train is not None and job.mode == "fine-tune":
         measurements += _training_figures.baseline(job, ready, train, splits[0], scored.score)
-    of_model = {"model": ready.model, "tokenizer": ready.tokenizer, "training": trained}
-    return Outcome(tuple(measurements), scored.predictions, ready.warnings, tuple(scored.undefined), **of_model)
+
+
 
 
 def run_and_save(

@@ -59,6 +59,7 @@ class SpeedResult:
     warnings: tuple[str, ...]
     rounds: int = 0
     warmups: dict[str, int] = field(default_factory=dict)
+    attentions: dict[str, str] = field(default_factory=dict)
 
     def frame(self) -> pd.DataFrame:
         """The rows as a table: session, round, turn, order, model, backend, dtype, seconds, warmup, shape, scenario, ...
@@ -153,6 +154,7 @@ def measure_speed(
         tuple(dict.fromkeys(warnings)),
         timings.rounds // count,
         warm.found,
+        blocks.attentions,
     )
 
 

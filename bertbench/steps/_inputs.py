@@ -10,7 +10,8 @@ from bertbench import padding, plugins
 from bertbench.backends._inputs import Encoded, ragged_ids
 from bertbench.data import Examples
 from bertbench.errors import BertBenchError
-from bertbench.modeling import length_limit, load_tokenizer, uses_token_types
+from bertbench.lengths import length_limit
+from bertbench.modeling import load_tokenizer, uses_token_types
 from bertbench.plan import Plan, TaskData
 from bertbench.records import Measurement
 from bertbench.runners._blocks import TaskInputs
@@ -160,7 +161,7 @@ def audited(
             continue
         try:
             config = config_of(encoder.spec, encoder.source.folder)
-            longest = min(AUDITED_LENGTH, length_limit(config))
+            longest = min(AUDITED_LENGTH, length_limit(config) or AUDITED_LENGTH)
             found[name] = ragged_ids(AUDITED_EXAMPLES, longest, int(config.vocab_size), seed=0)
         except BertBenchError as error:
             session.say(f"{name}: its answers cannot be checked: {error.message}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from bertbench.backends._backend import ExecutionSettings
 from bertbench.errors import MeasurementError
@@ -35,20 +36,34 @@ def measure_cost(session: Session, encoders: Sequence[Encoder], plan: Plan) -> N
         session.progress("measuring memory", 1, 1)
 
 
-Found = tuple[tuple[Measurement, ...], tuple[str, ...]]  # measurements, and what a reader should know
+class Found(NamedTuple):
+    """Measurements, what a reader should know, and the attention in use where a model was run."""
+
+    measurements: tuple[Measurement, ...] = ()
+    warnings: tuple[str, ...] = ()
+    attention: str | None = None
 
 
 def _store_plain(session: Session, kind: Kind, encoder: Encoder, action: Callable[[], Found]) -> None:
     found, failure, seconds = guarded(action)
-    measurements, warnings = found or ((), ())
+    measurements, warnings, attention = found or Found()
     status: Status = "failed" if failure else "ok"
     if failure is None and not measurements:
         failure, status = Failure(UNAVAILABLE, f"{kind} cannot be measured on this platform"), "skipped"
     if failure:
         session.say(f"{encoder.spec.name}: {kind} {status}: {failure.message}")
     key = digest([kind, encoder.source.digest, session.settings, MEASURE_VERSIONS[kind]])
+    settings = {"attention": attention} if attention else {}
     session.write(
-        kind, encoder, status, measurements=measurements, warnings=warnings, error=failure, seconds=seconds, key=key
+        kind,
+        encoder,
+        status,
+        measurements=measurements,
+        warnings=warnings,
+        error=failure,
+        seconds=seconds,
+        key=key,
+        settings=settings,
     )
 
 
@@ -60,7 +75,7 @@ def _size(session: Session, encoder: Encoder) -> Found:
     shapes = tuple((shape.batch_size, shape.sequence_length or 0) for shape in fixed) or ((1, LENGTH_FOR_FLOPS),)
     checkpoint_bytes = encoder.snapshot.checkpoint_bytes if encoder.snapshot else None
     config = config_of(encoder.spec, encoder.source.folder)
-    return measure_size(config, checkpoint_bytes=checkpoint_bytes, shapes=shapes), ()
+    return Found(measure_size(config, checkpoint_bytes=checkpoint_bytes, shapes=shapes))
 
 
 def _memory(session: Session, encoder: Encoder) -> Found:
@@ -78,7 +93,7 @@ def _memory(session: Session, encoder: Encoder) -> Found:
     warnings = [f"memory of {shape} not measured: {failure.message}" for shape, failure in result.failures.items()]
     for warning in warnings:
         session.say(f"{encoder.spec.name}: {warning}")
-    return result.measurements, tuple(warnings)
+    return Found(result.measurements, tuple(warnings), result.attention)
 
 
 def _raise_if_too_slow(session: Session, encoder: Encoder) -> None:

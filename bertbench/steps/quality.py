@@ -139,7 +139,7 @@ def _write_quality(
         measurements=outcome.measurements if outcome else (),
         undefined=outcome.undefined if outcome else (),
         sidecars=sidecars,
-        settings=_quality_settings(cell, job, outcome),
+        settings=_quality_settings(cell, job, outcome) | ({"attention": outcome.attention} if outcome else {}),
         weights="fine-tuned",
         error=failure,
         warnings=tuple(dict.fromkeys([*notes, *(outcome.warnings if outcome else ())])),

@@ -150,6 +150,7 @@ def _write(
         **shared["settings"],
         "backend": variant.settings.backend,
         "dtype": variant.settings.dtype,
+        "attention": result.attentions.get(variant.label) if result else None,
         "failed_shapes": {shape: [failure.kind, failure.message] for shape, failure in lost.items()},
     }
     session.write(

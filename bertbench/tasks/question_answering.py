@@ -110,6 +110,7 @@ class QuestionAnswering:
                 return_overflowing_tokens=True,
                 return_offsets_mapping=True,
                 return_token_type_ids=token_types,
+                return_attention_mask=True,  # whatever the tokenizer is said to give: batches are padded
             )
             keys = [key for key in ("input_ids", "token_type_ids", "attention_mask") if key in encoded]
             for i, of_chunk in enumerate(encoded["overflow_to_sample_mapping"]):

@@ -71,6 +71,7 @@ class SequenceClassification:
             max_length=max_length,
             padding=False,
             return_token_type_ids=token_types,
+            return_attention_mask=True,  # whatever the tokenizer is said to give: batches are padded
         )
         keys = [key for key in ("input_ids", "token_type_ids", "attention_mask") if key in encoded]
         rows = [{key: encoded[key][i] for key in keys} for i in range(len(examples))]

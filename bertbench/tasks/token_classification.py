@@ -96,6 +96,7 @@ class TokenClassification:
                 stride=overlap(tokenizer, task.stride, max_length),
                 return_overflowing_tokens=True,
                 return_token_type_ids=token_types,
+                return_attention_mask=True,  # whatever the tokenizer is said to give: batches are padded
             )
             keys = [key for key in ("input_ids", "token_type_ids", "attention_mask") if key in encoded]
             for i, of_chunk in enumerate(encoded["overflow_to_sample_mapping"]):
