@@ -184,8 +184,16 @@ def run(
     measurements = [*scored.measurements, *measurements, *_training_figures.best_epoch(splits[0], scored.score, epochs)]
     if train is not None and job.mode == "fine-tune":
         measurements += _training_figures.baseline(job, ready, train, splits[0], scored.score)
-
-
+    return Outcome(
+        tuple(measurements),
+        scored.predictions,
+        ready.warnings,
+        tuple(scored.undefined),
+        ready.model,
+        ready.tokenizer,
+        trained,
+        attention=attention.used_by(ready.model),
+    )
 
 
 def run_and_save(
