@@ -51,7 +51,10 @@ class Texts:
         path = Path(self.source).expanduser()
         if path.exists():
             reader, files = files_of(path)
-            yield from self._streamed(reader, data_files=[str(file) for file in files], split="train")
+            own = (
+                {"encoding": "utf-8-sig"} if reader == "text" else {}
+            )  # the others skip a byte-order mark by themselves
+            yield from self._streamed(reader, data_files=[str(file) for file in files], split="train", **own)
             return
         name, _, subset = self.source.partition(":")
         if name.count("/") != 1:
@@ -69,6 +72,8 @@ class Texts:
             yield from datasets.load_dataset(path, streaming=True, **arguments)
         except DatasetError:
             raise
+        except UnicodeDecodeError as error:
+            raise DatasetError(f"{self.source}: is not UTF-8 ({error.reason})", "save the files as UTF-8") from error
         except Exception as error:
             lines = str(error).strip().splitlines()
             reason = lines[0] if lines else type(error).__name__

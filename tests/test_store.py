@@ -315,11 +315,10 @@ def test_byte_order_mark_is_no_damage(store):
     assert [each.run_id for each in found.records] == [size_record().run_id]
 
 
-def test_names_that_are_no_text_are_escaped_in_records():
-    """A byte of a file name that is no text is written as JSON escapes it, and comes back."""
-    odd = size_record(warnings=("odd \udcff",))
-    to_json(odd).encode("utf-8")
-    assert from_json(type(odd), to_json(odd)) == odd
+def test_names_that_are_no_text_are_readable_in_records():
+    """A byte of a file name that is no text is kept as its code: other libraries take no such letters."""
+    odd = size_record(warnings=("odd \udcff 模",))
+    assert from_json(type(odd), to_json(odd)).warnings == ("odd \\udcff 模",)
 
 
 def test_results_folder_whose_name_is_no_text(tmp_path):

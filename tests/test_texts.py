@@ -69,3 +69,14 @@ def test_blocks_hold_every_token_once():
     assert all((block[0], block[-1]) == (tokenizer.cls_token_id, tokenizer.sep_token_id) for block in made)
     flat = [token for block in made for token in block[1:-1]]
     assert flat == tokenizer(texts[0], add_special_tokens=False)["input_ids"] * 7
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.txt", "first\nlast\n"), ("a.csv", "text\nfirst\nlast\n")])
+def test_byte_order_mark_is_no_text(tmp_path, name, content):
+    """UTF-8 with a byte-order mark gives the same texts; another encoding is refused with what to do."""
+    (tmp_path / name).write_text(content, encoding="utf-8-sig")
+    assert list(Texts(str(tmp_path / name))) == ["first", "last"]
+    (tmp_path / name).write_text(content, encoding="utf-16")
+    with pytest.raises(DatasetError, match="is not UTF-8") as caught:
+        list(Texts(str(tmp_path / name)))
+    assert caught.value.hint == "save the files as UTF-8"

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from bertbench import text_files
 from bertbench.errors import StoreError
 from bertbench.records import SCHEMA_VERSION, RunRecord, SessionRecord, Sidecar
-from bertbench.streams import encoded
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 R = TypeVar("R", RunRecord, SessionRecord)
 
 SESSION_FILE = "session.json"
+_NO_TEXT = re.compile("[\ud800-\udfff]")  # pandas, parquet and SQLite take none of it
 
 
 def now() -> str:
@@ -40,13 +41,13 @@ def _adapter(record_type: Any) -> Any:
 
 
 def to_json(record: RunRecord | SessionRecord) -> str:
-    """A record as indented JSON; what is no text, as of an odd file name, is escaped.
+    """A record as indented JSON; what is no text, as in an odd file name, is written as its code.
 
     Raises:
         ValueError: a number is not finite.
     """
     text = json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False, allow_nan=False)
-    return f"{encoded(text).decode()}\n"
+    return _NO_TEXT.sub(lambda byte: rf"\\u{ord(byte[0]):04x}", text) + "\n"
 
 
 def from_json(record_type: type[R], text: str) -> R:
