@@ -101,7 +101,7 @@ def _published(comparison: Comparison, model: str, row: TableRow) -> list[str]:
 
 def _measured(comparison: Comparison, texts: Sequence[str], row: Row) -> str:
     """One line of measured figures with what a reader must know about them, and of what their intervals are."""
-    caveat = "; ".join(filter(None, (scope_text(row), comparison.caveat(row))))
+    caveat = "; ".join(filter(None, (comparison.caveat(row), scope_text(row))))
     return f"measured: {', '.join(texts)}{f' ({caveat})' if caveat else ''}"
 
 
