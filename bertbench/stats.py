@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
+DEFINED = 0.95  # of replicates that must have a value
 SEEDS_FOR_METHOD = 3  # below which a score tells of its checkpoints alone, not of the method
 BY_SEEDS = "Student's t over "
 BY_JEFFREYS = "Jeffreys interval over examples"
@@ -185,7 +186,7 @@ def interval(value: float, replicates: Floats, method: str, n: int | None = None
     Source: Hesterberg 2015, The American Statistician 69:371-386, section 5.3, expanded percentile interval.
     """
     finite = replicates[np.isfinite(replicates)]
-    if len(finite) < 0.95 * len(replicates):
+    if len(finite) < DEFINED * len(replicates):
         return Estimate(value)
     tail = (1 - CONFIDENCE) / 2
     if n is not None and n > 1:
