@@ -112,8 +112,7 @@ def bootstrap_sums(
 ) -> dict[Key, Floats]:
     """As `bootstrap`, of metrics that are functions of sums over examples; whole clusters of examples have a weight.
 
-    A wrong example (cluster) is as those seen that are not all right, or else wrong throughout. With more than `MANY` distinct
-    ones the sums are normal.
+    With more than `MANY` distinct examples (clusters) the sums are normal.
 
     Args:
         parts: by (metric, model), a seed each, what every example adds to the sums, shape (n, k): what is right in the first
@@ -239,15 +238,16 @@ def _each(sums: Mapping[Key, Sequence[Floats]]) -> Iterator[Floats]:
 
 
 def _wrong_unit(seeds: Sequence[Floats]) -> Floats:
-    """What an example that is not all right adds: the mean of those seen, or nothing right of as much as there usually is."""
+    """What an unseen example adds that is not all right: half way between those seen and one that is wrong throughout.
+
+    Of few clusters, most of them all right, those seen are not as bad as they come: their mean alone covers 88 to 92 %.
+    """
     every = np.concatenate(list(seeds))
-    imperfect = every[(every != every[:, -1:]).any(axis=1)]
-    if len(imperfect):
-        return np.asarray(imperfect.mean(axis=0))
     sizes = every[every[:, -1] > 0, -1]
     unit = np.full(every.shape[1], sizes.mean() if len(sizes) else 0.0)
     unit[0] = 0.0
-    return unit
+    imperfect = every[(every != every[:, -1:]).any(axis=1)]
+    return np.asarray((unit + imperfect.mean(axis=0)) / 2 if len(imperfect) else unit)
 
 
 def _weighted_sums(generator: np.random.Generator, units: _Units, resamples: int) -> Floats:

@@ -246,7 +246,9 @@ def test_cut_training_is_no_evidence_unless_it_may_be(tmp_path):
     settings = factories.SETTINGS | {"mode": "fine-tune", "train_samples": 500, "train_available": 3000}
     part = trained(alike, settings=settings)
     stored(tmp_path / "b", scored=part)
-    for folder in ("a", "b"):
+    none = settings | {"train_samples": 0}
+    stored(tmp_path / "c", scored=trained(alike, settings=none))
+    for folder in ("a", "b", "c"):
         assert prove(tmp_path / folder, claim(**KEEPS)).verdict == "not measured"
         assert prove(tmp_path / folder, claim(**KEEPS, needs={"capped_training": True})).verdict != "not measured"
 

@@ -50,7 +50,7 @@ MEASURE = (
 NEUTRAL = (
     "claim_specs", "distill_specs", "launch", "machines", "padding", "paper_specs", "parts", "published", "queueing", "recipe_specs", "records", "results", "sequential", "spec_base", "specs", "store", "task_specs", "units",
 )  # fmt: skip
-REPORT = ("exporters", "output", "report", "resampling", "stats")
+REPORT = ("exporters", "output", "report", "resampling", "seed_spread", "stats")
 REPORT_FAMILIES = ("compare", "gate", "tables")
 
 DOORS = {

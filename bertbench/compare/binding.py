@@ -71,7 +71,7 @@ def _partial(claim: ClaimSpec, evidence: Evidence) -> str | None:
     meant = max(
         (((record.task or {}).get("training") or {}).get("epochs", 0) for record in evidence.stored.records), default=0
     )
-    return f"trained for {asked:g} of {meant:g} epochs" if asked and asked < meant else None
+    return f"trained for {asked:g} of {meant:g} epochs" if asked is not None and asked < meant else None
 
 
 def _two_recipes(claim: ClaimSpec, evidence: Evidence, tasks: Sequence[str]) -> str | None:
@@ -157,6 +157,11 @@ def _unfit_quality(claim: ClaimSpec, record: RunRecord, model: str) -> str | Non
         return f"training of {model} was cut to fit a time limit"
     samples, available = (record.settings.get(name) for name in ("train_samples", "train_available"))
     meant = ((record.task or {}).get("training") or {}).get("train_samples")
-    if samples and available and samples < min(available, meant or available) and not claim.needs.capped_training:
+    if (
+        samples is not None
+        and available
+        and samples < min(available, meant or available)
+        and not claim.needs.capped_training
+    ):
         return f"{model} was trained on {samples:,} of {available:,} examples"
     return None

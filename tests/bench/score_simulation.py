@@ -65,13 +65,12 @@ def answers(generator, paragraphs, errors, alike=0.3, each=5):
 
 
 def sentences(generator, n, errors, entities=1.5):
-    """Tags given and true: each entity of a sentence is missed, or found in the wrong length, with probability `errors`."""
+    """Tags given and true: each entity of a sentence is missed with probability `errors`."""
     given, golds = np.empty((1, n), dtype=object), np.empty(n, dtype=object)
     for place, count in enumerate(generator.poisson(entities, n)):
-        tags = ["B-PER", "O"] * int(count) + ["O"]
-        golds[place] = tags
-        is_wrong = np.repeat(generator.random(len(tags)), 1) < errors
-        given[0, place] = ["O" if wrong else tag for tag, wrong in zip(tags, is_wrong, strict=True)]
+        golds[place] = ["B-PER", "O"] * int(count) + ["O"]
+        missed = generator.random(len(golds[place])) < errors
+        given[0, place] = ["O" if wrong else tag for tag, wrong in zip(golds[place], missed, strict=True)]
     return given, golds
 
 
@@ -90,3 +89,43 @@ def trained(generator, n, seeds, spread, models=("ours", "theirs"), right=(0.9, 
 def covers(estimate, truth):
     """True if there is an interval and the truth lies in it."""
     return estimate.low is not None and estimate.low - 1e-12 <= truth <= estimate.high + 1e-12
+
+
+def held_single(generator, metric, n, errors, positive=0.5):
+    """Whether the interval of one model's score holds the truth; answers and tags are of `errors` too."""
+    if metric == "exact_match":
+        given, golds, _ = answers(generator, n, errors, each=1)
+        return covers(split_scores({"a": given}, golds, (metric,)).estimate("score", "a", None), 1 - errors)
+    if metric == "entity_f1":
+        given, golds = sentences(generator, n, errors)
+        truth = 2 * (1 - errors) / (2 - errors)  # every entity found is right, and recall is 1 - errors
+        return covers(split_scores({"a": given}, golds, (metric,)).estimate("score", "a", None), truth)
+    given, labels = classes(generator, n, errors, positive)
+    found = split_scores({"a": given}, labels, (metric,)).estimate("score", "a", n)
+    return covers(found, true_value(metric, errors, positive))
+
+
+def held_pair(generator, metric, n, lost, gained):
+    """Whether the intervals of a pair's difference and ratio hold the truth: classes are balanced, so F1 is the accuracy."""
+    predictions, labels = pair(generator, n, lost, gained)
+    scores = split_scores(predictions, labels, (metric,))
+    both = 0.9 * (1 - lost - gained)
+    ours, theirs = both + gained, both + lost
+    return covers(scores.difference("ours", "theirs"), ours - theirs), covers(
+        scores.ratio("score", "ours"), ours / theirs
+    )
+
+
+def held_answers(generator, paragraphs, errors, alike):
+    """Whether the interval of exact match over paragraphs holds the truth."""
+    given, golds, clusters = answers(generator, paragraphs, errors, alike)
+    scores = split_scores({"a": given}, golds, ("exact_match",), clusters=clusters)
+    return covers(scores.estimate("score", "a", None), 1 - errors)
+
+
+def held_trained(generator, n, seeds, spread):
+    """Whether the intervals of a trained model's score, difference and ratio hold what its method gives."""
+    predictions, labels = trained(generator, n, seeds, spread)
+    scores = split_scores(predictions, labels, ("accuracy",), trained=seeds)
+    found = scores.estimate("score", "ours", n), scores.difference("ours", "theirs"), scores.ratio("score", "ours")
+    return [covers(one, truth) for one, truth in zip(found, (0.9, 0.02, 0.9 / 0.88), strict=True)]
