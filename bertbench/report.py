@@ -15,6 +15,8 @@ class Row:
 
     `value` is in base units and `text` what a person reads where there is no number. `low` and `high` bound `value`, by
     `interval_method`; `n` counts `n_unit` (rounds, examples, seeds). `ratio` = value / the reference's value.
+    `interval_scope` says of what a score's interval is: 'this checkpoint' ('these checkpoints' of two seeds), or from three
+    trained seeds on 'method'.
     """
 
     suite: str | None = None
@@ -51,6 +53,7 @@ class Row:
     status: str | None = None
     note: str | None = None
     run_ids: str | None = None
+    interval_scope: str | None = None
 
 
 HEADER: tuple[str, ...] = tuple(field.name for field in fields(Row))

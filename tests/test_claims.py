@@ -55,6 +55,15 @@ def stored(folder, number=1, *, models=MODELS, **fields):
         factories.SESSION_ID = before
 
 
+def trained(rights, n=1000, first=0, **fields):
+    """Three seeds each of models that get shares of n examples right, by model, as `stored` takes them."""
+    return [
+        (model, factories.predictions(right, n, first + seed), {"seed": seed} | fields)
+        for model, right in rights.items()
+        for seed in range(3)
+    ]
+
+
 def sizes(**fields):
     """Counts of BERT and DistilBERT."""
     return [factories.size_record("bert", **fields), factories.size_record("distilbert", 66_362_880, **fields)]
@@ -199,20 +208,47 @@ def test_seeds_of_one_recipe_are_taken_together(tmp_path):
     found = prove(tmp_path, claim(**KEEPS, needs={"seeds": 3}))
     assert found.verdict == "supported"
     assert (found.figure.n, found.figure.unit) == (3, "seeds")
-    assert "hierarchical" in found.figure.estimate.method
+    assert found.figure.estimate.method.startswith("Student's t over seeds")
+    assert found.figure.estimate.scope == "method"
     short = prove(tmp_path, claim(**KEEPS, needs={"seeds": 4}))
     assert short.verdict == "not measured"
     assert "of 4 seeds" in short.reason
 
 
+@pytest.mark.parametrize(("seeds", "scope"), [(1, "this checkpoint"), (2, "these checkpoints")])
+def test_few_trained_seeds_settle_nothing_about_a_method(tmp_path, seeds, scope):
+    """One or two seeds tell of their checkpoints, even if a claim's file asks for no more; three settle the claim."""
+    scored = [one for one in trained({"bert": 0.9, "distilbert": 0.9}) if one[2]["seed"] < seeds]
+    stored(tmp_path / "few", scored=scored)
+    found = prove(tmp_path / "few", claim(**KEEPS, needs={"seeds": seeds}))
+    assert found.verdict == "not measured"
+    wording = f"has {seeds} of 3 seeds: its score tells of {scope}, a claim is about the method"
+    assert found.reason == f"distilbert {wording}"
+    stored(tmp_path / "three", scored=trained({"bert": 0.9, "distilbert": 0.9}))
+    assert prove(tmp_path / "three", claim(**KEEPS, needs={"seeds": seeds})).verdict == "supported"
+
+
+def test_an_evaluated_checkpoint_settles_what_is_claimed_of_it(tmp_path):
+    """Of a published checkpoint that is only evaluated there are no seeds: the claim is about that checkpoint."""
+    settings = factories.SETTINGS | {"mode": "evaluate"}
+    scored = [(model, factories.predictions(0.9, 1000), {"settings": settings}) for model in MODELS[:2]]
+    stored(tmp_path, scored=scored)
+    found = prove(tmp_path, claim(**KEEPS))
+    assert found.verdict == "supported"
+    assert found.figure.estimate.scope == "this checkpoint"
+
+
 def test_cut_training_is_no_evidence_unless_it_may_be(tmp_path):
     """Training that was cut to fit a time limit, or on a part of the examples, settles nothing about a recipe."""
-    cut = [(model, factories.predictions(0.9, 1000), {"capped": True}) for model in MODELS[:2]]
+    alike = dict.fromkeys(MODELS[:2], 0.9)
+    cut = trained(alike, capped=True)
     stored(tmp_path / "a", scored=cut)
-    settings = factories.SETTINGS | {"train_samples": 500, "train_available": 3000}
-    part = [(model, factories.predictions(0.9, 1000), {"settings": settings}) for model in MODELS[:2]]
+    settings = factories.SETTINGS | {"mode": "fine-tune", "train_samples": 500, "train_available": 3000}
+    part = trained(alike, settings=settings)
     stored(tmp_path / "b", scored=part)
-    for folder in ("a", "b"):
+    none = settings | {"train_samples": 0}
+    stored(tmp_path / "c", scored=trained(alike, settings=none))
+    for folder in ("a", "b", "c"):
         assert prove(tmp_path / folder, claim(**KEEPS)).verdict == "not measured"
         assert prove(tmp_path / folder, claim(**KEEPS, needs={"capped_training": True})).verdict != "not measured"
 
@@ -220,7 +256,7 @@ def test_cut_training_is_no_evidence_unless_it_may_be(tmp_path):
 def test_a_part_of_the_work_is_no_evidence(tmp_path):
     """Scores of a few examples, or after fewer epochs than the recipe's, settle nothing unless the claim takes cut training."""
     for folder, options in (("a", {"eval_samples": 64}), ("b", {"epochs": 0.01})):
-        scored = [(model, factories.predictions(0.9, 1000), {}) for model in MODELS[:2]]
+        scored = trained(dict.fromkeys(MODELS[:2], 0.9))
         stored(tmp_path / folder, scored=scored, session={"request": {"options": options}})
         assert prove(tmp_path / folder, claim(**KEEPS)).verdict == "not measured"
         assert prove(tmp_path / folder, claim(**KEEPS, needs={"capped_training": True})).verdict != "not measured"
@@ -229,12 +265,9 @@ def test_a_part_of_the_work_is_no_evidence(tmp_path):
 def test_models_are_compared_by_one_recipe(tmp_path):
     """A reference with another number of epochs is no reference, unless the claim takes each model's own recipe."""
     scored = [
-        (
-            model,
-            factories.predictions(0.9, 1000),
-            {"settings": factories.SETTINGS | {"mode": "fine-tune", "epochs": epochs}},
-        )
+        one
         for model, epochs in (("bert", 3), ("distilbert", 10))
+        for one in trained({model: 0.9}, settings=factories.SETTINGS | {"mode": "fine-tune", "epochs": epochs})
     ]
     stored(tmp_path, scored=scored)
     found = prove(tmp_path, claim(**KEEPS))
@@ -293,9 +326,9 @@ def test_claim_on_each_task_needs_all_of_them(tmp_path):
     """One task below refutes the whole; a task that was not measured leaves it open."""
     rights = {"sst2": (0.9, 0.9), "rte": (0.9, 0.6)}
     scored = [
-        (model, factories.predictions(right, 2000, 3), {"task": factories.task_spec(task)})
+        one
         for task, pair in rights.items()
-        for model, right in zip(MODELS, pair, strict=False)
+        for one in trained(dict(zip(MODELS[:2], pair, strict=True)), 2000, 3, task=factories.task_spec(task))
     ]
     stored(tmp_path, scored=scored, session={"tasks": ("sst2", "rte")})
     each = {**KEEPS, "task": None, "over": "each"}
@@ -315,14 +348,12 @@ def test_claim_on_each_task_needs_all_of_them(tmp_path):
 def test_mean_above_chance_is_lower_than_the_plain_mean(tmp_path):
     """What is kept above chance leaves out what guessing gets, so it is less than what is kept of the scores."""
     scored = []
+    chance = Measurement("baseline_score", "1", (0.5,), statistic="trivial", split="validation")
     for task in ("sst2", "rte"):
-        for model, right in (("bert", 0.9), ("distilbert", 0.8)):
-            spec = {"task": factories.task_spec(task)}
-            base = factories.quality_record(model, factories.predictions(right, 2000, 3), factories.task_spec(task))
-            chance = Measurement("baseline_score", "1", (0.5,), statistic="trivial", split="validation")
-            scored.append(
-                (model, factories.predictions(right, 2000, 3), spec | {"measurements": (*base.measurements, chance)})
-            )
+        spec = factories.task_spec(task)
+        for model, frame, fields in trained({"bert": 0.9, "distilbert": 0.8}, 2000, 3, task=spec):
+            base = factories.quality_record(model, frame, spec)
+            scored.append((model, frame, fields | {"measurements": (*base.measurements, chance)}))
     stored(tmp_path, scored=scored, session={"tasks": ("sst2", "rte")})
     keeps = {**KEEPS, "task": None, "tasks": ("sst2", "rte")}
     corrected = {**keeps, "quantity": "retention", "statistic": "value", "reading": "chance-corrected"}

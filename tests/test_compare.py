@@ -228,16 +228,18 @@ def test_lost_raw_rows_are_an_error(full, tmp_path):
 
 
 def test_scores_and_retention(full):
-    """A score has Wilson's interval, retention a paired one, and the difference its tests."""
+    """A score has Jeffreys' interval, retention a paired one, both of this checkpoint, and the difference its tests."""
     report, figures = report_of(full)
     score = figures.first("distilbert", "score", statistic="mean")
     assert score.value == figures.first("distilbert", "accuracy").value
-    assert "Wilson" in score.interval_method
+    assert score.interval_method.startswith("Jeffreys interval over examples; ratio: paired Bayesian bootstrap")
+    assert score.interval_scope == "this checkpoint"
     assert (score.n, score.n_unit, score.split) == (2000, "examples", "validation")
     retention = figures.first("distilbert", "retention")
     assert retention.value == pytest.approx(score.value / figures.first("bert", "score").value)
     assert retention.low < retention.value < retention.high < 1
-    assert retention.interval_method == "paired bootstrap over examples (percentile, 2,000 resamples)"
+    assert retention.interval_method == "paired Bayesian bootstrap over examples (2,000 draws)"
+    assert retention.interval_scope == "this checkpoint"
     difference = figures.first("distilbert", "score", statistic="difference", reference="bert")
     assert difference.value == pytest.approx(score.value - figures.first("bert", "score").value)
     assert "exact McNemar p = " in difference.note
@@ -267,7 +269,7 @@ def test_other_examples_are_not_paired(tmp_path):
 
 
 def test_several_seeds(tmp_path):
-    """Scores are means over seeds; from three on intervals resample the seeds too."""
+    """Scores are means over seeds; from three on intervals hold for other seeds too, and say so."""
     scored = [
         (model, factories.predictions(share, 400, 10 * seed + len(model)), {"seed": seed})
         for model, share in (("bert", 0.9), ("distilbert", 0.85))
@@ -281,8 +283,12 @@ def test_several_seeds(tmp_path):
     assert score.value == pytest.approx(expected)
     assert score.note == "mean of seeds 1, 2, 3"
     assert len(score.run_ids.split()) == 3
-    assert score.interval_method.startswith("hierarchical bootstrap over seeds and examples")
-    assert "paired hierarchical" in figures.first("distilbert", "retention").interval_method
+    assert score.interval_method.startswith("Student's t over seeds and Bayesian bootstrap over examples")
+    assert "seeds and paired Bayesian" in figures.first("distilbert", "retention").interval_method
+    assert score.interval_scope == figures.first("distilbert", "retention").interval_scope == "method"
+    assert figures.first("distilbert", "score", statistic="seed_mean").interval_scope == "method on these examples"
+    assert figures.first("distilbert", "training_time").interval_scope is None
+    assert "checkpoint" not in cell(report, "Accuracy", "distilbert")
     assert figures.first("bert", "training_time").value == pytest.approx(62)
     assert any("seeds 1, 2, 3" in note for note in report.tables[0].notes)
 
@@ -302,7 +308,7 @@ def test_mean_of_two_metrics(tmp_path):
     score = figures.first("bert", "score", statistic="mean")
     assert score.value == pytest.approx(np.mean(parts))
     assert score.low < score.value < score.high
-    assert score.interval_method.startswith("bootstrap over examples")
+    assert score.interval_method.startswith("Bayesian bootstrap over examples")
     assert "mrpc mean of accuracy and f1" in cell(report, "Accuracy", "bert")
 
 
@@ -421,7 +427,7 @@ def test_caveats_are_in_rows_and_cells(full):
     heads = ("", "BERT (reference), random weights", "DISTILBERT, random weights", "ALBERT, random weights")
     assert report.tables[0].columns == heads
     assert "random weights" not in str(report.tables[0].rows)
-    assert "(training capped: 3,000 samples)" in cell(report, "Accuracy", "distilbert")
+    assert "(training capped: 3,000 samples; interval: this checkpoint)" in cell(report, "Accuracy", "distilbert")
     detail = dict(zip(report.tables[1].columns, report.tables[1].rows[0], strict=True))
     assert detail["Model"] == "BERT\n(random weights)"
     assert detail["Latency median 1x128"].endswith(" ms")
@@ -563,8 +569,8 @@ def test_notes(full):
         "Test CPU, 2 cores",
         "torch 2.6.0",
         "sst2: fine-tune, seed 1, 3,000 training samples",
-        "Wilson interval over examples",
-        "paired bootstrap over examples",
+        "Jeffreys interval over examples",
+        "paired Bayesian bootstrap over examples",
     ):
         assert part in notes
     old = factories.replaced(full, started_at="2026-11-14T12:00:00+00:00", complete=False)

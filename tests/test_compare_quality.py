@@ -1,13 +1,16 @@
 """Scores of answers and tags, means over tasks, seeds, chance and what a difference could have shown."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from bertbench import resampling, stats
+from bertbench import stats
 from bertbench.compare.macro import GLUE
+from bertbench.compare.predictions import Group
+from bertbench.compare.replicates import of_task, plugins_of
 from bertbench.records import Failure, Measurement
 from tests import factories
 from tests.test_compare import report_of
@@ -81,12 +84,12 @@ def test_answers_are_drawn_by_paragraph(session):
     stored = session([answered("bert", answers(0.7, 1)), answered("albert", answers(0.6, 2))])
     _, figures = report_of(stored, ("bert", "albert"))
     row = figures.first("bert", "score", statistic="mean")
-    assert row.interval_method == "bootstrap over paragraphs (percentile, 2,000 resamples)"
+    assert row.interval_method == "Bayesian bootstrap over paragraphs (2,000 draws)"
     alone = 1.96 * np.sqrt(row.value * (1 - row.value) / (PARAGRAPHS * EACH))
     assert (row.high - row.low) / 2 == pytest.approx(alone * np.sqrt(EACH), rel=0.2)
     retention = figures.first("albert", "retention", statistic="mean")
     assert retention.low < retention.value < retention.high
-    assert retention.interval_method.startswith("paired bootstrap over paragraphs")
+    assert retention.interval_method.startswith("paired Bayesian bootstrap over paragraphs")
     difference = figures.first("albert", "score", statistic="difference")
     assert "smallest detectable difference" in difference.note
     assert "McNemar" not in difference.note
@@ -111,7 +114,7 @@ def test_tags_are_scored_over_sentences(session):
     stored = session([("bert", frame, {"task": task, "measurements": measured, "seed": 0})], ("conll2003",))
     _, figures = report_of(stored, ("bert",))
     row = figures.first("bert", "entity_f1", statistic="mean")
-    assert row.interval_method.startswith("bootstrap over examples")
+    assert row.interval_method.startswith("Bayesian bootstrap over examples")
     assert 0.35 < row.low < 0.5 < row.high < 0.65
 
 
@@ -161,7 +164,7 @@ def test_seeds_have_median_deviation_and_interval(session):
     mean = figures.first("bert", "score", statistic="seed_mean")
     assert mean.value == pytest.approx(np.mean(values))
     assert mean.interval_method == "t-interval over 3 seeds"
-    assert "hierarchical" in figures.first("bert", "score", statistic="mean").interval_method
+    assert "over seeds" in figures.first("bert", "score", statistic="mean").interval_method
 
 
 def test_retention_above_chance(session):
@@ -188,18 +191,6 @@ def test_best_threshold_and_best_epoch_are_rows_of_their_own(session):
     _, figures = report_of(session([(model, frame, fields)]), ("bert",))
     assert figures.first("bert", "exact_match", statistic="best-threshold").value == 0.9
     assert figures.first("bert", "score", statistic="best-epoch").note.endswith("after epoch 2 of 3")
-
-
-def test_bootstrap_of_sums_agrees_with_that_of_examples():
-    """A mean is a function of sums: both ways give one distribution; whole clusters are wider by their size."""
-    right = (np.random.default_rng(0).random(400) < 0.7).astype(float)
-    parts = {("accuracy", "a"): [np.stack([right, np.ones(400)], axis=1)]}
-    combine = {"accuracy": lambda sums: sums[:, 0] / sums[:, 1]}
-    alone = resampling.bootstrap_sums(parts, combine, resamples=8000)["accuracy", "a"]
-    assert alone.std() == pytest.approx(np.sqrt(right.mean() * (1 - right.mean()) / 400), rel=0.05)
-    doubled = {("accuracy", "a"): [np.repeat(parts["accuracy", "a"][0], 2, axis=0)]}
-    whole = resampling.bootstrap_sums(doubled, combine, np.repeat(np.arange(400), 2), resamples=8000)["accuracy", "a"]
-    assert whole.std() == pytest.approx(alone.std(), rel=0.05)
 
 
 def test_detectable_difference_by_spread():
@@ -244,3 +235,141 @@ def test_models_that_failed_alike_stand_together(tmp_path):
     report, _ = report_of(factories.stored_session(tmp_path, session=record, records=failed), ("bert", "albert"))
     assert len(report.tables) == 2
     assert report.tables[1].notes == ("bert, albert: score skipped: the hub cannot be reached",)
+
+
+def classed(model, wrong, n=200, task="cola", metrics=("matthews_correlation",), **fields):
+    """A model that gets the examples numbered in `wrong` wrong, of as many of either class."""
+    spec = factories.task_spec(task, metrics=metrics, primary_metrics=metrics)
+    truth = np.arange(n) % 2.0
+    given = np.abs(truth - np.isin(np.arange(n), wrong))
+    return (model, factories.predictions(1, n, labels=truth).assign(prediction=given), {"task": spec} | fields)
+
+
+def of(report, **where):
+    """The rows of a report with these fields."""
+    return [row for row in report.rows if all(getattr(row, name) == value for name, value in where.items())]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1", "matthews_correlation"])
+def test_all_right_has_an_interval(session, metric):
+    """All right, and as right as the reference, is not exactly 100 %: 200 examples leave an error in sixty possible."""
+    scored = [classed(model, [], task="task", metrics=(metric,)) for model in ("bert", "albert")]
+    report, figures = report_of(session(scored, ("task",)), ("bert", "albert"))
+    score = figures.first("albert", "score", statistic="mean")
+    assert score.value == score.high == 1.0
+    assert 0.95 < score.low < 0.99
+    retention = figures.first("albert", "retention", statistic="mean")
+    assert 0.95 < retention.low < 1.0 < retention.high < 1.05
+    (difference,) = of(report, model="albert", statistic="difference")
+    assert difference.low < difference.value == 0 < difference.high
+
+
+def test_answers_all_right_have_an_interval(session):
+    """So it is for answers, by paragraph."""
+    stored = session([answered("bert", answers(1.0, 1)), answered("albert", answers(1.0, 1))])
+    _, figures = report_of(stored, ("bert", "albert"))
+    for quantity in ("exact_match", "answer_f1", "score"):
+        row = figures.first("bert", quantity)
+        assert 0.9 < row.low < row.value == row.high == 1.0
+    assert figures.first("albert", "retention").low < 1 < figures.first("albert", "retention").high
+
+
+def test_no_interval_depends_on_who_else_is_compared(session, tmp_path):
+    """A model's interval, and that of a pair, is the same with a third model beside them."""
+    scored = [classed("bert", [1, 5, 8]), classed("albert", [1, 2, 3, 4]), classed("distilbert", [9, 11])]
+    _, three = report_of(session(scored, ("cola",)), ("bert", "albert", "distilbert"))
+    two = factories.stored_session(
+        tmp_path / "two", session=factories.session_record(("bert", "albert"), ("cola",)), scored=scored[:2]
+    )
+    _, figures = report_of(two, ("bert", "albert"))
+    for quantity in ("score", "retention"):
+        left, right = (of_.first("albert", quantity, statistic="mean") for of_ in (three, figures))
+        assert (left.low, left.high) == (right.low, right.high)
+
+
+def test_a_reference_at_zero_on_one_task_keeps_the_mean(session):
+    """A reference that scores exactly 0 on one task has a mean to keep a share of; of the task there is none, and that is said."""
+    half = list(range(0, 200, 4)) + list(range(1, 200, 4))  # as many wrong as right in either class: correlation 0
+    scored = [
+        classed("bert", half, run_id="bert-cola"),
+        classed("albert", [1, 2], run_id="albert-cola"),
+        classed("bert", [1], task="rte", metrics=("accuracy",), run_id="bert-rte"),
+        classed("albert", [2, 3], task="rte", metrics=("accuracy",), run_id="albert-rte"),
+    ]
+    report, figures = report_of(session(scored, ("cola", "rte")), ("bert", "albert"))
+    assert figures.first("bert", "score", task="cola").value == 0.0
+    (macro,) = of(report, quantity="retention", statistic="macro", model="albert")
+    means = [figures.first(model, "score", statistic="macro").value for model in ("albert", "bert")]
+    assert macro.value == pytest.approx(means[0] / means[1])
+    assert macro.low < macro.value < macro.high
+    (empty,) = of(report, quantity="retention", statistic="mean", model="albert", task="cola")
+    assert (empty.value, empty.status) == (None, "ok")
+    assert empty.note.endswith("no share: the score of bert is 0.0, not above zero")
+    (cells,) = (entries for entries in report.tables[0].rows if entries[0] == "Accuracy")
+    assert "no share: the score of bert is 0.0, not above zero" in cells[2]
+
+
+def test_a_reference_without_a_score_on_a_task_is_said(session):
+    """Where the reference has no score on one of the tasks, the row of the mean's share says on which."""
+    scored = [
+        classed("bert", [1], task="rte", metrics=("accuracy",), run_id="bert-rte"),
+        classed("albert", [2, 3], task="rte", metrics=("accuracy",), run_id="albert-rte"),
+        classed("albert", [2], run_id="albert-cola"),
+    ]
+    report, _ = report_of(session(scored, ("rte", "cola")), ("bert", "albert"))
+    (empty,) = of(report, quantity="retention", statistic="macro", model="albert")
+    assert empty.value is None
+    assert empty.note.endswith("no share: bert has no score on cola")
+
+
+def test_a_reference_at_chance_is_said(session):
+    """A reference that is no better than chance leaves nothing to retain above it: a row without a value says so."""
+    scored = [answered("bert", answers(0.6, 1)), answered("albert", answers(0.9, 2))]
+    chance = Measurement("baseline_score", "1", (0.95,), statistic="trivial", split="validation", n=300)
+    for _, _, fields in scored:
+        fields["measurements"] += (chance,)
+    report, _ = report_of(session(scored), ("bert", "albert"))
+    (row,) = of(report, quantity="retention", statistic="chance-corrected", model="albert")
+    assert row.value is None
+    assert row.note.endswith("not above chance (95.0)")
+
+
+def test_scope_of_several_seeds(session):
+    """One seed is this checkpoint, two are these checkpoints, three the method; a ratio is of the least of both models."""
+    rights = {"bert": (0.7, 0.72, 0.71), "albert": (0.6, 0.62), "distilbert": (0.65,)}
+    scored = [
+        answered(model, answers(right, seed), seed) for model, of_ in rights.items() for seed, right in enumerate(of_)
+    ]
+    _, figures = report_of(session(scored), tuple(rights))
+    scopes = {model: figures.first(model, "score", statistic="mean").interval_scope for model in rights}
+    assert scopes == {"bert": "method", "albert": "these checkpoints", "distilbert": "this checkpoint"}
+    retention = figures.first("distilbert", "retention", statistic="mean")
+    assert retention.interval_scope == "this checkpoint"
+    assert "over one model's seeds" in retention.interval_method
+
+
+def test_numbers_without_spread_have_no_interval(session):
+    """Two models that rate every pair alike keep 100 %, and nothing is known of how exactly: no interval."""
+    spec = factories.task_spec("stsb", labels=None, metrics=("pearson",), primary_metrics=("pearson",))
+    truth = np.linspace(0, 5, 100)
+    frame = factories.predictions(1, 100).assign(prediction=truth + np.sin(9 * truth), label=truth)
+    stored = session([(model, frame, {"task": spec}) for model in ("bert", "albert")], ("stsb",))
+    _, figures = report_of(stored, ("bert", "albert"))
+    assert figures.first("albert", "pearson").low < 1
+    retention = figures.first("albert", "retention", statistic="mean")
+    assert (retention.value, retention.low, retention.interval_scope) == (1.0, None, None)
+
+
+def test_what_adds_is_found_once():
+    """What answers add to sums is dear to find, and found once a model and metric, whatever is compared."""
+    seen = []
+    answer_f1 = plugins_of({"answer_f1"})["answer_f1"]
+    counting = dataclasses.replace(answer_f1, parts=lambda *given: seen.append(1) or answer_f1.parts(*given))
+    labels, given = np.empty(20, dtype=object), np.empty((1, 20), dtype=object)
+    for place in range(20):
+        labels[place], given[0, place] = ["red box"], "red box" if place % 3 else "blue"
+    group = Group(dict.fromkeys(("a", "b", "c"), given), labels)
+    drawer = of_task({"answer_f1": counting}, ("answer_f1",), "squad")
+    for models in (("a",), ("b",), ("b", "a"), ("c", "a"), ("c",), ("b", "a")):
+        assert set(drawer.draw(group, models)) == {(name, model) for name in ("answer_f1", "score") for model in models}
+    assert len(seen) == 3

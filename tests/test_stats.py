@@ -1,7 +1,6 @@
 """Statistics against scipy, published constants and simulation."""
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -9,19 +8,8 @@ import scipy.stats as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertbench import plugins, resampling, stats
-from bertbench.errors import MeasurementError
+from bertbench import stats
 from bertbench.stats import Estimate
-
-
-def resamplers(*names):
-    """How to resample these metrics."""
-    return {name: plugins.load("bertbench.metrics", "metric", name).resample for name in names}
-
-
-def correct(share, n, seed=0):
-    """Predictions (1, n) that are right (1) with probability `share` where the truth is always 1."""
-    return (np.random.default_rng(seed).random((1, n)) < share).astype(float)
 
 
 def test_quantile_is_an_observed_value():
@@ -94,139 +82,76 @@ def test_inverse_swaps_bounds():
     assert Estimate(2.0, 1.0, 4.0, "m").scaled(3) == Estimate(6.0, 3.0, 12.0, "m")
 
 
-@pytest.mark.parametrize(("successes", "n"), [(0, 10), (10, 10), (807, 872), (1, 2)])
-def test_wilson(successes, n):
-    """Wilson's interval is that of scipy and stays within 0 and 1."""
-    found = stats.wilson(successes, n)
-    expected = reference.binomtest(successes, n).proportion_ci(method="wilson")
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
-    assert 0 <= found.low <= found.value <= found.high <= 1
+def test_no_bound_of_an_inverse_at_zero():
+    """Of a value that may be 0 the inverse has no upper bound, and so no interval; 0 is no absent bound."""
+    assert Estimate(2.0, 0.0, 4.0, "m").inverse() == Estimate(0.5, None, None, "m")
+    assert Estimate(2.0, 0.0, 4.0, "m").scaled(2) == Estimate(4.0, 0.0, 8.0, "m")
 
 
-def test_bootstrap_of_a_mean():
-    """The spread of resampled accuracies is that of a binomial share."""
-    n, given_ = 1000, correct(0.9, 1000)
-    drawn = resampling.bootstrap(resamplers("accuracy"), {"a": given_}, np.ones(n), resamples=20_000)["accuracy", "a"]
-    share = given_.mean()
-    assert drawn.mean() == pytest.approx(share, abs=3e-4)
-    assert drawn.std() == pytest.approx(math.sqrt(share * (1 - share) / n), rel=0.03)
+@pytest.mark.parametrize(("successes", "n"), [(5, 10), (807, 872), (868, 872)])
+def test_share(successes, n):
+    """The interval of a share is that of Jeffreys' posterior."""
+    found = stats.share(successes, n)
+    expected = reference.beta(successes + 0.5, n - successes + 0.5).ppf([0.025, 0.975])
+    assert (found.low, found.high) == pytest.approx(tuple(expected), abs=1e-12)
+    assert 0 < found.low < found.value < found.high < 1
 
 
-def test_bootstrap_is_paired():
-    """Two models that are right on the same examples differ by nothing in any resample."""
-    given_ = correct(0.8, 300)
-    drawn = resampling.bootstrap(resamplers("accuracy"), {"a": given_, "b": given_.copy()}, np.ones(300))
-    np.testing.assert_array_equal(drawn["accuracy", "a"], drawn["accuracy", "b"])
+def test_share_at_the_ends():
+    """All right is not certainly all right: the bound is the exact one, on both sides alike; one wrong reaches the end."""
+    all_right, none, one_wrong = stats.share(100, 100), stats.share(0, 100), stats.share(99, 100)
+    exact = reference.binomtest(100, 100).proportion_ci(method="exact").low
+    assert (all_right.low, all_right.high) == (pytest.approx(exact), 1)
+    assert (none.low, none.high) == (0, pytest.approx(1 - exact))
+    assert one_wrong.high == 1
+    assert stats.share(1, 1).low < stats.share(1, 1).high
 
 
-def test_bootstrap_against_drawing_one_by_one():
-    """Collapsed and plain resampling have the same distribution, for a difference too."""
-    n = 200
-    models = {"a": correct(0.9, n, 1), "b": correct(0.8, n, 2)}
-    drawn = resampling.bootstrap(resamplers("accuracy"), models, np.ones(n), resamples=20_000)
-    difference = drawn["accuracy", "a"] - drawn["accuracy", "b"]
-    indices = np.random.default_rng(5).integers(0, n, (20_000, n))
-    plain = models["a"][0][indices].mean(axis=1) - models["b"][0][indices].mean(axis=1)
-    assert difference.std() == pytest.approx(plain.std(), rel=0.03)
-    assert np.quantile(difference, [0.025, 0.975]) == pytest.approx(np.quantile(plain, [0.025, 0.975]), abs=0.006)
-
-
-def test_bootstrap_of_numbers():
-    """Continuous predictions, none equal to another, take the other path and agree with theory."""
-    generator = np.random.default_rng(0)
-    truth = generator.normal(size=400)
-    given_ = (truth + generator.normal(size=400))[None]
-    drawn = resampling.bootstrap(resamplers("pearson"), {"a": given_}, truth)["pearson", "a"]
-    value = np.corrcoef(given_[0], truth)[0, 1]
-    assert drawn.mean() == pytest.approx(value, abs=0.01)
-    assert drawn.std() == pytest.approx((1 - value**2) / math.sqrt(400), rel=0.25)
-
-
-def test_bootstrap_of_seeds():
-    """From three seeds on the seeds are drawn too, so that their spread widens the interval; two are averaged."""
-    n = 400
-    seeds = np.vstack([correct(share, n, seed) for seed, share in enumerate((0.6, 0.75, 0.9))])
-    spread = {}
-    for count in (2, 3):
-        drawn = resampling.bootstrap(resamplers("accuracy"), {"a": seeds[:count]}, np.ones(n))["accuracy", "a"]
-        assert drawn.mean() == pytest.approx(seeds[:count].mean(), abs=0.01)
-        spread[count] = drawn.std()
-    assert spread[2] < 0.03
-    assert spread[3] == pytest.approx(np.std(seeds.mean(axis=1)) / math.sqrt(3), rel=0.15)
-
-
-def test_bootstrap_is_seeded():
-    """Equal seeds give equal intervals, others do not."""
-    given_ = correct(0.9, 100)
-    first, again, other = (
-        resampling.bootstrap(resamplers("accuracy"), {"a": given_}, np.ones(100), seed=seed)["accuracy", "a"]
-        for seed in (1, 1, 2)
-    )
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).any()
-
-
-def test_bootstrap_of_nothing():
-    """There must be examples."""
-    with pytest.raises(MeasurementError, match="no examples"):
-        resampling.bootstrap(resamplers("accuracy"), {"a": np.empty((1, 0))}, np.empty(0))
-
-
-def test_bootstrap_is_fast():
-    """5,000 examples and 2,000 resamples of accuracy take less than 0.3 s."""
-    models = {name: correct(0.9, 5000, seed) for seed, name in enumerate("abc")}
-    started = time.perf_counter()
-    resampling.bootstrap(resamplers("accuracy"), models, np.ones(5000))
-    assert time.perf_counter() - started < 0.3
-
-
-def test_bootstrap_covers():
-    """The paired interval of a true difference covers it in about 95 of 100 samples."""
-    generator = np.random.default_rng(3)
-    covered = 0
-    for run in range(200):
-        base = generator.random(300)
-        models = {
-            "a": (base < 0.9).astype(float)[None],
-            "b": (base + 0.1 * generator.normal(size=300) < 0.85)[None] * 1.0,
-        }
-        drawn = resampling.bootstrap(resamplers("accuracy"), models, np.ones(300), resamples=500, seed=run)
-        difference = drawn["accuracy", "a"] - drawn["accuracy", "b"]
-        found = stats.interval(0.0, difference, "m")
-        covered += found.low <= TRUE_DIFFERENCE <= found.high
-    assert 180 <= covered <= 199
-
-
-# P(u < 0.9) - P(u + 0.1 z < 0.85) for uniform u and normal z, by a sum over a fine grid.
-_GRID = (np.arange(20_000) + 0.5) / 20_000
-TRUE_DIFFERENCE = 0.9 - float(reference.norm.cdf((0.85 - _GRID) / 0.1).mean())
+@pytest.mark.parametrize("n", [100, 400, 872])
+@pytest.mark.parametrize("errors", [0.005, 0.03, 0.05, 0.1])
+def test_share_covers(n, errors):
+    """Counted over all outcomes, 93.5 % of intervals hold the true share or more, and near a perfect score at most 98.7 %."""
+    outcomes = np.arange(n + 1)
+    chances = reference.binom.pmf(outcomes, n, 1 - errors)
+    intervals = [stats.share(int(outcome), n) for outcome in outcomes]
+    held = sum(chance for chance, one in zip(chances, intervals, strict=True) if one.low <= 1 - errors <= one.high)
+    assert 0.9345 <= held <= 0.987
 
 
 def test_methods_are_named():
-    """The method says what was resampled and whether it was paired."""
-    assert stats.bootstrap_method(1) == "bootstrap over examples (percentile, 2,000 resamples)"
-    assert stats.bootstrap_method(2, 1, paired=True).startswith("paired bootstrap over examples (")
-    assert stats.bootstrap_method(3, 5, paired=True).startswith("paired hierarchical bootstrap over seeds and examples")
+    """The method says what was weighted, whether it was paired, and whose seeds were taken into account."""
+    assert stats.bootstrap_method(1) == "Bayesian bootstrap over examples (2,000 draws)"
+    assert stats.bootstrap_method(2, 1, paired=True) == "paired Bayesian bootstrap over examples (2,000 draws)"
+    both = stats.bootstrap_method(3, 5, paired=True)
+    assert both == "Student's t over seeds and paired Bayesian bootstrap over examples (2,000 draws)"
 
 
 @pytest.mark.parametrize("seeds", [(1, 3), (3, 1), (2, 5)])
 def test_seeds_of_one_side_are_named(seeds):
-    """Where only one model's seeds are drawn the method is hierarchical and says so."""
+    """Where only one model has enough seeds the method says so."""
     method = stats.bootstrap_method(*seeds, paired=True)
-    assert method.startswith("paired hierarchical bootstrap over examples and one model's seeds (")
+    assert method.startswith("Student's t over one model's seeds and paired Bayesian bootstrap over examples (")
 
 
-def test_the_drawn_side_is_drawn():
-    """Against a single seed, three seeds that differ widen the spread beyond that of their mean: they are resampled."""
-    labels = np.zeros(200)
-    seeds = np.stack([np.zeros(200), np.ones(200), np.zeros(200)])
+def test_interval_of_equal_replicates():
+    """Replicates that are all equal say nothing about what else there could be: no interval, not one without width."""
+    assert stats.interval(1.0, np.full(100, 1.0), "m") == Estimate(1.0)
+    assert stats.interval(0.0, np.zeros(100), "m") == Estimate(0.0)
 
-    def share(predicted, truth, counts):
-        return (counts * (predicted == truth)).sum(axis=1) / counts.sum(axis=1)
 
-    found = resampling.bootstrap({"accuracy": share}, {"one": seeds[:1], "three": seeds}, labels)
-    assert found["accuracy", "one"].std() == 0
-    assert found["accuracy", "three"].std() > 0.2
+def test_interval_holds_its_value():
+    """Prior mass may draw all replicates to one side of the value; the interval reaches to it."""
+    found = stats.interval(1.0, np.linspace(0.8, 0.99, 1000), "m")
+    assert found.high == 1.0
+
+
+def test_interval_of_few_units_is_wider():
+    """Percentiles of few units lie farther out, as Student's t does."""
+    replicates = np.random.default_rng(0).normal(size=20_000)
+    plain, few = stats.interval(0.0, replicates, "m"), stats.interval(0.0, replicates, "m", 10)
+    expected = reference.t(9).ppf(0.975) * math.sqrt(10 / 9)
+    assert few.high == pytest.approx(expected, rel=0.05)
+    assert plain.high == pytest.approx(1.96, rel=0.05)
 
 
 def test_interval_with_undefined_replicates():

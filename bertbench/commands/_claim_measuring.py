@@ -47,14 +47,14 @@ class Job:
 
 def job_of(claim: ClaimSpec, tasks: Sequence[str]) -> Job:
     """What measures a claim."""
-    from bertbench.compare.claims import TRAINING, kind_of
+    from bertbench.compare.claims import TRAINING, kind_of, seeds_needed
 
     kind = kind_of(claim)
     device = (("device", claim.needs.device),) if claim.needs.device else ()
     if kind == "size" and claim.quantity != "flops":
         return Job("compare", (("only", "size"),), ("size",))
     if kind == "quality":
-        seeds = ("seeds", str(claim.needs.seeds))
+        seeds = ("seeds", str(seeds_needed(claim)))
         cut = (("max-train-minutes", str(CUT_MINUTES)),) if claim.needs.capped_training else ()
         how = (("task", ",".join(tasks)), ("only", "size,quality"), ("finetune", ""), ("recipe", "task"), seeds, *cut)
         how += (("fresh", ""),) if claim.quantity in TRAINING else ()  # what is taken from the store has lost its times

@@ -1,7 +1,8 @@
 """Whether the records of a session are the evidence that a claim takes: of its models, its device, with enough seeds.
 
 A demo model or random weights never settle what is claimed of the quality of a released model; of size, time and memory random
-weights of the released architecture tell the same. Not aware of figures and verdicts.
+weights of the released architecture tell the same. What one or two seeds of a fine-tuned model score settles nothing about the
+method, whatever a claim's file asks for; a checkpoint that is only evaluated is what its claim is about. Not aware of figures and verdicts.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from bertbench.compare.claims import kind_of
+from bertbench.compare.claims import kind_of, seeds_needed
 from bertbench.records import RunRecord
 from bertbench.request import NOT_MEASURED
+from bertbench.seed_spread import scope_of
 from bertbench.units import millions
 
 if TYPE_CHECKING:
@@ -39,11 +41,23 @@ def problem(
             seen = True
             spec = evidence.specs[model].model_dump(mode="json")
             reason = next((found for record in done if (found := _unfit(claim, record, spec, counts))), None)
-            if reason is None and kind_of(claim) == "quality" and len(done) < claim.needs.seeds:
-                reason = f"{model} has {len(done)} of {claim.needs.seeds} seeds"
+            if reason is None and kind_of(claim) == "quality":
+                reason = _too_few_seeds(claim, done, model)
             if reason is not None:
                 return reason
     return _partial(claim, evidence) or _two_recipes(claim, evidence, tasks)
+
+
+def _too_few_seeds(claim: ClaimSpec, done: Sequence[RunRecord], model: str) -> str | None:
+    """That there are fewer seeds than the claim takes, or so few that their score is of checkpoints, not of the method."""
+    if len(done) < claim.needs.seeds:
+        return f"{model} has {len(done)} of {claim.needs.seeds} seeds"
+    is_trained = any(record.settings.get("mode") == "fine-tune" for record in done)
+    needed = seeds_needed(claim)
+    if is_trained and len(done) < needed:
+        scope = scope_of([len(done)])
+        return f"{model} has {len(done)} of {needed} seeds: its score tells of {scope}, a claim is about the method"
+    return None
 
 
 def _partial(claim: ClaimSpec, evidence: Evidence) -> str | None:
@@ -56,7 +70,7 @@ def _partial(claim: ClaimSpec, evidence: Evidence) -> str | None:
     asked = options.get("epochs")
     trained = [record for record in evidence.stored.records if record.settings.get("mode") == "fine-tune"]
     meant = max((((record.task or {}).get("training") or {}).get("epochs", 0) for record in trained), default=0)
-    return f"trained for {asked:g} of {meant:g} epochs" if asked and asked < meant else None
+    return f"trained for {asked:g} of {meant:g} epochs" if asked is not None and asked < meant else None
 
 
 def _two_recipes(claim: ClaimSpec, evidence: Evidence, tasks: Sequence[str]) -> str | None:
@@ -142,6 +156,11 @@ def _unfit_quality(claim: ClaimSpec, record: RunRecord, model: str) -> str | Non
         return f"training of {model} was cut to fit a time limit"
     samples, available = (record.settings.get(name) for name in ("train_samples", "train_available"))
     meant = ((record.task or {}).get("training") or {}).get("train_samples")
-    if samples and available and samples < min(available, meant or available) and not claim.needs.capped_training:
+    if (
+        samples is not None
+        and available
+        and samples < min(available, meant or available)
+        and not claim.needs.capped_training
+    ):
         return f"{model} was trained on {samples:,} of {available:,} examples"
     return None

@@ -12,7 +12,7 @@ from bertbench.compare.use_case import RESOURCES
 from bertbench.compare.verdicts import Bound, Figure, Judgement, judge
 from bertbench.records import Kind
 from bertbench.report import Row
-from bertbench.stats import SEEDS_FOR_HIERARCHY, Estimate
+from bertbench.stats import BY_SEEDS, SEEDS_FOR_METHOD, Estimate
 from bertbench.units import quantity_of
 
 if TYPE_CHECKING:
@@ -52,6 +52,12 @@ def kind_of(claim: ClaimSpec) -> Kind:
 def is_timed(claim: ClaimSpec) -> bool:
     """True if the figure is a time, which is compared within one session only."""
     return kind_of(claim) == "speed" or claim.quantity in TRAINING
+
+
+def seeds_needed(claim: ClaimSpec) -> int:
+    """How many trained seeds the claim takes: of a score at least as many as tell of the method and not of a checkpoint."""
+    of_method = kind_of(claim) == "quality" and claim.quantity not in USUAL
+    return max(claim.needs.seeds, SEEDS_FOR_METHOD if of_method else 1)
 
 
 def macro_name(tasks: Sequence[str]) -> str:
@@ -114,12 +120,12 @@ def figure_of(claim: ClaimSpec, row: Row) -> Figure | None:
 
 def _estimate(claim: ClaimSpec, row: Row) -> Estimate | None:
     if claim.statistic in {"value", "difference"}:
-        own = (row.interval_method or "").partition("; ratio: ")[0] or None
-        return None if row.value is None else Estimate(row.value, row.low, row.high, own)
-    method = (row.interval_method or "").rpartition("ratio: ")[2] or None
+        own = [(text or "").partition("; ratio: ")[0] or None for text in (row.interval_method, row.interval_scope)]
+        return None if row.value is None else Estimate(row.value, row.low, row.high, *own)
+    of_ratio = [(text or "").rpartition("ratio: ")[2] or None for text in (row.interval_method, row.interval_scope)]
     if row.ratio is None:
         return None
-    ratio = Estimate(row.ratio, row.ratio_low, row.ratio_high, method)
+    ratio = Estimate(row.ratio, row.ratio_low, row.ratio_high, *of_ratio)
     return (
         ratio.inverse() if claim.statistic == "speedup" and not quantity_of(claim.quantity).higher_is_better else ratio
     )
@@ -130,7 +136,7 @@ def _replications(row: Row, estimate: Estimate) -> tuple[int | None, str | None]
     if found:
         return min(int(found[1]), int(found[2] or found[1])), found[3]
     runs = len((row.run_ids or "").split())
-    if "hierarchical" in (estimate.method or "") and runs >= SEEDS_FOR_HIERARCHY:
+    if (estimate.method or "").startswith(BY_SEEDS) and runs >= SEEDS_FOR_METHOD:
         return runs, "seeds"
     return (None, None) if row.n_unit == "tasks" else (row.n, row.n_unit)  # more tasks would be another mean
 

@@ -121,25 +121,56 @@ def figure(base: Row, quantity: str, statistic: str, unit: str, estimate: Estima
         low=found.low,
         high=found.high,
         interval_method=found.method,
+        interval_scope=None if found.low is None else found.scope,
         **fields,
     )
+
+
+def noted(row: Row, *notes: str | None) -> Row:
+    """`row` with more notes; what is None or empty is left out."""
+    return replace(row, note="; ".join(note for note in (row.note, *notes) if note) or None)
+
+
+def share_rows(
+    base: Row,
+    statistic: str,
+    ratio: Estimate | None,
+    theirs: float | None,
+    reference: str,
+    counted: Mapping[str, Any],
+    chance: float | None = None,
+) -> Iterator[Row]:
+    """The row of a share retained of the reference's score; of a score of which there is no share a row that says so.
+
+    `theirs` is the reference's score, None where it has none.
+    """
+    if ratio is not None:
+        yield with_ratio(figure(base, "retention", statistic, "1", ratio, **counted), reference, ratio)
+    elif theirs is not None:
+        bound = "zero" if chance is None else f"chance ({chance * 100:.1f})"
+        reason = f"no share: the score of {reference} is {theirs * 100:.1f}, not above {bound}"
+        yield noted(replace(base, quantity="retention", statistic=statistic, unit="1", reference=reference), reason)
 
 
 def with_ratio(row: Row, reference: str, ratio: Estimate | None) -> Row:
     """`row` with its ratio to the reference's value, and what says how its interval came about."""
     if ratio is None:
         return row
-    method = row.interval_method or ratio.method
-    if ratio.method and ratio.method != method:
-        method = f"{method}; ratio: {ratio.method}"
+    scope = None if ratio.low is None else ratio.scope
     return replace(
         row,
         reference=reference,
         ratio=ratio.value,
         ratio_low=ratio.low,
         ratio_high=ratio.high,
-        interval_method=method,
+        interval_method=_both(row.interval_method, ratio.method),
+        interval_scope=_both(row.interval_scope, scope),
     )
+
+
+def _both(value: str | None, ratio: str | None) -> str | None:
+    """What is said of a value's interval, and of the ratio's where that is another."""
+    return f"{value}; ratio: {ratio}" if value and ratio and ratio != value else value or ratio
 
 
 def plain_rows(evidence: Evidence, record: RunRecord, failed_as: str) -> Iterator[Row]:

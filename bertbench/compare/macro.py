@@ -1,20 +1,21 @@
 """Scores over several tasks: the mean of all measured, and GLUE's as the DistilBERT paper takes it, with and without WNLI.
 
-Tasks are independent, so a replicate of the mean is the mean of the tasks' replicates. Not aware of how scores came about.
+Tasks are independent, so a replicate of the mean is the mean of the tasks' replicates, and what seeds add is added up. Not
+aware of how scores came about.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertbench import stats
-from bertbench.compare.evidence import figure, with_ratio
-from bertbench.stats import Estimate
+from bertbench.compare.evidence import figure, noted, share_rows, with_ratio
+from bertbench.compare.scores import Named, ratio_factors, ratio_of, within
+from bertbench.seed_spread import SeedTerm, scope_of, with_seeds
+from bertbench.stats import Estimate, bootstrap_method
 
 if TYPE_CHECKING:
     from bertbench.compare.scores import SplitScores
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 GLUE = ("cola", "mnli", "mrpc", "qnli", "qqp", "rte", "sst2", "stsb", "wnli")
 MEANS = {"glue": GLUE, "glue-without-wnli": tuple(task for task in GLUE if task != "wnli")}
 ALL = "all-tasks"
-METHOD = "paired bootstrap over each task's examples, mean over tasks"
+UNIT = "each task's examples"
 
 
 def macro_rows(base: Row, model: str, tasks: Sequence[SplitScores]) -> Iterator[Row]:
@@ -36,66 +37,114 @@ def macro_rows(base: Row, model: str, tasks: Sequence[SplitScores]) -> Iterator[
     if len(of) > 1 and not any(set(names) == set(of) for names in wanted.values()):
         wanted[ALL] = tuple(of)
     for name, names in wanted.items():
-        chosen = [of[task] for task in names]
-        note = "; ".join(part for part in (base.note, f"mean over {', '.join(names)}") if part)
-        row = replace(base, task=name, split=None, note=note)
-        reference = chosen[0].reference
-        ratio = _ratio(chosen, model, reference)
+        mean = _Means([of[task] for task in names], model)
+        row = noted(replace(base, task=name, split=None), f"mean over {', '.join(names)}")
         count = {"n": len(names), "n_unit": "tasks"}
-        yield with_ratio(figure(row, "score", "macro", "1", _mean(chosen, model), **count), reference, ratio)
-        if ratio is not None and model != reference:
-            yield with_ratio(figure(row, "retention", "macro", "1", ratio, **count), reference, ratio)
-        if model != reference and all(("score", reference) in scores.values for scores in chosen):
-            yield from _further(replace(row, reference=reference), chosen, model, count)
+        ratio = mean.ratio()
+        yield with_ratio(figure(row, "score", "macro", "1", mean.own(), **count), mean.reference, ratio)
+        if model != mean.reference:
+            yield from _relative(row, mean, ratio, count)
 
 
-def _further(row: Row, tasks: Sequence[SplitScores], model: str, count: dict[str, Any]) -> Iterator[Row]:
-    """The difference of the mean scores, and the share retained above chance where each task's chance is known."""
-    reference = tasks[0].reference
-    ours, theirs = (_replicates(tasks, name) if _is_paired(tasks, model) else None for name in (model, reference))
-    values = [_mean(tasks, name).value for name in (model, reference)]
-    difference = Estimate(values[0] - values[1])
-    if ours is not None and theirs is not None:
-        difference = stats.interval(difference.value, ours - theirs, METHOD)
-    yield figure(row, "score", "macro-difference", "1", difference, **count)
-    chances = [scores.chance for scores in tasks if scores.chance is not None]
-    chance = float(np.mean(chances)) if len(chances) == len(tasks) else math.inf
-    if chance >= values[1]:
+def _relative(row: Row, mean: _Means, ratio: Estimate | None, count: dict[str, Any]) -> Iterator[Row]:
+    """The share retained, the difference, and the share above chance; of what cannot be told a row that says why."""
+    reference, missing = mean.reference, mean.missing()
+    if missing:
+        empty = replace(row, quantity="retention", statistic="macro", unit="1", reference=reference)
+        yield noted(empty, f"no share: {reference} has no score on {', '.join(missing)}")
         return
-    share = Estimate((values[0] - chance) / (values[1] - chance))
-    if ours is not None and theirs is not None:
-        share = stats.interval(
-            share.value, (ours - chance) / np.where(theirs > chance, theirs - chance, np.nan), METHOD
-        )
-    yield figure(row, "retention", "macro-chance-corrected", "1", share, **count)
+    yield from share_rows(row, "macro", ratio, mean.theirs, reference, count)
+    yield figure(row, "score", "macro-difference", "1", mean.difference(), reference=reference, **count)
+    chances = [scores.chance for scores in mean.tasks if scores.chance is not None]
+    if len(chances) == len(mean.tasks):
+        chance = float(np.mean(chances))
+        above = mean.ratio(chance)
+        yield from share_rows(row, "macro-chance-corrected", above, mean.theirs, reference, count, chance)
+    elif chances:
+        unknown = ", ".join(scores.task for scores in mean.tasks if scores.chance is None)
+        empty = replace(row, quantity="retention", statistic="macro-chance-corrected", unit="1", reference=reference)
+        yield noted(empty, f"no share: the score by chance is not known for {unknown}")
 
 
-def _is_paired(tasks: Sequence[SplitScores], model: str) -> bool:
-    return all(scores.paired(model, scores.reference) is not None for scores in tasks)
+@dataclass(frozen=True)
+class _Means:
+    """Mean scores of a model and of the reference over tasks that the model has a score on."""
 
+    tasks: Sequence[SplitScores]
+    model: str
 
-def _mean(tasks: Sequence[SplitScores], model: str) -> Estimate:
-    value = float(np.mean([scores.values["score", model] for scores in tasks]))
-    drawn = _replicates(tasks, model)
-    return Estimate(value) if drawn is None else stats.interval(value, drawn, METHOD.removeprefix("paired "))
+    @property
+    def reference(self) -> str:
+        """The model that is referred to."""
+        return self.tasks[0].reference
 
+    @property
+    def theirs(self) -> float | None:
+        """The reference's mean; None where it lacks a task."""
+        return None if self.missing() else self._mean(self.reference)
 
-def _ratio(tasks: Sequence[SplitScores], model: str, reference: str) -> Estimate | None:
-    if not all(scores.values.get(("score", reference)) for scores in tasks):
-        return None
-    if model == reference:
-        return Estimate(1.0)
-    means = [float(np.mean([scores.values["score", name] for scores in tasks])) for name in (model, reference)]
-    if means[1] <= 0:
-        return None
-    ours, theirs = (_replicates(tasks, name) for name in (model, reference))
-    if ours is None or theirs is None or not _is_paired(tasks, model):
-        return Estimate(means[0] / means[1])
-    return stats.interval(means[0] / means[1], ours / np.where(theirs > 0, theirs, np.nan), METHOD)
+    def missing(self) -> list[str]:
+        """Tasks that the reference has no score on."""
+        return [scores.task for scores in self.tasks if ("score", self.reference) not in scores.values]
 
+    def own(self) -> Estimate:
+        """The model's mean."""
+        value = self._mean(self.model)
+        drawn = self._drawn(self.model)
+        if drawn is None:
+            return Estimate(value)
+        named = self._named(self.model)
+        found = with_seeds(value, drawn[0], self._terms({self.model: 1.0}, self.model), named.method, named.n)
+        return within(found, drawn[0], named.scope)
 
-def _replicates(tasks: Sequence[SplitScores], model: str) -> Floats | None:
-    """Replicates of the mean; None where a task has none."""
-    drawn = [scores.replicates.get(("score", model)) for scores in tasks]
-    found = [one for one in drawn if one is not None]
-    return np.mean(found, axis=0) if len(found) == len(drawn) else None
+    def difference(self) -> Estimate:
+        """The model's mean less the reference's."""
+        value = self._mean(self.model) - self._mean(self.reference)
+        drawn = self._drawn(self.model, self.reference)
+        if drawn is None:
+            return Estimate(value)
+        named = self._named(self.model, self.reference)
+        terms = self._terms({self.model: 1.0, self.reference: 1.0}, self.model, self.reference)
+        return replace(with_seeds(value, drawn[0] - drawn[1], terms, named.method, named.n), scope=named.scope)
+
+    def ratio(self, chance: float = 0.0) -> Estimate | None:
+        """The model's mean over the reference's, both less `chance`; None where the reference's is not above that."""
+        theirs = self.theirs
+        if theirs is None or theirs <= chance:
+            return None
+        if self.model == self.reference:
+            return Estimate(1.0)
+        values = (self._mean(self.model) - chance, theirs - chance)
+        drawn = self._drawn(self.model, self.reference)
+        if drawn is None:
+            return Estimate(values[0] / values[1])
+        factors = dict(zip((self.model, self.reference), ratio_factors(*values), strict=True))
+        terms = self._terms(factors, self.model, self.reference)
+        return ratio_of(values, (drawn[0] - chance, drawn[1] - chance), terms, self._named(self.model, self.reference))
+
+    def _mean(self, model: str) -> float:
+        return float(np.mean([scores.values["score", model] for scores in self.tasks]))
+
+    def _drawn(self, *models: str) -> list[Floats] | None:
+        """Replicates of the models' means, shape (r,) each; None where a task has none."""
+        drawn = [scores.replicates("score", *models) for scores in self.tasks]
+        known = [one for one in drawn if one is not None]
+        if len(known) < len(drawn):
+            return None
+        return [np.mean([one[place].mean(axis=0) for one in known], axis=0) for place in range(len(models))]
+
+    def _terms(self, factors: dict[str, float], *models: str) -> list[SeedTerm]:
+        """What seeds add, of every task; `factors` are the figure's derivatives by the models' means."""
+        terms = []
+        for scores in self.tasks:
+            drawn = scores.replicates("score", *models) or []
+            of = {model: (one, factors[model] / len(self.tasks)) for model, one in zip(models, drawn, strict=True)}
+            terms += scores.terms("score", of)
+        return terms
+
+    def _named(self, *models: str) -> Named:
+        """What an interval is called: seeds count as many as every task has."""
+        trained = [min(scores.trained[model] for scores in self.tasks) for model in models]
+        units = [scores.units(self.model) or 0 for scores in self.tasks]
+        method = bootstrap_method(*trained, paired=len(models) > 1, unit=UNIT)
+        return Named(f"{method}, mean over tasks", sum(units) or None, scope_of(trained))

@@ -37,6 +37,11 @@ class Group:
         """True where predictions are not numbers."""
         return bool(self.labels.dtype == object)
 
+    @property
+    def units(self) -> int:
+        """How many examples there are, or paragraphs where examples are of those."""
+        return len(self.labels) if self.clusters is None else int(self.clusters.max()) + 1
+
 
 def read(evidence: Evidence, records: Mapping[str, Sequence[RunRecord]]) -> dict[str, list[pd.DataFrame]]:
     """The predictions of every model, one frame a seed; models of which a seed has none are left out.

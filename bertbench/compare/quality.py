@@ -7,28 +7,27 @@ of a ratio, of a difference. Not aware of how predictions came about.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from bertbench import plugins, resampling, stats
+from bertbench import stats
 from bertbench.compare import predictions as pairs
-from bertbench.compare.evidence import Evidence, figure, plain_row, with_ratio
+from bertbench.compare.evidence import Evidence, figure, noted, plain_row, share_rows, with_ratio
 from bertbench.compare.macro import macro_rows
+from bertbench.compare.replicates import of_task, plugins_of, resampled
 from bertbench.compare.scores import SplitScores
 from bertbench.compare.undefined import EVALUATED, undefined_rows
-from bertbench.errors import UnknownNameError
 from bertbench.records import Measurement, RunRecord
 from bertbench.report import Row
 from bertbench.stats import Estimate
 
-if TYPE_CHECKING:
-    from bertbench.stats import Floats
+__all__ = ["DIFFERENCE", "plugins_of", "primary_metrics", "quality_rows", "resampled"]
 
 DIFFERENCE = "difference"
+ON_THESE = "method on these examples"
 
 
 def quality_rows(evidence: Evidence) -> dict[str, list[Row]]:
@@ -87,23 +86,24 @@ def _split_scores(
     evidence: Evidence, task: str, split: str | None, records: Mapping[str, Sequence[RunRecord]]
 ) -> SplitScores:
     first = next(iter(records.values()))[0]
-    seeds = {model: len(runs) for model, runs in records.items()}
-    scores = SplitScores(task, split, primary_metrics(first), evidence.reference, seeds, chance=_chance(records, split))
+    trained = {model: _trained(runs) for model, runs in records.items()}
+    scores = SplitScores(
+        task, split, primary_metrics(first), evidence.reference, trained, chance=_chance(records, split)
+    )
     for metric in (*_metrics(first), "score"):
         for model, runs in records.items():
             found = [run.find(metric, "value", split=split) for run in runs]
-            if all(found):
-                scores.values[metric, model] = float(np.mean([value.values[0] for value in found if value]))
+            values = [value.values[0] for value in found if value]
+            if len(values) == len(runs):
+                scores.by_seed[metric, model], scores.values[metric, model] = values, float(np.mean(values))
     scores.groups = pairs.grouped(pairs.read(evidence, records), split)
-    metrics = plugins_of({metric for metric, _ in scores.values} - {"score"})
-    for group in scores.groups if metrics else ():
-        drawn = resampled(metrics, group, zlib.crc32(task.encode()))  # tasks are drawn independently
-        scores.replicates |= drawn
-        for model in group.predictions:
-            parts = [drawn[metric, model] for metric in scores.primary if (metric, model) in drawn]
-            if parts and len(parts) == len(scores.primary):
-                scores.replicates["score", model] = np.mean(parts, axis=0)
+    scores.drawer = of_task(plugins_of({metric for metric, _ in scores.values} - {"score"}), scores.primary, task)
     return scores
+
+
+def _trained(runs: Sequence[RunRecord]) -> int:
+    """How many seeds were trained here; of a checkpoint that was only evaluated none."""
+    return len(runs) if all(run.settings.get("mode") == "fine-tune" for run in runs) else 0
 
 
 def _chance(records: Mapping[str, Sequence[RunRecord]], split: str | None) -> float | None:
@@ -113,31 +113,6 @@ def _chance(records: Mapping[str, Sequence[RunRecord]], split: str | None) -> fl
             if (found := run.find("baseline_score", "trivial", split=split)) is not None:
                 return found.values[0]
     return None
-
-
-def resampled(metrics: Mapping[str, Any], group: pairs.Group, seed: int) -> dict[tuple[str, str], Floats]:
-    """Replicates of every metric for every model of a group."""
-    if not group.structured:
-        resample = {name: metric.resample for name, metric in metrics.items()}
-        return resampling.bootstrap(resample, group.predictions, group.labels, seed=seed)
-    parts = {
-        (name, model): [metric.parts(list(one), list(group.labels)) for one in of]
-        for model, of in group.predictions.items()
-        for name, metric in metrics.items()
-    }
-    combine = {name: metric.combine for name, metric in metrics.items()}
-    return resampling.bootstrap_sums(parts, combine, group.clusters, seed=seed)
-
-
-def plugins_of(metrics: set[str]) -> dict[str, Any]:
-    """The metrics by name; one whose file is not here any more is left out."""
-    found = {}
-    for metric in sorted(metrics):
-        try:
-            found[metric] = plugins.load("bertbench.metrics", "metric", metric)
-        except UnknownNameError:
-            continue
-    return found
 
 
 def _model_rows(evidence: Evidence, runs: Sequence[RunRecord], splits: Sequence[SplitScores]) -> Iterator[Row]:
@@ -165,26 +140,24 @@ def _score_row(base: Row, scores: SplitScores, metric: str, record: RunRecord) -
 
 def _relative_rows(base: Row, scores: SplitScores, model: str) -> Iterator[Row]:
     """Share retained of the reference's score, and differences to the reference and to the best model."""
-    reference, ratio = scores.reference, scores.ratio("score", model)
+    reference = scores.reference
     group = scores.paired(model, reference)
     counted: dict[str, Any] = {"n": None if group is None else len(group.labels), "n_unit": "examples"}
-    if ratio is not None:
-        yield with_ratio(figure(base, "retention", "mean", "1", ratio, **counted), reference, ratio)
+    yield from share_rows(base, "mean", scores.ratio("score", model), scores.of_reference(), reference, counted)
     yield from _corrected(base, scores, model, counted)
     for other in dict.fromkeys((reference, scores.best())):
         if other is None or other == model or ("score", other) not in scores.values:
             continue
         row = figure(base, "score", DIFFERENCE, "1", scores.difference(model, other), reference=other, **counted)
-        tests = _tests(scores, model, other)
-        yield replace(row, note="; ".join(note for note in (base.note, tests) if note) or None)
+        yield noted(row, _tests(scores, model, other))
 
 
 def _tests(scores: SplitScores, model: str, other: str) -> str | None:
-    """The smallest difference that this data shows, and McNemar's test where the score is the accuracy of one seed each."""
+    """The smallest difference that this data shows, and McNemar's test where the score is the accuracy of one run each."""
     group = scores.paired(model, other)
     if group is None:
         return None
-    if scores.is_accuracy and scores.seeds[model] == scores.seeds[other] == 1:
+    if scores.is_accuracy and all(len(group.predictions[name]) == 1 for name in (model, other)):
         ours, theirs = (group.predictions[name][0] == group.labels for name in (model, other))
         found = [f"exact McNemar p = {stats.mcnemar(ours, theirs):.3g}"]
         smallest = stats.detectable_difference(float((ours != theirs).mean()), len(group.labels))
@@ -197,19 +170,13 @@ def _tests(scores: SplitScores, model: str, other: str) -> str | None:
 
 def _corrected(base: Row, scores: SplitScores, model: str, counted: dict[str, Any]) -> Iterator[Row]:
     """Retention above chance: (score - chance) / (reference's score - chance), chance by a look at no input."""
-    chance = scores.chance
-    theirs = scores.values.get(("score", scores.reference))
-    if chance is None or theirs is None or theirs <= chance or model == scores.reference:
+    if scores.chance is None or model == scores.reference:
         return
-    value = (scores.values["score", model] - chance) / (theirs - chance)
-    estimate = Estimate(value)
-    drawn = [scores.replicates.get(("score", name)) for name in (model, scores.reference)]
-    if drawn[0] is not None and drawn[1] is not None and scores.paired(model, scores.reference):
-        below = drawn[1] - chance
-        replicates = (drawn[0] - chance) / np.where(below > 0, below, np.nan)
-        estimate = stats.interval(value, replicates, scores.method(model, scores.reference))
-    row = figure(base, "retention", "chance-corrected", "1", estimate, reference=scores.reference, **counted)
-    yield replace(row, note="; ".join(part for part in (base.note, f"chance {chance * 100:.1f}") if part))
+    base = noted(base, f"chance {scores.chance * 100:.1f}")
+    ratio = scores.ratio("score", model, scores.chance)
+    yield from share_rows(
+        base, "chance-corrected", ratio, scores.of_reference(), scores.reference, counted, chance=scores.chance
+    )
 
 
 def _seed_rows(base: Row, runs: Sequence[RunRecord], scores: SplitScores) -> Iterator[Row]:
@@ -221,7 +188,9 @@ def _seed_rows(base: Row, runs: Sequence[RunRecord], scores: SplitScores) -> Ite
     counted: dict[str, Any] = {"split": scores.split, "n": len(values), "n_unit": "seeds"}
     yield figure(base, "score", "median", "1", float(np.median(values)), **counted)
     yield figure(base, "score", "standard_deviation", "1", float(np.std(values, ddof=1)), **counted)
-    yield figure(base, "score", "seed_mean", "1", stats.t_interval(values, "seeds"), **counted)
+    scope = ON_THESE if _trained(runs) else None
+    mean = replace(stats.t_interval(values, "seeds"), scope=scope)
+    yield figure(base, "score", "seed_mean", "1", mean, **counted)
 
 
 def _other_rows(evidence: Evidence, base: Row, runs: Sequence[RunRecord]) -> Iterator[Row]:

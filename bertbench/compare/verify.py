@@ -62,6 +62,7 @@ def verdict_rows(proof: Proof, command: str | None = None) -> Iterator[Row]:
         low=estimate.low if estimate else None,
         high=estimate.high if estimate else None,
         interval_method=estimate.method if estimate else None,
+        interval_scope=proof.figure.estimate.scope if proof.figure else None,
         n=proof.figure.n if proof.figure else None,
         n_unit=proof.figure.unit if proof.figure else None,
         verdict=verdict_cell(claim.name, proof.verdict),

@@ -96,7 +96,7 @@ def mean(sums: Floats) -> Floats:
     import numpy as np
 
     total, number = sums[:, 0], sums[:, 1]
-    return np.asarray(np.where(number > 0, total / np.maximum(number, 1), np.nan))
+    return np.asarray(np.where(number > 0, total / np.where(number > 0, number, 1), np.nan))
 
 
 def best_threshold(

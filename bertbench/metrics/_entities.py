@@ -111,4 +111,4 @@ def _check(position: int, tags: Tags) -> None:
 def _share(part: Floats, whole: Floats) -> Floats:
     import numpy as np
 
-    return np.asarray(part / np.maximum(whole, 1))
+    return np.asarray(part / np.where(whole > 0, whole, 1))

@@ -28,8 +28,10 @@ class Metric:
 
     `function` takes predictions and references of shape (n,), n > 0, and may return NaN where the metric is undefined;
     `undefined` says when that is. `resampled`, where given, takes predictions (n,), references (n,) and counts (r, n) of
-    how often each example was drawn, and returns the r values at once; it must agree with `function`.
-    A metric of so many `classes` is for no other number of them; None: any.
+    how often each example was drawn, or how much it weighs, and returns the r values at once; it must agree with
+    `function`. `influence`, where given, takes predictions and references and returns shape (n,), by how much each example
+    moves the value: with weights w of sum n that is the value + (w * influence).sum() / n, to first order. It makes the
+    intervals of very many examples quick. A metric of so many `classes` is for no other number of them; None: any.
     """
 
     name: str
@@ -37,7 +39,8 @@ class Metric:
     applies_to: frozenset[str]
     citation: str
     function: Callable[[Floats, Floats], float]
-    resampled: Callable[[Floats, Floats, Counts], Floats] | None = None
+    resampled: Callable[[Floats, Floats, Counts | Floats], Floats] | None = None
+    influence: Callable[[Floats, Floats], Floats] | None = None
     undefined: str | None = None
     classes: int | None = None
 
@@ -63,19 +66,25 @@ class Metric:
         value = float(self.function(given, expected))
         return value if np.isfinite(value) else None
 
-    def resample(self, predictions: Floats, references: Floats, counts: Counts) -> Floats:
+    def resample(self, predictions: Floats, references: Floats, counts: Counts | Floats) -> Floats:
         """The metric for each row of `counts`, shape (r,); NaN where it is undefined.
+
+        A metric without `resampled` is computed from examples written out as often as they were drawn; weights are then
+        rounded at random to quarters, which adds a hundredth to the spread's square.
 
         Args:
             predictions: shape (n,).
             references: shape (n,).
-            counts: shape (r, n), how often each example was drawn.
+            counts: shape (r, n), how often each example was drawn; floats where examples have weights.
         """
         import numpy as np
 
         if self.resampled is not None:
             return self.resampled(predictions, references, counts)
-        values = [self.compute(np.repeat(predictions, row), np.repeat(references, row)) for row in counts]
+        if np.issubdtype(counts.dtype, np.floating):
+            counts = np.floor(4 * counts + np.random.default_rng(0).random(counts.shape)).astype(np.int64)
+        drawn = ((np.repeat(predictions, row), np.repeat(references, row)) for row in counts)
+        values = [self.compute(*sides) if len(sides[0]) else None for sides in drawn]
         return np.array([np.nan if value is None else value for value in values])
 
 
@@ -108,24 +117,55 @@ def binary_ids(values: Floats) -> NDArray[np.int64]:
     return ids
 
 
-def correlations(left: Floats, right: Floats, counts: Counts) -> Floats:
-    """Pearson correlations of rows weighted by `counts`, shape (r,); NaN where a side is constant.
+def correlations(left: Floats, right: Floats, counts: Counts | Floats) -> Floats:
+    """Pearson correlations of rows weighted by `counts`, shape (r,); NaN where all that was drawn of a side is equal.
+
+    Centred and scaled row by row before anything is multiplied, so that nearly constant and huge values keep their digits.
 
     Args:
         left: shape (n,) or, where it differs by row, (r, n).
         right: as `left`.
         counts: shape (r, n).
+
+    Source: Chan, Golub & LeVeque 1983, The American Statistician 37:242, the corrected two-pass algorithm.
     """
     import numpy as np
 
-    totals = counts.sum(axis=1)
-    mean_left = (counts * left).sum(axis=1) / totals
-    mean_right = (counts * right).sum(axis=1) / totals
-    from_left, from_right = left - mean_left[:, None], right - mean_right[:, None]
-    shared = (counts * from_left * from_right).sum(axis=1)
-    square_left = (counts * from_left**2).sum(axis=1)
-    square_right = (counts * from_right**2).sum(axis=1)
-    # Rounding leaves a trace of variance in a constant row: below it there is nothing to correlate.
-    tiny = 1e-20 * np.maximum(totals * np.maximum(mean_left**2, mean_right**2), 1e-280)
-    product = np.where((square_left > tiny) & (square_right > tiny), square_left * square_right, np.nan)
-    return np.asarray(np.clip(shared / np.sqrt(product), -1, 1))
+    ours, theirs = _standard(left, counts), _standard(right, counts)
+    shared = (counts * ours * theirs).sum(axis=1)
+    squares = [(counts * side**2).sum(axis=1) for side in (ours, theirs)]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(np.clip(shared / np.sqrt(squares[0]) / np.sqrt(squares[1]), -1, 1))
+
+
+def _standard(values: Floats, counts: Counts | Floats) -> Floats:
+    """Values less their weighted mean in each row, over the largest that was drawn there; shape (r, n).
+
+    What was not drawn is 0, and so is a row of which all that was drawn is equal.
+    """
+    import numpy as np
+
+    over = max(int(np.frexp(np.abs(values).max())[1]) - 900, 0)
+    near = np.broadcast_to(np.ldexp(values, -over), counts.shape)  # a power of two: no sum overflows, no digit changes
+    drawn, totals = counts > 0, counts.sum(axis=1, keepdims=True)
+    first = np.take_along_axis(near, drawn.argmax(axis=1)[:, None], axis=1)
+    centred = np.where(drawn, near - first, 0.0)  # exact where values are nearly equal
+    is_equal = ~centred.any(axis=1)
+    for _ in range(2):  # the second time takes away what rounding left of the mean
+        centred = np.where(drawn, centred - (counts * centred).sum(axis=1, keepdims=True) / totals, 0.0)
+    centred[is_equal] = 0.0
+    largest = np.abs(centred).max(axis=1, keepdims=True)
+    return np.asarray(centred / np.where(largest > 0, largest, 1.0))
+
+
+def correlation_influence(left: Floats, right: Floats) -> Floats:
+    """By how much each pair moves the Pearson correlation of two sides that are not constant, shape (n,).
+
+    Source: Devlin, Gnanadesikan & Kettenring 1975, Biometrika 62:531-545.
+    """
+    import numpy as np
+
+    ones = np.ones((1, len(left)))
+    ours, theirs = (side / np.sqrt((side**2).mean()) for side in (_standard(each, ones)[0] for each in (left, right)))
+    value = (ours * theirs).mean()
+    return np.asarray(ours * theirs - value * (ours**2 + theirs**2) / 2)

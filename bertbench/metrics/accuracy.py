@@ -17,7 +17,7 @@ def accuracy(predictions: Floats, references: Floats) -> float:
     return float(accuracy_score(class_ids(references), class_ids(predictions)))
 
 
-def resampled(predictions: Floats, references: Floats, counts: Counts) -> Floats:
+def resampled(predictions: Floats, references: Floats, counts: Counts | Floats) -> Floats:
     """Accuracies of resampled examples, shape (r,)."""
     correct = (predictions == references).astype(float)
     shares: Floats = counts @ correct / counts.sum(axis=1)

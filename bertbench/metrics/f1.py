@@ -21,13 +21,13 @@ def f1(predictions: Floats, references: Floats) -> float:
     return float(f1_score(binary_ids(references), binary_ids(predictions), pos_label=1, zero_division=0.0))
 
 
-def resampled(predictions: Floats, references: Floats, counts: Counts) -> Floats:
+def resampled(predictions: Floats, references: Floats, counts: Counts | Floats) -> Floats:
     """F1 of resampled examples, shape (r,)."""
     import numpy as np
 
     hits = counts @ ((predictions == 1) & (references == 1)).astype(float)
     claimed_or_there = counts @ ((predictions == 1).astype(float) + (references == 1))
-    return np.asarray(2 * hits / np.maximum(claimed_or_there, 1))
+    return np.asarray(2 * hits / np.where(claimed_or_there > 0, claimed_or_there, 1))
 
 
 PLUGIN = Metric(

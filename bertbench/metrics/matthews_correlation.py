@@ -20,7 +20,7 @@ def matthews_correlation(predictions: Floats, references: Floats) -> float:
     return float(matthews_corrcoef(true, predicted))
 
 
-def resampled(predictions: Floats, references: Floats, counts: Counts) -> Floats:
+def resampled(predictions: Floats, references: Floats, counts: Counts | Floats) -> Floats:
     """Coefficients of resampled examples, shape (r,)."""
     import numpy as np
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bertbench.metrics._metric import REGRESSION, Metric, correlations
+from bertbench.metrics._metric import REGRESSION, Metric, correlation_influence, correlations
 
 if TYPE_CHECKING:
     from bertbench.metrics._metric import Counts, Floats
@@ -20,7 +20,7 @@ def pearson(predictions: Floats, references: Floats) -> float:
     return float(pearsonr(predictions, references).statistic)
 
 
-def resampled(predictions: Floats, references: Floats, counts: Counts) -> Floats:
+def resampled(predictions: Floats, references: Floats, counts: Counts | Floats) -> Floats:
     """Coefficients of resampled examples, shape (r,); NaN where a side is constant."""
     return correlations(predictions, references, counts)
 
@@ -32,5 +32,6 @@ PLUGIN = Metric(
     citation="Wang et al. 2019, GLUE, arXiv:1804.07461, section 3.2; Pearson 1895",
     function=pearson,
     resampled=resampled,
+    influence=correlation_influence,
     undefined="a correlation needs at least two examples, and predictions and references that are not all equal",
 )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bertbench.report import Row, Table
-from bertbench.tables.figures import Figures, figure_text, shape_label, shown
+from bertbench.tables.figures import Figures, figure_text, scope_text, shape_label, shown
 from bertbench.units import megabytes, millions, significant, times
 
 if TYPE_CHECKING:
@@ -100,8 +100,8 @@ def _published(comparison: Comparison, model: str, row: TableRow) -> list[str]:
 
 
 def _measured(comparison: Comparison, texts: Sequence[str], row: Row) -> str:
-    """One line of measured figures with what a reader must know about them."""
-    caveat = comparison.caveat(row)
+    """One line of measured figures with what a reader must know about them, and of what their intervals are."""
+    caveat = "; ".join(filter(None, (comparison.caveat(row), scope_text(row))))
     return f"measured: {', '.join(texts)}{f' ({caveat})' if caveat else ''}"
 
 
@@ -166,9 +166,8 @@ def _accuracy(comparison: Comparison, model: str) -> list[str]:
         if score is None:
             continue
         texts = [f"{task} {words} {figure_text(score)}"]
-        retention = comparison.figures.first(model, "retention", task=task, split=score.split)
-        if model != comparison.reference and retention is not None:
-            texts.append(f"keeps {figure_text(retention)}")
+        if model != comparison.reference:
+            texts += _kept(comparison, model, score, "mean")
         lines.append(_measured(comparison, texts, score))
     lines += [_over_tasks(comparison, model, row) for row in comparison.figures.all(model, "score", statistic="macro")]
     return [*lines, *_failed(comparison, model, "score")] or [NOT_MEASURED]
@@ -177,11 +176,18 @@ def _accuracy(comparison: Comparison, model: str) -> list[str]:
 def _over_tasks(comparison: Comparison, model: str, score: Row) -> str:
     """The mean score over several tasks, and what it keeps of the reference's."""
     name = f"mean of {score.n} tasks" if score.task == "all-tasks" else str(score.task)
-    texts = [f"{name} {figure_text(score)}"]
-    retention = comparison.figures.first(model, "retention", statistic="macro", task=score.task)
-    if retention is not None:
-        texts.append(f"keeps {figure_text(retention)}")
+    texts = [f"{name} {figure_text(score)}", *_kept(comparison, model, score, "macro")]
     return _measured(comparison, texts, score)
+
+
+def _kept(comparison: Comparison, model: str, score: Row, statistic: str) -> list[str]:
+    """What a score keeps of the reference's, or why there is no such share."""
+    where = {"task": score.task, "split": score.split, "statistic": statistic}
+    retention = comparison.figures.first(model, "retention", **where)
+    if retention is not None:
+        return [f"keeps {figure_text(retention)}"]
+    empty = comparison.figures.empty(model, "retention", **where)
+    return [(empty.note or "").rpartition("; ")[2]] if empty is not None else []
 
 
 def _use(comparison: Comparison, model: str) -> list[str]:

@@ -33,6 +33,11 @@ class Figures:
         """The first such row, e.g. that of the first shape or split."""
         return next(iter(self.all(model, quantity, **where)), None)
 
+    def empty(self, model: str, quantity: str, **where: Any) -> Row | None:
+        """The first row of a figure that there cannot be, whose note says why."""
+        rows = (row for row in self._by_key.get((model, quantity), ()) if row.value is None and row.status == "ok")
+        return next((row for row in rows if all(getattr(row, key) == wanted for key, wanted in where.items())), None)
+
     def failures(self, model: str, *quantities: str) -> list[Row]:
         """Rows of failed and skipped runs."""
         found = [row for quantity in quantities for row in self._by_key.get((model, quantity), ())]
@@ -74,6 +79,13 @@ def shown(quantity: str, value: float, low: float | None = None, high: float | N
 def figure_text(row: Row) -> str:
     """A row's value with its interval."""
     return shown(row.quantity or "", row.value or 0.0, row.low, row.high)
+
+
+def scope_text(row: Row) -> str:
+    """Of what a row's intervals are, where that is less than the method: 'interval: this checkpoint'."""
+    scopes = [scope for scope in (row.interval_scope or "").split("; ratio: ") if scope]
+    least = next((scope for scope in scopes if "checkpoint" in scope), None)
+    return f"interval: {least}" if least else ""
 
 
 def listed(names: Sequence[str]) -> str:

@@ -1,13 +1,16 @@
 """Metrics against formulas written down here, independently of the libraries behind them."""
 
 import math
+import warnings
 from collections import Counter
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import stats as reference
 
 from bertbench import plugins
 from bertbench.errors import MeasurementError, UnknownNameError
@@ -183,6 +186,83 @@ def test_resampled_equals_repeated(name, n, seed):
     fast = metric(name).resample(given_, true, counts)
     slow = Metric(name, name, metric(name).applies_to, "", metric(name).function).resample(given_, true, counts)
     np.testing.assert_allclose(fast, slow, atol=1e-9)
+
+
+steps = st.lists(st.integers(-50, 50), min_size=3, max_size=12)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    name=st.sampled_from(NUMBERS),
+    left=steps,
+    base=st.sampled_from([0.0, 1.0, -3e8, 5e7, 1e150, -1e200, 1e-250]),
+    step=st.sampled_from([1.0, 2.0**-20, 1e140, 1e190, 1e-260, 1e-3]),
+    seed=st.integers(0, 1000),
+)
+def test_resampled_correlations_are_scipys(name, left, base, step, seed):
+    """Of huge, tiny and nearly constant numbers resampling gives what scipy gives on the examples written out."""
+    generator = np.random.default_rng(seed)
+    ours = base + step * np.array(left, dtype=float)
+    theirs = base + step * generator.integers(-50, 50, len(left)).astype(float)
+    counts = np.vstack([np.ones(len(left), dtype=int), generator.integers(0, 3, (3, len(left)))])
+    found = metric(name).resample(ours, theirs, counts[counts.sum(axis=1) > 1])
+    of_scipy = {"pearson": reference.pearsonr, "spearman": reference.spearmanr}[name]
+    for value, row in zip(found, counts[counts.sum(axis=1) > 1], strict=True):
+        sides = np.repeat(ours, row), np.repeat(theirs, row)
+        if any(np.ptp(side) == 0 for side in sides):
+            assert np.isnan(value)
+            continue
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            expected = float(of_scipy(*sides).statistic)
+        if caught and name == "pearson":  # scipy says that rounding of the mean may have spoilt its value
+            expected = exact_pearson(*sides)
+        assert value == pytest.approx(expected, abs=1e-6)
+
+
+def exact_pearson(left, right):
+    """The coefficient from fractions: nothing is rounded before the end."""
+    left, right = ([Fraction(value) for value in side.tolist()] for side in (left, right))
+    left, right = ([value - sum(side) / len(side) for value in side] for side in (left, right))
+    shared = sum(a * b for a, b in zip(left, right, strict=True))
+    square = shared**2 / (sum(a * a for a in left) * sum(b * b for b in right))
+    return math.copysign(math.sqrt(square), shared)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_nearly_constant_predictions_have_a_correlation(name):
+    """Ratings that differ in their sixteenth digit correlate; before they were centred they gave NaN."""
+    true = np.arange(20.0)
+    given_ = 1e8 + 2.0**-26 * true
+    found = metric(name).resample(given_, true, np.ones((1, 20), dtype=int))
+    assert found[0] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("ties", [False, True])
+def test_influence_is_how_much_an_example_moves_the_value(name, ties):
+    """A little more weight on one example changes the coefficient by its influence, to first order."""
+    generator = np.random.default_rng(4)
+    true = generator.normal(size=60)
+    given_ = true + generator.normal(size=60)
+    given_, true = (np.round(side) if ties else side for side in (given_, true))
+    influence = metric(name).influence(given_, true)
+    assert influence.mean() == pytest.approx(0, abs=1e-12)
+    weights = np.ones((61, 60))
+    weights[np.arange(60), np.arange(60)] += 1e-4
+    values = metric(name).resample(given_, true, weights)
+    np.testing.assert_allclose((values[:60] - values[60]) / 1e-4 * 60, influence, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", [*CLASSES, *NUMBERS])
+def test_weights_count_like_repetitions(name):
+    """Weights of halves give what twice as many whole examples give."""
+    generator = np.random.default_rng(2)
+    given_, true = generator.integers(0, 2, (2, 12)).astype(float)
+    counts = generator.integers(1, 4, (5, 12))
+    np.testing.assert_allclose(
+        metric(name).resample(given_, true, counts / 2), metric(name).resample(given_, true, counts), atol=1e-12
+    )
 
 
 def test_loading_a_metric_is_light():
