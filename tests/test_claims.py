@@ -281,11 +281,8 @@ def test_models_are_compared_by_one_format_of_training(tmp_path, differs):
     """What was trained in another format, or at another length, than its reference was trained otherwise."""
     values = {"training_dtype": ("bf16", "fp32"), "max_length": (128, 512)}[differs]
     settings = [factories.SETTINGS | {"mode": "fine-tune", differs: one} for one in values]
-    scored = [
-        (model, factories.predictions(0.9, 1000), {"settings": one})
-        for model, one in zip(MODELS[:2], settings, strict=True)
-    ]
-    stored(tmp_path, scored=scored)
+    pairs = zip(MODELS[:2], settings, strict=True)
+    stored(tmp_path, scored=[run for model, one in pairs for run in trained({model: 0.9}, settings=one)])
     assert f"different recipes on sst2: {differs.replace('_', ' ')}" in prove(tmp_path, claim(**KEEPS)).reason
 
 
