@@ -121,7 +121,9 @@ class Checkpoint:
             CheckpointError: weights of the encoder are missing, damaged or of other shapes.
         """
         assert self.source.folder is not None  # noqa: S101 (checks of weights ask first)
-        return load_with_head(self.source.folder, self.name, SEQUENCES, attention.USUAL, {"num_labels": 2}, trained=False)[0]
+        return load_with_head(
+            self.source.folder, self.name, SEQUENCES, attention.USUAL, {"num_labels": 2}, trained=False
+        )[0]
 
 
 @dataclass

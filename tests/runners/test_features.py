@@ -4,7 +4,13 @@ import gc
 import json
 
 import pytest
-from transformers import AutoTokenizer, BertTokenizerFast, DistilBertTokenizerFast, PreTrainedTokenizer, PreTrainedTokenizerFast
+from transformers import (
+    AutoTokenizer,
+    BertTokenizerFast,
+    DistilBertTokenizerFast,
+    PreTrainedTokenizer,
+    PreTrainedTokenizerFast,
+)
 
 from bertbench import plugins
 from bertbench.data import Examples
@@ -33,17 +39,19 @@ class Slow(PreTrainedTokenizer):
     def _tokenize(self, text, **_):
         return text.split()
 
-    def _convert_token_to_id(self, token):
+    def _convert_token_to_id(self, _token):
         return self.first
 
     def _convert_id_to_token(self, index):
         return str(index)
 
     def get_vocab(self):
+        """None."""
         return {}
 
     @property
     def vocab_size(self):
+        """None."""
         return 0
 
 
