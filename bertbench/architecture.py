@@ -181,6 +181,15 @@ def random_model(config: PretrainedConfig, *, attention: str = PLAIN) -> nn.Modu
         return _built(config, attention, None, "cpu")
 
 
+def with_class(config: PretrainedConfig, auto: Any) -> PretrainedConfig:
+    """A copy that names the class to build where transformers has several for it, as for Funnel, and none is named."""
+    named = copy.deepcopy(config)
+    classes = auto._model_mapping.get(type(config), None)  # noqa: SLF001 (the public table has names of classes only)
+    if isinstance(classes, tuple) and not named.architectures:
+        named.architectures = [classes[0].__name__]
+    return named
+
+
 def _built(config: PretrainedConfig, attention: str, head: str | None, device: str) -> nn.Module:
     import transformers
 
@@ -190,7 +199,7 @@ def _built(config: PretrainedConfig, attention: str, head: str | None, device: s
 
     def make(implementation: str) -> nn.Module:
         with torch.device(device):
-            return auto.from_config(copy.deepcopy(config), attn_implementation=implementation)
+            return auto.from_config(with_class(config, auto), attn_implementation=implementation)
 
     try:
         model = built(make, attention)

@@ -77,11 +77,12 @@ def _outputs(folder: Path, name: str, head: str) -> Any:
     """What the model gives for random ids drawn with a fixed seed: logits, or start and end of a span, on one thread in fp32."""
     import torch
 
+    from bertbench.lengths import vocabulary_size
     from bertbench.modeling import load_with_head
 
     model, _ = load_with_head(folder, name, head, attention.USUAL, {}, trained=True)
     generator = torch.Generator().manual_seed(INPUT_SEED)
-    ids = torch.randint(0, model.config.vocab_size, (INPUTS, TOKENS), generator=generator)
+    ids = torch.randint(0, vocabulary_size(model.config), (INPUTS, TOKENS), generator=generator)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -11,15 +11,19 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
 from bertbench.errors import CheckpointError, MeasurementError
 
+CODE_POINTS = 0x110000
 POSITIONS = "max_position_embeddings"
 TRIED_POSITIONS, TRIED_TOKENS = 24, 24
-TRIED_PADDING = 4  # the largest padding id that is tried: a large one would ask for as many positions
+TRIED_PADDING = 4  # the largest padding id that is tried
+SHORTEST = 4  # tokens; CANINE takes four at once
 TRIED_WIDTH = 64
+NOT_RUN = -1
 WIDTHS = ("intermediate_size", "hidden_dim")  # of the feed-forward layer
 DEPTHS = ("num_hidden_layers", "num_self_attends_per_block", "num_blocks")  # under the names in transformers
 
@@ -48,19 +52,19 @@ def length_limit(config: Any) -> int | None:
 def unused_positions(config: Any) -> int:
     """Positions that are stated and never used, as RoBERTa's first two; 0 for most architectures.
 
+    0 too for what cannot be run on tokens alone: whoever runs it will say why.
+
     Raises:
         CheckpointError: positions are numbered from the padding id, and the configuration states none.
     """
     if _stated(config) is None:
         return 0
-    small = _small(config)
-    found = _tried(type(small), json.dumps(small.to_dict(), sort_keys=True, default=str))
-    if found is None:
-        raise CheckpointError(
-            f"{config.model_type}: config.json states no pad_token_id, and positions are numbered from it",
-            "set pad_token_id in config.json to the tokenizer's",
-        )
-    return found + (_padding(config) - _padding(small) if found else 0)
+    padding = _padding(config)
+    if padding <= TRIED_PADDING:
+        return _unused(config, getattr(_text(config), "pad_token_id", None))
+    # A large padding id would ask for as many positions; two small ones show whether it matters.
+    lower, upper = (_unused(config, small) for small in (TRIED_PADDING - 1, TRIED_PADDING))
+    return upper + (upper - lower) * (padding - TRIED_PADDING)
 
 
 def limit_of(values: Mapping[str, Any]) -> int | None:
@@ -95,6 +99,11 @@ def check_length(name: str, limit: int | None, tokens: int) -> None:
         )
 
 
+def vocabulary_size(config: Any) -> int:
+    """How many token ids a model takes; of CANINE, which has no table of them, all code points."""
+    return int(getattr(_text(config), "vocab_size", None) or CODE_POINTS)
+
+
 def _text(config: Any) -> Any:
     """The part of a configuration that is about tokens; all of it but in models of text and images."""
     return config.get_text_config()
@@ -105,24 +114,38 @@ def _stated(config: Any) -> int | None:
     return stated if isinstance(stated, int) and stated > 0 else None
 
 
-def _small(config: Any) -> Any:
-    """The configuration of a model to try: one layer, few positions and tokens, everything else as it is."""
+def _unused(config: Any, padding: int | None) -> int:
+    for layers in (1, None):
+        small = _small(config, padding, layers)
+        tried = _tried(small.model_type, json.dumps(small.to_dict(), sort_keys=True, default=str))
+        if tried is not None:
+            break
+    if tried not in (None, NOT_RUN):
+        return tried
+    if tried == NOT_RUN and padding is None and _unused(config, 0):
+        raise CheckpointError(
+            f"{config.model_type}: config.json states no pad_token_id, and positions are numbered from it",
+            "set pad_token_id in config.json to the tokenizer's",
+        )
+    return 0
+
+
+def _small(config: Any, padding: int | None, layers: int | None) -> Any:
+    """The configuration of a model to try: few positions and tokens, and so many layers, or all; the rest as it is."""
     small = copy.deepcopy(_text(config))
-    if _padding(small) > TRIED_PADDING:
-        small.pad_token_id = TRIED_PADDING
+    depth = getattr(small, "num_hidden_layers", None)
     for key, value in small.to_dict().items():
         if key.endswith("vocab_size") and key != "type_vocab_size" and isinstance(value, int):
             setattr(small, key, min(value, TRIED_TOKENS))
         elif key in WIDTHS and isinstance(value, int):
             setattr(small, key, min(value, TRIED_WIDTH))
-    if isinstance(getattr(small, "layer_types", None), list):
-        small.layer_types = small.layer_types[:1]
-    for key in DEPTHS:
-        try:
+        elif layers and isinstance(value, list) and len(value) == depth:  # one entry a layer
+            setattr(small, key, value[:layers])
+    for key in DEPTHS if layers else ():
+        with suppress(NotImplementedError):  # counted in blocks instead; it is then tried as deep as it is
             if isinstance(getattr(small, key, None), int):
-                setattr(small, key, 1)
-        except NotImplementedError:  # counted in blocks instead; it is then tried as deep as it is
-            continue
+                setattr(small, key, layers)
+    small.pad_token_id = padding
     setattr(small, POSITIONS, TRIED_POSITIONS)
     return small
 
@@ -132,53 +155,42 @@ def _padding(config: Any) -> int:
 
 
 @lru_cache(maxsize=64)
-def _tried(kind: type[Any], values: str) -> int | None:
-    """Positions that a model of this configuration never uses; None where it runs only with a padding id.
+def _tried(architecture: str, values: str) -> int | None:
+    """Positions that a model of this configuration never uses; None where it cannot be built, NOT_RUN where not be run."""
+    from transformers import CONFIG_MAPPING
 
-    0 too where it cannot be built or run on tokens alone: whoever runs it will say why.
-    """
     try:
-        config = kind.from_dict(json.loads(values))
-    except Exception:  # noqa: BLE001 (a value that the smaller model's others do not go with)
-        return 0
-    takes = _runner(config)
-    if takes is not None and takes(1):
-        positions = int(getattr(config, POSITIONS))
-        return 0 if takes(positions) else positions - _longest(takes, positions)
-    if getattr(config, "pad_token_id", None) is None:
-        config.pad_token_id = 0
-        takes = _runner(config)
-        return None if takes is not None and takes(1) else 0
-    return 0
+        takes = _runner(CONFIG_MAPPING[architecture].from_dict(json.loads(values)))
+    except Exception:  # noqa: BLE001 (transformers raises almost any class where values do not go together)
+        return None
+    if not takes(SHORTEST):
+        return NOT_RUN
+    return 0 if takes(TRIED_POSITIONS) else TRIED_POSITIONS - _longest(takes)
 
 
-def _longest(takes: Callable[[int], bool], too_long: int) -> int:
-    """The longest input that runs, by bisection: 1 token does, `too_long` do not."""
-    low, high = 1, too_long
+def _longest(takes: Callable[[int], bool]) -> int:
+    """The longest input that runs, by bisection: the shortest does, all positions do not."""
+    low, high = SHORTEST, TRIED_POSITIONS
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if takes(middle) else (low, middle)
     return low
 
 
-def _runner(config: Any) -> Callable[[int], bool] | None:
-    """Tells whether so many tokens can be run; None where there is no model to run."""
+def _runner(config: Any) -> Callable[[int], bool]:
+    """Tells whether so many tokens can be run by a model with random weights."""
     import torch
     from torch.utils._python_dispatch import _disable_current_modes
     from transformers import AutoModel
 
     with _disable_current_modes(), torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        try:
-            model = AutoModel.from_config(copy.deepcopy(config), dtype=torch.float32).eval()
-        except Exception:  # noqa: BLE001 (transformers raises almost any class here)
-            return None
-    token = 1 if _padding(config) == 0 else 0
+        model = AutoModel.from_config(config, dtype=torch.float32).eval()
 
     def takes(tokens: int) -> bool:
         try:
             # A caller that counts operations does not see these.
             with _disable_current_modes(), torch.no_grad(), torch.random.fork_rng(devices=[]):
-                ids = torch.full((1, tokens), token, device="cpu")
+                ids = torch.full((1, tokens), TRIED_TOKENS - 2, device="cpu")
                 model(input_ids=ids, attention_mask=torch.ones_like(ids))
         except Exception:  # noqa: BLE001 (an index that is out of range, shapes that do not fit)
             return False

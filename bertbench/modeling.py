@@ -14,11 +14,12 @@ from typing import Any
 
 from bertbench import attention
 from bertbench.errors import BertBenchError, CheckpointError
+from bertbench.lengths import vocabulary_size
 from bertbench.specs import TaskSpec
 from bertbench.students.sharing import is_tied, tie, untied_state
 from bertbench.task_specs import QUESTIONS, SEQUENCES
 
-TRIED_TOKENS = 4
+TRIED_TEXT = "a b c d e f"
 POOLER = ".pooler."  # new in a masked-language-model checkpoint; trained anew with the head
 
 
@@ -37,9 +38,9 @@ def load_tokenizer(source: str | Path, config: Any, name: str, *, split_words: b
         CheckpointError: absent, damaged, or with more tokens than the model has embeddings.
     """
     tokenizer = open_tokenizer(source, name, split_words=split_words)
-    if len(tokenizer) > config.vocab_size:
+    if len(tokenizer) > (rows := vocabulary_size(config)):
         raise CheckpointError(
-            f"model {name}: its tokenizer has {len(tokenizer)} tokens but the model only {config.vocab_size} embeddings",
+            f"model {name}: its tokenizer has {len(tokenizer)} tokens but the model only {rows} embeddings",
             "name the tokenizer that belongs to the checkpoint ('tokenizer' in the model's YAML)",
         )
     if tokenizer.pad_token_id is None:
@@ -140,7 +141,14 @@ def load_with_head(
             "the checkpoint is damaged; download it again",
         )
     tie(model)
-    return model, _judge(name, model.base_model_prefix, sorted({*info["missing_keys"], *mismatched}), trained=trained)
+    return model, _judge(name, model, sorted({*info["missing_keys"], *mismatched}), trained=trained)
+
+
+def _bare_weights(config: Any) -> set[str]:
+    """Names of the weights of the encoder alone."""
+    from bertbench.architecture import empty_model
+
+    return set(empty_model(config).state_dict())
 
 
 def _not_loaded(folder: Path, name: str, head: str, settings: dict[str, Any], error: Exception) -> CheckpointError:
@@ -187,10 +195,14 @@ def _check_buildable(name: str, config: Any, head: str) -> None:
         raise CheckpointError(f"model {name}: {error.message}", error.hint) from error
 
 
-def _judge(name: str, prefix: str, missing: list[str], *, trained: bool) -> LoadReport:
-    body = [key for key in missing if key.startswith(f"{prefix}.") and POOLER not in f".{key}"]
+def _judge(name: str, model: Any, missing: list[str], *, trained: bool) -> LoadReport:
+    prefix = f"{model.base_model_prefix}."
     pooler = tuple(key for key in missing if POOLER in f".{key}")
-    head = tuple(key for key in missing if not key.startswith(f"{prefix}.") and key not in pooler)
+    body = [key for key in missing if key.startswith(prefix) and key not in pooler]
+    if body:  # some keep their head inside of it, as Perceiver its decoder
+        own = _bare_weights(model.config)
+        body = [key for key in body if key.removeprefix(prefix) in own]
+    head = tuple(key for key in missing if key not in body and key not in pooler)
     if body:
         raise CheckpointError(
             f"model {name}: {len(body)} weights of the encoder are missing from the checkpoint, first {body[0]}",
@@ -224,27 +236,40 @@ def new_with_head(config: Any, head: str, asked: str, settings: dict[str, Any]) 
         raise
 
 
-def check_runs(model: Any, name: str, outputs: Callable[[Any], Any], pad_id: int) -> None:
-    """One pass over a few tokens, before any work: some architectures need more than token ids.
+def check_runs(
+    model: Any, tokenizer: Any, name: str, texts: int, outputs: Callable[[Any], Any], *, train: bool
+) -> None:
+    """One pass over a few tokens, before any work: some architectures need other inputs, or lengths of their own.
+
+    `texts` is the number of texts of an input; `train` tries it as in training too. The model is left as it was.
 
     Raises:
         CheckpointError: the model cannot be run on them, or has not the outputs that `outputs` takes.
     """
     import torch
 
+    types = uses_token_types(model.config)
+    encoded = tokenizer(
+        *[[TRIED_TEXT]] * texts, return_tensors="pt", return_token_type_ids=types, return_attention_mask=True
+    ).to(model.device)
     was_training = model.training
-    ids = torch.full((1, TRIED_TOKENS), 1 if pad_id == 0 else 0, device=model.device)
+    buffers = [
+        (part, key, buffer.clone()) for part in model.modules() for key, buffer in part.named_buffers(recurse=False)
+    ]
     try:
         # Not in inference mode: what a model keeps of a pass could then not be trained through.
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            outputs(model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids)))
+            for training in (False, True) if train else (False,):
+                outputs(model.train(training)(**encoded))
     except Exception as error:
         raise CheckpointError(
-            f"model {name}: {model.config.model_type} cannot be run on token ids alone ({_first_line(error)})",
-            "leave the model out: it needs other inputs or settings",
+            f"model {name}: {model.config.model_type} cannot be run on a short text ({_first_line(error)})",
+            "leave the model out: it needs other inputs or settings than bertbench gives",
         ) from error
     finally:
         model.train(was_training)
+        for part, key, buffer in buffers:
+            setattr(part, key, buffer)
 
 
 def _auto(head: str) -> Any:
@@ -268,9 +293,11 @@ def save_random_encoder(config: Any, folder: Path, seed: int = 0) -> None:
     import torch
     from transformers import AutoModel
 
+    from bertbench.architecture import with_class
+
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        AutoModel.from_config(config).save_pretrained(folder)
+        AutoModel.from_config(with_class(config, AutoModel)).save_pretrained(folder)
 
 
 @contextlib.contextmanager

@@ -80,17 +80,6 @@ def test_token_types_are_for_models_that_have_them(tiny, architecture, expected)
     assert modeling.uses_token_types(config(tiny(architecture))) is expected
 
 
-@pytest.mark.parametrize(("architecture", "limit"), [("bert", 64), ("distilbert", 64), ("roberta", 62)])
-def test_length_limit_is_what_the_model_takes(tiny, architecture, limit):
-    """A sequence of the limit runs, one token more does not."""
-    folder = tiny(architecture)
-    assert modeling.length_limit(config(folder)) == limit
-    model, _ = load(folder)
-    assert model(torch.full((1, limit), 5)).logits.shape == (1, 2)
-    with pytest.raises((IndexError, RuntimeError)):
-        model(torch.full((1, limit + 1), 5))
-
-
 def test_head_settings_name_the_outputs():
     """Outputs are the task's labels or those stated; regression has one output."""
     assert head_settings(task_spec())["id2label"] == {0: "negative", 1: "positive"}

@@ -23,6 +23,7 @@ from bertbench.backends._inputs import random_ids
 from bertbench.environment import available_memory
 from bertbench.errors import MeasurementError
 from bertbench.flops import inner_size
+from bertbench.lengths import vocabulary_size
 from bertbench.parts import BYTES_PER_PARAMETER, Anatomy, Part, Timing
 from bertbench.runners.memory import MEMORY_SHARE
 from bertbench.specs import ShapeSpec
@@ -89,7 +90,7 @@ def _model(config: PretrainedConfig, techniques: Techniques) -> tuple[nn.Module,
 
 def _batch(config: PretrainedConfig, batch_size: int, sequence_length: int) -> dict[str, torch.Tensor]:
     shape = ShapeSpec(batch_size=batch_size, sequence_length=sequence_length)
-    ids = torch.tensor(random_ids(shape, int(config.vocab_size), seed=0))
+    ids = torch.tensor(random_ids(shape, vocabulary_size(config), seed=0))
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bertbench import attention
 from bertbench.backends._backend import DeviceMemory, ExecutionSettings, Ids
 from bertbench.errors import CheckpointError
+from bertbench.lengths import vocabulary_size
 from bertbench.students.sharing import tie
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class EagerModel:
         config = module.config.get_text_config()
         self.module = module
         self.device = settings.device
-        self.vocabulary = int(config.vocab_size)
+        self.vocabulary = vocabulary_size(config)
         self.pad_id = int(getattr(config, "pad_token_id", None) or 0)
         self.attention = attention.used_by(module)
         self.has_types = getattr(config, "type_vocab_size", 0) > 1 and config.model_type != "distilbert"

@@ -185,7 +185,11 @@ def _row(spec: ModelSpec, suite: str, measurement: Measurement, figures: Figures
 
 def _factorization(name: str, config: PretrainedConfig, figures: Figures) -> str:
     """One line on the word embeddings: V x H, or V x E with a projection from E to H."""
-    vocabulary, hidden = config.vocab_size, config.hidden_size
+    from bertbench.lengths import vocabulary_size
+
+    if not getattr(config.get_text_config(), "vocab_size", None):
+        return f"{name}: has no table of word embeddings"
+    vocabulary, hidden = vocabulary_size(config), int(config.get_text_config().hidden_size)
     width = getattr(config, "embedding_size", hidden)
     if width == hidden:
         return f"{name}: word embeddings are V x H = {vocabulary:,} x {hidden:,}, not factorized"

@@ -125,9 +125,8 @@ def _speed(records: Sequence[RunRecord]) -> list[str]:
     lines = []
     for common, of_common in ways.items():
         of = _distinct(way_label(one.settings.get("backend"), one.settings.get("dtype")) for one in of_common)
-        common = (*common, _attention(of_common))
         back_ends = f"back-end{'s' if len(of) > 1 else ''} {', '.join(of)}"
-        lines.append(f"speed: {', '.join(filter(None, (*common, back_ends)))}")
+        lines.append(f"speed: {', '.join(filter(None, (*common, _attention(of_common), back_ends)))}")
     return lines
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.doctor._verdict import Verdict, ok, problem, unchecked, warning
 from bertbench.errors import CheckpointError
-from bertbench.lengths import length_limit, unused_positions
+from bertbench.lengths import length_limit, unused_positions, vocabulary_size
 from bertbench.units import percent
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def sizes(subject: Checkpoint) -> Verdict:
         tokens = len(subject.tokenizer)
     except CheckpointError as error:
         return problem(error.message.removeprefix(f"model {subject.name}: "), error.hint)
-    rows = int(subject.config.vocab_size)
+    rows = vocabulary_size(subject.config)
     shown = f"{tokens:,} tokens, {rows:,} embeddings"
     if tokens > rows:
         return problem(f"{shown}: {tokens - rows:,} tokens have none", BELONGING)

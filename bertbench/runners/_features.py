@@ -94,7 +94,7 @@ def _number(tokenizer: Any) -> int:
 
 def _code(kind: type[Any]) -> list[str]:
     """Where the methods of a tokenizer's class come from: two classes without methods of their own are the same."""
-    found = {}
+    found: dict[str, type[Any]] = {}
     for base in reversed(kind.__mro__):
         found |= {name: base for name, value in vars(base).items() if callable(value) and name not in SETTING_UP}
     return sorted(f"{name} {base.__module__}.{base.__qualname__}" for name, base in found.items())

@@ -133,7 +133,7 @@ def prepare(job: Job) -> Prepared:
         model, report = load_with_head(source.folder, name, task.kind, job.attention, settings, trained=trained)
         if report.new_pooler:
             warnings.append("the checkpoint has no pooler; a new one was trained with the head")
-    check_runs(model, name, kind.outputs, tokenizer.pad_token_id)
+    check_runs(model, tokenizer, name, len(task.inputs), kind.outputs, train=job.mode == "fine-tune")
     other = attention.note(name, job.attention, attention.used_by(model), "run")
     warnings += [other] if other else []
     if job.mode == "evaluate":

@@ -10,7 +10,7 @@ from bertbench import padding, plugins
 from bertbench.backends._inputs import Encoded, ragged_ids
 from bertbench.data import Examples
 from bertbench.errors import BertBenchError
-from bertbench.lengths import length_limit
+from bertbench.lengths import length_limit, vocabulary_size
 from bertbench.modeling import load_tokenizer, uses_token_types
 from bertbench.plan import Plan, TaskData
 from bertbench.records import Measurement
@@ -162,7 +162,7 @@ def audited(
         try:
             config = config_of(encoder.spec, encoder.source.folder)
             longest = min(AUDITED_LENGTH, length_limit(config) or AUDITED_LENGTH)
-            found[name] = ragged_ids(AUDITED_EXAMPLES, longest, int(config.vocab_size), seed=0)
+            found[name] = ragged_ids(AUDITED_EXAMPLES, longest, vocabulary_size(config), seed=0)
         except BertBenchError as error:
             session.say(f"{name}: its answers cannot be checked: {error.message}")
             found[name] = []

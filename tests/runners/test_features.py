@@ -39,17 +39,19 @@ class Slow(PreTrainedTokenizer):
     def _tokenize(self, text, **_):
         return text.split()
 
-    def _convert_token_to_id(self, token):
+    def _convert_token_to_id(self, _token):
         return self.first
 
     def _convert_id_to_token(self, index):
         return str(index)
 
     def get_vocab(self):
+        """None."""
         return {}
 
     @property
     def vocab_size(self):
+        """None."""
         return 0
 
 

@@ -4,25 +4,10 @@ import pytest
 
 from bertbench.backends._backend import ExecutionSettings
 from bertbench.errors import CheckpointError
-from bertbench.runners._footprint import PROCESS_BYTES, predicted_bytes, read_config, token_limit
+from bertbench.runners._footprint import PROCESS_BYTES, predicted_bytes, read_config
 from bertbench.specs import ShapeSpec
 
 BASE = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
-
-
-@pytest.mark.parametrize(
-    ("config", "limit"),
-    [
-        ({"model_type": "bert", "max_position_embeddings": 512, "pad_token_id": 0}, 512),
-        ({"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
-        ({"model_type": "xlm-roberta", "max_position_embeddings": 514, "pad_token_id": 1}, 512),
-        ({"model_type": "deberta", "max_position_embeddings": -1}, None),
-        ({"model_type": "t5"}, None),
-    ],
-)
-def test_token_limit(config, limit):
-    """The longest input is the number of positions, less those that RoBERTa's kind never uses."""
-    assert token_limit(config) == limit
 
 
 def test_read_config(tmp_path):
