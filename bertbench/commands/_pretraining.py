@@ -119,18 +119,19 @@ def pretrain_all(measuring: Measuring, teacher: ModelSpec, students: Sequence[St
     from bertbench import environment, training_format
     from bertbench.display import Display, say
     from bertbench.sources import gather
-    from bertbench.steps.pretraining import distil
+    from bertbench.steps.pretraining import distil, load_teacher
 
     given = measuring.given
     device = environment.resolve_device(given["device"])
     threads = given["threads"] or environment.default_threads()
-    minutes = given["max_minutes"]
-    deadline = None if minutes is None else time.monotonic() + minutes * 60
     (encoder,) = gather([teacher], may_be_random=False)
+    load_teacher(encoder.source, students[0][1])  # one that cannot teach is refused before anything is measured
     dtype = environment.resolve_dtype(given["dtype"], device)
     if dtype == "fp32":
         this_class = environment.capture(device).environment_class
         dtype = training_format.decide(measuring.store.root, this_class, device, threads, say)
+    minutes = given["max_minutes"]
+    deadline = None if minutes is None else time.monotonic() + minutes * 60
     done: Done = []
     with Display() as display:
         for number, (student, spec, folder) in enumerate(students):
