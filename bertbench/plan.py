@@ -13,37 +13,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bertbench import data, training_format
+from bertbench import training_format
 from bertbench.calibration import Calibration, calibrate
 from bertbench.checkpoints import trained_length
 from bertbench.data import Examples
-from bertbench.errors import DatasetError, HubError, UnavailableError
 from bertbench.estimates import FIXED_SECONDS, cost_steps, seconds_per_sample
 from bertbench.request import Request
 from bertbench.runners._job import Job, Source, Teaching
 from bertbench.sources import Encoder, Say, finetuned_source
 from bertbench.specs import TaskSpec, TrainingSpec
 from bertbench.students.pairs import check_pair, teachers_first
+from bertbench.task_data import TaskData, load_data
 from bertbench.units import duration
-
-
-@dataclass(frozen=True)
-class TaskData:
-    """A task with its examples, cut as the options say; `absent` says why there are none.
-
-    `no_train` is why there are none to train on, which matters only to models that are fine-tuned.
-    """
-
-    task: TaskSpec
-    train: Examples | None
-    splits: tuple[Examples, ...]
-    absent: str | None = None
-    no_train: UnavailableError | None = None
-
-    @property
-    def notes(self) -> list[str]:
-        """What loading changed or left out, split by split."""
-        return [note for split in ((self.train,) if self.train else ()) + self.splits for note in split.notes]
 
 
 @dataclass(frozen=True)
@@ -82,33 +63,6 @@ class Plan:
         width = max((len(label) for label, _ in self.steps), default=0)
         listed = [f"  {label.ljust(width)}  about {duration(seconds)}" for label, seconds in self.steps]
         return [f"plan ({len(self.steps)} steps, about {duration(self.expected_s)}):", *listed]
-
-
-def load_data(task: TaskSpec, request: Request) -> TaskData:
-    """The examples of a task. Where the request may do without (`may_be_random`), an unreachable hub is no error.
-
-    Raises:
-        DatasetError, HubError: those to evaluate on cannot be had, or are not what the task says.
-    """
-    options = request.options
-    try:
-        splits = tuple(
-            data.load(task, split, options.data_dir).take(options.eval_samples) for split in task.evaluation_splits
-        )
-    except (DatasetError, HubError) as error:
-        from bertbench import hub
-
-        on_hub = task.dataset.path is not None and options.data_dir is None
-        if request.may_be_random and on_hub and hub.state() != "online":
-            return TaskData(task, None, (), error.message)
-        raise
-    try:
-        train = data.load(task, task.train_split, options.data_dir).take(
-            options.train_samples or task.training.train_samples
-        )
-    except (DatasetError, HubError) as error:
-        return TaskData(task, None, splits, no_train=error)
-    return TaskData(task, train, splits)
 
 
 def make(

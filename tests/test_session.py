@@ -9,7 +9,7 @@ from bertbench import environment, hub, session
 from bertbench.calibration import Calibration
 from bertbench.data import Examples
 from bertbench.errors import UnavailableError
-from bertbench.plan import Plan, TaskData
+from bertbench.plan import Plan
 from bertbench.progress import silent
 from bertbench.records import UNAVAILABLE, Failure
 from bertbench.request import Options, Request
@@ -17,6 +17,7 @@ from bertbench.runners._job import Source
 from bertbench.sources import Encoder
 from bertbench.specs import ShapeSpec, SuiteSpec, TimingSpec
 from bertbench.store import Store
+from bertbench.task_data import TaskData
 from tests import factories
 from tests.factories import model_spec, quality_record, session_record, task_spec
 

@@ -18,24 +18,11 @@ from bertbench.errors import MeasurementError, UsageError
 from bertbench.labels import output_order
 from bertbench.lengths import length_limit
 from bertbench.metrics import _fitting
-from bertbench.modeling import (
-    check_runs,
-    head_settings,
-    load_tokenizer,
-    load_with_head,
-    new_with_head,
-    save,
-)
+from bertbench.modeling import check_runs, head_settings, load_tokenizer, load_with_head, new_with_head, save
 from bertbench.progress import Progress, silent
 from bertbench.records import Measurement, Undefined
 from bertbench.runners import _features, _training_figures
-from bertbench.runners._evaluation import (
-    TOKENS_PER_BATCH,
-    evaluate,
-    torch_dtype,
-    useful_threads,
-    what_was_lost,
-)
+from bertbench.runners._evaluation import TOKENS_PER_BATCH, evaluate, torch_dtype, useful_threads, what_was_lost
 from bertbench.runners._job import Job
 from bertbench.runners._teaching import SoftTargets, answers_of, check_texts
 from bertbench.runners.finetune import TrainingRun, finetune

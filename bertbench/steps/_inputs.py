@@ -12,7 +12,7 @@ from bertbench.data import Examples
 from bertbench.errors import BertBenchError
 from bertbench.lengths import length_limit, vocabulary_size
 from bertbench.modeling import load_tokenizer, uses_token_types
-from bertbench.plan import Plan, TaskData
+from bertbench.plan import Plan
 from bertbench.records import Measurement
 from bertbench.runners._blocks import TaskInputs
 from bertbench.servant import TextSource
@@ -20,6 +20,7 @@ from bertbench.sources import Encoder
 from bertbench.specs import ShapeSpec, TaskSpec, TimingSpec
 from bertbench.steps._heads import SCORED_EXAMPLES
 from bertbench.steps._session import Session
+from bertbench.task_data import TaskData
 
 NATURAL_EXAMPLES = 64  # as many batches of natural length, at least
 AUDITED_EXAMPLES = 32

@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import pytest
 
 from bertbench.data import Examples
-from bertbench.plan import TaskData
 from bertbench.progress import silent
 from bertbench.records import Environment
 from bertbench.request import Options, Request
@@ -18,6 +17,7 @@ from bertbench.specs import ShapeSpec, SuiteSpec, TimingSpec
 from bertbench.steps import _ceiling
 from bertbench.steps._session import Session
 from bertbench.store import Store
+from bertbench.task_data import TaskData
 from tests.factories import environment, model_spec, session_record, task_spec
 
 SESSION_ID = "20261124T120000-aaaaaa"
