@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from bertbench.specs import TaskSpec
 from bertbench.students.sharing import is_tied, tie, untied_state
 from bertbench.task_specs import QUESTIONS, SEQUENCES
 
-TRIED_TEXT = "a b c d e f"
 POOLER = ".pooler."  # new in a masked-language-model checkpoint; trained anew with the head
 
 
@@ -69,7 +68,7 @@ def open_tokenizer(source: str | Path, name: str, *, split_words: bool = False) 
             )
     except Exception as error:
         raise CheckpointError(
-            f"model {name}: its tokenizer cannot be loaded ({_first_line(error)})",
+            f"model {name}: its tokenizer cannot be loaded ({first_line(error)})",
             "the folder needs tokenizer.json, or vocab.txt",
         ) from error
     files = tokenizer.vocab_files_names.values()
@@ -156,7 +155,7 @@ def _not_loaded(folder: Path, name: str, head: str, settings: dict[str, Any], er
     from transformers import AutoConfig
 
     if isinstance(error, ImportError):
-        return CheckpointError(f"model {name}: {_first_line(error)}", "install what the architecture needs")
+        return CheckpointError(f"model {name}: {first_line(error)}", "install what the architecture needs")
     try:
         with quiet():
             config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False, **settings)
@@ -164,8 +163,8 @@ def _not_loaded(folder: Path, name: str, head: str, settings: dict[str, Any], er
     except CheckpointError as found:
         return found
     except Exception as other:  # noqa: BLE001 (transformers raises almost any class here)
-        return CheckpointError(f"model {name}: config.json: {_first_line(other)}", "correct the value")
-    line = _first_line(error)
+        return CheckpointError(f"model {name}: config.json: {first_line(other)}", "correct the value")
+    line = first_line(error)
     if "size mismatch" in str(error) or "mismatched" in str(error):
         return CheckpointError(
             f"model {name}: its weights cannot be loaded ({line})",
@@ -236,42 +235,6 @@ def new_with_head(config: Any, head: str, asked: str, settings: dict[str, Any]) 
         raise
 
 
-def check_runs(
-    model: Any, tokenizer: Any, name: str, texts: int, outputs: Callable[[Any], Any], *, train: bool
-) -> None:
-    """One pass over a few tokens, before any work: some architectures need other inputs, or lengths of their own.
-
-    `texts` is the number of texts of an input; `train` tries it as in training too. The model is left as it was.
-
-    Raises:
-        CheckpointError: the model cannot be run on them, or has not the outputs that `outputs` takes.
-    """
-    import torch
-
-    types = uses_token_types(model.config)
-    encoded = tokenizer(
-        *[[TRIED_TEXT]] * texts, return_tensors="pt", return_token_type_ids=types, return_attention_mask=True
-    ).to(model.device)
-    was_training = model.training
-    buffers = [
-        (part, key, buffer.clone()) for part in model.modules() for key, buffer in part.named_buffers(recurse=False)
-    ]
-    try:
-        # Not in inference mode: what a model keeps of a pass could then not be trained through.
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            for training in (False, True) if train else (False,):
-                outputs(model.train(training)(**encoded))
-    except Exception as error:
-        raise CheckpointError(
-            f"model {name}: {model.config.model_type} cannot be run on a short text ({_first_line(error)})",
-            "leave the model out: it needs other inputs or settings than bertbench gives",
-        ) from error
-    finally:
-        model.train(was_training)
-        for part, key, buffer in buffers:
-            setattr(part, key, buffer)
-
-
 def _auto(head: str) -> Any:
     """The class of transformers for a kind of task."""
     import transformers
@@ -316,6 +279,7 @@ def quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """The first line of what a library says, for an error of ours; the error's class where it says nothing."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{lines[0]:.160}" if lines else type(error).__name__

@@ -155,7 +155,7 @@ def test_trying_leaves_the_model_as_it_was(architecture, tmp_path):
     torch.manual_seed(3)
     ready = quality.prepare(asked)
     state, buffers = torch.get_rng_state(), {name: value.clone() for name, value in ready.model.named_buffers()}
-    from bertbench.modeling import check_runs
+    from bertbench.trial import check_runs
 
     check_runs(ready.model, ready.tokenizer, "mine", 1, ready.kind.outputs, train=True)
     assert torch.equal(state, torch.get_rng_state())

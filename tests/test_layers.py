@@ -52,6 +52,7 @@ MEASURE = (
     "texts",
     "timing",
     "training_format",
+    "trial",
     "variants",
     "workers",
 )

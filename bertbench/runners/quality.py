@@ -18,7 +18,7 @@ from bertbench.errors import MeasurementError, UsageError
 from bertbench.labels import output_order
 from bertbench.lengths import length_limit
 from bertbench.metrics import _fitting
-from bertbench.modeling import check_runs, head_settings, load_tokenizer, load_with_head, new_with_head, save
+from bertbench.modeling import head_settings, load_tokenizer, load_with_head, new_with_head, save
 from bertbench.progress import Progress, silent
 from bertbench.records import Measurement, Undefined
 from bertbench.runners import _features, _training_figures
@@ -28,6 +28,7 @@ from bertbench.runners._teaching import SoftTargets, answers_of, check_texts
 from bertbench.runners.finetune import TrainingRun, finetune
 from bertbench.students.weights import check, start_from
 from bertbench.tasks._kind import Features, TaskKind
+from bertbench.trial import check_runs
 
 EPOCH_SHARE = 0.25  # the epochs are told apart where evaluating takes at most this share of an epoch's examples
 
