@@ -29,8 +29,8 @@ all-tests: $(STAMP)
 bench: $(STAMP)
 	$(VENV)/bin/python -m pytest -m bench tests/bench $(PYTEST_ARGS)
 
-# How often intervals hold the truth, over 2,000 simulated sessions of each kind, and a store of 100,000 records: some
-# 3 minutes, on any machine.
+# How often intervals hold the truth, over thousands of simulated sessions, and a store of 100,000 records: some
+# 30 minutes, on any machine.
 bench-full: $(STAMP)
 	$(VENV)/bin/python -m pytest -m bench_full tests/bench $(PYTEST_ARGS)
 

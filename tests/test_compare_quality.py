@@ -167,6 +167,16 @@ def test_seeds_have_median_deviation_and_interval(session):
     assert "over seeds" in figures.first("bert", "score", statistic="mean").interval_method
 
 
+def test_equal_seeds_have_no_interval_without_width(session):
+    """Three seeds with one score do not show that a fourth has it too: no t-interval, and the examples' interval stands."""
+    stored = session([answered("bert", answers(0.7, 5), seed) for seed in (0, 1, 2)])
+    _, figures = report_of(stored, ("bert",))
+    mean = figures.first("bert", "score", statistic="seed_mean")
+    assert (mean.low, mean.interval_method, mean.interval_scope) == (None, None, None)
+    score = figures.first("bert", "score", statistic="mean")
+    assert score.low < score.value < score.high
+
+
 def test_retention_above_chance(session):
     """What is retained of the part that no look at the input gives is another figure than the plain share."""
     scored = [answered("bert", answers(0.9, 1)), answered("albert", answers(0.6, 2))]

@@ -189,8 +189,13 @@ def _seed_rows(base: Row, runs: Sequence[RunRecord], scores: SplitScores) -> Ite
     yield figure(base, "score", "median", "1", float(np.median(values)), **counted)
     yield figure(base, "score", "standard_deviation", "1", float(np.std(values, ddof=1)), **counted)
     scope = ON_THESE if _trained(runs) else None
-    mean = replace(stats.t_interval(values, "seeds"), scope=scope)
+    mean = replace(_over_seeds(values), scope=scope)
     yield figure(base, "score", "seed_mean", "1", mean, **counted)
+
+
+def _over_seeds(values: Sequence[float]) -> Estimate:
+    """The mean over seeds with its t-interval; of equal values none, which do not show that other seeds give the same."""
+    return Estimate(values[0]) if len(set(values)) == 1 else stats.t_interval(values, "seeds")
 
 
 def _other_rows(evidence: Evidence, base: Row, runs: Sequence[RunRecord]) -> Iterator[Row]:
@@ -201,7 +206,7 @@ def _other_rows(evidence: Evidence, base: Row, runs: Sequence[RunRecord]) -> Ite
             continue
         same = [run.find(measurement.quantity, measurement.statistic, split=measurement.split) for run in runs]
         values = [found.values[0] for found in same if found is not None]
-        found = stats.t_interval(values, "seeds")
+        found = _over_seeds(values)
         row = plain_row(base, measurement)
         row = replace(row, value=found.value, low=found.low, high=found.high, interval_method=found.method)
         ratio = _time_ratio(measurement, runs, theirs) if measurement.unit == "s" else None
