@@ -8,7 +8,7 @@ from bertbench.compare import all_rows, build, evidence_of
 from bertbench.compare.claims import MEMORY_MARGIN, SINGLE_READING
 from bertbench.compare.proofs import Prover
 from bertbench.compare.verify import build_verdicts
-from bertbench.records import Measurement
+from bertbench.records import Measurement, Undefined
 from bertbench.specs import ClaimSpec
 from bertbench.store import Store
 from bertbench.tables.verdicts import verdict_text
@@ -203,6 +203,22 @@ def test_seeds_of_one_recipe_are_taken_together(tmp_path):
     short = prove(tmp_path, claim(**KEEPS, needs={"seeds": 4}))
     assert short.verdict == "not measured"
     assert "of 4 seeds" in short.reason
+
+
+def test_an_undefined_score_is_not_measured_for_its_reason(tmp_path):
+    """A claim on a score that has no value settles nothing, and the metric's words say why."""
+    task = factories.task_spec("stsb", labels=None, metrics=("pearson",), primary_metrics=("pearson",))
+    frame = factories.predictions(0.9, 200)
+    reasons = tuple(Undefined(name, "pearson: all are equal", "validation", 200) for name in ("pearson", "score"))
+    scored = [
+        ("bert", frame, {"task": task}),
+        ("distilbert", frame.assign(prediction=2.5), {"task": task, "undefined": reasons}),
+    ]
+    stored(tmp_path, scored=scored)
+    found = prove(tmp_path, claim(**KEEPS | {"task": "stsb"}))
+    assert found.verdict == "not measured"
+    assert "is undefined" in found.reason
+    assert "pearson: all are equal" in found.reason
 
 
 def test_cut_training_is_no_evidence_unless_it_may_be(tmp_path):

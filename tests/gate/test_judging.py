@@ -141,6 +141,14 @@ def test_what_breaks_fails_and_what_is_skipped_does_not(before):
     assert gate(before, late)[1] == "inconclusive"
 
 
+def test_an_architecture_that_cannot_be_read_is_no_regression(before):
+    """Weights whose shapes are not known now are not measured: inconclusive with the reason, not gone."""
+    found, verdict = gate(before, saved(weights={}), ["size"])
+    (shapes,) = [one for one in found if one.quantity == "shapes of weights"]
+    assert (shapes.verdict, shapes.measured, verdict) == ("inconclusive", False, "inconclusive")
+    assert "cannot be read now" in shapes.reason
+
+
 @pytest.mark.parametrize(("old", "new"), [(None, 0.9), (0.9, None), (None, None)])
 def test_undefined_scores_are_inconclusive(old, new):
     """A score without a value before, now or both: not measured, for the metric's reason; alone it is inconclusive, never a failure."""
