@@ -8,7 +8,7 @@ from bertbench.compare import all_rows, build, evidence_of
 from bertbench.compare.claims import MEMORY_MARGIN, SINGLE_READING
 from bertbench.compare.proofs import Prover
 from bertbench.compare.verify import build_verdicts
-from bertbench.records import Measurement
+from bertbench.records import Measurement, Undefined
 from bertbench.specs import ClaimSpec
 from bertbench.store import Store
 from bertbench.tables.verdicts import verdict_text
@@ -236,6 +236,21 @@ def test_an_evaluated_checkpoint_settles_what_is_claimed_of_it(tmp_path):
     found = prove(tmp_path, claim(**KEEPS))
     assert found.verdict == "supported"
     assert found.figure.estimate.scope == "this checkpoint"
+
+
+def test_an_undefined_score_is_not_measured_for_its_reason(tmp_path):
+    """A claim on a score that has no value settles nothing, and the metric's words say why."""
+    task = factories.task_spec("stsb", labels=None, metrics=("pearson",), primary_metrics=("pearson",))
+    frame = factories.predictions(0.9, 200)
+    reasons = tuple(Undefined(name, "pearson: all are equal", "validation", 200) for name in ("pearson", "score"))
+    constant = frame.assign(prediction=2.5)
+    scored = [("bert", frame, {"task": task, "seed": seed}) for seed in range(3)]
+    scored += [("distilbert", constant, {"task": task, "undefined": reasons, "seed": seed}) for seed in range(3)]
+    stored(tmp_path, scored=scored)
+    found = prove(tmp_path, claim(**KEEPS | {"task": "stsb"}))
+    assert found.verdict == "not measured"
+    assert "is undefined" in found.reason
+    assert "pearson: all are equal" in found.reason
 
 
 def test_cut_training_is_no_evidence_unless_it_may_be(tmp_path):

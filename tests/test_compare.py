@@ -11,6 +11,7 @@ import pytest
 from bertbench.compare import build
 from bertbench.compare.notes import merged
 from bertbench.errors import StoreError
+from bertbench.records import Measurement, Undefined
 from bertbench.report import HEADER
 from bertbench.specs import Published
 from bertbench.store import StoredSession
@@ -330,6 +331,54 @@ def test_regression_and_reference_at_zero(tmp_path):
     assert figures.first("distilbert", "retention") is None
     assert figures.first("distilbert", "score").ratio is None
     assert figures.first("distilbert", "score", statistic="difference").value > 1.5
+
+
+def _constant(frame):
+    return frame.assign(prediction=2.5)
+
+
+def _similar(noise=0.0):
+    truth = np.linspace(0, 5, 200)
+    values = truth + noise * np.random.default_rng(0).normal(size=200)
+    return factories.predictions(1, 200).assign(prediction=values, label=truth)
+
+
+CLOSE = factories.task_spec(
+    "stsb", labels=None, metrics=("pearson", "spearman"), primary_metrics=("pearson", "spearman")
+)
+
+
+def test_undefined_scores_have_rows(tmp_path):
+    """A constant beside a defined score: rows without value and with the metric's reason; its model is no reference of anything."""
+    undefined = tuple(
+        Undefined(name, "pearson: all are equal", "validation", 200) for name in ("pearson", "spearman", "score")
+    )
+    scored = [
+        ("bert", _constant(_similar()), {"task": CLOSE, "undefined": undefined}),
+        ("distilbert", _similar(1.0), {"task": CLOSE}),
+    ]
+    report, figures = report_of(factories.stored_session(tmp_path, scored=scored), ("bert", "distilbert"))
+    found = {row.quantity: row for row in report.rows if row.model == "bert" and row.status == "undefined"}
+    assert set(found) == {"pearson", "spearman", "score"}
+    assert (found["score"].value, found["score"].n, found["score"].split) == (None, 200, "validation")
+    assert "all are equal" in found["score"].note
+    assert "undefined on stsb" in cell(report, "Accuracy", "bert")
+    assert figures.first("distilbert", "score").value > 0.7
+    assert figures.first("distilbert", "score").ratio is None
+
+
+def test_undefined_with_one_seed_alone(tmp_path):
+    """A mean over seeds of which one has no value is none: the row names the seed; a record of before reasons were kept has one too."""
+    record = factories.quality_record("bert", _constant(_similar()), CLOSE, seed=2)
+    evaluated = Measurement("evaluation_time", "s", (1.0,), split="validation", n=200, n_unit="examples")
+    scored = [
+        ("bert", _similar(1.0), {"task": CLOSE, "seed": 1}),
+        ("bert", _constant(_similar()), {"task": CLOSE, "seed": 2, "measurements": (*record.measurements, evaluated)}),
+    ]
+    report, _ = report_of(factories.stored_session(tmp_path, scored=scored), ("bert",))
+    (row,) = [row for row in report.rows if row.quantity == "score" and row.status == "undefined"]
+    assert "with seed 2: pearson and spearman: a correlation needs" in row.note
+    assert not [row for row in report.rows if row.quantity == "score" and row.value is not None]
 
 
 def test_two_splits(tmp_path):

@@ -17,7 +17,7 @@ from bertbench.compare.binding import measured_part, parameter_counts, problem
 from bertbench.compare.claims import find_row, is_timed, judged, kind_of
 from bertbench.compare.evidence import Evidence
 from bertbench.compare.verdicts import Figure, Judgement, Verdict, together
-from bertbench.records import RunRecord, digest
+from bertbench.records import UNDEFINED, RunRecord, digest
 from bertbench.report import Row
 from bertbench.store import StoredSession, read_sidecar
 
@@ -91,11 +91,12 @@ class Prover:
             evidence = evidence_of(stored, self.models, (claim.model,), claim.reference or claim.model)
             reason = problem(claim, evidence, tasks, self._counts)
             if reason is None:
-                row = find_row(claim, self._rows_of(claim, evidence), tasks, texts(evidence, claim.model))
+                rows = self._rows_of(claim, evidence)
+                row = find_row(claim, rows, tasks, texts(evidence, claim.model))
                 found = None if row is None else judged(claim, row)
                 if row is not None and found is not None:
                     return Proof(claim, found[1].verdict, row, *found, stored)
-                reason = "too few rounds" if row is not None else ""
+                reason = "too few rounds" if row is not None else _undefined(claim, rows, tasks)
             reasons.append(reason)
         return Proof(claim, "not measured", reason=next(filter(None, reasons), ""))
 
@@ -123,6 +124,16 @@ class Prover:
         if key not in self._rows:
             self._rows[key] = all_rows(evidence)
         return self._rows[key]
+
+
+def _undefined(claim: ClaimSpec, rows: Sequence[Row], tasks: Sequence[str]) -> str:
+    """Why a score that a claim is about has no value, in the metric's words; '' if it is not that."""
+    of_claim = (
+        f"{row.model}: {row.quantity} is undefined: {row.note}"
+        for row in rows
+        if row.status == UNDEFINED and row.task in tasks and row.model in claim.models
+    )
+    return next(of_claim, "") if kind_of(claim) == "quality" else ""
 
 
 def texts(evidence: Evidence, model: str) -> str | None:

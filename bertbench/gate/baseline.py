@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -158,7 +159,7 @@ def read(place: Path) -> Saved:
     """
     file = file_of(place)
     try:
-        data = json.loads(text_files.read(file), parse_constant=_no_number)
+        data = json.loads(text_files.read(file), parse_constant=_finite, parse_float=_finite)
     except FileNotFoundError:
         raise StoreError(f"baseline {file}: no such file", MAKE) from None
     except (OSError, ValueError, RecursionError) as error:
@@ -176,12 +177,15 @@ def read(place: Path) -> Saved:
     return Saved(baseline, _read_predictions(baseline, file.with_suffix(".parquet")), file)
 
 
-def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no figure")
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no figure")
+    return value
 
 
 def _check(baseline: Baseline, file: Path) -> None:
-    """What the types do not say: protocol and options are such, and checkpoints lie beside the file and nowhere else.
+    """What the types do not say: protocol, options and outputs are such, and checkpoints lie beside the file and nowhere else.
 
     Raises:
         StoreError: they are not.
@@ -192,6 +196,10 @@ def _check(baseline: Baseline, file: Path) -> None:
     wrong = next((name for name in names if Path(name).name != name or name in {"", ".", ".."}), None)
     if wrong is not None:
         raise StoreError(f"baseline {file}: checkpoint {wrong!r:.80} does not lie beside it", MAKE)
+    for one in baseline.scores:
+        shape = one.checkpoint.output_shape if one.checkpoint else ()
+        if one.checkpoint and (not shape or min(shape) < 1 or math.prod(shape) != len(one.checkpoint.outputs)):
+            raise StoreError(f"baseline {file}: is damaged (outputs of {one.model} on {one.task})", MAKE)
     try:
         TimingSpec(**baseline.timing)
         _options_adapter().validate_python(baseline.options)

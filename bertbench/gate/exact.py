@@ -22,7 +22,10 @@ def size_findings(before: Baseline, now: Baseline, model: str) -> Iterator[Findi
         shown = f"{new[name]:,.0f}" if name in new else ""
         reason = "" if name in new else "is not counted any more"
         yield Finding("size", model, name, _equal(value == new.get(name)), f"{value:,.0f}", shown, "equal", reason)
-    if model in before.weights:
+    if model in before.weights and model not in now.weights:
+        reason = "its configuration cannot be read now"
+        yield Finding("size", model, "shapes of weights", "inconclusive", margin="equal", reason=reason, measured=False)
+    elif model in before.weights:
         reason = differing(before.weights[model], now.weights.get(model, {}))
         old_count, new_count = (f"{len(part.get(model, {}))} weights" for part in (before.weights, now.weights))
         yield Finding("size", model, "shapes of weights", _equal(not reason), old_count, new_count, "equal", reason)

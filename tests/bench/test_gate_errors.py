@@ -5,12 +5,16 @@ fail. 2,000 sessions a case; a share's own chance is allowed for where it is com
 """
 
 import math
+from functools import cache
 
 import numpy as np
 import pytest
+from scipy.optimize import brentq
 
 from bertbench.gate.decision import ALPHA
-from bertbench.gate.noninferiority import compare_replicates
+from bertbench.gate.noninferiority import compare_accuracies, compare_replicates
+from bertbench.power import worth
+from bertbench.stats import detectable_by_spread
 from tests.gate.test_decision import MARGIN, shares
 
 SESSIONS = 2000
@@ -48,36 +52,97 @@ def test_slow_down_of_a_tenth_in_one_of_six(noise):
     assert failed >= 0.90
 
 
-@pytest.mark.parametrize(("examples", "drop"), [(400, 0.06), (3000, 0.02)])
-def test_errors_of_a_bootstrapped_score_at_the_margin(examples, drop):
-    """An F1 whose true ratio is the margin: either error is at most 5 %, with few examples too."""
-    shares_of, rng = _two_models(drop), np.random.default_rng(6)
-    margin = float(_f1(shares_of, 2) / _f1(shares_of, 1))
-    found = []
-    for _ in range(SESSIONS):
-        counts = rng.multinomial(examples, shares_of.ravel())
-        again = rng.multinomial(examples, counts / examples, 1000).reshape(-1, 2, 2, 2)
-        scores = [float(_f1(counts.reshape(2, 2, 2), axis)) for axis in (1, 2)]
-        replicates = (_f1(again, 1), _f1(again, 2))
-        found.append(compare_replicates(*scores, replicates, examples, "bootstrap", margin).verdict)
+EXAMPLES = [100, 400, 872, 2000, 5000]
+DISCORDANT = [0.005, 0.01, 0.02, 0.05, 0.10]
+
+
+@pytest.mark.parametrize("examples", EXAMPLES)
+@pytest.mark.parametrize("discordant", DISCORDANT)
+@pytest.mark.parametrize("share", [0.5, 1.0])
+def test_errors_of_an_accuracy_at_the_margin(examples, discordant, share):
+    """An accuracy whose true loss is the margin, all or half of the examples that differ: either error is at most 5 %."""
+    score, loss = 0.9, share * discordant
+    lost, gained = (discordant + loss) / 2, (discordant - loss) / 2
+    shares_of = [score - lost, gained, lost, 1 - score - gained]
+    counts = np.random.default_rng(7).multinomial(examples, shares_of, SESSIONS)
+
+    @cache
+    def verdict(both, gained, lost):
+        old = np.arange(examples) < both + lost
+        new = (np.arange(examples) < both) | (np.arange(examples) >= examples - gained)
+        return compare_accuracies(old, new, 1 - loss / score).verdict
+
+    found = [verdict(*map(int, row[:3])) for row in counts]
     assert max(found.count("pass"), found.count("fail")) / SESSIONS <= ALLOWED
 
 
-def _two_models(drop):
-    """Shares by label, answer before and answer now: 88 % right, 6 % of answers flipped, `drop` of the right ones lost."""
-    before = np.array([[0.88, 0.12], [0.12, 0.88]]) / 2
-    shares_of = before[:, :, None] * np.array([[0.94, 0.06], [0.06, 0.94]])
-    for label in (0, 1):
-        lost = drop * shares_of[label, :, label]
-        shares_of[label, :, label] -= lost
-        shares_of[label, :, 1 - label] += lost
+@pytest.mark.parametrize("examples", EXAMPLES)
+@pytest.mark.parametrize("discordant", DISCORDANT)
+@pytest.mark.parametrize(("rare", "right"), [(0.5, 0.9), (0.2, 0.95)])
+@pytest.mark.parametrize("retained", [0.95, 0.99])
+def test_errors_of_a_bootstrapped_score_at_the_margin(examples, discordant, rare, right, retained):
+    """An F1 whose true ratio is the margin: either error is at most 5 %, of few examples and of a rarer class too."""
+
+    def ratio(loss):
+        model = _two_models(rare, right, discordant, loss)
+        return _f1(model, 2) / _f1(model, 1) - retained
+
+    if ratio(discordant) > 0:
+        pytest.skip("so few that differ cannot lose so much")
+    shares_of, rng = _two_models(rare, right, discordant, brentq(ratio, 0, discordant)), np.random.default_rng(6)
+    found = []
+    for _ in range(SESSIONS):
+        scores, replicates, changed = _drawn(examples, shares_of, rng)
+        found.append(compare_replicates(*scores, replicates, examples, "bootstrap", retained, changed).verdict)
+    assert max(found.count("pass"), found.count("fail")) / SESSIONS <= ALLOWED
+
+
+@pytest.mark.parametrize("examples", [100, 400, 872, 3000])
+@pytest.mark.parametrize("discordant", [0.02, 0.10, 0.20])
+def test_power_of_the_detectable_difference_of_an_f1(examples, discordant):
+    """A loss of the size that is said to be detectable, on top of examples that differ by chance, is found in 80 % or more."""
+    rng, found = np.random.default_rng(8), []
+    for _ in range(100):
+        scores, (old, new), _ = _drawn(examples, _two_models(0.5, 0.88, discordant, 0.0), rng)
+        found.append(detectable_by_spread(new - old, worth=worth(scores[0], old, examples)) or 0.0)
+    size = np.mean(found)
+
+    def short(loss):
+        model = _two_models(0.5, 0.88, discordant + loss, loss)
+        return _f1(model, 1) - _f1(model, 2) - size
+
+    loss = brentq(short, 0, 0.8)
+    worse, shown = _two_models(0.5, 0.88, discordant + loss, loss), 0
+    for _ in range(500):
+        _, (old, new), _ = _drawn(examples, worse, rng)
+        shown += np.quantile(new - old, 0.975) < 0
+    assert shown / 500 >= 0.8 - 3 * math.sqrt(0.16 / 500)
+
+
+def _drawn(examples, shares_of, rng):
+    """One data set: both F1, 1,000 replicates of either, and how many predictions changed."""
+    counts = rng.multinomial(examples, shares_of.ravel()).reshape(2, 2, 2)
+    again = rng.multinomial(examples, counts.ravel() / examples, 1000).reshape(-1, 2, 2, 2)
+    scores = [float(_f1(counts, axis)) for axis in (1, 2)]
+    return scores, (_f1(again, 1), _f1(again, 2)), int(counts[:, 0, 1].sum() + counts[:, 1, 0].sum())
+
+
+def _two_models(rare, right, discordant, loss):
+    """Shares by label, answer before and answer now: a class that is `rare`, `discordant` examples, `loss` more lost than gained."""
+    lost, gained = (discordant + loss) / 2, (discordant - loss) / 2
+    shares_of = np.zeros((2, 2, 2))
+    for label, weight in ((0, 1 - rare), (1, rare)):
+        shares_of[label, label] = (right - lost, lost) if label == 0 else (lost, right - lost)
+        shares_of[label, 1 - label] = (gained, 1 - right - gained) if label == 0 else (1 - right - gained, gained)
+        shares_of[label] *= weight
     return shares_of
 
 
 def _f1(counts, axis):
     """F1 of the answers before (axis 1) or now (axis 2) from counts of shape (..., 2, 2, 2)."""
     table = counts.sum(axis=-1 if axis == 1 else -2)  # by label and answer
-    return 2 * table[..., 1, 1] / (2 * table[..., 1, 1] + table[..., 0, 1] + table[..., 1, 0])
+    there = 2 * table[..., 1, 1] + table[..., 0, 1] + table[..., 1, 0]
+    return 2 * table[..., 1, 1] / np.maximum(there, 1e-300)
 
 
 def test_heavy_tails_do_no_harm():

@@ -1,6 +1,7 @@
 """The baseline's file: what is written is read again, whole or refused in one line that says what to do."""
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -71,6 +72,31 @@ def test_other_files_are_refused(place, values, message):
     with pytest.raises(StoreError, match=message) as error:
         read(place)
     assert "bertbench baseline save" in error.value.hint
+
+
+@pytest.mark.parametrize("shape", [[], [0, 2], [3, 2]])
+def test_outputs_have_their_shape(place, shape):
+    """Outputs that are not of the shape that stands beside them are damage, not a difference to be gated."""
+    content = json.loads((place / "baseline.json").read_text())
+    content["scores"][0]["checkpoint"]["output_shape"] = shape
+    (place / "baseline.json").write_text(json.dumps(content))
+    with pytest.raises(StoreError, match="is damaged"):
+        read(place)
+
+
+def test_numbers_beyond_all_bounds_are_refused(place):
+    """1e999 is no NaN, and no figure either."""
+    text = (place / "baseline.json").read_text()
+    (place / "baseline.json").write_text(text.replace("0.95", "1e999", 1))
+    with pytest.raises(StoreError, match="1e999 is no figure"):
+        read(place)
+
+
+def test_a_score_may_be_undefined(tmp_path):
+    """A baseline holds a score without a value, with the reason, and is read as it was written."""
+    score = replace(baseline().scores[0], score=None, undefined="pearson: all are equal")
+    write(saved(scores=(score,)), tmp_path, {})
+    assert read(tmp_path).baseline.scores == (score,)
 
 
 @pytest.mark.parametrize("kept", ["../elsewhere", "/elsewhere", "..", "a/b", ""])

@@ -141,6 +141,29 @@ def test_what_breaks_fails_and_what_is_skipped_does_not(before):
     assert gate(before, late)[1] == "inconclusive"
 
 
+def test_an_architecture_that_cannot_be_read_is_no_regression(before):
+    """Weights whose shapes are not known now are not measured: inconclusive with the reason, not gone."""
+    found, verdict = gate(before, saved(weights={}), ["size"])
+    (shapes,) = [one for one in found if one.quantity == "shapes of weights"]
+    assert (shapes.verdict, shapes.measured, verdict) == ("inconclusive", False, "inconclusive")
+    assert "cannot be read now" in shapes.reason
+
+
+@pytest.mark.parametrize(("old", "new"), [(None, 0.9), (0.9, None), (None, None)])
+def test_undefined_scores_are_inconclusive(old, new):
+    """A score without a value before, now or both: not measured, for the metric's reason; alone it is inconclusive, never a failure."""
+    before, now = (
+        saved(scores=(replace(baseline().scores[0], score=score, undefined=None if score else "r: all are equal"),))
+        for score in (old, new)
+    )
+    found, verdict = gate(before, now, ["quality"])
+    (score,) = [one for one in found if one.quantity == "score"]
+    assert (score.verdict, score.measured, score.undefined) == ("inconclusive", False, True)
+    assert "not measured: " in score.reason
+    assert score.reason.endswith("undefined (r: all are equal)")
+    assert (verdict, verdict_of([score]), EXIT_CODES[verdict]) == ("inconclusive", "inconclusive", 3)
+
+
 def test_head_against_base_in_one_job():
     """Ratios of one session may fail: 10 % slower than the base fails, no change passes, fewer right answers fail."""
     scores = tuple(replace(baseline().scores[0], model=model) for model in ("base", "head"))
