@@ -61,6 +61,12 @@ MEASURING = {
         "runners/_trainer.py",
         "tasks/*.py",
         "labels.py",
+        "names.py",
+        "examples.py",
+        "ids.py",
+        "rowfiles.py",
+        "delimited.py",
+        "training_format.py",
         "metrics/*.py",
     ),
 }
