@@ -53,9 +53,10 @@ class Collator:
         return samples, 1 - tokens / padded_tokens
 
 
-def is_learnable(target: dict[str, Any]) -> bool:
-    """False where the loss leaves every target out: the mean over none is no number, and would break training."""
-    return all(not isinstance(value, list) or any(one != IGNORED for one in value) for value in target.values())
+def is_learnable(row: dict[str, Any], target: dict[str, Any]) -> bool:
+    """False where there is nothing to read, or the loss leaves every target out: the mean over none is no number."""
+    seen = (not isinstance(value, list) or any(one != IGNORED for one in value) for value in target.values())
+    return bool(row["input_ids"]) and all(seen)
 
 
 def padded(batch: Sequence[dict[str, Any]], pad: dict[str, int]) -> dict[str, Any]:

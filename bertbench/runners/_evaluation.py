@@ -125,12 +125,17 @@ def predict(
     longest first in batches of similar length, so that memory shows its peak at once and little is padding.
 
     Raises:
-        MeasurementError: an output is not finite.
+        MeasurementError: an output is not finite, or an example has no token at all.
     """
     import numpy as np
     import torch
 
     rows = features.rows
+    if not all(row["input_ids"] for row in rows):
+        count = sum(not row["input_ids"] for row in rows)
+        raise MeasurementError(
+            f"{label}: {count} examples give no token", "remove them, or take a tokenizer with [CLS]"
+        )
     by_length = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"]))
     found: list[Any] = [None] * len(rows)
     done = 0

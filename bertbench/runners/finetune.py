@@ -137,10 +137,11 @@ def _learnable(features: Features, soft: SoftTargets | None, label: str) -> tupl
     Raises:
         MeasurementError: no example has one.
     """
-    kept = [place for place, target in enumerate(features.targets) if is_learnable(target)]
+    pairs = zip(features.rows, features.targets, strict=True)
+    kept = [place for place, pair in enumerate(pairs) if is_learnable(*pair)]
     if not kept:
         raise MeasurementError(
-            f"{label}: no training example has a word that gives a token", "check the training split"
+            f"{label}: no training example has anything that gives a token", "check the training split"
         )
     answers = [{} if soft is None else {TEACHER: soft.answers[place]} for place in kept]
     rows = [features.rows[i] | features.targets[i] | answer for i, answer in zip(kept, answers, strict=True)]
@@ -149,7 +150,7 @@ def _learnable(features: Features, soft: SoftTargets | None, label: str) -> tupl
 
 def _said(left_out: int, features: Features) -> tuple[str, ...]:
     total = len(set(features.owners))
-    return (f"{left_out} of {total} training examples have no word that gives a token: left out",) if left_out else ()
+    return (f"{left_out} of {total} training examples have nothing that gives a token: left out",) if left_out else ()
 
 
 @dataclass(frozen=True)

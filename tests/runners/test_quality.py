@@ -513,7 +513,7 @@ def test_sentences_without_words_are_left_out_of_training(tiny, bf16):
     assert [run.training.left_out for run in runs] == [9, 0]
     assert runs[0].predictions == runs[1].predictions
     assert value(runs[0], "entity_f1") == 1.0
-    assert "9 of 49 training examples have no word that gives a token: left out" in runs[0].warnings
+    assert "9 of 49 training examples have nothing that gives a token: left out" in runs[0].warnings
     assert not any("left out" in line or "limit" in line for line in runs[1].warnings)
 
 
@@ -523,8 +523,22 @@ def test_sentences_without_words_are_evaluated_and_said(tiny):
     outcome = quality.run(job(tiny(), "fine-tune", TAGS), *parts)
     assert "2 of 15 sentences of validation have words that give no token, which no model can tag" in outcome.warnings
     assert not any("limit" in line for line in outcome.warnings)
-    with pytest.raises(MeasurementError, match="no training example has a word that gives a token"):
+    with pytest.raises(MeasurementError, match="no training example has anything that gives a token"):
         quality.run(job(tiny(), "fine-tune", TAGS), tagged("train", 0, WORDLESS), parts[1])
+
+
+def test_texts_that_give_no_token_at_all(tiny, tmp_path):
+    """Without [CLS] an empty text is nothing: left out of training and counted, and no score is made up for it."""
+    folder = tiny()
+    backend = json.loads((folder / "tokenizer.json").read_text()) | {"post_processor": None}
+    (folder / "tokenizer.json").write_text(json.dumps(backend))
+    work = job(folder, "fine-tune", recipe=RECIPE.updated({"epochs": 1}))
+    work = replace(work, source=replace(work.source, tokenizer=folder))
+    empty = replace(toy("train"), inputs=(("",), *toy("train").inputs[1:]))
+    outcome = quality.run(work, empty, [toy("validation")])
+    assert outcome.training.left_out == 1
+    with pytest.raises(MeasurementError, match="evaluating bert on validation: 1 examples give no token"):
+        quality.run(work, toy("train"), [replace(empty, split="validation")])
 
 
 def test_best_epoch_stands_apart(tiny):
