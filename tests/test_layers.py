@@ -43,6 +43,7 @@ MEASURE = (
     "sources",
     "steps",
     "students",
+    "suitability",
     "tasks",
     "texts",
     "timing",
