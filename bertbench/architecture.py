@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bertbench.attention import PLAIN, built
 from bertbench.errors import BertBenchError, CheckpointError, ConfigError, MeasurementError, UnknownNameError
-from bertbench.lengths import check_length, length_limit
+from bertbench.lengths import length_limit
 from bertbench.students.sharing import tie
 
 if TYPE_CHECKING:
@@ -234,15 +234,16 @@ def run_shapes(model: nn.Module, batch_size: int = 1, sequence_length: int = 16)
         CheckpointError: its configuration leaves no position for tokens.
     """
     config: Any = model.config
-    check_length(config.model_type, length_limit(config), sequence_length)  # without values no index is out of range
+    asked = f"{config.model_type}: the work of {batch_size} x {sequence_length} tokens cannot be counted"
+    limit = length_limit(config)
+    if limit is not None and sequence_length > limit:  # without values no index is out of range
+        raise MeasurementError(asked, f"it takes at most {limit} tokens")
     token_ids = torch.zeros(batch_size, sequence_length, dtype=torch.long, device="meta")
     try:
         with torch.no_grad(), torch.device("meta"), _MetaAnswers():
             model(input_ids=token_ids, attention_mask=torch.ones_like(token_ids))
     except Exception as error:  # noqa: BLE001 (transformers raises almost any class here)
-        raise MeasurementError(
-            f"{config.model_type}: the work of {batch_size} x {sequence_length} tokens cannot be counted ({_line(error)})",
-        ) from None
+        raise MeasurementError(f"{asked} ({_line(error)})") from None
 
 
 def _line(error: Exception) -> str:

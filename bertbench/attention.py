@@ -30,11 +30,11 @@ def used_by(model: Any) -> str:
     return str(model.config.get_text_config()._attn_implementation)  # noqa: SLF001 - there is no public name
 
 
-def note(name: str, asked: str, used: str, verb: str) -> str | None:
+def note(asked: str, used: str, verb: str) -> str | None:
     """A line to say where another attention was used than the one asked for; None where it was the same.
 
     Models are only comparable in speed where it is the same, and in scores to about the seventh digit.
     """
     if used == asked:
         return None
-    return f"{name}: '{asked}' attention is not available for this architecture; it was {verb} with '{used}'"
+    return f"'{asked}' attention is not available for this architecture; it was {verb} with '{used}'"

@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
-from bertbench.errors import CheckpointError, MeasurementError
+from bertbench.errors import CheckpointError, MeasurementError, UsageError
 
 CODE_POINTS = 0x110000
 POSITIONS = "max_position_embeddings"
@@ -96,6 +96,19 @@ def check_length(name: str, limit: int | None, tokens: int) -> None:
         raise MeasurementError(
             f"{name}: a sequence length of {tokens} is asked for, and it takes {limit} tokens at most",
             f"use a sequence length of {limit} or less, or leave the model out",
+        )
+
+
+def check_maximum(name: str, config: Any, max_length: int) -> None:
+    """Refuse to cut texts to more tokens than the model takes.
+
+    Raises:
+        UsageError: --max-length says so.
+    """
+    limit = length_limit(config)
+    if limit is not None and max_length > limit:
+        raise UsageError(
+            f"{name}: --max-length {max_length} is beyond the model's {limit} tokens", "lower --max-length"
         )
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from bertbench import attention
-from bertbench.errors import BertBenchError, CheckpointError
+from bertbench.errors import CheckpointError
 from bertbench.lengths import vocabulary_size
 from bertbench.specs import TaskSpec
 from bertbench.students.sharing import is_tied, tie, untied_state
+from bertbench.suitability import auto_class, bare_weights, check_buildable, first_line, why_not_loaded
 from bertbench.task_specs import QUESTIONS, SEQUENCES
 
 POOLER = ".pooler."  # new in a masked-language-model checkpoint; trained anew with the head
@@ -116,7 +117,7 @@ def load_with_head(
     """
 
     def make(implementation: str) -> Any:
-        return _auto(head).from_pretrained(
+        return auto_class(head).from_pretrained(
             str(folder),
             trust_remote_code=False,
             local_files_only=True,
@@ -131,7 +132,9 @@ def load_with_head(
         with quiet():
             model, info = attention.built(make, asked)
     except Exception as error:
-        raise _not_loaded(folder, name, head, settings, error) from error
+        with quiet():
+            reason = why_not_loaded(folder, name, head, settings, error)
+        raise reason from error
     mismatched = [str(entry[0]) for entry in info.get("mismatched_keys") or ()]
     body = [key for key in mismatched if key.startswith(f"{model.base_model_prefix}.")]
     if body:
@@ -143,63 +146,12 @@ def load_with_head(
     return model, _judge(name, model, sorted({*info["missing_keys"], *mismatched}), trained=trained)
 
 
-def _bare_weights(config: Any) -> set[str]:
-    """Names of the weights of the encoder alone."""
-    from bertbench.architecture import empty_model
-
-    return set(empty_model(config).state_dict())
-
-
-def _not_loaded(folder: Path, name: str, head: str, settings: dict[str, Any], error: Exception) -> CheckpointError:
-    """Why weights cannot be loaded: the architecture has no such head or cannot be built, or the file is at fault."""
-    from transformers import AutoConfig
-
-    if isinstance(error, ImportError):
-        return CheckpointError(f"model {name}: {first_line(error)}", "install what the architecture needs")
-    try:
-        with quiet():
-            config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False, **settings)
-        _check_buildable(name, config, head)
-    except CheckpointError as found:
-        return found
-    except Exception as other:  # noqa: BLE001 (transformers raises almost any class here)
-        return CheckpointError(f"model {name}: config.json: {first_line(other)}", "correct the value")
-    line = first_line(error)
-    if "size mismatch" in str(error) or "mismatched" in str(error):
-        return CheckpointError(
-            f"model {name}: its weights cannot be loaded ({line})",
-            "they have other shapes than config.json or the task say: take a checkpoint of this task, or fine-tune it",
-        )
-    return CheckpointError(
-        f"model {name}: its weights cannot be loaded ({line})", "the file may be damaged: download it again"
-    )
-
-
-def _check_buildable(name: str, config: Any, head: str) -> None:
-    """Refuse what has no such head, or cannot be built whatever its weights.
-
-    Raises:
-        CheckpointError: it is so.
-    """
-    from bertbench.architecture import empty_model
-
-    if type(config) not in _auto(head)._model_mapping:  # noqa: SLF001 (the public table has names of classes only)
-        raise CheckpointError(
-            f"model {name}: transformers has no {config.model_type} for {head}",
-            "leave the model out, or take another task",
-        )
-    try:
-        empty_model(config, head=head)
-    except BertBenchError as error:
-        raise CheckpointError(f"model {name}: {error.message}", error.hint) from error
-
-
 def _judge(name: str, model: Any, missing: list[str], *, trained: bool) -> LoadReport:
     prefix = f"{model.base_model_prefix}."
     pooler = tuple(key for key in missing if POOLER in f".{key}")
     body = [key for key in missing if key.startswith(prefix) and key not in pooler]
     if body:  # some keep their head inside of it, as Perceiver its decoder
-        own = _bare_weights(model.config)
+        own = bare_weights(model.config)
         body = [key for key in body if key.removeprefix(prefix) in own]
     head = tuple(key for key in missing if key not in body and key not in pooler)
     if body:
@@ -225,23 +177,14 @@ def new_with_head(config: Any, head: str, asked: str, settings: dict[str, Any]) 
         setattr(config, key, value)
 
     def make(implementation: str) -> Any:
-        return _auto(head).from_config(config, attn_implementation=implementation)
+        return auto_class(head).from_config(config, attn_implementation=implementation)
 
     try:
         with quiet():
             return tie(attention.built(make, asked))
     except Exception:
-        _check_buildable(config.model_type, config, head)
+        check_buildable(config.model_type, config, head)
         raise
-
-
-def _auto(head: str) -> Any:
-    """The class of transformers for a kind of task."""
-    import transformers
-
-    from bertbench.architecture import HEADS
-
-    return getattr(transformers, HEADS[head])
 
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
@@ -277,9 +220,3 @@ def quiet() -> Iterator[None]:
         transformers_logging.set_verbosity(verbosity)
         if bars:
             transformers_logging.enable_progress_bar()
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what a library says, for an error of ours; the error's class where it says nothing."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{lines[0]:.160}" if lines else type(error).__name__

@@ -104,7 +104,7 @@ def test_every_encoder_is_trained_and_evaluated_or_refused(architecture, task, t
     examples = examples_of(task)
     outcome = quality.run(asked, examples, [examples])
     assert outcome.attention == (USUAL if architecture in FUSED else PLAIN)
-    said = f"bert: 'sdpa' attention is not available for this architecture; it was run with '{PLAIN}'"
+    said = f"'sdpa' attention is not available for this architecture; it was run with '{PLAIN}'"
     assert (said in outcome.warnings) == (architecture not in FUSED)
     assert any(measurement.quantity == "score" for measurement in outcome.measurements)
 
@@ -155,8 +155,8 @@ def test_trying_leaves_the_model_as_it_was(architecture, tmp_path):
     torch.manual_seed(3)
     ready = quality.prepare(asked)
     state, buffers = torch.get_rng_state(), {name: value.clone() for name, value in ready.model.named_buffers()}
-    from bertbench.trial import check_runs
+    from bertbench.suitability import check_runs
 
-    check_runs(ready.model, ready.tokenizer, "mine", 1, ready.kind.outputs, train=True)
+    check_runs(ready.model, ready.tokenizer, "mine", 1, ready.kind.outputs, types=False, train=True)
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(value, buffers[name]) for name, value in ready.model.named_buffers())

@@ -47,12 +47,12 @@ MEASURE = (
     "sources",
     "steps",
     "students",
+    "suitability",
     "task_data",
     "tasks",
     "texts",
     "timing",
     "training_format",
-    "trial",
     "variants",
     "workers",
 )

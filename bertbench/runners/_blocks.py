@@ -162,8 +162,8 @@ class Blocks:
             return  # its first use reports it
         self.attentions[target.name] = used
         if target.settings.backend.replace("_", "-") != "eager-attention" and used != "none":
-            line = attention.note(worker.name, target.settings.attention, used, "timed")
-            self.warnings += [line] if line else []
+            line = attention.note(target.settings.attention, used, "timed")
+            self.warnings += [f"{worker.name}: {line}"] if line else []
 
 
 def cores_of(number: int, targets: Sequence[SpeedTarget]) -> set[int]:

@@ -14,11 +14,11 @@ from typing import Any
 from bertbench import attention, launch, plugins
 from bertbench.checkpoints import write_about
 from bertbench.data import Examples
-from bertbench.errors import MeasurementError, UsageError
+from bertbench.errors import MeasurementError
 from bertbench.labels import output_order
-from bertbench.lengths import length_limit
+from bertbench.lengths import check_maximum
 from bertbench.metrics import _fitting
-from bertbench.modeling import head_settings, load_tokenizer, load_with_head, new_with_head, save
+from bertbench.modeling import head_settings, load_tokenizer, load_with_head, new_with_head, save, uses_token_types
 from bertbench.progress import Progress, silent
 from bertbench.records import Measurement, Undefined
 from bertbench.runners import _features, _training_figures
@@ -27,8 +27,8 @@ from bertbench.runners._job import Job
 from bertbench.runners._teaching import SoftTargets, answers_of, check_texts
 from bertbench.runners.finetune import TrainingRun, finetune
 from bertbench.students.weights import check, start_from
+from bertbench.suitability import check_runs
 from bertbench.tasks._kind import Features, TaskKind
-from bertbench.trial import check_runs
 
 EPOCH_SHARE = 0.25  # the epochs are told apart where evaluating takes at most this share of an epoch's examples
 
@@ -96,11 +96,7 @@ def prepare(job: Job) -> Prepared:
     _fitting.check(task)
     config = config_of(source.spec, source.folder)
     tokenizer = load_tokenizer(source.tokenizer, config, name, split_words=kind.words)
-    limit = length_limit(config)
-    if limit is not None and job.recipe.max_length > limit:
-        raise UsageError(
-            f"{name}: --max-length {job.recipe.max_length} is beyond the model's {limit} tokens", "lower --max-length"
-        )
+    check_maximum(name, config, job.recipe.max_length)
     warnings: list[str] = []
     outputs = task.labels
     if job.mode == "evaluate" and task.labels is not None:
@@ -121,8 +117,9 @@ def prepare(job: Job) -> Prepared:
         model, report = load_with_head(source.folder, name, task.kind, job.attention, settings, trained=trained)
         if report.new_pooler:
             warnings.append("the checkpoint has no pooler; a new one was trained with the head")
-    check_runs(model, tokenizer, name, len(task.inputs), kind.outputs, train=job.mode == "fine-tune")
-    other = attention.note(name, job.attention, attention.used_by(model), "run")
+    types, train = uses_token_types(config), job.mode == "fine-tune"
+    check_runs(model, tokenizer, name, len(task.inputs), kind.outputs, types=types, train=train)
+    other = attention.note(job.attention, attention.used_by(model), "run")
     warnings += [other] if other else []
     if job.mode == "evaluate":
         model = model.to(torch_dtype(job.dtype))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from bertbench.attention import PLAIN
 from bertbench.backends._backend import ExecutionSettings
 from bertbench.errors import MeasurementError
 from bertbench.plan import Plan
@@ -75,7 +76,7 @@ def _size(session: Session, encoder: Encoder) -> Found:
     shapes = tuple((shape.batch_size, shape.sequence_length or 0) for shape in fixed) or ((1, LENGTH_FOR_FLOPS),)
     checkpoint_bytes = encoder.snapshot.checkpoint_bytes if encoder.snapshot else None
     config = config_of(encoder.spec, encoder.source.folder)
-    return Found(measure_size(config, checkpoint_bytes=checkpoint_bytes, shapes=shapes))
+    return Found(measure_size(config, checkpoint_bytes=checkpoint_bytes, shapes=shapes), attention=PLAIN)
 
 
 def _memory(session: Session, encoder: Encoder) -> Found:
