@@ -86,7 +86,7 @@ class SplitScores:
         return stats.bootstrap_method(self.seeds[model], self.seeds[other], paired=True, unit=self.unit)
 
     def detectable(self, model: str, other: str) -> float | None:
-        """The smallest difference of the scores that is found with 80 % power at the 5 % level, by the bootstrap's spread."""
+        """The smallest difference of the scores that is found with 80 % power or more at the 5 % level, by the bootstrap's spread."""
         drawn = [self.replicates.get(("score", name)) for name in (model, other)]
         group = self.paired(model, other)
         if drawn[0] is None or drawn[1] is None or group is None:
