@@ -160,11 +160,11 @@ def _tests(scores: SplitScores, model: str, other: str) -> str | None:
     if scores.is_accuracy and all(len(group.predictions[name]) == 1 for name in (model, other)):
         ours, theirs = (group.predictions[name][0] == group.labels for name in (model, other))
         found = [f"exact McNemar p = {stats.mcnemar(ours, theirs):.3g}"]
-        smallest = stats.detectable_difference(float((ours != theirs).mean()), len(group.labels))
+        smallest, power = stats.detectable_difference(float((ours != theirs).mean()), len(group.labels)), "80%"
     else:
-        found, smallest = [], scores.detectable(model, other)
+        found, smallest, power = [], scores.detectable(model, other), "at least about 80%"
     if smallest is not None:
-        found.append(f"smallest detectable difference {smallest * 100:.1f} points (80% power, 5% level)")
+        found.append(f"smallest detectable difference {smallest * 100:.1f} points ({power} power, 5% level)")
     return "; ".join(found) or None
 
 

@@ -120,7 +120,7 @@ class SplitScores:
         return replace(found, scope=named.scope)
 
     def detectable(self, model: str, other: str) -> float | None:
-        """The smallest difference of the scores that is found with 80 % power at the 5 % level, by their spread."""
+        """The smallest difference of the scores that is found with about 80 % power or more at the 5 % level, by their spread."""
         drawn = self.replicates("score", model, other)
         if drawn is None:
             return None
