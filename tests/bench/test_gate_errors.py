@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
+from bertbench.compare.predictions import Group
+from bertbench.compare.replicates import resampled
 from bertbench.gate.decision import ALPHA
 from bertbench.gate.noninferiority import compare_accuracies, compare_replicates
+from bertbench.metrics.f1 import PLUGIN
 from bertbench.power import worth
 from bertbench.stats import detectable_by_spread
 from tests.gate.test_decision import MARGIN, shares
@@ -120,11 +123,13 @@ def test_power_of_the_detectable_difference_of_an_f1(examples, discordant):
 
 
 def _drawn(examples, shares_of, rng):
-    """One data set: both F1, 1,000 replicates of either, and how many predictions changed."""
+    """One data set: both F1, the program's own replicates of either, and how many predictions changed."""
     counts = rng.multinomial(examples, shares_of.ravel()).reshape(2, 2, 2)
-    again = rng.multinomial(examples, counts.ravel() / examples, 1000).reshape(-1, 2, 2, 2)
+    label, old, new = (values.ravel().repeat(counts.ravel()).astype(float) for values in np.indices((2, 2, 2)))
+    group = Group({"old": old[None], "new": new[None]}, label)
+    drawn = resampled({"f1": PLUGIN}, group, int(rng.integers(2**32)))
     scores = [float(_f1(counts, axis)) for axis in (1, 2)]
-    return scores, (_f1(again, 1), _f1(again, 2)), int(counts[:, 0, 1].sum() + counts[:, 1, 0].sum())
+    return scores, (drawn["f1", "old"], drawn["f1", "new"]), int((old != new).sum())
 
 
 def _two_models(rare, right, discordant, loss):
