@@ -26,6 +26,10 @@ SIDE_FILES = (
     "merges.txt",
     "spiece.model",
     "sentencepiece.bpe.model",
+    "spm.model",
+    "tokenizer.model",
+    "added_tokens.json",
+    "entity_vocab.json",
 )
 BLOB_SHA256 = re.compile(r"^[0-9a-f]{64}$")
 
