@@ -27,6 +27,10 @@ SIDE_FILES = (
     "merges.txt",
     "spiece.model",
     "sentencepiece.bpe.model",
+    "spm.model",
+    "tokenizer.model",
+    "added_tokens.json",
+    "entity_vocab.json",
 )
 ABOUT_FILE = "bertbench.json"  # beside weights that were trained here: how they came about
 BLOB_SHA256 = re.compile(r"^[0-9a-f]{64}$")

@@ -125,10 +125,10 @@ def test_side_digest_follows_what_decides_the_meaning_of_weights(folder, tmp_pat
     (other / "README.md").write_text("x")
     assert side_digest(other) == first
     found = {first}
-    for name in ("vocab.txt", "vocab.json"):
+    for name in ("vocab.txt", "vocab.json", "spm.model", "added_tokens.json"):
         (other / name).write_text("words")
         found.add(side_digest(other))
         (other / name).unlink()
     (other / "config.json").write_text("{}")
     found.add(side_digest(other))
-    assert len(found) == 4
+    assert len(found) == 6
