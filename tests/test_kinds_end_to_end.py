@@ -120,13 +120,13 @@ def test_files_of_one_s_own(cli, project):
     [
         (
             "faq",
-            {"answers": {"text": ["here"], "answer_start": [60]}},
-            "row 0, answer 'here' at offset 60 lies outside",
+            {"answers": {"text": ["nowhere"], "answer_start": [60]}},
+            "1 of 1 answers do not stand in their context",
         ),
-        ("faq", {"answers": "here"}, "row 0, column 'answers': expected {text: [...], answer_start: [...]}"),
-        ("faq", {"context": 3}, "row 0, column 'context': expected text, found 3"),
-        ("parts", {"tags": ["O"]}, "row 0, 2 words in 'tokens' but 1 tags in 'tags'"),
-        ("parts", {"tags": ["O", "B-Y"]}, "row 0, tag 'B-Y' is not one of O, B-X, I-X"),
+        ("faq", {"answers": "here"}, "line 1: column 'answers': expected {text: [...], answer_start: [...]}"),
+        ("faq", {"context": 3}, "line 1: column 'context': expected text, found 3"),
+        ("parts", {"tags": ["O"]}, "line 1: 2 words in 'tokens' but 1 tags in 'tags'"),
+        ("parts", {"tags": ["O", "B-Y"]}, "line 1: tag 'B-Y' is not one of O, B-X, I-X"),
     ],
 )
 def test_bad_rows_are_one_line(cli, project, task, change, problem):

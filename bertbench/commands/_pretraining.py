@@ -66,12 +66,12 @@ def students_of(
     from bertbench.students.variants import students
 
     config = own_config(teacher)
+    specs = students(teacher, config, wish, None if ablation == "losses" else ablation)
     limit = length_limit(config)
     if limit is not None and spec.max_length > limit:
         raise UsageError(
             f"--max-length {spec.max_length}: {teacher.name} takes {limit} tokens at most", "lower --max-length"
         )
-    specs = students(teacher, config, wish, None if ablation == "losses" else ablation)
     if ablation is None:
         return [(specs[0], spec, folder)]
     if ablation != "losses":

@@ -204,7 +204,7 @@ def test_a_student_is_not_called_like_its_teacher(refused, place, tiny):
     (place / "configs" / "models").mkdir(parents=True)
     (place / "configs" / "models" / "mine.yaml").write_text("title: m\narchitecture: bert\ncheckpoint: ./teacher\n")
     assert "a student is called by its folder" in refused(
-        "--teacher", "mine", "--text", "text.txt", "--save-to", "o/mine"
+        "--teacher", "mine", "--text", "text.txt", "--save-to", "o/mine", "--max-length", "64"
     )
 
 
@@ -212,7 +212,9 @@ def test_a_task_that_does_not_fit_is_found_before_the_text_is_read(refused, plac
     """Texts longer than the teacher takes would only show after hours of distillation."""
     (place / "text.txt").write_text("the film is good\n" * 40)
     teacher = str(tiny("bert", head="masked-lm"))
-    said = refused("--teacher", teacher, "--text", "text.txt", "--save-to", "s", "--task", "demo-sentiment")
+    said = refused(
+        "--teacher", teacher, "--text", "text.txt", "--save-to", "s", "--task", "demo-sentiment", "--max-length", "64"
+    )
     assert "128 tokens" in said
     assert not (place / "s").exists()
 
@@ -220,7 +222,7 @@ def test_a_task_that_does_not_fit_is_found_before_the_text_is_read(refused, plac
 def test_a_teacher_without_answers_says_so(refused, place, tiny):
     """No masked-language-model head: the loss that needs it is named, before anything is trained."""
     (place / "text.txt").write_text("the film is good\n" * 40)
-    said = refused("--teacher", str(tiny("bert")), "--text", "text.txt", "--save-to", "s")
+    said = refused("--teacher", str(tiny("bert")), "--text", "text.txt", "--save-to", "s", "--max-length", "64")
     assert "no masked-language-model head" in said
     assert "--alpha-soft 0" in said
 
