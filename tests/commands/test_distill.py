@@ -220,7 +220,7 @@ def test_a_task_that_does_not_fit_is_found_before_the_text_is_read(refused, plac
 def test_a_teacher_without_answers_says_so(refused, place, tiny):
     """No masked-language-model head: the loss that needs it is named, before anything is trained."""
     (place / "text.txt").write_text("the film is good\n" * 40)
-    said = refused("--teacher", str(tiny("bert")), "--text", "text.txt", "--save-to", "s")
+    said = refused("--teacher", str(tiny("bert")), "--text", "text.txt", "--save-to", "s", "--max-length", "64")
     assert "no masked-language-model head" in said
     assert "--alpha-soft 0" in said
 
@@ -231,3 +231,11 @@ def test_text_that_is_empty_is_refused(refused, place, tiny):
     teacher = str(tiny("bert", head="masked-lm"))
     assert cli.main(["distill", "--teacher", teacher, "--text", "text.txt", "--save-to", "s"]) != 0
     assert not (place / "s").exists()
+
+
+def test_texts_that_are_too_long_for_the_teacher_are_refused_before_any_is_read(refused, place, tiny):
+    """One token more than the teacher takes would fail in the middle of the first step."""
+    (place / "text.txt").write_text("the film is good\n" * 40)
+    teacher = str(tiny("roberta", head="masked-lm"))
+    said = refused("--teacher", teacher, "--text", "text.txt", "--save-to", "s", "--max-length", "63")
+    assert "--max-length 63 is beyond the model's 62 tokens" in said
