@@ -61,17 +61,11 @@ def students_of(
     Raises:
         UsageError: a value that does not go with the teacher.
     """
-    from bertbench.lengths import length_limit
     from bertbench.sources import own_config
     from bertbench.students.variants import students
 
     config = own_config(teacher)
     specs = students(teacher, config, wish, None if ablation == "losses" else ablation)
-    limit = length_limit(config)
-    if limit is not None and spec.max_length > limit:
-        raise UsageError(
-            f"--max-length {spec.max_length}: {teacher.name} takes {limit} tokens at most", "lower --max-length"
-        )
     if ablation is None:
         return [(specs[0], spec, folder)]
     if ablation != "losses":
@@ -108,6 +102,18 @@ def check_task(task: TaskSpec, teacher: ModelSpec, data_dir: Path | None) -> Non
             f"--task {task.name}: takes texts of {task.training.max_length} tokens, {teacher.name} {limit} at most",
             "distil without --task, then `bertbench run` with --max-length",
         )
+
+
+def check_texts(teacher: ModelSpec, max_length: int) -> None:
+    """Find out before a long distillation whether its texts are too long for the model.
+
+    Raises:
+        UsageError: they are taken at more tokens than the teacher's, and so the students', limit.
+    """
+    from bertbench.lengths import check_maximum
+    from bertbench.sources import own_config
+
+    check_maximum(teacher.name, own_config(teacher), max_length)
 
 
 def pretrain_all(measuring: Measuring, teacher: ModelSpec, students: Sequence[Student], texts: Texts) -> Done:

@@ -184,6 +184,7 @@ def _on_text(
         )
     if task is not None:
         _pretraining.check_task(catalog.task(task), teaching, given["data_dir"])
+    _pretraining.check_texts(teaching, spec.max_length)
     done = _pretraining.pretrain_all(measuring, teaching, students, Texts(text, column))
     report = _pretraining.build_report(done)
     if task is None:

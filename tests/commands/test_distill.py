@@ -233,3 +233,11 @@ def test_text_that_is_empty_is_refused(refused, place, tiny):
     teacher = str(tiny("bert", head="masked-lm"))
     assert cli.main(["distill", "--teacher", teacher, "--text", "text.txt", "--save-to", "s"]) != 0
     assert not (place / "s").exists()
+
+
+def test_texts_that_are_too_long_for_the_teacher_are_refused_before_any_is_read(refused, place, tiny):
+    """One token more than the teacher takes would fail in the middle of the first step."""
+    (place / "text.txt").write_text("the film is good\n" * 40)
+    teacher = str(tiny("roberta", head="masked-lm"))
+    said = refused("--teacher", teacher, "--text", "text.txt", "--save-to", "s", "--max-length", "63")
+    assert "--max-length 63 is beyond the model's 62 tokens" in said

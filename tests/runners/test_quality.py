@@ -482,7 +482,7 @@ def test_score_that_no_prediction_can_have_is_no_divergence(tiny):
     parts = toy("train"), [one_class(toy("validation"), 1.0)]
     outcome = quality.run(job(tiny(), "fine-tune", NUMBERS), *parts)
     assert outcome.warnings == []
-    assert [one.metric for one in outcome.undefined] == ["pearson", "score"]
+    assert [one.metric for one in outcome.undefined] == ["pearson", "spearman", "score"]
 
 
 TAGS = task_spec(
