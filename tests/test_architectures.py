@@ -160,3 +160,19 @@ def test_trying_leaves_the_model_as_it_was(architecture, tmp_path):
     check_runs(ready.model, ready.tokenizer, "mine", 1, ready.kind.outputs, types=False, train=True)
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(value, buffers[name]) for name, value in ready.model.named_buffers())
+
+
+def test_timing_records_the_attention_that_each_model_has(tmp_path):
+    """Workers load MPNet with its plain attention beside BERT with the fused one; the result and a warning say so."""
+    from bertbench.runners.speed import SpeedTarget, measure_speed
+    from bertbench.specs import ShapeSpec, TimingSpec
+
+    folders = {name: save(config_for(name), tmp_path / name) for name in ("bert", "mpnet")}
+    targets = [SpeedTarget(name, folder) for name, folder in folders.items()]
+    timing = TimingSpec(
+        rounds=2, turns=1, passes=1, shapes=(ShapeSpec(batch_size=1, sequence_length=8),), min_shape_s=0
+    )
+    result = measure_speed(targets, "bert", timing, session_id="s")
+    assert result.attentions == {"bert": "sdpa", "mpnet": "eager"}
+    line = "mpnet: 'sdpa' attention is not available for this architecture; it was timed with 'eager'"
+    assert line in result.warnings
