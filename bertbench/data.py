@@ -14,7 +14,7 @@ from bertbench import hub, plugins, rowfiles
 from bertbench.delimited import Expected
 from bertbench.errors import DatasetError
 from bertbench.examples import HIDDEN, Examples, of_table
-from bertbench.names import Names, is_number, whole_number
+from bertbench.names import is_number, whole_number
 from bertbench.rowfiles import ENDINGS, Table
 from bertbench.specs import DatasetSpec, TaskSpec
 
@@ -103,9 +103,9 @@ def _read(task: TaskSpec, path: Path) -> Table:
 def _is_label(task: TaskSpec, text: str) -> bool:
     """True if a text may be a label of the task."""
     if task.labels is None:
-        return is_number(text)
-    names, number = Names.of(task.labels), whole_number(text)
-    return names.find(text) is not None or (number is not None and 0 <= number < len(task.labels))
+        return text == text.strip() and is_number(text)
+    number = whole_number(text) if text.isdigit() else None
+    return text in task.labels or (number is not None and number < len(task.labels))
 
 
 def _rename(names: Sequence[str], split: str) -> str:
@@ -116,8 +116,10 @@ def _rename(names: Sequence[str], split: str) -> str:
             return f": rename {name} to {split}{ending}"
         if stem in OTHER_NAMES.get(split, ()):
             return f": rename {name} to {split}{ending}, or name split '{Path(name).stem}' in the task's YAML"
-        if stem == split:
-            return f": convert {name}"
+        if stem.startswith(f"{split}-") and ending in ENDINGS:
+            return f": rename {name} to {split}{ending}"
+        if name.startswith(f"{split}."):
+            return f": unpack or convert {name}"
     return ""
 
 
@@ -182,9 +184,9 @@ def _joined(parts: Sequence[Table], where: str) -> Table:
     """The rows of several files one after another."""
     if len(parts) == 1:
         return parts[0]
-    return Table(
-        where, [row for part in parts for row in part.rows], notes=tuple(n for part in parts for n in part.notes)
-    )
+    places = [f"{Path(part.where).name}, {part.place(i)}" for part in parts for i in range(len(part.rows))]
+    rows = [row for part in parts for row in part.rows]
+    return Table(where, rows, places, notes=tuple(note for part in parts for note in part.notes))
 
 
 def _explained(error: Exception, where: str, split: str, state: hub.State) -> Exception:

@@ -24,6 +24,7 @@ OTHER_FORMS = "or save the rows as JSON lines (.jsonl) or parquet"
 class Delimited:
     """Rows by column name, the line at which each begins, and what a reader should know."""
 
+    header: list[str] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -69,12 +70,16 @@ def read_tsv(where: str, text: str, expected: Expected) -> Delimited:
             errors.append(error)
     if not readings:
         raise errors[0]
-    if len(readings) == 2:
+    fitting = [one for one in readings if _has_columns(one.header, expected.columns)]
+    if len(readings) == 2 and len(fitting) != 1:
         plain, quoted = readings
         if plain.rows != quoted.rows and not _all_quoted(plain):
             raise _two_readings(where, plain, quoted)
         return quoted
-    return readings[0]
+    found = fitting[0] if len(fitting) == 1 else readings[0]
+    if any('"' in value for row in found.rows for value in row.values()):
+        found.notes.append("quotation marks are taken as part of the texts, which they cannot be quotes of")
+    return found
 
 
 def _table(where: str, text: str, mark: str, quoting: int, expected: Expected) -> Delimited:
@@ -99,19 +104,30 @@ def _table(where: str, text: str, mark: str, quoting: int, expected: Expected) -
             continue
         if header is None:
             header, blank = _header(where, fields), 0
-            place = header.index(expected.label) if expected.label in header else None
+            found.header, is_row = header, _Rows(header, mark, expected)
             continue
-        if len(fields) != len(header):
-            raise _ragged(where, begin, line, len(fields), header, mark)
+        _check_row(where, (begin, line), fields, is_row, quoting)
         if blank and len(header) == 1:
             raise DatasetError(f"{where}: line {blank} is blank", 'write "" for an empty text, or remove it')
-        if line > begin:
-            _check_swallowed(where, begin, line, fields, mark, place, expected.is_label)
         found.rows.append(dict(zip(header, fields, strict=True)))
         found.lines.append(begin)
     if header is None:
         raise DatasetError(f"{where}: is empty: not even a header", "the first line names the columns")
     return found
+
+
+def _check_row(where: str, lines: tuple[int, int], fields: list[str], rows: _Rows, quoting: int) -> None:
+    """A row as wide as the header, without rows in it.
+
+    Raises:
+        DatasetError: it is not so.
+    """
+    if len(fields) != len(rows.header):
+        raise _ragged(where, *lines, len(fields), rows.header, rows.mark)
+    if lines[1] > lines[0]:
+        _check_swallowed(where, *lines, fields, rows)
+    if quoting != csv.QUOTE_NONE:
+        _check_blank_before_quote(where, lines[0], fields)
 
 
 def _reader(text: str, mark: str, quoting: int) -> Any:
@@ -140,6 +156,10 @@ def tidy(name: str) -> str:
 
 
 def _header(where: str, fields: list[str]) -> list[str]:
+    if fields[0].lower().startswith("sep="):
+        raise DatasetError(
+            f"{where}: its first line is '{fields[0]}{';' * (len(fields) > 1)}', not a header", "remove that line"
+        )
     twice = sorted({name for name in fields if name and fields.count(name) > 1})
     if twice:
         raise DatasetError(f"{where}: the header names column '{twice[0]}' twice", "rename one of them")
@@ -166,34 +186,73 @@ def _ragged(where: str, begin: int, end: int, width: int, header: Sequence[str],
     what = DELIMITER_NAMES[mark]
     return DatasetError(
         f"{where}: {_lines(begin, end)}: {width} fields, but the header names {len(header)} ({', '.join(header)})",
-        f"put texts that hold {what} into quotation marks, {OTHER_FORMS}",
+        f"put texts that hold {what} into quotation marks and end rows without one, {OTHER_FORMS}",
     )
 
 
-def _check_swallowed(
-    where: str,
-    begin: int,
-    end: int,
-    fields: Sequence[str],
-    mark: str,
-    label: int | None,
-    is_label: Callable[[str], bool],
-) -> None:
+@dataclass(frozen=True)
+class _Rows:
+    """What tells a row from a text: its width, and a label in its place or, without that column, an id like the others'."""
+
+    header: Sequence[str]
+    mark: str
+    expected: Expected
+
+    def within(self, fields: Sequence[str]) -> str | None:
+        """A line within a field that is a row of its own, or None."""
+        for place, text in enumerate(fields):
+            first, *others = text.replace("\r\n", "\n").split("\n")
+            if not others:
+                continue
+            *middle, last = others
+            whole = next((line for line in middle if self._is_row(line.split(self.mark), fields)), None)
+            if whole is not None:
+                return whole
+            ends = [*fields[:place], *first.split(self.mark)], [*last.split(self.mark), *fields[place + 1 :]]
+            if all(self._is_row(parts, fields) for parts in ends):
+                return last
+        return None
+
+    def _is_row(self, parts: Sequence[str], row: Sequence[str]) -> bool:
+        if len(parts) != len(self.header) or len(parts) < 2:
+            return False
+        names = [tidy(name) for name in self.header]
+        if self.expected.label in names:
+            place = names.index(self.expected.label)
+            label = parts[place]
+            return self.expected.is_label(label.strip() if self.header[place] != names[place] else label)
+        ids = next((place for place, name in enumerate(names) if name.casefold() in {"idx", "id"}), None)
+        return ids is not None and parts[ids].isdigit() and row[ids].isdigit()
+
+
+def _check_swallowed(where: str, begin: int, end: int, fields: Sequence[str], rows: _Rows) -> None:
     """A field over several lines must not hold rows: then a quotation mark was opened that belongs to a text.
 
     Raises:
-        DatasetError: a line of it is a row of its own, with a label in its place.
+        DatasetError: a line of it is a row of its own.
     """
-    width = len(fields)
-    for text in fields:
-        for piece in text.splitlines() if label is not None and width > 1 else ():
-            parts = piece.split(mark)
-            if len(parts) == width and is_label(parts[label or 0].strip().strip('"')):
-                raise DatasetError(
-                    f"{where}: lines {begin} to {end} are read as one row, for a quotation mark opens in line {begin}; "
-                    f"rows would be lost ({piece.strip():.40})",
-                    f"close it, or write a quotation mark of a text twice and the text in quotation marks, {OTHER_FORMS}",
-                )
+    found = rows.within(fields)
+    if found is not None:
+        raise DatasetError(
+            f"{where}: lines {begin} to {end} are read as one row, for a quotation mark opens in line {begin}; "
+            f"rows would be lost ({found.strip():.40})",
+            "write a quotation mark of a text twice and the text in quotation marks; if it is one text, "
+            "save the rows as JSON lines (.jsonl) or parquet",
+        )
+
+
+def _check_blank_before_quote(where: str, begin: int, fields: Sequence[str]) -> None:
+    """A quotation mark after a blank is no quote by the standard, and hardly part of the text.
+
+    Raises:
+        DatasetError: there is one.
+    """
+    for value in fields:
+        if value[:1] == " " and value.lstrip(" ")[:1] == '"' and value.rstrip()[-1:] == '"':
+            raise DatasetError(
+                f"{where}: line {begin}: a blank stands before the quotation mark of {value:.40}",
+                f"write no blanks between fields, {OTHER_FORMS}",
+            )
 
 
 def _all_quoted(plain: Delimited) -> bool:

@@ -16,7 +16,7 @@ from bertbench import plugins
 from bertbench.delimited import tidy
 from bertbench.errors import DatasetError
 from bertbench.ids import ids_of
-from bertbench.names import Names
+from bertbench.names import Names, whole_number
 from bertbench.rowfiles import Table
 from bertbench.task_specs import QUESTIONS, TaskSpec
 from bertbench.tasks._answers import check_places
@@ -33,6 +33,7 @@ CHANGES = {
     "moved": "{count:,} answers stand near by where 'answer_start' says, and were taken from there (first {first})",
     "trimmed": "{count:,} answers had blanks at an edge, which were cut off (first {first})",
     "folded": "{count:,} labels are a class's name but for case, blanks or separators (first {first})",
+    "assumed": "{count:,} labels are taken as places that count from 0, though none is 0: if they count from 1, write names",
     "renumbered": "{count:,} ids were replaced by row numbers from 0, since {first}",
 }
 PLACES_SHOWN = 6
@@ -112,16 +113,18 @@ def of_table(task: TaskSpec, split: str, table: Table, *, labelled: bool = True)
     if (own := (table.classes or {}).get(task.label)) and task.labels:
         reading.by_place = True
         notes += _same_order(where, task, own)
-    ids, replaced = ids_of(rows)
+    ids, why, replaced = ids_of(rows)
     pairs = [_example(kind, task, table, number, reading, labelled=labelled) for number in range(len(rows))]
     if labelled:
         _check_whole(where, kind, reading)
     changes = {name: count for name in CHANGES if (count := reading.counts[name])}
     if replaced:
         changes["renumbered"] = len(rows)
-    notes += [
-        CHANGES[name].format(count=count, first=reading.firsts.get(name, replaced)) for name, count in changes.items()
-    ]
+    if reading.first and not reading.by_place:
+        changes["assumed"] = reading.places
+    notes += [CHANGES[name].format(count=count, first=reading.firsts.get(name, why)) for name, count in changes.items()]
+    if why and not replaced:
+        notes.append(f"ids: {why}")
     if reading.places and not reading.by_place and task.labels:
         notes.append(f"labels are numbers, taken as places: {_listed_places(task.labels)}")
     said = tuple(f"{task.name}, {split}: {note}" for note in notes)
@@ -203,8 +206,19 @@ def _example(
     try:
         return kind.example(task, row, reading) if labelled else _perhaps_labelled(kind, task, row, reading)
     except RowError as error:
+        if error.of_split and not all(_is_hidden(other.get(task.label)) for other in table.rows):
+            raise DatasetError(
+                f"{table.where}: {table.place(number)}: label -1 is none of the task's, though other rows have labels",
+                "if it is a class, write names; if it is hidden, remove the row",
+            ) from None
         place = "" if error.of_split else f"{table.place(number)}: "
         raise DatasetError(f"{table.where}: {place}{error.reason}", error.hint) from None
+
+
+def _is_hidden(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_hidden, value))
+    return value == -1 or (isinstance(value, str) and whole_number(value) == -1)
 
 
 def _perhaps_labelled(kind: TaskKind, task: TaskSpec, row: Mapping[str, Any], reading: Reading) -> tuple[Any, Any]:

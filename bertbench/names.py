@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 _BETWEEN_WORDS = re.compile(r"(?<=[^\W_])[\s_-]+(?=[^\W_])")
+_STARTS_WITH_NUMBER = re.compile(r"\s*[+-]?\.?\d")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 _WHOLE = re.compile(r"([+-]?\d+)(\.0*)?")
 
@@ -26,7 +27,7 @@ class Names:
 
     exact: Mapping[str, int]
     folded: Mapping[str, int] | None
-    numeric: bool  # one of them reads as a number
+    numeric: bool  # one of them is a number, or begins with one
 
     @staticmethod
     @lru_cache(maxsize=64)
@@ -36,7 +37,7 @@ class Names:
         return Names(
             {name: place for place, name in enumerate(names)},
             loose if len(loose) == len(names) else None,
-            any(is_number(name) for name in names),
+            any(_STARTS_WITH_NUMBER.match(name) for name in names),
         )
 
     def find(self, text: str) -> int | None:

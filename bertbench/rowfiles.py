@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bertbench.delimited import Delimited, Expected, read_csv, read_tsv
+from bertbench.delimited import Delimited, Expected, read_csv, read_tsv, tidy
 from bertbench.errors import DatasetError
+from bertbench.ids import COLUMNS as ID_COLUMNS
 
 ENDINGS = (".parquet", ".csv", ".tsv", ".jsonl", ".json")
 # The longer mark first: UTF-32 begins like UTF-16.
@@ -24,6 +25,7 @@ BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
     (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
 )
+NO_TEXT = {b"\x1f\x8b": "compressed (gzip)", b"PK\x03\x04": "a zip archive or an Excel file"}
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,14 @@ class Table:
 
     where: str
     rows: list[dict[str, Any]]
-    lines: Sequence[int] | None = None
+    lines: Sequence[int | str] | None = None
     classes: dict[str, tuple[str, ...]] | None = None
     notes: tuple[str, ...] = ()
 
     def place(self, number: int) -> str:
         """Where a row stands, for people; `number` counts from 0."""
+        if self.lines and isinstance(self.lines[number], str):
+            return str(self.lines[number])
         return f"line {self.lines[number]}" if self.lines else f"row {number + 1} (counted from 1)"
 
     @property
@@ -58,7 +62,7 @@ def read(path: Path, expected: Expected) -> Table:
     """
     where = str(path)
     if path.suffix == ".parquet":
-        return _parquet(path)
+        return _parquet(path, expected)
     text, notes = decode(where, path.read_bytes())
     if path.suffix == ".jsonl":
         return _json_lines(where, text, notes)
@@ -74,6 +78,9 @@ def decode(where: str, content: bytes) -> tuple[str, tuple[str, ...]]:
     Raises:
         DatasetError: it is neither.
     """
+    for mark, what in NO_TEXT.items():
+        if content.startswith(mark):
+            raise DatasetError(f"{where}: is {what}, not text", "unpack it, or save it as CSV, JSON lines or parquet")
     encoding, name = next(
         ((encoding, name) for mark, encoding, name in BYTE_ORDER_MARKS if content.startswith(mark)), ("utf-8", "")
     )
@@ -106,6 +113,11 @@ def _json_lines(where: str, text: str, notes: tuple[str, ...]) -> Table:
 def _json(where: str, text: str) -> list[dict[str, Any]]:
     """The rows of a list of objects, or of an object of columns of equal length."""
     value = parsed(where, text)
+    if isinstance(value, dict) and _nested(value):
+        raise DatasetError(
+            f"{where}: its rows are nested under 'data', as in SQuAD's own files",
+            "save a list with one object a question: {question, context, answers: {text: [...], answer_start: [...]}}",
+        )
     if isinstance(value, dict) and value and all(isinstance(column, list) for column in value.values()):
         lengths = {name: len(column) for name, column in value.items()}
         if len(set(lengths.values())) > 1:
@@ -122,6 +134,11 @@ def _json(where: str, text: str) -> list[dict[str, Any]]:
     return [_object(f"{where}: row {number} (counted from 1)", row) for number, row in enumerate(value, 1)]
 
 
+def _nested(value: dict[str, Any]) -> bool:
+    rows = value.get("data")
+    return isinstance(rows, list) and bool(rows) and isinstance(rows[0], dict) and "paragraphs" in rows[0]
+
+
 def parsed(where: str, text: str) -> Any:
     """A JSON value; a key that stands twice in an object is an error.
 
@@ -129,12 +146,23 @@ def parsed(where: str, text: str) -> Any:
         DatasetError: it is no JSON.
     """
     try:
-        return json.loads(text, object_pairs_hook=_unique)
+        value = json.loads(text, object_pairs_hook=_unique)
+        if "\\u" in text:  # an escape may be half of a character, which no file can hold
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(error.object[error.start]):04x}"
+        raise DatasetError(
+            f"{where}: {half} is half of a character, the other half is missing", "correct the text, or remove it"
+        ) from None
     except json.JSONDecodeError as error:
+        if error.msg == "Extra data" and where.endswith(".json"):
+            raise DatasetError(f"{where}: holds JSON lines, not one list", "rename it to end in .jsonl") from None
         inside = f", line {error.lineno}" if error.lineno > 1 else ""
         reason = f"{error.msg}{inside}, column {error.colno}"
     except (ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else str(error)
+    else:
+        return value
     raise DatasetError(f"{where}: damaged or not what its ending says ({reason:.120})", "correct or replace the file")
 
 
@@ -157,19 +185,23 @@ def _kind(value: Any) -> str:
     return names.get(type(value), f"{value!r:.40}")
 
 
-def _parquet(path: Path) -> Table:
+def _parquet(path: Path, expected: Expected) -> Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(path, partitioning=None)
+        names = pq.read_schema(path).names
+        wanted = {tidy(name).casefold() for name in (*expected.columns, expected.label, *ID_COLUMNS)}
+        some = [name for name in names if tidy(name).casefold() in wanted]
+        known = {tidy(name) for name in some} >= {tidy(name) for name in expected.columns}
+        table = pq.read_table(path, columns=some if known and expected.columns else None, partitioning=None)
         rows = table.to_pylist()
-    except (pa.ArrowException, ValueError, OSError) as error:
+    except (pa.ArrowException, ValueError, OSError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0]
         raise DatasetError(f"{path}: damaged or not what its ending says ({reason:.120})", "replace the file") from None
-    twice = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+    twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DatasetError(f"{path}: has column '{twice[0]}' twice", "rename one of them")
     return Table(str(path), rows, classes=_stated_classes((table.schema.metadata or {}).get(b"huggingface")))

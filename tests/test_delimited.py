@@ -40,6 +40,12 @@ def test_each_row_knows_its_line():
         ('text,label\n"a,pos\nb,neg\n', "f: line 2: a quotation mark is opened and never closed"),
         ('text,label\n"a" b,pos\n', "f: line 2: a quoted field goes on"),
         ('text,label\n"a,pos\nb,neg\nc",pos\n', "lines 2 to 4 are read as one row"),
+        ('id,text,label\n1,"a,pos\n2,b",neg\n', "lines 2 to 3 are read as one row"),
+        ('label,text\npos,"a\nneg,b"\n', "lines 2 to 3 are read as one row"),
+        ('text, label\n"a, pos\nb, neg\nc",pos\n', "lines 2 to 4 are read as one row"),
+        ('id,text\n1,"foo\n2,bar\n3,baz"\n', "lines 2 to 4 are read as one row"),
+        ('label, text\npos, "a b"\n', "line 2: a blank stands before the quotation mark"),
+        ("sep=;\ntext;label\na;pos\n", "its first line is 'sep=;', not a header"),
         ("text,text\na,b\n", "names column 'text' twice"),
         ("", "not even a header"),
         ("text\na\n\nb\n", "line 3 is blank"),
@@ -55,6 +61,7 @@ def test_what_would_shift_or_lose_rows_is_refused(text, message):
 def test_a_text_over_several_lines_is_no_row():
     """A quoted text may hold line breaks and commas."""
     assert rows('text,label\n"a, b\nc, d",pos\n') == [("a, b\nc, d", "pos")]
+    assert rows('text,label\n"is it?\noh, pos\nwell, neg",pos\n') == [("is it?\noh, pos\nwell, neg", "pos")]
 
 
 @pytest.mark.parametrize(("mark", "name"), [(";", "semicolons"), ("\t", "tabs")])
@@ -95,3 +102,8 @@ def test_what_a_csv_writer_writes_is_read_back_or_refused(pairs):
     except DatasetError:
         return
     assert found == pairs
+
+
+def test_the_reading_whose_header_has_the_columns_is_taken():
+    """A quoted header over plain fields, as R writes it, can be read in one way only."""
+    assert rows('"text"\t"label"\n"a b"\tpos\nc\tneg\n', read_tsv) == [("a b", "pos"), ("c", "neg")]

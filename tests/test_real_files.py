@@ -94,6 +94,9 @@ CASES = [
     Case("places as fractions", ("neg", "pos"), (1.0, 0.0), (1, 0)),
     Case("no fractions", ("neg", "pos"), (0.5, 1.0), None),
     Case("hidden", ("neg", "pos"), (-1, -1), None),
+    Case("minus one among labels", ("neg", "zero", "pos"), (-1, 0, 1), None),
+    Case("names that begin with a number", ("1 star", "2 stars"), (1, 0), None),
+    Case("places that may count from one", ("a", "b", "c"), (1, 2, 1), (1, 2, 1), {"assumed": 3}),
     Case("names and places mixed", ("neg", "pos"), ("pos", "0"), None),
     Case("truth values", ("False", "True"), (True, False), (1, 0)),
     Case("truth values as text", ("False", "True"), ("True", "False"), (1, 0)),
@@ -201,6 +204,17 @@ CLEAR = [
     ("train.json", b'{"data": {"a": 1}}', "expected a list of objects, found an object"),
     ("train.json", b'{"text": ["a", "b"], "label": ["pos"]}', "columns are of unequal length .text 2, label 1"),
     ("train.json", b'[{"text": "a", "label": "pos"}, 3]', r"row 2 \(counted from 1\): expected an object, found 3"),
+    ("train.jsonl", b'{"text": "a \\ud83d", "label": "pos"}', r"line 1: .ud83d is half of a character"),
+    ("train.jsonl", b'{"text": "a", "label": 1' + b"0" * 400 + b"}", "line 1: label 10"),
+    ("train.json", b'{"text": "a", "label": "pos"}\n{"text": "b", "label": "pos"}\n', "holds JSON lines, not one list"),
+    ("train.json", b'{"version": "1.1", "data": [{"paragraphs": []}]}', "nested under 'data', as in SQuAD's own files"),
+    ("train.csv", b"\x1f\x8b\x08", "is compressed .gzip., not text"),
+    (
+        "train.csv",
+        b"text,label\na,-1\nb,pos\n",
+        "line 2: label -1 is none of the task's, though other rows have labels",
+    ),
+    ("train.csv.gz", b"", r"no file for split 'train' \(found: train.csv.gz\)"),
     ("dev.csv", b"text,label\na,pos\n", r"no file for split 'train' \(found: dev.csv\)"),
     ("train.txt", b"text,label\na,pos\n", r"no file for split 'train' \(found: train.txt\)"),
 ]
@@ -277,6 +291,7 @@ def stated(names, values):
         (("1", "2", "3"), ("1", "2", "3"), (2.0, 0.0), ""),
         (("negative", "positive", "mixed"), ("Negative", "Positive", "Mixed"), (2.0, 0.0), ""),
         (("a", "b", "c"), ("x", "y", "z"), (2.0, 0.0), "the data set calls its classes x, y, z"),
+        (("-1", "0", "1"), ("-1", "0", "1"), (2.0, 0.0), ""),
     ],
 )
 def test_the_data_sets_own_class_names_decide(tmp_path, labels, own, places, note):
@@ -286,6 +301,15 @@ def test_the_data_sets_own_class_names_decide(tmp_path, labels, own, places, not
     found = load(spec(labels), "train", tmp_path)
     assert found.labels == places
     assert any(note in each for each in found.notes) if note else not found.notes
+
+
+@pytest.mark.parametrize("values", [(-1, 0, 2), (1, 2, 3)])
+def test_places_beyond_the_data_sets_own_are_refused(tmp_path, values):
+    """Where numbers are places, -1 is no class, and one too large is none either, whatever classes are called."""
+    (tmp_path / "t").mkdir()
+    pq.write_table(stated(("-1", "2", "3"), values), tmp_path / "t" / "train.parquet")
+    with pytest.raises(DatasetError, match=r"row 1 .*label -1|row 3 .*label 3"):
+        load(spec(("-1", "2", "3")), "train", tmp_path)
 
 
 def test_class_names_in_another_order_than_the_data_sets_are_refused(tmp_path):
@@ -322,7 +346,7 @@ def answered(folder, *answers):
         (("dunmore ", 3), ("dunmore", 3), {"trimmed": 1}),
         ((" dunmore", 2), ("dunmore", 3), {"trimmed": 1}),
         (("dunmore", 4), ("dunmore", 3), {"moved": 1}),
-        (("dunmore", 400), ("dunmore", 3), {"moved": 1}),
+        (("dunmore", 60), ("dunmore", 3), {"moved": 1}),
         (("in", 16), ("in", 15), {"moved": 1}),
     ],
 )
@@ -332,6 +356,12 @@ def test_answers_are_put_where_they_stand(tmp_path, answer, placed, changes):
     assert found.labels == ((placed,),)
     assert found.changes == changes
     assert len(found.notes) == len(changes)
+
+
+def test_answers_are_not_looked_for_far_away_or_within_words(tmp_path):
+    """'more' of dunmore is no answer, and what stands far from its offset may be another."""
+    found = answered(tmp_path, ("dunmore", 3), ("bedford", 18), ("lives", 26), ("more", 7), ("baker", 400))
+    assert [answers[0][1] for answers in found.labels] == [3, 18, 26, -1, -1]
 
 
 def test_answers_without_a_place_are_counted_and_still_right(tmp_path):

@@ -6,13 +6,13 @@ unambiguous; otherwise it has no place: it still counts as a right answer, but n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from numbers import Number
 from typing import Any
 
 from bertbench.tasks._kind import Reading, RowError
 
-NEAR = 16  # characters that an offset may be wrong by where the text stands in the context more than once
+NEAR = 64  # characters that an offset may be wrong by
 NOWHERE = -1  # the offset of an answer without a place
 MOST_MISPLACED = 0.5  # of all answers: beyond it offsets are of something else
 
@@ -82,14 +82,18 @@ def _placed(given: str, start: int, context: str, reading: Reading) -> Answer:
 
 
 def _near(text: str, start: int, context: str) -> int:
-    """Where the text stands if that is unambiguous: once in the whole context, or near the offset and nowhere as near."""
-    places = []
+    """Where the text stands near the offset, as a word of its own and nowhere else as near; NOWHERE otherwise."""
+    places = sorted((abs(place - start), place) for place in _occurrences(text, context))
+    if not places or places[0][0] > NEAR:
+        return NOWHERE
+    return places[0][1] if len(places) == 1 or places[1][0] > 2 * places[0][0] else NOWHERE
+
+
+def _occurrences(text: str, context: str) -> Iterator[int]:
+    """Where the text stands, but not within a longer word."""
     place = context.find(text)
     while place >= 0:
-        places.append(place)
+        around = context[place - 1 : place] + text[0], text[-1] + context[place + len(text) : place + len(text) + 1]
+        if not any(len(pair) == 2 and pair.isalnum() for pair in around):
+            yield place
         place = context.find(text, place + 1)
-    places.sort(key=lambda place: abs(place - start))
-    if len(places) < 2:
-        return places[0] if places else NOWHERE
-    first, second = (abs(place - start) for place in places[:2])
-    return places[0] if first <= NEAR and second > 2 * first else NOWHERE

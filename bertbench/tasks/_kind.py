@@ -61,7 +61,7 @@ class Reading:
     """What reading the rows of a split takes into account, and what it counts.
 
     `by_place`: whole numbers are places among the labels, because the data set itself says so. `counts` holds how often what
-    was read is not as it stands, or is left out, and `firsts` the first value of each sort; `by_name` and `places` count labels.
+    was read is not as it stands, or is left out, and `firsts` the first value of each sort; `by_name` and `places` count labels, `first` is the least place.
     """
 
     by_place: bool = False
@@ -69,6 +69,13 @@ class Reading:
     firsts: dict[str, str] = field(default_factory=dict)
     by_name: int = 0
     places: int = 0
+    first: int | None = None
+
+    def placed(self, place: int) -> int:
+        """Note a label that was given as its place, and which is the least."""
+        self.places += 1
+        self.first = place if self.first is None else min(self.first, place)
+        return place
 
     def count(self, what: str, value: Any = "") -> None:
         """Note one more; of the first also the value."""
@@ -205,11 +212,12 @@ def label_index(value: Any, labels: Sequence[str], what: str = "label", reading:
         RowError: there is no such class, or it is absent or hidden (-1).
     """
     reading = reading or Reading()
-    if reading.by_place and _is_whole(value) and 0 <= value < len(labels):
-        reading.places += 1
-        return int(value)
+    if reading.by_place and _is_whole(value) and value != -1:
+        if not 0 <= value < len(labels):
+            raise RowError(f"{what} {value!r:.40} is no place among {_some(labels)}", "places count from 0")
+        return reading.placed(int(value))
     names = Names.of(tuple(labels))
-    texts = _written(value)
+    texts = [] if reading.by_place and _is_whole(value) else _written(value)
     for text in texts:
         if text in names.exact:
             reading.by_name += 1
@@ -217,7 +225,7 @@ def label_index(value: Any, labels: Sequence[str], what: str = "label", reading:
     if value is None or texts == [""] or (isinstance(value, float) and math.isnan(value)):
         raise RowError(f"has no {what}", f"give it one of {_some(labels)}, or remove the row")
     number = next((found for text in texts if (found := whole_number(text)) is not None), None)
-    if number == -1:
+    if number == -1 or (reading.by_place and value == -1):
         raise RowError(
             "the labels of this split are hidden (-1)", "choose a labelled split, such as validation", of_split=True
         )
@@ -227,8 +235,7 @@ def label_index(value: Any, labels: Sequence[str], what: str = "label", reading:
         reading.count("folded", value)
         return near
     if number is not None and not names.numeric and 0 <= number < len(labels):
-        reading.places += 1
-        return number
+        return reading.placed(number)
     raise RowError(f"{what} {value!r:.40} is not one of {_some(labels)}", _why_not(number, names))
 
 
@@ -258,6 +265,7 @@ def _written(value: Any) -> list[str]:
     if isinstance(value, bool):
         return [str(value), str(value).lower()]
     if isinstance(value, Number):
-        whole = [str(int(value))] if math.isfinite(value) and value == value // 1 else []  # type: ignore[arg-type,operator,call-overload]
-        return [*dict.fromkeys([str(value), *whole])]
+        if isinstance(value, int) or not math.isfinite(value):  # type: ignore[arg-type]
+            return [f"{value}"] if abs(value) < 10**40 else []  # type: ignore[arg-type]
+        return [*dict.fromkeys([str(value), *([str(int(value))] if value == value // 1 else [])])]  # type: ignore[operator,call-overload]
     return []

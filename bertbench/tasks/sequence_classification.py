@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from numbers import Number
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +148,8 @@ def _label(task: TaskSpec, value: Any, reading: Reading | None) -> float:
     if isinstance(value, str) and is_number(value):
         number = float(value)
     elif isinstance(value, Number) and not isinstance(value, bool):
-        number = float(value)  # type: ignore[arg-type]
+        with suppress(OverflowError):
+            number = float(value)  # type: ignore[arg-type]
     if number is None or not math.isfinite(number):
         raise RowError(f"label: expected a number, found {value!r:.40}", "a regression task has numbers as labels")
     return number
