@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -312,7 +313,8 @@ def test_show_lists_and_shows_runs(compared, cli, project):
 
 @pytest.mark.slow
 def test_predictions_are_equal_for_an_equal_seed(compared, cli, project, tmp_path):
-    """Fine-tuning again with the same seed on the same machine predicts the same."""
+    """Fine-tuning again with the same seed on the same machine, in the format decided for it, predicts the same."""
+    shutil.copytree(project / "results" / "machines", tmp_path / "machines")
     done = cli(
         "run", "--task", "demo-sentiment", "--suite", "tiny", "--models", "bert-mini", *SMALL, "--results-dir", tmp_path
     )
