@@ -3,8 +3,8 @@
 Not aware of models or records. The sizes are those of an encoder's products (a few thousand rows, width 768 and 3072), so
 the figure is what a model can hope for, not the processor's peak.
 
-bf16 is worth a closer look where its products are measured to be faster, not where a flag says that it exists: processors
-without such instructions run it hundreds of times slower than fp32. The closer look is training steps, by turns in both formats.
+bf16 counts as faster where its products are measured to be: processors without such instructions run it hundreds of times
+slower than fp32. What models are trained in is not decided here, since noise may turn it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,6 @@ SIZES = ((64, 128, 256), (256, 768, 768), (512, 768, 3072), (2048, 768, 3072))
 BUDGET_S = 0.3  # per number format
 LONGEST_PRODUCT_S = 0.1
 ADVANTAGE = 1.15  # smaller ones are lost in the operators that are no matrix products
-
-PAIRS = 9
-LONGEST_LOOK_S = 10.0
-WIDTH, HEADS, INNER, BATCH, TOKENS = 768, 12, 3072, 4, 64  # a layer of BERT-base and its input
 
 # Share of the product rate that whole passes reach, the rest being normalization, activations, attention and overhead.
 # BERT-base, 128 tokens, two cores: 0.3 to 0.9 in inference (batches of 1 and 8), 0.5 to 0.6 in training (8). They are for
@@ -68,60 +64,6 @@ def judge(fp32: list[float], bf16: list[float], seconds: float) -> Calibration:
     """A Calibration from the rates (operations a second) at growing sizes; formats are compared at equal size."""
     last = min(len(bf16), len(fp32)) - 1  # either may have ended early
     return Calibration(fp32[-1] / 1e9, bf16[-1] / 1e9, last > 0 and bf16[last] > ADVANTAGE * fp32[last], seconds)
-
-
-def training_speedups(threads: int, device: str = "cpu") -> list[float]:
-    """How many times as fast a training step of an encoder's layer is in bf16 autocast, in PAIRS pairs; about a second.
-
-    Fewer where a step takes so long that they would not end, none where bf16 is not to be had. The two take turns, and
-    which comes first alternates.
-    """
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            return paired_speedups(_training_step(device, bf16=False), _training_step(device, bf16=True))
-    except (RuntimeError, TypeError):  # no kernel, or no autocast, in bf16
-        return []
-    finally:
-        torch.set_num_threads(before)
-
-
-def paired_speedups(
-    plain: Callable[[], object], other: Callable[[], object], clock: Callable[[], float] = time.perf_counter
-) -> list[float]:
-    """Seconds of `plain` by those of `other`, pair by pair, after an untimed call of each."""
-    began = clock()
-    for step in (plain, other):
-        step()
-    found: list[float] = []
-    while len(found) < PAIRS and clock() - began < LONGEST_LOOK_S:
-        seconds = {}
-        for step in (plain, other) if len(found) % 2 else (other, plain):
-            start = clock()
-            step()
-            seconds[step] = max(clock() - start, 1e-9)
-        found.append(seconds[plain] / seconds[other])
-    return found
-
-
-def _training_step(device: str, *, bf16: bool) -> Callable[[], object]:
-    """A call that runs a layer forwards and backwards, and waits for the device."""
-    import torch
-
-    layer = torch.nn.TransformerEncoderLayer(WIDTH, HEADS, INNER, batch_first=True, device=device)
-    inputs = torch.randn(BATCH, TOKENS, WIDTH, device=device)
-
-    def run() -> None:
-        layer.zero_grad()
-        with torch.autocast(device.split(":", maxsplit=1)[0], torch.bfloat16, enabled=bf16):
-            loss = layer(inputs).float().mean()
-        loss.backward()
-        _wait(device)
-
-    return run
 
 
 def product_rates(

@@ -1,19 +1,20 @@
-"""Which number format models are trained in: bf16 autocast where it is clearly faster, decided once for a machine and kept.
+"""Which number format models are trained in: bf16 autocast where the processor has instructions for it, else fp32.
 
-The format shapes weights, and so scores; it must not follow from the noise of a second. What is not clear is fp32.
+The format shapes weights, and so scores. Measuring decides it by the noise of a second (on one machine, twelve looks gave six
+times either answer), so what the processor has decides, and whoever knows better writes it down in the machine's file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from bertbench.calibration import PAIRS, calibrate, training_speedups
+from bertbench.environment import instruction_flags
 from bertbench.machines import Machine
 
-CLEAR = 1.3  # times as fast
-CLEAR_PAIRS = 8  # of PAIRS must be so: by chance, where half are, in one of 50 cases
+CPU_FLAGS = frozenset({"amx_bf16", "avx512_bf16"})  # products in bf16; without them it is emulated, and slow
+CUDA_GENERATION = 8  # compute capability, of Ampere: the first with products in bf16
 
 TrainingDtype = Literal["fp32", "bf16"]
 
@@ -21,33 +22,38 @@ TrainingDtype = Literal["fp32", "bf16"]
 def decide(
     results_dir: Path, environment_class: str, device: str, threads: int, say: Callable[[str], None]
 ) -> TrainingDtype:
-    """What was decided for this class of machine, device and number of threads; the first time it is measured and kept.
+    """What the machine's file states for this device and number of threads, else what the processor has.
 
     Args:
         results_dir: holds what is known of machines.
         environment_class: of this machine.
         device: 'cpu', 'cuda:0', …
         threads: that a model is trained with.
-        say: told the decision, and where it is kept.
-
-    Raises:
-        StoreError: the results directory cannot be written to.
+        say: told the decision, and why.
     """
     machine, kind = Machine.load(results_dir, environment_class), device.split(":", maxsplit=1)[0]
     for warning in machine.warnings:
         say(f"warning: {warning}")
-    earlier = machine.training_dtype(kind, threads)
-    if earlier is not None:
-        say(f"models are trained in {earlier}, as decided before for this machine ({machine.path})")
-        return "bf16" if earlier == "bf16" else "fp32"
-    # Without hardware for bf16 a step in it would take minutes: products of matrices tell that in no time.
-    found = training_speedups(threads, device) if calibrate(threads, device).bf16_is_faster else []
-    chosen: TrainingDtype = "bf16" if is_clear(found) else "fp32"
-    machine.with_training_dtype(kind, threads, chosen).save()
+    stated = machine.training_dtype(kind, threads)
+    if stated is not None:
+        say(f"models are trained in {stated}, as {machine.path} states")
+        return "bf16" if stated == "bf16" else "fp32"
+    chosen: TrainingDtype = "bf16" if has_bf16(device) else "fp32"
     say(
-        f"models are trained in {chosen}: {_reason(found)}; kept for this machine ('training_dtypes' in {machine.path})"
+        f"models are trained in {chosen}: {kind} has {'' if chosen == 'bf16' else 'no '}instructions for products in bf16"
     )
     return chosen
+
+
+def has_bf16(device: str) -> bool:
+    """True if the device computes products in bf16 by instructions of its own: the same answer at any time."""
+    if device == "cpu":
+        return not CPU_FLAGS.isdisjoint(instruction_flags())
+    if not device.startswith("cuda"):
+        return False
+    import torch
+
+    return bool(torch.cuda.get_device_capability(device)[0] >= CUDA_GENERATION)
 
 
 def is_bf16(dtype: str, decisions: dict[str, Any], decide: Callable[[], str]) -> bool:
@@ -57,15 +63,3 @@ def is_bf16(dtype: str, decisions: dict[str, Any], decide: Callable[[], str]) ->
     if "training_dtype" not in decisions:
         decisions["training_dtype"] = decide()
     return bool(decisions["training_dtype"] == "bf16")
-
-
-def is_clear(speedups: Sequence[float]) -> bool:
-    """True if bf16 was CLEAR times as fast, or more, in CLEAR_PAIRS pairs of PAIRS."""
-    return len(speedups) == PAIRS and sum(one >= CLEAR for one in speedups) >= CLEAR_PAIRS
-
-
-def _reason(speedups: Sequence[float]) -> str:
-    if not speedups:
-        return "bf16 is not faster here"
-    shown = f"{min(speedups):.2f} to {max(speedups):.2f} times as fast as fp32 in {len(speedups)} pairs of steps"
-    return f"bf16 is {shown}" if is_clear(speedups) else f"bf16 is not clearly {CLEAR:g} times as fast, but {shown}"

@@ -2,15 +2,12 @@ import pytest
 
 from bertbench import calibration
 from bertbench.calibration import (
-    PAIRS,
     SIZES,
     Calibration,
     calibrate,
     expected_seconds,
     judge,
-    paired_speedups,
     product_rates,
-    training_speedups,
 )  # fmt: skip
 
 
@@ -96,35 +93,6 @@ def test_expected_seconds():
     assert forward == pytest.approx(1.0)
     assert expected_seconds(6e10, calibration, "training") > 3 * forward
     assert expected_seconds(6e10, calibration, dtype="bf16") == pytest.approx(forward / 4)
-
-
-def test_formats_take_turns():
-    """Of each pair the two follow each other at once, the first alternating; the ratio is how much faster the second is."""
-    now, order = [0.0], []
-
-    def step(name, seconds):
-        def run():
-            order.append(name)
-            now[0] += seconds
-
-        return run
-
-    found = paired_speedups(step("fp32", 0.2), step("bf16", 0.1), lambda: now[0])
-    assert found == pytest.approx([2.0] * PAIRS)
-    assert order[:6] == ["fp32", "bf16", "bf16", "fp32", "fp32", "bf16"]
-    now[0] = 0.0
-    assert len(paired_speedups(step("fp32", 2.0), step("bf16", 1.0), lambda: now[0])) < PAIRS
-
-
-def test_training_steps_of_this_machine():
-    """The real steps run in both formats, and leave torch's threads and random numbers as they were."""
-    import torch
-
-    before, state = torch.get_num_threads(), torch.get_rng_state()
-    found = training_speedups(1)
-    assert all(one > 0 for one in found)
-    assert torch.get_num_threads() == before
-    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_calibrating_this_machine():

@@ -1,71 +1,82 @@
-"""The number format of training: decided once for a machine, by a clear margin, and kept."""
-
-import json
+"""The number format of training: what the processor has decides, or the machine's file; never the noise of a moment."""
 
 import pytest
 
 from bertbench import training_format
-from bertbench.calibration import PAIRS, Calibration
-from bertbench.training_format import decide, is_clear
+from bertbench.machines import Machine
+from bertbench.training_format import decide, has_bf16, is_bf16
 
 
 @pytest.fixture
 def machine(monkeypatch, tmp_path):
-    """A machine where bf16 is so many times as fast: `machine(speedups)` gives the decision and what was said."""
+    """A processor with these flags: `machine(*flags)` gives the decision and what was said."""
 
-    def make(speedups, *, promising=True, threads=2, device="cpu"):
-        measured, said = [], []
-        monkeypatch.setattr(training_format, "calibrate", lambda *_: Calibration(1.0, 2.0, promising, 0.0))
-        monkeypatch.setattr(training_format, "training_speedups", lambda *given: measured.append(given) or speedups)
-        chosen = decide(tmp_path, "class", device, threads, said.append)
-        return chosen, len(measured), " ".join(said)
+    def make(*flags, device="cpu", threads=2):
+        said = []
+        monkeypatch.setattr(training_format, "instruction_flags", lambda: flags)
+        return decide(tmp_path, "class", device, threads, said.append), " ".join(said)
 
     return make
 
 
-def test_clear_advantage_is_taken_and_kept(machine, tmp_path):
-    """What was found once holds for later sessions, however the machine does then; it is said, and where it is kept."""
-    chosen, _, said = machine([1.8] * PAIRS)
-    assert (chosen, "bf16 is 1.80 to 1.80 times as fast as fp32 in 9 pairs" in said) == ("bf16", True)
-    chosen, measured, said = machine([0.5] * PAIRS)
-    assert (chosen, measured) == ("bf16", 0)
-    assert "trained in bf16, as decided before for this machine" in said
-    stored = json.loads((tmp_path / "machines" / "class.json").read_text())
-    assert stored["training_dtypes"] == {"cpu/2": "bf16"}
-    assert machine([0.5] * PAIRS, threads=1)[0] == "fp32"  # other threads are another question
-    assert machine([0.5] * PAIRS)[0] == "bf16"
-
-
-def test_unclear_advantage_is_none_and_kept(machine):
-    """Noise decides nothing: where it is not clear models are trained in fp32, and stay so."""
-    chosen, _, said = machine([1.8] * 7 + [1.2] * 2)
-    assert (chosen, "not clearly 1.3 times as fast" in said) == ("fp32", True)
-    assert machine([1.8] * PAIRS)[:2] == ("fp32", 0)
-
-
-def test_machine_without_hardware_is_not_kept_waiting(machine):
-    """Where products of matrices show no advantage no step is tried."""
-    assert machine([9.9] * PAIRS, promising=False)[:2] == ("fp32", 0)
-
-
 @pytest.mark.parametrize(
-    ("speedups", "clear"),
+    ("flags", "chosen"),
     [
-        ([1.4] * PAIRS, True), ([1.4] * (PAIRS - 1) + [0.9], True), ([1.4] * (PAIRS - 2) + [0.9] * 2, False),
-        ([1.25] * PAIRS, False), ([9.0] * (PAIRS - 1), False), ([], False),
+        (("avx512f", "avx512_bf16"), "bf16"),
+        (("amx_bf16",), "bf16"),
+        (("avx2", "fma"), "fp32"),
+        (("bf16", "neon"), "fp32"),
+        ((), "fp32"),
     ],
-)  # fmt: skip
-def test_what_is_clear(speedups, clear):
-    """Nearly all of the pairs, and all pairs measured."""
-    assert is_clear(speedups) is clear
+)
+def test_instructions_decide(machine, flags, chosen):
+    """A processor with products in bf16 trains in it, any other in fp32; it is said."""
+    found, said = machine(*flags)
+    assert (found, f"models are trained in {chosen}: cpu has " in said) == (chosen, True)
 
 
-def test_damaged_file_is_said_and_replaced(machine, tmp_path):
-    """A file that cannot be read counts as absent, with a warning."""
-    (tmp_path / "machines").mkdir()
-    (tmp_path / "machines" / "class.json").write_text(
-        '{"schema_version": 1, "environment_class": "class", "training_dtypes": {"cpu/2": "int3"}}'
-    )
-    chosen, measured, said = machine([1.8] * PAIRS)
-    assert (chosen, measured) == ("bf16", 1)
-    assert "cannot be read" in said
+def test_nothing_is_measured_and_nothing_changes(machine, tmp_path):
+    """The same machine gives the same answer in any folder, at any time; nothing is written."""
+    assert {machine("avx512_bf16")[0] for _ in range(5)} == {"bf16"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_machines_file_has_the_last_word(machine, tmp_path):
+    """What is stated for a device and a number of threads holds, and for these alone."""
+    Machine.load(tmp_path, "class").with_training_dtype("cpu", 2, "fp32").save()
+    found, said = machine("amx_bf16")
+    assert (found, "models are trained in fp32, as " in said) == ("fp32", True)
+    assert machine("amx_bf16", threads=1)[0] == "bf16"
+
+
+def test_a_file_that_cannot_be_used_is_said(machine, tmp_path):
+    """Another format than the two is a warning, and the processor decides."""
+    path = Machine.load(tmp_path, "class").path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('{"schema_version": 1, "environment_class": "class", "training_dtypes": {"cpu/2": "int3"}}')
+    found, said = machine("amx_bf16")
+    assert (found, "warning: " in said) == ("bf16", True)
+
+
+def test_other_devices(monkeypatch):
+    """CUDA from Ampere on has bf16; Apple's GPU counts as having none."""
+    import torch
+
+    for capability, expected in (((8, 0), True), ((9, 0), True), ((7, 5), False)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, found=capability: found)
+        assert has_bf16("cuda:0") is expected
+    assert not has_bf16("mps")
+
+
+def test_an_asked_format_needs_no_decision():
+    """--dtype decides by itself, and what an interrupted session decided stays."""
+
+    def never():
+        pytest.fail("asked")
+
+    assert is_bf16("bf16", {}, never)
+    assert not is_bf16("fp16", {}, never)
+    assert is_bf16("fp32", {"training_dtype": "bf16"}, never)
+    decisions = {}
+    assert not is_bf16("fp32", decisions, lambda: "fp32")
+    assert decisions == {"training_dtype": "fp32"}
