@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bertbench.stats import Floats
 
 CHECKPOINT, CHECKPOINTS, METHOD = "this checkpoint", "these checkpoints", "method"
+ROUNDING = 1e-9  # relative: what seeds differ by without being others
 
 
 class SeedTerm(NamedTuple):
@@ -69,7 +70,8 @@ def with_seeds(
     alone = interval(value, replicates, method, n)
     own = [(max(term.variance - term.noise, 0.0), term.freedom) for term in terms]
     variance = sum(part for part, _ in own)
-    if variance <= 0 or np.isfinite(replicates).mean() < DEFINED:
+    rounding = (ROUNDING * max(abs(value), 1.0)) ** 2  # seeds that differ by less are equal
+    if variance <= rounding or np.isfinite(replicates).mean() < DEFINED:
         return alone
     freedom = variance**2 / sum(part**2 / of_part for part, of_part in own)
     seeds = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * math.sqrt(variance)

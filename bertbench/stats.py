@@ -245,6 +245,9 @@ def detectable_by_spread(
         alpha: of the two-sided test.
         worth: of how many examples the score is (`bertbench.power.worth`); None: of so many that they add nothing.
 
+    Returns:
+        None where nothing varies, or where it would be more than 1, which so few examples cannot show.
+
     Source: any textbook on power, normal approximation, with the variance under the alternative.
     """
     finite = replicates[np.isfinite(replicates)]
@@ -252,7 +255,8 @@ def detectable_by_spread(
         return None
     quantiles = float(ndtri(1 - alpha / 2) + ndtri(power))
     added = quantiles**2 / worth if worth else 0.0
-    return float(added / 2 + math.sqrt((added / 2) ** 2 + (quantiles * float(finite.std(ddof=1))) ** 2))
+    found = added / 2 + math.sqrt((added / 2) ** 2 + (quantiles * float(finite.std(ddof=1))) ** 2)
+    return found if found <= 1 else None
 
 
 def examples_needed(difference: float, discordant_share: float, power: float = 0.8, alpha: float = 0.05) -> int:

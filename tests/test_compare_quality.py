@@ -383,3 +383,18 @@ def test_what_adds_is_found_once():
     for models in (("a",), ("b",), ("b", "a"), ("c", "a"), ("c",), ("b", "a")):
         assert set(drawer.draw(group, models)) == {(name, model) for name in ("answer_f1", "score") for model in models}
     assert len(seen) == 3
+
+
+def test_a_mean_that_leaves_a_task_out_says_so(session):
+    """Means of two models over other tasks are not the same figure: the cell names what is missing."""
+    tasks = {name: factories.task_spec(name, **ACCURACY) for name in ("rte", "mrpc", "qnli")}
+    scored = [
+        (model, factories.predictions(0.8, 300, seed), {"task": tasks[name], "run_id": f"{model}-{name}"})
+        for seed, (model, names) in enumerate((("bert", tasks), ("albert", ("rte", "mrpc"))))
+        for name in names
+    ]
+    report, _ = report_of(session(scored, tuple(tasks)), ("bert", "albert"))
+    notes = {row.model: row.note for row in report.rows if (row.task, row.statistic) == ("all-tasks", "macro")}
+    assert notes["albert"].endswith("mean over rte, mrpc; without qnli")
+    assert "without" not in notes["bert"]
+    assert any("(without qnli)" in str(table.rows) for table in report.tables)

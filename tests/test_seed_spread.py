@@ -63,3 +63,10 @@ def test_undefined_replicates_give_no_interval():
 def test_scope_is_that_of_the_fewest(seeds, scope):
     """An interval is of the method from three trained seeds of every model on; below that of checkpoints."""
     assert scope_of(seeds) == scope
+
+
+def test_seeds_that_differ_by_rounding_are_equal():
+    """A spread of 1e-16 is none: there is no interval rather than one without width."""
+    scores, drawn = [1 - 1e-16, 1.0, 1 - 2.2e-16], np.full((3, 2000), 1.0)
+    found = with_seeds(1.0, np.full(2000, 1.0), [seed_term(scores, drawn)], "x", 50)
+    assert (found.low, found.high) == (None, None)

@@ -261,3 +261,9 @@ def test_ratio_by_reference_covers():
         found = stats.ratio_by_reference(log_ratio_rounds(ours), log_ratio_rounds(theirs))
         covered += found.low <= math.exp(-0.3) <= found.high
     assert covered / 2000 == pytest.approx(0.95, abs=0.015)
+
+
+def test_no_detectable_difference_is_more_than_scores_can_have():
+    """Where so few examples are that only more than 100 points would show, there is none."""
+    replicates = np.random.default_rng(0).normal(0, 0.4, 2000)
+    assert stats.detectable_by_spread(replicates, worth=4) is None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 RANDOM_WEIGHTS = "random weights"
 TRAINING_CAPPED = "training capped"
+WITHOUT = "without"  # of a mean: the tasks that it leaves out
 
 
 @dataclass(frozen=True)

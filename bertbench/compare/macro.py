@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertbench.compare.evidence import figure, noted, share_rows, with_ratio
+from bertbench.compare.evidence import WITHOUT, figure, noted, share_rows, with_ratio
 from bertbench.compare.scores import Named, ratio_factors, ratio_of, within
 from bertbench.seed_spread import SeedTerm, scope_of, with_seeds
 from bertbench.stats import Estimate, bootstrap_method
@@ -39,6 +39,9 @@ def macro_rows(base: Row, model: str, tasks: Sequence[SplitScores]) -> Iterator[
     for name, names in wanted.items():
         mean = _Means([of[task] for task in names], model)
         row = noted(replace(base, task=name, split=None), f"mean over {', '.join(names)}")
+        absent = [scores.task for scores in tasks if scores.task not in names] if name == ALL else []
+        if absent:  # another model may have a score there: the two means are then not of the same tasks
+            row = noted(row, f"{WITHOUT} {', '.join(absent)}")
         count = {"n": len(names), "n_unit": "tasks"}
         ratio = mean.ratio()
         yield with_ratio(figure(row, "score", "macro", "1", mean.own(), **count), mean.reference, ratio)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from bertbench.compare.evidence import TRAINING_CAPPED, Evidence
+from bertbench.compare.evidence import TRAINING_CAPPED, WITHOUT, Evidence
 from bertbench.records import Environment, RunRecord
 from bertbench.report import Row
 from bertbench.tables.figures import way_label
@@ -21,7 +21,7 @@ _FIGURE = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")  # not the 32 of fp32
 def caveat(row: Row) -> str:
     """The part of a row's note that belongs beside its figure in a table, or nothing."""
     parts = (row.note or "").split("; ")
-    return "; ".join(part for part in parts if part.startswith(TRAINING_CAPPED))
+    return "; ".join(part for part in parts if part.startswith((TRAINING_CAPPED, f"{WITHOUT} ")))
 
 
 def age(started_at: str, now: datetime) -> str:
@@ -54,10 +54,12 @@ def notes(evidence: Evidence, rows: Sequence[Row], now: datetime) -> list[str]:
 def _warnings(records: Sequence[RunRecord]) -> list[str]:
     """Each warning once, with the models it is about; those of a whole session, which every speed record has, without."""
     shared = {warning for record in records if record.kind == "speed" for warning in record.warnings}
+    several = len({record.task_name for record in records if record.kind == "quality"}) > 1
     about: dict[str, list[str]] = {}
     for record in records:
         for warning in record.warnings:
-            about.setdefault(warning, []).append(record.model_name)
+            named = several and record.kind == "quality" and not warning.startswith(f"{record.task_name}, ")
+            about.setdefault(f"{record.task_name}, {warning}" if named else warning, []).append(record.model_name)
     return merged(
         warning if warning in shared else f"{', '.join(_distinct(models))}: {warning}"
         for warning, models in about.items()
