@@ -118,6 +118,7 @@ def test_one_example(project, capsys):
     assert (row["status"], row["n"]) == ("undefined", "1")
 
 
+@pytest.mark.slow
 def test_only_unanswerable_questions(project, tiny, capsys):
     """An F1 of the answerable ones is undefined where there is none; the exact match, which is defined, has its row."""
     shutil.copytree(tiny(head="question-answering"), project / "asking")
@@ -145,6 +146,7 @@ def test_undefined_before_and_now(project, capsys):
     assert "skipped" in (project / "gate.xml").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["own", "varied"])
 def test_undefined_on_one_side(project, capsys, first):
     """Undefined before or now alone: inconclusive, exit code 3, and which side lacks it is said."""
@@ -166,6 +168,7 @@ def test_undefined_on_one_side(project, capsys, first):
     assert shown == [first == "own", first == "varied"]
 
 
+@pytest.mark.slow
 def test_against_a_model(project, capsys):
     """A head whose score is undefined beside a base that has one is inconclusive, and nothing else is gated."""
     options = ["--suite", "close", "--task", "close", "--only", "quality", "--threads", "1", "--format", "csv"]
