@@ -33,6 +33,8 @@ CHANGES = {
     "moved": "{count:,} answers stand near by where 'answer_start' says, and were taken from there (first {first})",
     "trimmed": "{count:,} answers had blanks at an edge, which were cut off (first {first})",
     "folded": "{count:,} labels are a class's name but for case, blanks or separators (first {first})",
+    "renamed": "{count:,} labels go by their place, since the data set calls its classes {first}",
+    "unknown": "{count:,} labels are none of the task's and count as hidden (first {first})",
     "assumed": "{count:,} labels are taken as places that count from 0, though none is 0: if they count from 1, write names",
     "renumbered": "{count:,} ids were replaced by row numbers from 0, since {first}",
 }
@@ -112,7 +114,9 @@ def of_table(task: TaskSpec, split: str, table: Table, *, labelled: bool = True)
     reading = Reading()
     if (own := (table.classes or {}).get(task.label)) and task.labels:
         reading.by_place = True
-        notes += _same_order(where, task, own)
+        if _is_renamed(where, task, own):
+            reading.counts["renamed"] = len(rows)
+            reading.firsts["renamed"] = f"{', '.join(own)}, and not {', '.join(task.labels)}"
     ids, why, replaced = ids_of(rows)
     pairs = [_example(kind, task, table, number, reading, labelled=labelled) for number in range(len(rows))]
     if labelled:
@@ -162,8 +166,8 @@ def _found_column(task: TaskSpec, table: Table, column: str, *, needed: bool) ->
     )
 
 
-def _same_order(where: str, task: TaskSpec, own: Sequence[str]) -> list[str]:
-    """The task's labels stand in the order of the data set's own names for its label ids; other names are noted.
+def _is_renamed(where: str, task: TaskSpec, own: Sequence[str]) -> bool:
+    """True if the task calls a class otherwise than the data set, whose names for its label ids are `own`.
 
     Raises:
         DatasetError: a name stands in another place.
@@ -176,9 +180,7 @@ def _same_order(where: str, task: TaskSpec, own: Sequence[str]) -> list[str]:
             f"{where}: its classes are {', '.join(own)} in this order, but 'labels' of task {task.name} are {', '.join(labels)}",
             "give 'labels' in the data set's order",
         )
-    if len(own) == len(labels) and None not in places.values():
-        return []
-    return [f"the data set calls its classes {', '.join(own)}; they are taken in this order for {', '.join(labels)}"]
+    return len(own) != len(labels) or None in places.values()
 
 
 def _check_whole(where: str, kind: TaskKind, reading: Reading) -> None:
@@ -226,4 +228,6 @@ def _perhaps_labelled(kind: TaskKind, task: TaskSpec, row: Mapping[str, Any], re
     try:
         return kind.example(task, row, reading)
     except RowError:
+        if (label := row.get(task.label)) not in (None, "") and not _is_hidden(label):
+            reading.count("unknown", label)
         return kind.inputs(task, row), HIDDEN

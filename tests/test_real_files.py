@@ -312,6 +312,21 @@ def test_places_beyond_the_data_sets_own_are_refused(tmp_path, values):
         load(spec(("-1", "2", "3")), "train", tmp_path)
 
 
+def test_other_class_names_than_the_data_sets_are_counted(tmp_path):
+    """Which of them is which nobody knows: they go by their place, and every label counts as renamed."""
+    (tmp_path / "t").mkdir()
+    pq.write_table(stated(("bad", "good"), (1, 0)), tmp_path / "t" / "train.parquet")
+    assert load(spec(), "train", tmp_path).changes == {"renamed": 2}
+
+
+def test_labels_that_the_task_does_not_know_are_counted_where_none_are_needed(tmp_path):
+    """A test set may be labelled otherwise, or not at all; only the former is said."""
+    write(tmp_path, labelled("neutral", "pos", "", -1), "csv", split="test")
+    found = load(spec(), "test", tmp_path, labelled=False)
+    assert found.labels == ((), 1.0, (), ())
+    assert found.changes == {"unknown": 1}
+
+
 def test_class_names_in_another_order_than_the_data_sets_are_refused(tmp_path):
     """Swapped 'labels' would swap every figure."""
     (tmp_path / "t").mkdir()
