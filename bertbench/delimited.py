@@ -185,8 +185,8 @@ def _broken(where: str, begin: int, end: int, reason: str) -> DatasetError:
 def _ragged(where: str, begin: int, end: int, width: int, header: Sequence[str], mark: str) -> DatasetError:
     what = DELIMITER_NAMES[mark]
     return DatasetError(
-        f"{where}: {_lines(begin, end)}: {width} fields, but the header names {len(header)} ({', '.join(header)})",
-        f"put texts that hold {what} into quotation marks and end rows without one, {OTHER_FORMS}",
+        f"{where}: {_lines(begin, end)}: {width} field{'s' * (width != 1)}, but the header names {len(header)} ({', '.join(header)})",
+        f"put texts that hold {what} into quotation marks, end no row with a delimiter, {OTHER_FORMS}",
     )
 
 

@@ -39,8 +39,9 @@ def _problem(values: Sequence[Any]) -> str:
     odd = [value for value in values if not _is_whole_name(value)]
     if odd:
         absent = sum(value is None or value == "" for value in odd)
-        many = f"{absent:,} rows have none" if absent == len(odd) else f"{odd[0]!r:.40} is no whole name"
-        return many if len(values) > 1 else "the row has none" if absent else many
+        if absent == len(odd):
+            return "1 row has none" if absent == 1 else f"{absent:,} rows have none"
+        return f"{odd[0]!r:.40} is no whole name"
     (name, times), *_ = Counter(map(str, values)).most_common(1)
     return f"'{name:.40}' stands in {times:,} rows" if times > 1 else ""
 

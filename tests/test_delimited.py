@@ -36,7 +36,7 @@ def test_each_row_knows_its_line():
             "text,label\na,pos\nthe garden, near the lake,neg\n",
             "f: line 3: 3 fields, but the header names 2 .text, label.",
         ),
-        ("text,label\na,pos\nb\n", "f: line 3: 1 fields, but the header names 2"),
+        ("text,label\na,pos\nb\n", "f: line 3: 1 field, but the header names 2"),
         ('text,label\n"a,pos\nb,neg\n', "f: line 2: a quotation mark is opened and never closed"),
         ('text,label\n"a" b,pos\n', "f: line 2: a quoted field goes on"),
         ('text,label\n"a,pos\nb,neg\nc",pos\n', "lines 2 to 4 are read as one row"),

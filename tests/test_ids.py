@@ -22,7 +22,7 @@ def test_whole_unique_names_are_kept_as_they_are(values):
         (("7", "8", "7"), "'idx': '7' stands in 2 rows"),
         ((7, "7"), "'idx': '7' stands in 2 rows"),
         ((1, None, None), "'idx': 2 rows have none"),
-        (("a", ""), "'idx': 1 rows have none"),
+        (("a", ""), "'idx': 1 row has none"),
         ((0.0, 1.0), "'idx': 0.0 is no whole name"),
         (("0.0", "1.0"), "'idx': '0.0' is no whole name"),
         ((1, float("nan")), "'idx': nan is no whole name"),
