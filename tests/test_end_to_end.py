@@ -182,6 +182,7 @@ def test_changed_request_is_measured(compared, cli, project):
     assert quality.seed == 7
 
 
+@pytest.mark.slow
 def test_failed_cell_is_a_row_and_exit_code_1(cli, project):
     """A run whose loss breaks is a record and a visible row with its reason; the rest is measured; exit code 1."""
     done = cli(

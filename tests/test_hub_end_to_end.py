@@ -67,6 +67,7 @@ def test_every_glue_task_at_hand(hub_cli, quick):
     } <= found  # fmt: skip
 
 
+@pytest.mark.slow
 def test_local_files_take_the_place_of_the_hubs_data(hub_cli, quick, tmp_path):
     """`--data-dir` with <task>/<split>.csv is read instead of the hub's data; class names are taken as labels."""
     folder = tmp_path / "data" / "sst2"

@@ -248,6 +248,7 @@ def test_random_weights_are_told_and_removed(answered, tmp_path):
     assert not answered["folder"].exists()
 
 
+@pytest.mark.slow
 def test_through_the_engine(model, tmp_path, monkeypatch):
     """A tiny model against itself, measured by worker processes, gives noise, ceiling and a table."""
     monkeypatch.setattr(ceilings, "SQUARES", ((64, 64, 64),))

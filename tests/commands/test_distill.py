@@ -116,6 +116,7 @@ def test_every_kind_of_task_is_distilled(shown, place, task):
     assert "is saved in small" in said
 
 
+@pytest.mark.slow
 def test_a_student_that_was_trained_before_learns_again(shown, place):
     """A checkpoint with a head is taught all the same; what was not kept cannot be saved, and that is a failure."""
     shown(*MINI, *QUICK, "--save-to", "small")
@@ -182,6 +183,7 @@ def test_distillation_on_text(shown, place, tiny):
     assert scores[1:] == names
 
 
+@pytest.mark.slow
 def test_time_on_text_is_shared_among_the_students(shown, place, tiny):
     """Of an ablation each student has its part of --max-minutes; what was cut short says so and is saved."""
     (place / "text.txt").write_text("the film is good\n" * 40)

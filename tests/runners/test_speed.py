@@ -292,6 +292,7 @@ def test_out_of_memory_is_data(target, quiet):
     assert len(result.measurements["ref"]) == 4
 
 
+@pytest.mark.slow
 def test_time_out_is_data(target, quiet):
     """A pass longer than the time limit fails its shape without waiting for it; the other model is measured."""
     timing = QUICK.model_copy(update={"timeout_s": 1.0})
