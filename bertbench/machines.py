@@ -19,10 +19,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
-from bertbench import text_files
 from bertbench.errors import StoreError
 from bertbench.sequential import deviation_interval, expected_half_width, standard_deviation
 from bertbench.store import write_atomically
+from bertbench.store.bounds import inside, read_file
 
 SCHEMA_VERSION = 1
 FOLDER = "machines"
@@ -125,7 +125,7 @@ class Machine:
         path = results_dir / FOLDER / f"{environment_class}.json"
         nothing = Machine(path, _Facts(environment_class))
         try:
-            data = json.loads(text_files.read(path), parse_constant=_refuse)
+            data = json.loads(read_file(inside(results_dir, path)), parse_constant=_refuse)
             version = data.get("schema_version") if isinstance(data, dict) else None
             if isinstance(version, int) and version > SCHEMA_VERSION:
                 text = f"{path}: written by a newer bertbench; it is neither used nor changed"
@@ -133,7 +133,7 @@ class Machine:
             facts = _checked(data, version, environment_class)
         except FileNotFoundError:
             return nothing
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, ArithmeticError, RecursionError, StoreError) as error:
             text = f"{path}: cannot be read and is taken as absent ({error}); `bertbench calibrate` measures anew"
             return replace(nothing, warnings=(text,))
         return replace(nothing, facts=facts)
@@ -181,6 +181,7 @@ class Machine:
         if self.is_newer:
             return
         text = json.dumps(asdict(self.facts), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        inside(self.path.parent.parent, self.path.parent)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path, lambda scratch: _write(scratch, text))

@@ -10,15 +10,21 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
-SCHEMA_VERSION = 1
+from bertbench.units import quantity_of
+
+SCHEMA_VERSION = 2  # 2: the file has a check sum
 UNDEFINED = "undefined"  # the status of a figure that no number is, though everything was evaluated
 UNAVAILABLE = "Unavailable"  # the kind of a Failure that measuring again would not cure
 
 Status = Literal["ok", "failed", "skipped"]
 Kind = Literal["size", "speed", "memory", "quality"]
 Weights = Literal["pretrained", "fine-tuned", "random"]
+
+_LEAST = {"n": 0, "batch_size": 1, "sequence_length": 1}
+_YEARS = range(2020, 2200)
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,14 @@ class Measurement:
     def __post_init__(self) -> None:
         if not self.values:
             raise ValueError(f"measurement of {self.quantity} without values")
-        if not all(math.isfinite(value) for value in self.values):
-            raise ValueError(f"measurement of {self.quantity} is not finite: {self.values}")
+        possible = quantity_of(self.quantity).possible
+        for value in self.values:
+            wrong = possible.why_impossible(value)
+            if wrong:
+                raise ValueError(f"measurement of {self.quantity} {wrong}: {value!r:.60}")
+        for name, least in _LEAST.items():
+            if (count := getattr(self, name)) is not None and count < least:
+                raise ValueError(f"measurement of {self.quantity}: {name} is {count!r:.60}")
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,11 @@ class Environment:
     packages: dict[str, str]
     commit: str | None = None
     dirty: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("usable_cores", "memory_bytes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"environment: {name} is {getattr(self, name)!r:.60}")
 
     @property
     def environment_class(self) -> str:
@@ -139,6 +156,11 @@ class RunRecord:
     seconds: float | None = None
     schema_version: int = SCHEMA_VERSION
 
+    def __post_init__(self) -> None:
+        check_time("started_at", self.started_at)
+        if self.seconds is not None and not (math.isfinite(self.seconds) and self.seconds >= 0):
+            raise ValueError(f"seconds is {self.seconds!r:.60}")
+
     def find(self, quantity: str, statistic: str | None = None, **where: Any) -> Measurement | None:
         """The first measurement of `quantity` whose `statistic` and other given fields match, or None."""
         for measurement in self.measurements:
@@ -174,6 +196,25 @@ class SessionRecord:
     notes: tuple[str, ...] = ()
     bertbench_version: str = ""
     schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        check_time("started_at", self.started_at)
+        if self.ended_at is not None:
+            check_time("ended_at", self.ended_at)
+
+
+def check_time(name: str, text: str) -> None:
+    """Refuse what is no moment: ISO 8601 with its zone, in our time.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None or moment.year not in _YEARS:
+        raise ValueError(f"{name} is {text!r:.60}, no time with its zone")
 
 
 def canonical_json(value: Any) -> str:

@@ -194,11 +194,11 @@ def _of_run(run_id: str, store: Store | None) -> ModelSpec:
     from bertbench.store import Store
 
     store = store or Store(Path("results"))
+    if not run_id:
+        raise UsageError("model run: names no run", "give its id or the start of it, as `bertbench show` lists it")
     _, record = store.find_run(run_id, with_checkpoint=True)
-    folder = Path(record.finetuned_checkpoint) if record.finetuned_checkpoint else None
-    if folder is not None and not folder.is_absolute():
-        folder = store.root / folder
-    if folder is None or not folder.is_dir():
+    folder = store.checkpoint(record)
+    if folder is None:
         raise CheckpointError(f"run {record.run_id}: kept no checkpoint", "fine-tune again with --keep-checkpoints all")
     title = f"{record.model.get('title', record.model_name)} ({record.task_name}, seed {record.seed})"
     return ModelSpec(

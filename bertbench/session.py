@@ -93,6 +93,7 @@ def measure(
     check_many(sum(cell.job is not None for cell in plan.cells), yes=yes)
     _preflight(request, encoders, plan)
     store.check_writable(needed_bytes=_bytes_needed(request, encoders, plan))
+    store.tidy()
     for line in plan.lines():
         say(line)
     record = SessionRecord(

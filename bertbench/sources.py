@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +14,7 @@ from bertbench.errors import HubError, UnavailableError
 from bertbench.records import digest
 from bertbench.runners._job import Source
 from bertbench.specs import ModelSpec
+from bertbench.store.locks import RANDOM, claimed
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -137,19 +136,14 @@ def weight_folders(encoders: Sequence[Encoder], scratch: Path) -> Iterator[list[
     from bertbench.checkpoints import local_snapshot
     from bertbench.modeling import save_random_encoder
 
-    made: list[Path] = []
     found: list[Encoder] = []
     scratch.mkdir(parents=True, exist_ok=True)
-    try:
+    with ExitStack() as stack:
         for encoder in encoders:
             if encoder.source.folder is not None:
                 found.append(encoder)
                 continue
-            folder = Path(tempfile.mkdtemp(prefix=".random-", dir=scratch))
-            made.append(folder)
+            folder = stack.enter_context(claimed(scratch, RANDOM))
             save_random_encoder(config_of(encoder.spec), folder)
             found.append(Encoder(replace(encoder.source, folder=folder), local_snapshot(folder), encoder.absent))
         yield found
-    finally:
-        for folder in made:
-            shutil.rmtree(folder, ignore_errors=True)

@@ -12,7 +12,15 @@ def read(path: Path) -> str:
         OSError: it cannot be read.
         ValueError: it is not UTF-8; the message says what to do.
     """
-    content = path.read_bytes()
+    return decoded(path.read_bytes())
+
+
+def decoded(content: bytes) -> str:
+    """The text in a file's bytes.
+
+    Raises:
+        ValueError: it is not UTF-8; the message says what to do.
+    """
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -96,42 +96,84 @@ def per_second(value: float) -> str:
     return f"{significant(value)}/s"
 
 
+ROUNDING = 1e-9  # a correlation of 1 may come out as 1.0000000000000002
+
+
+@dataclass(frozen=True)
+class Range:
+    """Which values are possible at all; None: no bound. `is_open`: above `low`, not at it."""
+
+    low: float | None = None
+    high: float | None = None
+    is_open: bool = False
+    is_whole: bool = False
+
+    def why_impossible(self, value: float) -> str | None:
+        """What is wrong with a value, or None."""
+        if not math.isfinite(value):
+            return "is not finite"
+        if self.low is not None and (value < self.low - ROUNDING or (self.is_open and value <= self.low)):
+            return f"is not above {self.low:g}" if self.is_open else f"is below {self.low:g}"
+        if self.high is not None and value > self.high + ROUNDING:
+            return f"is above {self.high:g}"
+        return "is no whole number" if self.is_whole and value != int(value) else None
+
+
+ANY = Range()
+COUNT = Range(low=1, is_whole=True)
+BYTES = Range(low=0, is_whole=True)
+SOME = Range(low=0)
+POSITIVE = Range(low=0, is_open=True)
+SHARE = Range(low=0, high=1)
+SCORE = Range(low=-1, high=1)  # correlations; the others are of 0..1
+
+
 @dataclass(frozen=True)
 class Quantity:
-    """One thing that can be measured."""
+    """One thing that can be measured, and the values that it may have."""
 
     name: str
     unit: str
     title: str
     format: Formatter
     higher_is_better: bool | None = None  # None: neither, e.g. a text or a length
+    possible: Range = ANY
 
 
 def _score(name: str, title: str) -> Quantity:
-    return Quantity(name, "1", title, points, higher_is_better=True)
+    return Quantity(name, "1", title, points, higher_is_better=True, possible=SCORE)
 
 
 QUANTITIES: dict[str, Quantity] = {
     quantity.name: quantity
     for quantity in (
-        Quantity("parameters", "1", "Parameters", millions, higher_is_better=False),
-        Quantity("parameter_bytes", "byte", "Parameter bytes", megabytes, higher_is_better=False),
-        Quantity("checkpoint_bytes", "byte", "Size on disk", megabytes, higher_is_better=False),
-        Quantity("flops", "1", "FLOPs", gigaflops, higher_is_better=False),
-        Quantity("latency", "s", "Latency", milliseconds, higher_is_better=False),
-        Quantity("speedup", "1", "Speed-up", times, higher_is_better=True),
-        Quantity("throughput", "samples/s", "Throughput", per_second, higher_is_better=True),
-        Quantity("peak_memory", "byte", "Peak memory", megabytes, higher_is_better=False),
-        Quantity("inference_time", "s", "Inference time", duration, higher_is_better=False),
-        Quantity("ceiling", "FLOP/s", "Ceiling", flop_rate),
-        Quantity("ceiling_share", "1", "Of ceiling", percent, higher_is_better=True),
-        Quantity("output_error", "1", "Output error", scientific, higher_is_better=False),
-        Quantity("output_difference", "1", "Largest output difference", scientific, higher_is_better=False),
-        Quantity("changed_predictions", "1", "Changed predictions", percent, higher_is_better=False),
-        Quantity("input_length", "token", "Input length", significant),
-        Quantity("server_rate", "1/s", "Server rate", per_second, higher_is_better=True),
-        Quantity("noise", "1", "Noise between rounds", small_percent, higher_is_better=False),
-        Quantity("detectable_difference", "1", "Smallest difference seen", small_percent, higher_is_better=False),
+        Quantity("parameters", "1", "Parameters", millions, higher_is_better=False, possible=COUNT),
+        Quantity("parameter_bytes", "byte", "Parameter bytes", megabytes, higher_is_better=False, possible=COUNT),
+        Quantity("checkpoint_bytes", "byte", "Size on disk", megabytes, higher_is_better=False, possible=COUNT),
+        Quantity("flops", "1", "FLOPs", gigaflops, higher_is_better=False, possible=COUNT),
+        Quantity("latency", "s", "Latency", milliseconds, higher_is_better=False, possible=POSITIVE),
+        Quantity("speedup", "1", "Speed-up", times, higher_is_better=True, possible=POSITIVE),
+        Quantity("throughput", "samples/s", "Throughput", per_second, higher_is_better=True, possible=POSITIVE),
+        Quantity("peak_memory", "byte", "Peak memory", megabytes, higher_is_better=False, possible=BYTES),
+        Quantity("inference_time", "s", "Inference time", duration, higher_is_better=False, possible=SOME),
+        Quantity("ceiling", "FLOP/s", "Ceiling", flop_rate, possible=POSITIVE),
+        Quantity("ceiling_share", "1", "Of ceiling", percent, higher_is_better=True, possible=POSITIVE),
+        Quantity("output_error", "1", "Output error", scientific, higher_is_better=False, possible=SOME),
+        Quantity(
+            "output_difference", "1", "Largest output difference", scientific, higher_is_better=False, possible=SOME
+        ),
+        Quantity("changed_predictions", "1", "Changed predictions", percent, higher_is_better=False, possible=SHARE),
+        Quantity("input_length", "token", "Input length", significant, possible=SOME),
+        Quantity("server_rate", "1/s", "Server rate", per_second, higher_is_better=True, possible=SOME),
+        Quantity("noise", "1", "Noise between rounds", small_percent, higher_is_better=False, possible=SOME),
+        Quantity(
+            "detectable_difference",
+            "1",
+            "Smallest difference seen",
+            small_percent,
+            higher_is_better=False,
+            possible=SOME,
+        ),
         Quantity("energy", "J/sample", "Energy", significant, higher_is_better=False),
         _score("score", "Score"),
         _score("accuracy", "Accuracy"),
@@ -140,10 +182,11 @@ QUANTITIES: dict[str, Quantity] = {
         _score("pearson", "Pearson correlation"),
         _score("spearman", "Spearman correlation"),
         Quantity("retention", "1", "Retained", percent, higher_is_better=True),
-        Quantity("training_time", "s", "Training time", duration, higher_is_better=False),
+        Quantity("training_time", "s", "Training time", duration, higher_is_better=False, possible=SOME),
         Quantity("training_loss", "1", "Training loss", significant, higher_is_better=False),
-        Quantity("padding_waste", "1", "Padding", percent, higher_is_better=False),
-        Quantity("evaluation_time", "s", "Evaluation time", duration, higher_is_better=False),
+        Quantity("accumulation", "1", "Steps that gradients are summed over", significant, possible=COUNT),
+        Quantity("padding_waste", "1", "Padding", percent, higher_is_better=False, possible=SHARE),
+        Quantity("evaluation_time", "s", "Evaluation time", duration, higher_is_better=False, possible=SOME),
         Quantity("compression_method", "", "Compression method", significant),
         Quantity("best_use_case", "", "Best use case", significant),
     )

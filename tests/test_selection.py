@@ -115,14 +115,22 @@ def test_path_that_does_not_exist_is_no_hub_id(catalog, tmp_path):
         resolve("./nowhere", catalog, None)
 
 
-def test_run_id_is_the_checkpoint_that_the_run_left(catalog, checkpoint):
+@pytest.fixture
+def kept(checkpoint, tmp_path):
+    """The folder of a checkpoint that a run has left in a results folder."""
+    folder = tmp_path / "results" / "checkpoints" / "mine"
+    folder.parent.mkdir(parents=True)
+    return checkpoint.rename(folder)
+
+
+def test_run_id_is_the_checkpoint_that_the_run_left(catalog, kept):
     """run:<id> names the fine-tuned checkpoint of a run, kept below the results folder; a beginning of the id will do."""
-    root = checkpoint.parent
-    run = quality_record("bert", predictions(0.8, n=8), run_id="r-1", finetuned_checkpoint="mine")
+    root = kept.parents[1]
+    run = quality_record("bert", predictions(0.8, n=8), run_id="r-1", finetuned_checkpoint="checkpoints/mine")
     run.model.update(model_spec("bert", compression="none").model_dump(mode="json"))
     stored_session(root, records=[run])
     (spec,) = resolve("run:r-", catalog, None, Store(root))
-    assert (spec.name, spec.checkpoint, spec.compression) == ("run:r-1", str(checkpoint), "none")
+    assert (spec.name, spec.checkpoint, spec.compression) == ("run:r-1", str(kept), "none")
     assert spec.title == "BERT (sst2, seed 1)"
 
 
@@ -140,18 +148,20 @@ def test_run_without_a_checkpoint_is_refused(catalog, tmp_path):
         resolve("run:c", catalog, None, Store(tmp_path))
 
 
-def test_session_id_is_its_one_run_with_a_checkpoint(catalog, checkpoint):
+def test_session_id_is_its_one_run_with_a_checkpoint(catalog, kept):
     """run:<session id> needs no more of the id where one run of the session kept a checkpoint; two are ambiguous."""
-    root, frame = checkpoint.parent, predictions(0.8, n=8)
+    root, frame = kept.parents[1], predictions(0.8, n=8)
     records = [
         size_record(run_id="s1-size-bert"),
-        quality_record("bert", frame, run_id="s1-quality-bert-sst2-0", finetuned_checkpoint="mine"),
+        quality_record("bert", frame, run_id="s1-quality-bert-sst2-0", finetuned_checkpoint="checkpoints/mine"),
         quality_record("bert", frame, run_id="s1-quality-bert-sst2-1"),
     ]
     stored_session(root, records=records)
     (spec,) = resolve("run:s1", catalog, None, Store(root))
-    assert (spec.name, spec.checkpoint) == ("run:s1-quality-bert-sst2-0", str(checkpoint))
-    stored_session(root, records=[quality_record("bert", frame, run_id="s1-z", finetuned_checkpoint="mine")])
+    assert (spec.name, spec.checkpoint) == ("run:s1-quality-bert-sst2-0", str(kept))
+    stored_session(
+        root, records=[quality_record("bert", frame, run_id="s1-z", finetuned_checkpoint="checkpoints/mine")]
+    )
     with pytest.raises(StoreError, match="'s1' is ambiguous"):
         resolve("run:s1", catalog, None, Store(root))
 

@@ -12,6 +12,7 @@ import pytest
 from bertbench.errors import StoreError
 from bertbench.records import SCHEMA_VERSION, Measurement
 from bertbench.store import Store, covers, from_json, new_session_id, newest, to_json, write_atomically
+from bertbench.store.bounds import MARK
 from tests.factories import (
     SESSION_ID,
     failed,
@@ -54,7 +55,7 @@ def test_json_round_trip_keeps_every_field():
 def test_numbers_that_are_not_finite_are_refused_on_write():
     """NaN never reaches a file."""
     with pytest.raises(ValueError, match="JSON"):
-        to_json(record("size", seconds=math.nan))
+        to_json(record("size", settings={"rate": math.nan}))
 
 
 def test_nothing_is_created_before_something_is_written(store):
@@ -99,8 +100,8 @@ def test_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path):
     [
         ("{", "Expecting"),
         ("[]", "RunRecord"),
-        ('{"run_id": 3}', "RunRecord"),
-        (to_json(size_record()).replace('"ok"', '"fine"'), "RunRecord"),
+        ('{"run_id": 3}', "run_id: Input should be a valid string"),
+        (to_json(size_record()).replace('"ok"', '"fine"'), "status: Input should be 'ok', 'failed' or 'skipped'"),
         ('{"schema_version": 99}', "schema version 99"),
         (b"\xff\xfe", "UTF-16"),
     ],
@@ -234,9 +235,9 @@ def test_folder_that_cannot_be_written_is_noticed_before_the_work(store, monkeyp
 
 
 def test_probing_leaves_nothing_behind(store):
-    """Proving that results can be written leaves an empty folder."""
+    """Proving that results can be written leaves nothing but the mark of a results folder."""
     store.check_writable()
-    assert files(store.root) == []
+    assert files(store.root) == [MARK]
 
 
 def test_disk_that_fills_up_during_the_work_is_one_clear_line(store, monkeypatch):
@@ -249,7 +250,7 @@ def test_disk_that_fills_up_during_the_work_is_one_clear_line(store, monkeypatch
     with pytest.raises(StoreError, match=r"session.json: cannot be written \(No space left on device\)") as caught:
         store.write_session(session_record())
     assert "kept" in caught.value.hint
-    assert files(store.root) == []
+    assert files(store.root) == [MARK]
 
 
 def test_measurements_of_a_damaged_record_are_not_believed(store):

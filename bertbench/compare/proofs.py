@@ -152,7 +152,7 @@ class Pool(StoredSession):
     def sidecar(self, record: RunRecord, name: str) -> pd.DataFrame | None:
         """The rows of a record's sidecar, from the session it was run in."""
         entry = record.sidecars.get(name)
-        return None if entry is None else read_sidecar(self.folders[record.run_id], entry)
+        return None if entry is None else read_sidecar(self.folders[record.run_id], entry, name)
 
 
 def pooled(sessions: Sequence[StoredSession], models: Sequence[str], tasks: Sequence[str]) -> Iterator[Pool]:

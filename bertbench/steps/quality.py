@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import tempfile
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench import launch
+from bertbench.errors import StoreError
 from bertbench.plan import Cell
-from bertbench.records import UNAVAILABLE, Failure, Sidecar, digest
+from bertbench.records import UNAVAILABLE, Failure, RunRecord, Sidecar, digest
 from bertbench.request import MEASURE_VERSIONS
 from bertbench.runners.quality import run_and_save
 from bertbench.steps._session import Session, guarded, slug
 from bertbench.store import Store
+from bertbench.store.bounds import inside
+from bertbench.store.locks import SAVING, claimed
 from bertbench.units import duration
 
 if TYPE_CHECKING:
@@ -40,7 +44,11 @@ def measure_quality(session: Session, cell: Cell, run: Run = run_and_save) -> No
         return
     cell = replace(cell, encoder=replace(cell.encoder, source=job.source))
     key = quality_key(cell, session.settings)
-    if not session.request.options.fresh and (found := session.store.find_quality(key)) and not _is_lost(session, key):
+    if (
+        not session.request.options.fresh
+        and (found := session.store.find_quality(key))
+        and not _is_lost(session, found[1])
+    ):
         session.say(f"{job.label}: taken from run {found[1].run_id}; --fresh measures again")
         spec = cell.encoder.spec
         copied: dict[str, Any] = {
@@ -66,12 +74,12 @@ def measure_quality(session: Session, cell: Cell, run: Run = run_and_save) -> No
         assert job.teaching is not None  # noqa: S101 (cells with a teacher have it)
         job = replace(job, teaching=replace(job.teaching, teacher=teacher))
     folder = session.store.checkpoints_folder
-    state = folder / f".training-{key}" if job.mode == "fine-tune" else None
-    if state is not None and session.request.options.fresh:
+    state = inside(folder, folder / f".training-{key}") if job.mode == "fine-tune" else None
+    if state is not None and (session.request.options.fresh or _holds_links(state)):
         shutil.rmtree(state, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".saving-", dir=folder, ignore_cleanup_errors=True) as scratch:
-        saved = Path(scratch) / "model"
+    with claimed(folder, SAVING) as scratch:
+        saved = scratch / "model"
         measured = guarded(lambda: run(job, cell.train, cell.splits, session.progress, session.deadline, state, saved))
         if measured[1]:
             session.say(f"{job.label}: failed: {measured[1].message}")
@@ -80,9 +88,14 @@ def measure_quality(session: Session, cell: Cell, run: Run = run_and_save) -> No
         _write_quality(session, cell, measured, key, task_fields, saved)
 
 
-def _is_lost(session: Session, key: str) -> bool:
+def _holds_links(folder: Path) -> bool:
+    """True if what training would go on from leads elsewhere: it would be written to."""
+    return any(path.is_symlink() for path in folder.rglob("*"))
+
+
+def _is_lost(session: Session, record: RunRecord) -> bool:
     """True if a run's checkpoint is needed to teach others and was not kept."""
-    return key in session.teachers and not (session.store.checkpoints_folder / key).is_dir()
+    return record.key in session.teachers and session.store.checkpoint(record) is None
 
 
 def _trained_teacher(session: Session, cell: Cell) -> Source | None:
@@ -91,9 +104,9 @@ def _trained_teacher(session: Session, cell: Cell) -> Source | None:
     if job is None or job.mode == "evaluate":
         return job.source if job else None
     key = quality_key(cell, session.settings)
-    folder = session.store.checkpoints_folder / key
-    done = any(record.key == key and record.status == "ok" for record in session.written)
-    if not done or not folder.is_dir():
+    done = [record for record in session.written if record.key == key and record.status == "ok"]
+    folder = session.store.checkpoint(done[0]) if done else None
+    if folder is None:
         return None
     return replace(
         job.source, folder=folder, tokenizer=folder, weights="fine-tuned", digest=key, outputs=job.task.labels
@@ -220,13 +233,16 @@ def _processes(job: Job) -> dict[str, int]:
 
 
 def _keep(store: Store, key: str, saved: Path) -> str:
-    """Put a fine-tuned checkpoint under its key, complete as it is. Returns its path below the store."""
-    target = store.checkpoints_folder / key
-    replaced = saved.with_name("replaced")  # goes with the folder both lie in; an earlier run's record names `target`
-    if target.exists():
-        target.rename(replaced)
-    saved.rename(target)
-    return f"{store.checkpoints_folder.name}/{key}"
+    """Put a fine-tuned checkpoint under its key, numbered if an earlier run's is there. Returns its path below the store."""
+    for name in (key, *(f"{key}-{number}" for number in range(2, 10_000))):
+        target = store.checkpoints_folder / name
+        with suppress(FileExistsError, NotADirectoryError):  # somebody else may have made it meanwhile
+            if not os.path.lexists(target):
+                saved.rename(target)
+                return f"{store.checkpoints_folder.name}/{name}"
+    raise StoreError(
+        f"{store.checkpoints_folder}: holds too many checkpoints of one run", "`bertbench gc` removes them"
+    )
 
 
 def drop_checkpoints(session: Session) -> None:
@@ -249,6 +265,7 @@ def drop_checkpoints(session: Session) -> None:
             )
         kept = {run_id for _, run_id in best.values()}
     for record in trained:
-        if record.run_id not in kept and record.finetuned_checkpoint:
-            shutil.rmtree(session.store.root / record.finetuned_checkpoint, ignore_errors=True)
+        if record.run_id not in kept:
+            if (folder := session.store.checkpoint(record)) is not None:
+                shutil.rmtree(folder, ignore_errors=True)
             session.store.write_record(replace(record, finetuned_checkpoint=None))

@@ -96,8 +96,7 @@ class Submission:
 
     def _kept(self, run: RunRecord) -> Path | None:
         """The folder of a run's checkpoint, if it is there."""
-        folder = self.store.root / run.finetuned_checkpoint if run.finetuned_checkpoint else None
-        return folder if folder is not None and folder.is_dir() else None
+        return self.store.checkpoint(run)
 
     def _source(self, run: RunRecord, spec: ModelSpec, task: TaskSpec) -> Source:
         folder = self._kept(run)

@@ -1,4 +1,4 @@
-"""Records as files: their JSON, files that appear whole or not at all, and parquet that is checked when it is read."""
+"""Records as files: their JSON with a check sum, and files that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from bertbench import text_files
 from bertbench.errors import StoreError
-from bertbench.records import SCHEMA_VERSION, RunRecord, SessionRecord, Sidecar
-
-if TYPE_CHECKING:
-    import pandas as pd
+from bertbench.records import SCHEMA_VERSION, RunRecord, SessionRecord
+from bertbench.store.bounds import read_file
+from bertbench.store.contents import check_names, check_values
 
 R = TypeVar("R", RunRecord, SessionRecord)
 
 SESSION_FILE = "session.json"
+SUM = "sha256"  # key of the check sum, the last one of a file
+WITH_SUM = 2  # schema version from which every record has one
 _NO_TEXT = re.compile("[\ud800-\udfff]")  # pandas, parquet and SQLite take none of it
 
 
@@ -41,43 +42,67 @@ def _adapter(record_type: Any) -> Any:
 
 
 def to_json(record: RunRecord | SessionRecord) -> str:
-    """A record as indented JSON; what is no text, as in an odd file name, is written as its code.
+    """A record as indented JSON with its check sum; what is no text, as in an odd file name, is written as its code.
 
     Raises:
         ValueError: a number is not finite.
     """
-    text = json.dumps(dataclasses.asdict(record), indent=1, ensure_ascii=False, allow_nan=False)
-    return _NO_TEXT.sub(lambda byte: rf"\\u{ord(byte[0]):04x}", text) + "\n"
+    plain = json.dumps(dataclasses.asdict(record), ensure_ascii=False, allow_nan=False)
+    content = json.loads(_NO_TEXT.sub(lambda byte: rf"\\u{ord(byte[0]):04x}", plain))
+    return json.dumps(content | {SUM: _sum(content)}, indent=1, ensure_ascii=False) + "\n"
+
+
+def _sum(content: dict[str, Any]) -> str:
+    """sha256 of a record's values, however its file is indented and its lines end."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def from_json(record_type: type[R], text: str) -> R:
     """The record that `text` holds; of an older schema version too: fields it lacks have their defaults.
 
     Raises:
-        ValueError: not JSON, or not of this shape (pydantic's ValidationError is one).
+        ValueError: not JSON, not of this shape (pydantic's ValidationError is one), changed since it was written, or with
+            figures that nothing can have.
         StoreError: written by a newer version of bertbench.
     """
     data = json.loads(text)
-    version = data.get("schema_version") if isinstance(data, dict) else None
+    if not isinstance(data, dict):
+        raise ValueError(f"no {record_type.__name__}")  # noqa: TRY004 (callers expect what parsers raise)
+    version = data.get("schema_version", 1)
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise StoreError(f"record of schema version {version}; this bertbench reads up to {SCHEMA_VERSION}", "upgrade")
-    record: R = _adapter(cast("Any", record_type)).validate_python(data)
+    stated = data.pop(SUM, None)
+    record: R = _adapter(cast("Any", record_type)).validate_json(text, strict=True)
+    if stated is None and record.schema_version >= WITH_SUM:
+        raise ValueError("it has lost its check sum")
+    if stated is not None and stated != _sum(data):
+        raise ValueError("changed since it was written: its check sum is another")
+    check_values(record)
     return record
 
 
 def read_record(path: Path, record_type: type[R], warnings: list[str]) -> R | None:
     """The record in a file, or None if there is none; one that cannot be read is named in `warnings`."""
     try:
-        return from_json(record_type, text_files.read(path))
+        record = from_json(record_type, text_files.decoded(read_file(path)))
+        check_names(record, path)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, TypeError, RecursionError, StoreError) as error:
-        reason = str(error).splitlines()[0]
-        warnings.append(f"{path}: skipped, cannot be read ({reason})")
+    except (OSError, ValueError, ArithmeticError, RecursionError, StoreError) as error:
+        warnings.append(f"{path}: skipped, cannot be read ({_reason(error)})")
         return None
+    return record
 
 
-_PARTS = ("options", "timing", "versions")  # of what a session was asked
+def _reason(error: Exception) -> str:
+    """Why, in one line: of a validation error the first finding with its place."""
+    if isinstance(error, RecursionError):
+        return "nested too deep"
+    if callable(findings := getattr(error, "errors", None)):
+        first = findings(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        return f"{place}: {first['msg']}".removeprefix(": ")[:200]
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def read_session(folder: Path, warnings: list[str]) -> SessionRecord | None:
@@ -89,10 +114,6 @@ def read_session(folder: Path, warnings: list[str]) -> SessionRecord | None:
         if orphans:
             records = f"{orphans} record{'s' if orphans > 1 else ''}"
             warnings.append(f"{folder}: skipped, {records} without {SESSION_FILE}; restore it or remove the folder")
-    wrong = [name for name in _PARTS if session is not None and not isinstance(session.request.get(name, {}), dict)]
-    if wrong:
-        warnings.append(f"{folder / SESSION_FILE}: skipped, cannot be read (request: {wrong[0]} holds no values)")
-        return None
     return session
 
 
@@ -122,19 +143,3 @@ def sync(folder: Path, *, files: bool = True) -> None:
                 os.fsync(handle)
             finally:
                 os.close(handle)
-
-
-def read_sidecar(folder: Path, entry: Sidecar) -> pd.DataFrame:
-    """The rows of a parquet sidecar, checked against its recorded sha256."""
-    import pandas as pd
-
-    path = folder / entry.name
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise StoreError(
-            f"{path}: {error.strerror or error}", "the raw values of this run are lost; measure again"
-        ) from None
-    if hashlib.sha256(content).hexdigest() != entry.sha256:
-        raise StoreError(f"{path}: content differs from what was recorded", "measure again with --fresh")
-    return pd.read_parquet(path)

@@ -18,21 +18,19 @@ from bertbench import text_files
 from bertbench.errors import StoreError
 from bertbench.progress import Progress, silent
 from bertbench.records import RunRecord, SessionRecord, Sidecar
-from bertbench.store.files import (
-    SESSION_FILE,
-    from_json,
-    read_record,
-    read_session,
-    read_sidecar,
-    to_json,
-    write_atomically,
-)
-from bertbench.store.index import Entry, Index, UnusableIndexError, folders
+from bertbench.store.bounds import inside, mark
+from bertbench.store.contents import CHECKPOINTS
+from bertbench.store.files import SESSION_FILE, from_json, read_record, read_session, to_json, write_atomically
+from bertbench.store.index import INDEX_FILE, Entry, Index, UnusableIndexError, folders, links
+from bertbench.store.locks import RANDOM, SAVING, remove_dead
+from bertbench.store.sidecars import read_sidecar
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MINIMUM_FREE_BYTES = 50 * 2**20  # records, timings and predictions of one command stay far below this
+TIDIED = 20  # sessions
+PLACES = ("sessions", CHECKPOINTS, "machines", "exports", INDEX_FILE, f"{INDEX_FILE}.lock")  # all that is written to
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class StoredSession:
             StoreError: the file is missing, damaged or not the one that was recorded.
         """
         entry = record.sidecars.get(name)
-        return None if entry is None else read_sidecar(self.folder, entry)
+        return None if entry is None else read_sidecar(self.folder, entry, name)
 
     def is_whole(self, record: RunRecord) -> bool:
         """True if all of a record's sidecars are there as they were recorded."""
@@ -79,27 +77,42 @@ class Store:
     @property
     def sessions_folder(self) -> Path:
         """Where the sessions lie."""
-        return self.root / "sessions"
+        return inside(self.root, self.root / "sessions")
 
     @property
     def checkpoints_folder(self) -> Path:
         """Where fine-tuned checkpoints lie, one folder a quality_key."""
-        return self.root / "checkpoints"
+        return inside(self.root, self.root / CHECKPOINTS)
 
     def folder(self, session_id: str) -> Path:
         """The folder of one session."""
-        return self.sessions_folder / session_id
+        return inside(self.root, self.sessions_folder / session_id)
+
+    def checkpoint(self, record: RunRecord) -> Path | None:
+        """The folder of the checkpoint that a run has kept; None if it kept none or it is gone.
+
+        Raises:
+            StoreError: it is, or lies in, a link.
+        """
+        if record.finetuned_checkpoint is None:
+            return None
+        folder = inside(self.root, self.root / record.finetuned_checkpoint)
+        return folder if folder.is_dir() else None
 
     def check_writable(self, needed_bytes: int = 0) -> None:
         """Prove, before work starts, that results can be written.
 
         Raises:
-            StoreError: the folder cannot be made or written to, its name is no text, or the disk is too full.
+            StoreError: the folder cannot be made or written to, something in it is a link, its name is no text, or the disk
+                is too full.
         """
         if not text_files.is_text(self.root):
             raise StoreError(f"results directory {self.root}: its name has bytes that are no text", text_files.RENAME)
+        for name in PLACES:
+            inside(self.root, self.root / name)
         try:
             self.sessions_folder.mkdir(parents=True, exist_ok=True)
+            mark(self.root)
             with tempfile.NamedTemporaryFile(dir=self.sessions_folder) as probe:
                 probe.write(b"\0" * 4096)
                 probe.flush()
@@ -116,6 +129,12 @@ class Store:
                 f"results directory {self.root}: {free / 1e6:,.0f} MB free, about {needed / 1e6:,.0f} MB needed",
                 "free some space or choose another disk with --results-dir",
             )
+
+    def tidy(self) -> None:
+        """Remove what killed runs have left unfinished: copies of checkpoints, and random weights of the last sessions."""
+        remove_dead(self.checkpoints_folder, SAVING)
+        for name in folders(self.sessions_folder)[:TIDIED]:
+            remove_dead(self.folder(name), RANDOM)
 
     def write_session(self, session: SessionRecord) -> None:
         """Write or replace a session's own file."""
@@ -134,8 +153,10 @@ class Store:
         return Sidecar(path.name, hashlib.sha256(path.read_bytes()).hexdigest())
 
     def _guarded(self, path: Path, write: Callable[[Path], None]) -> None:
+        inside(self.root, path.parent)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            mark(self.root)
             write_atomically(path, write)
         except OSError as error:
             raise StoreError(
@@ -149,6 +170,7 @@ class Store:
         With `among` only sessions that it takes: the records of others are not read, and an index tells what they are.
         """
         entries = None if among is None else self._entries()
+        self._warn_of_links()
         for name in folders(self.sessions_folder) if entries is None else entries:
             if among is not None and not self._is_among(name, None if entries is None else entries[name], among):
                 continue
@@ -177,6 +199,12 @@ class Store:
         records = (read_record(path, RunRecord, self.warnings) for path in paths)
         return StoredSession(session, tuple(record for record in records if record is not None), folder)
 
+    def _warn_of_links(self) -> None:
+        for name in links(self.sessions_folder):
+            warning = f"{self.sessions_folder / name}: skipped, a link, which is not followed"
+            if warning not in self.warnings:
+                self.warnings.append(warning)
+
     def _holding(self, wanted: Callable[[Entry], bool]) -> Iterator[StoredSession]:
         """Sessions that the index says to hold what is wanted; all of them where there is no index."""
         entries = self._entries()
@@ -204,8 +232,10 @@ class Store:
         """The record whose id is, or uniquely starts with, `run_id`; of those that kept a checkpoint, if asked.
 
         Raises:
-            StoreError: none or several do.
+            StoreError: none or several do, or the id is empty.
         """
+        if not run_id:
+            raise StoreError("the id of a run is missing", "`bertbench show` lists the runs there are")
         found: dict[str, tuple[StoredSession, RunRecord]] = {}
         for stored in self._holding(
             lambda entry: entry.has_run(run_id)

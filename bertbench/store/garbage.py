@@ -1,7 +1,8 @@
 """What in a results folder can go: old sessions, checkpoints that no record names, leftovers of interrupted runs.
 
 What a record of a kept session names is never touched, nor what changed lately: a command at work may need it. Where a
-record cannot be read it is unknown what it names; then all checkpoints stay.
+record cannot be read it is unknown what it names; then all checkpoints stay. Only what has a name of bertbench's own form
+goes, from a folder that has its mark; links are neither followed nor removed.
 """
 
 from __future__ import annotations
@@ -16,11 +17,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from bertbench.errors import StoreError
+from bertbench.store.bounds import KEY, MARK, SESSION_ID, inside, is_marked
 from bertbench.store.folder import Store, StoredSession
 
 REMOVING = ".removing-"
-LEFTOVERS = (".training-", ".saving-", REMOVING)  # in checkpoints/: states of interrupted training, unfinished copies
-TEMPORARY = re.compile(r"^\..+\.(json|parquet|sqlite)-\w+$|^\.random-")  # beside records: files not yet in their place
+_KEY, _SESSION, _ENDING = KEY.pattern, SESSION_ID.pattern, r"[a-z0-9_]{8}"
+CHECKPOINT = re.compile(_KEY)
+# In checkpoints/: states of interrupted training, unfinished copies.
+LEFTOVER = re.compile(rf"\.training-{_KEY}|\.saving-{_ENDING}|\.removing-{_KEY}")
+SESSION = re.compile(rf"({re.escape(REMOVING)})?{_SESSION}")
+# Beside records: files not yet in their place, random weights that were measured.
+TEMPORARY = re.compile(
+    rf"\.(session|{_SESSION}-.+)\.json-{_ENDING}|\.(predictions|timings).*\.parquet-{_ENDING}|\.random-{_ENDING}"
+)
+SIDECAR = re.compile(r"(predictions|timings).*\.parquet")
 
 
 @dataclass(frozen=True)
@@ -80,27 +91,45 @@ class Findings:
 
 
 def find(store: Store, rules: Rules, now: datetime | None = None) -> Findings:
-    """What can go by the rules. Unreadable files are named in the store's `warnings`."""
+    """What can go by the rules. Unreadable files are named in the store's `warnings`.
+
+    Raises:
+        StoreError: the folder is no results folder of bertbench, or what lies in it is reached through a link.
+    """
     present = now or datetime.now(UTC)
     newest_change = present.timestamp() - rules.unused_for.total_seconds()
+    _ = store.sessions_folder, store.checkpoints_folder  # no links
     before = len(store.warnings)
     stored = [Held.of(one) for one in store.sessions()]
     damaged = len(store.warnings) > before
+    if not is_marked(store.root) and not stored:
+        raise StoreError(
+            f"results directory {store.root}: has no mark of bertbench ({MARK}) and no session, so nothing in it is removed",
+            "name the right one with --results-dir",
+        )
     found, recent = Findings(), 0
     going = {id(one) for one in _old(stored, rules, present)}
     kept = [one for one in stored if id(one) not in going]
-    candidates = [(one.folder, "old session") for one in stored if id(one) in going]
+    candidates = [
+        (one.folder, "old session") for one in stored if id(one) in going and SESSION.fullmatch(one.folder.name)
+    ]
     candidates += [(path, "leftover of an interrupted run") for path in _leftovers(store, kept)]
     if damaged:
         found.notes.append("checkpoints stay: a record that cannot be read may name them")
     else:
         candidates += [(path, "checkpoint that no record names") for path in _unnamed_checkpoints(store, kept)]
+    links = [path for path, _ in candidates if path.is_symlink()]
     for path, why in candidates:
+        if path in links:
+            continue
         size, changed = _size_and_change(path)
         if changed > newest_change:
             recent += 1
         else:
             found.items.append(Item(path, size, why))
+    if links:
+        more = f" and {len(links) - 1} more" if len(links) > 1 else ""
+        found.notes.append(f"left alone: {links[0].relative_to(store.root)}{more}, links, which are not bertbench's")
     if recent:
         hours = rules.unused_for.total_seconds() / 3600
         found.notes.append(f"{recent} more changed within the last {hours:g} h and may be in use: left alone")
@@ -111,14 +140,15 @@ def remove(items: Sequence[Item], store: Store) -> tuple[list[Item], list[str]]:
     """Remove; returns what is gone, and a line for each that could not be removed."""
     gone, failed = [], []
     for item in items:
-        if not item.path.is_relative_to(store.root):
-            raise AssertionError(item.path)  # pragma: no cover (nothing outside is ever found)
         try:
+            inside(store.root, item.path)  # it may have become a link since it was found
             if item.path.is_dir() and not item.path.is_symlink():
                 is_session = item.path.parent == store.sessions_folder
                 shutil.rmtree(_set_aside(item.path) if is_session else item.path)
             else:
                 item.path.unlink()
+        except StoreError as error:
+            failed.append(error.message)
         except OSError as error:
             failed.append(f"{item.path}: cannot be removed ({error.strerror or error})")
         else:
@@ -153,27 +183,29 @@ def _age(one: Held, present: datetime) -> timedelta:
 
 
 def _leftovers(store: Store, kept: Sequence[Held]) -> Iterator[Path]:
-    for path in _children(store.checkpoints_folder):
-        if path.name.startswith(LEFTOVERS):
-            yield path
-    yield from (path for path in _children(store.root) if TEMPORARY.match(path.name))
+    yield from (path for path in _children(store.checkpoints_folder) if LEFTOVER.fullmatch(path.name))
     for folder in _children(store.sessions_folder):
-        if folder.name.startswith(REMOVING) or not any(
-            folder.glob("*.json")
-        ):  # killed before its first file was whole, or while it was being removed
-            yield folder
+        if SESSION.fullmatch(folder.name) and (folder.name.startswith(REMOVING) or _is_begun(folder)):
+            yield folder  # killed before its first file was whole, or while it was being removed
     for one in kept:
-        inside = list(_children(one.folder))
-        yield from (path for path in inside if TEMPORARY.match(path.name))
-        if one.complete and one.read == sum(path.suffix == ".json" for path in inside) - 1:
-            tables = (path for path in inside if path.suffix == ".parquet")
+        inside_it = list(_children(one.folder))
+        yield from (path for path in inside_it if TEMPORARY.fullmatch(path.name))
+        if one.complete and one.read == sum(path.suffix == ".json" for path in inside_it) - 1:
+            tables = (path for path in inside_it if SIDECAR.fullmatch(path.name))
             yield from (path for path in tables if path.name not in one.sidecars)
 
 
+def _is_begun(folder: Path) -> bool:
+    """True if nothing is in a session's folder but what is written before the first record."""
+    names = [path.name for path in _children(folder)]
+    return all(TEMPORARY.fullmatch(name) or SIDECAR.fullmatch(name) for name in names)
+
+
 def _unnamed_checkpoints(store: Store, kept: Sequence[Held]) -> Iterator[Path]:
-    named = {(store.root / name).absolute() for one in kept for name in one.checkpoints}
+    named = {name for one in kept for name in one.checkpoints}
     for path in _children(store.checkpoints_folder):
-        if not path.name.startswith(".") and path.absolute() not in named:
+        is_one = CHECKPOINT.fullmatch(path.name) and (path / "config.json").is_file()
+        if is_one and path.relative_to(store.root).as_posix() not in named:
             yield path
 
 

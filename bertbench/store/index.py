@@ -8,32 +8,27 @@ One process at a time writes it, under a lock.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import sqlite3
-import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from bertbench.errors import StoreError
 from bertbench.progress import Progress, silent
 from bertbench.records import RunRecord
 from bertbench.store.files import SESSION_FILE, read_record, read_session, to_json
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
+from bertbench.store.locks import NO_LOCKS, READ_ONLY, acquire
 
 INDEX_FILE = "index.sqlite"
-LAYOUT = 2  # raise it when what an entry holds changes
+LAYOUT = 3  # raise it when what an entry holds changes
 LOCK_WAIT_S = 5.0
 AT_ONCE = 500  # sessions a transaction: what was indexed before a kill is kept
-NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL})
-READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
-_TABLE = "CREATE TABLE IF NOT EXISTS sessions (id TEXT PRIMARY KEY, files TEXT, session TEXT, runs TEXT, damaged TEXT, sum INTEGER)"
+LEFT_OVER = ("-journal", "-wal", "-shm")
+_TABLE = "CREATE TABLE sessions (id TEXT PRIMARY KEY, files TEXT, session TEXT, runs TEXT, damaged TEXT, sum INTEGER)"
 
 
 class UnusableIndexError(Exception):
@@ -68,11 +63,20 @@ class Entry:
 
 
 def folders(sessions_folder: Path) -> list[str]:
-    """Names of the sessions' folders, the newest first; not of those that are being removed."""
+    """Names of the sessions' folders, the newest first; not of those that are being removed, nor of links."""
     try:
         with os.scandir(sessions_folder) as entries:
-            found = (entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
-            return sorted(found, reverse=True)
+            found = (entry for entry in entries if not entry.name.startswith("."))
+            return sorted((entry.name for entry in found if entry.is_dir(follow_symlinks=False)), reverse=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def links(sessions_folder: Path) -> list[str]:
+    """Names of what is a link where sessions lie."""
+    try:
+        with os.scandir(sessions_folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_symlink())
     except (FileNotFoundError, NotADirectoryError):
         return []
 
@@ -83,7 +87,7 @@ def files_of(folder: str | Path) -> str:
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(".json"):
-                facts = entry.stat()
+                facts = entry.stat(follow_symlinks=False)
                 found.append(f"{entry.name}/{facts.st_ino}/{facts.st_size}/{facts.st_ctime_ns}")
     return hashlib.blake2b("\n".join(sorted(found)).encode(), digest_size=16).hexdigest()
 
@@ -142,12 +146,16 @@ class Index:
     def _locked(self) -> Iterator[None]:
         from filelock import Timeout
 
+        if self.path.is_symlink():
+            raise UnusableIndexError(f"{self.path}: a link, which is not followed")
         try:
-            lock = _acquired(f"{self.path}.lock")
+            lock = acquire(Path(f"{self.path}.lock"), LOCK_WAIT_S)
         except Timeout:
             raise UnusableIndexError(f"{self.path}: another process holds it") from None
         except NotImplementedError:
             raise UnusableIndexError(f"{self.path}: this file system has no locks") from None
+        except StoreError as error:
+            raise UnusableIndexError(error.message) from None
         except OSError as error:
             if error.errno in READ_ONLY:
                 raise UnusableIndexError("") from None
@@ -159,13 +167,19 @@ class Index:
             lock.release()
 
     def _opened(self) -> sqlite3.Connection:
+        """The database, made anew unless it is exactly ours: in a stranger's a view could run for ever."""
+        if any(Path(f"{self.path}{ending}").is_file() for ending in LEFT_OVER):
+            self._remove()  # of a killed process, or a stranger's: SQLite would go by it, and delete the file it names
         database = sqlite3.connect(self.path, timeout=LOCK_WAIT_S, isolation_level=None)
         try:
             (layout,) = database.execute("PRAGMA user_version").fetchone()
-            if layout != LAYOUT:
-                database.execute("DROP TABLE IF EXISTS sessions")
+            parts = database.execute("SELECT type, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
+            if layout != LAYOUT or parts != [("table", _TABLE)]:
+                database.close()
+                self._remove()
+                database = sqlite3.connect(self.path, timeout=LOCK_WAIT_S, isolation_level=None)
                 database.execute(f"PRAGMA user_version = {LAYOUT}")
-            database.execute(_TABLE)
+                database.execute(_TABLE)
         except BaseException:
             database.close()
             raise
@@ -198,21 +212,7 @@ class Index:
         return made_from_files(self._sessions / name, files)
 
     def _remove(self) -> None:
-        # The journal first: a new database would be rolled back to the old one's pages.
-        for path in (Path(f"{self.path}-journal"), self.path):
+        # The journals first: a new database would be rolled back to the old one's pages.
+        for path in (*(Path(f"{self.path}{ending}") for ending in LEFT_OVER), self.path):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
-
-
-def _acquired(path: str) -> BaseFileLock:
-    """A lock of the system's own on a file."""
-    from filelock import FileLock, SoftFileLock
-
-    lock = FileLock(path, timeout=LOCK_WAIT_S)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the caller says it
-        lock.acquire()
-    if isinstance(lock, SoftFileLock):  # filelock's way out where there are no locks; a killed process would leave it
-        lock.release()
-        raise NotImplementedError
-    return lock

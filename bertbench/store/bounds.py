@@ -1,0 +1,89 @@
+"""What keeps a results folder's work inside of it: plain names, no links, a mark that tells that it is one.
+
+A results folder may come from a stranger. Names in its records are taken for names of files only where they are plain, and
+what is a link in it is neither read, written through nor removed: the folder itself may be a link, nothing in it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from bertbench.errors import StoreError
+
+MARK = ".bertbench-store"
+MARK_TEXT = "A results folder of bertbench. `bertbench gc` removes nothing from folders without this file.\n"
+LIMIT_BYTES = 100 * 2**20  # of a record; real ones hold some hundred kB
+
+SESSION_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
+KEY = re.compile(r"[0-9a-f]{64}(-[1-9]\d{0,3})?")  # of a checkpoint; numbered where an earlier run's has the name
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+_PLAIN = re.compile(r"[^\x00-\x1f\x7f<>:\"/\\|?*]{1,230}")
+
+
+def is_plain(name: str) -> bool:
+    """True if a name is that of a file in the folder it is looked for in, on every system: no path, not hidden."""
+    return (
+        bool(_PLAIN.fullmatch(name)) and name[0] not in ".-~" and name[-1] not in ". " and not _RESERVED.fullmatch(name)
+    )
+
+
+def inside(root: Path, path: Path) -> Path:
+    """`path`, which lies below `root` with no link on the way.
+
+    Raises:
+        StoreError: it does not.
+    """
+    parts = path.relative_to(root).parts if path.is_relative_to(root) else ("..",)
+    if ".." in parts:
+        raise StoreError(f"{path}: lies outside of {root}", "choose another --results-dir")
+    place = root
+    for part in parts:
+        place = place / part
+        if place.is_symlink():
+            raise StoreError(
+                f"{place}: is a link, and nothing in a results directory may be one",
+                "put the folder itself there; --results-dir may be a link as a whole",
+            )
+    return path
+
+
+def read_file(path: Path, limit_bytes: int = LIMIT_BYTES) -> bytes:
+    """What is in a plain file; links are not followed.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is a link, no file (a pipe would be waited for), or larger than `limit_bytes`.
+    """
+    if path.is_symlink():
+        raise ValueError("a link, which is not followed")
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(handle, "rb") as stream:
+        facts = os.fstat(handle)
+        if not stat.S_ISREG(facts.st_mode):
+            raise ValueError("not a file")
+        if facts.st_size > limit_bytes:
+            raise ValueError(f"{facts.st_size / 1e6:,.0f} MB, expected at most {limit_bytes / 1e6:,.0f} MB")
+        return stream.read()
+
+
+def mark(root: Path) -> None:
+    """Leave the mark in a results folder that has none.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with suppress(FileExistsError):
+        handle = os.open(root / MARK, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(MARK_TEXT)
+
+
+def is_marked(root: Path) -> bool:
+    """True if a folder has the mark, which is a file of its own."""
+    with suppress(OSError):
+        return stat.S_ISREG((root / MARK).lstat().st_mode)
+    return False
