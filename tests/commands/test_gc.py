@@ -9,6 +9,8 @@ import pytest
 
 from bertbench import cli
 from bertbench.store import Store
+from bertbench.store.bounds import MARK
+from bertbench.store.garbage import Rules, find, remove
 from tests.factories import predictions, quality_record, session_record, size_record
 
 SESSIONS = {"new": "aaaa01", "old": "aaaa02", "killed": "aaaa03", "strange": "aaaa04"}  # what their ids end in
@@ -223,3 +225,82 @@ def test_a_session_of_unknown_age_stays(root, capsys):
     _, _, err = gc(root, capsys, "--older-than", "100")
     assert "started_at is '2020-01-01T00:00:00', no time with its zone" in err
     assert folder.is_dir()
+
+
+@pytest.mark.parametrize("place", ["checkpoints", "sessions"])
+def test_a_link_in_place_of_a_folder_is_refused(root, capsys, tmp_path, place):
+    """Where checkpoints or sessions are a link to another folder, nothing of it is removed."""
+    elsewhere = folder_of(tmp_path / "elsewhere" / ("7" * 64)).parent
+    (root / place).rename(tmp_path / "aside")
+    (root / place).symlink_to(elsewhere)
+    aged(elsewhere)
+    assert cli.main(["gc", "--results-dir", str(root), "--keep-sessions", "0", "--unused-for", "0"]) == 2
+    assert f"{place}: is a link" in capsys.readouterr().err
+    assert (elsewhere / ("7" * 64) / "config.json").exists()
+
+
+def test_links_are_left_alone_and_said(root, capsys, tmp_path):
+    """What has a checkpoint's or a leftover's name and is a link stays, as does what it leads to."""
+    elsewhere = folder_of(tmp_path / "elsewhere")
+    names = [root / "checkpoints" / ("8" * 64), root / "checkpoints" / ".saving-zzzz9999"]
+    moment = time.time() - 3 * 86400
+    for link in names:
+        link.symlink_to(elsewhere)
+        os.utime(link, (moment, moment), follow_symlinks=False)
+    _, said, _ = gc(root, capsys)
+    assert all(link.is_symlink() for link in names)
+    assert (elsewhere / "config.json").exists()
+    assert "and 1 more, links, which are not bertbench's" in said
+
+
+def test_a_folder_that_is_no_store_is_refused(tmp_path, capsys):
+    """A project with checkpoints/ and sessions/ of its own loses nothing: without the mark nothing is even planned."""
+    for name in ("checkpoints/epoch-1", "checkpoints/.saving-abcd1234", f"checkpoints/{'9' * 64}", "sessions/monday"):
+        folder_of(tmp_path / name)
+    for options in ([], ["--dry-run"], ["--keep-sessions", "0"]):
+        assert cli.main(["gc", "--results-dir", str(tmp_path), *options]) == 2
+        assert f"has no mark of bertbench ({MARK})" in capsys.readouterr().err
+    assert len(list(tmp_path.rglob("config.json"))) == 4
+
+
+def test_what_has_no_name_of_ours_stays_in_a_marked_folder(root, capsys):
+    """In a project that is a results folder too, only names of bertbench's own form go."""
+    own = [
+        "checkpoints/epoch-1", "checkpoints/.training-mine", "checkpoints/.saving-x", "sessions/monday", "sessions/.removing-me",
+        f"sessions/20260101T000000-{SESSIONS['killed']}",
+    ]  # fmt: skip
+    for name in own:
+        folder_of(root / name)
+    data = root / "checkpoints" / ("a" * 64)
+    data.mkdir()
+    (data / "recording.wav").write_text("x")
+    session = next(path for path in (root / "sessions").iterdir() if path.name.endswith(SESSIONS["new"]))
+    for name in (".notes.json-draft", "analysis.parquet", "notes.txt"):
+        (session / name).write_text("x")
+    (root / ".package.json-abcd1234").write_text("x")
+    aged(root)
+    gc(root, capsys, "--unused-for", "0")
+    assert all((root / name / "config.json").exists() for name in own)
+    assert (data / "recording.wav").exists()
+    assert len(list(session.glob("*"))) + len(list(session.glob(".notes*"))) == 7
+    assert (root / ".package.json-abcd1234").exists()
+
+
+def test_a_store_of_before_the_mark_is_known_by_its_sessions(root, capsys):
+    """A results folder that an older version made has no mark; its records tell what it is."""
+    (root / MARK).unlink()
+    gc(root, capsys)
+    assert "nobodys" not in left(root)[0]
+
+
+def test_what_becomes_a_link_meanwhile_is_not_removed(root, tmp_path):
+    """Between being found and being removed, a folder that is replaced by a link is refused."""
+    elsewhere = folder_of(tmp_path / "elsewhere")
+    store = Store(root)
+    item = next(item for item in find(store, Rules()).items if item.path.name == CHECKPOINTS["nobodys"])
+    item.path.rename(tmp_path / "aside")
+    item.path.symlink_to(elsewhere)
+    gone, failed = remove([item], store)
+    assert gone == []
+    assert "is a link" in failed[0]
+    assert (elsewhere / "config.json").exists()
