@@ -134,6 +134,18 @@ def test_run_id_is_the_checkpoint_that_the_run_left(catalog, kept):
     assert spec.title == "BERT (sst2, seed 1)"
 
 
+def test_run_without_an_id_is_refused(catalog, kept):
+    """'run:' alone names no run, though every id begins with nothing."""
+    root = kept.parents[1]
+    stored_session(
+        root, records=[quality_record("bert", predictions(0.8, n=8), finetuned_checkpoint="checkpoints/mine")]
+    )
+    with pytest.raises(UsageError, match="model run: names no run"):
+        resolve("run:", catalog, None, Store(root))
+    with pytest.raises(StoreError, match="id of a run is missing"):
+        Store(root).find_run("")
+
+
 def test_run_without_a_checkpoint_is_refused(catalog, tmp_path):
     """A run that kept no checkpoint, or whose checkpoint is gone, says so; an unknown run too."""
     frame = predictions(0.8, n=8)

@@ -8,7 +8,7 @@ import torch
 
 from bertbench.checkpoints import trained_length
 from bertbench.data import Examples
-from bertbench.errors import MeasurementError
+from bertbench.errors import MeasurementError, StoreError
 from bertbench.plan import Cell
 from bertbench.progress import silent
 from bertbench.request import Options, Request
@@ -162,6 +162,40 @@ def with_head(tiny):
     config |= {"id2label": {"0": "negative", "1": "positive"}, "label2id": {"negative": 0, "positive": 1}}
     (folder / "config.json").write_text(json.dumps(config))
     return folder
+
+
+@pytest.mark.parametrize("keep", ["none", "best", "all"])
+def test_a_fresh_run_leaves_the_earlier_checkpoint_as_it_is(start, folder, keep):
+    """--fresh trains an equal run again: the earlier run's record names the weights that it was scored with, still there."""
+    first, second = start(), start(SECOND, keep_checkpoints=keep, fresh=True)
+    measure_quality(first, cell(folder))
+    earlier = first.store.checkpoint(first.written[0])
+    (earlier / "mine").write_text("x")
+    measure_quality(second, cell(folder))
+    if keep != "all":
+        drop_checkpoints(second)
+    assert (earlier / "mine").exists()
+    again = second.store.find_run(second.written[0].run_id)[1]
+    assert again.finetuned_checkpoint == (None if keep == "none" else f"checkpoints/{earlier.name}-2")
+    assert len(checkpoints(second)) == (1 if keep == "none" else 2)
+
+
+def test_links_in_an_interrupted_state_are_not_written_through(start, folder, tmp_path):
+    """Training does not go on from a state that leads elsewhere: it starts anew, and nothing is written there."""
+    session, job = start(), cell(folder)
+    state = session.store.checkpoints_folder / f".training-{quality_key(job, session.settings)}"
+    (state / "checkpoint-1").mkdir(parents=True)
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (state / "checkpoint-2").symlink_to(victim)
+    (state / "seconds.json").symlink_to(victim / "seconds.json")
+    measure_quality(session, job)
+    assert session.written[0].status == "ok"
+    assert list(victim.iterdir()) == []
+    state.symlink_to(victim)
+    with pytest.raises(StoreError, match="is a link"):
+        measure_quality(start(SECOND, fresh=True), cell(folder))
+    assert list(victim.iterdir()) == []
 
 
 def test_evaluated_record_says_nothing_of_training(start, folder, tiny):
