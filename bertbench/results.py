@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any
 from bertbench.config import Catalog
 from bertbench.errors import StoreError
 from bertbench.records import UNDEFINED, Environment, Measurement, RunRecord, SessionRecord, digest
+from bertbench.safe_text import visible
 from bertbench.staleness import Staleness
 from bertbench.store import Store, StoredSession
 from bertbench.store.index import folders
+from bertbench.streams import encoded
 from bertbench.task_specs import TrainingSpec
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def load_results(folder: str | PathLike[str]) -> pd.DataFrame:
     store = Store(Path(folder))
     frame = frame_of(store)
     for warning in store.warnings:
-        warnings.warn(warning, stacklevel=2)
+        warnings.warn(visible(warning), stacklevel=2)
     return frame
 
 
@@ -92,7 +94,18 @@ def frame_of(store: Store, catalog: Catalog | None = None) -> pd.DataFrame:
                 values.append(row.get(name))
         store.progress("reading stored sessions", count, total)
     store.progress("reading stored sessions", total, total)
-    return pd.DataFrame({name: pd.Series(values, dtype=_dtype(name)) for name, values in columns.items()})
+    return pd.DataFrame({name: _series(name, values) for name, values in columns.items()})
+
+
+def _series(name: str, values: list[Any]) -> pd.Series[Any]:
+    """A column; half characters, which pandas does not take, as the store writes them."""
+    import pandas as pd
+
+    try:
+        return pd.Series(values, dtype=_dtype(name))
+    except UnicodeEncodeError:
+        whole = [encoded(value).decode() if isinstance(value, str) else value for value in values]
+        return pd.Series(whole, dtype=_dtype(name))
 
 
 def _dtype(name: str) -> str:
