@@ -22,16 +22,20 @@ _HARMFUL = (
     "\U0001d173-\U0001d17a\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
 )
 _STRAY_JOINER = "(?<![\u0590-\u1fff\u2070-\ud7ff\ue000-\U0010ffff])[\u200c\u200d]"  # 'be<joiner>rt' looks like 'bert'
+_ORDER = f"^[^\\S\n{_HARMFUL}]*::"
 _MARK = r"##(?=\w*\[)"
-_IN_TEXT = re.compile(f"[\n{_HARMFUL}]|{_STRAY_JOINER}|^[^\\S\n]*::|{_MARK}")
-_IN_LINES = re.compile(f"(?m)[{_HARMFUL}]|{_STRAY_JOINER}|^[^\\S\n]*::|{_MARK}")
+_IN_TEXT = re.compile(f"[\n{_HARMFUL}]|{_STRAY_JOINER}|{_ORDER}|{_MARK}")
+_IN_LINES = re.compile(f"(?m)[{_HARMFUL}]|{_STRAY_JOINER}|{_ORDER}|{_MARK}")
 _PERHAPS_IN_JSON = re.compile(f"[{_HARMFUL}\u200c\u200d#]")  # one set of characters is found five times as fast
 _IN_JSON = re.compile(f"[{_HARMFUL}]|{_STRAY_JOINER}|{_MARK}")
 _NAMED = {"\n": r"\n", "\r": r"\r"}
 
-_NUMBER = r"[^\S\n]*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[^\S\n]*(?:[;\n]|\Z)"
+_NUMBER = r"[^\S\n]*[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?[^\S\n]*"
+_SIGN = "[=+\\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b]"
 # Semicolons and line feeds begin a cell where a spreadsheet takes the semicolon for the separator, as in many countries.
-_FORMULA = re.compile(rf"(\A|[;\n])(?!{_NUMBER})(?=[\s\"']*[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b])")
+_FORMULA = re.compile(
+    rf"(\A)(?!{_NUMBER}\Z)(?=[\s\"']*{_SIGN})|([;\n])(?!{_NUMBER}(?:[;\n]|\Z))(?=(?:[^\S\n]|[\"'])*{_SIGN})"
+)
 
 
 def visible(text: str) -> str:
@@ -51,7 +55,7 @@ def spreadsheet_cell(text: str) -> str:
     """
     if text.isalnum() and text.isascii():
         return text
-    return _FORMULA.sub(r"\1'", visible_lines(text))
+    return _FORMULA.sub(r"\1\2'", visible_lines(text))
 
 
 def json_text(text: str) -> str:
