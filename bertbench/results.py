@@ -24,7 +24,6 @@ from bertbench.safe_text import visible
 from bertbench.staleness import Staleness
 from bertbench.store import Store, StoredSession
 from bertbench.store.index import folders
-from bertbench.streams import encoded
 from bertbench.task_specs import TrainingSpec
 
 if TYPE_CHECKING:
@@ -94,18 +93,7 @@ def frame_of(store: Store, catalog: Catalog | None = None) -> pd.DataFrame:
                 values.append(row.get(name))
         store.progress("reading stored sessions", count, total)
     store.progress("reading stored sessions", total, total)
-    return pd.DataFrame({name: _series(name, values) for name, values in columns.items()})
-
-
-def _series(name: str, values: list[Any]) -> pd.Series[Any]:
-    """A column; half characters, which pandas does not take, as the store writes them."""
-    import pandas as pd
-
-    try:
-        return pd.Series(values, dtype=_dtype(name))
-    except UnicodeEncodeError:
-        whole = [encoded(value).decode() if isinstance(value, str) else value for value in values]
-        return pd.Series(whole, dtype=_dtype(name))
+    return pd.DataFrame({name: pd.Series(values, dtype=_dtype(name)) for name, values in columns.items()})
 
 
 def _dtype(name: str) -> str:
