@@ -1,4 +1,7 @@
-"""What people see while they wait: lines and progress bars on stderr; plain lines where that is not a terminal."""
+"""What people see while they wait: lines and progress bars on stderr; plain lines where that is not a terminal.
+
+Whatever a line or a label holds, it is one line that controls nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import time
 from types import TracebackType
 from typing import Any, Self
 
+from bertbench.safe_text import visible
 from bertbench.units import duration
 
 PLAIN_EVERY_S = 30.0
@@ -16,12 +20,17 @@ PATIENCE_S = 2.0
 
 def say(line: str) -> None:
     """One line for people, on stderr."""
+    print(visible(line), file=sys.stderr, flush=True)  # noqa: T201 (this is the display)
+
+
+def order(line: str) -> None:
+    """One line for a service that builds and tests, on stderr; whoever made it has escaped what it holds."""
     print(line, file=sys.stderr, flush=True)  # noqa: T201 (this is the display)
 
 
 def show(line: str) -> None:
     """One line of a result, on stdout."""
-    print(line, flush=True)  # noqa: T201 (this is the display)
+    print(visible(line), flush=True)  # noqa: T201 (this is the display)
 
 
 class Display:
@@ -46,7 +55,7 @@ class Display:
             )
 
             columns = (
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
@@ -66,7 +75,7 @@ class Display:
     def say(self, line: str) -> None:
         """One line above the bars."""
         if self._bars is not None:
-            self._bars.console.print(line, markup=False, highlight=False)
+            self._bars.console.print(visible(line), markup=False, highlight=False, emoji=False)
         else:
             say(line)
 
@@ -81,7 +90,7 @@ class Display:
         if label not in self._tasks:
             for other in list(self._tasks):
                 self._bars.remove_task(self._tasks.pop(other))
-            self._tasks[label] = self._bars.add_task(label, total=total)
+            self._tasks[label] = self._bars.add_task(visible(label), total=total)
         self._bars.update(self._tasks[label], completed=done, total=total)
         if done >= total or time.monotonic() - self._drawn > REDRAW_EVERY_S:
             self._drawn = time.monotonic()

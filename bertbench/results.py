@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from bertbench.config import Catalog
 from bertbench.errors import StoreError
 from bertbench.records import UNDEFINED, Environment, Measurement, RunRecord, SessionRecord, digest
+from bertbench.safe_text import visible
 from bertbench.staleness import Staleness
 from bertbench.store import Store, StoredSession
 from bertbench.store.index import folders
@@ -67,7 +68,7 @@ def load_results(folder: str | PathLike[str]) -> pd.DataFrame:
     store = Store(Path(folder))
     frame = frame_of(store)
     for warning in store.warnings:
-        warnings.warn(warning, stacklevel=2)
+        warnings.warn(visible(warning), stacklevel=2)
     return frame
 
 

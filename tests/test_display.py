@@ -53,3 +53,19 @@ def test_waiting_is_silent_for_what_takes_no_time(capsys, monkeypatch):
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "reading …"
     assert lines[-1].startswith("reading: done in ")
+
+
+def test_lines_and_labels_hold_no_orders(capsys, monkeypatch):
+    """A model's name is text wherever it is shown: it steers no terminal, forges no line, is no markup and no emoji."""
+    name = "\x1b[2J\u202ebert\n::error::x [/red] :smile:"
+    shown_name = r"\x1b[2J\u202ebert\n::error::x [/red] :smile:"
+    display.say(name)
+    display.show(name)
+    assert capsys.readouterr() == (f"{shown_name}\n", f"{shown_name}\n")
+    monkeypatch.setattr(display.sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    with display.Display() as shown:
+        shown.say(name)
+        shown(name, 1, 2)
+        assert shown._bars.tasks[0].description == shown_name
+    assert shown_name in capsys.readouterr().err

@@ -66,7 +66,8 @@ def baseline(
     stored = measure_or_read(request, measuring.store, from_store=given["from_store"], yes=True)
     place, found = _save(request, stored, measuring.store, output, keep_mb)
     say(f"saved in {place}; compare with it: bertbench check --baseline {output}")
-    show(summary(found))
+    for line in summary(found):
+        show(line)
     if any(lost.failed for lost in found.lost):
         raise typer.Exit(1)  # saved, but something that was asked for broke
 
@@ -127,11 +128,11 @@ def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
-def summary(found: Baseline) -> str:
-    """What a baseline holds, for people."""
+def summary(found: Baseline) -> list[str]:
+    """Lines for people: what a baseline holds."""
     kept = sum(one.checkpoint is not None and one.checkpoint.kept is not None for one in found.scores)
     scores = [f"{one.model} {one.task} {100 * one.score:.2f}" for one in found.scores if one.score is not None]
-    lines = [
+    return [
         f"suite {found.suite}, reference {found.reference}, session {found.session_id}",
         f"models: {', '.join(found.models)}",
         f"counts: {sum(map(len, found.counts.values()))} of {len(found.counts)} models",
@@ -145,4 +146,3 @@ def summary(found: Baseline) -> str:
         ),
         *(f"not measured: {one.model} {one.kind} {one.task or ''}: {one.reason}" for one in found.lost),
     ]
-    return "\n".join(lines)

@@ -133,7 +133,7 @@ def _margins(speed: float, memory: float, quality: float, outputs: float) -> Mar
 def publish(report: Report, findings: Sequence[Finding], junit: Path | None, *, annotate: bool | None) -> None:
     """What continuous integration takes: JUnit XML, annotations on stderr, GitHub's job summary."""
     from bertbench import plugins
-    from bertbench.display import say
+    from bertbench.display import order
     from bertbench.gate.ci import add_summary, annotation_lines, write_junit
 
     if junit is not None:
@@ -141,6 +141,6 @@ def publish(report: Report, findings: Sequence[Finding], junit: Path | None, *, 
     on_github = os.environ.get("GITHUB_ACTIONS") == "true"
     if annotate if annotate is not None else on_github:
         for line in annotation_lines(findings):
-            say(line)
+            order(line)
     exporter = plugins.load("bertbench.exporters", "format", "markdown")
     add_summary(exporter.render(report, layout="long", width=None), os.environ)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +13,7 @@ import typer
 from bertbench import streams
 from bertbench.commands._options import ResultsDirOption
 from bertbench.errors import NothingMeasuredError, StoreError, UsageError
+from bertbench.safe_text import json_text, spreadsheet_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,10 +87,24 @@ def _check(chosen: TableFormat, output: Path | None) -> None:
 
 
 def text_of(frame: pd.DataFrame, chosen: TableFormat) -> str:
-    """The rows as CSV, or as a JSON list of objects; absent is empty or null."""
+    """The rows as CSV that no spreadsheet runs, or as a strict JSON list of objects; absent is empty or null.
+
+    Numbers are written with all their digits.
+    """
     if chosen is TableFormat.CSV:
-        return str(frame.to_csv(index=False, lineterminator="\n"))
-    return f"{frame.to_json(orient='records', indent=1, double_precision=15, force_ascii=False)}\n"
+        return str(_for_spreadsheets(frame).to_csv(index=False, lineterminator="\n"))
+    rows = frame.astype(object).where(frame.notna() & ~frame.isin([math.inf, -math.inf]), None).to_dict("records")
+    return f"{json_text(json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False))}\n"
+
+
+def _for_spreadsheets(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows with every text as `spreadsheet_cell` writes it."""
+    safe = frame.copy()
+    names: list[str] = frame.select_dtypes("string").columns.tolist()
+    for name in names:
+        cells = {text: spreadsheet_cell(text) for text in frame[name].dropna().unique()}
+        safe[name] = frame[name].map(cells).astype("string")
+    return safe
 
 
 def write(frame: pd.DataFrame, chosen: TableFormat, output: Path) -> None:

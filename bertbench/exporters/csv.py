@@ -1,7 +1,6 @@
 """Report to CSV: long (one row a figure, a fixed header) or wide (the tables as people read them).
 
-Text that a spreadsheet would run as a formula (it starts with =, +, -, @, a tab or a carriage return) gets an
-apostrophe in front; numbers are never touched. Source: OWASP, CSV Injection.
+Text that a spreadsheet would run as a formula gets an apostrophe in front (`safe_text`); numbers are never touched.
 """
 
 from __future__ import annotations
@@ -13,13 +12,12 @@ from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 from bertbench.report import HEADER
+from bertbench.safe_text import spreadsheet_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from bertbench.report import Report, Table
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,9 @@ class CsvExporter:
 
 
 def _table(table: Table) -> str:
-    return _written([table.columns, *([_field(cell) for cell in row] for row in table.rows)])
+    return _written(
+        [[_field(column) for column in table.columns], *([_field(cell) for cell in row] for row in table.rows)]
+    )
 
 
 def _written(rows: Iterable[Sequence[str]]) -> str:
@@ -56,18 +56,10 @@ def _field(value: float | str | None) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(_FORMULA) and not _is_number(value) else value
+        return spreadsheet_cell(value)
     if not math.isfinite(value):
         raise ValueError(f"a number of the report is not finite: {value}")
     return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 PLUGIN = CsvExporter()

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from bertbench.safe_text import json_text
+
 if TYPE_CHECKING:
     from bertbench.report import Report, Table
 
@@ -27,7 +29,7 @@ class JsonExporter:
             {"title": table.title, "rows": _objects(table), "notes": list(table.notes)} for table in report.tables
         ]
         content = {"title": report.title, "notes": list(report.notes), "rows": rows, "tables": tables}
-        return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return json_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def _objects(table: Table) -> list[dict[str, Any]]:

@@ -6,12 +6,17 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bertbench.safe_text import visible_lines
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bertbench.report import Report, Table
 
-_SPECIAL = re.compile(r"([\\|*`\[\]])")
+_SPECIAL = re.compile(r"([\\|*`~$\[\]]|(?<![^\W_])_|_(?![^\W_])|(?<!\S)#)")  # within words _ and # are text
+_BLOCK = re.compile(
+    r"^(\d{1,9}(?=[.)](?: |$))|(?=>|[+-](?:[ -]|$)))"
+)  # what would begin a list or a quotation in the list
 _ALIGNED = {"text": ":--", "number": "--:"}
 
 
@@ -43,12 +48,12 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _bullets(notes: Sequence[str]) -> str:
-    return "\n".join(f"- {_escaped(note)}" for note in notes)
+    return "\n".join("- " + _BLOCK.sub(r"\1\\", _escaped(note.strip())) for note in notes)
 
 
 def _escaped(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
-    safe = _SPECIAL.sub(r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;"))
+    safe = _SPECIAL.sub(r"\\\1", visible_lines(text).replace("&", "&amp;").replace("<", "&lt;"))
     return "<br>".join(safe.splitlines())
 
 

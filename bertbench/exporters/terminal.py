@@ -1,15 +1,18 @@
 """Report to text tables for reading in a terminal or a log.
 
 Nothing is ever cut: text wraps, and where not even the longest words fit side by side each row is written as a block
-of 'column: value' lines. Without a terminal the text is plain ASCII frames without colour.
+of 'column: value' lines. Without a terminal the text is plain ASCII frames without colour. What the text itself holds
+neither colours nor moves anything; titles and notes are one line.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
+
+from bertbench.safe_text import visible, visible_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,10 +38,11 @@ class TerminalExporter:
         )
         self.draw(report, console)
         lines = (line.rstrip() for line in text.getvalue().splitlines())
-        return "\n".join(lines).strip("\n") + "\n"
+        return visible_lines("\n".join(lines)).strip("\n") + "\n"  # again: what was wrapped begins lines that were none
 
     def draw(self, report: Report, console: Console) -> None:
         """Draw the report on a console, in colour and with line-drawing frames where it is a terminal."""
+        report = _visible(report)
         if [table.title for table in report.tables] != [report.title]:
             _print(console, report.title, style="bold")
         for table in report.tables:
@@ -53,6 +57,15 @@ class TerminalExporter:
             console.print()
         for note in report.notes:
             _print(console, f"* {note}")
+
+
+def _visible(report: Report) -> Report:
+    """The report with what is harmful written as escapes, before widths are taken."""
+    tables = tuple(
+        replace(table.written(visible_lines), title=visible(table.title), notes=tuple(map(visible, table.notes)))
+        for table in report.tables
+    )
+    return replace(report, title=visible(report.title), tables=tables, notes=tuple(map(visible, report.notes)))
 
 
 def _print(console: Console, text: str, style: str | None = None) -> None:

@@ -6,13 +6,13 @@ junitparser.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bertbench.errors import StoreError, UsageError
 from bertbench.gate.report import sentence
+from bertbench.safe_text import visible, visible_lines
 from bertbench.store import write_atomically
 from bertbench.streams import encoded
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 LEVELS = {"fail": "error", "inconclusive": "warning"}
 SUMMARY = "GITHUB_STEP_SUMMARY"
-_TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")  # colours, moves; titles, links
-# Beside control characters, what XML 1.0 cannot hold.
-_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def check_place(path: Path | None, other: Path | None = None) -> None:
@@ -48,10 +45,10 @@ def write_junit(findings: Sequence[Finding], path: Path) -> None:
 
     suite = TestSuite("bertbench check")
     for finding in findings:
-        words = _printable(sentence(finding))
+        words = visible_lines(sentence(finding))
         case = TestCase(
-            _printable(finding.name.removeprefix(f"{finding.model}: ")),
-            classname=_printable(f"bertbench.{finding.kind}.{finding.model}"),
+            visible(finding.name.removeprefix(f"{finding.model}: ")),
+            classname=visible(f"bertbench.{finding.kind}.{finding.model}"),
         )
         if finding.verdict == "fail":
             case.result = [Failure(words, "regression")]
@@ -67,11 +64,6 @@ def write_junit(findings: Sequence[Finding], path: Path) -> None:
         raise StoreError(f"--junit {path}: cannot be written ({error.strerror or error})") from None
 
 
-def _printable(text: str) -> str:
-    """Without the sequences that colour a terminal, and with ? for other characters that control one or that XML cannot hold."""
-    return _UNPRINTABLE.sub("?", _TERMINAL.sub("", text))
-
-
 def annotation_lines(findings: Sequence[Finding]) -> Iterator[str]:
     """A line that GitHub shows as an error or warning, for each finding that does not pass."""
     for finding in findings:
@@ -82,7 +74,7 @@ def annotation_lines(findings: Sequence[Finding]) -> Iterator[str]:
 
 def _escaped(text: str) -> str:
     """Text as data of a workflow command, which ends with its line."""
-    return _printable(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return visible_lines(text).replace("%", "%25").replace("\n", "%0A")
 
 
 def add_summary(markdown: str, environment: Mapping[str, str]) -> None:
@@ -96,6 +88,6 @@ def add_summary(markdown: str, environment: Mapping[str, str]) -> None:
         return
     try:
         with Path(place).open("ab") as stream:
-            stream.write(encoded(f"{_printable(markdown)}\n"))
+            stream.write(encoded(f"{visible_lines(markdown)}\n"))
     except OSError as error:
         raise StoreError(f"{SUMMARY} {place}: cannot be written ({error.strerror or error})") from None

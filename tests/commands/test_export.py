@@ -8,6 +8,7 @@ import pytest
 
 import bertbench
 from bertbench import cli, results
+from bertbench.commands import export
 from bertbench.errors import StoreError
 from bertbench.records import Measurement
 from bertbench.store import Store
@@ -110,3 +111,13 @@ def test_what_cannot_be_written_is_one_line(root, options, said, code, capsys):
 def test_nothing_stored_is_exit_code_4(tmp_path, capsys):
     """An empty results folder has nothing to export."""
     assert cli.main(["export", "--results-dir", str(tmp_path)]) == 4
+
+
+def test_numbers_keep_all_digits(tmp_path, capsys):
+    """JSON, too, gives every number as it was measured, and null for what is not finite."""
+    values = (0.1 + 0.2, 1.2345678901234567e-9, 1e300)
+    stored_session(tmp_path, records=[record("speed", measurements=(Measurement("latency", "s", values),))])
+    frame = bertbench.load_results(tmp_path)
+    frame.loc[0, "value"] = float("inf")
+    (row,) = json.loads(export.text_of(frame, export.TableFormat.JSON))
+    assert (row["smallest"], row["largest"], row["value"], row["readings"]) == (min(values), 1e300, None, 3)
