@@ -10,7 +10,7 @@ Every file is written beside its place, synced and then renamed. What cannot be 
 names it.
 """
 
-from bertbench.store.files import SESSION_FILE, from_json, now, read_sidecar, sync, to_json, write_atomically
+from bertbench.store.files import SESSION_FILE, from_json, mode_of, now, read_sidecar, sync, to_json, write_atomically
 from bertbench.store.folder import MINIMUM_FREE_BYTES, Store, StoredSession, covers, new_session_id, newest
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "StoredSession",
     "covers",
     "from_json",
+    "mode_of",
     "new_session_id",
     "newest",
     "now",

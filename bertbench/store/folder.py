@@ -86,6 +86,19 @@ class Store:
         """Where fine-tuned checkpoints lie, one folder a quality_key."""
         return self.root / "checkpoints"
 
+    def checkpoint(self, record: RunRecord) -> Path | None:
+        """The folder of a run's checkpoint, None where none is kept or it is gone.
+
+        Raises:
+            StoreError: it does not lie in the store.
+        """
+        if record.finetuned_checkpoint is None:
+            return None
+        folder = self.root / record.finetuned_checkpoint
+        if not folder.resolve().is_relative_to(self.root.resolve()):
+            raise StoreError(f"run {record.run_id}: its checkpoint does not lie in {self.root}", "measure again")
+        return folder if folder.is_dir() else None
+
     def folder(self, session_id: str) -> Path:
         """The folder of one session."""
         return self.sessions_folder / session_id
