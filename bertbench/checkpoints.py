@@ -155,9 +155,9 @@ def _shards(index: Path, checkpoint: str) -> list[Path]:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise CheckpointError(f"checkpoint {checkpoint}: {index.name} is damaged", "download it again") from None
-    strange = next((name for name in names if not isinstance(name, str) or Path(name).name != name), None)
-    if strange is not None:
-        raise CheckpointError(f"checkpoint {checkpoint}: {index.name} names {strange!r:.80}, which lies elsewhere")
+    strange = [name for name in names if not isinstance(name, str) or Path(name).name != name]
+    if strange:
+        raise CheckpointError(f"checkpoint {checkpoint}: {index.name} names {strange[0]!r:.80}, which lies elsewhere")
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
         raise CheckpointError(f"checkpoint {checkpoint}: {missing[0]} is missing", "download it again")

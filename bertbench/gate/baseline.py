@@ -195,7 +195,12 @@ def read(place: Path) -> Saved:
 
 def _first(error: Exception) -> str:
     """The first finding in one line, with its place."""
-    return " ".join(str(error).split("\n")[1:3] or [str(error)])[:200]
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    found = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, found['loc']))}: {found['msg'].removeprefix('Value error, ')}"[:200]
 
 
 def _finite(text: str) -> float:
