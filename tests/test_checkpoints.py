@@ -140,7 +140,7 @@ def test_shards_lie_beside_their_index(folder, name):
     """An index of a stranger's names files elsewhere, or what no name is: refused, whatever lies there."""
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
-    with pytest.raises(CheckpointError, match=r"lies elsewhere|is damaged"):
+    with pytest.raises(CheckpointError, match=r"index\.json"):
         weight_files(folder, "m")
 
 

@@ -70,7 +70,7 @@ def _older(file: Path) -> _Older | None:
         if data["format"] != FORMAT:
             return None
         prints = [one.get("checkpoint") or {} for one in data.get("scores", ())]
-        return _Older(data.get("predictions_sha256"), frozenset(str(one.get("kept")) for one in prints))
+        return _Older(data.get("predictions_sha256"), frozenset(one["kept"] for one in prints if one.get("kept")))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
@@ -88,6 +88,8 @@ def _foreign_checkpoints(path: Path, older: _Older) -> str:
     """Why a folder is not the older baseline's; empty if it is."""
     if path.is_symlink() or not path.is_dir():
         return "it is no plain folder"
+    if not older.kept:
+        return "no baseline beside it keeps anything there"
     foreign = sorted(entry.name for entry in path.iterdir() if entry.name not in older.kept)
     return f"no baseline beside it keeps {foreign[0]!r:.80} there" if foreign else ""
 

@@ -56,16 +56,19 @@ def test_predictions_that_no_baseline_names_are_not_replaced(tmp_path, before, i
     assert "data.parquet: is in the way" in refused(tmp_path / "data.json", before)
 
 
-@pytest.mark.parametrize("foreign", ["file in the folder", "file", "link"])
+@pytest.mark.parametrize("foreign", ["empty folder", "file in the folder", "file", "link"])
 def test_checkpoints_that_no_baseline_names_are_not_replaced(tmp_path, before, foreign):
     """A foreign file among the checkpoints, a file in the folder's place and a link to a folder all stay."""
     place, folder = tmp_path / "b" / "data.json", tmp_path / "b" / "data.checkpoints"
     kept = {} if foreign == "file" else {"kept": make_checkpoint(tmp_path / "one")}
-    write(before, place, kept)
+    if foreign != "empty folder":
+        write(before, place, kept)
     if foreign == "file in the folder":
         (folder / "notes.txt").write_text("mine")
     elif foreign == "file":
         folder.write_text("mine")
+    elif foreign == "empty folder":
+        folder.mkdir(parents=True)
     else:
         folder.rename(tmp_path / "elsewhere")
         folder.symlink_to(tmp_path / "elsewhere")
