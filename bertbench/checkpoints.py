@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import shutil
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,9 @@ SIDE_FILES = (
     "vocab.txt",
     "vocab.json",
     "merges.txt",
+    "bpe.codes",
+    "word_shape.json",
+    "word_pronunciation.json",
     "spiece.model",
     "sentencepiece.bpe.model",
     "spm.model",
@@ -93,6 +99,37 @@ def local_snapshot(folder: Path, *, weights: bool = True) -> Snapshot:
     return Snapshot(folder, None, weight_files(folder, str(folder)) if weights else ())
 
 
+def files_to_keep(folder: Path) -> tuple[Path, ...]:
+    """What makes up a checkpoint, by name: configuration, tokenizer, weights with their index, and how they came about.
+
+    Raises:
+        CheckpointError: there are no weights, one is damaged, or something of it is a link or otherwise no plain file.
+    """
+    beside = [folder / name for name in (*SIDE_FILES, ABOUT_FILE)]
+    index = [folder / name for name in WEIGHT_FILES if (folder / name).exists()][:1]
+    weights = weight_files(folder, str(folder))
+    found = dict.fromkeys([*(path for path in beside if os.path.lexists(path)), *index, *weights])
+    for path in (folder, *found):
+        mode = path.lstat().st_mode
+        if not (stat.S_ISDIR(mode) if path == folder else stat.S_ISREG(mode)):
+            what = "is a link" if stat.S_ISLNK(mode) else "is no plain file"
+            raise CheckpointError(f"checkpoint {folder}: {path.name} {what}", "put a copy of what it stands for there")
+    return tuple(found)
+
+
+def copy_checkpoint(source: Path, target: Path) -> None:
+    """Copy what makes up a checkpoint, and nothing else, into a folder; new files and folders have the umask's modes.
+
+    Raises:
+        CheckpointError: see `files_to_keep`.
+        OSError: it cannot be read or written.
+    """
+    files = files_to_keep(source)
+    target.mkdir(parents=True, exist_ok=True)
+    for path in files:
+        shutil.copyfile(path, target / path.name, follow_symlinks=False)
+
+
 def weight_files(folder: Path, checkpoint: str) -> tuple[Path, ...]:
     """The weight files of a checkpoint folder, each checked to be whole.
 
@@ -116,8 +153,11 @@ def weight_files(folder: Path, checkpoint: str) -> tuple[Path, ...]:
 def _shards(index: Path, checkpoint: str) -> list[Path]:
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise CheckpointError(f"checkpoint {checkpoint}: {index.name} is damaged", "download it again") from None
+    strange = [name for name in names if not isinstance(name, str) or Path(name).name != name]
+    if strange:
+        raise CheckpointError(f"checkpoint {checkpoint}: {index.name} names {strange[0]!r:.80}, which lies elsewhere")
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
         raise CheckpointError(f"checkpoint {checkpoint}: {missing[0]} is missing", "download it again")

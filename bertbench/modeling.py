@@ -192,6 +192,9 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
     with quiet():
         model.save_pretrained(folder, state_dict=untied_state(model) if is_tied(model) else None)
         tokenizer.save_pretrained(folder)
+    mode = (folder / "config.json").stat().st_mode & 0o777  # what the umask leaves; safetensors bars all but the owner
+    for path in folder.glob("*.safetensors"):
+        path.chmod(mode)
 
 
 def save_random_encoder(config: Any, folder: Path, seed: int = 0) -> None:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import difflib
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bertbench import plugins, streams
-from bertbench.errors import StoreError, UsageError
+from bertbench import places, plugins, streams
+from bertbench.errors import UsageError
 
 if TYPE_CHECKING:
     from bertbench.report import Report
@@ -26,23 +25,12 @@ def check(output: Path | None) -> None:
     """Prove, before work starts, that a report can be written to `output`.
 
     Raises:
-        UsageError: unknown ending, a folder, no such folder, or a folder that cannot be written to.
+        UsageError: unknown ending, a folder or device, no such folder, or a folder that cannot be written to.
     """
     if output is None:
         return
     _format_of(output)
-    if output.is_dir():
-        raise UsageError(f"--output {output}: is a folder", "name a file in it")
-    folder = output.absolute().parent
-    if not folder.is_dir():
-        raise UsageError(f"--output {output}: no folder {folder}", f"make it first: mkdir -p {folder}")
-    try:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{output.name}-"):
-            pass
-    except OSError as error:
-        raise UsageError(
-            f"--output {output}: {folder} cannot be written to ({error.strerror or error})", "choose another folder"
-        ) from None
+    places.check(output, "--output")
 
 
 def emit(report: Report, *, format: str, output: Path | None, layout: str) -> None:  # noqa: A002 (the option's name)
@@ -91,18 +79,10 @@ def _draw(report: Report) -> None:
 
 
 def _write(output: Path, text: str) -> None:
-    from bertbench.store import write_atomically
-
-    def write(scratch: Path) -> None:
+    def fill(scratch: Path) -> None:
         scratch.write_bytes(streams.encoded(text))
 
-    try:
-        write_atomically(output, write)
-    except OSError as error:
-        raise StoreError(
-            f"--output {output}: cannot be written ({error.strerror or error})",
-            "what was measured is in the results directory; `bertbench show` lists it",
-        ) from None
+    places.write(output, "--output", fill, "what was measured is in the results directory; `bertbench show` lists it")
 
 
 __all__ = ["FORMATS", "check", "emit"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bertbench.checkpoints import Snapshot, local_snapshot, side_digest, weight_files
+from bertbench.checkpoints import Snapshot, copy_checkpoint, files_to_keep, local_snapshot, side_digest, weight_files
 from bertbench.errors import CheckpointError
 
 
@@ -94,6 +94,54 @@ def test_missing_shard_and_damaged_index_are_named(sharded):
     (sharded / "model.safetensors.index.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"index.json is damaged"):
         local_snapshot(sharded)
+
+
+def test_what_is_kept_of_a_checkpoint_goes_by_name(sharded, tmp_path_factory):
+    """Index, shards, configuration and tokenizer are copied, and nothing else that lies beside them."""
+    for name in ("vocab.txt", "bertbench.json", "notes.txt", "optimizer.pt", "pytorch_model.bin"):
+        (sharded / name).write_text("x")
+    target = tmp_path_factory.mktemp("copy") / "new" / "folder"
+    copy_checkpoint(sharded, target)
+    shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    copied = sorted(path.name for path in target.iterdir())
+    assert copied == ["bertbench.json", "config.json", *shards, "model.safetensors.index.json", "vocab.txt"]
+    assert local_snapshot(target).digest == local_snapshot(sharded).digest
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "vocab.txt", "bertbench.json", "tokenizer.json"])
+@pytest.mark.parametrize("kind", ["link", "dangling link", "folder"])
+def test_links_are_never_kept(folder, tmp_path_factory, name, kind):
+    """Whatever a link of a checkpoint leads to, it is not copied: one line names it."""
+    key = tmp_path_factory.mktemp("home") / "key"
+    if (folder / name).exists():
+        (folder / name).rename(key)
+    if kind == "folder":
+        (folder / name).mkdir()
+    else:
+        (folder / name).symlink_to(key)
+        if kind == "link":
+            key.touch()
+    if kind != "link":
+        key.unlink(missing_ok=True)
+    with pytest.raises(CheckpointError, match=rf"{name}|has no weights"):
+        files_to_keep(folder)
+
+
+def test_a_checkpoint_that_is_a_link_is_not_kept(folder, tmp_path_factory):
+    """A folder that leads to another is none of the store's."""
+    link = tmp_path_factory.mktemp("store") / "key"
+    link.symlink_to(folder)
+    with pytest.raises(CheckpointError, match="is a link"):
+        files_to_keep(link)
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "/elsewhere", "sub/shard.safetensors", 3, None, ["x"]])
+def test_shards_lie_beside_their_index(folder, name):
+    """An index of a stranger's names files elsewhere, or what no name is: refused, whatever lies there."""
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
+    with pytest.raises(CheckpointError, match=r"index\.json"):
+        weight_files(folder, "m")
 
 
 def test_digest_follows_the_content(folder, tmp_path_factory):

@@ -57,7 +57,7 @@ MEASURE = (
     "workers",
 )
 NEUTRAL = (
-    "claim_specs", "distill_specs", "launch", "machines", "padding", "paper_specs", "parts", "published", "queueing", "recipe_specs", "records", "results", "safe_text", "sequential", "spec_base", "specs", "store", "task_specs", "units",
+    "claim_specs", "distill_specs", "launch", "machines", "padding", "paper_specs", "parts", "places", "published", "queueing", "recipe_specs", "records", "results", "safe_text", "sequential", "spec_base", "specs", "store", "task_specs", "units",
 )  # fmt: skip
 REPORT = ("exporters", "output", "power", "report", "resampling", "seed_spread", "stats")
 REPORT_FAMILIES = ("compare", "gate", "tables")

@@ -1,6 +1,7 @@
 """Tokenizers and models from local folders; what is missing or does not fit is said."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -209,3 +210,17 @@ def test_loading_is_silent(tiny, capfd):
     load(folder)
     assert capfd.readouterr() == ("", "")
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes as Unix has them")
+@pytest.mark.parametrize("umask", [0o002, 0o077])
+def test_saved_weights_have_the_mode_of_the_umask(tiny, tmp_path, umask):
+    """The weights are not for the owner alone, as safetensors writes them, but for whom the configuration is."""
+    folder = tiny()
+    model, _ = load(folder)
+    mask = os.umask(umask)
+    try:
+        modeling.save(model, load_tokenizer(folder, config(folder), "mine"), tmp_path / "saved")
+    finally:
+        os.umask(mask)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "saved").iterdir()} == {0o666 & ~umask}

@@ -53,7 +53,7 @@ def test_check_unwritable(tmp_path, monkeypatch):
     def refuse(**_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(output.tempfile, "NamedTemporaryFile", refuse)
+    monkeypatch.setattr(output.places.tempfile, "NamedTemporaryFile", refuse)
     with pytest.raises(UsageError, match=r"cannot be written to \(Permission denied\)"):
         output.check(tmp_path / "out.csv")
 

@@ -215,7 +215,7 @@ def _stored_spec(name: str, before: Saved) -> ModelSpec:
 
     there = {field: value for field, value in before.baseline.models[name].items() if field in ModelSpec.model_fields}
     try:
-        return ModelSpec(**there)
+        return ModelSpec(**{**there, "name": name})
     except (ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise StoreError(

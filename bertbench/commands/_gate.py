@@ -13,32 +13,35 @@ if TYPE_CHECKING:
     from bertbench.gate.judging import Fingerprints
     from bertbench.records import RunRecord
     from bertbench.specs import ModelSpec
-    from bertbench.store import StoredSession
+    from bertbench.store import Store, StoredSession
 
 Place = tuple[str, str]  # model and task
 
 
-def evaluated(stored: StoredSession, models: Sequence[str], root: Path) -> Iterator[tuple[Place, RunRecord, Path]]:
-    """The checkpoint behind every model's first seed on every task, where it can be had."""
+def evaluated(stored: StoredSession, models: Sequence[str], store: Store) -> Iterator[tuple[Place, RunRecord, Path]]:
+    """The checkpoint behind every model's first seed on every task, where it can be had.
+
+    Raises:
+        StoreError: one that is said to be kept in the store does not lie there.
+    """
     seen: set[Place] = set()
     for record in sorted(stored.records, key=lambda record: -1 if record.seed is None else record.seed):
         place = (record.model_name, record.task_name or "")
         if record.kind != "quality" or record.status != "ok" or place in seen or record.model_name not in models:
             continue
         seen.add(place)
-        folder = _folder(record, root)
+        folder = _folder(record, store)
         if folder is not None:
             yield place, record, folder
 
 
-def _folder(record: RunRecord, root: Path) -> Path | None:
+def _folder(record: RunRecord, store: Store) -> Path | None:
     """Where a run's checkpoint lies: kept in the store, a folder of the user's, or in the hub's cache."""
     from bertbench import hub
     from bertbench.specs import ModelSpec
 
     if record.finetuned_checkpoint:
-        folder = root / record.finetuned_checkpoint
-        return folder if folder.is_dir() else None
+        return store.checkpoint(record)
     if record.settings.get("mode") != "evaluate" or record.checkpoint is None:
         return None
     spec = ModelSpec(**record.model).model_copy(update={"checkpoint": record.checkpoint, "revision": record.revision})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bertbench.commands._measuring_options import takes_measuring_options
-from bertbench.errors import NothingMeasuredError, UsageError
+from bertbench.errors import CheckpointError, NothingMeasuredError, UsageError
 
 if TYPE_CHECKING:
     from bertbench.gate.baseline import Baseline, Checkpoint
@@ -87,15 +87,12 @@ def _save(request: Request, stored: StoredSession, store: Store, output: Path, k
     from bertbench.commands._gate import collected, evaluated, fingerprint
     from bertbench.gate.baseline import with_scores
     from bertbench.gate.saving import write
-    from bertbench.steps._session import slug
 
     prints: dict[tuple[str, str], Checkpoint] = {}
     kept: dict[str, Path] = {}
     folders: dict[tuple[str, str], Path] = {}
-    for place, record, folder in evaluated(stored, [spec.name for spec in request.models], store.root):
-        name = (
-            slug(f"{place[0]}-{place[1]}") if record.finetuned_checkpoint and _size(folder) <= keep_mb * 1e6 else None
-        )
+    for place, record, folder in evaluated(stored, [spec.name for spec in request.models], store):
+        name = _kept_name(place, folder, keep_mb) if record.finetuned_checkpoint else None
         if name:
             kept[name] = folders[place] = folder
         prints[place] = fingerprint(folder, place[0], str((record.task or {}).get("kind")), name)
@@ -124,8 +121,19 @@ def _evaluated(request: Request, store: Store, folders: Mapping[tuple[str, str],
     return measure_or_read(again, store, from_store=False, yes=True)
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+def _kept_name(place: tuple[str, str], folder: Path, keep_mb: float) -> str | None:
+    """What the checkpoint of a model on a task is kept as; None where it is larger than `keep_mb` or no plain files, which is said."""
+    from bertbench.checkpoints import files_to_keep
+    from bertbench.display import say
+    from bertbench.steps._session import slug
+
+    model, task = place
+    try:
+        size = sum(path.stat().st_size for path in files_to_keep(folder))
+    except CheckpointError as error:
+        say(f"warning: the checkpoint of {model} on {task} is not kept with the baseline: {error.message}")
+        return None
+    return slug(f"{model}-{task}") if size <= keep_mb * 1e6 else None
 
 
 def summary(found: Baseline) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +30,7 @@ from bertbench.commands._measuring import Measuring
 from bertbench.commands._measuring_options import takes_measuring_options
 from bertbench.commands._options import Share
 from bertbench.commands.run import suite_for
-from bertbench.errors import UsageError
+from bertbench.errors import BertBenchError, UsageError
 from bertbench.students.sharing import SHARING
 
 if TYPE_CHECKING:
@@ -240,6 +239,7 @@ def _check_target(folder: Path, given: Mapping[str, Any]) -> None:
     Raises:
         UsageError: the folder holds something or cannot be written, or nothing will be kept.
     """
+    from bertbench.places import prove_writable
     from bertbench.request import parse_kinds
     from bertbench.text_files import RENAME, is_text
 
@@ -252,26 +252,32 @@ def _check_target(folder: Path, given: Mapping[str, Any]) -> None:
     if "quality" not in parse_kinds(given["only"]):
         raise UsageError("--save-to goes with quality", f"--only {given['only']},quality")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.rmdir()
+        if folder.exists():
+            prove_writable(folder)
+        else:
+            folder.mkdir(parents=True)
+            folder.rmdir()
     except OSError as error:
         raise UsageError(f"--save-to {folder}: {error.strerror or error}", "name another folder") from None
 
 
 def _save(answer: Answer, store: Store, student: ModelSpec, folder: Path) -> int:
     """Copy the student's checkpoint. Returns how many are missing: 1 where its training failed, or it was not kept."""
+    from bertbench.checkpoints import copy_checkpoint
     from bertbench.display import say
 
     records = [record for record in answer.stored.records if record.model_name == student.name]
-    kept = [record.finetuned_checkpoint for record in records if record.finetuned_checkpoint]
-    there = [store.root / path for path in kept if (store.root / path).is_dir()]
-    if not there:
-        say(f"--save-to {folder}: {student.name} has no checkpoint; --fresh trains it again")
-        return 1
     try:
-        shutil.copytree(there[0], folder, dirs_exist_ok=True)
-    except (OSError, shutil.Error) as error:
+        kept = next((found for record in records if (found := store.checkpoint(record)) is not None), None)
+        if kept is None:
+            say(f"--save-to {folder}: {student.name} has no checkpoint; --fresh trains it again")
+            return 1
+        copy_checkpoint(kept, folder)
+    except OSError as error:
         say(f"--save-to {folder}: cannot be written ({error}); `--models run:<id>` takes the student from {store.root}")
+        return 1
+    except BertBenchError as error:
+        say(f"--save-to {folder}: nothing is saved: {error.message}")
         return 1
     say(f"{student.name} is saved in {folder}: `bertbench run --models {folder}` and plain transformers take it")
     if (student.config or {}).get(SHARING):

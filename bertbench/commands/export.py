@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bertbench import streams
+from bertbench import places, streams
 from bertbench.commands._options import ResultsDirOption
-from bertbench.errors import NothingMeasuredError, StoreError, UsageError
+from bertbench.errors import NothingMeasuredError, UsageError
 from bertbench.safe_text import json_text, spreadsheet_cell
 
 if TYPE_CHECKING:
@@ -80,10 +80,7 @@ def _check(chosen: TableFormat, output: Path | None) -> None:
         if chosen is TableFormat.PARQUET:
             raise UsageError("--format parquet: is not text", "name a file with --output")
         return
-    if output.is_dir():
-        raise UsageError(f"--output {output}: is a folder", "name a file in it")
-    if not output.absolute().parent.is_dir():
-        raise UsageError(f"--output {output}: no folder {output.absolute().parent}", "make it first")
+    places.check(output, "--output")
 
 
 def text_of(frame: pd.DataFrame, chosen: TableFormat) -> str:
@@ -113,7 +110,6 @@ def write(frame: pd.DataFrame, chosen: TableFormat, output: Path) -> None:
     Raises:
         StoreError: it cannot be written.
     """
-    from bertbench.store import write_atomically
 
     def fill(scratch: Path) -> None:
         if chosen is TableFormat.PARQUET:
@@ -121,9 +117,4 @@ def write(frame: pd.DataFrame, chosen: TableFormat, output: Path) -> None:
         else:
             scratch.write_bytes(streams.encoded(text_of(frame, chosen)))
 
-    try:
-        write_atomically(output, fill)
-    except OSError as error:
-        raise StoreError(
-            f"--output {output}: cannot be written ({error.strerror or error})", "choose another"
-        ) from None
+    places.write(output, "--output", fill, "choose another")

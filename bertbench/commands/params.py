@@ -48,9 +48,10 @@ def params(
 ) -> None:
     """Count parameters by component: unique and executed, so that shared layers show."""
     from bertbench.hub import quiet_libraries
-    from bertbench.output import emit
+    from bertbench.output import check, emit
     from bertbench.selection import resolve, resolve_one
 
+    check(output)
     quiet_libraries()
     catalog = Catalog(config_dir or [])
     chosen = catalog.suite(suite)

@@ -9,17 +9,21 @@ The two are named after the JSON file; `gate/saving.py` writes them. Not aware o
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from bertbench import text_files
 from bertbench.errors import StoreError
+from bertbench.gate import stored_predictions
+from bertbench.places import followed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +32,15 @@ SCHEMA_VERSION = 1
 FORMAT = "bertbench baseline"
 FILE_NAME = "baseline.json"
 MAKE = "make one: bertbench baseline save"
+_KEPT = re.compile(r"\w[\w.-]*")  # a plain name: no separator, no drive, not '..'
+
+# What a figure can be; the bounds of finite ones are far beyond anything that is measured.
+Count = Annotated[float, Field(ge=1, le=1e24, multiple_of=1)]
+Bytes = Annotated[float, Field(ge=1, le=1e18)]
+LogRatio = Annotated[float, Field(ge=-30, le=30)]  # a factor of 1e13
+Output = Annotated[float, Field(ge=-3.5e38, le=3.5e38)]  # what fp32 holds
+Size = Annotated[int, Field(ge=0, le=2**53)]
+Score = Annotated[float, Field(ge=-1, le=1)]
 
 
 @dataclass(frozen=True)
@@ -36,9 +49,9 @@ class Checkpoint:
 
     digest: str
     labels: tuple[str, ...] | None
-    weights: dict[str, tuple[int, ...]]
-    outputs: tuple[float, ...]
-    output_shape: tuple[int, ...]
+    weights: dict[str, tuple[Size, ...]]
+    outputs: tuple[Output, ...]
+    output_shape: tuple[Size, ...]
     kept: str | None = None
 
 
@@ -54,8 +67,8 @@ class Scored:
     kind: str
     split: str | None
     metrics: tuple[str, ...]
-    score: float | None
-    n: int
+    score: Score | None
+    n: Size
     seed: int | None
     mode: str
     data: str | None = None
@@ -70,7 +83,7 @@ class Timed:
     model: str
     shape: str
     way: str
-    log_ratios: tuple[float, ...]
+    log_ratios: Annotated[tuple[LogRatio, ...], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -102,11 +115,11 @@ class Baseline:
     options: dict[str, Any]
     timing: dict[str, Any]
     models: dict[str, dict[str, Any]]
-    counts: dict[str, dict[str, float]] = field(default_factory=dict)
-    weights: dict[str, dict[str, tuple[int, ...]]] = field(default_factory=dict)
+    counts: dict[str, dict[str, Count]] = field(default_factory=dict)
+    weights: dict[str, dict[str, tuple[Size, ...]]] = field(default_factory=dict)
     scores: tuple[Scored, ...] = ()
     times: tuple[Timed, ...] = ()
-    peak_memory: dict[str, dict[str, float]] = field(default_factory=dict)
+    peak_memory: dict[str, dict[str, Bytes]] = field(default_factory=dict)
     lost: tuple[Lost, ...] = ()
     predictions_sha256: str | None = None
     schema_version: int = SCHEMA_VERSION
@@ -142,8 +155,8 @@ def with_scores(saved: Saved, other: Saved, places: Collection[tuple[str, str]])
 
 
 def file_of(place: Path) -> Path:
-    """The JSON file that `place` means: itself, or the one in a folder."""
-    return place if place.suffix == ".json" else place / FILE_NAME
+    """The JSON file that `place` means: itself, or the one in a folder; of a link, what it points to."""
+    return followed(place if place.suffix == ".json" else place / FILE_NAME)
 
 
 def checkpoints_of(file: Path) -> Path:
@@ -155,7 +168,8 @@ def read(place: Path) -> Saved:
     """The baseline in a file or folder.
 
     Raises:
-        StoreError: absent, not a baseline, of another schema, or without its predictions as they were saved.
+        StoreError: absent, not a baseline, of another schema, with figures that cannot be, or without its predictions as they
+            were saved.
     """
     file = file_of(place)
     try:
@@ -170,11 +184,23 @@ def read(place: Path) -> Saved:
         found = data.get("schema_version")
         raise StoreError(f"baseline {file}: is of schema {found}, this bertbench reads {SCHEMA_VERSION}", MAKE)
     try:
-        baseline: Baseline = _adapter().validate_python(data)
-    except ValueError as error:
-        raise StoreError(f"baseline {file}: is damaged ({str(error).splitlines()[0]})", MAKE) from None
+        baseline: Baseline = _adapter().validate_json(json.dumps(data), strict=True)
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"baseline {file}: is damaged ({_first(error)})", MAKE) from None
     _check(baseline, file)
-    return Saved(baseline, _read_predictions(baseline, file.with_suffix(".parquet")), file)
+    kinds = {(one.model, one.task): one.kind for one in baseline.scores}
+    predictions = stored_predictions.read(file.with_suffix(".parquet"), baseline.predictions_sha256, kinds)
+    return Saved(baseline, predictions, file)
+
+
+def _first(error: Exception) -> str:
+    """The first finding in one line, with its place."""
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return (str(error).splitlines() or [type(error).__name__])[0][:200]
+    found = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, found['loc']))}: {found['msg'].removeprefix('Value error, ')}"[:200]
 
 
 def _finite(text: str) -> float:
@@ -193,33 +219,49 @@ def _check(baseline: Baseline, file: Path) -> None:
     from bertbench.specs import TimingSpec
 
     names = [one.checkpoint.kept for one in baseline.scores if one.checkpoint and one.checkpoint.kept is not None]
-    wrong = next((name for name in names if Path(name).name != name or name in {"", ".", ".."}), None)
+    wrong = next((name for name in names if not _KEPT.fullmatch(name)), None)
     if wrong is not None:
         raise StoreError(f"baseline {file}: checkpoint {wrong!r:.80} does not lie beside it", MAKE)
+    _refuse_links(checkpoints_of(file), names)
     for one in baseline.scores:
         shape = one.checkpoint.output_shape if one.checkpoint else ()
         if one.checkpoint and (not shape or min(shape) < 1 or math.prod(shape) != len(one.checkpoint.outputs)):
             raise StoreError(f"baseline {file}: is damaged (outputs of {one.model} on {one.task})", MAKE)
     try:
         TimingSpec(**baseline.timing)
-        _options_adapter().validate_python(baseline.options)
+        _options_adapter().validate_json(json.dumps(baseline.options), strict=True)
     except (ValueError, TypeError) as error:
-        reason = " ".join(str(error).split("\n")[:3])
-        raise StoreError(f"baseline {file}: is damaged ({reason})", MAKE) from None
+        raise StoreError(f"baseline {file}: is damaged ({_first(error)})", MAKE) from None
+
+
+def _refuse_links(kept: Path, names: Collection[str]) -> None:
+    """See that what was committed is what is gated: no checkpoint, and no file of one, is a link.
+
+    Raises:
+        StoreError: there is one.
+    """
+    folders = [kept / name for name in names]
+    for path in (kept, *folders, *(path for folder in folders if folder.is_dir() for path in folder.iterdir())):
+        if path.is_symlink():
+            raise StoreError(f"{path}: is a link, and a baseline's checkpoints are files beside it", MAKE)
+
+
+Positive = Annotated[int, Field(ge=1, le=2**53)]
+PositiveFloat = Annotated[float, Field(gt=0, le=1e9)]
 
 
 @dataclass(frozen=True)
 class _Options:
     """What of `options` is used to measure again."""
 
-    threads: int | None = None
-    seeds: tuple[int, ...] | None = None
-    train_samples: int | None = None
-    eval_samples: int | None = None
-    batch_size: int | None = None
-    max_length: int | None = None
-    epochs: float | None = None
-    learning_rate: float | None = None
+    threads: Positive | None = None
+    seeds: tuple[Size, ...] | None = None
+    train_samples: Positive | None = None
+    eval_samples: Positive | None = None
+    batch_size: Positive | None = None
+    max_length: Positive | None = None
+    epochs: PositiveFloat | None = None
+    learning_rate: PositiveFloat | None = None
     recipes: str | None = None
     dtype: str | None = None
 
@@ -236,24 +278,3 @@ def _adapter() -> Any:
     from pydantic import TypeAdapter
 
     return TypeAdapter(Baseline)
-
-
-def _read_predictions(baseline: Baseline, path: Path) -> dict[tuple[str, str], pd.DataFrame]:
-    import pandas as pd
-
-    if baseline.predictions_sha256 is None:
-        return {}
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise StoreError(f"{path}: the baseline's predictions are lost ({error.strerror or error})", MAKE) from None
-    if hashlib.sha256(content).hexdigest() != baseline.predictions_sha256:
-        raise StoreError(f"{path}: differs from what the baseline was saved with", "restore it, or save a new baseline")
-    table = pd.read_parquet(path)
-    for name in ("prediction", "label"):
-        table[name] = [json.loads(value) for value in table[name]]
-    found = {}
-    for (model, task), frame in table.groupby(["model", "task"], sort=False):
-        part = frame.drop(columns=["model", "task"]).dropna(axis=1, how="all").reset_index(drop=True)
-        found[str(model), str(task)] = part.infer_objects()
-    return found

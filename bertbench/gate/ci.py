@@ -6,14 +6,15 @@ junitparser.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bertbench import places
 from bertbench.errors import StoreError, UsageError
 from bertbench.gate.report import sentence
 from bertbench.safe_text import visible, visible_lines
-from bertbench.store import write_atomically
 from bertbench.streams import encoded
 
 if TYPE_CHECKING:
@@ -27,12 +28,13 @@ def check_place(path: Path | None, other: Path | None = None) -> None:
     """Prove, before any work, that a file can be written there, and that it is not that of `other`.
 
     Raises:
-        UsageError: there is no such folder, or it is one; or both are the same file.
+        UsageError: a folder or device, no such folder, or one that cannot be written to; or both are the same file.
     """
-    if path is not None and other is not None and path.absolute() == other.absolute():
+    if path is None:
+        return
+    if other is not None and os.path.realpath(path) == os.path.realpath(other):
         raise UsageError(f"--junit {path}: is the file of --output too", "name two files")
-    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-        raise UsageError(f"--junit {path}: no folder {path.absolute().parent}, or a folder itself", "name a file")
+    places.check(path, "--junit")
 
 
 def write_junit(findings: Sequence[Finding], path: Path) -> None:
@@ -58,10 +60,7 @@ def write_junit(findings: Sequence[Finding], path: Path) -> None:
     xml = JUnitXml("bertbench")
     xml.add_testsuite(suite)
     xml.update_statistics()  # type: ignore[no-untyped-call]
-    try:
-        write_atomically(path, lambda scratch: xml.write(str(scratch), pretty=True))
-    except OSError as error:
-        raise StoreError(f"--junit {path}: cannot be written ({error.strerror or error})") from None
+    places.write(path, "--junit", lambda scratch: xml.write(str(scratch), pretty=True))
 
 
 def annotation_lines(findings: Sequence[Finding]) -> Iterator[str]:

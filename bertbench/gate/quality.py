@@ -9,6 +9,7 @@ import numpy as np
 
 from bertbench.compare import predictions as pairs
 from bertbench.compare.quality import plugins_of, resampled
+from bertbench.errors import MeasurementError
 from bertbench.gate.finding import Finding
 from bertbench.gate.noninferiority import Comparison, compare_accuracies, compare_replicates
 from bertbench.stats import Estimate, bootstrap_method
@@ -49,6 +50,9 @@ def score_finding(
         found = _compared(before, now, group, retained)
     except MissingMetricError as error:
         return Finding(**common, verdict="inconclusive", reason=f"{error} cannot be computed", measured=False)
+    except MeasurementError as error:  # of one that anybody may have written
+        reason = f"the predictions are none of this task: {error.message}"
+        return Finding(**common, verdict="inconclusive", reason=reason, measured=False)
     estimate = Estimate(found.difference, found.low, found.high, found.method)
     same = bool(np.all(group.predictions[BEFORE][0] == group.predictions[NOW][0]))
     if (

@@ -6,40 +6,103 @@ import dataclasses
 import hashlib
 import io
 import json
-import shutil
+import os
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bertbench import text_files
+from bertbench.checkpoints import copy_checkpoint
 from bertbench.errors import StoreError
 from bertbench.gate.baseline import FORMAT, Baseline, Saved, checkpoints_of, file_of
-from bertbench.store import sync
+from bertbench.places import prove_writable
+from bertbench.store import mode_of, sync
+
+ELSEWHERE = "choose another place with --output"
+IN_THE_WAY = f"remove it, or {ELSEWHERE}"
+
+
+@dataclass(frozen=True)
+class _Older:
+    """What is known of the baseline that is replaced: what it names beside it may go."""
+
+    predictions_sha256: str | None = None
+    kept: frozenset[str] = frozenset()
 
 
 def check_place(place: Path) -> None:
-    """Prove, before any work, that the place of the checkpoints is free or an older baseline's.
+    """Prove, before any work, that a baseline can be written, and replaces nothing but an older one.
 
     Raises:
-        StoreError: there is something else.
+        StoreError: there is something else, or the folder cannot be written to.
     """
     file = file_of(place)
-    kept = checkpoints_of(file)
-    if kept.exists() and not _is_baseline(file):
+    if file.suffix != ".json":
+        raise StoreError(f"{place}: leads to {file}, which does not end in .json", ELSEWHERE)
+    older = _older(file) if os.path.lexists(file) else _Older()
+    if older is None:
+        raise StoreError(f"{file}: is in the way, it is no baseline of bertbench", IN_THE_WAY)
+    for path, what in ((_predictions_of(file), _foreign_predictions), (checkpoints_of(file), _foreign_checkpoints)):
+        try:
+            reason = what(path, older) if os.path.lexists(path) else ""
+        except OSError as error:
+            reason = f"it cannot be read ({error.strerror or error})"
+        if reason:
+            raise StoreError(f"{path}: is in the way, {reason}", IN_THE_WAY)
+    folder = next(path for path in file.absolute().parents if os.path.lexists(path))
+    try:
+        prove_writable(folder)
+    except OSError as error:
         raise StoreError(
-            f"{kept}: is in the way, and {file.name} beside it is no baseline",
-            "remove it, or choose another place with --output",
-        )
+            f"baseline {file}: {folder} cannot be written to ({error.strerror or error})", ELSEWHERE
+        ) from None
+
+
+def _predictions_of(file: Path) -> Path:
+    return file.with_suffix(".parquet")
+
+
+def _older(file: Path) -> _Older | None:
+    """What a baseline in a file names, of whatever schema; None if it is no baseline."""
+    try:
+        data = json.loads(text_files.read(file))
+        if data["format"] != FORMAT:
+            return None
+        prints = [one.get("checkpoint") or {} for one in data.get("scores", ())]
+        return _Older(data.get("predictions_sha256"), frozenset(one["kept"] for one in prints if one.get("kept")))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def _foreign_predictions(path: Path, older: _Older) -> str:
+    """Why a file is not the older baseline's; empty if it is."""
+    if path.is_symlink() or not path.is_file():
+        return "it is no plain file"
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return "" if digest == older.predictions_sha256 else "no baseline beside it was saved with it"
+
+
+def _foreign_checkpoints(path: Path, older: _Older) -> str:
+    """Why a folder is not the older baseline's; empty if it is."""
+    if path.is_symlink() or not path.is_dir():
+        return "it is no plain folder"
+    if not older.kept:
+        return "no baseline beside it keeps anything there"
+    foreign = sorted(entry.name for entry in path.iterdir() if entry.name not in older.kept)
+    return f"no baseline beside it keeps {foreign[0]!r:.80} there" if foreign else ""
 
 
 def write(saved: Saved, place: Path, checkpoints: dict[str, Path]) -> Path:
     """Write a baseline: checkpoints (by the name that they are kept as), predictions, and at last the file.
 
-    All of it is written beside before anything of an older baseline is touched: what cannot be written loses nothing.
+    All of it is written beside before anything of an older baseline is touched: what cannot be written loses nothing. What
+    `check_place` refuses is not replaced.
 
     Raises:
-        StoreError: it cannot be written, or there is a folder in its place that is no baseline's.
+        StoreError: it cannot be written, or there is something in its place that is no baseline's.
+        CheckpointError: a checkpoint is not whole, or holds links.
     """
     check_place(place)
     file, content = file_of(place), _parquet(saved)
@@ -50,7 +113,7 @@ def write(saved: Saved, place: Path, checkpoints: dict[str, Path]) -> Path:
         with tempfile.TemporaryDirectory(prefix=f".{file.name}-", dir=file.parent) as scratch:
             new = Path(scratch)
             for name, folder in checkpoints.items():
-                shutil.copytree(folder, new / "checkpoints" / name)
+                copy_checkpoint(folder, new / "checkpoints" / name)
             (new / "parquet").write_bytes(content or b"")
             (new / "json").write_text(text, encoding="utf-8")
             sync(new)
@@ -58,15 +121,17 @@ def write(saved: Saved, place: Path, checkpoints: dict[str, Path]) -> Path:
     except ValueError as error:
         raise StoreError(f"baseline {file}: cannot be saved ({error})", "a figure is no finite number") from None
     except OSError as error:
-        raise StoreError(
-            f"baseline {file}: cannot be written ({error.strerror or error})", "choose another place with --output"
-        ) from None
+        raise StoreError(f"baseline {file}: cannot be written ({error.strerror or error})", ELSEWHERE) from None
     return file
 
 
 def _put_in_place(new: Path, file: Path, *, has_predictions: bool) -> None:
     """Renames alone, the file last: it holds the check sum of the predictions."""
-    kept, predictions = checkpoints_of(file), file.with_suffix(".parquet")
+    kept, predictions = checkpoints_of(file), _predictions_of(file)
+    for name, place in (("parquet", predictions), ("json", file)):
+        mode = mode_of(place)
+        if mode is not None:
+            (new / name).chmod(mode)
     if kept.exists():
         kept.replace(new / "old")
     if (new / "checkpoints").exists():
@@ -77,13 +142,6 @@ def _put_in_place(new: Path, file: Path, *, has_predictions: bool) -> None:
         predictions.unlink(missing_ok=True)
     (new / "json").replace(file)
     sync(file.parent, files=False)
-
-
-def _is_baseline(file: Path) -> bool:
-    try:
-        return bool(json.loads(text_files.read(file)).get("format") == FORMAT)
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return False
 
 
 def _text(baseline: Baseline) -> str:

@@ -69,7 +69,7 @@ class Submission:
         if not done:
             reason = next((run.error.message for run in runs if run.error), "it was not measured")
             raise CheckpointError(f"no finished run: {reason}")
-        kept = [run for run in done if run.settings.get("mode") == "evaluate" or self._kept(run)]
+        kept = [run for run in done if run.settings.get("mode") == "evaluate" or self.store.checkpoint(run)]
         if not kept:
             raise CheckpointError(
                 f"run {done[0].run_id} kept no checkpoint", "repeat with --fresh, and without --keep-checkpoints none"
@@ -94,12 +94,8 @@ class Submission:
         )
         return Predictor(job, prepare(job))
 
-    def _kept(self, run: RunRecord) -> Path | None:
-        """The folder of a run's checkpoint, if it is there."""
-        return self.store.checkpoint(run)
-
     def _source(self, run: RunRecord, spec: ModelSpec, task: TaskSpec) -> Source:
-        folder = self._kept(run)
+        folder = self.store.checkpoint(run)
         if folder is not None:
             return Source(spec, folder, folder, "fine-tuned", run.key or "", str(folder))
         (encoder,) = gather([spec], may_be_random=False)
@@ -114,6 +110,8 @@ class Submission:
         examples = data.load(_asked(task, wanted), wanted.split, self.request.options.data_dir, labelled=False)
         folder = self.folder / slug(predictor.job.source.spec.name)
         lines = list(examples.notes)
+        if folder.is_symlink():
+            raise StoreError(f"{folder}: is a link", "remove it, or choose another folder")
         for name, text in predictor.files(wanted, examples, self.progress).items():
             _write(folder / name, text)
             lines.append(f"{len(examples):,} examples of split '{examples.split}' in {folder / name}")

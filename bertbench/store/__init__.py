@@ -11,7 +11,7 @@ Every file is written beside its place, synced and then renamed. What cannot be 
 names it. A results folder may be a stranger's: nothing in it may be a link, and no name in a record leads out of it.
 """
 
-from bertbench.store.files import SESSION_FILE, from_json, now, sync, to_json, write_atomically
+from bertbench.store.files import SESSION_FILE, from_json, mode_of, now, sync, to_json, write_atomically
 from bertbench.store.folder import MINIMUM_FREE_BYTES, Store, StoredSession, covers, new_session_id, newest
 from bertbench.store.sidecars import read_sidecar
 
@@ -22,6 +22,7 @@ __all__ = [
     "StoredSession",
     "covers",
     "from_json",
+    "mode_of",
     "new_session_id",
     "newest",
     "now",

@@ -8,7 +8,8 @@ import hashlib
 import json
 import os
 import re
-import tempfile
+import secrets
+import stat
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -118,20 +119,33 @@ def read_session(folder: Path, warnings: list[str]) -> SessionRecord | None:
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a temporary file, then sync and rename it to `path`: readers see all of it or nothing."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    scratch = Path(name)
+    """Let `write` fill a temporary file, then sync and rename it to `path`: readers see all of it or nothing.
+
+    A new file has the mode that the umask leaves, one that replaces another has that one's. A link in its place is itself
+    replaced, not what it points to.
+    """
+    mode = mode_of(path)
+    scratch = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    scratch.touch(0o666 if mode is None else 0o600, exist_ok=False)
     try:
         write(scratch)
         with scratch.open("rb+") as stream:
             os.fsync(stream.fileno())
-        scratch.chmod(0o644)
+        if mode is not None:
+            scratch.chmod(mode)
         scratch.replace(path)
         sync(path.parent, files=False)
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise
+
+
+def mode_of(path: Path) -> int | None:
+    """Who may read, write and execute a plain file; None where there is none, a link included."""
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        return stat.S_IMODE(mode) & 0o777 if stat.S_ISREG(mode) else None
+    return None
 
 
 def sync(folder: Path, *, files: bool = True) -> None:

@@ -3,10 +3,16 @@
 import csv
 import io
 import json
+import shutil
+import stat
+from types import SimpleNamespace
 
 import pytest
 
 from bertbench import cli
+from bertbench.commands.distill import _check_target, _save
+from bertbench.store import Store
+from tests.factories import model_spec, record
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = (
@@ -98,6 +104,36 @@ def test_a_place_that_is_taken_is_refused(refused, place):
     (place / "taken" / "file").touch()
     assert "--save-to taken: there is something already" in refused(*MINI, "--save-to", "taken")
     assert "eave out --keep-checkpoints none" in refused(*MINI, "--save-to", "new", "--keep-checkpoints", "none")
+
+
+def test_an_empty_folder_stays_the_one_it_was(place):
+    """Proving that a folder can be written to neither removes it nor changes its mode."""
+    (place / "mine").mkdir(mode=0o700)
+    inode = (place / "mine").stat().st_ino
+    _check_target(place / "mine", {"keep_checkpoints": "all", "only": None})
+    assert (stat.S_IMODE((place / "mine").stat().st_mode), (place / "mine").stat().st_ino) == (0o700, inode)
+
+
+@pytest.mark.parametrize("hostile", ["stray", "config.json", "outside"])
+def test_a_student_is_saved_by_name_and_never_through_links(place, tiny, capsys, hostile):
+    """A link beside the weights is left out, one among them refused, and a checkpoint outside the store too: a line, no key."""
+    (place / "key").write_text("secret")
+    store, kept = Store(place / "results"), place / "results" / "checkpoints" / "k"
+    shutil.copytree(tiny("bert"), kept)
+    if hostile == "stray":
+        (kept / "notes.txt").symlink_to(place / "key")
+    elif hostile == "config.json":
+        (kept / "config.json").unlink()
+        (kept / "config.json").symlink_to(place / "key")
+    else:
+        kept.rename(place / "elsewhere")
+    path = "../elsewhere" if hostile == "outside" else "checkpoints/k"
+    run = record("quality", finetuned_checkpoint=path)
+    answer = SimpleNamespace(stored=SimpleNamespace(records=[run]))
+    assert _save(answer, store, model_spec(), place / "out") == (0 if hostile == "stray" else 1)
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert not any(file.name in {"notes.txt", "key"} for file in place.glob("out/*"))
+    assert (place / "out" / "model.safetensors").exists() == (hostile == "stray")
 
 
 SLOW = [pytest.param(f"demo-{kind}", marks=pytest.mark.slow) for kind in ("entities", "questions")]

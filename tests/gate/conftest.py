@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from bertbench.gate.baseline import Baseline, Checkpoint, Saved, Scored, Timed
 
@@ -63,6 +65,14 @@ def baseline(**changes):
 def saved(right=4750, **changes):
     """The same with predictions."""
     return Saved(baseline(**changes), {(MODEL, TASK): predictions(right)})
+
+
+def make_checkpoint(folder):
+    """A folder with a configuration and one small weight."""
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    save_file({"a": torch.zeros(2)}, folder / "model.safetensors")
+    return folder
 
 
 @pytest.fixture

@@ -9,15 +9,14 @@ import pytest
 from bertbench.errors import StoreError
 from bertbench.gate.baseline import checkpoints_of, read
 from bertbench.gate.saving import check_place, write
-from tests.gate.conftest import MODEL, TASK, baseline, saved
+from tests.gate.conftest import MODEL, TASK, baseline, make_checkpoint, saved
 
 
 @pytest.fixture
 def place(tmp_path, before):
     """A saved baseline with a checkpoint beside it."""
     folder = tmp_path / "checkpoint"
-    folder.mkdir()
-    (folder / "config.json").write_text("{}")
+    make_checkpoint(folder)
     write(before, tmp_path / "saved", {"kept": folder})
     return tmp_path / "saved"
 
@@ -129,7 +128,7 @@ def test_what_cannot_be_saved_loses_nothing(place, tmp_path, monkeypatch, troubl
         def fail(*_, **__):
             raise error
 
-        monkeypatch.setattr("bertbench.gate.saving.shutil.copytree", fail)
+        monkeypatch.setattr("bertbench.gate.saving.copy_checkpoint", fail)
     with pytest.raises((StoreError, KeyboardInterrupt)):
         write(now, place, kept)
     after = read(place)

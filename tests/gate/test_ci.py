@@ -53,6 +53,20 @@ def test_two_outputs_need_two_files(tmp_path):
         check_place(tmp_path / "a.xml", tmp_path / "a.xml")
 
 
+def test_two_outputs_of_one_file_are_seen_through_links(tmp_path):
+    """A link and the file that it names are one."""
+    (tmp_path / "b.csv").symlink_to(tmp_path / "a.xml")
+    with pytest.raises(UsageError, match="--output too"):
+        check_place(tmp_path / "a.xml", tmp_path / "b.csv")
+
+
+def test_junit_replaces_no_device(tmp_path):
+    """A place that is a device is refused before anything is measured."""
+    (tmp_path / "gate.xml").symlink_to("/dev/null")
+    with pytest.raises(UsageError, match="no plain file"):
+        check_place(tmp_path / "gate.xml")
+
+
 def test_junit_needs_a_folder(tmp_path):
     """A place that cannot be written is refused before anything is measured."""
     with pytest.raises(UsageError, match="no folder"):

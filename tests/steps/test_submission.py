@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from bertbench.data import Examples
+from bertbench.errors import StoreError
 from bertbench.plan import Cell
 from bertbench.progress import silent
 from bertbench.request import Options, Request
@@ -153,3 +154,30 @@ def test_task_without_test_sets_is_said(work):
     writer, stored, said = work(task=task_spec())
     assert writer.write(stored) == 0
     assert said[-1].endswith("the task states no 'test_sets'")
+
+
+def test_predictions_are_not_written_through_a_link(work, tmp_path):
+    """A model's folder that leads elsewhere is refused in a line, and nothing is written there."""
+    write(tmp_path, "sst2", [{"idx": 4, "sentence": "good", "label": -1}])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out" / "bert").symlink_to(tmp_path / "elsewhere")
+    writer, stored, _ = work(task=task_spec(test_sets=(SubmissionSpec(file="SST-2.tsv"),)))
+    with pytest.raises(StoreError, match="is a link"):
+        writer.write(stored)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "..", ".hidden", "a/b", "a\\b", "a\n", "a\0", ""])
+def test_names_of_submissions_are_plain(name):
+    """A task of a stranger's YAML names files in its folder, and nowhere else."""
+    with pytest.raises(ValueError, match="pattern"):
+        SubmissionSpec(file=name)
+    with pytest.raises(ValueError, match="pattern"):
+        SubmissionSpec(file="a.json", null_odds=name)
+
+
+def test_two_test_sets_have_two_files():
+    """The second would replace the first without a word."""
+    with pytest.raises(ValueError, match="name a file twice"):
+        task_spec(test_sets=(SubmissionSpec(file="a.tsv"), SubmissionSpec(file="A.tsv", split="other")))

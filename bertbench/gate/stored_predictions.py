@@ -1,0 +1,109 @@
+"""A baseline's predictions, read from a parquet file that anybody may have written. Not aware of baselines and checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertbench.errors import StoreError
+from bertbench.task_specs import QUESTIONS, TOKENS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Place = tuple[str, str]  # model and task
+NEEDED = ("example_id", "prediction", "label", "model", "task")
+COLUMNS = (*NEEDED, "cluster")
+MOST_ROWS = 20_000_000
+MOST_BYTES = 2**31  # of the columns, not compressed
+AGAIN = "restore it, or save a new baseline"
+
+
+def read(path: Path, sha256: str | None, kinds: Mapping[Place, str]) -> dict[Place, pd.DataFrame]:
+    """Predictions by model and task; none where there is no check sum.
+
+    Args:
+        path: the parquet file.
+        sha256: what was recorded of it.
+        kinds: by model and task the kind of the task, which decides what a prediction can be.
+
+    Raises:
+        StoreError: the file is gone, another one, or holds what no predictions are.
+    """
+    if sha256 is None:
+        return {}
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{path}: the baseline's predictions are lost ({error.strerror or error})", AGAIN) from None
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise StoreError(f"{path}: differs from what the baseline was saved with", AGAIN)
+    try:
+        return _by_place(_table(content), kinds)
+    except Exception as error:  # noqa: BLE001 - a file of a stranger's making fails in as many ways as parquet has
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise StoreError(f"{path}: holds no predictions ({reason:.200})", AGAIN) from None
+
+
+def _table(content: bytes) -> pd.DataFrame:
+    from pyarrow import parquet
+
+    file = parquet.ParquetFile(io.BytesIO(content))
+    about = file.metadata
+    size = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
+    if about.num_rows > MOST_ROWS or size > MOST_BYTES:
+        raise ValueError(f"{about.num_rows:,} rows of {size:,} bytes are too many")
+    missing = [name for name in NEEDED if name not in file.schema_arrow.names]
+    if missing:
+        raise ValueError(f"no column {', '.join(missing)}")
+    table: pd.DataFrame = file.read(columns=[name for name in COLUMNS if name in file.schema_arrow.names]).to_pandas()
+    return table
+
+
+def _by_place(table: pd.DataFrame, kinds: Mapping[Place, str]) -> dict[Place, pd.DataFrame]:
+    found = {}
+    for (model, task), frame in table.groupby(["model", "task"], sort=False):
+        place = (str(model), str(task))
+        values = {
+            name: [json.loads(text, parse_constant=_refuse) for text in frame[name]] for name in ("prediction", "label")
+        }
+        _check(values, kinds.get(place))
+        part = frame.assign(**values).drop(columns=["model", "task"]).dropna(axis=1, how="all").reset_index(drop=True)
+        found[place] = part.infer_objects()
+    return found
+
+
+def _check(values: Mapping[str, list[Any]], kind: str | None) -> None:
+    """See that all are finite numbers or, of tasks with answers or tags, texts that hold such.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if kind is None:
+        return  # of no score: compared with nothing
+    structured = kind in {QUESTIONS, TOKENS}
+    for name, cells in values.items():
+        for cell in cells:
+            if not (_is_structure(cell, kind, name) if structured else _is_number(cell)):
+                raise ValueError(f"{name} {cell!r:.40} is none of {kind}")
+
+
+def _is_number(cell: Any) -> bool:
+    return isinstance(cell, int | float) and not isinstance(cell, bool) and abs(cell) < 1e300 and math.isfinite(cell)
+
+
+def _is_structure(cell: Any, kind: str | None, name: str) -> bool:
+    """True for the JSON of an answer, and of a list of acceptable ones or of tags."""
+    value = json.loads(cell) if isinstance(cell, str) else None
+    if kind == QUESTIONS and name == "prediction":
+        return isinstance(value, str)
+    return isinstance(value, list) and all(isinstance(part, str) for part in value)
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is no prediction")
