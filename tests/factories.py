@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -110,7 +111,7 @@ def timing_rows(seconds, *, shapes=SHAPES, rounds=5, turns=7, passes=2, noise=0.
                 drift = 1 + 0.2 * generator.random()
                 for order, (way, base) in enumerate(seconds.items()):
                     for index in range(passes + 1):
-                        factor = 5.0 if index == 0 else drift * (1 + noise * generator.standard_normal())
+                        factor = 5.0 if index == 0 else drift * max(1 + noise * generator.standard_normal(), 0.01)
                         place = {"round": round_number, "turn": turn, "order": order, "warmup": index == 0}
                         rows.append(_timing_row(shape, way, base * shape[0] * factor, place, texts=texts))
     return pd.DataFrame(rows)
@@ -245,6 +246,18 @@ def session_record(models=("bert", "distilbert"), tasks=("sst2",), **fields):
         "environment_class": environment().environment_class,
     }
     return SessionRecord(**(values | fields))
+
+
+def move_session(store, target, session_id):
+    """Move the one session of a results folder into another one, where it has another id."""
+    (stored,) = Store(store).sessions()
+    moved = Store(target)
+    moved.write_session(replace(stored.session, session_id=session_id))
+    for entry in stored.records:
+        for sidecar in entry.sidecars.values():
+            shutil.copyfile(stored.folder / sidecar.name, moved.folder(session_id) / sidecar.name)
+        moved.write_record(replace(entry, session_id=session_id))
+    shutil.rmtree(store)
 
 
 def stored_session(folder, *, records=(), timings=None, scored=(), session=None):

@@ -60,7 +60,7 @@ def add_times(project, seconds):
     sidecar = Store(store).write_sidecar(factories.SESSION_ID, "timings", rows)
     records = [replace(factories.speed_record(model, rows, sidecar), model=released(model)) for model in seconds]
     factories.stored_session(store, records=records, session=factories.session_record(tuple(seconds)))
-    (store / "sessions" / factories.SESSION_ID).rename(project / "results" / "sessions" / "20261125T120000-abc123")
+    factories.move_session(store, project / "results", "20261125T120000-abc123")
 
 
 def verdicts(capsys):
@@ -248,7 +248,7 @@ def test_one_measurement_serves_all_that_it_settles(project, monkeypatch):
         factories.stored_session(
             project / "more", records=records, session=factories.session_record(("albert", "distilbert"))
         )
-        (project / "more" / "sessions" / factories.SESSION_ID).rename(project / "results" / "sessions" / "20261125T1")
+        factories.move_session(project / "more", project / "results", "20261125T120000-abc123")
 
     monkeypatch.setattr(_measuring, "measure_or_read", measure)
     cli.main(["verify", "--measure", "--claims", "albert-for-memory-training,albert-for-memory-optimizer-state"])
