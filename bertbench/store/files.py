@@ -26,6 +26,7 @@ R = TypeVar("R", RunRecord, SessionRecord)
 
 SESSION_FILE = "session.json"
 SUM = "sha256"  # key of the check sum, the last one of a file
+DIGITS = 18
 WITH_SUM = 2  # schema version from which every record has one
 _NO_TEXT = re.compile("[\ud800-\udfff]")  # pandas, parquet and SQLite take none of it
 
@@ -66,7 +67,7 @@ def from_json(record_type: type[R], text: str) -> R:
             figures that nothing can have.
         StoreError: written by a newer version of bertbench.
     """
-    data = json.loads(text)
+    data = json.loads(text, parse_int=_whole)
     if not isinstance(data, dict):
         raise ValueError(f"no {record_type.__name__}")  # noqa: TRY004 (callers expect what parsers raise)
     version = data.get("schema_version", 1)
@@ -80,6 +81,13 @@ def from_json(record_type: type[R], text: str) -> R:
         raise ValueError("changed since it was written: its check sum is another")
     check_values(record)
     return record
+
+
+def _whole(text: str) -> int:
+    """A whole number that tables hold, too: they take 64 bits."""
+    if len(text) > DIGITS:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
 
 
 def read_record(path: Path, record_type: type[R], warnings: list[str]) -> R | None:

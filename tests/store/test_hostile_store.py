@@ -200,6 +200,7 @@ IMPOSSIBLE = {
     "another unit": measured("latency", "ms", 22.0),
     "negative count": measured("score", "1", 0.5, n=-1),
     "batch of 0": measured("latency", "s", 0.1, batch_size=0),
+    "number beyond 64 bits": measured("latency", "s", 0.1, sequence_length=10**30),
     "number beyond floats": measured("parameters", "1", 10**400),
     "time without a zone": {"started_at": "2026-11-24T12:00:00"},
     "no time": {"started_at": "yesterday"},
