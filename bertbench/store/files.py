@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
@@ -67,7 +68,7 @@ def from_json(record_type: type[R], text: str) -> R:
             figures that nothing can have.
         StoreError: written by a newer version of bertbench.
     """
-    data = json.loads(text, parse_int=_whole)
+    data = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
     if not isinstance(data, dict):
         raise ValueError(f"no {record_type.__name__}")  # noqa: TRY004 (callers expect what parsers raise)
     version = data.get("schema_version", 1)
@@ -88,6 +89,12 @@ def _whole(text: str) -> int:
     if len(text) > DIGITS:
         raise ValueError(f"a number of {len(text)} digits")
     return int(text)
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text:.40} is no number")
+    return value
 
 
 def read_record(path: Path, record_type: type[R], warnings: list[str]) -> R | None:

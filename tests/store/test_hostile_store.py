@@ -194,6 +194,7 @@ IMPOSSIBLE = {
     "negative latency": measured("latency", "s", -0.1),
     "infinite latency": measured("latency", "s", 1e999),
     "not a number": measured("latency", "s", float("nan")),
+    "not a number among settings": {"settings": {"learning_rate": float("inf")}},
     "no values": measured("latency", "s"),
     "a text for a number": measured("latency", "s", "0.1"),
     "truth for a number": measured("parameters", "1", *[True]),
