@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bertbench.errors import CheckpointError
+from bertbench.json_files import MIB, object_of, read_object
+from bertbench.units import megabytes
 
 WEIGHT_FILES = (
     "model.safetensors",
@@ -17,8 +19,7 @@ WEIGHT_FILES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-SIDE_FILES = (
-    "config.json",
+TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -32,7 +33,15 @@ SIDE_FILES = (
     "added_tokens.json",
     "entity_vocab.json",
 )
+SIDE_FILES = ("config.json", *TOKENIZER_FILES)
+# Settings are read in Python, which takes ten times a file's size; word lists may be long.
+WORD_LISTS = frozenset({"tokenizer.json", "vocab.json", "entity_vocab.json", "added_tokens.json"})
+MOST_WORDS_BYTES = 100 * MIB
+INDEX_BYTES = HEADER_BYTES = 20 * MIB
+# transformers loads such files, where there is one, instead of those that are checked here.
+OTHER_SHARDS = re.compile(r"shard-\d+-model-\d+-of-\d+\.safetensors")
 ABOUT_FILE = "bertbench.json"  # beside weights that were trained here: how they came about
+SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.(safetensors|bin)")
 BLOB_SHA256 = re.compile(r"^[0-9a-f]{64}$")
 
 
@@ -72,10 +81,33 @@ def write_about(folder: Path, **facts: Any) -> None:
 def trained_length(folder: Path | None, task: str) -> int | None:
     """The most tokens of the inputs that a checkpoint was fine-tuned and scored with here, on this task; None if unknown."""
     try:
-        about = json.loads((folder / ABOUT_FILE).read_text(encoding="utf-8")) if folder else {}
-        return about["max_length"] if about.get("task") == task and isinstance(about["max_length"], int) else None
-    except (OSError, ValueError, KeyError, AttributeError):
+        about = read_object(folder / ABOUT_FILE) if folder else {}
+    except (OSError, ValueError):
         return None
+    length = about.get("max_length")
+    return length if about.get("task") == task and type(length) is int and length > 0 else None
+
+
+def check_tokenizer_files(folder: Path, name: str) -> None:
+    """Refuse a tokenizer's files that are far larger than any, or settings that are no object.
+
+    Raises:
+        CheckpointError: one is so; `name` is the model's.
+    """
+    for path in (folder / file for file in TOKENIZER_FILES):
+        try:
+            if path.suffix == ".json" and path.name not in WORD_LISTS:
+                read_object(path)
+            size = path.stat().st_size
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"model {name}: {path}: {error}", "take the tokenizer's own files") from None
+        if size > MOST_WORDS_BYTES:
+            raise CheckpointError(
+                f"model {name}: {path}: has {megabytes(size)}, expected at most {megabytes(MOST_WORDS_BYTES)}",
+                "take the tokenizer's own files",
+            )
 
 
 def local_snapshot(folder: Path, *, weights: bool = True) -> Snapshot:
@@ -99,6 +131,12 @@ def weight_files(folder: Path, checkpoint: str) -> tuple[Path, ...]:
     Raises:
         CheckpointError: there are none, a shard is missing, or a file is cut off.
     """
+    other = next((path.name for path in folder.glob("shard-*.safetensors") if OTHER_SHARDS.fullmatch(path.name)), None)
+    if other is not None:
+        raise CheckpointError(
+            f"checkpoint {checkpoint}: {other} is of a distributed checkpoint, which is not loaded",
+            "save the model with model.save_pretrained(folder), or remove the file",
+        )
     for first in WEIGHT_FILES:
         path = folder / first
         if not path.is_file():
@@ -115,9 +153,15 @@ def weight_files(folder: Path, checkpoint: str) -> tuple[Path, ...]:
 
 def _shards(index: Path, checkpoint: str) -> list[Path]:
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError):
+        names = sorted(set(read_object(index, limit_bytes=INDEX_BYTES)["weight_map"].values()))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
         raise CheckpointError(f"checkpoint {checkpoint}: {index.name} is damaged", "download it again") from None
+    odd = next((name for name in names if not isinstance(name, str) or not SHARD.fullmatch(name)), None)
+    if odd is not None or not names:
+        raise CheckpointError(
+            f"checkpoint {checkpoint}: {index.name} names {f'{odd!r:.60} as a' if names else 'no'} weight file",
+            "weight files lie beside it and are called like model-00001-of-00002.safetensors; download it again",
+        )
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
         raise CheckpointError(f"checkpoint {checkpoint}: {missing[0]} is missing", "download it again")
@@ -129,16 +173,35 @@ def _check_whole(path: Path, checkpoint: str) -> None:
     if path.suffix != ".safetensors":
         return
     try:
-        with path.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(length)) if 0 < length < path.stat().st_size else None
-        ends = [entry["data_offsets"][1] for name, entry in (header or {}).items() if name != "__metadata__"]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        header, ends = None, []
-    if header is None or 8 + length + max(ends, default=0) != path.stat().st_size:
+        length, tensors = header_of(path)
+        ends = [entry["data_offsets"][1] for entry in tensors.values()]
+        whole = 8 + length + max(ends, default=0) == path.stat().st_size
+    except (ValueError, KeyError, TypeError, IndexError):
+        whole = False
+    if not whole:
         raise CheckpointError(
             f"checkpoint {checkpoint}: {path.name} is damaged or cut off", f"download it again (delete {path} first)"
         )
+
+
+def header_of(path: Path) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Read a safetensors file's header: its bytes, and what it says of each tensor ('dtype', 'shape', 'data_offsets').
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is longer than the file or than any header, or no JSON of the format's form.
+    """
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if not 0 < length <= min(path.stat().st_size, HEADER_BYTES):
+            raise ValueError(f"a header of {length} bytes")
+        header = object_of(stream.read(length).decode())
+    tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    for name, entry in tensors.items():
+        shape = entry.get("shape") if isinstance(entry, dict) else None
+        if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+            raise ValueError(f"{name:.60} has no shape")
+    return length, tensors
 
 
 def _sha256(path: Path) -> str:

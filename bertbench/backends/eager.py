@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertbench import attention
+from bertbench import attention, configurations
 from bertbench.backends._backend import DeviceMemory, ExecutionSettings, Ids
 from bertbench.errors import CheckpointError
 from bertbench.lengths import vocabulary_size
@@ -170,7 +170,7 @@ class EagerBackend:
         try:
             module = _from_folder(folder, settings)
         except Exception as error:
-            if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+            if isinstance(error, (MemoryError, torch.OutOfMemoryError, CheckpointError)):
                 raise
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise CheckpointError(
@@ -190,7 +190,8 @@ def _from_folder(folder: Path, settings: ExecutionSettings) -> Any:
     options = {"dtype": getattr(torch, DTYPES[settings.dtype]), "trust_remote_code": False, "local_files_only": True}
 
     def make(implementation: str) -> Any:
-        return auto.from_pretrained(folder, attn_implementation=implementation, **options)
+        config = configurations.load(folder)
+        return auto.from_pretrained(folder, config=config, attn_implementation=implementation, **options)
 
     return tie(attention.built(make, settings.attention))
 

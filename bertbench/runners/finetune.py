@@ -229,7 +229,7 @@ def newest_state(folder: Path) -> str | None:
             found.append(
                 (int(json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]), path)
             )
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             shutil.rmtree(path, ignore_errors=True)
     return str(max(found)[1]) if found else None
 
@@ -238,7 +238,7 @@ def _seconds_before(checkpoint: str | None) -> float:
     """Seconds of training that a state on disk has behind it."""
     if checkpoint is None:
         return 0.0
-    with suppress(OSError, ValueError, KeyError):
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         return float(json.loads((Path(checkpoint).parent / SECONDS_FILE).read_text(encoding="utf-8"))["seconds"])
     return 0.0
 
