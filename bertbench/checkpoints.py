@@ -156,10 +156,10 @@ def _shards(index: Path, checkpoint: str) -> list[Path]:
         names = sorted(set(read_object(index, limit_bytes=INDEX_BYTES)["weight_map"].values()))
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         raise CheckpointError(f"checkpoint {checkpoint}: {index.name} is damaged", "download it again") from None
-    odd = next((name for name in names if not isinstance(name, str) or not SHARD.fullmatch(name)), None)
-    if odd is not None or not names:
+    odd = [name for name in names if not isinstance(name, str) or not SHARD.fullmatch(name)]
+    if odd or not names:
         raise CheckpointError(
-            f"checkpoint {checkpoint}: {index.name} names {f'{odd!r:.60} as a' if names else 'no'} weight file",
+            f"checkpoint {checkpoint}: {index.name} names {f'{odd[0]!r:.60} as a' if odd else 'no'} weight file",
             "weight files lie beside it and are called like model-00001-of-00002.safetensors; download it again",
         )
     missing = [name for name in names if not (index.parent / name).is_file()]

@@ -30,7 +30,12 @@ QUANTIZED = ("quantization_config", "compression_config")
 MOST = (
     (re.compile(r"_id$|_index$|theta|seed"), None),
     (re.compile(r"vocab|words|buckets"), 10_000_000),
-    (re.compile(r"layers|blocks|block_sizes|block_repeats|groups|group_num|heads?$|networks|hash|attends_per"), 1_000),
+    (
+        re.compile(
+            r"layers|blocks|block_sizes|block_repeats|groups|group_num|heads?$|networks|hash|chunks|attends_per"
+        ),
+        1_000,
+    ),
     (re.compile(r"attention_window"), 8_192),
     (re.compile(r"num_labels"), 100_000),
     (re.compile(r"positions?(_|$)"), 1_000_000),
@@ -39,6 +44,7 @@ MOST = (
 DEPTHS = re.compile(
     r"(n|num|inner|block).*(layers|blocks|groups|group_num|networks|functions|attends_per_block|sizes|repeats)$"
 )
+PARTS = frozenset({"text_config", "text_encoder", "decoder", "generator"})  # where transformers looks for the text's
 LABELS = frozenset({"id2label", "label2id"})
 MOST_BUILT = 10_000  # layers times groups and the like
 LONGEST_NAME = 80  # of an architecture
@@ -74,6 +80,12 @@ def load(folder: Path, **settings: Any) -> PretrainedConfig:
         raise CheckpointError(
             f"{folder / FILE}: names no 'model_type'", "save it again with a current transformers, or add the key"
         )
+    from transformers import CONFIG_MAPPING
+
+    if values["model_type"] not in CONFIG_MAPPING:
+        raise CheckpointError(
+            f"{folder / FILE}: transformers has no architecture '{values['model_type']}'", "correct 'model_type'"
+        )
     try:
         return built(values, name_or_path=str(folder), **settings)
     except Exception as error:
@@ -108,8 +120,13 @@ def cleaned(values: Mapping[str, Any], where: str, error: type[BertBenchError]) 
     if model_type is not None and (not isinstance(model_type, str) or len(model_type) > LONGEST_NAME):
         raise error(f"{where}: model_type is {model_type!r:.40}, expected a name like bert", "correct the value")
     known = _known(model_type or "")
-    for name, value in found.items():
-        if name in known:
+    padding = found.get("pad_token_id")
+    if padding is not None and type(padding) is not int:
+        raise error(f"{where}: pad_token_id is {padding!r:.40}, expected a whole number", "correct the value")
+    for name, value in [*found.items()]:
+        if name in PARTS - known:
+            del found[name]
+        elif name in known:
             _check(name, value, where, error)
     _check_product(found, where, error)
     return found

@@ -170,11 +170,12 @@ class EagerBackend:
         try:
             module = _from_folder(folder, settings)
         except Exception as error:
-            if isinstance(error, (MemoryError, torch.OutOfMemoryError, CheckpointError)):
+            if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
                 raise
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise CheckpointError(
-                f"{folder}: the model cannot be loaded ({reason[0]})", "check config.json and model.safetensors there"
+                f"{folder}: the model cannot be loaded ({reason[0]:.300})",
+                "check config.json and model.safetensors there",
             ) from error
         for parameter in module.parameters():
             parameter.data = parameter.data.clone()
