@@ -42,7 +42,7 @@ def object_of(text: str) -> dict[str, Any]:
         raise ValueError("nested too deep") from None
     if not isinstance(value, dict):
         raise ValueError(f"holds no object but {_kind(value)}")  # noqa: TRY004 (what a file holds is a value)
-    if text.count("[") + text.count("{") > DEEPEST and _depth(value) > DEEPEST:
+    if is_deep(text, value):
         raise ValueError("nested too deep")
     if "\\u" in text and _has_half_characters(value):
         raise ValueError("holds half of a character, the other half is missing")
@@ -66,8 +66,10 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _depth(value: Any) -> int:
-    """How deep lists and objects are nested, up to one more than is allowed; without recursion."""
+def is_deep(text: str, value: Any) -> bool:
+    """True if a value that `text` was parsed to is nested deeper than what is shown or copied later could be."""
+    if text.count("[") + text.count("{") <= DEEPEST:
+        return False
     depth, level = 0, [value]
     while level and depth <= DEEPEST:
         depth += 1
@@ -77,7 +79,7 @@ def _depth(value: Any) -> int:
             for inner in (outer.values() if isinstance(outer, dict) else outer)
             if isinstance(inner, dict | list)
         ]
-    return depth
+    return bool(level)
 
 
 def _has_half_characters(value: Any) -> bool:
