@@ -94,6 +94,23 @@ def load(folder: Path, **settings: Any) -> PretrainedConfig:
         ) from error
 
 
+def for_tokenizer(folder: Path) -> PretrainedConfig | None:
+    """What tells the class of a folder's tokenizer; None where no architecture of transformers is named.
+
+    Raises:
+        CheckpointError: config.json is damaged, or a value is wrong.
+    """
+    from transformers import CONFIG_MAPPING
+
+    if not (folder / FILE).is_file() or read(folder).get("model_type") not in CONFIG_MAPPING:
+        return None
+    config = load(folder)
+    origin = read_object(folder / FILE).get("_name_or_path")  # some tokenizers are told by the name of their origin
+    if isinstance(origin, str):
+        config.name_or_path = origin
+    return config
+
+
 def built(values: Mapping[str, Any], **settings: Any) -> PretrainedConfig:
     """A configuration from cleaned values; its 'model_type' names the class. Raises whatever transformers raises."""
     from transformers import CONFIG_MAPPING
@@ -165,7 +182,8 @@ def _known(model_type: str) -> frozenset[str]:
     """Names that the architecture's configuration takes; others are kept by transformers and never used."""
     from transformers import CONFIG_MAPPING, PretrainedConfig
 
-    kind = CONFIG_MAPPING.get(model_type, PretrainedConfig)
+    there = model_type in CONFIG_MAPPING  # whose `get` finds nothing: it is filled when it is asked
+    kind = CONFIG_MAPPING[model_type] if there else PretrainedConfig
     return frozenset({*kind().to_dict(), *getattr(kind, "attribute_map", {}), "num_labels", "per_layer_config"})
 
 

@@ -71,7 +71,7 @@ def is_deep(text: str, value: Any) -> bool:
     if text.count("[") + text.count("{") <= DEEPEST:
         return False
     depth, level = 0, [value]
-    while level and depth <= DEEPEST:
+    while level and depth < DEEPEST:
         depth += 1
         level = [
             inner

@@ -62,12 +62,13 @@ def open_tokenizer(source: str | Path, name: str, *, split_words: bool = False) 
     from transformers import AutoTokenizer
 
     check_tokenizer_files(Path(source), name)
+    config = configurations.for_tokenizer(Path(source))
     try:
         with quiet():
             # Tokenizers of bytes (RoBERTa's) mark a word by the space before it, which a list of words has not.
             space = {"add_prefix_space": True} if split_words else {}
             tokenizer = AutoTokenizer.from_pretrained(
-                str(source), trust_remote_code=False, local_files_only=True, **space
+                str(source), config=config, trust_remote_code=False, local_files_only=True, **space
             )
     except Exception as error:
         raise CheckpointError(
