@@ -26,9 +26,11 @@ DROPPED = frozenset({
     "kernel_config", "use_kernels", "distributed_config", "custom_pipelines", "custom_generate", "name_or_path",
 })  # fmt: skip
 QUANTIZED = ("quantization_config", "compression_config")
+MOST_LABELS = 30_000
 # The first pattern that is found in a name tells how much is too much: far beyond every published encoder, and still quickly built.
 MOST = (
     (re.compile(r"_id$|_index$|theta|seed"), None),
+    (re.compile(r"type_vocab"), 10_000),
     (re.compile(r"vocab|words|buckets"), 10_000_000),
     (
         re.compile(
@@ -37,7 +39,7 @@ MOST = (
         1_000,
     ),
     (re.compile(r"attention_window"), 8_192),
-    (re.compile(r"num_labels"), 100_000),
+    (re.compile(r"num_labels"), MOST_LABELS),
     (re.compile(r"positions?(_|$)"), 1_000_000),
     (re.compile(""), 100_000),
 )
@@ -194,10 +196,9 @@ def _check(name: str, value: Any, where: str, error: type[BertBenchError]) -> No
     for number in numbers:
         if isinstance(number, int) and most is not None and number > most:
             raise error(f"{where}: {name} is {_written(number)}, expected at most {most:,}", "correct the value")
-    if isinstance(value, list | dict) and len(value) > MOST_ENTRIES:
-        raise error(
-            f"{where}: {name} has {len(value):,} entries, expected at most {MOST_ENTRIES:,}", "correct the value"
-        )
+    entries = MOST_LABELS if name in LABELS else MOST_ENTRIES
+    if isinstance(value, list | dict) and len(value) > entries:
+        raise error(f"{where}: {name} has {len(value):,} entries, expected at most {entries:,}", "correct the value")
     if isinstance(value, dict) and name not in LABELS:
         for inner, part in value.items():
             _check(inner, part, where, error)
