@@ -31,7 +31,7 @@ MOST_LABELS = 30_000
 MOST = (
     (re.compile(r"_id$|_index$|theta|seed"), None),
     (re.compile(r"type_vocab"), 10_000),
-    (re.compile(r"vocab|words|buckets"), 10_000_000),
+    (re.compile(r"vocab|words|buckets"), 2_000_000),
     (
         re.compile(
             r"layers|blocks|block_sizes|block_repeats|groups|group_num|heads?$|networks|hash|chunks|attends_per"

@@ -132,7 +132,7 @@ def _check_bounds(text: str) -> None:
             elif event.anchor:
                 sizes[event.anchor] = 1
         if count > _MOST_NODES:
-            raise _OddError(f"more than {_MOST_NODES:,} entries, with what anchors (*) repeat", "write less", event)
+            raise _OddError(f"more than {_MOST_NODES:,} entries, with what anchors (*) repeat", "use fewer", event)
         if len(within) > _DEEPEST:
             raise _OddError(
                 f"nested more than {_DEEPEST} deep", "no config is: correct brackets and indentation", event
