@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import copy
 import difflib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bertbench import configurations
 from bertbench.attention import PLAIN, built
+from bertbench.configurations import line_of
+from bertbench.environment import available_memory
 from bertbench.errors import BertBenchError, CheckpointError, ConfigError, MeasurementError, UnknownNameError
 from bertbench.lengths import length_limit
 from bertbench.students.sharing import tie
@@ -46,6 +48,7 @@ COUNTS = (
     "intermediate_size",
     "max_position_embeddings",
 )
+MOST_PARAMETERS = 10**12  # a hundred times the largest encoder's
 
 
 def encoder_types() -> frozenset[str]:
@@ -76,42 +79,24 @@ def config_of(spec: ModelSpec, folder: Path | None = None) -> PretrainedConfig:
 
 
 def _from_folder(folder: Path) -> PretrainedConfig:
-    from transformers import AutoConfig
-
-    path = folder / "config.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"checkpoint {folder}: has no config.json", "give a folder written by model.save_pretrained(folder)"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: damaged ({_line(error)})", "download it again, or save the model again"
-        ) from None
-    model_type = values.get("model_type") if isinstance(values, dict) else None
-    if not isinstance(model_type, str):
-        raise CheckpointError(
-            f"{path}: names no 'model_type'", "save it again with a current transformers, or add the key"
-        )
-    model_type = _known_type(model_type, f"{path}: ", CheckpointError)
-    try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # noqa: BLE001 (transformers raises almost any class here)
-        raise CheckpointError(f"{path}: {_line(error)}", "correct the value, or download the file again") from None
-    return _checked(config, str(path), CheckpointError)
+    path = folder / configurations.FILE
+    model_type = configurations.read(folder).get("model_type")
+    if model_type is not None:
+        _known_type(model_type, f"{path}: ", CheckpointError)
+    return _checked(configurations.load(folder), str(path), CheckpointError)
 
 
 def _from_values(where: str, architecture: str, values: dict[str, Any]) -> PretrainedConfig:
     from transformers import AutoConfig
 
     model_type = _known_type(architecture, f"{where}: ", ConfigError)
-    given = {key: value for key, value in values.items() if key != "model_type"}
+    asked = configurations.cleaned(values | {"model_type": model_type}, f"{where}: config", ConfigError)
+    given = {key: value for key, value in asked.items() if key != "model_type"}
     _refuse_misspelt(where, type(AutoConfig.for_model(model_type)), given)
     try:
         config = AutoConfig.for_model(model_type, **given)
     except Exception as error:  # noqa: BLE001 (transformers raises almost any class here)
-        raise ConfigError(f"{where}: config: {_line(error)}", "see the released config.json for the values") from None
+        raise ConfigError(f"{where}: config: {line_of(error)}", "see the released config.json for the values") from None
     return _checked(config, f"{where}: config", ConfigError)
 
 
@@ -176,9 +161,26 @@ def random_model(config: PretrainedConfig, *, attention: str = PLAIN) -> nn.Modu
     Raises:
         ConfigError: the values do not go together.
     """
+    check_memory(config)
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
         return _built(config, attention, None, "cpu")
+
+
+def check_memory(config: PretrainedConfig, *, head: str | None = None) -> None:
+    """Refuse a model whose weights alone, in fp32, need more main memory than can be had.
+
+    Raises:
+        ConfigError: it is so, or it cannot be built at all.
+    """
+    needed = sum(4 * parameter.numel() for parameter in empty_model(config, head=head).parameters())
+    free = available_memory()
+    if needed > free:
+        raise ConfigError(
+            f"{config.model_type} needs {needed / 1e9:,.1f} GB for its weights as it is configured, "
+            f"and {free / 1e9:,.1f} GB are free",
+            "correct its sizes, or take a smaller model",
+        )
 
 
 def with_class(config: PretrainedConfig, auto: Any) -> PretrainedConfig:
@@ -205,9 +207,14 @@ def _built(config: PretrainedConfig, attention: str, head: str | None, device: s
         model = built(make, attention)
     except Exception as error:  # noqa: BLE001 (transformers raises almost any class here)
         raise ConfigError(
-            f"{config.model_type} cannot be built from its configuration ({_line(error)})",
+            f"{config.model_type} cannot be built from its configuration ({line_of(error)})",
             "correct the values that do not go together",
         ) from None
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    if parameters > MOST_PARAMETERS:
+        raise ConfigError(
+            f"{config.model_type} would have {parameters:.1e} parameters as it is configured", "correct its sizes"
+        )
     model.eval()
     return tie(model)
 
@@ -243,10 +250,4 @@ def run_shapes(model: nn.Module, batch_size: int = 1, sequence_length: int = 16)
         with torch.no_grad(), torch.device("meta"), _MetaAnswers():
             model(input_ids=token_ids, attention_mask=torch.ones_like(token_ids))
     except Exception as error:  # noqa: BLE001 (transformers raises almost any class here)
-        raise MeasurementError(f"{asked} ({_line(error)})") from None
-
-
-def _line(error: Exception) -> str:
-    """An error of a library in one line."""
-    text = " ".join(str(error).split())[:200]
-    return f"{type(error).__name__}: {text}" if isinstance(error, LookupError) or not text else text
+        raise MeasurementError(f"{asked} ({line_of(error)})") from None

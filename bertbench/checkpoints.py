@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from bertbench.errors import CheckpointError
+from bertbench.json_files import MIB, object_of, read_object
+from bertbench.units import megabytes
 
 WEIGHT_FILES = (
     "model.safetensors",
@@ -20,8 +22,7 @@ WEIGHT_FILES = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-SIDE_FILES = (
-    "config.json",
+TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -38,7 +39,15 @@ SIDE_FILES = (
     "added_tokens.json",
     "entity_vocab.json",
 )
+SIDE_FILES = ("config.json", *TOKENIZER_FILES)
+# Settings are read in Python, which takes ten times a file's size; word lists may be long.
+WORD_LISTS = frozenset({"tokenizer.json", "vocab.json", "entity_vocab.json", "added_tokens.json"})
+MOST_WORDS_BYTES = 100 * MIB
+INDEX_BYTES = HEADER_BYTES = 20 * MIB
+# transformers loads such files, where there is one, instead of those that are checked here.
+OTHER_SHARDS = re.compile(r"shard-\d+-model-\d+-of-\d+\.safetensors")
 ABOUT_FILE = "bertbench.json"  # beside weights that were trained here: how they came about
+SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.(safetensors|bin)")
 BLOB_SHA256 = re.compile(r"^[0-9a-f]{64}$")
 
 
@@ -57,8 +66,9 @@ class Snapshot:
 
     @property
     def digest(self) -> str:
-        """sha256 over the weight files' sha256; the hub's cache names files by it."""
-        return hashlib.sha256("".join(_sha256(path) for path in self.weights).encode()).hexdigest()
+        """sha256 over the weight files' sha256; the hub's cache names files by it. A user's folder may lie about that."""
+        of = _sha256 if self.commit is None else _sha256_of_cached
+        return hashlib.sha256("".join(map(of, self.weights)).encode()).hexdigest()
 
 
 def side_digest(folder: Path) -> str:
@@ -78,10 +88,33 @@ def write_about(folder: Path, **facts: Any) -> None:
 def trained_length(folder: Path | None, task: str) -> int | None:
     """The most tokens of the inputs that a checkpoint was fine-tuned and scored with here, on this task; None if unknown."""
     try:
-        about = json.loads((folder / ABOUT_FILE).read_text(encoding="utf-8")) if folder else {}
-        return about["max_length"] if about.get("task") == task and isinstance(about["max_length"], int) else None
-    except (OSError, ValueError, KeyError, AttributeError):
+        about = read_object(folder / ABOUT_FILE) if folder else {}
+    except (OSError, ValueError):
         return None
+    length = about.get("max_length")
+    return length if about.get("task") == task and type(length) is int and length > 0 else None
+
+
+def check_tokenizer_files(folder: Path, name: str) -> None:
+    """Refuse a tokenizer's files that are far larger than any, or settings that are no object.
+
+    Raises:
+        CheckpointError: one is so; `name` is the model's.
+    """
+    for path in (folder / file for file in TOKENIZER_FILES):
+        try:
+            if path.suffix == ".json" and path.name not in WORD_LISTS:
+                read_object(path)
+            size = path.stat().st_size
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"model {name}: {path}: {error}", "take the tokenizer's own files") from None
+        if size > MOST_WORDS_BYTES:
+            raise CheckpointError(
+                f"model {name}: {path}: has {megabytes(size)}, expected at most {megabytes(MOST_WORDS_BYTES)}",
+                "take the tokenizer's own files",
+            )
 
 
 def local_snapshot(folder: Path, *, weights: bool = True) -> Snapshot:
@@ -136,6 +169,12 @@ def weight_files(folder: Path, checkpoint: str) -> tuple[Path, ...]:
     Raises:
         CheckpointError: there are none, a shard is missing, or a file is cut off.
     """
+    other = next((path.name for path in folder.glob("shard-*.safetensors") if OTHER_SHARDS.fullmatch(path.name)), None)
+    if other is not None:
+        raise CheckpointError(
+            f"checkpoint {checkpoint}: {other} is of a distributed checkpoint, which is not loaded",
+            "save the model with model.save_pretrained(folder), or remove the file",
+        )
     for first in WEIGHT_FILES:
         path = folder / first
         if not path.is_file():
@@ -152,12 +191,15 @@ def weight_files(folder: Path, checkpoint: str) -> tuple[Path, ...]:
 
 def _shards(index: Path, checkpoint: str) -> list[Path]:
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        names = sorted(set(read_object(index, limit_bytes=INDEX_BYTES)["weight_map"].values()))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
         raise CheckpointError(f"checkpoint {checkpoint}: {index.name} is damaged", "download it again") from None
-    strange = [name for name in names if not isinstance(name, str) or Path(name).name != name]
-    if strange:
-        raise CheckpointError(f"checkpoint {checkpoint}: {index.name} names {strange[0]!r:.80}, which lies elsewhere")
+    odd = [name for name in names if not isinstance(name, str) or not SHARD.fullmatch(name)]
+    if odd or not names:
+        raise CheckpointError(
+            f"checkpoint {checkpoint}: {index.name} names {f'{odd[0]!r:.60} as a' if odd else 'no'} weight file",
+            "weight files lie beside it and are called like model-00001-of-00002.safetensors; download it again",
+        )
     missing = [name for name in names if not (index.parent / name).is_file()]
     if missing:
         raise CheckpointError(f"checkpoint {checkpoint}: {missing[0]} is missing", "download it again")
@@ -169,21 +211,42 @@ def _check_whole(path: Path, checkpoint: str) -> None:
     if path.suffix != ".safetensors":
         return
     try:
-        with path.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            header = json.loads(stream.read(length)) if 0 < length < path.stat().st_size else None
-        ends = [entry["data_offsets"][1] for name, entry in (header or {}).items() if name != "__metadata__"]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        header, ends = None, []
-    if header is None or 8 + length + max(ends, default=0) != path.stat().st_size:
+        length, tensors = header_of(path)
+        ends = [entry["data_offsets"][1] for entry in tensors.values()]
+        whole = 8 + length + max(ends, default=0) == path.stat().st_size
+    except (ValueError, KeyError, TypeError, IndexError):
+        whole = False
+    if not whole:
         raise CheckpointError(
             f"checkpoint {checkpoint}: {path.name} is damaged or cut off", f"download it again (delete {path} first)"
         )
 
 
-def _sha256(path: Path) -> str:
+def header_of(path: Path) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Read a safetensors file's header: its bytes, and what it says of each tensor ('dtype', 'shape', 'data_offsets').
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is longer than the file or than any header, or no JSON of the format's form.
+    """
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if not 0 < length <= min(path.stat().st_size, HEADER_BYTES):
+            raise ValueError(f"a header of {length} bytes")
+        header = object_of(stream.read(length).decode())
+    tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    for name, entry in tensors.items():
+        shape = entry.get("shape") if isinstance(entry, dict) else None
+        if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+            raise ValueError(f"{name:.60} has no shape")
+    return length, tensors
+
+
+def _sha256_of_cached(path: Path) -> str:
     name = path.resolve().name
-    if BLOB_SHA256.match(name):
-        return name
+    return name if BLOB_SHA256.match(name) else _sha256(path)
+
+
+def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

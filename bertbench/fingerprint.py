@@ -5,12 +5,12 @@ Not aware of baselines and of what is done with it.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bertbench import attention
-from bertbench.checkpoints import local_snapshot
+from bertbench.checkpoints import header_of, local_snapshot
+from bertbench.json_files import read_object
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -56,7 +56,7 @@ def take(folder: Path, name: str, head: str) -> Fingerprint:
 def labels_of(folder: Path) -> tuple[str, ...] | None:
     """The names of the outputs in their order, as config.json has them."""
     try:
-        named = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("id2label")
+        named = read_object(folder / "config.json").get("id2label")
         return tuple(str(named[key]) for key in sorted(named, key=int)) if named else None
     except (OSError, ValueError, TypeError, AttributeError):
         return None
@@ -67,9 +67,7 @@ def stored_weights(files: tuple[Path, ...]) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     for path in files:
         if path.suffix == ".safetensors":
-            with path.open("rb") as stream:
-                header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-            found |= {name: tuple(of["shape"]) for name, of in header.items() if name != "__metadata__"}
+            found |= {name: tuple(of["shape"]) for name, of in header_of(path)[1].items()}
     return dict(sorted(found.items()))
 
 

@@ -15,6 +15,7 @@ from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
+from bertbench import configurations
 from bertbench.errors import CheckpointError, MeasurementError, UsageError
 
 CODE_POINTS = 0x110000
@@ -23,6 +24,9 @@ TRIED_POSITIONS, TRIED_TOKENS = 24, 24
 TRIED_PADDING = 4  # the largest padding id that is tried
 SHORTEST = 4  # tokens; CANINE takes four at once
 TRIED_WIDTH = 64
+TRIED_WINDOW = 512  # of local attention, which inputs are padded to
+TRIED_BYTES = 2 * 10**9
+WIDE = 4096  # below no single layer is that large
 NOT_RUN = -1
 WIDTHS = ("intermediate_size", "hidden_dim")  # of the feed-forward layer
 DEPTHS = ("num_hidden_layers", "num_self_attends_per_block", "num_blocks")  # under the names in transformers
@@ -75,13 +79,14 @@ def limit_of(values: Mapping[str, Any]) -> int | None:
     """
     from transformers import CONFIG_MAPPING
 
+    values = configurations.cleaned(values, "config.json", CheckpointError)
     if values.get("model_type") not in CONFIG_MAPPING:
         stated = values.get(POSITIONS)
         return stated if isinstance(stated, int) and stated > 0 else None
     try:
-        config = CONFIG_MAPPING[values["model_type"]].from_dict(dict(values))
+        config = configurations.built(values)
     except Exception as error:
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        reason = configurations.line_of(error)
         raise CheckpointError(f"config.json of {values['model_type']}: {reason}", "correct the value") from error
     return length_limit(config)
 
@@ -154,6 +159,11 @@ def _small(config: Any, padding: int | None, layers: int | None) -> Any:
             setattr(small, key, min(value, TRIED_WIDTH))
         elif layers and isinstance(value, list) and len(value) == depth:  # one entry a layer
             setattr(small, key, value[:layers])
+    window = getattr(small, "attention_window", None)
+    if isinstance(window, int):
+        small.attention_window = min(window, TRIED_WINDOW)
+    elif isinstance(window, list):
+        small.attention_window = [min(width, TRIED_WINDOW) if isinstance(width, int) else width for width in window]
     for key in DEPTHS if layers else ():
         with suppress(NotImplementedError):  # counted in blocks instead; it is then tried as deep as it is
             if isinstance(getattr(small, key, None), int):
@@ -174,6 +184,8 @@ def _tried(architecture: str, values: str) -> int | None:
 
     try:
         takes = _runner(CONFIG_MAPPING[architecture].from_dict(json.loads(values)))
+    except CheckpointError:
+        raise
     except Exception:  # noqa: BLE001 (transformers raises almost any class where values do not go together)
         return None
     if not takes(SHORTEST):
@@ -190,12 +202,34 @@ def _longest(takes: Callable[[int], bool]) -> int:
     return low
 
 
+def _check_size(config: Any) -> None:
+    """Refuse to try a model of which a single layer is larger than any encoder's.
+
+    Raises:
+        CheckpointError: it is.
+    """
+    import torch
+    from torch.utils._python_dispatch import _disable_current_modes
+    from transformers import AutoModel
+
+    with _disable_current_modes(), torch.device("meta"):
+        model = AutoModel.from_config(config, dtype=torch.float32)
+    needed = sum(4 * tensor.numel() for tensor in (*model.parameters(), *model.buffers()))
+    if needed > TRIED_BYTES:
+        raise CheckpointError(
+            f"{config.model_type}: a single layer has {needed / 1e9:,.1f} GB of weights as it is configured",
+            "correct its sizes",
+        )
+
+
 def _runner(config: Any) -> Callable[[int], bool]:
     """Tells whether so many tokens can be run by a model with random weights."""
     import torch
     from torch.utils._python_dispatch import _disable_current_modes
     from transformers import AutoModel
 
+    if max((value for value in config.to_dict().values() if isinstance(value, int)), default=0) > WIDE:
+        _check_size(config)
     with _disable_current_modes(), torch.random.fork_rng(devices=[]), torch.device("cpu"):
         model = AutoModel.from_config(config, dtype=torch.float32).eval()
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bertbench import attention
+from bertbench import attention, configurations
+from bertbench.checkpoints import check_tokenizer_files
 from bertbench.errors import CheckpointError
 from bertbench.lengths import vocabulary_size
 from bertbench.specs import TaskSpec
@@ -60,12 +61,14 @@ def open_tokenizer(source: str | Path, name: str, *, split_words: bool = False) 
         return build_tokenizer()
     from transformers import AutoTokenizer
 
+    check_tokenizer_files(Path(source), name)
+    config = configurations.for_tokenizer(Path(source))
     try:
         with quiet():
             # Tokenizers of bytes (RoBERTa's) mark a word by the space before it, which a list of words has not.
             space = {"add_prefix_space": True} if split_words else {}
             tokenizer = AutoTokenizer.from_pretrained(
-                str(source), trust_remote_code=False, local_files_only=True, **space
+                str(source), config=config, trust_remote_code=False, local_files_only=True, **space
             )
     except Exception as error:
         raise CheckpointError(
@@ -119,18 +122,21 @@ def load_with_head(
     def make(implementation: str) -> Any:
         return auto_class(head).from_pretrained(
             str(folder),
+            config=configurations.load(folder, **settings),
             trust_remote_code=False,
             local_files_only=True,
             attn_implementation=implementation,
             output_loading_info=True,
             ignore_mismatched_sizes=not trained,
             dtype="float32",
-            **settings,
         )
 
     try:
         with quiet():
+            check_buildable(name, configurations.load(folder, **settings), head)
             model, info = attention.built(make, asked)
+    except CheckpointError:
+        raise
     except Exception as error:
         with quiet():
             reason = why_not_loaded(folder, name, head, settings, error)
@@ -175,16 +181,13 @@ def new_with_head(config: Any, head: str, asked: str, settings: dict[str, Any]) 
     """
     for key, value in settings.items():
         setattr(config, key, value)
+    check_buildable(config.model_type, config, head)
 
     def make(implementation: str) -> Any:
         return auto_class(head).from_config(config, attn_implementation=implementation)
 
-    try:
-        with quiet():
-            return tie(attention.built(make, asked))
-    except Exception:
-        check_buildable(config.model_type, config, head)
-        raise
+    with quiet():
+        return tie(attention.built(make, asked))
 
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
@@ -198,12 +201,17 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
 
 
 def save_random_encoder(config: Any, folder: Path, seed: int = 0) -> None:
-    """Write the bare encoder with seeded random weights, so that size and speed can be measured without a hub."""
+    """Write the bare encoder with seeded random weights, so that size and speed can be measured without a hub.
+
+    Raises:
+        ConfigError: it cannot be built, or not in this machine's memory.
+    """
     import torch
     from transformers import AutoModel
 
-    from bertbench.architecture import with_class
+    from bertbench.architecture import check_memory, with_class
 
+    check_memory(config)
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         AutoModel.from_config(with_class(config, AutoModel)).save_pretrained(folder)

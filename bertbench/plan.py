@@ -5,7 +5,6 @@ Expected times come from FLOPs and a short calibration of this machine: good for
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from bertbench.calibration import Calibration, calibrate
 from bertbench.checkpoints import trained_length
 from bertbench.data import Examples
 from bertbench.estimates import FIXED_SECONDS, cost_steps, seconds_per_sample
+from bertbench.json_files import read_object
 from bertbench.request import Request
 from bertbench.runners._job import Job, Source, Teaching
 from bertbench.sources import Encoder, Say, finetuned_source
@@ -182,10 +182,10 @@ def has_head(folder: Path | None, kind: str) -> bool:
     if folder is None:
         return False
     try:
-        names = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architectures") or []
-    except (OSError, ValueError, AttributeError):
+        names = read_object(folder / "config.json").get("architectures")
+    except (OSError, ValueError):
         return False
-    return any(str(name).endswith(HEADS[kind].removeprefix("AutoModel")) for name in names)
+    return isinstance(names, list) and any(str(name).endswith(HEADS[kind].removeprefix("AutoModel")) for name in names)
 
 
 def _capped(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 from bertbench.delimited import Delimited, Expected, read_csv, read_tsv, tidy
 from bertbench.errors import DatasetError
 from bertbench.ids import COLUMNS as ID_COLUMNS
+from bertbench.json_files import is_deep, object_of
 
 ENDINGS = (".parquet", ".csv", ".tsv", ".jsonl", ".json")
 # The longer mark first: UTF-32 begins like UTF-16.
@@ -147,6 +149,8 @@ def parsed(where: str, text: str) -> Any:
     """
     try:
         value = json.loads(text, object_pairs_hook=_unique)
+        if is_deep(text, value):
+            raise RecursionError  # noqa: TRY301 (as where Python itself gives up)
         if "\\u" in text:  # an escape may be half of a character, which no file can hold
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
@@ -169,8 +173,8 @@ def parsed(where: str, text: str) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"key '{next(name for name in names if names.count(name) > 1)}' stands twice in one object")
+        counts = Counter(name for name, _ in pairs)
+        raise ValueError(f"key '{counts.most_common(1)[0][0]:.60}' stands twice in one object")
     return found
 
 
@@ -210,7 +214,7 @@ def _parquet(path: Path, expected: Expected) -> Table:
 def _stated_classes(metadata: bytes | None) -> dict[str, tuple[str, ...]]:
     """Class names by column, as the `datasets` library notes them in parquet files that it writes."""
     try:
-        features = json.loads(metadata or b"{}")["info"]["features"]
+        features = object_of((metadata or b"{}").decode())["info"]["features"]
         return {name: names for name, feature in features.items() if (names := _class_names(feature))}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}

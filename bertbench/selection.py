@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bertbench import name_lists, text_files
 from bertbench.config import Catalog, Entry
 from bertbench.errors import CheckpointError, ConfigError, UnknownNameError, UsageError
+from bertbench.json_files import read_object
 
 if TYPE_CHECKING:
     from bertbench.specs import ModelSpec, SuiteSpec
@@ -212,7 +212,7 @@ def _of_run(run_id: str, store: Store | None) -> ModelSpec:
 
 def _architecture(folder: Path) -> str:
     try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+        kind = read_object(folder / "config.json")["model_type"]
     except (OSError, ValueError, KeyError, TypeError):
         raise CheckpointError(
             f"checkpoint {folder}: config.json is damaged or names no model_type",

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bertbench import configurations
 from bertbench.errors import BertBenchError, CheckpointError
 
 TRIED_TEXT = "a b c d e f"
@@ -32,17 +33,12 @@ def bare_weights(config: Any) -> set[str]:
 
 def why_not_loaded(folder: Path, name: str, head: str, settings: dict[str, Any], error: Exception) -> CheckpointError:
     """Why weights cannot be loaded: the architecture has no such head or cannot be built, or the file is at fault."""
-    from transformers import AutoConfig
-
     if isinstance(error, ImportError):
         return CheckpointError(f"model {name}: {first_line(error)}", "install what the architecture needs")
     try:
-        config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False, **settings)
-        check_buildable(name, config, head)
+        check_buildable(name, configurations.load(folder, **settings), head)
     except CheckpointError as found:
         return found
-    except Exception as other:  # noqa: BLE001 (transformers raises almost any class here)
-        return CheckpointError(f"model {name}: config.json: {first_line(other)}", "correct the value")
     line = first_line(error)
     if "size mismatch" in str(error) or "mismatched" in str(error):
         return CheckpointError(
@@ -55,12 +51,12 @@ def why_not_loaded(folder: Path, name: str, head: str, settings: dict[str, Any],
 
 
 def check_buildable(name: str, config: Any, head: str) -> None:
-    """Refuse what has no such head, or cannot be built whatever its weights.
+    """Refuse what has no such head, or cannot be built whatever its weights, or not in this machine's memory.
 
     Raises:
         CheckpointError: it is so.
     """
-    from bertbench.architecture import empty_model
+    from bertbench.architecture import check_memory
 
     if type(config) not in auto_class(head)._model_mapping:  # noqa: SLF001 (the public table has names of classes only)
         raise CheckpointError(
@@ -68,7 +64,7 @@ def check_buildable(name: str, config: Any, head: str) -> None:
             "leave the model out, or take another task",
         )
     try:
-        empty_model(config, head=head)
+        check_memory(config, head=head)
     except BertBenchError as error:
         raise CheckpointError(f"model {name}: {error.message}", error.hint) from error
 

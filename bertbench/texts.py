@@ -9,6 +9,7 @@ from typing import Any
 
 from bertbench import hub
 from bertbench.errors import DatasetError
+from bertbench.tasks._portions import LONGEST_TEXT
 
 READERS = {".txt": "text", ".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv"}
 
@@ -40,6 +41,11 @@ class Texts:
             if not isinstance(text, str):
                 raise DatasetError(
                     f"{self.source}: row {number}: expected text, found {text!r:.40}", "name another --text-column"
+                )
+            if len(text) > LONGEST_TEXT:
+                raise DatasetError(
+                    f"{self.source}: row {number}: a text of {len(text):,} characters, expected at most {LONGEST_TEXT:,}",
+                    "split it into several lines or rows",
                 )
             if text.strip():
                 yield text

@@ -7,6 +7,7 @@ what to quote. Not aware of what the values mean.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,13 +29,18 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 _ODD_NUMBER = re.compile(r"[-+]?0[0-9_]+$|.*:")  # octal, or to the base of 60
 _LISTED = 12  # entries of a list that a message repeats
+_LONGEST_NUMBER = 40  # characters; a number to the base of 60 takes time by the square of its length
+_LIMIT_BYTES = 2**20
+_MOST_NODES = 100_000  # of a file, whatever anchors repeat counted as often as it is repeated
+_DEEPEST, _MOST_FAULTS = 50, 100
 
 
 class _OddError(yaml.constructor.ConstructorError):
     """Something that YAML allows and that is not taken, as it may mean two things."""
 
-    def __init__(self, problem: str, hint: str, node: yaml.Node) -> None:
+    def __init__(self, problem: str, hint: str, node: Any) -> None:
         super().__init__(None, None, problem, node.start_mark)
+        problem = _short(problem, 160)
         self.message = f", line {node.start_mark.line + 1}: {problem}"
         self.hint = hint
 
@@ -48,19 +54,31 @@ class _Loader(_LOADER):  # type: ignore[misc,valid-type]
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.constructor.ConstructorError(None, None, "a key must be text", key.start_mark)
             if key.tag != f"{_TAG}str":
-                raise _OddError(f"a key must be text, found {key.value}", f"quote it: {quoted(key.value)}", key)
+                raise _OddError(
+                    f"a key must be text, found {_short(key.value)}", f"quote it: {quoted(_short(key.value))}", key
+                )
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' is given twice", key.start_mark)
+                problem = f"key '{_short(key.value)}' is given twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
             seen.add(key.value)
         return cast("dict[Any, Any]", super().construct_mapping(node, deep))
 
     def number(self, node: yaml.ScalarNode) -> Any:
         """A number that is written as people write it."""
+        if not isinstance(node, yaml.ScalarNode):
+            return self.tagged(node)
         text = node.value
+        if len(text) > _LONGEST_NUMBER:
+            raise _OddError(f"YAML takes {_short(text)} for a number", "quote it if it is text", node)
         if text.lower().lstrip("+-") in {".inf", ".nan"}:
             raise _OddError(f"{text} is not a finite number", "give a number, or leave the key out", node)
         is_whole = node.tag == f"{_TAG}int"
-        value = self.construct_yaml_int(node) if is_whole else self.construct_yaml_float(node)
+        try:
+            value = self.construct_yaml_int(node) if is_whole else self.construct_yaml_float(node)
+        except (ValueError, IndexError):
+            raise _OddError(f"{quoted(text)} is no number", "leave the tag out, or correct the number", node) from None
+        if not math.isfinite(value):
+            raise _OddError(f"{text} is not a finite number", "give a number, or leave the key out", node)
         if _ODD_NUMBER.match(text) and (is_whole or ":" in text):
             hint = f"write {value} if that is meant, {quoted(text)} if it is text"
             raise _OddError(f"YAML takes {text} for {value}", hint, node)
@@ -68,12 +86,57 @@ class _Loader(_LOADER):  # type: ignore[misc,valid-type]
 
     def date(self, node: yaml.ScalarNode) -> Any:
         """Never a date: no key takes one."""
-        raise _OddError(f"YAML takes {node.value} for a date", f"quote it: {quoted(node.value)}", node)
+        text = _short(str(node.value))
+        raise _OddError(f"YAML takes {text} for a date", f"quote it: {quoted(text)}", node)
+
+    def truth(self, node: yaml.ScalarNode) -> Any:
+        """True or false, if the word is one of those that mean it."""
+        known = isinstance(node, yaml.ScalarNode) and node.value.lower() in self.bool_values
+        return self.construct_yaml_bool(node) if known else self.tagged(node)
+
+    def tagged(self, node: yaml.Node) -> Any:
+        """Never what a tag makes of it: bytes, sets, pairs and objects are no values of a config."""
+        raise _OddError(f"the tag {_short(node.tag.replace(_TAG, '!!'))} is not taken here", "leave the tag out", node)
 
 
 _Loader.add_constructor(f"{_TAG}int", _Loader.number)
 _Loader.add_constructor(f"{_TAG}float", _Loader.number)
 _Loader.add_constructor(f"{_TAG}timestamp", _Loader.date)
+_Loader.add_constructor(f"{_TAG}bool", _Loader.truth)
+for _name in ("binary", "omap", "pairs", "set"):
+    _Loader.add_constructor(_TAG + _name, _Loader.tagged)
+_Loader.add_constructor(None, _Loader.tagged)
+
+
+def _check_bounds(text: str) -> None:
+    """Refuse a file that holds too much, before anything is made of it: anchors of anchors multiply.
+
+    Raises:
+        yaml.YAMLError: it does, or is no YAML.
+    """
+    sizes: dict[str | None, int] = {}  # by anchor, of what stands whole before
+    within: list[tuple[str | None, int]] = []
+    count = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.AliasEvent):
+            if any(anchor == event.anchor for anchor, _ in within):
+                raise _OddError(f"*{_short(str(event.anchor))} leads to itself", "write the values out", event)
+            count += sizes.get(event.anchor, 1)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = within.pop()
+            sizes |= {anchor: count - before} if anchor else {}
+        elif isinstance(event, yaml.NodeEvent):
+            count += 1
+            if isinstance(event, yaml.CollectionStartEvent):
+                within.append((event.anchor, count - 1))
+            elif event.anchor:
+                sizes[event.anchor] = 1
+        if count > _MOST_NODES:
+            raise _OddError(f"more than {_MOST_NODES:,} entries, with what anchors (*) repeat", "use fewer", event)
+        if len(within) > _DEEPEST:
+            raise _OddError(
+                f"nested more than {_DEEPEST} deep", "no config is: correct brackets and indentation", event
+            )
 
 
 def read_yaml(path: Path, name: str) -> dict[str, Any]:
@@ -83,18 +146,21 @@ def read_yaml(path: Path, name: str) -> dict[str, Any]:
         ConfigError: unreadable, not YAML, a key given twice, an odd number or a date, or not a mapping.
     """
     try:
-        text = text_files.read(path)
+        text = text_files.read(path, limit_bytes=_LIMIT_BYTES)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from None
     try:
+        _check_bounds(text)
         data = yaml.load(text, Loader=_Loader)  # noqa: S506 (a safe loader)
     except _OddError as error:
         raise ConfigError(f"{path}{error.message}", error.hint) from None
-    except (yaml.YAMLError, ValueError, TypeError) as error:  # odd numbers are no YAMLError
+    except (yaml.YAMLError, ValueError, TypeError) as error:  # odd values are no YAMLError
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError(f"{path}{where}: not valid YAML ({problem})", "check indentation and quotes") from None
+        raise ConfigError(
+            f"{path}{where}: not valid YAML ({_short(problem, 160)})", "check indentation and quotes"
+        ) from None
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected 'key: value' lines, found {type(data).__name__}")
     return {"name": name} | data
@@ -121,7 +187,8 @@ class Written:
 
     def __init__(self, path: Path) -> None:
         try:
-            self._root = yaml.compose(text_files.read(path), Loader=_LOADER)
+            _check_bounds(text := text_files.read(path, limit_bytes=_LIMIT_BYTES))
+            self._root = yaml.compose(text, Loader=_LOADER)
         except (OSError, ValueError, yaml.YAMLError):
             self._root = None
 
@@ -165,7 +232,7 @@ def faults(error: ValidationError, path: Path) -> Iterator[Fault]:
     lists: dict[tuple[str | int, ...], list[Any]] = {}
     items = error.errors(include_url=False)
     within = {item["loc"][:-1] for item in items}
-    for item in items:
+    for item in items[:_MOST_FAULTS]:
         if item["type"] == "too_short" and item["loc"] in within:
             continue  # pydantic counts the entries that are right
         keys, value = item["loc"], item["input"]
@@ -175,15 +242,16 @@ def faults(error: ValidationError, path: Path) -> Iterator[Fault]:
             if keys and isinstance(keys[-1], int):
                 lists.setdefault(keys[:-1], []).append((word, value))
             elif word:
-                wanted = f"{keys[-1]}: {quoted(word)}" if keys else quoted(word)
+                wanted = f"{keys[-1]}: {quoted(_short(word))}" if keys else quoted(_short(word))
                 yield Fault(keys, "unquoted", _taken([(word, value)]), f"quote it: {wanted}", line)
             else:
                 yield Fault(keys, item["type"], "nothing", "a text, or leave the key out", line)
             continue
         found = "" if isinstance(value, dict) or not keys else f"{value!r:.60}"
-        yield Fault(keys, item["type"], word if word and not isinstance(value, str) else found, message, line)
+        shown = _short(word) if word and not isinstance(value, str) else found
+        yield Fault(keys, item["type"], shown, message, line)
     for keys, odd in lists.items():
-        everything = [quoted(entry) for entry in written.words(keys)]
+        everything = [quoted(_short(entry)) for entry in written.words(keys)]
         more = ", …" if len(everything) > _LISTED else ""
         wanted = f"{keys[-1] if keys else 'list'}: [{', '.join(everything[:_LISTED])}{more}]"
         yield Fault(keys, "unquoted", _taken(odd), f"quote them: {wanted}", written.line(keys))
@@ -195,7 +263,7 @@ def describe(error: ValidationError, path: Path) -> str:
 
 
 def _described(fault: Fault) -> str:
-    key = f"key '{fault.key or 'file'}'"
+    key = f"key '{_short(fault.key) or 'file'}'"
     if fault.kind == "missing":
         return f"{key} is missing"
     where = f" (line {fault.line})" if fault.line else ""
@@ -209,7 +277,7 @@ def _described(fault: Fault) -> str:
 
 def _taken(odd: Sequence[tuple[str, Any]]) -> str:
     """What YAML makes of words: 'YAML takes no, yes for true or false, not for text'."""
-    words = dict.fromkeys(word or "an empty entry" for word, _ in odd[:_LISTED])
+    words = dict.fromkeys(_short(word) or "an empty entry" for word, _ in odd[:_LISTED])
     kinds = dict.fromkeys(_kind(value) for _, value in odd)
     return f"YAML takes {', '.join(words)} for {' and '.join(kinds)}, not for text"
 
@@ -220,6 +288,11 @@ def _kind(value: Any) -> str:
     if isinstance(value, bool):
         return "true or false"
     return "a date" if isinstance(value, date) else "a number"
+
+
+def _short(text: str, most: int = 60) -> str:
+    """A text of at most `most` characters."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def quoted(text: str) -> str:

@@ -85,7 +85,7 @@ def test_a_model_without_config_and_folder_is_refused():
     ("text", "expected"),
     [
         ("{", "damaged"),
-        ("[]", "model_type"),
+        ("[]", "no object but a list"),
         ('{"hidden_size": 128}', "model_type"),
         ('{"model_type": "bertt"}', "did you mean 'bert'"),
         ('{"model_type": "gpt2"}', "not a text encoder"),

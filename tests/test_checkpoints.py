@@ -8,7 +8,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bertbench.checkpoints import Snapshot, copy_checkpoint, files_to_keep, local_snapshot, side_digest, weight_files
+from bertbench.checkpoints import (
+    Snapshot,
+    check_tokenizer_files,
+    copy_checkpoint,
+    files_to_keep,
+    local_snapshot,
+    side_digest,
+    trained_length,
+    weight_files,
+)
 from bertbench.errors import CheckpointError
 
 
@@ -135,15 +144,6 @@ def test_a_checkpoint_that_is_a_link_is_not_kept(folder, tmp_path_factory):
         files_to_keep(link)
 
 
-@pytest.mark.parametrize("name", ["../elsewhere", "/elsewhere", "sub/shard.safetensors", 3, None, ["x"]])
-def test_shards_lie_beside_their_index(folder, name):
-    """An index of a stranger's names files elsewhere, or what no name is: refused, whatever lies there."""
-    (folder / "model.safetensors").unlink()
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
-    with pytest.raises(CheckpointError, match=r"index\.json"):
-        weight_files(folder, "m")
-
-
 def test_digest_follows_the_content(folder, tmp_path_factory):
     """Equal weights in another folder have the same digest, others another one."""
     other = tmp_path_factory.mktemp("other") / "copy"
@@ -162,7 +162,8 @@ def test_digest_of_a_hub_file_is_its_name(folder):
     path.rename(blob)
     path.symlink_to(blob)
     blob.write_bytes(b"not read")
-    assert Snapshot(folder, None, (path,)).digest == plain
+    assert Snapshot(folder, "c0ffee", (path,)).digest == plain
+    assert Snapshot(folder, None, (path,)).digest != plain, "a folder of a stranger may call a file what it likes"
 
 
 def test_side_digest_follows_what_decides_the_meaning_of_weights(folder, tmp_path_factory):
@@ -180,3 +181,113 @@ def test_side_digest_follows_what_decides_the_meaning_of_weights(folder, tmp_pat
     (other / "config.json").write_text("{}")
     found.add(side_digest(other))
     assert len(found) == 6
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../x.safetensors", "/x.safetensors", "a/b.safetensors", "config.json", "x" * 5000, 5, None, [1], "a\0.bin"],
+)
+def test_shards_lie_beside_their_index(folder, name):
+    """An index may name files of its own folder only, by plain names of weight files."""
+    (folder / "model.safetensors").unlink()
+    index = {"weight_map": {"a": name}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"weight file|damaged") as caught:
+        local_snapshot(folder)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "5", "null", "{", "[" * 100_000, '{"weight_map": 5}', '{"weight_map": {}}', "{}"]
+)
+def test_a_damaged_index_is_one_line(folder, text):
+    """An index that is no object, or names nothing, is refused."""
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(text, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"damaged|no weight file"):
+        local_snapshot(folder)
+
+
+F32 = '"dtype": "F32"'
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "[" * 100_000,
+        '{"a": ' * 50_000,
+        "[]",
+        "null",
+        '{"a": 5}',
+        f'{{"a": {{{F32}, "shape": 5, "data_offsets": [0, 24]}}}}',
+        f'{{"a": {{{F32}, "shape": [-6], "data_offsets": [0, 24]}}}}',
+        f'{{"a": {{{F32}, "shape": [6], "data_offsets": ["0", "24"]}}}}',
+        f'{{"a": {{{F32}, "shape": [6], "data_offsets": []}}}}',
+        f'{{"a": {{{F32}, "shape": [6]}}}}',
+        f'{{"a": {{{F32}, "shape": [6], "data_offsets": [0, 1e400]}}}}',
+        f'{{"a": {{{F32}, "shape": [{"9" * 20_000}], "data_offsets": [0, 24]}}}}',
+    ],
+)
+def test_a_hostile_header_is_damage(folder, header):
+    """Headers that are nested deep, no object, or state shapes and places of wrong types are damage."""
+    content = header.encode()
+    (folder / "model.safetensors").write_bytes(len(content).to_bytes(8, "little") + content + bytes(24))
+    with pytest.raises(CheckpointError, match="damaged or cut off"):
+        local_snapshot(folder)
+
+
+@pytest.mark.parametrize("length", [0, 2**31, 2**63, 2**64 - 1])
+def test_a_header_longer_than_the_file_is_not_read(folder, length):
+    """The length that a file states for its header is checked before so much is read."""
+    path = folder / "model.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + path.read_bytes()[8:])
+    with pytest.raises(CheckpointError, match="damaged or cut off"):
+        local_snapshot(folder)
+
+
+def test_files_that_transformers_would_load_instead_are_refused(folder):
+    """Shards of a distributed checkpoint would be loaded in the place of the weights that the digest is of."""
+    (folder / "shard-00001-model-00001-of-00001.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match="distributed checkpoint"):
+        local_snapshot(folder)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "5",
+        "{",
+        "[" * 100_000,
+        '{"task": "t", "max_length": true}',
+        '{"task": "t", "max_length": -5}',
+        '{"task": "t", "max_length": 1e400}',
+    ],
+)
+def test_what_is_not_known_of_training_is_none(folder, text):
+    """Notes beside weights that are damaged or of wrong types say nothing."""
+    (folder / "bertbench.json").write_text(text, encoding="utf-8")
+    assert trained_length(folder, "t") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("tokenizer_config.json", "[]", "no object but a list"),
+        ("special_tokens_map.json", "[" * 100_000, "nested too deep"),
+        ("tokenizer_config.json", '{"model_max_length": ' + "9" * 20_000 + "}", "20,000 digits"),
+    ],
+)
+def test_hostile_settings_of_a_tokenizer_are_one_line(folder, name, text, said):
+    """Settings beside a tokenizer are read within bounds before any library reads them."""
+    (folder / name).write_text(text, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=said):
+        check_tokenizer_files(folder, "m")
+
+
+def test_word_lists_of_absurd_size_are_not_read(folder, monkeypatch):
+    """A tokenizer's file beyond every word list is refused by its size."""
+    monkeypatch.setattr("bertbench.checkpoints.MOST_WORDS_BYTES", 10)
+    (folder / "vocab.txt").write_text("a\n" * 10, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"vocab.txt: has"):
+        check_tokenizer_files(folder, "m")

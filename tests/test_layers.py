@@ -20,6 +20,7 @@ MEASURE = (
     "attention",
     "backends",
     "calibration",
+    "configurations",
     "data",
     "delimited",
     "doctor",
@@ -57,7 +58,7 @@ MEASURE = (
     "workers",
 )
 NEUTRAL = (
-    "claim_specs", "distill_specs", "launch", "machines", "padding", "paper_specs", "parts", "places", "published", "queueing", "recipe_specs", "records", "results", "safe_text", "sequential", "spec_base", "specs", "store", "task_specs", "units",
+    "claim_specs", "distill_specs", "json_files", "launch", "machines", "padding", "paper_specs", "parts", "places", "published", "queueing", "recipe_specs", "records", "results", "safe_text", "sequential", "spec_base", "specs", "store", "task_specs", "units",
 )  # fmt: skip
 REPORT = ("exporters", "output", "power", "report", "resampling", "seed_spread", "stats")
 REPORT_FAMILIES = ("compare", "gate", "tables")

@@ -1,5 +1,7 @@
 """YAML that means something else than it looks like: refused, with what to quote, key path and line."""
 
+import time
+
 import pytest
 
 from bertbench.config import Catalog
@@ -122,3 +124,60 @@ def test_models_labels_and_revisions(tmp_path):
     assert "quote it: revision: '1234567' (line 4)" in caught.value.message
     assert "key 'finetuned.sst2.labels': YAML takes off, on for true or false" in caught.value.message
     assert "labels: ['off', 'on'] (line 8)" in caught.value.message
+
+
+MULTIPLIED = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]\n" for level in range(1, 10)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (MULTIPLIED, "line 6: more than 100,000 entries, with what anchors (*) repeat"),
+        ("a: &a [*a]", "line 1: *a leads to itself"),
+        ("a: &a {b: *a}", "line 1: *a leads to itself"),
+        ("title: x\nconfig: " + "[" * 100_000, "nest"),
+        ("config:\n  a: " + "[" * 60 + "]" * 60, "line 2: nested more than 50 deep"),
+        ("- " * 5000, "nest"),
+        ("title: !!timestamp 5", "line 1: YAML takes 5 for a date"),
+        ("title: !!timestamp [5]", "for a date"),
+        ('a: !!int ""', "line 1: '' is no number"),
+        ("a: !!int [1]", "line 1: the tag !!int is not taken here"),
+        ("a: !!float x", "line 1: 'x' is no number"),
+        ("a: !!bool x", "line 1: the tag !!bool is not taken here"),
+        ("a: !!binary aGk=", "line 1: the tag !!binary is not taken here"),
+        ("a: !!set {x, y}", "the tag !!set is not taken here"),
+        ("a: !!omap [x: 1]", "the tag !!omap is not taken here"),
+        ("a: !!pairs [x: 1]", "the tag !!pairs is not taken here"),
+        ("a: !!python/object/apply:os.system [x]", "the tag !!python/object/apply:os.system is not taken here"),
+        ("a: !own x", "the tag !own is not taken here"),
+        ("a: " + "9" * 20_000, "for a number"),
+        ("a: 0x" + "f" * 20_000, "for a number"),
+        ("a: 1:59" + ":59" * 20_000, "for a number"),
+        ("a: 1.0e+400", "1.0e+400 is not a finite number"),
+        ("a: b\n<<: {c: d}", "line 2: a key must be text, found <<"),
+        ("a: b\n---\na: c", "not valid YAML"),
+        ("a: \x07", "not valid YAML"),
+        ("a: \0", "not valid YAML"),
+        ("a: " + "x" * 2**20, "expected at most 1.0 MB"),
+        ("x" * 100_000 + "1: b", ""),
+    ],
+)
+def test_hostile_yaml_is_one_line_at_once(tmp_path, text, said):
+    """Anchors that multiply, odd tags, long numbers and deep nesting are refused with their line, before they are made."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "mine.yaml").write_text(text, encoding="utf-8")
+    start = time.perf_counter()
+    with pytest.raises(ConfigError) as caught:
+        Catalog([tmp_path]).model("mine")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+    assert time.perf_counter() - start < 5
+
+
+def test_anchors_that_repeat_little_are_taken(tmp_path):
+    """An anchor is no fault in itself."""
+    message = error_of(tmp_path, inputs="&names [a, b]", labels="*names", metric="x")
+    assert message.startswith(": key 'metric' is not known (line 7)")

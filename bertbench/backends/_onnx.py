@@ -29,6 +29,7 @@ from bertbench.backends._backend import ExecutionSettings, Ids
 from bertbench.backends.eager import EagerModel
 from bertbench.backends.eager_attention import EagerAttentionBackend
 from bertbench.errors import CheckpointError, MeasurementError
+from bertbench.json_files import read_object
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,7 +64,7 @@ class Facts:
             CheckpointError: they are not there.
         """
         try:
-            values = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8"))
+            values = read_object(folder / FACTS_FILE)
             return cls(int(values["vocabulary"]), int(values["pad_id"]), tuple(values["inputs"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise damaged(folder, error) from None

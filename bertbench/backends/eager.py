@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertbench import attention
+from bertbench import attention, configurations
 from bertbench.backends._backend import DeviceMemory, ExecutionSettings, Ids
 from bertbench.errors import CheckpointError
 from bertbench.lengths import vocabulary_size
@@ -174,7 +174,8 @@ class EagerBackend:
                 raise
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise CheckpointError(
-                f"{folder}: the model cannot be loaded ({reason[0]})", "check config.json and model.safetensors there"
+                f"{folder}: the model cannot be loaded ({reason[0]:.300})",
+                "check config.json and model.safetensors there",
             ) from error
         for parameter in module.parameters():
             parameter.data = parameter.data.clone()
@@ -190,7 +191,8 @@ def _from_folder(folder: Path, settings: ExecutionSettings) -> Any:
     options = {"dtype": getattr(torch, DTYPES[settings.dtype]), "trust_remote_code": False, "local_files_only": True}
 
     def make(implementation: str) -> Any:
-        return auto.from_pretrained(folder, attn_implementation=implementation, **options)
+        config = configurations.load(folder)
+        return auto.from_pretrained(folder, config=config, attn_implementation=implementation, **options)
 
     return tie(attention.built(make, settings.attention))
 

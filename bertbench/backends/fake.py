@@ -8,7 +8,6 @@ millisecond, and it needs neither torch nor weights.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.backends._backend import DeviceMemory, ExecutionSettings, Ids
 from bertbench.errors import CheckpointError, MeasurementError
+from bertbench.json_files import read_object
 
 if TYPE_CHECKING:
     from bertbench.backends._backend import Floats
@@ -88,7 +88,7 @@ class FakeBackend:
         """
         del settings
         try:
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            config = read_object(folder / "config.json")
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{folder}: config.json cannot be read ({error})") from None
         return FakeModel(config)

@@ -15,7 +15,7 @@ from bertbench import plugins
 from bertbench.commands import _claims as claims
 from bertbench.commands._options import ConfigDirOption
 from bertbench.config import KINDS, Catalog, Entry
-from bertbench.errors import ConfigError, UnknownNameError
+from bertbench.errors import BertBenchError, ConfigError, UnknownNameError
 from bertbench.metrics import _fitting
 from bertbench.report import Report, Table
 from bertbench.yaml_files import Written, faults
@@ -246,11 +246,10 @@ def _unbuildable(spec: ModelSpec) -> Iterator[Parts]:
     """What goes wrong when the architecture is built without weights, if anything does."""
     if spec.config is None:
         return
-    import torch
-    from transformers import AutoConfig, AutoModel
+    from bertbench.architecture import config_of, empty_model
 
     try:
-        with torch.device("meta"):
-            AutoModel.from_config(AutoConfig.for_model(spec.architecture, **spec.config))
-    except Exception as error:  # noqa: BLE001 (transformers raises anything for a wrong key or value)
-        yield "config", f"{type(error).__name__}: {error}"[:200], "an architecture that transformers can build"
+        empty_model(config_of(spec))
+    except BertBenchError as error:
+        found = error.message.removeprefix(f"model '{spec.name}': config: ")
+        yield "config", found[:200], error.hint or "an architecture that transformers can build"

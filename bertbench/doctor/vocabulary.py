@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.doctor._verdict import Verdict, ok, problem, unchecked, warning
 from bertbench.errors import CheckpointError
+from bertbench.json_files import read_object
 from bertbench.lengths import length_limit, unused_positions, vocabulary_size
 from bertbench.units import percent
 
@@ -98,7 +98,7 @@ def _stated(subject: Checkpoint) -> str | None:
     names = [Path(source.checkpoint or "").name]
     if source.folder is not None:
         try:
-            values = json.loads((source.folder / "config.json").read_text(encoding="utf-8"))
+            values = read_object(source.folder / "config.json")
         except (OSError, ValueError):
             values = {}
         names.append(Path(str(values.get("_name_or_path", ""))).name)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from bertbench import configurations
 from bertbench.doctor._verdict import Verdict, ok, problem, warning
 from bertbench.errors import CheckpointError
 from bertbench.modeling import POOLER, quiet
@@ -44,6 +45,7 @@ def _unused(folder: Path) -> list[str]:
     with quiet():
         model, info = AutoModel.from_pretrained(
             str(folder),
+            config=configurations.load(folder),
             trust_remote_code=False,
             local_files_only=True,
             output_loading_info=True,

@@ -5,13 +5,13 @@ Not aware of processes or timing; reads config.json and file sizes only.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bertbench.backends._backend import ExecutionSettings
 from bertbench.errors import CheckpointError
+from bertbench.json_files import read_object
 from bertbench.specs import ShapeSpec
 
 PROCESS_BYTES = 80 * 10**6  # what a forked worker holds of its own besides weights and activations, rounded up
@@ -25,19 +25,16 @@ def read_config(folder: Path) -> dict[str, Any]:
         CheckpointError: it is missing or damaged.
     """
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return read_object(folder / "config.json")
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder}: config.json cannot be read ({error})") from None
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{folder}: config.json holds no object")
-    return config
+        raise CheckpointError(f"{folder}: config.json cannot be read ({error})", "download it again") from None
 
 
 def modeling_module(folder: Path) -> str | None:
     """The module of transformers that holds the folder's architecture; None if config.json names none."""
     try:
-        kind = str(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type"))
-    except (OSError, ValueError, AttributeError):
+        kind = str(read_object(folder / "config.json").get("model_type"))
+    except (OSError, ValueError):
         return None
     return module_of(kind)
 
@@ -73,9 +70,14 @@ def _computed_bytes(settings: ExecutionSettings) -> int:
 
 def _activations(config: Mapping[str, Any], settings: ExecutionSettings, shape: ShapeSpec) -> int:
     """Numbers held at once: hidden states, projections and feed-forward of one layer; scores unless attention is fused."""
-    hidden = int(config.get("hidden_size") or config.get("dim") or 768)
-    inner = int(config.get("intermediate_size") or config.get("hidden_dim") or 4 * hidden)
-    heads = int(config.get("num_attention_heads") or config.get("n_heads") or 12)
+    hidden = count_in(config, 768, "hidden_size", "dim")
+    inner = count_in(config, 4 * hidden, "intermediate_size", "hidden_dim")
+    heads = count_in(config, 12, "num_attention_heads", "n_heads")
     length = shape.sequence_length or 128
     scores = 0 if settings.attention == "sdpa" else 2 * heads * length * length
     return shape.batch_size * (length * (8 * hidden + 3 * inner) + scores)
+
+
+def count_in(config: Mapping[str, Any], default: int, *names: str) -> int:
+    """The first count of these names that config.json states; whoever loads the model refuses what is no count."""
+    return next((value for name in names if isinstance(value := config.get(name), int) and value > 0), default)

@@ -17,7 +17,7 @@ from bertbench.environment import available_memory
 from bertbench.errors import MeasurementError
 from bertbench.lengths import check_length, limit_of
 from bertbench.records import Failure, Measurement
-from bertbench.runners._footprint import DTYPE_BYTES, PROCESS_BYTES, predicted_bytes, read_config
+from bertbench.runners._footprint import DTYPE_BYTES, PROCESS_BYTES, count_in, predicted_bytes, read_config
 from bertbench.runners.speed import SpeedTarget
 from bertbench.specs import ShapeSpec
 from bertbench.timing import failure_of
@@ -120,17 +120,13 @@ def predicted_training(target: SpeedTarget, shape: ShapeSpec) -> int:
 
 def training_bytes(config: Mapping[str, Any], weights: int, batch_size: int, length: int, bytes_each: int = 4) -> int:
     """The same from a configuration and the bytes of the weights; activations take `bytes_each` a number."""
-    hidden = _number(config, 768, "hidden_size", "dim")
-    inner = _number(config, 4 * hidden, "intermediate_size", "hidden_dim")
-    heads = _number(config, 12, "num_attention_heads", "n_heads")
-    layers = _number(config, 12, "num_hidden_layers", "n_layers")
+    hidden = count_in(config, 768, "hidden_size", "dim")
+    inner = count_in(config, 4 * hidden, "intermediate_size", "hidden_dim")
+    heads = count_in(config, 12, "num_attention_heads", "n_heads")
+    layers = count_in(config, 12, "num_hidden_layers", "n_layers")
     inner_vectors = 2 if (config.get("hidden_act") or config.get("activation")) in ONE_OPERATOR else 5
     kept = layers * batch_size * length * (10 * hidden + inner_vectors * inner + 3 * heads * length)
     return PROCESS_BYTES + 2 * weights + max(kept * bytes_each, 2 * weights)
-
-
-def _number(config: Mapping[str, Any], default: int, *names: str) -> int:
-    return next((int(config[name]) for name in names if config.get(name)), default)
 
 
 def _check_memory(name: str, needed: int, free: int) -> None:

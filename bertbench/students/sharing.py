@@ -19,7 +19,7 @@ _ATTENTION_BLOCK = re.compile(r"(^|\.)(attention|sa_layer_norm)\b")
 def tie(model: Any) -> Any:
     """`model` with what is shared that its configuration names; others are left as they are."""
     share = getattr(model.config, SHARING, None)
-    if share in PARTLY:
+    if isinstance(share, str) and share in PARTLY:
         tie_layers(model, share)
     return model
 

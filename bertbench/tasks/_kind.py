@@ -13,6 +13,7 @@ from numbers import Number
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bertbench.names import Names, whole_number
+from bertbench.tasks._portions import LONGEST_TEXT
 
 if TYPE_CHECKING:
     import numpy as np
@@ -169,7 +170,21 @@ def text_of(row: Mapping[str, Any], column: str) -> str:
             f"column '{column}': expected text, found {value!r:.40}",
             "write it in quotation marks, clean the row or name another column",
         )
+    check_text_length(column, len(value))
     return value
+
+
+def check_text_length(column: str, characters: int) -> None:
+    """Refuse a text that is longer than any: it is tokenized whole before it is cut or taken in windows.
+
+    Raises:
+        RowError: it is.
+    """
+    if characters > LONGEST_TEXT:
+        raise RowError(
+            f"column '{column}': a text of {characters:,} characters, expected at most {LONGEST_TEXT:,}",
+            "split it into several rows, or remove the row",
+        )
 
 
 def list_of(row: Mapping[str, Any], column: str) -> list[Any]:

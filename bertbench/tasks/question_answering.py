@@ -17,6 +17,7 @@ from bertbench.records import Measurement, digest
 from bertbench.tasks._answers import NOWHERE as WITHOUT_PLACE
 from bertbench.tasks._answers import Answer, answers_of
 from bertbench.tasks._kind import Decoded, Features, Reading, RowError, label_of, text_of
+from bertbench.tasks._portions import portions
 from bertbench.tasks.token_classification import check_fast, overlap
 
 if TYPE_CHECKING:
@@ -97,8 +98,7 @@ class QuestionAnswering:
         check_fast(tokenizer)
         found = Features()
         longest = question_limit(max_length)
-        for start in range(0, len(examples), CHUNK):
-            part = examples.inputs[start : start + CHUNK]
+        for start, part in portions(examples.inputs, CHUNK):
             questions, cut = _cut(tokenizer, [question for question, _ in part], longest)
             found.cut += cut
             encoded = tokenizer(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.names import is_number
 from bertbench.tasks._kind import Decoded, Features, Reading, RowError, label_index, label_of, text_of
+from bertbench.tasks._portions import portions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from bertbench.data import Examples
     from bertbench.task_specs import TaskSpec
+
+
+CHUNK = 1000  # examples that are tokenized at once
 
 
 class SequenceClassification:
@@ -65,18 +69,21 @@ class SequenceClassification:
         training: bool = False,
     ) -> Features:
         """Token ids of each example, truncated to `max_length`; of a pair the longer text is cut."""
-        columns = list(zip(*examples.inputs, strict=True))
-        encoded = tokenizer(
-            *(list(column) for column in columns),
-            truncation=True,
-            max_length=max_length,
-            padding=False,
-            return_token_type_ids=token_types,
-            return_attention_mask=True,  # whatever the tokenizer is said to give: batches are padded
-        )
-        keys = [key for key in ("input_ids", "token_type_ids", "attention_mask") if key in encoded]
-        rows = [{key: encoded[key][i] for key in keys} for i in range(len(examples))]
-        cut = sum(_truncated(tokenizer, encoded, columns, max_length))
+        rows: list[dict[str, list[int]]] = []
+        cut = 0
+        for _, part in portions(examples.inputs, CHUNK):
+            columns = list(zip(*part, strict=True))
+            encoded = tokenizer(
+                *(list(column) for column in columns),
+                truncation=True,
+                max_length=max_length,
+                padding=False,
+                return_token_type_ids=token_types,
+                return_attention_mask=True,  # whatever the tokenizer is said to give: batches are padded
+            )
+            keys = [key for key in ("input_ids", "token_type_ids", "attention_mask") if key in encoded]
+            rows += [{key: encoded[key][i] for key in keys} for i in range(len(part))]
+            cut += sum(_truncated(tokenizer, encoded, columns, max_length))
         targets: list[dict[str, Any]] = []
         if training:
             place = None if order is None else {label: output for output, label in enumerate(order)}

@@ -12,7 +12,16 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import CheckpointError
-from bertbench.tasks._kind import Decoded, Features, Reading, RowError, label_index, list_of
+from bertbench.tasks._kind import (
+    Decoded,
+    Features,
+    Reading,
+    RowError,
+    check_text_length,
+    label_index,
+    list_of,
+)
+from bertbench.tasks._portions import portions
 
 if TYPE_CHECKING:
     from bertbench.data import Examples
@@ -44,6 +53,7 @@ class TokenClassification:
         odd = [word for word in words if not isinstance(word, str)]
         if odd:
             raise RowError(f"column '{task.inputs[0]}': expected words, found {odd[0]!r:.40}", "give a list of words")
+        check_text_length(task.inputs[0], sum(map(len, words)))
         return (tuple(words),)
 
     def example(
@@ -86,8 +96,8 @@ class TokenClassification:
         found = Features()
         place = {label: output for output, label in enumerate(order or range(len(task.labels or ())))}
         there: dict[int, set[int]] = defaultdict(set)  # by sentence the words that gave tokens
-        for start in range(0, len(examples), CHUNK):
-            words = [list(inputs[0]) for inputs in examples.inputs[start : start + CHUNK]]
+        for start, part in portions(examples.inputs, CHUNK):
+            words = [list(inputs[0]) for inputs in part]
             encoded = tokenizer(
                 words,
                 is_split_into_words=True,
