@@ -140,8 +140,8 @@ class Quantity:
     possible: Range = ANY
 
 
-def _score(name: str, title: str) -> Quantity:
-    return Quantity(name, "1", title, points, higher_is_better=True, possible=SCORE)
+def _score(name: str, title: str, possible: Range = SCORE) -> Quantity:
+    return Quantity(name, "1", title, points, higher_is_better=True, possible=possible)
 
 
 QUANTITIES: dict[str, Quantity] = {
@@ -174,16 +174,16 @@ QUANTITIES: dict[str, Quantity] = {
             higher_is_better=False,
             possible=SOME,
         ),
-        Quantity("energy", "J/sample", "Energy", significant, higher_is_better=False),
+        Quantity("energy", "J/sample", "Energy", significant, higher_is_better=False, possible=SOME),
         _score("score", "Score"),
-        _score("accuracy", "Accuracy"),
-        _score("f1", "F1"),
+        _score("accuracy", "Accuracy", SHARE),
+        _score("f1", "F1", SHARE),
         _score("matthews_correlation", "Matthews correlation"),
         _score("pearson", "Pearson correlation"),
         _score("spearman", "Spearman correlation"),
         Quantity("retention", "1", "Retained", percent, higher_is_better=True),
         Quantity("training_time", "s", "Training time", duration, higher_is_better=False, possible=SOME),
-        Quantity("training_loss", "1", "Training loss", significant, higher_is_better=False),
+        Quantity("training_loss", "1", "Training loss", significant, higher_is_better=False, possible=SOME),
         Quantity("accumulation", "1", "Steps that gradients are summed over", significant, possible=COUNT),
         Quantity("padding_waste", "1", "Padding", percent, higher_is_better=False, possible=SHARE),
         Quantity("evaluation_time", "s", "Evaluation time", duration, higher_is_better=False, possible=SOME),
@@ -193,6 +193,13 @@ QUANTITIES: dict[str, Quantity] = {
 }
 
 
+_SHARED = frozenset(
+    {"accuracy", "f1", "match", "precision", "recall"}
+)  # words in names of metrics that none below 0 has
+
+
 def quantity_of(name: str) -> Quantity:
     """The quantity called `name`; a metric of a user's own counts as a score of 0..1."""
-    return QUANTITIES.get(name) or _score(name, name.replace("_", " ").capitalize())
+    return QUANTITIES.get(name) or _score(
+        name, name.replace("_", " ").capitalize(), SHARE if _SHARED & set(name.split("_")) else SCORE
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import StoreError
+from bertbench.store.parquet import read_table
 from bertbench.task_specs import QUESTIONS, TOKENS
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 Place = tuple[str, str]  # model and task
 NEEDED = ("example_id", "prediction", "label", "model", "task")
 COLUMNS = (*NEEDED, "cluster")
-MOST_ROWS = 20_000_000
-MOST_BYTES = 2**31  # of the columns, not compressed
 AGAIN = "restore it, or save a new baseline"
 
 
@@ -51,17 +49,10 @@ def read(path: Path, sha256: str | None, kinds: Mapping[Place, str]) -> dict[Pla
 
 
 def _table(content: bytes) -> pd.DataFrame:
-    from pyarrow import parquet
-
-    file = parquet.ParquetFile(io.BytesIO(content))
-    about = file.metadata
-    size = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
-    if about.num_rows > MOST_ROWS or size > MOST_BYTES:
-        raise ValueError(f"{about.num_rows:,} rows of {size:,} bytes are too many")
-    missing = [name for name in NEEDED if name not in file.schema_arrow.names]
+    table = read_table(content, COLUMNS)
+    missing = [name for name in NEEDED if name not in table]
     if missing:
         raise ValueError(f"no column {', '.join(missing)}")
-    table: pd.DataFrame = file.read(columns=[name for name in COLUMNS if name in file.schema_arrow.names]).to_pandas()
     return table
 
 

@@ -21,6 +21,7 @@ from bertbench.runners._batches import padded
 from bertbench.specs import TaskSpec
 from bertbench.task_specs import QUESTIONS, SEQUENCES
 from bertbench.tasks.question_answering import question_limit
+from bertbench.units import quantity_of
 
 if TYPE_CHECKING:
     from bertbench.runners._job import Job
@@ -177,13 +178,23 @@ def undefined(task: TaskSpec, examples: Examples, measured: Sequence[Measurement
 
 
 def metric_values(task: TaskSpec, references: Sequence[Any], predictions: Sequence[Any]) -> dict[str, float]:
-    """By metric its value; those that are undefined are left out."""
+    """By metric its value; those that are undefined are left out.
+
+    Raises:
+        MeasurementError: a metric gives what none can have: a score is of 0 to 1, a correlation of -1 to 1.
+    """
     found: dict[str, float] = {}
     for name in task.metrics:
         metric = plugins.load("bertbench.metrics", "metric", name)
         value = metric.compute(predictions, references)
-        if value is not None:
-            found[name] = float(value)
+        if value is None:
+            continue
+        found[name] = float(value)
+        if (wrong := quantity_of(name).possible.why_impossible(found[name])) is not None:
+            raise MeasurementError(
+                f"task {task.name}: metric {name} gave {found[name]:g}, which {wrong}",
+                "let it give 0 to 1, higher being better, or -1 to 1 as correlations do",
+            )
     return found
 
 

@@ -239,7 +239,8 @@ def _seconds_before(checkpoint: str | None) -> float:
     if checkpoint is None:
         return 0.0
     with suppress(OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return float(json.loads((Path(checkpoint).parent / SECONDS_FILE).read_text(encoding="utf-8"))["seconds"])
+        seconds = float(json.loads((Path(checkpoint).parent / SECONDS_FILE).read_text(encoding="utf-8"))["seconds"])
+        return seconds if math.isfinite(seconds) and seconds >= 0 else 0.0
     return 0.0
 
 

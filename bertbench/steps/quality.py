@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from bertbench.runners.quality import Outcome
 
     Run = Callable[..., Outcome]
+
+
+TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR})  # somebody else has made it meanwhile
 
 
 def measure_quality(session: Session, cell: Cell, run: Run = run_and_save) -> None:
@@ -236,10 +239,15 @@ def _keep(store: Store, key: str, saved: Path) -> str:
     """Put a fine-tuned checkpoint under its key, numbered if an earlier run's is there. Returns its path below the store."""
     for name in (key, *(f"{key}-{number}" for number in range(2, 10_000))):
         target = store.checkpoints_folder / name
-        with suppress(FileExistsError, NotADirectoryError):  # somebody else may have made it meanwhile
-            if not os.path.lexists(target):
-                saved.rename(target)
-                return f"{store.checkpoints_folder.name}/{name}"
+        if os.path.lexists(target):
+            continue
+        try:
+            saved.rename(target)
+        except OSError as error:
+            if error.errno not in TAKEN:
+                raise
+        else:
+            return f"{store.checkpoints_folder.name}/{name}"
     raise StoreError(
         f"{store.checkpoints_folder}: holds too many checkpoints of one run", "`bertbench gc` removes them"
     )

@@ -35,7 +35,7 @@ def inside(root: Path, path: Path) -> Path:
     """`path`, which lies below `root` with no link on the way.
 
     Raises:
-        StoreError: it does not.
+        StoreError: it does not, or that cannot be found out.
     """
     parts = path.relative_to(root).parts if path.is_relative_to(root) else ("..",)
     if ".." in parts:
@@ -43,7 +43,11 @@ def inside(root: Path, path: Path) -> Path:
     place = root
     for part in parts:
         place = place / part
-        if place.is_symlink():
+        try:
+            is_link = place.is_symlink()
+        except OSError as error:
+            raise StoreError(f"{place}: {error.strerror or error}", "choose another --results-dir") from None
+        if is_link:
             raise StoreError(
                 f"{place}: is a link, and nothing in a results directory may be one",
                 "put the folder itself there; --results-dir may be a link as a whole",
@@ -61,13 +65,16 @@ def read_file(path: Path, limit_bytes: int = LIMIT_BYTES) -> bytes:
     if path.is_symlink():
         raise ValueError("a link, which is not followed")
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    with os.fdopen(handle, "rb") as stream:
+    try:
         facts = os.fstat(handle)
         if not stat.S_ISREG(facts.st_mode):
             raise ValueError("not a file")
         if facts.st_size > limit_bytes:
             raise ValueError(f"{facts.st_size / 1e6:,.0f} MB, expected at most {limit_bytes / 1e6:,.0f} MB")
-        return stream.read()
+        with os.fdopen(handle, "rb", closefd=False) as stream:
+            return stream.read()
+    finally:
+        os.close(handle)
 
 
 def mark(root: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from bertbench.records import RunRecord, SessionRecord
 from bertbench.store.bounds import is_plain
@@ -13,22 +13,41 @@ from bertbench.units import QUANTITIES
 CHECKPOINTS = "checkpoints"
 SIDECARS = frozenset({"timings", "predictions"})
 
-Texts = list[str] | None
-# What readers of records look up in their free parts. None is absent; what is not named here is shown and not used.
-_Settings = {
-    "device": str | None, "dtype": str | None, "threads": int | None, "backend": str | None, "attention": str | None,
-    "mode": str | None, "max_length": int | None, "eval_samples": int | None, "train_samples": int | None,
-    "train_available": int | None, "training_dtype": str | None, "shapes": Texts, "failed_shapes": dict[str, list[str]] | None,
-    "natural_task": str | None, "reference": str | None, "rounds": int | None, "epochs": float | None,
-}  # fmt: skip
-_Model = {
-    "name": str, "title": str, "architecture": str, "compression": str, "checkpoint": str | None, "revision": str | None,
-    "published": list[dict[str, Any]], "finetuned": dict[str, Any],
-}  # fmt: skip
-_Training = {"epochs": float, "train_samples": int | None}
-_Task = {"name": str, "kind": str, "metrics": list[str], "primary_metrics": list[str], "labels": Texts}
-_Options = {"recipes": str | None, "threads": int | None}
-_Decisions = {"cuts": dict[str, list[float] | None], "training_dtype": Literal["fp32", "bf16"]}
+
+def _fields() -> dict[str, dict[str, Any]]:
+    """What readers of records look up in their free parts. None is absent; what is not named here is shown and not used."""
+    from pydantic import Field
+
+    some, count = Annotated[int, Field(ge=1)], Annotated[int, Field(ge=0)]
+    amount = Annotated[float, Field(ge=0)]
+    reason = Annotated[list[str], Field(min_length=2, max_length=2)]  # kind and message of a failure
+    names = list[str]
+    return {
+        "settings": {
+            **dict.fromkeys(
+                ("device", "dtype", "backend", "attention", "mode", "training_dtype", "reference"), str | None
+            ),
+            **dict.fromkeys(("threads", "max_length", "rounds"), some | None),
+            **dict.fromkeys(("eval_samples", "train_samples", "train_available"), count | None),
+            "natural_task": str | None,
+            "epochs": amount | None,
+            "shapes": names | None,
+            "failed_shapes": dict[str, reason] | None,
+        },
+        "model": {
+            **dict.fromkeys(("name", "title", "architecture", "compression"), str),
+            **dict.fromkeys(("checkpoint", "revision"), str | None),
+            "published": list[dict[str, Any]],
+            "finetuned": dict[str, Any],
+        },
+        "training": {"epochs": amount, "train_samples": count | None},
+        "task": {"name": str, "kind": str, "metrics": names, "primary_metrics": names, "labels": names | None},
+        "options": {"recipes": str | None, "threads": some | None},
+        "decisions": {
+            "cuts": dict[str, Annotated[list[amount], Field(min_length=2, max_length=2)] | None],
+            "training_dtype": Literal["fp32", "bf16"],
+        },
+    }
 
 
 @lru_cache(maxsize=1)
@@ -36,17 +55,18 @@ def _shapes() -> dict[str, Any]:
     """Validators of the free parts of a run's and a session's record, made when they are first needed."""
     from pydantic import ConfigDict, create_model
 
-    def shape(name: str, /, **fields: Any) -> Any:
+    fields = _fields()
+
+    def shape(name: str, /, **more: Any) -> Any:
         lenient = ConfigDict(strict=True, extra="allow")
-        optional: dict[str, Any] = {key: (kind, None) for key, kind in fields.items()}
+        optional: dict[str, Any] = {key: (kind, None) for key, kind in (fields.get(name, {}) | more).items()}
         return create_model(name, __config__=lenient, **optional)
 
-    task = shape("task", **_Task, training=shape("training", **_Training))
-    request = shape("request", options=shape("options", **_Options), timing=dict[str, Any], versions=dict[str, int])
-    decisions = shape("decisions", **_Decisions)
+    task = shape("task", training=shape("training"))
+    request = shape("request", options=shape("options"), timing=dict[str, Any], versions=dict[str, int])
     return {
-        "run": shape("run", settings=shape("settings", **_Settings), model=shape("model", **_Model), task=task | None),
-        "session": shape("session", request=request, decisions=decisions),
+        "run": shape("run", settings=shape("settings"), model=shape("model"), task=task | None),
+        "session": shape("session", request=request, decisions=shape("decisions")),
     }
 
 

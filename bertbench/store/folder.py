@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -184,7 +185,7 @@ class Store:
             session = read_session(self.folder(name), damaged)
         else:
             damaged += entry.damaged.splitlines()
-            session = from_json(SessionRecord, entry.session) if entry.session else None
+            session = _session_of(entry) if entry.session else None
         taken = session is not None and among(session)
         if not taken:
             self.warnings += damaged
@@ -284,6 +285,13 @@ def newest(
 def covers(session: SessionRecord, models: Sequence[str], reference: str) -> bool:
     """True if a complete session measured all `models` and took `reference` into its rounds."""
     return session.complete and {*models, reference} <= set(session.models)
+
+
+def _session_of(entry: Entry) -> SessionRecord | None:
+    """The session that an entry of the index holds; None if it holds something else, as a forged one may."""
+    with suppress(ValueError, ArithmeticError, RecursionError, StoreError):
+        return from_json(SessionRecord, entry.session)
+    return None
 
 
 def _write_text(path: Path, text: str) -> None:

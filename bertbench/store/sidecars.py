@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bertbench.errors import StoreError
 from bertbench.records import Sidecar
 from bertbench.store.bounds import read_file
+from bertbench.store.parquet import read_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LIMIT_BYTES, LIMIT_ROWS = 4 * 2**30, 50_000_000
+LIMIT_BYTES = 2**31
 LOST = "the raw values of this run are lost; measure again with --fresh"
 COLUMNS = {
     "timings": ("shape", "scenario", "round", "turn", "model", "backend", "seconds", "warmup"),
@@ -37,23 +37,10 @@ def read_sidecar(folder: Path, entry: Sidecar, kind: str | None = None) -> pd.Da
         raise StoreError(f"{path}: {error}", LOST) from None
     if hashlib.sha256(content).hexdigest() != entry.sha256:
         raise StoreError(f"{path}: content differs from what was recorded", "measure again with --fresh")
-    return _checked(_rows(path, content), path, kind)
-
-
-def _rows(path: Path, content: bytes) -> pd.DataFrame:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
-        file = pq.ParquetFile(io.BytesIO(content))
-        rows, columns = file.metadata.num_rows, file.metadata.num_columns
-        if rows * max(columns, 1) > LIMIT_ROWS:
-            raise StoreError(f"{path}: says to hold {rows:,} rows of {columns:,} columns", LOST)
-        found: pd.DataFrame = file.read().to_pandas()
-    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, NotImplementedError, OverflowError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise StoreError(f"{path}: damaged ({reason:.120})", LOST) from None
-    return found
+        return _checked(read_table(content), path, kind)
+    except ValueError as error:
+        raise StoreError(f"{path}: damaged ({error})", LOST) from None
 
 
 def _checked(frame: pd.DataFrame, path: Path, kind: str | None) -> pd.DataFrame:

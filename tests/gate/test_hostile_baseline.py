@@ -130,11 +130,11 @@ def test_answers_and_tags_are_texts_of_such(place, kind, cell):
         read(place)
 
 
-@pytest.mark.parametrize("limit", ["MOST_ROWS", "MOST_BYTES"])
+@pytest.mark.parametrize("limit", ["MOST_VALUES", "MOST_BYTES"])
 def test_predictions_beyond_all_measure_are_not_unpacked(place, monkeypatch, limit):
     """A small file may stand for more than the memory holds."""
-    monkeypatch.setattr(f"bertbench.gate.stored_predictions.{limit}", 10)
-    with pytest.raises(StoreError, match="are too many"):
+    monkeypatch.setattr(f"bertbench.store.parquet.{limit}", 10)
+    with pytest.raises(StoreError, match="are too much"):
         read(place)
 
 

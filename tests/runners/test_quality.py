@@ -5,6 +5,7 @@ import math
 import random
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -338,6 +339,13 @@ def test_metric_that_is_undefined_is_left_out():
     assert found == [
         Measurement(name, "1", (0.5,), split="validation", n=4, n_unit="examples") for name in ("accuracy", "score")
     ]
+
+
+def test_metric_that_gives_what_no_score_is_names_itself(monkeypatch):
+    """A metric of a user's own that is no share and no correlation is refused by its name, not stored as 320 %."""
+    monkeypatch.setattr(_evaluation.plugins, "load", lambda *_: SimpleNamespace(compute=lambda *_: 3.2))
+    with pytest.raises(MeasurementError, match=r"metric perplexity gave 3\.2, which is above 1"):
+        _evaluation.metric_values(task_spec(metrics=("perplexity",)), [1.0], [1.0])
 
 
 def test_trained_weights_are_kept_as_they_were_trained(tiny):

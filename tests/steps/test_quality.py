@@ -180,6 +180,15 @@ def test_a_fresh_run_leaves_the_earlier_checkpoint_as_it_is(start, folder, keep)
     assert len(checkpoints(second)) == (1 if keep == "none" else 2)
 
 
+def test_a_name_that_somebody_takes_meanwhile_is_passed_over(start, folder, monkeypatch):
+    """Two runs that end at once keep both checkpoints."""
+    first, second = start(), start(SECOND, fresh=True)
+    measure_quality(first, cell(folder))
+    monkeypatch.setattr("bertbench.steps.quality.os.path.lexists", lambda _: False)
+    measure_quality(second, cell(folder))
+    assert second.written[0].finetuned_checkpoint == f"{first.written[0].finetuned_checkpoint}-2"
+
+
 def test_links_in_an_interrupted_state_are_not_written_through(start, folder, tmp_path):
     """Training does not go on from a state that leads elsewhere: it starts anew, and nothing is written there."""
     session, job = start(), cell(folder)

@@ -4,8 +4,12 @@ import json
 import os
 import sqlite3
 import struct
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from bertbench import cli
@@ -14,7 +18,8 @@ from bertbench.records import Measurement, Sidecar
 from bertbench.store import Store, from_json, to_json
 from bertbench.store.bounds import MARK, inside, is_plain, read_file
 from bertbench.store.files import SUM, _sum
-from bertbench.store.index import INDEX_FILE
+from bertbench.store.index import INDEX_FILE, Entry, files_of
+from bertbench.store.parquet import read_table
 from tests.factories import (
     SESSION_ID,
     memory_record,
@@ -170,6 +175,64 @@ def test_pipes_and_huge_files_are_not_read(tmp_path):
         read_file(tmp_path / "huge")
 
 
+def test_folders_in_place_of_records_are_let_go(tmp_path):
+    """What cannot be read is closed again, however much of it there is."""
+    (tmp_path / "folder").mkdir()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        with pytest.raises(ValueError, match="not a file"):
+            read_file(tmp_path / "folder")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_name_that_no_folder_has_is_one_line(tmp_path):
+    """A name beyond what the file system takes is an error of the user's."""
+    with pytest.raises(StoreError, match="too long"):
+        Store(tmp_path / ("x" * 300)).check_writable()
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pa.table({"a": [np.zeros(51_000_000, dtype="int8")]}),
+        pa.table({"a": pa.DictionaryArray.from_arrays(np.zeros(3_000, dtype="int32"), ["x" * 900_000])}),
+        pa.table({"a": np.zeros(60_000_000, dtype="int8")}),
+    ],
+    ids=["list", "text", "rows"],
+)
+def test_parquet_that_unfolds_to_gigabytes_is_refused(tmp_path, table):
+    """A small file of long lists, of one long text many times over, or of very many rows is not unfolded."""
+    pq.write_table(table, tmp_path / "x.parquet", compression="zstd")
+    content = (tmp_path / "x.parquet").read_bytes()
+    assert len(content) < 2_000_000
+    with pytest.raises(ValueError, match="too much"):
+        read_table(content)
+
+
+def test_parquet_comes_back_as_pandas_wrote_it(tmp_path):
+    """Texts, numbers, lists and absent values are those that were written."""
+    frame = pd.DataFrame(
+        {"a": ["x", None, "x"], "b": [1.5, 2.0, None], "c": [[1.0, 2.0], [], [3.0]], "d": [True, False, True]}
+    )
+    frame.to_parquet(tmp_path / "x.parquet", index=False)
+    pd.testing.assert_frame_equal(
+        read_table((tmp_path / "x.parquet").read_bytes()), pd.read_parquet(tmp_path / "x.parquet")
+    )
+
+
+def test_a_forged_entry_of_the_index_is_no_session(store):
+    """An entry that holds no session, though its sums fit, is passed over."""
+    store.find_run("size-bert")
+    (store.sessions_folder / "20260101T000000-aaaaaa").mkdir()
+    entry = Entry(files_of(store.sessions_folder / "20260101T000000-aaaaaa"), '{"x":', "size-z\t\n", "")
+    with sqlite3.connect(store.root / INDEX_FILE) as database:
+        values = ("20260101T000000-aaaaaa", entry.files, entry.session, entry.runs, entry.damaged, entry.sum)
+        database.execute("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?)", values)
+    database.close()
+    found = list(Store(store.root).sessions(lambda _: True))
+    assert [one.session.session_id for one in found] == [SESSION_ID]
+
+
 def test_paths_with_parents_are_outside(tmp_path):
     """'..' on the way is refused even where it comes back."""
     with pytest.raises(StoreError, match="outside"):
@@ -204,6 +267,13 @@ IMPOSSIBLE = {
     "number beyond 64 bits": measured("latency", "s", 0.1, sequence_length=10**30),
     "number beyond floats": measured("parameters", "1", 10**400),
     "time without a zone": {"started_at": "2026-11-24T12:00:00"},
+    "accuracy below 0": measured("accuracy", "1", -0.9),
+    "match below 0": measured("exact_match", "1", -0.9),
+    "negative energy": measured("energy", "J/sample", -5.0),
+    "negative loss": measured("training_loss", "1", -7.0),
+    "negative threads": {"settings": {"threads": -4}},
+    "negative length": {"settings": {"max_length": -3}},
+    "half a reason": {"settings": {"failed_shapes": {"1x8": ["x"]}}},
     "no time": {"started_at": "yesterday"},
     "year 1": {"started_at": "0001-01-01T00:00:00+14:00"},
     "negative seconds": {"seconds": -1.0},
