@@ -345,7 +345,7 @@ def test_metric_that_gives_what_no_score_is_names_itself(monkeypatch):
     """A metric of a user's own that is no share and no correlation is refused by its name, not stored as 320 %."""
     monkeypatch.setattr(_evaluation.plugins, "load", lambda *_: SimpleNamespace(compute=lambda *_: 3.2))
     with pytest.raises(MeasurementError, match=r"metric perplexity gave 3\.2, which is above 1"):
-        _evaluation.metric_values(task_spec(metrics=("perplexity",)), [1.0], [1.0])
+        _evaluation.metric_values(task_spec(metrics=("perplexity",), primary_metrics=("perplexity",)), [1.0], [1.0])
 
 
 def test_trained_weights_are_kept_as_they_were_trained(tiny):
