@@ -117,7 +117,7 @@ def _reason(error: Exception) -> str:
     if callable(findings := getattr(error, "errors", None)):
         first = findings(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
-        return f"{place}: {first['msg']}".removeprefix(": ")[:200]
+        return f"{place}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")[:200]
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 

@@ -252,7 +252,9 @@ class Store:
             several = ", ".join(sorted(found)[:5])
             raise StoreError(f"run '{run_id}' is ambiguous in {self.root}: {several}", "give more of the id")
         kept = " with a checkpoint" if with_checkpoint else ""
-        raise StoreError(f"no run '{run_id}'{kept} in {self.root}", "`bertbench show` lists the runs there are")
+        damaged = next((line for line in self.warnings if run_id in line), None)  # it may be the one that is meant
+        hint = damaged or "`bertbench show` lists the runs there are"
+        raise StoreError(f"no run '{run_id}'{kept} in {self.root}", hint)
 
     def find_quality(self, key: str) -> tuple[StoredSession, RunRecord] | None:
         """The newest finished quality run with this quality_key, or None."""

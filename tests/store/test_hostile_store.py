@@ -300,6 +300,16 @@ def test_impossible_figures_are_left_out_and_named(store, values):
     assert len(warning) < 500
 
 
+def test_asking_for_a_run_that_was_left_out_says_why(store):
+    """A run that is asked for by its id and cannot be read is not simply unknown."""
+    changed(only(store), **IMPOSSIBLE["half a parameter"])
+    with pytest.raises(StoreError, match="no run 'size-bert'") as caught:
+        store.find_run("size-bert")
+    assert caught.value.hint.endswith(
+        "size-bert.json: skipped, cannot be read (measurements.0: measurement of parameters is no whole number: 1.5)"
+    )
+
+
 @pytest.mark.parametrize(
     "values",
     [
