@@ -18,7 +18,8 @@ from typing import Annotated
 
 import typer
 
-from bertbench import __version__, display, launch, streams
+from bertbench import __version__, launch, streams
+from bertbench.commands import _display
 from bertbench.commands.anatomy import anatomy
 from bertbench.commands.baseline import baseline
 from bertbench.commands.calibrate import calibrate
@@ -73,7 +74,7 @@ app.command("validate")(validate)
 
 def _version(wanted: bool) -> None:
     if wanted:
-        display.show(f"bertbench {__version__}")
+        _display.show(f"bertbench {__version__}")
         raise typer.Exit
 
 
@@ -93,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if output.lost is None:
         return status
     with streams.guarded():
-        display.say(
+        _display.say(
             f"Error: stdout: cannot be written ({output.lost}). Choose another place; `bertbench show` lists what was measured"
         )
     return status or UsageError.exit_code
@@ -102,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _alone_or_together(arguments: Sequence[str] | None) -> int:
     if launch.size() == 1:
         return _main(arguments)
-    from bertbench.runners import team
+    from bertbench.quality import team
 
     return team.work(lambda: _main(arguments))
 
@@ -118,14 +119,14 @@ def _main(arguments: Sequence[str] | None) -> int:
             return 0
         status = app(args=words, standalone_mode=False)
     except BertBenchError as error:
-        display.say(f"Error: {error}")
+        _display.say(f"Error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
     except UnicodeEncodeError as error:
         if codecs.lookup(sys.getfilesystemencoding()).name == "utf-8":
             raise
-        display.say(
+        _display.say(
             f"Error: {error.object!a:.80} cannot be a file's name in this locale ({error.encoding}). Set PYTHONUTF8=1"
         )
         return UsageError.exit_code
@@ -160,7 +161,7 @@ def _usage(error: Exception) -> int:
     if not message:  # no command given: the help has been shown
         return 2
     hint = f" See `{context.command_path} --help`." if context else ""
-    display.say(f"Error: {_with_guess(message).rstrip('.')}.{hint}")
+    _display.say(f"Error: {_with_guess(message).rstrip('.')}.{hint}")
     return 2
 
 

@@ -1,8 +1,8 @@
 """Small configurations of every architecture of transformers, and checkpoints of them with random weights."""
 
-from bertbench.architecture import HEADS
-from bertbench.demo._vocabulary import build_tokenizer
-from bertbench.modeling import quiet, save_random_encoder
+from bertbench.models.architecture import HEADS
+from bertbench.models.demo_tokenizer import build_tokenizer
+from bertbench.models.loading import quiet, save_random_encoder
 
 POSITIONS = 40
 USUAL = {

@@ -48,7 +48,7 @@ def pytest_unconfigure():
 @pytest.fixture(autouse=True)
 def unknown_hub_state():
     """Every test finds the hub's state out anew, and what offline mode changed is put back."""
-    from bertbench import hub
+    from bertbench.models import hub
 
     before = dict(os.environ)
     modules = [sys.modules.get(name) for name in ("huggingface_hub.constants", "datasets.config")]
@@ -182,9 +182,9 @@ def tiny(tmp_path_factory):
         import torch
         import transformers
 
-        from bertbench.architecture import HEADS
-        from bertbench.demo._vocabulary import build_tokenizer
-        from bertbench.modeling import quiet
+        from bertbench.models.architecture import HEADS
+        from bertbench.models.demo_tokenizer import build_tokenizer
+        from bertbench.models.loading import quiet
 
         tokenizer = build_tokenizer()
         values = CONFIGS[architecture] | {"vocab_size": len(tokenizer)} | config

@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from bertbench.records import Environment, Failure, Measurement, RunRecord, SessionRecord
-from bertbench.specs import ModelSpec, TaskSpec
-from bertbench.store import Store
+from bertbench.records.record import Environment, Failure, Measurement, RunRecord, SessionRecord
+from bertbench.records.store import Store
+from bertbench.specs.models import ModelSpec, TaskSpec
 
 SESSION_ID = "20261124T120000-abc123"
 STARTED = "2026-11-24T12:00:00+00:00"
@@ -200,14 +200,14 @@ def predictions(accuracy, n=400, seed=0, labels=None, split="validation"):
 
 def quality_record(model, frame, task=None, seed=1, sidecar=None, **fields):
     """The quality record that belongs to some predictions; every metric of the task, score and training time."""
-    from bertbench import plugins
+    from bertbench.specs import plugins
 
     task = task or task_spec()
     measurements = []
     for split, rows in frame.groupby("split", sort=False):
         values = {}
         for name in task.metrics:
-            metric = plugins.load("bertbench.metrics", "metric", name)
+            metric = plugins.load("bertbench.stats.metrics", "metric", name)
             values[name] = metric.compute(rows["prediction"].to_numpy(), rows["label"].to_numpy())
         if all(values[name] is not None for name in task.primary_metrics):
             values["score"] = float(np.mean([values[name] for name in task.primary_metrics]))

@@ -4,9 +4,9 @@ import pytest
 import torch
 from transformers import AutoConfig
 
-from bertbench.architecture import config_of, empty_model, encoder_types, run_shapes
 from bertbench.errors import CheckpointError, ConfigError, MeasurementError, UnknownNameError
-from bertbench.specs import ModelSpec
+from bertbench.models.architecture import config_of, empty_model, encoder_types, run_shapes
+from bertbench.specs.models import ModelSpec
 
 
 def spec_of(architecture, **config):

@@ -8,12 +8,12 @@ import json
 import pytest
 import torch
 
-from bertbench.architecture import config_of, encoder_types
-from bertbench.attention import PLAIN, USUAL
-from bertbench.data import Examples
 from bertbench.errors import CheckpointError
-from bertbench.modeling import load_with_head
-from bertbench.runners import quality
+from bertbench.models.architecture import config_of, encoder_types
+from bertbench.models.attention import PLAIN, USUAL
+from bertbench.models.loading import load_with_head
+from bertbench.quality import run
+from bertbench.tasks.data import Examples
 from tests.architectures import config_for, save
 from tests.factories import model_spec, task_spec
 from tests.runners.test_quality import RECIPE, TASK, job, toy
@@ -97,12 +97,12 @@ def test_every_encoder_is_trained_and_evaluated_or_refused(architecture, task, t
     refused = REFUSED.get(architecture, {}).get(task.kind)
     if refused:
         with pytest.raises(CheckpointError, match=refused.format(architecture, task.kind)) as caught:
-            quality.prepare(asked)
+            run.prepare(asked)
         assert "\n" not in str(caught.value)
         assert "download" not in str(caught.value)
         return
     examples = examples_of(task)
-    outcome = quality.run(asked, examples, [examples])
+    outcome = run.run(asked, examples, [examples])
     assert outcome.attention == (USUAL if architecture in FUSED else PLAIN)
     said = f"'sdpa' attention is not available for this architecture; it was run with '{PLAIN}'"
     assert (said in outcome.warnings) == (architecture not in FUSED)
@@ -153,9 +153,9 @@ def test_trying_leaves_the_model_as_it_was(architecture, tmp_path):
     folder = save(config_for(architecture), tmp_path)
     asked = job(folder, "fine-tune", recipe=RECIPE.model_copy(update={"max_length": 16}))
     torch.manual_seed(3)
-    ready = quality.prepare(asked)
+    ready = run.prepare(asked)
     state, buffers = torch.get_rng_state(), {name: value.clone() for name, value in ready.model.named_buffers()}
-    from bertbench.suitability import check_runs
+    from bertbench.models.suitability import check_runs
 
     check_runs(ready.model, ready.tokenizer, "mine", 1, ready.kind.outputs, types=False, train=True)
     assert torch.equal(state, torch.get_rng_state())
@@ -164,8 +164,8 @@ def test_trying_leaves_the_model_as_it_was(architecture, tmp_path):
 
 def test_timing_records_the_attention_that_each_model_has(tmp_path):
     """Workers load MPNet with its plain attention beside BERT with the fused one; the result and a warning say so."""
-    from bertbench.runners.speed import SpeedTarget, measure_speed
-    from bertbench.specs import ShapeSpec, TimingSpec
+    from bertbench.specs.models import ShapeSpec, TimingSpec
+    from bertbench.speed.measure import SpeedTarget, measure_speed
 
     folders = {name: save(config_for(name), tmp_path / name) for name in ("bert", "mpnet")}
     targets = [SpeedTarget(name, folder) for name, folder in folders.items()]

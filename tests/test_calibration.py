@@ -1,14 +1,7 @@
 import pytest
 
-from bertbench import calibration
-from bertbench.calibration import (
-    SIZES,
-    Calibration,
-    calibrate,
-    expected_seconds,
-    judge,
-    product_rates,
-)  # fmt: skip
+from bertbench.speed import calibration
+from bertbench.speed.calibration import SIZES, Calibration, calibrate, expected_seconds, judge, product_rates
 
 
 class Machine:

@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bertbench.checkpoints import (
+from bertbench.errors import CheckpointError
+from bertbench.models.checkpoints import (
     Snapshot,
     check_tokenizer_files,
     copy_checkpoint,
@@ -18,7 +19,6 @@ from bertbench.checkpoints import (
     trained_length,
     weight_files,
 )
-from bertbench.errors import CheckpointError
 
 
 @pytest.fixture
@@ -287,7 +287,7 @@ def test_hostile_settings_of_a_tokenizer_are_one_line(folder, name, text, said):
 
 def test_word_lists_of_absurd_size_are_not_read(folder, monkeypatch):
     """A tokenizer's file beyond every word list is refused by its size."""
-    monkeypatch.setattr("bertbench.checkpoints.MOST_WORDS_BYTES", 10)
+    monkeypatch.setattr("bertbench.models.checkpoints.MOST_WORDS_BYTES", 10)
     (folder / "vocab.txt").write_text("a\n" * 10, encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"vocab.txt: has"):
         check_tokenizer_files(folder, "m")

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from bertbench.compare import all_rows, build, evidence_of
-from bertbench.compare.claims import MEMORY_MARGIN, SINGLE_READING
-from bertbench.compare.proofs import Prover
-from bertbench.compare.verify import build_verdicts
-from bertbench.records import Measurement, Undefined
-from bertbench.specs import ClaimSpec
-from bertbench.store import Store
-from bertbench.tables.verdicts import verdict_text
+from bertbench.records.record import Measurement, Undefined
+from bertbench.records.store import Store
+from bertbench.report.claims.figure import MEMORY_MARGIN, SINGLE_READING
+from bertbench.report.claims.proofs import Prover
+from bertbench.report.claims.report import build_verdicts
+from bertbench.report.claims.tables import verdict_text
+from bertbench.report.compare.build import all_rows, build, evidence_of
+from bertbench.specs.models import ClaimSpec
 from tests import factories
 
 MODELS = ("bert", "distilbert", "albert")

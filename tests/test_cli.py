@@ -172,7 +172,7 @@ def test_metric_that_does_not_fit_is_found_before_work(arguments, capsys, tmp_pa
         (tmp_path / "configs" / kind).mkdir(parents=True)
         (tmp_path / "configs" / kind / f"{name}.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bertbench.session.find_weights", None)
+    monkeypatch.setattr("bertbench.session.measure.find_weights", None)
     assert cli.main(arguments) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "metric f1 is of 2 classes, and there are 3" in line

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bertbench.compare import build
-from bertbench.compare.notes import merged
 from bertbench.errors import StoreError
-from bertbench.records import Measurement, Undefined
-from bertbench.report import HEADER
-from bertbench.specs import Published
-from bertbench.store import StoredSession
-from bertbench.tables.figures import Figures
+from bertbench.records.record import Measurement, Undefined
+from bertbench.records.store import StoredSession
+from bertbench.report.compare.build import build
+from bertbench.report.compare.notes import merged
+from bertbench.report.row import HEADER
+from bertbench.report.tables.figures import Figures
+from bertbench.specs.models import Published
 from tests import factories
 
 MODELS = ("bert", "distilbert", "albert")

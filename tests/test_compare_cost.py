@@ -5,11 +5,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bertbench.compare.cost import build_speed
-from bertbench.records import Failure, Measurement
-from bertbench.report import Table
-from bertbench.specs import PaperSpec
-from bertbench.store import StoredSession
+from bertbench.records.record import Failure, Measurement
+from bertbench.records.store import StoredSession
+from bertbench.report.compare.speed_report import build_speed
+from bertbench.report.row import Table
+from bertbench.specs.models import PaperSpec
 from tests import factories
 
 NOW = datetime(2026, 11, 24, 12, 3, tzinfo=UTC)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bertbench.compare.levels import steps
+from bertbench.stats.levels import steps
 
 
 def noisy(n, seed, deviation=0.03):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bertbench.compare.memory import crossover, crossovers
-from bertbench.records import Measurement
+from bertbench.records.record import Measurement
+from bertbench.report.compare.memory import crossover, crossovers
 from tests import factories
 
 GRID = ((1, 128), (8, 128), (32, 128), (8, 512), (16, 512), (32, 512))

@@ -1,6 +1,6 @@
 """What a reader must know about how models were timed."""
 
-from bertbench.compare import notes
+from bertbench.report.compare import notes
 from tests.factories import record
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bertbench import stats
-from bertbench.compare.macro import GLUE
-from bertbench.compare.predictions import Group
-from bertbench.compare.replicates import of_task, plugins_of
-from bertbench.records import Failure, Measurement
+from bertbench.records.record import Failure, Measurement
+from bertbench.report.compare.macro import GLUE
+from bertbench.report.compare.predictions import Group
+from bertbench.report.compare.replicates import of_task, plugins_of
+from bertbench.stats import intervals
 from tests import factories
 from tests.test_compare import report_of
 
@@ -206,8 +206,8 @@ def test_best_threshold_and_best_epoch_are_rows_of_their_own(session):
 def test_detectable_difference_by_spread():
     """2.8 standard errors, at 80 % power and the 5 % level; none of no spread."""
     drawn = np.random.default_rng(0).normal(0, 0.01, 10_000)
-    assert stats.detectable_by_spread(drawn) == pytest.approx(0.028, rel=0.03)
-    assert stats.detectable_by_spread(np.zeros(10)) is None
+    assert intervals.detectable_by_spread(drawn) == pytest.approx(0.028, rel=0.03)
+    assert intervals.detectable_by_spread(np.zeros(10)) is None
 
 
 def test_table_shows_the_mean_over_tasks(session):

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 import pandas as pd
 import pytest
 
-from bertbench.compare import all_rows, evidence_of
-from bertbench.compare._timings import Timings, Way
-from bertbench.compare.speed import over_rounds, shape_of
-from bertbench.records import Failure, Measurement
-from bertbench.stats import samples_needed
-from bertbench.store import StoredSession
-from bertbench.tables.figures import Figures
+from bertbench.records.record import Failure, Measurement
+from bertbench.records.store import StoredSession
+from bertbench.report.compare.build import all_rows, evidence_of
+from bertbench.report.compare.speed import over_rounds, shape_of
+from bertbench.report.compare.timings import Timings, Way
+from bertbench.report.tables.figures import Figures
+from bertbench.stats.intervals import samples_needed
 from tests import factories
 
 NOW = datetime(2026, 11, 24, 12, 3, tzinfo=UTC)

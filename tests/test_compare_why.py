@@ -2,9 +2,9 @@
 
 import pytest
 
-from bertbench.compare.why import why
-from bertbench.report import Row
-from bertbench.tables.figures import Figures
+from bertbench.report.compare.why import why
+from bertbench.report.row import Row
+from bertbench.report.tables.figures import Figures
 
 SHAPE = {"batch_size": 1, "sequence_length": 128, "scenario": "fixed"}
 MODELS = ("distilbert", "bert", "albert")

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from bertbench.config import Catalog, packaged_folder
 from bertbench.errors import ConfigError, UnknownNameError
+from bertbench.specs.catalog import Catalog, packaged_folder
 
 TASK = """\
 title: Mine
@@ -191,7 +191,7 @@ def test_rules_across_keys_are_reported(project):
 def test_configs_are_read_without_heavy_libraries():
     """Listing and reading raw configs loads neither pydantic nor torch."""
     code = (
-        "import sys; from bertbench.config import KINDS, Catalog; c = Catalog();"
+        "import sys; from bertbench.specs.catalog import KINDS, Catalog; c = Catalog();"
         "[c.raw(e) for k in KINDS for e in c.entries(k).values()];"
         "print([m for m in ('pydantic', 'torch', 'rich', 'transformers') if m in sys.modules])"
     )

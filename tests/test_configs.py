@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from bertbench.commands.validate import check_all
-from bertbench.compare.verdicts import Bound
-from bertbench.config import KINDS, Catalog, packaged_folder
+from bertbench.specs.catalog import KINDS, Catalog, packaged_folder
+from bertbench.stats.claim_tests import Bound
 from bertbench.units import QUANTITIES
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

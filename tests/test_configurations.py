@@ -6,17 +6,16 @@ import sys
 
 import pytest
 
-from bertbench import configurations
-from bertbench.architecture import config_of, empty_model, encoder_types
-from bertbench.backends import eager
-from bertbench.backends._backend import ExecutionSettings
 from bertbench.errors import BertBenchError, CheckpointError, ConfigError
-from bertbench.fingerprint import labels_of
-from bertbench.lengths import length_limit, limit_of
-from bertbench.modeling import head_settings, load_with_head, open_tokenizer
-from bertbench.plan import has_head
-from bertbench.runners._footprint import modeling_module, predicted_bytes, read_config
-from bertbench.specs import ShapeSpec
+from bertbench.models import configurations
+from bertbench.models.architecture import config_of, empty_model, encoder_types
+from bertbench.models.fingerprint import labels_of
+from bertbench.models.footprint import modeling_module, predicted_bytes, read_config
+from bertbench.models.lengths import length_limit, limit_of
+from bertbench.models.loading import has_head, head_settings, load_with_head, open_tokenizer
+from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.models import ShapeSpec
+from bertbench.speed.backends import eager
 from tests.factories import model_spec, task_spec
 
 KERNEL = "owner/name"
@@ -140,7 +139,7 @@ def test_absurd_values_are_one_line_at_once(tiny, tmp_path, values, said):
 
 def test_weights_beyond_memory_are_refused_before_they_are_made(tiny, tmp_path, monkeypatch):
     """What needs more memory than is free is said, with both figures."""
-    monkeypatch.setattr("bertbench.architecture.available_memory", lambda: 1000)
+    monkeypatch.setattr("bertbench.models.architecture.available_memory", lambda: 1000)
     with pytest.raises(CheckpointError, match="GB for its weights"):
         loads(changed(tiny(), tmp_path))
 

@@ -10,9 +10,9 @@ import os
 import numpy as np
 import pytest
 
-from bertbench import plugins
-from bertbench.backends._backend import ExecutionSettings
-from bertbench.backends._inputs import padded
+from bertbench.models.inputs import padded
+from bertbench.specs import plugins
+from bertbench.specs.execution import ExecutionSettings
 from tests.conftest import _python
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow]
@@ -49,7 +49,7 @@ def table(done):
 
 def answers(backend, folder, settings):
     """What a back-end makes of the rows."""
-    library = plugins.load("bertbench.backends", "back-end", backend)
+    library = plugins.load("bertbench.speed.backends", "back-end", backend)
     library.start(settings)
     model = library.load(folder, settings)
     return model.array(model.run(model.prepare(*padded(ROWS, 0))))
@@ -109,14 +109,14 @@ def test_batch_is_halved_until_it_fits(tiny, monkeypatch, tmp_path):
     """Training that runs out of device memory goes on in micro-batches, keeps the effective batch, and saves its state."""
     import torch
 
-    monkeypatch.setattr("bertbench.runners._trainer.SAVE_EVERY_S", 0)
+    monkeypatch.setattr("bertbench.quality.trainer.SAVE_EVERY_S", 0)
 
-    from bertbench.architecture import config_of
-    from bertbench.modeling import head_settings, new_with_head
-    from bertbench.progress import silent
-    from bertbench.runners.finetune import finetune, newest_state
-    from bertbench.specs import TrainingSpec
-    from bertbench.tasks._kind import Features
+    from bertbench.models.architecture import config_of
+    from bertbench.models.loading import head_settings, new_with_head
+    from bertbench.quality.finetune import finetune, newest_state
+    from bertbench.records.progress import silent
+    from bertbench.specs.models import TrainingSpec
+    from bertbench.tasks.kinds.kind import Features
     from tests.factories import model_spec, task_spec
 
     sizes = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024}

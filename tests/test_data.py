@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertbench import hub, plugins
-from bertbench.data import HIDDEN, Examples, load, source_fingerprint
 from bertbench.errors import DatasetError, HubError
+from bertbench.models import hub
+from bertbench.specs import plugins
+from bertbench.tasks.data import HIDDEN, Examples, load, source_fingerprint
 from tests.factories import task_spec
 
 ROWS = [
@@ -129,7 +130,9 @@ def test_missing_folder_and_split_are_named(tmp_path):
 
 def test_generated_task_needs_no_folder_in_data_dir(tmp_path, monkeypatch):
     """--data-dir for one task does not take a generated task's examples away, but may replace them."""
-    monkeypatch.setattr(plugins.load("bertbench.demo", "generator", "demo-sentiment"), "generate", lambda _: ROWS[:2])
+    monkeypatch.setattr(
+        plugins.load("bertbench.tasks.demo", "generator", "demo-sentiment"), "generate", lambda _: ROWS[:2]
+    )
     task = task_spec("demo", dataset={"generator": "demo-sentiment"})
     assert len(load(task, "validation", tmp_path)) == 2
     write(tmp_path, task="demo")

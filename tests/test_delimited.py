@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertbench.delimited import Expected, read_csv, read_tsv
 from bertbench.errors import DatasetError
+from bertbench.tasks.delimited import Expected, read_csv, read_tsv
 
 EXPECTED = Expected(("text",), "label", {"pos", "neg"}.__contains__)
 

@@ -13,8 +13,8 @@ import time
 import pandas as pd
 import pytest
 
-from bertbench.report import HEADER
-from bertbench.store import Store
+from bertbench.records.store import Store
+from bertbench.report.row import HEADER
 from tests.conftest import CHECKOUT, _python
 
 TIMING = """

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from bertbench import energy
-from bertbench.energy import RaplMeter, idle_watts, joules, meters, minimum_seconds, per_sample
 from bertbench.errors import MeasurementError
+from bertbench.speed import energy
+from bertbench.speed.energy import RaplMeter, idle_watts, joules, meters, minimum_seconds, per_sample
 
 RANGE_UJ = 262_143_328_850
 
@@ -253,6 +253,6 @@ def test_energy_that_cannot_be_told_from_idling_is_absent(total, samples):
 
 def test_nothing_heavy_is_imported():
     """Counters are read without torch, and pynvml is loaded only for a GPU."""
-    code = "import sys, bertbench.energy as e; e.meters('cpu'); print({'torch', 'numpy', 'pynvml'} & set(sys.modules))"
+    code = "import sys, bertbench.speed.energy as e; e.meters('cpu'); print({'torch', 'numpy', 'pynvml'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

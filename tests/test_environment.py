@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from bertbench import environment
 from bertbench.errors import DeviceError, UsageError
+from bertbench.records import environment
 
 
 @pytest.fixture

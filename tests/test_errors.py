@@ -8,9 +8,11 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from bertbench import cli, errors, hub, plan
-from bertbench.calibration import Calibration
+from bertbench import cli, errors
 from bertbench.errors import BertBenchError, ConfigError, UnavailableError, UnknownNameError
+from bertbench.models import hub
+from bertbench.session import plan
+from bertbench.speed.calibration import Calibration
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from bertbench.architecture import config_of
-from bertbench.calibration import Calibration
-from bertbench.data import Examples
-from bertbench.estimates import cost_steps, encode_sample, mean_tokens, seconds_per_sample
-from bertbench.request import Options, Request
-from bertbench.runners._job import Job, Source
-from bertbench.sources import gather
-from bertbench.specs import ShapeSpec, SuiteSpec, TimingSpec, TrainingSpec
+from bertbench.models.architecture import config_of
+from bertbench.models.sources import Source, gather
+from bertbench.quality.job import Job
+from bertbench.session.estimates import cost_steps, encode_sample, mean_tokens, seconds_per_sample
+from bertbench.session.request import Options, Request
+from bertbench.specs.models import ShapeSpec, SuiteSpec, TimingSpec, TrainingSpec
+from bertbench.speed.calibration import Calibration
+from bertbench.tasks.data import Examples
 from tests.factories import model_spec, task_spec
 
 MACHINE = Calibration(gflops_fp32=10.0, gflops_bf16=10.0, bf16_is_faster=False, seconds=0.0)

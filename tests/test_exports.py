@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from bertbench import exports, processes
-from bertbench.backends._backend import ExecutionSettings
+from bertbench import processes
 from bertbench.errors import BackendError, CheckpointError, DeviceError, MeasurementError, StoreError, UnknownNameError
+from bertbench.specs.execution import ExecutionSettings
+from bertbench.speed import exports
 
 SETTINGS = ExecutionSettings(threads=1)
 
@@ -265,8 +266,8 @@ def test_unknown_back_ends():
 def test_looking_imports_nothing_heavy():
     """Checking PyTorch's back-ends and looking for what is missing loads no library."""
     code = (
-        "import sys; from bertbench import exports, plugins; from bertbench.backends._backend import ExecutionSettings\n"
-        "for name in plugins.names('bertbench.backends'): exports.missing(name)\n"
+        "import sys; from bertbench import exports, plugins; from bertbench.speed.backends._backend import ExecutionSettings\n"
+        "for name in plugins.names('bertbench.speed.backends'): exports.missing(name)\n"
         "exports.check('eager', ExecutionSettings())\n"
         "print(sorted({'torch', 'transformers', 'onnx', 'onnxruntime', 'openvino', 'torchao'} & set(sys.modules)))"
     )

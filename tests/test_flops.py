@@ -4,8 +4,8 @@ import time
 import pytest
 from transformers import AutoConfig
 
-from bertbench import flops
 from bertbench.errors import MeasurementError
+from bertbench.models import flops
 
 ALBERT = {"embedding_size": 128, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072}
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}

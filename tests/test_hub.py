@@ -15,8 +15,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from bertbench import hub
 from bertbench.errors import CheckpointError, HubError
+from bertbench.models import hub
 from tests.factories import model_spec
 
 COMMIT = "c" * 40

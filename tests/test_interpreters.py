@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from bertbench import interpreters
-from bertbench.backends._backend import ExecutionSettings
 from bertbench.errors import UsageError
-from bertbench.interpreters import Interpreter, checked_out, environment_in, of_now
-from bertbench.records import Failure
-from bertbench.servant import WorkerPlan
-from bertbench.specs import ShapeSpec
-from bertbench.timing import WorkerError
-from bertbench.workers import open_workers
+from bertbench.records.record import Failure
+from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.models import ShapeSpec
+from bertbench.speed import interpreters
+from bertbench.speed.interpreters import Interpreter, checked_out, environment_in, of_now
+from bertbench.speed.rounds import WorkerError
+from bertbench.speed.servant import WorkerPlan
+from bertbench.speed.workers import open_workers
 
 GIT = ["git", "-C"]
 SHAPE = ShapeSpec(batch_size=1, sequence_length=8)
@@ -117,9 +117,9 @@ def test_environments_are_recognized(tmp_path):
 
 def test_two_versions_of_the_code_are_told_apart(tmp_path):
     """Base and head take turns in one session; a head whose fake passes take twice as long has twice the ratio."""
-    from bertbench.runners._latency import round_ratios
-    from bertbench.runners.speed import SpeedTarget, measure_speed
-    from bertbench.specs import TimingSpec
+    from bertbench.specs.models import TimingSpec
+    from bertbench.speed.latency import round_ratios
+    from bertbench.speed.measure import SpeedTarget, measure_speed
 
     slow = tmp_path / "slow"
     shutil.copytree(of_now().folder / "bertbench", slow / "bertbench", ignore=shutil.ignore_patterns("__pycache__"))

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from bertbench.json_files import DEEPEST, object_of, read_object
+from bertbench.specs.json_files import DEEPEST, object_of, read_object
 
 DEEP = 100_000
 

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from bertbench.store import Store
+from bertbench.records.store import Store
 from tests.conftest import _python
 
 COMMON = ("--models", "bert-mini", "--only", "quality", "--threads", "1", "--epochs", "1")

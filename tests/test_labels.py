@@ -3,7 +3,7 @@
 import pytest
 
 from bertbench.errors import CheckpointError
-from bertbench.labels import output_order
+from bertbench.models.labels import output_order
 
 LABELS = ("entailment", "not_entailment")
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from bertbench.architecture import empty_model, encoder_types, run_shapes
 from bertbench.errors import CheckpointError, MeasurementError, UsageError
-from bertbench.lengths import check_length, length_limit, limit_of, unused_positions, vocabulary_size
-from bertbench.modeling import new_with_head
-from bertbench.runners import quality
+from bertbench.models.architecture import empty_model, encoder_types, run_shapes
+from bertbench.models.lengths import check_length, length_limit, limit_of, unused_positions, vocabulary_size
+from bertbench.models.loading import new_with_head
+from bertbench.quality import run
 from tests.architectures import POSITIONS, config_for, save
 from tests.runners.test_quality import RECIPE, job
 
@@ -75,10 +75,10 @@ def test_one_token_more_is_refused_before_any_work(architecture, tmp_path):
         pytest.skip("cannot be fine-tuned on texts of different lengths")
     lengths = [4 * POSITIONS] if limit is None else [limit]
     for length in lengths:
-        quality.prepare(job(folder, "fine-tune", recipe=RECIPE.model_copy(update={"max_length": length})))
+        run.prepare(job(folder, "fine-tune", recipe=RECIPE.model_copy(update={"max_length": length})))
     if limit is not None:
         with pytest.raises(UsageError, match=f"--max-length {limit + 1} is beyond the model's {limit} tokens"):
-            quality.prepare(job(folder, "fine-tune", recipe=RECIPE.model_copy(update={"max_length": limit + 1})))
+            run.prepare(job(folder, "fine-tune", recipe=RECIPE.model_copy(update={"max_length": limit + 1})))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_null_padding_id_in_a_folder_is_one_line(tmp_path):
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"pad_token_id": None}))
     with pytest.raises(CheckpointError, match="states no pad_token_id"):
-        quality.prepare(job(folder, "fine-tune"))
+        run.prepare(job(folder, "fine-tune"))
 
 
 def test_looking_leaves_everything_as_it_was():

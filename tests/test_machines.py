@@ -6,7 +6,7 @@ import pytest
 import scipy.stats as reference
 
 from bertbench.errors import StoreError
-from bertbench.machines import Machine, Noise
+from bertbench.records.machines import Machine, Noise
 
 NOISE = Noise(
     log_ratios=(0.01, -0.01, 0.02, 0.0),

@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from bertbench import modeling
-from bertbench.architecture import config_of
-from bertbench.checkpoints import local_snapshot
 from bertbench.errors import CheckpointError
-from bertbench.modeling import head_settings, load_tokenizer, load_with_head
+from bertbench.models import loading
+from bertbench.models.architecture import config_of
+from bertbench.models.checkpoints import local_snapshot
+from bertbench.models.loading import head_settings, load_tokenizer, load_with_head
 from tests.factories import model_spec, task_spec
 
 SETTINGS = head_settings(task_spec())
@@ -78,7 +78,7 @@ def test_tokenizer_without_padding_is_refused(tiny):
 )
 def test_token_types_are_for_models_that_have_them(tiny, architecture, expected):
     """BERT and ALBERT tell two sentences apart by token types, DistilBERT and RoBERTa do not."""
-    assert modeling.uses_token_types(config(tiny(architecture))) is expected
+    assert loading.uses_token_types(config(tiny(architecture))) is expected
 
 
 def test_head_settings_name_the_outputs():
@@ -110,7 +110,7 @@ def test_masked_language_model_gets_a_new_pooler(tiny):
 def test_trained_checkpoint_lacks_nothing(tiny):
     """A fine-tuned classifier is loaded whole."""
     _, report = load(tiny(head="sequence-classification"), trained=True)
-    assert report == modeling.LoadReport((), ())
+    assert report == loading.LoadReport((), ())
 
 
 @pytest.mark.parametrize("head", [None, "masked-lm"])
@@ -185,7 +185,7 @@ def test_random_encoder_is_the_same_every_time(tiny, tmp_path):
     folders = [tmp_path / name for name in "abc"]
     before = torch.random.get_rng_state()
     for folder, seed in zip(folders, (0, 0, 1), strict=True):
-        modeling.save_random_encoder(settings, folder, seed)
+        loading.save_random_encoder(settings, folder, seed)
     assert torch.equal(torch.random.get_rng_state(), before)
     first, again, other = (local_snapshot(folder).digest for folder in folders)
     assert first == again != other
@@ -193,7 +193,7 @@ def test_random_encoder_is_the_same_every_time(tiny, tmp_path):
 
 def test_classifier_from_an_architecture_alone(tiny):
     """A model without a checkpoint is built from its configuration, with the task's outputs."""
-    model = modeling.new_with_head(
+    model = loading.new_with_head(
         config(tiny("albert")), "sequence-classification", "eager", head_settings(task_spec(labels=("a", "b", "c")))
     )
     assert model.config.id2label == {0: "a", 1: "b", 2: "c"}
@@ -220,7 +220,7 @@ def test_saved_weights_have_the_mode_of_the_umask(tiny, tmp_path, umask):
     model, _ = load(folder)
     mask = os.umask(umask)
     try:
-        modeling.save(model, load_tokenizer(folder, config(folder), "mine"), tmp_path / "saved")
+        loading.save(model, load_tokenizer(folder, config(folder), "mine"), tmp_path / "saved")
     finally:
         os.umask(mask)
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "saved").iterdir()} == {0o666 & ~umask}

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertbench.errors import UsageError
-from bertbench.name_lists import joined, split
+from bertbench.specs.name_lists import joined, split
 
 NOTHING = frozenset()
 

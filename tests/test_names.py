@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertbench.names import Names, differ_in_detail_only, fold, is_number, match, whole_number
+from bertbench.specs.names import Names, differ_in_detail_only, fold, is_number, match, whole_number
 
 TOLD_APART = [
     ("C", "C++", "C#"),

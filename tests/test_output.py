@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from bertbench import output
 from bertbench.errors import StoreError, UnknownNameError, UsageError
-from bertbench.report import Report, Row, Table
+from bertbench.report import output
+from bertbench.report.row import Report, Row, Table
 
 REPORT = Report("A report", (Table("T", ("a", "b"), (("1", "2"),)),), (Row(model="bert", value=1.5),))
 
@@ -115,7 +115,7 @@ def test_terminal_gets_colour(monkeypatch):
 def test_closed_pipe_is_quiet(tmp_path):
     """A reader that goes away early is no error, and the file is complete all the same."""
     code = (
-        "from pathlib import Path; from bertbench import output, streams; from bertbench.report import Report, Row\n"
+        "from pathlib import Path; from bertbench import output, streams; from bertbench.report.row import Report, Row\n"
         f"report = Report('r', (), tuple(Row(model='m' * 100) for _ in range(5000)))\n"
         f"with streams.guarded(): output.emit(report, format='csv', output=Path({str(tmp_path / 'out.csv')!r}), layout='long')"
     )

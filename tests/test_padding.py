@@ -3,8 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertbench.errors import MeasurementError, UnknownNameError, UsageError
-from bertbench.padding import POLICIES, batches, distribution, padded_length, padded_over_real, waste
-from bertbench.stats import quantile
+from bertbench.stats.intervals import quantile
+from bertbench.stats.padding import POLICIES, batches, distribution, padded_length, padded_over_real, waste
 
 LENGTHS = st.lists(st.integers(1, 512), min_size=1, max_size=80)
 SIZES = st.integers(1, 33)

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from bertbench.paper_specs import PaperSpec
+from bertbench.specs.papers import PaperSpec
 
 CELL = {"label": "A", "model": "bert", "parameters": 1e6}
 PAPER = {"name": "mine", "title": "Mine", "source": "s"}

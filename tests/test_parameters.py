@@ -3,9 +3,9 @@ import torch
 from torch import nn
 from transformers import AutoConfig
 
-from bertbench import parameters
-from bertbench.architecture import empty_model
 from bertbench.errors import UnknownNameError
+from bertbench.models import parameters
+from bertbench.models.architecture import empty_model
 
 ALBERT = {
     "vocab_size": 30000,

@@ -5,10 +5,10 @@ import stat
 
 import pytest
 
-from bertbench import output, places
 from bertbench.errors import StoreError, UsageError
-from bertbench.report import Report, Row
-from bertbench.store import write_atomically
+from bertbench.records.files import write_atomically
+from bertbench.report import output, places
+from bertbench.report.row import Report, Row
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes and links as Unix has them")
 REPORT = Report("r", (), (Row(model="bert", value=1.0),))

@@ -8,14 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertbench import data, hub, plan
-from bertbench.calibration import Calibration
-from bertbench.checkpoints import ABOUT_FILE, write_about
-from bertbench.data import Examples
 from bertbench.errors import ConfigError, DatasetError
-from bertbench.request import Options, Request
-from bertbench.sources import gather
-from bertbench.specs import SuiteSpec, TimingSpec, TrainingSpec
+from bertbench.models import hub
+from bertbench.models.checkpoints import ABOUT_FILE, write_about
+from bertbench.models.loading import has_head
+from bertbench.models.sources import gather
+from bertbench.session import plan
+from bertbench.session.request import Options, Request
+from bertbench.specs.models import SuiteSpec, TimingSpec, TrainingSpec
+from bertbench.speed.calibration import Calibration
+from bertbench.tasks import data
+from bertbench.tasks.data import Examples
 from tests.factories import model_spec, task_spec
 
 SLOW = Calibration(gflops_fp32=1e-3, gflops_bf16=1e-3, bf16_is_faster=False, seconds=0.0)
@@ -110,8 +113,8 @@ def test_a_head_for_another_kind_of_task_is_no_head(machine, tiny):
     reader = model_spec("reader", checkpoint=str(tiny(head="question-answering")), tokenizer="demo")
     assert made([reader]).cells[0].job.mode == "fine-tune"
     folder = Path(reader.checkpoint)
-    assert plan.has_head(folder, "question-answering")
-    assert not plan.has_head(folder, "token-classification")
+    assert has_head(folder, "question-answering")
+    assert not has_head(folder, "token-classification")
 
 
 def test_students_come_after_their_teachers(machine, small):

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from bertbench import plugins
 from bertbench.errors import UnknownNameError
+from bertbench.specs import plugins
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bertbench import process_memory
+from bertbench.speed import process_memory
 
 linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
 

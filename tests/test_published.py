@@ -4,9 +4,9 @@ import csv
 
 import pytest
 
-from bertbench.config import Catalog
 from bertbench.errors import ConfigError, UnknownNameError
-from bertbench.published import COLUMNS, STATUSES, load, select
+from bertbench.specs.catalog import Catalog
+from bertbench.specs.published import COLUMNS, STATUSES, load, select
 from tests.test_configs import SHARED
 
 ROW = ("mine", "sst2", "accuracy", "dev", "92.7", "points", "somewhere", "Table 1", "confirmed", "")

@@ -5,9 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import bdtr
 
-from bertbench import queueing
 from bertbench.errors import UsageError
-from bertbench.queueing import (
+from bertbench.stats import queueing
+from bertbench.stats.intervals import quantile, samples_needed
+from bertbench.stats.queueing import (
     PRESETS,
     confirmed,
     highest_rate,
@@ -21,7 +22,6 @@ from bertbench.queueing import (
     serve,
     simulate,
 )
-from bertbench.stats import quantile, samples_needed
 
 SHARES = st.sampled_from([0.5, 0.9, 0.95, 0.99])
 TIMES = st.lists(st.floats(0.001, 2), min_size=1, max_size=60)

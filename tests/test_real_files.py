@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from bertbench.data import load
 from bertbench.errors import DatasetError
+from bertbench.tasks.data import load
 from tests.factories import task_spec
 
 FORMATS = ("csv", "tsv", "jsonl", "json", "parquet")
@@ -395,8 +395,8 @@ def test_most_answers_without_a_place_are_refused(tmp_path):
 
 def test_questions_without_a_place_train_nothing(tmp_path):
     """Their windows are left out of training, and predicted all the same."""
-    from bertbench.demo._vocabulary import build_tokenizer
-    from bertbench.tasks.question_answering import PLUGIN
+    from bertbench.models.demo_tokenizer import build_tokenizer
+    from bertbench.tasks.kinds.question_answering import PLUGIN
 
     task = task_spec("t", **QUESTIONS)
     found = answered(tmp_path, ("dunmore", 3), ("oslo", 3), ("bedford", 18))

@@ -7,13 +7,14 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from bertbench import cli, hub
+from bertbench import cli
 from bertbench.commands import _measuring
-from bertbench.config import Catalog
-from bertbench.recipe_specs import RecipeSpec
-from bertbench.request import Options, same_recipe
-from bertbench.runners.finetune import total_steps
-from bertbench.specs import TrainingSpec
+from bertbench.models import hub
+from bertbench.quality.finetune import total_steps
+from bertbench.session.request import Options, same_recipe
+from bertbench.specs.catalog import Catalog
+from bertbench.specs.models import TrainingSpec
+from bertbench.specs.recipes import RecipeSpec
 from tests.factories import model_spec, task_spec
 from tests.test_request import request as plain_request
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertbench.records import Measurement, canonical_json, digest
+from bertbench.records.record import Measurement, canonical_json, digest
 from tests.factories import environment, record, size_record
 
 

@@ -12,17 +12,9 @@ import pytest
 
 import bertbench
 from bertbench.errors import UsageError
-from bertbench.request import (
-    MEASURE_VERSIONS,
-    Options,
-    Request,
-    answers,
-    check_many,
-    check_positive,
-    parse_seeds,
-    same_recipe,
-)
-from bertbench.specs import SuiteSpec, TimingSpec
+from bertbench.records.record import MEASURE_VERSIONS
+from bertbench.session.request import Options, Request, answers, check_many, check_positive, parse_seeds, same_recipe
+from bertbench.specs.models import SuiteSpec, TimingSpec
 from tests.factories import model_spec, task_spec
 
 PACKAGE = Path(bertbench.__file__).parent
@@ -277,7 +269,7 @@ def test_changed_measuring_code_raises_its_version():
     changed = [kind for kind in now if now[kind] != known.get(kind)]
     assert not changed, (
         f"measuring code of {', '.join(changed)} has changed. If that can change figures, raise MEASURE_VERSIONS in "
-        f"bertbench/request.py; then run this test once with {UPDATE}=1"
+        f"bertbench/session/request.py; then run this test once with {UPDATE}=1"
     )
     assert set(known) == set(MEASURE_VERSIONS)
 

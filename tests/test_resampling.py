@@ -5,16 +5,17 @@ import math
 import numpy as np
 import pytest
 
-from bertbench import plugins, resampling, stats
 from bertbench.errors import MeasurementError
-from bertbench.metrics._metric import CLASSIFICATION, Metric
+from bertbench.specs import plugins
+from bertbench.stats import bootstrap, intervals
+from bertbench.stats.metrics._metric import CLASSIFICATION, Metric
 
 MEAN = {"accuracy": lambda sums: sums[:, 0] / sums[:, 1]}
 
 
 def metrics(*names):
     """These metrics by name."""
-    return {name: plugins.load("bertbench.metrics", "metric", name) for name in names}
+    return {name: plugins.load("bertbench.stats.metrics", "metric", name) for name in names}
 
 
 def correct(share, n, seed=0):
@@ -24,7 +25,7 @@ def correct(share, n, seed=0):
 
 def drawn_accuracy(models, n, **options):
     """Replicates of accuracy where the truth is always 1."""
-    return resampling.bootstrap(metrics("accuracy"), models, np.ones(n), classes=True, **options)
+    return bootstrap.bootstrap(metrics("accuracy"), models, np.ones(n), classes=True, **options)
 
 
 def sums_of(right):
@@ -66,7 +67,7 @@ def test_equal_answers_may_differ_elsewhere():
 @pytest.mark.parametrize("labels", [np.tile([0.0, 1.0], 50), np.ones(100)])
 def test_all_right_leaves_errors_possible(name, labels):
     """All of 100 right is compatible with an error in thirty, and not with one in ten."""
-    drawn = resampling.bootstrap(metrics(name), {"a": labels[None]}, labels, classes=True)[name, "a"][0]
+    drawn = bootstrap.bootstrap(metrics(name), {"a": labels[None]}, labels, classes=True)[name, "a"][0]
     low, high = np.quantile(drawn, [0.025, 0.975])
     if name == "matthews_correlation" and len(set(labels)) == 1:
         assert low < 0.1 < high  # undefined of one class, told as 0
@@ -85,7 +86,7 @@ def test_prior_of_many_classes_is_no_more():
     """The prior's mass is half an example, however many classes there are."""
     labels = np.tile(np.arange(50.0), 8)
     given = np.where(np.arange(400) % 10 == 0, (labels + 1) % 50, labels)[None]
-    drawn = resampling.bootstrap(metrics("accuracy"), {"a": given}, labels, classes=True)["accuracy", "a"]
+    drawn = bootstrap.bootstrap(metrics("accuracy"), {"a": given}, labels, classes=True)["accuracy", "a"]
     assert drawn.mean() == pytest.approx(0.9, abs=0.003)
 
 
@@ -94,11 +95,11 @@ def test_numbers_have_no_prior():
     generator = np.random.default_rng(0)
     truth = generator.normal(size=400)
     models = {"a": (truth + generator.normal(size=400))[None], "b": truth[None]}
-    drawn = resampling.bootstrap(metrics("pearson"), models, truth, classes=False)
+    drawn = bootstrap.bootstrap(metrics("pearson"), models, truth, classes=False)
     value = np.corrcoef(models["a"][0], truth)[0, 1]
     assert drawn["pearson", "a"].mean() == pytest.approx(value, abs=0.01)
     assert drawn["pearson", "a"].std() == pytest.approx((1 - value**2) / math.sqrt(400), rel=0.25)
-    assert stats.interval(1.0, drawn["pearson", "b"][0], "m").low is None
+    assert intervals.interval(1.0, drawn["pearson", "b"][0], "m").low is None
 
 
 @pytest.mark.parametrize("name", ["pearson", "spearman"])
@@ -109,9 +110,9 @@ def test_very_many_numbers_are_taken_as_normal(name, monkeypatch):
     models = {
         model: (0.9 * truth + noise * generator.normal(size=900))[None] for model, noise in (("a", 0.5), ("b", 0.6))
     }
-    exact = resampling.bootstrap(metrics(name), models, truth, classes=False)
-    monkeypatch.setattr(resampling, "MANY", 100)
-    quick = resampling.bootstrap(metrics(name), models, truth, classes=False)
+    exact = bootstrap.bootstrap(metrics(name), models, truth, classes=False)
+    monkeypatch.setattr(bootstrap, "MANY", 100)
+    quick = bootstrap.bootstrap(metrics(name), models, truth, classes=False)
     for of in (lambda drawn: drawn[name, "a"], lambda drawn: drawn[name, "a"] - drawn[name, "b"]):
         assert of(quick).shape == of(exact).shape
         assert of(quick).mean() == pytest.approx(of(exact).mean(), abs=0.002)
@@ -120,10 +121,10 @@ def test_very_many_numbers_are_taken_as_normal(name, monkeypatch):
 
 def test_very_many_numbers_without_a_value(monkeypatch):
     """A constant model has no correlation there either, and the others have theirs."""
-    monkeypatch.setattr(resampling, "MANY", 10)
+    monkeypatch.setattr(bootstrap, "MANY", 10)
     truth = np.arange(100.0)
     models = {"constant": np.ones((1, 100)), "good": truth[None] + np.sin(truth)}
-    drawn = resampling.bootstrap(metrics("pearson"), models, truth, classes=False)
+    drawn = bootstrap.bootstrap(metrics("pearson"), models, truth, classes=False)
     assert np.isnan(drawn["pearson", "constant"]).all()
     assert np.isfinite(drawn["pearson", "good"]).all()
 
@@ -132,32 +133,32 @@ def test_very_many_numbers_without_a_value(monkeypatch):
 def test_cost_of_classes_does_not_grow_with_examples(name, monkeypatch):
     """200,000 examples of two classes are as many weights as there are kinds of examples, not 200,000."""
     seen = []
-    plain = resampling._weights
-    monkeypatch.setattr(resampling, "_weights", lambda *given: seen.append(len(given[1])) or plain(*given))
+    plain = bootstrap._weights
+    monkeypatch.setattr(bootstrap, "_weights", lambda *given: seen.append(len(given[1])) or plain(*given))
     labels = np.tile([0.0, 1.0], 100_000)
-    resampling.bootstrap(metrics(name), {"a": np.roll(labels, 7)[None]}, labels, classes=True, resamples=10)
+    bootstrap.bootstrap(metrics(name), {"a": np.roll(labels, 7)[None]}, labels, classes=True, resamples=10)
     assert seen == [2 + 4]
 
 
 def test_cost_of_numbers_and_sums_does_not_grow_with_draws(monkeypatch):
     """Of 200,000 examples that all differ no weight is ever drawn."""
-    monkeypatch.setattr(resampling, "_weights", lambda *_: pytest.fail("weights of 200,000 examples"))
+    monkeypatch.setattr(bootstrap, "_weights", lambda *_: pytest.fail("weights of 200,000 examples"))
     generator = np.random.default_rng(0)
     truth = generator.normal(size=200_000)
     names = ("pearson", "spearman")
-    drawn = resampling.bootstrap(metrics(*names), {"a": truth[None] + 1.0 * (truth > 0)}, truth, classes=False)
+    drawn = bootstrap.bootstrap(metrics(*names), {"a": truth[None] + 1.0 * (truth > 0)}, truth, classes=False)
     assert all(np.isfinite(of).all() for of in drawn.values())
     shares = np.stack([generator.random(200_000), np.ones(200_000)], axis=1)
-    sums = resampling.bootstrap_sums({("accuracy", "a"): [shares]}, MEAN)["accuracy", "a"]
+    sums = bootstrap.bootstrap_sums({("accuracy", "a"): [shares]}, MEAN)["accuracy", "a"]
     assert sums.std() == pytest.approx(math.sqrt(1 / 12 / 200_000), rel=0.07)
 
 
 def test_seeds_are_fixed():
-    """Each seed has its replicates on the same weights; their spread is the work of bertbench.seed_spread."""
+    """Each seed has its replicates on the same weights; their spread is the work of bertbench.stats.seed_spread."""
     n = 400
     seeds = np.vstack([correct(share, n, seed) for seed, share in enumerate((0.6, 0.75, 0.9))])
     drawn = drawn_accuracy({"a": seeds}, n)["accuracy", "a"]
-    assert drawn.shape == (3, stats.RESAMPLES)
+    assert drawn.shape == (3, intervals.RESAMPLES)
     assert drawn.mean(axis=1) == pytest.approx(seeds.mean(axis=1), abs=0.01)
 
 
@@ -179,7 +180,7 @@ def test_metric_without_a_fast_path():
     """A metric that knows only examples is given them as often as they weigh, in quarters."""
     plain = Metric("plain", "plain", frozenset({CLASSIFICATION}), "", lambda given, true: float((given == true).mean()))
     models = {"a": correct(0.9, 300)}
-    slow = resampling.bootstrap({"plain": plain}, models, np.ones(300), classes=True)["plain", "a"]
+    slow = bootstrap.bootstrap({"plain": plain}, models, np.ones(300), classes=True)["plain", "a"]
     fast = drawn_accuracy(models, 300)["accuracy", "a"]
     assert slow.std() == pytest.approx(fast.std(), rel=0.1)
     assert slow.mean() == pytest.approx(fast.mean(), abs=0.002)
@@ -189,10 +190,10 @@ def test_sums_agree_with_examples():
     """A mean is a function of sums: both ways give one distribution; whole clusters are wider by their size."""
     right = np.random.default_rng(0).random(400) < 0.7
     parts = {("accuracy", "a"): [sums_of(right)]}
-    alone = resampling.bootstrap_sums(parts, MEAN, resamples=8000)["accuracy", "a"]
+    alone = bootstrap.bootstrap_sums(parts, MEAN, resamples=8000)["accuracy", "a"]
     assert alone.std() == pytest.approx(np.sqrt(right.mean() * (1 - right.mean()) / 400), rel=0.05)
     doubled = {("accuracy", "a"): [np.repeat(parts["accuracy", "a"][0], 2, axis=0)]}
-    whole = resampling.bootstrap_sums(doubled, MEAN, np.repeat(np.arange(400), 2), resamples=8000)["accuracy", "a"]
+    whole = bootstrap.bootstrap_sums(doubled, MEAN, np.repeat(np.arange(400), 2), resamples=8000)["accuracy", "a"]
     assert whole.std() == pytest.approx(alone.std(), rel=0.05)
 
 
@@ -200,7 +201,7 @@ def test_sums_agree_with_examples():
 def test_sums_all_right_leave_errors_possible(clusters):
     """All of 200 answers right, or of 50 paragraphs: an interval all the same, wider for paragraphs."""
     parts = {("accuracy", "a"): [sums_of(np.ones(200))]}
-    drawn = resampling.bootstrap_sums(parts, MEAN, clusters)["accuracy", "a"][0]
+    drawn = bootstrap.bootstrap_sums(parts, MEAN, clusters)["accuracy", "a"][0]
     units = 200 if clusters is None else 50
     assert np.quantile(drawn, 0.025) == pytest.approx(0.025 ** (1 / units), abs=0.01)
 
@@ -209,7 +210,7 @@ def test_sums_without_anything_to_find():
     """Where there is nothing to be right about a metric of shares stays undefined."""
     parts = {("accuracy", "a"): [np.zeros((20, 2))]}
     with np.errstate(invalid="ignore"):
-        drawn = resampling.bootstrap_sums(parts, MEAN)["accuracy", "a"]
+        drawn = bootstrap.bootstrap_sums(parts, MEAN)["accuracy", "a"]
     assert np.isnan(drawn).all()
 
 
@@ -217,7 +218,7 @@ def test_equal_sums_may_differ_elsewhere():
     """Two models with equal answers: half a paragraph that either alone gets wrong leaves a difference possible."""
     right = np.random.default_rng(0).random(200) < 0.9
     parts = {("accuracy", model): [sums_of(right)] for model in ("a", "b")}
-    drawn = resampling.bootstrap_sums(parts, MEAN)
+    drawn = bootstrap.bootstrap_sums(parts, MEAN)
     low, high = np.quantile((drawn["accuracy", "a"] - drawn["accuracy", "b"])[0], [0.025, 0.975])
     assert -0.025 < low < -0.004
     assert 0.004 < high < 0.025

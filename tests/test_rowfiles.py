@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bertbench import data, rowfiles
-from bertbench.delimited import Expected
 from bertbench.errors import DatasetError
+from bertbench.tasks import data, rowfiles
+from bertbench.tasks.delimited import Expected
 from tests.factories import task_spec
 
 GOOD = json.dumps({"sentence": "good", "label": 1})

@@ -12,11 +12,12 @@ from xml.etree import ElementTree as ET
 import pytest
 from markdown_it import MarkdownIt
 
-from bertbench import plugins, safe_text
+from bertbench import safe_text
 from bertbench.gate.ci import annotation_lines, write_junit
 from bertbench.gate.finding import Finding
-from bertbench.report import Report, Row, Table
+from bertbench.report.row import Report, Row, Table
 from bertbench.safe_text import json_text, spreadsheet_cell, visible, visible_lines
+from bertbench.specs import plugins
 
 JOINERS = "\u200c\u200d"
 WITH_INK = "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
@@ -45,7 +46,7 @@ HOSTILE = [*HARMFUL, *SURROGATES, *SEQUENCES, *FORMULAS, *ORDERS, *MARKDOWN]
 HONEST = [
     "模型", "👩‍🚀", "❤️‍🔥", "می‌خواهم", "é", "e\u0301", "क्‍ष", "\U0001d4b3", "שלום", "مرحبا", "a::b", "## [x]", "C#", "葛\U000e0100", "±≥", "\u00a0",
 ]  # fmt: skip
-FORMATS = plugins.names("bertbench.exporters")
+FORMATS = plugins.names("bertbench.report.formats")
 
 
 def raw(text):
@@ -130,7 +131,7 @@ def hostile_report(text):
 @pytest.mark.parametrize("name", FORMATS)
 def test_no_format_lets_harmful_text_through(name):
     """Whatever titles, columns, cells, notes and rows hold, every format shows it and no program obeys it."""
-    exporter = plugins.load("bertbench.exporters", "format", name)
+    exporter = plugins.load("bertbench.report.formats", "format", name)
     for text in [*HARMFUL[::19], *SURROGATES, *SEQUENCES, *FORMULAS[::3], *ORDERS, *MARKDOWN]:
         for layout, width in (("long", 200), ("wide", 24)):
             written = exporter.render(hostile_report(f"{text} x ::y"), layout=layout, width=width)
@@ -152,7 +153,7 @@ def test_colour_is_ours_alone():
     """On a terminal, too, the only escape codes are those of our own drawing."""
     from rich.console import Console
 
-    exporter = plugins.load("bertbench.exporters", "format", "terminal")
+    exporter = plugins.load("bertbench.report.formats", "format", "terminal")
     for text in SEQUENCES:
         out = io.StringIO()
         console = Console(file=out, force_terminal=True, width=80, color_system="standard", legacy_windows=False)
@@ -163,7 +164,7 @@ def test_colour_is_ours_alone():
 @pytest.mark.parametrize("text", MARKDOWN)
 def test_markdown_is_text(text):
     """A reader of Markdown sees the text: no link, picture, HTML, emphasis, heading, list or row that a name or a note brought along."""
-    written = plugins.load("bertbench.exporters", "format", "markdown").render(
+    written = plugins.load("bertbench.report.formats", "format", "markdown").render(
         hostile_report(text), layout="long", width=None
     )
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(written)

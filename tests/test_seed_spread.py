@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats as reference
 
-from bertbench.seed_spread import CHECKPOINT, CHECKPOINTS, METHOD, SeedTerm, scope_of, seed_term, with_seeds
-from bertbench.stats import interval
+from bertbench.stats.intervals import interval
+from bertbench.stats.seed_spread import CHECKPOINT, CHECKPOINTS, METHOD, SeedTerm, scope_of, seed_term, with_seeds
 
 DRAWN = np.random.default_rng(0).normal(0.9, 0.01, 20_000)
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from bertbench.config import Catalog
 from bertbench.errors import CheckpointError, ConfigError, StoreError, UnknownNameError, UsageError
-from bertbench.selection import published_recipes, resolve, resolve_one, resolve_tasks
-from bertbench.store import Store
+from bertbench.records.store import Store
+from bertbench.session.selection import published_recipes, resolve, resolve_one, resolve_tasks
+from bertbench.specs.catalog import Catalog
 from tests.factories import model_spec, predictions, quality_record, size_record, stored_session
 
 

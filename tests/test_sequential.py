@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import scipy.stats as reference
 
-from bertbench import sequential
-from bertbench.sequential import LOOKS
+from bertbench.stats import stopping
+from bertbench.stats.stopping import LOOKS
 
 SESSIONS = 2000
 NOISE = (0.01, 0.02, 0.05, 0.10)
@@ -23,11 +23,11 @@ def simulated(noise, seed, sessions=SESSIONS):
 
 def rounds_taken(values, precision, maximum):
     """How many rounds a session takes: the loop as it is run, asking at every look."""
-    look = sequential.next_look(0)
+    look = stopping.next_look(0)
     while look is not None and look < maximum:
-        if sequential.is_enough([values[:look]], precision):
+        if stopping.is_enough([values[:look]], precision):
             return look
-        look = sequential.next_look(look)
+        look = stopping.next_look(look)
     return maximum
 
 
@@ -37,7 +37,7 @@ def test_coverage_of_sessions_that_stop(noise):
     covered = 0
     for values in simulated(noise, seed=20).tolist():
         rounds = rounds_taken(values, 0.02, 64)
-        _, low, high = sequential.interval(values[:rounds], stopped=True)
+        _, low, high = stopping.interval(values[:rounds], stopped=True)
         covered += low <= 0.3 <= high
     assert covered / SESSIONS == pytest.approx(0.95, abs=0.015)
 
@@ -70,12 +70,12 @@ def coverage(cells, limit, maximum, decide, report, looks=LOOKS):
 
 def corrected(rounds):
     """What is reported of a session with a precision."""
-    return sequential.quantile(rounds, stopped=True)
+    return stopping.quantile(rounds, stopped=True)
 
 
 def plain(rounds):
     """Student's 95 % quantile."""
-    return sequential.quantile(rounds, stopped=False)
+    return stopping.quantile(rounds, stopped=False)
 
 
 @pytest.mark.parametrize("maximum", MAXIMA)
@@ -89,7 +89,7 @@ def test_coverage_over_noise_precision_and_cells(kind, maximum):
         cells = (cells + generator.standard_normal((len(cells), 1, 64))) / math.sqrt(2)
     found = {
         (noise, precision): coverage(
-            cells, math.log1p(precision) / noise, maximum, sequential.decision_quantile, corrected
+            cells, math.log1p(precision) / noise, maximum, stopping.decision_quantile, corrected
         )
         for noise in NOISE
         for precision in (0.01, 0.02, 0.03, 0.05)
@@ -104,7 +104,7 @@ def test_the_uncorrected_rule_would_not_do():
     limit = math.log1p(0.03) / 0.05
     assert coverage(cells, limit, 64, plain, plain) < 0.93
     assert coverage(cells, limit, 64, plain, plain, looks=LOOKS[1:]) < 0.937
-    assert coverage(cells, limit, 64, sequential.decision_quantile, corrected) > 0.94
+    assert coverage(cells, limit, 64, stopping.decision_quantile, corrected) > 0.94
 
 
 def test_many_quiet_sessions_stop_early_and_none_is_wider_than_asked():
@@ -112,7 +112,7 @@ def test_many_quiet_sessions_stop_early_and_none_is_wider_than_asked():
     for values in simulated(0.005, seed=1, sessions=200).tolist():
         rounds = rounds_taken(values, 0.02, 64)
         assert rounds <= 8
-        assert sequential.half_width(values[:rounds], stopped=True) <= math.log1p(0.02)
+        assert stopping.half_width(values[:rounds], stopped=True) <= math.log1p(0.02)
     quick = [rounds_taken(values, 0.05, 64) for values in simulated(0.005, seed=2, sessions=200).tolist()]
     assert np.mean(np.array(quick) == 5) > 0.95
 
@@ -120,58 +120,58 @@ def test_many_quiet_sessions_stop_early_and_none_is_wider_than_asked():
 def test_is_enough_asks_all_cells():
     """One cell that is not known well enough keeps a session going, and so do too few rounds and no cells at all."""
     narrow, wide = [0.1, 0.101, 0.1, 0.101, 0.1], [0.0, 0.1, 0.2, 0.1, 0.0]
-    assert sequential.is_enough([narrow, narrow], 0.02)
-    assert not sequential.is_enough([narrow, wide], 0.02)
-    assert not sequential.is_enough([narrow[:4]], 0.02)
-    assert not sequential.is_enough([], 0.02)
+    assert stopping.is_enough([narrow, narrow], 0.02)
+    assert not stopping.is_enough([narrow, wide], 0.02)
+    assert not stopping.is_enough([narrow[:4]], 0.02)
+    assert not stopping.is_enough([], 0.02)
 
 
 @pytest.mark.parametrize(("rounds", "level"), [(5, 0.995), (8, 0.98), (12, 0.958), (16, 0.958), (64, 0.958)])
 def test_early_looks_ask_for_more(rounds, level):
     """The level that decides falls to the one that is reported, which is never above it."""
-    assert sequential.decision_quantile(rounds) == pytest.approx(reference.t.ppf((1 + level) / 2, rounds - 1))
-    assert sequential.decision_quantile(rounds) >= sequential.quantile(rounds, stopped=True)
+    assert stopping.decision_quantile(rounds) == pytest.approx(reference.t.ppf((1 + level) / 2, rounds - 1))
+    assert stopping.decision_quantile(rounds) >= stopping.quantile(rounds, stopped=True)
 
 
 @pytest.mark.parametrize(("stopped", "level"), [(False, 0.95), (True, 0.958)])
 def test_interval(stopped, level):
     """The interval is Student's at the nominal level; a single value has none."""
     values = [0.1, 0.2, 0.4, 0.3]
-    assert sequential.confidence(stopped=stopped) == level
-    found = sequential.interval(values, stopped=stopped)
+    assert stopping.confidence(stopped=stopped) == level
+    found = stopping.interval(values, stopped=stopped)
     expected = reference.t.interval(level, 3, loc=0.25, scale=reference.sem(values))
     assert (found.mean, found.low, found.high) == pytest.approx((0.25, *expected))
-    assert sequential.half_width(values, stopped=stopped) == pytest.approx(found.high - found.mean)
-    assert sequential.interval([0.5], stopped=stopped) == (0.5, None, None)
+    assert stopping.half_width(values, stopped=stopped) == pytest.approx(found.high - found.mean)
+    assert stopping.interval([0.5], stopped=stopped) == (0.5, None, None)
 
 
 def test_looks():
     """Looks follow each other, and there is none after the last."""
-    taken = [sequential.next_look(0)]
+    taken = [stopping.next_look(0)]
     while taken[-1] is not None:
-        taken.append(sequential.next_look(taken[-1]))
+        taken.append(stopping.next_look(taken[-1]))
     assert taken == [*LOOKS, None]
-    assert sequential.next_look(6) == 8
+    assert stopping.next_look(6) == 8
 
 
 @pytest.mark.parametrize(("sd", "precision"), [(0.02, 0.01), (0.02, 0.02), (0.1, 0.01), (0.01, 0.05)])
 def test_rounds_needed(sd, precision):
     """The answer is the first number of rounds whose expected half-width is within the precision."""
-    found = sequential.rounds_needed(sd, precision)
-    assert sequential.expected_half_width(sd, found) <= math.log1p(precision)
-    assert found == 2 or sequential.expected_half_width(sd, found - 1) > math.log1p(precision)
+    found = stopping.rounds_needed(sd, precision)
+    assert stopping.expected_half_width(sd, found) <= math.log1p(precision)
+    assert found == 2 or stopping.expected_half_width(sd, found - 1) > math.log1p(precision)
 
 
 def test_rounds_needed_are_two_at_least():
     """Without noise two rounds are needed: one has no interval."""
-    assert sequential.rounds_needed(0.0, 0.01) == 2
+    assert stopping.rounds_needed(0.0, 0.01) == 2
 
 
 @pytest.mark.parametrize("rounds", [3, 5, 8, 20])
 def test_detectable_is_found_in_four_of_five(rounds):
     """A true difference of the smallest detectable size is significant in 80 % of simulated sessions."""
     generator = np.random.default_rng(rounds)
-    true = sequential.detectable(0.03, rounds)
+    true = stopping.detectable(0.03, rounds)
     values = true + 0.03 * generator.standard_normal((20_000, rounds))
     t = values.mean(axis=1) / (values.std(axis=1, ddof=1) / math.sqrt(rounds))
     assert (np.abs(t) > plain(rounds)).mean() == pytest.approx(0.8, abs=0.012)
@@ -180,7 +180,7 @@ def test_detectable_is_found_in_four_of_five(rounds):
 def test_deviation_interval_covers():
     """95 % of the intervals of a standard deviation hold it."""
     values = np.random.default_rng(3).standard_normal((4000, 12))
-    bounds = [sequential.deviation_interval(float(sd), 12) for sd in values.std(axis=1, ddof=1)]
+    bounds = [stopping.deviation_interval(float(sd), 12) for sd in values.std(axis=1, ddof=1)]
     assert np.mean([low <= 1 <= high for low, high in bounds]) == pytest.approx(0.95, abs=0.012)
 
 
@@ -199,25 +199,25 @@ def test_deviation_interval_covers():
 )
 def test_passes_until_steady(seconds, passes):
     """The answer is the first pass at the level of the second half, whatever a single outlier later on does."""
-    assert sequential.passes_until_steady(seconds) == passes
+    assert stopping.passes_until_steady(seconds) == passes
 
 
 def test_passes_that_never_become_steady():
     """Passes that go on changing, alternate, or are too few have no answer."""
-    assert sequential.passes_until_steady([2.0**-n for n in range(20)]) is None
-    assert sequential.passes_until_steady([1.0, 1.0, 1.0, 3.0, 3.0, 3.0] * 4) is None
-    assert sequential.passes_until_steady([1.0] * 5) is None
+    assert stopping.passes_until_steady([2.0**-n for n in range(20)]) is None
+    assert stopping.passes_until_steady([1.0, 1.0, 1.0, 3.0, 3.0, 3.0] * 4) is None
+    assert stopping.passes_until_steady([1.0] * 5) is None
 
 
 def test_passes_of_a_noisy_machine():
     """Occasional slow passes, one in ten, do not hide that a model is warm."""
     generator = np.random.default_rng(0)
     seconds = [3.0, 2.0, 1.5, *(1 + 0.03 * generator.random(97) + 2 * (generator.random(97) < 0.1))]
-    assert sequential.passes_until_steady(seconds) == 3
+    assert stopping.passes_until_steady(seconds) == 3
 
 
 def test_the_module_is_light():
     """Whoever only imports it loads neither scipy nor numpy."""
-    code = "import sys, bertbench.sequential; print({'numpy', 'scipy', 'torch'} & set(sys.modules))"
+    code = "import sys, bertbench.stats.stopping; print({'numpy', 'scipy', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -5,19 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from bertbench import environment, hub, session
-from bertbench.calibration import Calibration
-from bertbench.data import Examples
 from bertbench.errors import UnavailableError
-from bertbench.plan import Plan
-from bertbench.progress import silent
-from bertbench.records import UNAVAILABLE, Failure
-from bertbench.request import Options, Request
-from bertbench.runners._job import Source
-from bertbench.sources import Encoder
-from bertbench.specs import ShapeSpec, SuiteSpec, TimingSpec
-from bertbench.store import Store
-from bertbench.task_data import TaskData
+from bertbench.models import hub
+from bertbench.models.sources import Encoder, Source
+from bertbench.records import environment
+from bertbench.records.progress import silent
+from bertbench.records.record import UNAVAILABLE, Failure
+from bertbench.records.store import Store
+from bertbench.session import measure as session
+from bertbench.session.plan import Plan
+from bertbench.session.request import Options, Request
+from bertbench.session.task_data import TaskData
+from bertbench.specs.models import ShapeSpec, SuiteSpec, TimingSpec
+from bertbench.speed.calibration import Calibration
+from bertbench.tasks.data import Examples
 from tests import factories
 from tests.factories import model_spec, quality_record, session_record, task_spec
 

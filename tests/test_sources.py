@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from bertbench import hub, sources
-from bertbench.checkpoints import Snapshot, local_snapshot
 from bertbench.errors import CheckpointError, HubError
-from bertbench.runners._job import Source
-from bertbench.sources import finetuned_source, gather, weight_folders
+from bertbench.models import hub, sources
+from bertbench.models.checkpoints import Snapshot, local_snapshot
+from bertbench.models.sources import Source, finetuned_source, gather, weight_folders
 from tests.factories import model_spec
 
 ARCHITECTURE = {
@@ -160,7 +159,7 @@ def test_random_weights_lie_in_a_folder_only_while_they_are_needed(hub_with, tin
 
 def test_offline_hint_names_a_command_that_exists():
     """What the hint advises can be done."""
-    from bertbench.config import Catalog
+    from bertbench.specs.catalog import Catalog
 
     assert "demo-sentiment" in sources.OFFLINE_HINT
     assert "demo-sentiment" in Catalog().entries("tasks")

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from bertbench.specs import (
+from bertbench.specs.models import (
     SPEC_TYPES,
     ClaimSpec,
     DatasetSpec,

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from bertbench.report import HEADER
-from bertbench.store import Store
+from bertbench.records.store import Store
+from bertbench.report.row import HEADER
 from tests.conftest import _python
 
 pytestmark = pytest.mark.slow

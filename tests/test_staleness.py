@@ -4,14 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from bertbench import staleness
 from bertbench.commands import _measuring
 from bertbench.commands.show import list_runs, run_report
-from bertbench.config import Catalog
-from bertbench.report import Report, Row
-from bertbench.request import MEASURE_VERSIONS, Options, Request
-from bertbench.staleness import Staleness
-from bertbench.store import Store
+from bertbench.records.record import MEASURE_VERSIONS
+from bertbench.records.staleness import Staleness
+from bertbench.records.store import Store
+from bertbench.report import stale
+from bertbench.report.row import Report, Row
+from bertbench.session.request import Options, Request
+from bertbench.specs.catalog import Catalog
 from tests.factories import predictions, quality_record, record, session_record, size_record, stored_session
 
 BASE = ("bert", "distilbert", "albert")
@@ -137,13 +138,13 @@ def test_reports_mark_stale_figures(tmp_path):
         tmp_path, session=session(size=0), records=[current(run_id="a"), current("speed", run_id="b")]
     )
     report = Report("r", (), (Row(run_ids="a", note="n"), Row(run_ids="b")), ("old",))
-    marked = staleness.marked(report, stored, CATALOG)
+    marked = stale.marked(report, stored, CATALOG)
     assert marked.rows[0].note.startswith("n; stale: measured by version 0")
     assert marked.rows[1].note is None
     assert marked.notes[0].startswith("STALE: size of bert: measured by version 0")
     assert marked.notes[-1] == "old"
     fresh = stored_session(tmp_path / "2", session=session(), records=[current()])
-    assert staleness.marked(report, fresh, CATALOG) == report
+    assert stale.marked(report, fresh, CATALOG) == report
 
 
 def test_show_marks_stale_runs(tmp_path):

@@ -8,8 +8,8 @@ import scipy.stats as reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertbench import stats
-from bertbench.stats import Estimate
+from bertbench.stats import intervals as stats
+from bertbench.stats.intervals import Estimate
 
 
 def test_quantile_is_an_observed_value():

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from bertbench.errors import StoreError
-from bertbench.records import SCHEMA_VERSION, Measurement
-from bertbench.store import Store, covers, from_json, new_session_id, newest, to_json, write_atomically
-from bertbench.store.bounds import MARK
+from bertbench.records.bounds import MARK
+from bertbench.records.files import from_json, to_json, write_atomically
+from bertbench.records.record import SCHEMA_VERSION, Measurement
+from bertbench.records.store import Store, covers, new_session_id, newest
 from tests.factories import (
     SESSION_ID,
     failed,

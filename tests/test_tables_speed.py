@@ -2,11 +2,11 @@
 
 import pytest
 
-from bertbench.exporters.terminal import PLUGIN as TERMINAL
-from bertbench.report import Report, Row, Table
-from bertbench.tables import speed as tables
-from bertbench.tables._beside import shape_name, way_name
-from bertbench.tables.figures import Figures, shown
+from bertbench.report.formats.terminal import PLUGIN as TERMINAL
+from bertbench.report.row import Report, Row, Table
+from bertbench.report.tables import speed as tables
+from bertbench.report.tables.beside import shape_name, way_name
+from bertbench.report.tables.figures import Figures, shown
 
 MODELS = ("bert", "distilbert", "albert")
 EAGER = {"backend": "eager", "dtype": "fp32"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bertbench import text_files
+from bertbench.specs import text_files
 
 
 def test_byte_order_mark_is_no_text(tmp_path):

@@ -5,9 +5,9 @@ import json
 import pandas as pd
 import pytest
 
-from bertbench.demo._vocabulary import build_tokenizer
 from bertbench.errors import DatasetError
-from bertbench.texts import Texts, blocks
+from bertbench.models.demo_tokenizer import build_tokenizer
+from bertbench.tasks.texts import Texts, blocks
 
 LINES = ["one two", "", "three"]
 

@@ -3,10 +3,10 @@ from contextlib import contextmanager
 import pytest
 
 from bertbench.errors import MeasurementError
-from bertbench.records import Failure
-from bertbench.rows import TurnPlace, TurnSeconds, rows_of
-from bertbench.specs import ShapeSpec, TimingSpec
-from bertbench.timing import WorkerError, measure
+from bertbench.records.record import Failure
+from bertbench.records.timings import TurnPlace, TurnSeconds, rows_of
+from bertbench.specs.models import ShapeSpec, TimingSpec
+from bertbench.speed.rounds import WorkerError, measure
 
 
 class Clock:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bertbench.compare._timings import Timings, Way
-from bertbench.runners.speed import SpeedResult, SpeedTarget
+from bertbench.report.compare.timings import Timings, Way
+from bertbench.speed.measure import SpeedResult, SpeedTarget
 from tests.bench.simulation import (
     FIXED_ROUNDS,
     MOST_ROUNDS,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from bertbench import training_format
-from bertbench.machines import Machine
-from bertbench.training_format import decide, has_bf16, is_bf16
+from bertbench.quality import training_format
+from bertbench.quality.training_format import decide, has_bf16, is_bf16
+from bertbench.records.machines import Machine
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 import pytest
 
-from bertbench import variants
 from bertbench.errors import BertBenchError, UsageError
-from bertbench.variants import combinations, parse, parse_dtypes, parse_numbers
+from bertbench.speed import variants
+from bertbench.speed.variants import combinations, parse, parse_dtypes, parse_numbers
 
 
 def test_all_back_ends_begin_with_pytorch():

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from bertbench.compare.verdicts import Bound, Figure, judge, together
-from bertbench.stats import Estimate, t_interval
+from bertbench.stats.claim_tests import Bound, Figure, judge, together
+from bertbench.stats.intervals import Estimate, t_interval
 
 numbers = st.floats(0.1, 10)
 bounds = st.builds(Bound, st.sampled_from(["at_least", "at_most", "equal"]), numbers, st.floats(0, 0.05))

@@ -12,10 +12,11 @@ from unittest.mock import MagicMock
 import psutil
 import pytest
 
-from bertbench import processes, servant
-from bertbench.specs import ShapeSpec
-from bertbench.timing import WorkerError
-from bertbench.workers import ExecutionSettings, WorkerPlan, open_workers, preload
+from bertbench import processes
+from bertbench.specs.models import ShapeSpec
+from bertbench.speed import servant
+from bertbench.speed.rounds import WorkerError
+from bertbench.speed.workers import ExecutionSettings, WorkerPlan, open_workers, preload
 
 FAKE = ExecutionSettings(backend="fake")
 SHAPE = ShapeSpec(sequence_length=10)
@@ -307,7 +308,7 @@ def test_a_stopped_worker_is_no_hang(fake_plan):
 
 def test_outputs_of_audited_rows(tiny):
     """Rows come back with their own positions only, whatever they were padded to, and equal what a row alone gives."""
-    from bertbench.backends._inputs import Encoded
+    from bertbench.models.inputs import Encoded
 
     rows = [Encoded([5, 6, 7, 8]), Encoded([9, 5]), Encoded([6])]
     with open_workers([WorkerPlan("tiny", tiny, ExecutionSettings(threads=1))]) as (worker,):
@@ -324,11 +325,11 @@ def test_outputs_of_audited_rows(tiny):
 @pytest.mark.parametrize(("compiles", "expected"), [(False, [(2, 4), (1, 1)]), (True, [(2, 10), (2, 10)])])
 def test_audited_rows_need_no_new_code(tiny, monkeypatch, compiles, expected):
     """A back-end that compiles for every shape is given the rows in a shape that it was timed in."""
-    from bertbench.backends._inputs import Encoded
-    from bertbench.backends.eager import EagerModel
-    from bertbench.servant import Servant
+    from bertbench.models.inputs import Encoded
+    from bertbench.speed.backends.eager import EagerModel
+    from bertbench.speed.servant import Servant
 
-    monkeypatch.setattr("bertbench.servant.gc", MagicMock())  # this process goes on collecting
+    monkeypatch.setattr("bertbench.speed.servant.gc", MagicMock())  # this process goes on collecting
     servant, given = Servant(WorkerPlan("tiny", tiny, ExecutionSettings(threads=1))), []
     run = EagerModel.run
     monkeypatch.setattr(EagerModel, "code_per_shape", compiles)

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from bertbench.config import Catalog
 from bertbench.errors import ConfigError
+from bertbench.specs.catalog import Catalog
 
 TASK = {
     "title": "Mine",

@@ -12,8 +12,8 @@ from bertbench.errors import UsageError
 if TYPE_CHECKING:
     from bertbench.commands._measuring import Measuring
     from bertbench.gate.finding import Finding, Margins
-    from bertbench.request import Request
-    from bertbench.store import StoredSession
+    from bertbench.records.store import StoredSession
+    from bertbench.session.request import Request
 
 BROKEN = "scores were not measured: a checkpoint is not what the baseline says"
 SAME_REFERENCE = "a slow-down common to all models leaves every ratio as it is; --against-code sees it"
@@ -35,8 +35,8 @@ def with_baseline(measuring: Measuring, place: Path, margins: Margins, task: str
     Raises:
         StoreError, UsageError: the baseline cannot be used: absent, of another schema or other tasks, nothing in common.
     """
-    from bertbench.commands._gate import collected, fingerprints_of
     from bertbench.gate.baseline import read
+    from bertbench.gate.checkpoints import collected, fingerprints_of
     from bertbench.gate.judging import against_baseline, broken_checkpoints
 
     before = of_tasks(read(place), task)
@@ -73,11 +73,11 @@ def with_model(measuring: Measuring, base: str, margins: Margins, task: str | No
     Raises:
         UsageError: no head is named, or it is the base, or several bases are; sizes are asked for.
     """
-    from bertbench.commands._gate import collected
+    from bertbench.gate.checkpoints import collected
     from bertbench.gate.cost import enough, protocol
     from bertbench.gate.judging import Wanted, against_model
-    from bertbench.request import names_of
-    from bertbench.selection import resolve, resolve_one, resolve_tasks
+    from bertbench.session.request import names_of
+    from bertbench.session.selection import resolve, resolve_one, resolve_tasks
 
     given = measuring.given
     if given["models"] == "all":

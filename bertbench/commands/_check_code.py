@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from bertbench.commands._measuring import Measuring
     from bertbench.gate.baseline import Timed
     from bertbench.gate.finding import Finding, Margins
-    from bertbench.interpreters import Interpreter
-    from bertbench.progress import Progress
-    from bertbench.runners._blocks import SpeedTarget
-    from bertbench.runners.speed import SpeedResult
-    from bertbench.sources import Encoder
-    from bertbench.specs import TimingSpec
+    from bertbench.models.sources import Encoder
+    from bertbench.records.progress import Progress
+    from bertbench.specs.models import TimingSpec
+    from bertbench.speed.blocks import SpeedTarget
+    from bertbench.speed.interpreters import Interpreter
+    from bertbench.speed.measure import SpeedResult
 
 BASE, HEAD = "base", "head"
 
@@ -34,10 +34,10 @@ def with_code(measuring: Measuring, name: str, margins: Margins) -> Checked:
         UsageError: there is no such code, it cannot be imported, or something else than speed is asked for.
     """
     from bertbench.commands._check import Checked
-    from bertbench.display import Display, say
-    from bertbench.interpreters import of_now
-    from bertbench.selection import resolve
-    from bertbench.sources import gather, weight_folders
+    from bertbench.commands._display import Display, say
+    from bertbench.models.sources import gather, weight_folders
+    from bertbench.session.selection import resolve
+    from bertbench.speed.interpreters import of_now
 
     given = measuring.given
     if given["only"] not in {None, "speed"}:
@@ -73,7 +73,7 @@ def code_of(name: str) -> Iterator[Interpreter]:
     """The interpreter of the environment in the folder `name`, or this one with the revision `name` checked out."""
     import sys
 
-    from bertbench.interpreters import Interpreter, checked_out, environment_in
+    from bertbench.speed.interpreters import Interpreter, checked_out, environment_in
 
     environment = environment_in(Path(name).expanduser()) if Path(name).expanduser().is_dir() else None
     if environment is not None:
@@ -100,7 +100,7 @@ def _deadline(minutes: float | None, started: float, models_left: int) -> float 
 
 
 def _threads(asked: int | None) -> int:
-    from bertbench import environment
+    from bertbench.records import environment
 
     return asked or environment.default_threads()
 
@@ -122,8 +122,8 @@ class _Model:
         self.others = others * len(timing.shapes)
 
     def _targets(self) -> list[SpeedTarget]:
-        from bertbench.backends._backend import ExecutionSettings
-        from bertbench.runners._blocks import SpeedTarget
+        from bertbench.specs.execution import ExecutionSettings
+        from bertbench.speed.blocks import SpeedTarget
 
         folder = self.encoder.source.folder
         assert folder is not None  # noqa: S101 (weight_folders gave one)
@@ -133,7 +133,7 @@ class _Model:
     def findings(self, progress: Progress, deadline: float | None) -> Iterator[Finding]:
         """Measure, then judge."""
         from bertbench.gate.cost import enough, speed_findings
-        from bertbench.runners.speed import measure_speed
+        from bertbench.speed.measure import measure_speed
 
         result = measure_speed(
             self._targets(),
@@ -149,7 +149,7 @@ class _Model:
 
     def _times(self, result: SpeedResult) -> Sequence[Timed]:
         from bertbench.gate.baseline import Timed
-        from bertbench.runners._latency import round_ratios
+        from bertbench.speed.latency import round_ratios
 
         ratios = round_ratios(result.rows, BASE)
         return [

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import BertBenchError, StoreError, UsageError
-from bertbench.name_lists import split
+from bertbench.specs.name_lists import split
 
 if TYPE_CHECKING:
     from bertbench.commands._measuring import Measuring
     from bertbench.gate.baseline import Baseline, Saved, Scored
     from bertbench.gate.finding import Margins
-    from bertbench.records import Kind
-    from bertbench.request import Request
-    from bertbench.specs import ModelSpec, SuiteSpec
+    from bertbench.records.record import Kind
+    from bertbench.session.request import Request
+    from bertbench.specs.models import ModelSpec, SuiteSpec
 
 Place = tuple[str, str]  # model and task
 AS_BEFORE = ("train_samples", "eval_samples", "epochs", "batch_size", "learning_rate", "max_length", "recipes", "dtype")
@@ -42,7 +42,7 @@ class Asked:
         Raises:
             UsageError: other tasks or models, or nothing in common; ConfigError: a task or suite is gone.
         """
-        from bertbench import environment
+        from bertbench.records import environment
 
         given, base = measuring.given, before.baseline
         suite = measuring.catalog.suite(given["suite"] or base.suite)
@@ -90,7 +90,7 @@ class Asked:
         return found
 
     def _folder(self, one: Scored) -> Path | None:
-        from bertbench import hub
+        from bertbench.models import hub
 
         kept = self.before.checkpoint_folder(one)
         if kept is not None:
@@ -110,7 +110,7 @@ class Asked:
     def request(self, kinds: Sequence[Kind], margins: Margins) -> Request:
         """What is measured now, of these kinds; timing may end where every verdict is clear."""
         from bertbench.gate.cost import enough, protocol
-        from bertbench.specs import TimingSpec
+        from bertbench.specs.models import TimingSpec
 
         measuring, base = self.measuring, self.before.baseline
         asked = {name: base.options[name] for name in AS_BEFORE if base.options.get(name) is not None}
@@ -170,7 +170,7 @@ def _kinds(only: str | None, base: Baseline, names: Sequence[str]) -> tuple[Kind
     Raises:
         UsageError: nothing is both.
     """
-    from bertbench.request import parse_kinds
+    from bertbench.session.request import parse_kinds
 
     there = {
         "size": any(name in base.counts for name in names),
@@ -193,7 +193,7 @@ def _kinds(only: str | None, base: Baseline, names: Sequence[str]) -> tuple[Kind
 
 def _spec(name: str, measuring: Measuring, before: Saved) -> ModelSpec:
     """The model as configs have it now, else as it was; with the kept checkpoints in place of training."""
-    from bertbench.commands._gate import spec_with
+    from bertbench.gate.checkpoints import spec_with
 
     known = name in measuring.catalog.entries("models")
     spec = measuring.catalog.model(name) if known else _stored_spec(name, before)
@@ -211,7 +211,7 @@ def _stored_spec(name: str, before: Saved) -> ModelSpec:
     Raises:
         StoreError: it is no model's.
     """
-    from bertbench.specs import ModelSpec
+    from bertbench.specs.models import ModelSpec
 
     there = {field: value for field, value in before.baseline.models[name].items() if field in ModelSpec.model_fields}
     try:

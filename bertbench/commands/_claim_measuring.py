@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertbench.name_lists import joined
-from bertbench.records import Kind
+from bertbench.records.record import Kind
+from bertbench.specs.name_lists import joined
 
 if TYPE_CHECKING:
-    from bertbench.claim_specs import ClaimSpec
     from bertbench.commands._measuring import Measuring
-    from bertbench.request import Request
+    from bertbench.session.request import Request
+    from bertbench.specs.claims import ClaimSpec
 
 FLOPS_SHAPE = "128"
 SPEED_ROUNDS = 5  # at least, of what is measured on demand
@@ -47,7 +47,7 @@ class Job:
 
 def job_of(claim: ClaimSpec, tasks: Sequence[str]) -> Job:
     """What measures a claim."""
-    from bertbench.compare.claims import TRAINING, kind_of, seeds_needed
+    from bertbench.report.claims.figure import TRAINING, kind_of, seeds_needed
 
     kind = kind_of(claim)
     device = (("device", claim.needs.device),) if claim.needs.device else ()

@@ -12,11 +12,11 @@ import typer
 from bertbench.errors import NothingMeasuredError, UsageError
 
 if TYPE_CHECKING:
-    from bertbench.config import Catalog
-    from bertbench.report import Report
-    from bertbench.request import Options, Request
-    from bertbench.specs import ModelSpec, SuiteSpec
-    from bertbench.store import Store, StoredSession
+    from bertbench.records.store import Store, StoredSession
+    from bertbench.report.row import Report
+    from bertbench.session.request import Options, Request
+    from bertbench.specs.catalog import Catalog
+    from bertbench.specs.models import ModelSpec, SuiteSpec
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,11 @@ class Measuring:
         Raises:
             UsageError, ConfigError: the output or a config folder cannot be used.
         """
-        from bertbench import output, published
-        from bertbench.config import Catalog
-        from bertbench.display import Waiting
-        from bertbench.store import Store
+        from bertbench.commands._display import Waiting
+        from bertbench.records.store import Store
+        from bertbench.report import output
+        from bertbench.specs import published
+        from bertbench.specs.catalog import Catalog
 
         output.check(given["output"])
         self.command = command
@@ -64,10 +65,10 @@ class Measuring:
         `run`: what was asked for must be had, and the suite's reference is not added; otherwise random weights will do
         for size and speed.
         """
-        from bertbench.commands._claims import usable
         from bertbench.commands.published import with_published
-        from bertbench.compare import build
-        from bertbench.staleness import marked
+        from bertbench.report.compare.build import build
+        from bertbench.report.stale import marked
+        from bertbench.specs.claim_checks import usable
 
         request = self.request(suite, tasks, models=models, reference=reference, run=run)
         stored = measure_or_read(request, self.store, from_store=self.given["from_store"], yes=self.given["yes"])
@@ -87,9 +88,9 @@ class Measuring:
         run: bool,
     ) -> Request:
         """What `answer` measures or reads."""
-        from bertbench.metrics import _fitting
-        from bertbench.request import Request, parse_kinds
-        from bertbench.selection import published_recipes, resolve, with_teachers
+        from bertbench.session.request import Request, parse_kinds
+        from bertbench.session.selection import published_recipes, resolve, with_teachers
+        from bertbench.stats.metrics import _fitting
 
         options, kinds = build_options(suite.seeds, self.given), parse_kinds(self.given["only"])
         specified = tuple(self.catalog.task(task) for task in tasks)
@@ -121,8 +122,8 @@ class Measuring:
 
         The cells, and files that are `missing`, decide it.
         """
-        from bertbench import output
-        from bertbench.report import Report
+        from bertbench.report import output
+        from bertbench.report.row import Report
 
         report = Report.joined([*([first] if first else []), *(answer.report for answer in answers)])
         given = self.given
@@ -142,8 +143,8 @@ def build_options(default_seeds: int, given: Mapping[str, Any]) -> Options:
     Raises:
         UsageError, DeviceError: a value cannot be used.
     """
-    from bertbench import environment
-    from bertbench.request import Options, check_positive, parse_seeds
+    from bertbench.records import environment
+    from bertbench.session.request import Options, check_positive, parse_seeds
 
     if given["keep_checkpoints"] not in {"all", "best", "none"}:
         raise UsageError(f"--keep-checkpoints {given['keep_checkpoints']}: must be all, best or none")
@@ -170,7 +171,7 @@ def pick_reference(
 
     `add_suites` says that the suite's reference is added where it was not asked for; otherwise the first model stands in.
     """
-    from bertbench.selection import resolve_one
+    from bertbench.session.selection import resolve_one
 
     names = [spec.name for spec in models]
     if wanted is None:
@@ -190,7 +191,7 @@ def measure_or_read(request: Request, store: Store, *, from_store: bool, yes: bo
     Raises:
         NothingMeasuredError: `from_store`, and the store has nothing that fits.
     """
-    from bertbench.display import Display, say
+    from bertbench.commands._display import Display, say
 
     if from_store:
         names = [spec.name for spec in request.models]
@@ -205,7 +206,7 @@ def measure_or_read(request: Request, store: Store, *, from_store: bool, yes: bo
                 "leave --from-store out to measure",
             )
         return found
-    from bertbench import session
+    from bertbench.session import measure as session
 
     request.check_recipes()
     encoders = session.find_weights(request, say)
@@ -224,8 +225,8 @@ def measure_or_read(request: Request, store: Store, *, from_store: bool, yes: bo
 
 def newest_of(store: Store, models: Sequence[str], reference: str, recipe: Mapping[str, Any]) -> StoredSession | None:
     """The newest complete session of all models with this recipe, on whatever machine and weights."""
-    from bertbench.request import same_recipe
-    from bertbench.store import covers, newest
+    from bertbench.records.store import covers, newest
+    from bertbench.session.request import same_recipe
 
     return newest(
         store,
@@ -235,7 +236,7 @@ def newest_of(store: Store, models: Sequence[str], reference: str, recipe: Mappi
 
 
 def show_warnings(store: Store) -> None:
-    from bertbench.display import say
+    from bertbench.commands._display import say
 
     for warning in dict.fromkeys(store.warnings):
         say(f"warning: {warning}")

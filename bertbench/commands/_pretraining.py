@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import UsageError
-from bertbench.report import Report, Row, Table
+from bertbench.report.row import Report, Row, Table
 from bertbench.units import duration, significant
 
 if TYPE_CHECKING:
     from bertbench.commands._measuring import Measuring
-    from bertbench.distill_specs import PretrainSpec
-    from bertbench.runners.pretrain import Pretraining
-    from bertbench.specs import ModelSpec, TaskSpec
-    from bertbench.students.variants import Wish
-    from bertbench.texts import Texts
+    from bertbench.models.students.variants import Wish
+    from bertbench.quality.pretrain import Pretraining
+    from bertbench.specs.distill import PretrainSpec
+    from bertbench.specs.models import ModelSpec, TaskSpec
+    from bertbench.tasks.texts import Texts
 
 WITHOUT = {"alpha_soft": "no-soft", "alpha_mlm": "no-mlm", "alpha_cos": "no-cos"}
 Student = tuple["ModelSpec", "PretrainSpec", Path]
@@ -33,7 +33,7 @@ def build_spec(values: Mapping[str, Any], *, random_start: bool) -> PretrainSpec
     """
     from pydantic import ValidationError
 
-    from bertbench.distill_specs import PretrainSpec
+    from bertbench.specs.distill import PretrainSpec
 
     given = {name: value for name, value in values.items() if value is not None}
     try:
@@ -61,8 +61,8 @@ def students_of(
     Raises:
         UsageError: a value that does not go with the teacher.
     """
-    from bertbench.sources import own_config
-    from bertbench.students.variants import students
+    from bertbench.models.sources import own_config
+    from bertbench.models.students.variants import students
 
     config = own_config(teacher)
     specs = students(teacher, config, wish, None if ablation == "losses" else ablation)
@@ -88,10 +88,10 @@ def check_task(task: TaskSpec, teacher: ModelSpec, data_dir: Path | None) -> Non
         DatasetError, HubError: there are no examples.
         UsageError: they are taken at more tokens than the teacher's, and so the students', limit.
     """
-    from bertbench import data
-    from bertbench.lengths import length_limit
-    from bertbench.metrics import _fitting
-    from bertbench.sources import own_config
+    from bertbench.models.lengths import length_limit
+    from bertbench.models.sources import own_config
+    from bertbench.stats.metrics import _fitting
+    from bertbench.tasks import data
 
     _fitting.check(task)
     for split in (task.train_split, *task.evaluation_splits):
@@ -110,8 +110,8 @@ def check_texts(teacher: ModelSpec, max_length: int) -> None:
     Raises:
         UsageError: they are taken at more tokens than the teacher's, and so the students', limit.
     """
-    from bertbench.lengths import check_maximum
-    from bertbench.sources import own_config
+    from bertbench.models.lengths import check_maximum
+    from bertbench.models.sources import own_config
 
     check_maximum(teacher.name, own_config(teacher), max_length)
 
@@ -122,10 +122,11 @@ def pretrain_all(measuring: Measuring, teacher: ModelSpec, students: Sequence[St
     Raises:
         BertBenchError: one cannot be made; those before it stay where they were saved.
     """
-    from bertbench import environment, training_format
-    from bertbench.display import Display, say
-    from bertbench.sources import gather
-    from bertbench.steps.pretraining import distil, load_teacher
+    from bertbench.commands._display import Display, say
+    from bertbench.models.sources import gather
+    from bertbench.quality import training_format
+    from bertbench.records import environment
+    from bertbench.session.pretraining import distil, load_teacher
 
     given = measuring.given
     device = environment.resolve_device(given["device"])

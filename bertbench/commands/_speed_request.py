@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import UnknownNameError, UsageError
-from bertbench.name_lists import joined
-from bertbench.variants import combinations, parse, parse_dtypes, parse_numbers
+from bertbench.specs.name_lists import joined
+from bertbench.speed.variants import combinations, parse, parse_dtypes, parse_numbers
 
 if TYPE_CHECKING:
     from bertbench.commands._measuring import Measuring
-    from bertbench.request import Options, Request
-    from bertbench.specs import ShapeSpec, TimingSpec
+    from bertbench.session.request import Options, Request
+    from bertbench.specs.models import ShapeSpec, TimingSpec
 
 SCENARIOS = ("fixed", "natural", "single-stream", "offline", "server")
 OF_TEXTS = ("natural", "single-stream", "offline", "server")
@@ -34,8 +34,8 @@ def build(measuring: Measuring, given: Mapping[str, Any]) -> Request:
         UsageError, ConfigError, DeviceError: an option cannot be used; the message names it.
     """
     from bertbench.commands._measuring import pick_reference
-    from bertbench.request import Request
-    from bertbench.selection import resolve
+    from bertbench.session.request import Request
+    from bertbench.session.selection import resolve
 
     given = with_paper(measuring, given)
     scenarios = _scenarios(given)
@@ -115,9 +115,9 @@ def _task(given: Mapping[str, Any], scenarios: Sequence[str]) -> str | None:
 
 
 def _options(given: Mapping[str, Any], scenarios: Sequence[str]) -> Options:
-    from bertbench import environment
-    from bertbench.display import say
-    from bertbench.request import Options, check_positive
+    from bertbench.commands._display import say
+    from bertbench.records import environment
+    from bertbench.session.request import Options, check_positive
 
     if given["from_store"] and given["fresh"]:
         raise UsageError("--fresh and --from-store contradict each other", "leave one out")
@@ -158,7 +158,7 @@ def _bound(scenarios: Sequence[str], bound_ms: float | None) -> float | None:
 
 
 def _timing(given: Mapping[str, Any], scenarios: Sequence[str], options: Options) -> TimingSpec:
-    from bertbench.specs import TimingSpec
+    from bertbench.specs.models import TimingSpec
 
     precision = None if given["precision"] is None else parse_precision(given["precision"])
     if precision is not None and given["rounds"] is not None:
@@ -193,7 +193,7 @@ def parse_precision(text: str) -> float:
 
 
 def _shapes(given: Mapping[str, Any], scenarios: Sequence[str], rounds: int) -> list[ShapeSpec]:
-    from bertbench.specs import ShapeSpec
+    from bertbench.specs.models import ShapeSpec
 
     batches = parse_numbers("--batch-sizes", given["batch_sizes"], LARGEST_BATCH)
     lengths = parse_numbers("--sequence-lengths", given["sequence_lengths"], LONGEST)

@@ -20,17 +20,17 @@ from bertbench.commands._options import (
     OutputOption,
     Share,
 )
-from bertbench.config import Catalog
 from bertbench.errors import MeasurementError, UsageError
+from bertbench.specs.catalog import Catalog
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-    from bertbench.anatomy.techniques import Techniques
-    from bertbench.parts import Anatomy
-    from bertbench.progress import Progress
-    from bertbench.report import Report
-    from bertbench.specs import ModelSpec
+    from bertbench.models.anatomy.techniques import Techniques
+    from bertbench.records.anatomy import Anatomy
+    from bertbench.records.progress import Progress
+    from bertbench.report.row import Report
+    from bertbench.specs.models import ModelSpec
 
 
 class By(StrEnum):
@@ -84,9 +84,9 @@ def anatomy(
 ) -> None:
     """Take models apart: parameters, FLOPs and time by component or layer, and what each technique saves."""
     given = dict(locals())
-    from bertbench import output as outputs
-    from bertbench.hub import quiet_libraries
-    from bertbench.request import check_positive
+    from bertbench.models.hub import quiet_libraries
+    from bertbench.report import output as outputs
+    from bertbench.session.request import check_positive
 
     outputs.check(output)
     check_positive(sequence_length=sequence_length, batch_size=batch_size, threads=threads)
@@ -100,8 +100,8 @@ def anatomy(
 
 def _rebuilt(catalog: Catalog, given: dict[str, Any]) -> tuple[Report, bool]:
     """The paper's table and whether each cell is as expected."""
-    from bertbench.anatomy.rebuild import rebuild
-    from bertbench.tables.rebuilt import build_rebuilt
+    from bertbench.models.anatomy.rebuild import rebuild
+    from bertbench.report.tables.rebuilt import build_rebuilt
 
     paper = catalog.paper(given["paper"])
     if not paper.parameters:
@@ -122,10 +122,10 @@ def _rebuilt(catalog: Catalog, given: dict[str, Any]) -> tuple[Report, bool]:
 
 def _taken_apart(catalog: Catalog, given: dict[str, Any]) -> tuple[Report, bool]:
     """The anatomies' report, and whether everything asked for is in it."""
-    from bertbench.anatomy.techniques import UNCHANGED, Techniques, check
-    from bertbench.display import Display
-    from bertbench.selection import resolve
-    from bertbench.tables.anatomy import build_anatomy
+    from bertbench.commands._display import Display
+    from bertbench.models.anatomy.techniques import UNCHANGED, Techniques, check
+    from bertbench.report.tables.anatomy import build_anatomy
+    from bertbench.session.selection import resolve
 
     changes = Techniques(given["embedding_size"], given["share"] and given["share"].value, given["layers"])
     specs = resolve(given["models"], catalog, catalog.suite(given["suite"]))
@@ -151,7 +151,7 @@ def _taken_apart(catalog: Catalog, given: dict[str, Any]) -> tuple[Report, bool]
 
 
 def _check_length(name: str, config: PretrainedConfig, tokens: int) -> None:
-    from bertbench.lengths import length_limit
+    from bertbench.models.lengths import length_limit
 
     limit = length_limit(config)
     if limit is not None and tokens > limit:
@@ -159,7 +159,7 @@ def _check_length(name: str, config: PretrainedConfig, tokens: int) -> None:
 
 
 def _dissected(spec: ModelSpec, config: PretrainedConfig, techniques: Techniques, given: dict[str, Any]) -> Anatomy:
-    from bertbench.anatomy.dissect import dissect
+    from bertbench.models.anatomy.dissect import dissect
 
     shape = {"batch_size": given["batch_size"], "sequence_length": given["sequence_length"]}
     return replace(dissect(spec.name, config, techniques, **shape), checkpoint=spec.checkpoint)
@@ -169,8 +169,8 @@ def _with_time(
     anatomy: Anatomy, config: PretrainedConfig, techniques: Techniques, threads: int | None, display: Progress
 ) -> Anatomy:
     """The anatomy with times; with a note in their place if it cannot be timed."""
-    from bertbench.anatomy.clock import timed
-    from bertbench.environment import default_threads
+    from bertbench.models.anatomy.clock import timed
+    from bertbench.records.environment import default_threads
 
     try:
         return timed(anatomy, config, techniques, threads=threads or default_threads(), progress=display)

@@ -14,9 +14,9 @@ from bertbench.errors import CheckpointError, NothingMeasuredError, UsageError
 
 if TYPE_CHECKING:
     from bertbench.gate.baseline import Baseline, Checkpoint
-    from bertbench.request import Request
-    from bertbench.specs import SuiteSpec
-    from bertbench.store import Store, StoredSession
+    from bertbench.records.store import Store, StoredSession
+    from bertbench.session.request import Request
+    from bertbench.specs.models import SuiteSpec
 
 DEFAULT_PLACE = Path("results/baseline")
 
@@ -46,11 +46,11 @@ def baseline(
     keep_mb: KeepOption = 5.0,
 ) -> None:
     """Save what `check` compares with: counts, label maps, outputs, predictions, ratios; small enough to commit."""
+    from bertbench.commands._display import say, show
     from bertbench.commands._measuring import Measuring, measure_or_read
     from bertbench.commands._measuring_options import defaults
-    from bertbench.display import say, show
     from bertbench.gate.saving import check_place
-    from bertbench.request import check_positive
+    from bertbench.session.request import check_positive
 
     if action != "save":
         raise UsageError(f"baseline {action}: there is only `bertbench baseline save`")
@@ -84,8 +84,8 @@ def _request(measuring: Any, suite: SuiteSpec, rounds: int | None) -> Request:
 
 
 def _save(request: Request, stored: StoredSession, store: Store, output: Path, keep_mb: float) -> tuple[Path, Baseline]:
-    from bertbench.commands._gate import collected, evaluated, fingerprint
     from bertbench.gate.baseline import with_scores
+    from bertbench.gate.checkpoints import collected, evaluated, fingerprint
     from bertbench.gate.saving import write
 
     prints: dict[tuple[str, str], Checkpoint] = {}
@@ -107,9 +107,9 @@ def _save(request: Request, stored: StoredSession, store: Store, output: Path, k
 
 def _evaluated(request: Request, store: Store, folders: Mapping[tuple[str, str], Path]) -> StoredSession:
     """The kept checkpoints evaluated as `check` will evaluate them, from their files."""
-    from bertbench.commands._gate import spec_with
     from bertbench.commands._measuring import measure_or_read
-    from bertbench.request import names_of
+    from bertbench.gate.checkpoints import spec_with
+    from bertbench.session.request import names_of
 
     models = []
     for spec in request.models:
@@ -123,9 +123,9 @@ def _evaluated(request: Request, store: Store, folders: Mapping[tuple[str, str],
 
 def _kept_name(place: tuple[str, str], folder: Path, keep_mb: float) -> str | None:
     """What the checkpoint of a model on a task is kept as; None where it is larger than `keep_mb` or no plain files, which is said."""
-    from bertbench.checkpoints import files_to_keep
-    from bertbench.display import say
-    from bertbench.steps._session import slug
+    from bertbench.commands._display import say
+    from bertbench.models.checkpoints import files_to_keep
+    from bertbench.session.run import slug
 
     model, task = place
     try:

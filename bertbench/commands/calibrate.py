@@ -23,12 +23,12 @@ from bertbench.errors import MeasurementError, NothingMeasuredError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bertbench.backends._backend import ExecutionSettings
-    from bertbench.display import Display
-    from bertbench.report import Report
-    from bertbench.sources import Encoder
-    from bertbench.specs import ModelSpec, ShapeSpec, TimingSpec
-    from bertbench.store import Store
+    from bertbench.commands._display import Display
+    from bertbench.models.sources import Encoder
+    from bertbench.records.store import Store
+    from bertbench.report.row import Report
+    from bertbench.specs.execution import ExecutionSettings
+    from bertbench.specs.models import ModelSpec, ShapeSpec, TimingSpec
 
 DEFAULT_MINUTES = 2.0
 MOST_ROUNDS = 64  # the noise is then known to a fifth
@@ -69,9 +69,9 @@ def calibrate(
 ) -> None:
     """Time a model against itself: this machine's noise, and what it can show in a given time."""
     deadline = _deadline(rounds, max_minutes)
-    from bertbench import output as outputs
-    from bertbench.specs import TimingSpec
-    from bertbench.store import Store
+    from bertbench.records.store import Store
+    from bertbench.report import output as outputs
+    from bertbench.specs.models import TimingSpec
 
     outputs.check(output)
     settings = _settings(device, dtype, threads, backend)
@@ -86,7 +86,7 @@ def calibrate(
 
 def _deadline(rounds: int | None, minutes: float | None) -> float | None:
     """When the rounds must end, as time.monotonic tells it; None: when all are taken."""
-    from bertbench.request import check_positive
+    from bertbench.session.request import check_positive
 
     check_positive(rounds=rounds, max_minutes=minutes)
     if rounds == 1:
@@ -99,11 +99,11 @@ def _deadline(rounds: int | None, minutes: float | None) -> float | None:
 
 def _settings(device: str, dtype: str, threads: int | None, backend: str) -> ExecutionSettings:
     """The resolved settings; more threads than cores are said to be slow."""
-    from bertbench import environment
-    from bertbench.backends._backend import ExecutionSettings
-    from bertbench.display import say
-    from bertbench.request import check_positive
-    from bertbench.variants import combinations, parse
+    from bertbench.commands._display import say
+    from bertbench.records import environment
+    from bertbench.session.request import check_positive
+    from bertbench.specs.execution import ExecutionSettings
+    from bertbench.speed.variants import combinations, parse
 
     check_positive(threads=threads)
     resolved = environment.resolve_device(device)
@@ -118,8 +118,8 @@ def _settings(device: str, dtype: str, threads: int | None, backend: str) -> Exe
 
 
 def _shape(batch_size: int, sequence_length: int) -> ShapeSpec:
-    from bertbench.request import check_positive
-    from bertbench.specs import ShapeSpec
+    from bertbench.session.request import check_positive
+    from bertbench.specs.models import ShapeSpec
 
     check_positive(batch_size=batch_size, sequence_length=sequence_length)
     return ShapeSpec(batch_size=batch_size, sequence_length=sequence_length)
@@ -127,9 +127,9 @@ def _shape(batch_size: int, sequence_length: int) -> ShapeSpec:
 
 def _model(models: str, config_dir: list[Path] | None, store: Store) -> ModelSpec:
     """The one model that is named."""
-    from bertbench.config import Catalog
-    from bertbench.hub import quiet_libraries
-    from bertbench.selection import resolve
+    from bertbench.models.hub import quiet_libraries
+    from bertbench.session.selection import resolve
+    from bertbench.specs.catalog import Catalog
 
     quiet_libraries()
     specs = resolve(models, Catalog(config_dir or ()), None, store)
@@ -148,13 +148,14 @@ def _measured(
     Raises:
         NothingMeasuredError: the model could not be timed; other BertBenchErrors: it cannot be had.
     """
-    from bertbench import environment, exports
-    from bertbench.display import Display
-    from bertbench.machines import FOLDER, Machine
-    from bertbench.runners.noise import measure_noise
-    from bertbench.sources import gather, weight_folders
-    from bertbench.store import new_session_id
-    from bertbench.tables.noise import build_noise
+    from bertbench.commands._display import Display
+    from bertbench.models.sources import gather, weight_folders
+    from bertbench.records import environment
+    from bertbench.records.machines import FOLDER, Machine
+    from bertbench.records.store import new_session_id
+    from bertbench.report.tables.noise import build_noise
+    from bertbench.speed import exports
+    from bertbench.speed.noise import measure_noise
 
     machine = Machine.load(store.root, environment.capture(settings.device).environment_class)
     encoders = gather([spec], may_be_random=True)
@@ -189,8 +190,8 @@ def _introduce(display: Display, warnings: Sequence[str], encoder: Encoder) -> N
 
 
 def _check_length(model: str, folder: Path, shape: ShapeSpec) -> None:
-    from bertbench.lengths import limit_of
-    from bertbench.runners._footprint import read_config
+    from bertbench.models.footprint import read_config
+    from bertbench.models.lengths import limit_of
 
     limit = limit_of(read_config(folder))
     if limit is not None and shape.sequence_length is not None and shape.sequence_length > limit:
@@ -199,9 +200,9 @@ def _check_length(model: str, folder: Path, shape: ShapeSpec) -> None:
 
 def _ceiling(encoder: Encoder, settings: ExecutionSettings, shape: ShapeSpec, display: Display) -> float | None:
     """The best rate of matrix products in FLOP/s; None where torch has no products of this format."""
-    from bertbench.architecture import config_of
-    from bertbench.flops import inner_size
-    from bertbench.runners.ceiling import SQUARES, ceiling, model_sizes
+    from bertbench.models.architecture import config_of
+    from bertbench.models.flops import inner_size
+    from bertbench.speed.ceiling import SQUARES, ceiling, model_sizes
 
     if settings.dtype not in {"fp32", "bf16", "fp16"}:
         return None

@@ -14,7 +14,7 @@ from bertbench.errors import UsageError
 
 if TYPE_CHECKING:
     from bertbench.gate.finding import Finding, Margins
-    from bertbench.report import Report
+    from bertbench.report.row import Report
 
 BaselineOption = Annotated[
     Path | None,
@@ -89,8 +89,8 @@ def check(
     from bertbench.gate.ci import check_place
     from bertbench.gate.finding import EXIT_CODES, verdict_of
     from bertbench.gate.report import build
-    from bertbench.output import emit
-    from bertbench.request import check_positive
+    from bertbench.report.output import emit
+    from bertbench.session.request import check_positive
 
     given_against = {"--baseline": baseline, "--against-model": against_model, "--against-code": against_code}
     named = [name for name, value in given_against.items() if value is not None]
@@ -132,9 +132,9 @@ def _margins(speed: float, memory: float, quality: float, outputs: float) -> Mar
 
 def publish(report: Report, findings: Sequence[Finding], junit: Path | None, *, annotate: bool | None) -> None:
     """What continuous integration takes: JUnit XML, annotations on stderr, GitHub's job summary."""
-    from bertbench import plugins
-    from bertbench.display import order
+    from bertbench.commands._display import order
     from bertbench.gate.ci import add_summary, annotation_lines, write_junit
+    from bertbench.specs import plugins
 
     if junit is not None:
         write_junit(findings, junit)
@@ -142,5 +142,5 @@ def publish(report: Report, findings: Sequence[Finding], junit: Path | None, *, 
     if annotate if annotate is not None else on_github:
         for line in annotation_lines(findings):
             order(line)
-    exporter = plugins.load("bertbench.exporters", "format", "markdown")
+    exporter = plugins.load("bertbench.report.formats", "format", "markdown")
     add_summary(exporter.render(report, layout="long", width=None), os.environ)

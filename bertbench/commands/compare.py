@@ -34,7 +34,7 @@ def compare(given: Mapping[str, Any], with_published: PublishedOption = False) -
 
 def _fallback(measuring: Measuring, name: str, used_s: float) -> list[Answer]:
     """The fallback suite with its own recipe, in what time is left; its failure never costs the first report."""
-    from bertbench.display import say
+    from bertbench.commands._display import say
     from bertbench.errors import BertBenchError, MeasurementError
 
     measuring.given |= dict.fromkeys(OWN_TO_A_SUITE) | {"finetune": False}
@@ -52,7 +52,7 @@ def _fallback(measuring: Measuring, name: str, used_s: float) -> list[Answer]:
 
 def _quality_is_absent(answer: Answer) -> bool:
     """True if not one of the models has a score, because data or weights could not be had."""
-    from bertbench.records import UNAVAILABLE
+    from bertbench.records.record import UNAVAILABLE
 
     quality = [
         record for record in answer.stored.records if record.kind == "quality" and record.model_name in answer.models

@@ -11,9 +11,9 @@ from bertbench.commands._options import Format, FormatOption, Layout, LayoutOpti
 from bertbench.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
-    from bertbench.records import RunRecord
-    from bertbench.report import Report
-    from bertbench.store import Store, StoredSession
+    from bertbench.records.record import RunRecord
+    from bertbench.records.store import Store, StoredSession
+    from bertbench.report.row import Report
 
 FirstArgument = Annotated[str, typer.Argument(metavar="A", help="Id of a run or session, or the start of it.")]
 SecondArgument = Annotated[str, typer.Argument(metavar="B", help="What it is compared with: as A.")]
@@ -35,9 +35,9 @@ def diff(
         StoreError: nothing has such an id, or several do; predictions are damaged.
         UsageError: the two cannot be compared; `output` cannot be written.
     """
-    from bertbench import output as out
     from bertbench.commands._measuring import show_warnings
-    from bertbench.store import Store
+    from bertbench.records.store import Store
+    from bertbench.report import output as out
 
     out.check(output)
     store = Store(results_dir)
@@ -52,7 +52,7 @@ def report_on(store: Store, first: str, second: str, examples: int) -> Report:
     Raises:
         StoreError, UsageError: as `diff`.
     """
-    from bertbench.compare.differences import Pair, build, name_of, pairs_of
+    from bertbench.report.compare.differences import Pair, build, name_of, pairs_of
 
     (before, one), (after, two) = found(store, first), found(store, second)
     title = f"{first} and {second}"

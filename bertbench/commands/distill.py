@@ -31,14 +31,14 @@ from bertbench.commands._measuring_options import takes_measuring_options
 from bertbench.commands._options import Share
 from bertbench.commands.run import suite_for
 from bertbench.errors import BertBenchError, UsageError
-from bertbench.students.sharing import SHARING
+from bertbench.models.students.sharing import SHARING
 
 if TYPE_CHECKING:
     from bertbench.commands._measuring import Answer
-    from bertbench.distill_specs import DistillSpec
-    from bertbench.specs import ModelSpec
-    from bertbench.store import Store
-    from bertbench.students.variants import Wish
+    from bertbench.models.students.variants import Wish
+    from bertbench.records.store import Store
+    from bertbench.specs.distill import DistillSpec
+    from bertbench.specs.models import ModelSpec
 
 
 OF_TASKS = ("seeds", "only", "epochs", "train_samples", "eval_samples", "max_train_minutes", "finetune")
@@ -72,8 +72,8 @@ def distill(
     given: Mapping[str, Any],
 ) -> None:
     """Distil a smaller student from a teacher, on a task or on text without labels, and compare the two."""
-    from bertbench.distill_specs import DistillSpec
-    from bertbench.students.variants import Wish
+    from bertbench.models.students.variants import Wish
+    from bertbench.specs.distill import DistillSpec
 
     # Students have no published recipe, and teacher and students should take equal steps.
     measuring = Measuring("distill", {**given, "recipes": "task"})
@@ -127,9 +127,9 @@ def _on_task(
     save_to: Path | None,
 ) -> None:
     """Fine-tune the teacher, let the students learn from it, compare."""
-    from bertbench.selection import resolve_one
-    from bertbench.sources import own_config
-    from bertbench.students.variants import students, taught
+    from bertbench.models.sources import own_config
+    from bertbench.models.students.variants import students, taught
+    from bertbench.session.selection import resolve_one
 
     catalog = measuring.catalog
     catalog.task(task)
@@ -160,10 +160,10 @@ def _on_text(
     random_start: bool,
 ) -> None:
     """Distil on text, save, and compare on a task if one is named."""
-    from bertbench import output
     from bertbench.commands import _pretraining
-    from bertbench.selection import resolve_one
-    from bertbench.texts import Texts
+    from bertbench.report import output
+    from bertbench.session.selection import resolve_one
+    from bertbench.tasks.texts import Texts
 
     catalog, given = measuring.catalog, measuring.given
     if task is not None:
@@ -209,7 +209,7 @@ def _spec(
     from pydantic import ValidationError
 
     from bertbench.commands._pretraining import said
-    from bertbench.distill_specs import DistillSpec
+    from bertbench.specs.distill import DistillSpec
 
     values = {"temperature": temperature, "alpha_soft": alpha_soft, "alpha_hard": alpha_hard}
     given = {name: value for name, value in values.items() if value is not None}
@@ -239,9 +239,9 @@ def _check_target(folder: Path, given: Mapping[str, Any]) -> None:
     Raises:
         UsageError: the folder holds something or cannot be written, or nothing will be kept.
     """
-    from bertbench.places import prove_writable
-    from bertbench.request import parse_kinds
-    from bertbench.text_files import RENAME, is_text
+    from bertbench.report.places import prove_writable
+    from bertbench.session.request import parse_kinds
+    from bertbench.specs.text_files import RENAME, is_text
 
     if not is_text(folder):
         raise UsageError(f"--save-to {folder}: its name has bytes that are no text", RENAME)
@@ -263,8 +263,8 @@ def _check_target(folder: Path, given: Mapping[str, Any]) -> None:
 
 def _save(answer: Answer, store: Store, student: ModelSpec, folder: Path) -> int:
     """Copy the student's checkpoint. Returns how many are missing: 1 where its training failed, or it was not kept."""
-    from bertbench.checkpoints import copy_checkpoint
-    from bertbench.display import say
+    from bertbench.commands._display import say
+    from bertbench.models.checkpoints import copy_checkpoint
 
     records = [record for record in answer.stored.records if record.model_name == student.name]
     try:

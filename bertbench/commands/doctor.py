@@ -11,11 +11,11 @@ import typer
 from bertbench.commands._measuring_options import takes_measuring_options
 
 if TYPE_CHECKING:
-    from bertbench.config import Catalog
-    from bertbench.doctor._subjects import Settings
-    from bertbench.doctor._verdict import Finding, Status
-    from bertbench.report import Report
-    from bertbench.specs import ModelSpec, TaskSpec
+    from bertbench.quality.doctor._subjects import Settings
+    from bertbench.quality.doctor._verdict import Finding, Status
+    from bertbench.report.row import Report
+    from bertbench.specs.catalog import Catalog
+    from bertbench.specs.models import ModelSpec, TaskSpec
 
 STATUSES: tuple[Status, ...] = ("problem", "warning", "ok", "not checked")
 COLUMNS = ("Model", "Task", "Check", "Status", "Found", "What to do")
@@ -39,12 +39,12 @@ def doctor(given: Mapping[str, Any], task: TaskOption = None) -> None:
 
     Example: bertbench doctor --task mrpc --models bert,albert
     """
-    from bertbench import output
-    from bertbench.config import Catalog
-    from bertbench.display import Display
-    from bertbench.hub import quiet_libraries
-    from bertbench.selection import resolve, resolve_tasks
-    from bertbench.store import Store
+    from bertbench.commands._display import Display
+    from bertbench.models.hub import quiet_libraries
+    from bertbench.records.store import Store
+    from bertbench.report import output
+    from bertbench.session.selection import resolve, resolve_tasks
+    from bertbench.specs.catalog import Catalog
 
     output.check(given["output"])
     quiet_libraries()
@@ -54,7 +54,7 @@ def doctor(given: Mapping[str, Any], task: TaskOption = None) -> None:
     specs = [catalog.task(name) for name in tasks]
     models = resolve(given["models"], catalog, suite, Store(given["results_dir"]))
     settings = build_settings(given, models, specs, catalog)
-    from bertbench.doctor.examination import examine
+    from bertbench.quality.doctor.examination import examine
 
     with Display() as display:
         findings = examine(models, specs, settings, display)
@@ -71,10 +71,10 @@ def build_settings(
     Raises:
         UsageError, DeviceError: a value cannot be used.
     """
-    from bertbench import environment
-    from bertbench.doctor._subjects import SAMPLES, Settings
-    from bertbench.request import Options, check_positive
-    from bertbench.selection import published_recipes
+    from bertbench.quality.doctor._subjects import SAMPLES, Settings
+    from bertbench.records import environment
+    from bertbench.session.request import Options, check_positive
+    from bertbench.session.selection import published_recipes
 
     check_positive(**{name: given[name] for name in ("eval_samples", "max_length", "threads")})
     for task in tasks:
@@ -92,7 +92,7 @@ def build_settings(
 
 def build_report(findings: Sequence[Finding], title: str) -> Report:
     """One table, one finding a row, and a line that counts them."""
-    from bertbench.report import Report, Table
+    from bertbench.report.row import Report, Table
 
     rows = tuple(
         (one.model, one.task, one.check, one.status, one.verdict.found, one.verdict.advice) for one in findings

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bertbench import places, streams
+from bertbench import streams
 from bertbench.commands._options import ResultsDirOption
 from bertbench.errors import NothingMeasuredError, UsageError
+from bertbench.report import places
 from bertbench.safe_text import json_text, spreadsheet_cell
 
 if TYPE_CHECKING:
@@ -50,10 +51,10 @@ def export(
         UsageError: the output cannot be written.
         NothingMeasuredError: nothing is stored.
     """
+    from bertbench.commands._display import Waiting
     from bertbench.commands._measuring import show_warnings
-    from bertbench.display import Waiting
-    from bertbench.results import frame_of
-    from bertbench.store import Store
+    from bertbench.records.store import Store
+    from bertbench.records.table import frame_of
 
     chosen = format or _by_ending(output)
     _check(chosen, output)

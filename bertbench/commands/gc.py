@@ -10,12 +10,12 @@ import typer
 
 from bertbench.commands._options import Format, FormatOption, Layout, LayoutOption, OutputOption, ResultsDirOption
 from bertbench.errors import StoreError
-from bertbench.report import Report, Table
+from bertbench.report.row import Report, Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bertbench.store.garbage import Item
+    from bertbench.records.garbage import Item
 
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")]
 KeepOption = Annotated[
@@ -54,11 +54,11 @@ def gc(
         StoreError: there is no such folder, or something cannot be removed.
         UsageError: `output` cannot be written.
     """
-    from bertbench import output as out
+    from bertbench.commands._display import Waiting
     from bertbench.commands._measuring import show_warnings
-    from bertbench.display import Waiting
-    from bertbench.store import Store
-    from bertbench.store.garbage import Rules, find, remove
+    from bertbench.records.garbage import Rules, find, remove
+    from bertbench.records.store import Store
+    from bertbench.report import output as out
 
     out.check(output)
     store = Store(results_dir, Waiting())

@@ -17,7 +17,7 @@ from bertbench.commands._options import (
     ResultsDirOption,
 )
 from bertbench.errors import NothingMeasuredError, UnknownNameError
-from bertbench.name_lists import split
+from bertbench.specs.name_lists import split
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,13 +52,13 @@ def history(
         UnknownNameError: nothing of a model, quantity or task is stored.
         NothingMeasuredError: nothing is stored.
     """
-    from bertbench import output as out
+    from bertbench.commands._display import Waiting
     from bertbench.commands._measuring import show_warnings
-    from bertbench.compare.history import build, series_of
-    from bertbench.config import Catalog
-    from bertbench.display import Waiting
-    from bertbench.results import frame_of
-    from bertbench.store import Store
+    from bertbench.records.store import Store
+    from bertbench.records.table import frame_of
+    from bertbench.report import output as out
+    from bertbench.report.compare.history import build, series_of
+    from bertbench.specs.catalog import Catalog
 
     out.check(output)
     store = Store(results_dir, Waiting())

@@ -10,13 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from bertbench import plugins, units
+from bertbench import units
 from bertbench.commands._options import ConfigDirOption, Format, FormatOption, Layout, LayoutOption, OutputOption
-from bertbench.config import KINDS, Catalog
 from bertbench.errors import BertBenchError, UnknownNameError
-from bertbench.report import Report, Table
+from bertbench.report.row import Report, Table
+from bertbench.specs import plugins
+from bertbench.specs.catalog import KINDS, Catalog
 
-METRICS = "bertbench.metrics"
+METRICS = "bertbench.stats.metrics"
 Cells = tuple[str, ...]
 KindArgument = Annotated[
     str,
@@ -37,7 +38,7 @@ def list_(
 
     Example: bertbench list models
     """
-    from bertbench.output import check, emit
+    from bertbench.report.output import check, emit
 
     check(output)
     emit(build_report(kind, Catalog(config_dir or ())), format=format_, output=output, layout=layout)
@@ -85,12 +86,12 @@ def _metrics() -> tuple[Cells, tuple[Cells, ...]]:
 
 
 def _backends() -> tuple[Cells, tuple[Cells, ...]]:
-    from bertbench import exports, variants
+    from bertbench.speed import exports, variants
 
     columns = ("Name", "Formats", "Devices", "Installed")
     rows: list[Cells] = []
     for name in variants.backends():
-        backend = plugins.load("bertbench.backends", "back-end", name)
+        backend = plugins.load("bertbench.speed.backends", "back-end", name)
         here = exports.install_command(name) if exports.missing(name) else None
         rows.append((name, _joined(backend.dtypes), _joined(backend.devices), here or "yes"))
     return columns, tuple(rows)

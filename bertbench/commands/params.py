@@ -15,8 +15,8 @@ from bertbench.commands._options import (
     ModelsOption,
     OutputOption,
 )
-from bertbench.config import Catalog
-from bertbench.report import Report, Row, Table
+from bertbench.report.row import Report, Row, Table
+from bertbench.specs.catalog import Catalog
 from bertbench.units import percent, quantity_of, significant, times
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from transformers import PretrainedConfig
 
-    from bertbench.records import Measurement
-    from bertbench.specs import ModelSpec
+    from bertbench.records.record import Measurement
+    from bertbench.specs.models import ModelSpec
 
 Figures = dict[tuple[str, str], float]  # (model, 'quantity' or 'parameters/statistic[/component]') to value
 
@@ -47,9 +47,9 @@ def params(
     layout: LayoutOption = Layout.LONG,
 ) -> None:
     """Count parameters by component: unique and executed, so that shared layers show."""
-    from bertbench.hub import quiet_libraries
-    from bertbench.output import check, emit
-    from bertbench.selection import resolve, resolve_one
+    from bertbench.models.hub import quiet_libraries
+    from bertbench.report.output import check, emit
+    from bertbench.session.selection import resolve, resolve_one
 
     check(output)
     quiet_libraries()
@@ -67,7 +67,7 @@ def params(
 
 def build_report(specs: Sequence[ModelSpec], suite: str, reference: str | None) -> Report:
     """Parameters, bytes and FLOPs of `specs`; ratios refer to the model called `reference`, None: no ratios."""
-    from bertbench.runners.size import measure_size
+    from bertbench.models.size import measure_size
 
     configs = {spec.name: config_for(spec) for spec in specs}
     measured = {name: measure_size(config, checkpoint_bytes=None) for name, config in configs.items()}
@@ -92,8 +92,8 @@ def build_report(specs: Sequence[ModelSpec], suite: str, reference: str | None) 
 
 def config_for(spec: ModelSpec) -> PretrainedConfig:
     """The configuration the spec states, else that of its checkpoint (of which only small files are read)."""
-    from bertbench.architecture import config_of
-    from bertbench.hub import fetch_config
+    from bertbench.models.architecture import config_of
+    from bertbench.models.hub import fetch_config
 
     return config_of(spec) if spec.config is not None else config_of(spec, fetch_config(spec))
 
@@ -106,7 +106,7 @@ def _key(measurement: Measurement) -> str:
 
 def _components(kind: str, title: str, names: Sequence[str], figures: Figures, reference: str | None) -> Table:
     """One line a component; per model its count and its share of the model's total. Then totals and ratios."""
-    from bertbench.parameters import COMPONENTS
+    from bertbench.models.parameters import COMPONENTS
 
     total = f"parameters/{kind}"
     lines = [*((label, f"{total}/{component}") for component, label in COMPONENTS.items()), ("Total", total)]
@@ -186,7 +186,7 @@ def _row(spec: ModelSpec, suite: str, measurement: Measurement, figures: Figures
 
 def _factorization(name: str, config: PretrainedConfig, figures: Figures) -> str:
     """One line on the word embeddings: V x H, or V x E with a projection from E to H."""
-    from bertbench.lengths import vocabulary_size
+    from bertbench.models.lengths import vocabulary_size
 
     if not getattr(config.get_text_config(), "vocab_size", None):
         return f"{name}: has no table of word embeddings"

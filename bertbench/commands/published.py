@@ -10,10 +10,10 @@ import typer
 from bertbench.commands._options import ConfigDirOption, Format, FormatOption, Layout, LayoutOption, OutputOption
 
 if TYPE_CHECKING:
-    from bertbench.config import Catalog
-    from bertbench.published import Figure
-    from bertbench.report import Report, Row
-    from bertbench.specs import ModelSpec, Published, TaskSpec
+    from bertbench.report.row import Report, Row
+    from bertbench.specs.catalog import Catalog
+    from bertbench.specs.models import ModelSpec, Published, TaskSpec
+    from bertbench.specs.published import Figure
 
 ModelOption = Annotated[
     str | None,
@@ -43,9 +43,9 @@ def published(
 
     Example: bertbench published --model distilbert --task sst2
     """
-    from bertbench.config import Catalog
-    from bertbench.output import check, emit
-    from bertbench.published import load, select
+    from bertbench.report.output import check, emit
+    from bertbench.specs.catalog import Catalog
+    from bertbench.specs.published import load, select
 
     check(output)
     catalog = Catalog(config_dir or ())
@@ -79,7 +79,7 @@ def published_name(checkpoint: str | None) -> str | None:
 
 def build_report(figures: Sequence[Figure]) -> Report:
     """A row a figure."""
-    from bertbench.report import Report, Table
+    from bertbench.report.row import Report, Table
 
     cells = tuple(
         (
@@ -97,7 +97,7 @@ def build_report(figures: Sequence[Figure]) -> Report:
 
 
 def _rows(figures: Sequence[Figure]) -> tuple[Row, ...]:
-    from bertbench.report import Row
+    from bertbench.report.row import Row
 
     return tuple(
         Row(
@@ -122,7 +122,7 @@ def with_published(spec: ModelSpec, tasks: Sequence[TaskSpec], figures: Sequence
     Those of the split that is evaluated here; of several sources the first paper's, else the first; none that is suspect, and
     no score of a task of which metrics are stated.
     """
-    from bertbench.published import NO_TARGET
+    from bertbench.specs.published import NO_TARGET
 
     name, splits = published_name(spec.checkpoint), {task.name: _split(task) for task in tasks}
     stated = {(entry.task, entry.quantity) for entry in spec.published}
@@ -144,7 +144,7 @@ def _split(task: TaskSpec) -> str:
 
 
 def _entry(figure: Figure) -> Published:
-    from bertbench.specs import Published
+    from bertbench.specs.models import Published
     from bertbench.units import quantity_of
 
     caution = f" ({figure.caution})" if figure.caution else ""

@@ -13,8 +13,8 @@ from bertbench.commands._measuring_options import takes_measuring_options
 
 if TYPE_CHECKING:
     from bertbench.commands._measuring import Answer
-    from bertbench.config import Catalog
-    from bertbench.store import Store
+    from bertbench.records.store import Store
+    from bertbench.specs.catalog import Catalog
 
 TaskOption = Annotated[
     str,
@@ -35,7 +35,7 @@ PredictOption = Annotated[
 @takes_measuring_options()
 def run(task: TaskOption, *, predict_test: PredictOption = None, given: Mapping[str, Any]) -> None:
     """Evaluate or fine-tune each model on a task, and time it."""
-    from bertbench.selection import resolve_tasks
+    from bertbench.session.selection import resolve_tasks
 
     measuring = Measuring("run", given)
     catalog = measuring.catalog
@@ -57,7 +57,7 @@ def check_predict(folder: Path, tasks: Sequence[str], catalog: Catalog, given: M
         UsageError: no task has any, or there will be no weights, or the folder cannot be made.
     """
     from bertbench.errors import UsageError
-    from bertbench.request import parse_kinds
+    from bertbench.session.request import parse_kinds
 
     if not any(catalog.task(name).test_sets for name in tasks):
         having = ", ".join(_with_test_sets(catalog))
@@ -86,8 +86,8 @@ def _with_test_sets(catalog: Catalog) -> Iterator[str]:
 
 def predict(answer: Answer, store: Store, folder: Path) -> int:
     """Write predictions of the test sets. Returns how many files are missing."""
-    from bertbench.display import Display
-    from bertbench.steps.submission import Submission
+    from bertbench.commands._display import Display
+    from bertbench.session.submission import Submission
 
     assert answer.request is not None  # noqa: S101 (only `speed` has none)
     with Display() as display:

@@ -20,14 +20,14 @@ from bertbench.commands._options import (
     OutputOption,
     ResultsDirOption,
 )
-from bertbench.records import UNDEFINED
-from bertbench.report import Report, Row, Table
+from bertbench.records.record import UNDEFINED
+from bertbench.report.row import Report, Row, Table
 from bertbench.units import duration, quantity_of
 
 if TYPE_CHECKING:
-    from bertbench.records import Environment, RunRecord, SessionRecord
-    from bertbench.staleness import Staleness
-    from bertbench.store import Store, StoredSession
+    from bertbench.records.record import Environment, RunRecord, SessionRecord
+    from bertbench.records.staleness import Staleness
+    from bertbench.records.store import Store, StoredSession
 
 NEWEST = 50
 
@@ -51,10 +51,10 @@ def show(
         StoreError: no run has this id, or several do.
         UsageError: `output` cannot be written.
     """
-    from bertbench import output as out
-    from bertbench.config import Catalog
-    from bertbench.staleness import Staleness
-    from bertbench.store import Store
+    from bertbench.records.staleness import Staleness
+    from bertbench.records.store import Store
+    from bertbench.report import output as out
+    from bertbench.specs.catalog import Catalog
 
     out.check(output)
     store = Store(results_dir)

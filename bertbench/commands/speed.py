@@ -11,7 +11,7 @@ from bertbench.commands._measuring_options import takes_measuring_options
 
 if TYPE_CHECKING:
     from bertbench.commands._measuring import Measuring
-    from bertbench.request import Request
+    from bertbench.session.request import Request
 
 BackendsOption = Annotated[
     str, typer.Option("--backends", "-b", help="Back-ends, separated by commas; 'all': those that run here.")
@@ -78,8 +78,8 @@ def speed(
 def _finish(measuring: Measuring, request: Request) -> None:
     """Measure or read, report, and leave with the exit code."""
     from bertbench.commands._measuring import Answer, measure_or_read
-    from bertbench.compare.cost import build_speed
-    from bertbench.staleness import marked
+    from bertbench.report.compare.speed_report import build_speed
+    from bertbench.report.stale import marked
 
     stored = measure_or_read(request, measuring.store, from_store=measuring.given["from_store"], yes=True)
     names = tuple(spec.name for spec in request.models)

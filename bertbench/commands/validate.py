@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bertbench import plugins
-from bertbench.commands import _claims as claims
 from bertbench.commands._options import ConfigDirOption
-from bertbench.config import KINDS, Catalog, Entry
 from bertbench.errors import BertBenchError, ConfigError, UnknownNameError
-from bertbench.metrics import _fitting
-from bertbench.report import Report, Table
-from bertbench.yaml_files import Written, faults
+from bertbench.report.row import Report, Table
+from bertbench.specs import claim_checks as claims
+from bertbench.specs import plugins
+from bertbench.specs.catalog import KINDS, Catalog, Entry
+from bertbench.specs.yaml_files import Written, faults
+from bertbench.stats.metrics import _fitting
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pydantic import ValidationError
 
-    from bertbench.specs import ClaimSpec, GroupSpec, ModelSpec, PaperSpec, RecipeSpec, Spec, SuiteSpec, TaskSpec
+    from bertbench.specs.models import ClaimSpec, GroupSpec, ModelSpec, PaperSpec, RecipeSpec, Spec, SuiteSpec, TaskSpec
 
-METRICS = "bertbench.metrics"
-TASK_KINDS = "bertbench.tasks"
+METRICS = "bertbench.stats.metrics"
+TASK_KINDS = "bertbench.tasks.kinds"
 DeepOption = Annotated[bool, typer.Option("--deep", help="Build every model's architecture too (loads torch).")]
 
 
@@ -56,11 +56,11 @@ def validate(config_dir: ConfigDirOption = None, *, deep: DeepOption = False) ->
 
     Example: bertbench validate --config-dir my-configs
     """
-    from bertbench.display import show
+    from bertbench.commands._display import show
 
     checked = check_all(Catalog(config_dir or ()), deep=deep)
     if checked.findings:
-        from bertbench.output import emit
+        from bertbench.report.output import emit
 
         emit(build_report(checked), format="terminal", output=None, layout="long")
     show(summary(checked))
@@ -70,7 +70,7 @@ def validate(config_dir: ConfigDirOption = None, *, deep: DeepOption = False) ->
 
 def check_all(catalog: Catalog, *, deep: bool = False) -> Checked:
     """Every config of every kind, checked by itself and then against the others."""
-    from bertbench.specs import SPEC_TYPES
+    from bertbench.specs.models import SPEC_TYPES
 
     checked = Checked({kind: catalog.entries(kind) for kind in KINDS})
     for kind, entries in checked.entries.items():
@@ -246,7 +246,7 @@ def _unbuildable(spec: ModelSpec) -> Iterator[Parts]:
     """What goes wrong when the architecture is built without weights, if anything does."""
     if spec.config is None:
         return
-    from bertbench.architecture import config_of, empty_model
+    from bertbench.models.architecture import config_of, empty_model
 
     try:
         empty_model(config_of(spec))

@@ -12,11 +12,11 @@ from bertbench.commands._measuring_options import takes_measuring_options
 from bertbench.errors import BertBenchError, UsageError
 
 if TYPE_CHECKING:
-    from bertbench.claim_specs import ClaimSpec
     from bertbench.commands._claim_measuring import Job
     from bertbench.commands._measuring import Measuring
-    from bertbench.compare.proofs import Proof
-    from bertbench.specs import ModelSpec
+    from bertbench.report.claims.proofs import Proof
+    from bertbench.specs.claims import ClaimSpec
+    from bertbench.specs.models import ModelSpec
 
 DEFAULT_MINUTES = 10.0
 
@@ -35,10 +35,10 @@ def verify(given: Mapping[str, Any], claims: ClaimsOption = "all", measure: Meas
     Exit code 1: a claim is refuted (one that names its expected verdict: gets another), or with --measure could not be measured;
     3: inconclusive; 4: nothing measured.
     """
-    from bertbench.commands._claims import load
     from bertbench.commands._measuring import Measuring
-    from bertbench.output import emit
-    from bertbench.request import check_positive
+    from bertbench.report.output import emit
+    from bertbench.session.request import check_positive
+    from bertbench.specs.claim_checks import load
 
     started = time.monotonic()
     if measure and given["from_store"]:
@@ -70,7 +70,7 @@ class Verification:
 
     def __init__(self, measuring: Measuring, claims: Sequence[ClaimSpec]) -> None:
         """Judge all `claims` by what is stored."""
-        from bertbench.commands._claims import tasks_of
+        from bertbench.specs.claim_checks import tasks_of
 
         self.measuring = measuring
         self.given = dict(measuring.given)
@@ -81,7 +81,7 @@ class Verification:
 
     def _judged(self) -> list[Proof]:
         from bertbench.commands._measuring import show_warnings
-        from bertbench.compare.proofs import Prover
+        from bertbench.report.claims.proofs import Prover
 
         prover = Prover(tuple(self.measuring.store.sessions()), self._models(), self._tasks)
         found = [prover.prove(claim) for claim in self.claims]
@@ -113,7 +113,7 @@ class Verification:
     def measure(self, minutes: float, started: float) -> None:
         """Measure what is missing, the quickest kinds first, and judge again after each."""
         from bertbench.commands._claim_measuring import minutes_left
-        from bertbench.display import say
+        from bertbench.commands._display import say
 
         order = ("size", "memory", "speed", "quality")
         jobs = sorted(self.jobs().items(), key=lambda item: order.index(item[0].kinds[-1]))
@@ -148,7 +148,7 @@ class Verification:
         from dataclasses import replace
 
         from bertbench.commands._claim_measuring import common_options
-        from bertbench.compare.verify import build_verdicts
+        from bertbench.report.claims.report import build_verdicts
 
         common = common_options(self.given)
         commands: dict[str, str] = {}

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from bertbench import text_files
 from bertbench.errors import StoreError
 from bertbench.gate import stored_predictions
-from bertbench.places import followed
+from bertbench.report.places import followed
+from bertbench.specs import text_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +45,7 @@ Score = Annotated[float, Field(ge=-1, le=1)]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What tells whether a checkpoint is the same, see `bertbench.fingerprint`. `kept`: its folder among those beside the file."""
+    """What tells whether a checkpoint is the same, see `bertbench.models.fingerprint`. `kept`: its folder among those beside the file."""
 
     digest: str
     labels: tuple[str, ...] | None
@@ -216,7 +216,7 @@ def _check(baseline: Baseline, file: Path) -> None:
     Raises:
         StoreError: they are not.
     """
-    from bertbench.specs import TimingSpec
+    from bertbench.specs.models import TimingSpec
 
     names = [one.checkpoint.kept for one in baseline.scores if one.checkpoint and one.checkpoint.kept is not None]
     wrong = next((name for name in names if not _KEPT.fullmatch(name)), None)

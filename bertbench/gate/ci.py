@@ -11,9 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bertbench import places
 from bertbench.errors import StoreError, UsageError
 from bertbench.gate.report import sentence
+from bertbench.report import places
 from bertbench.safe_text import visible, visible_lines
 from bertbench.streams import encoded
 

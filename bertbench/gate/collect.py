@@ -8,21 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bertbench.compare import evidence_of
-from bertbench.compare import predictions as pairs
-from bertbench.compare._timings import Timings, Way
-from bertbench.compare.quality import primary_metrics
-from bertbench.compare.speed import shape_of
-from bertbench.compare.undefined import EVALUATED, undefined_on
 from bertbench.gate.baseline import Baseline, Checkpoint, Lost, Saved, Scored, Timed
-from bertbench.stats import round_log_ratios
+from bertbench.report.compare import predictions as pairs
+from bertbench.report.compare.build import evidence_of
+from bertbench.report.compare.quality import primary_metrics
+from bertbench.report.compare.speed import shape_of
+from bertbench.report.compare.timings import Timings, Way
+from bertbench.report.compare.undefined import EVALUATED, undefined_on
+from bertbench.stats.intervals import round_log_ratios
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bertbench.compare.evidence import Evidence
-    from bertbench.records import RunRecord
-    from bertbench.store import StoredSession
+    from bertbench.records.record import RunRecord
+    from bertbench.records.store import StoredSession
+    from bertbench.report.compare.evidence import Evidence
 
 Place = tuple[str, str]  # model and task
 KEPT_OPTIONS = (

@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bertbench.gate.decision import LOOKS, MOST_ROUNDS, Decision, decide
 from bertbench.gate.finding import Finding, Margins, Verdict
-from bertbench.stats import Estimate
+from bertbench.stats.group_sequential import LOOKS, MOST_ROUNDS, Decision, decide
+from bertbench.stats.intervals import Estimate
 
 if TYPE_CHECKING:
     from bertbench.gate.baseline import Baseline, Timed
-    from bertbench.specs import TimingSpec
+    from bertbench.specs.models import TimingSpec
 
 SMALL = 8 * 2**20  # bytes: differences below are the allocator's
 BASELINE_ROUNDS = 32  # a baseline is taken once; its noise is in every check that follows

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bertbench.stats import Estimate
+from bertbench.stats.intervals import Estimate
 
 Verdict = Literal["pass", "fail", "inconclusive", "not gated"]
 Kind = Literal["size", "quality", "speed", "memory"]

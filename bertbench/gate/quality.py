@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertbench.compare import predictions as pairs
-from bertbench.compare.quality import plugins_of, resampled
 from bertbench.errors import MeasurementError
 from bertbench.gate.finding import Finding
-from bertbench.gate.noninferiority import Comparison, compare_accuracies, compare_replicates
-from bertbench.stats import Estimate, bootstrap_method
+from bertbench.report.compare import predictions as pairs
+from bertbench.report.compare.quality import plugins_of, resampled
+from bertbench.stats.intervals import Estimate, bootstrap_method
+from bertbench.stats.noninferiority import Comparison, compare_accuracies, compare_replicates
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bertbench.gate.finding import Finding, verdict_of
-from bertbench.records import UNDEFINED
-from bertbench.report import Report, Row, Table
+from bertbench.records.record import UNDEFINED
+from bertbench.report.row import Report, Row, Table
 from bertbench.units import times
 
 if TYPE_CHECKING:
-    from bertbench.stats import Estimate
+    from bertbench.stats.intervals import Estimate
 
 COLUMNS = ("Model", "Quantity", "Before", "Now", "Change", "Margin", "Verdict")
 ORDER = ("fail", "inconclusive", "not gated", "pass")

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bertbench import text_files
-from bertbench.checkpoints import copy_checkpoint
 from bertbench.errors import StoreError
 from bertbench.gate.baseline import FORMAT, Baseline, Saved, checkpoints_of, file_of
-from bertbench.places import prove_writable
-from bertbench.store import mode_of, sync
+from bertbench.models.checkpoints import copy_checkpoint
+from bertbench.records.files import mode_of, sync
+from bertbench.report.places import prove_writable
+from bertbench.specs import text_files
 
 ELSEWHERE = "choose another place with --output"
 IN_THE_WAY = f"remove it, or {ELSEWHERE}"

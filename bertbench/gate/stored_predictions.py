@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import StoreError
-from bertbench.store.parquet import read_table
-from bertbench.task_specs import QUESTIONS, TOKENS
+from bertbench.records.parquet import read_table
+from bertbench.specs.tasks import QUESTIONS, TOKENS
 
 if TYPE_CHECKING:
     import pandas as pd

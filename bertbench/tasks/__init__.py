@@ -1,1 +1,1 @@
-"""One file a task kind, each with `PLUGIN`: how examples become inputs and outputs become predictions."""
+"""Examples: read from files and hubs, or generated, and what a kind of task makes of them."""

@@ -2,13 +2,13 @@ import pytest
 import torch
 from transformers import AutoConfig
 
-from bertbench.anatomy import clock
-from bertbench.anatomy.dissect import dissect
-from bertbench.anatomy.techniques import Techniques
-from bertbench.anatomy.trace import Trace
-from bertbench.architecture import empty_model
 from bertbench.errors import MeasurementError
-from bertbench.progress import silent
+from bertbench.models.anatomy import clock
+from bertbench.models.anatomy.dissect import dissect
+from bertbench.models.anatomy.techniques import Techniques
+from bertbench.models.anatomy.trace import Trace
+from bertbench.models.architecture import empty_model
+from bertbench.records.progress import silent
 
 SIZES = {
     "vocab_size": 200,

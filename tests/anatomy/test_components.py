@@ -1,11 +1,11 @@
 import pytest
 from transformers import AutoConfig
 
-from bertbench import parameters
-from bertbench.anatomy.components import Naming
-from bertbench.anatomy.dissect import dissect
-from bertbench.architecture import empty_model
-from bertbench.parts import COMPONENTS
+from bertbench.models import parameters
+from bertbench.models.anatomy.components import Naming
+from bertbench.models.anatomy.dissect import dissect
+from bertbench.models.architecture import empty_model
+from bertbench.records.anatomy import COMPONENTS
 
 COARSE = {
     "position_embeddings": "position_type_embeddings",

@@ -1,11 +1,11 @@
 import pytest
 from transformers import AutoConfig
 
-from bertbench import flops, parameters
-from bertbench.anatomy.dissect import dissect
-from bertbench.anatomy.techniques import Techniques
-from bertbench.architecture import config_of, empty_model
-from bertbench.config import Catalog
+from bertbench.models import flops, parameters
+from bertbench.models.anatomy.dissect import dissect
+from bertbench.models.anatomy.techniques import Techniques
+from bertbench.models.architecture import config_of, empty_model
+from bertbench.specs.catalog import Catalog
 
 PACKAGED = ("bert", "distilbert", "albert", "albert-xxlarge", "roberta", "bert-mini", "albert-mini", "all-minilm-l6")
 

@@ -1,10 +1,10 @@
 import pytest
 
-from bertbench.anatomy.rebuild import rebuild, rounds_to
-from bertbench.architecture import config_of
-from bertbench.config import Catalog
 from bertbench.errors import ConfigError
-from bertbench.paper_specs import PaperSpec
+from bertbench.models.anatomy.rebuild import rebuild, rounds_to
+from bertbench.models.architecture import config_of
+from bertbench.specs.catalog import Catalog
+from bertbench.specs.papers import PaperSpec
 
 WITH, WITHOUT = "with pooler", "without pooler"
 EXPECTED = {

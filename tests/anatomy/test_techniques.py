@@ -2,9 +2,9 @@ import pytest
 import torch
 from transformers import AutoConfig
 
-from bertbench.anatomy.techniques import Techniques, build, check, parameters_built, plain, state
-from bertbench.architecture import empty_model
 from bertbench.errors import ConfigError, UnknownNameError, UsageError
+from bertbench.models.anatomy.techniques import Techniques, build, check, parameters_built, plain, state
+from bertbench.models.architecture import empty_model
 
 SIZES = {
     "vocab_size": 500,

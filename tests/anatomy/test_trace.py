@@ -2,8 +2,8 @@ import itertools
 
 from transformers import AutoConfig
 
-from bertbench.anatomy.trace import Trace, follow, layers_of
-from bertbench.architecture import empty_model, run_shapes
+from bertbench.models.anatomy.trace import Trace, follow, layers_of
+from bertbench.models.architecture import empty_model, run_shapes
 
 SMALL = {
     "vocab_size": 100,

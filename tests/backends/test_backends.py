@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from bertbench import plugins
-from bertbench.backends._backend import ExecutionSettings
 from bertbench.errors import CheckpointError, UnknownNameError
+from bertbench.specs import plugins
+from bertbench.specs.execution import ExecutionSettings
 
 SETTINGS = ExecutionSettings(threads=1)
 
@@ -37,7 +37,7 @@ def folder(tmp_path, request):
 def test_contract(folder):
     """Every back-end loads a folder, tells vocabulary and padding, and runs a prepared batch."""
     name, path = folder
-    backend = plugins.load("bertbench.backends", "back-end", name)
+    backend = plugins.load("bertbench.speed.backends", "back-end", name)
     backend.start(SETTINGS)
     model = backend.load(path, SETTINGS)
     assert model.vocabulary >= 100
@@ -61,14 +61,14 @@ def test_broken_folders(tmp_path, name, content):
     if name == "fake" and content and content != "{":
         return  # any object is a fake model
     with pytest.raises(CheckpointError, match=tmp_path.name):
-        plugins.load("bertbench.backends", "back-end", name).load(tmp_path, SETTINGS)
+        plugins.load("bertbench.speed.backends", "back-end", name).load(tmp_path, SETTINGS)
 
 
 def test_names():
     """Helpers are no back-ends, and a misspelt name gets a suggestion."""
-    assert {"eager", "fake"} <= set(plugins.names("bertbench.backends"))
+    assert {"eager", "fake"} <= set(plugins.names("bertbench.speed.backends"))
     with pytest.raises(UnknownNameError, match="did you mean 'eager'"):
-        plugins.load("bertbench.backends", "back-end", "eagre")
+        plugins.load("bertbench.speed.backends", "back-end", "eagre")
 
 
 def test_eager_output_is_right(tmp_path):
@@ -77,7 +77,7 @@ def test_eager_output_is_right(tmp_path):
     from transformers import AutoModel
 
     path = tiny_folder(tmp_path)
-    model = plugins.load("bertbench.backends", "back-end", "eager").load(path, SETTINGS)
+    model = plugins.load("bertbench.speed.backends", "back-end", "eager").load(path, SETTINGS)
     batch = model.prepare([[5, 6, 7, 0]], [[1, 1, 1, 0]])
     with torch.inference_mode():
         expected = AutoModel.from_pretrained(path).eval()(**batch).last_hidden_state
@@ -89,7 +89,7 @@ def test_eager_output_is_right(tmp_path):
 def test_eager_weights_are_private(tmp_path):
     """Nothing of the checkpoint's file stays mapped."""
     path = tiny_folder(tmp_path)
-    model = plugins.load("bertbench.backends", "back-end", "eager").load(path, SETTINGS)
+    model = plugins.load("bertbench.speed.backends", "back-end", "eager").load(path, SETTINGS)
     assert str(path) not in Path("/proc/self/maps").read_text()
     assert model.module is not None
 
@@ -100,7 +100,7 @@ def test_eager_dtype_and_attention(tmp_path):
 
     path = tiny_folder(tmp_path)
     settings = ExecutionSettings(dtype="bf16", attention="eager", threads=1)
-    model = plugins.load("bertbench.backends", "back-end", "eager").load(path, settings)
+    model = plugins.load("bertbench.speed.backends", "back-end", "eager").load(path, settings)
     assert model.module.dtype == torch.bfloat16
     assert model.attention == "eager"
     model.run(model.prepare([[5, 6]], [[1, 1]]))
@@ -109,7 +109,7 @@ def test_eager_dtype_and_attention(tmp_path):
 def test_eager_falls_back_where_attention_is_missing(tmp_path):
     """An architecture without the attention asked for runs with its own and says so."""
     path = tiny_folder(tmp_path, "deberta-v2", pooler_hidden_size=32)
-    model = plugins.load("bertbench.backends", "back-end", "eager").load(path, SETTINGS)
+    model = plugins.load("bertbench.speed.backends", "back-end", "eager").load(path, SETTINGS)
     assert model.attention == "eager"
 
 
@@ -121,4 +121,4 @@ def test_eager_refuses_code_of_the_checkpoint(tmp_path):
     (path / "config.json").write_text(json.dumps(config))
     (path / "evil.py").write_text("raise SystemExit('ran')")
     with pytest.raises(CheckpointError):
-        plugins.load("bertbench.backends", "back-end", "eager").load(path, SETTINGS)
+        plugins.load("bertbench.speed.backends", "back-end", "eager").load(path, SETTINGS)

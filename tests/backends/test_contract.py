@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bertbench import plugins
-from bertbench.backends._backend import ExecutionSettings
-from bertbench.backends._inputs import padded
 from bertbench.errors import CheckpointError
+from bertbench.models.inputs import padded
+from bertbench.specs import plugins
+from bertbench.specs.execution import ExecutionSettings
 
 SETTINGS = ExecutionSettings(threads=1)
 HEAD = replace(SETTINGS, head="sequence-classification")
@@ -32,7 +32,7 @@ ROWS = [[5 + (7 * row + token) % 90 for token in range(length)] for row, length 
 
 def plugin(name):
     """The back-end, or a skip where its libraries are absent."""
-    backend = plugins.load("bertbench.backends", "back-end", name)
+    backend = plugins.load("bertbench.speed.backends", "back-end", name)
     for module in backend.requires:
         pytest.importorskip(module, exc_type=ImportError)
     return backend
@@ -281,8 +281,8 @@ def test_torchao_quantizes_linear_layers(load, monkeypatch):
 @pytest.mark.parametrize(("flags", "refused"), [(("avx2",), True), (("avx2", "avx512_vnni"), False)])
 def test_torchao_needs_int8_instructions(monkeypatch, flags, refused):
     """Without VNNI or AMX on x86 the product is a plain loop, and the back-end refuses."""
-    from bertbench import environment
-    from bertbench.backends import torchao_int8
+    from bertbench.records import environment
+    from bertbench.speed.backends import torchao_int8
 
     monkeypatch.setattr(torchao_int8.platform, "machine", lambda: "x86_64")
     monkeypatch.setattr(environment, "instruction_flags", lambda: flags)
@@ -297,8 +297,8 @@ def test_names_and_what_they_need():
 
     with (Path(__file__).parents[2] / "pyproject.toml").open("rb") as stream:
         extras = tomllib.load(stream)["project"]["optional-dependencies"]
-    for name in plugins.names("bertbench.backends"):
-        backend = plugins.load("bertbench.backends", "back-end", name)
+    for name in plugins.names("bertbench.speed.backends"):
+        backend = plugins.load("bertbench.speed.backends", "back-end", name)
         assert backend.dtypes
         assert set(backend.devices) <= {"cpu", "cuda", "mps"}
         assert (backend.extra is None) == (not backend.requires)

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 import torch
 
-from bertbench.backends import cuda_graphs
+from bertbench.speed.backends import cuda_graphs
 
 LOG = []
 

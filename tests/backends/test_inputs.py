@@ -1,8 +1,8 @@
 import pytest
 
-from bertbench.backends._inputs import natural_ids, padded, ragged_ids, random_ids
 from bertbench.errors import MeasurementError
-from bertbench.specs import ShapeSpec
+from bertbench.models.inputs import natural_ids, padded, ragged_ids, random_ids
+from bertbench.specs.models import ShapeSpec
 
 
 def test_random_ids_are_seeded_and_ordinary():

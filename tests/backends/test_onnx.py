@@ -8,10 +8,10 @@ from collections import Counter
 
 import pytest
 
-from bertbench import plugins
-from bertbench.backends._backend import ExecutionSettings
-from bertbench.backends._onnx import FACTS_FILE, MODEL_FILE, Facts, store_transposed
 from bertbench.errors import CheckpointError, MeasurementError
+from bertbench.specs import plugins
+from bertbench.specs.execution import ExecutionSettings
+from bertbench.speed.backends._onnx import FACTS_FILE, MODEL_FILE, Facts, store_transposed
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -46,7 +46,7 @@ def albert(tmp_path_factory, printed):
     AlbertModel(config).save_pretrained(folders[0])
     with contextlib.redirect_stdout(io.StringIO()) as out:
         for name, source, target in zip(("onnxruntime", "onnxruntime-int8"), folders, folders[1:], strict=False):
-            plugins.load("bertbench.backends", "back-end", name).export(source, target, SETTINGS)
+            plugins.load("bertbench.speed.backends", "back-end", name).export(source, target, SETTINGS)
     printed.append(out.getvalue())
     return folders
 
@@ -123,10 +123,10 @@ def test_what_cannot_be_exported(albert, tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch.onnx, "export", refuse)
     with pytest.raises(MeasurementError, match=r"exported to ONNX \(no such operator\). Leave out the back-ends"):
-        plugins.load("bertbench.backends", "back-end", "onnxruntime").export(albert[0], tmp_path, SETTINGS)
+        plugins.load("bertbench.speed.backends", "back-end", "onnxruntime").export(albert[0], tmp_path, SETTINGS)
     (tmp_path / MODEL_FILE).write_text("no model")
     with pytest.raises(MeasurementError, match="cannot quantize"):
-        plugins.load("bertbench.backends", "back-end", "onnxruntime-int8").export(tmp_path, tmp_path, SETTINGS)
+        plugins.load("bertbench.speed.backends", "back-end", "onnxruntime-int8").export(tmp_path, tmp_path, SETTINGS)
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", json.dumps({"vocabulary": "many", "pad_id": 0, "inputs": []})])

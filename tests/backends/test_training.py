@@ -1,10 +1,11 @@
 import pytest
 
-from bertbench.backends import _training
-from bertbench.backends._backend import DeviceMemory, ExecutionSettings
-from bertbench.backends._training import saved_activation_bytes, training_memory
-from bertbench.backends.eager import EagerBackend, EagerModel
 from bertbench.errors import MeasurementError
+from bertbench.specs.execution import ExecutionSettings
+from bertbench.speed.backends import _training
+from bertbench.speed.backends._backend import DeviceMemory
+from bertbench.speed.backends._training import saved_activation_bytes, training_memory
+from bertbench.speed.backends.eager import EagerBackend, EagerModel
 
 IDS = [[5, 6, 7, 8], [9, 10, 11, 12]]
 MASK = [[1] * 4] * 2

@@ -15,12 +15,12 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from bertbench.backends._backend import ExecutionSettings
-from bertbench.backends._inputs import random_ids
-from bertbench.records import Failure
-from bertbench.rows import TurnSeconds
-from bertbench.timing import measure
-from bertbench.workers import WorkerPlan, open_workers, preload
+from bertbench.models.inputs import random_ids
+from bertbench.records.record import Failure
+from bertbench.records.timings import TurnSeconds
+from bertbench.specs.execution import ExecutionSettings
+from bertbench.speed.rounds import measure
+from bertbench.speed.workers import WorkerPlan, open_workers, preload
 
 SCRIPT = Path(__file__).with_name("bare_loop.py")
 BARE = "bare "

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bertbench import environment
+from bertbench.records import environment
 from tests.bench.scale import SCALE
 
 SUMMARY = Path(os.environ.get("BERTBENCH_BENCH_SUMMARY", Path(__file__).parents[2] / "build" / "bench.txt"))
@@ -52,8 +52,8 @@ def make_model():
     import torch
     import transformers
 
-    from bertbench.config import Catalog
-    from bertbench.modeling import quiet
+    from bertbench.models.loading import quiet
+    from bertbench.specs.catalog import Catalog
 
     with tempfile.TemporaryDirectory(prefix="bertbench-bench-") as scratch:
 

@@ -7,9 +7,9 @@ shares. Trained seeds differ in their true accuracy by `spread`; which examples 
 import numpy as np
 from scipy.stats import norm
 
-from bertbench.compare.predictions import Group
-from bertbench.compare.replicates import of_task, plugins_of
-from bertbench.compare.scores import SplitScores
+from bertbench.report.compare.predictions import Group
+from bertbench.report.compare.replicates import of_task, plugins_of
+from bertbench.report.compare.scores import SplitScores
 
 
 def split_scores(predictions, labels, metrics, *, clusters=None, trained=0):

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bertbench.rows import TurnSeconds
-from bertbench.runners.speed import _Stop
-from bertbench.specs import ShapeSpec, TimingSpec
-from bertbench.stats import Estimate, paired_ratio
-from bertbench.timing import measure
+from bertbench.records.timings import TurnSeconds
+from bertbench.specs.models import ShapeSpec, TimingSpec
+from bertbench.speed.measure import _Stop
+from bertbench.speed.rounds import measure
+from bertbench.stats.intervals import Estimate, paired_ratio
 
 SHAPE = ShapeSpec()
 BASES = {"reference": 0.100, "other": 0.135}

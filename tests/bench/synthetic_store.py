@@ -10,9 +10,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from bertbench.config import Catalog
-from bertbench.request import Options, Request
-from bertbench.store import Store, to_json
+from bertbench.records.files import to_json
+from bertbench.records.store import Store
+from bertbench.session.request import Options, Request
+from bertbench.specs.catalog import Catalog
 from tests.factories import failed, memory_record, predictions, quality_record, session_record, size_record, timing_rows
 from tests.factories import speed_record as speed_of
 

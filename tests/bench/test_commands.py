@@ -11,7 +11,8 @@ from importlib.util import find_spec
 
 import pytest
 
-from bertbench import plugins, variants
+from bertbench.specs import plugins
+from bertbench.speed import variants
 from tests.bench.scale import SCALE
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1200)]
@@ -59,7 +60,7 @@ def half_width(row):
 
 def not_installed():
     """Back-ends of this device that are left out for want of a package, not of a processor that can do it."""
-    loaded = {name: plugins.load("bertbench.backends", "back-end", name) for name in variants.backends()}
+    loaded = {name: plugins.load("bertbench.speed.backends", "back-end", name) for name in variants.backends()}
     return [
         name
         for name, backend in loaded.items()

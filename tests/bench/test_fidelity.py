@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from bertbench.backends._backend import ExecutionSettings
-from bertbench.rows import TimingRow
-from bertbench.runners.ceiling import SQUARES, ceiling, model_sizes
-from bertbench.servant import Servant, WorkerPlan
-from bertbench.specs import ShapeSpec, TimingSpec
-from bertbench.stats import paired_ratio
-from bertbench.workers import preload
+from bertbench.records.timings import TimingRow
+from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.models import ShapeSpec, TimingSpec
+from bertbench.speed.ceiling import SQUARES, ceiling, model_sizes
+from bertbench.speed.servant import Servant, WorkerPlan
+from bertbench.speed.workers import preload
+from bertbench.stats.intervals import paired_ratio
 from tests.bench.bare import BARE, over_bare, take_turns, turn_medians
 from tests.bench.scale import SCALE
 
@@ -66,7 +66,7 @@ def run(make_model, threads):
     """The mini model at 1x32, the base model at 1x128 and 8x128, engine and bare loop in turns; the ceiling around it."""
     import transformers
 
-    from bertbench.flops import analytic
+    from bertbench.models.flops import analytic
 
     folders = {"base": make_model(SCALE.base), "mini": make_model("bert-mini")}
     configs = {name: transformers.AutoConfig.from_pretrained(folder) for name, folder in folders.items()}
@@ -174,7 +174,7 @@ def test_overhead_of_a_repetition_in_torch(servant, figures):
     import torch
     import transformers
 
-    from bertbench.backends.eager import EagerModel
+    from bertbench.speed.backends.eager import EagerModel
 
     class Empty(torch.nn.Module):
         config = transformers.BertConfig()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from bertbench import environment
+from bertbench.records import environment
 
 pytestmark = [pytest.mark.bench_full, pytest.mark.shared]
 
@@ -33,9 +33,12 @@ class Rates:
 @pytest.fixture(scope="module")
 def world(stand_in_hub, tmp_path_factory):
     """Loads a task: `world("sst2")` gives the job, the training examples and those to evaluate on."""
-    from bertbench import calibration, data, hub
-    from bertbench.config import Catalog
-    from bertbench.runners._job import Job, Source
+    from bertbench.models import hub
+    from bertbench.models.sources import Source
+    from bertbench.quality.job import Job
+    from bertbench.specs.catalog import Catalog
+    from bertbench.speed import calibration
+    from bertbench.tasks import data
 
     before = dict(os.environ)
     os.environ |= {
@@ -73,10 +76,10 @@ def world(stand_in_hub, tmp_path_factory):
 
 def ours(job, train, validation):
     """What bertbench does."""
-    from bertbench.progress import silent
-    from bertbench.runners import quality
+    from bertbench.quality import run
+    from bertbench.records.progress import silent
 
-    outcome = quality.run(job, train, [validation], silent)
+    outcome = run.run(job, train, [validation], silent)
     values = {m.quantity: m for m in outcome.measurements}
     training, evaluation = values["training_time"], values["evaluation_time"]
     return Rates(training.n / training.values[0], evaluation.n / evaluation.values[0])
@@ -88,10 +91,10 @@ def peer(job, train, validation, folder, *, to_max):
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
     from transformers.trainer_callback import PrinterCallback
 
-    from bertbench.runners import quality
+    from bertbench.quality import run
 
     torch.set_num_threads(job.threads)
-    ready = quality.prepare(job)
+    ready = run.prepare(job)
 
     def rows(examples):
         columns = [list(column) for column in zip(*examples.inputs, strict=True)]

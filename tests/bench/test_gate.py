@@ -31,7 +31,7 @@ CHECKS, INJECTED, MINUTES = 60, 20, "3"
 SIZES = {"vocab_size": 1024, "hidden_size": 64, "num_attention_heads": 4, "intermediate_size": 256}
 # Where each change goes in, what stands there, and what takes its place.
 SLOWER = (
-    "bertbench/backends/eager.py",
+    "bertbench/speed/backends/eager.py",
     "            output = self._pass(batch)\n            return time.perf_counter() - start, output\n",
     """            output = self._pass(batch)
             until = start + 1.1 * (time.perf_counter() - start)
@@ -41,7 +41,7 @@ SLOWER = (
 """,
 )
 WRONG = (
-    "bertbench/tasks/sequence_classification.py",
+    "bertbench/tasks/kinds/sequence_classification.py",
     "    return np.asarray(of_output[winners], dtype=np.float64)\n",
     """    import os
 

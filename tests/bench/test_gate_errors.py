@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from bertbench.compare.predictions import Group
-from bertbench.compare.replicates import resampled
-from bertbench.gate.decision import ALPHA
-from bertbench.gate.noninferiority import compare_accuracies, compare_replicates
-from bertbench.metrics.f1 import PLUGIN
-from bertbench.power import worth
-from bertbench.stats import detectable_by_spread
+from bertbench.report.compare.predictions import Group
+from bertbench.report.compare.replicates import resampled
+from bertbench.stats.group_sequential import ALPHA
+from bertbench.stats.intervals import detectable_by_spread
+from bertbench.stats.metrics.f1 import PLUGIN
+from bertbench.stats.noninferiority import compare_accuracies, compare_replicates
+from bertbench.stats.power import worth
 from tests.gate.test_decision import MARGIN, shares
 
 SESSIONS = 2000
@@ -153,7 +153,7 @@ def _f1(counts, axis):
 def test_heavy_tails_do_no_harm():
     """Round values of Student's t with 4 degrees of freedom keep the errors."""
     rng = np.random.default_rng(5)
-    from bertbench.gate.decision import LOOKS, decide
+    from bertbench.stats.group_sequential import LOOKS, decide
 
     found = []
     for _ in range(SESSIONS):

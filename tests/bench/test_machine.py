@@ -9,11 +9,11 @@ import statistics
 
 import pytest
 
-from bertbench.backends._backend import ExecutionSettings
-from bertbench.compare._timings import Timings, Way
-from bertbench.runners import speed
-from bertbench.runners.speed import SpeedTarget, measure_speed
-from bertbench.specs import ShapeSpec, TimingSpec
+from bertbench.report.compare.timings import Timings, Way
+from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.models import ShapeSpec, TimingSpec
+from bertbench.speed import measure
+from bertbench.speed.measure import SpeedTarget, measure_speed
 from tests.bench.scale import SCALE
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
@@ -34,7 +34,7 @@ def folders(make_model):
 @pytest.fixture
 def compare(threads, monkeypatch):
     """A short session of two models: the time of the second over that of the first, with its interval, as reported."""
-    monkeypatch.setattr(speed, "busy_machine", list)  # it waits 0.3 s for a warning that nobody reads here
+    monkeypatch.setattr(measure, "busy_machine", list)  # it waits 0.3 s for a warning that nobody reads here
 
     def run(first, second, seed):
         settings = ExecutionSettings(threads=threads)

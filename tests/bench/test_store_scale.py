@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from bertbench.store.index import INDEX_FILE, Index
+from bertbench.records.index import INDEX_FILE, Index
 from tests.bench.scale import SCALE
 from tests.bench.synthetic_store import make
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from bertbench import cli
-from bertbench.anatomy import clock
-from bertbench.config import Catalog
+from bertbench.models.anatomy import clock
+from bertbench.specs.catalog import Catalog
 
 
 @pytest.fixture(autouse=True)

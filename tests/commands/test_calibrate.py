@@ -11,14 +11,15 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from bertbench import environment, sequential
 from bertbench.commands import calibrate as module
 from bertbench.commands.calibrate import calibrate
 from bertbench.errors import BertBenchError, MeasurementError, NothingMeasuredError, UsageError
-from bertbench.machines import Machine, Noise
-from bertbench.runners import ceiling as ceilings
-from bertbench.runners import noise as runner
-from bertbench.tables.noise import ROUNDS_FOR_NOISE, WIDE, build_noise
+from bertbench.records import environment
+from bertbench.records.machines import Machine, Noise
+from bertbench.report.tables.noise import ROUNDS_FOR_NOISE, WIDE, build_noise
+from bertbench.speed import ceiling as ceilings
+from bertbench.speed import noise as runner
+from bertbench.stats import stopping
 
 NOISE = Noise(
     log_ratios=(0.01, -0.01, 0.02, -0.02) * 6,
@@ -75,8 +76,8 @@ def test_the_table_of_times():
     table = build_noise(NOISE).tables[1]
     assert [row[0] for row in table.rows] == ["30 s", "1 min", "2 min", "5 min", "10 min"]
     assert [int(row[1]) for row in table.rows] == [6, 13, 28, 73, 148]
-    half = math.expm1(sequential.expected_half_width(NOISE.sd, 28))
-    smallest = math.expm1(sequential.detectable(NOISE.sd, 28))
+    half = math.expm1(stopping.expected_half_width(NOISE.sd, 28))
+    smallest = math.expm1(stopping.detectable(NOISE.sd, 28))
     assert table.rows[2][2:] == (f"±{half:.2%}", f"{smallest:.2%}")
     assert (half, smallest) == (pytest.approx(0.0063, abs=1e-4), pytest.approx(0.0089, abs=1e-4))
 
@@ -126,7 +127,7 @@ def test_noise_of_few_rounds_is_called_rough():
     (note,) = (note for note in build_noise(few).notes if "roughly" in note)
     assert note.startswith("8 rounds tell the noise roughly, 1.1% to 3.4%; 18 rounds or more, about 1 min 18 s")
     assert not any("roughly" in note for note in build_noise(NOISE).notes)
-    spans = [sequential.deviation_interval(1.0, rounds) for rounds in (ROUNDS_FOR_NOISE - 1, ROUNDS_FOR_NOISE)]
+    spans = [stopping.deviation_interval(1.0, rounds) for rounds in (ROUNDS_FOR_NOISE - 1, ROUNDS_FOR_NOISE)]
     assert [high / low > WIDE for low, high in spans] == [True, False]
 
 

@@ -64,7 +64,7 @@ def test_no_change_passes_with_all_outputs(project, capsys, monkeypatch):
 @pytest.mark.slow
 def test_changed_architecture_fails(project, capsys):
     """A wider layer in the model's YAML changes counts and shapes: exit 1, and GitHub is told on stderr."""
-    from bertbench.config import packaged_folder
+    from bertbench.specs.catalog import packaged_folder
 
     text = (packaged_folder() / "models" / "bert-mini.yaml").read_text()
     folder = project / "configs" / "models"

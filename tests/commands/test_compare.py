@@ -7,11 +7,11 @@ import pytest
 
 from bertbench import cli
 from bertbench.commands import _measuring, compare
-from bertbench.config import Catalog
 from bertbench.errors import MeasurementError, NothingMeasuredError
-from bertbench.records import UNAVAILABLE, Failure
-from bertbench.request import Options, Request
-from bertbench.store import Store
+from bertbench.records.record import UNAVAILABLE, Failure
+from bertbench.records.store import Store
+from bertbench.session.request import Options, Request
+from bertbench.specs.catalog import Catalog
 from tests.factories import failed, session_record, size_record, stored_session
 
 BASE = ("bert", "distilbert", "albert")

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 
 from bertbench import cli
-from bertbench.compare.flips import compared
-from bertbench.store import Store
+from bertbench.records.store import Store
+from bertbench.report.compare.flips import compared
 from tests.factories import environment, failed, quality_record, session_record, size_record
 
 IDS = ("20260101T120000-aaaaaa", "20260102T120000-bbbbbb")

@@ -11,7 +11,7 @@ import pytest
 
 from bertbench import cli
 from bertbench.commands.distill import _check_target, _save
-from bertbench.store import Store
+from bertbench.records.store import Store
 from tests.factories import model_spec, record
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 
 import bertbench
-from bertbench import cli, results
+from bertbench import cli
 from bertbench.commands import export
 from bertbench.errors import StoreError
-from bertbench.records import Measurement
-from bertbench.store import Store
+from bertbench.records import table
+from bertbench.records.record import Measurement
+from bertbench.records.store import Store
 from tests.factories import SESSION_ID, failed, predictions, record, session_record, size_record, stored_session
 
 TIMES = Measurement("latency", "s", (0.3, 0.1, 0.2), statistic="round-median", batch_size=1, sequence_length=128, n=9)
@@ -39,7 +40,7 @@ def test_frame_has_a_row_a_measurement(root):
     assert (nothing["status"], nothing["error"]) == ("failed", "MeasurementError: out of memory")
     assert pd.isna(nothing["value"])
     assert frame[frame["quantity"] == "score"]["seed"].tolist() == [1]
-    assert tuple(frame.columns) == results.COLUMNS
+    assert tuple(frame.columns) == table.COLUMNS
 
 
 def test_columns_have_their_types_without_a_row_too(tmp_path):
@@ -88,7 +89,7 @@ def test_all_formats_hold_the_same(root, capsys):
     assert csv["value"].dropna().tolist() == values
     assert [row["value"] for row in rows if row["value"] is not None] == values
     assert parquet["value"].dropna().tolist() == values
-    assert list(csv.columns) == list(rows[0]) == list(parquet.columns) == list(results.COLUMNS)
+    assert list(csv.columns) == list(rows[0]) == list(parquet.columns) == list(table.COLUMNS)
 
 
 @pytest.mark.parametrize(

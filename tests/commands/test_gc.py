@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bertbench import cli
-from bertbench.store import Store
-from bertbench.store.bounds import MARK
-from bertbench.store.garbage import Rules, find, remove
+from bertbench.records.bounds import MARK
+from bertbench.records.garbage import Rules, find, remove
+from bertbench.records.store import Store
 from tests.factories import predictions, quality_record, session_record, size_record
 
 SESSIONS = {"new": "aaaa01", "old": "aaaa02", "killed": "aaaa03", "strange": "aaaa04"}  # what their ids end in
@@ -164,7 +164,7 @@ def test_what_cannot_be_removed_is_said(root, capsys, monkeypatch):
             raise PermissionError(13, "Permission denied")
         original(path)
 
-    monkeypatch.setattr("bertbench.store.garbage.shutil.rmtree", refuse)
+    monkeypatch.setattr("bertbench.records.garbage.shutil.rmtree", refuse)
     _, said, warned = gc(root, capsys, code=2)
     assert f"{CHECKPOINTS['nobodys']}: cannot be removed (Permission denied)" in warned
     assert "6 removed" in said

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from bertbench import cli
-from bertbench.records import Measurement
-from bertbench.results import frame_of
-from bertbench.store import Store
+from bertbench.records.record import Measurement
+from bertbench.records.store import Store
+from bertbench.records.table import frame_of
 from tests.factories import SETTINGS, environment, predictions, quality_record, record, session_record, size_record
 
 CLASS = environment().environment_class

@@ -7,8 +7,8 @@ from types import ModuleType
 import pytest
 
 from bertbench.commands.list import build_report, list_
-from bertbench.config import KINDS, Catalog
 from bertbench.errors import ConfigError, UnknownNameError
+from bertbench.specs.catalog import KINDS, Catalog
 
 
 def rows(kind, catalog=None):
@@ -21,10 +21,10 @@ def rows(kind, catalog=None):
 def emitted(monkeypatch):
     """What was handed to the output module."""
     calls = []
-    fake = ModuleType("bertbench.output")
+    fake = ModuleType("bertbench.report.output")
     fake.check = lambda output: calls.append(("check", output))
     fake.emit = lambda report, **options: calls.append((report.title, options))
-    monkeypatch.setitem(sys.modules, "bertbench.output", fake)
+    monkeypatch.setitem(sys.modules, "bertbench.report.output", fake)
     return calls
 
 
@@ -136,8 +136,8 @@ def test_broken_file_is_a_row_of_its_own(tmp_path, text, says):
 
 def test_broken_metric_is_a_row_of_its_own(monkeypatch):
     """A metric file that fails on import does not break the list."""
-    monkeypatch.setattr("bertbench.plugins.names", lambda _: ["faulty"])
-    monkeypatch.setattr("bertbench.plugins.load", lambda *_: 1 / 0)
+    monkeypatch.setattr("bertbench.specs.plugins.names", lambda _: ["faulty"])
+    monkeypatch.setattr("bertbench.specs.plugins.load", lambda *_: 1 / 0)
 
     assert rows("metrics")["faulty"]["Title"] == "broken: ZeroDivisionError: division by zero"
 
@@ -163,8 +163,8 @@ def test_config_dir_is_used(tmp_path):
 def test_listing_loads_nothing_heavy():
     """Building every list loads neither pydantic nor rich nor any library of models and data."""
     code = (
-        "import sys; from bertbench.commands.list import build_report; from bertbench.config import Catalog;"
-        "from bertbench.config import KINDS; [build_report(k, Catalog()) for k in (*KINDS, 'metrics')];"
+        "import sys; from bertbench.commands.list import build_report; from bertbench.specs.catalog import Catalog;"
+        "from bertbench.specs.catalog import KINDS; [build_report(k, Catalog()) for k in (*KINDS, 'metrics')];"
         "heavy = ('pydantic', 'rich', 'torch', 'transformers', 'datasets', 'evaluate', 'numpy', 'pandas', 'sklearn');"
         "print([m for m in heavy if m in sys.modules])"
     )

@@ -9,8 +9,8 @@ import typer
 from typer.testing import CliRunner
 
 from bertbench.commands.params import build_report, params
-from bertbench.config import Catalog
-from bertbench.specs import ModelSpec
+from bertbench.specs.catalog import Catalog
+from bertbench.specs.models import ModelSpec
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_a_local_folder_is_enough(tmp_path):
 
 def test_the_command_emits_long_rows():
     """`bertbench params --format csv` prints one row a figure; --reference adds its model."""
-    pytest.importorskip("bertbench.output")
+    pytest.importorskip("bertbench.report.output")
     app = typer.Typer()
     app.command()(params)
     result = CliRunner().invoke(app, ["--models", "albert", "--reference", "distilbert", "--format", "csv"])

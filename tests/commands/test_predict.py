@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
-from bertbench import cli, hub
+from bertbench import cli
 from bertbench.commands._measuring import Measuring
+from bertbench.models import hub
 
 TASK = """
 title: Mine

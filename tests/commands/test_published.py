@@ -8,8 +8,8 @@ import pytest
 
 from bertbench import cli
 from bertbench.commands.published import with_published
-from bertbench.config import Catalog
-from bertbench.published import load
+from bertbench.specs.catalog import Catalog
+from bertbench.specs.published import load
 from tests import factories
 from tests.test_compare import report_of
 

@@ -2,11 +2,13 @@
 
 import pytest
 
-from bertbench import cli, environment, hub
+from bertbench import cli
 from bertbench.commands.run import suite_for
-from bertbench.config import Catalog
-from bertbench.machines import Machine
-from bertbench.store import Store
+from bertbench.models import hub
+from bertbench.records import environment
+from bertbench.records.machines import Machine
+from bertbench.records.store import Store
+from bertbench.specs.catalog import Catalog
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from bertbench.commands.show import NEWEST, list_runs, run_report, show
 from bertbench.errors import StoreError, UsageError
-from bertbench.store import Store
+from bertbench.records.store import Store
 from tests import factories
 
 NOW = datetime(2026, 11, 24, 12, 3, tzinfo=UTC)

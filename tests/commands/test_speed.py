@@ -4,14 +4,17 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from bertbench import cli, environment, hub, variants
+from bertbench import cli
 from bertbench.commands import speed as module
 from bertbench.commands._measuring import Answer, exit_code
 from bertbench.commands._speed_request import parse_precision
 from bertbench.errors import NothingMeasuredError, UnavailableError, UsageError
-from bertbench.report import Report
-from bertbench.specs import ShapeSpec
-from bertbench.store import StoredSession
+from bertbench.models import hub
+from bertbench.records import environment
+from bertbench.records.store import StoredSession
+from bertbench.report.row import Report
+from bertbench.specs.models import ShapeSpec
+from bertbench.speed import variants
 from tests import factories
 
 PAPER = "distilbert-table-3"
@@ -272,7 +275,7 @@ def test_more_threads_than_cores_are_warned_of(asked, monkeypatch, threads, warn
     """They are taken as asked, with a word on what that does."""
     said = []
     monkeypatch.setattr(environment, "usable_cores", lambda: 2)
-    monkeypatch.setattr("bertbench.display.say", said.append)
+    monkeypatch.setattr("bertbench.commands._display.say", said.append)
     assert asked("--threads", threads).options.threads == threads
     expected = [f"--threads {threads}: only 2 cores can be used; threads will wait for each other"]
     assert said == (expected if warned else [])
@@ -281,7 +284,7 @@ def test_more_threads_than_cores_are_warned_of(asked, monkeypatch, threads, warn
 def test_back_ends_left_out_of_all_are_said(asked, monkeypatch):
     """'all' takes what runs here and says what does not."""
     said = []
-    monkeypatch.setattr("bertbench.display.say", said.append)
+    monkeypatch.setattr("bertbench.commands._display.say", said.append)
     monkeypatch.setattr(variants, "backends", lambda: ["eager", "fake"])
 
     def check(name, _):

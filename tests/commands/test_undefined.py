@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from bertbench import cli, load_results
-from bertbench.store import Store
+from bertbench.records.store import Store
 
 REASON = "a correlation needs at least two examples"
 CLOSE = """

@@ -8,7 +8,7 @@ import pytest
 import typer
 
 from bertbench.commands.validate import Checked, Finding, build_report, check_all, summary, validate
-from bertbench.config import Catalog
+from bertbench.specs.catalog import Catalog
 
 TASK = {
     "title": "Mine",
@@ -245,7 +245,7 @@ def test_file_that_is_broken_is_not_called_unknown(tmp_path):
 
 def test_metric_that_cannot_be_loaded_is_a_finding(tmp_path, monkeypatch):
     """A metric file that fails on import is reported at the task that uses it."""
-    monkeypatch.setattr("bertbench.plugins.load", lambda *_: 1 / 0)
+    monkeypatch.setattr("bertbench.specs.plugins.load", lambda *_: 1 / 0)
 
     assert "cannot be loaded: ZeroDivisionError" in findings(tmp_path, "tasks", TASK)[0][1]
 
@@ -282,9 +282,9 @@ def test_summary_counts_what_was_checked():
 def test_command_exits_with_2_and_shows_the_findings(tmp_path, monkeypatch, capsys):
     """With findings the command shows them, counts them last and exits with code 2."""
     shown = []
-    fake = ModuleType("bertbench.output")
+    fake = ModuleType("bertbench.report.output")
     fake.emit = lambda report, **_: shown.append(report)
-    monkeypatch.setitem(sys.modules, "bertbench.output", fake)
+    monkeypatch.setitem(sys.modules, "bertbench.report.output", fake)
     (tmp_path / "suites").mkdir()
     (tmp_path / "suites/mine.yaml").write_text("title: [a\n")
 

@@ -11,10 +11,10 @@ import typer
 
 from bertbench import cli
 from bertbench.commands import _measuring, verify
-from bertbench.config import Catalog
 from bertbench.errors import MeasurementError
-from bertbench.records import Measurement
-from bertbench.store import Store
+from bertbench.records.record import Measurement
+from bertbench.records.store import Store
+from bertbench.specs.catalog import Catalog
 from tests import factories
 
 RIGHT = """\

@@ -8,14 +8,14 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from bertbench import plugins
-from bertbench.config import Catalog
-from bertbench.demo._entity_rules import SENTENCES, SHARES
-from bertbench.demo._names import FIRST_NAMES, NAMES
-from bertbench.demo._vocabulary import build_tokenizer
-from bertbench.demo.demo_entities import LABELS, PLUGIN
 from bertbench.errors import DatasetError
-from bertbench.metrics import _entities
+from bertbench.models.demo_tokenizer import build_tokenizer
+from bertbench.specs import plugins
+from bertbench.specs.catalog import Catalog
+from bertbench.stats.metrics import _entities
+from bertbench.tasks.demo._entity_rules import SENTENCES, SHARES
+from bertbench.tasks.demo._names import FIRST_NAMES, NAMES
+from bertbench.tasks.demo.demo_entities import LABELS, PLUGIN
 
 UNKNOWN = 1  # the id of [UNK]
 SPLITS = ("train", "validation")
@@ -30,7 +30,7 @@ def examples():
 
 def test_generator_is_found_by_name():
     """The task's name leads to the generator, and its YAML has the labels in the generator's order."""
-    assert plugins.load("bertbench.demo", "generator", "demo-entities") is PLUGIN
+    assert plugins.load("bertbench.tasks.demo", "generator", "demo-entities") is PLUGIN
     assert Catalog().task("demo-entities").labels == LABELS
 
 
@@ -56,9 +56,7 @@ def test_an_unknown_split_is_refused():
 
 def test_examples_do_not_depend_on_the_process():
     """Another process with another hash seed generates the very same rows, as does this one again."""
-    code = (
-        "import json; from bertbench.demo.demo_entities import PLUGIN; print(json.dumps(PLUGIN.generate('validation')))"
-    )
+    code = "import json; from bertbench.tasks.demo.demo_entities import PLUGIN; print(json.dumps(PLUGIN.generate('validation')))"
     other = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=True
     ).stdout

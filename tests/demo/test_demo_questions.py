@@ -9,12 +9,12 @@ from collections import Counter
 
 import pytest
 
-from bertbench import plugins
-from bertbench.demo._grammar import tokens
-from bertbench.demo._question_rules import QUESTIONS, SHARES, VERBS
-from bertbench.demo._vocabulary import build_tokenizer
-from bertbench.demo.demo_questions import PLUGIN
 from bertbench.errors import DatasetError
+from bertbench.models.demo_tokenizer import build_tokenizer
+from bertbench.specs import plugins
+from bertbench.tasks.demo._grammar import tokens
+from bertbench.tasks.demo._question_rules import QUESTIONS, SHARES, VERBS
+from bertbench.tasks.demo.demo_questions import PLUGIN
 
 UNKNOWN = 1  # the id of [UNK]
 SPLITS = ("train", "validation")
@@ -39,7 +39,7 @@ def suitable(example, cues):
 
 def test_generator_is_found_by_name():
     """The task's name leads to the generator."""
-    assert plugins.load("bertbench.demo", "generator", "demo-questions") is PLUGIN
+    assert plugins.load("bertbench.tasks.demo", "generator", "demo-questions") is PLUGIN
 
 
 def test_rows_are_as_those_of_squad(examples):
@@ -64,7 +64,7 @@ def test_an_unknown_split_is_refused():
 
 def test_examples_do_not_depend_on_the_process():
     """Another process with another hash seed generates the very same rows, as does this one again."""
-    code = "import json; from bertbench.demo.demo_questions import PLUGIN; print(json.dumps(PLUGIN.generate('validation')))"
+    code = "import json; from bertbench.tasks.demo.demo_questions import PLUGIN; print(json.dumps(PLUGIN.generate('validation')))"
     other = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=True
     ).stdout

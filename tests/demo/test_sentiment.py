@@ -9,13 +9,13 @@ from collections import Counter
 
 import pytest
 
-from bertbench import plugins
-from bertbench.demo._grammar import tokens
-from bertbench.demo._sentiment_lexicon import LEXICONS
-from bertbench.demo._sentiment_rules import RULES, SHARES
-from bertbench.demo._vocabulary import build_tokenizer
-from bertbench.demo.demo_sentiment import PLUGIN
 from bertbench.errors import DatasetError
+from bertbench.models.demo_tokenizer import build_tokenizer
+from bertbench.specs import plugins
+from bertbench.tasks.demo._grammar import tokens
+from bertbench.tasks.demo._sentiment_lexicon import LEXICONS
+from bertbench.tasks.demo._sentiment_rules import RULES, SHARES
+from bertbench.tasks.demo.demo_sentiment import PLUGIN
 
 UNKNOWN = 1  # the id of [UNK]
 SPLITS = ("train", "validation")
@@ -97,7 +97,7 @@ def examples():
 
 def test_generator_is_found_by_name():
     """The task's name leads to the generator."""
-    assert plugins.load("bertbench.demo", "generator", "demo-sentiment") is PLUGIN
+    assert plugins.load("bertbench.tasks.demo", "generator", "demo-sentiment") is PLUGIN
 
 
 def test_rows_have_unique_ids_sentences_and_labels(examples):
@@ -121,7 +121,7 @@ def test_an_unknown_split_is_refused():
 
 def test_examples_do_not_depend_on_the_process():
     """Another process with another hash seed generates the very same rows, as does this one again."""
-    code = "import json; from bertbench.demo.demo_sentiment import PLUGIN; print(json.dumps(PLUGIN.generate('validation')))"
+    code = "import json; from bertbench.tasks.demo.demo_sentiment import PLUGIN; print(json.dumps(PLUGIN.generate('validation')))"
     other = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONHASHSEED": "7"}, capture_output=True, text=True, check=True
     ).stdout

@@ -2,9 +2,9 @@
 
 import pytest
 
-from bertbench import plugins
-from bertbench.config import Catalog
-from bertbench.demo._vocabulary import SPECIAL_TOKENS, build_tokenizer, vocabulary, vocabulary_size
+from bertbench.models.demo_tokenizer import SPECIAL_TOKENS, build_tokenizer, vocabulary, vocabulary_size
+from bertbench.specs import plugins
+from bertbench.specs.catalog import Catalog
 
 MINIS = ("bert-mini", "distilbert-mini", "albert-mini")
 
@@ -25,8 +25,8 @@ def test_special_tokens_come_first(tokenizer):
 def test_vocabulary_is_the_union_of_all_generators():
     """Every generator's words are in it, and nothing else."""
     words = set()
-    for name in plugins.names("bertbench.demo"):
-        words.update(plugins.load("bertbench.demo", "generator", name).vocabulary())
+    for name in plugins.names("bertbench.tasks.demo"):
+        words.update(plugins.load("bertbench.tasks.demo", "generator", name).vocabulary())
 
     assert set(vocabulary()) == words | set(SPECIAL_TOKENS)
     assert vocabulary_size() == len(vocabulary()) == len(set(vocabulary()))

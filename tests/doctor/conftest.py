@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 
-from bertbench.architecture import config_of
-from bertbench.demo._vocabulary import build_tokenizer
-from bertbench.runners import quality
-from bertbench.runners._job import Job
+from bertbench.models.architecture import config_of
+from bertbench.models.demo_tokenizer import build_tokenizer
+from bertbench.quality import run
+from bertbench.quality.job import Job
 from tests.doctor.subjects import LABELS, RECIPE, TASK, source, toy
 
 
@@ -22,7 +22,7 @@ def learnt(tiny, tmp_path_factory):
         source=source(folder), task=TASK, mode="fine-tune", recipe=RECIPE, seed=0, device="cpu", dtype="fp32",
         bf16_training=False,
     )  # fmt: skip
-    outcome = quality.run(job, toy("train"), [toy("validation")])
+    outcome = run.run(job, toy("train"), [toy("validation")])
     kept = tmp_path_factory.mktemp("learnt")
     outcome.model.save_pretrained(kept)
     build_tokenizer().save_pretrained(kept)

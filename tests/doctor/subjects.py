@@ -3,13 +3,14 @@
 import json
 import random
 
-from bertbench import plugins
-from bertbench.data import Examples
-from bertbench.demo._vocabulary import SPECIAL_TOKENS, vocabulary
-from bertbench.doctor._subjects import Checkpoint, Pair, TaskData
-from bertbench.runners import quality
-from bertbench.runners._job import Job, Source
-from bertbench.specs import TrainingSpec
+from bertbench.models.demo_tokenizer import SPECIAL_TOKENS, vocabulary
+from bertbench.models.sources import Source
+from bertbench.quality import run
+from bertbench.quality.doctor._subjects import Checkpoint, Pair, TaskData
+from bertbench.quality.job import Job
+from bertbench.specs import plugins
+from bertbench.specs.models import TrainingSpec
+from bertbench.tasks.data import Examples
 from tests.conftest import CONFIGS
 from tests.factories import model_spec, task_spec
 
@@ -35,7 +36,7 @@ def toy(split, count=60):
 
 def task_data(train=None, validation=None, task=TASK):
     """A task's data; the toy's where nothing is given."""
-    kind = plugins.load("bertbench.tasks", "task kind", task.kind)
+    kind = plugins.load("bertbench.tasks.kinds", "task kind", task.kind)
     validation = validation or toy("validation")
     return TaskData(task, kind, validation, validation, train or toy("train"))
 
@@ -71,7 +72,7 @@ def pair(folder, mode="evaluate", data=None, outputs=None, max_length=32):
         dtype="fp32",
         bf16_training=False,
     )
-    return Pair(job, data, quality.prepare(job))
+    return Pair(job, data, run.prepare(job))
 
 
 def rename(folder, names):

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from bertbench.doctor.baselines import beaten, without_a_model
-from bertbench.doctor.content import changed, conflicts, empty, labels, overlap
 from bertbench.errors import HubError
+from bertbench.quality.doctor.baselines import beaten, without_a_model
+from bertbench.quality.doctor.content import changed, conflicts, empty, labels, overlap
 from tests.doctor.subjects import TAGS, examples, pair, permute, task_data, toy
 from tests.factories import task_spec
 

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from bertbench.config import Catalog
-from bertbench.doctor import checks
-from bertbench.doctor._subjects import Settings, open_data
-from bertbench.doctor._verdict import Check, ok, unchecked
-from bertbench.doctor.examination import examine
 from bertbench.errors import MeasurementError
-from bertbench.selection import resolve
-from bertbench.specs import FineTuned
+from bertbench.quality.doctor import checks
+from bertbench.quality.doctor._subjects import Settings, open_data
+from bertbench.quality.doctor._verdict import Check, ok, unchecked
+from bertbench.quality.doctor.examination import examine
+from bertbench.session.selection import resolve
+from bertbench.specs.catalog import Catalog
+from bertbench.specs.models import FineTuned
 from tests.doctor.subjects import DECIDING, FILLERS, LABELS, TASK, permute, rename
 from tests.factories import model_spec, task_spec
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from bertbench.doctor.batches import invariance
-from bertbench.doctor.token_types import pairs
-from bertbench.doctor.truncation import truncated
+from bertbench.quality.doctor.batches import invariance
+from bertbench.quality.doctor.token_types import pairs
+from bertbench.quality.doctor.truncation import truncated
 from tests.doctor.subjects import FILLERS, TAGS, examples, pair, task_data
 from tests.factories import task_spec
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bertbench.doctor.labels import Tally, label_order
+from bertbench.quality.doctor.labels import Tally, label_order
 from tests.doctor.subjects import LABELS, pair, permute, rename, task_data
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -5,8 +5,8 @@ import json
 import pytest
 from tokenizers import Tokenizer
 
-from bertbench.demo._vocabulary import vocabulary_size
-from bertbench.doctor.vocabulary import casing, lengths, padding, sizes, unknown
+from bertbench.models.demo_tokenizer import vocabulary_size
+from bertbench.quality.doctor.vocabulary import casing, lengths, padding, sizes, unknown
 from tests.doctor.subjects import change_config, checkpoint, examples, pair, task_data
 
 pytestmark = pytest.mark.usefixtures("one_thread")

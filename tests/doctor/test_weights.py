@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from bertbench.doctor.checks import OF_CHECKPOINT
-from bertbench.doctor.weights import head, loading, values
+from bertbench.quality.doctor.checks import OF_CHECKPOINT
+from bertbench.quality.doctor.weights import head, loading, values
 from tests.doctor.subjects import change_config, checkpoint, pair
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from bertbench import plugins
-from bertbench.exporters import terminal
-from bertbench.report import HEADER, Report, Row, Table
+from bertbench.report.formats import terminal
+from bertbench.report.row import HEADER, Report, Row, Table
+from bertbench.specs import plugins
 
 TABLE = Table(
     title="Speed",
@@ -27,7 +27,7 @@ LIST = Report("Models", (Table("Models", ("Name", "Source"), (("bert", "-x"), ("
 
 def render(name, report=REPORT, layout="long", width=None):
     """The report in a format."""
-    return plugins.load("bertbench.exporters", "format", name).render(report, layout=layout, width=width)
+    return plugins.load("bertbench.report.formats", "format", name).render(report, layout=layout, width=width)
 
 
 def parsed(text):
@@ -37,7 +37,7 @@ def parsed(text):
 
 def test_all_formats_are_there():
     """The exporters are those of the --format option."""
-    assert plugins.names("bertbench.exporters") == ["csv", "json", "markdown", "terminal"]
+    assert plugins.names("bertbench.report.formats") == ["csv", "json", "markdown", "terminal"]
 
 
 def test_csv_long():
@@ -226,7 +226,7 @@ def test_terminal_colour(monkeypatch):
     monkeypatch.setenv("TERM", "xterm-256color")
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=80, color_system="standard", legacy_windows=False)
-    plugins.load("bertbench.exporters", "format", "terminal").draw(REPORT, console)
+    plugins.load("bertbench.report.formats", "format", "terminal").draw(REPORT, console)
     assert "╭" in out.getvalue()
     assert "\x1b[" in out.getvalue()
 
@@ -238,7 +238,7 @@ def test_loading_is_light(name):
     import sys
 
     code = (
-        f"import sys; from bertbench import plugins; plugins.load('bertbench.exporters', 'format', {name!r})\n"
+        f"import sys; from bertbench import plugins; plugins.load('bertbench.report.formats', 'format', {name!r})\n"
         "print([name for name in ('rich', 'pandas', 'pydantic', 'torch', 'numpy') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -247,5 +247,5 @@ def test_loading_is_light(name):
 
 def test_title_is_not_said_twice():
     """A report whose only table has its title shows it once."""
-    text = plugins.load("bertbench.exporters", "format", "terminal").render(LIST, layout="long", width=80)
+    text = plugins.load("bertbench.report.formats", "format", "terminal").render(LIST, layout="long", width=80)
     assert text.count("Models") == 1

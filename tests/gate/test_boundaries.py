@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import ndtri, stdtrit
 
-from bertbench.gate.boundaries import STUDENT, levels, spent
+from bertbench.stats.boundaries import STUDENT, levels, spent
 
 LOOKS = (5, 8, 12, 16)
 

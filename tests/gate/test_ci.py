@@ -7,7 +7,7 @@ from bertbench.errors import UsageError
 from bertbench.gate.ci import SUMMARY, add_summary, annotation_lines, check_place, write_junit
 from bertbench.gate.finding import Finding
 from bertbench.gate.report import build
-from bertbench.stats import Estimate
+from bertbench.stats.intervals import Estimate
 
 FINDINGS = [
     Finding("size", "bert", "parameters unique", "pass", "1", "1", "equal"),

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from bertbench.gate import decision
-from bertbench.gate.decision import ALPHA, LOOKS, decide
+from bertbench.stats import group_sequential
+from bertbench.stats.group_sequential import ALPHA, LOOKS, decide
 
 MARGIN = math.log(1.05)
 
@@ -111,5 +111,7 @@ def test_errors_at_the_margin_and_without_change(noise):
 
 def test_rounds_needed():
     """Twice the distance takes a quarter of the rounds; no distance has no answer."""
-    assert decision.rounds_needed(0.05, 0.01) == pytest.approx(4 * decision.rounds_needed(0.05, 0.02), abs=4)
-    assert decision.rounds_needed(0.05, 0.0) is None
+    assert group_sequential.rounds_needed(0.05, 0.01) == pytest.approx(
+        4 * group_sequential.rounds_needed(0.05, 0.02), abs=4
+    )
+    assert group_sequential.rounds_needed(0.05, 0.0) is None

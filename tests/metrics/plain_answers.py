@@ -6,7 +6,7 @@ from itertools import groupby
 
 from hypothesis import strategies as st
 
-from bertbench import plugins
+from bertbench.specs import plugins
 
 texts = st.lists(
     st.sampled_from(
@@ -18,7 +18,7 @@ texts = st.lists(
 
 def compute(name, predictions, references):
     """The metric called `name`."""
-    return plugins.load("bertbench.metrics", "metric", name).compute(predictions, references)
+    return plugins.load("bertbench.stats.metrics", "metric", name).compute(predictions, references)
 
 
 def plain_words(text):

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertbench import plugins
-from bertbench.metrics import _answers
+from bertbench.specs import plugins
+from bertbench.stats.metrics import _answers
 from tests.metrics.plain_answers import compute, plain_scores, plain_words, texts
 
 ALL = ("exact_match", "answer_f1")
@@ -101,7 +101,7 @@ def test_one_sort_only():
     assert compute("answerable_f1", ["", "x"], [[], []]) is None
     assert compute("unanswerable_accuracy", ["", "x"], [["x"], ["x"]]) is None
     for name in SOME:
-        assert "question" in plugins.load("bertbench.metrics", "metric", name).undefined
+        assert "question" in plugins.load("bertbench.stats.metrics", "metric", name).undefined
     assert compute("exact_match", ["", "x"], [[], []]) == 0.5
     assert compute("exact_match", ["", "x"], [["x"], ["x"]]) == 0.5
 

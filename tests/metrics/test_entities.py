@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertbench import plugins
 from bertbench.errors import MeasurementError
-from bertbench.metrics import _entities
+from bertbench.specs import plugins
+from bertbench.stats.metrics import _entities
 
 NAMES = ("entity_precision", "entity_recall", "entity_f1", "entity_f1_strict")
 
@@ -33,7 +33,7 @@ CHUNKS = [
 
 def compute(name, predictions, references):
     """The metric called `name`."""
-    return plugins.load("bertbench.metrics", "metric", name).compute(predictions, references)
+    return plugins.load("bertbench.stats.metrics", "metric", name).compute(predictions, references)
 
 
 def all_of(given_, expected):

@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from bertbench import plugins
 from bertbench.errors import ConfigError
-from bertbench.metrics._fitting import check, misfits
-from bertbench.task_specs import TaskSpec
+from bertbench.specs import plugins
+from bertbench.specs.tasks import TaskSpec
+from bertbench.stats.metrics._fitting import check, misfits
 
 CLASSES = {"labels": ("a", "b")}
 TAGS = {"kind": "token-classification", "labels": ("O", "B-X", "I-X"), "inputs": ("words",)}
@@ -63,14 +63,14 @@ def test_metrics_that_do_not(metrics, fields, said):
 def test_every_metric_fits_some_task():
     """No metric of the package is left without a kind of task."""
     tasks = [CLASSES, {}, TAGS, ANSWERS | {"unanswerable": True}]
-    for name in plugins.names("bertbench.metrics"):
+    for name in plugins.names("bertbench.stats.metrics"):
         assert any(not list(misfits(task(name, **fields))) for fields in tasks), name
 
 
 def test_nothing_heavy_is_loaded():
     """What `validate` uses needs neither torch nor transformers."""
     code = (
-        "import sys; from bertbench.config import Catalog; from bertbench.metrics._fitting import check;"
+        "import sys; from bertbench.specs.catalog import Catalog; from bertbench.stats.metrics._fitting import check;"
         "c = Catalog(); [check(c.task(n)) for n in c.entries('tasks')];"
         "print([m for m in ('torch', 'transformers', 'datasets') if m in sys.modules])"
     )

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats as reference
 
-from bertbench import plugins
 from bertbench.errors import MeasurementError, UnknownNameError
-from bertbench.metrics._metric import Metric
+from bertbench.specs import plugins
+from bertbench.stats.metrics._metric import Metric
 
 CLASSES = ("accuracy", "f1", "matthews_correlation")
 NUMBERS = ("pearson", "spearman")
@@ -26,7 +26,7 @@ RATED = np.array([0.0, 2.5, 2.0, 4.0, 4.0, 1.5])
 
 def metric(name):
     """The plugin called `name`."""
-    return plugins.load("bertbench.metrics", "metric", name)
+    return plugins.load("bertbench.stats.metrics", "metric", name)
 
 
 def confusion(given_, true):
@@ -51,7 +51,7 @@ def plain_ranks(values):
 
 def test_names_are_the_files():
     """Every metric is found by its file and knows its own name."""
-    assert {name.replace("-", "_") for name in plugins.names("bertbench.metrics")} >= {*CLASSES, *NUMBERS}
+    assert {name.replace("-", "_") for name in plugins.names("bertbench.stats.metrics")} >= {*CLASSES, *NUMBERS}
     for name in (*CLASSES, *NUMBERS):
         assert metric(name).name == name
         assert metric(name).title
@@ -272,7 +272,7 @@ def test_loading_a_metric_is_light():
 
     code = (
         "import sys; from bertbench import plugins\n"
-        "[plugins.load('bertbench.metrics', 'metric', name) for name in plugins.names('bertbench.metrics')]\n"
+        "[plugins.load('bertbench.stats.metrics', 'metric', name) for name in plugins.names('bertbench.stats.metrics')]\n"
         "print([name for name in ('numpy', 'sklearn', 'scipy', 'seqeval', 'evaluate', 'torch') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -4,7 +4,7 @@ import evaluate
 import pytest
 
 from bertbench.errors import UnknownNameError
-from bertbench.metrics._module import module
+from bertbench.stats.metrics._module import module
 
 
 @pytest.fixture(autouse=True)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertbench import plugins
 from bertbench.errors import MeasurementError
-from bertbench.metrics._sums import ANSWERS, TAGS
+from bertbench.specs import plugins
+from bertbench.stats.metrics._sums import ANSWERS, TAGS
 from tests.metrics.plain_answers import texts
 
 OF_ANSWERS = ("exact_match", "answer_f1", "answerable_exact_match", "answerable_f1", "unanswerable_accuracy")
@@ -26,7 +26,7 @@ cases = st.one_of(
 
 def metric(name):
     """The plugin called `name`."""
-    return plugins.load("bertbench.metrics", "metric", name)
+    return plugins.load("bertbench.stats.metrics", "metric", name)
 
 
 def sides(data):

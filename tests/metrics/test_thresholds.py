@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertbench.errors import MeasurementError
-from bertbench.metrics._answers import best_threshold
+from bertbench.stats.metrics._answers import best_threshold
 from tests.metrics.plain_answers import compute, plain_scores, texts
 
 

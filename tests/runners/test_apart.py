@@ -6,11 +6,12 @@ from contextlib import closing
 
 import pytest
 
-from bertbench.data import Examples
-from bertbench.runners._job import Job, Source
-from bertbench.runners.apart import Apart, unexpected
-from bertbench.specs import TrainingSpec
-from bertbench.timing import WorkerError
+from bertbench.models.sources import Source
+from bertbench.quality.apart import Apart, unexpected
+from bertbench.quality.job import Job
+from bertbench.specs.models import TrainingSpec
+from bertbench.speed.rounds import WorkerError
+from bertbench.tasks.data import Examples
 from tests.factories import model_spec, task_spec
 
 RECIPE = TrainingSpec(epochs=1, batch_size=4, max_length=16)

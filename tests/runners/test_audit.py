@@ -3,17 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from bertbench.backends._inputs import Encoded
-from bertbench.runners.audit import (
-    LIMITS,
-    Audit,
-    Outputs,
-    changed_predictions,
-    error_share,
-    largest_difference,
-)
-from bertbench.runners.speed import ExecutionSettings, SpeedTarget, measure_speed
-from bertbench.specs import ShapeSpec, TimingSpec
+from bertbench.models.inputs import Encoded
+from bertbench.specs.models import ShapeSpec, TimingSpec
+from bertbench.speed.audit import LIMITS, Audit, Outputs, changed_predictions, error_share, largest_difference
+from bertbench.speed.measure import ExecutionSettings, SpeedTarget, measure_speed
 
 ROWS = [Encoded([5, 6, 7]), Encoded([8]), Encoded([9, 5, 6, 7, 8])]
 

@@ -1,8 +1,8 @@
 import pytest
 
-from bertbench.backends._backend import ExecutionSettings
-from bertbench.runners import ceiling as module
-from bertbench.runners.ceiling import ceiling, fastest, model_sizes
+from bertbench.specs.execution import ExecutionSettings
+from bertbench.speed import ceiling as module
+from bertbench.speed.ceiling import ceiling, fastest, model_sizes
 
 
 class Clock:

@@ -12,9 +12,9 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from bertbench import plugins
-from bertbench.data import Examples
-from bertbench.runners import _features
+from bertbench.quality import features as _features
+from bertbench.specs import plugins
+from bertbench.tasks.data import Examples
 from tests.factories import task_spec
 
 TEXTS = (("one two three four five six seven eight",), ("a [SEP] inside the text",))
@@ -77,7 +77,7 @@ def opened(folder, **settings):
 def features(tokenizer, task=None, *, max_length=6):
     """What the cache gives for the texts."""
     task = task or task_spec()
-    kind = plugins.load("bertbench.tasks", "task kind", task.kind)
+    kind = plugins.load("bertbench.tasks.kinds", "task kind", task.kind)
     config = type("Config", (), {"type_vocab_size": 2, "model_type": "bert"})
     return _features.of(kind, tokenizer, task, Examples("validation", ("a", "b"), TEXTS, (0, 1), 2), max_length, config)
 

@@ -10,16 +10,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertbench.architecture import config_of
 from bertbench.errors import MeasurementError
-from bertbench.modeling import head_settings, new_with_head
-from bertbench.progress import silent
-from bertbench.runners import finetune as module
-from bertbench.runners._batches import IGNORED, Collator, padded
-from bertbench.runners._trainer import _arguments_on
-from bertbench.runners.finetune import finetune, total_steps
-from bertbench.specs import TrainingSpec
-from bertbench.tasks._kind import Features
+from bertbench.models.architecture import config_of
+from bertbench.models.loading import head_settings, new_with_head
+from bertbench.quality import finetune as module
+from bertbench.quality.batches import IGNORED, Collator, padded
+from bertbench.quality.finetune import finetune, total_steps
+from bertbench.quality.trainer import _arguments_on
+from bertbench.records.progress import silent
+from bertbench.specs.models import TrainingSpec
+from bertbench.tasks.kinds.kind import Features
 from tests.factories import model_spec, task_spec
 
 PAD = {"input_ids": 0, "token_type_ids": 0, "attention_mask": 0}
@@ -206,7 +206,7 @@ def test_memory_on_a_cpu_is_forecast(model, monkeypatch):
         classifier.eval()
         monkeypatch.setattr(classifier, "train", lambda *_, of=classifier: of)  # without dropout
     whole = train(plain, recipe=recipe)
-    monkeypatch.setattr("bertbench.environment.available_memory", lambda: 100_350_000)
+    monkeypatch.setattr("bertbench.records.environment.available_memory", lambda: 100_350_000)
     run = train(parts, recipe=recipe)
     assert run.accumulation in {2, 4, 8}
     assert "at once would not fit into 0.1 GB" in run.why_accumulated
@@ -220,7 +220,7 @@ def test_interrupted_training_goes_on(model, monkeypatch, tmp_path):
     recipe = RECIPE.updated({"epochs": 2})
     straight, broken, resumed = model(), model(), model()
     train(straight, recipe=recipe)
-    monkeypatch.setattr("bertbench.runners._trainer.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("bertbench.quality.trainer.SAVE_EVERY_S", 0.0)
 
     def stop(_, step, __):
         if step == 8:
@@ -251,7 +251,7 @@ def test_state_that_was_cut_off_is_passed_over(tmp_path):
 
 def test_broken_training_leaves_no_state(model, monkeypatch, tmp_path):
     """After a loss that is no number a repetition starts anew, not from broken weights."""
-    monkeypatch.setattr("bertbench.runners._trainer.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("bertbench.quality.trainer.SAVE_EVERY_S", 0.0)
     recipe = RECIPE.updated({"learning_rate": 1e30, "warmup_ratio": 0.0, "weight_decay": 0.0})
     folder = tmp_path / "state"
     with pytest.raises(MeasurementError, match="the loss is"):

@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from bertbench.backends._backend import ExecutionSettings
 from bertbench.errors import CheckpointError
-from bertbench.runners._footprint import PROCESS_BYTES, predicted_bytes, read_config
-from bertbench.specs import ShapeSpec
+from bertbench.models.footprint import PROCESS_BYTES, predicted_bytes, read_config
+from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.models import ShapeSpec
 
 BASE = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
 

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from bertbench.rows import TimingRow
-from bertbench.runners._latency import latencies, round_ratios, unsteady, whole_splits
+from bertbench.records.timings import TimingRow
+from bertbench.speed.latency import latencies, round_ratios, unsteady, whole_splits
 
 
 def row(model, seconds, place=(0, 0), *, warmup=False, shape="1x128", **fields):

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from bertbench.backends._backend import DeviceMemory
-from bertbench.backends._training import TrainingMemory
 from bertbench.errors import CheckpointError, MeasurementError
-from bertbench.records import Failure
-from bertbench.runners import memory
-from bertbench.runners.memory import measure_memory, predicted_inference, predicted_training
-from bertbench.runners.speed import ExecutionSettings, SpeedTarget
-from bertbench.specs import ShapeSpec
-from bertbench.timing import WorkerError
-from bertbench.workers import Loaded, MemoryReading, WorkerProcess
+from bertbench.models.footprint import MEMORY_SHARE
+from bertbench.records.record import Failure
+from bertbench.specs.models import ShapeSpec
+from bertbench.speed import memory
+from bertbench.speed.backends._backend import DeviceMemory
+from bertbench.speed.backends._training import TrainingMemory
+from bertbench.speed.measure import ExecutionSettings, SpeedTarget
+from bertbench.speed.memory import measure_memory, predicted_inference, predicted_training
+from bertbench.speed.rounds import WorkerError
+from bertbench.speed.workers import Loaded, MemoryReading, WorkerProcess
 
 linux = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
 SETTINGS = ExecutionSettings(threads=1)
@@ -259,7 +260,7 @@ def test_training_failures_have_names_of_their_own(tiny, opened):
 
 def test_what_does_not_fit_is_not_tried(tiny, opened, monkeypatch):
     """A shape predicted above 80 % of what is free fails with both numbers; smaller ones and CUDA go on."""
-    free = int(predicted_inference(tiny, LARGE) / memory.MEMORY_SHARE) - 1
+    free = int(predicted_inference(tiny, LARGE) / MEMORY_SHARE) - 1
     monkeypatch.setattr(memory, "available_memory", lambda: free)
     result = measure_memory(tiny, [SMALL, LARGE, ShapeSpec(batch_size=64, sequence_length=256)], [LARGE])
     assert [label for worker in opened for label in worker.asked] == ["1x128"]

@@ -4,12 +4,12 @@ import math
 import pytest
 
 from bertbench.errors import MeasurementError
-from bertbench.records import Failure
-from bertbench.rows import TimingRow
-from bertbench.runners import _watch, speed
-from bertbench.runners.noise import measure_noise
-from bertbench.runners.speed import ExecutionSettings, SpeedResult
-from bertbench.specs import ShapeSpec, TimingSpec
+from bertbench.records.record import Failure
+from bertbench.records.timings import TimingRow
+from bertbench.specs.models import ShapeSpec, TimingSpec
+from bertbench.speed import measure, watch
+from bertbench.speed.measure import ExecutionSettings, SpeedResult
+from bertbench.speed.noise import measure_noise
 
 FAKE = ExecutionSettings(backend="fake", threads=3)
 QUICK = TimingSpec(rounds=3, turns=2, passes=1, min_turn_s=0, warmup_passes=1, shapes=(ShapeSpec(sequence_length=10),))
@@ -61,7 +61,7 @@ def scripted(monkeypatch):
                 options["progress"]("timing", total, total)
             return SpeedResult("s1", tuple(targets), tuple(rows), {}, failures or {}, cells or {}, tuple(warnings))
 
-        monkeypatch.setattr(speed, "measure_speed", measure_speed)
+        monkeypatch.setattr(measure, "measure_speed", measure_speed)
         return clock, asked
 
     return install
@@ -75,8 +75,8 @@ def run(folder, clock=None, timing=QUICK, **options):
 
 def test_through_the_engine(folder, monkeypatch):
     """A fake model against itself, through worker processes: the ratio is near 1, and all rounds are there."""
-    monkeypatch.setattr(speed, "busy_machine", list)
-    monkeypatch.setattr(_watch.Watch, "findings", lambda _: [])
+    monkeypatch.setattr(measure, "busy_machine", list)
+    monkeypatch.setattr(watch.Watch, "findings", lambda _: [])
     found, _ = run(folder)
     assert found.rounds == 3
     assert abs(found.interval[0]) < 0.5

@@ -4,14 +4,14 @@ import pytest
 import torch
 from transformers import AutoModelForMaskedLM
 
-from bertbench.architecture import config_of
-from bertbench.demo._vocabulary import build_tokenizer
-from bertbench.distill_specs import PretrainSpec
 from bertbench.errors import MeasurementError
-from bertbench.modeling import new_with_head, quiet
-from bertbench.progress import silent
-from bertbench.runners.pretrain import Losses, pretrain
-from bertbench.students.derive import student_config
+from bertbench.models.architecture import config_of
+from bertbench.models.demo_tokenizer import build_tokenizer
+from bertbench.models.loading import new_with_head, quiet
+from bertbench.models.students.derive import student_config
+from bertbench.quality.pretrain import Losses, pretrain
+from bertbench.records.progress import silent
+from bertbench.specs.distill import PretrainSpec
 from tests.factories import model_spec
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from bertbench.architecture import config_of
-from bertbench.data import Examples
-from bertbench.demo._vocabulary import SPECIAL_TOKENS, vocabulary
 from bertbench.errors import CheckpointError, ConfigError, MeasurementError, UsageError
-from bertbench.progress import silent
-from bertbench.records import Measurement
-from bertbench.runners import _evaluation, quality
-from bertbench.runners._job import Job, Source
-from bertbench.specs import TrainingSpec
-from bertbench.tasks._kind import Features
+from bertbench.models.architecture import config_of
+from bertbench.models.demo_tokenizer import SPECIAL_TOKENS, vocabulary
+from bertbench.models.sources import Source
+from bertbench.quality import evaluate
+from bertbench.quality import run as quality
+from bertbench.quality.job import Job
+from bertbench.records.progress import silent
+from bertbench.records.record import Measurement
+from bertbench.specs.models import TrainingSpec
+from bertbench.tasks.data import Examples
+from bertbench.tasks.kinds.kind import Features
 from tests.conftest import CONFIGS
 from tests.factories import model_spec, task_spec
 
@@ -168,7 +170,7 @@ def test_company_of_other_examples_does_not_matter(trained):
 
 def predict(ready, rows):
     """The outputs of rows."""
-    return _evaluation.predict(ready.model, ready.kind, Features(list(rows)), ready.pad, "all", silent)
+    return evaluate.predict(ready.model, ready.kind, Features(list(rows)), ready.pad, "all", silent)
 
 
 @pytest.mark.parametrize("architecture", ["bert", "albert", "distilbert"])
@@ -188,7 +190,7 @@ def test_batches_change_no_output(tiny, architecture):
 def test_batches_are_bounded_in_tokens(tiny, monkeypatch):
     """Long examples go in smaller batches, the longest first; one that is longer than the bound goes alone."""
     ready = quality.prepare(job(tiny(head="sequence-classification")))
-    monkeypatch.setattr(_evaluation, "TOKENS_PER_BATCH", 40)
+    monkeypatch.setattr(evaluate, "TOKENS_PER_BATCH", 40)
     sizes = []
     hook = ready.model.register_forward_pre_hook(
         lambda *given: sizes.append(given[2]["input_ids"].shape), with_kwargs=True
@@ -332,10 +334,10 @@ def test_several_splits_are_measured_apart(trained):
 
 def test_metric_that_is_undefined_is_left_out():
     """A correlation of constant predictions is no number: neither it nor a score of it is stored."""
-    found = _evaluation.scores(NUMBERS, toy("validation", 4), [1.0] * 4)
+    found = evaluate.scores(NUMBERS, toy("validation", 4), [1.0] * 4)
     assert found == []
     task = task_spec(metrics=("accuracy", "pearson"), primary_metrics=("accuracy",))
-    found = _evaluation.scores(task, toy("validation", 4), [1.0] * 4)
+    found = evaluate.scores(task, toy("validation", 4), [1.0] * 4)
     assert found == [
         Measurement(name, "1", (0.5,), split="validation", n=4, n_unit="examples") for name in ("accuracy", "score")
     ]
@@ -343,9 +345,9 @@ def test_metric_that_is_undefined_is_left_out():
 
 def test_metric_that_gives_what_no_score_is_names_itself(monkeypatch):
     """A metric of a user's own that is no share and no correlation is refused by its name, not stored as 320 %."""
-    monkeypatch.setattr(_evaluation.plugins, "load", lambda *_: SimpleNamespace(compute=lambda *_: 3.2))
+    monkeypatch.setattr(evaluate.plugins, "load", lambda *_: SimpleNamespace(compute=lambda *_: 3.2))
     with pytest.raises(MeasurementError, match=r"metric perplexity gave 3\.2, which is above 1"):
-        _evaluation.metric_values(task_spec(metrics=("perplexity",), primary_metrics=("perplexity",)), [1.0], [1.0])
+        evaluate.metric_values(task_spec(metrics=("perplexity",), primary_metrics=("perplexity",)), [1.0], [1.0])
 
 
 def test_trained_weights_are_kept_as_they_were_trained(tiny):
@@ -371,7 +373,7 @@ def test_kept_checkpoint_has_the_score_of_its_training(tiny, tmp_path, dtype, st
     parts = {"recipe": RECIPE.updated({"epochs": 2, "learning_rate": 5e-4}), "dtype": dtype}
     epochs = []
     work = job(tiny(start), "fine-tune", bf16_training=True, **parts)
-    look = _evaluation.predict
+    look = evaluate.predict
 
     def predict(model, kind, features, *rest):
         epochs.append([output.tolist() for output in look(model, kind, features, *rest)])
@@ -380,7 +382,7 @@ def test_kept_checkpoint_has_the_score_of_its_training(tiny, tmp_path, dtype, st
         return look(model, kind, features, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_evaluation, "predict", predict)
+        patch.setattr(evaluate, "predict", predict)
         outcome = quality.run_and_save(work, toy("train", 96), [toy("validation", 24)], keep=tmp_path / "kept")
     later = quality.run(job(tmp_path / "kept", **parts), None, [toy("validation", 24)])
     assert later.predictions == outcome.predictions
@@ -432,8 +434,8 @@ def test_metric_of_another_kind_is_refused(tiny):
 
 def test_features_are_shared_by_content(tiny, monkeypatch):
     """Seeds and models of one vocabulary tokenize the same examples once; another limit or text is another matter."""
-    from bertbench.runners import _features
-    from bertbench.tasks.sequence_classification import SequenceClassification
+    from bertbench.quality import features as _features
+    from bertbench.tasks.kinds.sequence_classification import SequenceClassification
 
     calls = []
     whole = SequenceClassification.encode
@@ -570,7 +572,7 @@ def test_best_epoch_stands_apart(tiny):
 
 def test_best_epoch_of_a_run_that_was_gone_on_from_is_left_out(tiny, tmp_path, monkeypatch):
     """Epochs before an interruption were not kept: of the others none is called the best of all."""
-    monkeypatch.setattr("bertbench.runners._trainer.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("bertbench.quality.trainer.SAVE_EVERY_S", 0.0)
     parts = (job(tiny(), "fine-tune"), toy("train", 96), [toy("validation", 12)])
 
     def stop(label, step, _):

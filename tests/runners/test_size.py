@@ -1,8 +1,8 @@
 import pytest
 from transformers import AutoConfig
 
-from bertbench.records import RunRecord
-from bertbench.runners.size import measure_size
+from bertbench.models.size import measure_size
+from bertbench.records.record import RunRecord
 
 SMALL = {"vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
 ALBERT = SMALL | {"embedding_size": 16, "intermediate_size": 64}

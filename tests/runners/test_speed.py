@@ -5,14 +5,15 @@ from contextlib import contextmanager
 
 import pytest
 
-from bertbench.records import Failure
-from bertbench.rows import TurnSeconds
-from bertbench.runners import _blocks, _watch, speed
-from bertbench.runners.speed import ExecutionSettings, SpeedTarget, TaskInputs, measure_speed
-from bertbench.servant import TextSource
-from bertbench.specs import ShapeSpec, TimingSpec
-from bertbench.timing import WorkerError
-from bertbench.workers import Loaded
+from bertbench.records.record import Failure
+from bertbench.records.timings import TurnSeconds
+from bertbench.specs.models import ShapeSpec, TimingSpec
+from bertbench.speed import blocks as _blocks
+from bertbench.speed import measure, watch
+from bertbench.speed.measure import ExecutionSettings, SpeedTarget, TaskInputs, measure_speed
+from bertbench.speed.rounds import WorkerError
+from bertbench.speed.servant import TextSource
+from bertbench.speed.workers import Loaded
 
 FAKE = ExecutionSettings(backend="fake")
 QUICK = TimingSpec(rounds=2, turns=2, passes=2, min_turn_s=0, warmup_passes=1, shapes=(ShapeSpec(sequence_length=10),))
@@ -35,8 +36,8 @@ def target(tmp_path):
 @pytest.fixture
 def quiet(monkeypatch):
     """No look at how busy the machine is."""
-    monkeypatch.setattr(speed, "busy_machine", list)
-    monkeypatch.setattr(_watch.Watch, "findings", lambda _: [])
+    monkeypatch.setattr(measure, "busy_machine", list)
+    monkeypatch.setattr(watch.Watch, "findings", lambda _: [])
 
 
 class Log(list):
@@ -217,8 +218,8 @@ def test_busy_machine(monkeypatch, busy, warned):
 
     monkeypatch.setattr(psutil, "cpu_percent", lambda **_: busy)
     monkeypatch.setattr(psutil, "cpu_count", lambda: 4)
-    monkeypatch.setattr(_watch, "usable_cores", lambda: 4)
-    assert bool(_watch.busy_machine()) is warned
+    monkeypatch.setattr(watch, "usable_cores", lambda: 4)
+    assert bool(watch.busy_machine()) is warned
 
 
 def test_a_worker_killed_between_turns(target, quiet):
@@ -331,7 +332,7 @@ def test_precision_ends_the_session_at_a_look(opened, target):
 def test_a_gate_ends_the_session_at_a_look(opened, target, monkeypatch):
     """What `enough` says at 5 and 8 rounds decides; it sees every cell's rounds, and workers come from several servers."""
     renewed, seen = [], []
-    monkeypatch.setattr(speed.processes, "renew", lambda: renewed.append(len(opened)))
+    monkeypatch.setattr(measure.processes, "renew", lambda: renewed.append(len(opened)))
 
     def enough(ratios):
         seen.append({name: len(values) for name, values in ratios.items()})

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from bertbench.config import Catalog
-from bertbench.data import HIDDEN, Examples
-from bertbench.runners.submission import files_of
-from bertbench.tasks._kind import Decoded
+from bertbench.quality.submission import files_of
+from bertbench.specs.catalog import Catalog
+from bertbench.tasks.data import HIDDEN, Examples
+from bertbench.tasks.kinds.kind import Decoded
 
 CATALOG = Catalog()
 GLUE = {

@@ -5,12 +5,12 @@ import pytest
 import torch
 from scipy.special import rel_entr, softmax
 
-from bertbench import plugins
-from bertbench.distill_specs import DistillSpec
 from bertbench.errors import MeasurementError
-from bertbench.runners._batches import IGNORED, stacked
-from bertbench.runners._teaching import Answers, SoftTargets, answers_of, check_texts, divergence
-from bertbench.tasks._kind import Features
+from bertbench.quality.batches import IGNORED, stacked
+from bertbench.quality.teaching import Answers, SoftTargets, answers_of, check_texts, divergence
+from bertbench.specs import plugins
+from bertbench.specs.distill import DistillSpec
+from bertbench.tasks.kinds.kind import Features
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SPEC = DistillSpec(teacher="bert", temperature=2.0, alpha_soft=0.75, alpha_hard=0.25)
@@ -26,7 +26,7 @@ class Output:
 
 def targets(kind, *, regression=False):
     """Soft targets of a kind of task."""
-    return SoftTargets(Answers(), SPEC, plugins.load("bertbench.tasks", "task kind", kind), regression)
+    return SoftTargets(Answers(), SPEC, plugins.load("bertbench.tasks.kinds", "task kind", kind), regression)
 
 
 def logits(*shape):
@@ -129,7 +129,7 @@ def test_answers_are_stacked_with_what_says_nothing():
 
 def test_answers_are_in_the_order_of_the_tasks_labels(monkeypatch):
     """Part by part, and a teacher whose outputs stand for labels in another order is read right."""
-    monkeypatch.setattr("bertbench.runners._teaching.ROWS_AT_ONCE", 2)
+    monkeypatch.setattr("bertbench.quality.teaching.ROWS_AT_ONCE", 2)
 
     class Teacher(torch.nn.Module):
         device = torch.device("cpu")
@@ -137,7 +137,7 @@ def test_answers_are_in_the_order_of_the_tasks_labels(monkeypatch):
         def forward(self, input_ids, **_):
             return Output(logits=torch.stack((input_ids[:, 0], -input_ids[:, 0]), dim=1).float())
 
-    kind = plugins.load("bertbench.tasks", "task kind", "sequence-classification")
+    kind = plugins.load("bertbench.tasks.kinds", "task kind", "sequence-classification")
     features = Features(rows=[{"input_ids": [number], "attention_mask": [1]} for number in (1, 2, 3)])
     told = []
     answers = answers_of(

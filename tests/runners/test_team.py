@@ -7,10 +7,11 @@ import pytest
 
 from bertbench import cli, launch
 from bertbench.errors import MeasurementError, UsageError
-from bertbench.request import Options, Request
-from bertbench.runners import team
-from bertbench.runners._job import Job, Source
-from bertbench.specs import SuiteSpec, TrainingSpec
+from bertbench.models.sources import Source
+from bertbench.quality import team
+from bertbench.quality.job import Job
+from bertbench.session.request import Options, Request, check_processes
+from bertbench.specs.models import SuiteSpec, TrainingSpec
 from tests.conftest import _python
 from tests.factories import model_spec, task_spec
 
@@ -97,15 +98,15 @@ def test_one_process_is_told_from_several(monkeypatch):
 
 def test_what_cannot_be_shared_is_refused(monkeypatch):
     """Timing, batches that do not divide and commands other than run are refused with what to do; one process may all."""
-    team.check(asked(("size", "quality"), batch_size=7))
+    check_processes(asked(("size", "quality"), batch_size=7))
     for name, value in LAUNCHED.items():
         monkeypatch.setenv(name, value)
-    team.check(asked(batch_size=8))
+    check_processes(asked(batch_size=8))
     with pytest.raises(UsageError, match="only training is shared") as caught:
-        team.check(asked(("size", "quality")))
+        check_processes(asked(("size", "quality")))
     assert caught.value.hint == "add --only quality"
     with pytest.raises(UsageError, match="a batch of 7 cannot be shared among 2 processes") as caught:
-        team.check(asked(batch_size=7))
+        check_processes(asked(batch_size=7))
     assert caught.value.hint == "--batch-size 8"
     with pytest.raises(UsageError, match="only `bertbench run`"):
         cli._check_processes(["compare"])

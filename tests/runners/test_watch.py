@@ -1,5 +1,5 @@
-from bertbench.runners import _watch
-from bertbench.runners._watch import Reading, Watch, slower_at_the_end
+from bertbench.speed import watch as _watch
+from bertbench.speed.watch import Reading, Watch, slower_at_the_end
 
 
 def watch(monkeypatch, **end):

@@ -5,19 +5,18 @@ from types import SimpleNamespace
 
 import pytest
 
-from bertbench.data import Examples
-from bertbench.progress import silent
-from bertbench.records import Environment
-from bertbench.request import Options, Request
-from bertbench.runners import _latency, _watch
-from bertbench.runners import speed as runner
-from bertbench.runners._job import Source
-from bertbench.sources import Encoder
-from bertbench.specs import ShapeSpec, SuiteSpec, TimingSpec
-from bertbench.steps import _ceiling
-from bertbench.steps._session import Session
-from bertbench.store import Store
-from bertbench.task_data import TaskData
+from bertbench.models.sources import Encoder, Source
+from bertbench.records.progress import silent
+from bertbench.records.record import Environment
+from bertbench.records.store import Store
+from bertbench.session import ceiling
+from bertbench.session.request import Options, Request
+from bertbench.session.run import Session
+from bertbench.session.task_data import TaskData
+from bertbench.specs.models import ShapeSpec, SuiteSpec, TimingSpec
+from bertbench.speed import latency, watch
+from bertbench.speed import measure as runner
+from bertbench.tasks.data import Examples
 from tests.factories import environment, model_spec, session_record, task_spec
 
 SESSION_ID = "20261124T120000-aaaaaa"
@@ -31,9 +30,9 @@ TEXTS = ("a b c", "a b", "a", "b c a b", "c", "a c b a b")
 def quiet_machine(monkeypatch):
     """No other programs, and a ceiling that is known."""
     monkeypatch.setattr(runner, "busy_machine", list)
-    monkeypatch.setattr(_latency, "WIDE_SPREAD", 1e9)  # the fake back-end sleeps, which a busy machine lengthens
-    monkeypatch.setattr(_watch.Watch, "findings", lambda _: [])
-    monkeypatch.setattr(_ceiling, "ceiling", lambda *_: (1e11, (1024, 1024, 1024)))
+    monkeypatch.setattr(latency, "WIDE_SPREAD", 1e9)  # the fake back-end sleeps, which a busy machine lengthens
+    monkeypatch.setattr(watch.Watch, "findings", lambda _: [])
+    monkeypatch.setattr(ceiling, "ceiling", lambda *_: (1e11, (1024, 1024, 1024)))
 
 
 @pytest.fixture

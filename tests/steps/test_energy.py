@@ -6,12 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from bertbench.records import Failure
-from bertbench.runners._blocks import SpeedTarget
-from bertbench.specs import ShapeSpec, TimingSpec
-from bertbench.steps import _energy
-from bertbench.steps._energy import measure_energy
-from bertbench.timing import WorkerError
+from bertbench.records.record import Failure
+from bertbench.session import energy
+from bertbench.session.energy import measure_energy
+from bertbench.specs.models import ShapeSpec, TimingSpec
+from bertbench.speed.blocks import SpeedTarget
+from bertbench.speed.rounds import WorkerError
 from tests.steps.conftest import FIXED, NATURAL
 
 TARGETS = (SpeedTarget("bert", None), SpeedTarget("albert", None))
@@ -47,15 +47,15 @@ def counters(monkeypatch):
 
         yield [SimpleNamespace(warm_up=lambda *_: None, ask=ask)]
 
-    monkeypatch.setattr(_energy.energy, "meters", lambda _: ([state.meter], None))
-    monkeypatch.setattr(_energy.energy, "idle_watts", lambda *_: state.idle_w)
-    monkeypatch.setattr(_energy, "open_workers", open_workers)
+    monkeypatch.setattr(energy.energy, "meters", lambda _: ([state.meter], None))
+    monkeypatch.setattr(energy.energy, "idle_watts", lambda *_: state.idle_w)
+    monkeypatch.setattr(energy, "open_workers", open_workers)
     return state
 
 
 def test_no_counters(encoder, begin, monkeypatch):
     """Without counters there is no figure, and the reason."""
-    monkeypatch.setattr(_energy.energy, "meters", lambda _: ([], "no counters in a virtual machine"))
+    monkeypatch.setattr(energy.energy, "meters", lambda _: ([], "no counters in a virtual machine"))
     found = measure_energy(begin([encoder("bert")]), TARGETS, TimingSpec(shapes=(SHAPE,)))
     assert found == ({}, "energy was not measured: no counters in a virtual machine")
 

@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bertbench.data import Examples
-from bertbench.runners._job import Source
-from bertbench.sources import Encoder
-from bertbench.steps import _heads, _inputs
-from bertbench.steps._audit import Checker
-from bertbench.steps._heads import choose
-from bertbench.steps._variants import variants
-from bertbench.steps.speed import measure_speeds
+from bertbench.models.sources import Encoder, Source
+from bertbench.session import heads as _heads
+from bertbench.session import inputs as _inputs
+from bertbench.session.audit import Checker
+from bertbench.session.heads import choose
+from bertbench.session.speed import measure_speeds
+from bertbench.session.variants import variants
+from bertbench.tasks.data import Examples
 from tests.factories import model_spec, task_spec
 from tests.steps.conftest import NATURAL
 

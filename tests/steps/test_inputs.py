@@ -2,10 +2,10 @@
 
 import pytest
 
-from bertbench import padding
-from bertbench.specs import ShapeSpec, TimingSpec
-from bertbench.steps import _inputs
-from bertbench.steps._inputs import AUDITED_EXAMPLES, NATURAL_EXAMPLES, audited, fitting, prepare
+from bertbench.session import inputs as _inputs
+from bertbench.session.inputs import AUDITED_EXAMPLES, NATURAL_EXAMPLES, audited, fitting, prepare
+from bertbench.specs.models import ShapeSpec, TimingSpec
+from bertbench.stats import padding
 from tests.factories import task_spec
 from tests.steps.conftest import FIXED, NATURAL, SPLIT, TEXTS
 

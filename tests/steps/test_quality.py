@@ -6,19 +6,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bertbench.checkpoints import trained_length
-from bertbench.data import Examples
 from bertbench.errors import MeasurementError, StoreError
-from bertbench.plan import Cell
-from bertbench.progress import silent
-from bertbench.request import Options, Request
-from bertbench.runners import quality
-from bertbench.runners._job import Job, Source, Teaching
-from bertbench.sources import Encoder
-from bertbench.specs import SuiteSpec, TrainingSpec
-from bertbench.steps._session import Session
-from bertbench.steps.quality import drop_checkpoints, measure_quality, quality_key
-from bertbench.store import Store
+from bertbench.models.checkpoints import trained_length
+from bertbench.models.sources import Encoder, Source
+from bertbench.quality import run as quality
+from bertbench.quality.job import Job, Teaching
+from bertbench.records.progress import silent
+from bertbench.records.store import Store
+from bertbench.session.plan import Cell
+from bertbench.session.quality import drop_checkpoints, measure_quality, quality_key
+from bertbench.session.request import Options, Request
+from bertbench.session.run import Session
+from bertbench.specs.models import SuiteSpec, TrainingSpec
+from bertbench.tasks.data import Examples
 from tests.factories import environment, model_spec, session_record, task_spec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -184,7 +184,7 @@ def test_a_name_that_somebody_takes_meanwhile_is_passed_over(start, folder, monk
     """Two runs that end at once keep both checkpoints."""
     first, second = start(), start(SECOND, fresh=True)
     measure_quality(first, cell(folder))
-    monkeypatch.setattr("bertbench.steps.quality.os.path.lexists", lambda _: False)
+    monkeypatch.setattr("bertbench.session.quality.os.path.lexists", lambda _: False)
     measure_quality(second, cell(folder))
     assert second.written[0].finetuned_checkpoint == f"{first.written[0].finetuned_checkpoint}-2"
 

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from bertbench.records import Failure
-from bertbench.rows import TimingRow
-from bertbench.runners._blocks import SpeedTarget, TaskInputs
-from bertbench.steps import _server
-from bertbench.steps._server import measure_server
-from bertbench.timing import WorkerError
+from bertbench.records.record import Failure
+from bertbench.records.timings import TimingRow
+from bertbench.session import server
+from bertbench.session.server import measure_server
+from bertbench.speed.blocks import SpeedTarget, TaskInputs
+from bertbench.speed.rounds import WorkerError
 
 SERVICE_S = 0.01
 
@@ -43,7 +43,7 @@ def live(monkeypatch):
 
         yield [SimpleNamespace(warm_up=lambda *_: None, ask=ask)]
 
-    monkeypatch.setattr(_server, "open_workers", open_workers)
+    monkeypatch.setattr(server, "open_workers", open_workers)
     return state
 
 

@@ -3,14 +3,13 @@
 import pytest
 
 from bertbench.errors import MeasurementError, StoreError
-from bertbench.progress import silent
-from bertbench.records import UNAVAILABLE, Failure
-from bertbench.request import Options, Request
-from bertbench.runners._job import Source
-from bertbench.sources import Encoder
-from bertbench.specs import SuiteSpec
-from bertbench.steps._session import Session, guarded, slug
-from bertbench.store import Store
+from bertbench.models.sources import Encoder, Source
+from bertbench.records.progress import silent
+from bertbench.records.record import UNAVAILABLE, Failure
+from bertbench.records.store import Store
+from bertbench.session.request import Options, Request
+from bertbench.session.run import Session, guarded, slug
+from bertbench.specs.models import SuiteSpec
 from tests.factories import environment, model_spec, session_record, task_spec
 
 LONG = "/home/somebody/models/of/the/last/year/fine-tuned/on/everything/checkpoint-"

@@ -2,15 +2,15 @@
 
 import pytest
 
-from bertbench import exports
 from bertbench.errors import MeasurementError
-from bertbench.records import Measurement
-from bertbench.specs import ShapeSpec
-from bertbench.steps import _ceiling, cost
-from bertbench.steps import speed as module
-from bertbench.steps._heads import Heads
-from bertbench.steps._variants import named, variants
-from bertbench.steps.speed import measure_speeds
+from bertbench.records.record import Measurement
+from bertbench.session import ceiling, cost
+from bertbench.session import speed as module
+from bertbench.session.heads import Heads
+from bertbench.session.speed import measure_speeds
+from bertbench.session.variants import named, variants
+from bertbench.specs.models import ShapeSpec
+from bertbench.speed import exports
 from tests.steps.conftest import FIXED, NATURAL, SPLIT, TEXTS
 
 pytestmark = pytest.mark.usefixtures("quiet_machine")
@@ -26,7 +26,7 @@ def no_energy(monkeypatch):
 @pytest.fixture
 def unjudged(monkeypatch):
     """Nobody looks at the answers, which the fake back-end makes up."""
-    monkeypatch.setattr("bertbench.steps._audit.Checker.findings", lambda *_: {})
+    monkeypatch.setattr("bertbench.session.audit.Checker.findings", lambda *_: {})
 
 
 def records(session):
@@ -118,11 +118,11 @@ def test_wrong_answers_are_a_failure_without_latency(encoder, begin, plan, monke
             else real(self, name, name.replace("bf16", "fp32"), score)
         )
 
-    from bertbench.runners.audit import Audit
+    from bertbench.speed.audit import Audit
 
     real = Audit.judge
     monkeypatch.setattr(Audit, "judge", judge)
-    monkeypatch.setattr("bertbench.runners.audit.LIMITS", {"fp32": 1e-6, "bf16": -1.0})
+    monkeypatch.setattr("bertbench.speed.audit.LIMITS", {"fp32": 1e-6, "bf16": -1.0})
     models = [encoder("bert", seconds_per_pass=0.001)]
     session = begin(models, dtypes=("fp32", "bf16"))
     measure_speeds(session, models, plan())
@@ -304,9 +304,9 @@ def test_key_tells_ways_and_shapes_apart(encoder, begin, plan):
 def test_a_format_without_hardware_is_not_waited_for(encoder, begin, plan, monkeypatch):
     """Where one pass would outlast the time of a turn the cell says so at once; the other format is timed."""
     rates = {"fp32": 1e11, "bf16": 1e3}
-    monkeypatch.setattr(_ceiling, "ceiling", lambda settings, _: (rates[settings.dtype], (1024, 1024, 1024)))
+    monkeypatch.setattr(ceiling, "ceiling", lambda settings, _: (rates[settings.dtype], (1024, 1024, 1024)))
     session = begin([encoder("bert")], dtypes=("fp32", "bf16"))
-    monkeypatch.setattr("bertbench.steps._audit.Checker.findings", lambda *_: {})
+    monkeypatch.setattr("bertbench.session.audit.Checker.findings", lambda *_: {})
     measure_speeds(session, [encoder("bert")], plan())
     found = records(session)
     slow = found["bert", "fake", "bf16"]
@@ -317,7 +317,7 @@ def test_a_format_without_hardware_is_not_waited_for(encoder, begin, plan, monke
 
 def test_memory_is_not_measured_by_passes_that_would_not_end(encoder, begin, plan, monkeypatch):
     """What timing has given up as too slow in a format is not run for its memory either, and says why."""
-    monkeypatch.setattr(_ceiling, "ceiling", lambda *_: (1e3, (1024, 1024, 1024)))
+    monkeypatch.setattr(ceiling, "ceiling", lambda *_: (1e3, (1024, 1024, 1024)))
     session = begin([encoder("bert")], backends=("eager",), dtype="bf16", dtypes=("bf16",))
     measure_speeds(session, [encoder("bert")], plan())
     with pytest.raises(MeasurementError, match="a pass in bf16 would take"):

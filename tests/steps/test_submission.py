@@ -6,19 +6,19 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from bertbench.data import Examples
 from bertbench.errors import StoreError
-from bertbench.plan import Cell
-from bertbench.progress import silent
-from bertbench.request import Options, Request
-from bertbench.runners._job import Job, Source
-from bertbench.sources import Encoder
-from bertbench.specs import SubmissionSpec, SuiteSpec, TrainingSpec
-from bertbench.steps import submission as module
-from bertbench.steps._session import Session
-from bertbench.steps.quality import drop_checkpoints, measure_quality
-from bertbench.steps.submission import Submission
-from bertbench.store import Store, StoredSession
+from bertbench.models.sources import Encoder, Source
+from bertbench.quality.job import Job
+from bertbench.records.progress import silent
+from bertbench.records.store import Store, StoredSession
+from bertbench.session import submission as module
+from bertbench.session.plan import Cell
+from bertbench.session.quality import drop_checkpoints, measure_quality
+from bertbench.session.request import Options, Request
+from bertbench.session.run import Session
+from bertbench.session.submission import Submission
+from bertbench.specs.models import SubmissionSpec, SuiteSpec, TrainingSpec
+from bertbench.tasks.data import Examples
 from tests.factories import environment, model_spec, session_record, task_spec
 
 pytestmark = pytest.mark.usefixtures("one_thread")

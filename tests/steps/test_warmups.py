@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from bertbench.backends._backend import ExecutionSettings
-from bertbench.machines import Machine
-from bertbench.runners._blocks import SpeedTarget
-from bertbench.runners._warmups import WarmUps
-from bertbench.specs import ShapeSpec, TimingSpec
-from bertbench.steps._warmups import keep, known
-from bertbench.steps.speed import measure_speeds
+from bertbench.records.machines import Machine
+from bertbench.session.speed import measure_speeds
+from bertbench.session.warmups import keep, known
+from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.models import ShapeSpec, TimingSpec
+from bertbench.speed.blocks import SpeedTarget
+from bertbench.speed.warmups import WarmUps
 from tests.steps.conftest import FIXED, machine_of
 
 TIMING = TimingSpec(shapes=(FIXED,))
@@ -89,7 +89,7 @@ def test_folder_that_has_gone(encoder, begin, target):
 @pytest.mark.usefixtures("quiet_machine")
 def test_second_session_uses_the_first_one_s_count(encoder, begin, plan, monkeypatch):
     """The first session looks how passes settle and stores the count; the second looks no more."""
-    monkeypatch.setattr("bertbench.steps._audit.Checker.findings", lambda *_: {})
+    monkeypatch.setattr("bertbench.session.audit.Checker.findings", lambda *_: {})
     looked = []
     count = WarmUps._count
     monkeypatch.setattr(

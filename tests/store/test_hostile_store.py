@@ -14,12 +14,12 @@ import pytest
 
 from bertbench import cli
 from bertbench.errors import StoreError
-from bertbench.records import Measurement, Sidecar
-from bertbench.store import Store, from_json, to_json
-from bertbench.store.bounds import MARK, inside, is_plain, read_file
-from bertbench.store.files import SUM, _sum
-from bertbench.store.index import INDEX_FILE, Entry, files_of
-from bertbench.store.parquet import read_table
+from bertbench.records.bounds import MARK, inside, is_plain, read_file
+from bertbench.records.files import SUM, _sum, from_json, to_json
+from bertbench.records.index import INDEX_FILE, Entry, files_of
+from bertbench.records.parquet import read_table
+from bertbench.records.record import Measurement, Sidecar
+from bertbench.records.store import Store
 from tests.factories import (
     SESSION_ID,
     memory_record,

@@ -8,8 +8,10 @@ import sqlite3
 import filelock
 import pytest
 
-from bertbench.records import RunRecord
-from bertbench.store import Store, from_json, index, newest
+from bertbench.records import index
+from bertbench.records.files import from_json
+from bertbench.records.record import RunRecord
+from bertbench.records.store import Store, newest
 from tests.factories import failed, predictions, session_record, size_record, stored_session
 
 FRAME = predictions(0.8, n=20)
@@ -37,9 +39,9 @@ def read(monkeypatch):
         names.append(path.name)
         return original(path, record_type, warnings)
 
-    monkeypatch.setattr("bertbench.store.files.read_record", reading)
-    monkeypatch.setattr("bertbench.store.index.read_record", reading)
-    monkeypatch.setattr("bertbench.store.folder.read_record", reading)
+    monkeypatch.setattr("bertbench.records.files.read_record", reading)
+    monkeypatch.setattr("bertbench.records.index.read_record", reading)
+    monkeypatch.setattr("bertbench.records.store.read_record", reading)
     return names
 
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from bertbench.errors import StoreError
-from bertbench.store import Store
-from bertbench.store.locks import LOCK, SAVING, acquire, claimed, remove_dead
+from bertbench.records.locks import LOCK, SAVING, acquire, claimed, remove_dead
+from bertbench.records.store import Store
 from tests.factories import session_record
 
 HOLD = """

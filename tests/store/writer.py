@@ -14,7 +14,8 @@ import traceback
 from functools import partial
 from pathlib import Path
 
-from bertbench.store import Store, from_json, to_json
+from bertbench.records.files import from_json, to_json
+from bertbench.records.store import Store
 from tests.factories import predictions, quality_record, session_record, size_record
 
 FRAME = predictions(0.8, n=30)

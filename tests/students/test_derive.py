@@ -2,10 +2,10 @@
 
 import pytest
 
-from bertbench.architecture import config_of, empty_model
 from bertbench.errors import UsageError
-from bertbench.students.derive import student_config
-from bertbench.students.sharing import SHARING
+from bertbench.models.architecture import config_of, empty_model
+from bertbench.models.students.derive import student_config
+from bertbench.models.students.sharing import SHARING
 from tests.factories import model_spec
 
 BASE = {

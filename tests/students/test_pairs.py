@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from bertbench.errors import ConfigError
-from bertbench.runners._job import Source
-from bertbench.students.pairs import check_pair, teachers_first
+from bertbench.models.sources import Source
+from bertbench.models.students.pairs import check_pair, teachers_first
 from tests.factories import model_spec
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from bertbench.architecture import config_of
-from bertbench.distill_specs import DistillSpec
 from bertbench.errors import UsageError
-from bertbench.students.variants import Wish, students, taught
+from bertbench.models.architecture import config_of
+from bertbench.models.students.variants import Wish, students, taught
+from bertbench.specs.distill import DistillSpec
 from tests.factories import model_spec
 
 TEACHER = model_spec(

@@ -4,12 +4,12 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
 
-from bertbench.architecture import config_of
-from bertbench.distill_specs import spread
 from bertbench.errors import ConfigError
-from bertbench.modeling import new_with_head, quiet, save
-from bertbench.students.derive import student_config
-from bertbench.students.weights import check, start_from
+from bertbench.models.architecture import config_of
+from bertbench.models.loading import new_with_head, quiet, save
+from bertbench.models.students.derive import student_config
+from bertbench.models.students.weights import check, start_from
+from bertbench.specs.distill import spread
 from tests.factories import model_spec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -109,7 +109,7 @@ def test_heads_of_one_form_are_taken_over(tiny):
 @pytest.mark.parametrize("share", ["attention", "ffn"])
 def test_partly_shared_students_are_saved_untied(teacher, share, tmp_path):
     """Plain transformers reads the same model, untied; here it is tied again."""
-    from bertbench.modeling import load_with_head
+    from bertbench.models.loading import load_with_head
 
     shared = start_from(student(teacher, embedding_size=16, share=share), teacher)
     save(shared, type("None", (), {"save_pretrained": lambda *_: None}), tmp_path)

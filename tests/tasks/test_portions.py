@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from bertbench import data
-from bertbench.data import Examples
 from bertbench.errors import DatasetError
-from bertbench.tasks import _kind, _portions, sequence_classification
-from bertbench.tasks._portions import portions
-from bertbench.texts import Texts
+from bertbench.tasks import data
+from bertbench.tasks.data import Examples
+from bertbench.tasks.kinds import _portions, kind, sequence_classification
+from bertbench.tasks.kinds._portions import portions
+from bertbench.tasks.texts import Texts
 from tests.factories import task_spec
 
 INPUTS = [(f"text {number}", "b" * number) for number in range(10)]
@@ -29,7 +29,7 @@ def test_portions_hold_every_example_once_in_order(monkeypatch, most, characters
 
 def test_portions_change_no_token(monkeypatch):
     """Features and the count of what was cut are the same however many texts are tokenized at once."""
-    from bertbench.demo._vocabulary import build_tokenizer
+    from bertbench.models.demo_tokenizer import build_tokenizer
 
     task = task_spec("demo-sentiment", inputs=("sentence",), labels=("negative", "positive"))
     sentences = [("good film " * number,) for number in range(1, 30)]
@@ -44,7 +44,7 @@ def test_portions_change_no_token(monkeypatch):
 
 def test_a_text_longer_than_any_is_refused_with_its_line(tmp_path, monkeypatch):
     """It would be tokenized whole, at a hundred times its size, before it is cut."""
-    monkeypatch.setattr(_kind, "LONGEST_TEXT", 50)
+    monkeypatch.setattr(kind, "LONGEST_TEXT", 50)
     folder = tmp_path / "sst2"
     folder.mkdir()
     rows = [{"sentence": "short", "label": 0}, {"sentence": "long " * 20, "label": 1}]
@@ -55,7 +55,7 @@ def test_a_text_longer_than_any_is_refused_with_its_line(tmp_path, monkeypatch):
 
 def test_a_line_of_unlabelled_text_longer_than_any_is_refused(tmp_path, monkeypatch):
     """The same for text that models are pre-trained on."""
-    monkeypatch.setattr("bertbench.texts.LONGEST_TEXT", 50)
+    monkeypatch.setattr("bertbench.tasks.texts.LONGEST_TEXT", 50)
     (tmp_path / "corpus.txt").write_text("short\n" + "long " * 20 + "\n", encoding="utf-8")
     with pytest.raises(DatasetError, match=r"row 1: a text of 99 characters|row 1: a text of 100 characters"):
         list(Texts(str(tmp_path / "corpus.txt")))

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertbench.data import Examples
-from bertbench.demo._vocabulary import build_tokenizer, vocabulary
-from bertbench.tasks._kind import RowError
-from bertbench.tasks.question_answering import N_BEST, NOWHERE, PLUGIN, best_spans
+from bertbench.models.demo_tokenizer import build_tokenizer, vocabulary
+from bertbench.tasks.data import Examples
+from bertbench.tasks.kinds.kind import RowError
+from bertbench.tasks.kinds.question_answering import N_BEST, NOWHERE, PLUGIN, best_spans
 from tests.factories import task_spec
 
 WORDS = [word for word in vocabulary() if word.isalpha()][:60]

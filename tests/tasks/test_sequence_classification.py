@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from transformers import BatchEncoding
 
-from bertbench.architecture import config_of
-from bertbench.data import Examples
-from bertbench.demo._vocabulary import SPECIAL_TOKENS, build_tokenizer, vocabulary
-from bertbench.modeling import load_tokenizer, uses_token_types
-from bertbench.tasks.sequence_classification import PLUGIN, classes
+from bertbench.models.architecture import config_of
+from bertbench.models.demo_tokenizer import SPECIAL_TOKENS, build_tokenizer, vocabulary
+from bertbench.models.loading import load_tokenizer, uses_token_types
+from bertbench.tasks.data import Examples
+from bertbench.tasks.kinds.sequence_classification import PLUGIN, classes
 from tests.factories import model_spec, task_spec
 
 A, B, C = vocabulary()[len(SPECIAL_TOKENS) : len(SPECIAL_TOKENS) + 3]

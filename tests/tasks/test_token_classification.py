@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertbench.data import Examples
-from bertbench.demo._vocabulary import build_tokenizer, vocabulary
 from bertbench.errors import CheckpointError
-from bertbench.tasks._kind import RowError
-from bertbench.tasks.token_classification import IGNORED, PLUGIN
+from bertbench.models.demo_tokenizer import build_tokenizer, vocabulary
+from bertbench.tasks.data import Examples
+from bertbench.tasks.kinds.kind import RowError
+from bertbench.tasks.kinds.token_classification import IGNORED, PLUGIN
 from tests.factories import task_spec
 
 WORD = vocabulary()[10]

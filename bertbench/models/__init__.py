@@ -1,0 +1,1 @@
+"""Checkpoints, configurations and architectures: found, checked, built, counted."""

@@ -1,0 +1,252 @@
+"""Checkpoint folders: which files hold the weights, whether they are whole, and their digest. No library is needed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bertbench.errors import CheckpointError
+from bertbench.specs.json_files import MIB, object_of, read_object
+from bertbench.units import megabytes
+
+WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "bpe.codes",
+    "word_shape.json",
+    "word_pronunciation.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "spm.model",
+    "tokenizer.model",
+    "added_tokens.json",
+    "entity_vocab.json",
+)
+SIDE_FILES = ("config.json", *TOKENIZER_FILES)
+# Settings are read in Python, which takes ten times a file's size; word lists may be long.
+WORD_LISTS = frozenset({"tokenizer.json", "vocab.json", "entity_vocab.json", "added_tokens.json"})
+MOST_WORDS_BYTES = 100 * MIB
+INDEX_BYTES = HEADER_BYTES = 20 * MIB
+# transformers loads such files, where there is one, instead of those that are checked here.
+OTHER_SHARDS = re.compile(r"shard-\d+-model-\d+-of-\d+\.safetensors")
+ABOUT_FILE = "bertbench.json"  # beside weights that were trained here: how they came about
+SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.(safetensors|bin)")
+BLOB_SHA256 = re.compile(r"^[0-9a-f]{64}$")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A checkpoint as a local folder. `commit` is the hub's, None for a folder of the user's."""
+
+    folder: Path
+    commit: str | None
+    weights: tuple[Path, ...]
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Size on disk of the weight files, which may hold more than the bare model."""
+        return sum(path.stat().st_size for path in self.weights)
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the weight files' sha256; the hub's cache names files by it. A user's folder may lie about that."""
+        of = _sha256 if self.commit is None else _sha256_of_cached
+        return hashlib.sha256("".join(map(of, self.weights)).encode()).hexdigest()
+
+
+def side_digest(folder: Path) -> str:
+    """sha256 over configuration and tokenizer files: they decide what weights mean."""
+    content = hashlib.sha256()
+    for name in SIDE_FILES:
+        if (folder / name).is_file():
+            content.update(name.encode() + b"\0" + (folder / name).read_bytes() + b"\0")
+    return content.hexdigest()
+
+
+def write_about(folder: Path, **facts: Any) -> None:
+    """Leave beside the weights of a folder how they came about."""
+    (folder / ABOUT_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def trained_length(folder: Path | None, task: str) -> int | None:
+    """The most tokens of the inputs that a checkpoint was fine-tuned and scored with here, on this task; None if unknown."""
+    try:
+        about = read_object(folder / ABOUT_FILE) if folder else {}
+    except (OSError, ValueError):
+        return None
+    length = about.get("max_length")
+    return length if about.get("task") == task and type(length) is int and length > 0 else None
+
+
+def check_tokenizer_files(folder: Path, name: str) -> None:
+    """Refuse a tokenizer's files that are far larger than any, or settings that are no object.
+
+    Raises:
+        CheckpointError: one is so; `name` is the model's.
+    """
+    for path in (folder / file for file in TOKENIZER_FILES):
+        try:
+            if path.suffix == ".json" and path.name not in WORD_LISTS:
+                read_object(path)
+            size = path.stat().st_size
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"model {name}: {path}: {error}", "take the tokenizer's own files") from None
+        if size > MOST_WORDS_BYTES:
+            raise CheckpointError(
+                f"model {name}: {path}: has {megabytes(size)}, expected at most {megabytes(MOST_WORDS_BYTES)}",
+                "take the tokenizer's own files",
+            )
+
+
+def local_snapshot(folder: Path, *, weights: bool = True) -> Snapshot:
+    """A user's folder as a checkpoint.
+
+    Raises:
+        CheckpointError: no folder, no config.json, no weights, or a damaged weight file.
+    """
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"checkpoint {folder}: no such folder", "give a folder with config.json and model.safetensors"
+        )
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"checkpoint {folder}: has no config.json", "save it with model.save_pretrained(folder)")
+    return Snapshot(folder, None, weight_files(folder, str(folder)) if weights else ())
+
+
+def files_to_keep(folder: Path) -> tuple[Path, ...]:
+    """What makes up a checkpoint, by name: configuration, tokenizer, weights with their index, and how they came about.
+
+    Raises:
+        CheckpointError: there are no weights, one is damaged, or something of it is a link or otherwise no plain file.
+    """
+    beside = [folder / name for name in (*SIDE_FILES, ABOUT_FILE)]
+    index = [folder / name for name in WEIGHT_FILES if (folder / name).exists()][:1]
+    weights = weight_files(folder, str(folder))
+    found = dict.fromkeys([*(path for path in beside if os.path.lexists(path)), *index, *weights])
+    for path in (folder, *found):
+        mode = path.lstat().st_mode
+        if not (stat.S_ISDIR(mode) if path == folder else stat.S_ISREG(mode)):
+            what = "is a link" if stat.S_ISLNK(mode) else "is no plain file"
+            raise CheckpointError(f"checkpoint {folder}: {path.name} {what}", "put a copy of what it stands for there")
+    return tuple(found)
+
+
+def copy_checkpoint(source: Path, target: Path) -> None:
+    """Copy what makes up a checkpoint, and nothing else, into a folder; new files and folders have the umask's modes.
+
+    Raises:
+        CheckpointError: see `files_to_keep`.
+        OSError: it cannot be read or written.
+    """
+    files = files_to_keep(source)
+    target.mkdir(parents=True, exist_ok=True)
+    for path in files:
+        shutil.copyfile(path, target / path.name, follow_symlinks=False)
+
+
+def weight_files(folder: Path, checkpoint: str) -> tuple[Path, ...]:
+    """The weight files of a checkpoint folder, each checked to be whole.
+
+    Raises:
+        CheckpointError: there are none, a shard is missing, or a file is cut off.
+    """
+    other = next((path.name for path in folder.glob("shard-*.safetensors") if OTHER_SHARDS.fullmatch(path.name)), None)
+    if other is not None:
+        raise CheckpointError(
+            f"checkpoint {checkpoint}: {other} is of a distributed checkpoint, which is not loaded",
+            "save the model with model.save_pretrained(folder), or remove the file",
+        )
+    for first in WEIGHT_FILES:
+        path = folder / first
+        if not path.is_file():
+            continue
+        files = [path] if not first.endswith(".index.json") else _shards(path, checkpoint)
+        for file in files:
+            _check_whole(file, checkpoint)
+        return tuple(files)
+    raise CheckpointError(
+        f"checkpoint {checkpoint}: has no weights (model.safetensors or pytorch_model.bin)",
+        "save them with model.save_pretrained(folder)",
+    )
+
+
+def _shards(index: Path, checkpoint: str) -> list[Path]:
+    try:
+        names = sorted(set(read_object(index, limit_bytes=INDEX_BYTES)["weight_map"].values()))
+    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        raise CheckpointError(f"checkpoint {checkpoint}: {index.name} is damaged", "download it again") from None
+    odd = [name for name in names if not isinstance(name, str) or not SHARD.fullmatch(name)]
+    if odd or not names:
+        raise CheckpointError(
+            f"checkpoint {checkpoint}: {index.name} names {f'{odd[0]!r:.60} as a' if odd else 'no'} weight file",
+            "weight files lie beside it and are called like model-00001-of-00002.safetensors; download it again",
+        )
+    missing = [name for name in names if not (index.parent / name).is_file()]
+    if missing:
+        raise CheckpointError(f"checkpoint {checkpoint}: {missing[0]} is missing", "download it again")
+    return [index.parent / name for name in names]
+
+
+def _check_whole(path: Path, checkpoint: str) -> None:
+    """Compare a safetensors file's length with what its header promises; other formats show damage when loaded."""
+    if path.suffix != ".safetensors":
+        return
+    try:
+        length, tensors = header_of(path)
+        ends = [entry["data_offsets"][1] for entry in tensors.values()]
+        whole = 8 + length + max(ends, default=0) == path.stat().st_size
+    except (ValueError, KeyError, TypeError, IndexError):
+        whole = False
+    if not whole:
+        raise CheckpointError(
+            f"checkpoint {checkpoint}: {path.name} is damaged or cut off", f"download it again (delete {path} first)"
+        )
+
+
+def header_of(path: Path) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Read a safetensors file's header: its bytes, and what it says of each tensor ('dtype', 'shape', 'data_offsets').
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is longer than the file or than any header, or no JSON of the format's form.
+    """
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if not 0 < length <= min(path.stat().st_size, HEADER_BYTES):
+            raise ValueError(f"a header of {length} bytes")
+        header = object_of(stream.read(length).decode())
+    tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    for name, entry in tensors.items():
+        shape = entry.get("shape") if isinstance(entry, dict) else None
+        if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
+            raise ValueError(f"{name:.60} has no shape")
+    return length, tensors
+
+
+def _sha256_of_cached(path: Path) -> str:
+    name = path.resolve().name
+    return name if BLOB_SHA256.match(name) else _sha256(path)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

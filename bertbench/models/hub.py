@@ -1,0 +1,292 @@
+"""The one door to the model hub: probed once, downloads retried, everything else read from local folders.
+
+Reachability is found out with a single request before any hub library is loaded. If it fails, the libraries are put
+into offline mode, so that nothing waits for retries; what is cached is still used. Nothing that is downloaded is
+executed: configurations, word lists and weights only.
+"""
+
+from __future__ import annotations
+
+import errno
+import http.client
+import os
+import re
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from bertbench.errors import CheckpointError, HubError
+from bertbench.models.checkpoints import WEIGHT_FILES, Snapshot, local_snapshot, weight_files
+from bertbench.specs.models import ModelSpec
+
+T = TypeVar("T")
+State = Literal["online", "offline", "unreachable"]
+
+DEFAULT_ENDPOINT = "https://huggingface.co"
+PROBE_SECONDS = 4.0
+ATTEMPTS = 6
+RETRIED_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+NOT_WRITABLE = frozenset({errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT})
+SIDE_FILES = re.compile(r"^(?!.*training_args)[^/]+\.(json|txt|model)$")
+
+
+def endpoint() -> str:
+    """Where the hub is: $HF_ENDPOINT, else the public one."""
+    return (os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
+
+
+@lru_cache(maxsize=1)
+def state() -> State:
+    """'online', 'offline' (asked for through HF_HUB_OFFLINE) or 'unreachable'; found out once a process.
+
+    Takes at most PROBE_SECONDS. Puts the hub libraries into offline mode unless online.
+    """
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
+        _go_offline()
+        return "offline"
+    if _answers(endpoint()):
+        return "online"
+    _go_offline()
+    return "unreachable"
+
+
+def _answers(url: str) -> bool:
+    """True if anything at all answers; a thread, since a name server may hang beyond the socket's time limit."""
+    answered: list[bool] = []
+
+    def ask() -> None:
+        try:
+            request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "bertbench"})  # noqa: S310
+            urllib.request.urlopen(request, timeout=PROBE_SECONDS).close()  # noqa: S310 (the user's own endpoint)
+            answered.append(True)
+        except urllib.error.HTTPError:
+            answered.append(True)
+        except (OSError, ValueError, http.client.HTTPException):
+            pass
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PROBE_SECONDS)
+    return bool(answered)
+
+
+def _go_offline() -> None:
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["HF_DATASETS_OFFLINE"] = "1"
+    for module, name in (("huggingface_hub.constants", "HF_HUB_OFFLINE"), ("datasets.config", "HF_HUB_OFFLINE")):
+        if module in sys.modules:  # read once at import: too late for the environment
+            setattr(sys.modules[module], name, True)
+
+
+def quiet_libraries() -> None:
+    """Settings of the hub libraries that must be made before they are imported."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # would ask the hub in a background thread
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    if not progress_bars_wanted():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def progress_bars_wanted() -> bool:
+    """Bars are for terminals; a log gets plain lines."""
+    return sys.stderr.isatty()
+
+
+def fetch(checkpoint: str, revision: str | None = None, *, weights: bool = True) -> Snapshot:
+    """The files of a checkpoint on the hub, from the cache if they are there.
+
+    Raises:
+        HubError: refused, not found, or failing in spite of retries; offline and not cached.
+        CheckpointError: there are no weights in a format that can be loaded safely.
+    """
+    if state() != "online":
+        return _cached(checkpoint, revision, weights=weights)
+    info = retrying(f"model {checkpoint}", lambda: _api().model_info(checkpoint, revision=revision))
+    names = [sibling.rfilename for sibling in info.siblings or []]
+    wanted = [name for name in names if SIDE_FILES.match(name)]
+    if weights:
+        wanted += _weight_names(checkpoint, names)
+    folder = retrying(f"model {checkpoint}", lambda: _download(checkpoint, revision, sorted(set(wanted))))
+    return _snapshot(checkpoint, folder, folder.name, weights=weights)
+
+
+def _weight_names(checkpoint: str, names: list[str]) -> list[str]:
+    """The weight files to download: safetensors before pickles, with all shards."""
+    for first in WEIGHT_FILES:
+        if first in names:
+            stem, _, _ = first.partition(".")
+            ending = ".safetensors" if ".safetensors" in first else ".bin"
+            shards = [name for name in names if re.fullmatch(rf"{stem}-\d+-of-\d+{re.escape(ending)}", name)]
+            return [first, *(shards if first.endswith(".index.json") else [])]
+    raise CheckpointError(
+        f"model {checkpoint}: has no model.safetensors or pytorch_model.bin", "choose a checkpoint with PyTorch weights"
+    )
+
+
+def _download(checkpoint: str, revision: str | None, files: list[str]) -> Path:
+    from huggingface_hub import snapshot_download
+
+    # By its name, not by the commit: the cache then knows the revision when offline.
+    return Path(snapshot_download(checkpoint, revision=revision, allow_patterns=files))
+
+
+def _cached(checkpoint: str, revision: str | None, *, weights: bool) -> Snapshot:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    why = "the hub cannot be reached" if state() == "unreachable" else "HF_HUB_OFFLINE is set"
+    try:
+        # Of all files only some were fetched, and the library calls that incomplete unless told which ones matter.
+        found = snapshot_download(checkpoint, revision=revision, local_files_only=True, allow_patterns=["config.json"])
+    except HFValidationError:
+        raise HubError(
+            f"model '{checkpoint}': not a valid hub id", "ids look like google-bert/bert-base-uncased"
+        ) from None
+    except (LocalEntryNotFoundError, OSError):
+        raise HubError(
+            f"model {checkpoint}: {why} and it is not in the cache",
+            "run once with a connection, or give a local folder",
+        ) from None
+    folder = Path(found)
+    if weights and not any((folder / name).is_file() for name in WEIGHT_FILES):
+        raise HubError(
+            f"model {checkpoint}: {why} and its weights are not in the cache",
+            "run once with a connection, or give a local folder",
+        )
+    return _snapshot(checkpoint, folder, folder.name, weights=weights)
+
+
+def _snapshot(checkpoint: str, folder: Path, commit: str | None, *, weights: bool) -> Snapshot:
+    return Snapshot(folder, commit, weight_files(folder, checkpoint) if weights else ())
+
+
+def fetch_config(spec: ModelSpec) -> Path:
+    """A local folder with the config.json of a model given by folder or hub id."""
+    return locate(spec, weights=False).folder
+
+
+def locate(spec: ModelSpec, *, weights: bool = True) -> Snapshot:
+    """The checkpoint of `spec`: a local folder if there is one of that name, else from the hub.
+
+    Raises:
+        HubError, CheckpointError: it cannot be had.
+    """
+    if spec.checkpoint is None:
+        raise CheckpointError(
+            f"model {spec.name}: has no checkpoint, only an architecture", "it can be fine-tuned from random weights"
+        )
+    folder = Path(spec.checkpoint).expanduser()
+    if folder.is_dir():
+        return local_snapshot(folder, weights=weights)
+    return fetch(spec.checkpoint, spec.revision, weights=weights)
+
+
+def retrying(what: str, action: Callable[[], T]) -> T:
+    """Call `action` until it succeeds, waiting longer each time; give up at once where waiting cannot help.
+
+    Raises:
+        HubError: the hub refused, or kept failing.
+    """
+    quiet_libraries()
+    for attempt in range(ATTEMPTS):
+        try:
+            return action()
+        except Exception as error:
+            if not _is_passing(error):
+                raise _explained(what, error) from error
+            if attempt == ATTEMPTS - 1:
+                raise HubError(
+                    f"{what}: the hub at {endpoint()} keeps failing ({_brief(error)})",
+                    "try again later; what is finished is kept",
+                ) from error
+            time.sleep(min(0.25 * 2**attempt, 4.0))
+    raise AssertionError("unreachable")
+
+
+def _is_passing(error: BaseException) -> bool:
+    """True for faults that may be gone in a moment: 503 and the like, cut connections, time-outs."""
+    status = _status(error)
+    if status is not None:
+        return status in RETRIED_STATUS
+    if any(isinstance(link, OSError) and link.errno in NOT_WRITABLE for link in _chain(error)):
+        return False  # a data set that could not be written looks like one that could not be read
+    passing = {"FileMetadataError", "LocalEntryNotFoundError", "IncompleteSnapshotError", "DatasetGenerationError"}
+    names = {kind.__name__ for link in _chain(error) for kind in type(link).__mro__}
+    return bool(
+        names
+        & {
+            *passing,
+            "ConnectionError",
+            "TimeoutError",
+            "TransportError",
+            "RequestException",
+            "ProtocolError",
+            "IncompleteRead",
+        }
+    ) or ("Consistency check failed" in str(error))
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    found: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in found:
+        found.append(link)
+        link = link.__cause__ or link.__context__
+    return found
+
+
+def _status(error: BaseException) -> int | None:
+    for link in _chain(error):
+        status = getattr(getattr(link, "response", None), "status_code", None)
+        if isinstance(status, int):
+            return status
+    return None
+
+
+def _explained(what: str, error: Exception) -> Exception:
+    """The error as one clear line, or itself if it is not the hub's."""
+    status, kind = _status(error), type(error).__name__
+    if status in {401, 403} or kind == "GatedRepoError":
+        return HubError(
+            f"{what}: not found, or not open to you (the hub answered {status})",
+            "check the id; for a private or gated one log in with `hf auth login`",
+        )
+    if kind == "RevisionNotFoundError":
+        return HubError(f"{what}: no such revision (the hub answered {status})", "check 'revision'")
+    if status is not None:
+        missing = status == 404
+        found = "not found (the hub answered 404)" if missing else f"the hub answered {status}"
+        return HubError(f"{what}: {found}", "check the id" if missing else "try again later")
+    if kind == "HFValidationError":
+        return HubError(f"{what}: not a valid hub id", "ids look like google-bert/bert-base-uncased")
+    for link in _chain(error):
+        if isinstance(link, OSError) and link.errno in NOT_WRITABLE:
+            reason = link.strerror or str(link)
+            return HubError(f"{what}: cannot be stored in the cache ({reason})", "make room, or set HF_HOME")
+    return error
+
+
+def _brief(error: BaseException) -> str:
+    status = _status(error)
+    return (
+        f"status {status}"
+        if status
+        else f"{type(error).__name__}: {str(error).splitlines()[0]:.80}"
+        if str(error)
+        else type(error).__name__
+    )
+
+
+@lru_cache(maxsize=1)
+def _api() -> Any:
+    from huggingface_hub import HfApi
+
+    return HfApi()

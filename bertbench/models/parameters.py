@@ -1,0 +1,162 @@
+"""How many parameters an encoder has, by component: held once in memory, and used in one forward pass.
+
+ALBERT holds one layer and runs it twelve times: few unique parameters, as many executed ones as BERT. How often a
+module runs is observed in a dry pass rather than known by architecture, so that it holds for any encoder. Not aware of
+weights, checkpoints or records.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bertbench.errors import MeasurementError, UnknownNameError
+from bertbench.models.architecture import run_shapes
+
+if TYPE_CHECKING:
+    from torch import nn
+
+COMPONENTS: dict[str, str] = {
+    "word_embeddings": "Word embeddings",
+    "position_type_embeddings": "Position and type embeddings",
+    "embedding_projection": "Embedding projection",
+    "attention": "Attention",
+    "feed_forward": "Feed-forward",
+    "norms": "Norms",
+    "pooler": "Pooler",
+    "head": "Head",
+    "other": "Other",
+}
+BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
+
+# The first pattern found in a parameter's dotted name decides. MobileBERT's bottlenecks hold an 'attention' that is
+# none, and an attention block an 'output' that is not the feed-forward one: hence the order.
+PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (component, re.compile(pattern, re.IGNORECASE))
+    for component, pattern in (
+        ("norms", r"(norm\w*|\bln)(\.\d+)?\.(weight|bias)$"),
+        ("other", r"\bbottleneck\b"),
+        ("pooler", r"\bpooler\b"),
+        ("position_type_embeddings", r"position|token_type|rel_embeddings|relative_attention_bias|lang_emb|seg_emb"),
+        (
+            "embedding_projection",
+            r"embedding_hidden_mapping_in|embeddings_project|embedding_transformation|embed_proj|embeddings\.projection",
+        ),
+        (
+            "word_embeddings",
+            r"word_embedding|tok_embeddings|embed_tokens|HashBucketCodepoint|^(\w+\.)?embeddings\.weight",
+        ),
+        ("attention", r"attention|attn"),
+        ("feed_forward", r"\bffn|\bmlp\b|\bintermediate\b|\boutput\b|\bff\b|feed_forward"),
+    )
+)
+
+
+@dataclass(frozen=True)
+class ParameterCounts:
+    """Parameters by component, without the components that have none.
+
+    `unique` counts every tensor once; `executed` as often as its module runs in one forward pass, None if that cannot
+    be observed (`reason` says why).
+    """
+
+    unique: dict[str, int]
+    executed: dict[str, int] | None
+    reason: str | None = None
+
+    @property
+    def unique_total(self) -> int:
+        """All parameters, shared ones once."""
+        return sum(self.unique.values())
+
+    @property
+    def executed_total(self) -> int | None:
+        """All parameters, each as often as it is used."""
+        return None if self.executed is None else sum(self.executed.values())
+
+
+def count(model: nn.Module) -> ParameterCounts:
+    """The parameters of a model on the meta device (`architecture.empty_model`).
+
+    A tensor that two modules hold (tied weights) counts once as unique, under the module that comes first, and as
+    executed under both.
+    """
+    unique: Counter[str] = Counter()
+    executed: Counter[str] = Counter()
+    try:
+        calls, reason = _calls(model), None
+    except MeasurementError as error:
+        calls, reason = None, error.message
+    seen: set[int] = set()
+    for module_name, name, parameter in _held(model):
+        component = component_of(name, is_head=_is_head(model, name))
+        if id(parameter) not in seen:
+            seen.add(id(parameter))
+            unique[component] += parameter.numel()
+        if calls is not None:
+            executed[component] += parameter.numel() * _runs(module_name, calls)
+    return ParameterCounts(_ordered(unique), None if calls is None else _ordered(executed), reason)
+
+
+def component_of(name: str, *, is_head: bool = False) -> str:
+    """The component that a parameter's dotted name belongs to; what is not recognised is 'other'."""
+    if is_head:
+        return "head"
+    return next((component for component, pattern in PATTERNS if pattern.search(name)), "other")
+
+
+def parameter_bytes(model: nn.Module, dtype: str = "fp32") -> int:
+    """Bytes that the parameters take in number format `dtype` (a key of BYTES), shared ones once.
+
+    Raises:
+        UnknownNameError: there is no such number format.
+    """
+    if dtype not in BYTES:
+        raise UnknownNameError("number format", dtype, BYTES)
+    held: int = sum(parameter.numel() for parameter in model.parameters())
+    return BYTES[dtype] * held
+
+
+def _held(model: nn.Module) -> Iterator[tuple[str, str, Any]]:
+    """(module's name, parameter's dotted name, parameter), tied ones once per module that holds them."""
+    for module_name, module in model.named_modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            yield module_name, f"{module_name}.{name}".lstrip("."), parameter
+
+
+def _is_head(model: nn.Module, name: str) -> bool:
+    """True for what lies outside the encoder; a bare encoder has no such part."""
+    prefix = getattr(model, "base_model_prefix", "")
+    return bool(prefix) and hasattr(model, prefix) and not name.startswith(f"{prefix}.")
+
+
+def _calls(model: nn.Module) -> Counter[str]:
+    """How often each module is called in one forward pass, by its name; '' is the model itself."""
+    calls: Counter[str] = Counter()
+    handles = [
+        module.register_forward_pre_hook(lambda *_, name=name: calls.update([name]))
+        for name, module in model.named_modules()
+    ]
+    try:
+        run_shapes(model)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return calls
+
+
+def _runs(module_name: str, calls: Counter[str]) -> int:
+    """Calls of a module, or of the nearest one around it.
+
+    A parent may read a child's weights without calling it, as DeBERTa does with its relative positions.
+    """
+    while module_name and module_name not in calls:
+        module_name = module_name.rpartition(".")[0]
+    return calls[module_name]
+
+
+def _ordered(counts: Counter[str]) -> dict[str, int]:
+    return {component: counts[component] for component in COMPONENTS if counts[component]}

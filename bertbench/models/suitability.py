@@ -1,0 +1,110 @@
+"""Whether an architecture can be built with a head and run on texts, and why a checkpoint of it cannot be loaded.
+
+Said before any work, and of what is at fault: the architecture, its configuration, or the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bertbench.errors import BertBenchError, CheckpointError
+from bertbench.models import configurations
+
+TRIED_TEXT = "a b c d e f"
+
+
+def auto_class(head: str) -> Any:
+    """The class of transformers for a kind of task."""
+    import transformers
+
+    from bertbench.models.architecture import HEADS
+
+    return getattr(transformers, HEADS[head])
+
+
+def bare_weights(config: Any) -> set[str]:
+    """Names of the weights of the encoder alone."""
+    from bertbench.models.architecture import empty_model
+
+    return set(empty_model(config).state_dict())
+
+
+def why_not_loaded(folder: Path, name: str, head: str, settings: dict[str, Any], error: Exception) -> CheckpointError:
+    """Why weights cannot be loaded: the architecture has no such head or cannot be built, or the file is at fault."""
+    if isinstance(error, ImportError):
+        return CheckpointError(f"model {name}: {first_line(error)}", "install what the architecture needs")
+    try:
+        check_buildable(name, configurations.load(folder, **settings), head)
+    except CheckpointError as found:
+        return found
+    line = first_line(error)
+    if "size mismatch" in str(error) or "mismatched" in str(error):
+        return CheckpointError(
+            f"model {name}: its weights cannot be loaded ({line})",
+            "they have other shapes than config.json or the task say: take a checkpoint of this task, or fine-tune it",
+        )
+    return CheckpointError(
+        f"model {name}: its weights cannot be loaded ({line})", "the file may be damaged: download it again"
+    )
+
+
+def check_buildable(name: str, config: Any, head: str) -> None:
+    """Refuse what has no such head, or cannot be built whatever its weights, or not in this machine's memory.
+
+    Raises:
+        CheckpointError: it is so.
+    """
+    from bertbench.models.architecture import check_memory
+
+    if type(config) not in auto_class(head)._model_mapping:  # noqa: SLF001 (the public table has names of classes only)
+        raise CheckpointError(
+            f"model {name}: transformers has no {config.model_type} for {head}",
+            "leave the model out, or take another task",
+        )
+    try:
+        check_memory(config, head=head)
+    except BertBenchError as error:
+        raise CheckpointError(f"model {name}: {error.message}", error.hint) from error
+
+
+def check_runs(
+    model: Any, tokenizer: Any, name: str, texts: int, outputs: Callable[[Any], Any], *, types: bool, train: bool
+) -> None:
+    """One pass over a few tokens, before any work: some architectures need other inputs, or lengths of their own.
+
+    `texts` is the number of texts of an input, `types` whether it has token types; `train` tries it as in training too. The model is left as it was.
+
+    Raises:
+        CheckpointError: the model cannot be run on them, or has not the outputs that `outputs` takes.
+    """
+    import torch
+
+    encoded = tokenizer(
+        *[[TRIED_TEXT]] * texts, return_tensors="pt", return_token_type_ids=types, return_attention_mask=True
+    ).to(model.device)
+    was_training = model.training
+    buffers = [
+        (part, key, buffer.clone()) for part in model.modules() for key, buffer in part.named_buffers(recurse=False)
+    ]
+    try:
+        # Not in inference mode: what a model keeps of a pass could then not be trained through.
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            for training in (False, True) if train else (False,):
+                outputs(model.train(training)(**encoded))
+    except Exception as error:
+        raise CheckpointError(
+            f"model {name}: {model.config.model_type} cannot be run on a short text ({first_line(error)})",
+            "leave the model out: it needs other inputs or settings than bertbench gives",
+        ) from error
+    finally:
+        model.train(was_training)
+        for part, key, buffer in buffers:
+            setattr(part, key, buffer)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's message, at most 160 characters; the error's class where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{lines[0]:.160}" if lines else type(error).__name__

@@ -1,0 +1,1 @@
+"""Fine-tuning, evaluation and distillation of one model on one task."""

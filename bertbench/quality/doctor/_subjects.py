@@ -1,0 +1,182 @@
+"""What is examined: a task's data, a checkpoint, and a model on a task. What costs time is made when first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertbench.errors import DatasetError, HubError, UnavailableError
+from bertbench.models import attention
+from bertbench.models.loading import load_with_head, open_tokenizer
+from bertbench.quality.evaluate import TOKENS_PER_BATCH, metric_values, predict, useful_threads
+from bertbench.records.progress import silent
+from bertbench.specs import plugins
+from bertbench.specs.tasks import SEQUENCES
+from bertbench.tasks import data
+
+if TYPE_CHECKING:
+    from bertbench.models.sources import Source
+    from bertbench.quality.doctor._bag_of_words import BagOfWords
+    from bertbench.quality.job import Job
+    from bertbench.quality.run import Prepared
+    from bertbench.specs.models import TaskSpec
+    from bertbench.tasks.data import Examples
+    from bertbench.tasks.kinds.kind import Features, TaskKind
+
+SAMPLES = 256
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How it is examined. `recipes` holds published hyperparameters by model and task."""
+
+    samples: int = SAMPLES
+    max_length: int | None = None
+    data_dir: Path | None = None
+    device: str = "cpu"
+    threads: int = 1
+    recipes: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+
+
+@dataclass
+class TaskData:
+    """A task with its examples; `sample` is what models are run on."""
+
+    task: TaskSpec
+    kind: TaskKind
+    validation: Examples
+    sample: Examples
+    training: Examples | None
+    no_training: UnavailableError | None = None
+
+    @property
+    def train(self) -> Examples:
+        """The training split.
+
+        Raises:
+            UnavailableError: it cannot be had.
+        """
+        if self.training is None:
+            raise self.no_training or DatasetError(f"task {self.task.name}: no training examples")
+        return self.training
+
+    @cached_property
+    def bag_of_words(self) -> BagOfWords | None:
+        """A classifier or regression that sees which words occur; None for kinds that have none."""
+        from bertbench.quality.doctor._bag_of_words import BagOfWords
+
+        return BagOfWords.fitted(self.task, self.train) if self.task.kind == SEQUENCES else None
+
+    def score(self, examples: Examples, predictions: list[Any]) -> float:
+        """The task's score; an undefined metric counts as 0."""
+        found = metric_values(self.task, self.kind.references(self.task, examples), predictions)
+        values = [found.get(name, 0.0) for name in self.task.primary_metrics]
+        return sum(values) / len(values)
+
+
+def open_data(task: TaskSpec, settings: Settings) -> TaskData:
+    """The examples of a task.
+
+    Raises:
+        DatasetError, HubError: those to evaluate on cannot be had.
+    """
+    kind: TaskKind = plugins.load("bertbench.tasks.kinds", "task kind", task.kind)
+    validation = data.load(task, task.evaluation_splits[0], settings.data_dir)
+    sample = validation.take(settings.samples)
+    try:
+        train = data.load(task, task.train_split, settings.data_dir)
+    except (DatasetError, HubError) as error:
+        return TaskData(task, kind, validation, sample, None, error)
+    return TaskData(task, kind, validation, sample, train)
+
+
+@dataclass
+class Checkpoint:
+    """Weights, configuration and tokenizer, without a task."""
+
+    source: Source
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.source.spec.name
+
+    @cached_property
+    def config(self) -> Any:
+        """The configuration."""
+        from bertbench.models.architecture import config_of
+
+        return config_of(self.source.spec, self.source.folder)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The tokenizer, whether or not it fits the model."""
+        return open_tokenizer(self.source.tokenizer, self.name)
+
+    @cached_property
+    def model(self) -> Any:
+        """The encoder with a new head, as fine-tuning would start from it.
+
+        Raises:
+            CheckpointError: weights of the encoder are missing, damaged or of other shapes.
+        """
+        assert self.source.folder is not None  # noqa: S101 (checks of weights ask first)
+        return load_with_head(
+            self.source.folder, self.name, SEQUENCES, attention.USUAL, {"num_labels": 2}, trained=False
+        )[0]
+
+
+@dataclass
+class Pair:
+    """A model on a task, loaded as `run` would load it.
+
+    `conflict` says why its outputs cannot be told from their names; they are then taken in the task's order.
+    """
+
+    job: Job
+    data: TaskData
+    ready: Prepared
+    conflict: str = ""
+
+    @property
+    def task(self) -> TaskSpec:
+        """The task."""
+        return self.data.task
+
+    @property
+    def has_head(self) -> bool:
+        """True if it is evaluated as it is."""
+        return self.job.mode == "evaluate"
+
+    @cached_property
+    def config(self) -> Any:
+        """The configuration as the checkpoint has it: loading renames the outputs."""
+        return Checkpoint(self.job.source).config
+
+    @cached_property
+    def features(self) -> Features:
+        """What bertbench gives the model for the sample."""
+        return self.ready.features(self.job, self.data.sample)
+
+    @cached_property
+    def outputs(self) -> list[Any]:
+        """The model's outputs for the sample, in the order of its own outputs.
+
+        Raises:
+            MeasurementError: one is not finite.
+        """
+        import torch
+
+        torch.set_num_threads(useful_threads(self.ready.model, TOKENS_PER_BATCH, self.job.threads))
+        return predict(self.ready.model, self.ready.kind, self.features, self.ready.pad, self.job.label, silent)
+
+    @cached_property
+    def score(self) -> float:
+        """The model's score on the sample."""
+        decoded = self.ready.kind.decode(
+            self.task, self.data.sample, self.features, self.outputs, self.ready.order(self.job)
+        )
+        return self.data.score(self.data.sample, decoded.predictions)

@@ -1,0 +1,148 @@
+"""Every check on every task, checkpoint and model on a task; what cannot be had is said, and the others go on.
+
+Not aware of tables and formats. Nothing is stored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from bertbench.errors import BertBenchError, CheckpointError, ConfigError, DatasetError, HubError
+from bertbench.models.checkpoints import trained_length
+from bertbench.models.loading import has_head
+from bertbench.models.sources import finetuned_source, gather
+from bertbench.quality import run
+from bertbench.quality.doctor._subjects import Checkpoint, Pair, Settings, TaskData, open_data
+from bertbench.quality.doctor._verdict import Check, Finding, Verdict, problem, unchecked
+from bertbench.quality.doctor.checks import LABEL_ORDER, OF_CHECKPOINT, OF_DATA, OF_PAIR
+from bertbench.quality.job import Job
+from bertbench.records.progress import Progress, silent
+from bertbench.specs.recipes import resolve
+from bertbench.specs.tasks import SEQUENCES
+from bertbench.stats.metrics import _fitting
+
+if TYPE_CHECKING:
+    from bertbench.models.sources import Encoder, Source
+    from bertbench.specs.models import ModelSpec, TaskSpec
+
+S = TypeVar("S")
+TRAINED = "fine-tuned checkpoint"
+
+
+def examine(
+    models: Sequence[ModelSpec], tasks: Sequence[TaskSpec], settings: Settings, progress: Progress = silent
+) -> list[Finding]:
+    """All findings: of tasks first, then of models and of each on each task."""
+    import torch
+
+    torch.set_num_threads(settings.threads)
+    found: list[Finding] = []
+    loaded: dict[str, TaskData] = {}
+    for task in tasks:
+        progress(f"reading {task.name}", 0, 1)
+        try:
+            _fitting.check(task)
+            loaded[task.name] = open_data(task, settings)
+        except (DatasetError, HubError) as error:
+            found.append(Finding("data", _absent(task, error, settings), task=task.name))
+        except ConfigError as error:
+            found.append(Finding("metrics", problem(error.message, error.hint), task=task.name))
+        progress(f"reading {task.name}", 1, 1)
+        if task.name in loaded:
+            found += _looked(f"examining {task.name}", OF_DATA, loaded[task.name], progress, task=task.name)
+    for spec in models:
+        found += _of_model(spec, list(loaded.values()), settings, progress)
+    return found
+
+
+def _absent(task: TaskSpec, error: BertBenchError, settings: Settings) -> Verdict:
+    """Data of the user's own that cannot be read is a problem; the hub's may be out of reach."""
+    from_hub = task.dataset.path is not None and settings.data_dir is None
+    return (unchecked if from_hub else problem)(error.message, error.hint)
+
+
+def _looked(
+    label: str, checks: Sequence[Check[S]], subject: S, progress: Progress, *, model: str = "", task: str = ""
+) -> Iterator[Finding]:
+    """What the checks find that apply."""
+    for number, check in enumerate(checks):
+        progress(label, number, len(checks))
+        verdict = check(subject)
+        if verdict is not None:
+            yield Finding(check.name, verdict, model, task)
+    progress(label, len(checks), len(checks))
+
+
+def _of_model(spec: ModelSpec, loaded: Sequence[TaskData], settings: Settings, progress: Progress) -> Iterator[Finding]:
+    """What is found of one model, by itself and on each task."""
+    label = f"fetching {spec.name}"
+    progress(label, 0, 1)
+    try:
+        (encoder,) = gather([spec], may_be_random=False)
+    except (HubError, CheckpointError) as error:
+        judge = problem if isinstance(error, CheckpointError) else unchecked
+        yield Finding("weights loaded", judge(error.message, error.hint), spec.name)
+        return
+    finally:
+        progress(label, 1, 1)
+    yield from _looked(f"examining {spec.name}", OF_CHECKPOINT, Checkpoint(encoder.source), progress, model=spec.name)
+    for data in loaded:
+        yield from _on_task(encoder, data, settings, progress)
+
+
+def _on_task(encoder: Encoder, data: TaskData, settings: Settings, progress: Progress) -> Iterator[Finding]:
+    """What is found of a model on a task, its fine-tuned checkpoint included."""
+    names = {"model": encoder.spec.name, "task": data.task.name}
+    label = f"examining {encoder.spec.name} on {data.task.name}"
+    said: list[str] = []
+    published = finetuned_source(encoder, data.task.name, said.append)
+    for line in said:
+        reason = line.removeprefix(f"{encoder.spec.name}: ").removesuffix("; it is fine-tuned here instead")
+        yield Finding(TRAINED, unchecked(reason, "`bertbench run` fine-tunes instead"), **names)
+    if published is not None:
+        yield from _looked(label, OF_CHECKPOINT, Checkpoint(published), progress, **names)
+    source = published or encoder.source
+    trained = published is not None or (source.weights == "pretrained" and has_head(source.folder, data.task.kind))
+    job = _job(source, data, settings, trained=trained)
+    try:
+        ready = run.prepare(job)
+    except BertBenchError as error:
+        yield _unloaded(job, data, error)
+        return
+    yield from _looked(label, OF_PAIR, Pair(job, data, ready), progress, **names)
+
+
+def _unloaded(job: Job, data: TaskData, error: BertBenchError) -> Finding:
+    """Why a model cannot be had on a task; where only its outputs' names are in the way, the order that fits."""
+    model, task = job.source.spec.name, data.task.name
+    message = error.message.removeprefix(f"model {model}: ").removeprefix(f"{model}: ")
+    if job.mode == "evaluate" and data.task.kind == SEQUENCES and data.task.labels and job.source.outputs is None:
+        stated = replace(job, source=replace(job.source, outputs=data.task.labels))
+        with contextlib.suppress(BertBenchError):
+            verdict = LABEL_ORDER(Pair(stated, data, run.prepare(stated), message))
+            if verdict is not None and verdict.status != "not checked":
+                return Finding(LABEL_ORDER.name, verdict, model, task)
+    return Finding("loaded for the task", problem(message, error.hint), model, task)
+
+
+def _job(source: Source, data: TaskData, settings: Settings, *, trained: bool) -> Job:
+    """What `run` would do: evaluate what is trained, fine-tune the rest, by the recipes it takes."""
+    task, model = data.task, source.spec
+    published = {} if trained else settings.recipes.get(model.name, {}).get(task.name, {})
+    recipe = resolve(task, model, published, {"max_length": settings.max_length})
+    if trained and settings.max_length is None:
+        recipe = recipe.updated({"max_length": trained_length(source.folder, task.name)})
+    return Job(
+        source=source,
+        task=task,
+        mode="evaluate" if trained else "fine-tune",
+        recipe=recipe,
+        seed=0,
+        device=settings.device,
+        dtype="fp32",
+        bf16_training=False,
+        threads=settings.threads,
+    )

@@ -1,0 +1,130 @@
+"""Do the outputs of a trained classifier stand for the labels that they are taken for? Tried out on examples."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bertbench.models.labels import PLACEHOLDER
+from bertbench.quality.doctor._verdict import Verdict, ok, problem, unchecked, warning
+from bertbench.specs.tasks import SEQUENCES
+from bertbench.units import percent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bertbench.quality.doctor._subjects import Pair
+
+MOST_CLASSES = 4  # 24 orders
+SURE = 0.001  # the chance of calling a right order wrong, over all orders that are tried
+FEWEST = 20
+
+
+def label_order(subject: Pair) -> Verdict | None:
+    """Whether another order of the outputs fits the examples significantly better."""
+    labels = subject.task.labels
+    if not subject.has_head or labels is None:
+        return None
+    naming = _naming(subject)
+    order = subject.ready.order(subject.job)
+    if subject.task.kind != SEQUENCES or order is None:
+        guessed = naming.startswith("LABEL_i")
+        return warning(naming, _state(subject, "the tags in the order of its outputs")) if guessed else ok(naming)
+    if len(subject.data.sample) < FEWEST:
+        return unchecked(f"{naming}; {len(subject.data.sample)} examples tell nothing", "raise --eval-samples")
+    tally = Tally.of([int(logits.argmax()) for logits in subject.outputs], [int(x) for x in subject.data.sample.labels])
+    return _judged(subject, labels, tuple(order), tally, naming)
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How often each output won on examples of each label."""
+
+    pairs: Counter[tuple[int, int]]
+    n: int
+
+    @classmethod
+    def of(cls, winners: Sequence[int], labels: Sequence[int]) -> Tally:
+        """Counted over examples."""
+        return cls(Counter(zip(winners, labels, strict=True)), len(labels))
+
+    def right(self, order: Sequence[int]) -> int:
+        """Examples that are right if output i stands for label order[i]."""
+        return sum(self.pairs[output, label] for output, label in enumerate(order))
+
+    def best(self, order: tuple[int, ...]) -> tuple[int, ...]:
+        """The order that fits best; the given one if none fits better."""
+        return max(itertools.permutations(range(len(order))), key=lambda each: (self.right(each), each == order))
+
+    def chance(self, order: Sequence[int], better: Sequence[int]) -> float:
+        """Exact McNemar: how probable so large a difference is where both orders are equally good."""
+        from scipy.stats import binomtest
+
+        differ = [i for i in range(len(order)) if order[i] != better[i]]
+        gained, lost = (sum(self.pairs[i, each[i]] for i in differ) for each in (better, order))
+        return float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0
+
+    @property
+    def majority(self) -> float:
+        """The share of the most frequent label."""
+        counts: Counter[int] = Counter()
+        for (_, label), count in self.pairs.items():
+            counts[label] += count
+        return max(counts.values()) / self.n
+
+
+def _judged(subject: Pair, labels: Sequence[str], order: tuple[int, ...], tally: Tally, naming: str) -> Verdict:
+    right, level = tally.right(order) / tally.n, 1 / len(labels)
+    if subject.conflict:
+        return _unnamed(subject, labels, order, tally)
+    shown = f"{naming}; {percent(right)} of {tally.n} examples are right (chance: {percent(level)})"
+    if len(labels) <= MOST_CLASSES:
+        better = tally.best(order)
+        best, orders = tally.right(better) / tally.n, math.factorial(len(labels))
+        margin = 2 * math.sqrt(tally.majority * (1 - tally.majority) / tally.n)
+        # An output that wins everywhere fits best as the most frequent label, and says nothing.
+        if tally.chance(order, better) < SURE / orders and best > tally.majority + margin:
+            names = ", ".join(labels[place] for place in better)
+            return problem(f"{shown}; outputs are {names}: then {percent(best)} are right", _state(subject, names))
+    margin = 2 * math.sqrt(level * (1 - level) / tally.n)
+    if right < level - margin:
+        return problem(f"{shown}; no order explains it", "check that the checkpoint was trained on this task")
+    if right < level + margin:
+        return warning(f"{shown}; no better than chance", "check that the checkpoint was trained on this task")
+    return ok(shown)
+
+
+def _unnamed(subject: Pair, labels: Sequence[str], order: tuple[int, ...], tally: Tally) -> Verdict:
+    """Where names tell nothing, the order that fits best."""
+    if len(labels) > MOST_CLASSES:
+        return problem(subject.conflict, _state(subject, "the task's labels in the order of the outputs"))
+    better = tally.best(order)
+    names, right = ", ".join(labels[place] for place in better), percent(tally.right(better) / tally.n)
+    return problem(f"{subject.conflict}; {names} fits best: {right} of {tally.n} are right", _state(subject, names))
+
+
+def _naming(subject: Pair) -> str:
+    """How the outputs are called, and what they are taken for."""
+    if subject.conflict:
+        return subject.conflict
+    raw, taken = subject.config.id2label, ", ".join(subject.ready.outputs or ())
+    own = [str(raw[i]) for i in sorted(raw)]
+    if subject.job.source.outputs is not None:
+        return f"outputs are stated in the model's YAML: {taken}" + _called(own)
+    if all(PLACEHOLDER.match(name) for name in own):
+        return f"LABEL_i in config.json, taken in the task's order: {taken}"
+    return f"config.json names the outputs: {taken}"
+
+
+def _called(own: Sequence[str]) -> str:
+    return f" (config.json: {', '.join(own)})" if len(own) <= MOST_CLASSES else ""
+
+
+def _state(subject: Pair, names: str) -> str:
+    task, source = subject.task.name, subject.job.source
+    if task in source.spec.finetuned:
+        return f"state this under finetuned: {task}: labels: [{names}] in the model's YAML"
+    return f"write this to id2label in {source.folder}/config.json, or under finetuned: {task}: labels: [{names}] in a model's YAML"

@@ -1,0 +1,252 @@
+"""Evaluating a model that is loaded: outputs in batches by tokens, predictions by the task's kind, scores by its metrics.
+
+Not aware of training, stores and reports.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bertbench.errors import MeasurementError
+from bertbench.quality.batches import padded
+from bertbench.records.progress import Progress
+from bertbench.records.record import Measurement, Undefined
+from bertbench.specs import plugins
+from bertbench.specs.models import TaskSpec
+from bertbench.specs.tasks import QUESTIONS, SEQUENCES
+from bertbench.stats.metrics._undefined import why
+from bertbench.tasks.data import Examples
+from bertbench.tasks.kinds.question_answering import question_limit
+from bertbench.units import quantity_of
+
+if TYPE_CHECKING:
+    from bertbench.quality.job import Job
+    from bertbench.quality.run import Prepared
+    from bertbench.tasks.kinds.kind import Features, TaskKind
+
+TOKENS_PER_BATCH = 4096  # padded tokens of an evaluation batch: large enough for full speed, small enough for memory
+ROWS_PER_BATCH = 64
+# Below so many operations a batch, threads spend longer waiting for each other than computing; on a machine that is
+# busy with something else, a hundred times longer.
+WORK_FOR_THREADS = 2e9
+
+
+@dataclass
+class Scored:
+    """Measurements of all splits, metrics undefined on one, predictions by column, warnings; `score` is the first split's."""
+
+    measurements: list[Measurement] = field(default_factory=list)
+    undefined: list[Undefined] = field(default_factory=list)
+    predictions: dict[str, list[Any]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    score: float | None = None
+
+
+def evaluate(job: Job, ready: Prepared, model: Any, splits: Sequence[Examples], progress: Progress) -> Scored:
+    """Scores and times of each split, and the predictions of all of them, in the number format that the job states."""
+    import torch
+
+    model = _as_stated(job, model)
+    torch.set_num_threads(useful_threads(model, TOKENS_PER_BATCH, job.threads))
+    found = Scored()
+    for examples in splits:
+        features = ready.features(job, examples)
+        started = time.perf_counter()
+        outputs = predict(
+            model,
+            ready.kind,
+            features,
+            ready.pad,
+            f"evaluating {job.source.spec.name} on {examples.split}",
+            progress,
+        )
+        seconds = time.perf_counter() - started
+        decoded = ready.kind.decode(job.task, examples, features, outputs, ready.order(job))
+        of_split = scores(job.task, examples, decoded.predictions)
+        if not found.measurements:
+            found.score = next((one.values[0] for one in of_split if one.quantity == "score"), None)
+        found.undefined += undefined(job.task, examples, of_split)
+        counted: dict[str, Any] = {"split": examples.split, "n": len(examples), "n_unit": "examples"}
+        found.measurements += [*of_split, *decoded.measurements]
+        found.measurements.append(Measurement("evaluation_time", "s", (seconds,), **counted))
+        found.warnings += what_was_lost(job.task, features, ready.max_length, examples)
+        found.warnings += _windows(features, ready.max_length, examples)
+        columns = {
+            "example_id": list(examples.ids),
+            "split": [examples.split] * len(examples),
+            "prediction": _stored(job.task, decoded.predictions),
+            "scores": decoded.scores,
+            "label": _stored(job.task, ready.kind.references(job.task, examples)),
+        }
+        clusters = ready.kind.clusters(examples)
+        columns |= ({} if clusters is None else {"cluster": list(clusters)}) | decoded.extra
+        for name, values in columns.items():
+            found.predictions.setdefault(name, []).extend(values)
+    return found
+
+
+def _as_stated(job: Job, model: Any) -> Any:
+    """The model in the format that is stated: a copy where it was trained here, as its weights stay in fp32."""
+    import copy
+
+    if job.mode == "evaluate" or job.dtype == "fp32":
+        return model
+    return copy.deepcopy(model).to(torch_dtype(job.dtype))
+
+
+def torch_dtype(name: str) -> Any:
+    """Torch's number format called 'fp32', 'bf16' or 'fp16'."""
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+
+
+def _stored(task: TaskSpec, values: Sequence[Any]) -> list[Any]:
+    """Values as a table's column holds them: numbers as they are, answers and tags as JSON."""
+    if task.kind == SEQUENCES:
+        return list(values)
+    return [json.dumps(value, ensure_ascii=False) for value in values]
+
+
+def predict(
+    model: Any,
+    kind: TaskKind,
+    features: Features,
+    pad: dict[str, int],
+    label: str,
+    progress: Progress,
+) -> list[Any]:
+    """The outputs of every feature, numpy float32: (outputs,), or (tokens, outputs) without padding.
+
+    Computes in the format of the model's weights, whatever it was trained in, so that a checkpoint has one score. Runs the
+    longest first in batches of similar length, so that memory shows its peak at once and little is padding.
+
+    Raises:
+        MeasurementError: an output is not finite, or an example has no token at all.
+    """
+    import numpy as np
+    import torch
+
+    rows = features.rows
+    if not all(row["input_ids"] for row in rows):
+        count = sum(not row["input_ids"] for row in rows)
+        raise MeasurementError(
+            f"{label}: {count} examples give no token", "remove them, or take a tokenizer with [CLS]"
+        )
+    by_length = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"]))
+    found: list[Any] = [None] * len(rows)
+    done = 0
+    model.eval()
+    with torch.inference_mode():
+        while done < len(by_length):
+            longest = len(rows[by_length[done]]["input_ids"])
+            batch = by_length[done : done + max(1, min(ROWS_PER_BATCH, TOKENS_PER_BATCH // longest))]
+            inputs = {key: tensor.to(model.device) for key, tensor in padded([rows[i] for i in batch], pad).items()}
+            values = kind.outputs(model(**inputs)).float().cpu().numpy()
+            for i, value in zip(batch, values, strict=True):
+                found[i] = value[: len(rows[i]["input_ids"])].copy() if value.ndim == 2 else value
+            done += len(batch)
+            progress(label, done, len(by_length))
+    if not all(np.isfinite(value).all() for value in found):
+        raise MeasurementError(f"{label}: some outputs are not finite", "use --dtype fp32, or check the checkpoint")
+    return found
+
+
+def scores(task: TaskSpec, examples: Examples, predictions: Sequence[Any]) -> list[Measurement]:
+    """Every metric of the task on one split, and `score`, the mean of its primary ones. Undefined ones are left out."""
+    kind: TaskKind = plugins.load("bertbench.tasks.kinds", "task kind", task.kind)
+    found = metric_values(task, kind.references(task, examples), predictions)
+    if all(name in found for name in task.primary_metrics):
+        found["score"] = sum(found[name] for name in task.primary_metrics) / len(task.primary_metrics)
+    return [
+        Measurement(name, "1", (value,), split=examples.split, n=len(examples), n_unit="examples")
+        for name, value in found.items()
+    ]
+
+
+def undefined(task: TaskSpec, examples: Examples, measured: Sequence[Measurement]) -> list[Undefined]:
+    """The metrics of the task, and its score, that `scores` left out, each with the reason."""
+    there = {measurement.quantity for measurement in measured}
+    absent = {name: (name,) for name in task.metrics if name not in there}
+    of_score = tuple(name for name in task.primary_metrics if name in absent)
+    of = absent | ({"score": of_score} if of_score else {})
+    return [Undefined(name, why(names), examples.split, len(examples)) for name, names in of.items()]
+
+
+def metric_values(task: TaskSpec, references: Sequence[Any], predictions: Sequence[Any]) -> dict[str, float]:
+    """By metric its value; those that are undefined are left out.
+
+    Raises:
+        MeasurementError: a metric gives what none can have: a score is of 0 to 1, a correlation of -1 to 1.
+    """
+    found: dict[str, float] = {}
+    for name in task.metrics:
+        metric = plugins.load("bertbench.stats.metrics", "metric", name)
+        value = metric.compute(predictions, references)
+        if value is None:
+            continue
+        found[name] = float(value)
+        if (wrong := quantity_of(name).possible.why_impossible(found[name])) is not None:
+            raise MeasurementError(
+                f"task {task.name}: metric {name} gave {found[name]:g}, which {wrong}",
+                "let it give 0 to 1, higher being better, or -1 to 1 as correlations do",
+            )
+    return found
+
+
+def trivial_scores(task: TaskSpec, kind: TaskKind, train: Examples, validation: Examples) -> tuple[str, float]:
+    """The name and the score of the baseline that looks at no input.
+
+    An undefined metric counts as 0: a constant correlates with nothing.
+    """
+    name, predictions = kind.trivial(task, train, validation)
+    found = metric_values(task, kind.references(task, validation), predictions)
+    values = [found.get(metric, 0.0) for metric in task.primary_metrics]
+    return name, sum(values) / len(values)
+
+
+def perfect_score(task: TaskSpec, kind: TaskKind, examples: Examples) -> float | None:
+    """The score of predicting every label; below 1 where a metric sees nothing in the examples (one class throughout).
+
+    None where it is undefined, as it then is for any predictions.
+    """
+    references = kind.references(task, examples)
+    right = [answers[0] if answers else "" for answers in references] if task.kind == QUESTIONS else references
+    found = metric_values(task, references, right)
+    values = [found.get(metric) for metric in task.primary_metrics]
+    return None if None in values else sum(value for value in values if value is not None) / len(values)
+
+
+def useful_threads(model: Any, tokens: int, asked: int) -> int:
+    """`asked` threads where a batch of `tokens` is work enough for them, else one."""
+    import torch
+
+    weights = sum(part.weight.numel() for part in model.modules() if isinstance(part, torch.nn.Linear))
+    return asked if 2 * weights * tokens >= WORK_FOR_THREADS else 1
+
+
+def what_was_lost(task: TaskSpec, features: Features, max_length: int, examples: Examples) -> list[str]:
+    """What the limit took of the examples, and how many have words that no model can read."""
+    of_all, split, found = f"of {len(examples)}", examples.split, []
+    if features.cut and task.kind == QUESTIONS:
+        found.append(f"{features.cut} {of_all} questions of {split} are cut to {question_limit(max_length)} tokens")
+    elif features.cut:
+        found.append(
+            f"{features.cut} {of_all} examples of {split} lose what is beyond the limit of {max_length} tokens"
+        )
+    if features.tokenless:
+        found.append(
+            f"{features.tokenless} {of_all} sentences of {split} have words that give no token, which no model can tag"
+        )
+    return found
+
+
+def _windows(features: Features, max_length: int, examples: Examples) -> list[str]:
+    if len(features.rows) == len(examples):
+        return []
+    count = len(features.rows)
+    return [f"{examples.split}: {len(examples)} examples in {count} windows of up to {max_length} tokens"]

@@ -1,0 +1,272 @@
+"""Fine-tuning on transformers' Trainer: batches of similar length, padded to their longest; never to the maximum.
+
+Not aware of stores, records and the hub.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertbench import launch
+from bertbench.errors import MeasurementError
+from bertbench.quality.batches import TEACHER, Collator, Rows, is_learnable
+from bertbench.quality.trainer import SECONDS_FILE, LengthGrouped, arguments, broken, make_plain, trainer_class, watcher
+from bertbench.records.progress import Progress
+from bertbench.specs.models import TrainingSpec
+
+if TYPE_CHECKING:
+    from bertbench.quality.teaching import SoftTargets
+    from bertbench.tasks.kinds.kind import Features
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """How training went. `loss` is the mean over the last tenth of the steps, `seconds` the loop alone.
+
+    `accumulation` is the number of micro-batches that a step's batch was taken in, for the reason `why_accumulated`;
+    `left_out` that of examples without anything to learn.
+    """
+
+    seconds: float
+    steps: int
+    samples_seen: int
+    loss: float
+    padding_waste: float
+    accumulation: int = 1
+    why_accumulated: str | None = None
+    warnings: tuple[str, ...] = field(default=())
+    left_out: int = 0
+
+
+def total_steps(samples: int, recipe: TrainingSpec) -> int:
+    """Optimizer steps of a run over `samples` examples."""
+    return max(1, math.ceil(math.ceil(samples / recipe.batch_size) * recipe.epochs))
+
+
+def finetune(
+    model: Any,
+    features: Features,
+    recipe: TrainingSpec,
+    *,
+    pad: dict[str, int],
+    seed: int,
+    device: str,
+    bf16: bool,
+    regression: bool,
+    label: str,
+    progress: Progress,
+    deadline: float | None = None,
+    each_epoch: Callable[[], None] | None = None,
+    folder: Path | None = None,
+    soft: SoftTargets | None = None,
+) -> TrainingRun:
+    """Train `model` in place; features without a target are left out, and examples without any counted.
+
+    Afterwards it computes in the format of its weights again, whatever it was trained in.
+
+    Where a batch does not fit into the device's memory it is halved and gradients are accumulated, so that the effective
+    batch stays; on a CPU, where the system kills instead, that is decided before by a forecast.
+
+    Args:
+        model: with a head; moved to `device`.
+        features: rows, not padded, with targets.
+        recipe: epochs, batch size, learning rate, warm-up, weight decay, gradient clipping.
+        pad: what each key is padded with.
+        seed: of data order and dropout.
+        device: 'cpu', 'cuda:0', …
+        bf16: autocast to bfloat16.
+        regression: labels are numbers.
+        label: the step's name for `progress`.
+        progress: told after each step.
+        deadline: time.monotonic() at which to give up.
+        each_epoch: called after each epoch but the last.
+        folder: takes the state from time to time, and is where an interrupted run goes on from; None: nowhere.
+        soft: a teacher's answers, which the model learns too.
+
+    Raises:
+        MeasurementError: the loss stopped being finite, the deadline passed, nothing can be learnt, or not even one example
+            fits.
+    """
+    import torch
+
+    rows, left_out = _learnable(features, soft, label)
+    micro, why = _forecast(model, features, recipe.batch_size, device)
+    before = (
+        {name: value.detach().cpu().clone() for name, value in model.state_dict().items()} if device != "cpu" else {}
+    )
+    while True:
+        run = _Run(
+            rows, recipe, micro, seed, device, bf16, regression, label, progress, deadline, each_epoch, folder, soft
+        )
+        try:
+            trained = run.train(model, pad, why)
+            return replace(trained, left_out=left_out, warnings=(*trained.warnings, *_said(left_out, features)))
+        except torch.OutOfMemoryError:
+            if micro == 1 or launch.size() > 1:  # several processes would have to agree on a smaller batch
+                many = "one example" if micro == 1 else f"{micro} examples"
+                raise MeasurementError(f"{label}: out of memory with {many} a batch", "lower --max-length") from None
+            micro = _part(recipe.batch_size, micro)
+            why = f"{recipe.batch_size} examples at once were too many for the device's memory"
+        finally:
+            make_plain(model)
+        model.zero_grad(set_to_none=True)
+        model.load_state_dict(before)
+        torch.cuda.empty_cache()
+
+
+def _learnable(features: Features, soft: SoftTargets | None, label: str) -> tuple[list[dict[str, Any]], int]:
+    """Rows with their targets, and how many examples have none that the loss sees.
+
+    Raises:
+        MeasurementError: no example has one.
+    """
+    pairs = zip(features.rows, features.targets, strict=True)
+    kept = [place for place, pair in enumerate(pairs) if is_learnable(*pair)]
+    if not kept:
+        raise MeasurementError(
+            f"{label}: no training example has anything that gives a token", "check the training split"
+        )
+    answers = [{} if soft is None else {TEACHER: soft.answers[place]} for place in kept]
+    rows = [features.rows[i] | features.targets[i] | answer for i, answer in zip(kept, answers, strict=True)]
+    return rows, len(set(features.owners)) - len({features.owners[place] for place in kept})
+
+
+def _said(left_out: int, features: Features) -> tuple[str, ...]:
+    total = len(set(features.owners))
+    return (f"{left_out} of {total} training examples have nothing that gives a token: left out",) if left_out else ()
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One attempt at training with micro-batches of `micro` examples."""
+
+    rows: list[dict[str, Any]]
+    recipe: TrainingSpec
+    micro: int
+    seed: int
+    device: str
+    bf16: bool
+    regression: bool
+    label: str
+    progress: Progress
+    deadline: float | None
+    each_epoch: Callable[[], None] | None
+    folder: Path | None
+    soft: SoftTargets | None
+
+    def train(self, model: Any, pad: dict[str, int], why: str | None) -> TrainingRun:
+        """Train, from the newest state in `folder` where there is one."""
+        from transformers.trainer_callback import PrinterCallback
+
+        together = self.micro * launch.size()
+        accumulation = self.recipe.batch_size // together
+        collator = Collator(pad, regression=self.regression)
+        with tempfile.TemporaryDirectory(prefix="bertbench-trainer-") as scratch:
+            output = self.folder or Path(scratch)
+            output.mkdir(parents=True, exist_ok=True)
+            steps = total_steps(len(self.rows), self.recipe)
+            look = watcher(self.label, self.progress, self.deadline, self.each_epoch, output if self.folder else None)
+            lengths = [len(row["input_ids"]) for row in self.rows]
+            trainer = trainer_class(LengthGrouped(lengths, together * accumulation, self.seed), self.soft)(
+                model=model,
+                args=arguments(
+                    str(output), self.recipe, steps, micro=self.micro, accumulation=accumulation, seed=self.seed,
+                    device=self.device, bf16=self.bf16,
+                ),
+                train_dataset=Rows(self.rows),
+                data_collator=collator,
+                callbacks=[look],
+            )  # fmt: skip
+            trainer.model_accepts_loss_kwargs = False  # each loss is its batch's mean, to be averaged over parts
+            trainer.remove_callback(PrinterCallback)  # it would print to stdout
+            earlier = newest_state(output)
+            spent = _seconds_before(earlier)
+            _meet()
+            look.began = time.perf_counter() - spent
+            trainer.train(resume_from_checkpoint=earlier)
+            seconds = time.perf_counter() - look.began - look.paused
+        state = trainer.state
+        losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+        loss = float(losses[-1]) if losses else float(state.log_history[-1]["train_loss"])
+        if not math.isfinite(loss):
+            raise broken(f"{self.label}: the loss is {loss}", self.folder)
+        samples, waste = collator.used(int(state.global_step) * accumulation)
+        samples *= launch.size()
+        if earlier:
+            samples = round(len(self.rows) * self.recipe.epochs)
+        notes = _together(self.micro) if launch.size() > 1 else ()
+        notes += (
+            (f"went on from step {Path(earlier).name.rpartition('-')[2]} of an interrupted run",) if earlier else ()
+        )
+        return TrainingRun(seconds, int(state.global_step), samples, loss, waste, accumulation, why, notes)
+
+
+def newest_state(folder: Path) -> str | None:
+    """The newest whole state of an interrupted run in `folder`; None if there is none.
+
+    One that was cut off while it was written has no trainer_state.json, which Trainer writes last, and is removed.
+    """
+    found = []
+    for path in folder.glob("checkpoint-*"):
+        try:
+            found.append(
+                (int(json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]), path)
+            )
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            shutil.rmtree(path, ignore_errors=True)
+    return str(max(found)[1]) if found else None
+
+
+def _seconds_before(checkpoint: str | None) -> float:
+    """Seconds of training that a state on disk has behind it."""
+    if checkpoint is None:
+        return 0.0
+    with suppress(OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        seconds = float(json.loads((Path(checkpoint).parent / SECONDS_FILE).read_text(encoding="utf-8"))["seconds"])
+        return seconds if math.isfinite(seconds) and seconds >= 0 else 0.0
+    return 0.0
+
+
+def _meet() -> None:
+    """Wait for the other processes, if there are any: their loading is no training."""
+    import torch
+
+    if launch.size() > 1:
+        torch.distributed.all_reduce(torch.zeros(1))
+
+
+def _together(micro: int) -> tuple[str, ...]:
+    return (f"trained by {launch.size()} processes together, {micro} examples each at a time",)
+
+
+def _forecast(model: Any, features: Features, batch_size: int, device: str) -> tuple[int, str | None]:
+    """How many examples fit into main memory at once, and why that is less than a batch; on other devices all are tried."""
+    from bertbench.models.footprint import MEMORY_SHARE
+    from bertbench.records.environment import available_memory
+    from bertbench.speed.memory import training_bytes
+
+    if device != "cpu" or launch.size() > 1:
+        return batch_size // launch.size(), None
+    longest = max(len(row["input_ids"]) for row in features.rows)
+    free = int(available_memory() * MEMORY_SHARE)
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    micro = batch_size
+    while micro > 1 and training_bytes(model.config.to_dict(), weights, micro, longest) > free:
+        micro = _part(batch_size, micro)
+    if micro == batch_size:
+        return batch_size, None
+    return micro, f"{batch_size} examples of {longest} tokens at once would not fit into {free / 1e9:.1f} GB"
+
+
+def _part(batch_size: int, micro: int) -> int:
+    """The largest divisor of the batch that is at most half of `micro`."""
+    return next(size for size in range(micro // 2, 0, -1) if batch_size % size == 0)

@@ -1,0 +1,296 @@
+"""The quality of one model on one task with one seed: evaluate a trained checkpoint, or fine-tune and evaluate.
+
+Not aware of stores and reports: it gives measurements and predictions, the session makes a record of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bertbench import launch
+from bertbench.errors import MeasurementError
+from bertbench.models import attention
+from bertbench.models.checkpoints import write_about
+from bertbench.models.labels import output_order
+from bertbench.models.lengths import check_maximum
+from bertbench.models.loading import (
+    head_settings,
+    load_tokenizer,
+    load_with_head,
+    new_with_head,
+    save,
+    uses_token_types,
+)
+from bertbench.models.students.weights import check, start_from
+from bertbench.models.suitability import check_runs
+from bertbench.quality import features as _features
+from bertbench.quality import training_figures
+from bertbench.quality.evaluate import TOKENS_PER_BATCH, evaluate, torch_dtype, useful_threads, what_was_lost
+from bertbench.quality.finetune import TrainingRun, finetune
+from bertbench.quality.job import Job
+from bertbench.quality.teaching import SoftTargets, answers_of, check_texts
+from bertbench.records.progress import Progress, silent
+from bertbench.records.record import Measurement, Undefined
+from bertbench.specs import plugins
+from bertbench.stats.metrics import _fitting
+from bertbench.tasks.data import Examples
+from bertbench.tasks.kinds.kind import Features, TaskKind
+
+EPOCH_SHARE = 0.25  # the epochs are told apart where evaluating takes at most this share of an epoch's examples
+
+
+@dataclass
+class Outcome:
+    """What came of a Job. `predictions` has columns example_id, split, prediction, scores, label, and the kind's own.
+
+    `scores` are logits in the order of the task's labels, the one output of a regression, or what the kind decoded them to.
+    """
+
+    measurements: tuple[Measurement, ...]
+    predictions: dict[str, list[Any]]
+    warnings: list[str] = field(default_factory=list)
+    undefined: tuple[Undefined, ...] = ()
+    model: Any = None
+    tokenizer: Any = None
+    training: TrainingRun | None = None
+    attention: str | None = None
+
+
+@dataclass
+class Prepared:
+    """A loaded model with its tokenizer and the meaning of its outputs (None: no classes)."""
+
+    kind: TaskKind
+    model: Any
+    tokenizer: Any
+    outputs: tuple[str, ...] | None
+    max_length: int
+    warnings: list[str]
+    teacher: Prepared | None = None
+
+    def order(self, job: Job) -> list[int] | None:
+        """The place of each output's label among the task's."""
+        return None if self.outputs is None else [(job.task.labels or ()).index(name) for name in self.outputs]
+
+    def features(self, job: Job, examples: Examples, *, training: bool = False) -> Features:
+        """What the model is given for these examples."""
+        order = self.order(job) if training else None
+        return _features.of(
+            self.kind, self.tokenizer, job.task, examples, self.max_length, self.model.config, order, training=training
+        )
+
+    @property
+    def pad(self) -> dict[str, int]:
+        """What each kind of input is padded with."""
+        return {"input_ids": self.tokenizer.pad_token_id, "token_type_ids": 0, "attention_mask": 0}
+
+
+def prepare(job: Job) -> Prepared:
+    """Load what a Job needs; finds out, before any work, whether it can be done.
+
+    Raises:
+        CheckpointError: weights missing or damaged, labels in conflict, or no fitting tokenizer.
+        ConfigError: a metric that does not fit the task.
+        UsageError: the maximal length is beyond the model's.
+    """
+    from transformers import set_seed
+
+    from bertbench.models.architecture import config_of
+
+    source, task, name = job.source, job.task, job.source.spec.name
+    kind: TaskKind = plugins.load("bertbench.tasks.kinds", "task kind", task.kind)
+    _fitting.check(task)
+    config = config_of(source.spec, source.folder)
+    tokenizer = load_tokenizer(source.tokenizer, config, name, split_words=kind.words)
+    check_maximum(name, config, job.recipe.max_length)
+    warnings: list[str] = []
+    outputs = task.labels
+    if job.mode == "evaluate" and task.labels is not None:
+        outputs, guess = output_order(name, config.id2label, task.labels, source.outputs)
+        warnings += [guess] if guess else []
+    settings = head_settings(task, outputs)
+    teacher = _teacher(job, name, config)
+    set_seed(job.seed)
+    if source.folder is None or source.weights == "random":
+        model = new_with_head(config, task.kind, job.attention, settings)
+        if teacher is not None and job.teaching is not None and job.teaching.spec.start == "teacher":
+            order = teacher.order(job)  # a head whose outputs stand for labels in another order is of no use
+            start_from(model, teacher.model, job.teaching.spec.layers, head=order is None or order == sorted(order))
+        else:
+            warnings.append("started from random weights: its quality is that of training from scratch")
+    else:
+        trained = job.mode == "evaluate"
+        model, report = load_with_head(source.folder, name, task.kind, job.attention, settings, trained=trained)
+        if report.new_pooler:
+            warnings.append("the checkpoint has no pooler; a new one was trained with the head")
+    types, train = uses_token_types(config), job.mode == "fine-tune"
+    check_runs(model, tokenizer, name, len(task.inputs), kind.outputs, types=types, train=train)
+    other = attention.note(job.attention, attention.used_by(model), "run")
+    warnings += [other] if other else []
+    if job.mode == "evaluate":
+        model = model.to(torch_dtype(job.dtype))
+    return Prepared(kind, model.to(job.device), tokenizer, outputs, job.recipe.max_length, warnings, teacher)
+
+
+def _teacher(job: Job, name: str, config: Any) -> Prepared | None:
+    """The teacher of a student, loaded; None if there is none, or if it is not trained yet.
+
+    Raises:
+        ConfigError: the student cannot start from it.
+    """
+    if job.teaching is None or job.teaching.teacher is None:
+        return None
+    teacher = prepare(replace(job, source=job.teaching.teacher, mode="evaluate", dtype="fp32", teaching=None))
+    if job.source.folder is None and job.teaching.spec.start == "teacher":
+        check(config, teacher.model.config, job.teaching.spec.layers, name)
+    return teacher
+
+
+def run(
+    job: Job,
+    train: Examples | None,
+    splits: Sequence[Examples],
+    progress: Progress = silent,
+    deadline: float | None = None,
+    folder: Path | None = None,
+) -> Outcome:
+    """Measure. `train` is needed for mode 'fine-tune'; the first of `splits` gives the score.
+
+    Training leaves its state in `folder` from time to time and goes on from what lies there; None: nowhere.
+
+    Raises:
+        CheckpointError, MeasurementError: it cannot be measured.
+    """
+    ready = prepare(job)
+    measurements: list[Measurement] = []
+    trained: TrainingRun | None = None
+    epochs: list[float] = []
+    if job.mode == "fine-tune":
+        if train is None:
+            raise MeasurementError(f"{job.label}: no training examples")
+        trained = _train(job, ready, train, splits[0], epochs, progress, deadline, folder)
+        measurements += training_figures.of_training(trained)
+    scored = evaluate(job, ready, ready.model, splits, progress)
+    ready.warnings += scored.warnings
+    measurements = [*scored.measurements, *measurements, *training_figures.best_epoch(splits[0], scored.score, epochs)]
+    if train is not None and job.mode == "fine-tune":
+        measurements += training_figures.baseline(job, ready, train, splits[0], scored.score)
+    return Outcome(
+        tuple(measurements),
+        scored.predictions,
+        ready.warnings,
+        tuple(scored.undefined),
+        ready.model,
+        ready.tokenizer,
+        trained,
+        attention=attention.used_by(ready.model),
+    )
+
+
+def run_and_save(
+    job: Job,
+    train: Examples | None,
+    splits: Sequence[Examples],
+    progress: Progress = silent,
+    deadline: float | None = None,
+    folder: Path | None = None,
+    keep: Path | None = None,
+) -> Outcome:
+    """As `run`; what was trained is saved in `keep`, and the outcome holds no model, so that it can be sent on."""
+    outcome = run(job, train, splits, progress, deadline, folder)
+    if keep is not None and outcome.training is not None:
+        save(outcome.model, outcome.tokenizer, keep)
+        dtype = "bf16" if job.bf16_training else "fp32"
+        write_about(keep, task=job.task.name, max_length=job.recipe.max_length, training_dtype=dtype)
+    return replace(outcome, model=None, tokenizer=None)
+
+
+def _train(
+    job: Job,
+    ready: Prepared,
+    train: Examples,
+    validation: Examples,
+    epochs: list[float],
+    progress: Progress,
+    deadline: float | None,
+    folder: Path | None,
+) -> TrainingRun:
+    """Fine-tune the prepared model in place; `epochs` takes the score after each epoch, where that is cheap."""
+    import torch
+
+    features = ready.features(job, train, training=True)
+
+    def look() -> None:
+        found = evaluate(job, ready, ready.model, [validation], silent)
+        epochs.extend([] if found.score is None else [found.score])
+        torch.set_num_threads(_training_threads(job, ready, features))
+
+    cheap = job.recipe.epochs > 1 and len(validation) <= EPOCH_SHARE * len(train)
+    trained = fit(job, ready, train, progress, deadline, each_epoch=look if cheap else None, folder=folder)
+    if len(epochs) != math.ceil(job.recipe.epochs) - 1:  # a run that was gone on from has not seen them all
+        epochs.clear()
+    ready.warnings += [*what_was_lost(job.task, features, ready.max_length, train), *trained.warnings]
+    return trained
+
+
+def fit(
+    job: Job,
+    ready: Prepared,
+    train: Examples,
+    progress: Progress = silent,
+    deadline: float | None = None,
+    *,
+    each_epoch: Callable[[], None] | None = None,
+    folder: Path | None = None,
+) -> TrainingRun:
+    """Fine-tune the prepared model in place, as `finetune` does, with the job's recipe and its share of the threads."""
+    import torch
+
+    features = ready.features(job, train, training=True)
+    soft = _soft_targets(job, ready, train, features, progress)
+    torch.set_num_threads(_training_threads(job, ready, features))
+    return finetune(
+        ready.model,
+        features,
+        job.recipe,
+        pad=ready.pad,
+        seed=job.seed,
+        device=job.device,
+        bf16=job.bf16_training,
+        regression=job.task.is_regression,
+        label=job.label,
+        progress=progress,
+        deadline=deadline,
+        each_epoch=each_epoch,
+        folder=folder,
+        soft=soft,
+    )
+
+
+def _soft_targets(
+    job: Job, ready: Prepared, train: Examples, features: Features, progress: Progress
+) -> SoftTargets | None:
+    """The teacher's answers to the training examples, in one pass; None without a teacher or where its answers weigh nothing."""
+    import torch
+
+    teacher = ready.teacher
+    if teacher is None or job.teaching is None or job.teaching.spec.alpha_soft == 0:
+        return None
+    its = teacher.features(job, train, training=True)
+    check_texts(features, its, job.label)
+    torch.set_num_threads(useful_threads(teacher.model, TOKENS_PER_BATCH, max(1, job.threads // launch.local_size())))
+    label = f"{job.teaching.teacher.spec.name if job.teaching.teacher else 'teacher'} answers for {job.label}"
+    model = teacher.model.to(torch_dtype(job.dtype))  # it answers in the format that it is scored in
+    answers = answers_of(model, teacher.kind, its, teacher.pad, teacher.order(job), label, progress)
+    ready.teacher = None  # its answers are all that is needed of it
+    return SoftTargets(answers, job.teaching.spec, ready.kind, job.task.is_regression)
+
+
+def _training_threads(job: Job, ready: Prepared, features: Features) -> int:
+    """Threads for training, of which each process has its share."""
+    tokens = job.recipe.batch_size * sum(len(row["input_ids"]) for row in features.rows) // len(features.rows)
+    return useful_threads(ready.model, tokens // launch.size(), max(1, job.threads // launch.local_size()))

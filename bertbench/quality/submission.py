@@ -1,0 +1,99 @@
+"""Predictions of test sets in the formats that leaderboards and official scripts take.
+
+Of labels nothing is asked: they may be hidden. Not aware of stores and of where data sets lie.
+
+Sources: gluebenchmark.com/faq (index and prediction, tab-separated; names of files and classes); evaluate-v2.0.py of SQuAD
+({id: answer}, and {id: how much likelier no answer is}); conlleval (columns separated by blanks, an empty line after each
+sentence).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bertbench.quality.evaluate import TOKENS_PER_BATCH, predict, useful_threads
+from bertbench.records.progress import Progress, silent
+from bertbench.specs.tasks import QUESTIONS, SEQUENCES, SubmissionSpec, TaskSpec
+from bertbench.tasks.data import HIDDEN
+
+if TYPE_CHECKING:
+    from bertbench.quality.job import Job
+    from bertbench.quality.run import Prepared
+    from bertbench.tasks.data import Examples
+    from bertbench.tasks.kinds.kind import Decoded
+
+DECIMALS = 3  # of numbers, as in the sample submission
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained model that predicts one test set after another."""
+
+    job: Job
+    ready: Prepared
+
+    def files(self, wanted: SubmissionSpec, examples: Examples, progress: Progress = silent) -> dict[str, str]:
+        """The text of each file that the predictions of `examples` go into.
+
+        Raises:
+            MeasurementError: an output is not finite.
+        """
+        return files_of(self.job.task, wanted, examples, self._decoded(examples, progress))
+
+    def _decoded(self, examples: Examples, progress: Progress) -> Decoded:
+        import torch
+
+        job, ready = self.job, self.ready
+        torch.set_num_threads(useful_threads(ready.model, TOKENS_PER_BATCH, job.threads))
+        features = ready.features(job, examples)
+        label = f"predicting {examples.split} with {job.source.spec.name}"
+        outputs = predict(ready.model, ready.kind, features, ready.pad, label, progress)
+        return ready.kind.decode(job.task, examples, features, outputs, ready.order(job))
+
+
+def files_of(task: TaskSpec, wanted: SubmissionSpec, examples: Examples, decoded: Decoded) -> dict[str, str]:
+    """By file name its text."""
+    if task.kind == SEQUENCES:
+        return {wanted.file: tab_separated(examples.ids, decoded.predictions, _shown(task, wanted))}
+    if task.kind == QUESTIONS:
+        found = {wanted.file: _json(dict(zip(examples.ids, decoded.predictions, strict=True)))}
+        if wanted.null_odds:
+            odds = [without - best for best, without, _ in decoded.scores]
+            found[wanted.null_odds] = _json(dict(zip(examples.ids, odds, strict=True)))
+        return found
+    return {wanted.file: columns(task, examples, decoded.predictions)}
+
+
+def tab_separated(ids: Sequence[str], predictions: Sequence[float], shown: Callable[[float], str]) -> str:
+    """A header and one line an example: its index and the prediction."""
+    lines = [f"{index}\t{shown(value)}\n" for index, value in zip(ids, predictions, strict=True)]
+    return "".join(["index\tprediction\n", *lines])
+
+
+def _shown(task: TaskSpec, wanted: SubmissionSpec) -> Callable[[float], str]:
+    """How a prediction is written: a number within the bounds, or a class's id or name."""
+    labels = task.labels
+    if labels is None:
+        low, high = wanted.bounds or (float("-inf"), float("inf"))
+        return lambda value: f"{min(max(value, low), high):.{DECIMALS}f}"
+    if wanted.classes == "names":
+        return lambda value: labels[int(value)]
+    return lambda value: str(int(value))
+
+
+def columns(task: TaskSpec, examples: Examples, predictions: Sequence[Sequence[str]]) -> str:
+    """A line a word: the word, its tag where that is known, the predicted one; an empty line after each sentence."""
+    names, lines = task.labels or (), []
+    for (words,), gold, tags in zip(examples.inputs, examples.labels, predictions, strict=True):
+        known = [()] * len(words) if gold == HIDDEN else [(names[tag],) for tag in gold]
+        for word, of_word, tag in zip(words, known, tags, strict=True):
+            lines.append(" ".join(("_".join(word.split()) or "_", *of_word, tag)))
+        lines.append("")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _json(values: dict[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False, indent=1) + "\n"

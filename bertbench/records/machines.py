@@ -1,0 +1,230 @@
+"""What was once found out about a machine and holds for later sessions: noise, warm-up passes, the ceiling, how to train.
+
+    results/machines/<environment class>.json
+
+Not aware of how any of it is measured. Everything here can be measured again, so a file that cannot be read is a warning
+and counts as absent, and of two processes that save at once the later one wins.
+
+    machine = Machine.load(Path("results"), environment.environment_class)
+    machine.warmup("cpu/eager/fp32/...")                        # None: not asked before
+    machine.with_warmup("cpu/eager/fp32/...", passes=4).save()  # Machines are immutable
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from bertbench.errors import StoreError
+from bertbench.records.bounds import inside, read_file
+from bertbench.records.files import write_atomically
+from bertbench.stats.stopping import deviation_interval, expected_half_width, standard_deviation
+
+SCHEMA_VERSION = 1
+FOLDER = "machines"
+
+
+@dataclass(frozen=True)
+class Noise:
+    """An A/A session: the same model as two workers. `log_ratios` holds its round values, 0 being the truth.
+
+    `round_s` is what a round of the two took in seconds, its workers' start included, `start_s` what was spent before the
+    first one; `model` to `threads` say what was run, `measured_at` when (UTC, ISO 8601).
+    """
+
+    log_ratios: tuple[float, ...]
+    round_s: float
+    start_s: float
+    model: str
+    shape: str
+    device: str
+    backend: str
+    dtype: str
+    threads: int
+    measured_at: str
+
+    def __post_init__(self) -> None:
+        if len(self.log_ratios) < 2:
+            raise ValueError("noise needs two rounds or more")
+        if not all(math.isfinite(value) for value in (*self.log_ratios, self.round_s, self.start_s)):
+            raise ValueError("noise is not finite")
+        if self.round_s <= 0 or self.start_s < 0:
+            raise ValueError("noise has no duration")
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds it is known from."""
+        return len(self.log_ratios)
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation between rounds, in log units."""
+        return standard_deviation(self.log_ratios)
+
+    @property
+    def sd_interval(self) -> tuple[float, float]:
+        """Its 95 % interval."""
+        return deviation_interval(self.sd, self.rounds)
+
+    @property
+    def interval(self) -> tuple[float, float, float]:
+        """Mean log-ratio of the model to itself and the bounds of its 95 % t-interval."""
+        mean, half = math.fsum(self.log_ratios) / self.rounds, expected_half_width(self.sd, self.rounds)
+        return mean, mean - half, mean + half
+
+    @property
+    def contains_one(self) -> bool:
+        """True if the interval of the ratio holds 1, as it should in 19 of 20 sessions."""
+        _, low, high = self.interval
+        return low <= 0 <= high
+
+    def rounds_in(self, seconds: float) -> int:
+        """Rounds of two workers that fit into `seconds`, start-up included."""
+        return max(0, math.floor((seconds - self.start_s) / self.round_s + 1e-9))
+
+    def is_alike(self, other: Noise) -> bool:
+        """True if the same was run in the same way."""
+        names = ("model", "shape", "device", "backend", "dtype", "threads")
+        return all(getattr(self, name) == getattr(other, name) for name in names)
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """The file's content."""
+
+    environment_class: str
+    schema_version: int = SCHEMA_VERSION
+    noise: tuple[Noise, ...] = ()
+    warmups: dict[str, int] = field(default_factory=dict)
+    ceilings: dict[str, float] = field(default_factory=dict)
+    training_dtypes: dict[str, Literal["fp32", "bf16"]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if any(passes < 0 for passes in self.warmups.values()):
+            raise ValueError("warm-up passes below 0")
+        if not all(math.isfinite(rate) and rate > 0 for rate in self.ceilings.values()):
+            raise ValueError("a ceiling that is no rate")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The facts about one environment class, and where they are kept. `warnings` tells what could not be read."""
+
+    path: Path
+    facts: _Facts
+    warnings: tuple[str, ...] = ()
+    is_newer: bool = False  # the file is of a newer bertbench: neither used nor replaced
+
+    @staticmethod
+    def load(results_dir: Path, environment_class: str) -> Machine:
+        """What `results_dir` holds about the class; nothing, with a warning where there is an unreadable file."""
+        path = results_dir / FOLDER / f"{environment_class}.json"
+        nothing = Machine(path, _Facts(environment_class))
+        try:
+            data = json.loads(read_file(inside(results_dir, path)), parse_constant=_refuse)
+            version = data.get("schema_version") if isinstance(data, dict) else None
+            if isinstance(version, int) and version > SCHEMA_VERSION:
+                text = f"{path}: written by a newer bertbench; it is neither used nor changed"
+                return replace(nothing, warnings=(text,), is_newer=True)
+            facts = _checked(data, version, environment_class)
+        except FileNotFoundError:
+            return nothing
+        except (OSError, ValueError, ArithmeticError, RecursionError, StoreError) as error:
+            text = f"{path}: cannot be read and is taken as absent ({error}); `bertbench calibrate` measures anew"
+            return replace(nothing, warnings=(text,))
+        return replace(nothing, facts=facts)
+
+    @property
+    def noise(self) -> Noise | None:
+        """The newest A/A session, or None."""
+        return self.facts.noise[-1] if self.facts.noise else None
+
+    def with_noise(self, noise: Noise) -> Machine:
+        """A copy with this A/A session as the newest; an earlier one of the same model and settings goes."""
+        kept = tuple(other for other in self.facts.noise if not other.is_alike(noise))
+        return self._with(noise=(*kept, noise))
+
+    def warmup(self, key: str) -> int | None:
+        """Untimed passes that a fresh worker needs; `key` names model, back-end, number format, shape and threads."""
+        return self.facts.warmups.get(key)
+
+    def with_warmup(self, key: str, passes: int) -> Machine:
+        """A copy that knows the passes of `key`."""
+        return self._with(warmups=self.facts.warmups | {key: passes})
+
+    def ceiling(self, dtype: str, threads: int) -> float | None:
+        """The best rate of matrix products in FLOP/s, or None."""
+        return self.facts.ceilings.get(f"{dtype}/{threads}")
+
+    def with_ceiling(self, dtype: str, threads: int, flop_rate: float) -> Machine:
+        """A copy that knows the ceiling in FLOP/s."""
+        return self._with(ceilings=self.facts.ceilings | {f"{dtype}/{threads}": flop_rate})
+
+    def training_dtype(self, device: str, threads: int) -> str | None:
+        """The number format that models are trained in, or None: not decided before."""
+        return self.facts.training_dtypes.get(f"{device}/{threads}")
+
+    def with_training_dtype(self, device: str, threads: int, dtype: Literal["fp32", "bf16"]) -> Machine:
+        """A copy that knows the decision."""
+        return self._with(training_dtypes=self.facts.training_dtypes | {f"{device}/{threads}": dtype})
+
+    def save(self) -> None:
+        """Write the file, whole or not at all; one of a newer bertbench is left alone.
+
+        Raises:
+            StoreError: the results directory cannot be written to.
+        """
+        if self.is_newer:
+            return
+        text = json.dumps(asdict(self.facts), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        inside(self.path.parent.parent, self.path.parent)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path, lambda scratch: _write(scratch, text))
+        except OSError as error:
+            raise StoreError(
+                f"{self.path}: cannot be written ({error.strerror or error})",
+                "make room or choose another --results-dir",
+            ) from None
+
+    def _with(self, **changes: Any) -> Machine:
+        return replace(self, facts=replace(self.facts, **changes))
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
+
+
+def _checked(data: Any, version: Any, environment_class: str) -> _Facts:
+    """The facts that a file holds.
+
+    Raises:
+        ValueError: it holds something else; one line says what.
+    """
+    from pydantic import ValidationError
+
+    if version != SCHEMA_VERSION:
+        raise ValueError(f"schema version {version}")
+    try:
+        facts: _Facts = _adapter().validate_python(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    if facts.environment_class != environment_class:
+        raise ValueError("of another environment class")
+    return facts
+
+
+@lru_cache(maxsize=1)
+def _adapter() -> Any:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(_Facts)

@@ -1,0 +1,304 @@
+"""What is done with a results folder: sessions and runs written, read, found and taken over."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertbench.errors import StoreError
+from bertbench.records.bounds import inside, mark
+from bertbench.records.contents import CHECKPOINTS
+from bertbench.records.files import SESSION_FILE, from_json, read_record, read_session, to_json, write_atomically
+from bertbench.records.index import INDEX_FILE, Entry, Index, UnusableIndexError, folders, links
+from bertbench.records.locks import RANDOM, SAVING, remove_dead
+from bertbench.records.progress import Progress, silent
+from bertbench.records.record import RunRecord, SessionRecord, Sidecar
+from bertbench.records.sidecars import read_sidecar
+from bertbench.specs import text_files
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MINIMUM_FREE_BYTES = 50 * 2**20  # records, timings and predictions of one command stay far below this
+TIDIED = 20  # sessions
+PLACES = ("sessions", CHECKPOINTS, "machines", "exports", INDEX_FILE, f"{INDEX_FILE}.lock")  # all that is written to
+
+
+@dataclass(frozen=True)
+class StoredSession:
+    """A session with the records that could be read."""
+
+    session: SessionRecord
+    records: tuple[RunRecord, ...]
+    folder: Path
+
+    def sidecar(self, record: RunRecord, name: str) -> pd.DataFrame | None:
+        """The rows of a record's sidecar ('timings' or 'predictions'), or None if it has none.
+
+        Raises:
+            StoreError: the file is missing, damaged or not the one that was recorded.
+        """
+        entry = record.sidecars.get(name)
+        return None if entry is None else read_sidecar(self.folder, entry, name)
+
+    def is_whole(self, record: RunRecord) -> bool:
+        """True if all of a record's sidecars are there as they were recorded."""
+        try:
+            for name in record.sidecars:
+                self.sidecar(record, name)
+        except StoreError:
+            return False
+        return True
+
+
+def new_session_id() -> str:
+    """A session id that sorts by time, e.g. '20261124T120000-3f9a2c'."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+
+
+class Store:
+    """A results folder. Nothing is created before something is written or `check_writable` is called."""
+
+    def __init__(self, root: Path, progress: Progress = silent) -> None:
+        self.root = root
+        self.warnings: list[str] = []
+        self.progress = progress
+        self._index: Index | None = Index(root, progress)
+
+    @property
+    def sessions_folder(self) -> Path:
+        """Where the sessions lie."""
+        return inside(self.root, self.root / "sessions")
+
+    @property
+    def checkpoints_folder(self) -> Path:
+        """Where fine-tuned checkpoints lie, one folder a quality_key."""
+        return inside(self.root, self.root / CHECKPOINTS)
+
+    def folder(self, session_id: str) -> Path:
+        """The folder of one session."""
+        return inside(self.root, self.sessions_folder / session_id)
+
+    def checkpoint(self, record: RunRecord) -> Path | None:
+        """The folder of the checkpoint that a run has kept; None if it kept none or it is gone.
+
+        Raises:
+            StoreError: it is, or lies in, a link.
+        """
+        if record.finetuned_checkpoint is None:
+            return None
+        folder = inside(self.root, self.root / record.finetuned_checkpoint)
+        return folder if folder.is_dir() else None
+
+    def check_writable(self, needed_bytes: int = 0) -> None:
+        """Prove, before work starts, that results can be written.
+
+        Raises:
+            StoreError: the folder cannot be made or written to, something in it is a link, its name is no text, or the disk
+                is too full.
+        """
+        if not text_files.is_text(self.root):
+            raise StoreError(f"results directory {self.root}: its name has bytes that are no text", text_files.RENAME)
+        for name in PLACES:
+            inside(self.root, self.root / name)
+        try:
+            self.sessions_folder.mkdir(parents=True, exist_ok=True)
+            mark(self.root)
+            with tempfile.NamedTemporaryFile(dir=self.sessions_folder) as probe:
+                probe.write(b"\0" * 4096)
+                probe.flush()
+                os.fsync(probe.fileno())
+            free = shutil.disk_usage(self.sessions_folder).free
+        except OSError as error:
+            raise StoreError(
+                f"results directory {self.root}: cannot be written ({error.strerror or error})",
+                "choose another one with --results-dir",
+            ) from None
+        needed = needed_bytes + MINIMUM_FREE_BYTES
+        if free < needed:
+            raise StoreError(
+                f"results directory {self.root}: {free / 1e6:,.0f} MB free, about {needed / 1e6:,.0f} MB needed",
+                "free some space or choose another disk with --results-dir",
+            )
+
+    def tidy(self) -> None:
+        """Remove what killed runs have left unfinished: copies of checkpoints, and random weights of the last sessions."""
+        remove_dead(self.checkpoints_folder, SAVING)
+        for name in folders(self.sessions_folder)[:TIDIED]:
+            remove_dead(self.folder(name), RANDOM)
+
+    def write_session(self, session: SessionRecord) -> None:
+        """Write or replace a session's own file."""
+        folder = self.folder(session.session_id)
+        self._guarded(folder / SESSION_FILE, lambda path: _write_text(path, to_json(session)))
+
+    def write_record(self, record: RunRecord) -> None:
+        """Write a record; its sidecars must lie there already."""
+        folder = self.folder(record.session_id)
+        self._guarded(folder / f"{record.run_id}.json", lambda path: _write_text(path, to_json(record)))
+
+    def write_sidecar(self, session_id: str, name: str, rows: pd.DataFrame) -> Sidecar:
+        """Write rows as `<name>.parquet` and return what a record refers to them by."""
+        path = self.folder(session_id) / f"{name}.parquet"
+        self._guarded(path, lambda scratch: rows.to_parquet(scratch, index=False))
+        return Sidecar(path.name, hashlib.sha256(path.read_bytes()).hexdigest())
+
+    def _guarded(self, path: Path, write: Callable[[Path], None]) -> None:
+        inside(self.root, path.parent)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            mark(self.root)
+            write_atomically(path, write)
+        except OSError as error:
+            raise StoreError(
+                f"{path}: cannot be written ({error.strerror or error})",
+                "what was finished before is kept; make room or choose another --results-dir, then repeat the command",
+            ) from None
+
+    def sessions(self, among: Callable[[SessionRecord], bool] | None = None) -> Iterator[StoredSession]:
+        """Every readable session, newest first; unreadable files are named in `warnings`.
+
+        With `among` only sessions that it takes: the records of others are not read, and an index tells what they are.
+        """
+        entries = None if among is None else self._entries()
+        self._warn_of_links()
+        for name in folders(self.sessions_folder) if entries is None else entries:
+            if among is not None and not self._is_among(name, None if entries is None else entries[name], among):
+                continue
+            stored = self._loaded(name)
+            if stored is not None and (among is None or among(stored.session)):
+                yield stored
+
+    def _is_among(self, name: str, entry: Entry | None, among: Callable[[SessionRecord], bool]) -> bool:
+        damaged: list[str] = []
+        if entry is None:
+            session = read_session(self.folder(name), damaged)
+        else:
+            damaged += entry.damaged.splitlines()
+            session = _session_of(entry) if entry.session else None
+        taken = session is not None and among(session)
+        if not taken:
+            self.warnings += damaged
+        return taken
+
+    def _loaded(self, name: str) -> StoredSession | None:
+        folder = self.folder(name)
+        session = read_session(folder, self.warnings)
+        if session is None:
+            return None
+        paths = (path for path in sorted(folder.glob("*.json")) if path.name != SESSION_FILE)
+        records = (read_record(path, RunRecord, self.warnings) for path in paths)
+        return StoredSession(session, tuple(record for record in records if record is not None), folder)
+
+    def _warn_of_links(self) -> None:
+        for name in links(self.sessions_folder):
+            warning = f"{self.sessions_folder / name}: skipped, a link, which is not followed"
+            if warning not in self.warnings:
+                self.warnings.append(warning)
+
+    def _holding(self, wanted: Callable[[Entry], bool]) -> Iterator[StoredSession]:
+        """Sessions that the index says to hold what is wanted; all of them where there is no index."""
+        entries = self._entries()
+        if entries is None:
+            yield from self.sessions()
+            return
+        for name, entry in entries.items():
+            if not wanted(entry):
+                self.warnings += entry.damaged.splitlines()
+            elif (stored := self._loaded(name)) is not None:
+                yield stored
+
+    def _entries(self) -> Mapping[str, Entry] | None:
+        if self._index is None:
+            return None
+        try:
+            return self._index.entries()
+        except UnusableIndexError as error:
+            self._index = None  # not waited for again
+            if str(error):
+                self.warnings.append(f"{error}; the record files are read instead, which is slower")
+            return None
+
+    def find_run(self, run_id: str, *, with_checkpoint: bool = False) -> tuple[StoredSession, RunRecord]:
+        """The record whose id is, or uniquely starts with, `run_id`; of those that kept a checkpoint, if asked.
+
+        Raises:
+            StoreError: none or several do, or the id is empty.
+        """
+        if not run_id:
+            raise StoreError("the id of a run is missing", "`bertbench show` lists the runs there are")
+        found: dict[str, tuple[StoredSession, RunRecord]] = {}
+        for stored in self._holding(
+            lambda entry: entry.has_run(run_id)
+        ):  # newest first; a run taken over into a later session is found there
+            for record in stored.records:
+                if record.run_id.startswith(run_id) and (record.finetuned_checkpoint or not with_checkpoint):
+                    found.setdefault(record.run_id, (stored, record))
+        if run_id in found:
+            return found[run_id]
+        if len(found) == 1:
+            return next(iter(found.values()))
+        if found:
+            several = ", ".join(sorted(found)[:5])
+            raise StoreError(f"run '{run_id}' is ambiguous in {self.root}: {several}", "give more of the id")
+        kept = " with a checkpoint" if with_checkpoint else ""
+        damaged = next((line for line in self.warnings if run_id in line), None)  # it may be the one that is meant
+        hint = damaged or "`bertbench show` lists the runs there are"
+        raise StoreError(f"no run '{run_id}'{kept} in {self.root}", hint)
+
+    def find_quality(self, key: str) -> tuple[StoredSession, RunRecord] | None:
+        """The newest finished quality run with this quality_key, or None."""
+        for stored in self._holding(lambda entry: entry.has_key(key)):
+            for record in stored.records:
+                if record.kind == "quality" and record.status == "ok" and record.key == key and stored.is_whole(record):
+                    return stored, record
+        return None
+
+    def adopt(self, stored: StoredSession, record: RunRecord, session_id: str, **changes: Any) -> RunRecord:
+        """Copy a finished quality run into another session, sidecars first, and return the copy; its run id stays."""
+        target = self.folder(session_id)
+        for entry in record.sidecars.values():
+            self._guarded(target / entry.name, partial(_copy, stored.folder / entry.name))
+        note = f"result of run {record.run_id}, not run again"
+        warnings = record.warnings if note in record.warnings else (*record.warnings, note)
+        timeless = tuple(item for item in record.measurements if item.unit != "s")  # times belong to their session
+        copy = replace(record, session_id=session_id, warnings=warnings, measurements=timeless, **changes)
+        self.write_record(copy)
+        return copy
+
+
+def newest(
+    store: Store, accept: Callable[[StoredSession], bool], among: Callable[[SessionRecord], bool] | None = None
+) -> StoredSession | None:
+    """The newest session that `accept` takes, or None; `among` rules out by the session alone, which is quick."""
+    return next((stored for stored in store.sessions(among) if accept(stored)), None)
+
+
+def covers(session: SessionRecord, models: Sequence[str], reference: str) -> bool:
+    """True if a complete session measured all `models` and took `reference` into its rounds."""
+    return session.complete and {*models, reference} <= set(session.models)
+
+
+def _session_of(entry: Entry) -> SessionRecord | None:
+    """The session that an entry of the index holds; None if it holds something else, as a forged one may."""
+    with suppress(ValueError, ArithmeticError, RecursionError, StoreError):
+        return from_json(SessionRecord, entry.session)
+    return None
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)

@@ -1,0 +1,186 @@
+"""Everything stored, as one table for pandas: a row a measurement, and a row for each run that gave none.
+
+    import bertbench
+    frame = bertbench.load_results("results")
+    frame[frame.quantity == "latency"].groupby(["session", "model"]).value.median()
+
+`value` is the median of a measurement's readings (round medians, say), `smallest` and `largest` bound them; the raw
+values lie in the session's parquet files. `stale` says why a run no longer stands for what would be measured now. Damaged files are left out with a warning that names them.
+"""
+
+from __future__ import annotations
+
+import statistics
+import warnings
+from collections.abc import Iterator, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertbench.errors import StoreError
+from bertbench.records.index import folders
+from bertbench.records.record import UNDEFINED, Environment, Measurement, RunRecord, SessionRecord, digest
+from bertbench.records.staleness import Staleness
+from bertbench.records.store import Store, StoredSession
+from bertbench.safe_text import visible
+from bertbench.specs.catalog import Catalog
+from bertbench.specs.tasks import TrainingSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OF_MEASUREMENTS = (
+    "split", "quantity", "statistic", "unit", "value", "smallest", "largest", "readings", "n", "n_unit", "scenario",
+    "batch_size", "sequence_length", "note",
+)  # fmt: skip
+COLUMNS = (
+    "session", "started_at", "model", "task", *OF_MEASUREMENTS, "seed", "kind", "status", "error", "run_id", "command",
+    "complete", "taken_over", "suite", "checkpoint", "revision", "weights", "weights_digest", "device", "backend", "dtype",
+    "threads", "environment_class", "cpu", "gpu", "usable_cores", "system", "python", "torch", "transformers", "commit",
+    "dirty", "bertbench_version", "measure_version", "schema_version", "key", "data_fingerprint", "recipe",
+    "capped", "finetuned_checkpoint", "seconds", "stale",
+)  # fmt: skip
+WHOLE = (
+    "readings",
+    "n",
+    "batch_size",
+    "sequence_length",
+    "seed",
+    "threads",
+    "usable_cores",
+    "measure_version",
+    "schema_version",
+)
+OF_TRAINING = {*TrainingSpec.model_fields, "train_available", "bf16_training"} - {"max_length"}
+NUMBERS = ("value", "smallest", "largest", "seconds")
+TRUTHS = ("complete", "taken_over", "dirty", "capped")
+
+
+def load_results(folder: str | PathLike[str]) -> pd.DataFrame:
+    """Every measurement in a results folder as a row, the newest session first.
+
+    Args:
+        folder: what `--results-dir` names.
+
+    Raises:
+        StoreError: there is no such folder.
+    """
+    store = Store(Path(folder))
+    frame = frame_of(store)
+    for warning in store.warnings:
+        warnings.warn(visible(warning), stacklevel=2)
+    return frame
+
+
+def frame_of(store: Store, catalog: Catalog | None = None) -> pd.DataFrame:
+    """What `load_results` gives; unreadable files are named in the store's `warnings`.
+
+    `catalog` has the configurations by which runs are stale; None: those that commands find here.
+
+    Raises:
+        StoreError: there is no such folder.
+    """
+    import pandas as pd
+
+    if not store.root.is_dir():
+        raise StoreError(f"results directory {store.root}: not there", "name the right one; `bertbench run` makes one")
+    judge = Staleness(catalog or Catalog())
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
+    total = len(folders(store.sessions_folder))
+    for count, stored in enumerate(store.sessions(), 1):
+        for row in _rows(stored, judge):
+            for name, values in columns.items():
+                values.append(row.get(name))
+        store.progress("reading stored sessions", count, total)
+    store.progress("reading stored sessions", total, total)
+    return pd.DataFrame({name: pd.Series(values, dtype=_dtype(name)) for name, values in columns.items()})
+
+
+def _dtype(name: str) -> str:
+    """The same whether a column has values or not, so that files of two folders fit together."""
+    if name in NUMBERS:
+        return "float64"
+    return "Int64" if name in WHOLE else "boolean" if name in TRUTHS else "string"
+
+
+def _rows(stored: StoredSession, judge: Staleness) -> Iterator[dict[str, Any]]:
+    for record in stored.records:
+        base = (
+            {"stale": judge.reason(stored.session, record)}
+            | _of_session(stored.session, record)
+            | _of_run(record)
+            | _of_environment(record.environment)
+        )
+        if not record.measurements:
+            yield base
+        for measurement in record.measurements:
+            yield base | _of_measurement(measurement)
+        for one in record.undefined:
+            counted = {"split": one.split, "n": one.n, "n_unit": "examples", "note": one.reason}
+            yield base | {"status": UNDEFINED, "quantity": one.metric, "statistic": "value", "unit": "1"} | counted
+
+
+def _of_session(session: SessionRecord, record: RunRecord) -> dict[str, Any]:
+    return {
+        "session": session.session_id,
+        "command": session.command,
+        "complete": session.complete,
+        "taken_over": record.started_at < session.started_at,  # a finished run of an earlier session, not run again
+        "bertbench_version": session.bertbench_version or None,
+        "measure_version": session.request.get("versions", {}).get(record.kind),
+        "environment_class": session.environment_class,
+    }
+
+
+def _of_run(record: RunRecord) -> dict[str, Any]:
+    names = (
+        "started_at", "seed", "kind", "status", "run_id", "suite", "checkpoint", "revision", "weights", "weights_digest",
+        "schema_version", "key", "data_fingerprint", "capped", "finetuned_checkpoint", "seconds",
+    )  # fmt: skip
+    error = record.error
+    return {
+        **{name: getattr(record, name) for name in names},
+        **{name: record.settings.get(name) for name in ("device", "backend", "dtype", "threads")},
+        "model": record.model_name,
+        "recipe": _recipe(record.settings) if record.kind == "quality" else None,
+        "task": record.task_name,
+        "error": f"{error.kind}: {error.message}" if error else None,
+    }
+
+
+def _recipe(settings: Mapping[str, Any]) -> str:
+    """What tells recipes apart; of an evaluated checkpoint nothing of training, which earlier records hold."""
+    evaluated = settings.get("mode") == "evaluate"
+    return digest({name: value for name, value in settings.items() if not (evaluated and name in OF_TRAINING)})[:8]
+
+
+def _of_environment(environment: Environment | None) -> dict[str, Any]:
+    if environment is None:
+        return {}
+    names = ("environment_class", "cpu", "gpu", "usable_cores", "system", "python", "commit", "dirty")
+    return {name: getattr(environment, name) for name in names} | {
+        name: environment.packages.get(name) for name in ("torch", "transformers")
+    }
+
+
+def _of_measurement(measurement: Measurement) -> dict[str, Any]:
+    same = (
+        "split",
+        "quantity",
+        "statistic",
+        "unit",
+        "n",
+        "n_unit",
+        "scenario",
+        "batch_size",
+        "sequence_length",
+        "note",
+    )
+    values = measurement.values
+    return {
+        **{name: getattr(measurement, name) for name in same},
+        "value": statistics.median(values),
+        "smallest": min(values),
+        "largest": max(values),
+        "readings": len(values),
+    }

@@ -1,0 +1,1 @@
+"""Rows from records, tables from rows, text from tables. Nothing here measures."""

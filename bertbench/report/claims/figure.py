@@ -1,0 +1,149 @@
+"""A claim's figure in the rows of one session, and the verdict on it. Not aware of how sessions are found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from bertbench.records.record import Kind
+from bertbench.report.compare.macro import ALL, MEANS
+from bertbench.report.compare.quality import DIFFERENCE
+from bertbench.report.compare.use_case import RESOURCES
+from bertbench.report.row import Row
+from bertbench.stats.claim_tests import Bound, Figure, Judgement, judge
+from bertbench.stats.intervals import BY_SEEDS, SEEDS_FOR_METHOD, Estimate
+from bertbench.units import quantity_of
+
+if TYPE_CHECKING:
+    from bertbench.specs.claims import ClaimSpec
+
+EXACT = frozenset({"parameters", "parameter_bytes", "checkpoint_bytes", "flops"})
+EXACT_READINGS = frozenset({"optimizer_state", "gradients", "saved_activations"})
+KINDS: dict[str, Kind] = {
+    **dict.fromkeys(EXACT, "size"),
+    **dict.fromkeys(("latency", "speedup", "throughput", "inference_time", "energy"), "speed"),
+    "peak_memory": "memory",
+}
+TRAINING = frozenset({"training_time", "evaluation_time"})  # of quality runs, and times: of one session only
+# The reading of a quantity that is meant where a claim names none.
+USUAL = {
+    "parameters": "unique",
+    "latency": "median",
+    "speedup": "median",
+    "throughput": "median",
+    "inference_time": "model",
+    "peak_memory": "peak",
+    "training_loss": "final",
+    "padding_waste": "training",
+    **dict.fromkeys(("parameter_bytes", "checkpoint_bytes", "flops", "energy", *TRAINING), "value"),
+}
+MEMORY_MARGIN = next(resource.margin for resource in RESOURCES if resource.quantity == "peak_memory")
+SINGLE_READING = f"a single reading, +-{(MEMORY_MARGIN - 1) * 100:.0f}%"
+COUNTED = "an exact count"
+_REPLICATIONS = re.compile(r"over (\d+)(?: and (\d+))? (rounds|seeds)")
+
+
+def kind_of(claim: ClaimSpec) -> Kind:
+    """The kind of measuring that gives the claim's quantity; metrics are of quality runs."""
+    return KINDS.get(claim.quantity, "quality")
+
+
+def is_timed(claim: ClaimSpec) -> bool:
+    """True if the figure is a time, which is compared within one session only."""
+    return kind_of(claim) == "speed" or claim.quantity in TRAINING
+
+
+def seeds_needed(claim: ClaimSpec) -> int:
+    """How many trained seeds the claim takes: of a score at least as many as tell of the method and not of a checkpoint."""
+    of_method = kind_of(claim) == "quality" and claim.quantity not in USUAL
+    return max(claim.needs.seeds, SEEDS_FOR_METHOD if of_method else 1)
+
+
+def macro_name(tasks: Sequence[str]) -> str:
+    """What a mean over these tasks is called in rows."""
+    return next((name for name, names in MEANS.items() if set(names) == set(tasks)), ALL)
+
+
+def find_row(claim: ClaimSpec, rows: Sequence[Row], tasks: Sequence[str], texts: str | None) -> Row | None:
+    """The row that the claim is about, the first of several cells; None if it was not measured.
+
+    Args:
+        claim: about one task, a mean, or none.
+        rows: of one session, with ratios to the claim's reference.
+        tasks: of the claim, groups taken apart.
+        texts: the task whose texts were timed.
+    """
+    if kind_of(claim) == "speed" and claim.task not in {None, texts}:
+        return None
+    task = None if kind_of(claim) != "quality" else tasks[0] if len(tasks) == 1 else macro_name(tasks)
+    wanted = {"model": claim.model, "quantity": claim.quantity, "statistic": _statistic(claim, tasks), "task": task}
+    if kind_of(claim) == "speed":
+        wanted |= {"backend": claim.backend, "dtype": claim.dtype}
+    cell = {name: getattr(claim, name) for name in ("scenario", "batch_size", "sequence_length")}
+    if kind_of(claim) == "memory":
+        cell["scenario"] = None  # a reading at a shape, of which memory has but fixed ones
+    wanted |= {name: value for name, value in cell.items() if value is not None}
+    if claim.statistic != "value" and claim.reference is not None:
+        wanted["reference"] = claim.reference
+    fitting = (row for row in rows if all(getattr(row, name) == value for name, value in wanted.items()))
+    return next((row for row in fitting if row.value is not None and _estimate(claim, row) is not None), None)
+
+
+def _statistic(claim: ClaimSpec, tasks: Sequence[str]) -> str:
+    """The statistic of the row."""
+    several = len(tasks) > 1
+    if kind_of(claim) != "quality" or claim.quantity in USUAL:
+        return claim.reading or USUAL[claim.quantity]
+    if claim.statistic == "difference":
+        return f"macro-{DIFFERENCE}" if several else DIFFERENCE
+    if several:
+        return "macro" if claim.reading in {None, "mean"} else f"macro-{claim.reading}"
+    return claim.reading or "mean"
+
+
+def figure_of(claim: ClaimSpec, row: Row) -> Figure | None:
+    """The claim's figure in a row, with the interval it has: none for counts, the rule's margin for a reading of memory."""
+    estimate = _estimate(claim, row)
+    if estimate is None:
+        return None
+    relative = claim.statistic in {"ratio", "speedup"}
+    if claim.quantity in EXACT or claim.reading in EXACT_READINGS:
+        return Figure(Estimate(estimate.value, estimate.value, estimate.value, COUNTED))
+    if claim.quantity == "peak_memory":
+        low, high = sorted((estimate.value / MEMORY_MARGIN, estimate.value * MEMORY_MARGIN))
+        return Figure(Estimate(estimate.value, low, high, SINGLE_READING))
+    n, unit = _replications(row, estimate)
+    by_logs = (is_timed(claim) and relative) or "of logarithms" in (estimate.method or "")
+    return Figure(estimate, n, unit, logarithmic=by_logs)
+
+
+def _estimate(claim: ClaimSpec, row: Row) -> Estimate | None:
+    if claim.statistic in {"value", "difference"}:
+        own = [(text or "").partition("; ratio: ")[0] or None for text in (row.interval_method, row.interval_scope)]
+        return None if row.value is None else Estimate(row.value, row.low, row.high, *own)
+    of_ratio = [(text or "").rpartition("ratio: ")[2] or None for text in (row.interval_method, row.interval_scope)]
+    if row.ratio is None:
+        return None
+    ratio = Estimate(row.ratio, row.ratio_low, row.ratio_high, *of_ratio)
+    return (
+        ratio.inverse() if claim.statistic == "speedup" and not quantity_of(claim.quantity).higher_is_better else ratio
+    )
+
+
+def _replications(row: Row, estimate: Estimate) -> tuple[int | None, str | None]:
+    found = _REPLICATIONS.search(estimate.method or "")
+    if found:
+        return min(int(found[1]), int(found[2] or found[1])), found[3]
+    runs = len((row.run_ids or "").split())
+    if (estimate.method or "").startswith(BY_SEEDS) and runs >= SEEDS_FOR_METHOD:
+        return runs, "seeds"
+    return (None, None) if row.n_unit == "tasks" else (row.n, row.n_unit)  # more tasks would be another mean
+
+
+def judged(claim: ClaimSpec, row: Row) -> tuple[Figure, Judgement] | None:
+    """The claim's figure in a row and the verdict on it; None if the row has no such figure, or too few rounds behind it."""
+    figure = figure_of(claim, row)
+    if figure is None or (figure.unit == "rounds" and (figure.n or 0) < claim.needs.rounds):
+        return None
+    return figure, judge(figure, Bound(claim.relation, claim.expected, claim.margin))

@@ -1,0 +1,1 @@
+"""A stored session to rows: ratios, intervals, verdicts, notes."""

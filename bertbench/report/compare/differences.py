@@ -1,0 +1,174 @@
+"""Why two results differ: what was asked, with what, on what, and for quality which examples flipped.
+
+Works on records alone; what no record holds (the hour, the neighbours on the machine) cannot be seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bertbench.records.record import Measurement, RunRecord
+from bertbench.records.store import StoredSession
+from bertbench.report.compare.flips import Flips, flips
+from bertbench.report.row import Report, Table
+from bertbench.units import quantity_of
+
+NOTHING = "nothing that is recorded differs; what remains is chance: seeds' and machines' noise between sessions"
+MISSING = object()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two runs of the same: kind, model, task, seed and way of running."""
+
+    name: str
+    before: RunRecord
+    after: RunRecord
+
+
+Facts = dict[tuple[str, str], Any]
+
+
+def pairs_of(before: StoredSession, after: StoredSession) -> tuple[list[Pair], list[str]]:
+    """Runs of two sessions that belong together, and names of those that only one has."""
+    first, second = ({name_of(record): record for record in stored.records} for stored in (before, after))
+    both = [Pair(name, first[name], second[name]) for name in first if name in second]
+    only = [f"only in the first: {name}" for name in first if name not in second]
+    return both, [*only, *(f"only in the second: {name}" for name in second if name not in first)]
+
+
+def name_of(record: RunRecord) -> str:
+    """'quality bert sst2 seed 1', 'speed bert eager fp32'."""
+    way = [record.settings.get("backend"), record.settings.get("dtype")] if record.kind == "speed" else []
+    seed = None if record.seed is None else f"seed {record.seed}"
+    return " ".join(
+        str(part) for part in (record.kind, record.model_name, record.task_name, seed, *way) if part is not None
+    )
+
+
+def facts_of(stored: StoredSession, record: RunRecord) -> Facts:
+    """All that a record says of how it came about, by group and name."""
+    session, environment = stored.session, record.environment
+    versions = {
+        "bertbench": session.bertbench_version or None,
+        **{f"measure version of {kind}": number for kind, number in session.request.get("versions", {}).items() if kind == record.kind},
+        **(environment.packages if environment else {}),
+        "python": environment.python if environment else None,
+        "commit": environment.commit if environment else None,
+        "uncommitted changes": environment.dirty if environment else None,
+    }  # fmt: skip
+    machine = asdict(environment) if environment else {}
+    machine = {name: machine[name] for name in machine if name not in {"packages", "python", "commit", "dirty"}}
+    weights = {name: getattr(record, name) for name in ("checkpoint", "revision", "weights", "weights_digest")}
+    groups: dict[str, Mapping[str, Any]] = {
+        "status": {"status": record.status, "error": record.error.message if record.error else None},
+        "settings": {**record.settings, "seed": record.seed, "training capped": record.capped, "suite": record.suite},
+        "model": {name: value for name, value in record.model.items() if name != "published"},
+        "weights": weights,
+        "task": record.task or {},
+        "data": {"fingerprint": record.data_fingerprint},
+        "environment": machine,
+        "versions": versions,
+    }
+    return {(group, name): value for group, facts in groups.items() for name, value in _flat(facts)}
+
+
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        elif value is not None:
+            yield f"{prefix}{name}", list(value) if isinstance(value, tuple) else value
+
+
+def differing(before: Facts, after: Facts) -> Iterator[tuple[str, str, str, str]]:
+    """Group, name and both values, of facts that are not the same; absent is empty."""
+    for place in dict.fromkeys((*before, *after)):
+        first, second = before.get(place, MISSING), after.get(place, MISSING)
+        if first != second:
+            yield (*place, _text(first), _text(second))
+
+
+def _text(value: Any) -> str:
+    if value is MISSING:
+        return ""
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def build(
+    before: StoredSession, after: StoredSession, pairs: list[Pair], unmatched: list[str], *, title: str, ids: int
+) -> Report:
+    """What differs, the figures beside each other, and the flipped examples of every pair of quality runs, `ids` a kind.
+
+    Raises:
+        StoreError: predictions are missing or damaged.
+    """
+    found: dict[tuple[str, str, str, str], list[str]] = {}
+    for pair in pairs:
+        for difference in differing(facts_of(before, pair.before), facts_of(after, pair.after)):
+            found.setdefault(difference, []).append(pair.name)
+    rows = tuple((*what, "all" if len(runs) == len(pairs) else ", ".join(runs)) for what, runs in found.items())
+    tables = []
+    if rows:
+        columns = ("Of", "What", "First", "Second", "Runs")
+        tables.append(Table("What differs", columns, rows, kinds=("text",) * 5))
+    tables.append(_figures(pairs))
+    flipped = [(pair, flips(before, pair.before, after, pair.after)) for pair in pairs if pair.before.kind == "quality"]
+    tables += [_flips_table(pair, one, ids) for pair, one in flipped if one is not None]
+    notes = [*([] if rows else [NOTHING]), *unmatched]
+    return Report(title, tuple(tables), notes=tuple(notes))
+
+
+def _figures(pairs: list[Pair]) -> Table:
+    rows = []
+    for pair in pairs:
+        second = {_place(one): one for one in pair.after.measurements}
+        for one in pair.before.measurements:
+            other = second.get(_place(one))
+            if other is None or ("/" in one.statistic and one.values == other.values):
+                continue
+            a, b = _middle(one), _middle(other)
+            write = quantity_of(one.quantity).format
+            ratio = f"{b / a:.3f}x" if a else ""
+            rows.append((pair.name, _where(one), write(a), write(b), ratio))
+    kinds = ("text", "text", "number", "number", "number")
+    note = "times of two sessions also differ by what else the machine did; only ratios within one session can be relied on"
+    timed = any(one.unit == "s" for pair in pairs for one in pair.before.measurements)
+    return Table("Figures", ("Run", "Quantity", "First", "Second", "Ratio"), tuple(rows), (note,) * timed, kinds)
+
+
+def _middle(measurement: Measurement) -> float:
+    from statistics import median
+
+    return median(measurement.values)
+
+
+def _place(one: Measurement) -> tuple[Any, ...]:
+    return (one.quantity, one.statistic, one.split, one.scenario, one.batch_size, one.sequence_length)
+
+
+def _where(one: Measurement) -> str:
+    shape = f"{one.batch_size}x{one.sequence_length or 'natural'}" if one.batch_size else None
+    statistic = None if one.statistic == "value" else one.statistic
+    return ", ".join(filter(None, (quantity_of(one.quantity).title, statistic, one.split, shape)))
+
+
+def _flips_table(pair: Pair, found: Flips, most: int) -> Table:
+    kinds = {
+        "only the first is right": found.only_first,
+        "only the second is right": found.only_second,
+        "both wrong, differently": found.otherwise,
+    }
+    rows = tuple((what, str(len(ids)), ", ".join(ids[:most])) for what, ids in kinds.items())
+    notes = [f"{found.same:,} of {found.same + sum(map(len, kinds.values())):,} examples are as before"]
+    if found.unmatched:
+        notes.append(f"{found.unmatched:,} examples are in one of the runs only, or have another label there")
+    if any(len(ids) > most for ids in kinds.values()):
+        notes.append(f"the first {most} ids of each kind are listed; --examples N lists more")
+    return Table(
+        f"Flipped examples: {pair.name}", ("What", "Examples", "Ids"), rows, tuple(notes), ("text", "number", "text")
+    )

@@ -1,0 +1,202 @@
+"""What a comparison rests on: one session's records by model, and the part of a row that comes from its records.
+
+Not aware of statistics, nor of how rows are shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from bertbench.records.record import Kind, Measurement, RunRecord
+from bertbench.report.row import Row
+from bertbench.stats.intervals import Estimate
+
+if TYPE_CHECKING:
+    from bertbench.records.store import StoredSession
+    from bertbench.specs.models import ModelSpec
+
+RANDOM_WEIGHTS = "random weights"
+TRAINING_CAPPED = "training capped"
+WITHOUT = "without"  # of a mean: the tasks that it leaves out
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One session's records for the models that are compared."""
+
+    stored: StoredSession
+    models: tuple[str, ...]
+    reference: str
+    specs: Mapping[str, ModelSpec]
+
+    def records(self, kind: Kind, model: str, task: str | None = None) -> list[RunRecord]:
+        """A model's records of one kind (and task), the newest a seed, in the order of seeds."""
+        latest: dict[int | None, RunRecord] = {}
+        for record in sorted(self.stored.records, key=lambda record: record.started_at):
+            if (record.kind, record.model_name, record.task_name) == (kind, model, task):
+                latest[record.seed] = record
+        return sorted(latest.values(), key=lambda record: -1 if record.seed is None else record.seed)
+
+    def one(self, kind: Kind, model: str) -> RunRecord | None:
+        """A model's record of a kind of which there is one a model, whatever its seed: the newest."""
+        found = self.records(kind, model)
+        return max(found, key=lambda record: record.started_at) if found else None
+
+    def speeds(self, model: str) -> list[RunRecord]:
+        """A model's speed records, the newest of each way of running it, in the order in which they were asked for."""
+        latest: dict[tuple[Any, Any], RunRecord] = {}
+        for record in sorted(self.stored.records, key=lambda record: record.started_at):
+            if record.kind == "speed" and record.model_name == model:
+                latest[record.settings.get("backend"), record.settings.get("dtype")] = record
+        options = self.stored.session.request.get("options", {})
+        asked = [options.get(name) or [] for name in ("backends", "dtypes")]
+        places = {way: [_place(name, of) for name, of in zip(way, asked, strict=True)] for way in latest}
+        return [latest[way] for way in sorted(latest, key=places.__getitem__)]
+
+    def tasks(self) -> list[str]:
+        """Tasks with a record of one of the models, in the session's order."""
+        seen = {
+            record.task_name: None
+            for record in self.stored.records
+            if record.kind == "quality" and record.model_name in self.models and record.task_name
+        }
+        asked = [task for task in self.stored.session.tasks if task in seen]
+        return list(dict.fromkeys([*asked, *seen]))
+
+    def base(self, records: Sequence[RunRecord]) -> Row:
+        """The fields of a row that its records decide; `records` are equal but for their seeds."""
+        first = records[0]
+        notes = caveats(first)
+        seeds = [str(record.seed) for record in records if record.seed is not None]
+        if first.kind == "quality" and len(seeds) > 1:
+            notes.append(f"mean of seeds {', '.join(seeds)}")
+        return Row(
+            suite=first.suite,
+            model=first.model_name,
+            checkpoint=first.checkpoint,
+            revision=first.revision,
+            weights=first.weights,
+            task=first.task_name,
+            device=first.settings.get("device"),
+            backend=first.settings.get("backend"),
+            dtype=first.settings.get("dtype"),
+            threads=first.settings.get("threads"),
+            session_id=self.stored.session.session_id,
+            status="ok",
+            note="; ".join(notes) or None,
+            run_ids=" ".join(record.run_id for record in records),
+        )
+
+    def failed(self, record: RunRecord, quantity: str) -> Row:
+        """The visible row of a run that gave nothing: its status, and the message in `note`."""
+        message = record.error.message if record.error else "; ".join(record.warnings) or "no reason was recorded"
+        return replace(self.base([record]), quantity=quantity, status=record.status, note=message)
+
+
+def _place(name: Any, names: Sequence[Any]) -> int:
+    return names.index(name) if name in names else len(names)
+
+
+def caveats(record: RunRecord) -> list[str]:
+    """What a reader must know beside every figure of a record: random weights, capped training, data not taken as it stands."""
+    found = [RANDOM_WEIGHTS] if record.weights == "random" else []
+    if record.capped:
+        samples = record.settings.get("train_samples")
+        found.append(f"{TRAINING_CAPPED}: {samples:,} samples" if isinstance(samples, int) else TRAINING_CAPPED)
+    for split, changes in record.data_changes.items():
+        found += [f"{split} data: {count:,} {name}" for name, count in changes.items() if count]
+    return found
+
+
+def figure(base: Row, quantity: str, statistic: str, unit: str, estimate: Estimate | float, **fields: Any) -> Row:
+    """`base` with a figure; `fields` are those of Row (n, n_unit, split, shape, ratio …)."""
+    found = estimate if isinstance(estimate, Estimate) else Estimate(estimate)
+    return replace(
+        base,
+        quantity=quantity,
+        statistic=statistic,
+        unit=unit,
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        interval_method=found.method,
+        interval_scope=None if found.low is None else found.scope,
+        **fields,
+    )
+
+
+def noted(row: Row, *notes: str | None) -> Row:
+    """`row` with more notes; what is None or empty is left out."""
+    return replace(row, note="; ".join(note for note in (row.note, *notes) if note) or None)
+
+
+def share_rows(
+    base: Row,
+    statistic: str,
+    ratio: Estimate | None,
+    theirs: float | None,
+    reference: str,
+    counted: Mapping[str, Any],
+    chance: float | None = None,
+) -> Iterator[Row]:
+    """The row of a share retained of the reference's score; of a score of which there is no share a row that says so.
+
+    `theirs` is the reference's score, None where it has none.
+    """
+    if ratio is not None:
+        yield with_ratio(figure(base, "retention", statistic, "1", ratio, **counted), reference, ratio)
+    elif theirs is not None:
+        bound = "zero" if chance is None else f"chance ({chance * 100:.1f})"
+        reason = f"no share: the score of {reference} is {theirs * 100:.1f}, not above {bound}"
+        yield noted(replace(base, quantity="retention", statistic=statistic, unit="1", reference=reference), reason)
+
+
+def with_ratio(row: Row, reference: str, ratio: Estimate | None) -> Row:
+    """`row` with its ratio to the reference's value, and what says how its interval came about."""
+    if ratio is None:
+        return row
+    scope = None if ratio.low is None else ratio.scope
+    return replace(
+        row,
+        reference=reference,
+        ratio=ratio.value,
+        ratio_low=ratio.low,
+        ratio_high=ratio.high,
+        interval_method=_both(row.interval_method, ratio.method),
+        interval_scope=_both(row.interval_scope, scope),
+    )
+
+
+def _both(value: str | None, ratio: str | None) -> str | None:
+    """What is said of a value's interval, and of the ratio's where that is another."""
+    return f"{value}; ratio: {ratio}" if value and ratio and ratio != value else value or ratio
+
+
+def plain_rows(evidence: Evidence, record: RunRecord, failed_as: str) -> Iterator[Row]:
+    """Rows of measurements that are one exact value each; of a failed record one row that says so."""
+    if record.status != "ok":
+        yield evidence.failed(record, failed_as)
+        return
+    base = evidence.base([record])
+    for measurement in record.measurements:
+        yield plain_row(base, measurement)
+
+
+def plain_row(base: Row, measurement: Measurement) -> Row:
+    """The row of a measurement of one value (of several: their mean)."""
+    notes = [note for note in (base.note, measurement.note) if note]
+    return figure(
+        replace(base, note="; ".join(notes) or None),
+        measurement.quantity,
+        measurement.statistic,
+        measurement.unit,
+        sum(measurement.values) / len(measurement.values),
+        split=measurement.split,
+        scenario=measurement.scenario,
+        batch_size=measurement.batch_size,
+        sequence_length=measurement.sequence_length,
+        n=measurement.n,
+        n_unit=measurement.n_unit,
+    )

@@ -1,0 +1,181 @@
+"""Figures over time: of everything stored one series a model and quantity, one point a session, and where the level changes.
+
+Works on the rows of `bertbench.records.table`. A series holds only what may stand side by side: times and memory of one class of
+machines, quality of one recipe.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from bertbench.report.row import Report, Row, Table
+from bertbench.stats.levels import steps
+from bertbench.units import quantity_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+KEY = (
+    "suite", "model", "checkpoint", "weights", "task", "split", "quantity", "statistic", "unit", "scenario", "batch_size",
+    "sequence_length", "device", "backend", "dtype", "threads", "machine", "recipe",
+)  # fmt: skip
+NEWEST = 20  # points of a series that people are shown; CSV and JSON have all
+COLUMNS = ("Measured", "Session", "Commit", "Value", "Change", "Mark")
+OF_STEPS = (
+    "a step is where the level changes (PELT, each confirmed by a t-test at 1% over the whole series); "
+    "`bertbench diff SESSION SESSION` shows what differs there"
+)
+CUT = f"the newest {NEWEST} sessions of each figure are shown; --format csv has all"
+OF_COMMITS = "a commit is that of bertbench's own checkout; + with uncommitted changes"
+OF_TIMES = "times of different sessions also differ by what else the machine did; ratios within one session do not"
+
+
+@dataclass(frozen=True)
+class Point:
+    """A session's figure: the mean over its runs (seeds)."""
+
+    value: float
+    measured: str
+    session: str
+    run: str
+    commit: str
+    stale: str | None
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points of one figure, the oldest first, and the positions at which a new level starts."""
+
+    place: dict[str, Any]
+    points: tuple[Point, ...]
+    starts: tuple[int, ...]
+
+    def levels(self) -> list[float]:
+        """The mean of each level."""
+        edges = [0, *self.starts, len(self.points)]
+        parts = [self.points[start:end] for start, end in pairwise(edges)]
+        return [sum(point.value for point in part) / len(part) for part in parts]
+
+    def mark(self, position: int) -> str | None:
+        """What is to be said of a point: that a new level starts with it, that it is stale."""
+        point, said = self.points[position], []
+        if position in self.starts:
+            which, levels = self.starts.index(position), self.levels()
+            write = quantity_of(self.place["quantity"]).format
+            before, after = levels[which], levels[which + 1]
+            said.append(f"step from {write(before)} to {write(after)}{_change(before, after, ' (', ')')}")
+        if point.stale:
+            said.append(f"STALE: {point.stale}")
+        return "; ".join(said) or None
+
+
+def series_of(frame: pd.DataFrame) -> list[Series]:
+    """Every series in the rows of `bertbench.records.table`; runs taken over from earlier sessions count once."""
+    frame = frame[frame["value"].notna() & ~frame["taken_over"].fillna(value=False)]
+    machine_matters = frame["kind"].isin(["speed", "memory"]) | (frame["unit"] == "s")
+    frame = frame.assign(machine=frame["environment_class"].where(machine_matters))
+    found = []
+    for key, rows in frame.groupby(list(KEY), dropna=False, sort=True):
+        place = {name: None if _absent(value) else value for name, value in zip(KEY, key, strict=True)}
+        points = tuple(_points(rows))
+        values = [point.value for point in points]
+        relative = place["machine"] is not None and min(values) > 0
+        starts = steps([math.log(value) for value in values] if relative else values)
+        found.append(Series(place, points, tuple(starts)))
+    return found
+
+
+def _points(rows: pd.DataFrame) -> Iterator[Point]:
+    sessions = rows.groupby("session", sort=True).agg(
+        value=("value", "mean"), started_at=("started_at", "min"), run=("run_id", "first"), commit=("commit", "first"),
+        dirty=("dirty", "first"), stale=("stale", "first"),
+    )  # fmt: skip
+    for session, one in zip(sessions.index, sessions.to_dict("records"), strict=True):
+        commit = "" if _absent(one["commit"]) else f"{one['commit'][:10]}{'+' if one['dirty'] is True else ''}"
+        stale = None if _absent(one["stale"]) else str(one["stale"])
+        yield Point(float(one["value"]), str(one["started_at"]), str(session), str(one["run"]), commit, stale)
+
+
+def _absent(value: Any) -> bool:
+    import pandas as pd
+
+    return value is None or bool(pd.isna(value))
+
+
+def build(series: Sequence[Series], title: str) -> Report:
+    """The points of every series with what is to be said of them, and the steps by themselves."""
+    tables = [_table(one) for one in series]
+    stepping = tuple(
+        (
+            str(one.place["model"]),
+            name_of(one),
+            one.points[start].measured,
+            one.points[start].session,
+            one.mark(start) or "",
+        )
+        for one in series
+        for start in one.starts
+    )
+    if stepping:
+        tables.append(Table("Steps", ("Model", "Quantity", "Measured", "Session", "What"), stepping))
+    notes = [
+        *([] if stepping else ["no steps"]),
+        OF_STEPS,
+        *([CUT] if any(len(one.points) > NEWEST for one in series) else []),
+        *([OF_TIMES] if any(one.place["machine"] for one in series) else []),
+        *([OF_COMMITS] if any(point.commit for one in series for point in one.points) else []),
+    ]
+    rows = tuple(row for one in series for row in _long_rows(one))
+    return Report(title, tuple(tables), rows, tuple(notes))
+
+
+def _table(series: Series) -> Table:
+    kinds = ("text", "text", "text", "number", "number", "text")
+    return Table(f"{series.place['model']}: {name_of(series)}", COLUMNS, tuple(_text_rows(series)), kinds=kinds)
+
+
+def name_of(series: Series) -> str:
+    """'Latency 1x128, round-median, eager fp32', 'Score of sst2'."""
+    place = series.place
+    shape = f" {place['batch_size']}x{place['sequence_length'] or 'natural'}" if place["batch_size"] else ""
+    task = f" of {place['task']}" if place["task"] else ""
+    parts = [
+        place["statistic"] if place["statistic"] != "value" else None,
+        place["split"],
+        f"{place['backend']} {place['dtype']}" if place["machine"] and shape else None,
+        f"machine {place['machine'][:6]}" if place["machine"] else None,
+        f"recipe {place['recipe']}" if place["recipe"] else None,
+    ]
+    return ", ".join([f"{quantity_of(place['quantity']).title}{task}{shape}", *filter(None, parts)])
+
+
+def _text_rows(series: Series) -> Iterator[tuple[str, ...]]:
+    write = quantity_of(series.place["quantity"]).format
+    first = max(0, len(series.points) - NEWEST)
+    for position in range(first, len(series.points)):
+        point = series.points[position]
+        change = _change(series.points[position - 1].value, point.value) if position else ""
+        mark = series.mark(position) or ""
+        yield (point.measured, point.session, point.commit, write(point.value), change, mark)
+
+
+def _change(before: float, after: float, opening: str = "", closing: str = "") -> str:
+    if before in {0, after}:
+        return ""
+    return f"{opening}{100 * (after / before - 1):+.1f}%{closing}"
+
+
+def _long_rows(series: Series) -> Iterator[Row]:
+    names = (
+        "suite", "model", "checkpoint", "weights", "task", "split", "quantity", "statistic", "unit", "scenario", "batch_size",
+        "sequence_length", "device", "backend", "dtype", "threads",
+    )  # fmt: skip
+    place = {name: series.place[name] for name in names}
+    for position, point in enumerate(series.points):
+        commit = f"commit {point.commit}" if point.commit else None
+        note = "; ".join(filter(None, (f"measured {point.measured}", commit, series.mark(position))))
+        yield Row(**place, value=point.value, session_id=point.session, run_ids=point.run, status="ok", note=note)

@@ -1,0 +1,177 @@
+"""What a reader must know about a comparison: when, where and how it was measured. Not aware of the figures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from bertbench.records.record import Environment, RunRecord
+from bertbench.report.compare.evidence import TRAINING_CAPPED, WITHOUT, Evidence
+from bertbench.report.row import Row
+from bertbench.report.tables.figures import way_label
+from bertbench.units import duration
+
+NO_ATTENTION = "none"  # of a back-end that runs a file of its own
+MOST_SUBJECTS = 6  # named of those that a warning is about
+_FIGURE = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")  # not the 32 of fp32
+
+
+def caveat(row: Row) -> str:
+    """The part of a row's note that belongs beside its figure in a table, or nothing."""
+    parts = (row.note or "").split("; ")
+    return "; ".join(part for part in parts if part.startswith((TRAINING_CAPPED, f"{WITHOUT} ")))
+
+
+def age(started_at: str, now: datetime) -> str:
+    """How long ago, in words: '3 min 20 s', '2 days'."""
+    started = datetime.fromisoformat(started_at)
+    seconds = (now - (started if started.tzinfo else started.replace(tzinfo=UTC))).total_seconds()
+    days = seconds / 86400
+    if days < 2:
+        return duration(max(seconds, 0))
+    return f"{days:.0f} days"
+
+
+def notes(evidence: Evidence, rows: Sequence[Row], now: datetime) -> list[str]:
+    """Lines for under the tables."""
+    session = evidence.stored.session
+    records = [record for record in evidence.stored.records if record.model_name in evidence.models]
+    unfinished = "" if session.complete else "; incomplete: not every cell was measured"
+    found = [f"session {session.session_id}, measured {age(session.started_at, now)} ago{unfinished}"]
+    found += _speed([record for model in evidence.models for record in evidence.speeds(model)])
+    found += [_environment(environment) for environment in _distinct(record.environment for record in records)]
+    found += _quality(records)
+    named = "; ".join(_distinct(row.interval_method for row in rows))
+    if named:
+        methods = _distinct(method.removeprefix("ratio: ") for method in named.split("; "))
+        found.append(f"intervals are of 95%: {'; '.join(methods)}")
+    found += session.notes
+    return _distinct([*found, *_warnings(records)])
+
+
+def _warnings(records: Sequence[RunRecord]) -> list[str]:
+    """Each warning once, with the models it is about; those of a whole session, which every speed record has, without."""
+    shared = {warning for record in records if record.kind == "speed" for warning in record.warnings}
+    several = len({record.task_name for record in records if record.kind == "quality"}) > 1
+    about: dict[str, list[str]] = {}
+    for record in records:
+        for warning in record.warnings:
+            named = several and record.kind == "quality" and not warning.startswith(f"{record.task_name}, ")
+            about.setdefault(f"{record.task_name}, {warning}" if named else warning, []).append(record.model_name)
+    return merged(
+        warning if warning in shared else f"{', '.join(_distinct(models))}: {warning}"
+        for warning, models in about.items()
+    )
+
+
+def merged(lines: Iterable[str]) -> list[str]:
+    """Lines of one kind in one: their subjects side by side, and for figures that differ the range.
+
+    Of one kind are those that say the same but for figures after the subject, which ends at the first colon.
+    """
+    kinds: dict[str, list[str]] = {}
+    for line in lines:
+        kinds.setdefault(_FIGURE.sub("#", line.partition(": ")[2]) or line, []).append(line)
+    return [of[0] if len(of) == 1 else _in_one(of) for of in kinds.values()]
+
+
+def _in_one(lines: Sequence[str]) -> str:
+    subjects = _distinct(line.partition(": ")[0] for line in lines)
+    rest = f" and {len(subjects) - MOST_SUBJECTS} more" if len(subjects) > MOST_SUBJECTS else ""
+    texts = [line.partition(": ")[2] for line in lines]
+    ranges = map(_range, zip(*map(_FIGURE.findall, texts), strict=True))
+    return f"{', '.join(subjects[:MOST_SUBJECTS])}{rest}: {_FIGURE.sub(lambda _: next(ranges), texts[0])}"
+
+
+def _range(figures: Sequence[str]) -> str:
+    ordered = sorted(figures, key=lambda figure: float(figure.replace(",", "")))
+    return ordered[0] if ordered[0] == ordered[-1] else f"{ordered[0]} to {ordered[-1]}"
+
+
+def _distinct(items: Iterable[Any]) -> list[Any]:
+    found: list[Any] = []
+    for item in items:
+        if item and item not in found:
+            found.append(item)
+    return found
+
+
+def _environment(environment: Environment) -> str:
+    packages = ", ".join(
+        f"{name} {environment.packages[name]}" for name in ("torch", "transformers") if name in environment.packages
+    )
+    processor = environment.gpu or environment.cpu
+    text = f"environment: {processor}, {environment.usable_cores} cores, {environment.system}"
+    return f"{text}, Python {environment.python}{f', {packages}' if packages else ''}"
+
+
+def _speed(records: Sequence[RunRecord]) -> list[str]:
+    """Shapes, rounds and execution settings; several where models differ in more than the way they are run."""
+    ways: dict[tuple[str | None, ...], list[RunRecord]] = {}
+    for record in records:
+        if record.status != "ok":
+            continue
+        settings = record.settings
+        latency = record.find("latency")
+        # What takes part in every round of several blocks has more of them than it is compared by.
+        rounds = settings.get("rounds") or (len(latency.values) if latency else None)
+        shapes = settings.get("shapes")
+        common = (
+            f"shapes (batch x tokens) {', '.join(shapes)}" if shapes else None,
+            f"{rounds} rounds" if rounds else None,
+            *(f"{key} {settings[key]}" for key in ("device", "threads") if settings.get(key) is not None),
+        )
+        ways.setdefault(common, []).append(record)
+    lines = []
+    for common, of_common in ways.items():
+        of = _distinct(way_label(one.settings.get("backend"), one.settings.get("dtype")) for one in of_common)
+        back_ends = f"back-end{'s' if len(of) > 1 else ''} {', '.join(of)}"
+        lines.append(f"speed: {', '.join(filter(None, (*common, _attention(of_common), back_ends)))}")
+    return lines
+
+
+def _attention(records: Sequence[RunRecord]) -> str | None:
+    """The attention of all models, or which had which: times compare architectures only where it is the same."""
+    models: dict[str, list[str]] = {}
+    for record in records:
+        used = record.settings.get("attention")
+        if used and used != NO_ATTENTION:
+            models.setdefault(used, []).append(record.model_name)
+    if not models:
+        return None
+    if len(models) == 1:
+        return f"attention {next(iter(models))}"
+    return "attention " + " and ".join(f"{used} ({', '.join(_distinct(of))})" for used, of in models.items())
+
+
+def _quality(records: Sequence[RunRecord]) -> list[str]:
+    """By task: how, with which seeds and on how much it was trained and evaluated."""
+    lines = []
+    runs = [record for record in records if record.kind == "quality" and record.status == "ok"]
+    for task in _distinct(record.task_name for record in runs):
+        of_task = [record for record in runs if record.task_name == task]
+        modes = _distinct(record.settings.get("mode") for record in of_task)
+        seeds = sorted({record.seed for record in of_task if record.seed is not None})
+        parts = [
+            *modes,
+            f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}" if seeds else None,
+            *_counted(of_task, "train_samples", "training samples"),
+            *_counted(of_task, "eval_samples", "evaluation samples"),
+            *_counted(of_task, "epochs", "epochs"),
+            *(f"trained in {dtype}" for dtype in _distinct(_trained_otherwise(record) for record in of_task)),
+        ]
+        lines.append(f"{task}: {', '.join(part for part in parts if part)}")
+    return lines
+
+
+def _trained_otherwise(record: RunRecord) -> str | None:
+    """The number format of training where it is not that of evaluating."""
+    dtype = record.settings.get("training_dtype")
+    return None if dtype == record.settings.get("dtype") else dtype
+
+
+def _counted(records: Sequence[RunRecord], key: str, title: str) -> list[str]:
+    values = _distinct(record.settings.get(key) for record in records)
+    return [f"{' or '.join(f'{value:,}' for value in values)} {title}"] if values else []

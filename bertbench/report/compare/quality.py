@@ -1,0 +1,229 @@
+"""Scores, what share of the reference's score is retained, and whether differences are real.
+
+One bootstrap a task and split draws the same examples for all models; its replicates give every interval: of a score,
+of a ratio, of a difference. Not aware of how predictions came about.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from bertbench.records.record import Measurement, RunRecord
+from bertbench.report.compare import predictions as pairs
+from bertbench.report.compare.evidence import Evidence, figure, noted, plain_row, share_rows, with_ratio
+from bertbench.report.compare.macro import macro_rows
+from bertbench.report.compare.replicates import of_task, plugins_of, resampled
+from bertbench.report.compare.scores import SplitScores
+from bertbench.report.compare.undefined import EVALUATED, undefined_rows
+from bertbench.report.row import Row
+from bertbench.stats import intervals
+from bertbench.stats.intervals import Estimate
+
+__all__ = ["DIFFERENCE", "plugins_of", "primary_metrics", "quality_rows", "resampled"]
+
+DIFFERENCE = "difference"
+ON_THESE = "method on these examples"
+
+
+def quality_rows(evidence: Evidence) -> dict[str, list[Row]]:
+    """The rows of every model over all tasks."""
+    found: dict[str, list[Row]] = {model: [] for model in evidence.models}
+    firsts: list[SplitScores] = []
+    bases: dict[str, Row] = {}
+    for task in evidence.tasks():
+        everyone = tuple(dict.fromkeys((*evidence.models, evidence.reference)))
+        records = {model: evidence.records("quality", model, task) for model in everyone}
+        done = {model: ok for model, runs in records.items() if (ok := [run for run in runs if run.status == "ok"])}
+        splits = [_split_scores(evidence, task, split, done) for split in _splits(done)]
+        firsts += splits[:1]
+        for model in evidence.models:
+            rows = found[model]
+            if model in done:
+                rows += _model_rows(evidence, done[model], splits)
+                bases[model] = _wider(bases.get(model), evidence.base(done[model]))
+            rows += [evidence.failed(run, "score") for run in records[model] if run.status != "ok"]
+    for model, base in bases.items():
+        found[model] += macro_rows(base, model, firsts)
+    return found
+
+
+def _wider(before: Row | None, base: Row) -> Row:
+    """The base of a row over several tasks: all their runs, and no checkpoint, since each has its own."""
+    if before is None:
+        return base
+    notes = dict.fromkeys(note for row in (before, base) for note in (row.note or "").split("; ") if note)
+    runs = " ".join(row.run_ids for row in (before, base) if row.run_ids)
+    return replace(before, checkpoint=None, revision=None, note="; ".join(notes) or None, run_ids=runs or None)
+
+
+def _splits(records: Mapping[str, Sequence[RunRecord]]) -> list[str | None]:
+    """Splits that were evaluated, in the order of measuring."""
+    return list(
+        dict.fromkeys(
+            measurement.split
+            for runs in records.values()
+            for measurement in runs[0].measurements
+            if measurement.quantity in {"score", EVALUATED, *_metrics(runs[0])}
+        )
+    )
+
+
+def _metrics(record: RunRecord) -> tuple[str, ...]:
+    return tuple((record.task or {}).get("metrics", ()))
+
+
+def primary_metrics(record: RunRecord) -> tuple[str, ...]:
+    """The metrics whose mean is the score of the record's task."""
+    return tuple((record.task or {}).get("primary_metrics", ()))
+
+
+def _split_scores(
+    evidence: Evidence, task: str, split: str | None, records: Mapping[str, Sequence[RunRecord]]
+) -> SplitScores:
+    first = next(iter(records.values()))[0]
+    trained = {model: _trained(runs) for model, runs in records.items()}
+    scores = SplitScores(
+        task, split, primary_metrics(first), evidence.reference, trained, chance=_chance(records, split)
+    )
+    for metric in (*_metrics(first), "score"):
+        for model, runs in records.items():
+            found = [run.find(metric, "value", split=split) for run in runs]
+            values = [value.values[0] for value in found if value]
+            if len(values) == len(runs):
+                scores.by_seed[metric, model], scores.values[metric, model] = values, float(np.mean(values))
+    scores.groups = pairs.grouped(pairs.read(evidence, records), split)
+    scores.drawer = of_task(plugins_of({metric for metric, _ in scores.values} - {"score"}), scores.primary, task)
+    return scores
+
+
+def _trained(runs: Sequence[RunRecord]) -> int:
+    """How many seeds were trained here; of a checkpoint that was only evaluated none."""
+    return len(runs) if all(run.settings.get("mode") == "fine-tune" for run in runs) else 0
+
+
+def _chance(records: Mapping[str, Sequence[RunRecord]], split: str | None) -> float | None:
+    """The score without a look at the input, where a run has found it out."""
+    for runs in records.values():
+        for run in runs:
+            if (found := run.find("baseline_score", "trivial", split=split)) is not None:
+                return found.values[0]
+    return None
+
+
+def _model_rows(evidence: Evidence, runs: Sequence[RunRecord], splits: Sequence[SplitScores]) -> Iterator[Row]:
+    base, model = evidence.base(runs), runs[0].model_name
+    for scores in splits:
+        for metric in (*_metrics(runs[0]), "score"):
+            if (metric, model) in scores.values:
+                yield _score_row(base, scores, metric, runs[0])
+            else:
+                yield from undefined_rows(base, runs, metric, scores.split)
+        if ("score", model) in scores.values:
+            yield from _relative_rows(replace(base, split=scores.split), scores, model)
+            yield from _seed_rows(base, runs, scores)
+    yield from _other_rows(evidence, base, runs)
+
+
+def _score_row(base: Row, scores: SplitScores, metric: str, record: RunRecord) -> Row:
+    model = record.model_name
+    measured = record.find(metric, "value", split=scores.split)
+    n = measured.n if measured else None
+    counted: dict[str, Any] = {"split": scores.split, "n": n, "n_unit": "examples"}
+    row = figure(base, metric, "mean", "1", scores.estimate(metric, model, n), **counted)
+    return with_ratio(row, scores.reference, scores.ratio(metric, model))
+
+
+def _relative_rows(base: Row, scores: SplitScores, model: str) -> Iterator[Row]:
+    """Share retained of the reference's score, and differences to the reference and to the best model."""
+    reference = scores.reference
+    group = scores.paired(model, reference)
+    counted: dict[str, Any] = {"n": None if group is None else len(group.labels), "n_unit": "examples"}
+    yield from share_rows(base, "mean", scores.ratio("score", model), scores.of_reference(), reference, counted)
+    yield from _corrected(base, scores, model, counted)
+    for other in dict.fromkeys((reference, scores.best())):
+        if other is None or other == model or ("score", other) not in scores.values:
+            continue
+        row = figure(base, "score", DIFFERENCE, "1", scores.difference(model, other), reference=other, **counted)
+        yield noted(row, _tests(scores, model, other))
+
+
+def _tests(scores: SplitScores, model: str, other: str) -> str | None:
+    """The smallest difference that this data shows, and McNemar's test where the score is the accuracy of one run each."""
+    group = scores.paired(model, other)
+    if group is None:
+        return None
+    if scores.is_accuracy and all(len(group.predictions[name]) == 1 for name in (model, other)):
+        ours, theirs = (group.predictions[name][0] == group.labels for name in (model, other))
+        found = [f"exact McNemar p = {intervals.mcnemar(ours, theirs):.3g}"]
+        smallest, power = intervals.detectable_difference(float((ours != theirs).mean()), len(group.labels)), "80%"
+    else:
+        found, smallest, power = [], scores.detectable(model, other), "at least about 80%"
+    if smallest is not None:
+        found.append(f"smallest detectable difference {smallest * 100:.1f} points ({power} power, 5% level)")
+    return "; ".join(found) or None
+
+
+def _corrected(base: Row, scores: SplitScores, model: str, counted: dict[str, Any]) -> Iterator[Row]:
+    """Retention above chance: (score - chance) / (reference's score - chance), chance by a look at no input."""
+    if scores.chance is None or model == scores.reference:
+        return
+    base = noted(base, f"chance {scores.chance * 100:.1f}")
+    ratio = scores.ratio("score", model, scores.chance)
+    yield from share_rows(
+        base, "chance-corrected", ratio, scores.of_reference(), scores.reference, counted, chance=scores.chance
+    )
+
+
+def _seed_rows(base: Row, runs: Sequence[RunRecord], scores: SplitScores) -> Iterator[Row]:
+    """How the score varies over seeds: median, standard deviation, and the mean's t-interval."""
+    found = [run.find("score", "value", split=scores.split) for run in runs]
+    values = [one.values[0] for one in found if one is not None]
+    if len(values) < 2:
+        return
+    counted: dict[str, Any] = {"split": scores.split, "n": len(values), "n_unit": "seeds"}
+    yield figure(base, "score", "median", "1", float(np.median(values)), **counted)
+    yield figure(base, "score", "standard_deviation", "1", float(np.std(values, ddof=1)), **counted)
+    scope = ON_THESE if _trained(runs) else None
+    mean = replace(_over_seeds(values), scope=scope)
+    yield figure(base, "score", "seed_mean", "1", mean, **counted)
+
+
+def _over_seeds(values: Sequence[float]) -> Estimate:
+    """The mean over seeds with its t-interval; of equal values none, which do not show that other seeds give the same."""
+    return Estimate(values[0]) if len(set(values)) == 1 else intervals.t_interval(values, "seeds")
+
+
+def _other_rows(evidence: Evidence, base: Row, runs: Sequence[RunRecord]) -> Iterator[Row]:
+    """What else was measured, e.g. training time: the mean over seeds, with a t-interval from two seeds on."""
+    scores, theirs = {*_metrics(runs[0]), "score"}, evidence.records("quality", evidence.reference, runs[0].task_name)
+    for measurement in runs[0].measurements:
+        if measurement.quantity in scores and measurement.statistic == "value":
+            continue
+        same = [run.find(measurement.quantity, measurement.statistic, split=measurement.split) for run in runs]
+        values = [found.values[0] for found in same if found is not None]
+        found = _over_seeds(values)
+        row = plain_row(base, measurement)
+        row = replace(row, value=found.value, low=found.low, high=found.high, interval_method=found.method)
+        ratio = _time_ratio(measurement, runs, theirs) if measurement.unit == "s" else None
+        yield row if ratio is None else with_ratio(row, evidence.reference, ratio)
+
+
+def _time_ratio(time: Measurement, ours: Sequence[RunRecord], theirs: Sequence[RunRecord]) -> Estimate | None:
+    """A time over the reference's, paired by seed: both then had the same samples in the same order; None below two seeds."""
+    if ours[0].model_name == theirs[0].model_name if theirs else True:
+        return None
+    of_seed = {
+        run.seed: run.find(time.quantity, time.statistic, split=time.split) for run in theirs if run.status == "ok"
+    }
+    pairs = [(run.find(time.quantity, time.statistic, split=time.split), of_seed.get(run.seed)) for run in ours]
+    logs = [math.log(one.values[0] / two.values[0]) for one, two in pairs if one and two and one.n == two.n]
+    if len(logs) < 2:
+        return None
+    found = intervals.t_interval(logs, "seeds")
+    low, high = (None if bound is None else math.exp(bound) for bound in (found.low, found.high))
+    return Estimate(math.exp(found.value), low, high, f"{found.method}, of log-ratios paired by seed")

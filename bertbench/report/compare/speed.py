@@ -1,0 +1,208 @@
+"""Latency, speed-up, throughput and what goes with them: medians, percentiles and ratios with their intervals.
+
+Not aware of how passes were timed; it reads the rows of the session's timings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from bertbench.records.record import Measurement, RunRecord
+from bertbench.report.compare.evidence import Evidence, figure, plain_row, with_ratio
+from bertbench.report.compare.timings import Timings, Way
+from bertbench.report.row import Row
+from bertbench.stats.intervals import Estimate, percentile, samples_needed, t_interval
+
+PERCENTILES = (("p90", 0.9), ("p95", 0.95), ("p99", 0.99))
+TEXT_PARTS = ("tokenization", "end-to-end")
+# Figures of a speed record that are shown as they are.
+PLAIN = ("output_error", "output_difference", "changed_predictions", "score", "input_length", "padding_waste",
+         "server_rate", "energy")  # fmt: skip
+
+
+def shape_of(measurement: Measurement) -> str:
+    """The shape's label, as ShapeSpec has it: '1x128', '1xnatural', '32xsplit'."""
+    kind = "split" if measurement.scenario == "offline" else "natural"
+    return f"{measurement.batch_size}x{measurement.sequence_length or kind}"
+
+
+def speed_rows(evidence: Evidence, timings: Timings, model: str) -> Iterator[Row]:
+    """Rows of a model for every way of running it and every shape, the first shape of the session first."""
+    for record in evidence.speeds(model):
+        yield from _record_rows(evidence, timings, record)
+
+
+def _record_rows(evidence: Evidence, timings: Timings, record: RunRecord) -> Iterator[Row]:
+    base, labels = evidence.base([record]), record.settings.get("shapes") or []
+    lost = list(_lost_rows(base, record))
+    if record.status != "ok":
+        # Where every shape has a reason of its own, these say more than the record's, which is the first of them.
+        yield from lost if lost and len(lost) == len(labels) else [evidence.failed(record, "latency")]
+    else:
+        latencies = [
+            one for one in record.measurements if one.quantity == "latency" and one.statistic == "round-median"
+        ]
+        for latency in sorted(latencies, key=lambda latency: _place(shape_of(latency), labels)):
+            yield from _shape_rows(evidence, timings, record, latency)
+        yield from lost
+    for measurement in record.measurements:
+        if measurement.quantity == "ceiling":
+            yield _ceiling_row(base, measurement)
+        elif measurement.quantity in PLAIN:
+            yield plain_row(base, measurement)
+
+
+def _ceiling_row(base: Row, measurement: Measurement) -> Row:
+    """The best reading, which the shares refer to."""
+    row = plain_row(base, measurement)
+    return replace(row, value=max(measurement.values), n=len(measurement.values), n_unit="readings")
+
+
+def _place(label: str, labels: Sequence[str]) -> int:
+    return labels.index(label) if label in labels else len(labels)
+
+
+def _lost_rows(base: Row, record: RunRecord) -> Iterator[Row]:
+    """A row for each shape that gave nothing: out of memory, out of time, too long, or skipped for such a reason."""
+    for label, (kind, message) in (record.settings.get("failed_shapes") or {}).items():
+        size, _, length = label.partition("x")
+        yield replace(
+            base,
+            quantity="latency",
+            batch_size=int(size),
+            sequence_length=int(length) if length.isdigit() else None,
+            scenario="fixed" if length.isdigit() else "offline" if length == "split" else "natural",
+            status="skipped" if kind == "Skipped" else "failed",
+            note=message,
+        )
+
+
+def _shape_rows(evidence: Evidence, timings: Timings, record: RunRecord, latency: Measurement) -> Iterator[Row]:
+    way, shape = Way.of(record), shape_of(latency)
+    stopped = record.settings.get("precision") is not None
+    base = replace(
+        evidence.base([record]),
+        scenario=latency.scenario,
+        batch_size=latency.batch_size,
+        sequence_length=latency.sequence_length,
+    )
+    passes = timings.passes.get((shape, way))
+    counted = {"n": latency.n if passes is None else len(passes), "n_unit": "passes"}
+    name, reference = _reference(way, evidence.reference, timings, shape)
+    found = timings.ratio(shape, way, reference, stopped=stopped) if reference else None
+    ratio = found[0] if found else None
+    median = over_rounds(latency.values)
+    yield with_ratio(figure(base, "latency", "median", "s", median, **counted), name, ratio)
+    if passes is not None:
+        yield from _percentile_rows(base, passes.tolist(), list(timings.turns[shape, way].values()))
+    yield from _speedups(base, timings, (shape, way, stopped), (name, found))
+    if latency.scenario != "offline":
+        throughput = median.inverse().scaled(latency.batch_size or 1)
+        row = figure(base, "throughput", "median", "samples/s", throughput, **counted)
+        yield with_ratio(row, name, None if ratio is None else ratio.inverse())
+    yield from _text_rows(base, record, latency, (name, ratio))
+    yield from _work_rows(evidence, base, record, median)
+
+
+def over_rounds(seconds: Sequence[float]) -> Estimate:
+    """The geometric mean of rounds' times with its interval, which cannot reach below zero: a t-interval of logarithms."""
+    logs = t_interval([math.log(value) for value in seconds])
+    if logs.low is None or logs.high is None:
+        return Estimate(math.exp(logs.value))
+    return Estimate(math.exp(logs.value), math.exp(logs.low), math.exp(logs.high), f"{logs.method}, of logarithms")
+
+
+def _reference(way: Way, model: str, timings: Timings, shape: str) -> tuple[str, Way | None]:
+    """What a way is compared with, and its name: the reference model run in the same way, if it was timed.
+
+    Else what took part in every round, which is then named with its back-end and number format.
+    """
+    same = way._replace(model=model)
+    if (shape, same) in timings.turns:
+        return model, same
+    first = timings.first
+    if first is None or (shape, first) not in timings.turns:
+        return model, None
+    return " ".join(first), first
+
+
+def _speedups(
+    base: Row, timings: Timings, place: tuple[str, Way, bool], against: tuple[str, tuple[Estimate, int] | None]
+) -> Iterator[Row]:
+    """How much faster than the reference model run in the same way, and than the model itself in PyTorch and fp32."""
+    shape, way, stopped = place
+    name, found = against
+    if found is not None:
+        yield _speedup(base, name, *found)
+    plain = Way(way.model, "eager", "fp32")
+    if way != plain and (shape, plain) in timings.turns:
+        own = timings.ratio(shape, way, plain, stopped=stopped)
+        if own is not None:
+            yield _speedup(base, f"{way.model} eager fp32", *own)
+
+
+def _speedup(base: Row, reference: str, ratio: Estimate, rounds: int) -> Row:
+    speedup = ratio.inverse()
+    row = figure(base, "speedup", "median", "1", speedup, n=rounds or None, n_unit="rounds")
+    return with_ratio(row, reference, speedup)
+
+
+def _text_rows(
+    base: Row, record: RunRecord, latency: Measurement, against: tuple[str, Estimate | None]
+) -> Iterator[Row]:
+    """The tokenizer alone, and from text to output, where inputs were texts; of a whole split the time for all of it."""
+    same = {"scenario": latency.scenario, "batch_size": latency.batch_size, "sequence_length": latency.sequence_length}
+    for part in TEXT_PARTS:
+        found = record.find("latency", f"{part}/round-median", **same)
+        if found is not None:
+            yield figure(base, "latency", part, "s", over_rounds(found.values), n=found.n, n_unit="passes")
+    if latency.scenario == "offline":
+        for measurement in record.measurements:
+            if measurement.quantity == "inference_time" and measurement.batch_size == latency.batch_size:
+                yield from _whole_rows(base, measurement, against)
+
+
+def _whole_rows(base: Row, measurement: Measurement, against: tuple[str, Estimate | None]) -> Iterator[Row]:
+    """The time for a whole split and its throughput, MLPerf's Offline figure."""
+    total = sum(measurement.values)
+    counted = {"n": measurement.n, "n_unit": "examples"}
+    ratio = against[1] if measurement.statistic == "model" else None
+    row = figure(base, "inference_time", measurement.statistic, "s", total, **counted)
+    yield with_ratio(row, against[0], ratio)
+    if measurement.n:
+        row = figure(base, "throughput", measurement.statistic, "samples/s", measurement.n / total, **counted)
+        yield with_ratio(row, against[0], None if ratio is None else ratio.inverse())
+
+
+def _work_rows(evidence: Evidence, base: Row, record: RunRecord, median: Estimate) -> Iterator[Row]:
+    """The share of the machine's ceiling: operations of a pass over its time, over the fastest product's rate."""
+    size = evidence.one("size", record.model_name)
+    ceiling = record.find("ceiling")
+    work = (
+        size.find("flops", batch_size=base.batch_size, sequence_length=base.sequence_length)
+        if size is not None and base.sequence_length
+        else None
+    )
+    if work is None or ceiling is None:
+        return
+    share = work.values[0] / median.value / max(ceiling.values)
+    yield figure(base, "ceiling_share", "median", "1", share, n=len(ceiling.values), n_unit="readings")
+
+
+def _percentile_rows(base: Row, passes: list[float], turns: list[float]) -> Iterator[Row]:
+    """The rows of percentiles; without a value, and saying why, where there are too few samples.
+
+    For fixed shapes they are over all timed `passes`. For natural lengths they are over `turns`, each one example and the
+    median of its timed passes: a turn lasts a minimum time, so short examples get more passes and would weigh more.
+    """
+    samples, unit = (turns, "turns") if base.scenario == "natural" else (passes, "passes")
+    for name, share in PERCENTILES:
+        row = replace(base, quantity="latency", statistic=name, unit="s", n=len(samples), n_unit=unit)
+        value, needed = percentile(samples, share), samples_needed(share)
+        if value is not None:
+            yield replace(row, value=value)
+            continue
+        short = f"a {name} needs {needed} timed {unit}, there are {len(samples)}"
+        yield replace(row, note="; ".join(note for note in (base.note, short) if note))

@@ -1,0 +1,204 @@
+"""What each model is best used for, by a stated rule over the measured figures.
+
+The rule, which `RULE` says in short and every report prints:
+
+1. Axes are latency at the first shape, size of the weights, peak memory at inference, and the score of each task, as far
+   as they were measured. On a resource a model counts as better than the reference only if it is so by more than a margin
+   (2 %; memory, a single reading, 5 %) with its whole interval.
+2. The best such model of a resource gets its use; so does one whose interval overlaps the best one's. If all others
+   are worse than the reference by more than the margin, the reference gets it.
+3. "When quality decides" goes to the highest score of a task and to models whose paired interval of the difference to it
+   reaches zero.
+4. A model that another equals or beats on every axis, quality included, and beats by more than the margin on a
+   resource, has no use here. Without quality this cannot be said, since what is saved may cost quality.
+5. A model that saves a resource but not at the best quality is told with what it costs.
+
+Not aware of how figures were measured; it reads long rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bertbench.report.compare.quality import DIFFERENCE
+from bertbench.report.row import Row
+from bertbench.report.tables.figures import Figures, listed, shown
+from bertbench.units import significant
+
+RULE = (
+    "Best use case, by rule: fastest at the first shape: latency-bound serving; smallest weights: storage and download; "
+    "lowest peak memory: memory-bound inference (each only where better than the reference by more than 2% with the "
+    "whole interval; memory, a single reading, 5%); highest score or not told apart from it: when quality decides; none "
+    "for a model that another equals or beats on every axis, quality included"
+)
+NO_QUALITY = "quality not measured"
+
+
+@dataclass(frozen=True)
+class Resource:
+    """An axis on which less is better: its row, what being best at it is good for, how a gain is worded."""
+
+    quantity: str
+    statistic: str
+    use: str
+    gain: str
+    margin: float
+
+
+RESOURCES = (
+    Resource("latency", "median", "latency-bound serving", "faster", 1.02),
+    Resource("parameter_bytes", "value", "storage and download", "smaller weights", 1.02),
+    Resource("peak_memory", "peak", "memory-bound inference", "less peak memory", 1.05),
+)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The reference's value over a model's, above 1 where the model is better; exact values have equal bounds."""
+
+    value: float
+    low: float
+    high: float
+
+    def text(self, wording: str) -> str:
+        """E.g. '1.97x [1.93, 2.01] faster'."""
+        bounds = f" [{significant(self.low)}, {significant(self.high)}]" if self.low < self.high else ""
+        return f"{significant(self.value)}x{bounds} {wording}"
+
+
+def use_cases(figures: Figures, models: Sequence[str], reference: str) -> dict[str, tuple[str, ...]]:
+    """By model what it is best used for, in lines: one a reason, and one for what is not known."""
+    if len(models) < 2:
+        return dict.fromkeys(models, ("no other model to compare with",))
+    judge = _Judge(figures, tuple(models), reference)
+    uses: dict[str, list[str]] = {model: [] for model in models}
+    for resource in RESOURCES:
+        for model, line in judge.resource_uses(resource).items():
+            uses[model].append(line)
+    quality = judge.quality_uses()
+    return {model: judge.verdict(model, uses[model], quality.get(model)) for model in models}
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """The rule, applied to some figures."""
+
+    figures: Figures
+    models: tuple[str, ...]
+    reference: str
+
+    def verdict(self, model: str, uses: Sequence[str], quality: str | None) -> tuple[str, ...]:
+        """The lines of a model, from what it is best at."""
+        scored = bool(self._scores(model))
+        if not scored and not any(self.figures.all(model, resource.quantity) for resource in RESOURCES):
+            return ("not measured",)
+        better = next((other for other in self.models if other != model and self._dominates(other, model)), None)
+        if better:
+            return (f"none here: {better} is at least as good on every axis",)
+        lines = [*uses, *([quality] if quality else [])] or [self._middle(model)]
+        if not scored:
+            lines.append(NO_QUALITY)
+        elif not quality:
+            lines += self._costs(model)
+        return tuple(lines)
+
+    def resource_uses(self, resource: Resource) -> dict[str, str]:
+        """By model the line that gives it the use of a resource."""
+        found: dict[str, str] = {}
+        others = (model for model in self.models if model != self.reference)
+        gains = {model: gain for model in others if (gain := self._gain(model, resource))}
+        better = {model: gain for model, gain in gains.items() if gain.low > resource.margin}
+        if better:
+            best = max(better, key=lambda model: better[model].value)
+            for model, gain in better.items():
+                if model == best:
+                    found[model] = f"{resource.use}: {gain.text(resource.gain)}"
+                elif gain.high >= better[best].low:
+                    found[model] = f"{resource.use}: {gain.text(resource.gain)}, not told apart from {best}"
+        elif gains and all(gain.high < 1 / resource.margin for gain in gains.values()):
+            found[self.reference] = f"{resource.use}: no other model is better"
+        return found
+
+    def quality_uses(self) -> dict[str, str]:
+        """By model the line that gives it 'when quality decides', naming the tasks."""
+        parts: dict[str, list[str]] = {}
+        for task in self.figures.tasks():
+            scores = {model: row for model in self.models if (row := self._scores(model).get(task))}
+            if len(scores) < 2:
+                continue
+            best = max(scores, key=lambda model: (scores[model].value or 0.0, model == self.reference))
+            for model, row in scores.items():
+                told = f"{task} {shown('score', row.value or 0.0)}"
+                if model == best:
+                    parts.setdefault(model, []).append(f"{told}, the highest")
+                elif row.value == scores[best].value or self._reaches(model, best, task):
+                    parts.setdefault(model, []).append(f"{told}, not told apart from {best}")
+        return {model: f"when quality decides: {'; '.join(told)}" for model, told in parts.items()}
+
+    def _gain(self, model: str, resource: Resource) -> Gain | None:
+        row = self.figures.first(model, resource.quantity, statistic=resource.statistic)
+        if row is None or not row.ratio:
+            return None
+        if not row.ratio_low or not row.ratio_high:
+            # Bytes are exact; a time without an interval (one round) tells nothing apart.
+            return Gain(1 / row.ratio, 1 / row.ratio, 1 / row.ratio) if resource.quantity != "latency" else None
+        return Gain(1 / row.ratio, 1 / row.ratio_high, 1 / row.ratio_low)
+
+    def _scores(self, model: str) -> dict[str, Row]:
+        """A model's score by task, on the first split."""
+        rows = {task: self.figures.first(model, "score", statistic="mean", task=task) for task in self.figures.tasks()}
+        return {task: row for task, row in rows.items() if row is not None}
+
+    def _reaches(self, model: str, best: str, task: str) -> bool:
+        """True if the interval of the difference to the best model includes zero."""
+        row = self.figures.first(model, "score", statistic=DIFFERENCE, reference=best, task=task)
+        return row is not None and row.high is not None and row.high >= 0
+
+    def _dominates(self, other: str, model: str) -> bool:
+        """True if `other` is at least as good on every axis measured for both, and clearly better on a resource."""
+        ours, theirs = self._scores(model), self._scores(other)
+        if not ours or ours.keys() != theirs.keys():
+            return False
+        if any((theirs[task].value or 0.0) < (ours[task].value or 0.0) for task in ours):
+            return False
+        shares = [share for resource in RESOURCES if (share := self._share(model, other, resource))]
+        margins = [share > resource.margin for share, resource in shares]
+        return any(margins) and all(share >= 1 for share, _ in shares)
+
+    def _share(self, model: str, other: str, resource: Resource) -> tuple[float, Resource] | None:
+        """What `model` takes of a resource over what `other` takes; None where one was not measured."""
+        rows = [self.figures.first(name, resource.quantity, statistic=resource.statistic) for name in (model, other)]
+        mine, its = (row.value if row else None for row in rows)
+        return (mine / its, resource) if mine and its else None
+
+    def _middle(self, model: str) -> str:
+        """What to say of a model that is best at nothing."""
+        better = []
+        for resource in RESOURCES:
+            gain = self._gain(model, resource)
+            if model != self.reference and gain is not None and gain.low > resource.margin:
+                better.append(gain.text(resource.gain))
+        if better:
+            return f"a middle course: {listed(better)} than {self.reference}, surpassed by another model"
+        return "no axis on which it is best"
+
+    def _costs(self, model: str) -> list[str]:
+        """What a model loses in score against the reference, a line a task, where it loses at all."""
+        scores = self._scores(model)
+        rows = self.figures.all(model, "score", statistic=DIFFERENCE, reference=self.reference)
+        return [
+            f"loses {_loss(row)} points of {row.task}{self._unsure(row)}"
+            for row in rows
+            if row.task in scores and row.split == scores[row.task].split and (row.value or 0.0) < 0
+        ]
+
+    def _unsure(self, row: Row) -> str:
+        """What to add to a difference whose interval includes zero, or is missing."""
+        return "" if row.high is not None and row.high < 0 else f", not told apart from {self.reference}"
+
+
+def _loss(row: Row) -> str:
+    """A negative difference told as a loss, with its interval: '1.4 [0.6, 2.1]'."""
+    low, high = (None if bound is None else -bound for bound in (row.high, row.low))
+    return shown("score", -(row.value or 0.0), low, high)

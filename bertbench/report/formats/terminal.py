@@ -1,0 +1,141 @@
+"""Report to text tables for reading in a terminal or a log.
+
+Nothing is ever cut: text wraps, and where not even the longest words fit side by side each row is written as a block
+of 'column: value' lines. Without a terminal the text is plain ASCII frames without colour. What the text itself holds
+neither colours nor moves anything; titles and notes are one line.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from bertbench.safe_text import visible, visible_lines
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bertbench.report.row import Report, Table
+
+DEFAULT_WIDTH = 120
+_EMPTY = "-"
+_PADDING = 3  # a frame and a blank on either side of a column
+
+
+@dataclass(frozen=True)
+class TerminalExporter:
+    """Draws tables with their notes."""
+
+    def render(self, report: Report, *, layout: str, width: int | None) -> str:  # noqa: ARG002 (CSV needs it)
+        """The report as text no wider than `width` columns (default 120), without escape codes."""
+        from rich.console import Console
+
+        text = io.StringIO()
+        console = Console(
+            file=text, width=width or DEFAULT_WIDTH, color_system=None, force_terminal=False, legacy_windows=False
+        )
+        self.draw(report, console)
+        lines = (line.rstrip() for line in text.getvalue().splitlines())
+        return visible_lines("\n".join(lines)).strip("\n") + "\n"  # again: what was wrapped begins lines that were none
+
+    def draw(self, report: Report, console: Console) -> None:
+        """Draw the report on a console, in colour and with line-drawing frames where it is a terminal."""
+        report = _visible(report)
+        if [table.title for table in report.tables] != [report.title]:
+            _print(console, report.title, style="bold")
+        for table in report.tables:
+            console.print()
+            if _fits(_widths(table, console.width), console.width):
+                _draw_table(table, console)
+            else:
+                _draw_blocks(table, console)
+            for note in table.notes:
+                _print(console, f"* {note}")
+        if report.notes:
+            console.print()
+        for note in report.notes:
+            _print(console, f"* {note}")
+
+
+def _visible(report: Report) -> Report:
+    """The report with what is harmful written as escapes, before widths are taken."""
+    tables = tuple(
+        replace(table.written(visible_lines), title=visible(table.title), notes=tuple(map(visible, table.notes)))
+        for table in report.tables
+    )
+    return replace(report, title=visible(report.title), tables=tables, notes=tuple(map(visible, report.notes)))
+
+
+def _print(console: Console, text: str, style: str | None = None) -> None:
+    from rich.text import Text
+
+    console.print(Text(text), style=style, overflow="fold", highlight=False)
+
+
+def _fits(widths: Sequence[int], width: int) -> bool:
+    """True if columns so wide, with their frames, go into `width`."""
+    return sum(widths) + _PADDING * len(widths) + 1 <= width
+
+
+def _widths(table: Table, width: int) -> list[int]:
+    """Widths of the columns so that the table fits: the widest ones give way, none below its longest word.
+
+    rich would rather break words of one column than narrow another one further.
+    """
+    cells = [table.columns, *table.rows]
+    narrowest = [max(_longest_word(row[index]) for row in cells) for index in range(len(table.columns))]
+    widths = [max(_longest_line(row[index]) for row in cells) for index in range(len(table.columns))]
+    while not _fits(widths, width):
+        able = [index for index, least in enumerate(narrowest) if widths[index] > least]
+        if not able:
+            break
+        widths[max(able, key=widths.__getitem__)] -= 1
+    return widths
+
+
+def _longest_line(cell: str) -> int:
+    from rich.cells import cell_len
+
+    return max((cell_len(line) for line in (cell or _EMPTY).splitlines()), default=1)
+
+
+def _longest_word(cell: str) -> int:
+    from rich.cells import cell_len
+
+    return max((cell_len(word) for word in cell.split()), default=1)
+
+
+def _draw_table(table: Table, console: Console) -> None:
+    from rich import box
+    from rich import table as rich_table
+    from rich.text import Text
+
+    drawn = rich_table.Table(
+        title=Text(table.title), title_justify="left", title_style="italic", header_style="bold",
+        show_lines=any("\n" in cell for row in table.rows for cell in row),
+        box=box.ROUNDED if console.is_terminal else box.ASCII,
+    )  # fmt: skip
+    kinds = table.kinds or ("text",) * len(table.columns)
+    for column, kind, columns in zip(table.columns, kinds, _widths(table, console.width), strict=True):
+        side: Literal["left", "right"] = "right" if kind == "number" else "left"
+        drawn.add_column(Text(column), justify=side, overflow="fold", width=columns)
+    for row in table.rows:
+        drawn.add_row(*(Text(cell or _EMPTY) for cell in row))
+    console.print(drawn)
+
+
+def _draw_blocks(table: Table, console: Console) -> None:
+    """One block a row, one line a cell: what a narrow terminal can hold."""
+    _print(console, table.title, style="italic")
+    for row in table.rows:
+        console.print()
+        for column, cell in zip(table.columns, row, strict=True):
+            lines = (cell or _EMPTY).splitlines()
+            _print(console, f"{column}: {lines[0]}" if column else lines[0])
+            for line in lines[1:]:
+                _print(console, f"  {line}")
+
+
+PLUGIN = TerminalExporter()

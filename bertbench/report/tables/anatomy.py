@@ -1,0 +1,199 @@
+"""Anatomies as tables and long rows: models side by side, each figure with its share of the model's total.
+
+Not aware of how anything was counted or timed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from bertbench.records.anatomy import AFTER, BEFORE, BYTES_PER_PARAMETER, COMPONENTS, Anatomy, Axis, Counter, Step
+from bertbench.report.row import Report, Table
+from bertbench.report.tables.anatomy_rows import rows_of
+from bertbench.units import gigaflops, milliseconds, percent, significant, small_bytes, times
+
+Write = Callable[[float], str]
+
+HEADS: dict[Counter, tuple[str, str, Write]] = {
+    "unique": ("Unique parameters", "held in memory, shared ones once", lambda value: f"{value:,.0f}"),
+    "executed": ("Executed parameters", "as often as they run in one pass", lambda value: f"{value:,.0f}"),
+    "flops": ("FLOPs", "two for each multiply-add of a matrix product", gigaflops),
+    "seconds": ("Time", "of one pass", milliseconds),
+}
+ROUGH = 0.05  # what hooks add to a pass, from which on it is said
+PLACES = {BEFORE: "Before the layers", AFTER: "After the layers"}
+STEPS = {
+    "plain": "none (E equals H)",
+    "layers": "fewer layers",
+    "factorizing": "factorized embeddings",
+    "tying": "shared layers",
+}
+
+
+def build_anatomy(anatomies: Sequence[Anatomy], axis: Axis, notes: Sequence[str] = ()) -> Report:
+    """One model: a column a quantity. Several: a table a quantity, the models side by side; ratios refer to the first."""
+    counters = [counter for counter in HEADS if any(each.total(counter) is not None for each in anatomies)]
+    shown = (
+        [_single(anatomies[0], axis, counters)]
+        if len(anatomies) == 1
+        else [_side_by_side(anatomies, axis, counter) for counter in counters]
+    )
+    saved = [_savings(each) for each in anatomies if each.steps]
+    first = anatomies[0]
+    return Report(
+        title=f"Anatomy by {axis}, {first.batch_size} x {first.sequence_length} tokens",
+        tables=(*shown, *saved),
+        rows=rows_of(anatomies, axis),
+        notes=(*_notes(anatomies, axis), *notes),
+    )
+
+
+def _single(anatomy: Anatomy, axis: Axis, counters: Sequence[Counter]) -> Table:
+    columns: list[tuple[str, dict[str, str]]] = []
+    for counter in counters:
+        head, _, write = HEADS[counter]
+        columns.append((head, _cells(anatomy, axis, counter, write)))
+        if counter == "unique":
+            held = {**anatomy.by(axis, counter), "total": anatomy.total(counter) or 0}
+            columns.append(("Bytes (fp32)", {key: _as_bytes(value) for key, value in held.items()}))
+    rows = [
+        (label, *(cells.get(key, "") for _, cells in columns))
+        for key, label in _lines([anatomy], axis)
+        if any(key in cells for _, cells in columns)
+    ]
+    heads = (axis.capitalize(), *(head for head, _ in columns))
+    return Table(anatomy.name, heads, tuple(rows), kinds=_kinds(heads))
+
+
+def _side_by_side(anatomies: Sequence[Anatomy], axis: Axis, counter: Counter) -> Table:
+    head, meaning, write = HEADS[counter]
+    columns = [_cells(each, axis, counter, write) for each in anatomies]
+    rows = [
+        (label, *(cells.get(key, "") for cells in columns))
+        for key, label in _lines(anatomies, axis)
+        if any(key in cells for cells in columns)
+    ]
+    if counter == "unique":
+        rows.append(("Bytes (fp32)", *(_as_bytes(each.total("unique") or 0) for each in anatomies)))
+    if counter != "seconds":
+        rows.append((f"Ratio to {anatomies[0].name}", *_ratios(anatomies, counter)))
+    if counter == "executed":
+        rows.append(("Executed / unique", *(_reuse(each) for each in anatomies)))
+    heads = (axis.capitalize(), *(each.name.replace("+", " +") for each in anatomies))  # so that it can be wrapped
+    return Table(f"{head} ({meaning})", heads, tuple(rows), kinds=_kinds(heads))
+
+
+def _lines(anatomies: Sequence[Anatomy], axis: Axis) -> list[tuple[str, str]]:
+    """(key, label) of every line in the order of a pass, the total last."""
+    found = dict.fromkeys(
+        part.component if axis == "component" else part.place for each in anatomies for part in each.parts
+    )
+    if axis == "component":
+        late = ("pooler", "head", "other")  # after the top-level modules of models whose components are not known
+        keys = [key for key in COMPONENTS if key in found and key not in late]
+        keys += [key for key in found if key not in COMPONENTS]
+        keys += [key for key in late if key in found]
+    else:
+        numbers = sorted(int(key.removeprefix("layer-")) for key in found if key not in PLACES)
+        keys = [BEFORE, *(f"layer-{number}" for number in numbers), AFTER]
+    return [*((key, _label(key)) for key in keys), ("total", "Total")]
+
+
+def _label(key: str) -> str:
+    return {**COMPONENTS, **PLACES}.get(key) or key.replace("-", " ").replace("_", " ").capitalize()
+
+
+def _cells(anatomy: Anatomy, axis: Axis, counter: Counter, write: Write) -> dict[str, str]:
+    """By key: the figure and its share of the model's total."""
+    total = anatomy.total(counter)
+    if not total:
+        return {}
+    figures = {**anatomy.by(axis, counter), "total": total}
+    return {key: f"{write(value)} {share(value, total):>6}" for key, value in figures.items()}
+
+
+def share(value: float, total: float) -> str:
+    """A part's share in per cent; what would round to nothing is said to be small."""
+    return percent(value / total) if value / total >= 0.0005 else "<0.1%"
+
+
+def _as_bytes(parameters: float) -> str:
+    return small_bytes(parameters * BYTES_PER_PARAMETER)
+
+
+def _ratios(anatomies: Sequence[Anatomy], counter: Counter) -> list[str]:
+    base = anatomies[0].total(counter)
+    totals = [each.total(counter) for each in anatomies]
+    return ["" if not base or total is None else significant(total / base) for total in totals]
+
+
+def _reuse(anatomy: Anatomy) -> str:
+    executed, unique = anatomy.total("executed"), anatomy.total("unique")
+    return "" if executed is None or not unique else times(executed / unique)
+
+
+def _savings(anatomy: Anatomy) -> Table:
+    """From a model's plain counterpart to the model, a line a technique."""
+    first, last = anatomy.steps[0], anatomy.steps[-1]
+    rows = [(STEPS["plain"], *_state(first, first))]
+    for before, after in zip(anatomy.steps, anatomy.steps[1:], strict=False):
+        rows.append((STEPS[after.technique], *_change(before, after, first)))
+    rows.append(("as it is", *_state(last, first)))
+    heads = ("Technique", "Unique parameters", "Bytes (fp32)", "Executed", "FLOPs")
+    return Table(f"What each technique saves: {anatomy.name}", heads, tuple(rows), kinds=_kinds(heads))
+
+
+def _state(step: Step, plain: Step) -> tuple[str, ...]:
+    return (
+        f"{step.unique:,} {share(step.unique, plain.unique):>6}",
+        _as_bytes(step.unique),
+        "" if step.executed is None else f"{step.executed:,}",
+        "" if step.flops is None else gigaflops(step.flops),
+    )
+
+
+def _change(before: Step, after: Step, plain: Step) -> tuple[str, ...]:
+    unique = after.unique - before.unique
+    return (
+        f"{unique:+,} {share(abs(unique), plain.unique):>6}" if unique else "0",
+        _difference(before.unique, after.unique, _as_bytes),
+        _difference(before.executed, after.executed, lambda value: f"{value:,.0f}"),
+        _difference(before.flops, after.flops, gigaflops),
+    )
+
+
+def _difference(before: int | None, after: int | None, write: Write) -> str:
+    if before is None or after is None:
+        return ""
+    change = after - before
+    return "0" if not change else f"{'-' if change < 0 else '+'}{write(abs(change))}"
+
+
+def _notes(anatomies: Sequence[Anatomy], axis: Axis) -> list[str]:
+    notes = [note for each in anatomies for note in each.notes]
+    if axis == "layer" and any(each.total("executed") != each.total("unique") for each in anatomies):
+        notes.append("a shared tensor is held by the first layer that uses it")
+    timed = [each for each in anatomies if each.timing]
+    notes += [_timing_note(each) for each in timed]
+    if timed:
+        notes.append(
+            "time: a part's median share of the passes with hooks, of the median pass without them; eager fp32 on the CPU, "
+            "random weights, one process. 'Other' is what lies between the parts: residual sums, masks, module calls. "
+            "Models are timed one after another: `bertbench speed` compares them"
+        )
+    return notes
+
+
+def _timing_note(anatomy: Anatomy) -> str:
+    timing = anatomy.timing
+    assert timing is not None  # noqa: S101 (the caller chose those with one)
+    added = timing.hooked_s / timing.plain_s - 1
+    rough = "" if added < ROUGH else "; the hooks' own time makes small parts' shares rough"
+    return (
+        f"{anatomy.name}: a pass took {milliseconds(timing.plain_s)}, with hooks {milliseconds(timing.hooked_s)} ({added:+.1%}); "
+        f"{timing.passes} passes of each, threads {timing.threads}, attention {timing.attention}{rough}"
+    )
+
+
+def _kinds(heads: Sequence[str]) -> tuple[str, ...]:
+    return ("text", *["number"] * (len(heads) - 1))

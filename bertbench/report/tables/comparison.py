@@ -1,0 +1,195 @@
+"""The comparison table: what was published about each model, and beside it what was measured here.
+
+Not aware of records: everything measured comes from long rows, everything published from model specs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bertbench.report.row import Row, Table
+from bertbench.report.tables.figures import Figures, figure_text, scope_text, shape_label, shown
+from bertbench.units import megabytes, millions, significant, times
+
+if TYPE_CHECKING:
+    from bertbench.specs.models import ModelSpec, TableRow
+
+NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the tables are made of.
+
+    `scores` says in words what the score of each task is, e.g. 'accuracy'; `uses` holds the lines of a model's best use,
+    `claims` by model and row those of verdicts.
+    """
+
+    figures: Figures
+    models: tuple[str, ...]
+    reference: str
+    specs: Mapping[str, ModelSpec]
+    scores: Mapping[str, str]
+    uses: Mapping[str, Sequence[str]]
+    caveat: Callable[[Row], str]
+    claims: Mapping[tuple[str, TableRow], Sequence[str]] = field(default_factory=dict)
+
+
+def comparison_table(comparison: Comparison, notes: Sequence[str] = ()) -> Table:
+    """Compression method, model size, speed, accuracy and best use case, a column a model."""
+    rows: tuple[tuple[str, TableRow, Callable[[Comparison, str], list[str]]], ...] = (
+        ("Compression method", "method", _method),
+        ("Model size", "size", _size),
+        ("Speed", "speed", _speed),
+        ("Accuracy", "accuracy", _accuracy),
+        ("Best use case", "use", _use),
+    )
+    heads = [_head(comparison, model) for model in comparison.models]
+    cells = [
+        (
+            title,
+            *(
+                "\n".join(
+                    [
+                        *_published(comparison, model, row),
+                        *lines(comparison, model),
+                        *comparison.claims.get((model, row), ()),
+                    ]
+                )
+                for model in comparison.models
+            ),
+        )
+        for title, row, lines in rows
+    ]
+    return Table(
+        title="Comparison: published and measured",
+        columns=("", *heads),
+        rows=tuple(cells),
+        notes=tuple(notes),
+        kinds=("text",) * (len(heads) + 1),
+    )
+
+
+def titles(comparison: Comparison) -> dict[str, str]:
+    """What each model is called in tables: its title, or its name where titles are equal."""
+    found = {model: comparison.specs[model].title for model in comparison.models}
+    return {model: model if list(found.values()).count(title) > 1 else title for model, title in found.items()}
+
+
+def on_random_weights(comparison: Comparison, model: str) -> bool:
+    """True if a model with published weights was measured without them."""
+    rows = (row for row in comparison.figures.rows if row.model == model)
+    return comparison.specs[model].checkpoint is not None and any(row.weights == "random" for row in rows)
+
+
+def _head(comparison: Comparison, model: str) -> str:
+    parts = [titles(comparison)[model], "(reference)" if model == comparison.reference else ""]
+    mark = ", random weights" if on_random_weights(comparison, model) else ""
+    return " ".join(filter(None, parts)) + mark
+
+
+def _published(comparison: Comparison, model: str, row: TableRow) -> list[str]:
+    """The published statements of a row; those about a task only where that task was tried here."""
+    return [
+        f"published: {entry.statement}; {entry.source}"
+        for entry in comparison.specs[model].published
+        if entry.row == row and (entry.task is None or entry.task in comparison.scores)
+    ]
+
+
+def _measured(comparison: Comparison, texts: Sequence[str], row: Row) -> str:
+    """One line of measured figures with what a reader must know about them, and of what their intervals are."""
+    caveat = "; ".join(filter(None, (comparison.caveat(row), scope_text(row))))
+    return f"measured: {', '.join(texts)}{f' ({caveat})' if caveat else ''}"
+
+
+def _failed(comparison: Comparison, model: str, *quantities: str) -> list[str]:
+    rows = comparison.figures.failures(model, *quantities)
+    return [f"{row.status}{f' on {row.task}' if row.task else ''}: {row.note}" for row in rows]
+
+
+def _method(comparison: Comparison, model: str) -> list[str]:
+    """The method as configured, and what sharing there is: parameters executed for those stored."""
+    unique = comparison.figures.first(model, "parameters", statistic="unique")
+    executed = comparison.figures.first(model, "parameters", statistic="executed")
+    told = any(entry.row == "method" for entry in comparison.specs[model].published)
+    lines = [] if told else [f"as configured: {comparison.specs[model].compression}"]
+    if unique is None or executed is None or not unique.value or not executed.value:
+        return [*lines, NOT_MEASURED]
+    share = executed.value / unique.value
+    used = "each once" if share == 1 else f"{significant(share)}x, as layers are shared"
+    stored = f"{millions(unique.value)} stored"
+    return [*lines, f"measured: a pass executes {millions(executed.value)} parameters of {stored}: {used}"]
+
+
+def _size(comparison: Comparison, model: str) -> list[str]:
+    parameters = comparison.figures.first(model, "parameters", statistic="unique")
+    if parameters is None or parameters.value is None:
+        return _failed(comparison, model, "parameters") or [NOT_MEASURED]
+    texts = [f"{millions(parameters.value)} parameters"]
+    if model != comparison.reference and parameters.ratio is not None:
+        texts.append(times(parameters.ratio))
+    size = comparison.figures.first(model, "parameter_bytes")
+    if size is not None and size.value is not None:
+        texts[-1] += f"; {megabytes(size.value)}"
+    return [_measured(comparison, texts, parameters)]
+
+
+def _speed(comparison: Comparison, model: str) -> list[str]:
+    lines = []
+    for latency in comparison.figures.all(model, "latency", statistic="median"):
+        texts = [f"{shown('latency', latency.value or 0.0)} at {shape_label(latency)}"]
+        shape = {"batch_size": latency.batch_size, "sequence_length": latency.sequence_length}
+        speedup = comparison.figures.first(model, "speedup", **shape)
+        if model != comparison.reference and speedup is not None:
+            texts.append(_faster(speedup))
+        lines.append(_measured(comparison, texts, latency))
+    return [*lines, *_failed(comparison, model, "latency")] or [NOT_MEASURED]
+
+
+def _faster(speedup: Row) -> str:
+    """'1.97x [1.93, 2.01] faster'; where the interval includes 1 neither word would be true."""
+    text = figure_text(speedup)
+    if speedup.low is None or speedup.high is None:
+        return f"{text} the speed"
+    if speedup.low > 1:
+        return f"{text} faster"
+    return f"{text} the speed: slower" if speedup.high < 1 else f"{text} the speed: not told apart"
+
+
+def _accuracy(comparison: Comparison, model: str) -> list[str]:
+    lines = []
+    for task, words in comparison.scores.items():
+        score = comparison.figures.first(model, "score", statistic="mean", task=task)
+        if score is None:
+            continue
+        texts = [f"{task} {words} {figure_text(score)}"]
+        if model != comparison.reference:
+            texts += _kept(comparison, model, score, "mean")
+        lines.append(_measured(comparison, texts, score))
+    lines += [_over_tasks(comparison, model, row) for row in comparison.figures.all(model, "score", statistic="macro")]
+    return [*lines, *_failed(comparison, model, "score")] or [NOT_MEASURED]
+
+
+def _over_tasks(comparison: Comparison, model: str, score: Row) -> str:
+    """The mean score over several tasks, and what it keeps of the reference's."""
+    name = f"mean of {score.n} tasks" if score.task == "all-tasks" else str(score.task)
+    texts = [f"{name} {figure_text(score)}", *_kept(comparison, model, score, "macro")]
+    return _measured(comparison, texts, score)
+
+
+def _kept(comparison: Comparison, model: str, score: Row, statistic: str) -> list[str]:
+    """What a score keeps of the reference's, or why there is no such share."""
+    where = {"task": score.task, "split": score.split, "statistic": statistic}
+    retention = comparison.figures.first(model, "retention", **where)
+    if retention is not None:
+        return [f"keeps {figure_text(retention)}"]
+    empty = comparison.figures.empty(model, "retention", **where)
+    return [(empty.note or "").rpartition("; ")[2]] if empty is not None else []
+
+
+def _use(comparison: Comparison, model: str) -> list[str]:
+    lines = comparison.uses.get(model, ())
+    return [NOT_MEASURED] if NOT_MEASURED in lines else [f"derived: {line}" for line in lines]

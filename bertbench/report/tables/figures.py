@@ -1,0 +1,93 @@
+"""Long rows looked up by model and quantity, and their figures as people read them. Not aware of tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bertbench.report.row import Row
+from bertbench.units import quantity_of
+
+_UNIT = re.compile(r"[^\d.,-]+$")
+
+
+class Figures:
+    """An index over rows; what was not measured is None or an empty list."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        self.rows = tuple(rows)
+        self._by_key: dict[tuple[str | None, str | None], list[Row]] = {}
+        for row in self.rows:
+            self._by_key.setdefault((row.model, row.quantity), []).append(row)
+
+    def all(self, model: str, quantity: str, **where: Any) -> list[Row]:
+        """Rows with a value, in their order, whose fields are as in `where`."""
+        return [
+            row
+            for row in self._by_key.get((model, quantity), ())
+            if row.value is not None and all(getattr(row, key) == wanted for key, wanted in where.items())
+        ]
+
+    def first(self, model: str, quantity: str, **where: Any) -> Row | None:
+        """The first such row, e.g. that of the first shape or split."""
+        return next(iter(self.all(model, quantity, **where)), None)
+
+    def empty(self, model: str, quantity: str, **where: Any) -> Row | None:
+        """The first row of a figure that there cannot be, whose note says why."""
+        rows = (row for row in self._by_key.get((model, quantity), ()) if row.value is None and row.status == "ok")
+        return next((row for row in rows if all(getattr(row, key) == wanted for key, wanted in where.items())), None)
+
+    def failures(self, model: str, *quantities: str) -> list[Row]:
+        """Rows of failed and skipped runs."""
+        found = [row for quantity in quantities for row in self._by_key.get((model, quantity), ())]
+        return [row for row in found if row.status != "ok"]
+
+    def tasks(self) -> list[str]:
+        """Tasks that were tried, in their order."""
+        return list(dict.fromkeys(row.task for row in self.rows if row.task))
+
+
+def shape_label(row: Row) -> str:
+    """'1x128', or '1 of natural length'."""
+    if row.scenario == "offline":
+        return f"whole split by {row.batch_size}"
+    if row.batch_size is None:
+        return ""
+    if row.sequence_length is None:
+        return f"{row.batch_size} of natural length"
+    return f"{row.batch_size}x{row.sequence_length}"
+
+
+def way_label(backend: str | None, dtype: str | None) -> str:
+    """Back-end and number format, the latter once: 'eager bf16', 'onnxruntime-int8'."""
+    named = backend is not None and dtype is not None and backend.endswith(f"-{dtype}")
+    return " ".join(filter(None, (backend, None if named else dtype)))
+
+
+def shown(quantity: str, value: float, low: float | None = None, high: float | None = None) -> str:
+    """A value as people read it, with its interval: '1.97x [1.93, 2.01]'. A bound in another unit has that unit."""
+    write = quantity_of(quantity).format
+    text = write(value)
+    if low is None or high is None:
+        return text
+    unit = _UNIT.search(text)
+    bounds = ", ".join(write(bound).removesuffix(unit[0] if unit else "") for bound in (low, high))
+    return f"{text} [{bounds}]"
+
+
+def figure_text(row: Row) -> str:
+    """A row's value with its interval."""
+    return shown(row.quantity or "", row.value or 0.0, row.low, row.high)
+
+
+def scope_text(row: Row) -> str:
+    """Of what a row's intervals are, where that is less than the method: 'interval: this checkpoint'."""
+    scopes = [scope for scope in (row.interval_scope or "").split("; ratio: ") if scope]
+    least = next((scope for scope in scopes if "checkpoint" in scope), None)
+    return f"interval: {least}" if least else ""
+
+
+def listed(names: Sequence[str]) -> str:
+    """'a', 'a and b', 'a, b and c'."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

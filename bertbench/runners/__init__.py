@@ -1,1 +1,0 @@
-"""Spec to record: measuring size, speed, memory and quality of one model."""

@@ -1,0 +1,1 @@
+"""One command's measuring, from request to stored records, cell by cell."""

@@ -1,0 +1,171 @@
+"""What timed passes are given besides fixed shapes: a task's examples for each model, and what the audit looks at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bertbench.errors import BertBenchError
+from bertbench.models.inputs import Encoded, ragged_ids
+from bertbench.models.lengths import length_limit, vocabulary_size
+from bertbench.models.loading import load_tokenizer, uses_token_types
+from bertbench.models.sources import Encoder
+from bertbench.records.record import Measurement
+from bertbench.session.heads import SCORED_EXAMPLES
+from bertbench.session.plan import Plan
+from bertbench.session.run import Session
+from bertbench.session.task_data import TaskData
+from bertbench.specs import plugins
+from bertbench.specs.models import ShapeSpec, TaskSpec, TimingSpec
+from bertbench.speed.blocks import TaskInputs
+from bertbench.speed.servant import TextSource
+from bertbench.stats import padding
+from bertbench.tasks.data import Examples
+
+NATURAL_EXAMPLES = 64  # as many batches of natural length, at least
+AUDITED_EXAMPLES = 32
+AUDITED_LENGTH = 96  # tokens of the longest, where there is no task
+CHUNK = 25  # batches of a whole split that a turn takes
+POLICIES = ("pad-to-max", "dynamic", "length-sorted")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A task's examples by model, where there is a task; figures on their lengths; what a reader should know."""
+
+    task: str | None = None
+    of_model: dict[str, TaskInputs] = field(default_factory=dict)
+    rows: dict[str, list[Encoded]] = field(default_factory=dict)
+    measurements: dict[str, tuple[Measurement, ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    examples: Examples | None = None
+
+
+def prepare(session: Session, encoders: Sequence[Encoder], plan: Plan) -> Prepared:
+    """The inputs for shapes of natural length: the same examples in the same order for every model."""
+    shapes = [shape for shape in session.request.timing.shapes if shape.sequence_length is None]
+    if not shapes:
+        return Prepared()
+    reason = _missing(encoders, plan)
+    if reason:
+        return Prepared(notes=(f"natural lengths are not timed: {reason}",))
+    loaded = next(loaded for loaded in plan.data.values() if loaded.splits)
+    split = loaded.splits[0]
+    whole = any(shape.whole_split for shape in shapes)
+    wanted = None if whole else max(SCORED_EXAMPLES, NATURAL_EXAMPLES * max(shape.batch_size for shape in shapes))
+    return _encoded(session, encoders, loaded, split.take(wanted), shapes)
+
+
+def _missing(encoders: Sequence[Encoder], plan: Plan) -> str | None:
+    """Why there are no inputs, if there are none."""
+    without = [encoder.spec.name for encoder in encoders if not encoder.source.tokenizer]
+    if not any(loaded.splits for loaded in plan.data.values()):
+        return next((loaded.absent for loaded in plan.data.values() if loaded.absent), "no task is given")
+    return f"no tokenizer of {', '.join(without)} can be had" if without else None
+
+
+def _encoded(
+    session: Session, encoders: Sequence[Encoder], loaded: TaskData, examples: Examples, shapes: Sequence[ShapeSpec]
+) -> Prepared:
+    rows: dict[str, list[Encoded]] = {}
+    texts: dict[str, TextSource] = {}
+    measurements: dict[str, tuple[Measurement, ...]] = {}
+    for encoder in encoders:
+        name, limit = encoder.spec.name, session.request.options.recipe(loaded.task, encoder.spec).max_length
+        rows[name] = _encode(encoder, loaded.task, limit, examples)
+        texts[name] = TextSource(_texts(examples), encoder.source.tokenizer, limit)
+        measurements[name] = _lengths([len(row.ids) for row in rows[name]], shapes, limit)
+    first = rows.get(session.request.reference) or next(iter(rows.values()))
+    batches = {
+        shape.batch_size: padding.batches([len(row.ids) for row in first], shape.batch_size, _order(shape))
+        for shape in shapes
+        if shape.whole_split
+    }
+    of_model = {name: TaskInputs(tuple(row.ids for row in of), texts[name], batches) for name, of in rows.items()}
+    return Prepared(loaded.task.name, of_model, rows, measurements, examples=examples)
+
+
+def _encode(encoder: Encoder, task: TaskSpec, limit: int, examples: Examples) -> list[Encoded]:
+    from bertbench.models.architecture import config_of
+
+    config = config_of(encoder.spec, encoder.source.folder)
+    kind = plugins.load("bertbench.tasks.kinds", "task kind", task.kind)
+    tokenizer = load_tokenizer(encoder.source.tokenizer, config, encoder.spec.name, split_words=kind.words)
+    features = kind.encode(tokenizer, task, examples, limit, token_types=uses_token_types(config))
+    first = [features.rows[features.owners.index(number)] for number in range(len(examples))]
+    return [Encoded(row["input_ids"], row.get("token_type_ids")) for row in first]
+
+
+def _texts(examples: Examples) -> tuple[tuple[str, ...], ...]:
+    """Examples as texts that a tokenizer takes; words are joined by spaces."""
+    return tuple(
+        tuple(part if isinstance(part, str) else " ".join(part) for part in parts) for parts in examples.inputs
+    )
+
+
+def _order(shape: ShapeSpec) -> str:
+    return "length-sorted" if shape.batch_size > 1 else "dynamic"
+
+
+def _lengths(lengths: Sequence[int], shapes: Sequence[ShapeSpec], limit: int) -> tuple[Measurement, ...]:
+    """The lengths' distribution, and what padding costs by policy and batch size."""
+    found = [
+        Measurement("input_length", "token", (float(value),), statistic=statistic, n=len(lengths), n_unit="examples")
+        for statistic, value in padding.distribution(lengths).items()
+    ]
+    for size in dict.fromkeys(shape.batch_size for shape in shapes):
+        found += [
+            Measurement(
+                "padding_waste",
+                "1",
+                (padding.waste(lengths, size, policy, limit),),
+                statistic=policy,
+                scenario="natural",
+                batch_size=size,
+                n=len(lengths),
+                n_unit="examples",
+            )
+            for policy in POLICIES
+        ]
+    return tuple(found)
+
+
+def fitting(timing: TimingSpec, inputs: Prepared) -> TimingSpec:
+    """The protocol without natural lengths where there are no inputs, and with turns enough for whole splits."""
+    if not inputs.of_model:
+        fixed = tuple(shape for shape in timing.shapes if shape.sequence_length)
+        return timing.model_copy(update={"shapes": fixed or timing.shapes})
+    batches = next(iter(inputs.of_model.values())).batches
+    shapes = tuple(_with_turns(shape, timing.rounds, batches) for shape in timing.shapes)
+    return timing.model_copy(update={"shapes": shapes})
+
+
+def _with_turns(shape: ShapeSpec, rounds: int, batches: Mapping[int, Sequence[Sequence[int]]]) -> ShapeSpec:
+    """A turn takes several batches one after another, and all turns of all rounds take each batch once."""
+    if not shape.whole_split:
+        return shape
+    count = len(batches[shape.batch_size])
+    passes = max(1, min(CHUNK, count // rounds))
+    return shape.model_copy(update={"passes": passes, "turns": math.ceil(count / passes / rounds)})
+
+
+def audited(
+    session: Session, encoders: Mapping[str, Encoder], inputs: Prepared, *, scored: bool
+) -> dict[str, list[Encoded]]:
+    """Rows of many lengths by model: the task's, more of them where they are scored, else random ones."""
+    from bertbench.models.architecture import config_of
+
+    found = {}
+    for name, encoder in encoders.items():
+        if name in inputs.rows:
+            found[name] = inputs.rows[name][: SCORED_EXAMPLES if scored else AUDITED_EXAMPLES]
+            continue
+        try:
+            config = config_of(encoder.spec, encoder.source.folder)
+            longest = min(AUDITED_LENGTH, length_limit(config) or AUDITED_LENGTH)
+            found[name] = ragged_ids(AUDITED_EXAMPLES, longest, vocabulary_size(config), seed=0)
+        except BertBenchError as error:
+            session.say(f"{name}: its answers cannot be checked: {error.message}")
+            found[name] = []
+    return found

@@ -1,0 +1,182 @@
+"""One command's measuring, from request to stored records: size, speed, memory, then quality, each stored when done.
+
+Whatever happens to one cell is a record of that cell; the rest goes on. Not aware of reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from bertbench import __version__, launch
+from bertbench.errors import CheckpointError, DatasetError
+from bertbench.models import hub
+from bertbench.models.sources import Encoder, Say, gather, weight_folders
+from bertbench.quality import run, team, training_format
+from bertbench.quality.apart import Apart
+from bertbench.records import environment
+from bertbench.records.files import now
+from bertbench.records.progress import Progress
+from bertbench.records.record import UNAVAILABLE, Environment, RunRecord, SessionRecord
+from bertbench.records.store import Store, StoredSession, new_session_id, newest
+from bertbench.session.cost import measure_cost
+from bertbench.session.plan import Plan, make
+from bertbench.session.quality import drop_checkpoints, measure_quality, quality_key
+from bertbench.session.request import Request, answers, check_many, check_processes, names_of
+from bertbench.session.run import Session
+from bertbench.speed.workers import begin
+
+
+def find(request: Request, store: Store, encoders: Sequence[Encoder]) -> StoredSession | None:
+    """The newest complete session without failures that holds all that is asked, or None."""
+    wanted = _canonical(request, encoders, environment.capture(request.options.device))
+
+    def accept(stored: StoredSession) -> bool:
+        absent = any(record.kind == "quality" and record.status == "skipped" for record in stored.records)
+        # What could not be had then may be there now; and `run` must not be content with its absence.
+        retry = absent and (not request.may_be_random or hub.state() == "online")
+        return not retry and all(map(_settled, stored.records))
+
+    return newest(store, accept, lambda session: session.complete and answers(session.request, wanted))
+
+
+def _settled(record: RunRecord) -> bool:
+    """True unless measuring again might give more: a failed run, or one that time ran out for."""
+    return record.status == "ok" or (record.error is not None and record.error.kind == UNAVAILABLE)
+
+
+def _canonical(request: Request, encoders: Sequence[Encoder], machine: Environment) -> dict[str, Any]:
+    from bertbench.tasks.data import source_fingerprint
+
+    digests = {encoder.spec.name: encoder.source.identity for encoder in encoders}
+    fingerprints = {task.name: source_fingerprint(task, request.options.data_dir) for task in request.tasks}
+    return request.canonical(digests, fingerprints, machine.environment_class)
+
+
+def find_weights(request: Request, say: Say) -> list[Encoder]:
+    """The models' weights, saying once if the hub cannot be reached."""
+    encoders = gather(request.models, may_be_random=request.may_be_random)
+    absent = [encoder.spec.name for encoder in encoders if encoder.absent]
+    if absent:
+        why = "HF_HUB_OFFLINE is set" if hub.state() == "offline" else f"the hub at {hub.endpoint()} cannot be reached"
+        say(
+            f"{why} and nothing is cached: {', '.join(absent)} are measured in size and speed on random weights, not in quality"
+        )
+    return encoders
+
+
+def measure(
+    request: Request, store: Store, encoders: Sequence[Encoder], *, say: Say, progress: Progress, yes: bool
+) -> StoredSession:
+    """Measure all that is asked and store it.
+
+    Args:
+        request: what to measure.
+        store: where to.
+        encoders: the models with their weights, from `find_weights`.
+        say: takes one line for people.
+        progress: takes how far a step is.
+        yes: more than ten runs are meant.
+
+    Raises:
+        BertBenchError: the input cannot be used; found before any measuring.
+        KeyboardInterrupt: what was finished is stored.
+    """
+    check_processes(request)
+    machine = environment.capture(request.options.device)
+    asked = _canonical(request, encoders, machine)
+    if "speed" in request.kinds:
+        begin(encoder.spec.architecture for encoder in encoders)
+    plan = make(
+        request, encoders, say, _earlier_decisions(store, asked), _training_format(request, store, machine, say)
+    )
+    check_many(sum(cell.job is not None for cell in plan.cells), yes=yes)
+    _preflight(request, encoders, plan)
+    store.check_writable(needed_bytes=_bytes_needed(request, encoders, plan))
+    store.tidy()
+    for line in plan.lines():
+        say(line)
+    record = SessionRecord(
+        session_id=new_session_id(),
+        command=request.command,
+        argv=request.argv,
+        suite=request.suite.name,
+        models=names_of(request.models),
+        reference=request.reference,
+        tasks=names_of(request.tasks),
+        request=asked,
+        decisions=plan.decisions,
+        started_at=now(),
+        environment_class=machine.environment_class,
+        bertbench_version=__version__,
+    )
+    session = Session(request, store, say, progress, machine, record, request.deadline)
+    taught = (cell.teacher for cell in plan.cells if cell.teacher and cell.teacher.job)
+    session.teachers = frozenset(quality_key(teacher, session.settings) for teacher in taught)
+    store.write_session(record)
+    try:
+        with weight_folders(encoders, store.folder(session.id)) as ready:
+            measure_cost(session, ready, plan)
+        with closing(team.Team() if launch.size() > 1 else Apart()) as apart:
+            for cell in plan.cells:
+                measure_quality(session, cell, apart.run)
+    finally:
+        if session.request.options.keep_checkpoints != "all":
+            drop_checkpoints(session)
+    ended = replace(record, complete=True, ended_at=now())
+    store.write_session(ended)
+    return StoredSession(ended, tuple(session.written), store.folder(session.id))
+
+
+def _training_format(request: Request, store: Store, machine: Environment, say: Say) -> Callable[[], str]:
+    """Decides, when it is called, what number format models are trained in."""
+    options = request.options
+    return partial(training_format.decide, store.root, machine.environment_class, options.device, options.threads, say)
+
+
+def _earlier_decisions(store: Store, asked: dict[str, Any]) -> dict[str, Any]:
+    """What an equal request decided before, so that finished cells of an interrupted one are recognized."""
+    earlier = newest(store, lambda _: True, lambda session: answers(session.request, asked) and bool(session.decisions))
+    return earlier.session.decisions if earlier else {}
+
+
+def _bytes_needed(request: Request, encoders: Sequence[Encoder], plan: Plan) -> int:
+    """Disk space for random weights while they are measured, and for fine-tuned checkpoints."""
+    from bertbench.models.architecture import config_of, empty_model
+
+    sizes = {}
+    for encoder in encoders:
+        module = empty_model(config_of(encoder.spec, encoder.source.folder))
+        sizes[encoder.spec.name] = sum(4 * parameter.numel() for parameter in module.parameters())
+    random = sum(sizes[encoder.spec.name] for encoder in encoders if encoder.source.folder is None)
+    trained = [cell for cell in plan.cells if cell.job and cell.job.mode == "fine-tune"]
+    kept = sum(sizes[cell.encoder.spec.name] for cell in trained) if request.options.keep_checkpoints != "none" else 0
+    return int(random + kept)
+
+
+def _preflight(request: Request, encoders: Sequence[Encoder], plan: Plan) -> None:
+    """Look for real texts where only they are timed, and load each model once for each task, before any work.
+
+    Raises:
+        BertBenchError: bad input.
+    """
+    if "quality" not in request.kinds and all(shape.sequence_length is None for shape in request.timing.shapes):
+        _check_texts(encoders, plan)
+    seen = set()
+    for cell in plan.cells:
+        if cell.job and (cell.encoder.spec.name, cell.task.name) not in seen:
+            seen.add((cell.encoder.spec.name, cell.task.name))
+            run.prepare(cell.job)
+
+
+def _check_texts(encoders: Sequence[Encoder], plan: Plan) -> None:
+    hint = "read the task with --data-dir, or take what needs no hub: --task demo-sentiment --models bert-mini"
+    for data in plan.data.values():
+        if not data.splits:
+            raise DatasetError(f"task {data.task.name}: no texts to time: {data.absent}", hint)
+    for encoder in encoders:
+        if not encoder.source.tokenizer:
+            raise CheckpointError(f"model {encoder.spec.name}: no tokenizer for texts to time: {encoder.absent}", hint)

@@ -1,0 +1,247 @@
+"""What will be done, how long it should take, and how far training is cut so that it fits.
+
+Expected times come from FLOPs and a short calibration of this machine: good for deciding whether to wait, not figures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from bertbench.models.checkpoints import trained_length
+from bertbench.models.loading import has_head
+from bertbench.models.sources import Encoder, Say, Source, finetuned_source
+from bertbench.models.students.pairs import check_pair, teachers_first
+from bertbench.quality import training_format
+from bertbench.quality.job import Job, Teaching
+from bertbench.session.estimates import FIXED_SECONDS, cost_steps, seconds_per_sample
+from bertbench.session.request import Request
+from bertbench.session.task_data import TaskData, load_data
+from bertbench.specs.models import TaskSpec, TrainingSpec
+from bertbench.speed.calibration import Calibration, calibrate
+from bertbench.tasks.data import Examples
+from bertbench.units import duration
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One quality run to be done, or the reason why it is not."""
+
+    encoder: Encoder
+    task: TaskSpec
+    seed: int
+    job: Job | None
+    skipped: str | None = None
+    capped: bool = False
+    train: Examples | None = None
+    splits: tuple[Examples, ...] = ()
+    expected_s: float = 0.0
+    teacher: Cell | None = None  # must be done before, and keep its checkpoint
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a session will do."""
+
+    data: dict[str, TaskData]
+    cells: tuple[Cell, ...]
+    calibration: Calibration
+    steps: tuple[tuple[str, float], ...]
+    decisions: dict[str, Any]
+
+    @property
+    def expected_s(self) -> float:
+        """Seconds for all steps."""
+        return sum(seconds for _, seconds in self.steps)
+
+    def lines(self) -> list[str]:
+        """The plan as people read it."""
+        width = max((len(label) for label, _ in self.steps), default=0)
+        listed = [f"  {label.ljust(width)}  about {duration(seconds)}" for label, seconds in self.steps]
+        return [f"plan ({len(self.steps)} steps, about {duration(self.expected_s)}):", *listed]
+
+
+def make(
+    request: Request,
+    encoders: Sequence[Encoder],
+    say: Say,
+    earlier: Mapping[str, Any] | None = None,
+    decide: Callable[[], str] = lambda: "fp32",
+) -> Plan:
+    """Decide every quality run, the cap on training, and how long all of it should take.
+
+    `earlier` holds the decisions of an interrupted session that is continued: they are kept, as calibration varies. `decide`
+    says what number format models are trained in; it is asked once, and only if one is trained and no format was asked for.
+    """
+    decisions: dict[str, Any] = {"cuts": {}} | dict(earlier or {})
+    calibration = calibrate(request.options.threads, request.options.device)
+    trains_in_bf16 = partial(training_format.is_bf16, request.options.dtype, decisions, decide)
+    loaded = {task.name: load_data(task, request) for task in request.tasks}
+    for line in [line for each in loaded.values() for line in each.notes]:
+        say(line)
+    cells: list[Cell] = []
+    for task in request.tasks if "quality" in request.kinds else ():
+        in_order = teachers_first(encoders, lambda encoder: encoder.spec)
+        of_task = [
+            cell for encoder in in_order for cell in _cells(request, encoder, loaded[task.name], trains_in_bf16, say)
+        ]
+        capped = _capped(request, of_task, loaded[task.name], calibration, decisions["cuts"], say)
+        cells += _taught(capped, calibration)
+    steps = (
+        *cost_steps(request, encoders, calibration),
+        *((_label(cell), cell.expected_s) for cell in cells if cell.job),
+    )
+    return Plan(loaded, tuple(cells), calibration, steps, decisions)
+
+
+def _taught(cells: list[Cell], calibration: Calibration) -> list[Cell]:
+    """Cells of one task, teachers first, with each student's teacher: of the same seed, or the one there is.
+
+    A student's time has the teacher's pass over the training examples in it.
+
+    Raises:
+        ConfigError: a student cannot learn from its teacher.
+    """
+    found: list[Cell] = []
+    for cell in cells:
+        spec = cell.encoder.spec.distill
+        if spec is None or cell.job is None or cell.job.teaching is None:  # evaluated as it is, it learns nothing
+            found.append(cell)
+            continue
+        teachers = [other for other in found if other.encoder.spec.name == spec.teacher]
+        teacher = next((other for other in teachers if other.seed == cell.seed), teachers[0] if teachers else None)
+        if teacher is None or teacher.job is None:
+            why = teacher.skipped if teacher else "it is not among the models"
+            found.append(replace(cell, job=None, skipped=f"its teacher {spec.teacher} is not to be had: {why}"))
+            continue
+        check_pair(cell.job.source, teacher.job.source)
+        asked = len(cell.train or ()) * seconds_per_sample(teacher.job, cell.splits[0], calibration, training=False)
+        found.append(replace(cell, teacher=teacher, expected_s=cell.expected_s + asked))
+    return found
+
+
+def _label(cell: Cell) -> str:
+    assert cell.job is not None  # noqa: S101 (callers have filtered)
+    return cell.job.label + (f" ({len(cell.train):,} samples)" if cell.train and cell.job.mode == "fine-tune" else "")
+
+
+def _cells(
+    request: Request, encoder: Encoder, loaded: TaskData, trains_in_bf16: Callable[[], bool], say: Say
+) -> list[Cell]:
+    task, seeds = loaded.task, request.options.seeds
+    reason = loaded.absent or encoder.absent
+    if reason:
+        return [Cell(encoder, task, seeds[0], None, skipped=reason)]
+    source, mode_is_evaluate = choose(request, encoder, task, say)
+    # Recipes that were published are for training: what is evaluated as it is gets the length it was trained with here, or
+    # the task's.
+    recipe = (request.options if mode_is_evaluate else request).recipe(task, encoder.spec)
+    if mode_is_evaluate and request.options.max_length is None:
+        recipe = recipe.updated({"max_length": trained_length(source.folder, task.name)})
+    job = Job(
+        source=source,
+        task=task,
+        mode="evaluate" if mode_is_evaluate else "fine-tune",
+        recipe=recipe,
+        seed=seeds[0],
+        device=request.options.device,
+        dtype=request.options.dtype,
+        bf16_training=not mode_is_evaluate and trains_in_bf16(),
+        attention=request.options.attention,
+        threads=request.options.threads,
+        teaching=Teaching(encoder.spec.distill) if encoder.spec.distill and not mode_is_evaluate else None,
+    )
+    if mode_is_evaluate:  # nothing random: more seeds would repeat the same figure
+        return [Cell(encoder, task, seeds[0], job, splits=loaded.splits)]
+    if loaded.no_train:
+        raise loaded.no_train
+    return [
+        Cell(encoder, task, seed, replace(job, seed=seed), train=loaded.train, splits=loaded.splits) for seed in seeds
+    ]
+
+
+def choose(request: Request, encoder: Encoder, task: TaskSpec, say: Say) -> tuple[Source, bool]:
+    """The weights to start from, and whether they are evaluated as they are."""
+    distill = encoder.spec.distill
+    if request.options.finetune or (distill and distill.start == "checkpoint"):  # whatever it was trained on before
+        return encoder.source, False
+    published = finetuned_source(encoder, task.name, say)
+    if published is not None:
+        return published, True
+    return encoder.source, encoder.source.weights == "pretrained" and has_head(encoder.source.folder, task.kind)
+
+
+def _capped(
+    request: Request,
+    cells: list[Cell],
+    loaded: TaskData,
+    calibration: Calibration,
+    cuts: dict[str, list[float] | None],
+    say: Say,
+) -> list[Cell]:
+    """Cells of one task with expected times; training cut to the cap. Decides `cuts` of the task if that is open."""
+    task, train = loaded.task.name, loaded.train
+    trained = [cell for cell in cells if cell.job and cell.job.mode == "fine-tune"]
+    per_sample = {
+        cell.encoder.spec.name: seconds_per_sample(cell.job, loaded.splits[0], calibration, training=True)
+        for cell in trained
+        if cell.job
+    }
+    if trained and train is not None:
+        cuts.setdefault(task, _decide_cut(request, trained, train, max(per_sample.values())))
+        if (cut_to := cuts[task]) is not None:
+            count, epochs = int(cut_to[0]), cut_to[1]
+            limit = duration(request.options.train_cap_s or 0.0)
+            at_most = "at most " if any(cell.job and cell.job.recipe.epochs < epochs for cell in trained) else ""
+            of_all = f"{count:,} of {len(train):,} samples, {at_most}{epochs:g} epochs"
+            say(
+                f"{task}: training is capped at {limit} for the slowest model: {of_all}, the same for all; --finetune lifts it"
+            )
+            kept = train.take(count)
+            cells = [_cut_cell(cell, kept, epochs) if cell in trained else cell for cell in cells]
+    return [_timed(cell, loaded, calibration, per_sample) for cell in cells]
+
+
+def _decide_cut(request: Request, trained: list[Cell], train: Examples, slowest: float) -> list[float] | None:
+    """Samples and epochs that fit into the cap on training at `slowest` seconds a sample, or None if all do."""
+    cap_s, recipes = request.options.train_cap_s, [cell.job.recipe for cell in trained if cell.job]
+    if cap_s is None:
+        return None
+    seen = cap_s / len(request.options.seeds) / slowest
+    if seen >= len(train) * max(recipe.epochs for recipe in recipes):
+        return None
+    return list(cut(len(train), max(recipes, key=lambda recipe: recipe.batch_size), seen))
+
+
+def cut(available: int, recipe: TrainingSpec, samples_seen: float) -> tuple[int, float]:
+    """How many samples and epochs fit into `samples_seen`: more distinct samples before more epochs; a batch at least."""
+    if samples_seen >= available:
+        return available, round(samples_seen / available, 2)
+    return max(recipe.batch_size, math.floor(samples_seen / recipe.batch_size) * recipe.batch_size), 1.0
+
+
+def _cut_cell(cell: Cell, train: Examples, epochs: float) -> Cell:
+    """A cell with no more than these samples and epochs; untouched where its recipe asks for no more."""
+    assert cell.job is not None  # noqa: S101 (callers have filtered)
+    if len(train) == len(cell.train or ()) and cell.job.recipe.epochs <= epochs:
+        return cell
+    epochs = min(cell.job.recipe.epochs, epochs)
+    recipe = cell.job.recipe.updated({"epochs": epochs, "train_samples": len(train)})
+    return replace(cell, job=replace(cell.job, recipe=recipe), train=train, capped=True)
+
+
+def _timed(cell: Cell, loaded: TaskData, calibration: Calibration, per_sample: dict[str, float]) -> Cell:
+    if cell.job is None:
+        return cell
+    seconds = FIXED_SECONDS["load"]
+    seconds += sum(len(split) for split in loaded.splits) * seconds_per_sample(
+        cell.job, loaded.splits[0], calibration, training=False
+    )
+    if cell.train is not None:
+        recipe = cell.job.recipe
+        seen = len(cell.train) * recipe.epochs
+        seconds += seen * per_sample[cell.encoder.spec.name] + seen / recipe.batch_size * FIXED_SECONDS["step"]
+    return replace(cell, expected_s=seconds)

@@ -1,0 +1,293 @@
+"""What one command asks to have measured, checked and resolved; and the keys by which equal work is recognized."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from bertbench import launch
+from bertbench.errors import UsageError
+from bertbench.records.record import MEASURE_VERSIONS, NOT_MEASURED, Kind, digest
+from bertbench.specs.models import ModelSpec, SuiteSpec, TaskSpec, TimingSpec, TrainingSpec
+from bertbench.specs.recipes import resolve
+
+DEFAULT_TRAIN_MINUTES = 10.0  # the cap on CPU without --finetune, for the slowest model
+MANY_RUNS = 10
+MOST_SEEDS = 1000
+LARGEST_SEED = 2**32 - 1  # numpy's
+
+EVERYTHING: tuple[Kind, ...] = ("size", "speed", "memory", "quality")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Resolved options of `run` and `compare`. None means: as the task's recipe, or the suite, says."""
+
+    device: str = "cpu"
+    dtype: str = "fp32"
+    threads: int = 1
+    seeds: tuple[int, ...] = (0,)
+    train_samples: int | None = None
+    eval_samples: int | None = None
+    epochs: float | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    max_length: int | None = None
+    data_dir: Path | None = None
+    finetune: bool = False
+    max_train_minutes: float | None = None
+    max_minutes: float | None = None
+    keep_checkpoints: Literal["all", "best", "none"] = "all"
+    recipes: Literal["published", "task"] = "published"  # what models are fine-tuned with: their own where there is one
+    fresh: bool = False
+    attention: str = "sdpa"
+    backends: tuple[str, ...] = ("eager",)
+    dtypes: tuple[str, ...] = ()  # of timing; none: `dtype`
+    server_bound_s: float | None = (
+        None  # simulate a server with this bound on latency; 0: one that follows from the models
+    )
+    paper: str | None = None  # the published measurement that is repeated
+
+    @property
+    def train_cap_s(self) -> float | None:
+        """Seconds that fine-tuning one model may take, or None: what was asked for, else the default on CPU."""
+        if self.max_train_minutes is not None:
+            return self.max_train_minutes * 60
+        return None if self.finetune or self.device != "cpu" else DEFAULT_TRAIN_MINUTES * 60
+
+    def recipe(
+        self, task: TaskSpec, model: ModelSpec, published: Mapping[str, Any] = MappingProxyType({})
+    ) -> TrainingSpec:
+        """The task's recipe with the model's changes, then what is `published` and then the options' on top.
+
+        Raises:
+            UsageError: an option's value is outside the recipe's bounds.
+        """
+        names = ("epochs", "batch_size", "learning_rate", "max_length", "train_samples")
+        return resolve(task, model, published, {name: getattr(self, name) for name in names})
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to measure. `may_be_random`: where no weights can be had, size and speed come from random ones.
+
+    `recipes` holds published hyperparameters by model and task. `enough` is asked at looks whether timing may end.
+    """
+
+    command: str
+    argv: tuple[str, ...]
+    suite: SuiteSpec
+    models: tuple[ModelSpec, ...]
+    reference: str
+    tasks: tuple[TaskSpec, ...]
+    options: Options
+    may_be_random: bool
+    timing: TimingSpec = field(default_factory=TimingSpec)
+    kinds: tuple[Kind, ...] = EVERYTHING
+    recipes: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+    enough: Callable[[Mapping[str, Sequence[float]]], bool] | None = None
+
+    @property
+    def deadline(self) -> float | None:
+        """time.monotonic() at which --max-minutes is used up."""
+        minutes = self.options.max_minutes
+        return None if minutes is None else self.started + minutes * 60
+
+    def recipe(self, task: TaskSpec, model: ModelSpec) -> TrainingSpec:
+        """What a model is fine-tuned with on a task.
+
+        Raises:
+            UsageError: an option's value is outside the recipe's bounds.
+        """
+        return self.options.recipe(task, model, self.recipes.get(model.name, {}).get(task.name, {}))
+
+    def recipe_parts(self) -> dict[str, Any]:
+        """The parts of `canonical` that can be told without looking at weights, data and machine."""
+        whole = self.canonical({spec.name: "" for spec in self.models}, {task.name: "" for task in self.tasks}, "")
+        kept = {name: whole[name] for name in ("suite", "timing", "kinds", "versions", "teaching")}
+        return kept | {"tasks": list(whole["tasks"]), "options": _portable(whole["options"])}
+
+    def check_recipes(self) -> None:
+        """Find out before any work whether an option's value does not go with a recipe.
+
+        Raises:
+            UsageError: naming the option.
+        """
+        for task in self.tasks:
+            for model in self.models:
+                self.recipe(task, model)
+
+    def canonical(self, digests: Mapping[str, str], data: Mapping[str, str], environment_class: str) -> dict[str, Any]:
+        """Everything that decides which figures come out, as JSON; equal requests may be answered from the store.
+
+        Args:
+            digests: what identifies each model's weights.
+            data: what identifies each task's data.
+            environment_class: of this machine.
+        """
+        options = self.options
+        return {
+            "suite": self.suite.name,
+            "reference": self.reference,
+            "models": {spec.name: self._model_digest(spec, digests[spec.name]) for spec in self.models},
+            "tasks": {task.name: digest([task.model_dump(mode="json", exclude={"test_sets"}), data[task.name]]) for task in self.tasks},
+            "timing": self.timing.model_dump(mode="json"),
+            "options": {
+                name: getattr(options, name)
+                for name in (
+                    "device", "dtype", "threads", "train_samples", "eval_samples", "epochs", "batch_size", "learning_rate",
+                    "max_length", "finetune", "attention", "server_bound_s", "paper",
+                )
+            }
+            | {"backends": list(options.backends), "dtypes": list(options.dtypes)}
+            | {"seeds": list(options.seeds), "train_cap_s": options.train_cap_s}
+            | ({"recipes": options.recipes} if "quality" in self.kinds else {})
+            | ({"processes": launch.size()} if launch.size() > 1 else {}),
+            "kinds": list(self.kinds),
+            "versions": MEASURE_VERSIONS,
+            "teaching": {
+                spec.name: digest([spec.distill.model_dump(mode="json"), spec.config]) for spec in self.models if spec.distill
+            },
+            "environment_class": environment_class,
+        }  # fmt: skip
+
+    def _model_digest(self, spec: ModelSpec, weights: str) -> str:
+        """What tells equal models: spec, weights and, where it has one of its own, recipe."""
+        own = [
+            {task: {key: value for key, value in values.items() if key != "source"} for task, values in recipes.items()}
+            for name, recipes in self.recipes.items()
+            if name == spec.name and recipes
+        ]
+        return digest([spec.model_dump(mode="json", exclude=NOT_MEASURED), weights, *own])
+
+
+def same_recipe(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """True if a stored request is of the same suite, tasks, timing and recipe; on whatever machine and weights.
+
+    `wanted` may have None for the measure versions: any will do.
+    """
+    apart = {"options", "tasks", "teaching", *(["versions"] if wanted["versions"] is None else [])}
+    rest = [key for key in wanted if key not in apart]
+    taught = wanted["teaching"].items() <= stored.get("teaching", {}).items()
+    tasks = set(wanted["tasks"]) <= set(stored.get("tasks", {}))
+    options = _portable(stored.get("options", {})) == wanted["options"]
+    return taught and tasks and options and all(stored.get(key) == wanted[key] for key in rest)
+
+
+def _portable(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options without those of the machine; the cap on training is None where it is the device's default."""
+    kept = {
+        name: value for name, value in options.items() if name not in {"device", "threads", "attention", "processes"}
+    }
+    device, finetune, cap = options.get("device", "cpu"), options.get("finetune", False), options.get("train_cap_s")
+    is_default = cap == Options(device=device, finetune=finetune).train_cap_s
+    return kept | {"train_cap_s": None if is_default else cap}
+
+
+def answers(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """True if a session that was asked for `stored` holds all that `wanted` asks: more models do no harm."""
+    rest = [key for key in wanted if key not in {"models", "teaching"}]  # a model's digest has its teaching in it
+    return (
+        all(stored.get(key) == wanted[key] for key in rest)
+        and wanted["models"].items() <= stored.get("models", {}).items()
+    )
+
+
+def parse_kinds(text: str | None) -> tuple[Kind, ...]:
+    """What `--only` says is measured, in the usual order; everything if None.
+
+    Raises:
+        UsageError: it names something else.
+    """
+    if text is None:
+        return EVERYTHING
+    asked = [part.strip() for part in text.split(",")]
+    unknown = [name for name in asked if name not in EVERYTHING]
+    if unknown:
+        raise UsageError(f"--only {text}: '{unknown[0]}' is none of {', '.join(EVERYTHING)}")
+    return tuple(kind for kind in EVERYTHING if kind in asked)
+
+
+def parse_seeds(seeds: str | None, first: int | None, default_count: int) -> tuple[int, ...]:
+    """`--seeds N` is a count, a comma list is literal; `--seed S` is the first of a count.
+
+    Raises:
+        UsageError: not numbers, none, too many, negative or too large, or both a list and a first seed.
+    """
+    start = 0 if first is None else first
+    if not 0 <= start <= LARGEST_SEED - MOST_SEEDS:
+        raise UsageError(f"--seed {start}: must be 0 or more" if start < 0 else f"--seed {start}: too large")
+    if seeds is None:
+        return tuple(range(start, start + default_count))
+    try:
+        numbers = [int(part) for part in seeds.split(",")]
+    except ValueError:
+        raise UsageError(f"--seeds {seeds}: expected a count such as 3, or a list such as 0,1,2") from None
+    if "," in seeds:
+        if first is not None:
+            raise UsageError("--seed goes with a count, not with a list of seeds", "leave --seed out")
+        if not 0 <= min(numbers) <= max(numbers) <= LARGEST_SEED or len(set(numbers)) != len(numbers):
+            raise UsageError(f"--seeds {seeds}: seeds must be from 0 to {LARGEST_SEED} and each given once")
+        return tuple(numbers)
+    if not 1 <= numbers[0] <= MOST_SEEDS:
+        limit = "at least 1 seed is" if numbers[0] < 1 else f"at most {MOST_SEEDS} seeds are"
+        hint = "--seeds N is a count; --seed S picks the first"
+        raise UsageError(f"--seeds {numbers[0]}: {limit} {'needed' if numbers[0] < 1 else 'taken'}", hint)
+    return tuple(range(start, start + numbers[0]))
+
+
+def check_positive(**options: float | None) -> None:
+    """Refuse options (by their long name, '_' for '-') that are not finite numbers above 0.
+
+    Raises:
+        UsageError: naming the option and the value.
+    """
+    for name, value in options.items():
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise UsageError(f"--{name.replace('_', '-')} {value}: must be a number above 0")
+
+
+def check_many(runs: int, *, yes: bool) -> None:
+    """More than ten fine-tuning or evaluation runs need `--yes`.
+
+    Raises:
+        UsageError: there are more and `yes` is not given.
+    """
+    if runs > MANY_RUNS and not yes:
+        raise UsageError(
+            f"this makes {runs} runs", "add --yes if that is meant, or take fewer --seeds, --models or tasks"
+        )
+
+
+def names_of(specs: Sequence[ModelSpec | TaskSpec]) -> tuple[str, ...]:
+    """Their names, in order."""
+    return tuple(spec.name for spec in specs)
+
+
+def check_processes(request: Request) -> None:
+    """Find out before any work whether several processes can do what is asked.
+
+    Raises:
+        UsageError: more than quality is measured, or a batch cannot be shared out equally.
+    """
+    size = launch.size()
+    if size == 1:
+        return
+    if request.kinds != ("quality",):
+        raise UsageError(
+            f"{size} processes were started together, and only training is shared among them", "add --only quality"
+        )
+    for task in request.tasks:
+        for model in request.models:
+            batch = request.recipe(task, model).batch_size
+            if batch % size:
+                raise UsageError(
+                    f"{model.name} on {task.name}: a batch of {batch} cannot be shared among {size} processes",
+                    f"--batch-size {-(-batch // size) * size}",
+                )

@@ -1,0 +1,221 @@
+"""From what a user writes after `--models` and `--task` to what is meant: names, hub ids, folders, `run:<id>`, groups, 'all'."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertbench.errors import CheckpointError, ConfigError, UnknownNameError, UsageError
+from bertbench.specs import name_lists, text_files
+from bertbench.specs.catalog import Catalog, Entry
+from bertbench.specs.json_files import read_object
+
+if TYPE_CHECKING:
+    from bertbench.records.store import Store
+    from bertbench.specs.models import ModelSpec, SuiteSpec
+
+ALL = "all"
+HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
+LOCAL = (".", "/", "~")  # how the name of a folder begins, whether it is there or not
+
+
+def resolve(models: str, catalog: Catalog, suite: SuiteSpec | None, store: Store | None = None) -> list[ModelSpec]:
+    """The models that `models` names, each once, in the order given; a folder may have commas in its name.
+
+    Raises:
+        UsageError: nothing is named, or it is unclear whether a comma separates names.
+        UnknownNameError: neither a name, nor a folder, nor a hub id.
+        CheckpointError, StoreError: a folder or run has no usable checkpoint.
+    """
+    known = catalog.entries("models")
+
+    def is_name(text: str) -> bool:
+        return text in {*known, ALL} or text.startswith("run:") or _is_folder(text) or _is_hub_id(text)
+
+    found: dict[str, ModelSpec] = {}
+    for part in name_lists.split("--models", models, _is_folder, is_name):
+        names = suite.models if part == ALL and suite else (part,)
+        for name in names:
+            spec = _one(name, catalog, store)
+            found.setdefault(spec.name, spec)
+    if not found:
+        raise UsageError("--models: no model is named", "for example --models bert,distilbert,albert")
+    return list(found.values())
+
+
+def resolve_one(model: str, catalog: Catalog, store: Store | None = None) -> ModelSpec:
+    """The model that is named, commas and all.
+
+    Raises:
+        UnknownNameError: neither a name, nor a folder, nor a hub id.
+        CheckpointError, StoreError: a folder or run has no usable checkpoint.
+    """
+    name = model.strip()
+    return _one(name[1:-1] if len(name) > 1 and name[0] == name[-1] == '"' else name, catalog, store)
+
+
+def with_teachers(
+    specs: Sequence[ModelSpec], catalog: Catalog, suite: SuiteSpec | None, store: Store | None = None
+) -> list[ModelSpec]:
+    """The models with those that they learn from, which come at the end where they were not asked for.
+
+    Raises:
+        UnknownNameError: there is no such teacher.
+    """
+    found: dict[str, ModelSpec] = {spec.name: spec for spec in specs}
+    for spec in specs:  # a teacher's own teacher is found in the call below
+        if spec.distill is not None:
+            name = spec.distill.teacher
+            teacher = found[name] if name in found else resolve_one(name, catalog, store)
+            found[spec.name] = spec.model_copy(
+                update={"distill": spec.distill.model_copy(update={"teacher": teacher.name})}
+            )
+            found.setdefault(teacher.name, teacher)
+    return (
+        list(found.values()) if len(found) == len(specs) else with_teachers(list(found.values()), catalog, suite, store)
+    )
+
+
+def resolve_tasks(tasks: str, catalog: Catalog, suite: str) -> list[str]:
+    """Names of the tasks that `tasks` means, each once: tasks, groups, and 'all' that go with the suite.
+
+    'all' leaves out the generated tasks of the demo, or takes only them where the suite is made of such.
+
+    Raises:
+        UsageError: nothing is named.
+        UnknownNameError: neither a task nor a group.
+    """
+    known, groups = catalog.entries("tasks"), catalog.entries("groups")
+    found: dict[str, None] = {}
+    for part in filter(None, (part.strip() for part in tasks.split(","))):
+        if part in known:
+            found[part] = None
+        elif part in groups:
+            found |= dict.fromkeys(catalog.group(part).tasks)
+        elif part == ALL:
+            found |= dict.fromkeys(_every_task(catalog, suite))
+        else:
+            raise UnknownNameError("task", part, (*known, *groups, ALL))
+    if not found:
+        raise UsageError("--task: no task is named", "see `bertbench list tasks` and `bertbench list groups`")
+    return list(found)
+
+
+def _every_task(catalog: Catalog, suite: str) -> list[str]:
+    def is_generated(task: str) -> bool:
+        return catalog.task(task).dataset.generator is not None
+
+    wanted = any(map(is_generated, catalog.suite(suite).tasks))
+    return [task for task in catalog.entries("tasks") if is_generated(task) == wanted]
+
+
+def published_recipes(
+    models: Sequence[ModelSpec], tasks: Sequence[str], catalog: Catalog
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """What was published about fine-tuning these models on these tasks, by model and task; nothing where nothing was."""
+    known = catalog.entries("recipes")
+    specs = [catalog.recipe(model.name) for model in models if model.name in known]
+    return {spec.name: {task: spec.values(task) for task in tasks if task in spec.tasks} for spec in specs}
+
+
+def _one(name: str, catalog: Catalog, store: Store | None) -> ModelSpec:
+    known = catalog.entries("models")
+    if name in known:
+        return catalog.model(name)
+    if name.startswith("run:"):
+        return _of_run(name.removeprefix("run:"), store)
+    if _is_folder(name) or name.startswith(LOCAL):
+        return _of_folder(name, Path(name).expanduser())
+    if _is_hub_id(name):
+        return _of_hub(name, catalog)
+    raise UnknownNameError(
+        "model", name, known, "a name from `bertbench list models`, a hub id (owner/name), a local folder or run:<id>"
+    )
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return bool(name) and Path(name).expanduser().is_dir()
+    except (OSError, ValueError, RuntimeError):  # too long, a null byte, ~ of nobody
+        return False
+
+
+def _is_hub_id(name: str) -> bool:
+    return HUB_ID.match(name) is not None and not name.startswith(LOCAL)
+
+
+def _of_hub(name: str, catalog: Catalog) -> ModelSpec:
+    """A hub id; if a config has it as its checkpoint, that config."""
+    from bertbench.specs.models import ModelSpec
+
+    for entry in catalog.entries("models").values():
+        if _mentions(entry, name) and _checkpoint_of(catalog, entry) == name:
+            return catalog.model(entry.name)
+    return ModelSpec(
+        name=name, title=name.split("/")[1], architecture="auto", checkpoint=name, compression="not stated"
+    )
+
+
+def _mentions(entry: Entry, name: str) -> bool:
+    try:
+        return name in entry.path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
+def _checkpoint_of(catalog: Catalog, entry: Entry) -> str | None:
+    try:
+        return catalog.raw(entry).get("checkpoint")
+    except ConfigError:
+        return None  # a broken file matters only when its name is asked for
+
+
+def _of_folder(name: str, folder: Path) -> ModelSpec:
+    from bertbench.models.checkpoints import local_snapshot
+    from bertbench.specs.models import ModelSpec
+
+    if not text_files.is_text(name):
+        raise UsageError(f"model {name}: its name has bytes that are no text", text_files.RENAME)
+    local_snapshot(folder, weights=False)
+    return ModelSpec(
+        name=name,
+        title=folder.resolve().name,
+        architecture=_architecture(folder),
+        checkpoint=str(folder),
+        compression="not stated",
+    )
+
+
+def _of_run(run_id: str, store: Store | None) -> ModelSpec:
+    """The checkpoint that a fine-tuning run left."""
+    from bertbench.records.store import Store
+    from bertbench.specs.models import ModelSpec
+
+    store = store or Store(Path("results"))
+    if not run_id:
+        raise UsageError("model run: names no run", "give its id or the start of it, as `bertbench show` lists it")
+    _, record = store.find_run(run_id, with_checkpoint=True)
+    folder = store.checkpoint(record)
+    if folder is None:
+        raise CheckpointError(f"run {record.run_id}: kept no checkpoint", "fine-tune again with --keep-checkpoints all")
+    title = f"{record.model.get('title', record.model_name)} ({record.task_name}, seed {record.seed})"
+    return ModelSpec(
+        name=f"run:{record.run_id}",
+        title=title,
+        architecture=_architecture(folder),
+        checkpoint=str(folder),
+        compression=record.model.get("compression", "not stated"),
+    )
+
+
+def _architecture(folder: Path) -> str:
+    try:
+        kind = read_object(folder / "config.json")["model_type"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise CheckpointError(
+            f"checkpoint {folder}: config.json is damaged or names no model_type",
+            "save it again with model.save_pretrained(folder)",
+        ) from None
+    return str(kind).replace("_", "-").lower()

@@ -1,0 +1,1 @@
+"""What is intended: models, tasks, suites, claims and papers, from YAML."""

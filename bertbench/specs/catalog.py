@@ -1,0 +1,157 @@
+"""YAML files by name: the packaged ones, a project's `./configs` and `--config-dir`, later ones first.
+
+A file's stem is its name. A broken file matters only when its name is asked for, or to `bertbench validate`.
+`catalog` reads what lists show without loading pydantic, so that `bertbench list` answers at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from bertbench.errors import ConfigError, UnknownNameError
+from bertbench.specs.yaml_files import describe, read_yaml
+
+if TYPE_CHECKING:
+    from bertbench.specs.models import ClaimSpec, GroupSpec, ModelSpec, PaperSpec, RecipeSpec, Spec, SuiteSpec, TaskSpec
+
+T = TypeVar("T")
+
+KINDS = {
+    "models": "model",
+    "tasks": "task",
+    "groups": "group",
+    "suites": "suite",
+    "recipes": "recipe",
+    "claims": "claim",
+    "papers": "paper",
+}
+
+
+def packaged_folder() -> Path:
+    """The configs that come with bertbench: inside the wheel, or beside the package in a checkout."""
+    inside = Path(__file__).parent / "configs"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "configs"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One YAML file: kind ('models', …), name and place."""
+
+    kind: str
+    name: str
+    path: Path
+
+
+class Catalog:
+    """What can be named: models, tasks, suites and the like from several folders."""
+
+    def __init__(self, folders: Sequence[Path] = ()) -> None:
+        """Look into `folders` first (`--config-dir`), then into ./configs, then into the packaged configs.
+
+        Raises:
+            ConfigError: one of `folders` is not a folder.
+        """
+        for folder in folders:
+            if not folder.is_dir():
+                raise ConfigError(
+                    f"config directory {folder}: no such folder",
+                    f"give a folder with {'/, '.join(KINDS)}/",
+                )
+        project = Path("configs")
+        self.folders = (*folders, *([project] if project.is_dir() else []), packaged_folder())
+
+    def entries(self, kind: str) -> dict[str, Entry]:
+        """Every entry of a kind by name, sorted; the first folder that has a name wins."""
+        found: dict[str, Entry] = {}
+        for folder in self.folders:
+            for path in sorted((folder / kind).glob("*.y*ml")):
+                if path.suffix in {".yaml", ".yml"}:
+                    found.setdefault(path.stem, Entry(kind, path.stem, path))
+        return dict(sorted(found.items()))
+
+    def entry(self, kind: str, name: str) -> Entry:
+        """The entry called `name`.
+
+        Raises:
+            UnknownNameError: there is none; the message suggests the nearest.
+        """
+        entries = self.entries(kind)
+        if name not in entries:
+            raise UnknownNameError(KINDS[kind], name, entries)
+        return entries[name]
+
+    def raw(self, entry: Entry) -> dict[str, Any]:
+        """What the file says, with `name` filled in from the file's stem; nothing is checked but that it is a mapping."""
+        return read_yaml(entry.path, name=entry.name)
+
+    def model(self, name: str) -> ModelSpec:
+        """The model called `name`."""
+        from bertbench.specs.models import ModelSpec
+
+        return self._load("models", name, ModelSpec)
+
+    def task(self, name: str) -> TaskSpec:
+        """The task called `name`."""
+        from bertbench.specs.models import TaskSpec
+
+        return self._load("tasks", name, TaskSpec)
+
+    def suite(self, name: str) -> SuiteSpec:
+        """The suite called `name`."""
+        from bertbench.specs.models import SuiteSpec
+
+        return self._load("suites", name, SuiteSpec)
+
+    def group(self, name: str) -> GroupSpec:
+        """The group of tasks called `name`."""
+        from bertbench.specs.models import GroupSpec
+
+        return self._load("groups", name, GroupSpec)
+
+    def recipe(self, name: str) -> RecipeSpec:
+        """What is published about fine-tuning the model called `name`."""
+        from bertbench.specs.models import RecipeSpec
+
+        return self._load("recipes", name, RecipeSpec)
+
+    def claim(self, name: str) -> ClaimSpec:
+        """The claim called `name`."""
+        from bertbench.specs.models import ClaimSpec
+
+        return self._load("claims", name, ClaimSpec)
+
+    def paper(self, name: str) -> PaperSpec:
+        """The published measurement called `name`."""
+        from bertbench.specs.models import PaperSpec
+
+        return self._load("papers", name, PaperSpec)
+
+    def _load(self, kind: str, name: str, spec_type: type[T]) -> T:
+        return cast("T", self.check(self.entry(kind, name), cast("type[Spec]", spec_type)))
+
+    def check(self, entry: Entry, spec_type: type[Spec] | None = None) -> Spec:
+        """The checked spec of an entry.
+
+        Raises:
+            ConfigError: the file is broken, incomplete or has unknown keys; the message names file and key.
+        """
+        from pydantic import ValidationError
+
+        from bertbench.specs.models import SPEC_TYPES
+
+        data = self.raw(entry)
+        if data["name"] != entry.name:
+            raise ConfigError(
+                f"{entry.path}: 'name' is '{data['name']}', expected '{entry.name}' as the file is called",
+                "leave 'name' out",
+            )
+        try:
+            return (spec_type or SPEC_TYPES[entry.kind])(**data)
+        except ValidationError as error:
+            raise ConfigError(
+                f"{entry.path}: {describe(error, entry.path)}",
+                f"`bertbench list {entry.kind}` shows files that are right",
+            ) from None

@@ -1,0 +1,36 @@
+"""Leaf files found by name: a metric, exporter, task kind or back-end is one file with `PLUGIN`.
+
+The file's stem is the registry key ('-' is written '_'), so adding one means adding one file. Nothing is imported
+until its name is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from importlib.util import find_spec
+from typing import Any
+
+from bertbench.errors import UnknownNameError
+
+
+def names(package: str) -> list[str]:
+    """Names of the plugins in `package`, e.g. 'bertbench.stats.metrics', sorted."""
+    spec = find_spec(package)
+    if spec is None or spec.submodule_search_locations is None:
+        return []
+    found = pkgutil.iter_modules(spec.submodule_search_locations)
+    return sorted(module.name.replace("_", "-") for module in found if not module.name.startswith("_"))
+
+
+def load(package: str, kind: str, name: str) -> Any:
+    """The `PLUGIN` of the file that `name` stands for.
+
+    Raises:
+        UnknownNameError: there is no such file.
+    """
+    known = names(package)
+    key = name.replace("_", "-")
+    if key not in known:
+        raise UnknownNameError(kind, name, known)
+    return importlib.import_module(f"{package}.{key.replace('-', '_')}").PLUGIN

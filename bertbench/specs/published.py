@@ -1,0 +1,136 @@
+"""Published figures with source, place and status: configs/published/*.csv, of the package and of a project.
+
+Values are kept in base units: points are divided by 100, 'M' is a million. Not aware of what was measured.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bertbench.errors import ConfigError, UnknownNameError
+from bertbench.specs import text_files
+
+if TYPE_CHECKING:
+    from bertbench.specs.catalog import Catalog
+
+COLUMNS = ("model", "task", "quantity", "split", "value", "unit", "source", "place", "status", "caution")
+STATUSES = ("confirmed", "confirmed-secondary", "computed")
+# What a unit is in base units; units that are not here are kept.
+FACTORS: dict[str, tuple[float, str]] = {
+    "points": (0.01, "1"),
+    "%": (0.01, "1"),
+    "x": (1.0, "1"),
+    "parameters": (1.0, "1"),
+    "M": (1e6, "1"),
+    "GFLOPs": (1e9, "1"),
+    "ms": (1e-3, "s"),
+    "hours": (3600.0, "s"),
+    "MB": (1e6, "byte"),
+}
+NO_TARGET = (
+    "suspect",
+    "before an evaluation bug",
+)  # how the caution begins of figures that nothing should be held against
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One published figure. `printed` is the value as it was printed, in `printed_unit`; `value` is in `unit`.
+
+    `status`: 'confirmed' was read in the paper or the authors' repository, 'confirmed-secondary' in a transcription by others,
+    'computed' is arithmetic on configurations or other figures. `caution` says what to beware of.
+    """
+
+    model: str
+    task: str
+    quantity: str
+    split: str
+    printed: str
+    printed_unit: str
+    value: float
+    unit: str
+    source: str
+    place: str
+    status: str
+    caution: str
+
+    @property
+    def where(self) -> str:
+        """Source and place: 'arXiv:1910.01108 (DistilBERT) Table 1'."""
+        return f"{self.source} {self.place}".strip()
+
+
+def load(catalog: Catalog) -> list[Figure]:
+    """All figures, file by file; of files of one name the first folder's counts, as for other configs.
+
+    Raises:
+        ConfigError: a file is broken; the message names file and line.
+    """
+    files: dict[str, Path] = {}
+    for folder in catalog.folders:
+        for path in sorted((folder / "published").glob("*.csv")):
+            files.setdefault(path.name, path)
+    return [figure for name in sorted(files) for figure in _read(files[name])]
+
+
+def _read(path: Path) -> list[Figure]:
+    try:
+        stream = io.StringIO(text_files.read(path), newline="")
+        reader = csv.DictReader(stream, strict=True)
+        found = tuple(reader.fieldnames or ())
+        if found != COLUMNS:
+            raise ConfigError(f"{path}, line 1: not the columns of published figures", _columns(found))
+        return [_figure(row, f"{path}, line {reader.line_num}") for row in reader]
+    except (OSError, ValueError, csv.Error) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from None
+
+
+def _columns(found: tuple[str, ...]) -> str:
+    """What to do about other columns, with what is there where they look right."""
+    expected = f"expected: {','.join(COLUMNS)}"
+    if tuple(name.strip() for name in found) == COLUMNS:
+        return f"take the blanks out of the header; {expected}"
+    if len(found) == 1 and any(mark in found[0] for mark in ";\t"):
+        return f"separate them by commas; {expected}"
+    return expected
+
+
+def _figure(row: dict[str, str], where: str) -> Figure:
+    if None in row or None in row.values():
+        raise ConfigError(f"{where}: not {len(COLUMNS)} fields", "quote texts that contain commas")
+    try:
+        number = float(row["value"])
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise ConfigError(f"{where}: value '{row['value']}' is no number")
+    if row["status"] not in STATUSES:
+        raise ConfigError(f"{where}: status '{row['status']}'", f"one of {', '.join(STATUSES)}")
+    factor, unit = FACTORS.get(row["unit"], (1.0, row["unit"]))
+    value = round(number * factor, 12)  # 91.3 points are 0.913, not 0.9129999999999999
+    texts = {name: row[name] for name in ("model", "task", "quantity", "split", "source", "place", "status", "caution")}
+    return Figure(**texts, printed=row["value"], printed_unit=row["unit"], value=value, unit=unit)
+
+
+def select(figures: Iterable[Figure], field: str, wanted: Sequence[str]) -> list[Figure]:
+    """Figures whose `field` is one of `wanted`, in which * stands for anything; all if nothing is wanted.
+
+    Raises:
+        UnknownNameError: no figure has one of them.
+    """
+    found = list(figures)
+    known = dict.fromkeys(getattr(figure, field) for figure in found)
+    for pattern in wanted:
+        if not any(fnmatchcase(name, pattern) for name in known):
+            hint = f"`bertbench published` shows every {field}; * stands for anything: '{pattern[:4]}*'"
+            raise UnknownNameError(f"published {field}", pattern, filter(None, known), hint)
+    if not wanted:
+        return found
+    return [one for one in found if any(fnmatchcase(getattr(one, field), pattern) for pattern in wanted)]

@@ -1,0 +1,1 @@
+"""Time, memory and energy of forward passes, in workers of their own."""

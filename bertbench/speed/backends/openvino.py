@@ -1,0 +1,87 @@
+"""OpenVINO in float32, on the CPU.
+
+Its own default would be bfloat16 on processors that have it: the precision is always stated. Threads are not pinned to
+cores: the cores may be shared, and workers take turns on them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertbench.specs.execution import ExecutionSettings
+from bertbench.speed.backends._backend import Ids
+from bertbench.speed.backends._onnx import MODEL_FILE, Facts, FeedModel, OnnxExport, damaged
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from bertbench.speed.backends._backend import Floats
+
+
+class OpenVinoModel(FeedModel):
+    """A compiled model with one request."""
+
+    def __init__(self, request: Any, facts: Facts) -> None:
+        super().__init__(facts)
+        self.request = request
+
+    def prepare(self, ids: Ids, mask: Ids, types: Ids | None = None) -> dict[str, NDArray[np.int64]]:
+        """The arrays that the model takes."""
+        return self.feeds(ids, mask, types)
+
+    def run(self, batch: dict[str, NDArray[np.int64]]) -> Any:
+        """One forward pass; the output's memory is used again by the next pass."""
+        self.request.infer(batch, share_inputs=True)
+        return self.request.get_output_tensor(0).data
+
+    def array(self, output: Any) -> Floats:
+        """Hidden states (batch_size, sequence_length, hidden) or logits (batch_size, outputs), float32."""
+        import numpy as np
+
+        return np.array(output, np.float32)
+
+
+class OpenVinoBackend(OnnxExport):
+    """Compiles an exported file for the CPU."""
+
+    dtypes: tuple[str, ...] = ("fp32",)
+    devices: tuple[str, ...] = ("cpu",)
+    requires: tuple[str, ...] = ("onnx", "onnxscript", "openvino")
+    extra: str | None = "openvino"
+    precision = "f32"
+
+    def start(self, settings: ExecutionSettings) -> None:
+        """Import the runtime."""
+        import openvino
+
+        del settings
+        openvino.Core()
+
+    def load(self, folder: Path, settings: ExecutionSettings) -> OpenVinoModel:
+        """The exported file, compiled.
+
+        Raises:
+            CheckpointError: the file is damaged.
+        """
+        import openvino
+
+        facts = Facts.read(folder)
+        options = {
+            "INFERENCE_PRECISION_HINT": self.precision,
+            "INFERENCE_NUM_THREADS": settings.threads,
+            "NUM_STREAMS": 1,
+            "PERFORMANCE_HINT": "LATENCY",
+            "ENABLE_CPU_PINNING": False,
+        }
+        try:
+            compiled = openvino.Core().compile_model(folder / MODEL_FILE, "CPU", options)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise damaged(folder, error) from error
+        return OpenVinoModel(compiled.create_infer_request(), facts)
+
+
+PLUGIN = OpenVinoBackend()

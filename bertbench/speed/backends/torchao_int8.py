@@ -1,0 +1,58 @@
+"""PyTorch with torchao's dynamic quantization of linear layers: int8 weights, activations quantized in every pass.
+
+torchao's Int8DynamicActivationInt8WeightConfig, compiled as by the back-end 'compile', which fuses quantizing with its
+surroundings. Embeddings and attention's own products stay in float32.
+
+PyTorch has a fast int8 product on x86 only for processors with VNNI or AMX. Without, it falls back to a plain loop: on an
+AVX2 processor DistilBERT took 4 to 6 s for 1x128, 40 times as long as in float32, compiled or not. So it refuses to run
+there.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bertbench.specs.execution import ExecutionSettings
+from bertbench.speed.backends.compile import CompileBackend
+
+
+class TorchAoInt8Backend(CompileBackend):
+    """As 'compile', with quantized linear layers."""
+
+    dtypes = ("int8",)
+    requires = ("torchao",)
+    extra = "torchao"
+
+    def obstacle(self, settings: ExecutionSettings) -> str | None:
+        """Why it cannot run on this machine."""
+        if settings.device == "cpu" and not _multiplies_int8():
+            return "this processor has neither VNNI nor AMX, without which PyTorch's int8 product is 40 times slower than fp32"
+        return super().obstacle(settings)
+
+    def module(self, folder: Path, settings: ExecutionSettings) -> Any:
+        """The torch module with quantized linear layers, ALBERT's shared ones once.
+
+        Raises:
+            CheckpointError: it cannot be loaded.
+        """
+        from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
+
+        module = super().module(folder, replace(settings, dtype="fp32"))
+        quantize_(module, Int8DynamicActivationInt8WeightConfig())
+        return module
+
+
+def _multiplies_int8() -> bool:
+    """False on x86 without the instructions; elsewhere not known to be slow."""
+    from bertbench.records.environment import instruction_flags
+
+    flags = instruction_flags()
+    return platform.machine().lower() not in {"x86_64", "amd64"} or bool(
+        {"avx512_vnni", "avx_vnni", "amx_int8"}.intersection(flags)
+    )
+
+
+PLUGIN = TorchAoInt8Backend()

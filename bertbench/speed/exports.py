@@ -1,0 +1,250 @@
+"""Whether a back-end can run here, and the file that it runs: exported once from a model's folder and kept.
+
+An export is found by its content: the model's configuration and weights, the head, and the versions of the code and
+libraries that write it. It is made by a process of its own, so that its memory and threads are gone before anything is
+timed, beside its place and moved there when it is whole. Nothing heavy is imported here. Not aware of sessions, timing or
+the hub; `workers.preload` must have been called before the first export, since that starts the fork server.
+
+    check("onnxruntime", settings)
+    folder = ready("onnxruntime", Path("models/bert"), settings, Path("results/exports"))
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import tempfile
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from functools import lru_cache
+from importlib.util import find_spec
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from bertbench import errors, processes
+from bertbench.errors import BackendError, BertBenchError, DeviceError, MeasurementError, StoreError
+from bertbench.models.checkpoints import WEIGHT_FILES, local_snapshot
+from bertbench.records.progress import Progress, silent
+from bertbench.specs import plugins
+from bertbench.specs.execution import ExecutionSettings
+from bertbench.speed import process_memory
+
+Reply = tuple[str, str, str | None]  # class of an error, message, hint
+
+
+def missing(name: str) -> tuple[str, ...]:
+    """Modules that the back-end needs and that are not installed; none of them is imported.
+
+    Raises:
+        UnknownNameError: there is no such back-end.
+    """
+    return tuple(module for module in _load(name).requires if not _is_installed(module))
+
+
+def install_command(name: str) -> str | None:
+    """What to type to get all that the back-end needs; None where bertbench alone is enough."""
+    extra = _load(name).extra
+    return None if extra is None else f'pip install "bertbench[{extra}]"'
+
+
+def check(name: str, settings: ExecutionSettings) -> None:
+    """See that the back-end can run here as `settings` ask.
+
+    Raises:
+        UnknownNameError: there is no such back-end.
+        BackendError: its libraries are not installed, or this machine lacks something else.
+        DeviceError: it does not run on that device or in that number format.
+    """
+    backend = _load(name)
+    absent = missing(name)
+    if absent:
+        command = install_command(name)
+        raise BackendError(
+            f"back-end {name}: {' and '.join(absent)} not installed", f"install it: {command}" if command else None
+        )
+    kind = settings.device.partition(":")[0]
+    if kind not in backend.devices:
+        raise DeviceError(
+            f"back-end {name} does not run on {settings.device}", f"devices: {', '.join(backend.devices)}"
+        )
+    if len(backend.dtypes) > 1 and settings.dtype not in backend.dtypes:
+        raise DeviceError(
+            f"back-end {name} does not compute in {settings.dtype}", f"number formats: {', '.join(backend.dtypes)}"
+        )
+    obstacle: Callable[[ExecutionSettings], str | None] = getattr(backend, "obstacle", lambda _: None)
+    reason = obstacle(settings)
+    if reason:
+        raise BackendError(f"back-end {name}: {reason}", "leave it out of --backends")
+
+
+def ready(
+    name: str, folder: Path, settings: ExecutionSettings, cache: Path, progress: Progress | None = silent
+) -> Path:
+    """The folder that the back-end loads: `folder` itself, or its export in `cache`, made if it is not there.
+
+    Args:
+        name: the back-end.
+        folder: the model, with config.json and weights.
+        settings: what decides about the export is its head.
+        cache: where exports are kept, a folder each.
+        progress: is told of an export that has to be made.
+
+    Raises:
+        CheckpointError: the model cannot be loaded.
+        MeasurementError: it cannot be exported.
+        StoreError: the export cannot be written, a full disk for instance.
+    """
+    backend = _load(name)
+    if not hasattr(backend, "export"):
+        return folder
+    source = folder
+    base: str | None = getattr(backend, "exported_from", None)
+    if base is not None:
+        source = ready(base, folder, replace(settings, backend=base), cache, progress)
+    target = cache / _key(backend, folder, source, settings)
+    if not target.is_dir():
+        try:
+            _make(name, source, folder, target, settings, progress or silent)
+        except OSError as error:
+            raise _cannot_keep(cache, error) from None
+    return target
+
+
+def _load(name: str) -> Any:
+    return plugins.load("bertbench.speed.backends", "back-end", name)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # half removed, or barred by whoever imports us
+        return False
+
+
+def _cannot_keep(cache: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"{cache}: an exported model cannot be written ({error.strerror or error})",
+        "free space or permit writing there, or choose another folder (--results-dir)",
+    )
+
+
+def _key(backend: Any, folder: Path, source: Path, settings: ExecutionSettings) -> str:
+    """Name of the export: what it was made from and by."""
+    origin = _content(folder) if source == folder else source.name
+    parts = (origin, str(settings.head), *backend.export_key(settings))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+def _content(folder: Path) -> str:
+    """Digest of a model's configuration and weights, counted anew where a file has changed."""
+    files = [folder / "config.json", *(folder / name for name in WEIGHT_FILES)]
+    states = tuple((str(file), s.st_size, s.st_mtime_ns, s.st_ino) for file in files if (s := _stat(file)) is not None)
+    return _digest(folder, states)
+
+
+def _stat(file: Path) -> os.stat_result | None:
+    try:
+        return file.stat()
+    except OSError:
+        return None
+
+
+@lru_cache(maxsize=64)
+def _digest(folder: Path, states: tuple[tuple[str, int, int, int], ...]) -> str:
+    del states  # part of what is remembered
+    weights = local_snapshot(folder).digest
+    return hashlib.sha256((folder / "config.json").read_bytes() + weights.encode()).hexdigest()
+
+
+def _make(name: str, source: Path, folder: Path, target: Path, settings: ExecutionSettings, progress: Progress) -> None:
+    """Export into a temporary folder beside `target` and move it there; other processes wait and find it done."""
+    from filelock import FileLock
+
+    cache = target.parent
+    cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / f"{target.name}.lock"):
+        if target.is_dir():
+            return
+        for leftover in cache.glob(f".{target.name}-*"):  # of a process that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
+        label = f"exporting {folder.name} for {name}"
+        progress(label, 0, 1)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=cache) as scratch:
+            made = Path(scratch) / "export"
+            made.mkdir()
+            _export_apart(name, source, made, settings)
+            shutil.copyfile(folder / "config.json", made / "config.json")
+            made.rename(target)
+        progress(label, 1, 1)
+
+
+def _export_apart(name: str, source: Path, target: Path, settings: ExecutionSettings) -> None:
+    """Run the back-end's `export` in a process of its own and raise here what it raises there."""
+    context = processes.context()
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(
+        target=_export, args=(theirs, name, source, target, settings), name=f"bertbench export for {name}", daemon=True
+    )
+    try:
+        processes.start(process)
+        theirs.close()
+        try:
+            reply: Reply | None = ours.recv()
+            process.join(timeout=30)  # so that it can tidy up
+        except EOFError:
+            process.join(timeout=10)
+            reply = _death(name, source, process.exitcode)
+    finally:
+        ours.close()
+        with suppress(ValueError, AttributeError, AssertionError):  # not started
+            process.kill()
+            process.join()
+            process.close()
+    if reply is not None:
+        kind, message, hint = reply
+        raise getattr(errors, kind, MeasurementError)(message, hint)
+
+
+def _death(name: str, source: Path, code: int | None) -> Reply:
+    killed = code is not None and -code == getattr(signal, "SIGKILL", 9)
+    how = "was killed, probably out of memory" if killed else f"ended with exit code {code}"
+    return (
+        "MeasurementError",
+        f"{source}: the export for {name} {how}",
+        f"free memory or leave {name} out of --backends",
+    )
+
+
+def _export(connection: Connection, name: str, source: Path, target: Path, settings: ExecutionSettings) -> None:
+    """The child's side: export in silence and send None, or what went wrong."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    process_memory.volunteer_for_oom()
+    _silence()
+    reply: Reply | None = None
+    try:
+        _load(name).export(source, target, settings)
+    except BertBenchError as error:
+        reply = type(error).__name__, error.message, error.hint
+    except OSError as error:
+        full = _cannot_keep(target.parent.parent, error)
+        reply = "StoreError", full.message, full.hint
+    except MemoryError:
+        reply = "MeasurementError", f"{source}: out of memory during the export for {name}", None
+    except Exception as error:  # noqa: BLE001 - the parent reports it
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reply = "MeasurementError", f"{source}: the export for {name} failed ({lines[0]:.200})", None
+    with suppress(OSError):  # the parent has gone
+        connection.send(reply)
+
+
+def _silence() -> None:
+    """Exporters warn, log and print, also from C++; standard output is for results."""
+    warnings.simplefilter("ignore")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)

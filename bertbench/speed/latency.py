@@ -1,0 +1,141 @@
+"""Rows of passes to latencies by round, to log-ratios by round, and to a word on how steady they were.
+
+Not aware of processes and models. Intervals are computed elsewhere, from these round values or from the rows.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from bertbench.records.record import Measurement
+from bertbench.specs.models import ShapeSpec
+from bertbench.speed.rounds import Cell, TimingRow
+
+WIDE_SPREAD = 0.10
+USUAL_ROUNDS = 5
+PARTS: dict[str, Callable[[TimingRow], float | None]] = {
+    "round-median": lambda row: row.seconds,
+    "tokenization/round-median": lambda row: row.tokenization_seconds,
+    "end-to-end/round-median": lambda row: row.end_to_end_seconds,
+}
+WHOLE = {
+    "round-median": "model",
+    "tokenization/round-median": "tokenization",
+    "end-to-end/round-median": "end-to-end",
+}
+Turns = dict[tuple[int, int], list[float]]  # by round and turn, the passes
+
+
+def latencies(rows: Sequence[TimingRow]) -> dict[str, tuple[Measurement, ...]]:
+    """Per worker and shape the median over a round's turns of the median pass, in seconds; text parts apart."""
+    found: dict[str, tuple[Measurement, ...]] = {}
+    for statistic, part in PARTS.items():
+        example = {(row.model, row.shape): row for row in reversed(rows)}
+        for (name, shape), turns in _turns(rows, part).items():
+            row = example[name, shape]
+            measurement = Measurement(
+                quantity="latency",
+                unit="s",
+                values=tuple(_by_round(turns).values()),
+                statistic=statistic,
+                scenario=row.scenario,
+                batch_size=row.batch_size,
+                sequence_length=row.sequence_length,
+                n=sum(map(len, turns.values())),
+                n_unit="passes",
+            )
+            found[name] = (*found.get(name, ()), measurement)
+    return found
+
+
+def whole_splits(
+    rows: Sequence[TimingRow], examples: int | None, batches: Mapping[int, int]
+) -> dict[str, tuple[Measurement, ...]]:
+    """Per worker and shape the time for a whole split, in seconds: a value a round, which add up to it.
+
+    `batches` says by batch size how many there are. A worker that took all of them several times, as the reference of
+    several blocks does, has the mean; one that did not get to the end has none.
+    """
+    found: dict[str, tuple[Measurement, ...]] = {}
+    for statistic, part in PARTS.items():
+        passes: dict[tuple[str, str, int], dict[int, list[float]]] = {}
+        for row in rows:
+            seconds = part(row)
+            if row.scenario == "offline" and not row.warmup and seconds is not None:
+                of_round = passes.setdefault((row.model, row.shape, row.batch_size), {})
+                of_round.setdefault(row.round, []).append(seconds)
+        for (name, _, size), rounds in passes.items():
+            times, rest = divmod(sum(map(len, rounds.values())), batches[size])
+            if rest:
+                continue
+            measurement = Measurement(
+                quantity="inference_time",
+                unit="s",
+                values=tuple(sum(of_round) / times for of_round in rounds.values()),
+                statistic=WHOLE[statistic],
+                scenario="offline",
+                batch_size=size,
+                n=examples,
+                n_unit="examples",
+            )
+            found[name] = (*found.get(name, ()), measurement)
+    return found
+
+
+def round_ratios(rows: Sequence[TimingRow], reference: str) -> dict[Cell, list[float]]:
+    """Per worker and shape the rounds' median paired log-ratio to the reference; log-seconds where there is none."""
+    turns = {
+        cell: {place: statistics.median(passes) for place, passes in of.items()}
+        for cell, of in _turns(rows, PARTS["round-median"]).items()
+    }
+    found: dict[Cell, list[float]] = {}
+    for (name, shape), ours in turns.items():
+        theirs = turns.get((reference, shape), {})
+        if name == reference and len(turns) > 1:
+            continue
+        logs: dict[int, list[float]] = {}
+        for place, seconds in ours.items():
+            if name == reference:
+                logs.setdefault(place[0], []).append(math.log(seconds))
+            elif place in theirs:
+                logs.setdefault(place[0], []).append(math.log(seconds / theirs[place]))
+        found[name, shape] = [statistics.median(values) for values in logs.values()]
+    return found
+
+
+def unsteady(measurements: Mapping[str, Sequence[Measurement]]) -> list[str]:
+    """Warnings about rounds that are few or differ much."""
+    warnings = []
+    everything = [(name, latency) for name, of in measurements.items() for latency in of]
+    for name, latency in everything:
+        if latency.sequence_length is None:
+            continue  # rounds see inputs of other lengths
+        spread = (max(latency.values) - min(latency.values)) / statistics.median(latency.values)
+        if spread > WIDE_SPREAD:
+            shape = ShapeSpec(batch_size=latency.batch_size or 1, sequence_length=latency.sequence_length).label
+            warnings.append(
+                f"{name} {shape}: round medians spread by {spread:.0%}; more rounds or a quieter machine would help"
+            )
+    fewest = min((len(latency.values) for _, latency in everything), default=USUAL_ROUNDS)
+    if fewest < USUAL_ROUNDS:
+        warnings.append(f"only {fewest} rounds were timed: intervals over so few are wide")
+    return warnings
+
+
+def _turns(rows: Iterable[TimingRow], part: Callable[[TimingRow], float | None]) -> dict[Cell, Turns]:
+    """By worker and shape, and by round and turn, the timed passes."""
+    found: dict[Cell, Turns] = {}
+    for row in rows:
+        seconds = part(row)
+        if not row.warmup and seconds is not None:
+            found.setdefault((row.model, row.shape), {}).setdefault((row.round, row.turn), []).append(seconds)
+    return found
+
+
+def _by_round(turns: Turns) -> dict[int, float]:
+    medians: dict[int, list[float]] = {}
+    for (number, _), passes in turns.items():
+        medians.setdefault(number, []).append(statistics.median(passes))
+    return {number: statistics.median(values) for number, values in medians.items()}

@@ -1,0 +1,224 @@
+"""Speed of several models or back-ends side by side: workers, rounds and turns give rows, rows give latencies.
+
+Not aware of hubs, specs of models, records or reports: it is given local folders. Ratios are computed elsewhere, from the
+rows: those of one round and turn belong together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
+
+from bertbench import processes
+from bertbench.records.progress import Progress, silent
+from bertbench.records.record import Failure, Measurement
+from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.models import TimingSpec
+from bertbench.speed.blocks import Blocks, Inspect, SpeedTarget, TaskInputs
+from bertbench.speed.latency import latencies, round_ratios, unsteady, whole_splits
+from bertbench.speed.rounds import MINIMUM_ROUNDS, Cell, TimingRow, Timings, measure
+from bertbench.speed.warmups import WarmUps
+from bertbench.speed.watch import Watch, busy_machine
+from bertbench.speed.workers import preload
+from bertbench.stats import stopping
+from bertbench.units import duration
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ExecutionSettings", "SpeedResult", "SpeedTarget", "TaskInputs", "measure_speed"]
+
+Enough = Callable[[Mapping[str, Sequence[float]]], bool]  # by 'target shape' the rounds' log-ratios
+
+FRESH_SERVERS = (
+    1,
+    2,
+    4,
+    8,
+    12,
+    16,
+    24,
+)  # rounds of a gate's session after which the next workers are forked from another process
+ROUNDS_FOR_AN_INTERVAL = 8  # fewer give intervals that are wide for their noise
+
+
+@dataclass(frozen=True)
+class SpeedResult:
+    """Rows of all passes, latencies of what was measured to the end, failures and warnings.
+
+    `failures` are of targets that gave nothing, `cells` of single shapes (target's name, shape's label); `warmups` are the
+    counts of untimed passes that were found out.
+    """
+
+    session_id: str
+    targets: tuple[SpeedTarget, ...]
+    rows: tuple[TimingRow, ...]
+    measurements: dict[str, tuple[Measurement, ...]]
+    failures: dict[str, Failure]
+    cells: dict[Cell, Failure]
+    warnings: tuple[str, ...]
+    rounds: int = 0
+    warmups: dict[str, int] = field(default_factory=dict)
+    attentions: dict[str, str] = field(default_factory=dict)
+
+    def frame(self) -> pd.DataFrame:
+        """The rows as a table: session, round, turn, order, model, backend, dtype, seconds, warmup, shape, scenario, ...
+
+        `round` numbers sets of workers that lived together; rows of one round, turn and shape are paired.
+        """
+        import pandas as pd
+
+        names = [column.name for column in fields(TimingRow)]
+        table = pd.DataFrame([[getattr(row, name) for name in names] for row in self.rows], columns=names)
+        table["sequence_length"] = table["sequence_length"].astype("Int64")
+        for name in ("tokenization_seconds", "end_to_end_seconds"):
+            table[name] = table[name].astype("float64")
+        table.insert(0, "session", self.session_id)
+        of = {target.name: target for target in self.targets}
+        place = list(table.columns).index("model") + 1
+        table.insert(place, "backend", [of[name].settings.backend for name in table["model"]])
+        table.insert(place + 1, "dtype", [of[name].settings.dtype for name in table["model"]])
+        table["model"] = [of[name].model_name for name in table["model"]]
+        return table
+
+
+def measure_speed(
+    targets: Sequence[SpeedTarget],
+    reference: str,
+    timing: TimingSpec,
+    *,
+    session_id: str,
+    seed: int = 0,
+    natural: Mapping[str, TaskInputs] | None = None,
+    warmups: Mapping[str, int] | None = None,
+    inspect: Sequence[Inspect] = (),
+    progress: Progress = silent,
+    deadline: float | None = None,
+    enough: Enough | None = None,
+) -> SpeedResult:
+    """Time `targets` together; the one called `reference` takes part in every round.
+
+    More than four, or more than memory allows, are measured in blocks that take turns by the round; each holds the
+    reference. With `timing.precision` the session ends as soon as every ratio is known so well, `timing.rounds` being
+    the most.
+
+    Args:
+        targets: what is timed; names are unique.
+        reference: the name of one of them.
+        timing: the protocol's counts; `timing.rounds` are taken of every block.
+        session_id: marks the rows.
+        seed: decides the order within turns and the ids of inputs of fixed length.
+        natural: by model its inputs for shapes of natural length, the same examples in the same order for all.
+        warmups: by target the untimed passes it is known to need; used where the protocol does not say.
+        inspect: called with each round's workers before they end.
+        progress: takes how far it is.
+        deadline: a time of `time.monotonic`.
+        enough: asked at each look with every cell's log-ratios; ends the session. Workers then come from several servers.
+    """
+    warnings = busy_machine()
+    shapes = tuple(shape for shape in timing.shapes if shape.sequence_length is not None or natural is not None)
+    if len(shapes) < len(timing.shapes):
+        warnings.append("natural lengths were not timed: there are no task inputs")
+    watch, warm = Watch(), WarmUps(warmups or {}, decided=timing.warmup_passes)
+    shown = timing.model_copy(update={"shapes": shapes})
+    looks = (warm.collect, *inspect, lambda _, workers: watch.collect(worker.pid for worker in workers))
+    blocks = Blocks(shown, seed, natural or {}, warm.counts, looks)
+    blocks.plan(targets, reference)
+    if not shapes or not blocks.blocks:
+        return SpeedResult(session_id, tuple(targets), (), {}, blocks.failures, blocks.cells, tuple(warnings))
+    preload(target.folder for target in targets)
+    count = len(blocks.blocks)
+    stop = _Stop(timing, reference, count, enough)
+    timings = measure(
+        blocks.open,
+        shown.model_copy(update={"rounds": timing.rounds * count}),
+        seed,
+        progress,
+        deadline,
+        minimum_rounds=MINIMUM_ROUNDS * count,
+        is_enough=stop,
+        lost=blocks.cells,
+        blocks=count,
+    )
+    failures = blocks.failures | timings.failures
+    measurements = _measurements([row for row in timings.rows if _is_kept(row, failures, timings.cells)], natural or {})
+    ended = _ended(timings, timing, stop)
+    warnings += [*blocks.warnings, *warm.warnings, *ended, *unsteady(measurements), *watch.findings()]
+    return SpeedResult(
+        session_id,
+        tuple(targets),
+        timings.rows,
+        measurements,
+        _given_up(timings, failures, measurements),
+        timings.cells,
+        tuple(dict.fromkeys(warnings)),
+        timings.rounds // count,
+        warm.found,
+        blocks.attentions,
+    )
+
+
+def _measurements(rows: Sequence[TimingRow], natural: Mapping[str, TaskInputs]) -> dict[str, tuple[Measurement, ...]]:
+    """By target its latencies, and the times for whole splits."""
+    examples = next((len(inputs.ids) for inputs in natural.values()), None)
+    batches = {size: len(of) for inputs in natural.values() for size, of in inputs.batches.items()}
+    splits = whole_splits(rows, examples, batches)
+    return {name: (*found, *splits.get(name, ())) for name, found in latencies(rows).items()}
+
+
+def _is_kept(row: TimingRow, failures: Mapping[str, Failure], cells: Mapping[Cell, Failure]) -> bool:
+    return row.model not in failures and (row.model, row.shape) not in cells
+
+
+def _given_up(timings: Timings, failures: dict[str, Failure], measurements: Mapping[str, object]) -> dict[str, Failure]:
+    """Failures with those targets added of which no shape is left: the first reason stands for all."""
+    found = dict(failures)
+    for (name, _), failure in timings.cells.items():
+        if name not in measurements:
+            found.setdefault(name, failure)
+    return found
+
+
+class _Stop:
+    """Ends a session with a wanted precision, or a gate's, at the looks where every block has the same number of rounds."""
+
+    def __init__(self, timing: TimingSpec, reference: str, blocks: int, enough: Enough | None = None) -> None:
+        self.enough = enough
+        self.precision = timing.precision
+        self.reference = reference
+        self.blocks = blocks
+        self.reached = False
+
+    def __call__(self, rows: Sequence[TimingRow], rounds: int) -> bool:
+        """True if all ratios are known well enough."""
+        each, rest = divmod(rounds, self.blocks)
+        if self.enough is not None and not rest and each in FRESH_SERVERS:
+            processes.renew()
+        if (self.precision is None and self.enough is None) or rest or each not in stopping.LOOKS:
+            return False
+        ratios = round_ratios(rows, self.reference)
+        if self.precision is None or self.enough is not None:
+            found = {f"{name} {shape}": values for (name, shape), values in ratios.items()}
+            return self.enough is not None and self.enough(found)
+        cells = [values for values in ratios.values() if len(values) >= each]
+        self.reached = stopping.is_enough(cells, self.precision)
+        return self.reached
+
+
+def _ended(timings: Timings, timing: TimingSpec, stop: _Stop) -> list[str]:
+    """What a reader should know of how the session ended."""
+    found = []
+    blocks, rounds = stop.blocks, timings.rounds // stop.blocks
+    if timings.stopped:
+        text = f"timing stopped at its time limit after {rounds} of {timing.rounds} rounds"
+        if rounds < ROUNDS_FOR_AN_INTERVAL and timings.round_s:
+            needed = duration(ROUNDS_FOR_AN_INTERVAL * blocks * timings.round_s)
+            text += f"; {ROUNDS_FOR_AN_INTERVAL} rounds need about {needed}"
+        found.append(f"{text}; more minutes give narrower intervals")
+    elif timing.precision is not None and not stop.reached:
+        found.append(
+            f"a precision of {timing.precision:.1%} was not reached in {rounds} rounds; "
+            "`bertbench calibrate` tells what this machine can show"
+        )
+    return found

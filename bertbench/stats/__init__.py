@@ -1,0 +1,1 @@
+"""Functions over values: intervals, tests, stopping rules, metrics. Nothing here knows of records."""

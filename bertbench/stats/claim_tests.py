@@ -1,0 +1,138 @@
+"""The verdict on a claim from an estimate with its interval. Pure: not aware of records, rows and claims' files.
+
+- supported: the whole interval lies beyond expected - margin (for 'at most': below expected + margin);
+- refuted: the whole interval falls short of it;
+- inconclusive: neither, or there is no interval.
+
+Intervals are of 95 %, so that either error at the margin itself has at most 2.5 %. Equality is shown by two one-sided tests
+of 5 %: the 90 % interval lies within expected +- margin (Schuirmann 1987, J. Pharmacokinet. Biopharm. 15:657); it is refuted
+if that interval lies outside. An exact figure is an interval of no width.
+
+    judge(Figure(Estimate(1.9, 1.8, 2.0), n=5, unit="rounds", logarithmic=True), Bound("at_least", 1.6, 0.05)).verdict
+    # 'supported'
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from scipy.special import ndtri, stdtrit
+
+from bertbench.stats import stopping
+from bertbench.stats.intervals import CONFIDENCE, Estimate
+
+Verdict = Literal["supported", "refuted", "inconclusive", "not measured"]
+
+EQUALITY = 0.90  # of the interval that stands for two one-sided tests of 5 %
+FARTHEST = 1000  # times as much measuring is no advice
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What is claimed of a figure: 'at_least', 'at_most' or 'equal' to `expected`, with a margin."""
+
+    relation: Literal["at_most", "at_least", "equal"]
+    expected: float
+    margin: float
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The values for which the claim holds."""
+        low = -math.inf if self.relation == "at_most" else self.expected - self.margin
+        high = math.inf if self.relation == "at_least" else self.expected + self.margin
+        return low, high
+
+
+@dataclass(frozen=True)
+class Figure:
+    """An estimate and what it rests on: `n` rounds, seeds or examples. `logarithmic`: its interval was made of logarithms."""
+
+    estimate: Estimate
+    n: int | None = None
+    unit: str | None = None
+    logarithmic: bool = False
+
+    @property
+    def by_student(self) -> bool:
+        """True if the interval is Student's over `n` replications."""
+        return (self.estimate.method or "").startswith("t-interval") and self.n is not None and self.n > 1
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A verdict; the interval that it rests on, which for equality is narrower than the estimate's; how many would settle it."""
+
+    verdict: Verdict
+    interval: Estimate
+    needed: int | None = None
+
+
+def judge(figure: Figure, bound: Bound) -> Judgement:
+    """The verdict, and for an inconclusive one how many rounds, seeds or examples are expected to settle it.
+
+    Where that number cannot be told (no interval, or the value lies on the bound), `needed` is None.
+    """
+    estimate = _narrowed(figure) if bound.relation == "equal" else figure.estimate
+    verdict = _verdict(estimate, bound)
+    needed = _needed(replace(figure, estimate=estimate), bound) if verdict == "inconclusive" else None
+    return Judgement(verdict, estimate, needed)
+
+
+def together(verdicts: list[Verdict]) -> Verdict:
+    """The verdict on a claim of which every part must hold."""
+    for verdict in ("refuted", "not measured", "inconclusive"):
+        if verdict in verdicts:
+            return verdict
+    return "supported" if verdicts else "not measured"
+
+
+def _verdict(estimate: Estimate, bound: Bound) -> Verdict:
+    if estimate.low is None or estimate.high is None:
+        return "inconclusive"
+    low, high = bound.range
+    if low <= estimate.low and estimate.high <= high:
+        return "supported"
+    return "refuted" if estimate.high < low or high < estimate.low else "inconclusive"
+
+
+def _narrowed(figure: Figure) -> Estimate:
+    """The 90 % interval from the 95 % one: each side by the ratio of the quantiles."""
+    estimate = figure.estimate
+    if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
+        return estimate
+    tails = [(1 + level) / 2 for level in (EQUALITY, CONFIDENCE)]
+    degrees = figure.n - 1 if figure.n and figure.by_student else None
+    quantiles = [float(ndtri(tail) if degrees is None else stdtrit(degrees, tail)) for tail in tails]
+    share = quantiles[0] / quantiles[1]
+    value, low, high = (_scaled(figure, part) for part in (estimate.value, estimate.low, estimate.high))
+    bounds = [_unscaled(figure, value + share * (part - value)) for part in (low, high)]
+    method = f"{estimate.method}, narrowed to 90% for two one-sided tests" if estimate.method else None
+    return Estimate(estimate.value, bounds[0], bounds[1], method)
+
+
+def _needed(figure: Figure, bound: Bound) -> int | None:
+    """Replications from which the side of the interval that faces the nearest bound is expected not to reach it."""
+    estimate, n = figure.estimate, figure.n
+    if estimate.low is None or estimate.high is None or not n or n < 2:
+        return None
+    value = _scaled(figure, estimate.value)
+    edges = [_scaled(figure, edge) for edge in bound.range if math.isfinite(edge)]
+    edge = min(edges, key=lambda edge: abs(edge - value))
+    facing = estimate.high if edge > value else estimate.low
+    half, distance = abs(_scaled(figure, facing) - value), abs(edge - value)
+    if not half or distance < half / math.sqrt(FARTHEST):
+        return None
+    if figure.by_student:
+        deviation = half * math.sqrt(n) / float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
+        return max(n + 1, stopping.rounds_within(deviation, distance))
+    return max(n + 1, math.ceil(n * (half / distance) ** 2))
+
+
+def _scaled(figure: Figure, value: float) -> float:
+    return math.log(value) if figure.logarithmic else value
+
+
+def _unscaled(figure: Figure, value: float) -> float:
+    return math.exp(value) if figure.logarithmic else value

@@ -1,0 +1,272 @@
+"""Statistics as functions of raw values: quantiles, intervals, paired ratios, resampling, paired tests.
+
+Not aware of records, models or tasks. Every interval names its method; where there are too few values it has none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import bdtr, betaincinv, ndtr, ndtri, stdtrit
+
+from bertbench.stats import stopping
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Counts = NDArray[np.int64]
+
+CONFIDENCE = 0.95
+RESAMPLES = 2000
+DEFINED = 0.95  # of replicates that must have a value
+SEEDS_FOR_METHOD = 3  # below which a score tells of its checkpoints alone, not of the method
+BY_SEEDS = "Student's t over "
+BY_JEFFREYS = "Jeffreys interval over examples"
+STOPPED = ", corrected for stopping at a precision"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with the bounds of its interval and the method that gave them; None where there is no interval.
+
+    `scope` says of what the interval is, where that is not plain: of the checkpoint that was evaluated, or of the method.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    method: str | None = None
+    scope: str | None = None
+
+    def inverse(self) -> Estimate:
+        """The estimate of 1 / value; for positive values with positive bounds."""
+        if self.low is None or self.high is None or self.low <= 0:
+            return replace(self, value=1 / self.value, low=None, high=None)  # no bound: the value may be 0
+        return replace(self, value=1 / self.value, low=1 / self.high, high=1 / self.low)
+
+    def scaled(self, factor: float) -> Estimate:
+        """The estimate of value * factor, for a positive factor."""
+        low, high = (None if bound is None else bound * factor for bound in (self.low, self.high))
+        return replace(self, value=self.value * factor, low=low, high=high)
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least `share` of all values do not exceed: an order statistic, never interpolated.
+
+    Source: MLPerf inference, loadgen/results.cc, takes percentiles so; type 1 of Hyndman & Fan 1996.
+    """
+    ordered = sorted(values)
+    # The difference keeps 0.9 * 10 = 9.000000000000002 from counting as ten.
+    return ordered[max(math.ceil(share * len(ordered) - 1e-9), 1) - 1]
+
+
+def samples_needed(share: float) -> int:
+    """Fewest samples from which the percentile `share` may be quoted: 64 for 0.90, 130 for 0.95, 662 for 0.99.
+
+    The fewest of which at least two lie above the true percentile with 99 % probability.
+    Source: MLPerf inference rules, early stopping criterion, confidence 0.99.
+    """
+    n = 2
+    while bdtr(1, n, 1 - share) > 0.01:
+        n += 1
+    return n
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """The percentile `share` as an order statistic; None with fewer than `samples_needed(share)` values."""
+    return quantile(values, share) if len(values) >= samples_needed(share) else None
+
+
+def t_interval(values: Sequence[float], unit: str = "rounds") -> Estimate:
+    """Mean of independent values and its two-sided 95 % interval by Student's t; no interval of a single value.
+
+    Source: Student 1908; any textbook.
+    """
+    n, mean = len(values), float(np.mean(values))
+    if n < 2:
+        return Estimate(mean)
+    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    return Estimate(mean, mean - half, mean + half, f"t-interval over {n} {unit}")
+
+
+def round_log_ratios(rounds: Sequence[tuple[Floats, Floats]]) -> list[float]:
+    """Per round the median over its turns of ln(model / reference): drift that both feel in a turn cancels out.
+
+    Args:
+        rounds: per round the turn values of model and reference, both of shape (turns,), equal turns in equal places.
+
+    Source: the design of this benchmark; log-ratios after Fleming & Wallace 1986.
+    """
+    return [float(np.median(np.log(model / reference))) for model, reference in rounds]
+
+
+def paired_ratio(rounds: Sequence[tuple[Floats, Floats]], *, stopped: bool = False) -> Estimate:
+    """Time of a model over that of the reference, from turns they took side by side: exp of the mean log-ratio.
+
+    Args:
+        rounds: as `round_log_ratios` takes them; the interval is over rounds.
+        stopped: the session had a precision to stop at; the interval is then corrected for that choice.
+
+    Source: Student 1908; the correction: bertbench.stats.stopping.
+    """
+    logs = round_log_ratios(rounds)
+    method = f"t-interval over {len(logs)} rounds of the median paired log-ratio"
+    found = stopping.interval(logs, stopped=stopped)
+    return _ratio(found.mean, found.low, found.high, method + (STOPPED if stopped else ""))
+
+
+def ratio_by_reference(
+    ours: Sequence[tuple[Floats, Floats]], theirs: Sequence[tuple[Floats, Floats]], *, stopped: bool = False
+) -> Estimate:
+    """Time of one model over that of another that was timed in other rounds, through the reference of both.
+
+    The difference of their mean log-ratios to it, with Welch's interval: the two sets of rounds are independent.
+
+    Args:
+        ours: the rounds of the one with the reference, as `round_log_ratios` takes them.
+        theirs: those of the other.
+        stopped: as in `paired_ratio`.
+
+    Source: Welch 1947, Biometrika 34:28-35; degrees of freedom after Satterthwaite 1946, Biometrics 2:110-114.
+    """
+    left, right = round_log_ratios(ours), round_log_ratios(theirs)
+    value, n, m = float(np.mean(left) - np.mean(right)), len(left), len(right)
+    if min(n, m) < 2:
+        return Estimate(math.exp(value))
+    a, b = float(np.var(left, ddof=1)) / n, float(np.var(right, ddof=1)) / m
+    df = (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (m - 1)) if a + b else n + m - 2
+    half = float(stdtrit(df, (1 + stopping.confidence(stopped=stopped)) / 2)) * math.sqrt(a + b)
+    method = f"Welch interval over {n} and {m} rounds, each paired with the reference"
+    return _ratio(value, value - half, value + half, method + (STOPPED if stopped else ""))
+
+
+def _ratio(log: float, low: float | None, high: float | None, method: str) -> Estimate:
+    """The estimate of a ratio from that of its logarithm."""
+    if low is None or high is None:
+        return Estimate(math.exp(log))
+    return Estimate(math.exp(log), math.exp(low), math.exp(high), method)
+
+
+def share(successes: int, n: int) -> Estimate:
+    """A share and its 95 % interval, which has width at 0 and 1 too.
+
+    The equal-tailed interval of Jeffreys' posterior; of none or all, where it would be too short, the exact bound, and of one
+    or all but one the bound itself. Covers 93.5 to 98.6 % at shares of 0.5 to 20 % and 100 examples (Wilson's 91 to 97 %).
+
+    Source: Brown, Cai & DasGupta 2001, Statistical Science 16:101-133, section 4.1.2, modified Jeffreys interval.
+    """
+    tail = (1 - CONFIDENCE) / 2
+    exact = tail ** (1 / n)
+    low, high = (float(betaincinv(successes + 0.5, n - successes + 0.5, level)) for level in (tail, 1 - tail))
+    low = exact if successes == n else low if successes > 1 else 0.0
+    high = 1 - exact if not successes else high if successes < n - 1 else 1.0
+    return Estimate(successes / n, low, high, BY_JEFFREYS)
+
+
+def bootstrap_method(*seeds: int, paired: bool = False, unit: str = "examples") -> str:
+    """The name of what gave an interval from replicates, for models of so many trained seeds each."""
+    bootstrap = f"{'paired ' if paired else ''}Bayesian bootstrap over {unit} ({RESAMPLES:,} draws)"
+    if max(seeds) < SEEDS_FOR_METHOD:
+        return bootstrap
+    whose = "" if min(seeds) >= SEEDS_FOR_METHOD else "one model's "
+    return f"{BY_SEEDS}{whose}seeds and {bootstrap}"
+
+
+def interval(value: float, replicates: Floats, method: str, n: int | None = None) -> Estimate:
+    """`value` with the 95 % percentile interval of its bootstrap replicates, shape (r,); it always holds the value.
+
+    Replicates that are undefined are left out; where more than one in twenty is, or all are equal, there is no interval.
+    With `n`, the number of units that were drawn, the percentiles lie as far out as Student's t does for so many.
+
+    Source: Hesterberg 2015, The American Statistician 69:371-386, section 5.3, expanded percentile interval.
+    """
+    finite = replicates[np.isfinite(replicates)]
+    if len(finite) < DEFINED * len(replicates):
+        return Estimate(value)
+    tail = (1 - CONFIDENCE) / 2
+    if n is not None and n > 1:
+        tail = float(ndtr(math.sqrt(n / (n - 1)) * stdtrit(n - 1, tail)))
+    low, high = (float(bound) for bound in np.quantile(finite, [tail, 1 - tail]))
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
+        return Estimate(value)
+    return Estimate(value, min(low, value), max(high, value), method)
+
+
+def mcnemar(left_correct: NDArray[np.bool_], right_correct: NDArray[np.bool_]) -> float:
+    """Exact two-sided p-value that two models of equal accuracy differ so much on the same examples.
+
+    Args:
+        left_correct: shape (n,), which examples the one got right.
+        right_correct: shape (n,), the same of the other.
+
+    Source: McNemar 1947, Psychometrika 12:153-157; exact by the binomial distribution of the discordant examples.
+    """
+    only_left = int((left_correct & ~right_correct).sum())
+    only_right = int((~left_correct & right_correct).sum())
+    discordant = only_left + only_right
+    return min(1.0, 2 * float(bdtr(min(only_left, only_right), discordant, 0.5))) if discordant else 1.0
+
+
+def detectable_difference(discordant_share: float, n: int, power: float = 0.8, alpha: float = 0.05) -> float | None:
+    """Smallest difference of two accuracies on the same n examples that a test at `alpha` finds with `power`.
+
+    The d that solves sqrt(n) d = z(1 - alpha/2) sqrt(s) + z(power) sqrt(s - d^2), s the share of examples that exactly
+    one model gets right; None where d would exceed s, which no difference can.
+
+    Source: Connor 1987, Biometrics 43:207-211, formula for paired proportions, solved for the difference.
+    """
+    if discordant_share <= 0 or n <= 0:
+        return None
+    z_alpha, z_power = float(ndtri(1 - alpha / 2)), float(ndtri(power))
+    inside = n + z_power**2 - z_alpha**2
+    if inside < 0:
+        return None
+    root = z_alpha * math.sqrt(n) + z_power * math.sqrt(inside)
+    found = math.sqrt(discordant_share) * root / (n + z_power**2)
+    return found if found <= discordant_share else None
+
+
+def detectable_by_spread(
+    replicates: Floats, power: float = 0.8, alpha: float = 0.05, worth: float | None = None
+) -> float | None:
+    """Smallest difference that a test at `alpha` finds with at least `power`, from the spread of a difference's replicates.
+
+    The d that solves d = (z(1 - alpha/2) + z(power)) sqrt(s^2 + d / worth), s their standard deviation: the examples that make a
+    difference of d differ too, and add to the spread; without them 80 % were 42 to 66 % for an F1 on 100 examples.
+
+    Args:
+        replicates: of the difference, shape (r,).
+        power: to be had.
+        alpha: of the two-sided test.
+        worth: of how many examples the score is (`bertbench.stats.power.worth`); None: of so many that they add nothing.
+
+    Returns:
+        None where nothing varies, or where it would be more than 1, which so few examples cannot show.
+
+    Source: any textbook on power, normal approximation, with the variance under the alternative.
+    """
+    finite = replicates[np.isfinite(replicates)]
+    if len(finite) < 2 or not finite.std():
+        return None
+    quantiles = float(ndtri(1 - alpha / 2) + ndtri(power))
+    added = quantiles**2 / worth if worth else 0.0
+    found = added / 2 + math.sqrt((added / 2) ** 2 + (quantiles * float(finite.std(ddof=1))) ** 2)
+    return found if found <= 1 else None
+
+
+def examples_needed(difference: float, discordant_share: float, power: float = 0.8, alpha: float = 0.05) -> int:
+    """Examples on which a test at `alpha` finds `difference` of two accuracies with `power`; inverse of the above.
+
+    Raises:
+        ValueError: the difference is not within 0 (excluded) and `discordant_share`.
+    """
+    if not 0 < difference <= discordant_share:
+        raise ValueError(f"a difference of {difference} cannot come from a discordant share of {discordant_share}")
+    z_alpha, z_power = float(ndtri(1 - alpha / 2)), float(ndtri(power))
+    spread = z_alpha * math.sqrt(discordant_share) + z_power * math.sqrt(discordant_share - difference**2)
+    return math.ceil((spread / difference) ** 2)

@@ -1,0 +1,185 @@
+"""Is the score now at least a share of the baseline's (99 % by default), on the same examples?
+
+    pass: shown at 5 %;  fail: shown at 5 % that it is less;  refused: the data cannot show such a margin; else inconclusive.
+
+Accuracy of one seed each: the exact test of the ratio of paired proportions (gate/proportions.py). Everything else: replicates of a
+paired bootstrap, of which percentiles and Student's interval, whose degrees of freedom are those of the examples that changed, must
+both say so. A margin below the smallest detectable difference (80 % power) is refused, with the number of examples that would show
+it: a pass there would be luck. What is shown to be a loss fails all the same.
+Not aware of records, metrics and models.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import ndtri, stdtrit
+
+from bertbench.stats.power import worth
+from bertbench.stats.proportions import MISSED, at_the_margin, p_value
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from bertbench.stats.intervals import Floats
+
+Verdict = Literal["pass", "fail", "inconclusive", "refused"]
+
+ALPHA, POWER = 0.05, 0.80
+BOOTSTRAP_ALPHA = (
+    0.035  # a bootstrap is somewhat narrow: at 4 % an F1 at the margin, few of 5,000 examples changed, passed in 5.6 %
+)
+UNDEFINED_SHARE = 0.05  # of resamples without a value, above which nothing is said
+RETAINED = 0.99  # MLPerf inference: 99 % of the reference's accuracy
+BY_EXACT_TEST = "exact test of paired proportions, 90% Wald interval"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A verdict on the score: both scores, bounds of their difference (now minus before), what it rests on.
+
+    `detectable` is the smallest loss that so many examples show, `needed` how many would show the margin; `reason` says why
+    there was nothing to be tested.
+    """
+
+    verdict: Verdict
+    before: float
+    now: float
+    n: int
+    method: str
+    low: float | None = None
+    high: float | None = None
+    detectable: float | None = None
+    needed: int | None = None
+    reason: str | None = None
+
+    @property
+    def difference(self) -> float:
+        """Now minus before."""
+        return self.now - self.before
+
+
+def compare_accuracies(
+    before: NDArray[np.bool_], now: NDArray[np.bool_], retained: float = RETAINED, alpha: float = ALPHA
+) -> Comparison:
+    """The verdict for two vectors that say which of the same examples were right, shape (n,)."""
+    n, both = len(before), int((before & now).sum())
+    if not n:
+        return Comparison("inconclusive", 0.0, 0.0, 0, BY_EXACT_TEST, reason="there are no examples")
+    gained, lost = int((~before & now).sum()), int((before & ~now).sum())
+    old, new = (both + lost) / n, (both + gained) / n
+    share = max(gained + lost, 1) / n  # none seen is no proof that there are none
+    worse, better = (p_value(both, gained, lost, retained, side) <= alpha for side in ("worse", "better"))
+    needed = examples_needed(old, share, retained, alpha)
+    verdict = _verdict(worse=worse, better=better, refused=needed is None or needed > n)
+    half = float(ndtri(1 - alpha)) * math.sqrt(max(share - (new - old) ** 2, 0.0) / n)
+    return Comparison(
+        verdict, old, new, n, BY_EXACT_TEST, new - old - half, new - old + half, detectable_loss(old, share, n, alpha),
+        needed if verdict == "refused" else None,
+    )  # fmt: skip
+
+
+def examples_needed(score: float, share: float, retained: float = RETAINED, alpha: float = ALPHA) -> int | None:
+    """Examples on which an unchanged accuracy is shown to retain so much with 80 % power; None: no number would.
+
+    n = ((z(1 - alpha) sqrt(v0) + z(power) sqrt(share)) / loss)^2, v0 the variance where the loss is the margin's; at least as many
+    as prove the margin where all answers are equal.
+
+    Args:
+        score: the accuracy, 0..1.
+        share: of the examples that exactly one of the two gets right, half of them either.
+        retained: the share of the score that is to be shown.
+        alpha: the test's level.
+
+    Source: Nam & Blackwelder 2002, Statistics in Medicine 21:689, with the variances of this test.
+    """
+    if score <= 0:
+        return None
+    wide = _spread(score, share, retained, alpha)
+    return max(math.ceil((wide / ((1 - retained) * score)) ** 2), _alike_needed(score, retained, alpha))
+
+
+def detectable_loss(score: float, share: float, n: int, alpha: float = ALPHA) -> float | None:
+    """The smallest loss of an accuracy that n examples tell from no change with 80 % power: inverse of `examples_needed`."""
+
+    def lacking(loss: float) -> float:
+        return _spread(score, share, 1 - loss / score, alpha) / math.sqrt(n) - loss
+
+    least, most = 1e-9 * score, (1 - 1e-9) * score
+    if score <= 0 or lacking(most) > 0:
+        return None
+    return float(brentq(lacking, least, most))
+
+
+def _spread(score: float, share: float, retained: float, alpha: float) -> float:
+    """Standard deviations per example, weighed by quantiles: of the test at the margin, of its power without a change."""
+    both = max(score - share / 2, 0.0)
+    # Shares in place of counts, of which only the ratios matter: scaled to what counts are.
+    gained, lost = at_the_margin(1e6 * both, 5e5 * share, 5e5 * share, retained)
+    at_margin = retained * (both + share) * float(gained + lost)
+    return float(ndtri(1 - alpha)) * math.sqrt(at_margin) + float(ndtri(POWER)) * math.sqrt(share)
+
+
+def compare_replicates(
+    before: float,
+    now: float,
+    replicates: tuple[Floats, Floats],
+    n: int,
+    method: str,
+    retained: float = RETAINED,
+    changed: int | None = None,
+) -> Comparison:
+    """The verdict for scores of any metric.
+
+    Args:
+        before: the score of the baseline.
+        now: the score now.
+        replicates: of both on the same resamples, each of shape (r,).
+        n: examples, or clusters where whole ones are drawn.
+        method: what the replicates are of.
+        retained: the share of the score that is to be shown.
+        changed: of the n, those with other predictions than before, on whose number rests how well a spread is known; None: all.
+    """
+    usable = np.isfinite(replicates[0])
+    if usable.mean() < 1 - UNDEFINED_SHARE:
+        reason = f"the baseline's score is undefined on {100 * (1 - usable.mean()):.0f}% of the resamples"
+        return Comparison("inconclusive", before, now, n, method, reason=reason)
+    if before <= 0:
+        reason = "the baseline's score is not above 0, so that a share of it says nothing"
+        return Comparison("inconclusive", before, now, n, method, reason=reason)
+    # A resample on which a model gives one answer to all has no correlation: there it is worth 0, no reason to say nothing.
+    old, new = replicates[0][usable], np.nan_to_num(replicates[1][usable], nan=0.0, posinf=0.0, neginf=0.0)
+    quantile = float(stdtrit(max((n if changed is None else changed) - 1, 1), 1 - BOOTSTRAP_ALPHA))
+    low, high = np.quantile(new - old, [BOOTSTRAP_ALPHA, 1 - BOOTSTRAP_ALPHA])
+    worst, best = _outer_bounds(now - retained * before, new - retained * old, quantile)
+    loss = (1 - retained) * before
+    detectable = (quantile + float(ndtri(POWER))) * float((new - old).std(ddof=1))
+    alike = math.ceil(_alike_needed(before, retained, ALPHA) * n / worth(before, old, n))
+    needed = max(math.ceil(n * (detectable / loss) ** 2), alike)
+    verdict = _verdict(worse=best < 0, better=worst >= 0, refused=needed > n)
+    shown = needed if verdict == "refused" else None
+    return Comparison(verdict, before, now, n, method, float(low), float(high), detectable, shown)
+
+
+def _outer_bounds(value: float, replicates: Floats, quantile: float) -> tuple[float, float]:
+    """The outer bounds of percentiles and of Student's interval with this quantile."""
+    low, high = np.quantile(replicates, [BOOTSTRAP_ALPHA, 1 - BOOTSTRAP_ALPHA])
+    half = quantile * float(replicates.std(ddof=1))
+    return min(float(low), value - half), max(float(high), value + half)
+
+
+def _alike_needed(score: float, retained: float, alpha: float) -> int:
+    """Examples on which even equal answers prove the margin, 301 right ones at 99 %: as many miss a loss of it in `alpha`."""
+    return math.ceil(math.ceil(math.log(alpha - MISSED) / math.log(retained)) / score)
+
+
+def _verdict(*, worse: bool, better: bool, refused: bool) -> Verdict:
+    if worse:
+        return "fail"
+    if refused:
+        return "refused"
+    return "pass" if better else "inconclusive"

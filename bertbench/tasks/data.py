@@ -1,0 +1,216 @@
+"""Where the examples of a task come from: a generator, a local folder or the hub.
+
+The one door to `datasets`. Not aware of models and tokenizers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bertbench.errors import DatasetError
+from bertbench.models import hub
+from bertbench.specs import plugins
+from bertbench.specs.models import DatasetSpec, TaskSpec
+from bertbench.specs.names import is_number, whole_number
+from bertbench.tasks import rowfiles
+from bertbench.tasks.delimited import Expected
+from bertbench.tasks.examples import HIDDEN, Examples, of_table
+from bertbench.tasks.rowfiles import ENDINGS, Table
+
+if TYPE_CHECKING:
+    from bertbench.tasks.kinds.kind import TaskKind
+
+OTHER_NAMES = {"validation": ("dev", "valid", "val", "eval"), "test": ("testing",), "train": ("training",)}
+
+__all__ = ["HIDDEN", "Examples", "load", "source_fingerprint"]
+
+
+def load(task: TaskSpec, split: str, data_dir: Path | None = None, *, labelled: bool = True) -> Examples:
+    """The examples of one split.
+
+    Args:
+        task: names data set, columns and labels.
+        split: as the data set calls it.
+        data_dir: if given, `<data_dir>/<task>/<split>.<ext>` is read instead; a generated task needs no folder there.
+        labelled: False takes rows whose label is hidden or absent too, with `HIDDEN` as their label.
+
+    Raises:
+        DatasetError: missing, damaged, empty, without a column, or with labels that are not the task's.
+        HubError: the hub refused or cannot be reached.
+    """
+    source, folder = task.dataset, _folder(task, data_dir)
+    if folder is not None:
+        table = _from_folder(task, folder, split)
+    elif source.generator:
+        rows = plugins.load("bertbench.tasks.demo", "generator", source.generator).generate(split)
+        classes = {task.label: task.labels} if task.labels else None  # places by their making
+        table = Table(f"{source.generator}, split {split}", rows, classes=classes)
+    else:
+        table = _from_hub(task, split)
+    return of_table(task, split, table, labelled=labelled)
+
+
+def _folder(task: TaskSpec, data_dir: Path | None) -> Path | None:
+    """Where the task's files lie, or None if its examples come from the hub or a generator."""
+    source = task.dataset
+    if data_dir is not None and ((data_dir / task.name).is_dir() or source.generator is None):
+        return data_dir / task.name
+    return Path(source.folder) if source.folder else None
+
+
+def source_fingerprint(task: TaskSpec, data_dir: Path | None = None) -> str:
+    """What tells one version of the data from another without reading it: file sizes and dates, or the generator's version."""
+    source, folder = task.dataset, _folder(task, data_dir)
+    if folder is not None:
+        files = sorted(folder.glob("*")) if folder.is_dir() else []
+        return str([(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files])
+    if source.generator:
+        return f"{source.generator} {plugins.load('bertbench.tasks.demo', 'generator', source.generator).version}"
+    return f"{source.path} {source.subset} {source.revision}"
+
+
+def _from_folder(task: TaskSpec, folder: Path, split: str) -> Table:
+    if not folder.is_dir():
+        raise DatasetError(
+            f"data folder {folder}: no such folder", f"expected files like {folder / (split + '.parquet')}"
+        )
+    paths = [path for ending in ENDINGS if (path := folder / (split + ending)).is_file()]
+    if not paths:
+        names = sorted(file.name for file in folder.iterdir())
+        raise DatasetError(
+            f"data folder {folder}: no file for split '{split}' (found: {', '.join(names) or 'nothing'})",
+            f"expected {split}.parquet, .csv, .tsv, .jsonl or .json{_rename(names, split)}",
+        )
+    if len(paths) > 1:
+        names = [path.name for path in paths]
+        raise DatasetError(
+            f"data folder {folder}: split '{split}' is there more than once ({', '.join(names)})", "keep one of them"
+        )
+    return _read(task, paths[0])
+
+
+def _read(task: TaskSpec, path: Path) -> Table:
+    """The rows of a file with the task's columns."""
+    kind: TaskKind = plugins.load("bertbench.tasks.kinds", "task kind", task.kind)
+    needed = [column for column in kind.columns(task) if column != task.label]
+    try:
+        return rowfiles.read(path, Expected(needed, task.label, partial(_is_label, task)))
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror or error})", "check the file") from None
+
+
+def _is_label(task: TaskSpec, text: str) -> bool:
+    """True if a text may be a label of the task."""
+    if task.labels is None:
+        return text == text.strip() and is_number(text)
+    number = whole_number(text) if text.isdigit() else None
+    return text in task.labels or (number is not None and number < len(task.labels))
+
+
+def _rename(names: Sequence[str], split: str) -> str:
+    """What to do with files that may be the split under another name."""
+    for name in names:
+        stem, ending = Path(name).stem.lower(), Path(name).suffix.lower()
+        if stem == split and ending in ENDINGS:
+            return f": rename {name} to {split}{ending}"
+        if stem in OTHER_NAMES.get(split, ()):
+            return f": rename {name} to {split}{ending}, or name split '{Path(name).stem}' in the task's YAML"
+        if stem.startswith(f"{split}-") and ending in ENDINGS:
+            return f": rename {name} to {split}{ending}"
+        if name.startswith(f"{split}."):
+            return f": unpack or convert {name}"
+    return ""
+
+
+def _from_hub(task: TaskSpec, split: str) -> Table:
+    source: DatasetSpec = task.dataset
+    where = f"data set {source.path}" + (f" ({source.subset})" if source.subset else "")
+    hub.quiet_libraries()
+    state = hub.state()
+    import datasets
+
+    datasets.logging.set_verbosity_error()
+    if not hub.progress_bars_wanted():
+        datasets.disable_progress_bars()
+
+    def read() -> Any:
+        return datasets.load_dataset(source.path, source.subset, revision=source.revision, split=split)
+
+    try:  # offline there is nothing to wait for
+        loaded = hub.retrying(where, read) if state == "online" else read()
+    except Exception as error:
+        raise _explained(error, where, split, state) from error
+    notes: tuple[str, ...] = ()
+    if loaded.info.builder_name == "csv":
+        paths = _csv_files(source, where, split)
+        if all(path.suffix in ENDINGS for path in paths):
+            return _joined([_read(task, path) for path in paths], f"{where}, split {split}")
+        notes = (f"{paths[0].name} was read by the `datasets` library, which takes '007' for 7 and 'NA' for a gap",)
+    feature = (loaded.features or {}).get(task.label)
+    while feature is not None and hasattr(feature, "feature"):  # a list of classes
+        feature = feature.feature
+    names = getattr(feature, "names", None) if isinstance(feature, datasets.ClassLabel) else None
+    return Table(
+        f"{where}, split {split}", loaded.to_list(), classes={task.label: tuple(names)} if names else None, notes=notes
+    )
+
+
+def _csv_files(source: DatasetSpec, where: str, split: str) -> list[Path]:
+    """The files of a data set that is CSV, as they were downloaded.
+
+    The library takes '007' for 7, 'NA' for a gap, and the first field of rows that are too wide for an index.
+
+    Raises:
+        DatasetError: they are not in the cache.
+    """
+    import datasets
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(
+            str(source.path), repo_type="dataset", revision=source.revision, local_files_only=True
+        )
+        return [Path(file) for file in datasets.load_dataset_builder(folder, source.subset).config.data_files[split]]
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DatasetError(
+            f"{where}, split {split}: its CSV files cannot be found in the cache ({reason:.120})",
+            "clear the data set's cache and try again, or give --data-dir DIR with <task>/<split>.csv",
+        ) from error
+
+
+def _joined(parts: Sequence[Table], where: str) -> Table:
+    """The rows of several files one after another."""
+    if len(parts) == 1:
+        return parts[0]
+    places = [f"{Path(part.where).name}, {part.place(i)}" for part in parts for i in range(len(part.rows))]
+    rows = [row for part in parts for row in part.rows]
+    return Table(where, rows, places, notes=tuple(note for part in parts for note in part.notes))
+
+
+def _explained(error: Exception, where: str, split: str, state: hub.State) -> Exception:
+    """A data-set library's error as one clear line; hub errors and bugs as they are."""
+    if state != "online":
+        why = "the hub cannot be reached" if state == "unreachable" else "HF_HUB_OFFLINE is set"
+        return DatasetError(
+            f"{where}: {why} and it is not in the cache",
+            "run once with a connection, or give --data-dir DIR with <task>/<split>.parquet",
+        )
+    name, text = type(error).__name__, str(error).strip().splitlines()
+    reason = text[0] if text else name
+    if name == "DatasetNotFoundError":
+        return DatasetError(
+            f"{where}: not found on the hub, or not open to you",
+            "check the id; for a private one log in with `hf auth login`",
+        )
+    if name in {"ValueError", "DataFilesNotFoundError", "FileNotFoundError", "RuntimeError"}:
+        return DatasetError(
+            f"{where}: split '{split}' cannot be loaded ({reason:.160})",
+            "check 'subset', 'revision' and the split names in the task's YAML",
+        )
+    if name in {"DatasetGenerationError", "ArrowInvalid"}:
+        return DatasetError(f"{where}: damaged file ({reason:.160})", "clear the data set's cache and try again")
+    return error

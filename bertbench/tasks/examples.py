@@ -1,0 +1,233 @@
+"""Examples of a task, made of a table's rows, each checked; what is not taken as it stands is counted, split by split.
+
+Not aware of where rows come from, of models and of tokenizers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from bertbench.errors import DatasetError
+from bertbench.specs import plugins
+from bertbench.specs.names import Names, whole_number
+from bertbench.specs.tasks import QUESTIONS, TaskSpec
+from bertbench.tasks.delimited import tidy
+from bertbench.tasks.ids import ids_of
+from bertbench.tasks.kinds._answers import check_places
+from bertbench.tasks.kinds.kind import Reading, RowError
+from bertbench.tasks.rowfiles import Table
+
+if TYPE_CHECKING:
+    from bertbench.tasks.kinds.kind import TaskKind
+
+HIDDEN = ()  # the label of an example that has none
+SUBSET_SEED = 0  # which samples --train-samples and --eval-samples take: the same for every model and seed
+# What loading may change or leave out, as it is counted, and how it is said.
+CHANGES = {
+    "dropped": "{count:,} answers do not stand in their context: they count as right answers, but are not trained on (first {first})",
+    "moved": "{count:,} answers stand near by where 'answer_start' says, and were taken from there (first {first})",
+    "trimmed": "{count:,} answers had blanks at an edge, which were cut off (first {first})",
+    "folded": "{count:,} labels are a class's name but for case, blanks or separators (first {first})",
+    "renamed": "{count:,} labels go by their place, since the data set calls its classes {first}",
+    "unknown": "{count:,} labels are none of the task's and count as hidden (first {first})",
+    "assumed": "{count:,} labels are taken as places that count from 0, though none is 0: if they count from 1, write names",
+    "renumbered": "{count:,} ids were replaced by row numbers from 0, since {first}",
+}
+PLACES_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Examples:
+    """One split.
+
+    What `inputs[i]` and `labels[i]` hold is the task kind's: one or two texts and a class index or number; question and
+    context and the acceptable answers; words and their tags. `changes` counts by sort what loading changed or left out in the
+    whole split, and `notes` says it in words.
+    """
+
+    split: str
+    ids: tuple[str, ...]
+    inputs: tuple[tuple[Any, ...], ...]
+    labels: tuple[Any, ...]
+    available: int  # rows of the split before any cut
+    changes: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, count: int | None) -> Examples:
+        """`count` examples drawn with a fixed seed, in the split's order; all of them if None or too few."""
+        if count is None or count >= len(self):
+            return self
+        kept = sorted(random.Random(SUBSET_SEED).sample(range(len(self)), count))  # noqa: S311 (a reproducible draw)
+        return self._at(kept)
+
+    def first(self, count: int) -> Examples:
+        """The first `count` examples; all of them if there are no more."""
+        return self._at(range(min(count, len(self))))
+
+    def _at(self, kept: Sequence[int]) -> Examples:
+        return replace(
+            self,
+            ids=tuple(self.ids[i] for i in kept),
+            inputs=tuple(self.inputs[i] for i in kept),
+            labels=tuple(self.labels[i] for i in kept),
+        )
+
+    @property
+    def digest(self) -> str:
+        """sha256 over ids, texts and labels: equal only for the same examples in the same order."""
+        content = hashlib.sha256()
+        for row in zip(self.ids, self.inputs, self.labels, strict=True):
+            content.update(json.dumps(row, ensure_ascii=False).encode())
+            content.update(b"\n")
+        return content.hexdigest()
+
+
+def of_table(task: TaskSpec, split: str, table: Table, *, labelled: bool = True) -> Examples:
+    """The rows of a split as examples, each checked; what is not taken as it stands is counted.
+
+    Args:
+        task: names columns and labels.
+        split: as the data set calls it.
+        table: its rows.
+        labelled: False takes rows whose label is hidden or absent too, with `HIDDEN` as their label.
+
+    Raises:
+        DatasetError: no rows, no such column, or a row that is not what the task says.
+    """
+    where, rows = table.where, table.rows
+    if not rows:
+        raise DatasetError(
+            f"{where}: split '{split}' is empty", "a task needs at least one example in every split it uses"
+        )
+    kind: TaskKind = plugins.load("bertbench.tasks.kinds", "task kind", task.kind)
+    notes = list(table.notes)
+    for column in kind.columns(task):
+        notes += _found_column(task, table, column, needed=labelled or column != task.label)
+    reading = Reading()
+    if (own := (table.classes or {}).get(task.label)) and task.labels:
+        reading.by_place = True
+        if _is_renamed(where, task, own):
+            reading.counts["renamed"] = len(rows)
+            reading.firsts["renamed"] = f"{', '.join(own)}, and not {', '.join(task.labels)}"
+    ids, why, replaced = ids_of(rows)
+    pairs = [_example(kind, task, table, number, reading, labelled=labelled) for number in range(len(rows))]
+    if labelled:
+        _check_whole(where, kind, reading)
+    changes = {name: count for name in CHANGES if (count := reading.counts[name])}
+    if replaced:
+        changes["renumbered"] = len(rows)
+    if reading.first and not reading.by_place:
+        changes["assumed"] = reading.places
+    notes += [CHANGES[name].format(count=count, first=reading.firsts.get(name, why)) for name, count in changes.items()]
+    if why and not replaced:
+        notes.append(f"ids: {why}")
+    if reading.places and not reading.by_place and task.labels:
+        notes.append(f"labels are numbers, taken as places: {_listed_places(task.labels)}")
+    said = tuple(f"{task.name}, {split}: {note}" for note in notes)
+    return Examples(
+        split, ids, tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs), len(rows), changes, said
+    )
+
+
+def _listed_places(labels: Sequence[str]) -> str:
+    shown = ", ".join(f"{place} {name}" for place, name in enumerate(labels[:PLACES_SHOWN]))
+    return shown + (" …" if len(labels) > PLACES_SHOWN else "")
+
+
+def _found_column(task: TaskSpec, table: Table, column: str, *, needed: bool) -> list[str]:
+    """Nothing if there is such a column; one that differs in blanks or composition alone gets its name, which is said.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    if any(column in row for row in table.rows):
+        return []
+    near = [name for name in table.columns if tidy(name) == tidy(column)]
+    if len(near) == 1:
+        for row in table.rows:
+            if near[0] in row:
+                row[column] = row[near[0]]
+        return [f"column {near[0]!r} is taken for '{column}': they differ in blanks or in how letters are composed"]
+    if not needed:
+        return []
+    alike = [name for name in table.columns if tidy(name).casefold() == tidy(column).casefold()]
+    hint = f"rename '{alike[0]}' to '{column}', or name it in the task's YAML" if len(alike) == 1 else None
+    raise DatasetError(
+        f"{table.where}: no column '{column}' (columns: {', '.join(table.columns)})",
+        hint or f"'inputs' and 'label' of task {task.name} must name columns",
+    )
+
+
+def _is_renamed(where: str, task: TaskSpec, own: Sequence[str]) -> bool:
+    """True if the task calls a class otherwise than the data set, whose names for its label ids are `own`.
+
+    Raises:
+        DatasetError: a name stands in another place.
+    """
+    labels = task.labels or ()
+    known = Names.of(labels)
+    places = {place: known.find(name) for place, name in enumerate(own)}
+    if any(found is not None and found != place for place, found in places.items()):
+        raise DatasetError(
+            f"{where}: its classes are {', '.join(own)} in this order, but 'labels' of task {task.name} are {', '.join(labels)}",
+            "give 'labels' in the data set's order",
+        )
+    return len(own) != len(labels) or None in places.values()
+
+
+def _check_whole(where: str, kind: TaskKind, reading: Reading) -> None:
+    """What can be judged only once all rows are read: labels of one sort, and answers most of which have a place.
+
+    Raises:
+        DatasetError: they are not so.
+    """
+    if reading.by_name and reading.places and not reading.by_place:
+        raise DatasetError(
+            f"{where}: {reading.by_name:,} labels are names of classes and {reading.places:,} are numbers",
+            "write all of them as names",
+        )
+    if kind.name == QUESTIONS:
+        try:
+            check_places(reading)
+        except RowError as error:
+            raise DatasetError(f"{where}: {error.reason}", error.hint) from None
+
+
+def _example(
+    kind: TaskKind, task: TaskSpec, table: Table, number: int, reading: Reading, *, labelled: bool
+) -> tuple[Any, Any]:
+    row = table.rows[number]
+    try:
+        return kind.example(task, row, reading) if labelled else _perhaps_labelled(kind, task, row, reading)
+    except RowError as error:
+        if error.of_split and not all(_is_hidden(other.get(task.label)) for other in table.rows):
+            raise DatasetError(
+                f"{table.where}: {table.place(number)}: label -1 is none of the task's, though other rows have labels",
+                "if it is a class, write names; if it is hidden, remove the row",
+            ) from None
+        place = "" if error.of_split else f"{table.place(number)}: "
+        raise DatasetError(f"{table.where}: {place}{error.reason}", error.hint) from None
+
+
+def _is_hidden(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_hidden, value))
+    return value == -1 or (isinstance(value, str) and whole_number(value) == -1)
+
+
+def _perhaps_labelled(kind: TaskKind, task: TaskSpec, row: Mapping[str, Any], reading: Reading) -> tuple[Any, Any]:
+    """Inputs and label of a row, `HIDDEN` where there is none that the task knows."""
+    try:
+        return kind.example(task, row, reading)
+    except RowError:
+        if (label := row.get(task.label)) not in (None, "") and not _is_hidden(label):
+            reading.count("unknown", label)
+        return kind.inputs(task, row), HIDDEN

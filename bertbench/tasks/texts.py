@@ -1,0 +1,119 @@
+"""Text without labels, streamed: from files of text, parquet, JSON lines or CSV, or from a data set of the hub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bertbench.errors import DatasetError
+from bertbench.models import hub
+from bertbench.tasks.kinds._portions import LONGEST_TEXT
+
+READERS = {".txt": "text", ".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv"}
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Where text comes from: a file, a folder of files of one kind, or a hub id ('owner/name', 'owner/name:subset').
+
+    `column` holds the text, in plain text files one line a text.
+    """
+
+    source: str
+    column: str = "text"
+    split: str = "train"
+
+    def __iter__(self) -> Iterator[str]:
+        """The texts in order, empty ones left out; read as they are asked for.
+
+        Raises:
+            DatasetError, HubError: they cannot be had, or there is no such column, or it holds no text.
+        """
+        for number, row in enumerate(self._rows()):
+            if self.column not in row:
+                raise DatasetError(
+                    f"{self.source}: no column '{self.column}' (columns: {', '.join(row)})",
+                    "name it with --text-column",
+                )
+            text = row[self.column] or ""
+            if not isinstance(text, str):
+                raise DatasetError(
+                    f"{self.source}: row {number}: expected text, found {text!r:.40}", "name another --text-column"
+                )
+            if len(text) > LONGEST_TEXT:
+                raise DatasetError(
+                    f"{self.source}: row {number}: a text of {len(text):,} characters, expected at most {LONGEST_TEXT:,}",
+                    "split it into several lines or rows",
+                )
+            if text.strip():
+                yield text
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        import datasets
+
+        datasets.disable_progress_bars()
+        path = Path(self.source).expanduser()
+        if path.exists():
+            reader, files = files_of(path)
+            own = (
+                {"encoding": "utf-8-sig"} if reader == "text" else {}
+            )  # the others skip a byte-order mark by themselves
+            yield from self._streamed(reader, data_files=[str(file) for file in files], split="train", **own)
+            return
+        name, _, subset = self.source.partition(":")
+        if name.count("/") != 1:
+            raise DatasetError(
+                f"--text {self.source}: no such file or folder", "give text files, or a hub id like owner/name:subset"
+            )
+        if hub.state() != "online":
+            raise DatasetError(f"data set {name}: the hub cannot be reached", "give text files")
+        yield from self._streamed(name, name=subset or None, split=self.split)
+
+    def _streamed(self, path: str, **arguments: Any) -> Iterator[dict[str, Any]]:
+        import datasets
+
+        try:
+            yield from datasets.load_dataset(path, streaming=True, **arguments)
+        except DatasetError:
+            raise
+        except UnicodeDecodeError as error:
+            raise DatasetError(f"{self.source}: is not UTF-8 ({error.reason})", "save the files as UTF-8") from error
+        except Exception as error:
+            lines = str(error).strip().splitlines()
+            reason = lines[0] if lines else type(error).__name__
+            raise DatasetError(
+                f"{self.source}: cannot be read ({reason:.160})", "check the files, id or subset"
+            ) from error
+
+
+def files_of(path: Path) -> tuple[str, list[Path]]:
+    """The reader's name and the files, sorted.
+
+    Raises:
+        DatasetError: there are none of a known kind, or of several kinds.
+    """
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.suffix in READERS)
+    kinds = {READERS.get(file.suffix) for file in files}
+    if len(kinds) != 1 or None in kinds:
+        found = "files of several kinds" if len(kinds) > 1 else "no file of these kinds"
+        raise DatasetError(f"--text {path}: {found}", f"one of {', '.join(READERS)}")
+    return str(kinds.pop()), files
+
+
+def blocks(texts: Iterator[str], tokenizer: Any, length: int) -> Iterator[list[int]]:
+    """Token ids in blocks of `length`, special tokens included; texts follow one another without padding.
+
+    What is left at the end is shorter.
+    """
+    separator, first = tokenizer.sep_token_id, tokenizer.cls_token_id
+    room = length - 2
+    waiting: list[int] = []
+    for text in texts:
+        waiting += tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
+        while len(waiting) >= room:
+            yield [first, *waiting[:room], separator]
+            waiting = waiting[room:]
+    if waiting:
+        yield [first, *waiting, separator]
