@@ -43,7 +43,7 @@ def capture(device: str = "cpu") -> Environment:
     The GPU is the one measured on, whatever else the machine has, and None for 'cpu': timings on the CPU are
     comparable with or without a GPU beside it. Imports torch for CUDA devices only.
     """
-    commit, dirty = source_commit(Path(__file__).resolve().parent.parent)
+    commit, dirty = source_commit(Path(__file__).resolve().parents[2])
     return Environment(
         cpu=cpu_model(),
         instruction_flags=instruction_flags(),

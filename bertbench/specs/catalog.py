@@ -32,8 +32,9 @@ KINDS = {
 
 def packaged_folder() -> Path:
     """The configs that come with bertbench: inside the wheel, or beside the package in a checkout."""
-    inside = Path(__file__).parent / "configs"
-    return inside if inside.is_dir() else Path(__file__).parent.parent / "configs"
+    package = Path(__file__).parents[1]
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parent / "configs"
 
 
 @dataclass(frozen=True)

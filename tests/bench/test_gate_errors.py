@@ -18,7 +18,7 @@ from bertbench.stats.intervals import detectable_by_spread
 from bertbench.stats.metrics.f1 import PLUGIN
 from bertbench.stats.noninferiority import compare_accuracies, compare_replicates
 from bertbench.stats.power import worth
-from tests.gate.test_decision import MARGIN, shares
+from tests.stats.test_group_sequential import MARGIN, shares
 
 SESSIONS = 2000
 pytestmark = pytest.mark.bench_full

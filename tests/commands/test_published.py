@@ -11,7 +11,7 @@ from bertbench.commands.published import with_published
 from bertbench.specs.catalog import Catalog
 from bertbench.specs.published import load
 from tests import factories
-from tests.test_compare import report_of
+from tests.report.compare.test_build import report_of
 
 
 def tasks(*names):

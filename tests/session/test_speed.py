@@ -1,0 +1,324 @@
+"""Timing a session's models in every way asked for: labels, records, failures, audit and what is stored with them."""
+
+import pytest
+
+from bertbench.errors import MeasurementError
+from bertbench.records.record import Measurement
+from bertbench.session import ceiling, cost
+from bertbench.session import speed as module
+from bertbench.session.heads import Heads
+from bertbench.session.speed import measure_speeds
+from bertbench.session.variants import named, variants
+from bertbench.specs.models import ShapeSpec
+from bertbench.speed import exports
+from tests.session.conftest import FIXED, NATURAL, SPLIT, TEXTS
+
+pytestmark = pytest.mark.usefixtures("quiet_machine")
+LARGE = ShapeSpec(batch_size=4, sequence_length=32)
+
+
+@pytest.fixture(autouse=True)
+def no_energy(monkeypatch):
+    """A machine without counters, which says so."""
+    monkeypatch.setattr(module, "measure_energy", lambda *_: ({}, "energy was not measured: no counters"))
+
+
+@pytest.fixture
+def unjudged(monkeypatch):
+    """Nobody looks at the answers, which the fake back-end makes up."""
+    monkeypatch.setattr("bertbench.session.audit.Checker.findings", lambda *_: {})
+
+
+def records(session):
+    """The session's records by model and way of running."""
+    return {(one.model_name, one.settings["backend"], one.settings["dtype"]): one for one in session.written}
+
+
+def latency(record, **where):
+    """The latency of a record at a shape."""
+    return record.find("latency", "round-median", **where)
+
+
+def test_one_way_is_labelled_by_the_model(encoder, begin):
+    """With one back-end and format rows are called as the model; with several the way stands behind it."""
+    both = [encoder("bert"), encoder("albert", "albert")]
+    one = named(begin(both), Heads(tuple(both)))
+    assert [variant.label for variant in one] == ["bert", "albert"]
+    several = named(begin(both, dtypes=("fp32", "bf16")), Heads(tuple(both)))
+    assert [variant.label for variant in several] == [
+        "bert fake fp32",
+        "albert fake fp32",
+        "bert fake bf16",
+        "albert fake bf16",
+    ]
+    assert {variant.model for variant in several} == {"bert", "albert"}
+    assert [variant.settings.dtype for variant in several] == ["fp32", "fp32", "bf16", "bf16"]
+
+
+def test_an_export_that_fails_is_that_variant_s_failure(encoder, begin, monkeypatch):
+    """The others are timed; the failed one says why it cannot be."""
+
+    def ready(name, folder, settings, *_):
+        if settings.dtype == "bf16":
+            raise MeasurementError("cannot be exported", "take another")
+        return folder
+
+    monkeypatch.setattr(exports, "ready", ready)
+    both = [encoder("bert")]
+    found = variants(begin(both, dtypes=("fp32", "bf16")), Heads(tuple(both)))
+    assert [(variant.target is not None, variant.failure and variant.failure.message) for variant in found] == [
+        (True, None),
+        (False, "cannot be exported"),
+    ]
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_records_of_several_ways(encoder, begin, plan):
+    """Each way of each model has a record of its own with its latency; all share one file of raw timings."""
+    both = [encoder("bert", seconds_per_pass=0.002), encoder("albert", "albert", seconds_per_pass=0.001)]
+    session = begin(both, dtypes=("fp32", "bf16"), command="run")
+    measure_speeds(session, both, plan())
+    found = records(session)
+    assert set(found) == {(model, "fake", dtype) for model in ("bert", "albert") for dtype in ("fp32", "bf16")}
+    assert len({record.run_id for record in session.written}) == len({record.key for record in session.written}) == 4
+    assert {record.sidecars["timings"].name for record in session.written} == {
+        session.written[0].sidecars["timings"].name
+    }
+    for record in session.written:
+        assert record.settings["reference"] == "bert fake fp32"
+        assert record.settings["shapes"] == ["1x8"]
+        assert record.find("ceiling", record.settings["dtype"]).values == (1e11, 1e11)
+    (stored,) = session.store.sessions()
+    timings = stored.sidecar(session.written[0], "timings")
+    assert set(timings["model"]) == {"bert", "albert"}
+    assert set(timings["dtype"]) == {"fp32", "bf16"}
+    assert timings.groupby(["round", "turn"])["model"].count().eq(8).all()  # four of them, an untimed pass each
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_slower_model_is_slower(encoder, begin, plan):
+    """Latencies are those of the models."""
+    both = [encoder("bert", seconds_per_pass=0.02), encoder("albert", "albert", seconds_per_pass=0.002)]
+    session = begin(both)
+    measure_speeds(session, both, plan())
+    slow, fast = (latency(record).values for record in session.written)
+    assert min(slow) > 0.019
+    assert max(fast) < min(slow)
+
+
+def test_wrong_answers_are_a_failure_without_latency(encoder, begin, plan, monkeypatch):
+    """A back-end that is fast and wrong has no latency in its record, but the figures of its audit, and says why."""
+    answers = {}
+
+    def judge(self, name, reference, score=None):
+        answers[name] = reference
+        return (
+            real(self, name, name, score)
+            if name.endswith("fp32")
+            else real(self, name, name.replace("bf16", "fp32"), score)
+        )
+
+    from bertbench.speed.audit import Audit
+
+    real = Audit.judge
+    monkeypatch.setattr(Audit, "judge", judge)
+    monkeypatch.setattr("bertbench.speed.audit.LIMITS", {"fp32": 1e-6, "bf16": -1.0})
+    models = [encoder("bert", seconds_per_pass=0.001)]
+    session = begin(models, dtypes=("fp32", "bf16"))
+    measure_speeds(session, models, plan())
+    right, wrong = records(session)["bert", "fake", "fp32"], records(session)["bert", "fake", "bf16"]
+    assert answers == {"bert fake fp32": "bert as reference", "bert fake bf16": "bert as reference"}
+    assert (right.status, wrong.status, wrong.error.kind) == ("ok", "failed", "WrongOutput")
+    assert latency(right) is not None
+    assert latency(wrong) is None
+    assert wrong.find("output_error", "audited") is not None
+    assert wrong.sidecars == {}
+    assert any(line.startswith("bert fake bf16: speed failed: bert fake bf16: wrong answers") for line in session.said)
+
+
+def test_answers_are_compared_with_pytorch(encoder, begin, plan):
+    """The fake back-end answers nothing like the model: PyTorch in fp32, run now, finds out."""
+    models = [encoder("bert")]
+    session = begin(models)
+    measure_speeds(session, models, plan())
+    assert session.written[0].error.kind == "WrongOutput"
+    assert "another shape than PyTorch's" in session.written[0].error.message
+
+
+def test_pytorch_in_fp32_is_not_audited(encoder, begin, plan):
+    """What all others are compared with is its own reference: no error, no time spent."""
+    models = [encoder("bert")]
+    session = begin(models, backends=("eager",))
+    measure_speeds(session, models, plan())
+    assert session.written[0].status == "ok"
+    assert session.written[0].find("output_error") is None
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_lost_shapes_are_in_the_settings(encoder, begin, plan):
+    """A shape that runs out of memory, and larger ones that are skipped for it, are named with kind and reason."""
+    models = [encoder("bert", fails_from=32)]
+    shapes = (FIXED, ShapeSpec(sequence_length=32), LARGE)
+    session = begin(models, shapes=shapes)
+    measure_speeds(session, models, plan())
+    (record,) = session.written
+    assert record.status == "ok"
+    assert {shape: kind for shape, (kind, _) in record.settings["failed_shapes"].items()} == {
+        "1x32": "OutOfMemory",
+        "4x32": "Skipped",
+    }
+    assert [one.sequence_length for one in record.measurements if one.quantity == "latency"] == [8]
+    assert any("out of memory" in line for line in session.said)
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_length_beyond_the_model_s_limit(encoder, begin, plan):
+    """The limit is named; a model of which no shape is left has failed."""
+    models = [encoder("bert")]
+    session = begin(models, shapes=(FIXED, ShapeSpec(sequence_length=65)))
+    measure_speeds(session, models, plan())
+    (record,) = session.written
+    kind, message = record.settings["failed_shapes"]["1x65"]
+    assert message == "bert: a sequence length of 65 is asked for, and it takes 64 tokens at most"
+    assert (kind, record.status) == ("MeasurementError", "ok")
+    session = begin(models, shapes=(ShapeSpec(sequence_length=65),))
+    measure_speeds(session, models, plan())
+    assert (session.written[0].status, session.written[0].error.message) == ("failed", message)
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_a_model_that_raises_leaves_the_others(encoder, begin, plan):
+    """One model's error is its own record; the others are timed."""
+    both = [encoder("bert"), encoder("albert", "albert", raises="no such operator")]
+    session = begin(both)
+    measure_speeds(session, both, plan())
+    good, bad = session.written
+    assert (good.status, bad.status) == ("ok", "failed")
+    assert "no such operator" in bad.error.message
+    assert latency(good) is not None
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_a_folder_that_vanishes_is_that_model_s_failure(encoder, begin, plan, monkeypatch):
+    """A model whose files go between finding and timing fails; the other is timed, and nothing else is lost."""
+    both = [encoder("bert"), encoder("albert", "albert")]
+    real = module.variants
+
+    def vanish(*arguments):
+        found = real(*arguments)
+        (both[1].source.folder / "config.json").unlink()
+        return found
+
+    monkeypatch.setattr(module, "variants", vanish)
+    session = begin(both)
+    measure_speeds(session, both, plan())
+    good, bad = session.written
+    assert (good.status, bad.status) == ("ok", "failed")
+    assert "config.json" in bad.error.message
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_reference_that_cannot_be_exported(encoder, begin, plan, monkeypatch):
+    """Where the reference fails on the first back-end, its next way of running takes part in every round."""
+
+    def ready(name, folder, settings, *_):
+        if settings.dtype == "bf16":
+            raise MeasurementError("cannot be exported", "take another")
+        return folder
+
+    monkeypatch.setattr(exports, "ready", ready)
+    models = [encoder("bert")]
+    session = begin(models, dtypes=("bf16", "fp32"))
+    measure_speeds(session, models, plan())
+    assert records(session)["bert", "fake", "bf16"].error.message == "cannot be exported"
+    assert records(session)["bert", "fake", "fp32"].settings["reference"] == "bert fake fp32"
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_whole_split_and_natural_lengths(encoder, begin, plan):
+    """Texts of natural length have the tokenizer's time beside; a whole split takes every example once."""
+    models = [encoder("bert", seconds_per_pass=0.001)]
+    session = begin(models, shapes=(NATURAL, SPLIT))
+    measure_speeds(session, models, plan())
+    (record,) = session.written
+    natural = {"scenario": "natural"}
+    assert latency(record, **natural).n == 4
+    assert record.find("latency", "tokenization/round-median", **natural) is not None
+    whole = record.find("inference_time", "model")
+    assert (whole.n, whole.n_unit, sum(whole.values) > 3 * 0.001) == (len(TEXTS), "examples", True)
+    assert record.find("padding_waste", "length-sorted", batch_size=2) is not None
+    assert record.settings["natural_task"] == "demo"
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_without_texts_only_fixed_shapes_are_timed(encoder, begin, plan):
+    """Where a task's texts cannot be had, natural lengths are left out with the reason, and the rest is timed."""
+    models = [encoder("bert")]
+    session = begin(models, shapes=(FIXED, NATURAL))
+    measure_speeds(session, models, plan(absent="the hub cannot be reached"))
+    (record,) = session.written
+    assert record.settings["shapes"] == ["1x8"]
+    assert "natural lengths are not timed: the hub cannot be reached" in record.warnings
+    assert record.status == "ok"
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_absent_energy_has_its_reason(encoder, begin, plan, monkeypatch):
+    """Without counters there is no figure but a word on why; `run` and `compare` do not ask."""
+    models = [encoder("bert")]
+    session = begin(models)
+    measure_speeds(session, models, plan())
+    assert "energy was not measured: no counters" in session.written[0].warnings
+    assert session.written[0].find("energy") is None
+    monkeypatch.setattr(module, "measure_energy", lambda *_: pytest.fail("asked"))
+    session = begin(models, command="compare")
+    measure_speeds(session, models, plan())
+    assert not any("energy" in warning for warning in session.written[0].warnings)  # a busy machine adds others
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_energy_goes_to_its_variant(encoder, begin, plan, monkeypatch):
+    """Joules are stored with the way of running that they were measured of."""
+    joules = {"bert fake bf16": (Measurement("energy", "J/sample", (2.5,)),)}
+    monkeypatch.setattr(module, "measure_energy", lambda *_: (joules, None))
+    models = [encoder("bert")]
+    session = begin(models, dtypes=("fp32", "bf16"))
+    measure_speeds(session, models, plan())
+    assert records(session)["bert", "fake", "bf16"].find("energy").values == (2.5,)
+    assert records(session)["bert", "fake", "fp32"].find("energy") is None
+
+
+@pytest.mark.usefixtures("unjudged")
+def test_key_tells_ways_and_shapes_apart(encoder, begin, plan):
+    """The timing key depends on what decides about a figure, and only on that."""
+    models = [encoder("bert")]
+    keys = []
+    for options in ({}, {}, {"shapes": (LARGE,)}, {"rounds": 3}, {"dtypes": ("bf16",)}):
+        session = begin(models, **options)
+        measure_speeds(session, models, plan())
+        keys.append(session.written[0].key)
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 4
+
+
+def test_a_format_without_hardware_is_not_waited_for(encoder, begin, plan, monkeypatch):
+    """Where one pass would outlast the time of a turn the cell says so at once; the other format is timed."""
+    rates = {"fp32": 1e11, "bf16": 1e3}
+    monkeypatch.setattr(ceiling, "ceiling", lambda settings, _: (rates[settings.dtype], (1024, 1024, 1024)))
+    session = begin([encoder("bert")], dtypes=("fp32", "bf16"))
+    monkeypatch.setattr("bertbench.session.audit.Checker.findings", lambda *_: {})
+    measure_speeds(session, [encoder("bert")], plan())
+    found = records(session)
+    slow = found["bert", "fake", "bf16"]
+    assert (slow.status, slow.error.kind) == ("failed", "TimedOut")
+    assert "a pass in bf16 would take" in slow.error.message
+    assert found["bert", "fake", "fp32"].status == "ok"
+
+
+def test_memory_is_not_measured_by_passes_that_would_not_end(encoder, begin, plan, monkeypatch):
+    """What timing has given up as too slow in a format is not run for its memory either, and says why."""
+    monkeypatch.setattr(ceiling, "ceiling", lambda *_: (1e3, (1024, 1024, 1024)))
+    session = begin([encoder("bert")], backends=("eager",), dtype="bf16", dtypes=("bf16",))
+    measure_speeds(session, [encoder("bert")], plan())
+    with pytest.raises(MeasurementError, match="a pass in bf16 would take"):
+        cost._memory(session, encoder("bert"))

@@ -1,0 +1,112 @@
+"""What holds for every metric of answers and tags."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bertbench.errors import MeasurementError
+from bertbench.specs import plugins
+from bertbench.stats.metrics._sums import ANSWERS, TAGS
+from tests.stats.metrics.plain_answers import texts
+
+OF_ANSWERS = ("exact_match", "answer_f1", "answerable_exact_match", "answerable_f1", "unanswerable_accuracy")
+OF_TAGS = ("entity_f1", "entity_f1_strict", "entity_precision", "entity_recall")
+
+tags = st.lists(st.tuples(*[st.sampled_from(["O", "B-X", "I-X", "B-Y", "I-Y"])] * 2), max_size=6)
+one_answer = st.tuples(texts, st.lists(texts, max_size=3))
+one_sentence = tags.map(lambda pairs: ([left for left, _ in pairs], [right for _, right in pairs]))
+# A question without an answer comes first and is always drawn: the rule (SQuAD v1.1 or v2.0) is that of the whole data.
+answers = st.lists(one_answer, max_size=6).map(lambda data: [("the", []), *data])
+cases = st.one_of(
+    st.tuples(st.sampled_from(OF_ANSWERS), answers),
+    st.tuples(st.sampled_from(OF_TAGS), st.lists(one_sentence, min_size=1, max_size=6)),
+)
+
+
+def metric(name):
+    """The plugin called `name`."""
+    return plugins.load("bertbench.stats.metrics", "metric", name)
+
+
+def sides(data):
+    """Predictions and references."""
+    return [left for left, _ in data], [right for _, right in data]
+
+
+def value_of(name, data):
+    """The metric, NaN where it is None, to compare."""
+    value = metric(name).compute(*sides(data))
+    return pytest.approx(np.nan if value is None else value, nan_ok=True)
+
+
+@pytest.mark.parametrize("name", [*OF_ANSWERS, *OF_TAGS])
+def test_names_are_the_files(name):
+    """Every metric is found by its file, knows its name and source, and what it applies to."""
+    found = metric(name)
+    assert found.name == name
+    assert found.title
+    assert found.citation
+    assert found.applies_to == {ANSWERS if name in OF_ANSWERS else TAGS}
+
+
+def test_titles_differ():
+    """No two metrics have the same title."""
+    assert len({metric(name).title for name in (*OF_ANSWERS, *OF_TAGS)}) == 9
+
+
+@pytest.mark.parametrize("name", [*OF_ANSWERS, *OF_TAGS])
+def test_bad_input(name):
+    """No predictions, and not one a reference, are refused."""
+    with pytest.raises(MeasurementError, match="no predictions"):
+        metric(name).compute([], [])
+    with pytest.raises(MeasurementError, match="1 predictions, 2 references"):
+        metric(name).compute([""], [[], []])
+
+
+@settings(deadline=None, max_examples=100)
+@given(case=cases, random=st.randoms(use_true_random=False))
+def test_order_does_not_matter(case, random):
+    """A metric does not depend on the order of examples."""
+    name, data = case
+    value = metric(name).compute(*sides(random.sample(data, len(data))))
+    assert (np.nan if value is None else value) == value_of(name, data)
+
+
+@settings(deadline=None, max_examples=100)
+@given(case=cases)
+def test_truth_gives_one(case):
+    """Predicting the truth gives 1 where there is something to find, of F1, precision and recall else 0."""
+    name, data = case
+    _, references = sides(data)
+    if name in OF_ANSWERS:
+        worded = [[f"{gold} word" for gold in golds] for golds in references]
+        assert metric(name).compute([golds[-1] if golds else "" for golds in worded], worded) in (1, None)
+    else:
+        marks = {tag[0] for tags_ in references for tag in tags_} - ({"I"} if "strict" in name else set())
+        assert metric(name).compute(references, references) == float(bool(marks - {"O"}))
+
+
+@settings(deadline=None, max_examples=150)
+@given(case=cases, random=st.randoms(use_true_random=False))
+def test_resampled_equals_repeated(case, random):
+    """The metric of weighted examples is that of examples written out as often as they were drawn, once each included."""
+    name, data = case
+    rows = [[1] + [random.randrange(4) for _ in data[1:]] for _ in range(3)]
+    counts = np.array([[1] * len(data), *rows])
+    values = metric(name).resampler(*sides(data))(counts)
+    assert values.shape == (4,)
+    for value, row in zip(values, counts, strict=True):
+        drawn = [example for example, times in zip(data, row, strict=True) for _ in range(times)]
+        assert value == value_of(name, drawn)
+
+
+@settings(deadline=None, max_examples=50)
+@given(data=st.lists(st.tuples(texts, st.lists(texts, min_size=1, max_size=2)), min_size=1, max_size=6))
+@pytest.mark.parametrize("name", OF_ANSWERS)
+def test_resampled_by_the_first_script(name, data):
+    """So it is in data without unanswerable questions."""
+    counts = np.array([[2] * len(data), [0] * (len(data) - 1) + [1]])
+    whole, last = metric(name).resampler(*sides(data))(counts)
+    assert whole == value_of(name, [*data, *data])
+    assert last == value_of(name, data[-1:])
