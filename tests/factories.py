@@ -10,7 +10,8 @@ import pandas as pd
 
 from bertbench.records.record import Environment, Failure, Measurement, RunRecord, SessionRecord
 from bertbench.records.store import Store
-from bertbench.specs.models import ModelSpec, TaskSpec
+from bertbench.specs.models import ModelSpec
+from bertbench.specs.tasks import TaskSpec
 
 SESSION_ID = "20261124T120000-abc123"
 STARTED = "2026-11-24T12:00:00+00:00"

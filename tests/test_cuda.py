@@ -12,7 +12,7 @@ import pytest
 
 from bertbench.models.inputs import padded
 from bertbench.specs import plugins
-from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.timing import ExecutionSettings
 from tests.conftest import _python
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow]
@@ -115,7 +115,7 @@ def test_batch_is_halved_until_it_fits(tiny, monkeypatch, tmp_path):
     from bertbench.models.loading import head_settings, new_with_head
     from bertbench.quality.finetune import finetune, newest_state
     from bertbench.records.progress import silent
-    from bertbench.specs.models import TrainingSpec
+    from bertbench.specs.tasks import TrainingSpec
     from bertbench.tasks.kinds.kind import Features
     from tests.factories import model_spec, task_spec
 

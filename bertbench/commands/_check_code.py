@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bertbench.gate.finding import Finding, Margins
     from bertbench.models.sources import Encoder
     from bertbench.records.progress import Progress
-    from bertbench.specs.models import TimingSpec
+    from bertbench.specs.timing import TimingSpec
     from bertbench.speed.blocks import SpeedTarget
     from bertbench.speed.interpreters import Interpreter
     from bertbench.speed.measure import SpeedResult
@@ -122,7 +122,7 @@ class _Model:
         self.others = others * len(timing.shapes)
 
     def _targets(self) -> list[SpeedTarget]:
-        from bertbench.specs.execution import ExecutionSettings
+        from bertbench.specs.timing import ExecutionSettings
         from bertbench.speed.blocks import SpeedTarget
 
         folder = self.encoder.source.folder

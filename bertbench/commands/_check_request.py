@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from bertbench.gate.finding import Margins
     from bertbench.records.record import Kind
     from bertbench.session.request import Request
-    from bertbench.specs.models import ModelSpec, SuiteSpec
+    from bertbench.specs.models import ModelSpec
+    from bertbench.specs.suites import SuiteSpec
 
 Place = tuple[str, str]  # model and task
 AS_BEFORE = ("train_samples", "eval_samples", "epochs", "batch_size", "learning_rate", "max_length", "recipes", "dtype")
@@ -110,7 +111,7 @@ class Asked:
     def request(self, kinds: Sequence[Kind], margins: Margins) -> Request:
         """What is measured now, of these kinds; timing may end where every verdict is clear."""
         from bertbench.gate.cost import enough, protocol
-        from bertbench.specs.models import TimingSpec
+        from bertbench.specs.timing import TimingSpec
 
         measuring, base = self.measuring, self.before.baseline
         asked = {name: base.options[name] for name in AS_BEFORE if base.options.get(name) is not None}

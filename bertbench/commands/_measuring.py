@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from bertbench.report.row import Report
     from bertbench.session.request import Options, Request
     from bertbench.specs.catalog import Catalog
-    from bertbench.specs.models import ModelSpec, SuiteSpec
+    from bertbench.specs.models import ModelSpec
+    from bertbench.specs.suites import SuiteSpec
 
 
 @dataclass(frozen=True)

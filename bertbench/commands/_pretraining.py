@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from bertbench.models.students.variants import Wish
     from bertbench.quality.pretrain import Pretraining
     from bertbench.specs.distill import PretrainSpec
-    from bertbench.specs.models import ModelSpec, TaskSpec
+    from bertbench.specs.models import ModelSpec
+    from bertbench.specs.tasks import TaskSpec
     from bertbench.tasks.texts import Texts
 
 WITHOUT = {"alpha_soft": "no-soft", "alpha_mlm": "no-mlm", "alpha_cos": "no-cos"}

@@ -14,7 +14,7 @@ from bertbench.speed.variants import combinations, parse, parse_dtypes, parse_nu
 if TYPE_CHECKING:
     from bertbench.commands._measuring import Measuring
     from bertbench.session.request import Options, Request
-    from bertbench.specs.models import ShapeSpec, TimingSpec
+    from bertbench.specs.timing import ShapeSpec, TimingSpec
 
 SCENARIOS = ("fixed", "natural", "single-stream", "offline", "server")
 OF_TEXTS = ("natural", "single-stream", "offline", "server")
@@ -158,7 +158,7 @@ def _bound(scenarios: Sequence[str], bound_ms: float | None) -> float | None:
 
 
 def _timing(given: Mapping[str, Any], scenarios: Sequence[str], options: Options) -> TimingSpec:
-    from bertbench.specs.models import TimingSpec
+    from bertbench.specs.timing import TimingSpec
 
     precision = None if given["precision"] is None else parse_precision(given["precision"])
     if precision is not None and given["rounds"] is not None:
@@ -193,7 +193,7 @@ def parse_precision(text: str) -> float:
 
 
 def _shapes(given: Mapping[str, Any], scenarios: Sequence[str], rounds: int) -> list[ShapeSpec]:
-    from bertbench.specs.models import ShapeSpec
+    from bertbench.specs.timing import ShapeSpec
 
     batches = parse_numbers("--batch-sizes", given["batch_sizes"], LARGEST_BATCH)
     lengths = parse_numbers("--sequence-lengths", given["sequence_lengths"], LONGEST)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bertbench.gate.baseline import Baseline, Checkpoint
     from bertbench.records.store import Store, StoredSession
     from bertbench.session.request import Request
-    from bertbench.specs.models import SuiteSpec
+    from bertbench.specs.suites import SuiteSpec
 
 DEFAULT_PLACE = Path("results/baseline")
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from bertbench.models.sources import Encoder
     from bertbench.records.store import Store
     from bertbench.report.row import Report
-    from bertbench.specs.execution import ExecutionSettings
-    from bertbench.specs.models import ModelSpec, ShapeSpec, TimingSpec
+    from bertbench.specs.models import ModelSpec
+    from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
 
 DEFAULT_MINUTES = 2.0
 MOST_ROUNDS = 64  # the noise is then known to a fifth
@@ -71,7 +71,7 @@ def calibrate(
     deadline = _deadline(rounds, max_minutes)
     from bertbench.records.store import Store
     from bertbench.report import output as outputs
-    from bertbench.specs.models import TimingSpec
+    from bertbench.specs.timing import TimingSpec
 
     outputs.check(output)
     settings = _settings(device, dtype, threads, backend)
@@ -102,7 +102,7 @@ def _settings(device: str, dtype: str, threads: int | None, backend: str) -> Exe
     from bertbench.commands._display import say
     from bertbench.records import environment
     from bertbench.session.request import check_positive
-    from bertbench.specs.execution import ExecutionSettings
+    from bertbench.specs.timing import ExecutionSettings
     from bertbench.speed.variants import combinations, parse
 
     check_positive(threads=threads)
@@ -119,7 +119,7 @@ def _settings(device: str, dtype: str, threads: int | None, backend: str) -> Exe
 
 def _shape(batch_size: int, sequence_length: int) -> ShapeSpec:
     from bertbench.session.request import check_positive
-    from bertbench.specs.models import ShapeSpec
+    from bertbench.specs.timing import ShapeSpec
 
     check_positive(batch_size=batch_size, sequence_length=sequence_length)
     return ShapeSpec(batch_size=batch_size, sequence_length=sequence_length)

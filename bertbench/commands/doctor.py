@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from bertbench.quality.doctor._verdict import Finding, Status
     from bertbench.report.row import Report
     from bertbench.specs.catalog import Catalog
-    from bertbench.specs.models import ModelSpec, TaskSpec
+    from bertbench.specs.models import ModelSpec
+    from bertbench.specs.tasks import TaskSpec
 
 STATUSES: tuple[Status, ...] = ("problem", "warning", "ok", "not checked")
 COLUMNS = ("Model", "Task", "Check", "Status", "Found", "What to do")

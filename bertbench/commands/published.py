@@ -12,8 +12,9 @@ from bertbench.commands._options import ConfigDirOption, Format, FormatOption, L
 if TYPE_CHECKING:
     from bertbench.report.row import Report, Row
     from bertbench.specs.catalog import Catalog
-    from bertbench.specs.models import ModelSpec, Published, TaskSpec
+    from bertbench.specs.models import ModelSpec, Published
     from bertbench.specs.published import Figure
+    from bertbench.specs.tasks import TaskSpec
 
 ModelOption = Annotated[
     str | None,

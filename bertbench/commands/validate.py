@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
     from pydantic import ValidationError
 
-    from bertbench.specs.models import ClaimSpec, GroupSpec, ModelSpec, PaperSpec, RecipeSpec, Spec, SuiteSpec, TaskSpec
+    from bertbench.specs.base import Spec
+    from bertbench.specs.claims import ClaimSpec
+    from bertbench.specs.models import ModelSpec
+    from bertbench.specs.papers import PaperSpec
+    from bertbench.specs.recipes import RecipeSpec
+    from bertbench.specs.suites import SuiteSpec
+    from bertbench.specs.tasks import GroupSpec, TaskSpec
 
 METRICS = "bertbench.stats.metrics"
 TASK_KINDS = "bertbench.tasks.kinds"
@@ -70,13 +76,13 @@ def validate(config_dir: ConfigDirOption = None, *, deep: DeepOption = False) ->
 
 def check_all(catalog: Catalog, *, deep: bool = False) -> Checked:
     """Every config of every kind, checked by itself and then against the others."""
-    from bertbench.specs.models import SPEC_TYPES
+    from bertbench.specs.catalog import spec_types
 
     checked = Checked({kind: catalog.entries(kind) for kind in KINDS})
     for kind, entries in checked.entries.items():
         specs = checked.specs.setdefault(kind, {})
         for entry in entries.values():
-            spec = _spec(catalog, entry, SPEC_TYPES[kind], checked.findings)
+            spec = _spec(catalog, entry, spec_types()[kind], checked.findings)
             if spec is not None:
                 specs[entry.name] = spec
     for kind, specs in checked.specs.items():

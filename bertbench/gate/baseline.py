@@ -216,7 +216,7 @@ def _check(baseline: Baseline, file: Path) -> None:
     Raises:
         StoreError: they are not.
     """
-    from bertbench.specs.models import TimingSpec
+    from bertbench.specs.timing import TimingSpec
 
     names = [one.checkpoint.kept for one in baseline.scores if one.checkpoint and one.checkpoint.kept is not None]
     wrong = next((name for name in names if not _KEPT.fullmatch(name)), None)

@@ -12,7 +12,7 @@ from bertbench.stats.intervals import Estimate
 
 if TYPE_CHECKING:
     from bertbench.gate.baseline import Baseline, Timed
-    from bertbench.specs.models import TimingSpec
+    from bertbench.specs.timing import TimingSpec
 
 SMALL = 8 * 2**20  # bytes: differences below are the allocator's
 BASELINE_ROUNDS = 32  # a baseline is taken once; its noise is in every check that follows

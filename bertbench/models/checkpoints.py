@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bertbench.errors import CheckpointError
-from bertbench.specs.json_files import MIB, object_of, read_object
+from bertbench.specs.text_files import MIB, object_of, read_object
 from bertbench.units import megabytes
 
 WEIGHT_FILES = (

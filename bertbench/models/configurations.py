@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import BertBenchError, CheckpointError
-from bertbench.specs.json_files import read_object
+from bertbench.specs.text_files import read_object
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

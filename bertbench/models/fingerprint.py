@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bertbench.models import attention
 from bertbench.models.checkpoints import header_of, local_snapshot
-from bertbench.specs.json_files import read_object
+from bertbench.specs.text_files import read_object
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

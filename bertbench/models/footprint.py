@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bertbench.errors import CheckpointError
-from bertbench.specs.execution import ExecutionSettings
-from bertbench.specs.json_files import read_object
-from bertbench.specs.models import ShapeSpec
+from bertbench.specs.text_files import read_object
+from bertbench.specs.timing import ExecutionSettings, ShapeSpec
 
 MEMORY_SHARE = 0.8  # of what is free; beyond, the system would begin to kill
 

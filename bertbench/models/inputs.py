@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 
 from bertbench.errors import MeasurementError
-from bertbench.specs.models import ShapeSpec
+from bertbench.specs.timing import ShapeSpec
 
 Inputs = Sequence[Sequence[int]]  # examples x token ids
 Row = TypeVar("Row")

@@ -18,9 +18,8 @@ from bertbench.models.checkpoints import check_tokenizer_files
 from bertbench.models.lengths import vocabulary_size
 from bertbench.models.students.sharing import is_tied, tie, untied_state
 from bertbench.models.suitability import auto_class, bare_weights, check_buildable, first_line, why_not_loaded
-from bertbench.specs.json_files import read_object
-from bertbench.specs.models import TaskSpec
-from bertbench.specs.tasks import QUESTIONS, SEQUENCES
+from bertbench.specs.tasks import QUESTIONS, SEQUENCES, TaskSpec
+from bertbench.specs.text_files import read_object
 
 POOLER = ".pooler."  # new in a masked-language-model checkpoint; trained anew with the head
 

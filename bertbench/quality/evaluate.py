@@ -16,8 +16,7 @@ from bertbench.quality.batches import padded
 from bertbench.records.progress import Progress
 from bertbench.records.record import Measurement, Undefined
 from bertbench.specs import plugins
-from bertbench.specs.models import TaskSpec
-from bertbench.specs.tasks import QUESTIONS, SEQUENCES
+from bertbench.specs.tasks import QUESTIONS, SEQUENCES, TaskSpec
 from bertbench.stats.metrics._undefined import why
 from bertbench.tasks.data import Examples
 from bertbench.tasks.kinds.question_answering import question_limit

@@ -21,7 +21,7 @@ from bertbench.errors import MeasurementError
 from bertbench.quality.batches import TEACHER, Collator, Rows, is_learnable
 from bertbench.quality.trainer import SECONDS_FILE, LengthGrouped, arguments, broken, make_plain, trainer_class, watcher
 from bertbench.records.progress import Progress
-from bertbench.specs.models import TrainingSpec
+from bertbench.specs.tasks import TrainingSpec
 
 if TYPE_CHECKING:
     from bertbench.quality.teaching import SoftTargets

@@ -7,7 +7,7 @@ from typing import Literal
 
 from bertbench.models.sources import Source
 from bertbench.specs.distill import DistillSpec
-from bertbench.specs.models import TaskSpec, TrainingSpec
+from bertbench.specs.tasks import TaskSpec, TrainingSpec
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from bertbench.errors import MeasurementError
 from bertbench.models.students.sharing import is_tied, untied_state
 from bertbench.quality.teaching import divergence
 from bertbench.quality.trainer import arguments, watcher
-from bertbench.specs.models import TrainingSpec
+from bertbench.specs.tasks import TrainingSpec
 
 if TYPE_CHECKING:
     from bertbench.records.progress import Progress

@@ -21,7 +21,7 @@ from bertbench.errors import MeasurementError
 from bertbench.models.students.sharing import is_tied, untied_state
 from bertbench.quality.batches import TEACHER
 from bertbench.records.progress import Progress
-from bertbench.specs.models import TrainingSpec
+from bertbench.specs.tasks import TrainingSpec
 
 if TYPE_CHECKING:
     from bertbench.quality.teaching import SoftTargets

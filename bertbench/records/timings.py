@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bertbench.specs.models import ShapeSpec
+from bertbench.specs.timing import ShapeSpec
 
 
 class TurnSeconds(NamedTuple):

@@ -10,7 +10,7 @@ from bertbench.session import inputs as _inputs
 from bertbench.session.heads import Heads
 from bertbench.session.run import Session
 from bertbench.session.variants import Variant, is_plain
-from bertbench.specs.models import TimingSpec
+from bertbench.specs.timing import TimingSpec
 from bertbench.speed.audit import Audit, Finding
 from bertbench.speed.blocks import Inspect, SpeedTarget
 

@@ -8,8 +8,7 @@ from bertbench.errors import BertBenchError
 from bertbench.models.sources import Encoder
 from bertbench.records.record import Failure, Measurement
 from bertbench.session.run import Session
-from bertbench.specs.execution import ExecutionSettings
-from bertbench.specs.models import TimingSpec
+from bertbench.specs.timing import ExecutionSettings, TimingSpec
 from bertbench.speed.ceiling import SQUARES, Size, ceiling, model_sizes
 from bertbench.speed.watch import slower_at_the_end
 from bertbench.units import duration, flop_rate

@@ -13,7 +13,7 @@ from bertbench.records.record import MEASURE_VERSIONS, UNAVAILABLE, Failure, Kin
 from bertbench.session.plan import Plan
 from bertbench.session.run import Session, guarded
 from bertbench.session.speed import measure_speeds
-from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed.blocks import SpeedTarget
 
 LENGTH_FOR_FLOPS = 128

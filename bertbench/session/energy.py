@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bertbench.records.record import Measurement
 from bertbench.session.run import Session
-from bertbench.specs.models import ShapeSpec, TimingSpec
+from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed import energy
 from bertbench.speed.blocks import SpeedTarget
 from bertbench.speed.rounds import WorkerError

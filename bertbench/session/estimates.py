@@ -11,7 +11,7 @@ from bertbench.models.sources import Encoder, Source
 from bertbench.quality.job import Job
 from bertbench.session.request import Request
 from bertbench.specs import plugins
-from bertbench.specs.models import TaskSpec
+from bertbench.specs.tasks import TaskSpec
 from bertbench.speed.calibration import Calibration, expected_seconds
 from bertbench.speed.servant import USUAL_WARMUP
 from bertbench.speed.variants import combinations

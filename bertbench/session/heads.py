@@ -11,9 +11,8 @@ from bertbench.models.loading import has_head
 from bertbench.models.sources import Encoder, finetuned_source
 from bertbench.session.plan import Plan
 from bertbench.session.run import Session
-from bertbench.specs.execution import Head
-from bertbench.specs.models import TaskSpec
-from bertbench.specs.tasks import SEQUENCES
+from bertbench.specs.tasks import SEQUENCES, TaskSpec
+from bertbench.specs.timing import Head
 from bertbench.tasks.data import Examples
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from bertbench.session.plan import Plan
 from bertbench.session.run import Session
 from bertbench.session.task_data import TaskData
 from bertbench.specs import plugins
-from bertbench.specs.models import ShapeSpec, TaskSpec, TimingSpec
+from bertbench.specs.tasks import TaskSpec
+from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed.blocks import TaskInputs
 from bertbench.speed.servant import TextSource
 from bertbench.stats import padding

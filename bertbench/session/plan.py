@@ -20,7 +20,7 @@ from bertbench.quality.job import Job, Teaching
 from bertbench.session.estimates import FIXED_SECONDS, cost_steps, seconds_per_sample
 from bertbench.session.request import Request
 from bertbench.session.task_data import TaskData, load_data
-from bertbench.specs.models import TaskSpec, TrainingSpec
+from bertbench.specs.tasks import TaskSpec, TrainingSpec
 from bertbench.speed.calibration import Calibration, calibrate
 from bertbench.tasks.data import Examples
 from bertbench.units import duration

@@ -13,8 +13,11 @@ from typing import Any, Literal
 from bertbench import launch
 from bertbench.errors import UsageError
 from bertbench.records.record import MEASURE_VERSIONS, NOT_MEASURED, Kind, digest
-from bertbench.specs.models import ModelSpec, SuiteSpec, TaskSpec, TimingSpec, TrainingSpec
+from bertbench.specs.models import ModelSpec
 from bertbench.specs.recipes import resolve
+from bertbench.specs.suites import SuiteSpec
+from bertbench.specs.tasks import TaskSpec, TrainingSpec
+from bertbench.specs.timing import TimingSpec
 
 DEFAULT_TRAIN_MINUTES = 10.0  # the cap on CPU without --finetune, for the slowest model
 MANY_RUNS = 10

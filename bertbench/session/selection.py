@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from bertbench.errors import CheckpointError, ConfigError, UnknownNameError, UsageError
 from bertbench.specs import name_lists, text_files
 from bertbench.specs.catalog import Catalog, Entry
-from bertbench.specs.json_files import read_object
+from bertbench.specs.text_files import read_object
 
 if TYPE_CHECKING:
     from bertbench.records.store import Store
-    from bertbench.specs.models import ModelSpec, SuiteSpec
+    from bertbench.specs.models import ModelSpec
+    from bertbench.specs.suites import SuiteSpec
 
 ALL = "all"
 HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")

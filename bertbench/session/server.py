@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from bertbench.records.record import Measurement
 from bertbench.session.run import Session
-from bertbench.specs.models import ShapeSpec
+from bertbench.specs.timing import ShapeSpec
 from bertbench.speed.blocks import SpeedTarget, TaskInputs
 from bertbench.speed.measure import SpeedResult
 from bertbench.speed.rounds import WorkerError

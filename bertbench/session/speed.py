@@ -18,7 +18,7 @@ from bertbench.session.plan import Plan
 from bertbench.session.run import Session, guarded, slug
 from bertbench.session.server import measure_server
 from bertbench.session.variants import Variant, variants
-from bertbench.specs.models import TimingSpec
+from bertbench.specs.timing import TimingSpec
 from bertbench.speed.audit import Finding
 from bertbench.speed.blocks import SpeedTarget
 from bertbench.speed.workers import preload

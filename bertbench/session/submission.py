@@ -19,7 +19,8 @@ from bertbench.records.store import Store, StoredSession
 from bertbench.session import plan
 from bertbench.session.request import Request
 from bertbench.session.run import guarded, slug
-from bertbench.specs.models import ModelSpec, SubmissionSpec, TaskSpec
+from bertbench.specs.models import ModelSpec
+from bertbench.specs.tasks import SubmissionSpec, TaskSpec
 from bertbench.tasks import data
 
 

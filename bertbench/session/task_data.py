@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from bertbench.errors import DatasetError, HubError, UnavailableError
 from bertbench.models import hub
 from bertbench.session.request import Request
-from bertbench.specs.models import TaskSpec
+from bertbench.specs.tasks import TaskSpec
 from bertbench.tasks import data
 from bertbench.tasks.data import Examples
 

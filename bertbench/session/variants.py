@@ -9,7 +9,7 @@ from bertbench.models.sources import Encoder
 from bertbench.records.record import Failure
 from bertbench.session.heads import Heads
 from bertbench.session.run import Session
-from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed import exports
 from bertbench.speed.blocks import SpeedTarget
 from bertbench.speed.rounds import failure_of

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from bertbench.records.machines import Machine
 from bertbench.records.record import digest
 from bertbench.session.run import Session
-from bertbench.specs.models import TimingSpec
+from bertbench.specs.timing import TimingSpec
 from bertbench.speed.blocks import SpeedTarget
 
 

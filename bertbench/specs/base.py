@@ -1,4 +1,9 @@
-"""What all specs share: immutability, strictness about keys, and the types of their fields."""
+"""What all specs share: immutability, strictness about keys, and the types of their fields.
+
+A spec is intent, as YAML states it: every field is checked, unknown keys are refused, defaults live in the class and YAML
+has no inheritance. A spec does nothing: it neither looks anything up nor touches the environment. Records embed the specs
+they ran with.
+"""
 
 from __future__ import annotations
 

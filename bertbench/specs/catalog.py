@@ -15,7 +15,13 @@ from bertbench.errors import ConfigError, UnknownNameError
 from bertbench.specs.yaml_files import describe, read_yaml
 
 if TYPE_CHECKING:
-    from bertbench.specs.models import ClaimSpec, GroupSpec, ModelSpec, PaperSpec, RecipeSpec, Spec, SuiteSpec, TaskSpec
+    from bertbench.specs.base import Spec
+    from bertbench.specs.claims import ClaimSpec
+    from bertbench.specs.models import ModelSpec
+    from bertbench.specs.papers import PaperSpec
+    from bertbench.specs.recipes import RecipeSpec
+    from bertbench.specs.suites import SuiteSpec
+    from bertbench.specs.tasks import GroupSpec, TaskSpec
 
 T = TypeVar("T")
 
@@ -28,6 +34,26 @@ KINDS = {
     "claims": "claim",
     "papers": "paper",
 }
+
+
+def spec_types() -> dict[str, type[Spec]]:
+    """The type of spec that each kind of file is checked as. A function, since pydantic is loaded with them."""
+    from bertbench.specs.claims import ClaimSpec
+    from bertbench.specs.models import ModelSpec
+    from bertbench.specs.papers import PaperSpec
+    from bertbench.specs.recipes import RecipeSpec
+    from bertbench.specs.suites import SuiteSpec
+    from bertbench.specs.tasks import GroupSpec, TaskSpec
+
+    return {
+        "models": ModelSpec,
+        "tasks": TaskSpec,
+        "groups": GroupSpec,
+        "suites": SuiteSpec,
+        "recipes": RecipeSpec,
+        "claims": ClaimSpec,
+        "papers": PaperSpec,
+    }
 
 
 def packaged_folder() -> Path:
@@ -96,37 +122,37 @@ class Catalog:
 
     def task(self, name: str) -> TaskSpec:
         """The task called `name`."""
-        from bertbench.specs.models import TaskSpec
+        from bertbench.specs.tasks import TaskSpec
 
         return self._load("tasks", name, TaskSpec)
 
     def suite(self, name: str) -> SuiteSpec:
         """The suite called `name`."""
-        from bertbench.specs.models import SuiteSpec
+        from bertbench.specs.suites import SuiteSpec
 
         return self._load("suites", name, SuiteSpec)
 
     def group(self, name: str) -> GroupSpec:
         """The group of tasks called `name`."""
-        from bertbench.specs.models import GroupSpec
+        from bertbench.specs.tasks import GroupSpec
 
         return self._load("groups", name, GroupSpec)
 
     def recipe(self, name: str) -> RecipeSpec:
         """What is published about fine-tuning the model called `name`."""
-        from bertbench.specs.models import RecipeSpec
+        from bertbench.specs.recipes import RecipeSpec
 
         return self._load("recipes", name, RecipeSpec)
 
     def claim(self, name: str) -> ClaimSpec:
         """The claim called `name`."""
-        from bertbench.specs.models import ClaimSpec
+        from bertbench.specs.claims import ClaimSpec
 
         return self._load("claims", name, ClaimSpec)
 
     def paper(self, name: str) -> PaperSpec:
         """The published measurement called `name`."""
-        from bertbench.specs.models import PaperSpec
+        from bertbench.specs.papers import PaperSpec
 
         return self._load("papers", name, PaperSpec)
 
@@ -141,8 +167,6 @@ class Catalog:
         """
         from pydantic import ValidationError
 
-        from bertbench.specs.models import SPEC_TYPES
-
         data = self.raw(entry)
         if data["name"] != entry.name:
             raise ConfigError(
@@ -150,7 +174,7 @@ class Catalog:
                 "leave 'name' out",
             )
         try:
-            return (spec_type or SPEC_TYPES[entry.kind])(**data)
+            return (spec_type or spec_types()[entry.kind])(**data)
         except ValidationError as error:
             raise ConfigError(
                 f"{entry.path}: {describe(error, entry.path)}",

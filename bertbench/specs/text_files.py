@@ -1,9 +1,16 @@
-"""Small text files that people may have saved again (UTF-8, a byte-order mark or not), and names that are no text."""
+"""Small files of text or JSON that others may have written: read within bounds, as UTF-8 with a byte-order mark or without.
+
+A stranger's JSON may be huge, nested ten thousand deep or hold a number of a million digits; none of that reaches a caller.
+Rows of data sets, which may be of any size, are read elsewhere.
+"""
 
 from __future__ import annotations
 
+import json
+import math
 import stat
 from pathlib import Path
+from typing import Any
 
 from bertbench.units import megabytes
 
@@ -51,3 +58,84 @@ def is_text(name: str | Path) -> bool:
 
 
 RENAME = "rename it; where the name looks right, PYTHONUTF8=1 lets Python read it"
+
+
+MIB = 2**20
+DEEPEST = 100
+MOST_DIGITS = 100
+
+
+def read_object(path: Path, *, limit_bytes: int = 10 * MIB) -> dict[str, Any]:
+    """Read the object in a JSON file of at most `limit_bytes`.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is too large, no text, no JSON, no object, nested too deep, or holds a number that is not finite.
+    """
+    return object_of(read(path, limit_bytes=limit_bytes))
+
+
+def object_of(text: str) -> dict[str, Any]:
+    """Parse a JSON object within bounds.
+
+    Raises:
+        ValueError: it is no JSON, no object, nested too deep, or holds a number or half a character that cannot be used.
+    """
+    try:
+        value = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"no JSON: {error.msg}, line {error.lineno}, column {error.colno}") from None
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"holds no object but {_kind(value)}")  # noqa: TRY004 (what a file holds is a value)
+    if is_deep(text, value):
+        raise ValueError("nested too deep")
+    if "\\u" in text and _has_half_characters(value):
+        raise ValueError("holds half of a character, the other half is missing")
+    return value
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError(f"{text} is not a finite number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text:.20} is not a finite number")
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > MOST_DIGITS:
+        raise ValueError(f"holds a number of {len(text):,} digits")
+    return int(text)
+
+
+def is_deep(text: str, value: Any) -> bool:
+    """True if a value that `text` was parsed to is nested deeper than what is shown or copied later could be."""
+    if text.count("[") + text.count("{") <= DEEPEST:
+        return False
+    depth, level = 0, [value]
+    while level and depth < DEEPEST:
+        depth += 1
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+    return bool(level)
+
+
+def _has_half_characters(value: Any) -> bool:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _kind(value: Any) -> str:
+    return {list: "a list", str: "a text", bool: "true or false", type(None): "null"}.get(type(value), "a number")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from bertbench.models.inputs import Encoded
 from bertbench.records.record import Failure, Measurement
-from bertbench.specs.models import ShapeSpec
+from bertbench.specs.timing import ShapeSpec
 from bertbench.speed.blocks import SpeedTarget
 from bertbench.speed.rounds import WorkerError
 from bertbench.speed.servant import WorkerPlan

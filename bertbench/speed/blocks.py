@@ -18,8 +18,7 @@ from bertbench.models.inputs import Inputs
 from bertbench.models.lengths import check_length, limit_of
 from bertbench.records.environment import available_memory
 from bertbench.records.record import Failure
-from bertbench.specs.execution import ExecutionSettings
-from bertbench.specs.models import ShapeSpec, TimingSpec
+from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
 from bertbench.speed.interpreters import Interpreter
 from bertbench.speed.rounds import Cell, WorkerError, failure_of
 from bertbench.speed.servant import USUAL_WARMUP, TextSource, WorkerPlan

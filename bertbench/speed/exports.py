@@ -31,7 +31,7 @@ from bertbench.errors import BackendError, BertBenchError, DeviceError, Measurem
 from bertbench.models.checkpoints import WEIGHT_FILES, local_snapshot
 from bertbench.records.progress import Progress, silent
 from bertbench.specs import plugins
-from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed import process_memory
 
 Reply = tuple[str, str, str | None]  # class of an error, message, hint

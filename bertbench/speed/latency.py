@@ -10,7 +10,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bertbench.records.record import Measurement
-from bertbench.specs.models import ShapeSpec
+from bertbench.specs.timing import ShapeSpec
 from bertbench.speed.rounds import Cell, TimingRow
 
 WIDE_SPREAD = 0.10

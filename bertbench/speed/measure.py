@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from bertbench import processes
 from bertbench.records.progress import Progress, silent
 from bertbench.records.record import Failure, Measurement
-from bertbench.specs.execution import ExecutionSettings
-from bertbench.specs.models import TimingSpec
+from bertbench.specs.timing import ExecutionSettings, TimingSpec
 from bertbench.speed.blocks import Blocks, Inspect, SpeedTarget, TaskInputs
 from bertbench.speed.latency import latencies, round_ratios, unsteady, whole_splits
 from bertbench.speed.rounds import MINIMUM_ROUNDS, Cell, TimingRow, Timings, measure

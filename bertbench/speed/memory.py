@@ -17,7 +17,7 @@ from bertbench.models.footprint import DTYPE_BYTES, MEMORY_SHARE, PROCESS_BYTES,
 from bertbench.models.lengths import check_length, limit_of
 from bertbench.records.environment import available_memory
 from bertbench.records.record import Failure, Measurement
-from bertbench.specs.models import ShapeSpec
+from bertbench.specs.timing import ShapeSpec
 from bertbench.speed.backends._backend import DeviceMemory
 from bertbench.speed.measure import SpeedTarget
 from bertbench.speed.rounds import failure_of

@@ -15,8 +15,7 @@ from bertbench.errors import MeasurementError
 from bertbench.records.files import now
 from bertbench.records.machines import Noise
 from bertbench.records.progress import Progress, silent
-from bertbench.specs.execution import ExecutionSettings
-from bertbench.specs.models import TimingSpec
+from bertbench.specs.timing import ExecutionSettings, TimingSpec
 from bertbench.speed import measure
 from bertbench.speed.latency import round_ratios
 from bertbench.speed.measure import SpeedResult, SpeedTarget

@@ -26,8 +26,7 @@ from bertbench.models.footprint import modeling_module
 from bertbench.models.inputs import Encoded, Inputs, natural_ids, padded, random_ids
 from bertbench.records.record import Failure
 from bertbench.specs import plugins
-from bertbench.specs.execution import ExecutionSettings
-from bertbench.specs.models import ShapeSpec
+from bertbench.specs.timing import ExecutionSettings, ShapeSpec
 from bertbench.speed import process_memory
 from bertbench.speed.backends._backend import DeviceMemory, LoadedModel
 from bertbench.speed.rounds import TurnSeconds, failure_of

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from bertbench.errors import BertBenchError, UnknownNameError, UsageError
 from bertbench.specs import plugins
-from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed import exports
 
 HIDDEN = frozenset({"fake"})  # for tests

@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any
 from bertbench import processes
 from bertbench.models.footprint import modeling_module, module_of
 from bertbench.records.record import Failure
-from bertbench.specs.execution import ExecutionSettings
-from bertbench.specs.models import ShapeSpec
+from bertbench.specs.timing import ExecutionSettings, ShapeSpec
 from bertbench.speed.interpreters import Interpreter, start_worker
 from bertbench.speed.rounds import TurnSeconds, WorkerError
 from bertbench.speed.servant import Loaded, MemoryReading, TextSource, WorkerPlan, serve

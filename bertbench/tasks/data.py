@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from bertbench.errors import DatasetError
 from bertbench.models import hub
 from bertbench.specs import plugins
-from bertbench.specs.models import DatasetSpec, TaskSpec
 from bertbench.specs.names import is_number, whole_number
+from bertbench.specs.tasks import DatasetSpec, TaskSpec
 from bertbench.tasks import rowfiles
 from bertbench.tasks.delimited import Expected
 from bertbench.tasks.examples import HIDDEN, Examples, of_table

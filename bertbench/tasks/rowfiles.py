@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bertbench.errors import DatasetError
-from bertbench.specs.json_files import is_deep, object_of
+from bertbench.specs.text_files import is_deep, object_of
 from bertbench.tasks.delimited import Delimited, Expected, read_csv, read_tsv, tidy
 from bertbench.tasks.ids import COLUMNS as ID_COLUMNS
 

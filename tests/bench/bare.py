@@ -18,7 +18,7 @@ from pathlib import Path
 from bertbench.models.inputs import random_ids
 from bertbench.records.record import Failure
 from bertbench.records.timings import TurnSeconds
-from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed.rounds import measure
 from bertbench.speed.workers import WorkerPlan, open_workers, preload
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bertbench.records.timings import TurnSeconds
-from bertbench.specs.models import ShapeSpec, TimingSpec
+from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed.measure import _Stop
 from bertbench.speed.rounds import measure
 from bertbench.stats.intervals import Estimate, paired_ratio

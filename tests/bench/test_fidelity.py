@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 from bertbench.records.timings import TimingRow
-from bertbench.specs.execution import ExecutionSettings
-from bertbench.specs.models import ShapeSpec, TimingSpec
+from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
 from bertbench.speed.ceiling import SQUARES, ceiling, model_sizes
 from bertbench.speed.servant import Servant, WorkerPlan
 from bertbench.speed.workers import preload

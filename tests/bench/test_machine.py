@@ -10,8 +10,7 @@ import statistics
 import pytest
 
 from bertbench.report.compare.timings import Timings, Way
-from bertbench.specs.execution import ExecutionSettings
-from bertbench.specs.models import ShapeSpec, TimingSpec
+from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
 from bertbench.speed import measure
 from bertbench.speed.measure import SpeedTarget, measure_speed
 from tests.bench.scale import SCALE

@@ -13,7 +13,7 @@ from bertbench.models import hub
 from bertbench.records import environment
 from bertbench.records.store import StoredSession
 from bertbench.report.row import Report
-from bertbench.specs.models import ShapeSpec
+from bertbench.specs.timing import ShapeSpec
 from bertbench.speed import variants
 from tests import factories
 

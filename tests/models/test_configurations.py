@@ -13,8 +13,7 @@ from bertbench.models.fingerprint import labels_of
 from bertbench.models.footprint import modeling_module, predicted_bytes, read_config
 from bertbench.models.lengths import length_limit, limit_of
 from bertbench.models.loading import has_head, head_settings, load_with_head, open_tokenizer
-from bertbench.specs.execution import ExecutionSettings
-from bertbench.specs.models import ShapeSpec
+from bertbench.specs.timing import ExecutionSettings, ShapeSpec
 from bertbench.speed.backends import eager
 from tests.factories import model_spec, task_spec
 

@@ -4,8 +4,7 @@ import pytest
 
 from bertbench.errors import CheckpointError
 from bertbench.models.footprint import PROCESS_BYTES, predicted_bytes, read_config
-from bertbench.specs.execution import ExecutionSettings
-from bertbench.specs.models import ShapeSpec
+from bertbench.specs.timing import ExecutionSettings, ShapeSpec
 
 BASE = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
 

@@ -2,7 +2,7 @@ import pytest
 
 from bertbench.errors import MeasurementError
 from bertbench.models.inputs import natural_ids, padded, ragged_ids, random_ids
-from bertbench.specs.models import ShapeSpec
+from bertbench.specs.timing import ShapeSpec
 
 
 def test_random_ids_are_seeded_and_ordinary():

@@ -9,7 +9,7 @@ import pytest
 from bertbench.models.sources import Source
 from bertbench.quality.apart import Apart, unexpected
 from bertbench.quality.job import Job
-from bertbench.specs.models import TrainingSpec
+from bertbench.specs.tasks import TrainingSpec
 from bertbench.speed.rounds import WorkerError
 from bertbench.tasks.data import Examples
 from tests.factories import model_spec, task_spec

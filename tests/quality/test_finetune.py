@@ -18,7 +18,7 @@ from bertbench.quality.batches import IGNORED, Collator, padded
 from bertbench.quality.finetune import finetune, total_steps
 from bertbench.quality.trainer import _arguments_on
 from bertbench.records.progress import silent
-from bertbench.specs.models import TrainingSpec
+from bertbench.specs.tasks import TrainingSpec
 from bertbench.tasks.kinds.kind import Features
 from tests.factories import model_spec, task_spec
 

@@ -20,7 +20,7 @@ from bertbench.quality import run as quality
 from bertbench.quality.job import Job
 from bertbench.records.progress import silent
 from bertbench.records.record import Measurement
-from bertbench.specs.models import TrainingSpec
+from bertbench.specs.tasks import TrainingSpec
 from bertbench.tasks.data import Examples
 from bertbench.tasks.kinds.kind import Features
 from tests.conftest import CONFIGS

@@ -11,7 +11,8 @@ from bertbench.models.sources import Source
 from bertbench.quality import team
 from bertbench.quality.job import Job
 from bertbench.session.request import Options, Request, check_processes
-from bertbench.specs.models import SuiteSpec, TrainingSpec
+from bertbench.specs.suites import SuiteSpec
+from bertbench.specs.tasks import TrainingSpec
 from tests.conftest import _python
 from tests.factories import model_spec, task_spec
 

@@ -13,7 +13,8 @@ from bertbench.session import ceiling
 from bertbench.session.request import Options, Request
 from bertbench.session.run import Session
 from bertbench.session.task_data import TaskData
-from bertbench.specs.models import ShapeSpec, SuiteSpec, TimingSpec
+from bertbench.specs.suites import SuiteSpec
+from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed import latency, watch
 from bertbench.speed import measure as runner
 from bertbench.tasks.data import Examples

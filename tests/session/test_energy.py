@@ -9,7 +9,7 @@ import pytest
 from bertbench.records.record import Failure
 from bertbench.session import energy
 from bertbench.session.energy import measure_energy
-from bertbench.specs.models import ShapeSpec, TimingSpec
+from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed.blocks import SpeedTarget
 from bertbench.speed.rounds import WorkerError
 from tests.session.conftest import FIXED, NATURAL

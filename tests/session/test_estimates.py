@@ -10,7 +10,9 @@ from bertbench.models.sources import Source, gather
 from bertbench.quality.job import Job
 from bertbench.session.estimates import cost_steps, encode_sample, mean_tokens, seconds_per_sample
 from bertbench.session.request import Options, Request
-from bertbench.specs.models import ShapeSpec, SuiteSpec, TimingSpec, TrainingSpec
+from bertbench.specs.suites import SuiteSpec
+from bertbench.specs.tasks import TrainingSpec
+from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed.calibration import Calibration
 from bertbench.tasks.data import Examples
 from tests.factories import model_spec, task_spec

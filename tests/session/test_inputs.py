@@ -4,7 +4,7 @@ import pytest
 
 from bertbench.session import inputs as _inputs
 from bertbench.session.inputs import AUDITED_EXAMPLES, NATURAL_EXAMPLES, audited, fitting, prepare
-from bertbench.specs.models import ShapeSpec, TimingSpec
+from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.stats import padding
 from tests.factories import task_spec
 from tests.session.conftest import FIXED, NATURAL, SPLIT, TEXTS

@@ -16,7 +16,8 @@ from bertbench.session import measure as session
 from bertbench.session.plan import Plan
 from bertbench.session.request import Options, Request
 from bertbench.session.task_data import TaskData
-from bertbench.specs.models import ShapeSpec, SuiteSpec, TimingSpec
+from bertbench.specs.suites import SuiteSpec
+from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed.calibration import Calibration
 from bertbench.tasks.data import Examples
 from tests import factories

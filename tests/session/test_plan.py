@@ -15,7 +15,9 @@ from bertbench.models.loading import has_head
 from bertbench.models.sources import gather
 from bertbench.session import plan
 from bertbench.session.request import Options, Request
-from bertbench.specs.models import SuiteSpec, TimingSpec, TrainingSpec
+from bertbench.specs.suites import SuiteSpec
+from bertbench.specs.tasks import TrainingSpec
+from bertbench.specs.timing import TimingSpec
 from bertbench.speed.calibration import Calibration
 from bertbench.tasks import data
 from bertbench.tasks.data import Examples

@@ -17,7 +17,8 @@ from bertbench.session.plan import Cell
 from bertbench.session.quality import drop_checkpoints, measure_quality, quality_key
 from bertbench.session.request import Options, Request
 from bertbench.session.run import Session
-from bertbench.specs.models import SuiteSpec, TrainingSpec
+from bertbench.specs.suites import SuiteSpec
+from bertbench.specs.tasks import TrainingSpec
 from bertbench.tasks.data import Examples
 from tests.factories import environment, model_spec, session_record, task_spec
 

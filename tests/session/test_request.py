@@ -14,7 +14,8 @@ import bertbench
 from bertbench.errors import UsageError
 from bertbench.records.record import MEASURE_VERSIONS
 from bertbench.session.request import Options, Request, answers, check_many, check_positive, parse_seeds, same_recipe
-from bertbench.specs.models import SuiteSpec, TimingSpec
+from bertbench.specs.suites import SuiteSpec
+from bertbench.specs.timing import TimingSpec
 from tests.factories import model_spec, task_spec
 
 PACKAGE = Path(bertbench.__file__).parent

@@ -9,7 +9,7 @@ from bertbench.records.record import UNAVAILABLE, Failure
 from bertbench.records.store import Store
 from bertbench.session.request import Options, Request
 from bertbench.session.run import Session, guarded, slug
-from bertbench.specs.models import SuiteSpec
+from bertbench.specs.suites import SuiteSpec
 from tests.factories import environment, model_spec, session_record, task_spec
 
 LONG = "/home/somebody/models/of/the/last/year/fine-tuned/on/everything/checkpoint-"

@@ -9,7 +9,7 @@ from bertbench.session import speed as module
 from bertbench.session.heads import Heads
 from bertbench.session.speed import measure_speeds
 from bertbench.session.variants import named, variants
-from bertbench.specs.models import ShapeSpec
+from bertbench.specs.timing import ShapeSpec
 from bertbench.speed import exports
 from tests.session.conftest import FIXED, NATURAL, SPLIT, TEXTS
 

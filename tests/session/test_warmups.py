@@ -7,8 +7,7 @@ import pytest
 from bertbench.records.machines import Machine
 from bertbench.session.speed import measure_speeds
 from bertbench.session.warmups import keep, known
-from bertbench.specs.execution import ExecutionSettings
-from bertbench.specs.models import ShapeSpec, TimingSpec
+from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
 from bertbench.speed.blocks import SpeedTarget
 from bertbench.speed.warmups import WarmUps
 from tests.session.conftest import FIXED, machine_of

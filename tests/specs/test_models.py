@@ -3,19 +3,13 @@
 import pytest
 from pydantic import ValidationError
 
-from bertbench.specs.models import (
-    SPEC_TYPES,
-    ClaimSpec,
-    DatasetSpec,
-    ModelSpec,
-    PaperSpec,
-    Published,
-    ShapeSpec,
-    SuiteSpec,
-    TaskSpec,
-    TimingSpec,
-    TrainingSpec,
-)
+from bertbench.specs.catalog import spec_types
+from bertbench.specs.claims import ClaimSpec
+from bertbench.specs.models import ModelSpec, Published
+from bertbench.specs.papers import PaperSpec
+from bertbench.specs.suites import SuiteSpec
+from bertbench.specs.tasks import DatasetSpec, TaskSpec, TrainingSpec
+from bertbench.specs.timing import ShapeSpec, TimingSpec
 
 MODEL = {"name": "mine", "title": "Mine", "architecture": "bert", "checkpoint": "me/mine"}
 TASK = {
@@ -50,7 +44,7 @@ PAPER = {
 }
 
 
-@pytest.mark.parametrize("spec_type", SPEC_TYPES.values())
+@pytest.mark.parametrize("spec_type", spec_types().values())
 def test_specs_refuse_unknown_keys(spec_type):
     """A key that a spec does not know is an error, not ignored."""
     with pytest.raises(ValidationError, match="Extra inputs are not permitted"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bertbench.models.inputs import Encoded
-from bertbench.specs.models import ShapeSpec, TimingSpec
+from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed.audit import LIMITS, Audit, Outputs, changed_predictions, error_share, largest_difference
 from bertbench.speed.measure import ExecutionSettings, SpeedTarget, measure_speed
 

@@ -1,6 +1,6 @@
 import pytest
 
-from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed import ceiling as module
 from bertbench.speed.ceiling import ceiling, fastest, model_sizes
 

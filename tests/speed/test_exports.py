@@ -16,7 +16,7 @@ import pytest
 
 from bertbench import processes
 from bertbench.errors import BackendError, CheckpointError, DeviceError, MeasurementError, StoreError, UnknownNameError
-from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed import exports
 
 SETTINGS = ExecutionSettings(threads=1)
@@ -266,7 +266,7 @@ def test_unknown_back_ends():
 def test_looking_imports_nothing_heavy():
     """Checking PyTorch's back-ends and looking for what is missing loads no library."""
     code = (
-        "import sys; from bertbench.speed import exports; from bertbench.specs import plugins; from bertbench.specs.execution import ExecutionSettings\n"
+        "import sys; from bertbench.speed import exports; from bertbench.specs import plugins; from bertbench.specs.timing import ExecutionSettings\n"
         "for name in plugins.names('bertbench.speed.backends'): exports.missing(name)\n"
         "exports.check('eager', ExecutionSettings())\n"
         "print(sorted({'torch', 'transformers', 'onnx', 'onnxruntime', 'openvino', 'torchao'} & set(sys.modules)))"

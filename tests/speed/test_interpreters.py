@@ -10,8 +10,7 @@ import pytest
 
 from bertbench.errors import UsageError
 from bertbench.records.record import Failure
-from bertbench.specs.execution import ExecutionSettings
-from bertbench.specs.models import ShapeSpec
+from bertbench.specs.timing import ExecutionSettings, ShapeSpec
 from bertbench.speed import interpreters
 from bertbench.speed.interpreters import Interpreter, checked_out, environment_in, of_now
 from bertbench.speed.rounds import WorkerError
@@ -117,7 +116,7 @@ def test_environments_are_recognized(tmp_path):
 
 def test_two_versions_of_the_code_are_told_apart(tmp_path):
     """Base and head take turns in one session; a head whose fake passes take twice as long has twice the ratio."""
-    from bertbench.specs.models import TimingSpec
+    from bertbench.specs.timing import TimingSpec
     from bertbench.speed.latency import round_ratios
     from bertbench.speed.measure import SpeedTarget, measure_speed
 

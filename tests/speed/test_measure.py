@@ -7,7 +7,7 @@ import pytest
 
 from bertbench.records.record import Failure
 from bertbench.records.timings import TurnSeconds
-from bertbench.specs.models import ShapeSpec, TimingSpec
+from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed import blocks as _blocks
 from bertbench.speed import measure, watch
 from bertbench.speed.measure import ExecutionSettings, SpeedTarget, TaskInputs, measure_speed

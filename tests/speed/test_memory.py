@@ -9,7 +9,7 @@ import pytest
 from bertbench.errors import CheckpointError, MeasurementError
 from bertbench.models.footprint import MEMORY_SHARE
 from bertbench.records.record import Failure
-from bertbench.specs.models import ShapeSpec
+from bertbench.specs.timing import ShapeSpec
 from bertbench.speed import memory
 from bertbench.speed.backends._backend import DeviceMemory
 from bertbench.speed.backends._training import TrainingMemory

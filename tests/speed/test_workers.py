@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from bertbench import processes
-from bertbench.specs.models import ShapeSpec
+from bertbench.specs.timing import ShapeSpec
 from bertbench.speed import servant
 from bertbench.speed.rounds import WorkerError
 from bertbench.speed.workers import ExecutionSettings, WorkerPlan, open_workers, preload

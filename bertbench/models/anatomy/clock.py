@@ -26,7 +26,7 @@ from bertbench.models.inputs import random_ids
 from bertbench.models.lengths import vocabulary_size
 from bertbench.records.anatomy import BYTES_PER_PARAMETER, Anatomy, Part, Timing
 from bertbench.records.environment import available_memory
-from bertbench.specs.models import ShapeSpec
+from bertbench.specs.timing import ShapeSpec
 
 if TYPE_CHECKING:
     from torch import nn

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bertbench.specs.models import TaskSpec
+    from bertbench.specs.tasks import TaskSpec
     from bertbench.tasks.data import Examples
 
 MOST_EXAMPLES = 5000

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bertbench.quality.doctor._bag_of_words import BagOfWords
     from bertbench.quality.job import Job
     from bertbench.quality.run import Prepared
-    from bertbench.specs.models import TaskSpec
+    from bertbench.specs.tasks import TaskSpec
     from bertbench.tasks.data import Examples
     from bertbench.tasks.kinds.kind import Features, TaskKind
 

@@ -26,7 +26,8 @@ from bertbench.stats.metrics import _fitting
 
 if TYPE_CHECKING:
     from bertbench.models.sources import Encoder, Source
-    from bertbench.specs.models import ModelSpec, TaskSpec
+    from bertbench.specs.models import ModelSpec
+    from bertbench.specs.tasks import TaskSpec
 
 S = TypeVar("S")
 TRAINED = "fine-tuned checkpoint"

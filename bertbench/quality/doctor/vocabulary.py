@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bertbench.errors import CheckpointError
 from bertbench.models.lengths import length_limit, unused_positions, vocabulary_size
 from bertbench.quality.doctor._verdict import Verdict, ok, problem, unchecked, warning
-from bertbench.specs.json_files import read_object
+from bertbench.specs.text_files import read_object
 from bertbench.units import percent
 
 if TYPE_CHECKING:

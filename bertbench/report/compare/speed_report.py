@@ -23,7 +23,8 @@ from bertbench.units import quantity_of
 
 if TYPE_CHECKING:
     from bertbench.records.store import StoredSession
-    from bertbench.specs.models import ModelSpec, PaperSpec
+    from bertbench.specs.models import ModelSpec
+    from bertbench.specs.papers import PaperSpec
 
 LONGEST_NAME = 24
 TEXTS = frozenset({"compression_method", "best_use_case"})

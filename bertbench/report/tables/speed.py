@@ -14,7 +14,7 @@ from bertbench.report.tables.figures import Figures, figure_text, shown
 from bertbench.units import megabytes, percent, quantity_of, significant
 
 if TYPE_CHECKING:
-    from bertbench.specs.models import PaperSpec
+    from bertbench.specs.papers import PaperSpec
 
 Columns = Sequence[tuple[str, Callable[[Row], str]]]
 POLICIES = ("pad-to-max", "dynamic", "length-sorted")

@@ -13,7 +13,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed.backends.eager import EagerBackend, EagerModel
 
 

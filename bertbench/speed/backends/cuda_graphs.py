@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed.backends.eager import EagerBackend, EagerModel
 
 WARMUPS = 3  # passes before recording, in which libraries allocate and choose their kernels

@@ -15,7 +15,7 @@ from bertbench.errors import CheckpointError
 from bertbench.models import attention, configurations
 from bertbench.models.lengths import vocabulary_size
 from bertbench.models.students.sharing import tie
-from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed.backends._backend import DeviceMemory, Ids
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import CheckpointError, MeasurementError
-from bertbench.specs.execution import ExecutionSettings
-from bertbench.specs.json_files import read_object
+from bertbench.specs.text_files import read_object
+from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed.backends._backend import DeviceMemory, Ids
 
 if TYPE_CHECKING:

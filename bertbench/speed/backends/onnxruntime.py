@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed.backends._backend import Ids
 from bertbench.speed.backends._onnx import MODEL_FILE, Facts, FeedModel, OnnxExport, damaged
 

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from bertbench.errors import MeasurementError
-from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed.backends._onnx import FACTS_FILE, MODEL_FILE, first_line, quiet, version_of
 from bertbench.speed.backends.onnxruntime import OnnxRuntimeBackend
 

@@ -6,7 +6,7 @@ float32's under another name, so this back-end refuses to run there.
 
 from __future__ import annotations
 
-from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed.backends.openvino import OpenVinoBackend
 
 

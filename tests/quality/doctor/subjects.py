@@ -9,7 +9,7 @@ from bertbench.quality import run
 from bertbench.quality.doctor._subjects import Checkpoint, Pair, TaskData
 from bertbench.quality.job import Job
 from bertbench.specs import plugins
-from bertbench.specs.models import TrainingSpec
+from bertbench.specs.tasks import TrainingSpec
 from bertbench.tasks.data import Examples
 from tests.conftest import CONFIGS
 from tests.factories import model_spec, task_spec

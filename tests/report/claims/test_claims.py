@@ -11,7 +11,7 @@ from bertbench.report.claims.proofs import Prover
 from bertbench.report.claims.report import build_verdicts
 from bertbench.report.claims.tables import verdict_text
 from bertbench.report.compare.build import all_rows, build, evidence_of
-from bertbench.specs.models import ClaimSpec
+from bertbench.specs.claims import ClaimSpec
 from tests import factories
 
 MODELS = ("bert", "distilbert", "albert")

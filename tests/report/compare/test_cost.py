@@ -9,7 +9,7 @@ from bertbench.records.record import Failure, Measurement
 from bertbench.records.store import StoredSession
 from bertbench.report.compare.speed_report import build_speed
 from bertbench.report.row import Table
-from bertbench.specs.models import PaperSpec
+from bertbench.specs.papers import PaperSpec
 from tests import factories
 
 NOW = datetime(2026, 11, 24, 12, 3, tzinfo=UTC)

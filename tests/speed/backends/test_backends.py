@@ -5,7 +5,7 @@ import pytest
 
 from bertbench.errors import CheckpointError, UnknownNameError
 from bertbench.specs import plugins
-from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.timing import ExecutionSettings
 
 SETTINGS = ExecutionSettings(threads=1)
 

@@ -10,7 +10,7 @@ import pytest
 from bertbench.errors import CheckpointError
 from bertbench.models.inputs import padded
 from bertbench.specs import plugins
-from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.timing import ExecutionSettings
 
 SETTINGS = ExecutionSettings(threads=1)
 HEAD = replace(SETTINGS, head="sequence-classification")

@@ -10,7 +10,7 @@ import pytest
 
 from bertbench.errors import CheckpointError, MeasurementError
 from bertbench.specs import plugins
-from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed.backends._onnx import FACTS_FILE, MODEL_FILE, Facts, store_transposed
 
 onnx = pytest.importorskip("onnx")

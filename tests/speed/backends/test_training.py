@@ -1,7 +1,7 @@
 import pytest
 
 from bertbench.errors import MeasurementError
-from bertbench.specs.execution import ExecutionSettings
+from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed.backends import _training
 from bertbench.speed.backends._backend import DeviceMemory
 from bertbench.speed.backends._training import saved_activation_bytes, training_memory
