@@ -116,7 +116,7 @@ def test_batch_is_halved_until_it_fits(tiny, monkeypatch, tmp_path):
     from bertbench.quality.finetune import finetune, newest_state
     from bertbench.records.progress import silent
     from bertbench.specs.tasks import TrainingSpec
-    from bertbench.tasks.kinds.kind import Features
+    from bertbench.tasks.kind import Features
     from tests.factories import model_spec, task_spec
 
     sizes = {"hidden_size": 256, "num_hidden_layers": 4, "num_attention_heads": 4, "intermediate_size": 1024}

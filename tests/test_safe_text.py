@@ -13,8 +13,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 from bertbench import safe_text
-from bertbench.gate.ci import annotation_lines, write_junit
 from bertbench.gate.finding import Finding
+from bertbench.gate.report import annotation_lines, write_junit
 from bertbench.report.row import Report, Row, Table
 from bertbench.safe_text import json_text, spreadsheet_cell, visible, visible_lines
 from bertbench.specs import plugins

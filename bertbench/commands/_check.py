@@ -36,7 +36,7 @@ def with_baseline(measuring: Measuring, place: Path, margins: Margins, task: str
         StoreError, UsageError: the baseline cannot be used: absent, of another schema or other tasks, nothing in common.
     """
     from bertbench.gate.baseline import read
-    from bertbench.gate.checkpoints import collected, fingerprints_of
+    from bertbench.gate.collect import collected, fingerprints_of
     from bertbench.gate.judging import against_baseline, broken_checkpoints
 
     before = of_tasks(read(place), task)
@@ -73,7 +73,7 @@ def with_model(measuring: Measuring, base: str, margins: Margins, task: str | No
     Raises:
         UsageError: no head is named, or it is the base, or several bases are; sizes are asked for.
     """
-    from bertbench.gate.checkpoints import collected
+    from bertbench.gate.collect import collected
     from bertbench.gate.cost import enough, protocol
     from bertbench.gate.judging import Wanted, against_model
     from bertbench.session.request import names_of

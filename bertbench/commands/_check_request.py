@@ -12,7 +12,7 @@ from bertbench.specs.name_lists import split
 
 if TYPE_CHECKING:
     from bertbench.commands._measuring import Measuring
-    from bertbench.gate.baseline import Baseline, Saved, Scored
+    from bertbench.gate.baseline import Baseline, Saved, StoredScore
     from bertbench.gate.finding import Margins
     from bertbench.records.record import Kind
     from bertbench.session.request import Request
@@ -90,7 +90,7 @@ class Asked:
                 found[one.model, one.task] = (folder, one.kind, one.checkpoint.kept)
         return found
 
-    def _folder(self, one: Scored) -> Path | None:
+    def _folder(self, one: StoredScore) -> Path | None:
         from bertbench.models import hub
 
         kept = self.before.checkpoint_folder(one)
@@ -194,7 +194,7 @@ def _kinds(only: str | None, base: Baseline, names: Sequence[str]) -> tuple[Kind
 
 def _spec(name: str, measuring: Measuring, before: Saved) -> ModelSpec:
     """The model as configs have it now, else as it was; with the kept checkpoints in place of training."""
-    from bertbench.gate.checkpoints import spec_with
+    from bertbench.gate.collect import spec_with
 
     known = name in measuring.catalog.entries("models")
     spec = measuring.catalog.model(name) if known else _stored_spec(name, before)

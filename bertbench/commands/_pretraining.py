@@ -91,10 +91,10 @@ def check_task(task: TaskSpec, teacher: ModelSpec, data_dir: Path | None) -> Non
     """
     from bertbench.models.lengths import length_limit
     from bertbench.models.sources import own_config
-    from bertbench.stats.metrics import _fitting
+    from bertbench.stats import metric_checks
     from bertbench.tasks import data
 
-    _fitting.check(task)
+    metric_checks.check(task)
     for split in (task.train_split, *task.evaluation_splits):
         data.load(task, split, data_dir)
     limit = length_limit(own_config(teacher))

@@ -85,7 +85,7 @@ def _request(measuring: Any, suite: SuiteSpec, rounds: int | None) -> Request:
 
 def _save(request: Request, stored: StoredSession, store: Store, output: Path, keep_mb: float) -> tuple[Path, Baseline]:
     from bertbench.gate.baseline import with_scores
-    from bertbench.gate.checkpoints import collected, evaluated, fingerprint
+    from bertbench.gate.collect import collected, evaluated, fingerprint
     from bertbench.gate.saving import write
 
     prints: dict[tuple[str, str], Checkpoint] = {}
@@ -108,7 +108,7 @@ def _save(request: Request, stored: StoredSession, store: Store, output: Path, k
 def _evaluated(request: Request, store: Store, folders: Mapping[tuple[str, str], Path]) -> StoredSession:
     """The kept checkpoints evaluated as `check` will evaluate them, from their files."""
     from bertbench.commands._measuring import measure_or_read
-    from bertbench.gate.checkpoints import spec_with
+    from bertbench.gate.collect import spec_with
     from bertbench.session.request import names_of
 
     models = []

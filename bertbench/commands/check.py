@@ -86,9 +86,8 @@ def check(
     from bertbench.commands._check_code import with_code
     from bertbench.commands._measuring import Measuring
     from bertbench.commands._measuring_options import defaults
-    from bertbench.gate.ci import check_place
     from bertbench.gate.finding import EXIT_CODES, verdict_of
-    from bertbench.gate.report import build
+    from bertbench.gate.report import build, check_place
     from bertbench.report.output import emit
     from bertbench.session.request import check_positive
 
@@ -133,7 +132,7 @@ def _margins(speed: float, memory: float, quality: float, outputs: float) -> Mar
 def publish(report: Report, findings: Sequence[Finding], junit: Path | None, *, annotate: bool | None) -> None:
     """What continuous integration takes: JUnit XML, annotations on stderr, GitHub's job summary."""
     from bertbench.commands._display import order
-    from bertbench.gate.ci import add_summary, annotation_lines, write_junit
+    from bertbench.gate.report import add_summary, annotation_lines, write_junit
     from bertbench.specs import plugins
 
     if junit is not None:

@@ -18,7 +18,7 @@ from bertbench.specs import claim_checks as claims
 from bertbench.specs import plugins
 from bertbench.specs.catalog import KINDS, Catalog, Entry
 from bertbench.specs.yaml_files import Written, faults
-from bertbench.stats.metrics import _fitting
+from bertbench.stats import metric_checks
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -186,7 +186,7 @@ def _task(spec: TaskSpec, _: Checked) -> Iterator[Parts]:
         except Exception as error:  # noqa: BLE001 (a user's own metric may fail in any way)
             yield "metrics", f"metric '{name}' cannot be loaded: {type(error).__name__}: {error}", "a working file"
         else:
-            found = _fitting.misfit(spec, metric) if spec.kind in plugins.names(TASK_KINDS) else None
+            found = metric_checks.misfit(spec, metric) if spec.kind in plugins.names(TASK_KINDS) else None
             if found is not None:
                 yield "metrics", f"{found.metric} {found.found}", found.expected
 

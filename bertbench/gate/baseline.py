@@ -56,7 +56,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
-class Scored:
+class StoredScore:
     """A model's score on the first split of a task, with one seed. `mode`: 'evaluate' or 'fine-tune'.
 
     `score` is None where a metric of it has no value, for the reason in `undefined`.
@@ -87,7 +87,7 @@ class Timed:
 
 
 @dataclass(frozen=True)
-class Lost:
+class Unmeasured:
     """Something that was asked for and could not be measured; `failed` rather than skipped."""
 
     kind: str
@@ -117,10 +117,10 @@ class Baseline:
     models: dict[str, dict[str, Any]]
     counts: dict[str, dict[str, Count]] = field(default_factory=dict)
     weights: dict[str, dict[str, tuple[Size, ...]]] = field(default_factory=dict)
-    scores: tuple[Scored, ...] = ()
+    scores: tuple[StoredScore, ...] = ()
     times: tuple[Timed, ...] = ()
     peak_memory: dict[str, dict[str, Bytes]] = field(default_factory=dict)
-    lost: tuple[Lost, ...] = ()
+    lost: tuple[Unmeasured, ...] = ()
     predictions_sha256: str | None = None
     schema_version: int = SCHEMA_VERSION
     format: str = FORMAT
@@ -139,7 +139,7 @@ class Saved:
     predictions: dict[tuple[str, str], pd.DataFrame]
     place: Path | None = None
 
-    def checkpoint_folder(self, scored: Scored) -> Path | None:
+    def checkpoint_folder(self, scored: StoredScore) -> Path | None:
         """Where the checkpoint kept beside the file lies, if one was kept."""
         if scored.checkpoint is None or scored.checkpoint.kept is None or self.place is None:
             return None

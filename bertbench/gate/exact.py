@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from bertbench.gate.finding import Finding
 
 if TYPE_CHECKING:
-    from bertbench.gate.baseline import Baseline, Checkpoint, Scored
+    from bertbench.gate.baseline import Baseline, Checkpoint, StoredScore
 
 Equality = Literal["pass", "fail"]
 SHOWN = 3  # differing weights that are named
@@ -31,7 +31,7 @@ def size_findings(before: Baseline, now: Baseline, model: str) -> Iterator[Findi
         yield Finding("size", model, "shapes of weights", _equal(not reason), old_count, new_count, "equal", reason)
 
 
-def checkpoint_findings(scored: Scored, now: Checkpoint | None, why: str, tolerance: float) -> Iterator[Finding]:
+def checkpoint_findings(scored: StoredScore, now: Checkpoint | None, why: str, tolerance: float) -> Iterator[Finding]:
     """Label map, weights and outputs of the checkpoint that is evaluated.
 
     Args:

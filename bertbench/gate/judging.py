@@ -12,7 +12,7 @@ from bertbench.gate.finding import Finding, Kind, Margins, Verdict
 from bertbench.gate.quality import score_finding, undefined_finding
 
 if TYPE_CHECKING:
-    from bertbench.gate.baseline import Baseline, Checkpoint, Lost, Saved, Scored
+    from bertbench.gate.baseline import Baseline, Checkpoint, Saved, StoredScore, Unmeasured
 
 Place = tuple[str, str]  # model and task
 WHAT: dict[Kind, str] = {"size": "counts", "quality": "score", "speed": "time", "memory": "peak memory"}
@@ -90,7 +90,7 @@ def _gaps(
                 yield Finding(kind, model, WHAT[kind], verdict, reason=reason, detail=task, measured=False)
 
 
-def _explained(found: Sequence[Finding], lost: Sequence[Lost]) -> list[Finding]:
+def _explained(found: Sequence[Finding], lost: Sequence[Unmeasured]) -> list[Finding]:
     """Findings of what was not measured, with the reason that measuring gave."""
     reasons = {(one.kind, one.model, one.task): one.reason for one in lost if not one.failed}
     return [
@@ -128,7 +128,7 @@ def _of(baseline: Baseline, models: Sequence[str]) -> Baseline:
 
 
 def _quality(
-    before: Saved, now: Saved, scores: Sequence[Scored], margins: Margins, prints: Fingerprints
+    before: Saved, now: Saved, scores: Sequence[StoredScore], margins: Margins, prints: Fingerprints
 ) -> Iterator[Finding]:
     measured = {(one.model, one.task): one for one in now.baseline.scores}
     for old in scores:

@@ -17,7 +17,7 @@ from bertbench.stats.noninferiority import Comparison, compare_accuracies, compa
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bertbench.gate.baseline import Scored
+    from bertbench.gate.baseline import StoredScore
 
 BEFORE, NOW = "before", "now"
 RETRAINED = (
@@ -26,7 +26,11 @@ RETRAINED = (
 
 
 def score_finding(
-    before: Scored, now: Scored, frames: tuple[pd.DataFrame, pd.DataFrame], retained: float, name: str | None = None
+    before: StoredScore,
+    now: StoredScore,
+    frames: tuple[pd.DataFrame, pd.DataFrame],
+    retained: float,
+    name: str | None = None,
 ) -> Finding:
     """The verdict on a model's score; `name` is what it is called, where that is not the baseline's model."""
     common: dict[str, Any] = {
@@ -69,7 +73,9 @@ def score_finding(
     return Finding(**common, estimate=estimate, n=found.n, unit="examples")
 
 
-def undefined_finding(before: Scored, now: Scored, retained: float, name: str | None = None) -> Finding | None:
+def undefined_finding(
+    before: StoredScore, now: StoredScore, retained: float, name: str | None = None
+) -> Finding | None:
     """What is said where a score has no value before, now or both: not measured, for the metric's reason. None where both have."""
     sides = (
         {"the baseline's score": before, "the score now": now}
@@ -87,7 +93,7 @@ def undefined_finding(before: Scored, now: Scored, retained: float, name: str | 
     )  # fmt: skip
 
 
-def _points(scored: Scored) -> str:
+def _points(scored: StoredScore) -> str:
     return "undefined" if scored.score is None else f"{100 * scored.score:.2f}"
 
 
@@ -95,7 +101,7 @@ class MissingMetricError(Exception):
     """A metric of the score has no values; the message names it."""
 
 
-def _other_measure(before: Scored, now: Scored, *, same_task: bool) -> str:
+def _other_measure(before: StoredScore, now: StoredScore, *, same_task: bool) -> str:
     """Why two scores are not of the same measure; empty if they are. `same_task`: they were taken in two sessions."""
     pairs_of = [("metrics", ", ".join(before.metrics), ", ".join(now.metrics)), ("split", before.split, now.split)]
     pairs_of += [("kind of task", before.kind, now.kind)] if same_task else []
@@ -107,7 +113,7 @@ def _other_measure(before: Scored, now: Scored, *, same_task: bool) -> str:
     return ""
 
 
-def _compared(before: Scored, now: Scored, group: pairs.Group, retained: float) -> Comparison:
+def _compared(before: StoredScore, now: StoredScore, group: pairs.Group, retained: float) -> Comparison:
     if before.score is None or now.score is None:
         raise MissingMetricError("a score that is undefined")
     if before.metrics == ("accuracy",) and not group.structured:

@@ -17,7 +17,7 @@ from bertbench.records.progress import Progress
 from bertbench.records.record import Measurement, Undefined
 from bertbench.specs import plugins
 from bertbench.specs.tasks import QUESTIONS, SEQUENCES, TaskSpec
-from bertbench.stats.metrics._undefined import why
+from bertbench.stats.metric_checks import why
 from bertbench.tasks.data import Examples
 from bertbench.tasks.kinds.question_answering import question_limit
 from bertbench.units import quantity_of
@@ -25,7 +25,7 @@ from bertbench.units import quantity_of
 if TYPE_CHECKING:
     from bertbench.quality.job import Job
     from bertbench.quality.run import Prepared
-    from bertbench.tasks.kinds.kind import Features, TaskKind
+    from bertbench.tasks.kind import Features, TaskKind
 
 TOKENS_PER_BATCH = 4096  # padded tokens of an evaluation batch: large enough for full speed, small enough for memory
 ROWS_PER_BATCH = 64

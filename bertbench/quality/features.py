@@ -19,7 +19,7 @@ from bertbench.models.loading import uses_token_types
 if TYPE_CHECKING:
     from bertbench.specs.tasks import TaskSpec
     from bertbench.tasks.data import Examples
-    from bertbench.tasks.kinds.kind import Features, TaskKind
+    from bertbench.tasks.kind import Features, TaskKind
 
 KEPT = 6
 # What a fast tokenizer of transformers adds in Python to the rules that its back-end writes out.

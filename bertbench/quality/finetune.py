@@ -25,7 +25,7 @@ from bertbench.specs.tasks import TrainingSpec
 
 if TYPE_CHECKING:
     from bertbench.quality.teaching import SoftTargets
-    from bertbench.tasks.kinds.kind import Features
+    from bertbench.tasks.kind import Features
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,9 @@ from bertbench.quality.teaching import SoftTargets, answers_of, check_texts
 from bertbench.records.progress import Progress, silent
 from bertbench.records.record import Measurement, Undefined
 from bertbench.specs import plugins
-from bertbench.stats.metrics import _fitting
+from bertbench.stats import metric_checks
 from bertbench.tasks.data import Examples
-from bertbench.tasks.kinds.kind import Features, TaskKind
+from bertbench.tasks.kind import Features, TaskKind
 
 EPOCH_SHARE = 0.25  # the epochs are told apart where evaluating takes at most this share of an epoch's examples
 
@@ -103,7 +103,7 @@ def prepare(job: Job) -> Prepared:
 
     source, task, name = job.source, job.task, job.source.spec.name
     kind: TaskKind = plugins.load("bertbench.tasks.kinds", "task kind", task.kind)
-    _fitting.check(task)
+    metric_checks.check(task)
     config = config_of(source.spec, source.folder)
     tokenizer = load_tokenizer(source.tokenizer, config, name, split_words=kind.words)
     check_maximum(name, config, job.recipe.max_length)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bertbench.quality.job import Job
     from bertbench.quality.run import Prepared
     from bertbench.tasks.data import Examples
-    from bertbench.tasks.kinds.kind import Decoded
+    from bertbench.tasks.kind import Decoded
 
 DECIMALS = 3  # of numbers, as in the sample submission
 

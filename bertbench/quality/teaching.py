@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from bertbench.records.progress import Progress
     from bertbench.specs.distill import DistillSpec
-    from bertbench.tasks.kinds.kind import Features, TaskKind
+    from bertbench.tasks.kind import Features, TaskKind
 
 ROWS_AT_ONCE = 8192  # whose answers are in memory together; the rest lie in a file
 
@@ -126,7 +126,7 @@ def answers_of(
     """A teacher's outputs to every feature, in the order of the task's labels (`order[i]` is the label of output i)."""
     import numpy as np
 
-    from bertbench.tasks.kinds.kind import Features as Part
+    from bertbench.tasks.kind import Features as Part
 
     found = Answers()
     columns = None if order is None else np.argsort(order)

@@ -32,7 +32,7 @@ Key = tuple[str, str]
 
 
 class Resampled(Protocol):
-    """What is needed of a metric; `bertbench.stats.metrics._metric.Metric` is one."""
+    """What is needed of a metric; `bertbench.stats.metric.Metric` is one."""
 
     @property
     def influence(self) -> Callable[[Floats, Floats], Floats] | None:

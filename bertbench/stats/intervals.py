@@ -243,7 +243,7 @@ def detectable_by_spread(
         replicates: of the difference, shape (r,).
         power: to be had.
         alpha: of the two-sided test.
-        worth: of how many examples the score is (`bertbench.stats.power.worth`); None: of so many that they add nothing.
+        worth: of how many examples the score is (`bertbench.stats.intervals.examples_worth`); None: of so many that they add nothing.
 
     Returns:
         None where nothing varies, or where it would be more than 1, which so few examples cannot show.
@@ -270,3 +270,23 @@ def examples_needed(difference: float, discordant_share: float, power: float = 0
     z_alpha, z_power = float(ndtri(1 - alpha / 2)), float(ndtri(power))
     spread = z_alpha * math.sqrt(discordant_share) + z_power * math.sqrt(discordant_share - difference**2)
     return math.ceil((spread / difference) ** 2)
+
+
+# Of how many examples a score is worth, for what a test can find. Not aware of records, models and metrics.
+
+
+def examples_worth(score: float, replicates: Floats, n: int) -> float:
+    """Of how many examples a share of this size would vary as much as its replicates: as much as one example then counts.
+
+    Fewer than n where many examples do not count, as in an F1 of a rare class; n where nothing varies, and never more.
+
+    Args:
+        score: 0..1.
+        replicates: of it on resampled examples, shape (r,); undefined ones are left out.
+        n: examples, or clusters where whole ones are drawn.
+
+    Source: the variance of a share, score (1 - score) / n, solved for n.
+    """
+    finite = replicates[np.isfinite(replicates)]
+    variance = float(finite.var(ddof=1)) if len(finite) > 1 else 0.0
+    return min(score * (1 - score) / variance, float(n)) if variance and 0 < score < 1 else float(n)

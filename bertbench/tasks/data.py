@@ -21,7 +21,7 @@ from bertbench.tasks.examples import HIDDEN, Examples, of_table
 from bertbench.tasks.rowfiles import ENDINGS, Table
 
 if TYPE_CHECKING:
-    from bertbench.tasks.kinds.kind import TaskKind
+    from bertbench.tasks.kind import TaskKind
 
 OTHER_NAMES = {"validation": ("dev", "valid", "val", "eval"), "test": ("testing",), "train": ("training",)}
 

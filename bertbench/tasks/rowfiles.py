@@ -16,7 +16,9 @@ from typing import Any
 from bertbench.errors import DatasetError
 from bertbench.specs.text_files import is_deep, object_of
 from bertbench.tasks.delimited import Delimited, Expected, read_csv, read_tsv, tidy
-from bertbench.tasks.ids import COLUMNS as ID_COLUMNS
+
+ID_COLUMNS = ("idx", "id")
+
 
 ENDINGS = (".parquet", ".csv", ".tsv", ".jsonl", ".json")
 # The longer mark first: UTF-32 begins like UTF-16.

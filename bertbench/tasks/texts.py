@@ -9,7 +9,7 @@ from typing import Any
 
 from bertbench.errors import DatasetError
 from bertbench.models import hub
-from bertbench.tasks.kinds._portions import LONGEST_TEXT
+from bertbench.tasks.kind import LONGEST_TEXT
 
 READERS = {".txt": "text", ".parquet": "parquet", ".jsonl": "json", ".json": "json", ".csv": "csv"}
 

@@ -14,10 +14,9 @@ from scipy.optimize import brentq
 from bertbench.report.compare.predictions import Group
 from bertbench.report.compare.replicates import resampled
 from bertbench.stats.group_sequential import ALPHA
-from bertbench.stats.intervals import detectable_by_spread
+from bertbench.stats.intervals import detectable_by_spread, examples_worth
 from bertbench.stats.metrics.f1 import PLUGIN
 from bertbench.stats.noninferiority import compare_accuracies, compare_replicates
-from bertbench.stats.power import worth
 from tests.stats.test_group_sequential import MARGIN, shares
 
 SESSIONS = 2000
@@ -107,7 +106,7 @@ def test_power_of_the_detectable_difference_of_an_f1(examples, discordant):
     rng, found = np.random.default_rng(8), []
     for _ in range(100):
         scores, (old, new), _ = _drawn(examples, _two_models(0.5, 0.88, discordant, 0.0), rng)
-        found.append(detectable_by_spread(new - old, worth=worth(scores[0], old, examples)) or 0.0)
+        found.append(detectable_by_spread(new - old, worth=examples_worth(scores[0], old, examples)) or 0.0)
     size = np.mean(found)
 
     def short(loss):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bertbench.gate.baseline import Baseline, Checkpoint, Saved, Scored, Timed
+from bertbench.gate.baseline import Baseline, Checkpoint, Saved, StoredScore, Timed
 
 MODEL, TASK = "distilbert", "sst2"
 LOGS = (-0.70, -0.69, -0.71, -0.70, -0.695, -0.705, -0.70, -0.70)
@@ -28,7 +28,7 @@ def checkpoint(**changes):
 
 def baseline(**changes):
     """The baseline of two models."""
-    score = Scored(
+    score = StoredScore(
         MODEL,
         TASK,
         "sequence-classification",

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bertbench.gate.baseline import Lost, Saved, Timed
+from bertbench.gate.baseline import Saved, Timed, Unmeasured
 from bertbench.gate.finding import EXIT_CODES, Margins, verdict_of
 from bertbench.gate.judging import Fingerprints, Wanted, against_baseline, against_model, broken_checkpoints
 from tests.gate.conftest import LOGS, MODEL, TASK, baseline, checkpoint, predictions, saved
@@ -135,8 +135,8 @@ def test_nothing_measured_never_passes(before):
 
 def test_what_breaks_fails_and_what_is_skipped_does_not(before):
     """A model that cannot be measured any more is a regression; one that time ran out for is open."""
-    lost = saved(lost=(Lost("quality", MODEL, "broken", failed=True, task=TASK),))
-    late = saved(times=(), lost=(Lost("speed", MODEL, "out of time", failed=False),))
+    lost = saved(lost=(Unmeasured("quality", MODEL, "broken", failed=True, task=TASK),))
+    late = saved(times=(), lost=(Unmeasured("speed", MODEL, "out of time", failed=False),))
     assert gate(before, lost)[1] == "fail"
     assert gate(before, late)[1] == "inconclusive"
 
@@ -187,7 +187,7 @@ def test_what_was_asked_for_and_not_measured_is_open(missing):
     scores = tuple(replace(baseline().scores[0], model=model) for model in ("base", "head"))
     times = (Timed("head", "1x128", "eager fp32", tuple(value + 0.7 for value in LOGS)),)
     memory = {"base": {"1x128": 4e8}, "head": {"1x128": 4e8}}
-    late = (Lost("quality", "head", "skipped: 0.0 s left", failed=False, task=TASK),)
+    late = (Unmeasured("quality", "head", "skipped: 0.0 s left", failed=False, task=TASK),)
     new = baseline(
         reference="base", scores=() if missing == "score" else scores, times=() if missing == "time" else times,
         peak_memory={} if missing == "memory" else memory, lost=late if missing == "score" else (),
@@ -248,7 +248,7 @@ def test_memory_that_is_no_number_fails(before):
 )
 def test_a_baseline_that_lost_a_model_says_so(failed, verdict, said):
     """What the baseline has of one model and not of another is in the table: open if it failed or is unexplained."""
-    lost = () if failed is None else (Lost("quality", "albert", said, failed=failed, task=TASK),)
+    lost = () if failed is None else (Unmeasured("quality", "albert", said, failed=failed, task=TASK),)
     before = saved(models={"bert": {}, MODEL: {}, "albert": {}}, lost=lost)
     prints = Fingerprints({(MODEL, TASK): checkpoint()})
     found = against_baseline(before, saved(), [MODEL, "albert"], ["quality"], Margins(), prints)
@@ -267,7 +267,7 @@ def test_other_threads_say_nothing_about_time(before):
 
 def test_counts_that_time_ran_out_for_are_open(before):
     """Skipped is not changed."""
-    late = Lost("size", MODEL, "no time", failed=False)
+    late = Unmeasured("size", MODEL, "no time", failed=False)
     found, verdict = gate(before, saved(counts={}, weights={}, lost=(late,)), ["size"])
     assert verdict == "nothing measured"
     assert "no time" in found[0].reason

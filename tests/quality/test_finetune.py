@@ -19,7 +19,7 @@ from bertbench.quality.finetune import finetune, total_steps
 from bertbench.quality.trainer import _arguments_on
 from bertbench.records.progress import silent
 from bertbench.specs.tasks import TrainingSpec
-from bertbench.tasks.kinds.kind import Features
+from bertbench.tasks.kind import Features
 from tests.factories import model_spec, task_spec
 
 PAD = {"input_ids": 0, "token_type_ids": 0, "attention_mask": 0}

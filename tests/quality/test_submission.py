@@ -7,7 +7,7 @@ import pytest
 from bertbench.quality.submission import files_of
 from bertbench.specs.catalog import Catalog
 from bertbench.tasks.data import HIDDEN, Examples
-from bertbench.tasks.kinds.kind import Decoded
+from bertbench.tasks.kind import Decoded
 
 CATALOG = Catalog()
 GLUE = {

@@ -10,7 +10,7 @@ from bertbench.quality.batches import IGNORED, stacked
 from bertbench.quality.teaching import Answers, SoftTargets, answers_of, check_texts, divergence
 from bertbench.specs import plugins
 from bertbench.specs.distill import DistillSpec
-from bertbench.tasks.kinds.kind import Features
+from bertbench.tasks.kind import Features
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SPEC = DistillSpec(teacher="bert", temperature=2.0, alpha_soft=0.75, alpha_hard=0.25)

@@ -56,7 +56,7 @@ MEASURING = {
         "models/labels.py",
         "specs/names.py",
         "tasks/examples.py",
-        "tasks/ids.py",
+        "tasks/examples.py",
         "tasks/rowfiles.py",
         "tasks/delimited.py",
         "quality/training_format.py",

@@ -8,7 +8,7 @@ import pytest
 from bertbench.errors import MeasurementError
 from bertbench.specs import plugins
 from bertbench.stats import bootstrap, intervals
-from bertbench.stats.metrics._metric import CLASSIFICATION, Metric
+from bertbench.stats.metric import CLASSIFICATION, Metric
 
 MEAN = {"accuracy": lambda sums: sums[:, 0] / sums[:, 1]}
 

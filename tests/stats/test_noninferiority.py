@@ -8,8 +8,16 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.stats import binomtest, multinomial
 
-from bertbench.stats.noninferiority import compare_accuracies, compare_replicates, detectable_loss, examples_needed
-from bertbench.stats.proportions import MISSED, at_the_margin, p_value, statistic
+from bertbench.stats.noninferiority import (
+    MISSED,
+    at_the_margin,
+    compare_accuracies,
+    compare_replicates,
+    detectable_loss,
+    examples_needed,
+    p_value,
+    statistic,
+)
 
 
 def answers(n, before, lost, gained):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bertbench.quality.run import Prepared
     from bertbench.specs.tasks import TaskSpec
     from bertbench.tasks.data import Examples
-    from bertbench.tasks.kinds.kind import Features, TaskKind
+    from bertbench.tasks.kind import Features, TaskKind
 
 SAMPLES = 256
 

@@ -22,7 +22,7 @@ from bertbench.quality.job import Job
 from bertbench.records.progress import Progress, silent
 from bertbench.specs.recipes import resolve
 from bertbench.specs.tasks import SEQUENCES
-from bertbench.stats.metrics import _fitting
+from bertbench.stats import metric_checks
 
 if TYPE_CHECKING:
     from bertbench.models.sources import Encoder, Source
@@ -45,7 +45,7 @@ def examine(
     for task in tasks:
         progress(f"reading {task.name}", 0, 1)
         try:
-            _fitting.check(task)
+            metric_checks.check(task)
             loaded[task.name] = open_data(task, settings)
         except (DatasetError, HubError) as error:
             found.append(Finding("data", _absent(task, error, settings), task=task.name))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.records.record import RunRecord
 from bertbench.records.store import StoredSession
-from bertbench.stats.metrics._answers import words
+from bertbench.stats.answer_scores import words
 
 if TYPE_CHECKING:
     import pandas as pd

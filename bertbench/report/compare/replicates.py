@@ -16,7 +16,7 @@ from bertbench.errors import UnknownNameError
 from bertbench.report.compare.predictions import Group
 from bertbench.specs import plugins
 from bertbench.stats import bootstrap
-from bertbench.stats.metrics._metric import CLASSIFICATION
+from bertbench.stats.metric import CLASSIFICATION
 
 if TYPE_CHECKING:
     from bertbench.stats.intervals import Floats

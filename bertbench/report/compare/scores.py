@@ -15,7 +15,7 @@ import numpy as np
 
 from bertbench.report.compare import predictions as pairs
 from bertbench.report.compare.replicates import Drawer
-from bertbench.stats import intervals, power
+from bertbench.stats import intervals
 from bertbench.stats.intervals import SEEDS_FOR_METHOD, Estimate
 from bertbench.stats.seed_spread import SeedTerm, scope_of, seed_term, with_seeds
 
@@ -129,7 +129,9 @@ class SplitScores:
         more = sum(max(term.variance - term.noise, 0.0) for term in self._apart(model, other, drawn))
         wider = math.sqrt(1 + more / spread) if spread else 1.0
         units = self.units(other)
-        examples = power.worth(self.values["score", other], drawn[1].mean(axis=0), units) if units else None
+        examples = (
+            intervals.examples_worth(self.values["score", other], drawn[1].mean(axis=0), units) if units else None
+        )
         return intervals.detectable_by_spread(replicates * wider, worth=examples)
 
     def _apart(self, model: str, other: str, drawn: Sequence[Floats]) -> list[SeedTerm]:

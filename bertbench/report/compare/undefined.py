@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bertbench.records.record import UNDEFINED, Undefined
-from bertbench.stats.metrics._undefined import why
+from bertbench.stats.metric_checks import why
 
 if TYPE_CHECKING:
     from bertbench.records.record import RunRecord

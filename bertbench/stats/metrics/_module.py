@@ -10,14 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bertbench.specs import plugins
-from bertbench.stats.metrics._metric import CLASSIFICATION
-from bertbench.stats.metrics._sums import ANSWERS, SumMetric
+from bertbench.stats.metric import ANSWERS, CLASSIFICATION, SumMetric
 
 if TYPE_CHECKING:
     import datasets
     import evaluate
 
-    from bertbench.stats.metrics._metric import Metric
+    from bertbench.stats.metric import Metric
 
 
 def module(name: str) -> evaluate.Metric:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bertbench.stats.metrics._answers import mean, parts
-from bertbench.stats.metrics._sums import ANSWERS, SumMetric
+from bertbench.stats.answer_scores import mean, parts
+from bertbench.stats.metric import ANSWERS, SumMetric
 
 if TYPE_CHECKING:
-    from bertbench.stats.metrics._sums import Floats
+    from bertbench.stats.metric import Floats
 
 
 def scores(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Floats:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bertbench.stats.metric import TAGS, SumMetric
 from bertbench.stats.metrics._entities import f1, parts
-from bertbench.stats.metrics._sums import TAGS, SumMetric
 
 PLUGIN = SumMetric(
     name="entity_f1",

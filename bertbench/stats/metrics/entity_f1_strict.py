@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from bertbench.stats.metric import TAGS, SumMetric
 from bertbench.stats.metrics._entities import f1, parts
-from bertbench.stats.metrics._sums import TAGS, SumMetric
 
 PLUGIN = SumMetric(
     name="entity_f1_strict",

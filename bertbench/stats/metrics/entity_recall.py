@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bertbench.stats.metric import TAGS, SumMetric
 from bertbench.stats.metrics._entities import parts, recall
-from bertbench.stats.metrics._sums import TAGS, SumMetric
 
 PLUGIN = SumMetric(
     name="entity_recall",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bertbench.stats.metrics._metric import CLASSIFICATION, Metric, class_ids
+from bertbench.stats.metric import CLASSIFICATION, Metric, class_ids
 
 if TYPE_CHECKING:
-    from bertbench.stats.metrics._metric import Counts, Floats
+    from bertbench.stats.metric import Counts, Floats
 
 
 def matthews_correlation(predictions: Floats, references: Floats) -> float:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bertbench.stats.metrics._metric import REGRESSION, Metric, correlation_influence, correlations
+from bertbench.stats.metric import REGRESSION, Metric, correlation_influence, correlations
 
 if TYPE_CHECKING:
-    from bertbench.stats.metrics._metric import Counts, Floats
+    from bertbench.stats.metric import Counts, Floats
 
 
 def pearson(predictions: Floats, references: Floats) -> float:

@@ -11,9 +11,38 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
+
+from bertbench.errors import DatasetError
+
+# Names of the demo tasks' people, places and firms, all invented and many of them ordinary words, too.
+#
+# A name says nothing about what bears it: every one is a surname, a place and a firm, and the ordinary ones are also what
+# they mean. First names head firms and parts of a town, too.
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of `text`."""
+    return tuple(text.split())
+
+
+TRADES = words("baker mason fisher miller carter porter cook bishop knight shepherd")
+THINGS = words("stone bell bridge field crown tower orchard lamp")
+ANIMALS = words("fox swan wolf crane finch hawk")
+
+_COINED = (
+    "Ardley Brenwick Calder Dunmore Elsworth Farrow Garrick Halden Ingleby Jarrow Kelton Lorring Marlow Norcott Penrose "
+    "Quilby Ransford Selwyn Tarrant Ulverby Vardon Wexley Yarrow Zellick"
+)
+_ORDINARY_FIRST = "Rose Grace Hope Mark Will May Frank Joy Faith Dawn Ivy Olive"
+_PLAIN_FIRST = "Clara Anton Bruno Edith Felix Gemma Hugo Irene Jonas Karin Leon Mira Nora Oscar Paula Ralf Silas Tessa Viola Walter"
+
+NAMES = (*words(_COINED), *(word.capitalize() for word in (*TRADES, *THINGS[:-1], *ANIMALS)))
+FIRST_NAMES = words(f"{_PLAIN_FIRST} {_ORDINARY_FIRST}")
+
 
 T = TypeVar("T")
 
@@ -105,3 +134,67 @@ class Grammar:
         texts = [_SLOT.sub(" ", line) for lines in self.lines.values() for line in lines]
         texts += [word for lexicon in lexicons for words in lexicon.values() for word in words]
         return {token for text in texts for token in tokens(text)}
+
+
+# What a generator of a demo task offers; each lies in a file of its own with `PLUGIN`.
+#
+# Not aware of models, tokenizers and data-set libraries.
+
+
+class Generator(Protocol):
+    """Makes the examples of one task from a seed of its own: every call and every machine gives the same ones."""
+
+    @property
+    def version(self) -> int:
+        """Raised whenever any example changes."""
+
+    def generate(self, split: str) -> list[dict[str, object]]:
+        """The rows of `split`, each with a unique `id`.
+
+        Raises:
+            DatasetError: there is no such split.
+        """
+
+    def vocabulary(self) -> tuple[str, ...]:
+        """Every token it can emit, lower-cased, sorted."""
+
+
+def fill(
+    task: str,
+    split: str,
+    seed: int,
+    sizes: Mapping[str, int],
+    shares: Mapping[str, int],
+    draw: Callable[[random.Random, str, int], T | None],
+    key: Callable[[T], Hashable],
+) -> list[T]:
+    """The examples of `split`, in random order, no two of an equal `key`; every group has its exact share.
+
+    Args:
+        task: the task's name, for messages.
+        split: which examples.
+        seed: of the task.
+        sizes: how many examples a split has.
+        shares: by group its share of them, in percent.
+        draw: an example of a group, or None if it is unfit or of another split; it is told how many there are so far.
+        key: what tells examples apart.
+
+    Raises:
+        DatasetError: there is no such split.
+    """
+    if split not in sizes:
+        raise DatasetError(f"{task} has no split '{split}'", f"it has {', '.join(sizes)}")
+    rng = random.Random(f"{seed} {split}")  # noqa: S311 (nothing secret)
+    found: dict[Hashable, T] = {}
+    for group, share in shares.items():
+        wanted = len(found) + sizes[split] * share // 100
+        while len(found) < wanted:
+            example = draw(rng, group, len(found))
+            if example is not None:
+                found.setdefault(key(example), example)
+    return sorted(found.values(), key=lambda _: rng.random())
+
+
+def split_of(instance: str, validation_share: float) -> str:
+    """The one split that an instance belongs to, by a checksum of it."""
+    return "validation" if zlib.crc32(instance.encode()) < validation_share * 2**32 else "train"

@@ -14,10 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bertbench.records.record import Measurement, digest
-from bertbench.tasks.kinds._answers import NOWHERE as WITHOUT_PLACE
-from bertbench.tasks.kinds._answers import Answer, answers_of
-from bertbench.tasks.kinds._portions import portions
-from bertbench.tasks.kinds.kind import Decoded, Features, Reading, RowError, label_of, text_of
+from bertbench.tasks.answer_places import NOWHERE as WITHOUT_PLACE
+from bertbench.tasks.answer_places import Answer, answers_of
+from bertbench.tasks.kind import Decoded, Features, Reading, RowError, label_of, portions, text_of
 from bertbench.tasks.kinds.token_classification import check_fast, overlap
 
 if TYPE_CHECKING:
@@ -261,7 +260,7 @@ def _probability(scores: Sequence[float]) -> float:
 
 def _best_thresholds(examples: Examples, texts: Sequence[str], differences: Sequence[float]) -> list[Measurement]:
     """The best scores that any threshold reaches on these examples: an upper bound, chosen with the answers known."""
-    from bertbench.stats.metrics._answers import best_threshold
+    from bertbench.stats.answer_scores import best_threshold
 
     references = [[text for text, _ in answers] for answers in examples.labels]
     found = []

@@ -10,8 +10,7 @@ from numbers import Number
 from typing import TYPE_CHECKING, Any
 
 from bertbench.specs.names import is_number
-from bertbench.tasks.kinds._portions import portions
-from bertbench.tasks.kinds.kind import Decoded, Features, Reading, RowError, label_index, label_of, text_of
+from bertbench.tasks.kind import Decoded, Features, Reading, RowError, label_index, label_of, portions, text_of
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,8 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import CheckpointError
-from bertbench.tasks.kinds._portions import portions
-from bertbench.tasks.kinds.kind import Decoded, Features, Reading, RowError, check_text_length, label_index, list_of
+from bertbench.tasks.kind import Decoded, Features, Reading, RowError, check_text_length, label_index, list_of, portions
 
 if TYPE_CHECKING:
     from bertbench.specs.tasks import TaskSpec

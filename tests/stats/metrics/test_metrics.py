@@ -14,7 +14,7 @@ from scipy import stats as reference
 
 from bertbench.errors import MeasurementError, UnknownNameError
 from bertbench.specs import plugins
-from bertbench.stats.metrics._metric import Metric
+from bertbench.stats.metric import Metric
 
 CLASSES = ("accuracy", "f1", "matthews_correlation")
 NUMBERS = ("pearson", "spearman")

@@ -13,9 +13,8 @@ from bertbench.models.demo_tokenizer import build_tokenizer
 from bertbench.specs import plugins
 from bertbench.specs.catalog import Catalog
 from bertbench.stats.metrics import _entities
-from bertbench.tasks.demo._entity_rules import SENTENCES, SHARES
-from bertbench.tasks.demo._names import FIRST_NAMES, NAMES
-from bertbench.tasks.demo.demo_entities import LABELS, PLUGIN
+from bertbench.tasks.demo._grammar import FIRST_NAMES, NAMES
+from bertbench.tasks.demo.demo_entities import LABELS, PLUGIN, SENTENCES, SHARES
 
 UNKNOWN = 1  # the id of [UNK]
 SPLITS = ("train", "validation")

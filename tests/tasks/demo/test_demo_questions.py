@@ -13,8 +13,7 @@ from bertbench.errors import DatasetError
 from bertbench.models.demo_tokenizer import build_tokenizer
 from bertbench.specs import plugins
 from bertbench.tasks.demo._grammar import tokens
-from bertbench.tasks.demo._question_rules import QUESTIONS, SHARES, VERBS
-from bertbench.tasks.demo.demo_questions import PLUGIN
+from bertbench.tasks.demo.demo_questions import PLUGIN, QUESTIONS, SHARES, VERBS
 
 UNKNOWN = 1  # the id of [UNK]
 SPLITS = ("train", "validation")

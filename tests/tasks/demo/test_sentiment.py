@@ -13,9 +13,7 @@ from bertbench.errors import DatasetError
 from bertbench.models.demo_tokenizer import build_tokenizer
 from bertbench.specs import plugins
 from bertbench.tasks.demo._grammar import tokens
-from bertbench.tasks.demo._sentiment_lexicon import LEXICONS
-from bertbench.tasks.demo._sentiment_rules import RULES, SHARES
-from bertbench.tasks.demo.demo_sentiment import PLUGIN
+from bertbench.tasks.demo.demo_sentiment import LEXICONS, PLUGIN, RULES, SHARES
 
 UNKNOWN = 1  # the id of [UNK]
 SPLITS = ("train", "validation")

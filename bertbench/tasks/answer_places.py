@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from numbers import Number
 from typing import Any
 
-from bertbench.tasks.kinds.kind import Reading, RowError
+from bertbench.tasks.kind import Reading, RowError
 
 NEAR = 64  # characters that an offset may be wrong by
 NOWHERE = -1  # the offset of an answer without a place

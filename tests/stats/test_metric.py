@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bertbench.errors import MeasurementError
 from bertbench.specs import plugins
-from bertbench.stats.metrics._sums import ANSWERS, TAGS
+from bertbench.stats.metric import ANSWERS, TAGS
 from tests.stats.metrics.plain_answers import texts
 
 OF_ANSWERS = ("exact_match", "answer_f1", "answerable_exact_match", "answerable_f1", "unanswerable_accuracy")

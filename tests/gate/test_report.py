@@ -4,9 +4,8 @@ import pytest
 from junitparser import JUnitXml
 
 from bertbench.errors import UsageError
-from bertbench.gate.ci import SUMMARY, add_summary, annotation_lines, check_place, write_junit
 from bertbench.gate.finding import Finding
-from bertbench.gate.report import build
+from bertbench.gate.report import SUMMARY, add_summary, annotation_lines, build, check_place, write_junit
 from bertbench.stats.intervals import Estimate
 
 FINDINGS = [

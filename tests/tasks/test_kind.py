@@ -5,10 +5,10 @@ import json
 import pytest
 
 from bertbench.errors import DatasetError
-from bertbench.tasks import data
+from bertbench.tasks import data, kind
 from bertbench.tasks.data import Examples
-from bertbench.tasks.kinds import _portions, kind, sequence_classification
-from bertbench.tasks.kinds._portions import portions
+from bertbench.tasks.kind import portions
+from bertbench.tasks.kinds import sequence_classification
 from bertbench.tasks.texts import Texts
 from tests.factories import task_spec
 
@@ -18,7 +18,7 @@ INPUTS = [(f"text {number}", "b" * number) for number in range(10)]
 @pytest.mark.parametrize(("most", "characters"), [(1, 10**6), (3, 10**6), (100, 10**6), (100, 20), (100, 1)])
 def test_portions_hold_every_example_once_in_order(monkeypatch, most, characters):
     """However they are cut, all examples come in order, at most so many at once, a long one alone."""
-    monkeypatch.setattr(_portions, "PORTION_CHARACTERS", characters)
+    monkeypatch.setattr(kind, "PORTION_CHARACTERS", characters)
     found = list(portions(INPUTS, most))
     assert [example for _, part in found for example in part] == INPUTS
     assert [start for start, _ in found] == [sum(len(part) for _, part in found[:i]) for i in range(len(found))]

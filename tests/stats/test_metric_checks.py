@@ -9,7 +9,7 @@ import pytest
 from bertbench.errors import ConfigError
 from bertbench.specs import plugins
 from bertbench.specs.tasks import TaskSpec
-from bertbench.stats.metrics._fitting import check, misfits
+from bertbench.stats.metric_checks import check, misfits
 
 CLASSES = {"labels": ("a", "b")}
 TAGS = {"kind": "token-classification", "labels": ("O", "B-X", "I-X"), "inputs": ("words",)}
@@ -70,7 +70,7 @@ def test_every_metric_fits_some_task():
 def test_nothing_heavy_is_loaded():
     """What `validate` uses needs neither torch nor transformers."""
     code = (
-        "import sys; from bertbench.specs.catalog import Catalog; from bertbench.stats.metrics._fitting import check;"
+        "import sys; from bertbench.specs.catalog import Catalog; from bertbench.stats.metric_checks import check;"
         "c = Catalog(); [check(c.task(n)) for n in c.entries('tasks')];"
         "print([m for m in ('torch', 'transformers', 'datasets') if m in sys.modules])"
     )

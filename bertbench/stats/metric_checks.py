@@ -5,17 +5,16 @@ Not aware of data and models.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from bertbench.errors import ConfigError
+from bertbench.errors import ConfigError, UnknownNameError
 from bertbench.specs import plugins
-from bertbench.stats.metrics._metric import CLASSIFICATION, REGRESSION
+from bertbench.stats.metric import CLASSIFICATION, REGRESSION
 
 if TYPE_CHECKING:
     from bertbench.specs.tasks import TaskSpec
-    from bertbench.stats.metrics._metric import Metric
-    from bertbench.stats.metrics._sums import SumMetric
+    from bertbench.stats.metric import Metric, SumMetric
 
 
 class Misfit(NamedTuple):
@@ -77,3 +76,24 @@ def check(task: TaskSpec) -> None:
             f"task {task.name}, {task.kind}: metric {one.metric} {one.found}",
             f"expected in 'metrics' of the task's YAML: {one.expected}",
         )
+
+
+# When metrics have no value, in their own words. Not aware of models, tasks or files.
+
+NO_NUMBER = "its value is no finite number"
+
+
+def why(names: Iterable[str]) -> str:
+    """'pearson and spearman: a correlation needs …': metrics that are undefined, those of one reason side by side."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(_words(name), []).append(name)
+    return "; ".join(f"{' and '.join(of)}: {reason}" for reason, of in alike.items())
+
+
+def _words(name: str) -> str:
+    try:
+        metric = plugins.load("bertbench.stats.metrics", "metric", name)
+    except UnknownNameError:
+        return "there is no such metric any more"
+    return metric.undefined or NO_NUMBER

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertbench.errors import MeasurementError
-from bertbench.stats.metrics._answers import best_threshold
+from bertbench.stats.answer_scores import best_threshold
 from tests.stats.metrics.plain_answers import compute, plain_scores, texts
 
 

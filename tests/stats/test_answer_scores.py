@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertbench.specs import plugins
-from bertbench.stats.metrics import _answers
+from bertbench.stats import answer_scores
 from tests.stats.metrics.plain_answers import compute, plain_scores, plain_words, texts
 
 ALL = ("exact_match", "answer_f1")
@@ -63,8 +63,8 @@ DIFFERENT = [
 @pytest.mark.parametrize("script", ["v1.1", "v2.0"])
 def test_by_hand(prediction, golds, exact, f1, script):
     """Normalisation, words and the best of several gold answers are as worked out by hand."""
-    assert _answers.scores([prediction], [golds], "exact", script) == [exact]
-    assert _answers.scores([prediction], [golds], "f1", script) == pytest.approx([f1])
+    assert answer_scores.scores([prediction], [golds], "exact", script) == [exact]
+    assert answer_scores.scores([prediction], [golds], "f1", script) == pytest.approx([f1])
 
 
 @pytest.mark.parametrize(("prediction", "golds", "first", "second"), DIFFERENT)
@@ -114,7 +114,7 @@ answered = st.lists(st.tuples(texts, st.lists(texts, min_size=1, max_size=3)), m
 @given(text=st.one_of(texts, st.text(max_size=20)))
 def test_words_are_plain(text):
     """Normalisation agrees with one that looks at single letters."""
-    assert _answers.words(text) == plain_words(text)
+    assert answer_scores.words(text) == plain_words(text)
 
 
 @settings(deadline=None, max_examples=150)
@@ -138,5 +138,5 @@ def test_agrees_with_plain(data):
 def test_f1_is_no_less(data):
     """F1 is at least exact match where the gold answers have words, and both are within 0 and 1."""
     predictions, references = zip(*data, strict=True)
-    exact, f1 = (_answers.scores(predictions, references, score, "v2.0") for score in ("exact", "f1"))
+    exact, f1 = (answer_scores.scores(predictions, references, score, "v2.0") for score in ("exact", "f1"))
     assert ((exact >= 0) & (f1 >= exact - 1e-12) & (f1 <= 1 + 1e-12)).all()
