@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from bertbench.records.progress import Progress
     from bertbench.specs.timing import TimingSpec
     from bertbench.speed.blocks import SpeedTarget
-    from bertbench.speed.interpreters import Interpreter
     from bertbench.speed.measure import SpeedResult
+    from bertbench.speed.workers import Interpreter
 
 BASE, HEAD = "base", "head"
 
@@ -37,7 +37,7 @@ def with_code(measuring: Measuring, name: str, margins: Margins) -> Checked:
     from bertbench.commands._display import Display, say
     from bertbench.models.sources import gather, weight_folders
     from bertbench.session.selection import resolve
-    from bertbench.speed.interpreters import of_now
+    from bertbench.speed.workers import of_now
 
     given = measuring.given
     if given["only"] not in {None, "speed"}:
@@ -73,7 +73,7 @@ def code_of(name: str) -> Iterator[Interpreter]:
     """The interpreter of the environment in the folder `name`, or this one with the revision `name` checked out."""
     import sys
 
-    from bertbench.speed.interpreters import Interpreter, checked_out, environment_in
+    from bertbench.speed.workers import Interpreter, checked_out, environment_in
 
     environment = environment_in(Path(name).expanduser()) if Path(name).expanduser().is_dir() else None
     if environment is not None:

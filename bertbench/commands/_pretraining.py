@@ -14,7 +14,7 @@ from bertbench.units import duration, significant
 
 if TYPE_CHECKING:
     from bertbench.commands._measuring import Measuring
-    from bertbench.models.students.variants import Wish
+    from bertbench.models.students.derive import Wish
     from bertbench.quality.pretrain import Pretraining
     from bertbench.specs.distill import PretrainSpec
     from bertbench.specs.models import ModelSpec
@@ -63,7 +63,7 @@ def students_of(
         UsageError: a value that does not go with the teacher.
     """
     from bertbench.models.sources import own_config
-    from bertbench.models.students.variants import students
+    from bertbench.models.students.derive import students
 
     config = own_config(teacher)
     specs = students(teacher, config, wish, None if ablation == "losses" else ablation)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import UnknownNameError, UsageError
 from bertbench.specs.name_lists import joined
-from bertbench.speed.variants import combinations, parse, parse_dtypes, parse_numbers
+from bertbench.speed.backend_options import combinations, parse, parse_dtypes, parse_numbers
 
 if TYPE_CHECKING:
     from bertbench.commands._measuring import Measuring

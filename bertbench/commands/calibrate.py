@@ -103,7 +103,7 @@ def _settings(device: str, dtype: str, threads: int | None, backend: str) -> Exe
     from bertbench.records import environment
     from bertbench.session.request import check_positive
     from bertbench.specs.timing import ExecutionSettings
-    from bertbench.speed.variants import combinations, parse
+    from bertbench.speed.backend_options import combinations, parse
 
     check_positive(threads=threads)
     resolved = environment.resolve_device(device)
@@ -201,8 +201,8 @@ def _check_length(model: str, folder: Path, shape: ShapeSpec) -> None:
 def _ceiling(encoder: Encoder, settings: ExecutionSettings, shape: ShapeSpec, display: Display) -> float | None:
     """The best rate of matrix products in FLOP/s; None where torch has no products of this format."""
     from bertbench.models.architecture import config_of
-    from bertbench.models.flops import inner_size
-    from bertbench.speed.ceiling import SQUARES, ceiling, model_sizes
+    from bertbench.models.size import inner_size
+    from bertbench.speed.calibration import SQUARES, ceiling, model_sizes
 
     if settings.dtype not in {"fp32", "bf16", "fp16"}:
         return None

@@ -35,7 +35,7 @@ from bertbench.models.students.sharing import SHARING
 
 if TYPE_CHECKING:
     from bertbench.commands._measuring import Answer
-    from bertbench.models.students.variants import Wish
+    from bertbench.models.students.derive import Wish
     from bertbench.records.store import Store
     from bertbench.specs.distill import DistillSpec
     from bertbench.specs.models import ModelSpec
@@ -72,7 +72,7 @@ def distill(
     given: Mapping[str, Any],
 ) -> None:
     """Distil a smaller student from a teacher, on a task or on text without labels, and compare the two."""
-    from bertbench.models.students.variants import Wish
+    from bertbench.models.students.derive import Wish
     from bertbench.specs.distill import DistillSpec
 
     # Students have no published recipe, and teacher and students should take equal steps.
@@ -128,7 +128,7 @@ def _on_task(
 ) -> None:
     """Fine-tune the teacher, let the students learn from it, compare."""
     from bertbench.models.sources import own_config
-    from bertbench.models.students.variants import students, taught
+    from bertbench.models.students.derive import students, taught
     from bertbench.session.selection import resolve_one
 
     catalog = measuring.catalog

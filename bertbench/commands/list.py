@@ -86,11 +86,11 @@ def _metrics() -> tuple[Cells, tuple[Cells, ...]]:
 
 
 def _backends() -> tuple[Cells, tuple[Cells, ...]]:
-    from bertbench.speed import exports, variants
+    from bertbench.speed import backend_options, exports
 
     columns = ("Name", "Formats", "Devices", "Installed")
     rows: list[Cells] = []
-    for name in variants.backends():
+    for name in backend_options.backends():
         backend = plugins.load("bertbench.speed.backends", "back-end", name)
         here = exports.install_command(name) if exports.missing(name) else None
         rows.append((name, _joined(backend.dtypes), _joined(backend.devices), here or "yes"))

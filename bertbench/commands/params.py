@@ -106,7 +106,7 @@ def _key(measurement: Measurement) -> str:
 
 def _components(kind: str, title: str, names: Sequence[str], figures: Figures, reference: str | None) -> Table:
     """One line a component; per model its count and its share of the model's total. Then totals and ratios."""
-    from bertbench.models.parameters import COMPONENTS
+    from bertbench.models.components import COMPONENTS
 
     total = f"parameters/{kind}"
     lines = [*((label, f"{total}/{component}") for component, label in COMPONENTS.items()), ("Total", total)]

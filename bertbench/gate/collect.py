@@ -22,7 +22,6 @@ from bertbench.stats.intervals import round_log_ratios
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bertbench.gate.baseline import Checkpoint
     from bertbench.gate.judging import Fingerprints
     from bertbench.records.record import RunRecord
     from bertbench.records.store import Store, StoredSession
@@ -208,7 +207,6 @@ def fingerprint(folder: Path, model: str, kind: str, kept: str | None = None) ->
     Raises:
         CheckpointError: it cannot be loaded.
     """
-    from bertbench.gate.baseline import Checkpoint
     from bertbench.models import fingerprint as prints
 
     return Checkpoint(**prints.take(folder, model, kind)._asdict(), kept=kept)

@@ -18,7 +18,6 @@ from bertbench.streams import encoded
 from bertbench.units import times
 
 if TYPE_CHECKING:
-    from bertbench.gate.finding import Finding
     from bertbench.stats.intervals import Estimate
 
 COLUMNS = ("Model", "Quantity", "Before", "Now", "Change", "Margin", "Verdict")

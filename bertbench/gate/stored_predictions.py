@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import StoreError
-from bertbench.records.parquet import read_table
+from bertbench.records.sidecars import read_table
 from bertbench.specs.tasks import QUESTIONS, TOKENS
 
 if TYPE_CHECKING:

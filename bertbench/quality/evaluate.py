@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import MeasurementError
-from bertbench.quality.batches import padded
+from bertbench.quality.features import padded
 from bertbench.records.progress import Progress
 from bertbench.records.record import Measurement, Undefined
 from bertbench.specs import plugins
 from bertbench.specs.tasks import QUESTIONS, SEQUENCES, TaskSpec
-from bertbench.stats.metric_checks import why
+from bertbench.stats.metric_checks import why_undefined
 from bertbench.tasks.data import Examples
 from bertbench.tasks.kinds.question_answering import question_limit
 from bertbench.units import quantity_of
@@ -173,7 +173,7 @@ def undefined(task: TaskSpec, examples: Examples, measured: Sequence[Measurement
     absent = {name: (name,) for name in task.metrics if name not in there}
     of_score = tuple(name for name in task.primary_metrics if name in absent)
     of = absent | ({"score": of_score} if of_score else {})
-    return [Undefined(name, why(names), examples.split, len(examples)) for name, names in of.items()]
+    return [Undefined(name, why_undefined(names), examples.split, len(examples)) for name, names in of.items()]
 
 
 def metric_values(task: TaskSpec, references: Sequence[Any], predictions: Sequence[Any]) -> dict[str, float]:

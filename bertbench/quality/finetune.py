@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench import launch
 from bertbench.errors import MeasurementError
-from bertbench.quality.batches import TEACHER, Collator, Rows, is_learnable
+from bertbench.quality.features import TEACHER, Collator, Rows, is_learnable
 from bertbench.quality.trainer import SECONDS_FILE, LengthGrouped, arguments, broken, make_plain, trainer_class, watcher
 from bertbench.records.progress import Progress
 from bertbench.specs.tasks import TrainingSpec

@@ -15,21 +15,28 @@ from bertbench import launch
 from bertbench.errors import MeasurementError
 from bertbench.models import attention
 from bertbench.models.checkpoints import write_about
-from bertbench.models.labels import output_order
 from bertbench.models.lengths import check_maximum
 from bertbench.models.loading import (
     head_settings,
     load_tokenizer,
     load_with_head,
     new_with_head,
+    output_order,
     save,
     uses_token_types,
 )
-from bertbench.models.students.weights import check, start_from
+from bertbench.models.students.weights import check_start, start_from
 from bertbench.models.suitability import check_runs
 from bertbench.quality import features as _features
-from bertbench.quality import training_figures
-from bertbench.quality.evaluate import TOKENS_PER_BATCH, evaluate, torch_dtype, useful_threads, what_was_lost
+from bertbench.quality.evaluate import (
+    TOKENS_PER_BATCH,
+    evaluate,
+    perfect_score,
+    torch_dtype,
+    trivial_scores,
+    useful_threads,
+    what_was_lost,
+)
 from bertbench.quality.finetune import TrainingRun, finetune
 from bertbench.quality.job import Job
 from bertbench.quality.teaching import SoftTargets, answers_of, check_texts
@@ -146,7 +153,7 @@ def _teacher(job: Job, name: str, config: Any) -> Prepared | None:
         return None
     teacher = prepare(replace(job, source=job.teaching.teacher, mode="evaluate", dtype="fp32", teaching=None))
     if job.source.folder is None and job.teaching.spec.start == "teacher":
-        check(config, teacher.model.config, job.teaching.spec.layers, name)
+        check_start(config, teacher.model.config, job.teaching.spec.layers, name)
     return teacher
 
 
@@ -173,12 +180,12 @@ def run(
         if train is None:
             raise MeasurementError(f"{job.label}: no training examples")
         trained = _train(job, ready, train, splits[0], epochs, progress, deadline, folder)
-        measurements += training_figures.of_training(trained)
+        measurements += of_training(trained)
     scored = evaluate(job, ready, ready.model, splits, progress)
     ready.warnings += scored.warnings
-    measurements = [*scored.measurements, *measurements, *training_figures.best_epoch(splits[0], scored.score, epochs)]
+    measurements = [*scored.measurements, *measurements, *best_epoch(splits[0], scored.score, epochs)]
     if train is not None and job.mode == "fine-tune":
-        measurements += training_figures.baseline(job, ready, train, splits[0], scored.score)
+        measurements += baseline(job, ready, train, splits[0], scored.score)
     return Outcome(
         tuple(measurements),
         scored.predictions,
@@ -294,3 +301,54 @@ def _training_threads(job: Job, ready: Prepared, features: Features) -> int:
     """Threads for training, of which each process has its share."""
     tokens = job.recipe.batch_size * sum(len(row["input_ids"]) for row in features.rows) // len(features.rows)
     return useful_threads(ready.model, tokens // launch.size(), max(1, job.threads // launch.local_size()))
+
+
+# Figures of a fine-tuning run beside its score: time, loss, padding, the best epoch, what no look at the input gives.
+
+
+def of_training(trained: TrainingRun) -> list[Measurement]:
+    """Time, loss and padding of the training loop."""
+    samples: dict[str, Any] = {"n": trained.samples_seen, "n_unit": "samples"}
+    found = [
+        Measurement("training_time", "s", (trained.seconds,), **samples),
+        Measurement("training_loss", "1", (trained.loss,), statistic="final", n=trained.steps, n_unit="steps"),
+        Measurement("padding_waste", "1", (trained.padding_waste,), statistic="training", **samples),
+    ]
+    if trained.accumulation > 1:
+        found.append(Measurement("accumulation", "1", (float(trained.accumulation),), note=trained.why_accumulated))
+    return found
+
+
+def best_epoch(validation: Examples, score: float | None, epochs: Sequence[float]) -> list[Measurement]:
+    """The best score after any epoch: chosen on the very examples that it is of, so it flatters; the score is the last."""
+    if score is None or not epochs:
+        return []
+    scores = [*epochs, score]
+    best = max(range(len(scores)), key=scores.__getitem__)
+    note = f"after epoch {best + 1} of {len(scores)}, chosen on these examples; 'score' is the last"
+    counted: dict[str, Any] = {"split": validation.split, "n": len(validation), "n_unit": "examples"}
+    return [Measurement("score", "1", (scores[best],), statistic="best-epoch", note=note, **counted)]
+
+
+def baseline(
+    job: Job, ready: Prepared, train: Examples, validation: Examples, score: float | None
+) -> list[Measurement]:
+    """The score of looking at no input, and a warning where training did no better; nothing beside a score that is undefined."""
+    if score is None:  # its reason tells more, and what an undefined score is compared with would be made up
+        return []
+    name, value = trivial_scores(job.task, ready.kind, train, validation)
+    if score <= value:
+        best = perfect_score(job.task, ready.kind, validation)
+        ready.warnings.append(_no_better(name, value, score, best, validation.split))
+    counted: dict[str, Any] = {"split": validation.split, "n": len(validation), "n_unit": "examples"}
+    return [Measurement("baseline_score", "1", (value,), statistic="trivial", note=name, **counted)]
+
+
+def _no_better(name: str, value: float, score: float, best: float | None, split: str) -> str:
+    """What to say of a score that is not above the baseline's `value`; `best` is what all right would score, or None."""
+    shown, beside = f"{100 * score:.1f}", f"{name} alone gives {100 * value:.1f}"
+    if best is not None and score >= best:
+        return (
+            f"{split} cannot tell whether anything was learned: its score is {shown}, the most there is, and {beside}"
+        )
+    return f"diverged or learned nothing: its score is {shown}, and {beside}"

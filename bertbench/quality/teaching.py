@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import MeasurementError
-from bertbench.quality.batches import IGNORED
 from bertbench.quality.evaluate import predict
+from bertbench.quality.features import IGNORED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

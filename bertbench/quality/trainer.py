@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import MeasurementError
 from bertbench.models.students.sharing import is_tied, untied_state
-from bertbench.quality.batches import TEACHER
+from bertbench.quality.features import TEACHER
 from bertbench.records.progress import Progress
 from bertbench.specs.tasks import TrainingSpec
 

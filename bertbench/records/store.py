@@ -17,8 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import StoreError
 from bertbench.records.bounds import inside, mark
-from bertbench.records.contents import CHECKPOINTS
-from bertbench.records.files import SESSION_FILE, from_json, read_record, read_session, to_json, write_atomically
+from bertbench.records.files import (
+    CHECKPOINTS,
+    SESSION_FILE,
+    from_json,
+    read_record,
+    read_session,
+    to_json,
+    write_atomically,
+)
 from bertbench.records.index import INDEX_FILE, Entry, Index, UnusableIndexError, folders, links
 from bertbench.records.locks import RANDOM, SAVING, remove_dead
 from bertbench.records.progress import Progress, silent

@@ -15,7 +15,7 @@ from bertbench.speed.audit import Audit, Finding
 from bertbench.speed.blocks import Inspect, SpeedTarget
 
 if TYPE_CHECKING:
-    from bertbench.speed.backends._backend import Floats
+    from bertbench.speed.backend import Floats
 
 
 class Checker:

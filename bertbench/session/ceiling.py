@@ -9,7 +9,7 @@ from bertbench.models.sources import Encoder
 from bertbench.records.record import Failure, Measurement
 from bertbench.session.run import Session
 from bertbench.specs.timing import ExecutionSettings, TimingSpec
-from bertbench.speed.ceiling import SQUARES, Size, ceiling, model_sizes
+from bertbench.speed.calibration import SQUARES, Size, ceiling, model_sizes
 from bertbench.speed.watch import slower_at_the_end
 from bertbench.units import duration, flop_rate
 
@@ -57,7 +57,7 @@ class Ceilings:
         A pass of the smallest fixed shape at the ceiling is compared with the time that a turn may take.
         """
         from bertbench.models.architecture import config_of
-        from bertbench.models.flops import count
+        from bertbench.models.size import count_flops
 
         fixed = [(shape.batch_size, shape.sequence_length) for shape in timing.shapes if shape.sequence_length]
         if dtype not in self.rates or dtype == "fp32" or not fixed:
@@ -65,7 +65,7 @@ class Ceilings:
         batch_size, length = min(fixed, key=lambda shape: shape[0] * shape[1])
         rate = max(self.rates[dtype])
         try:
-            seconds = count(config_of(encoder.spec, encoder.source.folder), batch_size, length) / rate
+            seconds = count_flops(config_of(encoder.spec, encoder.source.folder), batch_size, length) / rate
         except BertBenchError:
             return None  # timing reports it
         if 2 * seconds < timing.timeout_s:  # a turn has two passes at least
@@ -89,7 +89,7 @@ class Ceilings:
 def _sizes(encoders: Sequence[Encoder], timing: TimingSpec) -> list[Size]:
     """The models' own products at the largest fixed shape."""
     from bertbench.models.architecture import config_of
-    from bertbench.models.flops import inner_size
+    from bertbench.models.size import inner_size
 
     tokens = max((shape.batch_size * (shape.sequence_length or 0) for shape in timing.shapes), default=0)
     found: list[Size] = []

@@ -12,9 +12,9 @@ from bertbench.quality.job import Job
 from bertbench.session.request import Request
 from bertbench.specs import plugins
 from bertbench.specs.tasks import TaskSpec
+from bertbench.speed.backend_options import combinations
 from bertbench.speed.calibration import Calibration, expected_seconds
 from bertbench.speed.servant import USUAL_WARMUP
-from bertbench.speed.variants import combinations
 from bertbench.tasks.data import Examples
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ FIXED_SECONDS = {
 def seconds_per_sample(job: Job, examples: Examples, calibration: Calibration, *, training: bool) -> float:
     """Expected seconds of one example, in training or inference."""
     from bertbench.models.architecture import config_of
-    from bertbench.models.flops import count
+    from bertbench.models.size import count_flops
 
     config = config_of(job.source.spec, job.source.folder)
     tokens = mean_tokens(job, config, examples)
-    return expected_seconds(count(config, 1, tokens), calibration, kind="training" if training else "inference")
+    return expected_seconds(count_flops(config, 1, tokens), calibration, kind="training" if training else "inference")
 
 
 def mean_tokens(job: Job, config: PretrainedConfig, examples: Examples) -> int:
@@ -60,7 +60,7 @@ def encode_sample(
 def cost_steps(request: Request, encoders: Sequence[Encoder], calibration: Calibration) -> list[tuple[str, float]]:
     """Size, speed and memory with their expected times."""
     from bertbench.models.architecture import config_of
-    from bertbench.models.flops import count
+    from bertbench.models.size import count_flops
 
     timing, options = request.timing, request.options
     ways = len(combinations(options.backends, options.dtypes or (options.dtype,))[0])
@@ -72,7 +72,7 @@ def cost_steps(request: Request, encoders: Sequence[Encoder], calibration: Calib
         for config in configs:
             wanted = shape.sequence_length or 32
             length = min(wanted, length_limit(config) or wanted)
-            all_models += expected_seconds(count(config, shape.batch_size, length), calibration, kind="inference")
+            all_models += expected_seconds(count_flops(config, shape.batch_size, length), calibration, kind="inference")
         seconds += timing.rounds * (warmups * all_models + max(passes * all_models, timing.min_shape_s))
     many = f"{len(encoders)} model{'s' if len(encoders) > 1 else ''}"
     on = f" in {ways} ways" if ways > 1 else ""

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from bertbench.models.labels import output_order
-from bertbench.models.loading import has_head
+from bertbench.models.loading import has_head, output_order
 from bertbench.models.sources import Encoder, finetuned_source
 from bertbench.session.plan import Plan
 from bertbench.session.run import Session
@@ -16,7 +15,7 @@ from bertbench.specs.timing import Head
 from bertbench.tasks.data import Examples
 
 if TYPE_CHECKING:
-    from bertbench.speed.backends._backend import Floats
+    from bertbench.speed.backend import Floats
 
 SCORED_EXAMPLES = 128  # a check of the back-end, not an evaluation
 

@@ -14,7 +14,7 @@ from typing import Any
 from bertbench.models.checkpoints import trained_length
 from bertbench.models.loading import has_head
 from bertbench.models.sources import Encoder, Say, Source, finetuned_source
-from bertbench.models.students.pairs import check_pair, teachers_first
+from bertbench.models.students.weights import check_pair, teachers_first
 from bertbench.quality import training_format
 from bertbench.quality.job import Job, Teaching
 from bertbench.session.estimates import FIXED_SECONDS, cost_steps, seconds_per_sample

@@ -64,12 +64,12 @@ def distil(
     from transformers import set_seed
 
     from bertbench.models.architecture import config_of
-    from bertbench.models.students.weights import check, start_from
+    from bertbench.models.students.weights import check_start, start_from
 
     torch.set_num_threads(threads)
     its = load_teacher(teacher, spec)
     config = config_of(student)
-    check(config, its.config, None, student.name)
+    check_start(config, its.config, None, student.name)
     tokenizer = load_tokenizer(teacher.tokenizer, config, student.name)
     set_seed(spec.seed)
     model = new_with_head(config, HEAD, attention.USUAL, {})

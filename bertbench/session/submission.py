@@ -10,8 +10,8 @@ from pathlib import Path
 from bertbench.errors import CheckpointError, StoreError
 from bertbench.models.sources import Say, Source, gather
 from bertbench.quality.job import Job
+from bertbench.quality.prediction_files import Predictor
 from bertbench.quality.run import prepare
-from bertbench.quality.submission import Predictor
 from bertbench.records.files import write_atomically
 from bertbench.records.progress import Progress
 from bertbench.records.record import Failure, RunRecord

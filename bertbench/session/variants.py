@@ -11,9 +11,9 @@ from bertbench.session.heads import Heads
 from bertbench.session.run import Session
 from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed import exports
+from bertbench.speed.backend_options import combinations
 from bertbench.speed.blocks import SpeedTarget
 from bertbench.speed.rounds import failure_of
-from bertbench.speed.variants import combinations
 
 
 @dataclass(frozen=True)

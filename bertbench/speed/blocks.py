@@ -19,10 +19,9 @@ from bertbench.models.lengths import check_length, limit_of
 from bertbench.records.environment import available_memory
 from bertbench.records.record import Failure
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
-from bertbench.speed.interpreters import Interpreter
 from bertbench.speed.rounds import Cell, WorkerError, failure_of
 from bertbench.speed.servant import USUAL_WARMUP, TextSource, WorkerPlan
-from bertbench.speed.workers import WorkerProcess, open_workers
+from bertbench.speed.workers import Interpreter, WorkerProcess, open_workers
 
 MOST_WORKERS = 4  # more would each wait longer between turns than a slow moment of the machine lasts
 MEMORY_SHARE = 0.6  # of what is free: workers must not be the reason for swapping

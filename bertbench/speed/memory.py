@@ -18,7 +18,7 @@ from bertbench.models.lengths import check_length, limit_of
 from bertbench.records.environment import available_memory
 from bertbench.records.record import Failure, Measurement
 from bertbench.specs.timing import ShapeSpec
-from bertbench.speed.backends._backend import DeviceMemory
+from bertbench.speed.backend import DeviceMemory
 from bertbench.speed.measure import SpeedTarget
 from bertbench.speed.rounds import failure_of
 from bertbench.speed.workers import Loaded, WorkerPlan, WorkerProcess, open_workers, preload
@@ -105,7 +105,7 @@ def predicted_training(target: SpeedTarget, shape: ShapeSpec) -> int:
 
     Per layer and token about ten hidden vectors are kept, two inner ones (five, where the activation is not one operator)
     and three rows of attention scores, which dropout keeps from being fused. Counted on BERT, DistilBERT and ALBERT with
-    `bertbench.speed.backends._training`.
+    `bertbench.speed.training_memory`.
     """
     weights = predicted_bytes(target.folder, target.settings, ()) - PROCESS_BYTES
     return training_bytes(

@@ -28,13 +28,13 @@ from bertbench.records.record import Failure
 from bertbench.specs import plugins
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec
 from bertbench.speed import process_memory
-from bertbench.speed.backends._backend import DeviceMemory, LoadedModel
+from bertbench.speed.backend import DeviceMemory, LoadedModel
 from bertbench.speed.rounds import TurnSeconds, failure_of
 from bertbench.stats import queueing
 
 if TYPE_CHECKING:
-    from bertbench.speed.backends._backend import Floats
-    from bertbench.speed.backends._training import TrainingMemory
+    from bertbench.speed.backend import Floats
+    from bertbench.speed.training_memory import TrainingMemory
 
 OUT_OF_MEMORY = re.compile(
     r"out of memory|can't allocate memory|not enough memory|bad allocation|bad_alloc", re.IGNORECASE
@@ -261,9 +261,9 @@ class Servant:
 
     def training_memory(self, shape: ShapeSpec) -> TrainingMemory:
         """Memory of one training step."""
-        from bertbench.speed.backends._training import training_memory
+        from bertbench.speed.training_memory import measure_training_memory
 
-        return training_memory(self.model, self._batch(shape, 0))
+        return measure_training_memory(self.model, self._batch(shape, 0))
 
     def serve_arrivals(self, shape: ShapeSpec, arrivals_s: Sequence[float], start: int) -> list[float]:
         """Latencies of inputs that arrive at these times, one after another, the first being number `start`."""

@@ -83,7 +83,7 @@ def check(task: TaskSpec) -> None:
 NO_NUMBER = "its value is no finite number"
 
 
-def why(names: Iterable[str]) -> str:
+def why_undefined(names: Iterable[str]) -> str:
     """'pearson and spearman: a correlation needs …': metrics that are undefined, those of one reason side by side."""
     alike: dict[str, list[str]] = {}
     for name in names:

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 import pytest
 
 from bertbench.specs import plugins
-from bertbench.speed import variants
+from bertbench.speed import backend_options
 from tests.bench.scale import SCALE
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1200)]
@@ -60,7 +60,7 @@ def half_width(row):
 
 def not_installed():
     """Back-ends of this device that are left out for want of a package, not of a processor that can do it."""
-    loaded = {name: plugins.load("bertbench.speed.backends", "back-end", name) for name in variants.backends()}
+    loaded = {name: plugins.load("bertbench.speed.backends", "back-end", name) for name in backend_options.backends()}
     return [
         name
         for name, backend in loaded.items()
@@ -92,8 +92,8 @@ def test_three_models(speed, figures):
 
 def test_all_back_ends(speed, figures):
     """The table of three models over all back-ends takes less than 8 minutes with exports, and has no empty cell."""
-    present, notes = variants.parse("all", DEVICE)
-    ways, _ = variants.combinations(present, [DTYPE])
+    present, notes = backend_options.parse("all", DEVICE)
+    ways, _ = backend_options.combinations(present, [DTYPE])
     answer = speed("--backends", "all", *SCALE.speed_options)
     name = f"three models over {', '.join(' '.join(way) for way in ways)}"
     figures.judge(name, f"{answer.seconds:.0f} s", f"< {MOST_TABLE_S} s", holds=answer.seconds < MOST_TABLE_S)

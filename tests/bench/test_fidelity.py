@@ -15,7 +15,7 @@ import pytest
 
 from bertbench.records.timings import TimingRow
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
-from bertbench.speed.ceiling import SQUARES, ceiling, model_sizes
+from bertbench.speed.calibration import SQUARES, ceiling, model_sizes
 from bertbench.speed.servant import Servant, WorkerPlan
 from bertbench.speed.workers import preload
 from bertbench.stats.intervals import paired_ratio
@@ -65,7 +65,7 @@ def run(make_model, threads):
     """The mini model at 1x32, the base model at 1x128 and 8x128, engine and bare loop in turns; the ceiling around it."""
     import transformers
 
-    from bertbench.models.flops import analytic
+    from bertbench.models.size import analytic_flops
 
     folders = {"base": make_model(SCALE.base), "mini": make_model("bert-mini")}
     configs = {name: transformers.AutoConfig.from_pretrained(folder) for name, folder in folders.items()}
@@ -82,7 +82,7 @@ def run(make_model, threads):
     )
     ceilings.append(ceiling(settings, [*SQUARES, *own]))
     assert None not in ceilings
-    flops = analytic(config, BATCHED.batch_size, BATCHED.sequence_length)
+    flops = analytic_flops(config, BATCHED.batch_size, BATCHED.sequence_length)
     return Run(rows, flops, max(rate for rate, _ in ceilings))
 
 

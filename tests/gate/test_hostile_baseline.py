@@ -133,7 +133,7 @@ def test_answers_and_tags_are_texts_of_such(place, kind, cell):
 @pytest.mark.parametrize("limit", ["MOST_VALUES", "MOST_BYTES"])
 def test_predictions_beyond_all_measure_are_not_unpacked(place, monkeypatch, limit):
     """A small file may stand for more than the memory holds."""
-    monkeypatch.setattr(f"bertbench.records.parquet.{limit}", 10)
+    monkeypatch.setattr(f"bertbench.records.sidecars.{limit}", 10)
     with pytest.raises(StoreError, match="are too much"):
         read(place)
 

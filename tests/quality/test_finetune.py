@@ -14,7 +14,7 @@ from bertbench.errors import MeasurementError
 from bertbench.models.architecture import config_of
 from bertbench.models.loading import head_settings, new_with_head
 from bertbench.quality import finetune as module
-from bertbench.quality.batches import IGNORED, Collator, padded
+from bertbench.quality.features import IGNORED, Collator, padded
 from bertbench.quality.finetune import finetune, total_steps
 from bertbench.quality.trainer import _arguments_on
 from bertbench.records.progress import silent

@@ -6,7 +6,7 @@ import torch
 from scipy.special import rel_entr, softmax
 
 from bertbench.errors import MeasurementError
-from bertbench.quality.batches import IGNORED, stacked
+from bertbench.quality.features import IGNORED, stacked
 from bertbench.quality.teaching import Answers, SoftTargets, answers_of, check_texts, divergence
 from bertbench.specs import plugins
 from bertbench.specs.distill import DistillSpec

@@ -17,8 +17,8 @@ from bertbench.errors import StoreError
 from bertbench.records.bounds import MARK, inside, is_plain, read_file
 from bertbench.records.files import SUM, _sum, from_json, to_json
 from bertbench.records.index import INDEX_FILE, Entry, files_of
-from bertbench.records.parquet import read_table
 from bertbench.records.record import Measurement, Sidecar
+from bertbench.records.sidecars import read_table
 from bertbench.records.store import Store
 from tests.factories import (
     SESSION_ID,

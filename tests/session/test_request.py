@@ -22,7 +22,7 @@ PACKAGE = Path(bertbench.__file__).parent
 VERSIONS_FILE = Path(__file__).parents[1] / "measure_versions.json"
 UPDATE = "BERTBENCH_UPDATE_MEASURE_VERSIONS"
 MEASURING = {
-    "size": ("models/parameters.py", "models/flops.py", "models/size.py"),
+    "size": ("models/components.py", "models/size.py"),
     "speed": (
         "speed/rounds.py",
         "records/timings.py",
@@ -37,31 +37,34 @@ MEASURING = {
         "speed/blocks.py",
         "speed/latency.py",
         "speed/audit.py",
-        "speed/ceiling.py",
+        "speed/calibration.py",
         "session/inputs.py",
         "session/server.py",
         "session/energy.py",
         "session/warmups.py",
         "speed/backends/[!_f]*.py",  # not the fake one
-        "speed/backends/_[!bt]*.py",  # what memory is measured with is below
+        "speed/backends/_*.py",
     ),
-    "memory": ("speed/memory.py", "speed/backends/_training.py", "speed/process_memory.py"),
+    "memory": ("speed/memory.py", "speed/training_memory.py", "speed/process_memory.py"),
     "quality": (
         "quality/run.py",
         "quality/finetune.py",
         "quality/evaluate.py",
         "quality/features.py",
         "quality/trainer.py",
+        "tasks/kind.py",
+        "tasks/answer_places.py",
         "tasks/kinds/*.py",
-        "models/labels.py",
+        "models/loading.py",
         "specs/names.py",
-        "tasks/examples.py",
         "tasks/examples.py",
         "tasks/rowfiles.py",
         "tasks/delimited.py",
         "quality/training_format.py",
         "models/attention.py",
         "models/lengths.py",
+        "stats/metric.py",
+        "stats/answer_scores.py",
         "stats/metrics/*.py",
     ),
 }

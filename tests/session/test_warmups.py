@@ -9,7 +9,7 @@ from bertbench.session.speed import measure_speeds
 from bertbench.session.warmups import keep, known
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
 from bertbench.speed.blocks import SpeedTarget
-from bertbench.speed.warmups import WarmUps
+from bertbench.speed.measure import WarmUps
 from tests.session.conftest import FIXED, machine_of
 
 TIMING = TimingSpec(shapes=(FIXED,))

@@ -11,11 +11,10 @@ import pytest
 from bertbench.errors import UsageError
 from bertbench.records.record import Failure
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec
-from bertbench.speed import interpreters
-from bertbench.speed.interpreters import Interpreter, checked_out, environment_in, of_now
+from bertbench.speed import workers
 from bertbench.speed.rounds import WorkerError
 from bertbench.speed.servant import WorkerPlan
-from bertbench.speed.workers import open_workers
+from bertbench.speed.workers import Interpreter, checked_out, environment_in, of_now, open_workers
 
 GIT = ["git", "-C"]
 SHAPE = ShapeSpec(batch_size=1, sequence_length=8)
@@ -90,7 +89,7 @@ def test_an_interpreter_that_does_not_run_is_a_usage_error(tmp_path, monkeypatch
     (tmp_path / "bin" / "python").touch()
     with pytest.raises(UsageError, match="cannot be run"):
         environment_in(tmp_path).check("env")
-    monkeypatch.setattr(interpreters, "CHECK_S", 0.5)
+    monkeypatch.setattr(workers, "CHECK_S", 0.5)
     slow = {"bertbench/__init__.py": "import time; time.sleep(60)"}
     folder = repository(tmp_path / "repository", slow)
     with pytest.raises(UsageError, match="took over"), checked_out("HEAD", folder) as tree:

@@ -11,11 +11,11 @@ from bertbench.models.footprint import MEMORY_SHARE
 from bertbench.records.record import Failure
 from bertbench.specs.timing import ShapeSpec
 from bertbench.speed import memory
-from bertbench.speed.backends._backend import DeviceMemory
-from bertbench.speed.backends._training import TrainingMemory
+from bertbench.speed.backend import DeviceMemory
 from bertbench.speed.measure import ExecutionSettings, SpeedTarget
 from bertbench.speed.memory import measure_memory, predicted_inference, predicted_training
 from bertbench.speed.rounds import WorkerError
+from bertbench.speed.training_memory import TrainingMemory
 from bertbench.speed.workers import Loaded, MemoryReading, WorkerProcess
 
 linux = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")

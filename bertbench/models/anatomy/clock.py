@@ -17,13 +17,13 @@ import torch
 
 from bertbench.errors import MeasurementError
 from bertbench.models import attention
-from bertbench.models.anatomy.components import Naming
 from bertbench.models.anatomy.techniques import Techniques, build, parameters_built
 from bertbench.models.anatomy.trace import Trace, follow, layers_of
-from bertbench.models.flops import inner_size
+from bertbench.models.components import Naming
 from bertbench.models.footprint import MEMORY_SHARE
 from bertbench.models.inputs import random_ids
 from bertbench.models.lengths import vocabulary_size
+from bertbench.models.size import inner_size
 from bertbench.records.anatomy import BYTES_PER_PARAMETER, Anatomy, Part, Timing
 from bertbench.records.environment import available_memory
 from bertbench.specs.timing import ShapeSpec

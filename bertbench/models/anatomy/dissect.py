@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from torch.utils.flop_counter import FlopCounterMode
 
 from bertbench.errors import BertBenchError, MeasurementError
-from bertbench.models.anatomy.components import Naming
 from bertbench.models.anatomy.techniques import UNCHANGED, Techniques, build, check, merged, plain, state
 from bertbench.models.anatomy.trace import Trace, follow, layers_of
 from bertbench.models.architecture import run_shapes
-from bertbench.models.flops import BERT_LIKE
+from bertbench.models.components import Naming
+from bertbench.models.size import BERT_LIKE
 from bertbench.records.anatomy import AFTER, BEFORE, Anatomy, Part, Step
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import BertBenchError, ConfigError
-from bertbench.models import parameters
+from bertbench.models import components
 from bertbench.models.anatomy.techniques import Techniques, build, check
 from bertbench.records.anatomy import RebuiltCell
 
@@ -38,7 +38,7 @@ def _cell(row: PublishedParameters, config: Any) -> RebuiltCell:
         config.vocab_size = row.vocabulary
     techniques = Techniques(row.embedding_size, row.share, row.layers)
     check(techniques, config, row.model)
-    counts = parameters.count(build(config, techniques))
+    counts = components.count(build(config, techniques))
     unique, pooler = counts.unique_total, counts.unique.get("pooler")
     ways = {"no pooler": unique} if pooler is None else {"with pooler": unique, "without pooler": unique - pooler}
     matches = tuple(way for way, count in ways.items() if rounds_to(count, row.parameters, row.rounded_to))

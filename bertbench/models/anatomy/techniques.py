@@ -17,7 +17,7 @@ from torch import nn
 
 from bertbench.errors import ConfigError, UnknownNameError, UsageError
 from bertbench.models.architecture import empty_model, random_model
-from bertbench.models.flops import BERT_LIKE
+from bertbench.models.size import BERT_LIKE
 from bertbench.models.students.sharing import SHARING, tie_layers
 from bertbench.specs.distill import Sharing
 

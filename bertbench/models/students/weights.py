@@ -6,17 +6,116 @@ What a student has and its teacher has not (a head of another form) stays as it 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bertbench.errors import ConfigError
-from bertbench.models.students import albert
 from bertbench.models.students.sharing import tie
 from bertbench.specs.distill import spread
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from transformers import PretrainedConfig
+
+    from bertbench.models.sources import Source
+    from bertbench.specs.models import ModelSpec
+
+# BERT's weights in an ALBERT: tables factorized together, layers shared or not.
+
+# BERT's names of the parts of a layer, and ALBERT's.
+ALBERT_LAYER = {
+    "attention.self.query": "attention.query",
+    "attention.self.key": "attention.key",
+    "attention.self.value": "attention.value",
+    "attention.output.dense": "attention.dense",
+    "attention.output.LayerNorm": "attention.LayerNorm",
+    "intermediate.dense": "ffn",
+    "output.dense": "ffn_output",
+    "output.LayerNorm": "full_layer_layer_norm",
+}
+TABLES = ("word_embeddings", "position_embeddings", "token_type_embeddings")
+SAMPLE = 20_000  # embedded tokens that the projection is fitted to
+RIDGE = 1e-6  # of the mean variance: keeps the fit defined where the sample is small
+
+
+def albert_weights(body: Mapping[str, Any], taken: Sequence[int], config: Any) -> dict[str, Any]:
+    """In ALBERT's names: embeddings, one set of weights a group of layers, and the pooler.
+
+    A group that serves several layers starts as the first of them.
+    """
+    groups = int(config.num_hidden_groups)
+    firsts = [taken[group * len(taken) // groups] for group in range(groups)]
+    found = {
+        f"encoder.albert_layer_groups.{group}.albert_layers.0.{new}.{kind}": body[
+            f"encoder.layer.{number}.{old}.{kind}"
+        ]
+        for group, number in enumerate(firsts)
+        for old, new in ALBERT_LAYER.items()
+        for kind in ("weight", "bias")
+    }
+    found |= albert_embeddings(body, int(config.embedding_size), float(config.layer_norm_eps))
+    pooler = {
+        f"pooler.{kind}": body[f"pooler.dense.{kind}"] for kind in ("weight", "bias") if f"pooler.dense.{kind}" in body
+    }
+    heads = {name: value for name, value in body.items() if name.startswith(("classifier.", "qa_outputs."))}
+    return found | pooler | heads
+
+
+def albert_embeddings(body: Mapping[str, Any], size: int, eps: float) -> dict[str, Any]:
+    """Tables of width `size` and the projection back to the hidden size.
+
+    The three tables are factorized together by singular value decomposition. ALBERT normalizes before it projects, BERT at
+    full width, so no choice of weights gives the same: the projection is fitted, by least squares over pairs of a random token
+    and position, to what BERT passes on to its first layer.
+    """
+    import torch
+
+    tables = [body[f"embeddings.{name}.weight"].float() for name in TABLES]
+    narrow = tables if size == tables[0].shape[1] else _factorized_albert(tables, size)
+    weight, bias = _fitted_albert(tables, narrow, body, eps)
+    found = {f"embeddings.{name}.weight": table for name, table in zip(TABLES, narrow, strict=True)}
+    return found | {
+        "embeddings.LayerNorm.weight": torch.ones(size),
+        "embeddings.LayerNorm.bias": torch.zeros(size),
+        "encoder.embedding_hidden_mapping_in.weight": weight,
+        "encoder.embedding_hidden_mapping_in.bias": bias,
+    }
+
+
+def _factorized_albert(tables: Sequence[Any], size: int) -> list[Any]:
+    """The tables in the basis of their `size` largest singular values."""
+    import torch
+
+    whole = torch.cat(list(tables))
+    # The eigenvectors of the small Gram matrix are the right singular vectors; the tables themselves are tall.
+    basis = torch.linalg.eigh((whole.T @ whole).double()).eigenvectors.flip(-1)[:, :size].float()
+    return [table @ basis for table in tables]
+
+
+def _fitted_albert(
+    tables: Sequence[Any], narrow: Sequence[Any], body: Mapping[str, Any], eps: float
+) -> tuple[Any, Any]:
+    """Weight (hidden, size) and bias (hidden) that bring normalized narrow embeddings nearest to BERT's."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    rows = [torch.randint(len(table), (SAMPLE,), generator=generator) for table in tables[:2]]
+
+    def summed(of: Sequence[Any]) -> Any:
+        return of[0][rows[0]] + of[1][rows[1]] + of[2][0]
+
+    norm = torch.nn.functional.layer_norm
+    hidden, size = tables[0].shape[1], narrow[0].shape[1]
+    gain, shift = (body[f"embeddings.LayerNorm.{kind}"].float() for kind in ("weight", "bias"))
+    target = norm(summed(tables), (hidden,), gain, shift, eps).double()
+    inputs = norm(summed(narrow), (size,), eps=eps).double()
+    inputs = torch.cat([inputs, torch.ones(SAMPLE, 1, dtype=inputs.dtype)], dim=1)
+    gram = inputs.T @ inputs
+    gram.diagonal().add_(RIDGE * SAMPLE)
+    solution = torch.linalg.solve(gram, inputs.T @ target).float()  # (size + 1, hidden)
+    return solution[:-1].T.contiguous(), solution[-1].contiguous()
+
 
 # BERT's names of the parts of a layer, and DistilBERT's.
 DISTILBERT_LAYER = {
@@ -41,7 +140,7 @@ FITTING = {"bert": {"bert", "distilbert", "albert"}}
 SIZES = ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size", "max_position_embeddings")
 
 
-def check(student: PretrainedConfig, teacher: PretrainedConfig, layers: Sequence[int] | None, name: str) -> None:
+def check_start(student: PretrainedConfig, teacher: PretrainedConfig, layers: Sequence[int] | None, name: str) -> None:
     """Find out before any work whether a student can start from its teacher's layers.
 
     Raises:
@@ -86,7 +185,7 @@ def start_from(student: Any, teacher: Any, layers: Sequence[int] | None = None, 
     if kinds == ("bert", "distilbert"):
         found = _distilbert(body, taken)
     elif kinds == ("bert", "albert"):
-        found = albert.weights(body, taken, student.config)
+        found = albert_weights(body, taken, student.config)
     else:
         found = _same_architecture(body, taken)
     own = student.state_dict()
@@ -131,3 +230,52 @@ def _same_architecture(body: Mapping[str, Any], taken: Sequence[int]) -> dict[st
         elif int(match[2]) in places:
             found[f"{match[1]}{places[int(match[2])]}{match[3]}"] = value
     return found
+
+
+# Students and their teachers among the models of a request: who comes first, and whether two go together.
+
+T = TypeVar("T")
+
+
+def teachers_first(things: Sequence[T], spec_of: Callable[[T], ModelSpec]) -> list[T]:
+    """The same in their order, but students after their teachers.
+
+    Raises:
+        ConfigError: a model is, over others perhaps, its own teacher.
+    """
+    teachers = {spec_of(thing).name: spec.teacher for thing in things if (spec := spec_of(thing).distill)}
+
+    def depth(name: str) -> int:
+        seen = [name]
+        while (teacher := teachers.get(seen[-1])) is not None:
+            if teacher in seen:
+                raise ConfigError(f"model {name}: is its own teacher ({' <- '.join([*seen, teacher])})", "name another")
+            seen.append(teacher)
+        return len(seen)
+
+    return sorted(things, key=lambda thing: depth(spec_of(thing).name))
+
+
+def check_pair(student: Source, teacher: Source) -> None:
+    """Find out before any work whether one can learn from the other.
+
+    Raises:
+        ConfigError: the student cannot start from the teacher's layers, or has another vocabulary.
+    """
+    from bertbench.models.architecture import config_of
+
+    spec, name = student.spec.distill, student.spec.name
+    if spec is None:
+        return
+    if spec.start == "teacher":
+        check_start(config_of(student.spec, student.folder), config_of(teacher.spec, teacher.folder), spec.layers, name)
+    if str(student.tokenizer) != str(teacher.tokenizer):
+        from bertbench.models.loading import open_tokenizer
+
+        ours, theirs = (open_tokenizer(source.tokenizer, source.spec.name).get_vocab() for source in (student, teacher))
+        if ours != theirs:
+            raise ConfigError(
+                f"model {name}: its vocabulary of {len(ours):,} tokens is not that of its teacher {teacher.spec.name} "
+                f"({len(theirs):,})",
+                "take a teacher that reads the same tokens",
+            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -19,12 +19,60 @@ from bertbench.tasks import data
 
 if TYPE_CHECKING:
     from bertbench.models.sources import Source
-    from bertbench.quality.doctor._bag_of_words import BagOfWords
     from bertbench.quality.job import Job
     from bertbench.quality.run import Prepared
     from bertbench.specs.tasks import TaskSpec
     from bertbench.tasks.data import Examples
     from bertbench.tasks.kind import Features, TaskKind
+
+# The baseline that sees which words occur and no order: TF-IDF and a linear model.
+
+MOST_EXAMPLES = 5000
+
+
+@dataclass
+class BagOfWords:
+    """A fitted linear model over the words of each input."""
+
+    vectorizers: list[Any]
+    model: Any
+    trained_on: int
+
+    @classmethod
+    def fitted(cls, task: TaskSpec, train: Examples) -> BagOfWords | None:
+        """Trained on at most 5,000 examples; None where there are no words or only one class."""
+        from sklearn.linear_model import LogisticRegression, Ridge
+
+        train = train.take(MOST_EXAMPLES)
+        vectorizers = [_words_of(column) for column in zip(*train.inputs, strict=True)]
+        if not any(vectorizers) or (not task.is_regression and len(set(train.labels)) == 1):
+            return None
+        found = cls(
+            vectorizers, Ridge() if task.is_regression else LogisticRegression(max_iter=1000, C=10.0), len(train)
+        )
+        found.model.fit(found._seen(train), list(train.labels))
+        return found
+
+    def predict(self, examples: Examples) -> list[float]:
+        """Class ids or numbers."""
+        return [float(value) for value in self.model.predict(self._seen(examples))]
+
+    def _seen(self, examples: Examples) -> Any:
+        from scipy.sparse import hstack
+
+        columns = zip(self.vectorizers, zip(*examples.inputs, strict=True), strict=True)
+        return hstack([vectorizer.transform(column) for vectorizer, column in columns if vectorizer]).tocsr()
+
+
+def _words_of(texts: Sequence[str]) -> Any:
+    """What weighs the words of one text column; None if there are no words in it."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    try:
+        return TfidfVectorizer(sublinear_tf=True, token_pattern=r"(?u)\b\w+\b").fit(texts)
+    except ValueError:  # an empty vocabulary
+        return None
+
 
 SAMPLES = 256
 
@@ -66,8 +114,6 @@ class TaskData:
     @cached_property
     def bag_of_words(self) -> BagOfWords | None:
         """A classifier or regression that sees which words occur; None for kinds that have none."""
-        from bertbench.quality.doctor._bag_of_words import BagOfWords
-
         return BagOfWords.fitted(self.task, self.train) if self.task.kind == SEQUENCES else None
 
     def score(self, examples: Examples, predictions: list[Any]) -> float:

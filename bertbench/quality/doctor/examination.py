@@ -15,9 +15,9 @@ from bertbench.models.checkpoints import trained_length
 from bertbench.models.loading import has_head
 from bertbench.models.sources import finetuned_source, gather
 from bertbench.quality import run
+from bertbench.quality.doctor import baselines, content, inputs, labels, vocabulary, weights
 from bertbench.quality.doctor._subjects import Checkpoint, Pair, Settings, TaskData, open_data
 from bertbench.quality.doctor._verdict import Check, Finding, Verdict, problem, unchecked
-from bertbench.quality.doctor.checks import LABEL_ORDER, OF_CHECKPOINT, OF_DATA, OF_PAIR
 from bertbench.quality.job import Job
 from bertbench.records.progress import Progress, silent
 from bertbench.specs.recipes import resolve
@@ -28,6 +28,39 @@ if TYPE_CHECKING:
     from bertbench.models.sources import Encoder, Source
     from bertbench.specs.models import ModelSpec
     from bertbench.specs.tasks import TaskSpec
+
+# All checks, in the order in which they are shown. Adding one is a function beside the others and a line here.
+
+OF_DATA: tuple[Check[TaskData], ...] = (
+    Check("taken as it stands", content.changed),
+    Check("score without a model", baselines.without_a_model),
+    Check("train/validation overlap", content.overlap),
+    Check("labels", content.labels),
+    Check("empty texts", content.empty),
+    Check("contradicting duplicates", content.conflicts),
+)
+
+OF_CHECKPOINT: tuple[Check[Checkpoint], ...] = (
+    Check("weights loaded", weights.loading),
+    Check("weights trained", weights.values),
+    Check("tokenizer size", vocabulary.sizes),
+    Check("padding token", vocabulary.padding),
+    Check("maximal length", vocabulary.lengths),
+    Check("upper and lower case", vocabulary.casing),
+)
+
+LABEL_ORDER = Check("label order", labels.label_order)
+
+OF_PAIR: tuple[Check[Pair], ...] = (
+    LABEL_ORDER,
+    Check("head trained", weights.head),
+    Check("unknown tokens", vocabulary.unknown),
+    Check("token types", inputs.pairs),
+    Check("batch invariance", inputs.invariance),
+    Check("truncation", inputs.truncated),
+    Check("score beside baselines", baselines.beaten),
+)
+
 
 S = TypeVar("S")
 TRAINED = "fine-tuned checkpoint"

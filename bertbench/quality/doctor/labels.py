@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bertbench.models.labels import PLACEHOLDER
+from bertbench.models.loading import PLACEHOLDER
 from bertbench.quality.doctor._verdict import Verdict, ok, problem, unchecked, warning
 from bertbench.specs.tasks import SEQUENCES
 from bertbench.units import percent

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bertbench.records.record import UNDEFINED, Undefined
-from bertbench.stats.metric_checks import why
+from bertbench.stats.metric_checks import why_undefined
 
 if TYPE_CHECKING:
     from bertbench.records.record import RunRecord
@@ -27,7 +27,7 @@ def undefined_on(record: RunRecord, quantity: str, split: str | None) -> Undefin
         return found
     names = (record.task or {}).get("primary_metrics", ()) if quantity == "score" else (quantity,)
     absent = [name for name in names if record.find(name, "value", split=split) is None]
-    return Undefined(quantity, why(absent), split, evaluated.n) if absent else None
+    return Undefined(quantity, why_undefined(absent), split, evaluated.n) if absent else None
 
 
 def undefined_rows(base: Row, runs: Sequence[RunRecord], quantity: str, split: str | None) -> Iterator[Row]:

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 from bertbench.errors import CheckpointError, MeasurementError
 from bertbench.specs.text_files import read_object
 from bertbench.specs.timing import ExecutionSettings
-from bertbench.speed.backends._backend import Ids
+from bertbench.speed.backend import Ids
 from bertbench.speed.backends.eager import EagerModel
 from bertbench.speed.backends.eager_attention import EagerAttentionBackend
 

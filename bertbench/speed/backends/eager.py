@@ -16,10 +16,10 @@ from bertbench.models import attention, configurations
 from bertbench.models.lengths import vocabulary_size
 from bertbench.models.students.sharing import tie
 from bertbench.specs.timing import ExecutionSettings
-from bertbench.speed.backends._backend import DeviceMemory, Ids
+from bertbench.speed.backend import DeviceMemory, Ids
 
 if TYPE_CHECKING:
-    from bertbench.speed.backends._backend import Floats
+    from bertbench.speed.backend import Floats
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 

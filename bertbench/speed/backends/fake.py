@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 from bertbench.errors import CheckpointError, MeasurementError
 from bertbench.specs.text_files import read_object
 from bertbench.specs.timing import ExecutionSettings
-from bertbench.speed.backends._backend import DeviceMemory, Ids
+from bertbench.speed.backend import DeviceMemory, Ids
 
 if TYPE_CHECKING:
-    from bertbench.speed.backends._backend import Floats
+    from bertbench.speed.backend import Floats
 
 
 class FakeModel:

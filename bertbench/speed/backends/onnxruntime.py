@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bertbench.specs.timing import ExecutionSettings
-from bertbench.speed.backends._backend import Ids
+from bertbench.speed.backend import Ids
 from bertbench.speed.backends._onnx import MODEL_FILE, Facts, FeedModel, OnnxExport, damaged
 
 if TYPE_CHECKING:
-    from bertbench.speed.backends._backend import Floats
+    from bertbench.speed.backend import Floats
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.specs.timing import ExecutionSettings
-from bertbench.speed.backends._backend import Ids
+from bertbench.speed.backend import Ids
 from bertbench.speed.backends._onnx import MODEL_FILE, Facts, FeedModel, OnnxExport, damaged
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from bertbench.speed.backends._backend import Floats
+    from bertbench.speed.backend import Floats
 
 
 class OpenVinoModel(FeedModel):

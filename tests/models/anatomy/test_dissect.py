@@ -1,7 +1,7 @@
 import pytest
 from transformers import AutoConfig
 
-from bertbench.models import flops, parameters
+from bertbench.models import components, size
 from bertbench.models.anatomy.dissect import dissect
 from bertbench.models.anatomy.techniques import Techniques
 from bertbench.models.architecture import config_of, empty_model
@@ -19,12 +19,12 @@ def of(name, *techniques, **shape):
 def test_totals_are_those_of_params_and_flops(name):
     """The parts add up to the unique and executed parameters and the FLOPs that are counted elsewhere, exactly."""
     config = config_of(Catalog().model(name))
-    counts = parameters.count(empty_model(config))
+    counts = components.count(empty_model(config))
     anatomy = of(name, batch_size=2, sequence_length=64)
 
     assert anatomy.total("unique") == counts.unique_total
     assert anatomy.total("executed") == counts.executed_total
-    assert anatomy.total("flops") == flops.count(config, 2, 64)
+    assert anatomy.total("flops") == size.count_flops(config, 2, 64)
     for counter in ("unique", "executed", "flops"):
         by_layer, by_component = anatomy.by("layer", counter), anatomy.by("component", counter)
         assert sum(by_layer.values()) == sum(by_component.values()) == anatomy.total(counter)
@@ -34,11 +34,11 @@ def test_totals_are_those_of_params_and_flops(name):
 def test_totals_hold_for_other_architectures(name):
     """Whatever the parts are called, they add up."""
     config = AutoConfig.for_model(name, num_hidden_layers=2)
-    counts, anatomy = parameters.count(empty_model(config)), dissect(name, config)
+    counts, anatomy = components.count(empty_model(config)), dissect(name, config)
 
     assert anatomy.total("unique") == counts.unique_total
     assert anatomy.total("executed") == counts.executed_total
-    assert anatomy.total("flops") == flops.count(config)
+    assert anatomy.total("flops") == size.count_flops(config)
 
 
 def test_flops_by_component_follow_the_matrices():
@@ -109,6 +109,6 @@ def test_what_cannot_run_without_weights_is_counted_once():
     config = AutoConfig.for_model("xmod", num_hidden_layers=2)
     anatomy = dissect("xmod", config)
 
-    assert anatomy.total("unique") == parameters.count(empty_model(config)).unique_total
+    assert anatomy.total("unique") == components.count(empty_model(config)).unique_total
     assert anatomy.total("executed") is anatomy.total("flops") is None
     assert any("cannot be counted" in note for note in anatomy.notes)

@@ -1,5 +1,7 @@
 """A student's first weights: exactly its teacher's where nothing is lost, near them where something is."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceClassification
@@ -7,8 +9,9 @@ from transformers import AutoModel, AutoModelForMaskedLM, AutoModelForSequenceCl
 from bertbench.errors import ConfigError
 from bertbench.models.architecture import config_of
 from bertbench.models.loading import new_with_head, quiet, save
+from bertbench.models.sources import Source
 from bertbench.models.students.derive import student_config
-from bertbench.models.students.weights import check, start_from
+from bertbench.models.students.weights import check_pair, check_start, start_from, teachers_first
 from bertbench.specs.distill import spread
 from tests.factories import model_spec
 
@@ -135,7 +138,7 @@ def test_misfits_are_named(teacher, values, message):
     architecture, own = student_config(teacher.config)
     config = config_of(model_spec(architecture=architecture, config=own | values))
     with pytest.raises(ConfigError, match=message):
-        check(config, teacher.config, None, "small")
+        check_start(config, teacher.config, None, "small")
 
 
 def test_layers_must_be_the_teachers(teacher):
@@ -144,7 +147,47 @@ def test_layers_must_be_the_teachers(teacher):
     config = config_of(model_spec(architecture=architecture, config=own))
     for layers in ((0,), (0, 4)):
         with pytest.raises(ConfigError, match="numbers from 0 to 3"):
-            check(config, teacher.config, layers, "small")
+            check_start(config, teacher.config, layers, "small")
     roberta = config_of(model_spec(architecture="roberta", config={"hidden_size": 32, "num_hidden_layers": 1}))
     with pytest.raises(ConfigError, match="a roberta cannot start from the layers of a bert"):
-        check(roberta, teacher.config, None, "small")
+        check_start(roberta, teacher.config, None, "small")
+
+
+# Teachers before students, and pairs that do not go together.
+
+
+def spec(name, teacher=None, **fields):
+    """A model, perhaps with a teacher."""
+    taught = {"checkpoint": None, "config": {"hidden_size": 32}, "distill": {"teacher": teacher}} if teacher else {}
+    return model_spec(name, **(taught | fields))
+
+
+def order(*specs):
+    """Names in the order in which they are trained."""
+    return [one.name for one in teachers_first(specs, lambda one: one)]
+
+
+def test_students_come_after_their_teachers():
+    """Also over several generations; others keep their order."""
+    assert order(spec("c", "b"), spec("x"), spec("b", "a"), spec("a")) == ["x", "a", "b", "c"]
+
+
+def test_nobody_teaches_itself():
+    """Also not over others."""
+    with pytest.raises(ConfigError, match="is its own teacher"):
+        order(spec("a", "b"), spec("b", "a"))
+
+
+def test_vocabularies_must_be_equal(tiny, tmp_path):
+    """An existing student reads the same tokens as its teacher, or is refused before any work."""
+    folder = tiny("bert")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nword\n")
+    (other / "config.json").write_text('{"model_type": "bert"}')
+    teacher = Source(spec("bert"), folder, folder, "pretrained", "d")
+    distill = {"teacher": "bert", "start": "checkpoint"}
+    student = Source(model_spec("small", distill=distill), folder, other, "pretrained", "d")
+    with pytest.raises(ConfigError, match="vocabulary of 6 tokens is not that of its teacher bert"):
+        check_pair(student, teacher)
+    check_pair(Source(student.spec, folder, Path(folder), "pretrained", "d"), teacher)

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bertbench.errors import MeasurementError
-from bertbench.quality.doctor import checks
+from bertbench.quality.doctor import examination
 from bertbench.quality.doctor._subjects import Settings, open_data
 from bertbench.quality.doctor._verdict import Check, ok, unchecked
 from bertbench.quality.doctor.examination import examine
@@ -157,5 +157,5 @@ def test_check_that_cannot_be_done_says_why():
 
 def test_checks_have_names_of_their_own():
     """A table's reader tells them apart."""
-    names = [check.name for check in (*checks.OF_DATA, *checks.OF_CHECKPOINT, *checks.OF_PAIR)]
+    names = [check.name for check in (*examination.OF_DATA, *examination.OF_CHECKPOINT, *examination.OF_PAIR)]
     assert len(names) == len(set(names))

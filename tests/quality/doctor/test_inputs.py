@@ -2,9 +2,7 @@
 
 import pytest
 
-from bertbench.quality.doctor.batches import invariance
-from bertbench.quality.doctor.token_types import pairs
-from bertbench.quality.doctor.truncation import truncated
+from bertbench.quality.doctor.inputs import invariance, pairs, truncated
 from tests.factories import task_spec
 from tests.quality.doctor.subjects import FILLERS, TAGS, examples, pair, task_data
 

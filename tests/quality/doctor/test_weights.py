@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from bertbench.quality.doctor.checks import OF_CHECKPOINT
+from bertbench.quality.doctor.examination import OF_CHECKPOINT
 from bertbench.quality.doctor.weights import head, loading, values
 from tests.quality.doctor.subjects import change_config, checkpoint, pair
 

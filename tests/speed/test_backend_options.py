@@ -1,13 +1,13 @@
 import pytest
 
 from bertbench.errors import BertBenchError, UsageError
-from bertbench.speed import variants
-from bertbench.speed.variants import combinations, parse, parse_dtypes, parse_numbers
+from bertbench.speed import backend_options
+from bertbench.speed.backend_options import combinations, parse, parse_dtypes, parse_numbers
 
 
 def test_all_back_ends_begin_with_pytorch():
     """The back-end that all are compared with comes first, and the one for tests is not offered."""
-    names = variants.backends()
+    names = backend_options.backends()
     assert names[0] == "eager"
     assert "fake" not in names
     found, notes = parse("all", "cpu")
@@ -51,7 +51,7 @@ def test_a_back_end_of_one_format_has_it_anyway(monkeypatch):
     class Two:
         dtypes = ("fp32", "fp16")
 
-    monkeypatch.setattr(variants.plugins, "load", lambda _, __, name: {"int8": Int8, "two": Two}[name])
+    monkeypatch.setattr(backend_options.plugins, "load", lambda _, __, name: {"int8": Int8, "two": Two}[name])
     assert combinations(["int8"], ["fp32", "bf16"]) == ([("int8", "int8")], [])
     assert combinations(["two"], ["fp32", "bf16"]) == ([("two", "fp32")], ["two does not run in bf16"])
     with pytest.raises(UsageError, match="two runs in fp32, fp16 only"):

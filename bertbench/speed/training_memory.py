@@ -16,7 +16,7 @@ from typing import Any
 
 from bertbench.errors import MeasurementError
 from bertbench.speed import process_memory
-from bertbench.speed.backends._backend import DeviceMemory, LoadedModel
+from bertbench.speed.backend import DeviceMemory, LoadedModel
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class TrainingMemory:
     saved_activation_bytes: int
 
 
-def training_memory(model: LoadedModel, batch: Mapping[str, Any]) -> TrainingMemory:
+def measure_training_memory(model: LoadedModel, batch: Mapping[str, Any]) -> TrainingMemory:
     """One training step of a model that a back-end has loaded, on a batch that it has prepared.
 
     The loss is the mean of the first output, plus that of the pooler's where there is one, so that every parameter gets

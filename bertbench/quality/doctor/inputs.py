@@ -1,4 +1,4 @@
-"""Does an example get the same answer alone as in a padded batch? Not if a model looks at its padding."""
+"""What a model is given: are the two texts of a pair told apart, are texts cut, does padding change an answer?"""
 
 from __future__ import annotations
 
@@ -6,11 +6,62 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bertbench.models.lengths import length_limit
-from bertbench.quality.batches import padded
+from bertbench.models.loading import uses_token_types
+from bertbench.quality import features
 from bertbench.quality.doctor._verdict import Verdict, ok, problem, warning
+from bertbench.quality.features import padded
+from bertbench.specs.tasks import SEQUENCES
+from bertbench.units import percent
 
 if TYPE_CHECKING:
     from bertbench.quality.doctor._subjects import Pair
+
+
+def pairs(subject: Pair) -> Verdict | None:
+    """Whether a model that uses token types gets them, by bertbench and by default."""
+    if len(subject.task.inputs) != 2:
+        return None
+    if not uses_token_types(subject.config):
+        return ok("the model has none: a separator tells the texts apart")
+    types = [set(row.get("token_type_ids", ())) for row in subject.features.rows]
+    if not any(1 in seen for seen in types):
+        found = "bertbench feeds none" if not any(types) else "the second text has type 0, as the first"
+        return problem(found, "the model uses them: take the tokenizer that belongs to it")
+    if "token_type_ids" not in subject.ready.tokenizer("one", "two"):
+        return ok(
+            "bertbench feeds them; the tokenizer by default gives none",
+            "pass return_token_type_ids=True where you tokenize yourself",
+        )
+    return ok("bertbench feeds them, and so does the tokenizer by default")
+
+
+# How much of the texts the maximal length leaves, and how long they are.
+
+EXAMPLES = 2000
+WHOLE = 10**6  # tokens: nothing is cut
+MANY_CUT = 0.1
+SHARES = (50, 95, 99)
+
+
+def truncated(subject: Pair) -> Verdict:
+    """The share of inputs that lose something or are taken in windows, and the lengths that half, 95 % and 99 % stay within."""
+    import numpy as np
+
+    ready, examples = subject.ready, subject.data.validation.take(EXAMPLES)
+    whole = features.of(ready.kind, ready.tokenizer, subject.task, examples, WHOLE, ready.model.config)
+    lengths = np.array([len(row["input_ids"]) for row in whole.rows])
+    percentiles = np.percentile(lengths, SHARES, method="inverted_cdf").astype(int).tolist()
+    share = float((lengths > ready.max_length).mean())
+    limit = f"longer than {ready.max_length} tokens"
+    shown = f"{percent(share)} of {len(examples):,} {limit}; {', '.join(map(str, SHARES))} %: {', '.join(map(str, percentiles))} tokens"
+    if subject.task.kind != SEQUENCES:
+        return ok(f"{shown}; taken in windows, nothing is lost")
+    if share > MANY_CUT:
+        return warning(f"{shown}; their ends are lost", f"raise --max-length, to {percentiles[1]} for 95 %")
+    return ok(shown)
+
+
+# Does an example get the same answer alone as in a padded batch? Not if a model looks at its padding.
 
 Row = dict[str, list[int]]
 

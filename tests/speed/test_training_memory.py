@@ -2,10 +2,10 @@ import pytest
 
 from bertbench.errors import MeasurementError
 from bertbench.specs.timing import ExecutionSettings
-from bertbench.speed.backends import _training
-from bertbench.speed.backends._backend import DeviceMemory
-from bertbench.speed.backends._training import saved_activation_bytes, training_memory
+from bertbench.speed import training_memory
+from bertbench.speed.backend import DeviceMemory
 from bertbench.speed.backends.eager import EagerBackend, EagerModel
+from bertbench.speed.training_memory import measure_training_memory, saved_activation_bytes
 
 IDS = [[5, 6, 7, 8], [9, 10, 11, 12]]
 MASK = [[1] * 4] * 2
@@ -39,7 +39,7 @@ def parameter_bytes(model):
 def test_gradients_and_optimizer_state_are_exact(load, architecture, dtype):
     """Every trained parameter has a gradient of its size and two moments; AdamW's step counters are 4 bytes each."""
     model = load(architecture, dtype)
-    found = training_memory(model, model.prepare(IDS, MASK))
+    found = measure_training_memory(model, model.prepare(IDS, MASK))
     trained = [parameter for parameter in model.module.parameters() if parameter.requires_grad]
     weights = sum(parameter.nbytes for parameter in trained)
     assert found.gradient_bytes == weights
@@ -50,9 +50,9 @@ def test_the_model_is_left_as_it_was(load):
     """Weights do not move, gradients are gone and dropout is off again, whether or not the step worked."""
     model = load()
     before = {name: value.clone() for name, value in model.module.state_dict().items()}
-    training_memory(model, model.prepare(IDS, MASK))
+    measure_training_memory(model, model.prepare(IDS, MASK))
     with pytest.raises(IndexError):
-        training_memory(model, model.prepare([[100]], [[1]]))
+        measure_training_memory(model, model.prepare([[100]], [[1]]))
     assert all(value.equal(before[name]) for name, value in model.module.state_dict().items())
     assert all(parameter.grad is None for parameter in model.module.parameters())
     assert not model.module.training
@@ -101,10 +101,10 @@ def test_peaks_are_those_of_the_step(load, monkeypatch):
     """The peak is reset before the forward pass and read before the optimizer's step, in main memory and on the device."""
     log = []
     model = load()
-    state = _training._optimizer_state_bytes
-    monkeypatch.setattr(_training.process_memory, "reset_peak", lambda: log.append("reset") or True)
-    monkeypatch.setattr(_training.process_memory, "peak_bytes", lambda: log.append("peak") or 7)
-    monkeypatch.setattr(_training, "_optimizer_state_bytes", lambda module: log.append("AdamW") or state(module))
+    state = training_memory._optimizer_state_bytes
+    monkeypatch.setattr(training_memory.process_memory, "reset_peak", lambda: log.append("reset") or True)
+    monkeypatch.setattr(training_memory.process_memory, "peak_bytes", lambda: log.append("peak") or 7)
+    monkeypatch.setattr(training_memory, "_optimizer_state_bytes", lambda module: log.append("AdamW") or state(module))
 
     def device_memory(self, *, reset=False):
         log.append("device reset" if reset else "device")
@@ -112,7 +112,7 @@ def test_peaks_are_those_of_the_step(load, monkeypatch):
 
     monkeypatch.setattr(EagerModel, "device_memory", device_memory)
     model.module.register_forward_hook(lambda *_: log.append("forward"))
-    found = training_memory(model, model.prepare(IDS, MASK))
+    found = measure_training_memory(model, model.prepare(IDS, MASK))
     assert log == ["reset", "device reset", "forward", "peak", "device", "AdamW", "forward"]
     assert (found.peak_bytes, found.was_reset, found.device) == (7, True, DeviceMemory(3, 4, None))
 
@@ -120,4 +120,4 @@ def test_peaks_are_those_of_the_step(load, monkeypatch):
 def test_back_ends_without_a_module():
     """What holds no torch module cannot be trained, and the error names the back-end that can."""
     with pytest.raises(MeasurementError, match="eager"):
-        training_memory(object(), {})
+        measure_training_memory(object(), {})

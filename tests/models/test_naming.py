@@ -1,10 +1,10 @@
 import pytest
 from transformers import AutoConfig
 
-from bertbench.models import parameters
-from bertbench.models.anatomy.components import Naming
+from bertbench.models import components
 from bertbench.models.anatomy.dissect import dissect
 from bertbench.models.architecture import empty_model
+from bertbench.models.components import Naming
 from bertbench.records.anatomy import COMPONENTS
 
 COARSE = {
@@ -31,7 +31,7 @@ def test_fine_components_add_up_to_those_of_params(name):
         coarse = COARSE.get(component, component)
         sums[coarse] = sums.get(coarse, 0) + count
 
-    assert sums == parameters.count(model(name)).unique
+    assert sums == components.count(model(name)).unique
     assert set(fine) <= set(COMPONENTS)
 
 

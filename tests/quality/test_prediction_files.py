@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bertbench.quality.submission import files_of
+from bertbench.quality.prediction_files import files_of
 from bertbench.specs.catalog import Catalog
 from bertbench.tasks.data import HIDDEN, Examples
 from bertbench.tasks.kind import Decoded

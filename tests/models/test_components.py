@@ -4,7 +4,7 @@ from torch import nn
 from transformers import AutoConfig
 
 from bertbench.errors import UnknownNameError
-from bertbench.models import parameters
+from bertbench.models import components
 from bertbench.models.architecture import empty_model
 
 ALBERT = {
@@ -37,7 +37,7 @@ NAMED = (
 
 def count(name, head=None, **config):
     """Counts of an architecture's default model, with some values changed."""
-    return parameters.count(empty_model(AutoConfig.for_model(name, **config), head=head))
+    return components.count(empty_model(AutoConfig.for_model(name, **config), head=head))
 
 
 @pytest.mark.parametrize(
@@ -53,12 +53,12 @@ def test_released_models_have_their_known_size(name, config, total):
 def test_components_add_up_and_hold_everything(name):
     """The components' sum is the number of all parameters; only MobileBERT's bottlenecks have no component."""
     model = empty_model(AutoConfig.for_model(name, num_hidden_layers=2))
-    counts = parameters.count(model)
+    counts = components.count(model)
     assert counts.unique_total == sum(parameter.numel() for parameter in model.parameters())
     assert sum(counts.unique.values()) == counts.unique_total
     assert {"word_embeddings", "position_type_embeddings", "attention", "feed_forward", "norms"} <= set(counts.unique)
     assert ("other" in counts.unique) == (name == "mobilebert")
-    assert set(counts.unique) <= set(parameters.COMPONENTS)
+    assert set(counts.unique) <= set(components.COMPONENTS)
 
 
 def test_bert_components_are_those_of_its_shapes():
@@ -121,14 +121,14 @@ def test_an_unknown_module_is_other():
     model = empty_model(AutoConfig.for_model("bert", **SMALL))
     model.gadget = nn.Linear(3, 5, device="meta")
     model.scale = nn.Parameter(torch.empty(7, device="meta"))
-    assert parameters.count(model).unique["other"] == 3 * 5 + 5 + 7
+    assert components.count(model).unique["other"] == 3 * 5 + 5 + 7
 
 
 def test_what_cannot_run_has_no_executed_count():
     """Without a dry pass the executed count is absent and the reason given; unique ones stay."""
     model = empty_model(AutoConfig.for_model("bert", **SMALL))
     model.encoder.layer[0].forward = None
-    counts = parameters.count(model)
+    counts = components.count(model)
     assert (counts.executed, counts.executed_total) == (None, None)
     assert counts.reason
     assert counts.unique_total == sum(parameter.numel() for parameter in model.parameters())
@@ -137,7 +137,7 @@ def test_what_cannot_run_has_no_executed_count():
 def test_counting_leaves_no_hooks():
     """The model is as it was."""
     model = empty_model(AutoConfig.for_model("bert", **SMALL))
-    parameters.count(model)
+    components.count(model)
     assert not any(module._forward_pre_hooks for module in model.modules())
 
 
@@ -145,10 +145,10 @@ def test_counting_leaves_no_hooks():
 def test_parameter_bytes_follow_the_number_format(dtype, size):
     """Bytes are the parameters, shared ones once, times the format's width."""
     model = empty_model(AutoConfig.for_model("bert", **SMALL), head="masked-lm")
-    assert parameters.parameter_bytes(model, dtype) == size * parameters.count(model).unique_total
+    assert components.parameter_bytes(model, dtype) == size * components.count(model).unique_total
 
 
 def test_an_unknown_number_format_is_refused():
     """The line lists the formats there are."""
     with pytest.raises(UnknownNameError, match="bf16"):
-        parameters.parameter_bytes(empty_model(AutoConfig.for_model("bert", **SMALL)), "fp8")
+        components.parameter_bytes(empty_model(AutoConfig.for_model("bert", **SMALL)), "fp8")
