@@ -18,8 +18,8 @@ from pathlib import Path
 
 from bertbench.errors import StoreError
 from bertbench.progress import Progress, silent
-from bertbench.records import RunRecord
-from bertbench.store.files import SESSION_FILE, read_record, read_session, to_json
+from bertbench.records import RunRecord, SessionRecord
+from bertbench.store.files import SESSION_FILE, from_json, read_record, read_session, to_json
 from bertbench.store.locks import NO_LOCKS, READ_ONLY, acquire
 
 INDEX_FILE = "index.sqlite"
@@ -52,6 +52,12 @@ class Entry:
     def sum(self) -> int:
         """A check sum over everything."""
         return zlib.crc32(repr((self.files, self.session, self.runs, self.damaged)).encode())
+
+    def read_session(self) -> SessionRecord | None:
+        """The session; None if the entry holds something else, as a forged one may."""
+        with contextlib.suppress(ValueError, ArithmeticError, RecursionError, StoreError):
+            return from_json(SessionRecord, self.session)
+        return None
 
     def has_run(self, beginning: str) -> bool:
         """True if a run's id starts like this."""
