@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from bertbench.errors import StoreError
+from bertbench.errors import StoreError, first_line
 from bertbench.gate import stored_predictions
 from bertbench.report.places import followed
 from bertbench.specs import text_files
@@ -177,7 +177,7 @@ def read(place: Path) -> Saved:
     except FileNotFoundError:
         raise StoreError(f"baseline {file}: no such file", MAKE) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise StoreError(f"baseline {file}: cannot be read ({str(error).splitlines()[0]})", MAKE) from None
+        raise StoreError(f"baseline {file}: cannot be read ({first_line(error)})", MAKE) from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise StoreError(f"baseline {file}: is no baseline of bertbench", MAKE)
     if data.get("schema_version") != SCHEMA_VERSION:
@@ -186,21 +186,11 @@ def read(place: Path) -> Saved:
     try:
         baseline: Baseline = _adapter().validate_json(json.dumps(data), strict=True)
     except (ValueError, RecursionError) as error:
-        raise StoreError(f"baseline {file}: is damaged ({_first(error)})", MAKE) from None
+        raise StoreError(f"baseline {file}: is damaged ({first_line(error)})", MAKE) from None
     _check(baseline, file)
     kinds = {(one.model, one.task): one.kind for one in baseline.scores}
     predictions = stored_predictions.read(file.with_suffix(".parquet"), baseline.predictions_sha256, kinds)
     return Saved(baseline, predictions, file)
-
-
-def _first(error: Exception) -> str:
-    """The first finding in one line, with its place."""
-    from pydantic import ValidationError
-
-    if not isinstance(error, ValidationError):
-        return (str(error).splitlines() or [type(error).__name__])[0][:200]
-    found = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, found['loc']))}: {found['msg'].removeprefix('Value error, ')}"[:200]
 
 
 def _finite(text: str) -> float:
@@ -231,7 +221,7 @@ def _check(baseline: Baseline, file: Path) -> None:
         TimingSpec(**baseline.timing)
         _options_adapter().validate_json(json.dumps(baseline.options), strict=True)
     except (ValueError, TypeError) as error:
-        raise StoreError(f"baseline {file}: is damaged ({_first(error)})", MAKE) from None
+        raise StoreError(f"baseline {file}: is damaged ({first_line(error)})", MAKE) from None
 
 
 def _refuse_links(kept: Path, names: Collection[str]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertbench.errors import StoreError
+from bertbench.errors import StoreError, first_line
 from bertbench.records.parquet import read_table
 from bertbench.specs.tasks import QUESTIONS, TOKENS
 
@@ -44,8 +44,7 @@ def read(path: Path, sha256: str | None, kinds: Mapping[Place, str]) -> dict[Pla
     try:
         return _by_place(_table(content), kinds)
     except Exception as error:  # noqa: BLE001 - a file of a stranger's making fails in as many ways as parquet has
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise StoreError(f"{path}: holds no predictions ({reason:.200})", AGAIN) from None
+        raise StoreError(f"{path}: holds no predictions ({first_line(error)})", AGAIN) from None
 
 
 def _table(content: bytes) -> pd.DataFrame:
