@@ -18,6 +18,7 @@ from bertbench.errors import StoreError
 from bertbench.gate.baseline import FORMAT, Baseline, Saved, checkpoints_of, file_of
 from bertbench.places import prove_writable
 from bertbench.store import mode_of, sync
+from bertbench.store.bounds import LIMIT_BYTES
 
 ELSEWHERE = "choose another place with --output"
 IN_THE_WAY = f"remove it, or {ELSEWHERE}"
@@ -66,7 +67,7 @@ def _predictions_of(file: Path) -> Path:
 def _older(file: Path) -> _Older | None:
     """What a baseline in a file names, of whatever schema; None if it is no baseline."""
     try:
-        data = json.loads(text_files.read(file))
+        data = json.loads(text_files.read(file, limit_bytes=LIMIT_BYTES))
         if data["format"] != FORMAT:
             return None
         prints = [one.get("checkpoint") or {} for one in data.get("scores", ())]
