@@ -22,8 +22,10 @@ from pydantic import Field
 
 from bertbench.errors import StoreError, first_line
 from bertbench.gate import stored_predictions
+from bertbench.records.bounds import LIMIT_BYTES
 from bertbench.report.places import followed
 from bertbench.specs import text_files
+from bertbench.units import ROUNDING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +42,7 @@ Bytes = Annotated[float, Field(ge=1, le=1e18)]
 LogRatio = Annotated[float, Field(ge=-30, le=30)]  # a factor of 1e13
 Output = Annotated[float, Field(ge=-3.5e38, le=3.5e38)]  # what fp32 holds
 Size = Annotated[int, Field(ge=0, le=2**53)]
-Score = Annotated[float, Field(ge=-1, le=1)]
+Score = Annotated[float, Field(ge=-1 - ROUNDING, le=1 + ROUNDING)]
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ def read(place: Path) -> Saved:
     """
     file = file_of(place)
     try:
-        data = json.loads(text_files.read(file), parse_constant=_finite, parse_float=_finite)
+        data = json.loads(text_files.read(file, limit_bytes=LIMIT_BYTES), parse_constant=_finite, parse_float=_finite)
     except FileNotFoundError:
         raise StoreError(f"baseline {file}: no such file", MAKE) from None
     except (OSError, ValueError, RecursionError) as error:
