@@ -6,6 +6,8 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from bertbench.errors import first_line
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -43,7 +45,7 @@ def read_table(content: bytes, wanted: Sequence[str] = ()) -> pd.DataFrame:
         OverflowError,
         RecursionError,
     ) as error:
-        raise ValueError((str(error).splitlines() or [type(error).__name__])[0][:120]) from None
+        raise ValueError(first_line(error, 120)) from None
     return found
 
 

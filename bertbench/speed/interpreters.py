@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _WORKER = """
 import sys
 from multiprocessing.connection import Connection
-from bertbench.servant import serve
+from bertbench.speed.servant import serve
 connection = Connection(int(sys.argv[1]))
 serve(connection, connection.recv())
 """

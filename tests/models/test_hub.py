@@ -34,7 +34,7 @@ FETCH = """
 import sys, time
 waits = []
 time.sleep = waits.append
-from bertbench import hub
+from bertbench.models import hub
 from bertbench.errors import BertBenchError
 try:
     snapshot = hub.fetch("org/model", weights={weights})

@@ -21,12 +21,13 @@ import sys
 from pathlib import Path
 
 from bertbench import launch
-from bertbench.data import Examples
+from bertbench.tasks.examples import Examples
 from bertbench.errors import MeasurementError
-from bertbench.runners import team
-from bertbench.runners._job import Job, Source
-from bertbench.runners.quality import run_and_save
-from bertbench.specs import TrainingSpec
+from bertbench.quality import team
+from bertbench.models.sources import Source
+from bertbench.quality.job import Job
+from bertbench.quality.run import run_and_save
+from bertbench.specs.tasks import TrainingSpec
 from tests.factories import model_spec, task_spec
 
 folder, target, stop = Path(sys.argv[1]), Path(sys.argv[2]), len(sys.argv) > 3

@@ -15,7 +15,7 @@ from tests.factories import session_record
 HOLD = """
 import sys, time
 from pathlib import Path
-from bertbench.store.locks import SAVING, claimed
+from bertbench.records.locks import SAVING, claimed
 with claimed(Path(sys.argv[1]), SAVING) as folder:
     (folder / "weights").write_bytes(b"x")
     print(folder.name, flush=True)

@@ -11,7 +11,7 @@ linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs
 # Prints how many bytes stay resident after 99 of 100 blocks of 1 MB were freed, and how many of them the call returns. The
 # last block keeps the heap from shrinking at its end; a large block that is freed first makes glibc put such blocks there.
 FREED = """
-from bertbench import process_memory as memory
+from bertbench.speed import process_memory as memory
 
 {first}
 large = b"x" * 20_000_000

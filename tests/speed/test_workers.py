@@ -190,7 +190,8 @@ def test_workers_volunteer_for_the_oom_killer(fake_plan):
 INTERRUPTED = """
     import sys
     from pathlib import Path
-    from bertbench.workers import ExecutionSettings, WorkerPlan, open_workers, preload
+    from bertbench.specs.execution import ExecutionSettings
+    from bertbench.speed.workers import WorkerPlan, open_workers, preload
     preload([])
     print("starting", flush=True)
     try:
@@ -203,8 +204,9 @@ INTERRUPTED = """
 SCRIPT = """
     import sys, time
     from pathlib import Path
-    from bertbench.specs import ShapeSpec
-    from bertbench.workers import ExecutionSettings, WorkerPlan, open_workers
+    from bertbench.specs.models import ShapeSpec
+    from bertbench.specs.execution import ExecutionSettings
+    from bertbench.speed.workers import WorkerPlan, open_workers
     print("script", flush=True)   # no main guard on purpose
     plan = WorkerPlan("a", Path(sys.argv[1]), ExecutionSettings(backend="fake"))
     with open_workers([plan, plan]) as workers:

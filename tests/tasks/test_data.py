@@ -282,8 +282,8 @@ def test_error_that_nobody_expects_keeps_its_class(monkeypatch):
 def test_hub_data_set_is_read_and_then_cached(python, stand_in_hub, tmp_path):
     """A split is read through the real loading code; offline, asked for or not, the cache answers alike."""
     code = """
-from bertbench.config import Catalog
-from bertbench.data import load
+from bertbench.specs.catalog import Catalog
+from bertbench.tasks.data import load
 examples = load(Catalog().task("rte"), "validation")
 print(len(examples), len(examples.inputs[0]), examples.digest)
 """
@@ -299,8 +299,8 @@ def test_damaged_file_on_the_hub_is_one_clear_line(python, serve, tmp_path):
     path = write(tmp_path / "datasets", task="org/data")
     path.write_bytes(path.read_bytes()[:-100])
     code = """
-from bertbench import hub
-from bertbench.data import load
+from bertbench.models import hub
+from bertbench.tasks.data import load
 from bertbench.errors import BertBenchError
 from tests.factories import task_spec
 hub.time.sleep = lambda _: None

@@ -440,7 +440,7 @@ def test_csv_on_the_hub_is_read_as_it_stands(python, serve, tmp_path):
         (tmp_path / "datasets" / "org" / name).mkdir(parents=True)
         (tmp_path / "datasets" / "org" / name / "train.csv").write_text(content)
     code = """
-from bertbench.data import load
+from bertbench.tasks.data import load
 from bertbench.errors import DatasetError
 from tests.factories import task_spec
 for name in ("good", "wide"):
