@@ -17,17 +17,26 @@ NO_BENCH := not bench and not bench_full
 
 # What needs neither torch nor a model: the reporting side and the units. Left to `make test` are simulations of many sessions, writers that
 # are killed, files that unfold to gigabytes, and what loads other libraries to compare with.
-QUICK := tests/report tests/stats tests/records tests/specs tests/test_layers.py tests/test_readme.py tests/test_safe_text.py tests/test_units.py
+QUICK_REPORT := tests/report tests/test_layers.py tests/test_readme.py tests/test_safe_text.py
+QUICK_UNITS := tests/stats tests/records tests/specs tests/test_units.py
 NOT_QUICK := tests/report/compare/test_coverage.py tests/records/test_nothing_is_lost.py tests/records/test_hostile_store.py \
   tests/stats/metrics/test_module.py
+QUICK = $(VENV)/bin/python -m pytest -m "not slow and not shared and $(NO_BENCH)" $(NOT_QUICK:%=--ignore=%)
 
-.PHONY: compare quick test check setup lint types all-tests bench bench-full wheel clean
+.PHONY: compare quick quick-report quick-units test check setup lint types all-tests bench bench-full wheel clean
 
 compare: $(STAMP)
 	$(VENV)/bin/bertbench compare --models all
 
+# Two halves at once, one a core; the output of each comes as a whole where make can do that (4.0 and newer).
 quick: $(STAMP)
-	$(VENV)/bin/python -m pytest -m "not slow and not shared and $(NO_BENCH)" $(QUICK) $(NOT_QUICK:%=--ignore=%) $(PYTEST_ARGS)
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync) quick-report quick-units
+
+quick-report:
+	@$(QUICK) $(QUICK_REPORT) $(PYTEST_ARGS)
+
+quick-units:
+	@$(QUICK) $(QUICK_UNITS) $(PYTEST_ARGS)
 
 test: $(STAMP)
 	$(VENV)/bin/python -m pytest -m "not slow and $(NO_BENCH)" $(PYTEST_ARGS)
