@@ -1,4 +1,5 @@
-# `make compare`: the comparison table from a fresh clone.  `make test`: the tests.  Both set up .venv by themselves.
+# `make compare`: the comparison table from a fresh clone.  `make quick`: the tests without torch, under a minute.  `make test`: the tests.
+# All set up .venv by themselves.
 #
 # On Linux without an NVIDIA driver torch comes from its CPU-only index, so that no CUDA is downloaded.
 # Override with TORCH_INDEX=URL (another index), or TORCH_INDEX= (whatever pip is configured to use).
@@ -14,10 +15,28 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 PYTEST_ARGS ?=
 NO_BENCH := not bench and not bench_full
 
-.PHONY: compare test check setup lint types all-tests bench bench-full wheel clean
+# What needs neither torch nor a model: the reporting side and the units. Left to `make test` are simulations of many sessions, writers that
+# are killed, files that unfold to gigabytes, and what loads other libraries to compare with.
+QUICK_REPORT := tests/report tests/test_layers.py tests/test_readme.py tests/test_safe_text.py
+QUICK_UNITS := tests/stats tests/records tests/specs tests/test_units.py
+NOT_QUICK := tests/report/compare/test_coverage.py tests/records/test_nothing_is_lost.py tests/records/test_hostile_store.py \
+  tests/stats/metrics/test_module.py
+QUICK = $(VENV)/bin/python -m pytest -m "not slow and not shared and $(NO_BENCH)" $(NOT_QUICK:%=--ignore=%)
+
+.PHONY: compare quick quick-report quick-units test check setup lint types all-tests bench bench-full wheel clean
 
 compare: $(STAMP)
 	$(VENV)/bin/bertbench compare --models all
+
+# Two halves at once, one a core; the output of each comes as a whole where make can do that (4.0 and newer).
+quick: $(STAMP)
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync) quick-report quick-units
+
+quick-report:
+	@$(QUICK) $(QUICK_REPORT) $(PYTEST_ARGS)
+
+quick-units:
+	@$(QUICK) $(QUICK_UNITS) $(PYTEST_ARGS)
 
 test: $(STAMP)
 	$(VENV)/bin/python -m pytest -m "not slow and $(NO_BENCH)" $(PYTEST_ARGS)

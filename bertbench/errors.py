@@ -99,3 +99,16 @@ class NothingMeasuredError(BertBenchError):
     """A command ends without a single measurement."""
 
     exit_code = 4
+
+
+def first_line(error: BaseException, most: int = 200) -> str:
+    """What an error of a library says, in one line of at most `most` characters; its class where it says nothing.
+
+    Of several findings of pydantic the first, with its place.
+    """
+    if callable(findings := getattr(error, "errors", None)):
+        first = findings(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        return f"{place}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")[:most]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0][:most] if lines else type(error).__name__

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertbench.errors import BertBenchError, StoreError, UsageError
+from bertbench.errors import BertBenchError, StoreError, UsageError, first_line
 from bertbench.specs.name_lists import split
 
 if TYPE_CHECKING:
@@ -218,7 +218,6 @@ def _stored_spec(name: str, before: Saved) -> ModelSpec:
     try:
         return ModelSpec(**{**there, "name": name})
     except (ValueError, TypeError) as error:
-        reason = str(error).splitlines()[0]
         raise StoreError(
-            f"baseline {before.place}: model {name} is damaged ({reason})", "save a new baseline"
+            f"baseline {before.place}: model {name} is damaged ({first_line(error)})", "save a new baseline"
         ) from None

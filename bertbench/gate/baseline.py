@@ -20,10 +20,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from bertbench.errors import StoreError
+from bertbench.errors import StoreError, first_line
 from bertbench.gate import stored_predictions
+from bertbench.records.bounds import LIMIT_BYTES
 from bertbench.report.places import followed
 from bertbench.specs import text_files
+from bertbench.units import ROUNDING
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +42,7 @@ Bytes = Annotated[float, Field(ge=1, le=1e18)]
 LogRatio = Annotated[float, Field(ge=-30, le=30)]  # a factor of 1e13
 Output = Annotated[float, Field(ge=-3.5e38, le=3.5e38)]  # what fp32 holds
 Size = Annotated[int, Field(ge=0, le=2**53)]
-Score = Annotated[float, Field(ge=-1, le=1)]
+Score = Annotated[float, Field(ge=-1 - ROUNDING, le=1 + ROUNDING)]
 
 
 @dataclass(frozen=True)
@@ -173,11 +175,11 @@ def read(place: Path) -> Saved:
     """
     file = file_of(place)
     try:
-        data = json.loads(text_files.read(file), parse_constant=_finite, parse_float=_finite)
+        data = json.loads(text_files.read(file, limit_bytes=LIMIT_BYTES), parse_constant=_finite, parse_float=_finite)
     except FileNotFoundError:
         raise StoreError(f"baseline {file}: no such file", MAKE) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise StoreError(f"baseline {file}: cannot be read ({str(error).splitlines()[0]})", MAKE) from None
+        raise StoreError(f"baseline {file}: cannot be read ({first_line(error)})", MAKE) from None
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise StoreError(f"baseline {file}: is no baseline of bertbench", MAKE)
     if data.get("schema_version") != SCHEMA_VERSION:
@@ -186,21 +188,11 @@ def read(place: Path) -> Saved:
     try:
         baseline: Baseline = _adapter().validate_json(json.dumps(data), strict=True)
     except (ValueError, RecursionError) as error:
-        raise StoreError(f"baseline {file}: is damaged ({_first(error)})", MAKE) from None
+        raise StoreError(f"baseline {file}: is damaged ({first_line(error)})", MAKE) from None
     _check(baseline, file)
     kinds = {(one.model, one.task): one.kind for one in baseline.scores}
     predictions = stored_predictions.read(file.with_suffix(".parquet"), baseline.predictions_sha256, kinds)
     return Saved(baseline, predictions, file)
-
-
-def _first(error: Exception) -> str:
-    """The first finding in one line, with its place."""
-    from pydantic import ValidationError
-
-    if not isinstance(error, ValidationError):
-        return (str(error).splitlines() or [type(error).__name__])[0][:200]
-    found = error.errors(include_url=False, include_input=False)[0]
-    return f"{'.'.join(map(str, found['loc']))}: {found['msg'].removeprefix('Value error, ')}"[:200]
 
 
 def _finite(text: str) -> float:
@@ -231,7 +223,7 @@ def _check(baseline: Baseline, file: Path) -> None:
         TimingSpec(**baseline.timing)
         _options_adapter().validate_json(json.dumps(baseline.options), strict=True)
     except (ValueError, TypeError) as error:
-        raise StoreError(f"baseline {file}: is damaged ({_first(error)})", MAKE) from None
+        raise StoreError(f"baseline {file}: is damaged ({first_line(error)})", MAKE) from None
 
 
 def _refuse_links(kept: Path, names: Collection[str]) -> None:

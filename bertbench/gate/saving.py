@@ -15,6 +15,7 @@ from typing import Any
 from bertbench.errors import StoreError
 from bertbench.gate.baseline import FORMAT, Baseline, Saved, checkpoints_of, file_of
 from bertbench.models.checkpoints import copy_checkpoint
+from bertbench.records.bounds import LIMIT_BYTES
 from bertbench.records.files import mode_of, sync
 from bertbench.report.places import prove_writable
 from bertbench.specs import text_files
@@ -66,7 +67,7 @@ def _predictions_of(file: Path) -> Path:
 def _older(file: Path) -> _Older | None:
     """What a baseline in a file names, of whatever schema; None if it is no baseline."""
     try:
-        data = json.loads(text_files.read(file))
+        data = json.loads(text_files.read(file, limit_bytes=LIMIT_BYTES))
         if data["format"] != FORMAT:
             return None
         prints = [one.get("checkpoint") or {} for one in data.get("scores", ())]

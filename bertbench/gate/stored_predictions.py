@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertbench.errors import StoreError
-from bertbench.records.sidecars import read_table
+from bertbench.errors import StoreError, first_line
+from bertbench.records.bounds import read_file
+from bertbench.records.sidecars import LIMIT_BYTES, read_table
 from bertbench.specs.tasks import QUESTIONS, TOKENS
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Place = tuple[str, str]  # model and task
 NEEDED = ("example_id", "prediction", "label", "model", "task")
 COLUMNS = (*NEEDED, "cluster")
+EXACT = 2**53  # up to which floats hold every whole number
 AGAIN = "restore it, or save a new baseline"
 
 
@@ -36,7 +38,9 @@ def read(path: Path, sha256: str | None, kinds: Mapping[Place, str]) -> dict[Pla
     if sha256 is None:
         return {}
     try:
-        content = path.read_bytes()
+        content = read_file(path, LIMIT_BYTES)
+    except ValueError as error:
+        raise StoreError(f"{path}: {error}", AGAIN) from None
     except OSError as error:
         raise StoreError(f"{path}: the baseline's predictions are lost ({error.strerror or error})", AGAIN) from None
     if hashlib.sha256(content).hexdigest() != sha256:
@@ -44,8 +48,7 @@ def read(path: Path, sha256: str | None, kinds: Mapping[Place, str]) -> dict[Pla
     try:
         return _by_place(_table(content), kinds)
     except Exception as error:  # noqa: BLE001 - a file of a stranger's making fails in as many ways as parquet has
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise StoreError(f"{path}: holds no predictions ({reason:.200})", AGAIN) from None
+        raise StoreError(f"{path}: holds no predictions ({first_line(error)})", AGAIN) from None
 
 
 def _table(content: bytes) -> pd.DataFrame:
@@ -63,25 +66,29 @@ def _by_place(table: pd.DataFrame, kinds: Mapping[Place, str]) -> dict[Place, pd
         values = {
             name: [json.loads(text, parse_constant=_refuse) for text in frame[name]] for name in ("prediction", "label")
         }
-        _check(values, kinds.get(place))
+        values = _checked(values, kinds.get(place))
         part = frame.assign(**values).drop(columns=["model", "task"]).dropna(axis=1, how="all").reset_index(drop=True)
         found[place] = part.infer_objects()
     return found
 
 
-def _check(values: Mapping[str, list[Any]], kind: str | None) -> None:
-    """See that all are finite numbers or, of tasks with answers or tags, texts that hold such.
+def _checked(values: dict[str, list[Any]], kind: str | None) -> dict[str, list[Any]]:
+    """The values, all finite numbers or, of tasks with answers or tags, texts that hold such.
 
     Raises:
         ValueError: they are not.
     """
     if kind is None:
-        return  # of no score: compared with nothing
+        return values  # of no score: compared with nothing
     structured = kind in {QUESTIONS, TOKENS}
     for name, cells in values.items():
         for cell in cells:
             if not (_is_structure(cell, kind, name) if structured else _is_number(cell)):
                 raise ValueError(f"{name} {cell!r:.40} is none of {kind}")
+    if structured:
+        return values
+    # A whole number that no column of numbers holds would make it one of objects.
+    return {name: [float(cell) if abs(cell) > EXACT else cell for cell in cells] for name, cells in values.items()}
 
 
 def _is_number(cell: Any) -> bool:

@@ -21,7 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from bertbench.errors import CheckpointError, HubError
+from bertbench.errors import CheckpointError, HubError, first_line
 from bertbench.models.checkpoints import WEIGHT_FILES, Snapshot, local_snapshot, weight_files
 from bertbench.specs.models import ModelSpec
 
@@ -276,13 +276,8 @@ def _explained(what: str, error: Exception) -> Exception:
 
 def _brief(error: BaseException) -> str:
     status = _status(error)
-    return (
-        f"status {status}"
-        if status
-        else f"{type(error).__name__}: {str(error).splitlines()[0]:.80}"
-        if str(error)
-        else type(error).__name__
-    )
+    kind, line = type(error).__name__, first_line(error, 80)
+    return f"status {status}" if status else kind if line == kind else f"{kind}: {line}"
 
 
 @lru_cache(maxsize=1)

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bertbench.errors import CheckpointError
+from bertbench.errors import CheckpointError, first_line
 from bertbench.models import attention, configurations
 from bertbench.models.checkpoints import check_tokenizer_files
 from bertbench.models.lengths import vocabulary_size
 from bertbench.models.students.sharing import is_tied, tie, untied_state
-from bertbench.models.suitability import auto_class, bare_weights, check_buildable, first_line, why_not_loaded
+from bertbench.models.suitability import auto_class, bare_weights, check_buildable, why_not_loaded
 from bertbench.specs.names import differ_in_detail_only, match
 from bertbench.specs.tasks import QUESTIONS, SEQUENCES, TaskSpec
 from bertbench.specs.text_files import read_object

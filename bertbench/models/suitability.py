@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bertbench.errors import BertBenchError, CheckpointError
+from bertbench.errors import BertBenchError, CheckpointError, first_line
 from bertbench.models import configurations
 
 TRIED_TEXT = "a b c d e f"
@@ -102,9 +102,3 @@ def check_runs(
         model.train(was_training)
         for part, key, buffer in buffers:
             setattr(part, key, buffer)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of a library's message, at most 160 characters; the error's class where it says nothing."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{lines[0]:.160}" if lines else type(error).__name__

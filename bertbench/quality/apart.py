@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench import processes
-from bertbench.errors import BertBenchError
+from bertbench.errors import BertBenchError, first_line
 from bertbench.records.progress import Progress
 from bertbench.records.record import Failure
 from bertbench.speed import process_memory
@@ -147,5 +147,4 @@ def unexpected(error: Exception) -> Failure:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     place = "" if trace is None else f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})"
-    first = (str(error).strip().splitlines() or [""])[0]
-    return Failure(type(error).__name__, f"{type(error).__name__}: {first:.200}{place}")
+    return Failure(type(error).__name__, f"{type(error).__name__}: {first_line(error)}{place}")

@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 
-from bertbench.errors import StoreError
+from bertbench.errors import StoreError, first_line
 from bertbench.records.bounds import is_plain, read_file
 from bertbench.records.record import SCHEMA_VERSION, RunRecord, SessionRecord
 from bertbench.specs import text_files
@@ -205,20 +205,11 @@ def read_record(path: Path, record_type: type[R], warnings: list[str]) -> R | No
     except FileNotFoundError:
         return None
     except (OSError, ValueError, ArithmeticError, RecursionError, StoreError) as error:
-        warnings.append(f"{path}: skipped, cannot be read ({_reason(error)})")
+        warnings.append(
+            f"{path}: skipped, cannot be read ({'nested too deep' if isinstance(error, RecursionError) else first_line(error)})"
+        )
         return None
     return record
-
-
-def _reason(error: Exception) -> str:
-    """Why, in one line: of a validation error the first finding with its place."""
-    if isinstance(error, RecursionError):
-        return "nested too deep"
-    if callable(findings := getattr(error, "errors", None)):
-        first = findings(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        return f"{place}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")[:200]
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 def read_session(folder: Path, warnings: list[str]) -> SessionRecord | None:

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertbench.errors import StoreError
-from bertbench.records.files import SESSION_FILE, read_record, read_session, to_json
+from bertbench.records.files import SESSION_FILE, from_json, read_record, read_session, to_json
 from bertbench.records.locks import NO_LOCKS, READ_ONLY, acquire
 from bertbench.records.progress import Progress, silent
-from bertbench.records.record import RunRecord
+from bertbench.records.record import RunRecord, SessionRecord
 
 INDEX_FILE = "index.sqlite"
 LAYOUT = 3  # raise it when what an entry holds changes
@@ -52,6 +52,12 @@ class Entry:
     def sum(self) -> int:
         """A check sum over everything."""
         return zlib.crc32(repr((self.files, self.session, self.runs, self.damaged)).encode())
+
+    def read_session(self) -> SessionRecord | None:
+        """The session; None if the entry holds something else, as a forged one may."""
+        with contextlib.suppress(ValueError, ArithmeticError, RecursionError, StoreError):
+            return from_json(SessionRecord, self.session)
+        return None
 
     def has_run(self, beginning: str) -> bool:
         """True if a run's id starts like this."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertbench.errors import StoreError
+from bertbench.errors import StoreError, first_line
 from bertbench.records.bounds import read_file
 from bertbench.records.record import Sidecar
 
@@ -51,7 +51,7 @@ def read_table(content: bytes, wanted: Sequence[str] = ()) -> pd.DataFrame:
         OverflowError,
         RecursionError,
     ) as error:
-        raise ValueError((str(error).splitlines() or [type(error).__name__])[0][:120]) from None
+        raise ValueError(first_line(error, 120)) from None
     return found
 
 

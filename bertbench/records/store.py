@@ -8,7 +8,6 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -20,7 +19,6 @@ from bertbench.records.bounds import inside, mark
 from bertbench.records.files import (
     CHECKPOINTS,
     SESSION_FILE,
-    from_json,
     read_record,
     read_session,
     to_json,
@@ -192,7 +190,7 @@ class Store:
             session = read_session(self.folder(name), damaged)
         else:
             damaged += entry.damaged.splitlines()
-            session = _session_of(entry) if entry.session else None
+            session = entry.read_session() if entry.session else None
         taken = session is not None and among(session)
         if not taken:
             self.warnings += damaged
@@ -294,13 +292,6 @@ def newest(
 def covers(session: SessionRecord, models: Sequence[str], reference: str) -> bool:
     """True if a complete session measured all `models` and took `reference` into its rounds."""
     return session.complete and {*models, reference} <= set(session.models)
-
-
-def _session_of(entry: Entry) -> SessionRecord | None:
-    """The session that an entry of the index holds; None if it holds something else, as a forged one may."""
-    with suppress(ValueError, ArithmeticError, RecursionError, StoreError):
-        return from_json(SessionRecord, entry.session)
-    return None
 
 
 def _write_text(path: Path, text: str) -> None:

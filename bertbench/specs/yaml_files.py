@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
-from bertbench.errors import ConfigError
+from bertbench.errors import ConfigError, first_line
 from bertbench.specs import text_files
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def read_yaml(path: Path, name: str) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, TypeError) as error:  # odd values are no YAMLError
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        problem = getattr(error, "problem", None) or first_line(error)
         raise ConfigError(
             f"{path}{where}: not valid YAML ({_short(problem, 160)})", "check indentation and quotes"
         ) from None

@@ -236,8 +236,7 @@ def _export(connection: Connection, name: str, source: Path, target: Path, setti
     except MemoryError:
         reply = "MeasurementError", f"{source}: out of memory during the export for {name}", None
     except Exception as error:  # noqa: BLE001 - the parent reports it
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        reply = "MeasurementError", f"{source}: the export for {name} failed ({lines[0]:.200})", None
+        reply = "MeasurementError", f"{source}: the export for {name} failed ({errors.first_line(error)})", None
     with suppress(OSError):  # the parent has gone
         connection.send(reply)
 

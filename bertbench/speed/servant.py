@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from bertbench.errors import BertBenchError
+from bertbench.errors import BertBenchError, first_line
 from bertbench.models.footprint import modeling_module
 from bertbench.models.inputs import Encoded, Inputs, natural_ids, padded, random_ids
 from bertbench.records.record import Failure
@@ -295,7 +295,7 @@ def _failure(name: str, error: Exception) -> Failure:
     """What the parent is told of an error in a worker."""
     if isinstance(error, BertBenchError):
         return failure_of(error)
-    text = (str(error).strip().splitlines() or ["no message"])[0]
+    text = first_line(error, 1000)
     if isinstance(error, MemoryError) or OUT_OF_MEMORY.search(text):
         return Failure("OutOfMemory", f"{name}: out of memory ({text})", "use a smaller batch size or shorter inputs")
     return Failure(type(error).__name__, f"{name}: {type(error).__name__}: {text}")

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertbench.errors import DatasetError
+from bertbench.errors import DatasetError, first_line
 from bertbench.models import hub
 from bertbench.specs import plugins
 from bertbench.specs.names import is_number, whole_number
@@ -175,7 +175,7 @@ def _csv_files(source: DatasetSpec, where: str, split: str) -> list[Path]:
         )
         return [Path(file) for file in datasets.load_dataset_builder(folder, source.subset).config.data_files[split]]
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise DatasetError(
             f"{where}, split {split}: its CSV files cannot be found in the cache ({reason:.120})",
             "clear the data set's cache and try again, or give --data-dir DIR with <task>/<split>.csv",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bertbench.errors import DatasetError
+from bertbench.errors import DatasetError, first_line
 from bertbench.specs.text_files import is_deep, object_of
 from bertbench.tasks.delimited import Delimited, Expected, read_csv, read_tsv, tidy
 
@@ -205,7 +205,7 @@ def _parquet(path: Path, expected: Expected) -> Table:
     except (pa.ArrowException, ValueError, OSError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].partition(". ")[0]
+        reason = first_line(error).partition(". ")[0]
         raise DatasetError(f"{path}: damaged or not what its ending says ({reason:.120})", "replace the file") from None
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import random
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 
 from bertbench.errors import BertBenchError, StoreError
+from bertbench.gate import stored_predictions
 from bertbench.gate.baseline import read
 from bertbench.gate.finding import Margins
 from bertbench.gate.judging import Fingerprints, against_baseline
@@ -213,3 +215,35 @@ def test_no_change_of_a_baseline_ends_in_a_traceback(place):
             lines.append(error.message)
     assert lines
     assert not any("\n" in line for line in lines)
+
+
+def test_files_that_never_end_are_not_read(place, tmp_path):
+    """A pipe in a baseline's place, or predictions that are a link to a device, are one line each."""
+    (place / "baseline.parquet").rename(tmp_path / "aside")
+    (place / "baseline.parquet").symlink_to("/dev/zero")
+    with pytest.raises(StoreError, match=r"baseline\.parquet: a link"):
+        read(place)
+    (place / "baseline.json").unlink()
+    os.mkfifo(place / "baseline.json")
+    with pytest.raises(StoreError, match="pipe or a device"):
+        read(place)
+    (place / "baseline.json").unlink()
+    (place / "baseline.json").symlink_to("/dev/zero")
+    with pytest.raises(StoreError, match="pipe or a device"):
+        read(place)
+
+
+def test_numbers_of_predictions_are_numbers_of_one_kind():
+    """A label of twenty digits is a float as the others are, not a column of objects."""
+    table = pd.DataFrame(
+        {"example_id": ["1"], "prediction": ["1"], "label": ["100000000000000000000"], "model": ["m"], "task": ["t"]}
+    )
+    (frame,) = stored_predictions._by_place(table, {("m", "t"): "sequence-classification"}).values()
+    assert [str(frame[name].dtype) for name in ("prediction", "label")] == ["int64", "float64"]
+
+
+def test_a_score_that_rounding_makes_is_read_back(tmp_path, before):
+    """What a record may hold, a correlation a hair above 1, a baseline may hold, too."""
+    score = replace(before.baseline.scores[0], score=1.0000000000000002)
+    write(replace(before, baseline=replace(before.baseline, scores=(score,))), tmp_path / "saved", {})
+    assert read(tmp_path / "saved").baseline.scores[0].score > 1

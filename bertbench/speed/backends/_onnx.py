@@ -25,7 +25,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertbench.errors import CheckpointError, MeasurementError
+from bertbench.errors import CheckpointError, MeasurementError, first_line
 from bertbench.specs.text_files import read_object
 from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed.backend import Ids
@@ -76,12 +76,6 @@ def damaged(folder: Path, error: BaseException) -> CheckpointError:
     return CheckpointError(
         f"{folder}: the exported model cannot be loaded ({first_line(error)})", "delete this folder to export it again"
     )
-
-
-def first_line(error: BaseException) -> str:
-    """A library's message in one line of sensible length."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{lines[0]:.200}" if lines else type(error).__name__
 
 
 class FeedModel:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertbench.errors import CheckpointError
+from bertbench.errors import CheckpointError, first_line
 from bertbench.models import attention, configurations
 from bertbench.models.lengths import vocabulary_size
 from bertbench.models.students.sharing import tie
@@ -173,9 +173,8 @@ class EagerBackend:
         except Exception as error:
             if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
                 raise
-            reason = str(error).strip().splitlines() or [type(error).__name__]
             raise CheckpointError(
-                f"{folder}: the model cannot be loaded ({reason[0]:.300})",
+                f"{folder}: the model cannot be loaded ({first_line(error, 300)})",
                 "check config.json and model.safetensors there",
             ) from error
         for parameter in module.parameters():

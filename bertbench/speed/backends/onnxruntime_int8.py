@@ -10,9 +10,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from bertbench.errors import MeasurementError
+from bertbench.errors import MeasurementError, first_line
 from bertbench.specs.timing import ExecutionSettings
-from bertbench.speed.backends._onnx import FACTS_FILE, MODEL_FILE, first_line, quiet, version_of
+from bertbench.speed.backends._onnx import FACTS_FILE, MODEL_FILE, quiet, version_of
 from bertbench.speed.backends.onnxruntime import OnnxRuntimeBackend
 
 VERSION = 1  # of how the file is quantized; raise it when that changes
