@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 
-from bertbench import __version__, launch, streams
+from bertbench import __version__, processes, streams
 from bertbench.commands import _display
 from bertbench.commands.anatomy import anatomy
 from bertbench.commands.baseline import baseline
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _alone_or_together(arguments: Sequence[str] | None) -> int:
-    if launch.size() == 1:
+    if processes.world_size() == 1:
         return _main(arguments)
     from bertbench.quality import team
 
@@ -136,9 +136,9 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 
 def _check_processes(words: Sequence[str]) -> None:
-    if launch.size() > 1 and words[:1] != ["run"]:
+    if processes.world_size() > 1 and words[:1] != ["run"]:
         raise UsageError("of several processes started together, only `bertbench run` makes use", "start one")
-    if launch.is_alone_by_mistake():
+    if processes.is_alone_by_mistake():
         raise UsageError(
             "`accelerate launch --cpu` has started one process, not several",
             "use `torchrun --nproc-per-node N -m bertbench run …`",

@@ -16,7 +16,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # Floors from the ground up: a unit imports only those below its own.
 FLOORS = (
     ("errors",),
-    ("units", "processes", "launch", "safe_text", "streams"),
+    ("units", "processes", "safe_text", "streams"),
     ("specs",),
     ("stats",),
     ("records",),

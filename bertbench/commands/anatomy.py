@@ -101,7 +101,7 @@ def anatomy(
 def _rebuilt(catalog: Catalog, given: dict[str, Any]) -> tuple[Report, bool]:
     """The paper's table and whether each cell is as expected."""
     from bertbench.models.anatomy.rebuild import rebuild
-    from bertbench.report.tables.rebuilt import build_rebuilt
+    from bertbench.report.tables.anatomy import build_rebuilt
 
     paper = catalog.paper(given["paper"])
     if not paper.parameters:

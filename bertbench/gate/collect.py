@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import BertBenchError
 from bertbench.gate.baseline import Baseline, Checkpoint, Saved, StoredScore, Timed, Unmeasured
-from bertbench.report.compare import predictions as pairs
+from bertbench.report.compare import replicates as pairs
 from bertbench.report.compare.build import evidence_of
-from bertbench.report.compare.quality import primary_metrics
-from bertbench.report.compare.speed import shape_of
-from bertbench.report.compare.timings import Timings, Way
-from bertbench.report.compare.undefined import EVALUATED, undefined_on
+from bertbench.report.compare.quality_rows import EVALUATED, primary_metrics, undefined_on
+from bertbench.report.compare.speed_rows import Timings, Way, shape_of
 from bertbench.stats.intervals import round_log_ratios
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import numpy as np
 
 from bertbench.errors import MeasurementError
 from bertbench.gate.finding import Finding
-from bertbench.report.compare import predictions as pairs
-from bertbench.report.compare.quality import plugins_of, resampled
+from bertbench.report.compare import replicates as pairs
+from bertbench.report.compare.quality_rows import plugins_of, resampled
 from bertbench.stats.intervals import Estimate, bootstrap_method
 from bertbench.stats.noninferiority import Comparison, compare_accuracies, compare_replicates
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertbench import launch
+from bertbench import processes
 from bertbench.errors import MeasurementError
 from bertbench.quality.features import TEACHER, Collator, Rows, is_learnable
 from bertbench.quality.trainer import SECONDS_FILE, LengthGrouped, arguments, broken, make_plain, trainer_class, watcher
@@ -111,7 +111,7 @@ def finetune(
             trained = run.train(model, pad, why)
             return replace(trained, left_out=left_out, warnings=(*trained.warnings, *_said(left_out, features)))
         except torch.OutOfMemoryError:
-            if micro == 1 or launch.size() > 1:  # several processes would have to agree on a smaller batch
+            if micro == 1 or processes.world_size() > 1:  # several processes would have to agree on a smaller batch
                 many = "one example" if micro == 1 else f"{micro} examples"
                 raise MeasurementError(f"{label}: out of memory with {many} a batch", "lower --max-length") from None
             micro = _part(recipe.batch_size, micro)
@@ -167,7 +167,7 @@ class _Run:
         """Train, from the newest state in `folder` where there is one."""
         from transformers.trainer_callback import PrinterCallback
 
-        together = self.micro * launch.size()
+        together = self.micro * processes.world_size()
         accumulation = self.recipe.batch_size // together
         collator = Collator(pad, regression=self.regression)
         with tempfile.TemporaryDirectory(prefix="bertbench-trainer-") as scratch:
@@ -200,10 +200,10 @@ class _Run:
         if not math.isfinite(loss):
             raise broken(f"{self.label}: the loss is {loss}", self.folder)
         samples, waste = collator.used(int(state.global_step) * accumulation)
-        samples *= launch.size()
+        samples *= processes.world_size()
         if earlier:
             samples = round(len(self.rows) * self.recipe.epochs)
-        notes = _together(self.micro) if launch.size() > 1 else ()
+        notes = _together(self.micro) if processes.world_size() > 1 else ()
         notes += (
             (f"went on from step {Path(earlier).name.rpartition('-')[2]} of an interrupted run",) if earlier else ()
         )
@@ -240,12 +240,12 @@ def _meet() -> None:
     """Wait for the other processes, if there are any: their loading is no training."""
     import torch
 
-    if launch.size() > 1:
+    if processes.world_size() > 1:
         torch.distributed.all_reduce(torch.zeros(1))
 
 
 def _together(micro: int) -> tuple[str, ...]:
-    return (f"trained by {launch.size()} processes together, {micro} examples each at a time",)
+    return (f"trained by {processes.world_size()} processes together, {micro} examples each at a time",)
 
 
 def _forecast(model: Any, features: Features, batch_size: int, device: str) -> tuple[int, str | None]:
@@ -254,8 +254,8 @@ def _forecast(model: Any, features: Features, batch_size: int, device: str) -> t
     from bertbench.records.environment import available_memory
     from bertbench.speed.memory import training_bytes
 
-    if device != "cpu" or launch.size() > 1:
-        return batch_size // launch.size(), None
+    if device != "cpu" or processes.world_size() > 1:
+        return batch_size // processes.world_size(), None
     longest = max(len(row["input_ids"]) for row in features.rows)
     free = int(available_memory() * MEMORY_SHARE)
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bertbench import launch
+from bertbench import processes
 from bertbench.errors import MeasurementError
 from bertbench.models import attention
 from bertbench.models.checkpoints import write_about
@@ -289,7 +289,9 @@ def _soft_targets(
         return None
     its = teacher.features(job, train, training=True)
     check_texts(features, its, job.label)
-    torch.set_num_threads(useful_threads(teacher.model, TOKENS_PER_BATCH, max(1, job.threads // launch.local_size())))
+    torch.set_num_threads(
+        useful_threads(teacher.model, TOKENS_PER_BATCH, max(1, job.threads // processes.local_world_size()))
+    )
     label = f"{job.teaching.teacher.spec.name if job.teaching.teacher else 'teacher'} answers for {job.label}"
     model = teacher.model.to(torch_dtype(job.dtype))  # it answers in the format that it is scored in
     answers = answers_of(model, teacher.kind, its, teacher.pad, teacher.order(job), label, progress)
@@ -300,7 +302,9 @@ def _soft_targets(
 def _training_threads(job: Job, ready: Prepared, features: Features) -> int:
     """Threads for training, of which each process has its share."""
     tokens = job.recipe.batch_size * sum(len(row["input_ids"]) for row in features.rows) // len(features.rows)
-    return useful_threads(ready.model, tokens // launch.size(), max(1, job.threads // launch.local_size()))
+    return useful_threads(
+        ready.model, tokens // processes.world_size(), max(1, job.threads // processes.local_world_size())
+    )
 
 
 # Figures of a fine-tuning run beside its score: time, loss, padding, the best epoch, what no look at the input gives.

@@ -17,7 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertbench import launch
+from bertbench import processes
 from bertbench.errors import BertBenchError, MeasurementError
 from bertbench.records.progress import Progress
 
@@ -32,7 +32,7 @@ PATIENCE = timedelta(days=7)  # that others wait while the first one plans and e
 def work(command: Callable[[], int]) -> int:
     """Do `command` in the first process, and in the others what it asks for. Returns the process's exit code."""
     _form()
-    if launch.rank():
+    if processes.rank():
         return _follow()
     try:
         return command()
@@ -131,6 +131,6 @@ def _follow() -> int:
 def _train_along(job: Job, train: Examples) -> None:
     from bertbench.quality import run as quality
 
-    job = replace(job, device=launch.own_device(job.device))
+    job = replace(job, device=processes.own_device(job.device))
     ready = quality.prepare(job)
     quality.fit(job, ready, train)

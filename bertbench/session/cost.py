@@ -12,7 +12,7 @@ from bertbench.models.sources import Encoder
 from bertbench.records.record import MEASURE_VERSIONS, UNAVAILABLE, Failure, Kind, Measurement, Status, digest
 from bertbench.session.plan import Plan
 from bertbench.session.run import Session, guarded
-from bertbench.session.speed import measure_speeds
+from bertbench.session.timing import measure_speeds
 from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed.blocks import SpeedTarget
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from bertbench import __version__, launch
+from bertbench import __version__, processes
 from bertbench.errors import CheckpointError, DatasetError
 from bertbench.models import hub
 from bertbench.models.sources import Encoder, Say, gather, weight_folders
@@ -120,7 +120,7 @@ def measure(
     try:
         with weight_folders(encoders, store.folder(session.id)) as ready:
             measure_cost(session, ready, plan)
-        with closing(team.Team() if launch.size() > 1 else Apart()) as apart:
+        with closing(team.Team() if processes.world_size() > 1 else Apart()) as apart:
             for cell in plan.cells:
                 measure_quality(session, cell, apart.run)
     finally:

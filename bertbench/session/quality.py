@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertbench import launch
+from bertbench import processes
 from bertbench.errors import StoreError
 from bertbench.quality.run import run_and_save
 from bertbench.records.bounds import inside
@@ -232,7 +232,7 @@ def _teaching(cell: Cell, settings: dict[str, Any]) -> dict[str, Any]:
 
 def _processes(job: Job) -> dict[str, int]:
     """How many processes trained together, where it is several."""
-    return {"processes": launch.size()} if launch.size() > 1 and job.mode == "fine-tune" else {}
+    return {"processes": processes.world_size()} if processes.world_size() > 1 and job.mode == "fine-tune" else {}
 
 
 def _keep(store: Store, key: str, saved: Path) -> str:

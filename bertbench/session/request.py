@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from bertbench import launch
+from bertbench import processes
 from bertbench.errors import UsageError
 from bertbench.records.record import MEASURE_VERSIONS, NOT_MEASURED, Kind, digest
 from bertbench.specs.models import ModelSpec
@@ -151,7 +151,7 @@ class Request:
             | {"backends": list(options.backends), "dtypes": list(options.dtypes)}
             | {"seeds": list(options.seeds), "train_cap_s": options.train_cap_s}
             | ({"recipes": options.recipes} if "quality" in self.kinds else {})
-            | ({"processes": launch.size()} if launch.size() > 1 else {}),
+            | ({"processes": processes.world_size()} if processes.world_size() > 1 else {}),
             "kinds": list(self.kinds),
             "versions": MEASURE_VERSIONS,
             "teaching": {
@@ -279,7 +279,7 @@ def check_processes(request: Request) -> None:
     Raises:
         UsageError: more than quality is measured, or a batch cannot be shared out equally.
     """
-    size = launch.size()
+    size = processes.world_size()
     if size == 1:
         return
     if request.kinds != ("quality",):

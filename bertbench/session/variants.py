@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from bertbench.errors import BertBenchError
 from bertbench.models.sources import Encoder
 from bertbench.records.record import Failure
-from bertbench.session.heads import Heads
+from bertbench.session import inputs as _inputs
+from bertbench.session.inputs import Heads
 from bertbench.session.run import Session
-from bertbench.specs.timing import ExecutionSettings
+from bertbench.specs.timing import ExecutionSettings, TimingSpec
 from bertbench.speed import exports
+from bertbench.speed.audit import Audit, Finding
 from bertbench.speed.backend_options import combinations
-from bertbench.speed.blocks import SpeedTarget
+from bertbench.speed.blocks import Inspect, SpeedTarget
 from bertbench.speed.rounds import failure_of
+
+if TYPE_CHECKING:
+    from bertbench.speed.backend import Floats
 
 
 @dataclass(frozen=True)
@@ -69,3 +76,70 @@ def _exported(session: Session, variant: Variant) -> Variant:
     except BertBenchError as error:
         return replace(variant, failure=failure_of(error))
     return replace(variant, target=SpeedTarget(variant.label, ready, settings, variant.model))
+
+
+# The audit of a session's back-ends: what is looked at, what it is compared with, and the findings by variant.
+
+
+class Checker:
+    """Watches the rounds of a session and judges every variant that is not PyTorch in fp32.
+
+    Without such a variant nothing is looked at.
+    """
+
+    def __init__(self, session: Session, chosen: Sequence[Variant], inputs: _inputs.Prepared, heads: Heads) -> None:
+        self._session = session
+        self._chosen = chosen
+        self._inputs = inputs
+        self._heads = heads
+        self._audit: Audit | None = None
+        if not all(is_plain(variant.settings) for variant in chosen):
+            encoders = {variant.model: variant.encoder for variant in chosen}
+            rows = _inputs.audited(session, encoders, inputs, scored=heads.head is not None)
+            self._audit = Audit([variant.target for variant in chosen if variant.target], rows)
+
+    @property
+    def inspect(self) -> list[Inspect]:
+        """What is to be called with each round's workers."""
+        return [self._audit.collect] if self._audit else []
+
+    def findings(self, timing: TimingSpec) -> dict[str, Finding]:
+        """By label; a model that was not timed in PyTorch and fp32 is run so now."""
+        if self._audit is None:
+            return {}
+        plain = {variant.model: variant.label for variant in self._chosen if is_plain(variant.settings)}
+        missing = self._references(plain)
+        self._session.progress("checking the back-ends' answers", 0, 1)
+        self._audit.add_references(timing.shapes, missing)
+        self._session.progress("checking the back-ends' answers", 1, 1)
+        plain |= {model: target.name for model, target in missing.items()}
+        found = {}
+        for variant in self._chosen:
+            finding = self._finding(variant, plain.get(variant.model, ""))
+            if finding is not None:
+                found[variant.label] = finding
+        return found
+
+    def _references(self, plain: dict[str, str]) -> dict[str, SpeedTarget]:
+        """PyTorch in fp32 of the models that are not among the variants so."""
+        found = {}
+        for variant in self._chosen:
+            folder = variant.encoder.source.folder
+            if variant.model not in plain and variant.target is not None and folder is not None:
+                settings = replace(variant.settings, backend="eager", dtype="fp32")
+                found[variant.model] = SpeedTarget(f"{variant.model} as reference", folder, settings, variant.model)
+        return found
+
+    def _finding(self, variant: Variant, reference: str) -> Finding | None:
+        assert self._audit is not None  # noqa: S101 (the caller has looked)
+        score = self._score if self._heads.task is not None else None
+        if variant.target is None:
+            return None
+        if is_plain(variant.settings):  # the reference itself: its score stands beside the others'
+            own = self._audit.scored(variant.label, score)
+            return Finding(tuple(own), None) if own else None
+        return self._audit.judge(variant.label, reference, score)
+
+    def _score(self, model: str, logits: Floats) -> float | None:
+        examples = self._inputs.examples
+        return None if examples is None else self._heads.score(model, logits, examples)

@@ -7,8 +7,7 @@ shares. Trained seeds differ in their true accuracy by `spread`; which examples 
 import numpy as np
 from scipy.stats import norm
 
-from bertbench.report.compare.predictions import Group
-from bertbench.report.compare.replicates import of_task, plugins_of
+from bertbench.report.compare.replicates import Group, of_task, plugins_of
 from bertbench.report.compare.scores import SplitScores
 
 

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from bertbench.report.compare.predictions import Group
-from bertbench.report.compare.replicates import resampled
+from bertbench.report.compare.replicates import Group, resampled
 from bertbench.stats.group_sequential import ALPHA
 from bertbench.stats.intervals import detectable_by_spread, examples_worth
 from bertbench.stats.metrics.f1 import PLUGIN

@@ -9,7 +9,7 @@ import statistics
 
 import pytest
 
-from bertbench.report.compare.timings import Timings, Way
+from bertbench.report.compare.speed_rows import Timings, Way
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
 from bertbench.speed import measure
 from bertbench.speed.measure import SpeedTarget, measure_speed

@@ -7,7 +7,7 @@ import pytest
 
 from bertbench import cli
 from bertbench.records.store import Store
-from bertbench.report.compare.flips import compared
+from bertbench.report.compare.differences import compared
 from tests.factories import environment, failed, quality_record, session_record, size_record
 
 IDS = ("20260101T120000-aaaaaa", "20260102T120000-bbbbbb")

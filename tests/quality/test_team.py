@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from bertbench import cli, launch
+from bertbench import cli, processes
 from bertbench.errors import MeasurementError, UsageError
 from bertbench.models.sources import Source
 from bertbench.quality import team
@@ -91,11 +91,16 @@ def asked(kinds=("quality",), **options):
 def test_one_process_is_told_from_several(monkeypatch):
     """Only what a launcher sets completely counts; the first process is the one that reports."""
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert (launch.size(), launch.rank(), launch.local_size(), launch.own_device("cuda:0")) == (1, 0, 1, "cuda:0")
+    assert (processes.world_size(), processes.rank(), processes.local_world_size(), processes.own_device("cuda:0")) == (
+        1,
+        0,
+        1,
+        "cuda:0",
+    )
     for name, value in LAUNCHED.items():
         monkeypatch.setenv(name, value)
-    assert (launch.size(), launch.rank(), launch.local_size()) == (2, 1, 2)
-    assert (launch.own_device("cuda:0"), launch.own_device("cpu")) == ("cuda:1", "cpu")
+    assert (processes.world_size(), processes.rank(), processes.local_world_size()) == (2, 1, 2)
+    assert (processes.own_device("cuda:0"), processes.own_device("cpu")) == ("cuda:1", "cpu")
 
 
 def test_what_cannot_be_shared_is_refused(monkeypatch):

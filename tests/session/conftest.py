@@ -9,7 +9,7 @@ from bertbench.models.sources import Encoder, Source
 from bertbench.records.progress import silent
 from bertbench.records.record import Environment
 from bertbench.records.store import Store
-from bertbench.session import ceiling
+from bertbench.session import extras
 from bertbench.session.request import Options, Request
 from bertbench.session.run import Session
 from bertbench.session.task_data import TaskData
@@ -33,7 +33,7 @@ def quiet_machine(monkeypatch):
     monkeypatch.setattr(runner, "busy_machine", list)
     monkeypatch.setattr(latency, "WIDE_SPREAD", 1e9)  # the fake back-end sleeps, which a busy machine lengthens
     monkeypatch.setattr(watch.Watch, "findings", lambda _: [])
-    monkeypatch.setattr(ceiling, "ceiling", lambda *_: (1e11, (1024, 1024, 1024)))
+    monkeypatch.setattr(extras, "ceiling", lambda *_: (1e11, (1024, 1024, 1024)))
 
 
 @pytest.fixture

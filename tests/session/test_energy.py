@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from bertbench.records.record import Failure
-from bertbench.session import energy
-from bertbench.session.energy import measure_energy
+from bertbench.session import extras
+from bertbench.session.extras import measure_energy
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed.blocks import SpeedTarget
 from bertbench.speed.rounds import WorkerError
@@ -47,15 +47,15 @@ def counters(monkeypatch):
 
         yield [SimpleNamespace(warm_up=lambda *_: None, ask=ask)]
 
-    monkeypatch.setattr(energy.energy, "meters", lambda _: ([state.meter], None))
-    monkeypatch.setattr(energy.energy, "idle_watts", lambda *_: state.idle_w)
-    monkeypatch.setattr(energy, "open_workers", open_workers)
+    monkeypatch.setattr(extras.energy, "meters", lambda _: ([state.meter], None))
+    monkeypatch.setattr(extras.energy, "idle_watts", lambda *_: state.idle_w)
+    monkeypatch.setattr(extras, "open_workers", open_workers)
     return state
 
 
 def test_no_counters(encoder, begin, monkeypatch):
     """Without counters there is no figure, and the reason."""
-    monkeypatch.setattr(energy.energy, "meters", lambda _: ([], "no counters in a virtual machine"))
+    monkeypatch.setattr(extras.energy, "meters", lambda _: ([], "no counters in a virtual machine"))
     found = measure_energy(begin([encoder("bert")]), TARGETS, TimingSpec(shapes=(SHAPE,)))
     assert found == ({}, "energy was not measured: no counters in a virtual machine")
 

@@ -8,7 +8,7 @@ import pytest
 from bertbench.models.architecture import config_of
 from bertbench.models.sources import Source, gather
 from bertbench.quality.job import Job
-from bertbench.session.estimates import cost_steps, encode_sample, mean_tokens, seconds_per_sample
+from bertbench.session.plan import cost_steps, encode_sample, mean_tokens, seconds_per_sample
 from bertbench.session.request import Options, Request
 from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.tasks import TrainingSpec

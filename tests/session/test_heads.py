@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from bertbench.models.sources import Encoder, Source
-from bertbench.session import heads as _heads
+from bertbench.session import inputs as _heads
 from bertbench.session import inputs as _inputs
-from bertbench.session.audit import Checker
-from bertbench.session.heads import choose
-from bertbench.session.speed import measure_speeds
-from bertbench.session.variants import variants
+from bertbench.session.inputs import choose
+from bertbench.session.timing import measure_speeds
+from bertbench.session.variants import Checker, variants
 from bertbench.tasks.data import Examples
 from tests.factories import model_spec, task_spec
 from tests.session.conftest import NATURAL

@@ -39,9 +39,8 @@ MEASURING = {
         "speed/audit.py",
         "speed/calibration.py",
         "session/inputs.py",
-        "session/server.py",
-        "session/energy.py",
-        "session/warmups.py",
+        "session/extras.py",
+        "session/timing.py",
         "speed/backends/[!_f]*.py",  # not the fake one
         "speed/backends/_*.py",
     ),

@@ -7,8 +7,8 @@ import pytest
 
 from bertbench.records.record import Failure
 from bertbench.records.timings import TimingRow
-from bertbench.session import server
-from bertbench.session.server import measure_server
+from bertbench.session import extras
+from bertbench.session.extras import measure_server
 from bertbench.speed.blocks import SpeedTarget, TaskInputs
 from bertbench.speed.rounds import WorkerError
 
@@ -43,7 +43,7 @@ def live(monkeypatch):
 
         yield [SimpleNamespace(warm_up=lambda *_: None, ask=ask)]
 
-    monkeypatch.setattr(server, "open_workers", open_workers)
+    monkeypatch.setattr(extras, "open_workers", open_workers)
     return state
 
 

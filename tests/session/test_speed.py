@@ -4,10 +4,10 @@ import pytest
 
 from bertbench.errors import MeasurementError
 from bertbench.records.record import Measurement
-from bertbench.session import ceiling, cost
-from bertbench.session import speed as module
-from bertbench.session.heads import Heads
-from bertbench.session.speed import measure_speeds
+from bertbench.session import cost, extras
+from bertbench.session import timing as module
+from bertbench.session.inputs import Heads
+from bertbench.session.timing import measure_speeds
 from bertbench.session.variants import named, variants
 from bertbench.specs.timing import ShapeSpec
 from bertbench.speed import exports
@@ -26,7 +26,7 @@ def no_energy(monkeypatch):
 @pytest.fixture
 def unjudged(monkeypatch):
     """Nobody looks at the answers, which the fake back-end makes up."""
-    monkeypatch.setattr("bertbench.session.audit.Checker.findings", lambda *_: {})
+    monkeypatch.setattr("bertbench.session.variants.Checker.findings", lambda *_: {})
 
 
 def records(session):
@@ -304,9 +304,9 @@ def test_key_tells_ways_and_shapes_apart(encoder, begin, plan):
 def test_a_format_without_hardware_is_not_waited_for(encoder, begin, plan, monkeypatch):
     """Where one pass would outlast the time of a turn the cell says so at once; the other format is timed."""
     rates = {"fp32": 1e11, "bf16": 1e3}
-    monkeypatch.setattr(ceiling, "ceiling", lambda settings, _: (rates[settings.dtype], (1024, 1024, 1024)))
+    monkeypatch.setattr(extras, "ceiling", lambda settings, _: (rates[settings.dtype], (1024, 1024, 1024)))
     session = begin([encoder("bert")], dtypes=("fp32", "bf16"))
-    monkeypatch.setattr("bertbench.session.audit.Checker.findings", lambda *_: {})
+    monkeypatch.setattr("bertbench.session.variants.Checker.findings", lambda *_: {})
     measure_speeds(session, [encoder("bert")], plan())
     found = records(session)
     slow = found["bert", "fake", "bf16"]
@@ -317,7 +317,7 @@ def test_a_format_without_hardware_is_not_waited_for(encoder, begin, plan, monke
 
 def test_memory_is_not_measured_by_passes_that_would_not_end(encoder, begin, plan, monkeypatch):
     """What timing has given up as too slow in a format is not run for its memory either, and says why."""
-    monkeypatch.setattr(ceiling, "ceiling", lambda *_: (1e3, (1024, 1024, 1024)))
+    monkeypatch.setattr(extras, "ceiling", lambda *_: (1e3, (1024, 1024, 1024)))
     session = begin([encoder("bert")], backends=("eager",), dtype="bf16", dtypes=("bf16",))
     measure_speeds(session, [encoder("bert")], plan())
     with pytest.raises(MeasurementError, match="a pass in bf16 would take"):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bertbench.report.compare.timings import Timings, Way
+from bertbench.report.compare.speed_rows import Timings, Way
 from bertbench.speed.measure import SpeedResult, SpeedTarget
 from tests.bench.simulation import (
     FIXED_ROUNDS,

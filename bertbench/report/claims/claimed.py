@@ -9,11 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from bertbench.report.claims.binding import parameter_counts, problem
 from bertbench.report.claims.figure import find_row, judged, kind_of, macro_name
-from bertbench.report.claims.proofs import texts
+from bertbench.report.claims.proofs import parameter_counts, problem, texts
 from bertbench.report.claims.report import verdict_cell
-from bertbench.report.compare.macro import ALL
+from bertbench.report.compare.scores import ALL
 from bertbench.report.row import Row
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bertbench.records.record import Kind
-from bertbench.report.compare.macro import ALL, MEANS
-from bertbench.report.compare.quality import DIFFERENCE
+from bertbench.report.compare.quality_rows import DIFFERENCE
+from bertbench.report.compare.scores import ALL, MEANS
 from bertbench.report.compare.use_case import RESOURCES
 from bertbench.report.row import Row
 from bertbench.stats.claim_tests import Bound, Figure, Judgement, judge

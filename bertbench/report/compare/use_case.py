@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bertbench.report.compare.quality import DIFFERENCE
+from bertbench.report.compare.quality_rows import DIFFERENCE
 from bertbench.report.row import Row
 from bertbench.report.tables.figures import Figures, listed, shown
 from bertbench.units import significant

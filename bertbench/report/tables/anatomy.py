@@ -5,12 +5,95 @@ Not aware of how anything was counted or timed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from bertbench.records.anatomy import AFTER, BEFORE, BYTES_PER_PARAMETER, COMPONENTS, Anatomy, Axis, Counter, Step
-from bertbench.report.row import Report, Table
-from bertbench.report.tables.anatomy_rows import rows_of
-from bertbench.units import gigaflops, milliseconds, percent, significant, small_bytes, times
+from bertbench.records.anatomy import (
+    AFTER,
+    BEFORE,
+    BYTES_PER_PARAMETER,
+    COMPONENTS,
+    Anatomy,
+    Axis,
+    Counter,
+    RebuiltCell,
+    Step,
+)
+from bertbench.report.row import Report, Row, Table
+from bertbench.units import gigaflops, milliseconds, percent, quantity_of, significant, small_bytes, times
+
+if TYPE_CHECKING:
+    from bertbench.specs.papers import PaperSpec
+
+# Anatomies as long rows.
+#
+# `statistic` is 'unique', 'executed', 'value' or 'median' for a whole model, and the same with
+# '/<component>' or '/layer-<n>' for a part; 'plain' and 'saved/<technique>' tell what the techniques do.
+
+# quantity, statistic, what is counted, how much of it a count is
+FIGURES: tuple[tuple[str, str, Counter, int], ...] = (
+    ("parameters", "unique", "unique", 1),
+    ("parameter_bytes", "value", "unique", BYTES_PER_PARAMETER),
+    ("parameters", "executed", "executed", 1),
+    ("flops", "value", "flops", 1),
+    ("latency", "median", "seconds", 1),
+)
+
+
+def rows_of(anatomies: Sequence[Anatomy], axis: Axis) -> tuple[Row, ...]:
+    """Totals with their ratio to the first model's, parts with their share as a note, and savings."""
+    return tuple(row for each in anatomies for row in (*_figures(each, anatomies[0], axis), *_rows_of_savings(each)))
+
+
+def _figures(anatomy: Anatomy, reference: Anatomy, axis: Axis) -> Iterator[Row]:
+    for quantity, statistic, counter, factor in FIGURES:
+        total, base = anatomy.total(counter), reference.total(counter)
+        if total is None:
+            continue
+        row = _row(anatomy, quantity, statistic, total * factor)
+        comparable = base and len({anatomy.name, reference.name}) == 2 and counter != "seconds"
+        yield replace(row, reference=reference.name, ratio=total / base) if comparable and base else row
+        for key, value in anatomy.by(axis, counter).items():
+            note = f"{value / total:.4%} of the model's"
+            yield replace(_row(anatomy, quantity, f"{statistic}/{key}", value * factor), note=note)
+    if anatomy.timing:
+        note = "a pass with the hooks that tell parts apart"
+        yield replace(_row(anatomy, "latency", "hooked", anatomy.timing.hooked_s), note=note)
+
+
+def _rows_of_savings(anatomy: Anatomy) -> Iterator[Row]:
+    for index, step in enumerate(anatomy.steps):
+        before = anatomy.steps[index - 1] if index else None
+        statistic = f"saved/{step.technique}" if before else "plain"
+        yield _row(anatomy, "parameters", statistic, before.unique - step.unique if before else step.unique)
+        saved = (before.unique - step.unique if before else step.unique) * BYTES_PER_PARAMETER
+        yield _row(anatomy, "parameter_bytes", statistic, saved)
+        if step.flops is not None and (before is None or before.flops is not None):
+            yield _row(anatomy, "flops", statistic, (before.flops or 0) - step.flops if before else step.flops)
+
+
+def _row(anatomy: Anatomy, quantity: str, statistic: str, value: float) -> Row:
+    shaped, timing = quantity in {"flops", "latency"}, anatomy.timing if quantity == "latency" else None
+    return Row(
+        model=anatomy.name,
+        checkpoint=anatomy.checkpoint,
+        weights="random" if timing else None,
+        quantity=quantity,
+        statistic=statistic,
+        unit=quantity_of(quantity).unit,
+        value=value,
+        n=timing.passes if timing else None,
+        n_unit="passes" if timing else None,
+        device="cpu" if timing else None,
+        backend="eager" if timing else None,
+        dtype="fp32" if timing else None,
+        threads=timing.threads if timing else None,
+        batch_size=anatomy.batch_size if shaped else None,
+        sequence_length=anatomy.sequence_length if shaped else None,
+        status="ok",
+    )
+
 
 Write = Callable[[float], str]
 
@@ -197,3 +280,63 @@ def _timing_note(anatomy: Anatomy) -> str:
 
 def _kinds(heads: Sequence[str]) -> tuple[str, ...]:
     return ("text", *["number"] * (len(heads) - 1))
+
+
+# A paper's published numbers of parameters beside the rebuilt ones. Not aware of how these were counted.
+
+
+def build_rebuilt(paper: PaperSpec, cells: Sequence[RebuiltCell]) -> Report:
+    """One line a cell: what was published, both ways of counting, and which of them gives it."""
+    rows = tuple(
+        (
+            cell.label,
+            _published(cell),
+            f"{cell.unique:,}",
+            "" if cell.without_pooler is None else f"{cell.without_pooler:,}",
+            verdict(cell),
+        )
+        for cell in cells
+    )
+    heads = ("Model", "Published", "Rebuilt", "Without pooler", "Verdict")
+    title = paper.parameters_title or paper.title
+    notes = [f"source: {paper.source}", *([paper.parameters_note.strip()] if paper.parameters_note else [])]
+    notes += [f"{cell.label}: {cell.note}" for cell in cells if cell.note]
+    table = Table(title, heads, rows, tuple(notes), ("text", "number", "number", "number", "text"))
+    return Report(title, (table,), tuple(row for cell in cells for row in _rows(paper, cell)))
+
+
+def verdict(cell: RebuiltCell) -> str:
+    """Which way of counting gives the published figure, if any does, and whether that is as expected."""
+    if len(cell.matches) > 1:
+        found = "equal with and without pooler"
+    elif cell.matches:
+        found = "equal (it has no pooler)" if cell.matches == ("no pooler",) else f"equal {cell.matches[0]}"
+    else:
+        rounded = round(cell.unique / cell.rounded_to) * cell.rounded_to
+        return f"{'known to differ' if cell.as_expected else 'DIFFERENT'}: {rounded / 1e6:,.0f}M"
+    return found if cell.as_expected else f"{found}, BUT EXPECTED TO DIFFER"
+
+
+def _published(cell: RebuiltCell) -> str:
+    return f"{cell.published / 1e6:,.0f}M"
+
+
+def _rows(paper: PaperSpec, cell: RebuiltCell) -> list[Row]:
+    """A row a way of counting, with that count's own verdict; `status` judges the cell."""
+    counts = {"unique": (cell.unique, {"with pooler", "no pooler"})}
+    if cell.without_pooler is not None:
+        counts["unique/without-pooler"] = (cell.without_pooler, {"without pooler"})
+    return [
+        Row(
+            model=cell.model,
+            quantity="parameters",
+            statistic=statistic,
+            unit="1",
+            value=value,
+            published=f"{_published(cell)} ({paper.source})",
+            verdict="equal" if ways & set(cell.matches) else "different",
+            status="ok" if cell.as_expected else "failed",
+            note="; ".join(filter(None, [cell.label, verdict(cell), cell.note])),
+        )
+        for statistic, (value, ways) in counts.items()
+    ]

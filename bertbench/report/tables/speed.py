@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bertbench.report.row import Row, Table
-from bertbench.report.tables.beside import Beside, shape_name, way_name
-from bertbench.report.tables.figures import Figures, figure_text, shown
+from bertbench.report.tables.figures import Beside, Figures, figure_text, shape_name, shown, way_name
 from bertbench.units import megabytes, percent, quantity_of, significant
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from bertbench.records.record import Measurement, Undefined
 from bertbench.records.store import Store
 from bertbench.report.claims.figure import MEMORY_MARGIN, SINGLE_READING
 from bertbench.report.claims.proofs import Prover
-from bertbench.report.claims.report import build_verdicts
-from bertbench.report.claims.tables import verdict_text
+from bertbench.report.claims.report import build_verdicts, verdict_text
 from bertbench.report.compare.build import all_rows, build, evidence_of
 from bertbench.specs.claims import ClaimSpec
 from tests import factories

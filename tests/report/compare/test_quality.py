@@ -8,9 +8,8 @@ import pandas as pd
 import pytest
 
 from bertbench.records.record import Failure, Measurement
-from bertbench.report.compare.macro import GLUE
-from bertbench.report.compare.predictions import Group
-from bertbench.report.compare.replicates import of_task, plugins_of
+from bertbench.report.compare.replicates import Group, of_task, plugins_of
+from bertbench.report.compare.scores import GLUE
 from bertbench.stats import intervals
 from tests import factories
 from tests.report.compare.test_build import report_of

@@ -10,8 +10,7 @@ import pytest
 from bertbench.records.record import Failure, Measurement
 from bertbench.records.store import StoredSession
 from bertbench.report.compare.build import all_rows, evidence_of
-from bertbench.report.compare.speed import over_rounds, shape_of
-from bertbench.report.compare.timings import Timings, Way
+from bertbench.report.compare.speed_rows import Timings, Way, over_rounds, shape_of
 from bertbench.report.tables.figures import Figures
 from bertbench.stats.intervals import samples_needed
 from tests import factories

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bertbench.report.compare.why import why
+from bertbench.report.compare.speed_report import why
 from bertbench.report.row import Row
 from bertbench.report.tables.figures import Figures
 

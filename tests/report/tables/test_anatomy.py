@@ -3,8 +3,7 @@ from dataclasses import replace
 import pytest
 
 from bertbench.records.anatomy import Anatomy, Part, RebuiltCell, Step, Timing
-from bertbench.report.tables.anatomy import build_anatomy, share
-from bertbench.report.tables.rebuilt import verdict
+from bertbench.report.tables.anatomy import build_anatomy, share, verdict
 
 PARTS = (
     Part("word_embeddings", "before-layers", 9990, 9990, 0, 0.001),

@@ -4,8 +4,7 @@ import pytest
 
 from bertbench.report.compare.notes import caveat
 from bertbench.report.row import Row, Table
-from bertbench.report.tables.comparison import Comparison, comparison_table
-from bertbench.report.tables.detail import detail_table, scores_table
+from bertbench.report.tables.comparison import Comparison, comparison_table, detail_table, scores_table
 from bertbench.report.tables.figures import Figures, figure_text, listed, shape_label, shown
 from bertbench.specs.models import Published
 from tests import factories

@@ -5,8 +5,7 @@ import pytest
 from bertbench.report.formats.terminal import PLUGIN as TERMINAL
 from bertbench.report.row import Report, Row, Table
 from bertbench.report.tables import speed as tables
-from bertbench.report.tables.beside import shape_name, way_name
-from bertbench.report.tables.figures import Figures, shown
+from bertbench.report.tables.figures import Figures, shape_name, shown, way_name
 
 MODELS = ("bert", "distilbert", "albert")
 EAGER = {"backend": "eager", "dtype": "fp32"}

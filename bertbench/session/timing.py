@@ -7,17 +7,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bertbench.models.sources import Encoder
+from bertbench.records.machines import Machine
 from bertbench.records.record import MEASURE_VERSIONS, Failure, Measurement, Sidecar, digest
-from bertbench.session import ceiling
-from bertbench.session import heads as _heads
+from bertbench.session import extras
+from bertbench.session import inputs as _heads
 from bertbench.session import inputs as _inputs
-from bertbench.session import warmups as _warmups
-from bertbench.session.audit import Checker
-from bertbench.session.energy import measure_energy
+from bertbench.session.extras import measure_energy, measure_server
 from bertbench.session.plan import Plan
 from bertbench.session.run import Session, guarded, slug
-from bertbench.session.server import measure_server
-from bertbench.session.variants import Variant, variants
+from bertbench.session.variants import Checker, Variant, variants
 from bertbench.specs.timing import TimingSpec
 from bertbench.speed.audit import Finding
 from bertbench.speed.blocks import SpeedTarget
@@ -35,7 +33,7 @@ def measure_speeds(session: Session, encoders: Sequence[Encoder], plan: Plan) ->
     inputs = _inputs.prepare(session, heads.encoders, plan)
     timing = _inputs.fitting(request.timing, inputs)
     chosen = variants(session, heads)
-    ceilings = ceiling.Ceilings(session, encoders, timing)
+    ceilings = extras.Ceilings(session, encoders, timing)
     chosen = [_in_time(variant, ceilings, timing) for variant in chosen]
     checker = Checker(session, chosen, inputs, heads)
     targets = [variant.target for variant in chosen if variant.target]
@@ -71,7 +69,7 @@ def _reference(chosen: Sequence[Variant], model: str) -> str:
     return next((variant.label for variant in of_model if variant.target), of_model[0].label)
 
 
-def _in_time(variant: Variant, ceilings: ceiling.Ceilings, timing: TimingSpec) -> Variant:
+def _in_time(variant: Variant, ceilings: extras.Ceilings, timing: TimingSpec) -> Variant:
     """The variant, without a target where no pass would end in time."""
     failure = ceilings.too_slow(variant.encoder, variant.settings.dtype, timing) if variant.target else None
     return replace(variant, target=None, failure=failure) if failure else variant
@@ -97,7 +95,7 @@ def _timed(
 ) -> SpeedResult:
     from bertbench.speed.measure import measure_speed
 
-    warmups, warnings = _warmups.known(session, targets, timing)
+    warmups, warnings = known_warmups(session, targets, timing)
     result = measure_speed(
         targets,
         reference,
@@ -110,7 +108,7 @@ def _timed(
         deadline=session.deadline,
         enough=session.request.enough,
     )
-    _warmups.keep(session, targets, timing, result.warmups)
+    keep_warmups(session, targets, timing, result.warmups)
     return replace(result, warnings=(*result.warnings, *warnings))
 
 
@@ -185,3 +183,45 @@ def _key(session: Session, variant: Variant, timing: TimingSpec) -> str:
             MEASURE_VERSIONS["speed"],
         ]
     )
+
+
+# Warm-up counts are found out once a machine and kept, so that two runs do not differ in them.
+
+
+def known_warmups(
+    session: Session, targets: Sequence[SpeedTarget], timing: TimingSpec
+) -> tuple[dict[str, int], list[str]]:
+    """By target the untimed passes it needs on this machine, as far as that is known; and what could not be read."""
+    machine = Machine.load(session.store.root, session.environment.environment_class)
+    keys = {target.name: _warmup_key(target, timing) for target in targets}
+    found = {name: machine.warmup(key) for name, key in keys.items() if key is not None}
+    return {name: passes for name, passes in found.items() if passes is not None}, list(machine.warnings)
+
+
+def keep_warmups(
+    session: Session, targets: Sequence[SpeedTarget], timing: TimingSpec, found: Mapping[str, int]
+) -> None:
+    """Store what a session found out."""
+    if not found:
+        return
+    machine = Machine.load(session.store.root, session.environment.environment_class)
+    for target in targets:
+        key = _warmup_key(target, timing)
+        if target.name in found and key is not None:
+            machine = machine.with_warmup(key, found[target.name])
+    machine.save()
+
+
+def _warmup_key(target: SpeedTarget, timing: TimingSpec) -> str | None:
+    """What decides about it: architecture and sizes, back-end, format, threads and shape; not the weights' values.
+
+    None if the model's folder has gone, which timing reports.
+    """
+    settings = target.settings
+    try:
+        config = (target.folder / "config.json").read_bytes()
+    except OSError:
+        return None
+    shape = min(timing.shapes, key=lambda shape: shape.batch_size * (shape.sequence_length or 0))
+    parts = [settings.device, settings.backend, settings.dtype, settings.attention, str(settings.threads), shape.label]
+    return f"{'/'.join(parts)}/{digest(config.decode(errors='replace'))[:16]}"

@@ -13,16 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from bertbench.records.record import Measurement, RunRecord
-from bertbench.report.compare import predictions as pairs
+from bertbench.records.record import UNDEFINED, Measurement, RunRecord, Undefined
+from bertbench.report.compare import replicates as pairs
 from bertbench.report.compare.evidence import Evidence, figure, noted, plain_row, share_rows, with_ratio
-from bertbench.report.compare.macro import macro_rows
 from bertbench.report.compare.replicates import of_task, plugins_of, resampled
-from bertbench.report.compare.scores import SplitScores
-from bertbench.report.compare.undefined import EVALUATED, undefined_rows
+from bertbench.report.compare.scores import SplitScores, macro_rows
 from bertbench.report.row import Row
 from bertbench.stats import intervals
 from bertbench.stats.intervals import Estimate
+from bertbench.stats.metric_checks import why_undefined
 
 __all__ = ["DIFFERENCE", "plugins_of", "primary_metrics", "quality_rows", "resampled"]
 
@@ -227,3 +226,41 @@ def _time_ratio(time: Measurement, ours: Sequence[RunRecord], theirs: Sequence[R
     found = intervals.t_interval(logs, "seeds")
     low, high = (None if bound is None else math.exp(bound) for bound in (found.low, found.high))
     return Estimate(math.exp(found.value), low, high, f"{found.method}, of log-ratios paired by seed")
+
+
+# Metrics without a value: everything was evaluated, and no number says how well. Their rows, with the metric's own reason.
+
+EVALUATED = "evaluation_time"  # every split that was evaluated has one
+
+
+def undefined_on(record: RunRecord, quantity: str, split: str | None) -> Undefined | None:
+    """What a record says of a metric, or of 'score', that is undefined on a split; None if it has a value or was not evaluated.
+
+    Records of before such were noted say that the split was evaluated, and metrics when they are undefined.
+    """
+    found = next((one for one in record.undefined if (one.metric, one.split) == (quantity, split)), None)
+    evaluated = record.find(EVALUATED, split=split)
+    if found is not None or evaluated is None or record.find(quantity, "value", split=split) is not None:
+        return found
+    names = (record.task or {}).get("primary_metrics", ()) if quantity == "score" else (quantity,)
+    absent = [name for name in names if record.find(name, "value", split=split) is None]
+    return Undefined(quantity, why_undefined(absent), split, evaluated.n) if absent else None
+
+
+def undefined_rows(base: Row, runs: Sequence[RunRecord], quantity: str, split: str | None) -> Iterator[Row]:
+    """The visible row of a metric that is undefined with one of a model's seeds: without a value, with the reason.
+
+    Args:
+        base: what the runs' rows have in common.
+        runs: a model's, a seed each.
+        quantity: the metric, or 'score'.
+        split: on which.
+    """
+    found = {run.seed: one for run in runs if (one := undefined_on(run, quantity, split)) is not None}
+    if not found:
+        return
+    first = next(iter(found.values()))
+    which = f"with seed {', '.join(map(str, found))}: " if len(found) < len(runs) else ""
+    note = "; ".join(part for part in (base.note, f"{which}{first.reason}") if part)
+    counted = {"split": split, "n": first.n, "n_unit": "examples"}
+    yield replace(base, quantity=quantity, statistic="mean", unit="1", status=UNDEFINED, note=note, **counted)  # type: ignore[arg-type]
