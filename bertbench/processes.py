@@ -106,7 +106,7 @@ def _without_main() -> Iterator[None]:
 
 # Whether several processes were started together, by torchrun or `accelerate launch`, and which of them this is.
 #
-# Not aware of what they do together. Loads nothing.
+# Loads nothing.
 
 SAID = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what both launchers set
 

@@ -45,7 +45,7 @@ class Measuring:
         from bertbench.specs import published
         from bertbench.specs.catalog import Catalog
 
-        output.check(given["output"])
+        output.check_output(given["output"])
         self.command = command
         self.given = dict(given)
         self.catalog = Catalog(given["config_dir"] or ())
@@ -91,13 +91,13 @@ class Measuring:
         """What `answer` measures or reads."""
         from bertbench.session.request import Request, parse_kinds
         from bertbench.session.selection import published_recipes, resolve, with_teachers
-        from bertbench.stats import metric_checks
+        from bertbench.stats import metric
 
         options, kinds = build_options(suite.seeds, self.given), parse_kinds(self.given["only"])
         specified = tuple(self.catalog.task(task) for task in tasks)
         if "quality" in kinds:
             for task in specified:
-                metric_checks.check(task)
+                metric.check_metrics(task)
         if not self.given["from_store"]:
             self.store.check_writable()
         wanted = resolve(models, self.catalog, suite, self.store) if isinstance(models, str) else list(models)

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from bertbench.commands._measuring import Measuring
     from bertbench.models.students.derive import Wish
     from bertbench.quality.pretrain import Pretraining
-    from bertbench.specs.distill import PretrainSpec
-    from bertbench.specs.models import ModelSpec
+    from bertbench.specs.models import ModelSpec, PretrainSpec
     from bertbench.specs.tasks import TaskSpec
     from bertbench.tasks.texts import Texts
 
@@ -34,7 +33,7 @@ def build_spec(values: Mapping[str, Any], *, random_start: bool) -> PretrainSpec
     """
     from pydantic import ValidationError
 
-    from bertbench.specs.distill import PretrainSpec
+    from bertbench.specs.models import PretrainSpec
 
     given = {name: value for name, value in values.items() if value is not None}
     try:
@@ -91,10 +90,10 @@ def check_task(task: TaskSpec, teacher: ModelSpec, data_dir: Path | None) -> Non
     """
     from bertbench.models.lengths import length_limit
     from bertbench.models.sources import own_config
-    from bertbench.stats import metric_checks
+    from bertbench.stats import metric
     from bertbench.tasks import data
 
-    metric_checks.check(task)
+    metric.check_metrics(task)
     for split in (task.train_split, *task.evaluation_splits):
         data.load(task, split, data_dir)
     limit = length_limit(own_config(teacher))
@@ -125,7 +124,7 @@ def pretrain_all(measuring: Measuring, teacher: ModelSpec, students: Sequence[St
     """
     from bertbench.commands._display import Display, say
     from bertbench.models.sources import gather
-    from bertbench.quality import training_format
+    from bertbench.quality import trainer
     from bertbench.records import environment
     from bertbench.session.pretraining import distil, load_teacher
 
@@ -137,7 +136,7 @@ def pretrain_all(measuring: Measuring, teacher: ModelSpec, students: Sequence[St
     dtype = environment.resolve_dtype(given["dtype"], device)
     if dtype == "fp32":
         this_class = environment.capture(device).environment_class
-        dtype = training_format.decide(measuring.store.root, this_class, device, threads, say)
+        dtype = trainer.decide_training_format(measuring.store.root, this_class, device, threads, say)
     minutes = given["max_minutes"]
     deadline = None if minutes is None else time.monotonic() + minutes * 60
     done: Done = []

@@ -88,7 +88,7 @@ def anatomy(
     from bertbench.report import output as outputs
     from bertbench.session.request import check_positive
 
-    outputs.check(output)
+    outputs.check_output(output)
     check_positive(sequence_length=sequence_length, batch_size=batch_size, threads=threads)
     quiet_libraries()
     catalog = Catalog(config_dir or ())
@@ -100,7 +100,7 @@ def anatomy(
 
 def _rebuilt(catalog: Catalog, given: dict[str, Any]) -> tuple[Report, bool]:
     """The paper's table and whether each cell is as expected."""
-    from bertbench.models.anatomy.rebuild import rebuild
+    from bertbench.models.anatomy.dissect import rebuild
     from bertbench.report.tables.anatomy import build_rebuilt
 
     paper = catalog.paper(given["paper"])

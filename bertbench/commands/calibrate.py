@@ -73,7 +73,7 @@ def calibrate(
     from bertbench.report import output as outputs
     from bertbench.specs.timing import TimingSpec
 
-    outputs.check(output)
+    outputs.check_output(output)
     settings = _settings(device, dtype, threads, backend)
     shape = _shape(batch_size, sequence_length)
     store = Store(results_dir)

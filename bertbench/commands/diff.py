@@ -39,7 +39,7 @@ def diff(
     from bertbench.records.store import Store
     from bertbench.report import output as out
 
-    out.check(output)
+    out.check_output(output)
     store = Store(results_dir)
     report = report_on(store, first, second, examples)
     show_warnings(store)

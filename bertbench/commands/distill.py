@@ -37,8 +37,7 @@ if TYPE_CHECKING:
     from bertbench.commands._measuring import Answer
     from bertbench.models.students.derive import Wish
     from bertbench.records.store import Store
-    from bertbench.specs.distill import DistillSpec
-    from bertbench.specs.models import ModelSpec
+    from bertbench.specs.models import DistillSpec, ModelSpec
 
 
 OF_TASKS = ("seeds", "only", "epochs", "train_samples", "eval_samples", "max_train_minutes", "finetune")
@@ -73,7 +72,7 @@ def distill(
 ) -> None:
     """Distil a smaller student from a teacher, on a task or on text without labels, and compare the two."""
     from bertbench.models.students.derive import Wish
-    from bertbench.specs.distill import DistillSpec
+    from bertbench.specs.models import DistillSpec
 
     # Students have no published recipe, and teacher and students should take equal steps.
     measuring = Measuring("distill", {**given, "recipes": "task"})
@@ -209,7 +208,7 @@ def _spec(
     from pydantic import ValidationError
 
     from bertbench.commands._pretraining import said
-    from bertbench.specs.distill import DistillSpec
+    from bertbench.specs.models import DistillSpec
 
     values = {"temperature": temperature, "alpha_soft": alpha_soft, "alpha_hard": alpha_hard}
     given = {name: value for name, value in values.items() if value is not None}
@@ -239,7 +238,7 @@ def _check_target(folder: Path, given: Mapping[str, Any]) -> None:
     Raises:
         UsageError: the folder holds something or cannot be written, or nothing will be kept.
     """
-    from bertbench.report.places import prove_writable
+    from bertbench.report.output import prove_writable
     from bertbench.session.request import parse_kinds
     from bertbench.specs.text_files import RENAME, is_text
 

@@ -47,7 +47,7 @@ def doctor(given: Mapping[str, Any], task: TaskOption = None) -> None:
     from bertbench.session.selection import resolve, resolve_tasks
     from bertbench.specs.catalog import Catalog
 
-    output.check(given["output"])
+    output.check_output(given["output"])
     quiet_libraries()
     catalog = Catalog(given["config_dir"] or ())
     suite = catalog.suite(given["suite"] or "base")

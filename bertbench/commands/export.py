@@ -13,7 +13,7 @@ import typer
 from bertbench import streams
 from bertbench.commands._options import ResultsDirOption
 from bertbench.errors import NothingMeasuredError, UsageError
-from bertbench.report import places
+from bertbench.report import output as output_files
 from bertbench.safe_text import json_text, spreadsheet_cell
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _check(chosen: TableFormat, output: Path | None) -> None:
         if chosen is TableFormat.PARQUET:
             raise UsageError("--format parquet: is not text", "name a file with --output")
         return
-    places.check(output, "--output")
+    output_files.check_file(output, "--output")
 
 
 def text_of(frame: pd.DataFrame, chosen: TableFormat) -> str:
@@ -118,4 +118,4 @@ def write(frame: pd.DataFrame, chosen: TableFormat, output: Path) -> None:
         else:
             scratch.write_bytes(streams.encoded(text_of(frame, chosen)))
 
-    places.write(output, "--output", fill, "choose another")
+    output_files.write_file(output, "--output", fill, "choose another")

@@ -60,7 +60,7 @@ def gc(
     from bertbench.records.store import Store
     from bertbench.report import output as out
 
-    out.check(output)
+    out.check_output(output)
     store = Store(results_dir, Waiting())
     if not store.root.is_dir():
         raise StoreError(f"results directory {results_dir}: not there", "name the right one with --results-dir")

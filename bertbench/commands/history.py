@@ -60,7 +60,7 @@ def history(
     from bertbench.report.compare.history import build, series_of
     from bertbench.specs.catalog import Catalog
 
-    out.check(output)
+    out.check_output(output)
     store = Store(results_dir, Waiting())
     frame = frame_of(store, Catalog(config_dir or ()))
     show_warnings(store)

@@ -38,9 +38,9 @@ def list_(
 
     Example: bertbench list models
     """
-    from bertbench.report.output import check, emit
+    from bertbench.report.output import check_output, emit
 
-    check(output)
+    check_output(output)
     emit(build_report(kind, Catalog(config_dir or ())), format=format_, output=output, layout=layout)
 
 

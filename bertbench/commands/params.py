@@ -48,10 +48,10 @@ def params(
 ) -> None:
     """Count parameters by component: unique and executed, so that shared layers show."""
     from bertbench.models.hub import quiet_libraries
-    from bertbench.report.output import check, emit
+    from bertbench.report.output import check_output, emit
     from bertbench.session.selection import resolve, resolve_one
 
-    check(output)
+    check_output(output)
     quiet_libraries()
     catalog = Catalog(config_dir or [])
     chosen = catalog.suite(suite)

@@ -44,11 +44,11 @@ def published(
 
     Example: bertbench published --model distilbert --task sst2
     """
-    from bertbench.report.output import check, emit
+    from bertbench.report.output import check_output, emit
     from bertbench.specs.catalog import Catalog
     from bertbench.specs.published import load, select
 
-    check(output)
+    check_output(output)
     catalog = Catalog(config_dir or ())
     figures = load(catalog)
     wanted = {"model": _models(_names(model), catalog, figures), "task": _names(task), "quantity": _names(quantity)}

@@ -56,7 +56,7 @@ def show(
     from bertbench.report import output as out
     from bertbench.specs.catalog import Catalog
 
-    out.check(output)
+    out.check_output(output)
     store = Store(results_dir)
     judge = Staleness(Catalog(config_dir or ()))
     report = list_runs(store, judge=judge) if run is None else run_report(*store.find_run(run), judge)

@@ -18,7 +18,7 @@ from bertbench.specs import claim_checks as claims
 from bertbench.specs import plugins
 from bertbench.specs.catalog import KINDS, Catalog, Entry
 from bertbench.specs.yaml_files import Written, faults
-from bertbench.stats import metric_checks
+from bertbench.stats.metric import misfit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from bertbench.specs.claims import ClaimSpec
     from bertbench.specs.models import ModelSpec
     from bertbench.specs.papers import PaperSpec
-    from bertbench.specs.recipes import RecipeSpec
-    from bertbench.specs.suites import SuiteSpec
+    from bertbench.specs.suites import RecipeSpec, SuiteSpec
     from bertbench.specs.tasks import GroupSpec, TaskSpec
 
 METRICS = "bertbench.stats.metrics"
@@ -186,7 +185,7 @@ def _task(spec: TaskSpec, _: Checked) -> Iterator[Parts]:
         except Exception as error:  # noqa: BLE001 (a user's own metric may fail in any way)
             yield "metrics", f"metric '{name}' cannot be loaded: {type(error).__name__}: {error}", "a working file"
         else:
-            found = metric_checks.misfit(spec, metric) if spec.kind in plugins.names(TASK_KINDS) else None
+            found = misfit(spec, metric) if spec.kind in plugins.names(TASK_KINDS) else None
             if found is not None:
                 yield "metrics", f"{found.metric} {found.found}", found.expected
 

@@ -23,7 +23,7 @@ from pydantic import Field
 from bertbench.errors import StoreError, first_line
 from bertbench.gate import stored_predictions
 from bertbench.records.bounds import LIMIT_BYTES
-from bertbench.report.places import followed
+from bertbench.report.output import followed
 from bertbench.specs import text_files
 from bertbench.units import ROUNDING
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bertbench.errors import StoreError, UsageError
 from bertbench.gate.finding import Finding, verdict_of
 from bertbench.records.record import UNDEFINED
-from bertbench.report import places
+from bertbench.report import output
 from bertbench.report.row import Report, Row, Table
 from bertbench.safe_text import visible, visible_lines
 from bertbench.streams import encoded
@@ -129,7 +129,7 @@ def sentence(finding: Finding) -> str:
     return "; ".join(part for part in parts if part)
 
 
-# Findings for continuous integration: JUnit XML, GitHub's annotations and job summary. Not aware of how they came about.
+# Findings for continuous integration: JUnit XML, GitHub's annotations and job summary.
 #
 # Sources: https://docs.github.com/actions/reference/workflow-commands-for-github-actions (escaping, summary); JUnit XML by
 # junitparser.
@@ -148,7 +148,7 @@ def check_place(path: Path | None, other: Path | None = None) -> None:
         return
     if other is not None and os.path.realpath(path) == os.path.realpath(other):
         raise UsageError(f"--junit {path}: is the file of --output too", "name two files")
-    places.check(path, "--junit")
+    output.check_file(path, "--junit")
 
 
 def write_junit(findings: Sequence[Finding], path: Path) -> None:
@@ -174,7 +174,7 @@ def write_junit(findings: Sequence[Finding], path: Path) -> None:
     xml = JUnitXml("bertbench")
     xml.add_testsuite(suite)
     xml.update_statistics()  # type: ignore[no-untyped-call]
-    places.write(path, "--junit", lambda scratch: xml.write(str(scratch), pretty=True))
+    output.write_file(path, "--junit", lambda scratch: xml.write(str(scratch), pretty=True))
 
 
 def annotation_lines(findings: Sequence[Finding]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from bertbench.gate.baseline import FORMAT, Baseline, Saved, checkpoints_of, fil
 from bertbench.models.checkpoints import copy_checkpoint
 from bertbench.records.bounds import LIMIT_BYTES
 from bertbench.records.files import mode_of, sync
-from bertbench.report.places import prove_writable
+from bertbench.report.output import prove_writable
 from bertbench.specs import text_files
 
 ELSEWHERE = "choose another place with --output"

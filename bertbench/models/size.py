@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # Floating-point operations of one forward pass: two for each multiply-add of every matrix product.
 #
 # Counted on torch's meta device, so nothing is computed. Element-wise work (activations, norms, softmax) and Fourier
-# transforms are left out, as is usual: for BERT-base at 128 tokens they are far below 1 %. Not aware of speed: equal FLOPs
+# transforms are left out, as is usual: for BERT-base at 128 tokens they are far below 1 %. Equal FLOPs
 # do not mean equal time.
 
 # Architectures with BERT's layer, and whether the bare model has a pooler.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bertbench.errors import HubError, UnavailableError
 from bertbench.models import hub
 from bertbench.models.checkpoints import Snapshot, side_digest
-from bertbench.records.locks import RANDOM, claimed
+from bertbench.records.bounds import RANDOM, claimed
 from bertbench.records.record import Weights, digest
 from bertbench.specs.models import ModelSpec
 

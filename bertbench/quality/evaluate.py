@@ -17,7 +17,7 @@ from bertbench.records.progress import Progress
 from bertbench.records.record import Measurement, Undefined
 from bertbench.specs import plugins
 from bertbench.specs.tasks import QUESTIONS, SEQUENCES, TaskSpec
-from bertbench.stats.metric_checks import why_undefined
+from bertbench.stats.metric import why_undefined
 from bertbench.tasks.data import Examples
 from bertbench.tasks.kinds.question_answering import question_limit
 from bertbench.units import quantity_of

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bertbench.models.sources import Source
-from bertbench.specs.distill import DistillSpec
+from bertbench.specs.models import DistillSpec
 from bertbench.specs.tasks import TaskSpec, TrainingSpec
 
 

@@ -20,7 +20,7 @@ from bertbench.specs.tasks import TrainingSpec
 
 if TYPE_CHECKING:
     from bertbench.records.progress import Progress
-    from bertbench.specs.distill import PretrainSpec
+    from bertbench.specs.models import PretrainSpec
 
 PARTS = ("soft", "mlm", "cosine")
 

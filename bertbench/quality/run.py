@@ -13,7 +13,7 @@ from typing import Any
 
 from bertbench import processes
 from bertbench.errors import MeasurementError
-from bertbench.models import attention
+from bertbench.models.architecture import attention_note, attention_used
 from bertbench.models.checkpoints import write_about
 from bertbench.models.lengths import check_maximum
 from bertbench.models.loading import (
@@ -43,7 +43,7 @@ from bertbench.quality.teaching import SoftTargets, answers_of, check_texts
 from bertbench.records.progress import Progress, silent
 from bertbench.records.record import Measurement, Undefined
 from bertbench.specs import plugins
-from bertbench.stats import metric_checks
+from bertbench.stats import metric
 from bertbench.tasks.data import Examples
 from bertbench.tasks.kind import Features, TaskKind
 
@@ -110,7 +110,7 @@ def prepare(job: Job) -> Prepared:
 
     source, task, name = job.source, job.task, job.source.spec.name
     kind: TaskKind = plugins.load("bertbench.tasks.kinds", "task kind", task.kind)
-    metric_checks.check(task)
+    metric.check_metrics(task)
     config = config_of(source.spec, source.folder)
     tokenizer = load_tokenizer(source.tokenizer, config, name, split_words=kind.words)
     check_maximum(name, config, job.recipe.max_length)
@@ -136,7 +136,7 @@ def prepare(job: Job) -> Prepared:
             warnings.append("the checkpoint has no pooler; a new one was trained with the head")
     types, train = uses_token_types(config), job.mode == "fine-tune"
     check_runs(model, tokenizer, name, len(task.inputs), kind.outputs, types=types, train=train)
-    other = attention.note(job.attention, attention.used_by(model), "run")
+    other = attention_note(job.attention, attention_used(model), "run")
     warnings += [other] if other else []
     if job.mode == "evaluate":
         model = model.to(torch_dtype(job.dtype))
@@ -194,7 +194,7 @@ def run(
         ready.model,
         ready.tokenizer,
         trained,
-        attention=attention.used_by(ready.model),
+        attention=attention_used(ready.model),
     )
 
 

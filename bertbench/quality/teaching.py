@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bertbench.records.progress import Progress
-    from bertbench.specs.distill import DistillSpec
+    from bertbench.specs.models import DistillSpec
     from bertbench.tasks.kind import Features, TaskKind
 
 ROWS_AT_ONCE = 8192  # whose answers are in memory together; the rest lie in a file

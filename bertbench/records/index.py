@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertbench.errors import StoreError
+from bertbench.records.bounds import NO_LOCKS, READ_ONLY, acquire
 from bertbench.records.files import SESSION_FILE, from_json, read_record, read_session, to_json
-from bertbench.records.locks import NO_LOCKS, READ_ONLY, acquire
 from bertbench.records.progress import Progress, silent
 from bertbench.records.record import RunRecord, SessionRecord
 

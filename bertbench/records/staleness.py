@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bertbench.errors import ConfigError
 from bertbench.records.record import MEASURE_VERSIONS, NOT_MEASURED, RunRecord, SessionRecord, canonical_json
 from bertbench.specs.models import ModelSpec
-from bertbench.specs.recipes import RecipeSpec
+from bertbench.specs.suites import RecipeSpec
 
 if TYPE_CHECKING:
     from bertbench.specs.base import Spec

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import StoreError
-from bertbench.records.bounds import inside, mark
+from bertbench.records.bounds import RANDOM, SAVING, inside, mark, remove_dead
 from bertbench.records.files import (
     CHECKPOINTS,
     SESSION_FILE,
@@ -25,7 +25,6 @@ from bertbench.records.files import (
     write_atomically,
 )
 from bertbench.records.index import INDEX_FILE, Entry, Index, UnusableIndexError, folders, links
-from bertbench.records.locks import RANDOM, SAVING, remove_dead
 from bertbench.records.progress import Progress, silent
 from bertbench.records.record import RunRecord, SessionRecord, Sidecar
 from bertbench.records.sidecars import read_sidecar

@@ -7,7 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from bertbench.errors import MeasurementError
-from bertbench.models.attention import PLAIN
+from bertbench.models.architecture import PLAIN
 from bertbench.models.sources import Encoder
 from bertbench.records.record import MEASURE_VERSIONS, UNAVAILABLE, Failure, Kind, Measurement, Status, digest
 from bertbench.session.plan import Plan

@@ -1,4 +1,4 @@
-"""Energy a sample, where the machine has counters: a lone worker repeats the first shape, idle power is subtracted."""
+"""What is measured beside a session's timing: energy, the rate of queries a server takes, the machine's ceiling."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from bertbench import __version__, processes
 from bertbench.errors import CheckpointError, DatasetError
 from bertbench.models import hub
 from bertbench.models.sources import Encoder, Say, gather, weight_folders
-from bertbench.quality import run, team, training_format
+from bertbench.quality import run, team, trainer
 from bertbench.quality.apart import Apart
 from bertbench.records import environment
 from bertbench.records.files import now
@@ -134,7 +134,9 @@ def measure(
 def _training_format(request: Request, store: Store, machine: Environment, say: Say) -> Callable[[], str]:
     """Decides, when it is called, what number format models are trained in."""
     options = request.options
-    return partial(training_format.decide, store.root, machine.environment_class, options.device, options.threads, say)
+    return partial(
+        trainer.decide_training_format, store.root, machine.environment_class, options.device, options.threads, say
+    )
 
 
 def _earlier_decisions(store: Store, asked: dict[str, Any]) -> dict[str, Any]:

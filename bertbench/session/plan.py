@@ -16,10 +16,10 @@ from bertbench.models.lengths import length_limit
 from bertbench.models.loading import has_head, load_tokenizer, uses_token_types
 from bertbench.models.sources import Encoder, Say, Source, finetuned_source
 from bertbench.models.students.weights import check_pair, teachers_first
-from bertbench.quality import training_format
+from bertbench.quality import trainer
 from bertbench.quality.job import Job, Teaching
 from bertbench.session.request import Request
-from bertbench.session.task_data import TaskData, load_data
+from bertbench.session.run import TaskData, load_data
 from bertbench.specs import plugins
 from bertbench.specs.tasks import TaskSpec, TrainingSpec
 from bertbench.speed.backend_options import combinations
@@ -153,7 +153,7 @@ def make(
     """
     decisions: dict[str, Any] = {"cuts": {}} | dict(earlier or {})
     calibration = calibrate(request.options.threads, request.options.device)
-    trains_in_bf16 = partial(training_format.is_bf16, request.options.dtype, decisions, decide)
+    trains_in_bf16 = partial(trainer.is_bf16, request.options.dtype, decisions, decide)
     loaded = {task.name: load_data(task, request) for task in request.tasks}
     for line in [line for each in loaded.values() for line in each.notes]:
         say(line)

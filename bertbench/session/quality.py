@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bertbench import processes
 from bertbench.errors import StoreError
 from bertbench.quality.run import run_and_save
-from bertbench.records.bounds import inside
-from bertbench.records.locks import SAVING, claimed
+from bertbench.records.bounds import SAVING, claimed, inside
 from bertbench.records.record import MEASURE_VERSIONS, UNAVAILABLE, Failure, RunRecord, Sidecar, digest
 from bertbench.records.store import Store
 from bertbench.session.plan import Cell

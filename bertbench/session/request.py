@@ -14,8 +14,7 @@ from bertbench import processes
 from bertbench.errors import UsageError
 from bertbench.records.record import MEASURE_VERSIONS, NOT_MEASURED, Kind, digest
 from bertbench.specs.models import ModelSpec
-from bertbench.specs.recipes import resolve
-from bertbench.specs.suites import SuiteSpec
+from bertbench.specs.suites import SuiteSpec, resolve
 from bertbench.specs.tasks import TaskSpec, TrainingSpec
 from bertbench.specs.timing import TimingSpec
 

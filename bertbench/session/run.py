@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from bertbench.errors import BertBenchError, StoreError
+from bertbench.errors import BertBenchError, DatasetError, HubError, StoreError, UnavailableError
+from bertbench.models import hub
 from bertbench.models.sources import Encoder, Say
 from bertbench.quality.apart import unexpected
 from bertbench.records.files import now
@@ -15,7 +16,10 @@ from bertbench.records.progress import Progress
 from bertbench.records.record import Environment, Failure, Kind, RunRecord, SessionRecord, Status, digest
 from bertbench.records.store import Store
 from bertbench.session.request import Request
+from bertbench.specs.tasks import TaskSpec
 from bertbench.speed.rounds import failure_of
+from bertbench.tasks import data
+from bertbench.tasks.data import Examples
 
 T = TypeVar("T")
 
@@ -103,3 +107,50 @@ def slug(name: str) -> str:
     """`name` as part of a file name."""
     plain = "".join(char if char.isalnum() or char in "._-" else "-" for char in name).strip("-.")[:50]
     return plain if plain == name else f"{plain}-{digest(name)[:6]}"
+
+
+# A task with its examples, as a session uses them: cut as the options say, or why there are none.
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task with its examples, cut as the options say; `absent` says why there are none.
+
+    `no_train` is why there are none to train on, which matters only to models that are fine-tuned.
+    """
+
+    task: TaskSpec
+    train: Examples | None
+    splits: tuple[Examples, ...]
+    absent: str | None = None
+    no_train: UnavailableError | None = None
+
+    @property
+    def notes(self) -> list[str]:
+        """What loading changed or left out, split by split."""
+        return [note for split in ((self.train,) if self.train else ()) + self.splits for note in split.notes]
+
+
+def load_data(task: TaskSpec, request: Request) -> TaskData:
+    """The examples of a task. Where the request may do without (`may_be_random`), an unreachable hub is no error.
+
+    Raises:
+        DatasetError, HubError: those to evaluate on cannot be had, or are not what the task says.
+    """
+    options = request.options
+    try:
+        splits = tuple(
+            data.load(task, split, options.data_dir).take(options.eval_samples) for split in task.evaluation_splits
+        )
+    except (DatasetError, HubError) as error:
+        on_hub = task.dataset.path is not None and options.data_dir is None
+        if request.may_be_random and on_hub and hub.state() != "online":
+            return TaskData(task, None, (), error.message)
+        raise
+    try:
+        train = data.load(task, task.train_split, options.data_dir).take(
+            options.train_samples or task.training.train_samples
+        )
+    except (DatasetError, HubError) as error:
+        return TaskData(task, None, splits, no_train=error)
+    return TaskData(task, train, splits)

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from bertbench.specs.claims import ClaimSpec
     from bertbench.specs.models import ModelSpec
     from bertbench.specs.papers import PaperSpec
-    from bertbench.specs.recipes import RecipeSpec
-    from bertbench.specs.suites import SuiteSpec
+    from bertbench.specs.suites import RecipeSpec, SuiteSpec
     from bertbench.specs.tasks import GroupSpec, TaskSpec
 
 T = TypeVar("T")
@@ -41,8 +40,7 @@ def spec_types() -> dict[str, type[Spec]]:
     from bertbench.specs.claims import ClaimSpec
     from bertbench.specs.models import ModelSpec
     from bertbench.specs.papers import PaperSpec
-    from bertbench.specs.recipes import RecipeSpec
-    from bertbench.specs.suites import SuiteSpec
+    from bertbench.specs.suites import RecipeSpec, SuiteSpec
     from bertbench.specs.tasks import GroupSpec, TaskSpec
 
     return {
@@ -140,7 +138,7 @@ class Catalog:
 
     def recipe(self, name: str) -> RecipeSpec:
         """What is published about fine-tuning the model called `name`."""
-        from bertbench.specs.recipes import RecipeSpec
+        from bertbench.specs.suites import RecipeSpec
 
         return self._load("recipes", name, RecipeSpec)
 

@@ -1,14 +1,89 @@
-"""Specs of models: where an encoder comes from, how it is built, what was published about it."""
+"""Specs of models: where an encoder comes from, how it is built, whom it learns from, what was published about it."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from bertbench.specs.base import Name, Spec
-from bertbench.specs.distill import DistillSpec
+from bertbench.specs.base import Name, PositiveFloat, Spec
 from bertbench.specs.tasks import TrainingSpec
+
+# Spec of a student: whose answers a model learns from, and what it starts as.
+
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Layer = Annotated[int, Field(ge=0)]
+Sharing = Literal["none", "attention", "ffn", "all"]
+
+
+def _rising(layers: tuple[int, ...]) -> tuple[int, ...]:
+    if list(layers) != sorted(set(layers)):
+        raise ValueError("layers must be given once each and in rising order")
+    return layers
+
+
+class DistillSpec(Spec):
+    """How a model learns a task from a teacher that was fine-tuned on it.
+
+    The loss is `alpha_soft` times the divergence of the answers, both softened by `temperature`, plus `alpha_hard` times that
+    of the labels. The student starts from the teacher's `layers` (null: evenly spread), from its own checkpoint, or from random
+    weights.
+
+    Source: arXiv:1910.01108 (DistilBERT) Sec 2, 3 and 4.1; the defaults are those of the authors' distillation on SQuAD.
+    """
+
+    teacher: Annotated[str, Field(min_length=1)]
+    start: Literal["teacher", "checkpoint", "random"] = "teacher"
+    layers: Annotated[tuple[Layer, ...], Field(min_length=1), AfterValidator(_rising)] | None = None
+    temperature: PositiveFloat = 2.0
+    alpha_soft: Weight = 0.5
+    alpha_hard: Weight = 0.5
+
+    @model_validator(mode="after")
+    def _learns_something(self) -> DistillSpec:
+        if self.alpha_soft == 0 and self.alpha_hard == 0:
+            raise ValueError("'alpha_soft' and 'alpha_hard' are both 0: nothing would be learnt")
+        return self
+
+
+def spread(student: int, teacher: int) -> tuple[int, ...]:
+    """`student` of `teacher` layers, evenly spread with the first and the last: 0, 2, 4, 7, 9, 11 of twelve.
+
+    Source: the selection in the code of arXiv:1910.01108 (DistilBERT), of which this is the general rule.
+    """
+    if student == 1:
+        return (0,)
+    return tuple(round(i * (teacher - 1) / (student - 1)) for i in range(student))
+
+
+class PretrainSpec(Spec):
+    """How a student learns from a teacher on text without labels.
+
+    The loss is `alpha_soft` times the divergence of the answers over the vocabulary, both softened by `temperature`, plus
+    `alpha_mlm` times the masked-language-model loss, plus `alpha_cos` times one minus the cosine of the last hidden states.
+
+    Source: arXiv:1910.01108 (DistilBERT) Sec 2 and 3; weights and learning rate as in the authors' training command.
+    """
+
+    temperature: PositiveFloat = 2.0
+    alpha_soft: Weight = 5.0
+    alpha_mlm: Weight = 2.0
+    alpha_cos: Weight = 1.0
+    start: Literal["teacher", "random"] = "teacher"
+    steps: Annotated[int, Field(ge=1)] = 1000
+    batch_size: Annotated[int, Field(ge=1)] = 32
+    learning_rate: PositiveFloat = 5e-4
+    warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    max_length: Annotated[int, Field(ge=8)] = 128
+    mask_share: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _learns_something(self) -> PretrainSpec:
+        if self.alpha_soft == self.alpha_mlm == self.alpha_cos == 0:
+            raise ValueError("'alpha_soft', 'alpha_mlm' and 'alpha_cos' are all 0: nothing would be learnt")
+        return self
+
 
 TableRow = Literal["method", "size", "speed", "accuracy", "use"]
 

@@ -1,13 +1,20 @@
-"""Specs of suites: what is compared together."""
+"""Specs of suites, what is compared together, and of recipes, how models are fine-tuned for it."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from bertbench.errors import UsageError
 from bertbench.specs.base import Name, Positive, Spec
+from bertbench.specs.tasks import TrainingSpec
 from bertbench.specs.timing import TimingSpec
+
+if TYPE_CHECKING:
+    from bertbench.specs.models import ModelSpec
+    from bertbench.specs.tasks import TaskSpec
 
 
 class SuiteSpec(Spec):
@@ -28,3 +35,56 @@ class SuiteSpec(Spec):
         if self.reference not in self.models:
             raise ValueError(f"reference '{self.reference}' is not among 'models'")
         return self
+
+
+# Specs of recipes: the hyperparameters that were published for fine-tuning a model, by task.
+
+
+def _are_hyperparameters(values: dict[str, Any]) -> dict[str, Any]:
+    TrainingSpec().updated(values)  # unknown keys and bad values show up here, under their own key
+    if "train_samples" in values:
+        raise ValueError("'train_samples' belongs to a task: all models get the same samples")
+    return values
+
+
+Hyperparameters = Annotated[dict[str, Any], AfterValidator(_are_hyperparameters)]
+"""Some fields of a TrainingSpec."""
+
+
+class RecipeSpec(Spec):
+    """What was published about fine-tuning the model that the file is called after; what a source leaves open is left out.
+
+    `tasks` holds fields of a TrainingSpec by task, `common` those of all of them; a task may have a `source` of its own.
+    """
+
+    name: str
+    title: str
+    source: str
+    common: Hyperparameters = Field(default_factory=dict)
+    tasks: Annotated[dict[Name, Hyperparameters], Field(min_length=1)]
+
+    def values(self, task: str) -> dict[str, Any]:
+        """What is published for a task, `source` among it; empty where nothing is."""
+        return {"source": self.source} | self.common | self.tasks[task] if task in self.tasks else {}
+
+
+def resolve(task: TaskSpec, model: ModelSpec, published: Mapping[str, Any], given: Mapping[str, Any]) -> TrainingSpec:
+    """The task's recipe with the model's changes, then what is `published` and then what is `given` as options on top.
+
+    Raises:
+        UsageError: an option's value is outside the recipe's bounds.
+    """
+    try:
+        return _with_published(task.training.updated(model.training), published).updated(dict(given))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        option = str(first["loc"][0]).replace("_", "-")
+        raise UsageError(f"--{option} {first['input']}: {first['msg'][:1].lower()}{first['msg'][1:]}") from None
+
+
+def _with_published(recipe: TrainingSpec, published: Mapping[str, Any]) -> TrainingSpec:
+    """The recipe as published; the rest of it keeps the source it had."""
+    if not published:
+        return recipe
+    rest = f"; the rest: {recipe.source}" if recipe.source else ""
+    return recipe.updated({**published, "source": f"{published.get('source', '')}{rest}"})

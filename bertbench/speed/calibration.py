@@ -144,8 +144,8 @@ def _wait(device: str) -> None:
 
 # The most floating-point operations a second that this machine reaches: what a model's own rate is held against.
 #
-# The best of square products of 1024 to 4096 and of the model's own products, in a process of its own with the same threads.
-# Not aware of models: it is given the sizes of their products.
+# The best of square products of 1024 to 4096 and of the model's own products, in a process of its own with the same
+# threads.
 
 Size = tuple[int, int, int]  # rows, inner, columns
 

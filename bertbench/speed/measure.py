@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 # How many untimed passes a fresh worker needs: seen in its first round, used in all that follow.
 #
-# Not aware of where counts are kept. A first round's workers warm up long and note each pass; from these times the count is
-# taken, so that finding it out costs a few passes and no extra worker.
+# A first round's workers warm up long and note each pass; from these times the count is taken, so that finding it out
+# costs a few passes and no extra worker.
 
 
 class WarmUps:

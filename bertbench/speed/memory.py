@@ -105,7 +105,7 @@ def predicted_training(target: SpeedTarget, shape: ShapeSpec) -> int:
 
     Per layer and token about ten hidden vectors are kept, two inner ones (five, where the activation is not one operator)
     and three rows of attention scores, which dropout keeps from being fused. Counted on BERT, DistilBERT and ALBERT with
-    `bertbench.speed.training_memory`.
+    `bertbench.speed.process_memory`.
     """
     weights = predicted_bytes(target.folder, target.settings, ()) - PROCESS_BYTES
     return training_bytes(

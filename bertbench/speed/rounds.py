@@ -27,7 +27,7 @@ from typing import Protocol, TypeVar
 from bertbench.errors import BertBenchError, MeasurementError
 from bertbench.records.progress import Progress, silent
 from bertbench.records.record import Failure
-from bertbench.records.timings import TimingRow, TurnPlace, TurnSeconds, rows_of
+from bertbench.records.sidecars import TimingRow, TurnPlace, TurnSeconds, rows_of
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 
 __all__ = ["Cell", "TimingRow", "Timings", "TurnSeconds", "Worker", "WorkerError", "failure_of", "measure"]

@@ -34,7 +34,7 @@ from bertbench.stats import queueing
 
 if TYPE_CHECKING:
     from bertbench.speed.backend import Floats
-    from bertbench.speed.training_memory import TrainingMemory
+    from bertbench.speed.process_memory import TrainingMemory
 
 OUT_OF_MEMORY = re.compile(
     r"out of memory|can't allocate memory|not enough memory|bad allocation|bad_alloc", re.IGNORECASE
@@ -261,7 +261,7 @@ class Servant:
 
     def training_memory(self, shape: ShapeSpec) -> TrainingMemory:
         """Memory of one training step."""
-        from bertbench.speed.training_memory import measure_training_memory
+        from bertbench.speed.process_memory import measure_training_memory
 
         return measure_training_memory(self.model, self._batch(shape, 0))
 

@@ -34,7 +34,7 @@ from bertbench.speed.rounds import TurnSeconds, WorkerError
 from bertbench.speed.servant import Loaded, MemoryReading, TextSource, WorkerPlan, serve
 
 if TYPE_CHECKING:
-    from bertbench.speed.training_memory import TrainingMemory
+    from bertbench.speed.process_memory import TrainingMemory
 
 # Workers in other environments: another revision of the code on this interpreter, or the interpreter of another environment.
 #

@@ -63,7 +63,7 @@ def bootstrap(
 ) -> dict[Key, Floats]:
     """Values of every metric for every model and seed on weighted examples, the same weights for all.
 
-    Seeds are fixed: what they add to an interval is the work of `bertbench.stats.seed_spread`. Numbers have no prior mass; with
+    Seeds are fixed: what they add to an interval is the work of `bertbench.stats.intervals`. Numbers have no prior mass; with
     more than `MANY` of them the values are normal, with the variance of the examples' influence.
 
     Args:

@@ -5,11 +5,12 @@ Not aware of models, tasks or files. Metrics are floats of shape (n,), one an ex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bertbench.errors import MeasurementError
+from bertbench.errors import ConfigError, MeasurementError, UnknownNameError
+from bertbench.specs import plugins
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Counts = NDArray[np.int64]
+    from bertbench.specs.tasks import TaskSpec
 
 CLASSIFICATION = "classification"
 REGRESSION = "regression"
@@ -173,8 +175,8 @@ def correlation_influence(left: Floats, right: Floats) -> Floats:
 
 # Metrics of structured predictions (answers, tag sequences): a function of sums over examples.
 #
-# What an example adds to the sums is computed once; resampling then only weighs it, so that a bootstrap costs a matrix product.
-# Not aware of models, tasks or files.
+# What an example adds to the sums is computed once; resampling then only weighs it, so that a bootstrap costs a matrix
+# product.
 
 ANSWERS = (
     "answers"  # predictions are texts, '' for no answer; references lists of acceptable texts, [] for unanswerable
@@ -219,3 +221,88 @@ class SumMetric:
         """A function from counts of shape (r, n), how often each example was drawn, to the r values."""
         parts = self.parts(predictions, references)
         return lambda counts: self.combine(counts @ parts)
+
+
+# Whether the metrics of a task can be computed on it: found out from its YAML, before anything is loaded.
+
+
+class Misfit(NamedTuple):
+    """A metric that does not go with a task: what it is of, and what would go."""
+
+    metric: str
+    found: str
+    expected: str
+
+
+def metric_takes(task: TaskSpec) -> frozenset[str]:
+    """What a metric of the task must be for.
+
+    Raises:
+        UnknownNameError: there is no such kind of task.
+    """
+    kinds: frozenset[str] = plugins.load("bertbench.tasks.kinds", "task kind", task.kind).metrics
+    return kinds - {CLASSIFICATION if task.is_regression else REGRESSION}
+
+
+def misfit(task: TaskSpec, metric: Metric | SumMetric) -> Misfit | None:
+    """Why a metric cannot be computed on the task, or None where it can.
+
+    Raises:
+        UnknownNameError: there is no such kind of task.
+    """
+    needed, classes = metric_takes(task), getattr(metric, "classes", None)
+    if not needed & metric.applies_to:
+        given = " and ".join(sorted(metric.applies_to))
+        return Misfit(metric.name, f"is for {given}", f"a metric for {' or '.join(sorted(needed))}")
+    if classes is not None and len(task.labels or ()) != classes:
+        found = f"is of {classes} classes, and there are {len(task.labels or ())}"
+        return Misfit(metric.name, found, "accuracy or matthews_correlation, which take any number")
+    if getattr(metric, "of_unanswerable", False) and not task.unanswerable:
+        return Misfit(metric.name, "is of questions without an answer", "'unanswerable: true', or to leave it out")
+    return None
+
+
+def misfits(task: TaskSpec) -> Iterator[Misfit]:
+    """The metrics that do not go with the task.
+
+    Raises:
+        UnknownNameError: there is no such metric, or kind of task.
+    """
+    for name in task.metrics:
+        found = misfit(task, plugins.load("bertbench.stats.metrics", "metric", name))
+        if found is not None:
+            yield found
+
+
+def check_metrics(task: TaskSpec) -> None:
+    """Every metric of the task can be computed on it.
+
+    Raises:
+        ConfigError: one cannot, or there is no such one.
+    """
+    for one in misfits(task):
+        raise ConfigError(
+            f"task {task.name}, {task.kind}: metric {one.metric} {one.found}",
+            f"expected in 'metrics' of the task's YAML: {one.expected}",
+        )
+
+
+# When metrics have no value, in their own words.
+
+NO_NUMBER = "its value is no finite number"
+
+
+def why_undefined(names: Iterable[str]) -> str:
+    """'pearson and spearman: a correlation needs …': metrics that are undefined, those of one reason side by side."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(_words(name), []).append(name)
+    return "; ".join(f"{' and '.join(of)}: {reason}" for reason, of in alike.items())
+
+
+def _words(name: str) -> str:
+    try:
+        metric = plugins.load("bertbench.stats.metrics", "metric", name)
+    except UnknownNameError:
+        return "there is no such metric any more"
+    return metric.undefined or NO_NUMBER

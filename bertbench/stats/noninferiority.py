@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 # Exact tests of the ratio of two accuracies on the same examples: how likely the counts are where the ratio is the margin itself.
 #
-# Given the examples that are right at least once, the counts have one share that is not known, that of the ones right only now. A
-# p-value is the largest over the values of it that the data leave open (99.9 %; what that may miss is added), so that no share, and
-# no number of examples, makes the test err more often than it says: with few discordant examples the score test by the normal
-# distribution errs in up to 8.7 % at 5 %. Sources: Nam & Blackwelder 2002, Statistics in Medicine 21:689 (the statistic, in whose order
-# results are extreme); Berger & Boos 1994, JASA 89:1012 (the largest over a confidence set).
-# Not aware of records, metrics and verdicts.
+# Given the examples that are right at least once, the counts have one share that is not known, that of the ones right
+# only now. A p-value is the largest over the values of it that the data leave open (99.9 %; what that may miss is
+# added), so that no share, and no number of examples, makes the test err more often than it says: with few discordant
+# examples the score test by the normal distribution errs in up to 8.7 % at 5 %. Sources: Nam & Blackwelder 2002,
+# Statistics in Medicine 21:689 (the statistic, in whose order results are extreme); Berger & Boos 1994, JASA 89:1012
+# (the largest over a confidence set).
 
 MISSED = 0.001  # chance that the unknown share lies outside of where it is looked for
 SHARES = 32  # values of it that are tried

@@ -42,8 +42,6 @@ def portions(inputs: Sequence[tuple[Any, ...]], most: int) -> Iterator[tuple[int
 
 
 # What a task kind is: how rows become examples, examples inputs, and outputs predictions; one file a kind, with `PLUGIN`.
-#
-# Not aware of data sets' places, training and records.
 
 
 @dataclass

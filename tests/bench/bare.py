@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bertbench.models.inputs import random_ids
 from bertbench.records.record import Failure
-from bertbench.records.timings import TurnSeconds
+from bertbench.records.sidecars import TurnSeconds
 from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed.rounds import measure
 from bertbench.speed.workers import WorkerPlan, open_workers, preload

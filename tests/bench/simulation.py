@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bertbench.records.timings import TurnSeconds
+from bertbench.records.sidecars import TurnSeconds
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed.measure import _Stop
 from bertbench.speed.rounds import measure

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from bertbench.records.timings import TimingRow
+from bertbench.records.sidecars import TimingRow
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
 from bertbench.speed.calibration import SQUARES, ceiling, model_sizes
 from bertbench.speed.servant import Servant, WorkerPlan

@@ -11,7 +11,7 @@ from bertbench.models.loading import new_with_head, quiet
 from bertbench.models.students.derive import student_config
 from bertbench.quality.pretrain import Losses, pretrain
 from bertbench.records.progress import silent
-from bertbench.specs.distill import PretrainSpec
+from bertbench.specs.models import PretrainSpec
 from tests.factories import model_spec
 
 pytestmark = pytest.mark.usefixtures("one_thread")

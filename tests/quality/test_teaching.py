@@ -9,7 +9,7 @@ from bertbench.errors import MeasurementError
 from bertbench.quality.features import IGNORED, stacked
 from bertbench.quality.teaching import Answers, SoftTargets, answers_of, check_texts, divergence
 from bertbench.specs import plugins
-from bertbench.specs.distill import DistillSpec
+from bertbench.specs.models import DistillSpec
 from bertbench.tasks.kind import Features
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -21,7 +21,7 @@ TRAIN = """
 import sys
 from pathlib import Path
 
-from bertbench import launch
+from bertbench import processes
 from bertbench.tasks.examples import Examples
 from bertbench.errors import MeasurementError
 from bertbench.quality import team
@@ -52,7 +52,7 @@ def progress(label, step, total):
 
 
 def command():
-    run = team.Team().run if launch.size() > 1 else run_and_save
+    run = team.Team().run if processes.world_size() > 1 else run_and_save
     for _ in range(2):
         try:
             outcome = run(job, examples, [examples], progress, None, None, target)
@@ -63,7 +63,7 @@ def command():
     return 0
 
 
-sys.exit(team.work(command) if launch.size() > 1 else command())
+sys.exit(team.work(command) if processes.world_size() > 1 else command())
 """
 
 

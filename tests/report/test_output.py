@@ -17,34 +17,34 @@ REPORT = Report("A report", (Table("T", ("a", "b"), (("1", "2"),)),), (Row(model
 
 def test_nothing_to_check():
     """No output is always right."""
-    output.check(None)
+    output.check_output(None)
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.json", "out.md", "OUT.CSV"])
 def test_check_accepts(tmp_path, name):
     """Known endings in an existing folder are right, and nothing is left behind."""
-    output.check(tmp_path / name)
+    output.check_output(tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
 def test_check_unknown_ending(tmp_path):
     """An unknown ending is refused with the nearest one."""
     with pytest.raises(UsageError, match=r"unknown ending '\.cvs'; did you mean '\.csv'\?"):
-        output.check(tmp_path / "out.cvs")
+        output.check_output(tmp_path / "out.cvs")
     with pytest.raises(UsageError, match="no ending"):
-        output.check(tmp_path / "out")
+        output.check_output(tmp_path / "out")
 
 
 def test_check_place(tmp_path):
     """A folder, or a file in a folder that is not there, is refused with what to do."""
     (tmp_path / "dir.csv").mkdir()
     with pytest.raises(UsageError, match="is a folder"):
-        output.check(tmp_path / "dir.csv")
+        output.check_output(tmp_path / "dir.csv")
     with pytest.raises(UsageError, match="mkdir -p"):
-        output.check(tmp_path / "nowhere" / "out.csv")
+        output.check_output(tmp_path / "nowhere" / "out.csv")
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="no folder"):
-        output.check(tmp_path / "file" / "out.csv")
+        output.check_output(tmp_path / "file" / "out.csv")
 
 
 def test_check_unwritable(tmp_path, monkeypatch):
@@ -53,9 +53,9 @@ def test_check_unwritable(tmp_path, monkeypatch):
     def refuse(**_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(output.places.tempfile, "NamedTemporaryFile", refuse)
+    monkeypatch.setattr(output.tempfile, "NamedTemporaryFile", refuse)
     with pytest.raises(UsageError, match=r"cannot be written to \(Permission denied\)"):
-        output.check(tmp_path / "out.csv")
+        output.check_output(tmp_path / "out.csv")
 
 
 def test_emit_to_stdout(capsys):

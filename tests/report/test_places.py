@@ -7,7 +7,7 @@ import pytest
 
 from bertbench.errors import StoreError, UsageError
 from bertbench.records.files import write_atomically
-from bertbench.report import output, places
+from bertbench.report import output
 from bertbench.report.row import Report, Row
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="modes and links as Unix has them")
@@ -16,7 +16,7 @@ REPORT = Report("r", (), (Row(model="bert", value=1.0),))
 
 def emit(place):
     """A report into a file, proved before as commands do."""
-    output.check(place)
+    output.check_output(place)
     output.emit(REPORT, format="csv", output=place, layout="long")
 
 
@@ -88,12 +88,12 @@ def test_what_is_no_plain_file_is_refused_before_any_work(tmp_path, what):
             target.mkdir()
         if what == "standard output":
             target.hardlink_to(tmp_path / "log")
-            patch.setattr(places, "STREAMS", (stream.fileno(),))
+            patch.setattr(output, "STREAMS", (stream.fileno(),))
         with pytest.raises(UsageError) as caught:
-            output.check(link)
+            output.check_output(link)
         if what not in {"missing folder", "folder"}:
             with pytest.raises(StoreError):
-                places.write(link, "--output", lambda path: path.write_text("x"))
+                output.write_file(link, "--output", lambda path: path.write_text("x"))
     assert "\n" not in caught.value.message
     assert caught.value.hint
     assert link.is_symlink()
@@ -103,6 +103,6 @@ def test_what_is_no_plain_file_is_refused_before_any_work(tmp_path, what):
 def test_a_name_that_no_file_can_have_is_one_line(tmp_path):
     """Longer than the file system takes."""
     with pytest.raises(UsageError, match="--output"):
-        output.check(tmp_path / f"{'x' * 300}.csv")
+        output.check_output(tmp_path / f"{'x' * 300}.csv")
     with pytest.raises(UsageError, match="no folder"):
-        output.check(tmp_path / ("x" * 300) / "out.csv")
+        output.check_output(tmp_path / ("x" * 300) / "out.csv")

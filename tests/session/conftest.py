@@ -11,8 +11,7 @@ from bertbench.records.record import Environment
 from bertbench.records.store import Store
 from bertbench.session import extras
 from bertbench.session.request import Options, Request
-from bertbench.session.run import Session
-from bertbench.session.task_data import TaskData
+from bertbench.session.run import Session, TaskData
 from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed import latency, watch

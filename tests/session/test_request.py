@@ -25,7 +25,7 @@ MEASURING = {
     "size": ("models/components.py", "models/size.py"),
     "speed": (
         "speed/rounds.py",
-        "records/timings.py",
+        "records/sidecars.py",
         "speed/servant.py",
         "speed/workers.py",
         "stats/stopping.py",
@@ -44,7 +44,7 @@ MEASURING = {
         "speed/backends/[!_f]*.py",  # not the fake one
         "speed/backends/_*.py",
     ),
-    "memory": ("speed/memory.py", "speed/training_memory.py", "speed/process_memory.py"),
+    "memory": ("speed/memory.py", "speed/process_memory.py", "speed/process_memory.py"),
     "quality": (
         "quality/run.py",
         "quality/finetune.py",
@@ -59,8 +59,8 @@ MEASURING = {
         "tasks/examples.py",
         "tasks/rowfiles.py",
         "tasks/delimited.py",
-        "quality/training_format.py",
-        "models/attention.py",
+        "quality/trainer.py",
+        "models/architecture.py",
         "models/lengths.py",
         "stats/metric.py",
         "stats/answer_scores.py",

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from bertbench.records.timings import TimingRow
+from bertbench.records.sidecars import TimingRow
 from bertbench.speed.latency import latencies, round_ratios, unsteady, whole_splits
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from bertbench.records.record import Failure
-from bertbench.records.timings import TurnSeconds
+from bertbench.records.sidecars import TurnSeconds
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed import blocks as _blocks
 from bertbench.speed import measure, watch

@@ -5,7 +5,7 @@ import pytest
 
 from bertbench.errors import MeasurementError
 from bertbench.records.record import Failure
-from bertbench.records.timings import TimingRow
+from bertbench.records.sidecars import TimingRow
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed import measure, watch
 from bertbench.speed.measure import ExecutionSettings, SpeedResult

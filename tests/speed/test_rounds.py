@@ -4,7 +4,7 @@ import pytest
 
 from bertbench.errors import MeasurementError
 from bertbench.records.record import Failure
-from bertbench.records.timings import TurnPlace, TurnSeconds, rows_of
+from bertbench.records.sidecars import TurnPlace, TurnSeconds, rows_of
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed.rounds import WorkerError, measure
 

@@ -154,7 +154,7 @@ def test_cost_of_numbers_and_sums_does_not_grow_with_draws(monkeypatch):
 
 
 def test_seeds_are_fixed():
-    """Each seed has its replicates on the same weights; their spread is the work of bertbench.stats.seed_spread."""
+    """Each seed has its replicates on the same weights; their spread is the work of bertbench.stats.intervals."""
     n = 400
     seeds = np.vstack([correct(share, n, seed) for seed, share in enumerate((0.6, 0.75, 0.9))])
     drawn = drawn_accuracy({"a": seeds}, n)["accuracy", "a"]

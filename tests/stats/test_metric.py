@@ -1,13 +1,18 @@
 """What holds for every metric of answers and tags."""
 
+import re
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bertbench.errors import MeasurementError
+from bertbench.errors import ConfigError, MeasurementError
 from bertbench.specs import plugins
-from bertbench.stats.metric import ANSWERS, TAGS
+from bertbench.specs.tasks import TaskSpec
+from bertbench.stats.metric import ANSWERS, TAGS, check_metrics, misfits
 from tests.stats.metrics.plain_answers import texts
 
 OF_ANSWERS = ("exact_match", "answer_f1", "answerable_exact_match", "answerable_f1", "unanswerable_accuracy")
@@ -110,3 +115,80 @@ def test_resampled_by_the_first_script(name, data):
     whole, last = metric(name).resampler(*sides(data))(counts)
     assert whole == value_of(name, [*data, *data])
     assert last == value_of(name, data[-1:])
+
+
+# Whether metrics go with a task, from its YAML alone.
+
+CLASSES = {"labels": ("a", "b")}
+TAGS_TASK = {"kind": "token-classification", "labels": ("O", "B-X", "I-X"), "inputs": ("words",)}
+ANSWERS_TASK = {"kind": "question-answering", "inputs": ("question", "context")}
+
+
+def task(*metrics, **fields):
+    """A task with these metrics."""
+    given = {"name": "mine", "title": "T", "dataset": {"folder": "d"}, "inputs": ("text",), "metrics": metrics}
+    return TaskSpec(**(given | {"primary_metrics": metrics[:1]} | fields))
+
+
+@pytest.mark.parametrize(
+    ("metrics", "fields"),
+    [
+        (("accuracy", "f1", "matthews_correlation"), CLASSES),
+        (("accuracy", "matthews_correlation"), {"labels": ("a", "b", "c")}),
+        (("pearson", "spearman"), {}),
+        (("entity_f1", "entity_f1_strict", "entity_precision", "entity_recall"), TAGS_TASK),
+        (("exact_match", "answer_f1", "answerable_f1"), ANSWERS_TASK),
+        (("exact_match", "unanswerable_accuracy"), ANSWERS_TASK | {"unanswerable": True}),
+    ],
+)
+def test_metrics_that_fit(metrics, fields):
+    """Each kind of task has its metrics."""
+    assert list(misfits(task(*metrics, **fields))) == []
+
+
+@pytest.mark.parametrize(
+    ("metrics", "fields", "said"),
+    [
+        (("accuracy", "f1"), {"labels": ("a", "b", "c")}, "metric f1 is of 2 classes, and there are 3"),
+        (("f1",), {"labels": ("a", "b", "c")}, "matthews_correlation, which take any number"),
+        (("matthews_correlation",), {}, "is for classification.*a metric for regression"),
+        (("f1",), {}, "is for classification"),
+        (("pearson",), CLASSES, "pearson is for regression"),
+        (("entity_f1",), CLASSES, "entity_f1 is for tags"),
+        (("accuracy",), TAGS_TASK, "accuracy is for classification.*a metric for tags"),
+        (("exact_match",), CLASSES, "exact_match is for answers"),
+        (("exact_match", "unanswerable_accuracy"), ANSWERS_TASK, "questions without an answer.*'unanswerable: true'"),
+    ],
+)
+def test_metrics_that_do_not(metrics, fields, said):
+    """The metric is named, what it is of, and what would go; wherever it stands among others."""
+    with pytest.raises(ConfigError) as caught:
+        check_metrics(task(*metrics, **fields))
+    assert str(caught.value).startswith("task mine, ")
+    assert re.search(said, str(caught.value))
+
+
+def test_every_metric_fits_some_task():
+    """No metric of the package is left without a kind of task."""
+    tasks = [CLASSES, {}, TAGS_TASK, ANSWERS_TASK | {"unanswerable": True}]
+    for name in plugins.names("bertbench.stats.metrics"):
+        assert any(not list(misfits(task(name, **fields))) for fields in tasks), name
+
+
+def test_nothing_heavy_is_loaded():
+    """What `validate` uses needs neither torch nor transformers."""
+    code = (
+        "import sys; from bertbench.specs.catalog import Catalog; from bertbench.stats.metric import check_metrics;"
+        "c = Catalog(); [check_metrics(c.task(n)) for n in c.entries('tasks')];"
+        "print([m for m in ('torch', 'transformers', 'datasets') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("key", ["metrics", "evaluation_splits"])
+def test_names_given_twice_are_refused(key):
+    """A metric or split named twice would count twice."""
+    fields = {"metrics": ("accuracy", "accuracy")} if key == "metrics" else {key: ("validation", "validation")}
+    with pytest.raises(ValueError, match=f"'{key}' repeats a name"):
+        task(*fields.pop("metrics", ("accuracy",)), **CLASSES, **fields)

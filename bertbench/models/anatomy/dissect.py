@@ -6,21 +6,99 @@ Totals are those of `parameters.count` and `flops.count`. Not aware of time.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from torch.utils.flop_counter import FlopCounterMode
 
-from bertbench.errors import BertBenchError, MeasurementError
+from bertbench.errors import BertBenchError, ConfigError, MeasurementError
+from bertbench.models import components
 from bertbench.models.anatomy.techniques import UNCHANGED, Techniques, build, check, merged, plain, state
-from bertbench.models.anatomy.trace import Trace, follow, layers_of
 from bertbench.models.architecture import run_shapes
 from bertbench.models.components import Naming
 from bertbench.models.size import BERT_LIKE
-from bertbench.records.anatomy import AFTER, BEFORE, Anatomy, Part, Step
+from bertbench.records.anatomy import AFTER, BEFORE, Anatomy, Part, RebuiltCell, Step
 
 if TYPE_CHECKING:
     from torch import nn
     from transformers import PretrainedConfig
+
+    from bertbench.specs.papers import PaperSpec, PublishedParameters
+
+# Follows a forward pass through a model's modules, reading a meter whenever one begins or ends.
+#
+# The same walk charges FLOPs (the meter is torch's counter on the meta device) and time (the meter is a clock).
+
+Meter = Callable[[], float]
+Where = tuple[str, str]  # a module's dotted name, '' for the model itself; the place in the pass
+
+
+@dataclass
+class Trace:
+    """The events of one pass: (module's name, whether it begins, what the meter read)."""
+
+    events: list[tuple[str, bool, float]] = field(default_factory=list)
+
+    def calls(self) -> Counter[str]:
+        """How often each module was called."""
+        return Counter(name for name, begins, _ in self.events if begins)
+
+    def walk(self, layers: frozenset[str]) -> Iterator[tuple[Where, bool, float]]:
+        """(where the pass is, whether it has just got there, what the meter gained there), for each event but the last.
+
+        Calls of the modules in `layers` are numbered as layers.
+        """
+        stack: list[Where] = []
+        number, depth = 0, 0
+        for index, (name, begins, reading) in enumerate(self.events[:-1]):
+            if begins:
+                if name in layers:
+                    depth = len(stack)
+                    number += 1
+                stack.append((name, f"layer-{number}" if depth else AFTER if number else BEFORE))
+            else:
+                stack.pop()
+                depth = 0 if len(stack) <= depth else depth
+            yield stack[-1], begins, self.events[index + 1][2] - reading
+
+
+@contextmanager
+def follow(model: nn.Module, meter: Meter) -> Iterator[Trace]:
+    """Write down each begin and end of a module's call inside the `with` block, in the order in which they come."""
+    trace = Trace()
+    write = trace.events.append
+
+    def hooks(name: str) -> tuple[Callable[..., None], Callable[..., None]]:
+        return (lambda *_: write((name, True, meter()))), (lambda *_: write((name, False, meter())))
+
+    handles: list[Any] = []
+    for name, module in model.named_modules():
+        begin, end = hooks(name)
+        handles += [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
+    try:
+        yield trace
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def layers_of(model: nn.Module, calls: Counter[str]) -> frozenset[str]:
+    """Names of the modules that are the model's layers: the outermost list that is run as often as there are layers.
+
+    Empty where no list fits.
+    """
+    config: Any = model.config
+    wanted = getattr(config, "num_hidden_layers", None)
+    for name, module in model.named_modules():
+        if type(module).__name__ != "ModuleList":
+            continue
+        children = frozenset(f"{name}.{key}" for key, _ in module.named_children())
+        if sum(calls[child] for child in children) == wanted:
+            return children
+    return frozenset()
+
 
 Key = tuple[str, str]  # component, place
 Calls = dict[str, Counter[str]]  # how often a module was called, by its name and the place
@@ -161,3 +239,49 @@ def _step(technique: str, parts: tuple[Part, ...]) -> Step:
         None if executed is None else int(executed),
         None if flops is None else int(flops),
     )
+
+
+# Rebuilds a paper's published numbers of parameters from the architectures it describes.
+#
+# No single way of counting gives every published figure: some tables count the pooler and some do not. A cell agrees if either
+# count rounds to it, and says which.
+
+
+def rebuild(paper: PaperSpec, config_of: Callable[[str], PretrainedConfig]) -> Iterator[RebuiltCell]:
+    """Each cell of the paper, counted; `config_of` gives the configuration of a model by name.
+
+    Raises:
+        ConfigError: the paper's YAML describes a model that cannot be built.
+    """
+    for row in paper.parameters:
+        try:
+            yield _cell(row, config_of(row.model))
+        except BertBenchError as error:
+            raise ConfigError(f"paper '{paper.name}', '{row.label}': {error.message}", error.hint) from None
+
+
+def _cell(row: PublishedParameters, config: Any) -> RebuiltCell:
+    if row.vocabulary is not None:
+        config.vocab_size = row.vocabulary
+    techniques = Techniques(row.embedding_size, row.share, row.layers)
+    check(techniques, config, row.model)
+    counts = components.count(build(config, techniques))
+    unique, pooler = counts.unique_total, counts.unique.get("pooler")
+    ways = {"no pooler": unique} if pooler is None else {"with pooler": unique, "without pooler": unique - pooler}
+    matches = tuple(way for way, count in ways.items() if rounds_to(count, row.parameters, row.rounded_to))
+    return RebuiltCell(
+        label=row.label,
+        model=f"{row.model}{techniques.label}",
+        published=row.parameters,
+        rounded_to=row.rounded_to,
+        unique=unique,
+        without_pooler=None if pooler is None else unique - pooler,
+        matches=matches,
+        as_expected=bool(matches) == (row.expected == "equal"),
+        note=row.note.strip(),
+    )
+
+
+def rounds_to(count: int, published: float, step: float) -> bool:
+    """True if `count`, rounded to a multiple of `step`, is the published figure."""
+    return abs(count - published) <= step / 2

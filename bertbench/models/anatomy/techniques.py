@@ -19,7 +19,7 @@ from bertbench.errors import ConfigError, UnknownNameError, UsageError
 from bertbench.models.architecture import empty_model, random_model
 from bertbench.models.size import BERT_LIKE
 from bertbench.models.students.sharing import SHARING, tie_layers
-from bertbench.specs.distill import Sharing
+from bertbench.specs.models import Sharing
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

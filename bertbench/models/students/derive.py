@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import UsageError
 from bertbench.models.students.sharing import PARTLY, SHARING
-from bertbench.specs.distill import DistillSpec, Sharing
-from bertbench.specs.models import ModelSpec
+from bertbench.specs.models import DistillSpec, ModelSpec, Sharing
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -102,7 +101,7 @@ def _albert(teacher: Any, layers: int, embedding_size: int | None, share: Sharin
     )
 
 
-# Students as ModelSpecs: the one that is asked for, and those of an ablation. Not aware of the command line.
+# Students as ModelSpecs: the one that is asked for, and those of an ablation.
 
 ABLATIONS = ("losses", "sharing", "embedding")
 EMBEDDING_SIZES = (64, 128, 256)  # and the hidden size: arXiv:1909.11942 (ALBERT) Table 3

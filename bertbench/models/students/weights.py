@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from bertbench.errors import ConfigError
 from bertbench.models.students.sharing import tie
-from bertbench.specs.distill import spread
+from bertbench.specs.models import spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -20,9 +20,9 @@ from bertbench.quality.doctor._subjects import Checkpoint, Pair, Settings, TaskD
 from bertbench.quality.doctor._verdict import Check, Finding, Verdict, problem, unchecked
 from bertbench.quality.job import Job
 from bertbench.records.progress import Progress, silent
-from bertbench.specs.recipes import resolve
+from bertbench.specs.suites import resolve
 from bertbench.specs.tasks import SEQUENCES
-from bertbench.stats import metric_checks
+from bertbench.stats import metric
 
 if TYPE_CHECKING:
     from bertbench.models.sources import Encoder, Source
@@ -78,7 +78,7 @@ def examine(
     for task in tasks:
         progress(f"reading {task.name}", 0, 1)
         try:
-            metric_checks.check(task)
+            metric.check_metrics(task)
             loaded[task.name] = open_data(task, settings)
         except (DatasetError, HubError) as error:
             found.append(Finding("data", _absent(task, error, settings), task=task.name))

@@ -21,7 +21,7 @@ from bertbench.report.compare.build import all_rows, evidence_of
 from bertbench.report.compare.evidence import Evidence
 from bertbench.report.row import Row
 from bertbench.stats.claim_tests import Figure, Judgement, Verdict, together
-from bertbench.stats.seed_spread import scope_of
+from bertbench.stats.intervals import scope_of
 from bertbench.units import millions
 
 if TYPE_CHECKING:
@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 
 # Whether the records of a session are the evidence that a claim takes: of its models, its device, with enough seeds.
 #
-# A demo model or random weights never settle what is claimed of the quality of a released model; of size, time and memory random
-# weights of the released architecture tell the same. What one or two seeds of a fine-tuned model score settles nothing about the
-# method, whatever a claim's file asks for; a checkpoint that is only evaluated is what its claim is about. Not aware of figures and verdicts.
+# A demo model or random weights never settle what is claimed of the quality of a released model; of size, time and
+# memory random weights of the released architecture tell the same. What one or two seeds of a fine-tuned model score
+# settles nothing about the method, whatever a claim's file asks for; a checkpoint that is only evaluated is what its
+# claim is about.
 
 RECIPE = ("batch_size", "learning_rate", "epochs", "max_length", "training_dtype")
 OTHER_ARCHITECTURE = 0.1  # counts as published are rounded, by less than this

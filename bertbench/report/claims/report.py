@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from bertbench.stats.intervals import Estimate
 
 # Verdicts on claims as people read them: what was expected, what was found, and what would settle what is open.
-#
-# Not aware of sessions and of how a verdict came about.
 
 RELATIONS = {"at_least": "at least", "at_most": "at most", "equal": "equal to"}
 COLUMNS = ("Claim", "Expected", "Found", "Verdict", "Rests on")

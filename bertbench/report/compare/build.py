@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from bertbench.specs.models import ModelSpec, Published
 
 # Published figures beside measured ones: the text of a row's `published` column.
-#
-# Not aware of measurements: it looks a quantity and task up in a model's spec.
 
 # Of several statistics of a quantity the one that publications state.
 _STATISTICS = {"parameters": "unique", "latency": "median", "score": "mean"}

@@ -19,7 +19,7 @@ from bertbench.units import quantity_of
 if TYPE_CHECKING:
     import pandas as pd
 
-# Which examples two quality runs disagree on, and who is right. Not aware of how an answer is made.
+# Which examples two quality runs disagree on, and who is right.
 
 
 @dataclass(frozen=True)

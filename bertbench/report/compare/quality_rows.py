@@ -21,7 +21,7 @@ from bertbench.report.compare.scores import SplitScores, macro_rows
 from bertbench.report.row import Row
 from bertbench.stats import intervals
 from bertbench.stats.intervals import Estimate
-from bertbench.stats.metric_checks import why_undefined
+from bertbench.stats.metric import why_undefined
 
 __all__ = ["DIFFERENCE", "plugins_of", "primary_metrics", "quality_rows", "resampled"]
 

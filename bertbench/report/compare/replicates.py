@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from bertbench.stats.intervals import Floats
 
 # Predictions of several models and seeds on one task and split, brought into one order so that they can be paired.
-#
-# Not aware of metrics and rows.
 
 
 @dataclass(frozen=True)

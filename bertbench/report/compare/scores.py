@@ -17,8 +17,15 @@ from bertbench.report.compare import replicates as pairs
 from bertbench.report.compare.evidence import WITHOUT, figure, noted, share_rows, with_ratio
 from bertbench.report.compare.replicates import Drawer
 from bertbench.stats import intervals
-from bertbench.stats.intervals import SEEDS_FOR_METHOD, Estimate, bootstrap_method
-from bertbench.stats.seed_spread import SeedTerm, scope_of, seed_term, with_seeds
+from bertbench.stats.intervals import (
+    SEEDS_FOR_METHOD,
+    Estimate,
+    SeedTerm,
+    bootstrap_method,
+    scope_of,
+    seed_term,
+    with_seeds,
+)
 
 if TYPE_CHECKING:
     from bertbench.report.row import Row
@@ -209,8 +216,8 @@ def ratio_of(
 
 # Scores over several tasks: the mean of all measured, and GLUE's as the DistilBERT paper takes it, with and without WNLI.
 #
-# Tasks are independent, so a replicate of the mean is the mean of the tasks' replicates, and what seeds add is added up. Not
-# aware of how scores came about.
+# Tasks are independent, so a replicate of the mean is the mean of the tasks' replicates, and what seeds add is added
+# up.
 
 # Source: arXiv:1910.01108 Table 1, 'Score': the mean over nine tasks on dev, of MRPC, QQP and STS-B each the mean of two
 # metrics, of MNLI the matched part.

@@ -215,7 +215,7 @@ def _percentile_rows(base: Row, passes: list[float], turns: list[float]) -> Iter
         yield replace(row, note="; ".join(note for note in (base.note, short) if note))
 
 
-# A session's raw timings by shape and way of running, and the ratios that they allow. Not aware of rows and tables.
+# A session's raw timings by shape and way of running, and the ratios that they allow.
 
 Turns = dict[tuple[int, int], float]  # by round and turn: seconds
 

@@ -282,7 +282,7 @@ def _kinds(heads: Sequence[str]) -> tuple[str, ...]:
     return ("text", *["number"] * (len(heads) - 1))
 
 
-# A paper's published numbers of parameters beside the rebuilt ones. Not aware of how these were counted.
+# A paper's published numbers of parameters beside the rebuilt ones.
 
 
 def build_rebuilt(paper: PaperSpec, cells: Sequence[RebuiltCell]) -> Report:

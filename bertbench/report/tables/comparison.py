@@ -195,7 +195,7 @@ def _use(comparison: Comparison, model: str) -> list[str]:
     return [NOT_MEASURED] if NOT_MEASURED in lines else [f"derived: {line}" for line in lines]
 
 
-# The detail table: one row a model, one column a figure. Not aware of records and of what was published.
+# The detail table: one row a model, one column a figure.
 
 Find = Callable[[str], Row | None]
 

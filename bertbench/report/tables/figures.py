@@ -94,8 +94,6 @@ def listed(names: Sequence[str]) -> str:
 
 
 # Figures that stand beside a latency in a table of times, and the short names of its shape and way of running.
-#
-# Not aware of tables and records.
 
 
 def shape_name(row: Row) -> str:

@@ -137,8 +137,6 @@ class Grammar:
 
 
 # What a generator of a demo task offers; each lies in a file of its own with `PLUGIN`.
-#
-# Not aware of models, tokenizers and data-set libraries.
 
 
 class Generator(Protocol):

@@ -4,9 +4,8 @@ from transformers import AutoConfig
 
 from bertbench.errors import MeasurementError
 from bertbench.models.anatomy import clock
-from bertbench.models.anatomy.dissect import dissect
+from bertbench.models.anatomy.dissect import Trace, dissect
 from bertbench.models.anatomy.techniques import Techniques
-from bertbench.models.anatomy.trace import Trace
 from bertbench.models.architecture import empty_model
 from bertbench.records.progress import silent
 

@@ -1,11 +1,15 @@
+import itertools
+
 import pytest
 from transformers import AutoConfig
 
+from bertbench.errors import ConfigError
 from bertbench.models import components, size
-from bertbench.models.anatomy.dissect import dissect
+from bertbench.models.anatomy.dissect import Trace, dissect, follow, layers_of, rebuild, rounds_to
 from bertbench.models.anatomy.techniques import Techniques
-from bertbench.models.architecture import config_of, empty_model
+from bertbench.models.architecture import config_of, empty_model, run_shapes
 from bertbench.specs.catalog import Catalog
+from bertbench.specs.papers import PaperSpec
 
 PACKAGED = ("bert", "distilbert", "albert", "albert-xxlarge", "roberta", "bert-mini", "albert-mini", "all-minilm-l6")
 
@@ -112,3 +116,156 @@ def test_what_cannot_run_without_weights_is_counted_once():
     assert anatomy.total("unique") == components.count(empty_model(config)).unique_total
     assert anatomy.total("executed") is anatomy.total("flops") is None
     assert any("cannot be counted" in note for note in anatomy.notes)
+
+
+SMALL = {
+    "vocab_size": 100,
+    "hidden_size": 32,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+}
+
+
+def traced(name, **config):
+    """A small model, and the trace of a dry pass whose meter counts its readings."""
+    model = empty_model(AutoConfig.for_model(name, **SMALL, **config))
+    with follow(model, itertools.count().__next__) as trace:
+        run_shapes(model)
+    return model, trace
+
+
+def test_gains_go_to_the_innermost_module():
+    """What the meter gains between two events is charged to the module that is running, at its place."""
+    trace = Trace(
+        [
+            ("", True, 0),
+            ("embeddings", True, 1),
+            ("embeddings", False, 3),
+            ("list.0", True, 4),
+            ("list.0.work", True, 6),
+            ("list.0.work", False, 16),
+            ("list.0", False, 17),
+            ("list.0", True, 18),
+            ("list.0", False, 20),
+            ("pooler", True, 21),
+            ("pooler", False, 25),
+            ("", False, 26),
+        ]
+    )
+
+    assert [(where, gained) for where, _, gained in trace.walk(frozenset({"list.0"}))] == [
+        (("", "before-layers"), 1),
+        (("embeddings", "before-layers"), 2),
+        (("", "before-layers"), 1),
+        (("list.0", "layer-1"), 2),
+        (("list.0.work", "layer-1"), 10),
+        (("list.0", "layer-1"), 1),
+        (("", "before-layers"), 1),
+        (("list.0", "layer-2"), 2),
+        (("", "before-layers"), 1),
+        (("pooler", "after-layers"), 4),
+        (("", "before-layers"), 1),
+    ]
+
+
+def test_nothing_is_lost():
+    """The gains add up to what the meter gained in the whole pass."""
+    model, trace = traced("bert")
+    gains = [gained for _, _, gained in trace.walk(layers_of(model, trace.calls()))]
+
+    assert sum(gains) == trace.events[-1][2] - trace.events[0][2] == len(trace.events) - 1
+
+
+def test_a_layer_that_runs_again_is_the_next_layer():
+    """ALBERT's one layer is three layers of the pass; BERT's three are three."""
+    for name, count in (("albert", 1), ("bert", 3), ("distilbert", 3)):
+        model, trace = traced(name)
+        layers = layers_of(model, trace.calls())
+        places = {place for (_, place), _, _ in trace.walk(layers)}
+        assert len(layers) == count
+        assert {place for place in places if place.startswith("layer-")} == {"layer-1", "layer-2", "layer-3"}
+
+
+def test_no_hook_stays_behind():
+    """After the block the model is as before."""
+    model, _ = traced("bert")
+
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+WITH, WITHOUT = "with pooler", "without pooler"
+EXPECTED = {
+    "albert-table-1": [
+        (108, 109_081_344, (WITHOUT,)),
+        (334, 334_607_360, (WITHOUT,)),
+        (12, 11_683_584, (WITH,)),
+        (18, 17_683_968, (WITH,)),
+        (60, 58_724_864, ()),
+        (235, 222_595_584, ()),
+    ],
+    "albert-table-3": [
+        (87, 87_648_000, (WITHOUT,)),
+        (89, 89_650_176, (WITHOUT,)),
+        (93, 93_654_528, (WITHOUT,)),
+        (108, 109_081_344, (WITHOUT,)),
+        (10, 9_681_408, (WITH,)),
+        (12, 11_683_584, (WITH,)),
+        (16, 15_687_936, (WITH,)),
+        (31, 31_114_752, (WITH, WITHOUT)),
+    ],
+    "albert-table-4": [
+        (31, 31_114_752, (WITH, WITHOUT)),
+        (83, 83_078_400, (WITH,)),
+        (57, 57_117_696, (WITH, WITHOUT)),
+        (108, 109_081_344, (WITHOUT,)),
+        (12, 11_683_584, (WITH,)),
+        (64, 63_647_232, (WITH,)),
+        (38, 37_686_528, (WITH,)),
+        (89, 89_650_176, (WITHOUT,)),
+    ],
+    "distilbert-table-3": [(110, 109_482_240, (WITH, WITHOUT)), (66, 66_362_880, ("no pooler",))],
+}
+
+
+def config(name):
+    """A packaged model's configuration."""
+    return config_of(Catalog().model(name))
+
+
+def paper(**row):
+    """A paper of one cell."""
+    cell = {"label": "one", "model": "bert-mini", "parameters": 145_000, "rounded_to": 1000} | row
+    return PaperSpec(name="mine", title="Mine", source="s", parameters=[cell])
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_published_tables_are_rebuilt(name):
+    """Every published number of parameters is found by counting, or is one of the two that are known to differ."""
+    cells = list(rebuild(Catalog().paper(name), config))
+
+    assert [(cell.published / 1e6, cell.unique, cell.matches) for cell in cells] == EXPECTED[name]
+    assert all(cell.as_expected for cell in cells)
+    assert all(cell.note for cell in cells if not cell.matches)
+
+
+def test_a_wrong_figure_is_not_as_expected():
+    """A cell that counting does not give, and one that it gives against expectation, are surprises."""
+    (right,) = rebuild(paper(), config)
+    (wrong,) = rebuild(paper(parameters=146_000), config)
+    (surprise,) = rebuild(paper(expected="differs", note="why"), config)
+
+    assert [cell.as_expected for cell in (right, wrong, surprise)] == [True, False, False]
+
+
+def test_rounding_is_to_the_published_digits():
+    """A count agrees within half a step of the published figure."""
+    assert rounds_to(87_057_408, 87e6, 1e6)
+    assert not rounds_to(87_648_000, 87e6, 1e6)
+    assert rounds_to(109_482_240, 110e6, 1e7)
+
+
+def test_a_description_that_cannot_be_built_names_the_cell():
+    """A width above the hidden size in a paper's YAML is a line with the paper and the cell."""
+    with pytest.raises(ConfigError, match="paper 'mine', 'one': --embedding-size 65: larger than the hidden size"):
+        list(rebuild(paper(embedding_size=65), config))

@@ -6,7 +6,7 @@ from bertbench.errors import UsageError
 from bertbench.models.architecture import config_of, empty_model
 from bertbench.models.students.derive import Wish, student_config, students, taught
 from bertbench.models.students.sharing import SHARING
-from bertbench.specs.distill import DistillSpec
+from bertbench.specs.models import DistillSpec
 from tests.factories import model_spec
 
 BASE = {

@@ -12,7 +12,7 @@ from bertbench.models.loading import new_with_head, quiet, save
 from bertbench.models.sources import Source
 from bertbench.models.students.derive import student_config
 from bertbench.models.students.weights import check_pair, check_start, start_from, teachers_first
-from bertbench.specs.distill import spread
+from bertbench.specs.models import spread
 from tests.factories import model_spec
 
 pytestmark = pytest.mark.usefixtures("one_thread")

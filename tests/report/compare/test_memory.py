@@ -3,7 +3,7 @@
 import pytest
 
 from bertbench.records.record import Measurement
-from bertbench.report.compare.memory import crossover, crossovers
+from bertbench.report.compare.speed_report import crossover, crossovers
 from tests import factories
 
 GRID = ((1, 128), (8, 128), (32, 128), (8, 512), (16, 512), (32, 512))

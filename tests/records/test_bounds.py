@@ -8,14 +8,14 @@ import sys
 import pytest
 
 from bertbench.errors import StoreError
-from bertbench.records.locks import LOCK, SAVING, acquire, claimed, remove_dead
+from bertbench.records.bounds import LOCK, SAVING, acquire, claimed, remove_dead
 from bertbench.records.store import Store
 from tests.factories import session_record
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from bertbench.records.locks import SAVING, claimed
+from bertbench.records.bounds import SAVING, claimed
 with claimed(Path(sys.argv[1]), SAVING) as folder:
     (folder / "weights").write_bytes(b"x")
     print(folder.name, flush=True)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bertbench.quality import training_format
-from bertbench.quality.training_format import decide, has_bf16, is_bf16
+from bertbench.quality import trainer
+from bertbench.quality.trainer import decide_training_format, has_bf16, is_bf16
 from bertbench.records.machines import Machine
 
 
@@ -13,8 +13,8 @@ def machine(monkeypatch, tmp_path):
 
     def make(*flags, device="cpu", threads=2):
         said = []
-        monkeypatch.setattr(training_format, "instruction_flags", lambda: flags)
-        return decide(tmp_path, "class", device, threads, said.append), " ".join(said)
+        monkeypatch.setattr(trainer, "instruction_flags", lambda: flags)
+        return decide_training_format(tmp_path, "class", device, threads, said.append), " ".join(said)
 
     return make
 

@@ -13,7 +13,7 @@ from bertbench.models import hub
 from bertbench.quality.finetune import total_steps
 from bertbench.session.request import Options, same_recipe
 from bertbench.specs.catalog import Catalog
-from bertbench.specs.recipes import RecipeSpec
+from bertbench.specs.suites import RecipeSpec
 from bertbench.specs.tasks import TrainingSpec
 from tests.factories import model_spec, task_spec
 from tests.session.test_request import request as plain_request
