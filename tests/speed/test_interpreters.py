@@ -123,7 +123,7 @@ def test_two_versions_of_the_code_are_told_apart(tmp_path):
 
     slow = tmp_path / "slow"
     shutil.copytree(of_now().folder / "bertbench", slow / "bertbench", ignore=shutil.ignore_patterns("__pycache__"))
-    file = slow / "bertbench" / "backends" / "fake.py"
+    file = slow / "bertbench" / "speed" / "backends" / "fake.py"
     text = file.read_text()
     file.write_text(text.replace('config.get("seconds_per_pass", 0))', '2 * config.get("seconds_per_pass", 0))'))
     assert file.read_text() != text
