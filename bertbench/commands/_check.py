@@ -75,7 +75,7 @@ def with_model(measuring: Measuring, base: str, margins: Margins, task: str | No
     """
     from bertbench.gate.collect import collected
     from bertbench.gate.cost import enough, protocol
-    from bertbench.gate.judging import Wanted, against_model
+    from bertbench.gate.judging import GateRequest, against_model
     from bertbench.session.request import names_of
     from bertbench.session.selection import resolve, resolve_one, resolve_tasks
 
@@ -96,7 +96,7 @@ def with_model(measuring: Measuring, base: str, margins: Margins, task: str | No
     stored = _measured(replace(request, enough=lambda ratios: enough(None, margins, ratios)), measuring)
     now = collected(stored, [first, *heads], first.name, {})
     shapes = [shape.label for shape in request.timing.shapes if not shape.whole_split]
-    wanted = Wanted(request.kinds, names_of(request.tasks), shapes)
+    wanted = GateRequest(request.kinds, names_of(request.tasks), shapes)
     findings = against_model(now, first.name, [spec.name for spec in heads], wanted, margins)
     notes = (f"session {stored.session.session_id}: base and head interleaved in one job", now.baseline.machine)
     return Checked(findings, f"Gate against {first.name} (suite {suite.name})", suite.name, notes)

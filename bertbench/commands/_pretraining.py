@@ -14,7 +14,7 @@ from bertbench.units import duration, significant
 
 if TYPE_CHECKING:
     from bertbench.commands._measuring import Measuring
-    from bertbench.models.students.derive import Wish
+    from bertbench.models.students.derive import StudentOptions
     from bertbench.quality.pretrain import Pretraining
     from bertbench.specs.models import ModelSpec, PretrainSpec
     from bertbench.specs.tasks import TaskSpec
@@ -54,7 +54,7 @@ def said(error: Any, given: Mapping[str, Any]) -> str:
 
 
 def students_of(
-    teacher: ModelSpec, wish: Wish, spec: PretrainSpec, ablation: str | None, folder: Path
+    teacher: ModelSpec, wish: StudentOptions, spec: PretrainSpec, ablation: str | None, folder: Path
 ) -> list[Student]:
     """Each student with its recipe and the folder it will lie in; of an ablation, folders below `folder`.
 

@@ -35,7 +35,7 @@ from bertbench.models.students.sharing import SHARING
 
 if TYPE_CHECKING:
     from bertbench.commands._measuring import Answer
-    from bertbench.models.students.derive import Wish
+    from bertbench.models.students.derive import StudentOptions
     from bertbench.records.store import Store
     from bertbench.specs.models import DistillSpec, ModelSpec
 
@@ -71,7 +71,7 @@ def distill(
     given: Mapping[str, Any],
 ) -> None:
     """Distil a smaller student from a teacher, on a task or on text without labels, and compare the two."""
-    from bertbench.models.students.derive import Wish
+    from bertbench.models.students.derive import StudentOptions
     from bertbench.specs.models import DistillSpec
 
     # Students have no published recipe, and teacher and students should take equal steps.
@@ -79,7 +79,7 @@ def distill(
     if save_to is not None:
         _check_target(save_to, given)
     varied = ablation.value if ablation else None
-    wish = Wish(DistillSpec(teacher=teacher), student_layers, embedding_size, share.value)
+    wish = StudentOptions(DistillSpec(teacher=teacher), student_layers, embedding_size, share.value)
     if text is not None:
         _refuse("goes with a task, not with --text", student=student, alpha_hard=alpha_hard)
         _refuse("does not go with --text, which trains anew", from_store=given["from_store"] or None)
@@ -121,7 +121,7 @@ def _on_task(
     teacher: str,
     task: str,
     student: str | None,
-    wish: Wish,
+    wish: StudentOptions,
     ablation: str | None,
     save_to: Path | None,
 ) -> None:
@@ -149,7 +149,7 @@ def _on_text(
     measuring: Measuring,
     teacher: str,
     task: str | None,
-    wish: Wish,
+    wish: StudentOptions,
     wanted: Mapping[str, Any],
     ablation: str | None,
     text: str,
@@ -218,7 +218,7 @@ def _spec(
         raise UsageError(said(error, given)) from None
 
 
-def _check_alone(wish: Wish, ablation: str | None) -> None:
+def _check_alone(wish: StudentOptions, ablation: str | None) -> None:
     """A model that there is, is taught as it is.
 
     Raises:

@@ -12,7 +12,7 @@ from bertbench.commands._measuring_options import takes_measuring_options
 
 if TYPE_CHECKING:
     from bertbench.quality.doctor._subjects import Settings
-    from bertbench.quality.doctor._verdict import Finding, Status
+    from bertbench.quality.doctor._verdict import Diagnosis, Status
     from bertbench.report.row import Report
     from bertbench.specs.catalog import Catalog
     from bertbench.specs.models import ModelSpec
@@ -91,7 +91,7 @@ def build_settings(
     )
 
 
-def build_report(findings: Sequence[Finding], title: str) -> Report:
+def build_report(findings: Sequence[Diagnosis], title: str) -> Report:
     """One table, one finding a row, and a line that counts them."""
     from bertbench.report.row import Report, Table
 
@@ -102,13 +102,13 @@ def build_report(findings: Sequence[Finding], title: str) -> Report:
     return Report(f"Examined: {title}", (table,), notes=(summary(findings),))
 
 
-def summary(findings: Sequence[Finding]) -> str:
+def summary(findings: Sequence[Diagnosis]) -> str:
     """How many findings there are of each status, the worst first."""
     counts = Counter(finding.status for finding in findings)
     return ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status]) or "nothing to check"
 
 
-def exit_code(findings: Sequence[Finding]) -> int:
+def exit_code(findings: Sequence[Diagnosis]) -> int:
     """1 if there is a problem, 4 if nothing could be checked, else 0."""
     statuses = {finding.status for finding in findings}
     if "problem" in statuses:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bertbench.report.row import Report, Row
     from bertbench.specs.catalog import Catalog
     from bertbench.specs.models import ModelSpec, Published
-    from bertbench.specs.published import Figure
+    from bertbench.specs.published import PublishedFigure
     from bertbench.specs.tasks import TaskSpec
 
 ModelOption = Annotated[
@@ -63,7 +63,7 @@ def _names(text: str | None) -> list[str]:
     return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
-def _models(names: Sequence[str], catalog: Catalog, figures: Sequence[Figure]) -> list[str]:
+def _models(names: Sequence[str], catalog: Catalog, figures: Sequence[PublishedFigure]) -> list[str]:
     """Names as they were published: a config's name stands for its checkpoint's."""
     known, configs = {figure.model for figure in figures}, catalog.entries("models")
     found = []
@@ -78,7 +78,7 @@ def published_name(checkpoint: str | None) -> str | None:
     return checkpoint.rpartition("/")[2] if checkpoint else None
 
 
-def build_report(figures: Sequence[Figure]) -> Report:
+def build_report(figures: Sequence[PublishedFigure]) -> Report:
     """A row a figure."""
     from bertbench.report.row import Report, Table
 
@@ -97,7 +97,7 @@ def build_report(figures: Sequence[Figure]) -> Report:
     return Report("Published figures", (Table("Published figures", COLUMNS, cells, notes, kinds),), _rows(figures))
 
 
-def _rows(figures: Sequence[Figure]) -> tuple[Row, ...]:
+def _rows(figures: Sequence[PublishedFigure]) -> tuple[Row, ...]:
     from bertbench.report.row import Row
 
     return tuple(
@@ -117,7 +117,7 @@ def _rows(figures: Sequence[Figure]) -> tuple[Row, ...]:
     )
 
 
-def with_published(spec: ModelSpec, tasks: Sequence[TaskSpec], figures: Sequence[Figure]) -> ModelSpec:
+def with_published(spec: ModelSpec, tasks: Sequence[TaskSpec], figures: Sequence[PublishedFigure]) -> ModelSpec:
     """The spec with the published scores of its checkpoint on `tasks` that it does not state itself.
 
     Those of the split that is evaluated here; of several sources the first paper's, else the first; none that is suspect, and
@@ -144,7 +144,7 @@ def _split(task: TaskSpec) -> str:
     return "test" if task.evaluation_splits[0] == "test" else "dev"
 
 
-def _entry(figure: Figure) -> Published:
+def _entry(figure: PublishedFigure) -> Published:
     from bertbench.specs.models import Published
     from bertbench.units import quantity_of
 

@@ -17,7 +17,7 @@ from bertbench.report.row import Report, Table
 from bertbench.specs import claim_checks as claims
 from bertbench.specs import plugins
 from bertbench.specs.catalog import KINDS, Catalog, Entry
-from bertbench.specs.yaml_files import Written, faults
+from bertbench.specs.yaml_files import RawYaml, faults
 from bertbench.stats.metric import misfit
 
 if TYPE_CHECKING:
@@ -116,10 +116,10 @@ Parts = tuple[str, str, str]
 
 def _placed(entry: Entry, found: Iterable[Parts]) -> list[Finding]:
     """Findings in a file, with the lines of their keys."""
-    written: Written | None = None
+    written: RawYaml | None = None
     placed = []
     for key, what, expected in found:
-        written = written or Written(entry.path)
+        written = written or RawYaml(entry.path)
         line = written.line(key.split(".")) if key else None
         parts = filter(None, (what, f"line {line}" if line else ""))
         placed.append(Finding(str(entry.path), key, ", ".join(parts), expected))

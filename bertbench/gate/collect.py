@@ -14,7 +14,7 @@ from bertbench.gate.baseline import Baseline, Checkpoint, Saved, StoredScore, Ti
 from bertbench.report.compare import replicates as pairs
 from bertbench.report.compare.build import evidence_of
 from bertbench.report.compare.quality_rows import EVALUATED, primary_metrics, undefined_on
-from bertbench.report.compare.speed_rows import Timings, Way, shape_of
+from bertbench.report.compare.speed_rows import SessionTimings, Way, shape_of
 from bertbench.stats.intervals import round_log_ratios
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _counts(evidence: Evidence, model: str) -> dict[str, float]:
 
 
 def _times(evidence: Evidence, models: Sequence[str]) -> Iterator[Timed]:
-    timings = Timings.read(evidence)
+    timings = SessionTimings.read(evidence)
     for shape, way in timings.turns:
         if way.model not in models or way.model == evidence.reference or shape in timings.whole:
             continue

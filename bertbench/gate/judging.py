@@ -167,7 +167,7 @@ def _unmeasured(kind: Kind, model: str, quantity: str, reason: str, detail: str 
 
 
 @dataclass(frozen=True)
-class Wanted:
+class GateRequest:
     """What was asked for of every head: kinds, tasks, and shapes of fixed or natural length."""
 
     kinds: Collection[Kind]
@@ -175,7 +175,7 @@ class Wanted:
     shapes: Sequence[str] = ()
 
 
-def against_model(now: Saved, base: str, heads: Sequence[str], wanted: Wanted, margins: Margins) -> list[Finding]:
+def against_model(now: Saved, base: str, heads: Sequence[str], wanted: GateRequest, margins: Margins) -> list[Finding]:
     """Head models against a base model that shared their session: these ratios may fail. All that is wanted has a finding."""
     new = now.baseline
     found: list[Finding] = []
@@ -200,7 +200,7 @@ def against_model(now: Saved, base: str, heads: Sequence[str], wanted: Wanted, m
     return _explained([*found, *_absent(found, heads, wanted)], new.lost)
 
 
-def _absent(found: Sequence[Finding], heads: Sequence[str], wanted: Wanted) -> Iterator[Finding]:
+def _absent(found: Sequence[Finding], heads: Sequence[str], wanted: GateRequest) -> Iterator[Finding]:
     """Times, memory and scores that were asked for and of which there is nothing."""
     timed = {(one.model, one.detail) for one in found if one.kind == "speed"}
     others = {(one.kind, one.model) for one in found}

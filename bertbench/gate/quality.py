@@ -12,7 +12,7 @@ from bertbench.gate.finding import Finding
 from bertbench.report.compare import replicates as pairs
 from bertbench.report.compare.quality_rows import plugins_of, resampled
 from bertbench.stats.intervals import Estimate, bootstrap_method
-from bertbench.stats.noninferiority import Comparison, compare_accuracies, compare_replicates
+from bertbench.stats.noninferiority import ScoreComparison, compare_accuracies, compare_replicates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,7 +113,7 @@ def _other_measure(before: StoredScore, now: StoredScore, *, same_task: bool) ->
     return ""
 
 
-def _compared(before: StoredScore, now: StoredScore, group: pairs.Group, retained: float) -> Comparison:
+def _compared(before: StoredScore, now: StoredScore, group: pairs.Group, retained: float) -> ScoreComparison:
     if before.score is None or now.score is None:
         raise MissingMetricError("a score that is undefined")
     if before.metrics == ("accuracy",) and not group.structured:
@@ -131,7 +131,7 @@ def _compared(before: StoredScore, now: StoredScore, group: pairs.Group, retaine
     return compare_replicates(before.score, now.score, (parts[0], parts[1]), n, method, retained, changed)
 
 
-def _reason(found: Comparison) -> str:
+def _reason(found: ScoreComparison) -> str:
     if found.reason:
         return found.reason
     if found.verdict == "refused":

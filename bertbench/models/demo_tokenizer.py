@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
-class Generator(Protocol):
+class WordSource(Protocol):
     """What is needed of a generator of a demo task, which is found by name."""
 
     def vocabulary(self) -> tuple[str, ...]:
@@ -27,7 +27,7 @@ class Generator(Protocol):
 def vocabulary() -> tuple[str, ...]:
     """The special tokens, then every demo generator's words, sorted; a token's place is its id."""
     package = "bertbench.tasks.demo"
-    generators: list[Generator] = [plugins.load(package, "generator", name) for name in plugins.names(package)]
+    generators: list[WordSource] = [plugins.load(package, "generator", name) for name in plugins.names(package)]
     words = {word for generator in generators for word in generator.vocabulary()}
     return (*SPECIAL_TOKENS, *sorted(words))
 

@@ -44,7 +44,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Held:
+class SessionUse:
     """What of a session decides: its age, and what its records name. `read` counts the records that could be read."""
 
     folder: Path
@@ -55,12 +55,12 @@ class Held:
     checkpoints: frozenset[str]
 
     @staticmethod
-    def of(stored: StoredSession) -> Held:
+    def of(stored: StoredSession) -> SessionUse:
         """The same of a session with its records."""
         sidecars = {entry.name for record in stored.records for entry in record.sidecars.values()}
         checkpoints = {record.finetuned_checkpoint for record in stored.records if record.finetuned_checkpoint}
         session = stored.session
-        return Held(
+        return SessionUse(
             stored.folder,
             session.started_at,
             session.complete,
@@ -100,7 +100,7 @@ def find(store: Store, rules: Rules, now: datetime | None = None) -> Findings:
     newest_change = present.timestamp() - rules.unused_for.total_seconds()
     _ = store.sessions_folder, store.checkpoints_folder  # no links
     before = len(store.warnings)
-    stored = [Held.of(one) for one in store.sessions()]
+    stored = [SessionUse.of(one) for one in store.sessions()]
     damaged = len(store.warnings) > before
     if not is_marked(store.root) and not stored:
         raise StoreError(
@@ -165,7 +165,7 @@ def _set_aside(folder: Path) -> Path:
     return hidden
 
 
-def _old(stored: Sequence[Held], rules: Rules, present: datetime) -> Iterator[Held]:
+def _old(stored: Sequence[SessionUse], rules: Rules, present: datetime) -> Iterator[SessionUse]:
     if rules.keep_sessions is None and rules.older_than is None:
         return
     for one in stored[rules.keep_sessions or 0 :]:
@@ -173,7 +173,7 @@ def _old(stored: Sequence[Held], rules: Rules, present: datetime) -> Iterator[He
             yield one
 
 
-def _age(one: Held, present: datetime) -> timedelta:
+def _age(one: SessionUse, present: datetime) -> timedelta:
     """How long ago it began; no time at all where its record does not say, so that it stays."""
     try:
         began = datetime.fromisoformat(one.started_at)
@@ -182,7 +182,7 @@ def _age(one: Held, present: datetime) -> timedelta:
     return present - (began if began.tzinfo else began.replace(tzinfo=UTC))
 
 
-def _leftovers(store: Store, kept: Sequence[Held]) -> Iterator[Path]:
+def _leftovers(store: Store, kept: Sequence[SessionUse]) -> Iterator[Path]:
     yield from (path for path in _children(store.checkpoints_folder) if LEFTOVER.fullmatch(path.name))
     for folder in _children(store.sessions_folder):
         if SESSION.fullmatch(folder.name) and (folder.name.startswith(REMOVING) or _is_begun(folder)):
@@ -201,7 +201,7 @@ def _is_begun(folder: Path) -> bool:
     return all(TEMPORARY.fullmatch(name) or SIDECAR.fullmatch(name) for name in names)
 
 
-def _unnamed_checkpoints(store: Store, kept: Sequence[Held]) -> Iterator[Path]:
+def _unnamed_checkpoints(store: Store, kept: Sequence[SessionUse]) -> Iterator[Path]:
     named = {name for one in kept for name in one.checkpoints}
     for path in _children(store.checkpoints_folder):
         is_one = CHECKPOINT.fullmatch(path.name) and (path / "config.json").is_file()

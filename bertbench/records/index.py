@@ -36,7 +36,7 @@ class UnusableIndexError(Exception):
 
 
 @dataclass(frozen=True)
-class Entry:
+class IndexedSession:
     """A session in the index: `files` identifies what it was made from.
 
     `session` is the session's own JSON, empty where it cannot be read; `runs` has a line 'run id, tab, key' a record, with
@@ -98,7 +98,7 @@ def files_of(folder: str | Path) -> str:
     return hashlib.blake2b("\n".join(sorted(found)).encode(), digest_size=16).hexdigest()
 
 
-def made_from_files(folder: Path, files: str) -> Entry:
+def made_from_files(folder: Path, files: str) -> IndexedSession:
     """The entry of a session, from its files."""
     damaged: list[str] = []
     session = read_session(folder, damaged)
@@ -109,7 +109,7 @@ def made_from_files(folder: Path, files: str) -> Entry:
             if record is not None:
                 key = record.key if record.kind == "quality" and record.status == "ok" else None
                 runs.append(f"{record.run_id}\t{key or ''}\n")
-    return Entry(files, to_json(session) if session else "", "".join(runs), "\n".join(damaged))
+    return IndexedSession(files, to_json(session) if session else "", "".join(runs), "\n".join(damaged))
 
 
 class Index:
@@ -119,9 +119,9 @@ class Index:
         self.path = root / INDEX_FILE
         self.progress = progress
         self._sessions = root / "sessions"
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, IndexedSession] = {}
 
-    def entries(self) -> Mapping[str, Entry]:
+    def entries(self) -> Mapping[str, IndexedSession]:
         """Every session's entry by its id, the newest first, as the files are now.
 
         Raises:
@@ -134,7 +134,7 @@ class Index:
             self._entries = self._refreshed(present)
         return {name: self._entries[name] for name in present}
 
-    def _refreshed(self, present: Mapping[str, str]) -> dict[str, Entry]:
+    def _refreshed(self, present: Mapping[str, str]) -> dict[str, IndexedSession]:
         with self._locked():
             for attempt in (1, 2):
                 try:
@@ -191,10 +191,10 @@ class Index:
             raise
         return database
 
-    def _brought_up_to(self, present: Mapping[str, str], database: sqlite3.Connection) -> dict[str, Entry]:
+    def _brought_up_to(self, present: Mapping[str, str], database: sqlite3.Connection) -> dict[str, IndexedSession]:
         known = {}
         for name, *parts, total in database.execute("SELECT id, files, session, runs, damaged, sum FROM sessions"):
-            if all(isinstance(part, str) for part in parts) and (entry := Entry(*parts)).sum == total:
+            if all(isinstance(part, str) for part in parts) and (entry := IndexedSession(*parts)).sum == total:
                 known[name] = entry
         stale = [name for name, files in present.items() if name not in known or known[name].files != files]
         gone = [name for name in known if name not in present]
@@ -212,7 +212,7 @@ class Index:
             database.execute("COMMIT")
         return {name: known[name] for name in present}
 
-    def _made(self, name: str) -> Entry:
+    def _made(self, name: str) -> IndexedSession:
         # What is identified before it is read can only be read again in vain, never be taken for newer than it is.
         files = files_of(self._sessions / name)
         return made_from_files(self._sessions / name, files)

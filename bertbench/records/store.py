@@ -24,7 +24,7 @@ from bertbench.records.files import (
     to_json,
     write_atomically,
 )
-from bertbench.records.index import INDEX_FILE, Entry, Index, UnusableIndexError, folders, links
+from bertbench.records.index import INDEX_FILE, Index, IndexedSession, UnusableIndexError, folders, links
 from bertbench.records.progress import Progress, silent
 from bertbench.records.record import RunRecord, SessionRecord, Sidecar
 from bertbench.records.sidecars import read_sidecar
@@ -183,7 +183,7 @@ class Store:
             if stored is not None and (among is None or among(stored.session)):
                 yield stored
 
-    def _is_among(self, name: str, entry: Entry | None, among: Callable[[SessionRecord], bool]) -> bool:
+    def _is_among(self, name: str, entry: IndexedSession | None, among: Callable[[SessionRecord], bool]) -> bool:
         damaged: list[str] = []
         if entry is None:
             session = read_session(self.folder(name), damaged)
@@ -210,7 +210,7 @@ class Store:
             if warning not in self.warnings:
                 self.warnings.append(warning)
 
-    def _holding(self, wanted: Callable[[Entry], bool]) -> Iterator[StoredSession]:
+    def _holding(self, wanted: Callable[[IndexedSession], bool]) -> Iterator[StoredSession]:
         """Sessions that the index says to hold what is wanted; all of them where there is no index."""
         entries = self._entries()
         if entries is None:
@@ -222,7 +222,7 @@ class Store:
             elif (stored := self._loaded(name)) is not None:
                 yield stored
 
-    def _entries(self) -> Mapping[str, Entry] | None:
+    def _entries(self) -> Mapping[str, IndexedSession] | None:
         if self._index is None:
             return None
         try:

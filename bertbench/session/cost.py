@@ -36,7 +36,7 @@ def measure_cost(session: Session, encoders: Sequence[Encoder], plan: Plan) -> N
         session.progress("measuring memory", 1, 1)
 
 
-class Found(NamedTuple):
+class CostResult(NamedTuple):
     """Measurements, what a reader should know, and the attention in use where a model was run."""
 
     measurements: tuple[Measurement, ...] = ()
@@ -44,9 +44,9 @@ class Found(NamedTuple):
     attention: str | None = None
 
 
-def _store_plain(session: Session, kind: Kind, encoder: Encoder, action: Callable[[], Found]) -> None:
+def _store_plain(session: Session, kind: Kind, encoder: Encoder, action: Callable[[], CostResult]) -> None:
     found, failure, seconds = guarded(action)
-    measurements, warnings, attention = found or Found()
+    measurements, warnings, attention = found or CostResult()
     status: Status = "failed" if failure else "ok"
     if failure is None and not measurements:
         failure, status = Failure(UNAVAILABLE, f"{kind} cannot be measured on this platform"), "skipped"
@@ -67,7 +67,7 @@ def _store_plain(session: Session, kind: Kind, encoder: Encoder, action: Callabl
     )
 
 
-def _size(session: Session, encoder: Encoder) -> Found:
+def _size(session: Session, encoder: Encoder) -> CostResult:
     from bertbench.models.architecture import config_of
     from bertbench.models.size import measure_size
 
@@ -75,10 +75,10 @@ def _size(session: Session, encoder: Encoder) -> Found:
     shapes = tuple((shape.batch_size, shape.sequence_length or 0) for shape in fixed) or ((1, LENGTH_FOR_FLOPS),)
     checkpoint_bytes = encoder.snapshot.checkpoint_bytes if encoder.snapshot else None
     config = config_of(encoder.spec, encoder.source.folder)
-    return Found(measure_size(config, checkpoint_bytes=checkpoint_bytes, shapes=shapes), attention=PLAIN)
+    return CostResult(measure_size(config, checkpoint_bytes=checkpoint_bytes, shapes=shapes), attention=PLAIN)
 
 
-def _memory(session: Session, encoder: Encoder) -> Found:
+def _memory(session: Session, encoder: Encoder) -> CostResult:
     """Inference at every fixed shape that was timed (`run` and `compare`: the first), a training step at the first."""
     from bertbench.speed.memory import measure_memory
 
@@ -93,7 +93,7 @@ def _memory(session: Session, encoder: Encoder) -> Found:
     warnings = [f"memory of {shape} not measured: {failure.message}" for shape, failure in result.failures.items()]
     for warning in warnings:
         session.say(f"{encoder.spec.name}: {warning}")
-    return Found(result.measurements, tuple(warnings), result.attention)
+    return CostResult(result.measurements, tuple(warnings), result.attention)
 
 
 def _raise_if_too_slow(session: Session, encoder: Encoder) -> None:

@@ -98,7 +98,7 @@ POLICIES = ("pad-to-max", "dynamic", "length-sorted")
 
 
 @dataclass(frozen=True)
-class Prepared:
+class TimedInputs:
     """A task's examples by model, where there is a task; figures on their lengths; what a reader should know."""
 
     task: str | None = None
@@ -109,14 +109,14 @@ class Prepared:
     examples: Examples | None = None
 
 
-def prepare(session: Session, encoders: Sequence[Encoder], plan: Plan) -> Prepared:
+def prepare(session: Session, encoders: Sequence[Encoder], plan: Plan) -> TimedInputs:
     """The inputs for shapes of natural length: the same examples in the same order for every model."""
     shapes = [shape for shape in session.request.timing.shapes if shape.sequence_length is None]
     if not shapes:
-        return Prepared()
+        return TimedInputs()
     reason = _missing(encoders, plan)
     if reason:
-        return Prepared(notes=(f"natural lengths are not timed: {reason}",))
+        return TimedInputs(notes=(f"natural lengths are not timed: {reason}",))
     loaded = next(loaded for loaded in plan.data.values() if loaded.splits)
     split = loaded.splits[0]
     whole = any(shape.whole_split for shape in shapes)
@@ -134,7 +134,7 @@ def _missing(encoders: Sequence[Encoder], plan: Plan) -> str | None:
 
 def _encoded(
     session: Session, encoders: Sequence[Encoder], loaded: TaskData, examples: Examples, shapes: Sequence[ShapeSpec]
-) -> Prepared:
+) -> TimedInputs:
     rows: dict[str, list[Encoded]] = {}
     texts: dict[str, TextSource] = {}
     measurements: dict[str, tuple[Measurement, ...]] = {}
@@ -150,7 +150,7 @@ def _encoded(
         if shape.whole_split
     }
     of_model = {name: TaskInputs(tuple(row.ids for row in of), texts[name], batches) for name, of in rows.items()}
-    return Prepared(loaded.task.name, of_model, rows, measurements, examples=examples)
+    return TimedInputs(loaded.task.name, of_model, rows, measurements, examples=examples)
 
 
 def _encode(encoder: Encoder, task: TaskSpec, limit: int, examples: Examples) -> list[Encoded]:
@@ -198,7 +198,7 @@ def _lengths(lengths: Sequence[int], shapes: Sequence[ShapeSpec], limit: int) ->
     return tuple(found)
 
 
-def fitting(timing: TimingSpec, inputs: Prepared) -> TimingSpec:
+def fitting(timing: TimingSpec, inputs: TimedInputs) -> TimingSpec:
     """The protocol without natural lengths where there are no inputs, and with turns enough for whole splits."""
     if not inputs.of_model:
         fixed = tuple(shape for shape in timing.shapes if shape.sequence_length)
@@ -218,7 +218,7 @@ def _with_turns(shape: ShapeSpec, rounds: int, batches: Mapping[int, Sequence[Se
 
 
 def audited(
-    session: Session, encoders: Mapping[str, Encoder], inputs: Prepared, *, scored: bool
+    session: Session, encoders: Mapping[str, Encoder], inputs: TimedInputs, *, scored: bool
 ) -> dict[str, list[Encoded]]:
     """Rows of many lengths by model: the task's, more of them where they are scored, else random ones."""
     from bertbench.models.architecture import config_of

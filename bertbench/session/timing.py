@@ -17,7 +17,7 @@ from bertbench.session.plan import Plan
 from bertbench.session.run import Session, guarded, slug
 from bertbench.session.variants import Checker, Variant, variants
 from bertbench.specs.timing import TimingSpec
-from bertbench.speed.audit import Finding
+from bertbench.speed.audit import AuditResult
 from bertbench.speed.blocks import SpeedTarget
 from bertbench.speed.workers import preload
 
@@ -81,7 +81,7 @@ class _Outcome:
 
     result: SpeedResult | None
     failure: Failure | None
-    finding: Finding | None
+    finding: AuditResult | None
     parts: tuple[Measurement, ...]
 
 
@@ -90,7 +90,7 @@ def _timed(
     targets: Sequence[SpeedTarget],
     reference: str,
     timing: TimingSpec,
-    inputs: _inputs.Prepared,
+    inputs: _inputs.TimedInputs,
     checker: Checker,
 ) -> SpeedResult:
     from bertbench.speed.measure import measure_speed
@@ -113,7 +113,7 @@ def _timed(
 
 
 def _settings(
-    timing: TimingSpec, reference: str, inputs: _inputs.Prepared, heads: _heads.Heads, result: SpeedResult | None
+    timing: TimingSpec, reference: str, inputs: _inputs.TimedInputs, heads: _heads.Heads, result: SpeedResult | None
 ) -> dict[str, Any]:
     return {
         "shapes": [shape.label for shape in timing.shapes],

@@ -14,7 +14,7 @@ from bertbench.session.inputs import Heads
 from bertbench.session.run import Session
 from bertbench.specs.timing import ExecutionSettings, TimingSpec
 from bertbench.speed import exports
-from bertbench.speed.audit import Audit, Finding
+from bertbench.speed.audit import Audit, AuditResult
 from bertbench.speed.backend_options import combinations
 from bertbench.speed.blocks import Inspect, SpeedTarget
 from bertbench.speed.rounds import failure_of
@@ -87,7 +87,7 @@ class Checker:
     Without such a variant nothing is looked at.
     """
 
-    def __init__(self, session: Session, chosen: Sequence[Variant], inputs: _inputs.Prepared, heads: Heads) -> None:
+    def __init__(self, session: Session, chosen: Sequence[Variant], inputs: _inputs.TimedInputs, heads: Heads) -> None:
         self._session = session
         self._chosen = chosen
         self._inputs = inputs
@@ -103,7 +103,7 @@ class Checker:
         """What is to be called with each round's workers."""
         return [self._audit.collect] if self._audit else []
 
-    def findings(self, timing: TimingSpec) -> dict[str, Finding]:
+    def findings(self, timing: TimingSpec) -> dict[str, AuditResult]:
         """By label; a model that was not timed in PyTorch and fp32 is run so now."""
         if self._audit is None:
             return {}
@@ -130,14 +130,14 @@ class Checker:
                 found[variant.model] = SpeedTarget(f"{variant.model} as reference", folder, settings, variant.model)
         return found
 
-    def _finding(self, variant: Variant, reference: str) -> Finding | None:
+    def _finding(self, variant: Variant, reference: str) -> AuditResult | None:
         assert self._audit is not None  # noqa: S101 (the caller has looked)
         score = self._score if self._heads.task is not None else None
         if variant.target is None:
             return None
         if is_plain(variant.settings):  # the reference itself: its score stands beside the others'
             own = self._audit.scored(variant.label, score)
-            return Finding(tuple(own), None) if own else None
+            return AuditResult(tuple(own), None) if own else None
         return self._audit.judge(variant.label, reference, score)
 
     def _score(self, model: str, logits: Floats) -> float | None:

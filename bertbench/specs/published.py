@@ -41,7 +41,7 @@ NO_TARGET = (
 
 
 @dataclass(frozen=True)
-class Figure:
+class PublishedFigure:
     """One published figure. `printed` is the value as it was printed, in `printed_unit`; `value` is in `unit`.
 
     `status`: 'confirmed' was read in the paper or the authors' repository, 'confirmed-secondary' in a transcription by others,
@@ -67,7 +67,7 @@ class Figure:
         return f"{self.source} {self.place}".strip()
 
 
-def load(catalog: Catalog) -> list[Figure]:
+def load(catalog: Catalog) -> list[PublishedFigure]:
     """All figures, file by file; of files of one name the first folder's counts, as for other configs.
 
     Raises:
@@ -80,7 +80,7 @@ def load(catalog: Catalog) -> list[Figure]:
     return [figure for name in sorted(files) for figure in _read(files[name])]
 
 
-def _read(path: Path) -> list[Figure]:
+def _read(path: Path) -> list[PublishedFigure]:
     try:
         stream = io.StringIO(text_files.read(path), newline="")
         reader = csv.DictReader(stream, strict=True)
@@ -102,7 +102,7 @@ def _columns(found: tuple[str, ...]) -> str:
     return expected
 
 
-def _figure(row: dict[str, str], where: str) -> Figure:
+def _figure(row: dict[str, str], where: str) -> PublishedFigure:
     if None in row or None in row.values():
         raise ConfigError(f"{where}: not {len(COLUMNS)} fields", "quote texts that contain commas")
     try:
@@ -116,10 +116,10 @@ def _figure(row: dict[str, str], where: str) -> Figure:
     factor, unit = FACTORS.get(row["unit"], (1.0, row["unit"]))
     value = round(number * factor, 12)  # 91.3 points are 0.913, not 0.9129999999999999
     texts = {name: row[name] for name in ("model", "task", "quantity", "split", "source", "place", "status", "caution")}
-    return Figure(**texts, printed=row["value"], printed_unit=row["unit"], value=value, unit=unit)
+    return PublishedFigure(**texts, printed=row["value"], printed_unit=row["unit"], value=value, unit=unit)
 
 
-def select(figures: Iterable[Figure], field: str, wanted: Sequence[str]) -> list[Figure]:
+def select(figures: Iterable[PublishedFigure], field: str, wanted: Sequence[str]) -> list[PublishedFigure]:
     """Figures whose `field` is one of `wanted`, in which * stands for anything; all if nothing is wanted.
 
     Raises:

@@ -182,7 +182,7 @@ class Fault:
         return ".".join(map(str, self.keys))
 
 
-class Written:
+class RawYaml:
     """What a YAML file says, before it is taken for anything. Of a file that cannot be read nothing is known."""
 
     def __init__(self, path: Path) -> None:
@@ -228,7 +228,7 @@ def _below(node: yaml.Node | None, key: str | int) -> yaml.Node | None:
 
 def faults(error: ValidationError, path: Path) -> Iterator[Fault]:
     """A validation error's findings, with what the file says; unquoted words of one list are one."""
-    written = Written(path)
+    written = RawYaml(path)
     lists: dict[tuple[str | int, ...], list[Any]] = {}
     items = error.errors(include_url=False)
     within = {item["loc"][:-1] for item in items}

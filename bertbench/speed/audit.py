@@ -39,7 +39,7 @@ Score = Callable[[str, "Floats"], float | None]  # a model's name and its logits
 
 
 @dataclass(frozen=True)
-class Outputs:
+class WorkerAnswers:
     """What a worker gave: its newest timed pass (the shape's label, the input's index, values) and the audited rows."""
 
     timed: tuple[str, int, Floats] | None
@@ -47,7 +47,7 @@ class Outputs:
 
 
 @dataclass(frozen=True)
-class Finding:
+class AuditResult:
     """The audit of one target: measurements, and why it fails, if it does."""
 
     measurements: tuple[Measurement, ...]
@@ -63,7 +63,7 @@ class Audit:
     def __init__(self, targets: Sequence[SpeedTarget], inputs: Mapping[str, Sequence[Encoded]]) -> None:
         self.targets = {target.name: target for target in targets}
         self.inputs = inputs
-        self.outputs: dict[str, Outputs] = {}
+        self.outputs: dict[str, WorkerAnswers] = {}
 
     def collect(self, number: int, workers: Sequence[WorkerProcess]) -> None:
         """Ask workers that have not been asked before; one that fails now is left to the timing to report."""
@@ -73,7 +73,9 @@ class Audit:
                 continue
             rows = self.inputs[self.targets[worker.name].model_name]
             with suppress(WorkerError):
-                self.outputs[worker.name] = Outputs(worker.ask("output"), worker.ask("outputs", rows, BATCH, times=10))
+                self.outputs[worker.name] = WorkerAnswers(
+                    worker.ask("output"), worker.ask("outputs", rows, BATCH, times=10)
+                )
 
     def add_references(self, shapes: Sequence[ShapeSpec], plain: Mapping[str, SpeedTarget], seed: int = 0) -> None:
         """Outputs of PyTorch in fp32 for models that were not timed so: `plain` holds such targets by model."""
@@ -95,9 +97,11 @@ class Audit:
                 if shape is not None and shape.sequence_length is not None:
                     worker.turn(shape, 0, 1, 0.0)
                 own = worker.ask("output") if shape is not None and shape.sequence_length is not None else None
-                self.outputs[target.name] = Outputs(own, worker.ask("outputs", self.inputs[model], BATCH, times=10))
+                self.outputs[target.name] = WorkerAnswers(
+                    own, worker.ask("outputs", self.inputs[model], BATCH, times=10)
+                )
 
-    def judge(self, name: str, reference: str, score: Score | None = None) -> Finding | None:
+    def judge(self, name: str, reference: str, score: Score | None = None) -> AuditResult | None:
         """The finding on target `name` against target `reference`; None if one of them gave no outputs."""
         ours, theirs = self.outputs.get(name), self.outputs.get(reference)
         if ours is None or theirs is None or not ours.rows:
@@ -107,7 +111,7 @@ class Audit:
         if ours.timed and theirs.timed and ours.timed[:2] == theirs.timed[:2]:
             shares["timed"] = error_share([ours.timed[2]], [theirs.timed[2]])
         if not all(map(math.isfinite, shares.values())):
-            return Finding((), _nonsense(target))
+            return AuditResult((), _nonsense(target))
         n = len(ours.rows)
         found = [
             Measurement(
@@ -126,7 +130,7 @@ class Audit:
         changed, what = changed_predictions(ours.rows, theirs.rows)
         found.append(Measurement("changed_predictions", "1", (changed,), n=n, n_unit="examples", note=what))
         found += self.scored(name, score)
-        return Finding(tuple(found), _verdict(target, shares))
+        return AuditResult(tuple(found), _verdict(target, shares))
 
     def scored(self, name: str, score: Score | None) -> list[Measurement]:
         """The task's score of a target's logits; nothing without a task, a head or outputs."""

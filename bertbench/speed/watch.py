@@ -19,7 +19,7 @@ STOLEN = 0.03
 SWAPPED_BYTES = 16 * 2**20
 
 
-class Reading(NamedTuple):
+class MachineReading(NamedTuple):
     """Seconds of all cores since the system started: busy, taken by the hypervisor; and bytes swapped in or out."""
 
     wall_s: float
@@ -29,7 +29,7 @@ class Reading(NamedTuple):
     swapped_bytes: int
 
 
-def read() -> Reading:
+def read() -> MachineReading:
     """Now."""
     import psutil
 
@@ -38,13 +38,15 @@ def read() -> Reading:
     idle = cpu.idle + getattr(cpu, "iowait", 0.0) + stolen + getattr(cpu, "guest", 0.0)
     swap = psutil.swap_memory()
     own = os.times()
-    return Reading(time.monotonic(), sum(cpu) - idle, stolen, own.user + own.system, int(swap.sin) + int(swap.sout))
+    return MachineReading(
+        time.monotonic(), sum(cpu) - idle, stolen, own.user + own.system, int(swap.sin) + int(swap.sout)
+    )
 
 
 class Watch:
     """Begins with its creation; `collect` the workers' CPU time before they end, `findings` tell what was seen."""
 
-    def __init__(self, now: Callable[[], Reading] = read) -> None:
+    def __init__(self, now: Callable[[], MachineReading] = read) -> None:
         self._now = now
         self._start = now()
         self._workers_s = 0.0

@@ -46,7 +46,7 @@ class Bound:
 
 
 @dataclass(frozen=True)
-class Figure:
+class ClaimFigure:
     """An estimate and what it rests on: `n` rounds, seeds or examples. `logarithmic`: its interval was made of logarithms."""
 
     estimate: Estimate
@@ -69,7 +69,7 @@ class Judgement:
     needed: int | None = None
 
 
-def judge(figure: Figure, bound: Bound) -> Judgement:
+def judge(figure: ClaimFigure, bound: Bound) -> Judgement:
     """The verdict, and for an inconclusive one how many rounds, seeds or examples are expected to settle it.
 
     Where that number cannot be told (no interval, or the value lies on the bound), `needed` is None.
@@ -97,7 +97,7 @@ def _verdict(estimate: Estimate, bound: Bound) -> Verdict:
     return "refuted" if estimate.high < low or high < estimate.low else "inconclusive"
 
 
-def _narrowed(figure: Figure) -> Estimate:
+def _narrowed(figure: ClaimFigure) -> Estimate:
     """The 90 % interval from the 95 % one: each side by the ratio of the quantiles."""
     estimate = figure.estimate
     if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
@@ -112,7 +112,7 @@ def _narrowed(figure: Figure) -> Estimate:
     return Estimate(estimate.value, bounds[0], bounds[1], method)
 
 
-def _needed(figure: Figure, bound: Bound) -> int | None:
+def _needed(figure: ClaimFigure, bound: Bound) -> int | None:
     """Replications from which the side of the interval that faces the nearest bound is expected not to reach it."""
     estimate, n = figure.estimate, figure.n
     if estimate.low is None or estimate.high is None or not n or n < 2:
@@ -130,9 +130,9 @@ def _needed(figure: Figure, bound: Bound) -> int | None:
     return max(n + 1, math.ceil(n * (half / distance) ** 2))
 
 
-def _scaled(figure: Figure, value: float) -> float:
+def _scaled(figure: ClaimFigure, value: float) -> float:
     return math.log(value) if figure.logarithmic else value
 
 
-def _unscaled(figure: Figure, value: float) -> float:
+def _unscaled(figure: ClaimFigure, value: float) -> float:
     return math.exp(value) if figure.logarithmic else value

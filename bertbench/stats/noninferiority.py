@@ -136,7 +136,7 @@ BY_EXACT_TEST = "exact test of paired proportions, 90% Wald interval"
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ScoreComparison:
     """A verdict on the score: both scores, bounds of their difference (now minus before), what it rests on.
 
     `detectable` is the smallest loss that so many examples show, `needed` how many would show the margin; `reason` says why
@@ -162,11 +162,11 @@ class Comparison:
 
 def compare_accuracies(
     before: NDArray[np.bool_], now: NDArray[np.bool_], retained: float = RETAINED, alpha: float = ALPHA
-) -> Comparison:
+) -> ScoreComparison:
     """The verdict for two vectors that say which of the same examples were right, shape (n,)."""
     n, both = len(before), int((before & now).sum())
     if not n:
-        return Comparison("inconclusive", 0.0, 0.0, 0, BY_EXACT_TEST, reason="there are no examples")
+        return ScoreComparison("inconclusive", 0.0, 0.0, 0, BY_EXACT_TEST, reason="there are no examples")
     gained, lost = int((~before & now).sum()), int((before & ~now).sum())
     old, new = (both + lost) / n, (both + gained) / n
     share = max(gained + lost, 1) / n  # none seen is no proof that there are none
@@ -174,7 +174,7 @@ def compare_accuracies(
     needed = examples_needed(old, share, retained, alpha)
     verdict = _verdict(worse=worse, better=better, refused=needed is None or needed > n)
     half = float(ndtri(1 - alpha)) * math.sqrt(max(share - (new - old) ** 2, 0.0) / n)
-    return Comparison(
+    return ScoreComparison(
         verdict, old, new, n, BY_EXACT_TEST, new - old - half, new - old + half, detectable_loss(old, share, n, alpha),
         needed if verdict == "refused" else None,
     )  # fmt: skip
@@ -229,7 +229,7 @@ def compare_replicates(
     method: str,
     retained: float = RETAINED,
     changed: int | None = None,
-) -> Comparison:
+) -> ScoreComparison:
     """The verdict for scores of any metric.
 
     Args:
@@ -244,10 +244,10 @@ def compare_replicates(
     usable = np.isfinite(replicates[0])
     if usable.mean() < 1 - UNDEFINED_SHARE:
         reason = f"the baseline's score is undefined on {100 * (1 - usable.mean()):.0f}% of the resamples"
-        return Comparison("inconclusive", before, now, n, method, reason=reason)
+        return ScoreComparison("inconclusive", before, now, n, method, reason=reason)
     if before <= 0:
         reason = "the baseline's score is not above 0, so that a share of it says nothing"
-        return Comparison("inconclusive", before, now, n, method, reason=reason)
+        return ScoreComparison("inconclusive", before, now, n, method, reason=reason)
     # A resample on which a model gives one answer to all has no correlation: there it is worth 0, no reason to say nothing.
     old, new = replicates[0][usable], np.nan_to_num(replicates[1][usable], nan=0.0, posinf=0.0, neginf=0.0)
     quantile = float(stdtrit(max((n if changed is None else changed) - 1, 1), 1 - BOOTSTRAP_ALPHA))
@@ -259,7 +259,7 @@ def compare_replicates(
     needed = max(math.ceil(n * (detectable / loss) ** 2), alike)
     verdict = _verdict(worse=best < 0, better=worst >= 0, refused=needed > n)
     shown = needed if verdict == "refused" else None
-    return Comparison(verdict, before, now, n, method, float(low), float(high), detectable, shown)
+    return ScoreComparison(verdict, before, now, n, method, float(low), float(high), detectable, shown)
 
 
 def _outer_bounds(value: float, replicates: Floats, quantile: float) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from bertbench.specs.tasks import DatasetSpec, TaskSpec
 from bertbench.tasks import rowfiles
 from bertbench.tasks.delimited import Expected
 from bertbench.tasks.examples import HIDDEN, Examples, of_table
-from bertbench.tasks.rowfiles import ENDINGS, Table
+from bertbench.tasks.rowfiles import ENDINGS, RowTable
 
 if TYPE_CHECKING:
     from bertbench.tasks.kind import TaskKind
@@ -47,7 +47,7 @@ def load(task: TaskSpec, split: str, data_dir: Path | None = None, *, labelled: 
     elif source.generator:
         rows = plugins.load("bertbench.tasks.demo", "generator", source.generator).generate(split)
         classes = {task.label: task.labels} if task.labels else None  # places by their making
-        table = Table(f"{source.generator}, split {split}", rows, classes=classes)
+        table = RowTable(f"{source.generator}, split {split}", rows, classes=classes)
     else:
         table = _from_hub(task, split)
     return of_table(task, split, table, labelled=labelled)
@@ -72,7 +72,7 @@ def source_fingerprint(task: TaskSpec, data_dir: Path | None = None) -> str:
     return f"{source.path} {source.subset} {source.revision}"
 
 
-def _from_folder(task: TaskSpec, folder: Path, split: str) -> Table:
+def _from_folder(task: TaskSpec, folder: Path, split: str) -> RowTable:
     if not folder.is_dir():
         raise DatasetError(
             f"data folder {folder}: no such folder", f"expected files like {folder / (split + '.parquet')}"
@@ -92,7 +92,7 @@ def _from_folder(task: TaskSpec, folder: Path, split: str) -> Table:
     return _read(task, paths[0])
 
 
-def _read(task: TaskSpec, path: Path) -> Table:
+def _read(task: TaskSpec, path: Path) -> RowTable:
     """The rows of a file with the task's columns."""
     kind: TaskKind = plugins.load("bertbench.tasks.kinds", "task kind", task.kind)
     needed = [column for column in kind.columns(task) if column != task.label]
@@ -125,7 +125,7 @@ def _rename(names: Sequence[str], split: str) -> str:
     return ""
 
 
-def _from_hub(task: TaskSpec, split: str) -> Table:
+def _from_hub(task: TaskSpec, split: str) -> RowTable:
     source: DatasetSpec = task.dataset
     where = f"data set {source.path}" + (f" ({source.subset})" if source.subset else "")
     hub.quiet_libraries()
@@ -153,7 +153,7 @@ def _from_hub(task: TaskSpec, split: str) -> Table:
     while feature is not None and hasattr(feature, "feature"):  # a list of classes
         feature = feature.feature
     names = getattr(feature, "names", None) if isinstance(feature, datasets.ClassLabel) else None
-    return Table(
+    return RowTable(
         f"{where}, split {split}", loaded.to_list(), classes={task.label: tuple(names)} if names else None, notes=notes
     )
 
@@ -182,13 +182,13 @@ def _csv_files(source: DatasetSpec, where: str, split: str) -> list[Path]:
         ) from error
 
 
-def _joined(parts: Sequence[Table], where: str) -> Table:
+def _joined(parts: Sequence[RowTable], where: str) -> RowTable:
     """The rows of several files one after another."""
     if len(parts) == 1:
         return parts[0]
     places = [f"{Path(part.where).name}, {part.place(i)}" for part in parts for i in range(len(part.rows))]
     rows = [row for part in parts for row in part.rows]
-    return Table(where, rows, places, notes=tuple(note for part in parts for note in part.notes))
+    return RowTable(where, rows, places, notes=tuple(note for part in parts for note in part.notes))
 
 
 def _explained(error: Exception, where: str, split: str, state: hub.State) -> Exception:

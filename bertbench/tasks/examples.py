@@ -21,7 +21,7 @@ from bertbench.specs.tasks import QUESTIONS, TaskSpec
 from bertbench.tasks.answer_places import check_places
 from bertbench.tasks.delimited import tidy
 from bertbench.tasks.kind import Reading, RowError
-from bertbench.tasks.rowfiles import ID_COLUMNS, Table
+from bertbench.tasks.rowfiles import ID_COLUMNS, RowTable
 
 if TYPE_CHECKING:
     from bertbench.tasks.kind import TaskKind
@@ -138,7 +138,7 @@ class Examples:
         return content.hexdigest()
 
 
-def of_table(task: TaskSpec, split: str, table: Table, *, labelled: bool = True) -> Examples:
+def of_table(task: TaskSpec, split: str, table: RowTable, *, labelled: bool = True) -> Examples:
     """The rows of a split as examples, each checked; what is not taken as it stands is counted.
 
     Args:
@@ -190,7 +190,7 @@ def _listed_places(labels: Sequence[str]) -> str:
     return shown + (" …" if len(labels) > PLACES_SHOWN else "")
 
 
-def _found_column(task: TaskSpec, table: Table, column: str, *, needed: bool) -> list[str]:
+def _found_column(task: TaskSpec, table: RowTable, column: str, *, needed: bool) -> list[str]:
     """Nothing if there is such a column; one that differs in blanks or composition alone gets its name, which is said.
 
     Raises:
@@ -250,7 +250,7 @@ def _check_whole(where: str, kind: TaskKind, reading: Reading) -> None:
 
 
 def _example(
-    kind: TaskKind, task: TaskSpec, table: Table, number: int, reading: Reading, *, labelled: bool
+    kind: TaskKind, task: TaskSpec, table: RowTable, number: int, reading: Reading, *, labelled: bool
 ) -> tuple[Any, Any]:
     row = table.rows[number]
     try:

@@ -33,7 +33,7 @@ NO_TEXT = {b"\x1f\x8b": "compressed (gzip)", b"PK\x03\x04": "a zip archive or an
 
 
 @dataclass(frozen=True)
-class Table:
+class RowTable:
     """Rows by column name; `lines` where each begins, if the file has lines.
 
     `classes` holds by column the names that the data set itself gives its label ids.
@@ -57,7 +57,7 @@ class Table:
         return list(dict.fromkeys(name for row in self.rows for name in row))
 
 
-def read(path: Path, expected: Expected) -> Table:
+def read(path: Path, expected: Expected) -> RowTable:
     """The rows of a file; its ending says which kind it is.
 
     Raises:
@@ -71,9 +71,9 @@ def read(path: Path, expected: Expected) -> Table:
     if path.suffix == ".jsonl":
         return _json_lines(where, text, notes)
     if path.suffix == ".json":
-        return Table(where, _json(where, text), notes=notes)
+        return RowTable(where, _json(where, text), notes=notes)
     found: Delimited = (read_tsv if path.suffix == ".tsv" else read_csv)(where, text, expected)
-    return Table(where, found.rows, found.lines, notes=(*notes, *found.notes))
+    return RowTable(where, found.rows, found.lines, notes=(*notes, *found.notes))
 
 
 def decode(where: str, content: bytes) -> tuple[str, tuple[str, ...]]:
@@ -105,13 +105,13 @@ def decode(where: str, content: bytes) -> tuple[str, tuple[str, ...]]:
     return text, (f"read as {name}, as its first bytes say",) if name else ()
 
 
-def _json_lines(where: str, text: str, notes: tuple[str, ...]) -> Table:
+def _json_lines(where: str, text: str, notes: tuple[str, ...]) -> RowTable:
     rows, lines = [], []
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             rows.append(_object(f"{where}: line {number}", parsed(f"{where}: line {number}", line)))
             lines.append(number)
-    return Table(where, rows, lines, notes=notes)
+    return RowTable(where, rows, lines, notes=notes)
 
 
 def _json(where: str, text: str) -> list[dict[str, Any]]:
@@ -191,7 +191,7 @@ def _kind(value: Any) -> str:
     return names.get(type(value), f"{value!r:.40}")
 
 
-def _parquet(path: Path, expected: Expected) -> Table:
+def _parquet(path: Path, expected: Expected) -> RowTable:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -210,7 +210,7 @@ def _parquet(path: Path, expected: Expected) -> Table:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DatasetError(f"{path}: has column '{twice[0]}' twice", "rename one of them")
-    return Table(str(path), rows, classes=_stated_classes((table.schema.metadata or {}).get(b"huggingface")))
+    return RowTable(str(path), rows, classes=_stated_classes((table.schema.metadata or {}).get(b"huggingface")))
 
 
 def _stated_classes(metadata: bytes | None) -> dict[str, tuple[str, ...]]:

@@ -9,7 +9,7 @@ import statistics
 
 import pytest
 
-from bertbench.report.compare.speed_rows import Timings, Way
+from bertbench.report.compare.speed_rows import SessionTimings, Way
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
 from bertbench.speed import measure
 from bertbench.speed.measure import SpeedTarget, measure_speed
@@ -41,7 +41,7 @@ def compare(threads, monkeypatch):
         result = measure_speed(targets, "a", SHORT, session_id="bench", seed=seed)
         assert not result.failures
         assert result.rounds == SHORT.rounds
-        timings = Timings()
+        timings = SessionTimings()
         timings.add(result.frame())
         a, b = (Way(name, settings.backend, settings.dtype) for name in "ab")
         estimate, rounds = timings.ratio(SHAPE.label, b, a, stopped=False)

@@ -8,10 +8,10 @@ import pytest
 
 from bertbench import cli
 from bertbench.commands.doctor import build_report, exit_code, summary
-from bertbench.quality.doctor._verdict import Finding, ok, problem, unchecked, warning
+from bertbench.quality.doctor._verdict import Diagnosis, ok, problem, unchecked, warning
 
-WELL, ODD = Finding("a", ok("fine"), "bert", "sst2"), Finding("b", warning("odd", "look"), task="sst2")
-BAD, AWAY = Finding("c", problem("wrong", "mend"), "bert"), Finding("d", unchecked("away"), "bert")
+WELL, ODD = Diagnosis("a", ok("fine"), "bert", "sst2"), Diagnosis("b", warning("odd", "look"), task="sst2")
+BAD, AWAY = Diagnosis("c", problem("wrong", "mend"), "bert"), Diagnosis("d", unchecked("away"), "bert")
 
 
 @pytest.mark.parametrize(

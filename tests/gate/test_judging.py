@@ -8,7 +8,7 @@ import pytest
 
 from bertbench.gate.baseline import Saved, Timed, Unmeasured
 from bertbench.gate.finding import EXIT_CODES, Margins, verdict_of
-from bertbench.gate.judging import Fingerprints, Wanted, against_baseline, against_model, broken_checkpoints
+from bertbench.gate.judging import Fingerprints, GateRequest, against_baseline, against_model, broken_checkpoints
 from tests.gate.conftest import LOGS, MODEL, TASK, baseline, checkpoint, predictions, saved
 
 ALL = ("size", "quality", "speed", "memory")
@@ -173,7 +173,7 @@ def test_head_against_base_in_one_job():
         memory = {"base": {"1x128": 4e8}, "head": {"1x128": 4e8}}
         new = baseline(reference="base", times=times, peak_memory=memory, scores=scores)
         frames = {("base", TASK): predictions(4750), ("head", TASK): predictions(right)}
-        wanted = Wanted(("quality", "speed", "memory"), [TASK], ["1x128"])
+        wanted = GateRequest(("quality", "speed", "memory"), [TASK], ["1x128"])
         found = against_model(Saved(new, frames), "base", ["head"], wanted, Margins())
         return {one.quantity: one.verdict for one in found}
 
@@ -194,7 +194,7 @@ def test_what_was_asked_for_and_not_measured_is_open(missing):
     )  # fmt: skip
     frames = {("base", TASK): predictions(4750), ("head", TASK): predictions(4750)}
     heads = ["head", "other"] if missing == "head" else ["head"]
-    wanted = Wanted(("quality", "speed", "memory"), [TASK], ["1x128"])
+    wanted = GateRequest(("quality", "speed", "memory"), [TASK], ["1x128"])
     found = against_model(Saved(new, frames), "base", heads, wanted, Margins())
     assert verdict_of(found) == "inconclusive"
     reasons = [one.reason for one in found if one.verdict == "inconclusive"]

@@ -16,7 +16,7 @@ from bertbench import cli
 from bertbench.errors import StoreError
 from bertbench.records.bounds import MARK, inside, is_plain, read_file
 from bertbench.records.files import SUM, _sum, from_json, to_json
-from bertbench.records.index import INDEX_FILE, Entry, files_of
+from bertbench.records.index import INDEX_FILE, IndexedSession, files_of
 from bertbench.records.record import Measurement, Sidecar
 from bertbench.records.sidecars import read_table
 from bertbench.records.store import Store
@@ -224,7 +224,7 @@ def test_a_forged_entry_of_the_index_is_no_session(store):
     """An entry that holds no session, though its sums fit, is passed over."""
     store.find_run("size-bert")
     (store.sessions_folder / "20260101T000000-aaaaaa").mkdir()
-    entry = Entry(files_of(store.sessions_folder / "20260101T000000-aaaaaa"), '{"x":', "size-z\t\n", "")
+    entry = IndexedSession(files_of(store.sessions_folder / "20260101T000000-aaaaaa"), '{"x":', "size-z\t\n", "")
     with sqlite3.connect(store.root / INDEX_FILE) as database:
         values = ("20260101T000000-aaaaaa", entry.files, entry.session, entry.runs, entry.damaged, entry.sum)
         database.execute("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?)", values)

@@ -24,7 +24,7 @@ MANY = tuple("a " * (1 + number % 7) for number in range(200))
 def test_fixed_shapes_need_no_texts(encoder, begin, plan):
     """Without natural lengths nothing is encoded and nothing is said."""
     models = [encoder("bert")]
-    assert prepare(begin(models), models, plan()) == _inputs.Prepared()
+    assert prepare(begin(models), models, plan()) == _inputs.TimedInputs()
 
 
 def test_same_examples_in_the_same_order_for_all(encoder, begin, plan):
@@ -99,8 +99,8 @@ def test_absent_texts_are_said(encoder, begin, plan, tokenizer, absent, reason):
 def test_protocol_without_texts():
     """Natural lengths are taken out of the protocol, as long as something is left."""
     timing = TimingSpec(shapes=(FIXED, NATURAL))
-    assert fitting(timing, _inputs.Prepared()).shapes == (FIXED,)
-    assert fitting(TimingSpec(shapes=(NATURAL,)), _inputs.Prepared()).shapes == (NATURAL,)
+    assert fitting(timing, _inputs.TimedInputs()).shapes == (FIXED,)
+    assert fitting(TimingSpec(shapes=(NATURAL,)), _inputs.TimedInputs()).shapes == (NATURAL,)
 
 
 @pytest.mark.parametrize("rounds", [2, 3, 8])
@@ -128,7 +128,7 @@ def test_audit_looks_at_the_task_s_texts(encoder, begin, plan):
     assert [len(of) for of in rows.values()] == [AUDITED_EXAMPLES] * 2
     assert rows["bert"][0].ids == prepared.of_model["bert"].ids[0]
     assert len(audited(session, encoders, prepared, scored=True)["bert"]) > AUDITED_EXAMPLES
-    random = audited(session, encoders, _inputs.Prepared(), scored=False)["bert"]
+    random = audited(session, encoders, _inputs.TimedInputs(), scored=False)["bert"]
     assert len({len(row.ids) for row in random}) > 5
     assert max(len(row.ids) for row in random) <= 64
 
@@ -138,7 +138,7 @@ def test_audit_of_a_model_that_cannot_be_read(encoder, begin):
     models = {"bert": encoder("bert"), "gone": encoder("gone")}
     (models["gone"].source.folder / "config.json").unlink()
     session = begin(list(models.values()))
-    rows = audited(session, models, _inputs.Prepared(), scored=False)
+    rows = audited(session, models, _inputs.TimedInputs(), scored=False)
     assert (len(rows["bert"]), rows["gone"]) == (AUDITED_EXAMPLES, [])
     assert session.said[0].startswith("gone: its answers cannot be checked")
 

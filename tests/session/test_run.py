@@ -73,7 +73,7 @@ def test_failure_is_caught_and_described():
 
     assert guarded(lambda: 1)[:2] == (1, None)
     assert guarded(lambda: fail(MeasurementError("a", "b")))[1] == Failure("MeasurementError", "a", "b")
-    assert guarded(lambda: fail(ValueError("x\ny")))[1].message.startswith("ValueError: x (test_session.py:")
+    assert guarded(lambda: fail(ValueError("x\ny")))[1].message.startswith("ValueError: x (test_run.py:")
     for error in (StoreError("full"), KeyboardInterrupt()):
         with pytest.raises(type(error)):
             guarded(lambda error=error: fail(error))

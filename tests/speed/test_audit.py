@@ -5,7 +5,7 @@ import pytest
 
 from bertbench.models.inputs import Encoded
 from bertbench.specs.timing import ShapeSpec, TimingSpec
-from bertbench.speed.audit import LIMITS, Audit, Outputs, changed_predictions, error_share, largest_difference
+from bertbench.speed.audit import LIMITS, Audit, WorkerAnswers, changed_predictions, error_share, largest_difference
 from bertbench.speed.measure import ExecutionSettings, SpeedTarget, measure_speed
 
 ROWS = [Encoded([5, 6, 7]), Encoded([8]), Encoded([9, 5, 6, 7, 8])]
@@ -140,7 +140,7 @@ def test_score_of_logits():
     ]
     audit = Audit(targets, {"m": ROWS})
     logits = [np.array([0.0, 1.0], dtype=np.float32), np.array([1.0, 0.0], dtype=np.float32)]
-    audit.outputs = {"plain": Outputs(None, logits), "fast": Outputs(None, logits)}
+    audit.outputs = {"plain": WorkerAnswers(None, logits), "fast": WorkerAnswers(None, logits)}
     finding = audit.judge("fast", "plain", score=lambda _, values: float((values.argmax(axis=1) == 1).mean()))
     assert next(found.values for found in finding.measurements if found.quantity == "score") == (0.5,)
 
@@ -151,7 +151,7 @@ def test_outputs_that_are_no_numbers_fail(broken):
     audit = Audit([SpeedTarget("fast", None, ExecutionSettings(dtype="fp16"), "m")], {"m": ROWS})
     rows = states()
     for wrong in ([row * broken for row in rows], [row[:, :3] for row in rows]):
-        audit.outputs = {"plain": Outputs(None, rows), "fast": Outputs(None, wrong)}
+        audit.outputs = {"plain": WorkerAnswers(None, rows), "fast": WorkerAnswers(None, wrong)}
         finding = audit.judge("fast", "plain")
         assert finding.failure.kind == "WrongOutput"
         assert "not finite, or of another shape" in finding.failure.message
@@ -161,5 +161,5 @@ def test_outputs_that_are_no_numbers_fail(broken):
 def test_no_rows_no_finding():
     """A model whose answers could not be looked at is not judged."""
     audit = Audit([SpeedTarget("fast", None, ExecutionSettings(), "m")], {"m": []})
-    audit.outputs = {"plain": Outputs(None, []), "fast": Outputs(None, [])}
+    audit.outputs = {"plain": WorkerAnswers(None, []), "fast": WorkerAnswers(None, [])}
     assert audit.judge("fast", "plain") is None

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bertbench.report.compare.speed_rows import Timings, Way
+from bertbench.report.compare.speed_rows import SessionTimings, Way
 from bertbench.speed.measure import SpeedResult, SpeedTarget
 from tests.bench.simulation import (
     FIXED_ROUNDS,
@@ -54,7 +54,7 @@ def test_the_interval_is_the_report_s(precision, rounds):
     timings = take_timings(0.05, seed=4, precision=precision, rounds=rounds, turns=2)
     targets = tuple(SpeedTarget(name, Path(name)) for name in ("reference", "other"))
     result = SpeedResult("session", targets, timings.rows, {}, {}, {}, ())
-    stored = Timings()
+    stored = SessionTimings()
     stored.add(result.frame())
     ways = [Way(name, "eager", "fp32") for name in ("other", "reference")]
     found = stored.ratio(SHAPE.label, *ways, stopped=precision is not None)

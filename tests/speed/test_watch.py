@@ -1,11 +1,11 @@
 from bertbench.speed import watch as _watch
-from bertbench.speed.watch import Reading, Watch, slower_at_the_end
+from bertbench.speed.watch import MachineReading, Watch, slower_at_the_end
 
 
 def watch(monkeypatch, **end):
     """What is found after ten seconds of two cores."""
     monkeypatch.setattr(_watch, "usable_cores", lambda: 2)
-    start = Reading(100.0, 1000.0, 5.0, 50.0, 0)
+    start = MachineReading(100.0, 1000.0, 5.0, 50.0, 0)
     readings = iter([start, start._replace(wall_s=110.0)._replace(**end)])
     return Watch(lambda: next(readings))
 

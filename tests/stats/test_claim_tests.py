@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from bertbench.stats.claim_tests import Bound, Figure, judge, together
+from bertbench.stats.claim_tests import Bound, ClaimFigure, judge, together
 from bertbench.stats.intervals import Estimate, t_interval
 
 numbers = st.floats(0.1, 10)
@@ -18,7 +18,7 @@ SETTLED = {"supported", "refuted"}
 
 def figure(value, low, high, **fields):
     """A figure with an interval."""
-    return Figure(Estimate(value, low, high, "t-interval over 5 rounds"), **fields)
+    return ClaimFigure(Estimate(value, low, high, "t-interval over 5 rounds"), **fields)
 
 
 @pytest.mark.parametrize(
@@ -51,13 +51,13 @@ def test_exact_count_is_an_interval_of_no_width(value, verdict):
 
 def test_without_an_interval_nothing_is_settled():
     """One round says nothing about the spread, however far from the bound it lies."""
-    found = judge(Figure(Estimate(9.0), n=1, unit="rounds"), Bound("at_least", 1.6, 0.05))
+    found = judge(ClaimFigure(Estimate(9.0), n=1, unit="rounds"), Bound("at_least", 1.6, 0.05))
     assert (found.verdict, found.needed) == ("inconclusive", None)
 
 
 def test_equality_takes_the_90_percent_interval():
     """Two one-sided tests of 5 % are the 90 % interval, narrowed by Student's quantiles; 95 % would not do here."""
-    wide = Figure(t_interval([0.9, 1.0, 1.1, 1.0, 1.0]), n=5, unit="rounds")
+    wide = ClaimFigure(t_interval([0.9, 1.0, 1.1, 1.0, 1.0]), n=5, unit="rounds")
     half = wide.estimate.high - 1.0
     narrow = half * student.ppf(0.95, 4) / student.ppf(0.975, 4)
     bound = Bound("equal", 1.0, (half + narrow) / 2)
@@ -97,7 +97,7 @@ def test_errors_at_the_margin_are_rare(relation, rounds):
     for logs in math.log(truth) + 0.01 * generator.standard_normal((sessions, rounds)):
         of = t_interval(logs.tolist())
         ratio = Estimate(math.exp(of.value), math.exp(of.low), math.exp(of.high), of.method)
-        counts[judge(Figure(ratio, rounds, "rounds", logarithmic=True), bound).verdict] += 1
+        counts[judge(ClaimFigure(ratio, rounds, "rounds", logarithmic=True), bound).verdict] += 1
     allowed = 0.05 + 3 * math.sqrt(0.05 * 0.95 / sessions)
     assert counts["supported"] / sessions <= allowed
     assert counts["refuted"] / sessions <= allowed
@@ -107,7 +107,7 @@ def test_errors_at_the_margin_are_rare(relation, rounds):
 def test_needed_rounds_settle_it():
     """With as many rounds as are said, an interval of the same spread and mean does not reach the bound; with one fewer it does."""
     values = [0.02, -0.01, 0.05, 0.01, -0.02]
-    of, bound = Figure(t_interval(values), 5, "rounds"), Bound("at_least", 0.0, 0.0)
+    of, bound = ClaimFigure(t_interval(values), 5, "rounds"), Bound("at_least", 0.0, 0.0)
     needed = judge(of, bound).needed
     mean, deviation = np.mean(values), np.std(values, ddof=1)
 
@@ -119,7 +119,7 @@ def test_needed_rounds_settle_it():
 
 def test_needed_examples_grow_with_the_square():
     """An interval of examples must shrink by a factor: that takes its square as many; on the bound none is enough."""
-    of = Figure(Estimate(0.03, -0.01, 0.07, "paired bootstrap over examples"), 872, "examples")
+    of = ClaimFigure(Estimate(0.03, -0.01, 0.07, "paired bootstrap over examples"), 872, "examples")
     assert judge(of, Bound("at_least", 0.01, 0.0)).needed == pytest.approx(872 * 4, abs=2)
     assert judge(of, Bound("at_least", 0.03, 0.0)).needed is None
 
@@ -142,7 +142,8 @@ def test_all_parts_must_hold(verdicts, whole):
 def test_advice_for_figures_in_seconds():
     """An inconclusive time of an hour, not taken by logarithms, is answered with a count as others are."""
     found = judge(
-        Figure(Estimate(2800.0, 2500.0, 3700.0, "t-interval over 3 seeds"), 3, "seeds"), Bound("at_most", 3600.0, 0.0)
+        ClaimFigure(Estimate(2800.0, 2500.0, 3700.0, "t-interval over 3 seeds"), 3, "seeds"),
+        Bound("at_most", 3600.0, 0.0),
     )
     assert found.verdict == "inconclusive"
     assert found.needed > 3

@@ -108,7 +108,7 @@ EMBEDDING_SIZES = (64, 128, 256)  # and the hidden size: arXiv:1909.11942 (ALBER
 
 
 @dataclass(frozen=True)
-class Wish:
+class StudentOptions:
     """What a student should be like. `layers` None: half, or all where it is shared or factorized."""
 
     distill: DistillSpec
@@ -119,7 +119,9 @@ class Wish:
     notes: tuple[str, ...] = field(default=())
 
 
-def students(teacher: ModelSpec, config: PretrainedConfig, wish: Wish, ablation: str | None = None) -> list[ModelSpec]:
+def students(
+    teacher: ModelSpec, config: PretrainedConfig, wish: StudentOptions, ablation: str | None = None
+) -> list[ModelSpec]:
     """The student that is wished for, and with an `ablation` those that differ from it in one point each.
 
     losses: without the teacher's answers, without the labels, from random weights (after arXiv:1910.01108, Table 4).
@@ -131,7 +133,7 @@ def students(teacher: ModelSpec, config: PretrainedConfig, wish: Wish, ablation:
     if ablation is None:
         return [student(teacher, config, wish)]
     if ablation == "losses":
-        wishes: Sequence[Wish] = _losses(wish)
+        wishes: Sequence[StudentOptions] = _losses(wish)
     elif ablation == "sharing":
         wishes = [replace(wish, share=share) for share in ("none", "attention", "ffn", "all")]
         if wish.embedding_size is None:  # else the first one would be a DistilBERT and differ in more than sharing
@@ -144,7 +146,7 @@ def students(teacher: ModelSpec, config: PretrainedConfig, wish: Wish, ablation:
     return [student(teacher, config, one) for one in wishes]
 
 
-def _losses(wish: Wish) -> list[Wish]:
+def _losses(wish: StudentOptions) -> list[StudentOptions]:
     full = wish.distill
     if not full.alpha_soft or not full.alpha_hard or full.start == "random":
         raise UsageError(
@@ -161,7 +163,7 @@ def _losses(wish: Wish) -> list[Wish]:
     ]
 
 
-def student(teacher: ModelSpec, config: PretrainedConfig, wish: Wish) -> ModelSpec:
+def student(teacher: ModelSpec, config: PretrainedConfig, wish: StudentOptions) -> ModelSpec:
     """The spec of one student.
 
     Raises:

@@ -90,7 +90,7 @@ class Settings:
 
 
 @dataclass
-class TaskData:
+class ExaminedTask:
     """A task with its examples; `sample` is what models are run on."""
 
     task: TaskSpec
@@ -123,7 +123,7 @@ class TaskData:
         return sum(values) / len(values)
 
 
-def open_data(task: TaskSpec, settings: Settings) -> TaskData:
+def open_data(task: TaskSpec, settings: Settings) -> ExaminedTask:
     """The examples of a task.
 
     Raises:
@@ -135,12 +135,12 @@ def open_data(task: TaskSpec, settings: Settings) -> TaskData:
     try:
         train = data.load(task, task.train_split, settings.data_dir)
     except (DatasetError, HubError) as error:
-        return TaskData(task, kind, validation, sample, None, error)
-    return TaskData(task, kind, validation, sample, train)
+        return ExaminedTask(task, kind, validation, sample, None, error)
+    return ExaminedTask(task, kind, validation, sample, train)
 
 
 @dataclass
-class Checkpoint:
+class ExaminedCheckpoint:
     """Weights, configuration and tokenizer, without a task."""
 
     source: Source
@@ -176,14 +176,14 @@ class Checkpoint:
 
 
 @dataclass
-class Pair:
+class ModelOnTask:
     """A model on a task, loaded as `run` would load it.
 
     `conflict` says why its outputs cannot be told from their names; they are then taken in the task's order.
     """
 
     job: Job
-    data: TaskData
+    data: ExaminedTask
     ready: Prepared
     conflict: str = ""
 
@@ -200,7 +200,7 @@ class Pair:
     @cached_property
     def config(self) -> Any:
         """The configuration as the checkpoint has it: loading renames the outputs."""
-        return Checkpoint(self.job.source).config
+        return ExaminedCheckpoint(self.job.source).config
 
     @cached_property
     def features(self) -> Features:

@@ -22,7 +22,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """A check's verdict and what it is about; an empty `model` or `task` means all of them."""
 
     check: str

@@ -9,11 +9,11 @@ from bertbench.quality.doctor._verdict import Verdict, ok, problem, warning
 from bertbench.quality.evaluate import perfect_score
 
 if TYPE_CHECKING:
-    from bertbench.quality.doctor._subjects import Pair, TaskData
+    from bertbench.quality.doctor._subjects import ExaminedTask, ModelOnTask
     from bertbench.tasks.data import Examples
 
 
-def without_a_model(subject: TaskData) -> Verdict:
+def without_a_model(subject: ExaminedTask) -> Verdict:
     """Scores of the baseline that looks at no input and of a bag of words, on the whole split."""
     examples = subject.validation
     scores = _scores(subject, examples)
@@ -31,7 +31,7 @@ def without_a_model(subject: TaskData) -> Verdict:
     return ok(found, "a model must beat these")
 
 
-def beaten(subject: Pair) -> Verdict | None:
+def beaten(subject: ModelOnTask) -> Verdict | None:
     """Whether a trained model scores more than the baselines, on the same examples."""
     if not subject.has_head:
         return None
@@ -52,7 +52,7 @@ def beaten(subject: Pair) -> Verdict | None:
     return ok(shown)
 
 
-def _scores(subject: TaskData, examples: Examples) -> list[tuple[str, float]]:
+def _scores(subject: ExaminedTask, examples: Examples) -> list[tuple[str, float]]:
     """Names and scores, the one that looks at no input first."""
     name, predictions = subject.kind.trivial(subject.task, subject.train, examples)
     found = [(name, subject.score(examples, predictions))]

@@ -10,7 +10,7 @@ from bertbench.specs.tasks import QUESTIONS, TOKENS
 from bertbench.units import percent, significant
 
 if TYPE_CHECKING:
-    from bertbench.quality.doctor._subjects import TaskData
+    from bertbench.quality.doctor._subjects import ExaminedTask
     from bertbench.tasks.data import Examples
 
 SOME_OVERLAP, MUCH_OVERLAP = 0.01, 0.1
@@ -22,7 +22,7 @@ CLOSE = 0.1  # of the labels' range: numbers so close are no contradiction
 EMPTY = "clean the data: the model sees nothing but special tokens"
 
 
-def changed(subject: TaskData) -> Verdict:
+def changed(subject: ExaminedTask) -> Verdict:
     """What loading changed or left out, and what it had to assume."""
     splits = [subject.validation, *([subject.training] if subject.training else [])]
     notes = [note.partition(", ")[2] for split in splits for note in split.notes]
@@ -31,7 +31,7 @@ def changed(subject: TaskData) -> Verdict:
     return ok("; ".join(notes) or "nothing is changed or left out")
 
 
-def overlap(subject: TaskData) -> Verdict:
+def overlap(subject: ExaminedTask) -> Verdict:
     """The share of validation inputs that stand in train too, but for case and white space."""
     known = {_plain(inputs) for inputs in subject.train.inputs}
     validation = subject.validation
@@ -45,7 +45,7 @@ def overlap(subject: TaskData) -> Verdict:
     return ok(shown)
 
 
-def labels(subject: TaskData) -> Verdict:
+def labels(subject: ExaminedTask) -> Verdict:
     """How labels are distributed, in train and validation."""
     if subject.task.is_regression:
         return _numbers(subject)
@@ -65,7 +65,7 @@ def labels(subject: TaskData) -> Verdict:
     return ok(shown)
 
 
-def _shares(subject: TaskData, examples: Examples) -> dict[str, float]:
+def _shares(subject: ExaminedTask, examples: Examples) -> dict[str, float]:
     """By name the share of labels: classes, tags but O, or whether there is an answer."""
     task, found = subject.task, subject.kind.references(subject.task, examples)
     counts: Counter[str]
@@ -78,7 +78,7 @@ def _shares(subject: TaskData, examples: Examples) -> dict[str, float]:
     return {name: count / counts.total() for name, count in counts.items()}
 
 
-def _numbers(subject: TaskData) -> Verdict:
+def _numbers(subject: ExaminedTask) -> Verdict:
     parts = []
     for examples in (subject.train, subject.validation):
         numbers = [float(label) for label in examples.labels]
@@ -91,7 +91,7 @@ def _numbers(subject: TaskData) -> Verdict:
     return ok("; ".join(parts))
 
 
-def empty(subject: TaskData) -> Verdict:
+def empty(subject: ExaminedTask) -> Verdict:
     """How many inputs have a text without words."""
     parts, share = [], 0.0
     for examples in (subject.train, subject.validation):
@@ -104,7 +104,7 @@ def empty(subject: TaskData) -> Verdict:
     return warning(shown, EMPTY) if share else ok(shown)
 
 
-def conflicts(subject: TaskData) -> Verdict:
+def conflicts(subject: ExaminedTask) -> Verdict:
     """How many inputs stand in train more than once with labels that contradict each other."""
     train = subject.train
     seen: dict[tuple[str, ...], list[Any]] = defaultdict(list)

@@ -16,8 +16,8 @@ from bertbench.models.loading import has_head
 from bertbench.models.sources import finetuned_source, gather
 from bertbench.quality import run
 from bertbench.quality.doctor import baselines, content, inputs, labels, vocabulary, weights
-from bertbench.quality.doctor._subjects import Checkpoint, Pair, Settings, TaskData, open_data
-from bertbench.quality.doctor._verdict import Check, Finding, Verdict, problem, unchecked
+from bertbench.quality.doctor._subjects import ExaminedCheckpoint, ExaminedTask, ModelOnTask, Settings, open_data
+from bertbench.quality.doctor._verdict import Check, Diagnosis, Verdict, problem, unchecked
 from bertbench.quality.job import Job
 from bertbench.records.progress import Progress, silent
 from bertbench.specs.suites import resolve
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 # All checks, in the order in which they are shown. Adding one is a function beside the others and a line here.
 
-OF_DATA: tuple[Check[TaskData], ...] = (
+OF_DATA: tuple[Check[ExaminedTask], ...] = (
     Check("taken as it stands", content.changed),
     Check("score without a model", baselines.without_a_model),
     Check("train/validation overlap", content.overlap),
@@ -40,7 +40,7 @@ OF_DATA: tuple[Check[TaskData], ...] = (
     Check("contradicting duplicates", content.conflicts),
 )
 
-OF_CHECKPOINT: tuple[Check[Checkpoint], ...] = (
+OF_CHECKPOINT: tuple[Check[ExaminedCheckpoint], ...] = (
     Check("weights loaded", weights.loading),
     Check("weights trained", weights.values),
     Check("tokenizer size", vocabulary.sizes),
@@ -51,7 +51,7 @@ OF_CHECKPOINT: tuple[Check[Checkpoint], ...] = (
 
 LABEL_ORDER = Check("label order", labels.label_order)
 
-OF_PAIR: tuple[Check[Pair], ...] = (
+OF_PAIR: tuple[Check[ModelOnTask], ...] = (
     LABEL_ORDER,
     Check("head trained", weights.head),
     Check("unknown tokens", vocabulary.unknown),
@@ -68,22 +68,22 @@ TRAINED = "fine-tuned checkpoint"
 
 def examine(
     models: Sequence[ModelSpec], tasks: Sequence[TaskSpec], settings: Settings, progress: Progress = silent
-) -> list[Finding]:
+) -> list[Diagnosis]:
     """All findings: of tasks first, then of models and of each on each task."""
     import torch
 
     torch.set_num_threads(settings.threads)
-    found: list[Finding] = []
-    loaded: dict[str, TaskData] = {}
+    found: list[Diagnosis] = []
+    loaded: dict[str, ExaminedTask] = {}
     for task in tasks:
         progress(f"reading {task.name}", 0, 1)
         try:
             metric.check_metrics(task)
             loaded[task.name] = open_data(task, settings)
         except (DatasetError, HubError) as error:
-            found.append(Finding("data", _absent(task, error, settings), task=task.name))
+            found.append(Diagnosis("data", _absent(task, error, settings), task=task.name))
         except ConfigError as error:
-            found.append(Finding("metrics", problem(error.message, error.hint), task=task.name))
+            found.append(Diagnosis("metrics", problem(error.message, error.hint), task=task.name))
         progress(f"reading {task.name}", 1, 1)
         if task.name in loaded:
             found += _looked(f"examining {task.name}", OF_DATA, loaded[task.name], progress, task=task.name)
@@ -100,17 +100,19 @@ def _absent(task: TaskSpec, error: BertBenchError, settings: Settings) -> Verdic
 
 def _looked(
     label: str, checks: Sequence[Check[S]], subject: S, progress: Progress, *, model: str = "", task: str = ""
-) -> Iterator[Finding]:
+) -> Iterator[Diagnosis]:
     """What the checks find that apply."""
     for number, check in enumerate(checks):
         progress(label, number, len(checks))
         verdict = check(subject)
         if verdict is not None:
-            yield Finding(check.name, verdict, model, task)
+            yield Diagnosis(check.name, verdict, model, task)
     progress(label, len(checks), len(checks))
 
 
-def _of_model(spec: ModelSpec, loaded: Sequence[TaskData], settings: Settings, progress: Progress) -> Iterator[Finding]:
+def _of_model(
+    spec: ModelSpec, loaded: Sequence[ExaminedTask], settings: Settings, progress: Progress
+) -> Iterator[Diagnosis]:
     """What is found of one model, by itself and on each task."""
     label = f"fetching {spec.name}"
     progress(label, 0, 1)
@@ -118,16 +120,18 @@ def _of_model(spec: ModelSpec, loaded: Sequence[TaskData], settings: Settings, p
         (encoder,) = gather([spec], may_be_random=False)
     except (HubError, CheckpointError) as error:
         judge = problem if isinstance(error, CheckpointError) else unchecked
-        yield Finding("weights loaded", judge(error.message, error.hint), spec.name)
+        yield Diagnosis("weights loaded", judge(error.message, error.hint), spec.name)
         return
     finally:
         progress(label, 1, 1)
-    yield from _looked(f"examining {spec.name}", OF_CHECKPOINT, Checkpoint(encoder.source), progress, model=spec.name)
+    yield from _looked(
+        f"examining {spec.name}", OF_CHECKPOINT, ExaminedCheckpoint(encoder.source), progress, model=spec.name
+    )
     for data in loaded:
         yield from _on_task(encoder, data, settings, progress)
 
 
-def _on_task(encoder: Encoder, data: TaskData, settings: Settings, progress: Progress) -> Iterator[Finding]:
+def _on_task(encoder: Encoder, data: ExaminedTask, settings: Settings, progress: Progress) -> Iterator[Diagnosis]:
     """What is found of a model on a task, its fine-tuned checkpoint included."""
     names = {"model": encoder.spec.name, "task": data.task.name}
     label = f"examining {encoder.spec.name} on {data.task.name}"
@@ -135,9 +139,9 @@ def _on_task(encoder: Encoder, data: TaskData, settings: Settings, progress: Pro
     published = finetuned_source(encoder, data.task.name, said.append)
     for line in said:
         reason = line.removeprefix(f"{encoder.spec.name}: ").removesuffix("; it is fine-tuned here instead")
-        yield Finding(TRAINED, unchecked(reason, "`bertbench run` fine-tunes instead"), **names)
+        yield Diagnosis(TRAINED, unchecked(reason, "`bertbench run` fine-tunes instead"), **names)
     if published is not None:
-        yield from _looked(label, OF_CHECKPOINT, Checkpoint(published), progress, **names)
+        yield from _looked(label, OF_CHECKPOINT, ExaminedCheckpoint(published), progress, **names)
     source = published or encoder.source
     trained = published is not None or (source.weights == "pretrained" and has_head(source.folder, data.task.kind))
     job = _job(source, data, settings, trained=trained)
@@ -146,23 +150,23 @@ def _on_task(encoder: Encoder, data: TaskData, settings: Settings, progress: Pro
     except BertBenchError as error:
         yield _unloaded(job, data, error)
         return
-    yield from _looked(label, OF_PAIR, Pair(job, data, ready), progress, **names)
+    yield from _looked(label, OF_PAIR, ModelOnTask(job, data, ready), progress, **names)
 
 
-def _unloaded(job: Job, data: TaskData, error: BertBenchError) -> Finding:
+def _unloaded(job: Job, data: ExaminedTask, error: BertBenchError) -> Diagnosis:
     """Why a model cannot be had on a task; where only its outputs' names are in the way, the order that fits."""
     model, task = job.source.spec.name, data.task.name
     message = error.message.removeprefix(f"model {model}: ").removeprefix(f"{model}: ")
     if job.mode == "evaluate" and data.task.kind == SEQUENCES and data.task.labels and job.source.outputs is None:
         stated = replace(job, source=replace(job.source, outputs=data.task.labels))
         with contextlib.suppress(BertBenchError):
-            verdict = LABEL_ORDER(Pair(stated, data, run.prepare(stated), message))
+            verdict = LABEL_ORDER(ModelOnTask(stated, data, run.prepare(stated), message))
             if verdict is not None and verdict.status != "not checked":
-                return Finding(LABEL_ORDER.name, verdict, model, task)
-    return Finding("loaded for the task", problem(message, error.hint), model, task)
+                return Diagnosis(LABEL_ORDER.name, verdict, model, task)
+    return Diagnosis("loaded for the task", problem(message, error.hint), model, task)
 
 
-def _job(source: Source, data: TaskData, settings: Settings, *, trained: bool) -> Job:
+def _job(source: Source, data: ExaminedTask, settings: Settings, *, trained: bool) -> Job:
     """What `run` would do: evaluate what is trained, fine-tune the rest, by the recipes it takes."""
     task, model = data.task, source.spec
     published = {} if trained else settings.recipes.get(model.name, {}).get(task.name, {})

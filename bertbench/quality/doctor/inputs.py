@@ -14,10 +14,10 @@ from bertbench.specs.tasks import SEQUENCES
 from bertbench.units import percent
 
 if TYPE_CHECKING:
-    from bertbench.quality.doctor._subjects import Pair
+    from bertbench.quality.doctor._subjects import ModelOnTask
 
 
-def pairs(subject: Pair) -> Verdict | None:
+def pairs(subject: ModelOnTask) -> Verdict | None:
     """Whether a model that uses token types gets them, by bertbench and by default."""
     if len(subject.task.inputs) != 2:
         return None
@@ -43,7 +43,7 @@ MANY_CUT = 0.1
 SHARES = (50, 95, 99)
 
 
-def truncated(subject: Pair) -> Verdict:
+def truncated(subject: ModelOnTask) -> Verdict:
     """The share of inputs that lose something or are taken in windows, and the lengths that half, 95 % and 99 % stay within."""
     import numpy as np
 
@@ -71,7 +71,7 @@ LARGEST = 1e-4  # of the outputs' spread; rounding in fp32 is a hundredth of it
 ROUNDING = 1e-5  # of the outputs' size: where all are nearly equal, their spread is no measure
 
 
-def invariance(subject: Pair) -> Verdict:
+def invariance(subject: ModelOnTask) -> Verdict:
     """The largest difference between outputs of batches of 1 and of one padded batch."""
     import numpy as np
 
@@ -106,7 +106,7 @@ def _lengthened(row: Row, length: int) -> Row:
     return {key: (values * times)[:length] for key, values in row.items()}
 
 
-def _outputs(subject: Pair, rows: Sequence[Row]) -> list[Any]:
+def _outputs(subject: ModelOnTask, rows: Sequence[Row]) -> list[Any]:
     """Outputs of one batch, those of padding left out."""
     import torch
 

@@ -16,14 +16,14 @@ from bertbench.units import percent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bertbench.quality.doctor._subjects import Pair
+    from bertbench.quality.doctor._subjects import ModelOnTask
 
 MOST_CLASSES = 4  # 24 orders
 SURE = 0.001  # the chance of calling a right order wrong, over all orders that are tried
 FEWEST = 20
 
 
-def label_order(subject: Pair) -> Verdict | None:
+def label_order(subject: ModelOnTask) -> Verdict | None:
     """Whether another order of the outputs fits the examples significantly better."""
     labels = subject.task.labels
     if not subject.has_head or labels is None:
@@ -76,7 +76,7 @@ class Tally:
         return max(counts.values()) / self.n
 
 
-def _judged(subject: Pair, labels: Sequence[str], order: tuple[int, ...], tally: Tally, naming: str) -> Verdict:
+def _judged(subject: ModelOnTask, labels: Sequence[str], order: tuple[int, ...], tally: Tally, naming: str) -> Verdict:
     right, level = tally.right(order) / tally.n, 1 / len(labels)
     if subject.conflict:
         return _unnamed(subject, labels, order, tally)
@@ -97,7 +97,7 @@ def _judged(subject: Pair, labels: Sequence[str], order: tuple[int, ...], tally:
     return ok(shown)
 
 
-def _unnamed(subject: Pair, labels: Sequence[str], order: tuple[int, ...], tally: Tally) -> Verdict:
+def _unnamed(subject: ModelOnTask, labels: Sequence[str], order: tuple[int, ...], tally: Tally) -> Verdict:
     """Where names tell nothing, the order that fits best."""
     if len(labels) > MOST_CLASSES:
         return problem(subject.conflict, _state(subject, "the task's labels in the order of the outputs"))
@@ -106,7 +106,7 @@ def _unnamed(subject: Pair, labels: Sequence[str], order: tuple[int, ...], tally
     return problem(f"{subject.conflict}; {names} fits best: {right} of {tally.n} are right", _state(subject, names))
 
 
-def _naming(subject: Pair) -> str:
+def _naming(subject: ModelOnTask) -> str:
     """How the outputs are called, and what they are taken for."""
     if subject.conflict:
         return subject.conflict
@@ -123,7 +123,7 @@ def _called(own: Sequence[str]) -> str:
     return f" (config.json: {', '.join(own)})" if len(own) <= MOST_CLASSES else ""
 
 
-def _state(subject: Pair, names: str) -> str:
+def _state(subject: ModelOnTask, names: str) -> str:
     task, source = subject.task.name, subject.job.source
     if task in source.spec.finetuned:
         return f"state this under finetuned: {task}: labels: [{names}] in the model's YAML"

@@ -13,7 +13,7 @@ from bertbench.specs.text_files import read_object
 from bertbench.units import percent
 
 if TYPE_CHECKING:
-    from bertbench.quality.doctor._subjects import Checkpoint, Pair
+    from bertbench.quality.doctor._subjects import ExaminedCheckpoint, ModelOnTask
 
 PADDED_TO = 128  # embeddings are often padded to a multiple of 8, 64 or 128, for speed
 UNLIMITED = 10**9  # transformers writes 1e30 where a tokenizer states no limit
@@ -24,7 +24,7 @@ _PLACES = "do_lower_case in tokenizer_config.json and the normalizer of tokenize
 LOWER_CASE, KEEP_CASE = f"set {_PLACES}", f"unset {_PLACES}"
 
 
-def sizes(subject: Checkpoint) -> Verdict:
+def sizes(subject: ExaminedCheckpoint) -> Verdict:
     """Whether every token has an embedding, and nearly every embedding a token."""
     if not subject.source.tokenizer:
         return unchecked("the model states no tokenizer", "name one ('tokenizer' in the model's YAML)")
@@ -42,7 +42,7 @@ def sizes(subject: Checkpoint) -> Verdict:
     return ok(shown)
 
 
-def padding(subject: Checkpoint) -> Verdict:
+def padding(subject: ExaminedCheckpoint) -> Verdict:
     """Whether both pad with the same token."""
     own, other = subject.tokenizer.pad_token_id, getattr(subject.config, "pad_token_id", None)
     if own is None:
@@ -55,7 +55,7 @@ def padding(subject: Checkpoint) -> Verdict:
     return warning(shown, advice)
 
 
-def lengths(subject: Checkpoint) -> Verdict:
+def lengths(subject: ExaminedCheckpoint) -> Verdict:
     """Whether the tokenizer lets more through than the model has positions for."""
     stated, limit = subject.tokenizer.model_max_length, length_limit(subject.config)
     if limit is None:
@@ -68,7 +68,7 @@ def lengths(subject: Checkpoint) -> Verdict:
     return ok(f"{stated} by the tokenizer, {limit} by the model")
 
 
-def casing(subject: Checkpoint) -> Verdict:
+def casing(subject: ExaminedCheckpoint) -> Verdict:
     """Whether upper case is kept where the model knows it, and only there."""
     lowers = _lowers(subject.tokenizer)
     kept = "the tokenizer lower-cases" if lowers else "the tokenizer keeps case"
@@ -92,7 +92,7 @@ def _lowers(tokenizer: Any) -> bool:
     return backend.normalizer is not None and "ab" in str(backend.normalizer.normalize_str("Ab"))
 
 
-def _stated(subject: Checkpoint) -> str | None:
+def _stated(subject: ExaminedCheckpoint) -> str | None:
     """'cased' or 'uncased' if the checkpoint's name, or that of what it was made from, says so."""
     source = subject.source
     names = [Path(source.checkpoint or "").name]
@@ -116,7 +116,7 @@ def _share_with(tokenizer: Any, letters: str) -> float:
     return sum(re.search(letters, token) is not None for token in words) / max(len(words), 1)
 
 
-def unknown(subject: Pair) -> Verdict | None:
+def unknown(subject: ModelOnTask) -> Verdict | None:
     """Which share of the sample's tokens the tokenizer does not know."""
     tokenizer = subject.ready.tokenizer
     if tokenizer.unk_token_id is None:

@@ -15,14 +15,14 @@ from bertbench.units import millions
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bertbench.quality.doctor._subjects import Checkpoint, Pair
+    from bertbench.quality.doctor._subjects import ExaminedCheckpoint, ModelOnTask
 
 COMPLETE = "use a complete checkpoint"
 RANDOM = "its scores would be those of random weights; use a trained checkpoint"
 OF_A_LAYER = re.compile(r"\.\d+\.")
 
 
-def loading(subject: Checkpoint) -> Verdict:
+def loading(subject: ExaminedCheckpoint) -> Verdict:
     """Whether every weight of the encoder is loaded and every one in the file has its place."""
     folder = subject.source.folder
     if folder is None:
@@ -59,7 +59,7 @@ def _unused(folder: Path) -> list[str]:
     )
 
 
-def values(subject: Checkpoint) -> Verdict | None:
+def values(subject: ExaminedCheckpoint) -> Verdict | None:
     """Whether the encoder's weights are finite and those of a trained model."""
     if subject.source.folder is None:
         return None
@@ -113,7 +113,7 @@ def _as_initialized(encoder: Any) -> bool:
     )
 
 
-def head(subject: Pair) -> Verdict | None:
+def head(subject: ModelOnTask) -> Verdict | None:
     """Whether the head of a trained classifier is trained; that its weights are there was seen when it was loaded."""
     if not subject.has_head:
         return None

@@ -11,7 +11,7 @@ from bertbench.report.compare.quality_rows import DIFFERENCE
 from bertbench.report.compare.scores import ALL, MEANS
 from bertbench.report.compare.use_case import RESOURCES
 from bertbench.report.row import Row
-from bertbench.stats.claim_tests import Bound, Figure, Judgement, judge
+from bertbench.stats.claim_tests import Bound, ClaimFigure, Judgement, judge
 from bertbench.stats.intervals import BY_SEEDS, SEEDS_FOR_METHOD, Estimate
 from bertbench.units import quantity_of
 
@@ -102,20 +102,20 @@ def _statistic(claim: ClaimSpec, tasks: Sequence[str]) -> str:
     return claim.reading or "mean"
 
 
-def figure_of(claim: ClaimSpec, row: Row) -> Figure | None:
+def figure_of(claim: ClaimSpec, row: Row) -> ClaimFigure | None:
     """The claim's figure in a row, with the interval it has: none for counts, the rule's margin for a reading of memory."""
     estimate = _estimate(claim, row)
     if estimate is None:
         return None
     relative = claim.statistic in {"ratio", "speedup"}
     if claim.quantity in EXACT or claim.reading in EXACT_READINGS:
-        return Figure(Estimate(estimate.value, estimate.value, estimate.value, COUNTED))
+        return ClaimFigure(Estimate(estimate.value, estimate.value, estimate.value, COUNTED))
     if claim.quantity == "peak_memory":
         low, high = sorted((estimate.value / MEMORY_MARGIN, estimate.value * MEMORY_MARGIN))
-        return Figure(Estimate(estimate.value, low, high, SINGLE_READING))
+        return ClaimFigure(Estimate(estimate.value, low, high, SINGLE_READING))
     n, unit = _replications(row, estimate)
     by_logs = (is_timed(claim) and relative) or "of logarithms" in (estimate.method or "")
-    return Figure(estimate, n, unit, logarithmic=by_logs)
+    return ClaimFigure(estimate, n, unit, logarithmic=by_logs)
 
 
 def _estimate(claim: ClaimSpec, row: Row) -> Estimate | None:
@@ -141,7 +141,7 @@ def _replications(row: Row, estimate: Estimate) -> tuple[int | None, str | None]
     return (None, None) if row.n_unit == "tasks" else (row.n, row.n_unit)  # more tasks would be another mean
 
 
-def judged(claim: ClaimSpec, row: Row) -> tuple[Figure, Judgement] | None:
+def judged(claim: ClaimSpec, row: Row) -> tuple[ClaimFigure, Judgement] | None:
     """The claim's figure in a row and the verdict on it; None if the row has no such figure, or too few rounds behind it."""
     figure = figure_of(claim, row)
     if figure is None or (figure.unit == "rounds" and (figure.n or 0) < claim.needs.rounds):

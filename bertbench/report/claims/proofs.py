@@ -20,7 +20,7 @@ from bertbench.report.claims.figure import find_row, is_timed, judged, kind_of, 
 from bertbench.report.compare.build import all_rows, evidence_of
 from bertbench.report.compare.evidence import Evidence
 from bertbench.report.row import Row
-from bertbench.stats.claim_tests import Figure, Judgement, Verdict, together
+from bertbench.stats.claim_tests import ClaimFigure, Judgement, Verdict, together
 from bertbench.stats.intervals import scope_of
 from bertbench.units import millions
 
@@ -195,7 +195,7 @@ class Proof:
     claim: ClaimSpec
     verdict: Verdict
     row: Row | None = None
-    figure: Figure | None = None
+    figure: ClaimFigure | None = None
     judgement: Judgement | None = None
     session: StoredSession | None = None
     reason: str = ""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from bertbench.report.compare import notes
 from bertbench.report.compare.evidence import Evidence, plain_rows
 from bertbench.report.compare.quality_rows import DIFFERENCE, primary_metrics, quality_rows
-from bertbench.report.compare.speed_rows import Timings, speed_rows
+from bertbench.report.compare.speed_rows import SessionTimings, speed_rows
 from bertbench.report.compare.use_case import RULE, use_cases
 from bertbench.report.row import Report, Row
 from bertbench.report.tables.comparison import Comparison, comparison_table, detail_table, scores_table
@@ -149,7 +149,7 @@ def _spec(stored: StoredSession, catalog: Mapping[str, ModelSpec], model: str) -
 
 def all_rows(evidence: Evidence) -> list[Row]:
     """All long rows, model by model, with ratios and published figures."""
-    timings, quality = Timings.read(evidence), quality_rows(evidence)
+    timings, quality = SessionTimings.read(evidence), quality_rows(evidence)
     primary = {task: _primary(evidence, task) for task in evidence.tasks()}
     by_model = {model: [*_measured(evidence, timings, model), *quality[model]] for model in evidence.models}
     exact = {_key(row): row for row in by_model[evidence.reference] if row.value is not None}
@@ -162,7 +162,7 @@ def all_rows(evidence: Evidence) -> list[Row]:
     return found
 
 
-def _measured(evidence: Evidence, timings: Timings, model: str) -> Iterator[Row]:
+def _measured(evidence: Evidence, timings: SessionTimings, model: str) -> Iterator[Row]:
     size, memory = evidence.one("size", model), evidence.one("memory", model)
     if size is not None:
         yield from plain_rows(evidence, size, "parameters")

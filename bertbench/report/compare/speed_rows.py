@@ -35,13 +35,13 @@ def shape_of(measurement: Measurement) -> str:
     return f"{measurement.batch_size}x{measurement.sequence_length or kind}"
 
 
-def speed_rows(evidence: Evidence, timings: Timings, model: str) -> Iterator[Row]:
+def speed_rows(evidence: Evidence, timings: SessionTimings, model: str) -> Iterator[Row]:
     """Rows of a model for every way of running it and every shape, the first shape of the session first."""
     for record in evidence.speeds(model):
         yield from _record_rows(evidence, timings, record)
 
 
-def _record_rows(evidence: Evidence, timings: Timings, record: RunRecord) -> Iterator[Row]:
+def _record_rows(evidence: Evidence, timings: SessionTimings, record: RunRecord) -> Iterator[Row]:
     base, labels = evidence.base([record]), record.settings.get("shapes") or []
     lost = list(_lost_rows(base, record))
     if record.status != "ok":
@@ -86,7 +86,7 @@ def _lost_rows(base: Row, record: RunRecord) -> Iterator[Row]:
         )
 
 
-def _shape_rows(evidence: Evidence, timings: Timings, record: RunRecord, latency: Measurement) -> Iterator[Row]:
+def _shape_rows(evidence: Evidence, timings: SessionTimings, record: RunRecord, latency: Measurement) -> Iterator[Row]:
     way, shape = Way.of(record), shape_of(latency)
     stopped = record.settings.get("precision") is not None
     base = replace(
@@ -121,7 +121,7 @@ def over_rounds(seconds: Sequence[float]) -> Estimate:
     return Estimate(math.exp(logs.value), math.exp(logs.low), math.exp(logs.high), f"{logs.method}, of logarithms")
 
 
-def _reference(way: Way, model: str, timings: Timings, shape: str) -> tuple[str, Way | None]:
+def _reference(way: Way, model: str, timings: SessionTimings, shape: str) -> tuple[str, Way | None]:
     """What a way is compared with, and its name: the reference model run in the same way, if it was timed.
 
     Else what took part in every round, which is then named with its back-end and number format.
@@ -136,7 +136,7 @@ def _reference(way: Way, model: str, timings: Timings, shape: str) -> tuple[str,
 
 
 def _speedups(
-    base: Row, timings: Timings, place: tuple[str, Way, bool], against: tuple[str, tuple[Estimate, int] | None]
+    base: Row, timings: SessionTimings, place: tuple[str, Way, bool], against: tuple[str, tuple[Estimate, int] | None]
 ) -> Iterator[Row]:
     """How much faster than the reference model run in the same way, and than the model itself in PyTorch and fp32."""
     shape, way, stopped = place
@@ -235,7 +235,7 @@ class Way(NamedTuple):
 
 
 @dataclass
-class Timings:
+class SessionTimings:
     """Seconds of every timed pass, the median of every turn, and the sum of every turn's passes."""
 
     passes: dict[tuple[str, Way], Floats] = field(default_factory=dict)
@@ -245,9 +245,9 @@ class Timings:
     first: Way | None = None  # what took part in every round
 
     @staticmethod
-    def read(evidence: Evidence) -> Timings:
+    def read(evidence: Evidence) -> SessionTimings:
         """The timings of all models; they share one file, which is read once."""
-        timings, done = Timings(), set[str]()
+        timings, done = SessionTimings(), set[str]()
         for model in dict.fromkeys((*evidence.models, evidence.reference)):
             for record in evidence.speeds(model):
                 entry = record.sidecars.get("timings")

@@ -116,7 +116,7 @@ def ratio_text(row: Row | None) -> str:
     return "reference" if row.low is None and row.value == 1.0 else figure_text(row)
 
 
-class Beside:
+class NeighbouringFigures:
     """Finds figures of the same model, the same way of running and the same shape."""
 
     def __init__(self, figures: Figures) -> None:

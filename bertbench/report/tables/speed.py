@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bertbench.report.row import Row, Table
-from bertbench.report.tables.figures import Beside, Figures, figure_text, shape_name, shown, way_name
+from bertbench.report.tables.figures import Figures, NeighbouringFigures, figure_text, shape_name, shown, way_name
 from bertbench.units import megabytes, percent, quantity_of, significant
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ MEMORY = {
 def speed_table(figures: Figures, models: Sequence[str], reference: str, notes: Sequence[str] = ()) -> Table:
     """A row for each shape, way of running and model, in this order."""
     rows = [row for row in _latencies(figures, models) if row.scenario != "offline"]  # they have a table of their own
-    beside, several = Beside(figures), _several_ways(figures)
+    beside, several = NeighbouringFigures(figures), _several_ways(figures)
     columns: Columns = (
         ("Shape", shape_name),
         ("Model", lambda row: row.model or ""),
@@ -57,7 +57,7 @@ def audit_table(figures: Figures, models: Sequence[str]) -> Table | None:
     rows = _by_way(figures, models, ("output_error", "score"))
     if not any(row.quantity == "output_error" for row in rows):
         return None
-    beside = Beside(figures)
+    beside = NeighbouringFigures(figures)
     columns: Columns = (
         ("Model", lambda row: row.model or ""),
         ("Back-end", way_name),
@@ -78,7 +78,7 @@ def audit_table(figures: Figures, models: Sequence[str]) -> Table | None:
 
 def text_table(figures: Figures, models: Sequence[str]) -> Table | None:
     """The tokenizer, the model and both, for inputs of natural length; None if there were none."""
-    beside, several = Beside(figures), _several_ways(figures)
+    beside, several = NeighbouringFigures(figures), _several_ways(figures)
     found = [row for row in _latencies(figures, models) if row.scenario == "natural" and row.value is not None]
     rows = [row for row in found if beside.of(row, "latency", statistic="end-to-end") is not None]
     columns: Columns = (
@@ -98,7 +98,7 @@ def offline_table(figures: Figures, models: Sequence[str], reference: str) -> Ta
     rows = [row for row in _latencies(figures, models) if row.scenario == "offline"]
     if not rows:
         return None
-    beside = Beside(figures)
+    beside = NeighbouringFigures(figures)
     columns: Columns = (
         ("Batch size", lambda row: str(row.batch_size)),
         ("Model", lambda row: row.model or ""),

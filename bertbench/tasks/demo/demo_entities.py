@@ -156,7 +156,7 @@ _TYPES = {"PER": "PER", "FULL": "PER", "ORG": "ORG", "LOC": "LOC"}  # by slot
 
 
 @dataclass(frozen=True)
-class Example:
+class EntityExample:
     """A sentence's words with their tags, the group it is of and its template instance."""
 
     tokens: tuple[str, ...]
@@ -223,7 +223,7 @@ class EntityGenerator:
             for number, example in enumerate(self.examples(split))
         ]
 
-    def examples(self, split: str) -> list[Example]:
+    def examples(self, split: str) -> list[EntityExample]:
         """The examples of `split`, in random order and no sentence twice. Every group has its exact share.
 
         Raises:
@@ -239,17 +239,17 @@ class EntityGenerator:
         return tuple(sorted({token for text in (*literals, *fillers, ".") for token in tokens(text)}))
 
 
-def _draw(rng: random.Random, group: str) -> Example:
+def _draw(rng: random.Random, group: str) -> EntityExample:
     number = int(rng.random() * len(SENTENCES[group]))
     draft = _Draft(rng)
     draft.write(f"{SENTENCES[group][number]} .")
     words = [draft.tokens[0][0].upper() + draft.tokens[0][1:], *draft.tokens[1:]]
     named = [word for word, tag in zip(words, draft.tags, strict=True) if tag != "O"]
     instance = " ".join([f"{group}{number}", *(named or words)])
-    return Example(tuple(words), tuple(draft.tags), group, instance)
+    return EntityExample(tuple(words), tuple(draft.tags), group, instance)
 
 
-def _fitting(split: str, rng: random.Random, group: str, _: int) -> Example | None:
+def _fitting(split: str, rng: random.Random, group: str, _: int) -> EntityExample | None:
     example = _draw(rng, group)
     return example if split_of(example.instance.lower(), _VALIDATION_SHARE) == split else None
 

@@ -124,7 +124,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Example:
+class QuestionExample:
     """A context with a question, its group, the answers as (text, start), the best first, and what is behind them.
 
     `facts[0]` is the one asked for, wherever in the context it is told.
@@ -162,7 +162,7 @@ class QuestionGenerator:
             for number, example in enumerate(self.examples(split))
         ]
 
-    def examples(self, split: str) -> list[Example]:
+    def examples(self, split: str) -> list[QuestionExample]:
         """The examples of `split`, in random order and no context twice. Every group has its exact share.
 
         Raises:
@@ -178,7 +178,7 @@ class QuestionGenerator:
         return tuple(sorted({token for text in (*texts, *VERBS, *VERBS.values()) for token in tokens(text)}))
 
 
-def _draw(rng: random.Random, group: str) -> Example:
+def _draw(rng: random.Random, group: str) -> QuestionExample:
     asked = pick(rng, QUESTIONS[group])
     facts = _facts(rng, group, asked)
     context = ""
@@ -190,7 +190,7 @@ def _draw(rng: random.Random, group: str) -> Example:
             answers = _answers(fact, asked, context + fact.fill(before))
         context += f"{fact.fill(line)} "
     question = facts[0].fill(asked.line, facts[0].values[asked.asked].head)
-    return Example(context.rstrip(), question, group, answers, asked, tuple(facts))
+    return QuestionExample(context.rstrip(), question, group, answers, asked, tuple(facts))
 
 
 def _facts(rng: random.Random, group: str, asked: Question) -> list[Fact]:
@@ -233,7 +233,7 @@ def _shuffled(rng: random.Random, words: Sequence[str]) -> list[str]:
     return sorted(words, key=lambda _: rng.random())
 
 
-def _fitting(split: str, rng: random.Random, group: str, _: int) -> Example | None:
+def _fitting(split: str, rng: random.Random, group: str, _: int) -> QuestionExample | None:
     example = _draw(rng, group)
     return example if split_of(example.question, _VALIDATION_SHARE) == split else None
 

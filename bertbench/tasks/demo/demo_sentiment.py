@@ -193,7 +193,7 @@ _VALIDATION_SHARE = 0.3  # of all template instances: enough of the plainest rul
 
 
 @dataclass(frozen=True)
-class Example:
+class SentimentExample:
     """A sentence with its label (0 negative, 1 positive), the phenomenon it shows and its template instance."""
 
     sentence: str
@@ -221,7 +221,7 @@ class SentimentGenerator:
             for number, example in enumerate(self.examples(split))
         ]
 
-    def examples(self, split: str) -> list[Example]:
+    def examples(self, split: str) -> list[SentimentExample]:
         """The examples of `split`, in random order and no sentence twice.
 
         Every phenomenon has its exact share, and both labels are equally frequent within it.
@@ -236,18 +236,18 @@ class SentimentGenerator:
         """Every token it can emit, lower-cased, sorted."""
         return tuple(sorted(self._grammar.words(LEXICONS) | {"."}))
 
-    def _fitting(self, split: str, rng: random.Random, phenomenon: str, number: int) -> Example | None:
+    def _fitting(self, split: str, rng: random.Random, phenomenon: str, number: int) -> SentimentExample | None:
         example = self._draw(rng, phenomenon, label=number % 2)
         fits = example is not None and split_of(example.instance, _VALIDATION_SHARE) == split
         return example if fits else None
 
-    def _draw(self, rng: random.Random, phenomenon: str, label: int) -> Example | None:
+    def _draw(self, rng: random.Random, phenomenon: str, label: int) -> SentimentExample | None:
         draft = Draft(rng, pick(rng, LEXICONS))
         self._grammar.expand(phenomenon, 1 if label else -1, draft)
         if draft.repeats:
             return None
         text = "".join(draft.texts)
-        return Example(f"{text[0].upper()}{text[1:]}.", label, phenomenon, " ".join(draft.choices))
+        return SentimentExample(f"{text[0].upper()}{text[1:]}.", label, phenomenon, " ".join(draft.choices))
 
 
 PLUGIN = SentimentGenerator()

@@ -4,7 +4,7 @@ import pytest
 
 from bertbench.errors import UsageError
 from bertbench.models.architecture import config_of, empty_model
-from bertbench.models.students.derive import Wish, student_config, students, taught
+from bertbench.models.students.derive import StudentOptions, student_config, students, taught
 from bertbench.models.students.sharing import SHARING
 from bertbench.specs.models import DistillSpec
 from tests.factories import model_spec
@@ -91,7 +91,7 @@ TEACHER = model_spec(
     "bert", config={"vocab_size": 200, "hidden_size": 128, "num_hidden_layers": 4, "num_attention_heads": 2}
 )
 CONFIG = config_of(TEACHER)
-WISH = Wish(DistillSpec(teacher="bert"), layers=2)
+WISH = StudentOptions(DistillSpec(teacher="bert"), layers=2)
 
 
 def test_one_student_learns_from_its_teacher():
@@ -128,7 +128,7 @@ def test_unknown_ablations_and_half_of_one_are_refused():
     with pytest.raises(UsageError, match="none of losses, sharing, embedding"):
         students(TEACHER, CONFIG, WISH, "all")
     with pytest.raises(UsageError, match="starts from all losses"):
-        students(TEACHER, CONFIG, Wish(DistillSpec(teacher="bert", alpha_hard=0)), "losses")
+        students(TEACHER, CONFIG, StudentOptions(DistillSpec(teacher="bert", alpha_hard=0)), "losses")
 
 
 def test_a_model_that_there_is_keeps_its_weights():

@@ -6,7 +6,7 @@ import random
 from bertbench.models.demo_tokenizer import SPECIAL_TOKENS, vocabulary
 from bertbench.models.sources import Source
 from bertbench.quality import run
-from bertbench.quality.doctor._subjects import Checkpoint, Pair, TaskData
+from bertbench.quality.doctor._subjects import ExaminedCheckpoint, ExaminedTask, ModelOnTask
 from bertbench.quality.job import Job
 from bertbench.specs import plugins
 from bertbench.specs.tasks import TrainingSpec
@@ -38,7 +38,7 @@ def task_data(train=None, validation=None, task=TASK):
     """A task's data; the toy's where nothing is given."""
     kind = plugins.load("bertbench.tasks.kinds", "task kind", task.kind)
     validation = validation or toy("validation")
-    return TaskData(task, kind, validation, validation, train or toy("train"))
+    return ExaminedTask(task, kind, validation, validation, train or toy("train"))
 
 
 def examples(*rows, split="train"):
@@ -56,7 +56,7 @@ def source(folder, tokenizer=None, checkpoint=None, outputs=None):
 
 def checkpoint(folder, **fields):
     """A checkpoint to be examined."""
-    return Checkpoint(source(folder, **fields))
+    return ExaminedCheckpoint(source(folder, **fields))
 
 
 def pair(folder, mode="evaluate", data=None, outputs=None, max_length=32):
@@ -72,7 +72,7 @@ def pair(folder, mode="evaluate", data=None, outputs=None, max_length=32):
         dtype="fp32",
         bf16_training=False,
     )
-    return Pair(job, data, run.prepare(job))
+    return ModelOnTask(job, data, run.prepare(job))
 
 
 def rename(folder, names):

@@ -10,7 +10,7 @@ import pytest
 from bertbench.records.record import Failure, Measurement
 from bertbench.records.store import StoredSession
 from bertbench.report.compare.build import all_rows, evidence_of
-from bertbench.report.compare.speed_rows import Timings, Way, over_rounds, shape_of
+from bertbench.report.compare.speed_rows import SessionTimings, Way, over_rounds, shape_of
 from bertbench.report.tables.figures import Figures
 from bertbench.stats.intervals import samples_needed
 from tests import factories
@@ -114,7 +114,7 @@ def test_what_took_part_in_every_round_is_named_by_the_record(tmp_path):
     """Not the first record in the folder, which may be of another back-end, but the one that the session names."""
     stored = in_two_blocks(tmp_path)
     turned = StoredSession(stored.session, tuple(reversed(stored.records)), stored.folder)
-    timings = Timings.read(evidence_of(turned, {}, ("bert", "distilbert"), "bert"))
+    timings = SessionTimings.read(evidence_of(turned, {}, ("bert", "distilbert"), "bert"))
     assert timings.first == Way("bert", "eager", "fp32")
 
 
@@ -150,11 +150,11 @@ def test_stopping_at_a_precision_is_corrected_for(tmp_path):
 
 def test_older_timings_without_a_number_format(tmp_path):
     """Rows of sessions that had no dtype column are of fp32."""
-    timings = Timings()
+    timings = SessionTimings()
     timings.add(factories.timing_rows({"bert": 0.1}, shapes=SHAPE).drop(columns="dtype"))
     assert list(timings.passes) == [("1x128", Way("bert", "eager", "fp32"))]
     stored = one_way(tmp_path)
-    assert Timings.read(evidence_of(stored, {}, ("bert",), "bert")).passes.keys() >= timings.passes.keys()
+    assert SessionTimings.read(evidence_of(stored, {}, ("bert",), "bert")).passes.keys() >= timings.passes.keys()
 
 
 def test_lost_shapes_are_rows(tmp_path):
@@ -233,7 +233,7 @@ def test_percentiles_are_of_passes(tmp_path):
     """The p95 is an order statistic of all timed passes, above the median."""
     stored = one_way(tmp_path, turns=13)
     row = figures_of(stored).first("bert", "latency", statistic="p95")
-    timings = Timings.read(evidence_of(stored, {}, ("bert",), "bert"))
+    timings = SessionTimings.read(evidence_of(stored, {}, ("bert",), "bert"))
     passes = sorted(timings.passes["1x128", Way(*BERT)])
     assert row.value == passes[math.ceil(0.95 * 130) - 1]
 
