@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import defaultdict
 from functools import cache
 from pathlib import Path
 
@@ -49,7 +50,23 @@ HEAVY = (
     "torchao", "ruptures", "sqlite3", "filelock",
 )  # fmt: skip
 
+MOST_FILES = 250
 LONGEST_FILE = 400
+SHORTEST_FILE = 30
+SHORT_FOR_A_REASON = (
+    "__main__.py",
+    "specs/base.py",  # what every spec is made of, so that none imports another's file
+    "records/progress.py",  # what everything that takes long calls
+    "stats/metrics/",  # a plugin is one file
+    "speed/backends/",
+    "report/formats/",
+    "tasks/kinds/",
+    "tasks/demo/",
+)
+# Circles of modules within a package, lazy and typing imports counted. Never add one.
+CIRCLES: set[frozenset[str]] = set()
+# Class names that mean two things. Never add one.
+TWO_MEANINGS = {"Checked", "Finding", "Job"}
 LONGEST_FUNCTION = 60
 
 
@@ -144,6 +161,76 @@ def test_the_command_line_loads_nothing_heavy():
     code = f"import sys, bertbench.cli; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def package_of(name):
+    """The package that a module lies in."""
+    return name.rpartition(".")[0]
+
+
+def module_of(path):
+    """A file's dotted name."""
+    return ".".join(("bertbench", *Path(inside(path)).with_suffix("").parts)).removesuffix(".__init__")
+
+
+def arrows():
+    """By module the modules of bertbench that it imports; of packages only what is in them counts."""
+    modules = {module_of(path): path for path in FILES if path.name != "__init__.py"}
+    return {name: (imported(tree_of(path)) & modules.keys()) - {name} for name, path in modules.items()}
+
+
+def reachable(start, graph):
+    """Everything that an arrow or several lead to."""
+    seen, todo = set(), [start]
+    while todo:
+        new = graph[todo.pop()] - seen
+        seen |= new
+        todo.extend(new)
+    return seen
+
+
+def test_modules_go_round_in_no_circle():
+    """No two modules need each other, whatever packages they are in."""
+    graph = arrows()
+    far = {name: reachable(name, graph) for name in graph}
+    circles = {frozenset(other for other in far[name] if name in far[other]) for name in graph if name in far[name]}
+    assert circles == CIRCLES
+
+
+def test_an_underscore_keeps_a_module_in_its_package():
+    """Modules whose name begins with one are imported by modules of the same package alone."""
+    assert [
+        f"{name} imports {other}"
+        for name, others in arrows().items()
+        for other in sorted(others)
+        if other.rpartition(".")[2].startswith("_")
+        and package_of(other) != package_of(name)
+        and (name, package_of(other)) != ("bertbench.cli", "bertbench.commands")  # the front door of that package
+    ] == []
+
+
+def test_a_class_name_means_one_thing():
+    """No two classes of a name, but for private ones and those of one file."""
+    files = defaultdict(set)
+    for path in FILES:
+        for node in tree_of(path).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                files[node.name].add(inside(path))
+    assert {name for name, places in files.items() if len(places) > 1} == TWO_MEANINGS
+
+
+def test_files_are_few():
+    """Something new finds its place in a file that is there, or the limit is raised with a reason."""
+    assert len(FILES) <= MOST_FILES
+
+
+def test_files_are_worth_opening():
+    """A file that is hardly more than its imports belongs into another, but for the reasons listed."""
+    lengths = {inside(path): len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    short = {name: length for name, length in lengths.items() if length < SHORTEST_FILE}
+    assert [
+        name for name in short if not name.endswith("__init__.py") and not name.startswith(SHORT_FOR_A_REASON)
+    ] == []
 
 
 def test_files_are_short():

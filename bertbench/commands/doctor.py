@@ -11,8 +11,8 @@ import typer
 from bertbench.commands._measuring_options import takes_measuring_options
 
 if TYPE_CHECKING:
-    from bertbench.quality.doctor._subjects import Settings
-    from bertbench.quality.doctor._verdict import Diagnosis, Status
+    from bertbench.quality.doctor.subjects import Settings
+    from bertbench.quality.doctor.verdict import Diagnosis, Status
     from bertbench.report.row import Report
     from bertbench.specs.catalog import Catalog
     from bertbench.specs.models import ModelSpec
@@ -72,7 +72,7 @@ def build_settings(
     Raises:
         UsageError, DeviceError: a value cannot be used.
     """
-    from bertbench.quality.doctor._subjects import SAMPLES, Settings
+    from bertbench.quality.doctor.subjects import SAMPLES, Settings
     from bertbench.records import environment
     from bertbench.session.request import Options, check_positive
     from bertbench.session.selection import published_recipes

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from bertbench.errors import BertBenchError
 from bertbench.gate.baseline import Baseline, Checkpoint, Saved, StoredScore, Timed, Unmeasured
 from bertbench.report.compare import replicates as pairs
-from bertbench.report.compare.build import evidence_of
 from bertbench.report.compare.quality_rows import EVALUATED, primary_metrics, undefined_on
+from bertbench.report.compare.rows import evidence_of
 from bertbench.report.compare.speed_rows import SessionTimings, Way, shape_of
 from bertbench.stats.intervals import round_log_ratios
 

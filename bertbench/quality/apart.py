@@ -25,7 +25,7 @@ from bertbench.speed.rounds import WorkerError, failure_of
 if TYPE_CHECKING:
     from bertbench.quality.job import Job
     from bertbench.quality.run import Outcome
-    from bertbench.tasks.data import Examples
+    from bertbench.tasks.examples import Examples
 
 SECONDS_BETWEEN_WORDS = 0.2  # how often progress is sent
 

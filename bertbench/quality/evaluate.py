@@ -18,13 +18,12 @@ from bertbench.records.record import Measurement, Undefined
 from bertbench.specs import plugins
 from bertbench.specs.tasks import QUESTIONS, SEQUENCES, TaskSpec
 from bertbench.stats.metric import why_undefined
-from bertbench.tasks.data import Examples
+from bertbench.tasks.examples import Examples
 from bertbench.tasks.kinds.question_answering import question_limit
 from bertbench.units import quantity_of
 
 if TYPE_CHECKING:
-    from bertbench.quality.job import Job
-    from bertbench.quality.run import Prepared
+    from bertbench.quality.job import Job, Prepared
     from bertbench.tasks.kind import Features, TaskKind
 
 TOKENS_PER_BATCH = 4096  # padded tokens of an evaluation batch: large enough for full speed, small enough for memory

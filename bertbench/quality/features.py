@@ -18,7 +18,7 @@ from bertbench.models.loading import uses_token_types
 
 if TYPE_CHECKING:
     from bertbench.specs.tasks import TaskSpec
-    from bertbench.tasks.data import Examples
+    from bertbench.tasks.examples import Examples
     from bertbench.tasks.kind import Features, TaskKind
 
 # Batches for Trainer: rows of different lengths to tensors, padded to the longest of each batch.

@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any
 from bertbench.quality.evaluate import TOKENS_PER_BATCH, predict, useful_threads
 from bertbench.records.progress import Progress, silent
 from bertbench.specs.tasks import QUESTIONS, SEQUENCES, SubmissionSpec, TaskSpec
-from bertbench.tasks.data import HIDDEN
+from bertbench.tasks.examples import HIDDEN
 
 if TYPE_CHECKING:
-    from bertbench.quality.job import Job
-    from bertbench.quality.run import Prepared
-    from bertbench.tasks.data import Examples
+    from bertbench.quality.job import Job, Prepared
+    from bertbench.tasks.examples import Examples
     from bertbench.tasks.kind import Decoded
 
 DECIMALS = 3  # of numbers, as in the sample submission

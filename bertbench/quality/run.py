@@ -27,7 +27,6 @@ from bertbench.models.loading import (
 )
 from bertbench.models.students.weights import check_start, start_from
 from bertbench.models.suitability import check_runs
-from bertbench.quality import features as _features
 from bertbench.quality.evaluate import (
     TOKENS_PER_BATCH,
     evaluate,
@@ -38,13 +37,13 @@ from bertbench.quality.evaluate import (
     what_was_lost,
 )
 from bertbench.quality.finetune import TrainingRun, finetune
-from bertbench.quality.job import Job
+from bertbench.quality.job import Job, Prepared
 from bertbench.quality.teaching import SoftTargets, answers_of, check_texts
 from bertbench.records.progress import Progress, silent
 from bertbench.records.record import Measurement, Undefined
 from bertbench.specs import plugins
 from bertbench.stats import metric
-from bertbench.tasks.data import Examples
+from bertbench.tasks.examples import Examples
 from bertbench.tasks.kind import Features, TaskKind
 
 EPOCH_SHARE = 0.25  # the epochs are told apart where evaluating takes at most this share of an epoch's examples
@@ -65,35 +64,6 @@ class Outcome:
     tokenizer: Any = None
     training: TrainingRun | None = None
     attention: str | None = None
-
-
-@dataclass
-class Prepared:
-    """A loaded model with its tokenizer and the meaning of its outputs (None: no classes)."""
-
-    kind: TaskKind
-    model: Any
-    tokenizer: Any
-    outputs: tuple[str, ...] | None
-    max_length: int
-    warnings: list[str]
-    teacher: Prepared | None = None
-
-    def order(self, job: Job) -> list[int] | None:
-        """The place of each output's label among the task's."""
-        return None if self.outputs is None else [(job.task.labels or ()).index(name) for name in self.outputs]
-
-    def features(self, job: Job, examples: Examples, *, training: bool = False) -> Features:
-        """What the model is given for these examples."""
-        order = self.order(job) if training else None
-        return _features.of(
-            self.kind, self.tokenizer, job.task, examples, self.max_length, self.model.config, order, training=training
-        )
-
-    @property
-    def pad(self) -> dict[str, int]:
-        """What each kind of input is padded with."""
-        return {"input_ids": self.tokenizer.pad_token_id, "token_type_ids": 0, "attention_mask": 0}
 
 
 def prepare(job: Job) -> Prepared:

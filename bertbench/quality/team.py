@@ -24,7 +24,7 @@ from bertbench.records.progress import Progress
 if TYPE_CHECKING:
     from bertbench.quality.job import Job
     from bertbench.quality.run import Outcome
-    from bertbench.tasks.data import Examples
+    from bertbench.tasks.examples import Examples
 
 PATIENCE = timedelta(days=7)  # that others wait while the first one plans and evaluates
 

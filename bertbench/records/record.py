@@ -130,7 +130,7 @@ class RunRecord:
     `model` and `task` are the specs as used (JSON form), `settings` the resolved options (recipe, dtype, device,
     threads, back-end, samples), `key` the quality_key or timing_key. `revision` is the resolved commit of the checkpoint
     that was loaded. `capped` says that training was cut short to fit a time limit. `data_changes` counts by split what
-    loading the data changed or left out (`bertbench.tasks.examples.CHANGES`).
+    loading the data changed or left out (`bertbench.tasks.reading.CHANGES`).
     """
 
     run_id: str

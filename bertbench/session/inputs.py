@@ -21,7 +21,7 @@ from bertbench.specs.timing import Head, ShapeSpec, TimingSpec
 from bertbench.speed.blocks import TaskInputs
 from bertbench.speed.servant import TextSource
 from bertbench.stats import padding
-from bertbench.tasks.data import Examples
+from bertbench.tasks.examples import Examples
 
 if TYPE_CHECKING:
     from bertbench.speed.backend import Floats

@@ -25,7 +25,7 @@ from bertbench.specs.tasks import TaskSpec, TrainingSpec
 from bertbench.speed.backend_options import combinations
 from bertbench.speed.calibration import Calibration, calibrate, expected_seconds
 from bertbench.speed.servant import USUAL_WARMUP
-from bertbench.tasks.data import Examples
+from bertbench.tasks.examples import Examples
 from bertbench.units import duration
 
 if TYPE_CHECKING:

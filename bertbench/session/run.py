@@ -19,7 +19,7 @@ from bertbench.session.request import Request
 from bertbench.specs.tasks import TaskSpec
 from bertbench.speed.rounds import failure_of
 from bertbench.tasks import data
-from bertbench.tasks.data import Examples
+from bertbench.tasks.examples import Examples
 
 T = TypeVar("T")
 

@@ -17,7 +17,8 @@ from bertbench.specs.names import is_number, whole_number
 from bertbench.specs.tasks import DatasetSpec, TaskSpec
 from bertbench.tasks import rowfiles
 from bertbench.tasks.delimited import Expected
-from bertbench.tasks.examples import HIDDEN, Examples, of_table
+from bertbench.tasks.examples import HIDDEN, Examples
+from bertbench.tasks.reading import of_table
 from bertbench.tasks.rowfiles import ENDINGS, RowTable
 
 if TYPE_CHECKING:

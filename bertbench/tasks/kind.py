@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bertbench.records.record import Measurement
     from bertbench.specs.tasks import TaskSpec
-    from bertbench.tasks.data import Examples
+    from bertbench.tasks.examples import Examples
 
     Floats = NDArray[np.float32]
 

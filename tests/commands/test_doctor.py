@@ -8,7 +8,7 @@ import pytest
 
 from bertbench import cli
 from bertbench.commands.doctor import build_report, exit_code, summary
-from bertbench.quality.doctor._verdict import Diagnosis, ok, problem, unchecked, warning
+from bertbench.quality.doctor.verdict import Diagnosis, ok, problem, unchecked, warning
 
 WELL, ODD = Diagnosis("a", ok("fine"), "bert", "sst2"), Diagnosis("b", warning("odd", "look"), task="sst2")
 BAD, AWAY = Diagnosis("c", problem("wrong", "mend"), "bert"), Diagnosis("d", unchecked("away"), "bert")

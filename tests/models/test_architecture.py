@@ -12,7 +12,7 @@ from bertbench.errors import CheckpointError
 from bertbench.models.architecture import PLAIN, USUAL, config_of, encoder_types
 from bertbench.models.loading import load_with_head
 from bertbench.quality import run
-from bertbench.tasks.data import Examples
+from bertbench.tasks.examples import Examples
 from tests.factories import model_spec, task_spec
 from tests.models.architectures import config_for, save
 from tests.quality.test_run import RECIPE, TASK, job, toy

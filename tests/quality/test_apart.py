@@ -11,7 +11,7 @@ from bertbench.quality.apart import Apart, unexpected
 from bertbench.quality.job import Job
 from bertbench.specs.tasks import TrainingSpec
 from bertbench.speed.rounds import WorkerError
-from bertbench.tasks.data import Examples
+from bertbench.tasks.examples import Examples
 from tests.factories import model_spec, task_spec
 
 RECIPE = TrainingSpec(epochs=1, batch_size=4, max_length=16)

@@ -14,7 +14,7 @@ from transformers import (
 
 from bertbench.quality import features as _features
 from bertbench.specs import plugins
-from bertbench.tasks.data import Examples
+from bertbench.tasks.examples import Examples
 from tests.factories import task_spec
 
 TEXTS = (("one two three four five six seven eight",), ("a [SEP] inside the text",))

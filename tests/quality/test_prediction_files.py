@@ -6,7 +6,7 @@ import pytest
 
 from bertbench.quality.prediction_files import files_of
 from bertbench.specs.catalog import Catalog
-from bertbench.tasks.data import HIDDEN, Examples
+from bertbench.tasks.examples import HIDDEN, Examples
 from bertbench.tasks.kind import Decoded
 
 CATALOG = Catalog()

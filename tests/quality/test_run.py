@@ -21,7 +21,7 @@ from bertbench.quality.job import Job
 from bertbench.records.progress import silent
 from bertbench.records.record import Measurement
 from bertbench.specs.tasks import TrainingSpec
-from bertbench.tasks.data import Examples
+from bertbench.tasks.examples import Examples
 from bertbench.tasks.kind import Features
 from tests.conftest import CONFIGS
 from tests.factories import model_spec, task_spec

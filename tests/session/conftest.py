@@ -16,7 +16,7 @@ from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed import latency, watch
 from bertbench.speed import measure as runner
-from bertbench.tasks.data import Examples
+from bertbench.tasks.examples import Examples
 from tests.factories import environment, model_spec, session_record, task_spec
 
 SESSION_ID = "20261124T120000-aaaaaa"

@@ -14,7 +14,7 @@ from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.tasks import TrainingSpec
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed.calibration import Calibration
-from bertbench.tasks.data import Examples
+from bertbench.tasks.examples import Examples
 from tests.factories import model_spec, task_spec
 
 MACHINE = Calibration(gflops_fp32=10.0, gflops_bf16=10.0, bf16_is_faster=False, seconds=0.0)

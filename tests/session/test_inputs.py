@@ -14,7 +14,7 @@ from bertbench.session.timing import measure_speeds
 from bertbench.session.variants import Checker, variants
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.stats import padding
-from bertbench.tasks.data import Examples
+from bertbench.tasks.examples import Examples
 from tests.factories import model_spec, task_spec
 from tests.session.conftest import FIXED, NATURAL, SPLIT, TEXTS
 

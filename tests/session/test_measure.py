@@ -19,7 +19,7 @@ from bertbench.session.run import TaskData
 from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed.calibration import Calibration
-from bertbench.tasks.data import Examples
+from bertbench.tasks.examples import Examples
 from tests import factories
 from tests.factories import model_spec, quality_record, session_record, task_spec
 

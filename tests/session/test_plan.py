@@ -20,7 +20,7 @@ from bertbench.specs.tasks import TrainingSpec
 from bertbench.specs.timing import TimingSpec
 from bertbench.speed.calibration import Calibration
 from bertbench.tasks import data
-from bertbench.tasks.data import Examples
+from bertbench.tasks.examples import Examples
 from tests.factories import model_spec, task_spec
 
 SLOW = Calibration(gflops_fp32=1e-3, gflops_bf16=1e-3, bf16_is_faster=False, seconds=0.0)

@@ -19,7 +19,7 @@ from bertbench.session.request import Options, Request
 from bertbench.session.run import Session
 from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.tasks import TrainingSpec
-from bertbench.tasks.data import Examples
+from bertbench.tasks.examples import Examples
 from tests.factories import environment, model_spec, session_record, task_spec
 
 pytestmark = pytest.mark.usefixtures("one_thread")

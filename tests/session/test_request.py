@@ -47,6 +47,7 @@ MEASURING = {
     "memory": ("speed/memory.py", "speed/process_memory.py", "speed/process_memory.py"),
     "quality": (
         "quality/run.py",
+        "quality/job.py",
         "quality/finetune.py",
         "quality/evaluate.py",
         "quality/features.py",
@@ -57,6 +58,7 @@ MEASURING = {
         "models/loading.py",
         "specs/names.py",
         "tasks/examples.py",
+        "tasks/reading.py",
         "tasks/rowfiles.py",
         "tasks/delimited.py",
         "quality/trainer.py",

@@ -19,7 +19,7 @@ from bertbench.session.run import Session
 from bertbench.session.submission import Submission
 from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.tasks import SubmissionSpec, TrainingSpec
-from bertbench.tasks.data import Examples
+from bertbench.tasks.examples import Examples
 from tests.factories import environment, model_spec, session_record, task_spec
 
 pytestmark = pytest.mark.usefixtures("one_thread")

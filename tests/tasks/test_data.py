@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from bertbench.errors import DatasetError, HubError
 from bertbench.models import hub
 from bertbench.specs import plugins
-from bertbench.tasks.data import HIDDEN, Examples, load, source_fingerprint
+from bertbench.tasks.data import load, source_fingerprint
+from bertbench.tasks.examples import HIDDEN, Examples
 from tests.factories import task_spec
 
 ROWS = [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bertbench.tasks.examples import ids_of
+from bertbench.tasks.reading import ids_of
 
 
 def rows(*values, column="idx"):

@@ -6,7 +6,7 @@ import pytest
 
 from bertbench.errors import DatasetError
 from bertbench.tasks import data, kind
-from bertbench.tasks.data import Examples
+from bertbench.tasks.examples import Examples
 from bertbench.tasks.kind import portions
 from bertbench.tasks.kinds import sequence_classification
 from bertbench.tasks.texts import Texts

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from bertbench.quality.doctor._verdict import Verdict, ok, problem, warning
+from bertbench.quality.doctor.verdict import Verdict, ok, problem, warning
 from bertbench.quality.evaluate import perfect_score
 
 if TYPE_CHECKING:
-    from bertbench.quality.doctor._subjects import ExaminedTask, ModelOnTask
-    from bertbench.tasks.data import Examples
+    from bertbench.quality.doctor.subjects import ExaminedTask, ModelOnTask
+    from bertbench.tasks.examples import Examples
 
 
 def without_a_model(subject: ExaminedTask) -> Verdict:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
-from bertbench.quality.doctor._verdict import Verdict, ok, problem, warning
+from bertbench.quality.doctor.verdict import Verdict, ok, problem, warning
 from bertbench.specs.tasks import QUESTIONS, TOKENS
 from bertbench.units import percent, significant
 
 if TYPE_CHECKING:
-    from bertbench.quality.doctor._subjects import ExaminedTask
-    from bertbench.tasks.data import Examples
+    from bertbench.quality.doctor.subjects import ExaminedTask
+    from bertbench.tasks.examples import Examples
 
 SOME_OVERLAP, MUCH_OVERLAP = 0.01, 0.1
 SOME_CONFLICTS = 0.01

@@ -16,8 +16,8 @@ from bertbench.models.loading import has_head
 from bertbench.models.sources import finetuned_source, gather
 from bertbench.quality import run
 from bertbench.quality.doctor import baselines, content, inputs, labels, vocabulary, weights
-from bertbench.quality.doctor._subjects import ExaminedCheckpoint, ExaminedTask, ModelOnTask, Settings, open_data
-from bertbench.quality.doctor._verdict import Check, Diagnosis, Verdict, problem, unchecked
+from bertbench.quality.doctor.subjects import ExaminedCheckpoint, ExaminedTask, ModelOnTask, Settings, open_data
+from bertbench.quality.doctor.verdict import Check, Diagnosis, Verdict, problem, unchecked
 from bertbench.quality.job import Job
 from bertbench.records.progress import Progress, silent
 from bertbench.specs.suites import resolve

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from bertbench.models.lengths import length_limit
 from bertbench.models.loading import uses_token_types
 from bertbench.quality import features
-from bertbench.quality.doctor._verdict import Verdict, ok, problem, warning
+from bertbench.quality.doctor.verdict import Verdict, ok, problem, warning
 from bertbench.quality.features import padded
 from bertbench.specs.tasks import SEQUENCES
 from bertbench.units import percent
 
 if TYPE_CHECKING:
-    from bertbench.quality.doctor._subjects import ModelOnTask
+    from bertbench.quality.doctor.subjects import ModelOnTask
 
 
 def pairs(subject: ModelOnTask) -> Verdict | None:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bertbench.models.loading import PLACEHOLDER
-from bertbench.quality.doctor._verdict import Verdict, ok, problem, unchecked, warning
+from bertbench.quality.doctor.verdict import Verdict, ok, problem, unchecked, warning
 from bertbench.specs.tasks import SEQUENCES
 from bertbench.units import percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bertbench.quality.doctor._subjects import ModelOnTask
+    from bertbench.quality.doctor.subjects import ModelOnTask
 
 MOST_CLASSES = 4  # 24 orders
 SURE = 0.001  # the chance of calling a right order wrong, over all orders that are tried

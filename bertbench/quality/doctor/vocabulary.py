@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import CheckpointError
 from bertbench.models.lengths import length_limit, unused_positions, vocabulary_size
-from bertbench.quality.doctor._verdict import Verdict, ok, problem, unchecked, warning
+from bertbench.quality.doctor.verdict import Verdict, ok, problem, unchecked, warning
 from bertbench.specs.text_files import read_object
 from bertbench.units import percent
 
 if TYPE_CHECKING:
-    from bertbench.quality.doctor._subjects import ExaminedCheckpoint, ModelOnTask
+    from bertbench.quality.doctor.subjects import ExaminedCheckpoint, ModelOnTask
 
 PADDED_TO = 128  # embeddings are often padded to a multiple of 8, 64 or 128, for speed
 UNLIMITED = 10**9  # transformers writes 1e30 where a tokenizer states no limit

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from bertbench.errors import CheckpointError
 from bertbench.models import configurations
 from bertbench.models.loading import POOLER, quiet
-from bertbench.quality.doctor._verdict import Verdict, ok, problem, warning
+from bertbench.quality.doctor.verdict import Verdict, ok, problem, warning
 from bertbench.units import millions
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bertbench.quality.doctor._subjects import ExaminedCheckpoint, ModelOnTask
+    from bertbench.quality.doctor.subjects import ExaminedCheckpoint, ModelOnTask
 
 COMPLETE = "use a complete checkpoint"
 RANDOM = "its scores would be those of random weights; use a trained checkpoint"

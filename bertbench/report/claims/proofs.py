@@ -17,8 +17,8 @@ from bertbench.records.record import NOT_MEASURED, UNDEFINED, RunRecord, digest
 from bertbench.records.sidecars import read_sidecar
 from bertbench.records.store import StoredSession
 from bertbench.report.claims.figure import find_row, is_timed, judged, kind_of, seeds_needed
-from bertbench.report.compare.build import all_rows, evidence_of
 from bertbench.report.compare.evidence import Evidence
+from bertbench.report.compare.rows import all_rows, evidence_of
 from bertbench.report.row import Row
 from bertbench.stats.claim_tests import ClaimFigure, Judgement, Verdict, together
 from bertbench.stats.intervals import scope_of

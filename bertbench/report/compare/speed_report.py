@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from bertbench.records.record import RunRecord
 from bertbench.report.compare import notes
-from bertbench.report.compare.build import all_rows, evidence_of
 from bertbench.report.compare.evidence import Evidence
+from bertbench.report.compare.rows import all_rows, evidence_of
 from bertbench.report.row import Report, Row, Table
 from bertbench.report.tables import speed as tables
 from bertbench.report.tables.figures import Figures, shape_label

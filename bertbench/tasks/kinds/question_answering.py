@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bertbench.specs.tasks import TaskSpec
-    from bertbench.tasks.data import Examples
+    from bertbench.tasks.examples import Examples
 
 QUESTION_TOKENS = 64
 N_BEST = 20

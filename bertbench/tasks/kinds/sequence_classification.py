@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bertbench.specs.tasks import TaskSpec
-    from bertbench.tasks.data import Examples
+    from bertbench.tasks.examples import Examples
 
 
 CHUNK = 1000  # examples that are tokenized at once

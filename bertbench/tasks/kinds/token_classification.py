@@ -16,7 +16,7 @@ from bertbench.tasks.kind import Decoded, Features, Reading, RowError, check_tex
 
 if TYPE_CHECKING:
     from bertbench.specs.tasks import TaskSpec
-    from bertbench.tasks.data import Examples
+    from bertbench.tasks.examples import Examples
 
 IGNORED = -100  # torch's cross entropy leaves such targets out
 OUTSIDE = "O"

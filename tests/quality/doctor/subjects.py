@@ -6,11 +6,11 @@ import random
 from bertbench.models.demo_tokenizer import SPECIAL_TOKENS, vocabulary
 from bertbench.models.sources import Source
 from bertbench.quality import run
-from bertbench.quality.doctor._subjects import ExaminedCheckpoint, ExaminedTask, ModelOnTask
+from bertbench.quality.doctor.subjects import ExaminedCheckpoint, ExaminedTask, ModelOnTask
 from bertbench.quality.job import Job
 from bertbench.specs import plugins
 from bertbench.specs.tasks import TrainingSpec
-from bertbench.tasks.data import Examples
+from bertbench.tasks.examples import Examples
 from tests.conftest import CONFIGS
 from tests.factories import model_spec, task_spec
 

@@ -6,9 +6,9 @@ import pytest
 
 from bertbench.errors import MeasurementError
 from bertbench.quality.doctor import examination
-from bertbench.quality.doctor._subjects import Settings, open_data
-from bertbench.quality.doctor._verdict import Check, ok, unchecked
 from bertbench.quality.doctor.examination import examine
+from bertbench.quality.doctor.subjects import Settings, open_data
+from bertbench.quality.doctor.verdict import Check, ok, unchecked
 from bertbench.session.selection import resolve
 from bertbench.specs.catalog import Catalog
 from bertbench.specs.models import FineTuned

@@ -9,7 +9,7 @@ import pytest
 
 from bertbench.records.record import Failure, Measurement
 from bertbench.records.store import StoredSession
-from bertbench.report.compare.build import all_rows, evidence_of
+from bertbench.report.compare.rows import all_rows, evidence_of
 from bertbench.report.compare.speed_rows import SessionTimings, Way, over_rounds, shape_of
 from bertbench.report.tables.figures import Figures
 from bertbench.stats.intervals import samples_needed

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertbench.models.demo_tokenizer import build_tokenizer, vocabulary
-from bertbench.tasks.data import Examples
+from bertbench.tasks.examples import Examples
 from bertbench.tasks.kind import RowError
 from bertbench.tasks.kinds.question_answering import N_BEST, NOWHERE, PLUGIN, best_spans
 from tests.factories import task_spec

@@ -7,7 +7,7 @@ from transformers import BatchEncoding
 from bertbench.models.architecture import config_of
 from bertbench.models.demo_tokenizer import SPECIAL_TOKENS, build_tokenizer, vocabulary
 from bertbench.models.loading import load_tokenizer, uses_token_types
-from bertbench.tasks.data import Examples
+from bertbench.tasks.examples import Examples
 from bertbench.tasks.kinds.sequence_classification import PLUGIN, classes
 from tests.factories import model_spec, task_spec
 

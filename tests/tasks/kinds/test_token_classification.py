@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bertbench.errors import CheckpointError
 from bertbench.models.demo_tokenizer import build_tokenizer, vocabulary
-from bertbench.tasks.data import Examples
+from bertbench.tasks.examples import Examples
 from bertbench.tasks.kind import RowError
 from bertbench.tasks.kinds.token_classification import IGNORED, PLUGIN
 from tests.factories import task_spec

@@ -19,10 +19,9 @@ from bertbench.tasks import data
 
 if TYPE_CHECKING:
     from bertbench.models.sources import Source
-    from bertbench.quality.job import Job
-    from bertbench.quality.run import Prepared
+    from bertbench.quality.job import Job, Prepared
     from bertbench.specs.tasks import TaskSpec
-    from bertbench.tasks.data import Examples
+    from bertbench.tasks.examples import Examples
     from bertbench.tasks.kind import Features, TaskKind
 
 # The baseline that sees which words occur and no order: TF-IDF and a linear model.
