@@ -74,8 +74,8 @@ def with_model(measuring: Measuring, base: str, margins: Margins, task: str | No
         UsageError: no head is named, or it is the base, or several bases are; sizes are asked for.
     """
     from bertbench.gate.collect import collected
-    from bertbench.gate.cost import enough, protocol
     from bertbench.gate.judging import GateRequest, against_model
+    from bertbench.gate.ratios import enough, protocol
     from bertbench.session.request import names_of
     from bertbench.session.selection import resolve, resolve_one, resolve_tasks
 

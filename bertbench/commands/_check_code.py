@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bertbench.records.progress import Progress
     from bertbench.specs.timing import TimingSpec
     from bertbench.speed.blocks import SpeedTarget
-    from bertbench.speed.measure import SpeedResult
+    from bertbench.speed.side_by_side import SpeedResult
     from bertbench.speed.workers import Interpreter
 
 BASE, HEAD = "base", "head"
@@ -85,7 +85,7 @@ def code_of(name: str) -> Iterator[Interpreter]:
 
 def _timing(timing: TimingSpec) -> TimingSpec:
     """The suite's protocol on its fixed shapes, as a gate takes it."""
-    from bertbench.gate.cost import protocol
+    from bertbench.gate.ratios import protocol
 
     fixed = tuple(shape for shape in timing.shapes if shape.sequence_length)
     return protocol(timing.model_copy(update={"shapes": fixed or timing.shapes}))
@@ -132,8 +132,8 @@ class _Model:
 
     def findings(self, progress: Progress, deadline: float | None) -> Iterator[Finding]:
         """Measure, then judge."""
-        from bertbench.gate.cost import enough, speed_findings
-        from bertbench.speed.measure import measure_speed
+        from bertbench.gate.ratios import enough, speed_findings
+        from bertbench.speed.side_by_side import measure_speed
 
         result = measure_speed(
             self._targets(),

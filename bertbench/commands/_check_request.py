@@ -110,7 +110,7 @@ class Asked:
 
     def request(self, kinds: Sequence[Kind], margins: Margins) -> Request:
         """What is measured now, of these kinds; timing may end where every verdict is clear."""
-        from bertbench.gate.cost import enough, protocol
+        from bertbench.gate.ratios import enough, protocol
         from bertbench.specs.timing import TimingSpec
 
         measuring, base = self.measuring, self.before.baseline

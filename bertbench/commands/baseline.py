@@ -73,7 +73,7 @@ def baseline(
 
 
 def _request(measuring: Any, suite: SuiteSpec, rounds: int | None) -> Request:
-    from bertbench.gate.cost import BASELINE_ROUNDS, protocol
+    from bertbench.gate.ratios import BASELINE_ROUNDS, protocol
 
     given = measuring.given
     request: Request = measuring.request(
@@ -125,7 +125,7 @@ def _kept_name(place: tuple[str, str], folder: Path, keep_mb: float) -> str | No
     """What the checkpoint of a model on a task is kept as; None where it is larger than `keep_mb` or no plain files, which is said."""
     from bertbench.commands._display import say
     from bertbench.models.checkpoints import files_to_keep
-    from bertbench.session.run import slug
+    from bertbench.session.steps import slug
 
     model, task = place
     try:

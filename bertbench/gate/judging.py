@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from bertbench.gate import cost
+from bertbench.gate import ratios
 from bertbench.gate.exact import checkpoint_findings, size_findings
 from bertbench.gate.finding import Finding, Kind, Margins, Verdict
-from bertbench.gate.quality import score_finding, undefined_finding
+from bertbench.gate.scores import score_finding, undefined_finding
 
 if TYPE_CHECKING:
     from bertbench.gate.baseline import Baseline, Checkpoint, Saved, StoredScore, Unmeasured
@@ -41,9 +41,9 @@ def against_baseline(
         found += _elsewhere(old, kinds, elsewhere)
     else:
         if "speed" in kinds:
-            found += cost.speed_findings(old.times, new.times, margins)
+            found += ratios.speed_findings(old.times, new.times, margins)
         if "memory" in kinds:
-            found += cost.memory_findings(old, new, margins.memory)
+            found += ratios.memory_findings(old, new, margins.memory)
     found += _failed(new, kinds)
     return _explained([*found, *_gaps(before.baseline, found, models, kinds)], new.lost)
 
@@ -51,7 +51,7 @@ def against_baseline(
 def incomparable(before: Baseline, now: Baseline) -> str:
     """Why times and memory of now say nothing against those before; empty if they do."""
     if before.environment_class != now.environment_class:
-        return cost.ELSEWHERE
+        return ratios.ELSEWHERE
     threads = [one.options.get("threads") for one in (before, now)]
     if None not in threads and threads[0] != threads[1]:
         return f"measured with {threads[0]} threads, now with {threads[1]}: ratios depend on it"
@@ -193,9 +193,9 @@ def against_model(now: Saved, base: str, heads: Sequence[str], wanted: GateReque
             frames = (now.predictions[places[0]], now.predictions[places[1]])
             found.append(score_finding(scores[places[0]], scores[places[1]], frames, margins.quality, head))
     if "speed" in wanted.kinds:
-        found += cost.speed_findings(None, [one for one in new.times if one.model in heads], margins)
+        found += ratios.speed_findings(None, [one for one in new.times if one.model in heads], margins)
     if "memory" in wanted.kinds:
-        found += cost.memory_findings(None, new, margins.memory)
+        found += ratios.memory_findings(None, new, margins.memory)
     found += _failed(new, wanted.kinds)
     return _explained([*found, *_absent(found, heads, wanted)], new.lost)
 

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bertbench.errors import MeasurementError
 from bertbench.models.architecture import PLAIN
 from bertbench.models.sources import Encoder
-from bertbench.records.record import MEASURE_VERSIONS, UNAVAILABLE, Failure, Kind, Measurement, Status, digest
+from bertbench.records.machines import Machine
+from bertbench.records.record import MEASURE_VERSIONS, UNAVAILABLE, Failure, Kind, Measurement, Sidecar, Status, digest
+from bertbench.session import extras
+from bertbench.session import inputs as _heads
+from bertbench.session import inputs as _inputs
+from bertbench.session.extras import measure_energy, measure_server
 from bertbench.session.plan import Plan
-from bertbench.session.run import Session, guarded
-from bertbench.session.timing import measure_speeds
-from bertbench.specs.timing import ExecutionSettings
+from bertbench.session.steps import Session, guarded, slug
+from bertbench.session.variants import Checker, Variant, variants
+from bertbench.specs.timing import ExecutionSettings, TimingSpec
+from bertbench.speed.audit import AuditResult
 from bertbench.speed.blocks import SpeedTarget
+from bertbench.speed.workers import preload
+
+if TYPE_CHECKING:
+    from bertbench.speed.side_by_side import SpeedResult
 
 LENGTH_FOR_FLOPS = 128
 
@@ -109,3 +120,208 @@ def _raise_if_too_slow(session: Session, encoder: Encoder) -> None:
         )
         if timed and same and record.error is not None and record.error.kind == "TimedOut":
             raise MeasurementError(record.error.message, record.error.hint)
+
+
+# The speed of a session's models, on one back-end or several: exports, warm-up counts, ceiling, timing, audit, records.
+
+
+def measure_speeds(session: Session, encoders: Sequence[Encoder], plan: Plan) -> None:
+    """Time every variant and store a record of each, the raw timings of all in one file."""
+    request = session.request
+    heads = _heads.choose(session, encoders, plan)
+    preload(encoder.source.folder for encoder in heads.encoders if encoder.source.folder)  # before any process starts
+    inputs = _inputs.prepare(session, heads.encoders, plan)
+    timing = _inputs.fitting(request.timing, inputs)
+    chosen = variants(session, heads)
+    ceilings = extras.Ceilings(session, encoders, timing)
+    chosen = [_in_time(variant, ceilings, timing) for variant in chosen]
+    checker = Checker(session, chosen, inputs, heads)
+    targets = [variant.target for variant in chosen if variant.target]
+    reference = _reference(chosen, request.reference)
+    result, failure, seconds = guarded(lambda: _timed(session, targets, reference, timing, inputs, checker))
+    warnings = [*(result.warnings if result else ()), *inputs.notes, *ceilings.finish()]
+    joules, without = measure_energy(session, targets, timing) if request.command == "speed" else ({}, None)
+    warnings += [without] if without else []
+    findings = checker.findings(timing)
+    servers = measure_server(session, result, inputs.of_model) if result else {}
+    shared = {
+        "settings": _settings(timing, reference, inputs, heads, result),
+        "warnings": tuple(dict.fromkeys(warnings)),
+        "seconds": seconds,
+    }
+    sidecars: dict[str, Sidecar] = {}
+    if result is not None and len(result.rows):
+        sidecars["timings"] = session.store.write_sidecar(session.id, "timings", result.frame())
+    for variant in chosen:
+        parts = (
+            *inputs.measurements.get(variant.model, ()),
+            *ceilings.measurements(variant.settings.dtype),
+            *servers.get(variant.label, ()),
+            *joules.get(variant.label, ()),
+        )
+        outcome = _Outcome(result, failure, findings.get(variant.label), parts)
+        _write(session, variant, timing, outcome, sidecars, shared)
+
+
+def _reference(chosen: Sequence[Variant], model: str) -> str:
+    """The label of what takes part in every round: the reference model in the first way that it can be run in."""
+    of_model = [variant for variant in chosen if variant.model == model]
+    return next((variant.label for variant in of_model if variant.target), of_model[0].label)
+
+
+def _in_time(variant: Variant, ceilings: extras.Ceilings, timing: TimingSpec) -> Variant:
+    """The variant, without a target where no pass would end in time."""
+    failure = ceilings.too_slow(variant.encoder, variant.settings.dtype, timing) if variant.target else None
+    return replace(variant, target=None, failure=failure) if failure else variant
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What is known of a variant after timing: of the whole session, of its audit, and figures that go with it."""
+
+    result: SpeedResult | None
+    failure: Failure | None
+    finding: AuditResult | None
+    parts: tuple[Measurement, ...]
+
+
+def _timed(
+    session: Session,
+    targets: Sequence[SpeedTarget],
+    reference: str,
+    timing: TimingSpec,
+    inputs: _inputs.TimedInputs,
+    checker: Checker,
+) -> SpeedResult:
+    from bertbench.speed.side_by_side import measure_speed
+
+    warmups, warnings = known_warmups(session, targets, timing)
+    result = measure_speed(
+        targets,
+        reference,
+        timing,
+        session_id=session.id,
+        natural=inputs.of_model or None,
+        warmups=warmups,
+        inspect=checker.inspect,
+        progress=session.progress,
+        deadline=session.deadline,
+        enough=session.request.enough,
+    )
+    keep_warmups(session, targets, timing, result.warmups)
+    return replace(result, warnings=(*result.warnings, *warnings))
+
+
+def _settings(
+    timing: TimingSpec, reference: str, inputs: _inputs.TimedInputs, heads: _heads.Heads, result: SpeedResult | None
+) -> dict[str, Any]:
+    return {
+        "shapes": [shape.label for shape in timing.shapes],
+        "rounds": result.rounds if result else timing.rounds,
+        "turns": timing.turns,
+        "precision": timing.precision,
+        "reference": reference,
+        "natural_task": inputs.task,
+        "head": heads.head,
+    }
+
+
+def _write(
+    session: Session,
+    variant: Variant,
+    timing: TimingSpec,
+    outcome: _Outcome,
+    sidecars: Mapping[str, Sidecar],
+    shared: Mapping[str, Any],
+) -> None:
+    result, finding = outcome.result, outcome.finding
+    error = variant.failure or outcome.failure or (result.failures.get(variant.label) if result else None)
+    wrong = finding.failure if finding else None
+    measurements = list(result.measurements.get(variant.label, ()) if result and not (error or wrong) else ())
+    lost = {
+        shape: failure for (label, shape), failure in (result.cells if result else {}).items() if label == variant.label
+    }
+    if error or wrong:
+        session.say(f"{variant.label}: speed failed: {(error or wrong).message}")  # type: ignore[union-attr]
+    else:
+        for failure in lost.values():
+            session.say(failure.message)
+    settings = {
+        **shared["settings"],
+        "backend": variant.settings.backend,
+        "dtype": variant.settings.dtype,
+        "attention": result.attentions.get(variant.label) if result else None,
+        "failed_shapes": {shape: [failure.kind, failure.message] for shape, failure in lost.items()},
+    }
+    session.write(
+        "speed",
+        variant.encoder,
+        "failed" if error or wrong else "ok",
+        measurements=(*measurements, *(finding.measurements if finding else ()), *outcome.parts),
+        sidecars={} if error or wrong else dict(sidecars),
+        error=error or wrong,
+        key=_key(session, variant, timing),
+        variant=None
+        if variant.label == variant.model
+        else slug(f"{variant.settings.backend}-{variant.settings.dtype}"),
+        warnings=shared["warnings"],
+        seconds=shared["seconds"],
+        settings=settings,
+    )
+
+
+def _key(session: Session, variant: Variant, timing: TimingSpec) -> str:
+    """timing_key: weights, shapes and counts, settings, environment class and measure version."""
+    settings = session.settings | {"backend": variant.settings.backend, "dtype": variant.settings.dtype}
+    return digest(
+        [
+            "speed",
+            variant.encoder.source.digest,
+            timing.model_dump(mode="json"),
+            settings,
+            session.environment.environment_class,
+            MEASURE_VERSIONS["speed"],
+        ]
+    )
+
+
+# Warm-up counts are found out once a machine and kept, so that two runs do not differ in them.
+
+
+def known_warmups(
+    session: Session, targets: Sequence[SpeedTarget], timing: TimingSpec
+) -> tuple[dict[str, int], list[str]]:
+    """By target the untimed passes it needs on this machine, as far as that is known; and what could not be read."""
+    machine = Machine.load(session.store.root, session.environment.environment_class)
+    keys = {target.name: _warmup_key(target, timing) for target in targets}
+    found = {name: machine.warmup(key) for name, key in keys.items() if key is not None}
+    return {name: passes for name, passes in found.items() if passes is not None}, list(machine.warnings)
+
+
+def keep_warmups(
+    session: Session, targets: Sequence[SpeedTarget], timing: TimingSpec, found: Mapping[str, int]
+) -> None:
+    """Store what a session found out."""
+    if not found:
+        return
+    machine = Machine.load(session.store.root, session.environment.environment_class)
+    for target in targets:
+        key = _warmup_key(target, timing)
+        if target.name in found and key is not None:
+            machine = machine.with_warmup(key, found[target.name])
+    machine.save()
+
+
+def _warmup_key(target: SpeedTarget, timing: TimingSpec) -> str | None:
+    """What decides about it: architecture and sizes, back-end, format, threads and shape; not the weights' values.
+
+    None if the model's folder has gone, which timing reports.
+    """
+    settings = target.settings
+    try:
+        config = (target.folder / "config.json").read_bytes()
+    except OSError:
+        return None
+    shape = min(timing.shapes, key=lambda shape: shape.batch_size * (shape.sequence_length or 0))
+    parts = [settings.device, settings.backend, settings.dtype, settings.attention, str(settings.threads), shape.label]
+    return f"{'/'.join(parts)}/{digest(config.decode(errors='replace'))[:16]}"

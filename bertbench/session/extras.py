@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from bertbench.errors import BertBenchError
 from bertbench.models.sources import Encoder
 from bertbench.records.record import Failure, Measurement
-from bertbench.session.run import Session
+from bertbench.session.steps import Session
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
 from bertbench.speed import energy
 from bertbench.speed.blocks import SpeedTarget, TaskInputs
 from bertbench.speed.calibration import SQUARES, Size, ceiling, model_sizes
-from bertbench.speed.measure import SpeedResult
 from bertbench.speed.rounds import WorkerError
 from bertbench.speed.servant import WorkerPlan
+from bertbench.speed.side_by_side import SpeedResult
 from bertbench.speed.watch import slower_at_the_end
 from bertbench.speed.workers import open_workers
 from bertbench.stats import queueing

@@ -14,7 +14,7 @@ from bertbench.models.loading import has_head, load_tokenizer, output_order, use
 from bertbench.models.sources import Encoder, finetuned_source
 from bertbench.records.record import Measurement
 from bertbench.session.plan import Plan
-from bertbench.session.run import Session, TaskData
+from bertbench.session.steps import Session, TaskData
 from bertbench.specs import plugins
 from bertbench.specs.tasks import SEQUENCES, TaskSpec
 from bertbench.specs.timing import Head, ShapeSpec, TimingSpec

@@ -26,7 +26,7 @@ from bertbench.session.cost import measure_cost
 from bertbench.session.plan import Plan, make
 from bertbench.session.quality import drop_checkpoints, measure_quality, quality_key
 from bertbench.session.request import Request, answers, check_many, check_processes, names_of
-from bertbench.session.run import Session
+from bertbench.session.steps import Session
 from bertbench.speed.workers import begin
 
 

@@ -19,7 +19,7 @@ from bertbench.models.students.weights import check_pair, teachers_first
 from bertbench.quality import trainer
 from bertbench.quality.job import Job, Teaching
 from bertbench.session.request import Request
-from bertbench.session.run import TaskData, load_data
+from bertbench.session.steps import TaskData, load_data
 from bertbench.specs import plugins
 from bertbench.specs.tasks import TaskSpec, TrainingSpec
 from bertbench.speed.backend_options import combinations

@@ -17,7 +17,7 @@ from bertbench.records.bounds import SAVING, claimed, inside
 from bertbench.records.record import MEASURE_VERSIONS, UNAVAILABLE, Failure, RunRecord, Sidecar, digest
 from bertbench.records.store import Store
 from bertbench.session.plan import Cell
-from bertbench.session.run import Session, guarded, slug
+from bertbench.session.steps import Session, guarded, slug
 from bertbench.units import duration
 
 if TYPE_CHECKING:

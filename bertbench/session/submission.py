@@ -18,7 +18,7 @@ from bertbench.records.record import Failure, RunRecord
 from bertbench.records.store import Store, StoredSession
 from bertbench.session import plan
 from bertbench.session.request import Request
-from bertbench.session.run import guarded, slug
+from bertbench.session.steps import guarded, slug
 from bertbench.specs.models import ModelSpec
 from bertbench.specs.tasks import SubmissionSpec, TaskSpec
 from bertbench.tasks import data

@@ -11,7 +11,7 @@ from bertbench.models.sources import Encoder
 from bertbench.records.record import Failure
 from bertbench.session import inputs as _inputs
 from bertbench.session.inputs import Heads
-from bertbench.session.run import Session
+from bertbench.session.steps import Session
 from bertbench.specs.timing import ExecutionSettings, TimingSpec
 from bertbench.speed import exports
 from bertbench.speed.audit import Audit, AuditResult

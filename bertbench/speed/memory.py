@@ -19,8 +19,8 @@ from bertbench.records.environment import available_memory
 from bertbench.records.record import Failure, Measurement
 from bertbench.specs.timing import ShapeSpec
 from bertbench.speed.backend import DeviceMemory
-from bertbench.speed.measure import SpeedTarget
 from bertbench.speed.rounds import failure_of
+from bertbench.speed.side_by_side import SpeedTarget
 from bertbench.speed.workers import Loaded, WorkerPlan, WorkerProcess, open_workers, preload
 
 PASSES = 2  # the first allocates what the second may find in use

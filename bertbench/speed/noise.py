@@ -16,10 +16,10 @@ from bertbench.records.files import now
 from bertbench.records.machines import Noise
 from bertbench.records.progress import Progress, silent
 from bertbench.specs.timing import ExecutionSettings, TimingSpec
-from bertbench.speed import measure
+from bertbench.speed import side_by_side
 from bertbench.speed.latency import round_ratios
-from bertbench.speed.measure import SpeedResult, SpeedTarget
 from bertbench.speed.rounds import TimingRow
+from bertbench.speed.side_by_side import SpeedResult, SpeedTarget
 
 
 def measure_noise(
@@ -59,7 +59,7 @@ def measure_noise(
     (shape,) = timing.shapes
     turns = shape.turns or timing.turns
     stopwatch = _Stopwatch(progress, clock)
-    result = measure.measure_speed(
+    result = side_by_side.measure_speed(
         targets,
         first,
         timing,

@@ -13,8 +13,8 @@ import numpy as np
 
 from bertbench.records.sidecars import TurnSeconds
 from bertbench.specs.timing import ShapeSpec, TimingSpec
-from bertbench.speed.measure import _Stop
 from bertbench.speed.rounds import measure
+from bertbench.speed.side_by_side import _Stop
 from bertbench.stats.intervals import Estimate, paired_ratio
 
 SHAPE = ShapeSpec()

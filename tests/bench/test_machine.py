@@ -11,8 +11,8 @@ import pytest
 
 from bertbench.report.compare.speed_rows import SessionTimings, Way
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
-from bertbench.speed import measure
-from bertbench.speed.measure import SpeedTarget, measure_speed
+from bertbench.speed import side_by_side
+from bertbench.speed.side_by_side import SpeedTarget, measure_speed
 from tests.bench.scale import SCALE
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(600)]
@@ -33,7 +33,7 @@ def folders(make_model):
 @pytest.fixture
 def compare(threads, monkeypatch):
     """A short session of two models: the time of the second over that of the first, with its interval, as reported."""
-    monkeypatch.setattr(measure, "busy_machine", list)  # it waits 0.3 s for a warning that nobody reads here
+    monkeypatch.setattr(side_by_side, "busy_machine", list)  # it waits 0.3 s for a warning that nobody reads here
 
     def run(first, second, seed):
         settings = ExecutionSettings(threads=threads)

@@ -17,8 +17,8 @@ from bertbench.gate import stored_predictions
 from bertbench.gate.baseline import read
 from bertbench.gate.finding import Margins
 from bertbench.gate.judging import Fingerprints, against_baseline
-from bertbench.gate.quality import score_finding
 from bertbench.gate.saving import write
+from bertbench.gate.scores import score_finding
 from tests.gate.conftest import MODEL, TASK, make_checkpoint, saved
 
 

@@ -164,7 +164,7 @@ def test_trying_leaves_the_model_as_it_was(architecture, tmp_path):
 def test_timing_records_the_attention_that_each_model_has(tmp_path):
     """Workers load MPNet with its plain attention beside BERT with the fused one; the result and a warning say so."""
     from bertbench.specs.timing import ShapeSpec, TimingSpec
-    from bertbench.speed.measure import SpeedTarget, measure_speed
+    from bertbench.speed.side_by_side import SpeedTarget, measure_speed
 
     folders = {name: save(config_for(name), tmp_path / name) for name in ("bert", "mpnet")}
     targets = [SpeedTarget(name, folder) for name, folder in folders.items()]

@@ -11,11 +11,11 @@ from bertbench.records.record import Environment
 from bertbench.records.store import Store
 from bertbench.session import extras
 from bertbench.session.request import Options, Request
-from bertbench.session.run import Session, TaskData
+from bertbench.session.steps import Session, TaskData
 from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed import latency, watch
-from bertbench.speed import measure as runner
+from bertbench.speed import side_by_side as runner
 from bertbench.tasks.examples import Examples
 from tests.factories import environment, model_spec, session_record, task_spec
 

@@ -9,8 +9,8 @@ import pytest
 from bertbench.models.sources import Encoder, Source
 from bertbench.session import inputs as _heads
 from bertbench.session import inputs as _inputs
+from bertbench.session.cost import measure_speeds
 from bertbench.session.inputs import AUDITED_EXAMPLES, NATURAL_EXAMPLES, audited, choose, fitting, prepare
-from bertbench.session.timing import measure_speeds
 from bertbench.session.variants import Checker, variants
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.stats import padding

@@ -15,7 +15,7 @@ from bertbench.records.store import Store
 from bertbench.session import measure as session
 from bertbench.session.plan import Plan
 from bertbench.session.request import Options, Request
-from bertbench.session.run import TaskData
+from bertbench.session.steps import TaskData
 from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed.calibration import Calibration

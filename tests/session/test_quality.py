@@ -16,7 +16,7 @@ from bertbench.records.store import Store
 from bertbench.session.plan import Cell
 from bertbench.session.quality import drop_checkpoints, measure_quality, quality_key
 from bertbench.session.request import Options, Request
-from bertbench.session.run import Session
+from bertbench.session.steps import Session
 from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.tasks import TrainingSpec
 from bertbench.tasks.examples import Examples

@@ -15,7 +15,7 @@ from bertbench.session import submission as module
 from bertbench.session.plan import Cell
 from bertbench.session.quality import drop_checkpoints, measure_quality
 from bertbench.session.request import Options, Request
-from bertbench.session.run import Session
+from bertbench.session.steps import Session
 from bertbench.session.submission import Submission
 from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.tasks import SubmissionSpec, TrainingSpec

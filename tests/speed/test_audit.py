@@ -6,7 +6,7 @@ import pytest
 from bertbench.models.inputs import Encoded
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed.audit import LIMITS, Audit, WorkerAnswers, changed_predictions, error_share, largest_difference
-from bertbench.speed.measure import ExecutionSettings, SpeedTarget, measure_speed
+from bertbench.speed.side_by_side import ExecutionSettings, SpeedTarget, measure_speed
 
 ROWS = [Encoded([5, 6, 7]), Encoded([8]), Encoded([9, 5, 6, 7, 8])]
 

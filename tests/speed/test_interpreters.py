@@ -117,7 +117,7 @@ def test_two_versions_of_the_code_are_told_apart(tmp_path):
     """Base and head take turns in one session; a head whose fake passes take twice as long has twice the ratio."""
     from bertbench.specs.timing import TimingSpec
     from bertbench.speed.latency import round_ratios
-    from bertbench.speed.measure import SpeedTarget, measure_speed
+    from bertbench.speed.side_by_side import SpeedTarget, measure_speed
 
     slow = tmp_path / "slow"
     shutil.copytree(of_now().folder / "bertbench", slow / "bertbench", ignore=shutil.ignore_patterns("__pycache__"))

@@ -12,10 +12,10 @@ from bertbench.records.record import Failure
 from bertbench.specs.timing import ShapeSpec
 from bertbench.speed import memory
 from bertbench.speed.backend import DeviceMemory
-from bertbench.speed.measure import ExecutionSettings, SpeedTarget
 from bertbench.speed.memory import measure_memory, predicted_inference, predicted_training
 from bertbench.speed.process_memory import TrainingMemory
 from bertbench.speed.rounds import WorkerError
+from bertbench.speed.side_by_side import ExecutionSettings, SpeedTarget
 from bertbench.speed.workers import Loaded, MemoryReading, WorkerProcess
 
 linux = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")

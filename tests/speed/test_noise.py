@@ -7,9 +7,9 @@ from bertbench.errors import MeasurementError
 from bertbench.records.record import Failure
 from bertbench.records.sidecars import TimingRow
 from bertbench.specs.timing import ShapeSpec, TimingSpec
-from bertbench.speed import measure, watch
-from bertbench.speed.measure import ExecutionSettings, SpeedResult
+from bertbench.speed import side_by_side, watch
 from bertbench.speed.noise import measure_noise
+from bertbench.speed.side_by_side import ExecutionSettings, SpeedResult
 
 FAKE = ExecutionSettings(backend="fake", threads=3)
 QUICK = TimingSpec(rounds=3, turns=2, passes=1, min_turn_s=0, warmup_passes=1, shapes=(ShapeSpec(sequence_length=10),))
@@ -61,7 +61,7 @@ def scripted(monkeypatch):
                 options["progress"]("timing", total, total)
             return SpeedResult("s1", tuple(targets), tuple(rows), {}, failures or {}, cells or {}, tuple(warnings))
 
-        monkeypatch.setattr(measure, "measure_speed", measure_speed)
+        monkeypatch.setattr(side_by_side, "measure_speed", measure_speed)
         return clock, asked
 
     return install
@@ -75,7 +75,7 @@ def run(folder, clock=None, timing=QUICK, **options):
 
 def test_through_the_engine(folder, monkeypatch):
     """A fake model against itself, through worker processes: the ratio is near 1, and all rounds are there."""
-    monkeypatch.setattr(measure, "busy_machine", list)
+    monkeypatch.setattr(side_by_side, "busy_machine", list)
     monkeypatch.setattr(watch.Watch, "findings", lambda _: [])
     found, _ = run(folder)
     assert found.rounds == 3

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bertbench.report.compare.speed_rows import SessionTimings, Way
-from bertbench.speed.measure import SpeedResult, SpeedTarget
+from bertbench.speed.side_by_side import SpeedResult, SpeedTarget
 from tests.bench.simulation import (
     FIXED_ROUNDS,
     MOST_ROUNDS,

@@ -8,14 +8,14 @@ from bertbench.errors import MeasurementError
 from bertbench.records.machines import Machine
 from bertbench.records.record import Measurement
 from bertbench.session import cost, extras
-from bertbench.session import timing as module
+from bertbench.session import cost as module
+from bertbench.session.cost import keep_warmups, known_warmups, measure_speeds
 from bertbench.session.inputs import Heads
-from bertbench.session.timing import keep_warmups, known_warmups, measure_speeds
 from bertbench.session.variants import named, variants
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
 from bertbench.speed import exports
 from bertbench.speed.blocks import SpeedTarget
-from bertbench.speed.measure import WarmUps
+from bertbench.speed.side_by_side import WarmUps
 from tests.session.conftest import FIXED, NATURAL, SPLIT, TEXTS, machine_of
 
 pytestmark = pytest.mark.usefixtures("quiet_machine")

@@ -9,10 +9,10 @@ from bertbench.records.record import Failure
 from bertbench.records.sidecars import TurnSeconds
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed import blocks as _blocks
-from bertbench.speed import measure, watch
-from bertbench.speed.measure import ExecutionSettings, SpeedTarget, TaskInputs, measure_speed
+from bertbench.speed import side_by_side, watch
 from bertbench.speed.rounds import WorkerError
 from bertbench.speed.servant import TextSource
+from bertbench.speed.side_by_side import ExecutionSettings, SpeedTarget, TaskInputs, measure_speed
 from bertbench.speed.workers import Loaded
 
 FAKE = ExecutionSettings(backend="fake")
@@ -36,7 +36,7 @@ def target(tmp_path):
 @pytest.fixture
 def quiet(monkeypatch):
     """No look at how busy the machine is."""
-    monkeypatch.setattr(measure, "busy_machine", list)
+    monkeypatch.setattr(side_by_side, "busy_machine", list)
     monkeypatch.setattr(watch.Watch, "findings", lambda _: [])
 
 
@@ -332,7 +332,7 @@ def test_precision_ends_the_session_at_a_look(opened, target):
 def test_a_gate_ends_the_session_at_a_look(opened, target, monkeypatch):
     """What `enough` says at 5 and 8 rounds decides; it sees every cell's rounds, and workers come from several servers."""
     renewed, seen = [], []
-    monkeypatch.setattr(measure.processes, "renew", lambda: renewed.append(len(opened)))
+    monkeypatch.setattr(side_by_side.processes, "renew", lambda: renewed.append(len(opened)))
 
     def enough(ratios):
         seen.append({name: len(values) for name, values in ratios.items()})

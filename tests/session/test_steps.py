@@ -8,7 +8,7 @@ from bertbench.records.progress import silent
 from bertbench.records.record import UNAVAILABLE, Failure
 from bertbench.records.store import Store
 from bertbench.session.request import Options, Request
-from bertbench.session.run import Session, guarded, slug
+from bertbench.session.steps import Session, guarded, slug
 from bertbench.specs.suites import SuiteSpec
 from tests.factories import environment, model_spec, session_record, task_spec
 
@@ -73,7 +73,7 @@ def test_failure_is_caught_and_described():
 
     assert guarded(lambda: 1)[:2] == (1, None)
     assert guarded(lambda: fail(MeasurementError("a", "b")))[1] == Failure("MeasurementError", "a", "b")
-    assert guarded(lambda: fail(ValueError("x\ny")))[1].message.startswith("ValueError: x (test_run.py:")
+    assert guarded(lambda: fail(ValueError("x\ny")))[1].message.startswith("ValueError: x (test_steps.py:")
     for error in (StoreError("full"), KeyboardInterrupt()):
         with pytest.raises(type(error)):
             guarded(lambda error=error: fail(error))
