@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bertbench.errors import CheckpointError, first_line
-from bertbench.models import architecture, configurations
+from bertbench.models import attention, configurations
 from bertbench.models.checkpoints import check_tokenizer_files
 from bertbench.models.lengths import vocabulary_size
 from bertbench.models.students.sharing import is_tied, tie, untied_state
@@ -183,7 +183,7 @@ def load_with_head(
     try:
         with quiet():
             check_buildable(name, configurations.load(folder, **settings), head)
-            model, info = architecture.build_with_attention(make, asked)
+            model, info = attention.build_with_attention(make, asked)
     except CheckpointError:
         raise
     except Exception as error:
@@ -236,7 +236,7 @@ def new_with_head(config: Any, head: str, asked: str, settings: dict[str, Any]) 
         return auto_class(head).from_config(config, attn_implementation=implementation)
 
     with quiet():
-        return tie(architecture.build_with_attention(make, asked))
+        return tie(attention.build_with_attention(make, asked))
 
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:

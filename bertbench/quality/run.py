@@ -13,7 +13,7 @@ from typing import Any
 
 from bertbench import processes
 from bertbench.errors import MeasurementError
-from bertbench.models.architecture import attention_note, attention_used
+from bertbench.models.attention import attention_note, attention_used
 from bertbench.models.checkpoints import write_about
 from bertbench.models.lengths import check_maximum
 from bertbench.models.loading import (

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bertbench.errors import MeasurementError
-from bertbench.models.architecture import PLAIN
+from bertbench.models.attention import PLAIN
 from bertbench.models.sources import Encoder
 from bertbench.records.machines import Machine
 from bertbench.records.record import MEASURE_VERSIONS, UNAVAILABLE, Failure, Kind, Measurement, Sidecar, Status, digest

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bertbench.errors import BertBenchError, MeasurementError
-from bertbench.models import architecture
+from bertbench.models import attention
 from bertbench.models.footprint import predicted_bytes, read_config
 from bertbench.models.inputs import Inputs
 from bertbench.models.lengths import check_length, limit_of
@@ -160,7 +160,7 @@ class Blocks:
             return  # its first use reports it
         self.attentions[target.name] = used
         if target.settings.backend.replace("_", "-") != "eager-attention" and used != "none":
-            line = architecture.attention_note(target.settings.attention, used, "timed")
+            line = attention.attention_note(target.settings.attention, used, "timed")
             self.warnings += [f"{worker.name}: {line}"] if line else []
 
 

@@ -22,7 +22,7 @@ def emitted(monkeypatch):
     """What was handed to the output module."""
     calls = []
     fake = ModuleType("bertbench.report.output")
-    fake.check = lambda output: calls.append(("check", output))
+    fake.check_output = lambda output: calls.append(("check", output))
     fake.emit = lambda report, **options: calls.append((report.title, options))
     monkeypatch.setitem(sys.modules, "bertbench.report.output", fake)
     return calls

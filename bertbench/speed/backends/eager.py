@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import CheckpointError, first_line
-from bertbench.models import architecture, configurations
+from bertbench.models import configurations
+from bertbench.models.attention import attention_used, build_with_attention
 from bertbench.models.lengths import vocabulary_size
 from bertbench.models.students.sharing import tie
 from bertbench.specs.timing import ExecutionSettings
@@ -35,7 +36,7 @@ class EagerModel:
         self.device = settings.device
         self.vocabulary = vocabulary_size(config)
         self.pad_id = int(getattr(config, "pad_token_id", None) or 0)
-        self.attention = architecture.attention_used(module)
+        self.attention = attention_used(module)
         self.has_types = getattr(config, "type_vocab_size", 0) > 1 and config.model_type != "distilbert"
 
     def prepare(self, ids: Ids, mask: Ids, types: Ids | None = None) -> dict[str, Any]:
@@ -194,7 +195,7 @@ def _from_folder(folder: Path, settings: ExecutionSettings) -> Any:
         config = configurations.load(folder)
         return auto.from_pretrained(folder, config=config, attn_implementation=implementation, **options)
 
-    return tie(architecture.build_with_attention(make, settings.attention))
+    return tie(build_with_attention(make, settings.attention))
 
 
 PLUGIN = EagerBackend()

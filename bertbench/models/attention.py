@@ -1,0 +1,40 @@
+"""Which attention a model is built with: the one asked for, or transformers' plain one where an architecture has no other.
+
+The one place where this is decided, for evaluating, training, timing and anatomy alike. Not aware of torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+USUAL = "sdpa"  # torch's fused one
+PLAIN = "eager"  # every architecture has it
+_LACKS = "does not support"  # transformers' words where an architecture lacks the attention asked for
+
+
+def build_with_attention(make: Callable[[str], T], asked: str) -> T:
+    """What `make` builds with the attention asked for, or with plain attention where the architecture lacks it."""
+    try:
+        return make(asked)
+    except ValueError as error:
+        if asked == PLAIN or _LACKS not in str(error):
+            raise
+    return make(PLAIN)
+
+
+def attention_used(model: Any) -> str:
+    """The attention that a model of transformers computes with."""
+    return str(model.config.get_text_config()._attn_implementation)  # noqa: SLF001 - there is no public name
+
+
+def attention_note(asked: str, used: str, verb: str) -> str | None:
+    """A line to say where another attention was used than the one asked for; None where it was the same.
+
+    Models are only comparable in speed where it is the same, and in scores to about the seventh digit.
+    """
+    if used == asked:
+        return None
+    return f"'{asked}' attention is not available for this architecture; it was {verb} with '{used}'"
