@@ -230,7 +230,7 @@ def test_time_on_text_is_shared_among_the_students(shown, place, tiny):
     )  # fmt: skip
     assert said.count("saved in s/") == 5
     steps = [json.loads((folder / "bertbench.json").read_text())["run"]["steps"] for folder in (place / "s").iterdir()]
-    assert all(1 < count < 100_000 for count in steps)
+    assert all(0 < count < 100_000 for count in steps)
 
 
 def test_a_student_is_not_called_like_its_teacher(refused, place, tiny):
