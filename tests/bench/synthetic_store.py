@@ -5,12 +5,13 @@
 Only the newest session has raw timings; the others' records name none.
 """
 
+import json
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from bertbench.records.files import to_json
+from bertbench.records.files import SUM, _sum, to_json
 from bertbench.records.store import Store
 from bertbench.session.request import Options, Request
 from bertbench.specs.catalog import Catalog
@@ -82,14 +83,19 @@ def make(folder, count, *, environment_class=None):
         (where / "session.json").write_text(to_json(session), encoding="utf-8")
         parity = number % 2
         if parity not in text_of:
-            text_of[parity] = [(one.run_id, to_json(one)) for one in records("SESSION", "STARTED", number, timings)]
+            text_of[parity] = [
+                (one.run_id, to_json(one)) for one in records("SESSION", FIRST.isoformat(), number, timings)
+            ]
         for run_id, text in text_of[parity]:
-            content = (
+            replaced = (
                 text.replace("SESSION", session_id)
-                .replace("STARTED", started.isoformat())
+                .replace(FIRST.isoformat(), started.isoformat())
                 .replace("key-", f"key-{number}-")
             )
-            (where / f"{run_id.replace('SESSION', session_id)}.json").write_text(content, encoding="utf-8")
+            content = json.loads(replaced)
+            content.pop(SUM)
+            with_sum = json.dumps(content | {SUM: _sum(content)}, indent=1)
+            (where / f"{run_id.replace('SESSION', session_id)}.json").write_text(with_sum, encoding="utf-8")
     sidecar = store.write_sidecar(session_id, "timings", timings)
     for model in MODELS:
         store.write_record(
