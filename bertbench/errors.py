@@ -106,8 +106,10 @@ def first_line(error: BaseException, most: int = 200) -> str:
 
     Of several findings of pydantic the first, with its place.
     """
-    if callable(findings := getattr(error, "errors", None)):
-        first = findings(include_url=False, include_input=False)[0]
+    if type(error).__name__ == "ValidationError" and hasattr(
+        error, "errors"
+    ):  # pydantic is not loaded for the question
+        first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"]))
         return f"{place}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")[:most]
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

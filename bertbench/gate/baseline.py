@@ -175,12 +175,12 @@ def read(place: Path) -> Saved:
     """
     file = file_of(place)
     try:
-        data = json.loads(text_files.read(file, limit_bytes=LIMIT_BYTES), parse_constant=_finite, parse_float=_finite)
+        data = text_files.read_object(file, limit_bytes=LIMIT_BYTES)
     except FileNotFoundError:
         raise StoreError(f"baseline {file}: no such file", MAKE) from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise StoreError(f"baseline {file}: cannot be read ({first_line(error)})", MAKE) from None
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
+    if data.get("format") != FORMAT:
         raise StoreError(f"baseline {file}: is no baseline of bertbench", MAKE)
     if data.get("schema_version") != SCHEMA_VERSION:
         found = data.get("schema_version")
@@ -193,13 +193,6 @@ def read(place: Path) -> Saved:
     kinds = {(one.model, one.task): one.kind for one in baseline.scores}
     predictions = stored_predictions.read(file.with_suffix(".parquet"), baseline.predictions_sha256, kinds)
     return Saved(baseline, predictions, file)
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text} is no figure")
-    return value
 
 
 def _check(baseline: Baseline, file: Path) -> None:

@@ -67,7 +67,7 @@ def _predictions_of(file: Path) -> Path:
 def _older(file: Path) -> _Older | None:
     """What a baseline in a file names, of whatever schema; None if it is no baseline."""
     try:
-        data = json.loads(text_files.read(file, limit_bytes=LIMIT_BYTES))
+        data = text_files.read_object(file, limit_bytes=LIMIT_BYTES)
         if data["format"] != FORMAT:
             return None
         prints = [one.get("checkpoint") or {} for one in data.get("scores", ())]

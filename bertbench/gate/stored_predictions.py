@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import StoreError, first_line
 from bertbench.records.bounds import read_file
-from bertbench.records.sidecars import LIMIT_BYTES, read_table
+from bertbench.records.sidecars import LIMIT_BYTES, is_structure, read_table
 from bertbench.specs.tasks import QUESTIONS, TOKENS
 
 if TYPE_CHECKING:
@@ -97,10 +97,7 @@ def _is_number(cell: Any) -> bool:
 
 def _is_structure(cell: Any, kind: str | None, name: str) -> bool:
     """True for the JSON of an answer, and of a list of acceptable ones or of tags."""
-    value = json.loads(cell) if isinstance(cell, str) else None
-    if kind == QUESTIONS and name == "prediction":
-        return isinstance(value, str)
-    return isinstance(value, list) and all(isinstance(part, str) for part in value)
+    return is_structure(cell) and isinstance(json.loads(cell), str) == (kind == QUESTIONS and name == "prediction")
 
 
 def _refuse(constant: str) -> float:

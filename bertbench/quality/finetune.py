@@ -22,6 +22,7 @@ from bertbench.quality.features import TEACHER, Collator, Rows, is_learnable
 from bertbench.quality.trainer import SECONDS_FILE, LengthGrouped, arguments, broken, make_plain, trainer_class, watcher
 from bertbench.records.progress import Progress
 from bertbench.specs.tasks import TrainingSpec
+from bertbench.specs.text_files import read_object
 
 if TYPE_CHECKING:
     from bertbench.quality.teaching import SoftTargets
@@ -230,9 +231,9 @@ def _seconds_before(checkpoint: str | None) -> float:
     """Seconds of training that a state on disk has behind it."""
     if checkpoint is None:
         return 0.0
-    with suppress(OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        seconds = float(json.loads((Path(checkpoint).parent / SECONDS_FILE).read_text(encoding="utf-8"))["seconds"])
-        return seconds if math.isfinite(seconds) and seconds >= 0 else 0.0
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        seconds = float(read_object(Path(checkpoint).parent / SECONDS_FILE)["seconds"])
+        return seconds if seconds >= 0 else 0.0
     return 0.0
 
 

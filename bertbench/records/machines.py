@@ -17,11 +17,12 @@ import math
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
-from bertbench.errors import StoreError
+from bertbench.errors import StoreError, first_line
 from bertbench.records.bounds import inside, read_file
 from bertbench.records.files import write_atomically
+from bertbench.specs import text_files
 from bertbench.stats.stopping import deviation_interval, expected_half_width, standard_deviation
 
 SCHEMA_VERSION = 1
@@ -125,16 +126,16 @@ class Machine:
         path = results_dir / FOLDER / f"{environment_class}.json"
         nothing = Machine(path, _Facts(environment_class))
         try:
-            data = json.loads(read_file(inside(results_dir, path)), parse_constant=_refuse)
-            version = data.get("schema_version") if isinstance(data, dict) else None
+            data = text_files.object_of(text_files.decoded(read_file(inside(results_dir, path))))
+            version = data.get("schema_version")
             if isinstance(version, int) and version > SCHEMA_VERSION:
                 text = f"{path}: written by a newer bertbench; it is neither used nor changed"
                 return replace(nothing, warnings=(text,), is_newer=True)
             facts = _checked(data, version, environment_class)
         except FileNotFoundError:
             return nothing
-        except (OSError, ValueError, ArithmeticError, RecursionError, StoreError) as error:
-            text = f"{path}: cannot be read and is taken as absent ({error}); `bertbench calibrate` measures anew"
+        except (OSError, ValueError, ArithmeticError, StoreError) as error:
+            text = f"{path}: cannot be read and is taken as absent ({first_line(error)}); `bertbench calibrate` measures anew"
             return replace(nothing, warnings=(text,))
         return replace(nothing, facts=facts)
 
@@ -199,25 +200,15 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number")
-
-
 def _checked(data: Any, version: Any, environment_class: str) -> _Facts:
     """The facts that a file holds.
 
     Raises:
         ValueError: it holds something else; one line says what.
     """
-    from pydantic import ValidationError
-
     if version != SCHEMA_VERSION:
         raise ValueError(f"schema version {version}")
-    try:
-        facts: _Facts = _adapter().validate_python(data)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    facts: _Facts = _adapter().validate_python(data)
     if facts.environment_class != environment_class:
         raise ValueError("of another environment class")
     return facts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -185,6 +186,8 @@ def _checked(frame: pd.DataFrame, path: Path, kind: str | None) -> pd.DataFrame:
     absent = [name for name in COLUMNS.get(kind or "", ()) if name not in frame.columns]
     if absent:
         raise StoreError(f"{path}: holds no {kind}: column {absent[0]} is missing", LOST)
+    if kind == "predictions":
+        _check_answers(frame, path)
     if kind == "timings":
         wrong = [name for name in ("round", "turn", "seconds") if not pd.api.types.is_numeric_dtype(frame[name])]
         if wrong or not pd.api.types.is_bool_dtype(frame["warmup"]):
@@ -195,3 +198,28 @@ def _checked(frame: pd.DataFrame, path: Path, kind: str | None) -> pd.DataFrame:
         if frame[["round", "turn"]].isna().any().any():
             raise StoreError(f"{path}: holds times without round or turn", LOST)
     return frame
+
+
+def _check_answers(frame: pd.DataFrame, path: Path) -> None:
+    """Refuse predictions and labels that are neither finite numbers nor JSON of texts, or one of each."""
+    import numpy as np
+    import pandas as pd
+
+    numeric = {name: pd.api.types.is_numeric_dtype(frame[name]) for name in ("prediction", "label")}
+    for name, is_number in numeric.items():
+        values = frame[name]
+        if is_number != numeric["label"]:
+            raise StoreError(f"{path}: holds no predictions: column {name} and the labels are of two kinds", LOST)
+        if is_number and not np.isfinite(values.to_numpy(dtype=float)).all():
+            raise StoreError(f"{path}: holds no predictions: column {name} has a value that is no number", LOST)
+        if not is_number and not all(map(is_structure, values)):
+            raise StoreError(f"{path}: holds no predictions: column {name} has what is neither number nor JSON", LOST)
+
+
+def is_structure(cell: Any) -> bool:
+    """True for the JSON of a text, or of a list of texts: an answer, those that are accepted, or tags."""
+    try:
+        value = json.loads(cell) if isinstance(cell, str) else None
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(part, str) for part in value))

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import StoreError
-from bertbench.records.bounds import RANDOM, SAVING, inside, mark, remove_dead
+from bertbench.records.bounds import RANDOM, SAVING, inside, is_plain, mark, remove_dead
 from bertbench.records.files import (
     CHECKPOINTS,
     SESSION_FILE,
@@ -256,9 +257,17 @@ class Store:
             several = ", ".join(sorted(found)[:5])
             raise StoreError(f"run '{run_id}' is ambiguous in {self.root}: {several}", "give more of the id")
         kept = " with a checkpoint" if with_checkpoint else ""
-        damaged = next((line for line in self.warnings if run_id in line), None)  # it may be the one that is meant
-        hint = damaged or "`bertbench show` lists the runs there are"
+        hint = self._why_unread(run_id) or "`bertbench show` lists the runs there are"
         raise StoreError(f"no run '{run_id}'{kept} in {self.root}", hint)
+
+    def _why_unread(self, run_id: str) -> str | None:
+        """Why a record that is called so, or begins so, was left out; None if there is none."""
+        reasons: list[str] = []
+        for name in folders(self.sessions_folder) if is_plain(run_id) else ():
+            for path in self.folder(name).glob(f"{escape(run_id)}*.json"):
+                if path.name != SESSION_FILE:
+                    read_record(path, RunRecord, reasons)
+        return next(iter(reasons), None)
 
     def find_quality(self, key: str) -> tuple[StoredSession, RunRecord] | None:
         """The newest finished quality run with this quality_key, or None."""

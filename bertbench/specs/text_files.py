@@ -75,14 +75,20 @@ def read_object(path: Path, *, limit_bytes: int = 10 * MIB) -> dict[str, Any]:
     return object_of(read(path, limit_bytes=limit_bytes))
 
 
-def object_of(text: str) -> dict[str, Any]:
-    """Parse a JSON object within bounds.
+def object_of(text: str, *, most_digits: int = MOST_DIGITS) -> dict[str, Any]:
+    """Parse a JSON object within bounds; whole numbers have at most `most_digits`.
 
     Raises:
         ValueError: it is no JSON, no object, nested too deep, or holds a number or half a character that cannot be used.
     """
+
+    def whole(digits: str) -> int:
+        if len(digits) > most_digits:
+            raise ValueError(f"holds a number of {len(digits):,} digits")
+        return int(digits)
+
     try:
-        value = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
+        value = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=whole)
     except json.JSONDecodeError as error:
         raise ValueError(f"no JSON: {error.msg}, line {error.lineno}, column {error.colno}") from None
     except RecursionError:
@@ -105,12 +111,6 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text:.20} is not a finite number")
     return value
-
-
-def _whole(text: str) -> int:
-    if len(text) > MOST_DIGITS:
-        raise ValueError(f"holds a number of {len(text):,} digits")
-    return int(text)
 
 
 def is_deep(text: str, value: Any) -> bool:

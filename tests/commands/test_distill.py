@@ -226,11 +226,11 @@ def test_time_on_text_is_shared_among_the_students(shown, place, tiny):
     teacher = str(tiny("bert", head="masked-lm"))
     _, said = shown(
         "--teacher", teacher, "--text", "text.txt", "--save-to", "s", "--ablation", "losses", "--steps", "100000", "--batch-size", "4",
-        "--max-length", "16", "--max-minutes", "0.08", "--threads", "1", "--format", "csv",
+        "--max-length", "16", "--max-minutes", "0.2", "--threads", "1", "--format", "csv",
     )  # fmt: skip
     assert said.count("saved in s/") == 5
     steps = [json.loads((folder / "bertbench.json").read_text())["run"]["steps"] for folder in (place / "s").iterdir()]
-    assert all(0 < count < 100_000 for count in steps)
+    assert all(1 < count < 100_000 for count in steps)
 
 
 def test_a_student_is_not_called_like_its_teacher(refused, place, tiny):

@@ -62,7 +62,7 @@ def changed(place, **values):
         ({"timing": {"rounds": -3}}, "damaged"),
         ({"options": {"seeds": "zz"}}, "damaged"),
         ({"options": {"threads": "many"}}, "damaged"),
-        ({"peak_memory": {"bert": {"1x128": float("nan")}}}, "NaN is no figure"),
+        ({"peak_memory": {"bert": {"1x128": float("nan")}}}, "NaN is not a finite number"),
     ],
 )
 def test_other_files_are_refused(place, values, message):
@@ -87,7 +87,7 @@ def test_numbers_beyond_all_bounds_are_refused(place):
     """1e999 is no NaN, and no figure either."""
     text = (place / "baseline.json").read_text()
     (place / "baseline.json").write_text(text.replace("0.95", "1e999", 1))
-    with pytest.raises(StoreError, match="1e999 is no figure"):
+    with pytest.raises(StoreError, match="1e999 is not a finite number"):
         read(place)
 
 

@@ -310,6 +310,13 @@ def test_asking_for_a_run_that_was_left_out_says_why(store):
     )
 
 
+def test_asking_for_a_path_reads_nothing_elsewhere(store, victim):
+    """An id that is a path is no pattern to look for files with, and is simply unknown."""
+    with pytest.raises(StoreError, match="no run") as caught:
+        store.find_run("../../../victim/pack")
+    assert "package.json" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "values",
     [
@@ -363,6 +370,15 @@ def test_records_of_before_there_were_sums_are_read():
         ("timings", timing_rows({"bert": 0.1}).assign(seconds=float("inf")), "times that nothing takes"),
         ("timings", timing_rows({"bert": 0.1}).assign(warmup=3), "column warmup holds something else"),
         ("predictions", pd.DataFrame({"example_id": ["1"], "label": [1]}), "column split is missing"),
+        ("predictions", predictions(0.9, n=4).assign(prediction="y"), "prediction and the labels are of two kinds"),
+        (
+            "predictions",
+            predictions(0.9, n=4).assign(prediction=float("nan")),
+            "prediction has a value that is no number",
+        ),
+        ("predictions", predictions(0.9, n=4).assign(label="x", prediction="y"), "neither number nor JSON"),
+        ("predictions", predictions(0.9, n=4).assign(label="[" * 9999, prediction='"y"'), "neither number nor JSON"),
+        ("predictions", predictions(0.9, n=4).assign(label=None, prediction=None), "neither number nor JSON"),
         ("predictions", b"PAR1 and no more", "damaged"),
         ("predictions", b"", "damaged"),
     ],

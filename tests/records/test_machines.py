@@ -77,7 +77,7 @@ def test_the_newest_noise_counts(machine):
         ("{}", "schema"),
         ('{"schema_version": 1, "environment_class": "xyz"}', "another environment class"),
         ('{"schema_version": 1, "environment_class": "abc", "warmups": {"a": -1}}', "cannot be read"),
-        ('{"schema_version": 1, "environment_class": "abc", "ceilings": {"a": NaN}}', "no number"),
+        ('{"schema_version": 1, "environment_class": "abc", "ceilings": {"a": NaN}}', "NaN is not a finite number"),
         ('{"schema_version": 1, "environment_class": "abc", "noise": [{"log_ratios": [1]}]}', "cannot be read"),
     ],
 )
