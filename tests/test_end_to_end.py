@@ -218,6 +218,7 @@ def test_capped_training_is_said_in_every_output(cli):
     assert "capped" in done.stdout
 
 
+@pytest.mark.slow
 def test_unreachable_hub_falls_back(cli, project):
     """Without a hub size and speed come from random weights, quality says why it is empty, and the fallback suite follows."""
     started = time.monotonic()
@@ -259,6 +260,7 @@ def test_time_limit_skips_what_does_not_fit(cli):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.slow
 def test_interruption_keeps_what_is_finished(project, tmp_path):
     """Ctrl-C ends with 130, says how to go on, leaves no process behind and keeps what was finished."""
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "HF_HOME": str(tmp_path)}

@@ -129,6 +129,7 @@ def test_files_of_one_s_own(cli, project):
         ("parts", {"tags": ["O", "B-Y"]}, "line 1: tag 'B-Y' is not one of O, B-X, I-X"),
     ],
 )
+@pytest.mark.slow
 def test_bad_rows_are_one_line(cli, project, task, change, problem):
     """A row that is not what the task says is named before anything is trained."""
     project[1](task, [(QUESTION if task == "faq" else WORDS) | change])
@@ -137,6 +138,7 @@ def test_bad_rows_are_one_line(cli, project, task, change, problem):
     assert problem in done.error
 
 
+@pytest.mark.slow
 def test_missing_column_is_named(cli, project):
     """The columns that are there are listed."""
     project[1]("faq", [{"question": "q", "text": "t", "answers": QUESTION["answers"]}])

@@ -43,14 +43,14 @@ def check_place(place: Path) -> None:
         raise StoreError(f"{place}: leads to {file}, which does not end in .json", ELSEWHERE)
     older = _older(file) if os.path.lexists(file) else _Older()
     if older is None:
-        raise StoreError(f"{file}: is in the way, it is no baseline of bertbench", IN_THE_WAY)
+        raise StoreError(f"{file}: is in the way: it is no baseline of bertbench", IN_THE_WAY)
     for path, what in ((_predictions_of(file), _foreign_predictions), (checkpoints_of(file), _foreign_checkpoints)):
         try:
             reason = what(path, older) if os.path.lexists(path) else ""
         except OSError as error:
             reason = f"it cannot be read ({error.strerror or error})"
         if reason:
-            raise StoreError(f"{path}: is in the way, {reason}", IN_THE_WAY)
+            raise StoreError(f"{path}: is in the way: {reason}", IN_THE_WAY)
     folder = next(path for path in file.absolute().parents if os.path.lexists(path))
     try:
         prove_writable(folder)

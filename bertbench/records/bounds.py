@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 MARK = ".bertbench-store"
-MARK_TEXT = "A results folder of bertbench. `bertbench gc` removes nothing from folders without this file.\n"
+MARK_TEXT = "This is a results folder of bertbench. `bertbench gc` knows it by this file.\n"
 LIMIT_BYTES = 100 * 2**20  # of a record; real ones hold some hundred kB
 
 SESSION_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")

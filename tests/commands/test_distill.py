@@ -140,6 +140,7 @@ SLOW = [pytest.param(f"demo-{kind}", marks=pytest.mark.slow) for kind in ("entit
 
 
 @pytest.mark.parametrize("task", ["demo-sentiment", *SLOW])
+@pytest.mark.slow
 def test_every_kind_of_task_is_distilled(shown, place, task):
     """Teacher and student stand in one table with retention, and the student is a DistilBERT that transformers takes."""
     from transformers import AutoConfig
@@ -164,6 +165,7 @@ def test_a_student_that_was_trained_before_learns_again(shown, place):
     assert "--fresh trains it again" in said
 
 
+@pytest.mark.slow
 def test_the_store_answers_for_what_was_asked_alone(shown):
     """--from-store knows temperatures apart."""
     shown(*MINI, *QUICK)
@@ -171,6 +173,7 @@ def test_the_store_answers_for_what_was_asked_alone(shown):
     shown(*MINI, *QUICK, "--temperature", "7", "--from-store", code=4)
 
 
+@pytest.mark.slow
 def test_alberts_way(shown, place):
     """Sharing and narrow embeddings give an ALBERT that other commands take."""
     from transformers import AutoConfig
@@ -192,6 +195,7 @@ def test_an_ablation_is_one_table(shown):
     assert "taken from session" in said
 
 
+@pytest.mark.slow
 def test_a_student_of_a_yaml_brings_its_teacher(place, capsys):
     """`run` on a model that learns from another measures that one too, and `params` does not."""
     assert cli.main(["run", "--task", "demo-sentiment", "--models", "distilbert-mini", *QUICK]) == 0
@@ -199,6 +203,7 @@ def test_a_student_of_a_yaml_brings_its_teacher(place, capsys):
     assert models == {"distilbert-mini", "bert-mini"}
 
 
+@pytest.mark.slow
 def test_distillation_on_text(shown, place, tiny):
     """Students of an ablation are saved one by one with how they came about, and compared on a task."""
     from transformers import AutoModelForMaskedLM

@@ -92,6 +92,7 @@ def check(*options, suite="close"):
     return cli.main(["check", "--suite", suite, "--threads", "1", "--format", "csv", *options])
 
 
+@pytest.mark.slow
 def test_run_gives_a_row_with_the_reason(project, capsys):
     """Constant predictions: `run` ends well, and its row, `show`, the record and all stored rows say why there is no number."""
     command = ["run", "--task", "close", "--models", "own", "--only", "quality", "--threads", "1"]
@@ -110,6 +111,7 @@ def test_run_gives_a_row_with_the_reason(project, capsys):
     assert frame[frame["quantity"] == "score"]["value"].isna().all()
 
 
+@pytest.mark.slow
 def test_one_example(project, capsys):
     """`--eval-samples 1` leaves nothing to correlate, whatever the model gives."""
     options = ["--task", "close", "--models", "own", "--only", "quality", "--eval-samples", "1", "--threads", "1"]
@@ -133,6 +135,7 @@ def test_only_unanswerable_questions(project, tiny, capsys):
     assert check(suite="faq") == 3
 
 
+@pytest.mark.slow
 def test_undefined_before_and_now(project, capsys):
     """A baseline is saved, saying that it lacks the score; a check is inconclusive, though the checkpoint's outputs are equal."""
     assert save() == 0

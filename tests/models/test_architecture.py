@@ -162,6 +162,7 @@ def test_trying_leaves_the_model_as_it_was(architecture, tmp_path):
     assert all(torch.equal(value, buffers[name]) for name, value in ready.model.named_buffers())
 
 
+@pytest.mark.slow
 def test_timing_records_the_attention_that_each_model_has(tmp_path):
     """Workers load MPNet with its plain attention beside BERT with the fused one; the result and a warning say so."""
     from bertbench.specs.timing import ShapeSpec, TimingSpec

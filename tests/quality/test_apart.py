@@ -55,6 +55,7 @@ def test_runs_come_back_and_checkpoints_are_saved(apart, tiny, tmp_path):
     assert apart._process.pid == first
 
 
+@pytest.mark.slow
 def test_failures_are_told_and_the_process_goes_on(apart, tiny, tmp_path):
     """An error is raised here with its message; the next run is done all the same."""
     with pytest.raises(WorkerError, match="has no config"):
@@ -62,6 +63,7 @@ def test_failures_are_told_and_the_process_goes_on(apart, tiny, tmp_path):
     assert apart.run(job(tiny()), examples("train"), [examples("validation")], lambda *_: None).measurements
 
 
+@pytest.mark.slow
 def test_killed_process_is_a_failure(apart, tiny):
     """What the system kills says so and what to lower; another process takes the next run."""
 
@@ -74,6 +76,7 @@ def test_killed_process_is_a_failure(apart, tiny):
     assert apart.run(job(tiny()), examples("train"), [examples("validation")], lambda *_: None).measurements
 
 
+@pytest.mark.slow
 def test_interruption_ends_the_process(apart, tiny):
     """After Ctrl-C nothing is left running."""
 

@@ -111,6 +111,7 @@ def test_slower_model_is_slower(encoder, begin, plan):
     assert max(fast) < min(slow)
 
 
+@pytest.mark.slow
 def test_wrong_answers_are_a_failure_without_latency(encoder, begin, plan, monkeypatch):
     """A back-end that is fast and wrong has no latency in its record, but the figures of its audit, and says why."""
     answers = {}
@@ -150,6 +151,7 @@ def test_answers_are_compared_with_pytorch(encoder, begin, plan):
     assert "another shape than PyTorch's" in session.written[0].error.message
 
 
+@pytest.mark.slow
 def test_pytorch_in_fp32_is_not_audited(encoder, begin, plan):
     """What all others are compared with is its own reference: no error, no time spent."""
     models = [encoder("bert")]

@@ -226,6 +226,7 @@ def test_score_of_logits(classifier, begin, plan):
     assert heads.score("bert", logits[:1], examples) == 1.0
 
 
+@pytest.mark.slow
 def test_scores_stand_in_the_records(classifier, begin, plan):
     """Each way of running has its score on the same examples, PyTorch in fp32 too, and logits are what is compared."""
     session = asked(begin, [classifier()], dtypes=("fp32", "bf16"))

@@ -123,6 +123,7 @@ def test_a_real_model(tiny):
 
 
 @linux
+@pytest.mark.slow
 def test_a_real_training_step(tiny):
     """The peak holds weights, gradients and what is kept for the backward pass; gradients and state are exact."""
     result = measure_memory(tiny, [], [LARGE, SMALL])
@@ -228,6 +229,7 @@ def test_a_failed_shape_does_not_lose_the_others(tiny, opened, kind):
 
 
 @linux
+@pytest.mark.slow
 def test_a_killed_worker(tiny, monkeypatch):
     """A worker that is really killed while it measures fails its shape only."""
     ask = WorkerProcess.memory

@@ -356,6 +356,7 @@ def test_arrivals_are_served(fake_plan):
 
 
 @pytest.mark.skipif(not processes.has_fork_server(), reason="there is no fork server")
+@pytest.mark.slow
 def test_renewed_fork_server_starts_workers_too(fake_plan):
     """After the fork server was ended, workers come from another one."""
     parents = []

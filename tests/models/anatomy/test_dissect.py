@@ -19,7 +19,9 @@ def of(name, *techniques, **shape):
     return dissect(name, config_of(Catalog().model(name)), Techniques(*techniques), **shape)
 
 
-@pytest.mark.parametrize("name", PACKAGED)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "albert-xxlarge" else name for name in PACKAGED]
+)
 def test_totals_are_those_of_params_and_flops(name):
     """The parts add up to the unique and executed parameters and the FLOPs that are counted elsewhere, exactly."""
     config = config_of(Catalog().model(name))

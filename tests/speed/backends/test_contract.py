@@ -102,6 +102,7 @@ def assert_close(found, expected, tolerance):
 
 
 @pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.slow
 def test_ragged_batches_are_answered_as_by_eager(load, name):
     """Padding is ignored, and a row's answer is the same alone, in a batch and with other rows."""
     expected = outputs(load("eager"), ROWS)
@@ -115,6 +116,7 @@ def test_ragged_batches_are_answered_as_by_eager(load, name):
 
 @pytest.mark.parametrize("architecture", ["bert", "distilbert", "albert", "roberta"])
 @pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+@pytest.mark.slow
 def test_exports_take_any_batch_size_and_length(load, name, architecture):
     """One file serves batch sizes from 1 and lengths from 4 to 512, whatever it was traced with."""
     eager, model = load("eager", architecture), load(name, architecture)

@@ -60,6 +60,7 @@ def counted(folder):
     return Counter(node.op_type for node in graph.node), uses, stored
 
 
+@pytest.mark.slow
 def test_shared_weights_are_stored_once_and_as_they_are_used(albert):
     """Six matrices of the shared layer, each used by every layer directly, and a file no larger than the checkpoint."""
     folder, fp32, _ = albert
