@@ -141,13 +141,13 @@ def files_to_keep(folder: Path) -> tuple[Path, ...]:
     beside = [folder / name for name in (*SIDE_FILES, ABOUT_FILE)]
     index = [folder / name for name in WEIGHT_FILES if (folder / name).exists()][:1]
     weights = weight_files(folder, str(folder))
-    found = dict.fromkeys([*(path for path in beside if os.path.lexists(path)), *index, *weights])
-    for path in (folder, *found):
+    paths = dict.fromkeys([*(path for path in beside if os.path.lexists(path)), *index, *weights])
+    for path in (folder, *paths):
         mode = path.lstat().st_mode
         if not (stat.S_ISDIR(mode) if path == folder else stat.S_ISREG(mode)):
             what = "is a link" if stat.S_ISLNK(mode) else "is no plain file"
             raise CheckpointError(f"checkpoint {folder}: {path.name} {what}", "put a copy of what it stands for there")
-    return tuple(found)
+    return tuple(paths)
 
 
 def copy_checkpoint(source: Path, target: Path) -> None:

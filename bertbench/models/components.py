@@ -1,20 +1,20 @@
 """How many parameters an encoder has, by component, and which component a module or parameter belongs to.
 
 ALBERT holds one layer and runs it twelve times: few unique parameters, as many executed ones as BERT. How often a
-module runs is observed in a dry pass rather than known by architecture, so that it holds for any encoder. Not aware of
-weights, checkpoints or records.
+module runs is observed in a dry pass rather than known by architecture, so that it holds for any encoder.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bertbench.errors import MeasurementError, UnknownNameError
 from bertbench.models.architecture import run_shapes
+from bertbench.records.anatomy import AFTER, BEFORE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,6 +30,7 @@ COMPONENTS: dict[str, str] = {
     "head": "Head",
     "other": "Other",
 }
+Part = tuple[str, str]  # component, position in the pass
 BYTES = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
 
 # The first pattern found in a parameter's dotted name decides. MobileBERT's bottlenecks hold an 'attention' that is
@@ -84,21 +85,41 @@ def count(model: nn.Module) -> ParameterCounts:
     A tensor that two modules hold (tied weights) counts once as unique, under the module that comes first, and as
     executed under both.
     """
-    unique: Counter[str] = Counter()
-    executed: Counter[str] = Counter()
     try:
-        calls, reason = _calls(model), None
+        calls, reason = {name: Counter({BEFORE: times}) for name, times in _calls(model).items()}, None
     except MeasurementError as error:
-        calls, reason = None, error.message
-    seen: set[int] = set()
-    for module_name, name, parameter in _held(model):
-        component = component_of(name, is_head=_is_head(model, name))
-        if id(parameter) not in seen:
-            seen.add(id(parameter))
-            unique[component] += parameter.numel()
-        if calls is not None:
-            executed[component] += parameter.numel() * _runs(module_name, calls)
-    return ParameterCounts(_ordered(unique), None if calls is None else _ordered(executed), reason)
+        calls, reason = {}, error.message
+    unique, executed = count_parts(model, lambda name: component_of(name, is_head=_is_head(model, name)), calls)
+    return ParameterCounts(_by_component(unique), _by_component(executed) if calls else None, reason)
+
+
+def count_parts(
+    model: nn.Module, name_component: Callable[[str], str], calls: Mapping[str, Counter[str]]
+) -> tuple[Counter[Part], Counter[Part]]:
+    """Count parameters by component and position in the pass: each once, and as often as its module runs.
+
+    `name_component` gives the component of a parameter by its dotted name; `calls` says how often each module is called at
+    each position. A tensor that several modules hold counts once under the first of them, at its earliest position.
+    """
+    unique: Counter[Part] = Counter()
+    executed: Counter[Part] = Counter()
+    counted: set[int] = set()
+    for module_name, module in model.named_modules():
+        runs = _runs(module_name, calls)
+        for key, parameter in module.named_parameters(recurse=False):
+            component = name_component(f"{module_name}.{key}".lstrip("."))
+            if id(parameter) not in counted:
+                counted.add(id(parameter))
+                unique[component, min(runs, key=pass_order, default=BEFORE)] += parameter.numel()
+            for position, times in runs.items():
+                executed[component, position] += times * parameter.numel()
+    return unique, executed
+
+
+def pass_order(position: str) -> float:
+    """Sort positions as a pass reaches them: before the layers, 'layer-1' and so on, after the layers."""
+    ends = {BEFORE: 0.0, AFTER: float("inf")}
+    return ends[position] if position in ends else float(position.removeprefix("layer-"))
 
 
 def component_of(name: str, *, is_head: bool = False) -> str:
@@ -118,13 +139,6 @@ def parameter_bytes(model: nn.Module, dtype: str = "fp32") -> int:
         raise UnknownNameError("number format", dtype, BYTES)
     held: int = sum(parameter.numel() for parameter in model.parameters())
     return BYTES[dtype] * held
-
-
-def _held(model: nn.Module) -> Iterator[tuple[str, str, Any]]:
-    """(module's name, parameter's dotted name, parameter), tied ones once per module that holds them."""
-    for module_name, module in model.named_modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            yield module_name, f"{module_name}.{name}".lstrip("."), parameter
 
 
 def _is_head(model: nn.Module, name: str) -> bool:
@@ -148,21 +162,25 @@ def _calls(model: nn.Module) -> Counter[str]:
     return calls
 
 
-def _runs(module_name: str, calls: Counter[str]) -> int:
-    """Calls of a module, or of the nearest one around it.
+def _runs(module_name: str, calls: Mapping[str, Counter[str]]) -> Counter[str]:
+    """Calls of a module by position, or of the nearest module around it.
 
     A parent may read a child's weights without calling it, as DeBERTa does with its relative positions.
     """
     while module_name and module_name not in calls:
         module_name = module_name.rpartition(".")[0]
-    return calls[module_name]
+    return calls.get(module_name, Counter())
 
 
-def _ordered(counts: Counter[str]) -> dict[str, int]:
-    return {component: counts[component] for component in COMPONENTS if counts[component]}
+def _by_component(counts: Counter[Part]) -> dict[str, int]:
+    """Sums over positions, in the order of COMPONENTS, without those that have none."""
+    sums: Counter[str] = Counter()
+    for (component, _), parameters in counts.items():
+        sums[component] += parameters
+    return {component: sums[component] for component in COMPONENTS if sums[component]}
 
 
-# Which component a module or parameter belongs to, finer than `parameters.COMPONENTS`, into which these add up.
+# Which component a module or parameter belongs to, finer than COMPONENTS, into which these add up.
 #
 # Where the names say too little, parts are the model's top-level modules.
 

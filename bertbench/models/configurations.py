@@ -126,29 +126,29 @@ def cleaned(values: Mapping[str, Any], where: str, error: type[BertBenchError]) 
     Raises:
         BertBenchError: `error`, if the model is quantized or a size is beyond every encoder's.
     """
-    found = _without_choices(values, _own_private(values.get("model_type")))
-    if found.get("model_type") is None:
-        found.pop("model_type", None)
+    kept = _without_choices(values, _own_private(values.get("model_type")))
+    if kept.get("model_type") is None:
+        kept.pop("model_type", None)
     for name in QUANTIZED:
-        if found.pop(name, None) is not None:
+        if kept.pop(name, None) is not None:
             raise error(
                 f"{where}: {name}: the checkpoint is quantized, which bertbench does not load",
                 "take the checkpoint in fp32, fp16 or bf16; `--backends` quantizes here",
             )
-    model_type = found.get("model_type")
+    model_type = kept.get("model_type")
     if model_type is not None and (not isinstance(model_type, str) or len(model_type) > LONGEST_NAME):
         raise error(f"{where}: model_type is {model_type!r:.40}, expected a name like bert", "correct the value")
     known = _known(model_type or "")
-    padding = found.get("pad_token_id")
+    padding = kept.get("pad_token_id")
     if padding is not None and type(padding) is not int:
         raise error(f"{where}: pad_token_id is {padding!r:.40}, expected a whole number", "correct the value")
-    for name, value in [*found.items()]:
+    for name, value in [*kept.items()]:
         if name in PARTS - known:
-            del found[name]
+            del kept[name]
         elif name in known:
             _check(name, value, where, error)
-    _check_product(found, where, error)
-    return found
+    _check_product(kept, where, error)
+    return kept
 
 
 def _without_choices(values: Mapping[str, Any], private: Collection[str] = ()) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bertbench.models import attention
 from bertbench.models.checkpoints import header_of, local_snapshot
+from bertbench.models.lengths import vocabulary_size
 from bertbench.specs.text_files import read_object
 
 if TYPE_CHECKING:
@@ -64,18 +65,17 @@ def labels_of(folder: Path) -> tuple[str, ...] | None:
 
 def stored_weights(files: tuple[Path, ...]) -> dict[str, tuple[int, ...]]:
     """Names and shapes in safetensors files, from their headers; nothing of files in other formats."""
-    found: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for path in files:
         if path.suffix == ".safetensors":
-            found |= {name: tuple(of["shape"]) for name, of in header_of(path)[1].items()}
-    return dict(sorted(found.items()))
+            shapes |= {name: tuple(of["shape"]) for name, of in header_of(path)[1].items()}
+    return dict(sorted(shapes.items()))
 
 
 def _outputs(folder: Path, name: str, head: str) -> Any:
     """What the model gives for random ids drawn with a fixed seed: logits, or start and end of a span, on one thread in fp32."""
     import torch
 
-    from bertbench.models.lengths import vocabulary_size
     from bertbench.models.loading import load_with_head
 
     model, _ = load_with_head(folder, name, head, attention.USUAL, {}, trained=True)
@@ -85,9 +85,9 @@ def _outputs(folder: Path, name: str, head: str) -> Any:
     torch.set_num_threads(1)
     try:
         with torch.inference_mode():
-            found = model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids))
+            output = model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids))
     finally:
         torch.set_num_threads(threads)
-    if hasattr(found, "start_logits"):
-        return torch.stack([found.start_logits, found.end_logits], dim=1)
-    return found.logits
+    if hasattr(output, "start_logits"):
+        return torch.stack([output.start_logits, output.end_logits], dim=1)
+    return output.logits

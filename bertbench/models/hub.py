@@ -145,7 +145,9 @@ def _cached(checkpoint: str, revision: str | None, *, weights: bool) -> Snapshot
     why = "the hub cannot be reached" if state() == "unreachable" else "HF_HUB_OFFLINE is set"
     try:
         # Of all files only some were fetched, and the library calls that incomplete unless told which ones matter.
-        found = snapshot_download(checkpoint, revision=revision, local_files_only=True, allow_patterns=["config.json"])
+        snapshot = snapshot_download(
+            checkpoint, revision=revision, local_files_only=True, allow_patterns=["config.json"]
+        )
     except HFValidationError:
         raise HubError(
             f"model '{checkpoint}': not a valid hub id", "ids look like google-bert/bert-base-uncased"
@@ -155,7 +157,7 @@ def _cached(checkpoint: str, revision: str | None, *, weights: bool) -> Snapshot
             f"model {checkpoint}: {why} and it is not in the cache",
             "run once with a connection, or give a local folder",
         ) from None
-    folder = Path(found)
+    folder = Path(snapshot)
     if weights and not any((folder / name).is_file() for name in WEIGHT_FILES):
         raise HubError(
             f"model {checkpoint}: {why} and its weights are not in the cache",
@@ -235,12 +237,12 @@ def _is_passing(error: BaseException) -> bool:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    found: list[BaseException] = []
+    errors: list[BaseException] = []
     link: BaseException | None = error
-    while link is not None and link not in found:
-        found.append(link)
+    while link is not None and link not in errors:
+        errors.append(link)
         link = link.__cause__ or link.__context__
-    return found
+    return errors
 
 
 def _status(error: BaseException) -> int | None:
@@ -263,8 +265,8 @@ def _explained(what: str, error: Exception) -> Exception:
         return HubError(f"{what}: no such revision (the hub answered {status})", "check 'revision'")
     if status is not None:
         missing = status == 404
-        found = "not found (the hub answered 404)" if missing else f"the hub answered {status}"
-        return HubError(f"{what}: {found}", "check the id" if missing else "try again later")
+        answer = "not found (the hub answered 404)" if missing else f"the hub answered {status}"
+        return HubError(f"{what}: {answer}", "check the id" if missing else "try again later")
     if kind == "HFValidationError":
         return HubError(f"{what}: not a valid hub id", "ids look like google-bert/bert-base-uncased")
     for link in _chain(error):

@@ -19,24 +19,26 @@ if TYPE_CHECKING:
 # transforms are left out, as is usual: for BERT-base at 128 tokens they are far below 1 %. Equal FLOPs
 # do not mean equal time.
 
-# Architectures with BERT's layer, and whether the bare model has a pooler.
-BERT_LIKE = {
-    "albert": True,
-    "bert": True,
-    "camembert": True,
-    "data2vec-text": True,
-    "distilbert": False,
-    "electra": False,
-    "ernie": True,
-    "ibert": True,
-    "layoutlm": True,
-    "megatron-bert": True,
-    "mpnet": True,
-    "roberta": True,
-    "roberta-prelayernorm": True,
-    "splinter": False,
-    "xlm-roberta": True,
-}
+# Architectures with BERT's layer: what factorizing, sharing and keeping of layers can be applied to.
+BERT_LIKE = frozenset(
+    {
+        "albert",
+        "bert",
+        "camembert",
+        "data2vec-text",
+        "distilbert",
+        "electra",
+        "ernie",
+        "ibert",
+        "layoutlm",
+        "megatron-bert",
+        "mpnet",
+        "roberta",
+        "roberta-prelayernorm",
+        "splinter",
+        "xlm-roberta",
+    }
+)
 
 
 def count_flops(config: PretrainedConfig, batch_size: int = 1, sequence_length: int = 128) -> int:
@@ -56,39 +58,10 @@ def count_flops(config: PretrainedConfig, batch_size: int = 1, sequence_length: 
     return int(counter.get_total_flops())
 
 
-def analytic_flops(config: PretrainedConfig, batch_size: int = 1, sequence_length: int = 128) -> int | None:
-    """The same from the shapes of the matrices, or None for an architecture that is not built like BERT.
-
-    Per token and layer 4 H x H products (query, key, value, output) and 2 of H x I (feed-forward); per layer and
-    sequence 2 products of S x S x H (scores, context); the E x H projection where E differs; the pooler's H x H.
-
-    Source: the matrices of Devlin et al. 2019, section 3, and Lan et al. 2020, section 3.1.
-    """
-    if config.model_type not in BERT_LIKE:
-        return None
-    hidden, tokens = config.hidden_size, batch_size * sequence_length
-    inner = inner_size(config) or 0
-    embedding = getattr(config, "embedding_size", hidden)
-    layer = tokens * (4 * hidden * hidden + 2 * hidden * inner) + batch_size * 2 * sequence_length**2 * hidden
-    projected = config.model_type == "albert" or embedding != hidden
-    multiply_adds = config.num_hidden_layers * layer
-    multiply_adds += tokens * embedding * hidden if projected else 0
-    multiply_adds += batch_size * hidden * hidden if BERT_LIKE[config.model_type] else 0
-    return int(2 * multiply_adds)
-
-
-def training_flops(config: PretrainedConfig, batch_size: int = 1, sequence_length: int = 128) -> int:
-    """FLOPs of one training step: the backward pass takes about twice the forward one.
-
-    Source: Kaplan et al. 2020 (arXiv:2001.08361), section 2.1.
-    """
-    return 3 * count_flops(config, batch_size, sequence_length)
-
-
 def inner_size(config: PretrainedConfig) -> int | None:
     """Width of the feed-forward layer; None where the configuration has no such number."""
-    found = getattr(config, "hidden_dim", None) or getattr(config, "intermediate_size", None)
-    return found if isinstance(found, int) else None
+    width = getattr(config, "hidden_dim", None) or getattr(config, "intermediate_size", None)
+    return width if isinstance(width, int) else None
 
 
 Shape = tuple[int, int]
@@ -111,14 +84,14 @@ def measure_size(
     counts = components.count(model)
     work, missing = _flops(config, shapes)
     reasons = [reason for reason in (counts.reason, *missing) if reason]
-    found = [
+    measurements = [
         *_parameters("unique", counts.unique, note="; ".join(dict.fromkeys(reasons)) or None),
         *([] if counts.executed is None else _parameters("executed", counts.executed)),
         Measurement("parameter_bytes", "byte", (components.parameter_bytes(model, "fp32"),)),
     ]
     if checkpoint_bytes is not None:
-        found.append(Measurement("checkpoint_bytes", "byte", (checkpoint_bytes,)))
-    return (*found, *work)
+        measurements.append(Measurement("checkpoint_bytes", "byte", (checkpoint_bytes,)))
+    return (*measurements, *work)
 
 
 def _parameters(statistic: str, counts: dict[str, int], note: str | None = None) -> list[Measurement]:
@@ -133,12 +106,12 @@ def _parameters(statistic: str, counts: dict[str, int], note: str | None = None)
 
 def _flops(config: PretrainedConfig, shapes: Sequence[Shape]) -> tuple[list[Measurement], list[str]]:
     """FLOPs per shape, and why some are missing."""
-    found, missing = [], []
+    measurements, missing = [], []
     for batch_size, sequence_length in shapes:
         try:
             value = count_flops(config, batch_size, sequence_length)
         except MeasurementError as error:
             missing.append(str(error))
             continue
-        found.append(Measurement("flops", "1", (value,), batch_size=batch_size, sequence_length=sequence_length))
-    return found, missing
+        measurements.append(Measurement("flops", "1", (value,), batch_size=batch_size, sequence_length=sequence_length))
+    return measurements, missing

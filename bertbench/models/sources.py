@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bertbench.errors import HubError, UnavailableError
 from bertbench.models import hub
-from bertbench.models.checkpoints import Snapshot, side_digest
+from bertbench.models.checkpoints import Snapshot, local_snapshot, side_digest
 from bertbench.records.bounds import RANDOM, claimed
 from bertbench.records.record import Weights, digest
 from bertbench.specs.models import ModelSpec
@@ -155,17 +155,16 @@ def finetuned_source(encoder: Encoder, task_name: str, say: Say) -> Source | Non
 def weight_folders(encoders: Sequence[Encoder], scratch: Path) -> Iterator[list[Encoder]]:
     """Encoders that all have a folder: random weights are written below `scratch` and removed afterwards."""
     from bertbench.models.architecture import config_of
-    from bertbench.models.checkpoints import local_snapshot
     from bertbench.models.loading import save_random_encoder
 
-    found: list[Encoder] = []
+    with_weights: list[Encoder] = []
     scratch.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         for encoder in encoders:
             if encoder.source.folder is not None:
-                found.append(encoder)
+                with_weights.append(encoder)
                 continue
             folder = stack.enter_context(claimed(scratch, RANDOM))
             save_random_encoder(config_of(encoder.spec), folder)
-            found.append(Encoder(replace(encoder.source, folder=folder), local_snapshot(folder), encoder.absent))
-        yield found
+            with_weights.append(Encoder(replace(encoder.source, folder=folder), local_snapshot(folder), encoder.absent))
+        yield with_weights

@@ -73,27 +73,27 @@ def _placed(given: str, start: int, context: str, reading: Reading) -> Answer:
     if given != text:
         reading.count("trimmed", given)
     # The offset may be that of the text with its blanks or, as some tools write it, without them.
-    for place in dict.fromkeys((start + lead, start)):
-        if 0 <= place <= len(context) - len(text) and context.startswith(text, place):
-            return text, place
-    place = _near(text, start + lead, context)
-    reading.count("moved" if place != NOWHERE else "dropped", f"{given[:40]} at {start}")
-    return text, place
+    for offset in dict.fromkeys((start + lead, start)):
+        if 0 <= offset <= len(context) - len(text) and context.startswith(text, offset):
+            return text, offset
+    offset = _near(text, start + lead, context)
+    reading.count("moved" if offset != NOWHERE else "dropped", f"{given[:40]} at {start}")
+    return text, offset
 
 
 def _near(text: str, start: int, context: str) -> int:
     """Where the text stands near the offset, as a word of its own and nowhere else as near; NOWHERE otherwise."""
-    places = sorted((abs(place - start), place) for place in _occurrences(text, context))
-    if not places or places[0][0] > NEAR:
+    by_distance = sorted((abs(offset - start), offset) for offset in _occurrences(text, context))
+    if not by_distance or by_distance[0][0] > NEAR:
         return NOWHERE
-    return places[0][1] if len(places) == 1 or places[1][0] > 2 * places[0][0] else NOWHERE
+    return by_distance[0][1] if len(by_distance) == 1 or by_distance[1][0] > 2 * by_distance[0][0] else NOWHERE
 
 
 def _occurrences(text: str, context: str) -> Iterator[int]:
     """Where the text stands, but not within a longer word."""
-    place = context.find(text)
-    while place >= 0:
-        around = context[place - 1 : place] + text[0], text[-1] + context[place + len(text) : place + len(text) + 1]
+    offset = context.find(text)
+    while offset >= 0:
+        around = context[offset - 1 : offset] + text[0], text[-1] + context[offset + len(text) : offset + len(text) + 1]
         if not any(len(pair) == 2 and pair.isalnum() for pair in around):
-            yield place
-        place = context.find(text, place + 1)
+            yield offset
+        offset = context.find(text, offset + 1)

@@ -47,10 +47,10 @@ def read_csv(where: str, text: str, expected: Expected) -> Delimited:
     """
     fitting = [mark for mark in CSV_DELIMITERS if _has_columns(_first(text, mark), expected.columns)]
     mark = fitting[0] if fitting else CSV_DELIMITERS[0]
-    found = _table(where, text, mark, csv.QUOTE_MINIMAL, expected)
+    table = _table(where, text, mark, csv.QUOTE_MINIMAL, expected)
     if mark != CSV_DELIMITERS[0]:
-        found.notes.append(f"fields are separated by {DELIMITER_NAMES[mark]}")
-    return found
+        table.notes.append(f"fields are separated by {DELIMITER_NAMES[mark]}")
+    return table
 
 
 def read_tsv(where: str, text: str, expected: Expected) -> Delimited:
@@ -70,16 +70,16 @@ def read_tsv(where: str, text: str, expected: Expected) -> Delimited:
             errors.append(error)
     if not readings:
         raise errors[0]
-    fitting = [one for one in readings if _has_columns(one.header, expected.columns)]
+    fitting = [reading for reading in readings if _has_columns(reading.header, expected.columns)]
     if len(readings) == 2 and len(fitting) != 1:
         plain, quoted = readings
         if plain.rows != quoted.rows and not _all_quoted(plain):
             raise _two_readings(where, plain, quoted)
         return quoted
-    found = fitting[0] if len(fitting) == 1 else readings[0]
-    if any('"' in value for row in found.rows for value in row.values()):
-        found.notes.append("quotation marks are taken as part of the texts, which they cannot be quotes of")
-    return found
+    table = fitting[0] if len(fitting) == 1 else readings[0]
+    if any('"' in value for row in table.rows for value in row.values()):
+        table.notes.append("quotation marks are taken as part of the texts, which they cannot be quotes of")
+    return table
 
 
 def _table(where: str, text: str, mark: str, quoting: int, expected: Expected) -> Delimited:
@@ -88,7 +88,7 @@ def _table(where: str, text: str, mark: str, quoting: int, expected: Expected) -
     Raises:
         DatasetError: they are not.
     """
-    found, header, line, blank = Delimited(), None, 0, 0
+    table, header, line, blank = Delimited(), None, 0, 0
     reader = _reader(text, mark, quoting)
     while True:
         begin = line + 1
@@ -104,16 +104,16 @@ def _table(where: str, text: str, mark: str, quoting: int, expected: Expected) -
             continue
         if header is None:
             header, blank = _header(where, fields), 0
-            found.header, is_row = header, _Rows(header, mark, expected)
+            table.header, is_row = header, _Rows(header, mark, expected)
             continue
         _check_row(where, (begin, line), fields, is_row, quoting)
         if blank and len(header) == 1:
             raise DatasetError(f"{where}: line {blank} is blank", 'write "" for an empty text, or remove it')
-        found.rows.append(dict(zip(header, fields, strict=True)))
-        found.lines.append(begin)
+        table.rows.append(dict(zip(header, fields, strict=True)))
+        table.lines.append(begin)
     if header is None:
         raise DatasetError(f"{where}: is empty: not even a header", "the first line names the columns")
-    return found
+    return table
 
 
 def _check_row(where: str, lines: tuple[int, int], fields: list[str], rows: _Rows, quoting: int) -> None:
@@ -200,7 +200,7 @@ class _Rows:
 
     def within(self, fields: Sequence[str]) -> str | None:
         """A line within a field that is a row of its own, or None."""
-        for place, text in enumerate(fields):
+        for column, text in enumerate(fields):
             first, *others = text.replace("\r\n", "\n").split("\n")
             if not others:
                 continue
@@ -208,7 +208,7 @@ class _Rows:
             whole = next((line for line in middle if self._is_row(line.split(self.mark), fields)), None)
             if whole is not None:
                 return whole
-            ends = [*fields[:place], *first.split(self.mark)], [*last.split(self.mark), *fields[place + 1 :]]
+            ends = [*fields[:column], *first.split(self.mark)], [*last.split(self.mark), *fields[column + 1 :]]
             if all(self._is_row(parts, fields) for parts in ends):
                 return last
         return None
@@ -218,10 +218,10 @@ class _Rows:
             return False
         names = [tidy(name) for name in self.header]
         if self.expected.label in names:
-            place = names.index(self.expected.label)
-            label = parts[place]
-            return self.expected.is_label(label.strip() if self.header[place] != names[place] else label)
-        ids = next((place for place, name in enumerate(names) if name.casefold() in {"idx", "id"}), None)
+            column = names.index(self.expected.label)
+            label = parts[column]
+            return self.expected.is_label(label.strip() if self.header[column] != names[column] else label)
+        ids = next((column for column, name in enumerate(names) if name.casefold() in {"idx", "id"}), None)
         return ids is not None and parts[ids].isdigit() and row[ids].isdigit()
 
 
@@ -231,11 +231,11 @@ def _check_swallowed(where: str, begin: int, end: int, fields: Sequence[str], ro
     Raises:
         DatasetError: a line of it is a row of its own.
     """
-    found = rows.within(fields)
-    if found is not None:
+    swallowed = rows.within(fields)
+    if swallowed is not None:
         raise DatasetError(
             f"{where}: lines {begin} to {end} are read as one row, for a quotation mark opens in line {begin}; "
-            f"rows would be lost ({found.strip():.40})",
+            f"rows would be lost ({swallowed.strip():.40})",
             "write a quotation mark of a text twice and the text in quotation marks; if it is one text, "
             "save the rows as JSON lines (.jsonl) or parquet",
         )

@@ -31,11 +31,11 @@ def portions(inputs: Sequence[tuple[Any, ...]], most: int) -> Iterator[tuple[int
     Each example is tokenized for itself, so that portions change no token; they bound the memory that this takes.
     """
     start, size = 0, 0
-    for place, given in enumerate(inputs):
-        length = sum(len(text) if isinstance(text, str) else sum(map(len, text)) for text in given)
-        if place > start and (place - start == most or size + length > PORTION_CHARACTERS):
-            yield start, inputs[start:place]
-            start, size = place, 0
+    for index, texts in enumerate(inputs):
+        length = sum(len(text) if isinstance(text, str) else sum(map(len, text)) for text in texts)
+        if index > start and (index - start == most or size + length > PORTION_CHARACTERS):
+            yield start, inputs[start:index]
+            start, size = index, 0
         size += length
     if start < len(inputs):
         yield start, inputs[start:]
@@ -90,11 +90,11 @@ class Reading:
     places: int = 0
     first: int | None = None
 
-    def placed(self, place: int) -> int:
+    def placed(self, label: int) -> int:
         """Note a label that was given as its place, and which is the least."""
         self.places += 1
-        self.first = place if self.first is None else min(self.first, place)
-        return place
+        self.first = label if self.first is None else min(self.first, label)
+        return label
 
     def count(self, what: str, value: Any = "") -> None:
         """Note one more; of the first also the value."""
@@ -257,12 +257,12 @@ def label_index(value: Any, labels: Sequence[str], what: str = "label", reading:
             return names.exact[text]
     if value is None or texts == [""] or (isinstance(value, float) and math.isnan(value)):
         raise RowError(f"has no {what}", f"give it one of {_some(labels)}, or remove the row")
-    number = next((found for text in texts if (found := whole_number(text)) is not None), None)
+    number = next((stated for text in texts if (stated := whole_number(text)) is not None), None)
     if number == -1 or (reading.by_place and value == -1):
         raise RowError(
             "the labels of this split are hidden (-1)", "choose a labelled split, such as validation", of_split=True
         )
-    near = next((place for text in texts if (place := names.find(text)) is not None), None)
+    near = next((index for text in texts if (index := names.find(text)) is not None), None)
     if near is not None:
         reading.by_name += 1
         reading.count("folded", value)

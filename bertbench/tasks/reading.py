@@ -134,7 +134,7 @@ def of_table(task: TaskSpec, split: str, table: RowTable, *, labelled: bool = Tr
 
 
 def _listed_places(labels: Sequence[str]) -> str:
-    shown = ", ".join(f"{place} {name}" for place, name in enumerate(labels[:PLACES_SHOWN]))
+    shown = ", ".join(f"{index} {name}" for index, name in enumerate(labels[:PLACES_SHOWN]))
     return shown + (" …" if len(labels) > PLACES_SHOWN else "")
 
 
@@ -170,13 +170,13 @@ def _is_renamed(where: str, task: TaskSpec, own: Sequence[str]) -> bool:
     """
     labels = task.labels or ()
     known = Names.of(labels)
-    places = {place: known.find(name) for place, name in enumerate(own)}
-    if any(found is not None and found != place for place, found in places.items()):
+    indices = {label_id: known.find(name) for label_id, name in enumerate(own)}
+    if any(index is not None and index != label_id for label_id, index in indices.items()):
         raise DatasetError(
             f"{where}: its classes are {', '.join(own)} in this order, but 'labels' of task {task.name} are {', '.join(labels)}",
             "give 'labels' in the data set's order",
         )
-    return len(own) != len(labels) or None in places.values()
+    return len(own) != len(labels) or None in indices.values()
 
 
 def _check_whole(where: str, kind: TaskKind, reading: Reading) -> None:
@@ -209,8 +209,8 @@ def _example(
                 f"{table.where}: {table.place(number)}: label -1 is none of the task's, though other rows have labels",
                 "if it is a class, write names; if it is hidden, remove the row",
             ) from None
-        place = "" if error.of_split else f"{table.place(number)}: "
-        raise DatasetError(f"{table.where}: {place}{error.reason}", error.hint) from None
+        row_prefix = "" if error.of_split else f"{table.place(number)}: "
+        raise DatasetError(f"{table.where}: {row_prefix}{error.reason}", error.hint) from None
 
 
 def _is_hidden(value: Any) -> bool:

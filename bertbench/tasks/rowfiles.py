@@ -72,8 +72,8 @@ def read(path: Path, expected: Expected) -> RowTable:
         return _json_lines(where, text, notes)
     if path.suffix == ".json":
         return RowTable(where, _json(where, text), notes=notes)
-    found: Delimited = (read_tsv if path.suffix == ".tsv" else read_csv)(where, text, expected)
-    return RowTable(where, found.rows, found.lines, notes=(*notes, *found.notes))
+    table: Delimited = (read_tsv if path.suffix == ".tsv" else read_csv)(where, text, expected)
+    return RowTable(where, table.rows, table.lines, notes=(*notes, *table.notes))
 
 
 def decode(where: str, content: bytes) -> tuple[str, tuple[str, ...]]:
@@ -173,11 +173,11 @@ def parsed(where: str, text: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    members = dict(pairs)
+    if len(members) < len(pairs):
         counts = Counter(name for name, _ in pairs)
         raise ValueError(f"key '{counts.most_common(1)[0][0]:.60}' stands twice in one object")
-    return found
+    return members
 
 
 def _object(where: str, value: Any) -> dict[str, Any]:

@@ -97,8 +97,8 @@ def files_of(path: Path) -> tuple[str, list[Path]]:
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.suffix in READERS)
     kinds = {READERS.get(file.suffix) for file in files}
     if len(kinds) != 1 or None in kinds:
-        found = "files of several kinds" if len(kinds) > 1 else "no file of these kinds"
-        raise DatasetError(f"--text {path}: {found}", f"one of {', '.join(READERS)}")
+        problem = "files of several kinds" if len(kinds) > 1 else "no file of these kinds"
+        raise DatasetError(f"--text {path}: {problem}", f"one of {', '.join(READERS)}")
     return str(kinds.pop()), files
 
 

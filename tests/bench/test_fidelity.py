@@ -65,7 +65,7 @@ def run(make_model, threads):
     """The mini model at 1x32, the base model at 1x128 and 8x128, engine and bare loop in turns; the ceiling around it."""
     import transformers
 
-    from bertbench.models.size import analytic_flops
+    from tests.analytic_flops import analytic_flops
 
     folders = {"base": make_model(SCALE.base), "mini": make_model("bert-mini")}
     configs = {name: transformers.AutoConfig.from_pretrained(folder) for name, folder in folders.items()}

@@ -6,6 +6,7 @@ from transformers import AutoConfig
 
 from bertbench.errors import MeasurementError
 from bertbench.models import size
+from tests.analytic_flops import analytic_flops
 
 ALBERT = {"embedding_size": 128, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072}
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
@@ -18,7 +19,7 @@ def test_released_models_have_their_known_flops(name, config, expected):
     """One sequence of 128 tokens takes 22.35, 11.17 and 22.37 GFLOPs, counted and computed."""
     built = AutoConfig.for_model(name, **config)
     assert size.count_flops(built, 1, 128) == pytest.approx(expected, rel=0.01)
-    assert size.analytic_flops(built, 1, 128) == pytest.approx(expected, rel=0.01)
+    assert analytic_flops(built, 1, 128) == pytest.approx(expected, rel=0.01)
 
 
 @pytest.mark.parametrize("name", sorted(size.BERT_LIKE))
@@ -27,28 +28,22 @@ def test_counted_and_computed_agree(name, shape):
     """Counting operations and multiplying shapes are independent and give the same."""
     names = {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}
     config = AutoConfig.for_model(name, **(names if name == "distilbert" else SMALL))
-    assert size.analytic_flops(config, *shape) == pytest.approx(size.count_flops(config, *shape), rel=0.001)
+    assert analytic_flops(config, *shape) == pytest.approx(size.count_flops(config, *shape), rel=0.001)
 
 
 def test_other_architectures_are_counted_only():
     """There is no formula for what is not built like BERT."""
     config = AutoConfig.for_model("squeezebert")
-    assert size.analytic_flops(config) is None
+    assert analytic_flops(config) is None
     assert size.count_flops(config) > 1e9
 
 
 def test_flops_grow_with_the_batch_and_faster_with_length():
     """Twice the sequences, twice the work; twice the length, more than twice because of attention."""
     config = AutoConfig.for_model("bert")
-    once = size.analytic_flops(config, 1, 128)
-    assert size.analytic_flops(config, 2, 128) == 2 * once
-    assert size.analytic_flops(config, 1, 256) > 2 * once
-
-
-def test_training_takes_three_forward_passes():
-    """A training step is taken as three forward passes."""
-    config = AutoConfig.for_model("bert", **SMALL)
-    assert size.training_flops(config, 2, 32) == 3 * size.count_flops(config, 2, 32)
+    once = analytic_flops(config, 1, 128)
+    assert analytic_flops(config, 2, 128) == 2 * once
+    assert analytic_flops(config, 1, 256) > 2 * once
 
 
 def test_counting_is_fast_and_allocates_nothing():

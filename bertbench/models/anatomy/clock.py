@@ -126,14 +126,14 @@ def _shares(model: nn.Module, traces: list[Trace]) -> dict[Key, float]:
     """The share of each component at each place: the median over passes, scaled so that all add up to 1."""
     naming, modules = Naming(model), dict(model.named_modules())
     layers = layers_of(model, traces[0].calls())
-    found: dict[Key, list[float]] = defaultdict(list)
+    shares: dict[Key, list[float]] = defaultdict(list)
     for trace in traces:
         sums: dict[Key, float] = defaultdict(float)
-        for (name, place), _, gained in trace.walk(layers):
-            sums[naming.of_work(name, modules[name]), place] += gained / _whole(trace)
+        for (name, position), _, gained in trace.walk(layers):
+            sums[naming.of_work(name, modules[name]), position] += gained / _whole(trace)
         for key, value in sums.items():
-            found[key].append(value)
-    medians = {key: statistics.median(values) for key, values in found.items()}
+            shares[key].append(value)
+    medians = {key: statistics.median(values) for key, values in shares.items()}
     return {key: value / sum(medians.values()) for key, value in medians.items()}
 
 

@@ -1,6 +1,6 @@
-"""Takes a model apart on the meta device: parameters and FLOPs by component and layer, and what each technique saved.
+"""Take a model apart on the meta device: parameters and FLOPs by component and layer, and what each technique saved.
 
-Totals are those of `parameters.count` and `flops.count`. Not aware of time.
+Parameters are counted by `components.count_parts`, as they are for `params`; FLOPs add up to those of `size.count_flops`.
 """
 
 from __future__ import annotations
@@ -142,14 +142,14 @@ def _parts(model: nn.Module, batch_size: int, sequence_length: int) -> tuple[tup
     try:
         trace = _dry_pass(model, batch_size, sequence_length)
     except MeasurementError as error:
-        unique = _unique(model, naming, {})
+        unique, _ = components.count_parts(model, naming.of_parameter, {})
         return tuple(Part(*key, count, None, None) for key, count in unique.items()), [*notes, str(error)]
     layers = layers_of(model, trace.calls())
     if not layers:
         notes.append("its layers cannot be told apart; everything counts as before them")
     calls, flops = _charged(model, naming, trace, layers)
-    unique, executed = _unique(model, naming, calls), _executed(model, naming, calls)
-    keys = sorted(dict.fromkeys((*unique, *executed, *flops)), key=lambda key: _order(key[1]))
+    unique, executed = components.count_parts(model, naming.of_parameter, calls)
+    keys = sorted(dict.fromkeys((*unique, *executed, *flops)), key=lambda key: components.pass_order(key[1]))
     return tuple(Part(*key, unique[key], executed[key], flops[key]) for key in keys), notes
 
 
@@ -164,45 +164,12 @@ def _charged(model: nn.Module, naming: Naming, trace: Trace, layers: frozenset[s
     modules = dict(model.named_modules())
     calls: Calls = {}
     flops: Counter[Key] = Counter()
-    for (name, place), begins, gained in trace.walk(layers):
+    for (name, position), begins, gained in trace.walk(layers):
         if begins:
-            calls.setdefault(name, Counter())[place] += 1
+            calls.setdefault(name, Counter())[position] += 1
         if gained:
-            flops[naming.of_work(name, modules[name]), place] += int(gained)
+            flops[naming.of_work(name, modules[name]), position] += int(gained)
     return calls, flops
-
-
-def _executed(model: nn.Module, naming: Naming, calls: Calls) -> Counter[Key]:
-    """Parameters as often as their module runs."""
-    executed: Counter[Key] = Counter()
-    for module_name, module in model.named_modules():
-        for key, parameter in module.named_parameters(recurse=False):
-            component = naming.of_parameter(f"{module_name}.{key}".lstrip("."))
-            for place, times in _places(module_name, calls).items():
-                executed[component, place] += times * parameter.numel()
-    return executed
-
-
-def _unique(model: nn.Module, naming: Naming, calls: Calls) -> Counter[Key]:
-    """Parameters once each, under the module that comes first, at the place that uses them first."""
-    unique: Counter[Key] = Counter()
-    for name, parameter in model.named_parameters():
-        places = _places(name.rpartition(".")[0], calls)
-        unique[naming.of_parameter(name), min(places, key=_order, default=BEFORE)] += parameter.numel()
-    return unique
-
-
-def _places(module_name: str, calls: Calls) -> Counter[str]:
-    """Where a module is called; of one that is not called itself, where the nearest around it is."""
-    while module_name and module_name not in calls:
-        module_name = module_name.rpartition(".")[0]
-    return calls.get(module_name, Counter())
-
-
-def _order(place: str) -> float:
-    """The place's position in a pass."""
-    ends = {BEFORE: 0.0, AFTER: float("inf")}
-    return ends[place] if place in ends else float(place.removeprefix("layer-"))
 
 
 def _steps(

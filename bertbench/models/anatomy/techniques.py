@@ -65,13 +65,13 @@ def check(techniques: Techniques, config: PretrainedConfig, name: str) -> None:
             f"leave it out; built like BERT: {', '.join(sorted(BERT_LIKE))}",
         )
     if width is not None and not 1 <= width <= config.hidden_size:
-        found = "must be 1 or more" if width < 1 else f"larger than the hidden size of {name}, {config.hidden_size}"
-        raise UsageError(f"--embedding-size {width}: {found}", f"give a size from 1 to {config.hidden_size}")
+        problem = "must be 1 or more" if width < 1 else f"larger than the hidden size of {name}, {config.hidden_size}"
+        raise UsageError(f"--embedding-size {width}: {problem}", f"give a size from 1 to {config.hidden_size}")
     if kept is not None and not 1 <= kept <= config.num_hidden_layers:
-        found = (
+        problem = (
             "must be 1 or more" if kept < 1 else f"{name} has {config.num_hidden_layers}, and layers are only dropped"
         )
-        raise UsageError(f"--layers {kept}: {found}", f"give a number from 1 to {config.num_hidden_layers}")
+        raise UsageError(f"--layers {kept}: {problem}", f"give a number from 1 to {config.num_hidden_layers}")
 
 
 def state(config: PretrainedConfig) -> Techniques:

@@ -137,13 +137,13 @@ def students(
     elif ablation == "sharing":
         wishes = [replace(wish, share=share) for share in ("none", "attention", "ffn", "all")]
         if wish.embedding_size is None:  # else the first one would be a DistilBERT and differ in more than sharing
-            wishes = [replace(one, embedding_size=int(config.hidden_size)) for one in wishes]
+            wishes = [replace(variant, embedding_size=int(config.hidden_size)) for variant in wishes]
     elif ablation == "embedding":
         sizes = [size for size in EMBEDDING_SIZES if size < config.hidden_size]
         wishes = [replace(wish, embedding_size=size) for size in (*sizes, int(config.hidden_size))]
     else:
         raise UsageError(f"--ablation {ablation}: is none of {', '.join(ABLATIONS)}")
-    return [student(teacher, config, one) for one in wishes]
+    return [student(teacher, config, variant) for variant in wishes]
 
 
 def _losses(wish: StudentOptions) -> list[StudentOptions]:

@@ -46,7 +46,7 @@ def albert_weights(body: Mapping[str, Any], taken: Sequence[int], config: Any) -
     """
     groups = int(config.num_hidden_groups)
     firsts = [taken[group * len(taken) // groups] for group in range(groups)]
-    found = {
+    tensors = {
         f"encoder.albert_layer_groups.{group}.albert_layers.0.{new}.{kind}": body[
             f"encoder.layer.{number}.{old}.{kind}"
         ]
@@ -54,12 +54,12 @@ def albert_weights(body: Mapping[str, Any], taken: Sequence[int], config: Any) -
         for old, new in ALBERT_LAYER.items()
         for kind in ("weight", "bias")
     }
-    found |= albert_embeddings(body, int(config.embedding_size), float(config.layer_norm_eps))
+    tensors |= albert_embeddings(body, int(config.embedding_size), float(config.layer_norm_eps))
     pooler = {
         f"pooler.{kind}": body[f"pooler.dense.{kind}"] for kind in ("weight", "bias") if f"pooler.dense.{kind}" in body
     }
     heads = {name: value for name, value in body.items() if name.startswith(("classifier.", "qa_outputs."))}
-    return found | pooler | heads
+    return tensors | pooler | heads
 
 
 def albert_embeddings(body: Mapping[str, Any], size: int, eps: float) -> dict[str, Any]:
@@ -74,8 +74,8 @@ def albert_embeddings(body: Mapping[str, Any], size: int, eps: float) -> dict[st
     tables = [body[f"embeddings.{name}.weight"].float() for name in TABLES]
     narrow = tables if size == tables[0].shape[1] else _factorized_albert(tables, size)
     weight, bias = _fitted_albert(tables, narrow, body, eps)
-    found = {f"embeddings.{name}.weight": table for name, table in zip(TABLES, narrow, strict=True)}
-    return found | {
+    narrowed = {f"embeddings.{name}.weight": table for name, table in zip(TABLES, narrow, strict=True)}
+    return narrowed | {
         "embeddings.LayerNorm.weight": torch.ones(size),
         "embeddings.LayerNorm.bias": torch.zeros(size),
         "encoder.embedding_hidden_mapping_in.weight": weight,
@@ -151,9 +151,9 @@ def check_start(student: PretrainedConfig, teacher: PretrainedConfig, layers: Se
     if own != other and own not in FITTING.get(other, ()):
         raise ConfigError(f"model {name}: a {own} cannot start from the layers of a {other}", hint)
     for size in SIZES:
-        mine, its = _size(student, size), _size(teacher, size)
-        if mine != its:
-            raise ConfigError(f"model {name}: {size} is {mine}, its teacher's {its}", hint)
+        student_size, teacher_size = _size(student, size), _size(teacher, size)
+        if student_size != teacher_size:
+            raise ConfigError(f"model {name}: {size} is {student_size}, its teacher's {teacher_size}", hint)
     deep, of = student.num_hidden_layers, teacher.num_hidden_layers
     if deep > of:
         raise ConfigError(f"model {name}: {deep} layers, its teacher has {of}", hint)
@@ -183,14 +183,14 @@ def start_from(student: Any, teacher: Any, layers: Sequence[int] | None = None, 
     body = {name.removeprefix(base): value for name, value in given.items()}
     kinds = (teacher.config.model_type, student.config.model_type)
     if kinds == ("bert", "distilbert"):
-        found = _distilbert(body, taken)
+        tensors = _distilbert(body, taken)
     elif kinds == ("bert", "albert"):
-        found = albert_weights(body, taken, student.config)
+        tensors = albert_weights(body, taken, student.config)
     else:
-        found = _same_architecture(body, taken)
+        tensors = _same_architecture(body, taken)
     own = student.state_dict()
     prefix = f"{student.base_model_prefix}."
-    named = {name if name in own else prefix + name: value for name, value in found.items()}
+    named = {name if name in own else prefix + name: value for name, value in tensors.items()}
     student.load_state_dict(
         {name: value for name, value in named.items() if name in own and own[name].shape == value.shape}, strict=False
     )
@@ -199,16 +199,16 @@ def start_from(student: Any, teacher: Any, layers: Sequence[int] | None = None, 
 
 def _distilbert(body: Mapping[str, Any], taken: Sequence[int]) -> dict[str, Any]:
     """In DistilBERT's names. The first token type, which every token of a single text has, goes into the positions."""
-    found = {
-        f"transformer.layer.{place}.{new}.{kind}": body[f"encoder.layer.{number}.{old}.{kind}"]
-        for place, number in enumerate(taken)
+    tensors = {
+        f"transformer.layer.{layer}.{new}.{kind}": body[f"encoder.layer.{number}.{old}.{kind}"]
+        for layer, number in enumerate(taken)
         for old, new in DISTILBERT_LAYER.items()
         for kind in ("weight", "bias")
     }
-    found |= {new: body[old] for old, new in MASKED_LM_HEAD.items() if old in body}
+    tensors |= {new: body[old] for old, new in MASKED_LM_HEAD.items() if old in body}
     positions = body["embeddings.position_embeddings.weight"] + body["embeddings.token_type_embeddings.weight"][0]
     return (
-        found
+        tensors
         | {
             "embeddings.word_embeddings.weight": body["embeddings.word_embeddings.weight"],
             "embeddings.position_embeddings.weight": positions,
@@ -221,15 +221,15 @@ def _distilbert(body: Mapping[str, Any], taken: Sequence[int]) -> dict[str, Any]
 
 def _same_architecture(body: Mapping[str, Any], taken: Sequence[int]) -> dict[str, Any]:
     """The same names with the layers renumbered; the rest as it is."""
-    places = {number: place for place, number in enumerate(taken)}
-    found = {}
+    new_numbers = {number: layer for layer, number in enumerate(taken)}
+    tensors = {}
     for name, value in body.items():
         match = LAYER.match(name)
         if match is None:
-            found[name] = value
-        elif int(match[2]) in places:
-            found[f"{match[1]}{places[int(match[2])]}{match[3]}"] = value
-    return found
+            tensors[name] = value
+        elif int(match[2]) in new_numbers:
+            tensors[f"{match[1]}{new_numbers[int(match[2])]}{match[3]}"] = value
+    return tensors
 
 
 # Students and their teachers among the models of a request: who comes first, and whether two go together.

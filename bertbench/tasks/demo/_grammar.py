@@ -183,14 +183,14 @@ def fill(
     if split not in sizes:
         raise DatasetError(f"{task} has no split '{split}'", f"it has {', '.join(sizes)}")
     rng = random.Random(f"{seed} {split}")  # noqa: S311 (nothing secret)
-    found: dict[Hashable, T] = {}
+    examples: dict[Hashable, T] = {}
     for group, share in shares.items():
-        wanted = len(found) + sizes[split] * share // 100
-        while len(found) < wanted:
-            example = draw(rng, group, len(found))
+        wanted = len(examples) + sizes[split] * share // 100
+        while len(examples) < wanted:
+            example = draw(rng, group, len(examples))
             if example is not None:
-                found.setdefault(key(example), example)
-    return sorted(found.values(), key=lambda _: rng.random())
+                examples.setdefault(key(example), example)
+    return sorted(examples.values(), key=lambda _: rng.random())
 
 
 def split_of(instance: str, validation_share: float) -> str:

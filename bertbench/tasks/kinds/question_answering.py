@@ -95,11 +95,11 @@ class QuestionAnswering:
             CheckpointError: the tokenizer is not a fast one.
         """
         check_fast(tokenizer)
-        found = Features()
+        features = Features()
         longest = question_limit(max_length)
         for start, part in portions(examples.inputs, CHUNK):
             questions, cut = _cut(tokenizer, [question for question, _ in part], longest)
-            found.cut += cut
+            features.cut += cut
             encoded = tokenizer(
                 questions,
                 [context for _, context in part],
@@ -116,12 +116,12 @@ class QuestionAnswering:
                 answers = examples.labels[start + of_chunk] if training else ()
                 if training and answers and not with_place(answers):
                     continue  # it has an answer, of which nobody knows where it stands
-                found.rows.append({key: encoded[key][i] for key in keys})
-                found.owners.append(start + of_chunk)
-                found.spots.append(_places(encoded["offset_mapping"][i], encoded.sequence_ids(i)))
+                features.rows.append({key: encoded[key][i] for key in keys})
+                features.owners.append(start + of_chunk)
+                features.spots.append(_places(encoded["offset_mapping"][i], encoded.sequence_ids(i)))
                 if training:
-                    found.targets.append(_target(found.spots[-1], with_place(answers)))
-        return found
+                    features.targets.append(_target(features.spots[-1], with_place(answers)))
+        return features
 
     def outputs(self, output: Any) -> Any:
         """Start and end logits, (rows, tokens, 2)."""
@@ -147,8 +147,8 @@ class QuestionAnswering:
             spans[owner] += best_spans(logits, places, task.answer_length)
             null[owner] = min(null[owner], float(logits[0].sum()))
         texts, scores, listed = [], [], []
-        for (_, context), found, without in zip(examples.inputs, spans, null, strict=True):
-            ranked = sorted(found, key=lambda span: -span.score)[:N_BEST]
+        for (_, context), proposed, without in zip(examples.inputs, spans, null, strict=True):
+            ranked = sorted(proposed, key=lambda span: -span.score)[:N_BEST]
             proposals = [(context[span.start : span.end], span.score) for span in ranked] or [("", without)]
             texts.append(proposals[0][0])
             scores.append([proposals[0][1], without, _probability([score for _, score in proposals])])
@@ -184,11 +184,11 @@ def _cut(tokenizer: Any, questions: Sequence[str], most: int) -> tuple[list[str]
     """Questions without what lies beyond `most` tokens, and without white space before them; and how many were cut."""
     stripped = [question.lstrip() for question in questions]
     encoded = tokenizer(stripped, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    found = [
+    shortened = [
         question[: offsets[most - 1][1]] if len(offsets) > most else question
         for question, offsets in zip(stripped, encoded["offset_mapping"], strict=True)
     ]
-    return found, sum(len(offsets) > most for offsets in encoded["offset_mapping"])
+    return shortened, sum(len(offsets) > most for offsets in encoded["offset_mapping"])
 
 
 def _places(offsets: Sequence[tuple[int, int]], sides: Sequence[int | None]) -> NDArray[np.int32]:
@@ -242,12 +242,12 @@ def best_spans(logits: NDArray[np.float32], places: NDArray[np.int32], most_toke
     )  # (tokens, length of the span - 1)
     flat = scores.ravel()
     best = np.argpartition(-flat, min(N_BEST, len(flat)) - 1)[:N_BEST]
-    found = []
+    spans = []
     for index in sorted(best.tolist(), key=lambda index: -flat[index]):
         first, more = divmod(index, width)
         if np.isfinite(flat[index]):
-            found.append(Span(float(flat[index]), int(places[inside[first], 0]), int(places[inside[first + more], 1])))
-    return found
+            spans.append(Span(float(flat[index]), int(places[inside[first], 0]), int(places[inside[first + more], 1])))
+    return spans
 
 
 def _probability(scores: Sequence[float]) -> float:
@@ -263,12 +263,12 @@ def _best_thresholds(examples: Examples, texts: Sequence[str], differences: Sequ
     from bertbench.stats.answer_scores import best_threshold
 
     references = [[text for text, _ in answers] for answers in examples.labels]
-    found = []
+    measurements = []
     sorts: tuple[tuple[str, Literal["exact", "f1"]], ...] = (("exact_match", "exact"), ("answer_f1", "f1"))
     for quantity, score in sorts:
         value, threshold = best_threshold(list(texts), list(differences), references, score)
         note = f"at the best threshold for no answer, {threshold:.2f}, chosen on these examples"
-        found.append(
+        measurements.append(
             Measurement(
                 quantity,
                 "1",
@@ -280,7 +280,7 @@ def _best_thresholds(examples: Examples, texts: Sequence[str], differences: Sequ
                 note=note,
             )
         )
-    return found
+    return measurements
 
 
 PLUGIN = QuestionAnswering()

@@ -85,8 +85,8 @@ class SequenceClassification:
             cut += sum(_truncated(tokenizer, encoded, columns, max_length))
         targets: list[dict[str, Any]] = []
         if training:
-            place = None if order is None else {label: output for output, label in enumerate(order)}
-            values = [value if place is None else place[int(value)] for value in examples.labels]
+            output_of = None if order is None else {label: output for output, label in enumerate(order)}
+            values = [value if output_of is None else output_of[int(value)] for value in examples.labels]
             targets = [{"labels": value} for value in values]
         return Features(rows, list(range(len(rows))), targets, [None] * len(rows), cut)
 

@@ -84,8 +84,8 @@ class TokenClassification:
             CheckpointError: the tokenizer is not a fast one, which alone tells words from tokens.
         """
         check_fast(tokenizer)
-        found = Features()
-        place = {label: output for output, label in enumerate(order or range(len(task.labels or ())))}
+        features = Features()
+        output_of = {label: output for output, label in enumerate(order or range(len(task.labels or ())))}
         there: dict[int, set[int]] = defaultdict(set)  # by sentence the words that gave tokens
         for start, part in portions(examples.inputs, CHUNK):
             words = [list(inputs[0]) for inputs in part]
@@ -102,17 +102,17 @@ class TokenClassification:
             keys = [key for key in ("input_ids", "token_type_ids", "attention_mask") if key in encoded]
             for i, of_chunk in enumerate(encoded["overflow_to_sample_mapping"]):
                 earlier = there[start + of_chunk]
-                found.rows.append({key: encoded[key][i] for key in keys})
-                found.owners.append(start + of_chunk)
-                found.spots.append(_beginnings(encoded.word_ids(i), earlier))
+                features.rows.append({key: encoded[key][i] for key in keys})
+                features.owners.append(start + of_chunk)
+                features.spots.append(_beginnings(encoded.word_ids(i), earlier))
                 earlier.update(word for word in encoded.word_ids(i) if word is not None)
                 if training:
                     tags = examples.labels[start + of_chunk]
-                    labels = [IGNORED if word < 0 else place[tags[word]] for word in found.spots[-1]]
-                    found.targets.append({"labels": labels})
-        found.cut = _lost(found, there)
-        found.tokenless = sum(len(there[i]) < len(inputs[0]) for i, inputs in enumerate(examples.inputs))
-        return found
+                    labels = [IGNORED if word < 0 else output_of[tags[word]] for word in features.spots[-1]]
+                    features.targets.append({"labels": labels})
+        features.cut = _lost(features, there)
+        features.tokenless = sum(len(there[i]) < len(inputs[0]) for i, inputs in enumerate(examples.inputs))
+        return features
 
     def outputs(self, output: Any) -> Any:
         """Logits, (rows, tokens, tags)."""
@@ -183,14 +183,14 @@ def _beginnings(word_ids: Sequence[int | None], earlier: Collection[int]) -> lis
 
     A window may start inside a word, whose beginning is in one before it; these hold the words `earlier`.
     """
-    found: list[int] = []
+    words: list[int] = []
     before: int | None = None
     first = next((word for word in word_ids if word is not None), None)
     for word in word_ids:
         begins = word is not None and word != before and not (word == first and word in earlier)
-        found.append(word if begins and word is not None else -1)
+        words.append(word if begins and word is not None else -1)
         before = word
-    return found
+    return words
 
 
 def _lost(features: Features, there: Mapping[int, Collection[int]]) -> int:
