@@ -56,14 +56,14 @@ def state() -> State:
     return "unreachable"
 
 
-def _answers(url: str) -> bool:
+def _answers(url: str, seconds: float = PROBE_SECONDS) -> bool:
     """True if anything at all answers; a thread, since a name server may hang beyond the socket's time limit."""
     answered: list[bool] = []
 
     def ask() -> None:
         try:
             request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "bertbench"})  # noqa: S310
-            urllib.request.urlopen(request, timeout=PROBE_SECONDS).close()  # noqa: S310 (the user's own endpoint)
+            urllib.request.urlopen(request, timeout=seconds).close()  # noqa: S310 (the user's own endpoint)
             answered.append(True)
         except urllib.error.HTTPError:
             answered.append(True)
@@ -72,7 +72,7 @@ def _answers(url: str) -> bool:
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    thread.join(PROBE_SECONDS)
+    thread.join(seconds)
     return bool(answered)
 
 
@@ -191,7 +191,7 @@ def locate(spec: ModelSpec, *, weights: bool = True) -> Snapshot:
     return fetch(spec.checkpoint, spec.revision, weights=weights)
 
 
-def retrying(what: str, action: Callable[[], T]) -> T:
+def retrying(what: str, action: Callable[[], T], *, sleep: Callable[[float], None] | None = None) -> T:
     """Call `action` until it succeeds, waiting longer each time; give up at once where waiting cannot help.
 
     Raises:
@@ -209,7 +209,7 @@ def retrying(what: str, action: Callable[[], T]) -> T:
                     f"{what}: the hub at {endpoint()} keeps failing ({_brief(error)})",
                     "try again later; what is finished is kept",
                 ) from error
-            time.sleep(min(0.25 * 2**attempt, 4.0))
+            (sleep or time.sleep)(min(0.25 * 2**attempt, 4.0))
     raise AssertionError("unreachable")
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from bertbench.errors import CheckpointError, first_line
 from bertbench.models import attention, configurations
 from bertbench.models.checkpoints import check_tokenizer_files
+from bertbench.models.demo_tokenizer import build_tokenizer
 from bertbench.models.lengths import vocabulary_size
 from bertbench.models.students.sharing import is_tied, tie, untied_state
 from bertbench.models.suitability import auto_class, bare_weights, check_buildable, why_not_loaded
@@ -105,8 +106,6 @@ def open_tokenizer(source: str | Path, name: str, *, split_words: bool = False) 
         CheckpointError: absent or damaged.
     """
     if source == "demo":
-        from bertbench.models.demo_tokenizer import build_tokenizer
-
         return build_tokenizer()
     from transformers import AutoTokenizer
 

@@ -25,15 +25,17 @@ LONGEST_TEXT = 5_000_000  # characters; the longest novels have as many
 PORTION_CHARACTERS = 2_000_000
 
 
-def portions(inputs: Sequence[tuple[Any, ...]], most: int) -> Iterator[tuple[int, Sequence[tuple[Any, ...]]]]:
-    """Examples in portions of at most `most`, each with the place of its first, and of fewer where texts are long.
+def portions(
+    inputs: Sequence[tuple[Any, ...]], most: int, most_characters: int = PORTION_CHARACTERS
+) -> Iterator[tuple[int, Sequence[tuple[Any, ...]]]]:
+    """Cut examples into portions of at most `most`, fewer where texts are long, each with the index of its first.
 
     Each example is tokenized for itself, so that portions change no token; they bound the memory that this takes.
     """
     start, size = 0, 0
     for index, texts in enumerate(inputs):
         length = sum(len(text) if isinstance(text, str) else sum(map(len, text)) for text in texts)
-        if index > start and (index - start == most or size + length > PORTION_CHARACTERS):
+        if index > start and (index - start == most or size + length > most_characters):
             yield start, inputs[start:index]
             start, size = index, 0
         size += length

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from types import SimpleNamespace
 
 import pytest
 
@@ -263,12 +262,11 @@ def test_closed_port_and_nonsense_are_no_answer():
         greeter.join()
 
 
-def test_silent_hub_is_given_up_in_time(monkeypatch):
+def test_silent_hub_is_given_up_in_time():
     """A hub that accepts and says nothing costs no more than the probe's time."""
-    monkeypatch.setattr(hub, "PROBE_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as server:
         started = time.monotonic()
-        assert not hub._answers(f"http://127.0.0.1:{server.getsockname()[1]}")
+        assert not hub._answers(f"http://127.0.0.1:{server.getsockname()[1]}", 0.3)
         assert time.monotonic() - started < 2
 
 
@@ -278,11 +276,9 @@ def test_probe_leaves_room_in_five_seconds():
 
 
 @pytest.fixture
-def waits(monkeypatch):
-    """How long `retrying` would have waited."""
-    waited = []
-    monkeypatch.setattr(hub, "time", SimpleNamespace(sleep=waited.append))
-    return waited
+def waits():
+    """How long `retrying` would have waited, if given its `append` to sleep with."""
+    return []
 
 
 def failing(*errors):
@@ -307,7 +303,7 @@ def answered(status):
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 def test_passing_status_is_waited_for_longer_each_time(waits, status):
     """Overload and time-outs are tried again, with growing pauses."""
-    assert hub.retrying("model x", failing(*[answered(status)] * 5)) == "done"
+    assert hub.retrying("model x", failing(*[answered(status)] * 5), sleep=waits.append) == "done"
     assert waits == [0.25, 0.5, 1.0, 2.0, 4.0]
 
 
@@ -316,28 +312,28 @@ def test_status_hidden_in_a_cause_counts(waits):
     outer = OSError("cannot find the file in the cache")
     outer.__cause__ = answered(404)
     with pytest.raises(HubError, match=r"not found \(the hub answered 404\)"):
-        hub.retrying("model x", failing(outer))
+        hub.retrying("model x", failing(outer), sleep=waits.append)
     assert waits == []
 
 
 @pytest.mark.parametrize("error", [ConnectionResetError("reset"), TimeoutError(), OSError("Consistency check failed")])
 def test_broken_connection_is_retried(waits, error):
     """Connections that are reset, time out or deliver too little are tried again."""
-    assert hub.retrying("model x", failing(error)) == "done"
+    assert hub.retrying("model x", failing(error), sleep=waits.append) == "done"
     assert len(waits) == 1
 
 
 def test_error_that_is_not_the_hubs_goes_through(waits):
     """A bug is neither retried nor explained away."""
     with pytest.raises(ZeroDivisionError):
-        hub.retrying("model x", failing(ZeroDivisionError()))
+        hub.retrying("model x", failing(ZeroDivisionError()), sleep=waits.append)
     assert waits == []
 
 
 def test_full_disk_is_one_clear_line(waits):
     """A cache that cannot be written is said at once, with what to do; waiting would not help."""
     with pytest.raises(HubError, match=r"model x: cannot be stored in the cache \(No space left on device\)") as caught:
-        hub.retrying("model x", failing(OSError(28, "No space left on device")))
+        hub.retrying("model x", failing(OSError(28, "No space left on device")), sleep=waits.append)
     assert "HF_HOME" in caught.value.hint
     assert waits == []
 
@@ -351,14 +347,14 @@ def test_full_disk_behind_another_error_is_told_too(waits):
     error = DatasetGenerationError("An error occurred")
     error.__cause__ = OSError(28, "No space left on device")
     with pytest.raises(HubError, match="No space left on device"):
-        hub.retrying("data set x", failing(error))
+        hub.retrying("data set x", failing(error), sleep=waits.append)
     assert waits == []
 
 
 def test_other_status_is_named(waits):
     """A status that nobody expects is said as it is."""
     with pytest.raises(HubError, match="model x: the hub answered 418"):
-        hub.retrying("model x", failing(answered(418)))
+        hub.retrying("model x", failing(answered(418)), sleep=waits.append)
 
 
 def test_local_folder_is_taken_before_the_hub(tmp_path, monkeypatch):

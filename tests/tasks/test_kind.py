@@ -16,10 +16,9 @@ INPUTS = [(f"text {number}", "b" * number) for number in range(10)]
 
 
 @pytest.mark.parametrize(("most", "characters"), [(1, 10**6), (3, 10**6), (100, 10**6), (100, 20), (100, 1)])
-def test_portions_hold_every_example_once_in_order(monkeypatch, most, characters):
+def test_portions_hold_every_example_once_in_order(most, characters):
     """However they are cut, all examples come in order, at most so many at once, a long one alone."""
-    monkeypatch.setattr(kind, "PORTION_CHARACTERS", characters)
-    found = list(portions(INPUTS, most))
+    found = list(portions(INPUTS, most, characters))
     assert [example for _, part in found for example in part] == INPUTS
     assert [start for start, _ in found] == [sum(len(part) for _, part in found[:i]) for i in range(len(found))]
     assert all(len(part) <= most for _, part in found)

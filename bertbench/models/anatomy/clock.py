@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -43,21 +44,28 @@ Key = tuple[str, str]  # component, place
 
 
 def timed(
-    anatomy: Anatomy, config: PretrainedConfig, techniques: Techniques, *, threads: int, progress: Progress
+    anatomy: Anatomy,
+    config: PretrainedConfig,
+    techniques: Techniques,
+    *,
+    threads: int,
+    progress: Progress,
+    most_passes: int = MOST,
+    free_memory: Callable[[], int] = available_memory,
 ) -> Anatomy:
-    """The anatomy with the seconds of each part: its median share of passes with hooks, of the median pass without.
+    """Add the seconds of each part: its median share of passes with hooks, of the median pass without.
 
     Raises:
         MeasurementError: the model cannot be run.
     """
-    _check_memory(anatomy, config, techniques)
+    _check_memory(anatomy, config, techniques, free_memory())
     torch.set_num_threads(threads)
     progress(f"{anatomy.name}: time by component", 0, 1)
     model, used = _model(config, techniques)
     batch = _batch(config, anatomy.batch_size, anatomy.sequence_length)
     try:
         with torch.inference_mode():
-            plain, traces = _passes(model, batch, anatomy.name, progress)
+            plain, traces = _passes(model, batch, anatomy.name, progress, most_passes)
     except Exception as error:  # noqa: BLE001 (transformers raises almost any class here)
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise MeasurementError(f"{anatomy.name}: cannot be timed ({reason})") from None
@@ -67,14 +75,13 @@ def timed(
     return replace(anatomy, parts=_with_seconds(anatomy.parts, seconds), timing=timing)
 
 
-def _check_memory(anatomy: Anatomy, config: PretrainedConfig, techniques: Techniques) -> None:
+def _check_memory(anatomy: Anatomy, config: PretrainedConfig, techniques: Techniques, free: int) -> None:
     """Refuse what the system would be short of memory for: weights, and about a layer's activations."""
     tokens = anatomy.batch_size * anatomy.sequence_length
     hidden = int(getattr(config, "hidden_size", 0))
     scores = tokens * anatomy.sequence_length * int(getattr(config, "num_attention_heads", 0))
     activations = tokens * (ACTIVATIONS * hidden + 2 * (inner_size(config) or 4 * hidden)) + 2 * scores
     needed = BYTES_PER_PARAMETER * (parameters_built(config, techniques) + activations)
-    free = available_memory()
     if needed > MEMORY_SHARE * free:
         raise MeasurementError(
             f"{anatomy.name}: not timed; it would take about {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free",
@@ -95,7 +102,7 @@ def _batch(config: PretrainedConfig, batch_size: int, sequence_length: int) -> d
 
 
 def _passes(
-    model: nn.Module, batch: dict[str, torch.Tensor], label: str, progress: Progress
+    model: nn.Module, batch: dict[str, torch.Tensor], label: str, progress: Progress, most: int
 ) -> tuple[list[float], list[Trace]]:
     """Seconds of passes without hooks, and the traces of as many with them, in turn; after warming up."""
     begun = time.perf_counter()
@@ -106,7 +113,7 @@ def _passes(
     plain: list[float] = []
     traces: list[Trace] = []
     begun = time.perf_counter()
-    while len(traces) < FEWEST or (len(traces) < MOST and time.perf_counter() - begun < ENOUGH_S):
+    while len(traces) < FEWEST or (len(traces) < most and time.perf_counter() - begun < ENOUGH_S):
         progress(f"{label}: time by component", min((time.perf_counter() - begun) / ENOUGH_S, 0.99), 1)
         start = time.perf_counter()
         model(**batch)

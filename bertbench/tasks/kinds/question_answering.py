@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bertbench.records.record import Measurement, digest
+from bertbench.stats.answer_scores import best_threshold
 from bertbench.tasks.answer_places import NOWHERE as WITHOUT_PLACE
 from bertbench.tasks.answer_places import Answer, answers_of
 from bertbench.tasks.kind import Decoded, Features, Reading, RowError, label_of, portions, text_of
@@ -260,8 +261,6 @@ def _probability(scores: Sequence[float]) -> float:
 
 def _best_thresholds(examples: Examples, texts: Sequence[str], differences: Sequence[float]) -> list[Measurement]:
     """The best scores that any threshold reaches on these examples: an upper bound, chosen with the answers known."""
-    from bertbench.stats.answer_scores import best_threshold
-
     references = [[text for text, _ in answers] for answers in examples.labels]
     measurements = []
     sorts: tuple[tuple[str, Literal["exact", "f1"]], ...] = (("exact_match", "exact"), ("answer_f1", "f1"))

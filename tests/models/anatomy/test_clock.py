@@ -7,6 +7,7 @@ from bertbench.models.anatomy import clock
 from bertbench.models.anatomy.dissect import Trace, dissect
 from bertbench.models.anatomy.techniques import Techniques
 from bertbench.models.architecture import empty_model
+from bertbench.records.environment import available_memory
 from bertbench.records.progress import silent
 
 SIZES = {
@@ -19,19 +20,20 @@ SIZES = {
 
 
 @pytest.fixture(autouse=True)
-def few_passes(monkeypatch):
-    """Three pairs of passes and no waiting; the threads are put back."""
+def threads_put_back():
+    """Whatever a test sets, the number of threads is as before."""
     threads = torch.get_num_threads()
-    monkeypatch.setattr(clock, "MOST", 3)
     yield
     torch.set_num_threads(threads)
 
 
-def timed(name, techniques=Techniques(), progress=silent, **more):  # noqa: B008 (immutable)
+def timed(name, techniques=Techniques(), progress=silent, free_memory=available_memory, **more):  # noqa: B008 (immutable)
     """A small model's anatomy with times."""
     config = AutoConfig.for_model(name, **SIZES, **more)
     anatomy = dissect(name, config, techniques, batch_size=2, sequence_length=16)
-    return clock.timed(anatomy, config, techniques, threads=1, progress=progress)
+    return clock.timed(
+        anatomy, config, techniques, threads=1, progress=progress, most_passes=3, free_memory=free_memory
+    )
 
 
 @pytest.mark.parametrize("name", ["bert", "distilbert", "albert", "roberta"])
@@ -79,11 +81,10 @@ def test_architecture_without_fused_attention_is_timed_plainly():
     assert timed("fnet").timing.attention == "eager"
 
 
-def test_too_little_memory_is_said(monkeypatch):
+def test_too_little_memory_is_said():
     """A model that would not fit is not built; the message says how much it would take."""
-    monkeypatch.setattr(clock, "available_memory", lambda: 1000)
     with pytest.raises(MeasurementError, match=r"bert: not timed; it would take about .* GB and .* GB are free"):
-        timed("bert")
+        timed("bert", free_memory=lambda: 1000)
 
 
 def test_progress_begins_and_ends():
