@@ -1,7 +1,7 @@
 """An encoder without weights: its configuration, an empty module, and a forward pass that computes only shapes.
 
 Size and FLOPs follow from the configuration alone, so nothing here downloads, reads weights or allocates memory for
-them: modules live on torch's meta device, but for `random_model`, which is timed. Not aware of tasks, timing or records.
+them: modules live on torch's meta device, but for `random_model`, which is timed.
 
     model = empty_model(config_of(spec))
     run_shapes(model, batch_size=1, sequence_length=128)
@@ -91,10 +91,10 @@ def _from_values(where: str, architecture: str, values: dict[str, Any]) -> Pretr
 
     model_type = _known_type(architecture, f"{where}: ", ConfigError)
     asked = configurations.cleaned(values | {"model_type": model_type}, f"{where}: config", ConfigError)
-    given = {key: value for key, value in asked.items() if key != "model_type"}
-    _refuse_misspelt(where, type(AutoConfig.for_model(model_type)), given)
+    settings = {key: value for key, value in asked.items() if key != "model_type"}
+    _refuse_misspelt(where, type(AutoConfig.for_model(model_type)), settings)
     try:
-        config = AutoConfig.for_model(model_type, **given)
+        config = AutoConfig.for_model(model_type, **settings)
     except Exception as error:  # noqa: BLE001 (transformers raises almost any class here)
         raise ConfigError(f"{where}: config: {line_of(error)}", "see the released config.json for the values") from None
     return _checked(config, f"{where}: config", ConfigError)

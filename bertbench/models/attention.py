@@ -1,6 +1,6 @@
 """Which attention a model is built with: the one asked for, or transformers' plain one where an architecture has no other.
 
-The one place where this is decided, for evaluating, training, timing and anatomy alike. Not aware of torch.
+The one place where this is decided, for evaluating, training, timing and anatomy alike.
 """
 
 from __future__ import annotations

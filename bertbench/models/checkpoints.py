@@ -138,10 +138,10 @@ def files_to_keep(folder: Path) -> tuple[Path, ...]:
     Raises:
         CheckpointError: there are no weights, one is damaged, or something of it is a link or otherwise no plain file.
     """
-    beside = [folder / name for name in (*SIDE_FILES, ABOUT_FILE)]
+    side_paths = [folder / name for name in (*SIDE_FILES, ABOUT_FILE)]
     index = [folder / name for name in WEIGHT_FILES if (folder / name).exists()][:1]
     weights = weight_files(folder, str(folder))
-    paths = dict.fromkeys([*(path for path in beside if os.path.lexists(path)), *index, *weights])
+    paths = dict.fromkeys([*(path for path in side_paths if os.path.lexists(path)), *index, *weights])
     for path in (folder, *paths):
         mode = path.lstat().st_mode
         if not (stat.S_ISDIR(mode) if path == folder else stat.S_ISREG(mode)):

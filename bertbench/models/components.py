@@ -218,8 +218,8 @@ class Naming:
         """The component of what the module called `name` computes itself, not in its children."""
         if not self.recognized:
             return _top(name)
-        own = next((key for key, _ in module.named_parameters(recurse=False)), None)
-        return self._fine(f"{name}.{own}") if own else self._glue(name)
+        parameter_name = next((key for key, _ in module.named_parameters(recurse=False)), None)
+        return self._fine(f"{name}.{parameter_name}") if parameter_name else self._glue(name)
 
     def _fine(self, name: str) -> str:
         coarse = component_of(name, is_head=self._in_head(name))

@@ -173,9 +173,9 @@ def _methods() -> frozenset[str]:
     """Names that are no settings: what the class of configurations does, and what it says of itself."""
     from transformers import PretrainedConfig
 
-    own = {name for name in dir(PretrainedConfig) if callable(getattr(PretrainedConfig, name))}
+    methods = {name for name in dir(PretrainedConfig) if callable(getattr(PretrainedConfig, name))}
     return frozenset(
-        own | {"attribute_map", "sub_configs", "sub_configs_defaults", "extra_files", "extra_config_files"}
+        methods | {"attribute_map", "sub_configs", "sub_configs_defaults", "extra_files", "extra_config_files"}
     )
 
 

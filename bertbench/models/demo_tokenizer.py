@@ -1,6 +1,6 @@
 """The tokenizer of the demo models: one word, one token, over all words that the demo generators can emit.
 
-Not aware of what the words mean; a new generator's words are in it as soon as its file is there.
+A new generator's words are in it as soon as its file is there.
 """
 
 from __future__ import annotations

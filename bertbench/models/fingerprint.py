@@ -1,7 +1,4 @@
-"""What tells whether a checkpoint is still the same model: names and shapes of weights, label map, outputs for fixed inputs.
-
-Not aware of baselines and of what is done with it.
-"""
+"""What tells whether a checkpoint is still the same model: names and shapes of weights, label map, outputs for fixed inputs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What a local model folder says before anything is loaded: how much memory it will take.
 
-Not aware of processes or timing; reads config.json and file sizes only.
+Only config.json and sizes of files are read.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Token ids that a timed pass is given: random ones of a fixed length, or a task's own.
-
-Not aware of processes, devices or time.
-"""
+"""Token ids that a timed pass is given: random ones of a fixed length, or a task's own."""
 
 from __future__ import annotations
 

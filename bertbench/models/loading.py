@@ -1,6 +1,6 @@
 """Tokenizers and models, loaded from local folders only, with what is missing or does not fit said clearly.
 
-One of the doors to `transformers`. Not aware of the hub: `bertbench.models.hub` has brought the files here.
+One of the doors to `transformers`. The files are here already: `bertbench.models.hub` brings them.
 """
 
 from __future__ import annotations
@@ -205,8 +205,8 @@ def _judge(name: str, model: Any, missing: list[str], *, trained: bool) -> LoadR
     pooler = tuple(key for key in missing if POOLER in f".{key}")
     body = [key for key in missing if key.startswith(prefix) and key not in pooler]
     if body:  # some keep their head inside of it, as Perceiver its decoder
-        own = bare_weights(model.config)
-        body = [key for key in body if key.removeprefix(prefix) in own]
+        encoder_weights = bare_weights(model.config)
+        body = [key for key in body if key.removeprefix(prefix) in encoder_weights]
     head = tuple(key for key in missing if key not in body and key not in pooler)
     if body:
         raise CheckpointError(

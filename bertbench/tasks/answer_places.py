@@ -64,20 +64,20 @@ def _columns(value: Any, column: str) -> tuple[list[str], list[int]]:
     return texts, [int(start) for start in starts]
 
 
-def _placed(given: str, start: int, context: str, reading: Reading) -> Answer:
-    text = given.strip()
+def _placed(answer: str, start: int, context: str, reading: Reading) -> Answer:
+    text = answer.strip()
     if not text:
         raise RowError("an answer is empty", "a question without answers has empty lists: {text: [], answer_start: []}")
     reading.counts["answers"] += 1
-    lead = len(given) - len(given.lstrip())
-    if given != text:
-        reading.count("trimmed", given)
+    lead = len(answer) - len(answer.lstrip())
+    if answer != text:
+        reading.count("trimmed", answer)
     # The offset may be that of the text with its blanks or, as some tools write it, without them.
     for offset in dict.fromkeys((start + lead, start)):
         if 0 <= offset <= len(context) - len(text) and context.startswith(text, offset):
             return text, offset
     offset = _near(text, start + lead, context)
-    reading.count("moved" if offset != NOWHERE else "dropped", f"{given[:40]} at {start}")
+    reading.count("moved" if offset != NOWHERE else "dropped", f"{answer[:40]} at {start}")
     return text, offset
 
 

@@ -1,6 +1,6 @@
 """Where the examples of a task come from: a generator, a local folder or the hub.
 
-The one door to `datasets`. Not aware of models and tokenizers.
+The one door to `datasets`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Examples of a task: inputs, labels and ids of one split, and which of them a shortened run takes.
-
-Not aware of where they come from, of models and of tokenizers.
-"""
+"""Examples of a task: inputs, labels and ids of one split, and which of them a shortened run takes."""
 
 from __future__ import annotations
 

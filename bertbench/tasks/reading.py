@@ -162,7 +162,7 @@ def _found_column(task: TaskSpec, table: RowTable, column: str, *, needed: bool)
     )
 
 
-def _is_renamed(where: str, task: TaskSpec, own: Sequence[str]) -> bool:
+def _is_renamed(where: str, task: TaskSpec, class_names: Sequence[str]) -> bool:
     """True if the task calls a class otherwise than the data set, whose names for its label ids are `own`.
 
     Raises:
@@ -170,13 +170,13 @@ def _is_renamed(where: str, task: TaskSpec, own: Sequence[str]) -> bool:
     """
     labels = task.labels or ()
     known = Names.of(labels)
-    indices = {label_id: known.find(name) for label_id, name in enumerate(own)}
+    indices = {label_id: known.find(name) for label_id, name in enumerate(class_names)}
     if any(index is not None and index != label_id for label_id, index in indices.items()):
         raise DatasetError(
-            f"{where}: its classes are {', '.join(own)} in this order, but 'labels' of task {task.name} are {', '.join(labels)}",
+            f"{where}: its classes are {', '.join(class_names)} in this order, but 'labels' of task {task.name} are {', '.join(labels)}",
             "give 'labels' in the data set's order",
         )
-    return len(own) != len(labels) or None in indices.values()
+    return len(class_names) != len(labels) or None in indices.values()
 
 
 def _check_whole(where: str, kind: TaskKind, reading: Reading) -> None:

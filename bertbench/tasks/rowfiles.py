@@ -1,6 +1,6 @@
 """Rows of a file as they stand in it: parquet, CSV, TSV, JSON lines, JSON. No value is guessed at.
 
-Each row keeps its place for messages. Not aware of tasks and of where files lie.
+Each row keeps its place for messages.
 """
 
 from __future__ import annotations

@@ -57,10 +57,10 @@ class Texts:
         path = Path(self.source).expanduser()
         if path.exists():
             reader, files = files_of(path)
-            own = (
+            options = (
                 {"encoding": "utf-8-sig"} if reader == "text" else {}
             )  # the others skip a byte-order mark by themselves
-            yield from self._streamed(reader, data_files=[str(file) for file in files], split="train", **own)
+            yield from self._streamed(reader, data_files=[str(file) for file in files], split="train", **options)
             return
         name, _, subset = self.source.partition(":")
         if name.count("/") != 1:

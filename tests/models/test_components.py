@@ -1,3 +1,5 @@
+from collections import Counter
+
 import pytest
 import torch
 from torch import nn
@@ -6,6 +8,7 @@ from transformers import AutoConfig
 from bertbench.errors import UnknownNameError
 from bertbench.models import components
 from bertbench.models.architecture import empty_model
+from bertbench.records.anatomy import BEFORE
 
 ALBERT = {
     "vocab_size": 30000,
@@ -152,3 +155,12 @@ def test_an_unknown_number_format_is_refused():
     """The line lists the formats there are."""
     with pytest.raises(UnknownNameError, match="bf16"):
         components.parameter_bytes(empty_model(AutoConfig.for_model("bert", **SMALL)), "fp8")
+
+
+def test_parts_are_counted_at_their_earliest_position_and_as_often_as_they_run():
+    """A module that two layers run counts once, at the first of them, and is executed in both; one never run, nowhere."""
+    model = torch.nn.ModuleDict({"shared": torch.nn.Linear(2, 3), "idle": torch.nn.Linear(1, 1, bias=False)})
+    calls = {"shared": Counter({"layer-10": 1, "layer-2": 1})}
+    unique, executed = components.count_parts(model, lambda name: name.partition(".")[0], calls)
+    assert unique == {("shared", "layer-2"): 9, ("idle", BEFORE): 1}
+    assert executed == {("shared", "layer-2"): 9, ("shared", "layer-10"): 9}

@@ -178,12 +178,12 @@ def _steps(
     """From the plain counterpart to the model, one technique at a time; empty where there is nothing between them."""
     if config.model_type not in BERT_LIKE:
         return ()
-    start, own = plain(config), merged(state(config), techniques)
+    start, target = plain(config), merged(state(config), techniques)
     way = [("plain", start)]
     for technique, change in (
-        ("layers", Techniques(layers=own.layers)),
-        ("factorizing", Techniques(embedding_size=own.embedding_size)),
-        ("tying", Techniques(share=own.share)),
+        ("layers", Techniques(layers=target.layers)),
+        ("factorizing", Techniques(embedding_size=target.embedding_size)),
+        ("tying", Techniques(share=target.share)),
     ):
         reached = merged(way[-1][1], change)
         if reached != way[-1][1]:

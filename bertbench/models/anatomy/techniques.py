@@ -148,8 +148,8 @@ def _factorize(model: Any, config: Any, width: int | None) -> None:
 
 def merged(base: Techniques, change: Techniques) -> Techniques:
     """`base` with what `change` states."""
-    given = {key: value for key, value in vars(change).items() if value is not None}
-    return replace(base, **given)
+    stated = {key: value for key, value in vars(change).items() if value is not None}
+    return replace(base, **stated)
 
 
 def parameters_built(config: PretrainedConfig, techniques: Techniques) -> int:

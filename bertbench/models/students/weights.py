@@ -1,6 +1,6 @@
 """The first weights of a student, from its teacher's: layers copied, embeddings copied or factorized.
 
-What a student has and its teacher has not (a head of another form) stays as it was made. Not aware of training.
+What a student has and its teacher has not (a head of another form) stays as it was made.
 """
 
 from __future__ import annotations
@@ -147,9 +147,9 @@ def check_start(student: PretrainedConfig, teacher: PretrainedConfig, layers: Se
         ConfigError: it is deeper or of other widths, or its architecture is another.
     """
     hint = "correct the student's configuration, or let it start from its own checkpoint or at random ('start')"
-    own, other = student.model_type, teacher.model_type
-    if own != other and own not in FITTING.get(other, ()):
-        raise ConfigError(f"model {name}: a {own} cannot start from the layers of a {other}", hint)
+    student_type, teacher_type = student.model_type, teacher.model_type
+    if student_type != teacher_type and student_type not in FITTING.get(teacher_type, ()):
+        raise ConfigError(f"model {name}: a {student_type} cannot start from the layers of a {teacher_type}", hint)
     for size in SIZES:
         student_size, teacher_size = _size(student, size), _size(teacher, size)
         if student_size != teacher_size:
@@ -176,11 +176,11 @@ def start_from(student: Any, teacher: Any, layers: Sequence[int] | None = None, 
     what fits.
     """
     taken = tuple(layers or spread(student.config.num_hidden_layers, teacher.config.num_hidden_layers))
-    given = {name: value.cpu() for name, value in teacher.state_dict().items()}
+    teacher_tensors = {name: value.cpu() for name, value in teacher.state_dict().items()}
     base = f"{teacher.base_model_prefix}."
     if not head:
-        given = {name: value for name, value in given.items() if name.startswith(base)}
-    body = {name.removeprefix(base): value for name, value in given.items()}
+        teacher_tensors = {name: value for name, value in teacher_tensors.items() if name.startswith(base)}
+    body = {name.removeprefix(base): value for name, value in teacher_tensors.items()}
     kinds = (teacher.config.model_type, student.config.model_type)
     if kinds == ("bert", "distilbert"):
         tensors = _distilbert(body, taken)
@@ -188,11 +188,16 @@ def start_from(student: Any, teacher: Any, layers: Sequence[int] | None = None, 
         tensors = albert_weights(body, taken, student.config)
     else:
         tensors = _same_architecture(body, taken)
-    own = student.state_dict()
+    student_tensors = student.state_dict()
     prefix = f"{student.base_model_prefix}."
-    named = {name if name in own else prefix + name: value for name, value in tensors.items()}
+    named = {name if name in student_tensors else prefix + name: value for name, value in tensors.items()}
     student.load_state_dict(
-        {name: value for name, value in named.items() if name in own and own[name].shape == value.shape}, strict=False
+        {
+            name: value
+            for name, value in named.items()
+            if name in student_tensors and student_tensors[name].shape == value.shape
+        },
+        strict=False,
     )
     return tie(student)
 
@@ -272,10 +277,12 @@ def check_pair(student: Source, teacher: Source) -> None:
     if str(student.tokenizer) != str(teacher.tokenizer):
         from bertbench.models.loading import open_tokenizer
 
-        ours, theirs = (open_tokenizer(source.tokenizer, source.spec.name).get_vocab() for source in (student, teacher))
-        if ours != theirs:
+        student_vocabulary, teacher_vocabulary = (
+            open_tokenizer(source.tokenizer, source.spec.name).get_vocab() for source in (student, teacher)
+        )
+        if student_vocabulary != teacher_vocabulary:
             raise ConfigError(
-                f"model {name}: its vocabulary of {len(ours):,} tokens is not that of its teacher {teacher.spec.name} "
-                f"({len(theirs):,})",
+                f"model {name}: its vocabulary of {len(student_vocabulary):,} tokens is not that of its teacher {teacher.spec.name} "
+                f"({len(teacher_vocabulary):,})",
                 "take a teacher that reads the same tokens",
             )

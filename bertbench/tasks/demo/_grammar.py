@@ -3,8 +3,6 @@
 A rule is a line of text with slots. `{clause+}` is expanded with the polarity asked of the rule, `{clause-}` with the
 opposite one and `{very}` with none: "{topic} is not {quality-}" says what negation does. A symbol's polarity thus
 reaches its words through any depth of nesting, and nothing has to be analysed afterwards.
-
-Not aware of the words and rules themselves, of splits and of labels.
 """
 
 from __future__ import annotations

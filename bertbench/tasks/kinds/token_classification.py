@@ -86,7 +86,7 @@ class TokenClassification:
         check_fast(tokenizer)
         features = Features()
         output_of = {label: output for output, label in enumerate(order or range(len(task.labels or ())))}
-        there: dict[int, set[int]] = defaultdict(set)  # by sentence the words that gave tokens
+        words_with_tokens: dict[int, set[int]] = defaultdict(set)  # by sentence the words that gave tokens
         for start, part in portions(examples.inputs, CHUNK):
             words = [list(inputs[0]) for inputs in part]
             encoded = tokenizer(
@@ -101,7 +101,7 @@ class TokenClassification:
             )
             keys = [key for key in ("input_ids", "token_type_ids", "attention_mask") if key in encoded]
             for i, of_chunk in enumerate(encoded["overflow_to_sample_mapping"]):
-                earlier = there[start + of_chunk]
+                earlier = words_with_tokens[start + of_chunk]
                 features.rows.append({key: encoded[key][i] for key in keys})
                 features.owners.append(start + of_chunk)
                 features.spots.append(_beginnings(encoded.word_ids(i), earlier))
@@ -110,8 +110,8 @@ class TokenClassification:
                     tags = examples.labels[start + of_chunk]
                     labels = [IGNORED if word < 0 else output_of[tags[word]] for word in features.spots[-1]]
                     features.targets.append({"labels": labels})
-        features.cut = _lost(features, there)
-        features.tokenless = sum(len(there[i]) < len(inputs[0]) for i, inputs in enumerate(examples.inputs))
+        features.cut = _lost(features, words_with_tokens)
+        features.tokenless = sum(len(words_with_tokens[i]) < len(inputs[0]) for i, inputs in enumerate(examples.inputs))
         return features
 
     def outputs(self, output: Any) -> Any:
@@ -193,12 +193,12 @@ def _beginnings(word_ids: Sequence[int | None], earlier: Collection[int]) -> lis
     return words
 
 
-def _lost(features: Features, there: Mapping[int, Collection[int]]) -> int:
-    """Sentences with a word that gave tokens, `there`, and that no window begins: what the limit took."""
+def _lost(features: Features, words_with_tokens: Mapping[int, Collection[int]]) -> int:
+    """Sentences with a word that gave tokens, `words_with_tokens`, and that no window begins: what the limit took."""
     begun: dict[int, set[int]] = defaultdict(set)
     for owner, spots in zip(features.owners, features.spots, strict=True):
         begun[owner].update(word for word in spots if word >= 0)
-    return sum(not begun[owner].issuperset(words) for owner, words in there.items())
+    return sum(not begun[owner].issuperset(words) for owner, words in words_with_tokens.items())
 
 
 def _softmax(logits: Any) -> Any:
