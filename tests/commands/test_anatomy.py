@@ -116,7 +116,7 @@ def test_a_switch_that_changes_nothing_is_said(shown):
 
 def test_time_is_shown_with_what_hooks_add(rows, shown, monkeypatch):
     """--time adds seconds a part, the pass without hooks as total, and says how they were taken."""
-    monkeypatch.setattr(clock, "MOST", 3)
+    monkeypatch.setitem(clock.timed.__kwdefaults__, "most_passes", 3)
     arguments = ("--models", "bert-mini", "--time", "--threads", "1")
     found = rows(*arguments)
     parts = [float(row["value"]) for key, row in found.items() if key[2].startswith("median/")]
@@ -132,7 +132,7 @@ def test_time_is_shown_with_what_hooks_add(rows, shown, monkeypatch):
 
 def test_what_cannot_be_timed_is_a_note(shown, monkeypatch):
     """A model that does not fit into memory is counted all the same; the exit code says that a part is missing."""
-    monkeypatch.setattr(clock, "available_memory", lambda: 1000)
+    monkeypatch.setitem(clock.timed.__kwdefaults__, "free_memory", lambda: 1000)
     text = shown("--models", "bert-mini", "--time", code=1)
 
     assert "bert-mini: not timed" in text
