@@ -6,13 +6,14 @@ from dataclasses import replace
 import pytest
 
 from bertbench import cli
-from bertbench.commands import _measuring, compare
+from bertbench.commands import compare
 from bertbench.errors import MeasurementError, NothingMeasuredError
 from bertbench.records.record import UNAVAILABLE, Failure
 from bertbench.records.store import Store
 from bertbench.session.request import Options, Request
+from bertbench.session.study import Study
 from bertbench.specs.catalog import Catalog
-from tests.factories import failed, session_record, size_record, stored_session
+from tests.factories import failed, session_record, size_record, stored_session, study
 
 BASE = ("bert", "distilbert", "albert")
 
@@ -37,14 +38,14 @@ def measured(monkeypatch, first, tmp_path):
     requests = []
     answers = [first, MeasurementError("too hot")]
 
-    def measure(request, _, **__):
+    def measure(_, request):
         requests.append(request)
         answer = answers[len(requests) - 1]
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    monkeypatch.setattr(_measuring, "measure_or_read", measure)
+    monkeypatch.setattr(Study, "measure_or_read", measure)
     measure.requests, measure.answers = requests, answers
     return measure
 
@@ -116,7 +117,7 @@ def stored(tmp_path):
 
 def test_store_answers_with_sessions_of_other_machines(stored):
     """--from-store shows a session of the same recipe, wherever it was measured."""
-    found = _measuring.measure_or_read(request(threads=2), stored, from_store=True, yes=False)
+    found = study(stored, from_store=True).measure_or_read(request(threads=2))
     assert found.session.request["environment_class"] == "elsewhere"
 
 
@@ -126,7 +127,7 @@ def test_store_answers_with_sessions_of_other_machines(stored):
 def test_store_does_not_answer_for_other_options(stored, options):
     """--from-store never passes off a session of other seeds, number formats or samples as what was asked."""
     with pytest.raises(NothingMeasuredError, match="with these tasks and options"):
-        _measuring.measure_or_read(request(**options), stored, from_store=True, yes=False)
+        study(stored, from_store=True).measure_or_read(request(**options))
 
 
 def test_published_scores_are_shown_where_asked(measured, first, capsys):

@@ -3,11 +3,11 @@
 import pytest
 
 from bertbench import cli
-from bertbench.commands.run import suite_for
 from bertbench.models import hub
 from bertbench.records import environment
 from bertbench.records.machines import Machine
 from bertbench.records.store import Store
+from bertbench.session.selection import suite_for
 from bertbench.specs.catalog import Catalog
 
 

@@ -6,13 +6,13 @@ from typer.testing import CliRunner
 
 from bertbench import cli
 from bertbench.commands import speed as module
-from bertbench.commands._measuring import Answer, exit_code
-from bertbench.commands._speed_request import parse_precision
+from bertbench.commands._study import Answer, exit_code
 from bertbench.errors import NothingMeasuredError, UnavailableError, UsageError
 from bertbench.models import hub
 from bertbench.records import environment
 from bertbench.records.store import StoredSession
 from bertbench.report.row import Report
+from bertbench.session.speed_request import parse_precision
 from bertbench.specs.timing import ShapeSpec
 from bertbench.speed import backend_options
 from tests import factories
@@ -24,7 +24,8 @@ PAPER = "distilbert-table-3"
 def asked(monkeypatch, tmp_path):
     """Builds the request of a command line and measures nothing: `asked("--batch-sizes", "1,8")`."""
     found = []
-    monkeypatch.setattr(module, "_finish", lambda _, request: found.append(request))
+    monkeypatch.setattr(module, "_answer", lambda _, request: found.append(request))
+    monkeypatch.setattr(module, "finish", lambda *_: None)
     app = typer.Typer()
     app.command()(module.speed)
 
@@ -275,7 +276,7 @@ def test_more_threads_than_cores_are_warned_of(asked, monkeypatch, threads, warn
     """They are taken as asked, with a word on what that does."""
     said = []
     monkeypatch.setattr(environment, "usable_cores", lambda: 2)
-    monkeypatch.setattr("bertbench.commands._display.say", said.append)
+    monkeypatch.setattr("bertbench.commands._study.say", said.append)
     assert asked("--threads", threads).options.threads == threads
     expected = [f"--threads {threads}: only 2 cores can be used; threads will wait for each other"]
     assert said == (expected if warned else [])
@@ -284,7 +285,7 @@ def test_more_threads_than_cores_are_warned_of(asked, monkeypatch, threads, warn
 def test_back_ends_left_out_of_all_are_said(asked, monkeypatch):
     """'all' takes what runs here and says what does not."""
     said = []
-    monkeypatch.setattr("bertbench.commands._display.say", said.append)
+    monkeypatch.setattr("bertbench.commands._study.say", said.append)
     monkeypatch.setattr(backend_options, "backends", lambda: ["eager", "fake"])
 
     def check(name, _):
