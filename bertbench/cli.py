@@ -155,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _alone_or_together(arguments: Sequence[str] | None) -> int:
     if processes.world_size() == 1:
         return _main(arguments)
-    from bertbench.quality import team
+    from bertbench.quality import team  # rarely needed
 
     return team.work(lambda: _main(arguments))
 
@@ -220,8 +220,8 @@ def _usage(error: Exception) -> int:
 def _with_guess(message: str) -> str:
     """The option parser's message, with the nearest choice where a value is not one of several."""
     message = message.replace("Value error, ", "")
-    given, *choices = re.findall(r"'([^']*)'", message.partition(": ")[2]) or [""]
-    close = difflib.get_close_matches(given.lower(), choices, n=1) if " is not one of " in message else []
+    value, *choices = re.findall(r"'([^']*)'", message.partition(": ")[2]) or [""]
+    close = difflib.get_close_matches(value.lower(), choices, n=1) if " is not one of " in message else []
     return f"{message}; did you mean '{close[0]}'?" if close else message
 
 

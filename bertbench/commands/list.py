@@ -1,6 +1,6 @@
 """`bertbench list`: what can be named on the command line. Answers at once, so it reads YAML without checking it.
 
-Not aware of specs: a file that cannot be shown is a row that says so, and `bertbench validate` says why.
+A file that cannot be shown is a row that says so; `bertbench validate` says why.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`bertbench validate`: checks every config: YAML, keys and values, and whether what they name exists.
 
-Not aware of the hub: whether checkpoints and data sets can be had shows when they are used.
+Whether checkpoints and data sets can be had is not checked: that shows when they are used.
 """
 
 from __future__ import annotations

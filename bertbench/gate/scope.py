@@ -9,6 +9,7 @@ from typing import Any
 
 from bertbench.errors import BertBenchError, StoreError, UsageError, first_line
 from bertbench.gate.baseline import Baseline, Saved, StoredScore
+from bertbench.gate.collect import spec_with
 from bertbench.gate.finding import Margins
 from bertbench.gate.judging import incomparable
 from bertbench.gate.ratios import enough, protocol
@@ -186,8 +187,6 @@ def _kinds(only: str | None, base: Baseline, names: Sequence[str]) -> tuple[Kind
 
 def _spec(name: str, study: Study, before: Saved) -> ModelSpec:
     """The model as configs have it now, else as it was; with the kept checkpoints in place of training."""
-    from bertbench.gate.collect import spec_with
-
     known = name in study.catalog.entries("models")
     spec = study.catalog.model(name) if known else _stored_spec(name, before)
     kept = {

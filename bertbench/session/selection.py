@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bertbench.errors import CheckpointError, ConfigError, UnknownNameError, UsageError
+from bertbench.models.checkpoints import local_snapshot
+from bertbench.records.store import Store
 from bertbench.specs import name_lists, text_files
 from bertbench.specs.catalog import Catalog, Entry
+from bertbench.specs.models import ModelSpec
+from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.text_files import read_object
-
-if TYPE_CHECKING:
-    from bertbench.records.store import Store
-    from bertbench.specs.models import ModelSpec
-    from bertbench.specs.suites import SuiteSpec
 
 ALL = "all"
 HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
@@ -165,8 +164,6 @@ def _is_hub_id(name: str) -> bool:
 
 def _of_hub(name: str, catalog: Catalog) -> ModelSpec:
     """A hub id; if a config has it as its checkpoint, that config."""
-    from bertbench.specs.models import ModelSpec
-
     for entry in catalog.entries("models").values():
         if _mentions(entry, name) and _checkpoint_of(catalog, entry) == name:
             return catalog.model(entry.name)
@@ -190,9 +187,6 @@ def _checkpoint_of(catalog: Catalog, entry: Entry) -> str | None:
 
 
 def _of_folder(name: str, folder: Path) -> ModelSpec:
-    from bertbench.models.checkpoints import local_snapshot
-    from bertbench.specs.models import ModelSpec
-
     if not text_files.is_text(name):
         raise UsageError(f"model {name}: its name has bytes that are no text", text_files.RENAME)
     local_snapshot(folder, weights=False)
@@ -207,9 +201,6 @@ def _of_folder(name: str, folder: Path) -> ModelSpec:
 
 def _of_run(run_id: str, store: Store | None) -> ModelSpec:
     """The checkpoint that a fine-tuning run left."""
-    from bertbench.records.store import Store
-    from bertbench.specs.models import ModelSpec
-
     store = store or Store(Path("results"))
     if not run_id:
         raise UsageError("model run: names no run", "give its id or the start of it, as `bertbench show` lists it")

@@ -78,9 +78,7 @@ def students_of(
     changes: dict[str, dict[str, Any]] = {"full": {}}
     changes |= {name: {weight: 0.0} for weight, name in WITHOUT.items()}
     changes["random-start"] = {"start": "random"}
-    return [
-        TextStudent(specs[0], recipe.model_copy(update=change), folder / name) for name, change in changes.items()
-    ]
+    return [TextStudent(specs[0], recipe.model_copy(update=change), folder / name) for name, change in changes.items()]
 
 
 def check_task(task: TaskSpec, teacher: ModelSpec, data_dir: Path | None) -> None:
@@ -111,9 +109,7 @@ def check_texts(teacher: ModelSpec, max_length: int) -> None:
     check_maximum(teacher.name, own_config(teacher), max_length)
 
 
-def distil_all(
-    study: Study, teacher: ModelSpec, text_students: Sequence[TextStudent], texts: Texts
-) -> list[Distilled]:
+def distil_all(study: Study, teacher: ModelSpec, text_students: Sequence[TextStudent], texts: Texts) -> list[Distilled]:
     """Distil every student; each has an equal share of what is left of --max-minutes.
 
     Raises:
@@ -123,7 +119,9 @@ def distil_all(
     device = environment.resolve_device(chosen.device)
     threads = chosen.threads or environment.default_threads()
     (encoder,) = gather([teacher], may_be_random=False)
-    load_teacher(encoder.source, text_students[0].recipe)  # one that cannot teach is refused before anything is measured
+    load_teacher(
+        encoder.source, text_students[0].recipe
+    )  # one that cannot teach is refused before anything is measured
     dtype = environment.resolve_dtype(chosen.dtype, device)
     if dtype == "fp32":
         this_class = environment.capture(device).environment_class

@@ -7,12 +7,11 @@ from typer.testing import CliRunner
 from bertbench import cli
 from bertbench.commands import speed as module
 from bertbench.commands._study import Answer, exit_code
-from bertbench.errors import NothingMeasuredError, UnavailableError, UsageError
+from bertbench.errors import NothingMeasuredError, UnavailableError
 from bertbench.models import hub
 from bertbench.records import environment
 from bertbench.records.store import StoredSession
 from bertbench.report.row import Report
-from bertbench.session.speed_request import parse_precision
 from bertbench.specs.timing import ShapeSpec
 from bertbench.speed import backend_options
 from tests import factories
@@ -109,19 +108,6 @@ def test_rounds_and_precision(asked):
     assert asked("--rounds", "3").timing.rounds == 3
     timing = asked("--precision", "2%").timing
     assert (timing.precision, timing.rounds) == (0.02, 64)
-
-
-@pytest.mark.parametrize(("text", "value"), [("2%", 0.02), ("0.02", 0.02), (" 2.5% ", 0.025), ("50%", 0.5)])
-def test_precision_in_two_spellings(text, value):
-    """A share of one or per cent."""
-    assert parse_precision(text) == pytest.approx(value)
-
-
-@pytest.mark.parametrize("text", ["0", "0%", "0.01%", "51%", "-1%", "nan", "inf", "two", "", "%"])
-def test_precision_that_cannot_be_meant(text):
-    """Nothing, nonsense, finer than anything seen, or coarser than useful."""
-    with pytest.raises(UsageError, match=r"must lie between 0\.1% and 50%"):
-        parse_precision(text)
 
 
 def test_task_adds_natural_lengths(asked):
