@@ -61,16 +61,19 @@ SuiteOfAllOption = Annotated[str, Option("--suite", "-s", help="The suite that '
 class OutputOptions:
     """How a report is shown, and the file that it goes to."""
 
-    output_format: Annotated[Format, Option("--format", help="What stdout gets.")] = Format.TERMINAL
+    output_format: Annotated[Format, Option("--format", help="Format of the report on stdout.")] = Format.TERMINAL
     output: Annotated[
         Path | None,
         Option(
-            "--output", "-o", help="Write to this file too; its ending decides: .csv, .json or .md.", show_default=False
+            "--output",
+            "-o",
+            help="Write the report to this file, too; its ending decides how: .csv, .json or .md.",
+            show_default=False,
         ),
     ] = None
-    layout: Annotated[Layout, Option("--layout", help="CSV: one row a figure (long) or the tables (wide).")] = (
-        Layout.LONG
-    )
+    layout: Annotated[
+        Layout, Option("--layout", help="CSV: one row per figure (long) or the tables as shown (wide).")
+    ] = Layout.LONG
 
     def check(self) -> None:
         """Prove, before any work, that the file can be written.
@@ -125,14 +128,18 @@ class MarginOptions:
 class DistillOptions:
     """Who teaches, what the student is, and what it learns from."""
 
-    teacher: Annotated[str, Option("--teacher", help="The model that teaches: a name, hub id, folder or run:<id>.")]
+    teacher: Annotated[str, Option("--teacher", help="Model that teaches: a name, hub id, folder or run:<id>.")]
     task: Annotated[
         str | None,
-        Option("--task", "-t", help="The task that is learnt (`bertbench list tasks`).", show_default=False),
+        Option("--task", "-t", help="Task that is learnt (`bertbench list tasks`).", show_default=False),
     ] = None
     student: Annotated[
         str | None,
-        Option("--student", help="Teach this model as it is instead of deriving one.", show_default=False),
+        Option(
+            "--student",
+            help="Teach this model as it is, instead of deriving a student from the teacher.",
+            show_default=False,
+        ),
     ] = None
     student_layers: Annotated[
         int | None,
@@ -145,7 +152,7 @@ class DistillOptions:
     embedding_size: Annotated[
         int | None, Option("--embedding-size", help="Factorize the embeddings to this width.", show_default=False)
     ] = None
-    share: Annotated[Share, Option("--share", help="What all layers share.")] = Share.NONE
+    share: Annotated[Share, Option("--share", help="What all layers of the student share.")] = Share.NONE
     random_start: Annotated[
         bool, Option("--random-start", help="Start from random weights, not from the teacher's.")
     ] = False
@@ -167,7 +174,7 @@ class DistillOptions:
             show_default=False,
         ),
     ] = None
-    text_column: Annotated[str, Option("--text-column", help="The column that holds the text.")] = "text"
+    text_column: Annotated[str, Option("--text-column", help="Column that holds the text.")] = "text"
     steps: Annotated[
         int | None, Option("--steps", help="Steps of distillation on text (default 1000).", show_default=False)
     ] = None

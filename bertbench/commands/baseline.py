@@ -24,7 +24,7 @@ from bertbench.specs.suites import SuiteSpec
 DEFAULT_FOLDER = Path("results/baseline")
 Cell = tuple[str, str]  # model and task
 
-ActionArgument = Annotated[str, Argument(help="save")]
+ActionArgument = Annotated[str, Argument(help="What to do: save.")]
 FolderOption = Annotated[
     Path,
     Option("--output", "-o", help="A folder, or a .json file: the baseline, with its predictions beside it."),
@@ -34,9 +34,7 @@ RoundsOption = Annotated[
 ]
 KeepOption = Annotated[
     float,
-    Option(
-        "--keep-mb", help="Keep checkpoints trained here with the baseline if they have at most so many MB; 0: none."
-    ),
+    Option("--keep-mb", help="Largest checkpoint trained here that is kept with the baseline, in MB; 0: none."),
 ]
 
 

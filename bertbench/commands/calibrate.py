@@ -38,7 +38,7 @@ CEILING_S = 5.0  # what is left of the time for the ceiling
 TURNS, PASSES = 5, 1  # a round's, as `bertbench speed` takes them: noise is that of such rounds
 
 ModelOption = Annotated[
-    str, Option("--models", "-m", help="The model that is timed against itself: a name, hub id or local folder.")
+    str, Option("--models", "-m", help="Model that is timed against itself: a name, hub id or local folder.")
 ]
 
 
@@ -53,7 +53,7 @@ class CalibrationOptions:
         float | None,
         Option("--max-minutes", help="Time for the whole command (default: 2).", show_default=False),
     ] = None
-    backend: Annotated[str, Option("--backend", "-b", help="The back-end that runs the model.")] = "eager"
+    backend: Annotated[str, Option("--backend", "-b", help="Back-end that runs the model.")] = "eager"
 
 
 @spread()

@@ -41,7 +41,7 @@ CodeOption = Annotated[
     str | None,
     Option(
         "--against-code",
-        help="Instead of a baseline: time this code and that of a revision, or of an environment's folder, in one job.",
+        help="Instead of a baseline: time this code side by side with that of a git revision, or of a folder with an environment.",
         show_default=False,
     ),
 ]

@@ -16,8 +16,8 @@ from bertbench.report.row import Report
 from bertbench.session.options import StoreOptions
 
 FirstArgument = Annotated[str, Argument(metavar="A", help="Id of a run or session, or the start of it.")]
-SecondArgument = Annotated[str, Argument(metavar="B", help="What it is compared with: as A.")]
-ExamplesOption = Annotated[int, Option("--examples", min=0, help="Flipped examples listed of each kind.")]
+SecondArgument = Annotated[str, Argument(metavar="B", help="Id of what it is compared with, or the start of it.")]
+ExamplesOption = Annotated[int, Option("--examples", min=0, help="List this many flipped examples of each kind.")]
 
 
 @spread(folders=("results_dir",))

@@ -17,10 +17,10 @@ from bertbench.records.store import Store
 from bertbench.report.row import Report, Table
 from bertbench.session.options import StoreOptions
 
-DryRunOption = Annotated[bool, Option("--dry-run", help="Say what would be removed, and remove nothing.")]
+DryRunOption = Annotated[bool, Option("--dry-run", help="Show what would be removed, and remove nothing.")]
 KeepOption = Annotated[
     int | None,
-    Option("--keep-sessions", min=0, help="Remove sessions too, all but the newest N.", show_default=False),
+    Option("--keep-sessions", min=0, help="Also remove sessions, all but the newest N.", show_default=False),
 ]
 OlderOption = Annotated[
     float | None,
@@ -28,13 +28,13 @@ OlderOption = Annotated[
         "--older-than",
         min=0,
         max=1e5,
-        help="Remove sessions too that are older than so many days (with --keep-sessions: of those beyond N).",
+        help="Also remove sessions older than this many days (with --keep-sessions: of those beyond N).",
         show_default=False,
     ),
 ]
 UnusedOption = Annotated[
     float,
-    Option("--unused-for", min=0, max=1e6, help="Leave what changed within so many hours; it may be in use."),
+    Option("--unused-for", min=0, max=1e6, help="Keep what changed within this many hours; it may be in use."),
 ]
 
 

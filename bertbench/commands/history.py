@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ModelOption = Annotated[
-    str | None, Option("--model", "-m", help="Only these models, separated by commas.", show_default=False)
+    str | None, Option("--model", "-m", help="Show only these models, separated by commas.", show_default=False)
 ]
 QuantityOption = Annotated[
     str | None,
-    Option("--quantity", help="Only these quantities: latency, score, …", show_default=False),
+    Option("--quantity", help="Show only these quantities, separated by commas: latency, score, …", show_default=False),
 ]
-TaskOption = Annotated[str | None, Option("--task", help="Only quality on these tasks.", show_default=False)]
-PartsOption = Annotated[bool, Option("--parts", help="Also parts: a model's components, tokenization.")]
+TaskOption = Annotated[
+    str | None, Option("--task", help="Show only scores on these tasks, separated by commas.", show_default=False)
+]
+PartsOption = Annotated[bool, Option("--parts", help="Show parts, too: components of a model, tokenization.")]
 
 
 @spread()

@@ -15,7 +15,11 @@ from bertbench.specs.published import PublishedFigure, load, published_name, sel
 
 ModelOption = Annotated[
     str | None,
-    Option("--model", "-m", help="Models by commas: as published, or as bertbench names them; 'albert-*'."),
+    Option(
+        "--model",
+        "-m",
+        help="Models, separated by commas: as published, or as bertbench names them; * stands for anything ('albert-*').",
+    ),
 ]
 TaskOption = Annotated[str | None, Option("--task", "-t", help="Tasks, separated by commas.")]
 QuantityOption = Annotated[

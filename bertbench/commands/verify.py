@@ -15,7 +15,8 @@ from bertbench.commands._study import open_study
 from bertbench.errors import BertBenchError, UsageError
 from bertbench.records.record import Kind
 from bertbench.report.row import Report
-from bertbench.session.claim_request import FLOPS_SHAPE, ClaimJob, common_options, minutes_left, request_of
+from bertbench.session.claim_request import ClaimJob, common_options, minutes_left, request_of
+from bertbench.session.options import SpeedOptions, StudyOptions
 from bertbench.session.request import check_positive
 from bertbench.session.study import Study
 from bertbench.specs.claim_checks import load, tasks_of
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 DEFAULT_MINUTES = 10.0
 SPEED_ROUNDS = 5  # at least, of what is measured on demand
 TRAINING_READINGS = ("training", "saved_activations", "gradients", "optimizer_state")
-CUT_MINUTES = 2  # of training a model, where training may be cut
+FLOPS_LENGTH = 128  # tokens of the shape that FLOPs are counted for
+CUT_MINUTES = 2.0  # of training a model, where training may be cut
 QUICKEST_FIRST: tuple[Kind, ...] = ("size", "memory", "speed", "quality")
 
 ClaimsOption = Annotated[str, Option("--claims", "-c", help="Names of claims, separated by commas, or all.")]
@@ -45,7 +47,7 @@ MeasureOption = Annotated[
 def verify(claims: ClaimsOption = "all", measure: MeasureOption = False, *, options: MeasuringOptions) -> None:
     """Judge claims: supported, refuted, inconclusive, or not measured, with what would measure them.
 
-    Exit code 1: a claim is refuted (one that names its expected verdict: gets another), or with --measure could not be measured;
+    Exit code 1: a claim is refuted or has another verdict than its file expects, or with --measure could not be measured;
     3: inconclusive; 4: nothing measured.
     """
     started = time.monotonic()
@@ -173,35 +175,34 @@ def job_of(claim: ClaimSpec, tasks: Sequence[str]) -> ClaimJob:
     from bertbench.report.claims.figure import TRAINING, kind_of, seeds_needed  # scipy
 
     kind = kind_of(claim)
-    device = (("device", claim.needs.device),) if claim.needs.device else ()
+    options = StudyOptions(device=claim.needs.device or "auto")
     if kind == "size" and claim.quantity != "flops":
-        return ClaimJob("compare", (("only", "size"),), ("size",))
+        return ClaimJob("compare", ("size",), StudyOptions(only="size"))
     if kind == "quality":
-        seeds = ("seeds", str(seeds_needed(claim)))
-        cut = (("max-train-minutes", str(CUT_MINUTES)),) if claim.needs.capped_training else ()
-        how = (("task", ",".join(tasks)), ("only", "size,quality"), ("finetune", ""), ("recipe", "task"), seeds, *cut)
-        how += (("fresh", ""),) if claim.quantity in TRAINING else ()  # what is taken from the store has lost its times
-        how += (("yes", ""),)
-        return ClaimJob("run", (*how, *device), ("size", "quality"))
+        options = replace(
+            options,
+            only="size,quality",
+            finetune=True,
+            recipes="task",
+            seeds=str(seeds_needed(claim)),
+            max_train_minutes=CUT_MINUTES if claim.needs.capped_training else None,
+            fresh=claim.quantity in TRAINING,  # what is taken from the store has lost its times
+            yes=True,
+        )
+        return ClaimJob("run", ("size", "quality"), options, tasks=tuple(tasks))
     kinds: tuple[Kind, ...] = ("size",) if kind == "size" else ("size", kind)
-    trains = claim.reading in TRAINING_READINGS
-    return ClaimJob("speed", (*_shape(claim), *_execution(claim), *device), kinds, trains)
+    return ClaimJob("speed", kinds, options, timed=_timed(claim), trains=claim.reading in TRAINING_READINGS)
 
 
-def _shape(claim: ClaimSpec) -> tuple[tuple[str, str], ...]:
-    """The options of `bertbench speed` for the claim's shape and rounds."""
-    options = [("batch-sizes", str(claim.batch_size or 1))]
+def _timed(claim: ClaimSpec) -> SpeedOptions:
+    """The claim's shape and rounds, back-end and number format."""
     scenario = claim.scenario or ("natural" if claim.task else "fixed")
+    timed = SpeedOptions(
+        batch_sizes=str(claim.batch_size or 1),
+        rounds=None if claim.quantity == "peak_memory" else max(claim.needs.rounds, SPEED_ROUNDS),
+        backends=claim.backend,
+        dtypes=claim.dtype,
+    )
     if scenario == "fixed":
-        options.append(("sequence-lengths", str(claim.sequence_length or FLOPS_SHAPE)))
-    else:
-        options += [("task", claim.task or "sst2"), ("scenario", scenario)]
-    if claim.quantity != "peak_memory":
-        options.append(("rounds", str(max(claim.needs.rounds, SPEED_ROUNDS))))
-    return tuple(options)
-
-
-def _execution(claim: ClaimSpec) -> tuple[tuple[str, str], ...]:
-    """The options of `bertbench speed` for a back-end and number format other than the usual ones."""
-    usual = {"backend": "eager", "dtype": "fp32"}
-    return tuple((f"{name}s", getattr(claim, name)) for name, value in usual.items() if getattr(claim, name) != value)
+        return replace(timed, sequence_lengths=str(claim.sequence_length or FLOPS_LENGTH))
+    return replace(timed, task=claim.task or "sst2", scenario=scenario)

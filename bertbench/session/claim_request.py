@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from bertbench.records.record import Kind
 from bertbench.session import speed_request
@@ -14,19 +15,31 @@ from bertbench.session.request import Request
 from bertbench.session.study import Study
 from bertbench.specs.name_lists import joined
 
-FLOPS_SHAPE = "128"
+# What a job may choose, in the order of the command line.
+CHOICES = {
+    "only": "--only",
+    "finetune": "--finetune",
+    "recipes": "--recipe",
+    "seeds": "--seeds",
+    "max_train_minutes": "--max-train-minutes",
+    "fresh": "--fresh",
+    "yes": "--yes",
+    "device": "--device",
+}
 
 
 @dataclass(frozen=True)
 class ClaimJob:
-    """Measuring that claims ask for: the subcommand, its options, and the kinds of which the claims need figures.
+    """Measuring that claims ask for: the subcommand with its options, and the kinds of which the claims need figures.
 
-    `trains`: memory of a training step too, which on large inputs takes many times that of inference.
+    `timed`: of `speed`. `trains`: memory of a training step too, which on large inputs takes many times that of inference.
     """
 
     command: str
-    options: tuple[tuple[str, str], ...]
     kinds: tuple[Kind, ...]
+    options: StudyOptions = field(default_factory=StudyOptions)
+    timed: SpeedOptions | None = None
+    tasks: tuple[str, ...] = ()
     trains: bool = True
 
     def line(self, claims: Sequence[str], models: Sequence[str], reference: str, common: Sequence[str]) -> str:
@@ -34,9 +47,27 @@ class ClaimJob:
         if "memory" in self.kinds:
             return shlex.join(["bertbench", "verify", "--measure", "--claims", ",".join(claims), *common])
         words = ["bertbench", self.command, "--models", joined(models), "--reference", reference]
-        for name, value in self.options:
-            words += [f"--{name}", value] if value else [f"--{name}"]
-        return shlex.join([*words, *common])
+        words += ["--task", ",".join(self.tasks)] if self.tasks else []
+        words += _timed_words(self.timed) if self.timed else []
+        return shlex.join([*words, *_words(self.options, CHOICES), *common])
+
+
+def _timed_words(timed: SpeedOptions) -> list[str]:
+    """The shape, always, and what differs from the usual."""
+    words = ["--batch-sizes", timed.batch_sizes]
+    words += [] if timed.task else ["--sequence-lengths", timed.sequence_lengths]
+    names = ("task", "scenario", "rounds", "backends", "dtypes")
+    return words + _words(timed, {name: f"--{name}" for name in names})
+
+
+def _words(chosen: StudyOptions | SpeedOptions, flags: Mapping[str, str]) -> list[str]:
+    """Words of a command line for the options that differ from their defaults."""
+    usual, words = type(chosen)(), []
+    for name, flag in flags.items():
+        value = getattr(chosen, name)
+        if value != getattr(usual, name):
+            words += [flag] if value is True else [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+    return words
 
 
 def request_of(job: ClaimJob, models: Sequence[str], reference: str, study: Study) -> Request:
@@ -45,44 +76,17 @@ def request_of(job: ClaimJob, models: Sequence[str], reference: str, study: Stud
     Raises:
         BertBenchError: something cannot be used; the message says what.
     """
-    words = dict(job.options)
-    minutes = words.get("max-train-minutes")
+    choices: dict[str, Any] = {name: getattr(job.options, name) for name in CHOICES}
     chosen = replace(
-        study.options,
-        models=joined(models),
-        reference=reference,
-        device=words.get("device", study.options.device),
-        only=words.get("only"),
-        seeds=words.get("seeds"),
-        recipes=words.get("recipe", study.options.recipes),
-        finetune="finetune" in words,
-        fresh="fresh" in words,
-        max_train_minutes=None if minutes is None else float(minutes),
-        from_store=False,
-        yes=True,
+        study.options, **choices | {"yes": True}, models=joined(models), reference=reference, from_store=False
     )
     study = replace(study, options=chosen)
-    if job.command == "speed":
-        request = replace(speed_request.build(study, _timed(words)), kinds=job.kinds)
+    if job.timed is not None:
+        request = replace(speed_request.build(study, job.timed), kinds=job.kinds)
         return _of_memory(request, trains=job.trains) if "memory" in job.kinds else request
-    tasks = words["task"].split(",") if "task" in words else ()
-    request = study.request(study.catalog.suite("base"), tasks, models=chosen.models, reference=reference, run=False)
+    suite = study.catalog.suite("base")
+    request = study.request(suite, job.tasks, models=chosen.models, reference=reference, run=False)
     return replace(request, kinds=job.kinds)
-
-
-def _timed(words: dict[str, str]) -> SpeedOptions:
-    """What `bertbench speed` is asked to time."""
-    usual = SpeedOptions()
-    rounds = words.get("rounds")
-    return SpeedOptions(
-        scenario=words.get("scenario"),
-        backends=words.get("backends", usual.backends),
-        batch_sizes=words.get("batch-sizes", usual.batch_sizes),
-        sequence_lengths=words.get("sequence-lengths", FLOPS_SHAPE),
-        dtypes=words.get("dtypes", usual.dtypes),
-        rounds=None if rounds is None else int(rounds),
-        task=words.get("task"),
-    )
 
 
 def _of_memory(request: Request, *, trains: bool) -> Request:
@@ -99,12 +103,7 @@ def common_options(chosen: StudyOptions) -> list[str]:
     words = []
     for folder in chosen.config_dir or ():
         words += ["--config-dir", str(folder)]
-    usual = StudyOptions()
-    for name in ("data_dir", "results_dir", "threads"):
-        value = getattr(chosen, name)
-        if value != getattr(usual, name):
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    return words
+    return words + _words(chosen, {"data_dir": "--data-dir", "results_dir": "--results-dir", "threads": "--threads"})
 
 
 def minutes_left(limit: float | None, started: float) -> float | None:

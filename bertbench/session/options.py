@@ -21,12 +21,15 @@ class StoreOptions:
         list[Path] | None,
         Option(
             "--config-dir",
-            help="A folder with models/, tasks/, groups/, suites/, recipes/, claims/, papers/ or published/ of your own; "
-            "repeatable.",
+            metavar="<path>",
+            help="Folder with models/, tasks/, groups/, suites/, recipes/, claims/, papers/ or published/ of your own; may be "
+            "repeated.",
             show_default=False,
         ),
     ] = None
-    results_dir: Annotated[Path, Option("--results-dir", help="Where everything measured is stored.")] = Path("results")
+    results_dir: Annotated[Path, Option("--results-dir", help="Folder where everything measured is stored.")] = Path(
+        "results"
+    )
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,11 @@ class SelectionOptions:
     ] = "all"
     reference: Annotated[
         str | None,
-        Option("--reference", help="The model that ratios refer to (default: the suite's).", show_default=False),
+        Option("--reference", help="Model that ratios refer to (default: the suite's).", show_default=False),
     ] = None
     suite: Annotated[
         str | None,
-        Option("--suite", "-s", help="Models, tasks and timing to use (default: base).", show_default=False),
+        Option("--suite", "-s", help="Suite that gives models, tasks and timing (default: base).", show_default=False),
     ] = None
 
 
@@ -54,16 +57,19 @@ class TrainingOptions:
     """How models are fine-tuned and evaluated; None: as the task's recipe says."""
 
     seeds: Annotated[
-        str | None, Option("--seeds", help="How many seeds, or a list such as 0,1,2.", show_default=False)
+        str | None, Option("--seeds", help="Number of seeds, or a list such as 0,1,2.", show_default=False)
     ] = None
-    seed: Annotated[int | None, Option("--seed", help="The first seed (default 0).", show_default=False)] = None
+    seed: Annotated[int | None, Option("--seed", help="First seed (default 0).", show_default=False)] = None
     finetune: Annotated[
         bool,
         Option("--finetune", help="Fine-tune even where a fine-tuned checkpoint is published; no cap on CPU."),
     ] = False
     recipes: Annotated[
         str,
-        Option("--recipe", help="Fine-tune with each model's published recipe, or with the task's: published, task."),
+        Option(
+            "--recipe",
+            help="Recipe for fine-tuning: published (each model's own, where there is one) or task (the task's).",
+        ),
     ] = "published"
     train_samples: Annotated[
         int | None, Option("--train-samples", help="Train on this many examples.", show_default=False)
@@ -109,7 +115,7 @@ class BudgetOptions:
 class MachineOptions:
     """What the models run on."""
 
-    device: Annotated[str, Option("--device", help="auto, cpu, cuda, cuda:<i> or mps.")] = "auto"
+    device: Annotated[str, Option("--device", help="Device to run on: auto, cpu, cuda, cuda:<i> or mps.")] = "auto"
     dtype: Annotated[
         str, Option("--dtype", help="Number format of evaluation and timing: auto, fp32, bf16 or fp16.")
     ] = "fp32"
@@ -131,7 +137,7 @@ class AnswerOptions:
         ),
     ] = None
     keep_checkpoints: Annotated[
-        str, Option("--keep-checkpoints", help="Which fine-tuned checkpoints stay: all, best or none.")
+        str, Option("--keep-checkpoints", help="Fine-tuned checkpoints to keep: all, best or none.")
     ] = "all"
     only: Annotated[
         str | None,
@@ -142,7 +148,7 @@ class AnswerOptions:
         ),
     ] = None
     fresh: Annotated[bool, Option("--fresh", help="Measure even if the store has the answer.")] = False
-    from_store: Annotated[bool, Option("--from-store", help="Only read the store; measure nothing.")] = False
+    from_store: Annotated[bool, Option("--from-store", help="Read the store only; measure nothing.")] = False
     yes: Annotated[bool, Option("--yes", "-y", help="Confirm more than ten runs.")] = False
 
 

@@ -1,18 +1,20 @@
 """What `verify --measure` measures: as a command for people, and as the request of that command."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bertbench.records.store import Store
 from bertbench.session.claim_request import ClaimJob, common_options, request_of
-from bertbench.session.options import StudyOptions
+from bertbench.session.options import SpeedOptions, StudyOptions
 from tests.factories import study
 
-SPEED = ClaimJob("speed", (("batch-sizes", "8"), ("rounds", "5"), ("dtypes", "fp32")), ("size", "speed"))
+SPEED = ClaimJob("speed", ("size", "speed"), timed=SpeedOptions(batch_sizes="8", rounds=5, dtypes="bf16"))
 RUN = ClaimJob(
-    "run", (("task", "sst2,rte"), ("only", "size,quality"), ("finetune", ""), ("seeds", "3")), ("size", "quality")
-)
+    "run", ("size", "quality"), StudyOptions(only="size,quality", finetune=True, seeds="3", max_train_minutes=2.0),
+    tasks=("sst2", "rte"),
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -24,13 +26,24 @@ def asking(tmp_path):
 def test_the_line_is_the_command():
     """Options with and without a value, then what is common to all commands."""
     assert RUN.line(["a"], ["bert", "albert"], "bert", ["--threads", "1"]) == (
-        "bertbench run --models bert,albert --reference bert --task sst2,rte --only size,quality --finetune --seeds 3 --threads 1"
+        "bertbench run --models bert,albert --reference bert --task sst2,rte --only size,quality --finetune --seeds 3 --max-train-minutes 2 --threads 1"
+    )
+
+
+def test_the_line_names_the_shape_and_what_is_unusual():
+    """Batch and length always stand there, or the task in place of a length."""
+    assert SPEED.line(["a"], ["bert"], "bert", []) == (
+        "bertbench speed --models bert --reference bert --batch-sizes 8 --sequence-lengths 128 --rounds 5 --dtypes bf16"
+    )
+    natural = replace(SPEED, timed=SpeedOptions(task="stsb", scenario="offline"), options=StudyOptions(device="cpu"))
+    assert natural.line(["a"], ["bert"], "bert", []) == (
+        "bertbench speed --models bert --reference bert --batch-sizes 1 --task stsb --scenario offline --device cpu"
     )
 
 
 def test_memory_alone_is_measured_by_verify():
     """`speed` would time passes too."""
-    job = ClaimJob("speed", (), ("size", "memory"))
+    job = ClaimJob("speed", ("size", "memory"), timed=SpeedOptions())
     assert job.line(["a", "b"], ["bert"], "bert", []) == "bertbench verify --measure --claims a,b"
 
 
