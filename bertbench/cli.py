@@ -1,7 +1,7 @@
-"""The command line: registers the commands, catches the errors a user can cause, decides the exit code.
+"""The command line: the table of commands, the catch of errors a user can cause, and the exit code.
 
 0 done · 1 a requested cell failed · 2 usage, configuration or input · 3 inconclusive · 4 nothing was measured · 130 interrupted.
-Commands load what is heavy when they run, so that `bertbench --help` answers at once.
+A command's module is imported when the command is called, so that it can import what it needs at its top.
 """
 
 from __future__ import annotations
@@ -9,67 +9,119 @@ from __future__ import annotations
 import codecs
 import contextlib
 import difflib
+import importlib
+import inspect
 import re
 import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
 import typer
+from typer.core import TyperGroup
 
 from bertbench import __version__, processes, streams
 from bertbench.commands import _display
-from bertbench.commands.anatomy import anatomy
-from bertbench.commands.baseline import baseline
-from bertbench.commands.calibrate import calibrate
-from bertbench.commands.check import check
-from bertbench.commands.compare import compare
-from bertbench.commands.diff import diff
-from bertbench.commands.distill import distill
-from bertbench.commands.doctor import doctor
-from bertbench.commands.export import export
-from bertbench.commands.gc import gc
-from bertbench.commands.history import history
-from bertbench.commands.list import list_
-from bertbench.commands.params import params
-from bertbench.commands.published import published
-from bertbench.commands.run import run
-from bertbench.commands.show import show
-from bertbench.commands.speed import speed
-from bertbench.commands.validate import validate
-from bertbench.commands.verify import verify
 from bertbench.errors import BertBenchError, UsageError
 
 INTERRUPTED = 130
 
+
+class TableEntry(NamedTuple):
+    """A command in the table: the function in the module of its name, its group in the help, and its line there."""
+
+    function: str
+    group: str
+    line: str
+
+
+MEASURE, GATE, CONFIGS, RESULTS = "Measure", "Judge", "Models, tasks and what was published", "Stored results"
+# A line is the first one of the command's docstring, which a test compares; read from there it would cost the import.
+COMMANDS = {
+    "compare": TableEntry("compare", MEASURE, "Compare models in size, speed, memory and quality, beside what was published."),
+    "run": TableEntry("run", MEASURE, "Evaluate or fine-tune each model on a task, and time it."),
+    "speed": TableEntry("speed", MEASURE, "Time inference side by side: models, back-ends, number formats, batch sizes and lengths."),
+    "distill": TableEntry("distill", MEASURE, "Distil a smaller student from a teacher, on a task or on text without labels, and compare the two."),
+    "verify": TableEntry("verify", GATE, "Judge claims: supported, refuted, inconclusive, or not measured, with what would measure them."),
+    "baseline": TableEntry("baseline", GATE, "Save what `check` compares with: counts, label maps, outputs, predictions, ratios; small enough to commit."),
+    "check": TableEntry("check", GATE, "Measure now and gate it. Exit code 0: pass, 1: fail, 2: no usable baseline, 3: inconclusive, 4: nothing measured."),
+    "calibrate": TableEntry("calibrate", MEASURE, "Time a model against itself: this machine's noise, and what it can show in a given time."),
+    "doctor": TableEntry("doctor", MEASURE, "Check data, checkpoints and tokenizers for what would spoil figures; exit code 1 if there is a problem."),
+    "published": TableEntry("published", CONFIGS, "Show published figures with paper, table and status."),
+    "params": TableEntry("params", CONFIGS, "Count parameters by component: unique and executed, so that shared layers show."),
+    "anatomy": TableEntry("anatomy", CONFIGS, "Take models apart: parameters, FLOPs and time by component or layer, and what each technique saves."),
+    "list": TableEntry("list_", CONFIGS, "List the models, tasks, groups of tasks, suites, recipes, claims, papers, metrics or back-ends that can be named."),
+    "show": TableEntry("show", RESULTS, "List the newest runs, or show everything that is stored about one."),
+    "history": TableEntry("history", RESULTS, "Show figures over time, session by session, with the steps in them."),
+    "diff": TableEntry("diff", RESULTS, "Show why two runs or sessions differ: settings, environment, versions, and examples that flipped."),
+    "export": TableEntry("export", RESULTS, "Write every stored measurement as a row; in Python: bertbench.load_results(folder)."),
+    "gc": TableEntry("gc", RESULTS, "Remove checkpoints that no record names, leftovers of interrupted runs and, where asked, old sessions."),
+    "validate": TableEntry("validate", CONFIGS, "Check all configs; exit code 2 if anything is wrong with them."),
+}  # fmt: skip
+
+
+def function_of(name: str) -> Any:
+    """The function of a command, its module imported now."""
+    return getattr(importlib.import_module(f"bertbench.commands.{name}"), COMMANDS[name].function)
+
+
+class Commands(TyperGroup):
+    """All commands, each imported when it is called; their list in the help comes from the table."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 (a method of the option parser)
+        """Names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        """The command of this name, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        if cmd_name not in self.commands:
+            self.add_command(_parser(cmd_name), cmd_name)
+        return self.commands[cmd_name]
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is called, which must be in the table.
+
+        Raises:
+            UsageError: it is not.
+        """
+        if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            guess = f"; did you mean '{close[0]}'?" if close else ""
+            raise UsageError(f"No such command '{args[0]}'{guess}", f"see `{ctx.command_path} --help`")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+        """Write the table, group by group."""
+        for group in dict.fromkeys(entry.group for entry in COMMANDS.values()):
+            with formatter.section(group):
+                formatter.write_dl([(name, entry.line) for name, entry in COMMANDS.items() if entry.group == group])
+
+
+def _parser(name: str) -> Any:
+    """A command's own option parser."""
+    command = typer.Typer(add_completion=False, rich_markup_mode=None)
+    function = function_of(name)
+    command.command(name, help=_help(function.__doc__))(function)
+    return typer.main.get_command(command)
+
+
+def _help(docstring: str) -> str:
+    """What a docstring tells users: all but its sections, such as Raises."""
+    return re.split(r"\n\s*(?:Raises|Returns|Args):", inspect.cleandoc(docstring))[0]
+
+
 app = typer.Typer(
     name="bertbench",
+    cls=Commands,
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help is three times as fast
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Compare BERT with DistilBERT, ALBERT and any other encoder: quality, speed, size and memory, measured side by side.",
 )
-app.command("compare")(compare)
-app.command("run")(run)
-app.command("speed")(speed)
-app.command("distill")(distill)
-app.command("verify")(verify)
-app.command("baseline")(baseline)
-app.command("check")(check)
-app.command("calibrate")(calibrate)
-app.command("doctor")(doctor)
-app.command("published")(published)
-app.command("params")(params)
-app.command("anatomy")(anatomy)
-app.command("list")(list_)
-app.command("show")(show)
-app.command("history")(history)
-app.command("diff")(diff)
-app.command("export")(export)
-app.command("gc")(gc)
-app.command("validate")(validate)
 
 
 def _version(wanted: bool) -> None:
@@ -103,7 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _alone_or_together(arguments: Sequence[str] | None) -> int:
     if processes.world_size() == 1:
         return _main(arguments)
-    from bertbench.quality import team
+    from bertbench.quality import team  # rarely needed
 
     return team.work(lambda: _main(arguments))
 
@@ -115,7 +167,7 @@ def _main(arguments: Sequence[str] | None) -> int:
         words = list(sys.argv[1:] if arguments is None else arguments)
         _check_processes(words)
         if len(words) == 2 and words[0] == "list" and not words[1].startswith("-"):
-            list_(words[1])  # at once: with options there is the option parser, which loads pydantic
+            function_of("list")(words[1])  # at once: with options there is the option parser, which loads pydantic
             return 0
         status = app(args=words, standalone_mode=False)
     except BertBenchError as error:
@@ -168,8 +220,8 @@ def _usage(error: Exception) -> int:
 def _with_guess(message: str) -> str:
     """The option parser's message, with the nearest choice where a value is not one of several."""
     message = message.replace("Value error, ", "")
-    given, *choices = re.findall(r"'([^']*)'", message.partition(": ")[2]) or [""]
-    close = difflib.get_close_matches(given.lower(), choices, n=1) if " is not one of " in message else []
+    value, *choices = re.findall(r"'([^']*)'", message.partition(": ")[2]) or [""]
+    close = difflib.get_close_matches(value.lower(), choices, n=1) if " is not one of " in message else []
     return f"{message}; did you mean '{close[0]}'?" if close else message
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from dataclasses import replace
 
@@ -10,6 +11,9 @@ import pandas as pd
 
 from bertbench.records.record import Environment, Failure, Measurement, RunRecord, SessionRecord
 from bertbench.records.store import Store
+from bertbench.session.options import StudyOptions
+from bertbench.session.study import Study
+from bertbench.specs.catalog import Catalog
 from bertbench.specs.models import ModelSpec
 from bertbench.specs.tasks import TaskSpec
 
@@ -285,3 +289,8 @@ def stored_session(folder, *, records=(), timings=None, scored=(), session=None)
 def replaced(stored, **fields):
     """A stored session whose session record has other fields."""
     return replace(stored, session=replace(stored.session, **fields))
+
+
+def study(store, command="run", say=lambda _: None, **options):
+    """What a command measures with, on this store, in silence."""
+    return Study(command, StudyOptions(**options), Catalog(), store, say, contextlib.nullcontext)

@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 import threading
+from collections import defaultdict
 
 import pytest
+import typer
 
 from bertbench import cli
 from bertbench.errors import BertBenchError, MeasurementError, NothingMeasuredError
@@ -95,6 +97,90 @@ def test_version_is_shown(capsys):
 def test_exit_code_belongs_to_the_error(error, code):
     """Each class of error has its exit code."""
     assert error("a").exit_code == code
+
+
+def parser_of(name):
+    """A command's own option parser."""
+    root = typer.main.get_command(cli.app)
+    return root.get_command(typer.Context(root), name)
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_the_tables_line_is_the_commands_own(name):
+    """The list of commands is shown without importing them, and says what each says of itself."""
+    assert cli.COMMANDS[name].line == cli.function_of(name).__doc__.strip().splitlines()[0]
+
+
+def test_the_list_of_commands_imports_none(python):
+    """`bertbench --help` shows every command and loads no module of them, nor the libraries of the option parser."""
+    code = "import sys\nfrom bertbench import cli\ncli.main(['--help'])\nprint(*sys.modules)"
+    shown, _, loaded = python(code).stdout.strip().rpartition("\n")
+    assert all(f"  {name} " in shown for name in cli.COMMANDS)
+    modules = {name for name in loaded.split() if name.startswith("bertbench.commands.")}
+    assert modules == {"bertbench.commands._display"}
+    assert "pydantic" not in loaded.split()
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_is_the_first_sentences(name, capsys):
+    """What a command's docstring tells developers is not in its help."""
+    assert cli.main([name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert cli.COMMANDS[name].line.split()[0] in shown
+    for section in ("Raises:", "Returns:", "Args:"):
+        assert section not in shown
+    assert "Raises" not in parser_of(name).help
+
+
+# Pydantic is the option parser's own, whatever the command.
+HEAVY = (
+    "torch",
+    "transformers",
+    "datasets",
+    "pandas",
+    "numpy",
+    "scipy",
+    "sklearn",
+    "rich",
+    "onnxruntime",
+    "openvino",
+    "ruptures",
+)
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_loads_nothing_heavy(name, python):
+    """A command's module imports at its top what starts quickly, so that help answers at once."""
+    code = f"import sys\nfrom bertbench import cli\ncli.main(['{name}', '--help'])\nprint(*sorted({HEAVY!r} & sys.modules.keys()))"
+    assert (
+        python(
+            code.replace("(HEAVY", "(").replace("('torch'", "set(('torch'").replace("'ruptures')", "'ruptures'))")
+        ).stdout.splitlines()[-1]
+        == ""
+    )
+
+
+OF_THEIR_OWN = {
+    "--models", "--suite", "--format", "--output", "--batch-size", "--max-minutes", "--task", "--rounds", "--paper",
+    "--embedding-size", "--share", "--model", "--quantity",
+}  # fmt: skip
+
+
+def test_options_are_declared_once():
+    """An option of one name has one help in every command, but for those that mean something of their own there."""
+    helps = defaultdict(set)
+    for name in cli.COMMANDS:
+        for parameter in parser_of(name).params:
+            for option in getattr(parameter, "opts", []):
+                if option.startswith("--") and option != "--help":
+                    helps[option].add(parameter.help)
+    assert {option for option, texts in helps.items() if len(texts) > 1} == OF_THEIR_OWN
+
+
+def test_nearest_command_is_suggested(capsys):
+    """A misspelt command is answered with the nearest."""
+    assert cli.main(["comprae"]) == 2
+    assert "No such command 'comprae'; did you mean 'compare'?" in capsys.readouterr().err
 
 
 def test_shell_completes_commands():

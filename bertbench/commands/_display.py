@@ -33,6 +33,13 @@ def show(line: str) -> None:
     print(visible(line), flush=True)  # noqa: T201 (this is the display)
 
 
+def show_warnings(warnings: list[str]) -> None:
+    """Pass on what a store warns of, each warning once, and forget it."""
+    for warning in dict.fromkeys(warnings):
+        say(f"warning: {warning}")
+    warnings.clear()
+
+
 class Display:
     """A Progress that shows bars in a terminal, and a line now and then elsewhere. Use as a context manager."""
 

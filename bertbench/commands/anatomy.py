@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Exit, Option
 
-from bertbench.commands import params
-from bertbench.commands._measuring_options import ThreadsOption
-from bertbench.commands._options import (
-    ConfigDirOption,
-    Format,
-    FormatOption,
-    Layout,
-    LayoutOption,
-    ModelsOption,
-    OutputOption,
-    Share,
-)
+from bertbench.commands._display import Display
+from bertbench.commands._options import OutputOptions, ShapeOptions, Share, SuiteOfAllOption, spread
+from bertbench.commands.params import config_for
 from bertbench.errors import MeasurementError, UsageError
+from bertbench.models.hub import quiet_libraries
+from bertbench.models.lengths import length_limit
+from bertbench.records.anatomy import Anatomy
+from bertbench.records.environment import default_threads
+from bertbench.records.progress import Progress
+from bertbench.report.row import Report
+from bertbench.report.tables.anatomy import build_anatomy, build_rebuilt
+from bertbench.session.options import MachineOptions, SelectionOptions, StoreOptions
+from bertbench.session.request import check_positive
+from bertbench.session.selection import resolve
 from bertbench.specs.catalog import Catalog
+from bertbench.specs.models import ModelSpec
+from bertbench.specs.papers import PaperSpec
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from bertbench.models.anatomy.techniques import Techniques
-    from bertbench.records.anatomy import Anatomy
-    from bertbench.records.progress import Progress
-    from bertbench.report.row import Report
-    from bertbench.specs.models import ModelSpec
 
 
 class By(StrEnum):
@@ -40,137 +39,140 @@ class By(StrEnum):
     LAYER = "layer"
 
 
-SuiteOption = Annotated[str, typer.Option("--suite", "-s", help="The suite that 'all' is taken from.")]
-LengthOption = Annotated[int, typer.Option("--sequence-length", help="Tokens an input.")]
-BatchOption = Annotated[int, typer.Option("--batch-size", help="Inputs a pass.")]
-ByOption = Annotated[By, typer.Option("--by", help="One line a component, or a layer.")]
-EmbeddingOption = Annotated[
-    int | None,
-    typer.Option(
-        "--embedding-size",
-        help="Factorize embeddings: tables so wide, projected to the hidden size.",
-        show_default=False,
-    ),
-]
-ShareOption = Annotated[
-    Share | None,
-    typer.Option("--share", help="Let all layers share nothing, attention, feed-forward, or all.", show_default=False),
-]
-LayersOption = Annotated[int | None, typer.Option("--layers", help="Keep so many layers.", show_default=False)]
-TimeOption = Annotated[bool, typer.Option("--time", help="Time each part too, on the CPU, on random weights.")]
-PaperOption = Annotated[
-    str | None,
-    typer.Option("--paper", help="Rebuild a paper's numbers of parameters, e.g. albert-table-3.", show_default=False),
-]
+@dataclass(frozen=True)
+class AnatomyOptions:
+    """What is taken apart, how it is shown, and what is changed first."""
+
+    suite: SuiteOfAllOption = "base"
+    by: Annotated[By, Option("--by", help="One line per component, or per layer.")] = By.COMPONENT
+    embedding_size: Annotated[
+        int | None,
+        Option(
+            "--embedding-size",
+            help="Factorize the embeddings: tables of this width, projected to the hidden size.",
+            show_default=False,
+        ),
+    ] = None
+    share: Annotated[
+        Share | None,
+        Option("--share", help="Let all layers share nothing, attention, feed-forward, or all.", show_default=False),
+    ] = None
+    layers: Annotated[int | None, Option("--layers", help="Keep this many layers.", show_default=False)] = None
+    time: Annotated[bool, Option("--time", help="Time each part too, on the CPU, on random weights.")] = False
+    paper: Annotated[
+        str | None,
+        Option("--paper", help="Rebuild a paper's numbers of parameters, e.g. albert-table-3.", show_default=False),
+    ] = None
 
 
+@spread(selection=("models",), machine=("threads",), folders=("config_dir",))
 def anatomy(
-    *,
-    models: ModelsOption = "all",
-    suite: SuiteOption = "base",
-    sequence_length: LengthOption = 128,
-    batch_size: BatchOption = 1,
-    by: ByOption = By.COMPONENT,
-    embedding_size: EmbeddingOption = None,
-    share: ShareOption = None,
-    layers: LayersOption = None,
-    time: TimeOption = False,
-    threads: ThreadsOption = None,
-    paper: PaperOption = None,
-    config_dir: ConfigDirOption = None,
-    output_format: FormatOption = Format.TERMINAL,
-    output: OutputOption = None,
-    layout: LayoutOption = Layout.LONG,
+    selection: SelectionOptions,
+    shape: ShapeOptions,
+    wanted: AnatomyOptions,
+    machine: MachineOptions,
+    folders: StoreOptions,
+    output: OutputOptions,
 ) -> None:
     """Take models apart: parameters, FLOPs and time by component or layer, and what each technique saves."""
-    given = dict(locals())
-    from bertbench.models.hub import quiet_libraries
-    from bertbench.report import output as outputs
-    from bertbench.session.request import check_positive
-
-    outputs.check_output(output)
-    check_positive(sequence_length=sequence_length, batch_size=batch_size, threads=threads)
+    output.check()
+    check_positive(sequence_length=shape.sequence_length, batch_size=shape.batch_size, threads=machine.threads)
     quiet_libraries()
-    catalog = Catalog(config_dir or ())
-    report, whole = _rebuilt(catalog, given) if paper is not None else _taken_apart(catalog, given)
-    outputs.emit(report, format=output_format.value, output=output, layout=layout.value)
+    catalog = Catalog(folders.config_dir or ())
+    if wanted.paper is not None:
+        paper = catalog.paper(wanted.paper)
+        _check_undecided(paper, selection, shape, wanted, machine)
+        report, whole = _rebuilt(paper, catalog)
+    else:
+        report, whole = _taken_apart(catalog, selection.models, shape, wanted, machine.threads)
+    output.emit(report)
     if not whole:
-        raise typer.Exit(1)
+        raise Exit(1)
 
 
-def _rebuilt(catalog: Catalog, given: dict[str, Any]) -> tuple[Report, bool]:
-    """The paper's table and whether each cell is as expected."""
-    from bertbench.models.anatomy.dissect import rebuild
-    from bertbench.report.tables.anatomy import build_rebuilt
+def _check_undecided(
+    paper: PaperSpec,
+    selection: SelectionOptions,
+    shape: ShapeOptions,
+    wanted: AnatomyOptions,
+    machine: MachineOptions,
+) -> None:
+    """Refuse what a paper decides, and papers that are not about parameters.
 
-    paper = catalog.paper(given["paper"])
+    Raises:
+        UsageError: naming the option that was given beside the paper.
+    """
     if not paper.parameters:
         raise UsageError(
             f"--paper {paper.name}: publishes no numbers of parameters", f"use `bertbench speed --paper {paper.name}`"
         )
-    unused = {
-        "models": "all", "suite": "base", "embedding_size": None, "share": None, "layers": None, "time": False,
-        "by": By.COMPONENT, "sequence_length": 128, "batch_size": 1, "threads": None,
-    }  # fmt: skip
-    for name, default in unused.items():
-        if given[name] != default:
-            option = f"--{name.replace('_', '-')}"
-            raise UsageError(f"--paper {paper.name} decides {option}", f"leave {option} out")
-    cells = list(rebuild(paper, lambda name: params.config_for(catalog.model(name))))
+    for chosen, usual in (
+        (selection, SelectionOptions()),
+        (shape, ShapeOptions()),
+        (wanted, AnatomyOptions(paper=wanted.paper)),
+        (machine, MachineOptions()),
+    ):
+        for name, value in asdict(usual).items():
+            if getattr(chosen, name) != value:
+                option = f"--{name.replace('_', '-')}"
+                raise UsageError(f"--paper {paper.name} decides {option}", f"leave {option} out")
+
+
+def _rebuilt(paper: PaperSpec, catalog: Catalog) -> tuple[Report, bool]:
+    """The paper's table and whether each cell is as expected."""
+    from bertbench.models.anatomy.dissect import rebuild  # torch
+
+    cells = list(rebuild(paper, lambda name: config_for(catalog.model(name))))
     return build_rebuilt(paper, cells), all(cell.as_expected for cell in cells)
 
 
-def _taken_apart(catalog: Catalog, given: dict[str, Any]) -> tuple[Report, bool]:
+def _taken_apart(
+    catalog: Catalog, models: str, shape: ShapeOptions, wanted: AnatomyOptions, threads: int | None
+) -> tuple[Report, bool]:
     """The anatomies' report, and whether everything asked for is in it."""
-    from bertbench.commands._display import Display
-    from bertbench.models.anatomy.techniques import UNCHANGED, Techniques, check
-    from bertbench.report.tables.anatomy import build_anatomy
-    from bertbench.session.selection import resolve
+    from bertbench.models.anatomy.techniques import UNCHANGED, Techniques, check  # torch
 
-    changes = Techniques(given["embedding_size"], given["share"] and given["share"].value, given["layers"])
-    specs = resolve(given["models"], catalog, catalog.suite(given["suite"]))
-    configs = [(spec, params.config_for(spec)) for spec in specs]
+    changes = Techniques(wanted.embedding_size, wanted.share and wanted.share.value, wanted.layers)
+    specs = resolve(models, catalog, catalog.suite(wanted.suite))
+    configs = [(spec, config_for(spec)) for spec in specs]
     for spec, config in configs:
-        _check_length(spec.name, config, given["sequence_length"])
+        _check_length(spec.name, config, shape.sequence_length)
         check(changes, config, spec.name)  # all of them before any work
-    wanted = [UNCHANGED] if changes == UNCHANGED else [UNCHANGED, changes]
-    found: list[Anatomy] = []
+    variants = [UNCHANGED] if changes == UNCHANGED else [UNCHANGED, changes]
+    anatomies: list[Anatomy] = []
     notes: list[str] = []
     with Display() as display:
         for spec, config in configs:
             counted: Anatomy | None = None
-            for techniques in wanted:
-                one = _dissected(spec, config, techniques, given)
-                if one.base is not None and counted is not None and {*one.parts} == {*counted.parts}:
+            for techniques in variants:
+                anatomy = _dissected(spec, config, techniques, shape)
+                if anatomy.base is not None and counted is not None and {*anatomy.parts} == {*counted.parts}:
                     notes.append(f"{spec.name}: {changes.label.lstrip('+')} changes nothing")
                     continue
-                counted = one  # timing adds parts that hold nothing
-                found.append(_with_time(one, config, techniques, given["threads"], display) if given["time"] else one)
-    whole = not given["time"] or all(each.timing is not None for each in found)
-    return build_anatomy(found, given["by"].value, notes), whole
+                counted = anatomy  # timing adds parts that hold nothing
+                anatomies.append(_with_time(anatomy, config, techniques, threads, display) if wanted.time else anatomy)
+    whole = not wanted.time or all(anatomy.timing is not None for anatomy in anatomies)
+    return build_anatomy(anatomies, wanted.by.value, notes), whole
 
 
 def _check_length(name: str, config: PretrainedConfig, tokens: int) -> None:
-    from bertbench.models.lengths import length_limit
-
     limit = length_limit(config)
     if limit is not None and tokens > limit:
         raise UsageError(f"--sequence-length {tokens}: {name} takes {limit} tokens at most", "give fewer")
 
 
-def _dissected(spec: ModelSpec, config: PretrainedConfig, techniques: Techniques, given: dict[str, Any]) -> Anatomy:
-    from bertbench.models.anatomy.dissect import dissect
+def _dissected(spec: ModelSpec, config: PretrainedConfig, techniques: Techniques, shape: ShapeOptions) -> Anatomy:
+    from bertbench.models.anatomy.dissect import dissect  # torch
 
-    shape = {"batch_size": given["batch_size"], "sequence_length": given["sequence_length"]}
-    return replace(dissect(spec.name, config, techniques, **shape), checkpoint=spec.checkpoint)
+    anatomy = dissect(spec.name, config, techniques, batch_size=shape.batch_size, sequence_length=shape.sequence_length)
+    return replace(anatomy, checkpoint=spec.checkpoint)
 
 
 def _with_time(
     anatomy: Anatomy, config: PretrainedConfig, techniques: Techniques, threads: int | None, display: Progress
 ) -> Anatomy:
     """The anatomy with times; with a note in their place if it cannot be timed."""
-    from bertbench.models.anatomy.clock import timed
-    from bertbench.records.environment import default_threads
+    from bertbench.models.anatomy.clock import timed  # torch
 
     try:
         return timed(anatomy, config, techniques, threads=threads or default_threads(), progress=display)

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
+from typer import Option
 
-from bertbench.commands._measuring_options import DeviceOption, DtypeOption, ThreadsOption
-from bertbench.commands._options import (
-    ConfigDirOption,
-    Format,
-    FormatOption,
-    Layout,
-    LayoutOption,
-    OutputOption,
-    ResultsDirOption,
-)
+from bertbench.commands._display import Display, say
+from bertbench.commands._options import OutputOptions, ShapeOptions, spread
 from bertbench.errors import MeasurementError, NothingMeasuredError, UsageError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bertbench.commands._display import Display
-    from bertbench.models.sources import Encoder
-    from bertbench.records.store import Store
-    from bertbench.report.row import Report
-    from bertbench.specs.models import ModelSpec
-    from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
+from bertbench.models.footprint import read_config
+from bertbench.models.hub import quiet_libraries
+from bertbench.models.lengths import limit_of
+from bertbench.models.sources import Encoder, gather, weight_folders
+from bertbench.records import environment
+from bertbench.records.machines import FOLDER, Machine
+from bertbench.records.store import Store, new_session_id
+from bertbench.report.row import Report
+from bertbench.report.tables.noise import build_noise
+from bertbench.session.options import MachineOptions, StoreOptions
+from bertbench.session.request import check_positive
+from bertbench.session.selection import resolve
+from bertbench.session.speed_request import thread_notes
+from bertbench.specs.catalog import Catalog
+from bertbench.specs.models import ModelSpec
+from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
+from bertbench.speed import exports
+from bertbench.speed.backend_options import combinations, parse
 
 DEFAULT_MINUTES = 2.0
 MOST_ROUNDS = 64  # the noise is then known to a fifth
@@ -36,58 +38,49 @@ CEILING_S = 5.0  # what is left of the time for the ceiling
 TURNS, PASSES = 5, 1  # a round's, as `bertbench speed` takes them: noise is that of such rounds
 
 ModelOption = Annotated[
-    str, typer.Option("--models", "-m", help="The model that is timed against itself: a name, hub id or local folder.")
+    str, Option("--models", "-m", help="Model that is timed against itself: a name, hub id or local folder.")
 ]
-LengthOption = Annotated[int, typer.Option("--sequence-length", help="Tokens an input.")]
-BatchOption = Annotated[int, typer.Option("--batch-size", help="Inputs a pass.")]
-RoundsOption = Annotated[
-    int | None,
-    typer.Option("--rounds", help="Rounds of fresh workers, instead of a time.", show_default=False),
-]
-MinutesOption = Annotated[
-    float | None, typer.Option("--max-minutes", help="Time for the whole command (default: 2).", show_default=False)
-]
-BackendOption = Annotated[str, typer.Option("--backend", "-b", help="The back-end that runs the model.")]
 
 
+@dataclass(frozen=True)
+class CalibrationOptions:
+    """For how long, and by what."""
+
+    rounds: Annotated[
+        int | None, Option("--rounds", help="Rounds of fresh workers, instead of a time.", show_default=False)
+    ] = None
+    max_minutes: Annotated[
+        float | None,
+        Option("--max-minutes", help="Time for the whole command (default: 2).", show_default=False),
+    ] = None
+    backend: Annotated[str, Option("--backend", "-b", help="Back-end that runs the model.")] = "eager"
+
+
+@spread()
 def calibrate(
-    *,
     models: ModelOption = "bert",
-    sequence_length: LengthOption = 128,
-    batch_size: BatchOption = 1,
-    rounds: RoundsOption = None,
-    max_minutes: MinutesOption = None,
-    backend: BackendOption = "eager",
-    device: DeviceOption = "auto",
-    dtype: DtypeOption = "fp32",
-    threads: ThreadsOption = None,
-    output_format: FormatOption = Format.TERMINAL,
-    output: OutputOption = None,
-    layout: LayoutOption = Layout.LONG,
-    config_dir: ConfigDirOption = None,
-    results_dir: ResultsDirOption = Path("results"),
+    *,
+    shape: ShapeOptions,
+    calibration: CalibrationOptions,
+    machine: MachineOptions,
+    output: OutputOptions,
+    folders: StoreOptions,
 ) -> None:
     """Time a model against itself: this machine's noise, and what it can show in a given time."""
-    deadline = _deadline(rounds, max_minutes)
-    from bertbench.records.store import Store
-    from bertbench.report import output as outputs
-    from bertbench.specs.timing import TimingSpec
-
-    outputs.check_output(output)
-    settings = _settings(device, dtype, threads, backend)
-    shape = _shape(batch_size, sequence_length)
-    store = Store(results_dir)
-    spec = _model(models, config_dir, store)
+    deadline = _deadline(calibration.rounds, calibration.max_minutes)
+    output.check()
+    settings = _settings(machine, calibration.backend)
+    check_positive(batch_size=shape.batch_size, sequence_length=shape.sequence_length)
+    timed = ShapeSpec(batch_size=shape.batch_size, sequence_length=shape.sequence_length)
+    store = Store(folders.results_dir)
+    spec = _model(models, folders.config_dir, store)
     store.check_writable()
-    timing = TimingSpec(rounds=rounds or MOST_ROUNDS, turns=TURNS, passes=PASSES, shapes=(shape,))
-    report = _measured(spec, settings, timing, deadline, store)
-    outputs.emit(report, format=output_format.value, output=output, layout=layout.value)
+    timing = TimingSpec(rounds=calibration.rounds or MOST_ROUNDS, turns=TURNS, passes=PASSES, shapes=(timed,))
+    output.emit(_measured(spec, settings, timing, deadline, store))
 
 
 def _deadline(rounds: int | None, minutes: float | None) -> float | None:
     """When the rounds must end, as time.monotonic tells it; None: when all are taken."""
-    from bertbench.session.request import check_positive
-
     check_positive(rounds=rounds, max_minutes=minutes)
     if rounds == 1:
         raise UsageError("--rounds 1: noise shows between rounds", "take 2 or more")
@@ -97,40 +90,22 @@ def _deadline(rounds: int | None, minutes: float | None) -> float | None:
     return time.monotonic() + seconds - min(CEILING_S, seconds / 4)
 
 
-def _settings(device: str, dtype: str, threads: int | None, backend: str) -> ExecutionSettings:
+def _settings(machine: MachineOptions, backend: str) -> ExecutionSettings:
     """The resolved settings; more threads than cores are said to be slow."""
-    from bertbench.commands._display import say
-    from bertbench.records import environment
-    from bertbench.session.request import check_positive
-    from bertbench.specs.timing import ExecutionSettings
-    from bertbench.speed.backend_options import combinations, parse
-
-    check_positive(threads=threads)
-    resolved = environment.resolve_device(device)
-    names, _ = parse(backend, resolved)
+    check_positive(threads=machine.threads)
+    device = environment.resolve_device(machine.device)
+    names, _ = parse(backend, device)
     if len(names) != 1:
         raise UsageError(f"--backend {backend}: one back-end is calibrated at a time", "repeat the command for others")
-    ways, _ = combinations(names, [environment.resolve_dtype(dtype, resolved)])
-    usable = environment.usable_cores()
-    if threads and threads > usable and resolved == "cpu":
-        say(f"--threads {threads}: only {usable} cores can be used; threads will wait for each other")
-    return ExecutionSettings(resolved, ways[0][1], threads or environment.default_threads(), ways[0][0])
-
-
-def _shape(batch_size: int, sequence_length: int) -> ShapeSpec:
-    from bertbench.session.request import check_positive
-    from bertbench.specs.timing import ShapeSpec
-
-    check_positive(batch_size=batch_size, sequence_length=sequence_length)
-    return ShapeSpec(batch_size=batch_size, sequence_length=sequence_length)
+    pairs, _ = combinations(names, [environment.resolve_dtype(machine.dtype, device)])
+    for note in thread_notes(machine.threads, device):
+        say(note)
+    name, dtype = pairs[0]
+    return ExecutionSettings(device, dtype, machine.threads or environment.default_threads(), name)
 
 
 def _model(models: str, config_dir: list[Path] | None, store: Store) -> ModelSpec:
     """The one model that is named."""
-    from bertbench.models.hub import quiet_libraries
-    from bertbench.session.selection import resolve
-    from bertbench.specs.catalog import Catalog
-
     quiet_libraries()
     specs = resolve(models, Catalog(config_dir or ()), None, store)
     if len(specs) > 1:
@@ -148,14 +123,7 @@ def _measured(
     Raises:
         NothingMeasuredError: the model could not be timed; other BertBenchErrors: it cannot be had.
     """
-    from bertbench.commands._display import Display
-    from bertbench.models.sources import gather, weight_folders
-    from bertbench.records import environment
-    from bertbench.records.machines import FOLDER, Machine
-    from bertbench.records.store import new_session_id
-    from bertbench.report.tables.noise import build_noise
-    from bertbench.speed import exports
-    from bertbench.speed.noise import measure_noise
+    from bertbench.speed.noise import measure_noise  # slow
 
     machine = Machine.load(store.root, environment.capture(settings.device).environment_class)
     encoders = gather([spec], may_be_random=True)
@@ -190,9 +158,6 @@ def _introduce(display: Display, warnings: Sequence[str], encoder: Encoder) -> N
 
 
 def _check_length(model: str, folder: Path, shape: ShapeSpec) -> None:
-    from bertbench.models.footprint import read_config
-    from bertbench.models.lengths import limit_of
-
     limit = limit_of(read_config(folder))
     if limit is not None and shape.sequence_length is not None and shape.sequence_length > limit:
         raise UsageError(f"--sequence-length {shape.sequence_length}: {model} takes {limit} tokens at most")
@@ -200,7 +165,7 @@ def _check_length(model: str, folder: Path, shape: ShapeSpec) -> None:
 
 def _ceiling(encoder: Encoder, settings: ExecutionSettings, shape: ShapeSpec, display: Display) -> float | None:
     """The best rate of matrix products in FLOP/s; None where torch has no products of this format."""
-    from bertbench.models.architecture import config_of
+    from bertbench.models.architecture import config_of  # torch
     from bertbench.models.size import inner_size
     from bertbench.speed.calibration import SQUARES, ceiling, model_sizes
 
@@ -209,7 +174,8 @@ def _ceiling(encoder: Encoder, settings: ExecutionSettings, shape: ShapeSpec, di
     display("measuring the machine's ceiling", 0, 1)
     config = config_of(encoder.spec, encoder.source.folder)
     inner = inner_size(config)
-    own = model_sizes(shape.batch_size * (shape.sequence_length or 1), int(config.hidden_size), inner) if inner else []
-    found = ceiling(settings, [*SQUARES, *own])
+    tokens = shape.batch_size * (shape.sequence_length or 1)
+    products = model_sizes(tokens, int(config.hidden_size), inner) if inner else []
+    best = ceiling(settings, [*SQUARES, *products])
     display("measuring the machine's ceiling", 1, 1)
-    return None if found is None else found[0]
+    return None if best is None else best[0]

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Exit, Option
 
-from bertbench.commands._measuring_options import takes_measuring_options
+from bertbench.commands._display import order
+from bertbench.commands._options import MarginOptions, MeasuringOptions, spread
+from bertbench.commands._study import open_study
 from bertbench.errors import UsageError
+from bertbench.session.request import check_positive
+from bertbench.specs import plugins
 
 if TYPE_CHECKING:
     from bertbench.gate.finding import Finding, Margins
     from bertbench.report.row import Report
 
+DEFAULT_BASELINE = Path("results/baseline")
+
 BaselineOption = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         "--baseline", "-b", help="What `bertbench baseline save` wrote (default: results/baseline).", show_default=False
     ),
 ]
 ModelOption = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--against-model",
         help="Instead of a baseline: measure this model (name, hub id, folder) in the same job as those of --models.",
         show_default=False,
@@ -32,108 +39,95 @@ ModelOption = Annotated[
 ]
 CodeOption = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--against-code",
-        help="Instead of a baseline: time this code and that of a revision, or of an environment's folder, in one job.",
+        help="Instead of a baseline: time this code side by side with that of a git revision, or of a folder with an environment.",
         show_default=False,
     ),
 ]
 TaskOption = Annotated[
     str | None,
-    typer.Option(
+    Option(
         "--task",
         "-t",
         help="Gate scores on these tasks only (default: the baseline's, or the suite's).",
         show_default=False,
     ),
 ]
-SpeedOption = Annotated[float, typer.Option("--margin-speed", help="Times so many times those before are still borne.")]
-MemoryOption = Annotated[float, typer.Option("--margin-memory", help="The same for peak memory.")]
-QualityOption = Annotated[float, typer.Option("--margin-quality", help="The share of the score that must be retained.")]
-OutputsOption = Annotated[
-    float, typer.Option("--margin-outputs", help="How far outputs for fixed inputs may differ, absolute.")
-]
-JunitOption = Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML there.", show_default=False)]
+JunitOption = Annotated[Path | None, Option("--junit", help="Write JUnit XML to this file.", show_default=False)]
 AnnotateOption = Annotated[
     bool | None,
-    typer.Option(
+    Option(
         "--annotate/--no-annotate",
-        help="GitHub's annotations (default: where GITHUB_ACTIONS is set).",
+        help="Print annotations for GitHub (default: where GITHUB_ACTIONS is set).",
         show_default=False,
     ),
 ]
 
 
-@takes_measuring_options(
-    "models", "suite", "only", "max_minutes", "threads", "data_dir", "output_format", "output", "layout", "config_dir",
-    "results_dir",
+@spread(
+    options=(
+        "models", "suite", "only", "max_minutes", "threads", "data_dir", "output_format", "output", "layout",
+        "config_dir", "results_dir",
+    )
 )  # fmt: skip
 def check(
-    given: Mapping[str, Any],
     baseline: BaselineOption = None,
     against_model: ModelOption = None,
     against_code: CodeOption = None,
     task: TaskOption = None,
-    margin_speed: SpeedOption = 1.05,
-    margin_memory: MemoryOption = 1.10,
-    margin_quality: QualityOption = 0.99,
-    margin_outputs: OutputsOption = 1e-3,
+    *,
+    allowed: MarginOptions,
     junit: JunitOption = None,
     annotate: AnnotateOption = None,
+    options: MeasuringOptions,
 ) -> None:
     """Measure now and gate it. Exit code 0: pass, 1: fail, 2: no usable baseline, 3: inconclusive, 4: nothing measured."""
-    from bertbench.commands import _check
-    from bertbench.commands._check_code import with_code
-    from bertbench.commands._measuring import Measuring
-    from bertbench.commands._measuring_options import defaults
+    from bertbench.gate.check import with_baseline, with_model  # scipy
+    from bertbench.gate.code import with_code
     from bertbench.gate.finding import EXIT_CODES, verdict_of
     from bertbench.gate.report import build, check_place
-    from bertbench.report.output import emit
-    from bertbench.session.request import check_positive
 
-    given_against = {"--baseline": baseline, "--against-model": against_model, "--against-code": against_code}
-    named = [name for name, value in given_against.items() if value is not None]
+    references = {"--baseline": baseline, "--against-model": against_model, "--against-code": against_code}
+    named = [name for name, value in references.items() if value is not None]
     if len(named) > 1:
         raise UsageError(f"{' and '.join(named)} contradict each other", "leave all but one out")
-    margins = _margins(margin_speed, margin_memory, margin_quality, margin_outputs)
-    check_place(junit, given["output"])
-    measuring = Measuring(
-        "check", {**defaults(), **given, "from_store": False, "fresh": True, "yes": True, "seeds": "1"}
-    )
-    check_positive(threads=given["threads"], max_minutes=given["max_minutes"])
+    margins = _margins(allowed)
+    check_place(junit, options.output)
+    study = open_study("check", replace(options, fresh=True, yes=True, seeds="1"))
+    check_positive(threads=options.threads, max_minutes=options.max_minutes)
     if against_code is not None and task is not None:
         raise UsageError(f"--task {task}: --against-code compares times", "leave --task out")
     if against_code is not None:
-        found = with_code(measuring, against_code, margins)
+        checked = with_code(study, against_code, margins)
     elif against_model is not None:
-        found = _check.with_model(measuring, against_model, margins, task)
+        checked = with_model(study, against_model, margins, task)
     else:
-        found = _check.with_baseline(measuring, baseline or Path("results/baseline"), margins, task)
-    report = build(found.findings, found.title, found.suite, found.notes)
+        checked = with_baseline(study, baseline or DEFAULT_BASELINE, margins, task)
+    report = build(checked.findings, checked.title, checked.suite, checked.notes)
     # First what people read: where a file cannot be written after all, the verdicts are not lost.
-    emit(report, format=given["output_format"].value, output=given["output"], layout=given["layout"].value)
-    publish(report, found.findings, junit, annotate=annotate)
-    raise typer.Exit(EXIT_CODES[verdict_of(found.findings)])
+    options.emit(report)
+    publish(report, checked.findings, junit, annotate=annotate)
+    raise Exit(EXIT_CODES[verdict_of(checked.findings)])
 
 
-def _margins(speed: float, memory: float, quality: float, outputs: float) -> Margins:
-    from bertbench.gate.finding import Margins
+def _margins(allowed: MarginOptions) -> Margins:
+    from bertbench.gate.finding import Margins  # scipy
 
-    for name, value in (("speed", speed), ("memory", memory)):
+    for name, value in (("speed", allowed.margin_speed), ("memory", allowed.margin_memory)):
         if not 1 < value < 100:
-            raise UsageError(f"--margin-{name} {value:g}: must be a factor above 1", "1.05 bears 5% more")
+            raise UsageError(f"--margin-{name} {value:g}: must be a factor above 1", "1.05 allows 5% more")
+    quality, outputs = allowed.margin_quality, allowed.margin_outputs
     if not 0 < quality < 1:
         raise UsageError(f"--margin-quality {quality:g}: must lie between 0 and 1", "0.99 asks for 99% of the score")
     if not 0 <= outputs < 100:
         raise UsageError(f"--margin-outputs {outputs:g}: must be a small number, 0 or more")
-    return Margins(speed, memory, quality, outputs)
+    return Margins(allowed.margin_speed, allowed.margin_memory, quality, outputs)
 
 
 def publish(report: Report, findings: Sequence[Finding], junit: Path | None, *, annotate: bool | None) -> None:
     """What continuous integration takes: JUnit XML, annotations on stderr, GitHub's job summary."""
-    from bertbench.commands._display import order
-    from bertbench.gate.report import add_summary, annotation_lines, write_junit
-    from bertbench.specs import plugins
+    from bertbench.gate.report import add_summary, annotation_lines, write_junit  # scipy
 
     if junit is not None:
         write_junit(findings, junit)

@@ -3,48 +3,57 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import Annotated
 
-import typer
+from typer import Option
 
-from bertbench.commands._measuring import Answer, Measuring
-from bertbench.commands._measuring_options import takes_measuring_options
-
-OWN_TO_A_SUITE = ("learning_rate", "batch_size", "max_length", "data_dir")  # not meant for the fallback's models
-
+from bertbench.commands._display import say
+from bertbench.commands._options import MeasuringOptions, spread
+from bertbench.commands._study import Answer, answer, finish, open_study
+from bertbench.errors import BertBenchError, MeasurementError
+from bertbench.records.record import UNAVAILABLE
+from bertbench.session.study import Study
+from bertbench.specs import published
+from bertbench.specs.published import PublishedFigure
 
 PublishedOption = Annotated[
-    bool, typer.Option("--with-published", help="Show published scores on every task measured (`bertbench published`).")
+    bool, Option("--with-published", help="Show published scores on every task measured (`bertbench published`).")
 ]
 
 
-@takes_measuring_options()
-def compare(given: Mapping[str, Any], with_published: PublishedOption = False) -> None:
+@spread()
+def compare(with_published: PublishedOption = False, *, options: MeasuringOptions) -> None:
     """Compare models in size, speed, memory and quality, beside what was published."""
     started = time.monotonic()
-    measuring = Measuring("compare", given, with_published=with_published)
-    suite = measuring.catalog.suite(given["suite"] or "base")
-    first = measuring.answer(suite, suite.tasks, models=given["models"], reference=given["reference"], run=False)
+    study = open_study("compare", options)
+    figures = published.load(study.catalog) if with_published else []
+    suite = study.suite()
+    request = study.request(suite, suite.tasks, models=options.models, reference=options.reference, run=False)
+    first = answer(study, request, figures)
     answers = [first]
     if suite.fallback and _quality_is_absent(first):
-        answers += _fallback(measuring, suite.fallback, time.monotonic() - started)
-    measuring.finish(answers)
+        answers += _fallback(study, suite.fallback, time.monotonic() - started, figures)
+    finish(options, answers)
 
 
-def _fallback(measuring: Measuring, name: str, used_s: float) -> list[Answer]:
+def _fallback(study: Study, name: str, used_s: float, figures: list[PublishedFigure]) -> list[Answer]:
     """The fallback suite with its own recipe, in what time is left; its failure never costs the first report."""
-    from bertbench.commands._display import say
-    from bertbench.errors import BertBenchError, MeasurementError
-
-    measuring.given |= dict.fromkeys(OWN_TO_A_SUITE) | {"finetune": False}
+    # What was chosen for the first suite's models and data does not fit the fallback's.
+    options = replace(
+        study.options, learning_rate=None, batch_size=None, max_length=None, data_dir=None, finetune=False
+    )
     try:
-        if measuring.given["max_minutes"] is not None:
-            measuring.given["max_minutes"] -= used_s / 60
-            if measuring.given["max_minutes"] <= 0:
+        if options.max_minutes is not None:
+            left = options.max_minutes - used_s / 60
+            if left <= 0:
                 raise MeasurementError("--max-minutes is used up")
-        suite = measuring.catalog.suite(name)
-        return [measuring.answer(suite, suite.tasks, models="all", reference=None, run=False)]
+            options = replace(options, max_minutes=left)
+        fallback = replace(study, options=options)
+        suite = study.catalog.suite(name)
+        return [
+            answer(fallback, fallback.request(suite, suite.tasks, models="all", reference=None, run=False), figures)
+        ]
     except BertBenchError as error:
         say(f"suite {name} is left out: {error}")
         return []
@@ -52,8 +61,6 @@ def _fallback(measuring: Measuring, name: str, used_s: float) -> list[Answer]:
 
 def _quality_is_absent(answer: Answer) -> bool:
     """True if not one of the models has a score, because data or weights could not be had."""
-    from bertbench.records.record import UNAVAILABLE
-
     quality = [
         record for record in answer.stored.records if record.kind == "quality" and record.model_name in answer.models
     ]

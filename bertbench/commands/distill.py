@@ -2,107 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertbench.commands._distill_options import (
-    AblationOption,
-    ColumnOption,
-    CosOption,
-    EmbeddingOption,
-    HardOption,
-    LayersOption,
-    MlmOption,
-    RandomOption,
-    SaveToOption,
-    ShareOption,
-    SoftOption,
-    StepsOption,
-    StudentOption,
-    TaskOption,
-    TeacherOption,
-    TemperatureOption,
-    TextOption,
-)
-from bertbench.commands._measuring import Measuring
-from bertbench.commands._measuring_options import takes_measuring_options
-from bertbench.commands._options import Share
-from bertbench.commands.run import suite_for
+from pydantic import ValidationError
+
+from bertbench.commands._display import say
+from bertbench.commands._options import DistillOptions, MeasuringOptions, spread
+from bertbench.commands._study import Answer, answer, finish, open_study
 from bertbench.errors import BertBenchError, UsageError
+from bertbench.models.checkpoints import copy_checkpoint
+from bertbench.models.sources import own_config
+from bertbench.models.students.derive import StudentOptions, students, taught
 from bertbench.models.students.sharing import SHARING
+from bertbench.records.store import Store
+from bertbench.report.output import prove_writable
+from bertbench.report.row import Report, Row, Table
+from bertbench.session.options import StudyOptions
+from bertbench.session.request import parse_kinds
+from bertbench.session.selection import resolve_one, suite_for
+from bertbench.session.study import Study
+from bertbench.specs.models import DistillSpec, ModelSpec, PretrainSpec
+from bertbench.specs.text_files import RENAME, is_text
+from bertbench.tasks.texts import Texts
+from bertbench.units import duration, significant
 
 if TYPE_CHECKING:
-    from bertbench.commands._measuring import Answer
-    from bertbench.models.students.derive import StudentOptions
-    from bertbench.records.store import Store
-    from bertbench.specs.models import DistillSpec, ModelSpec
-
+    from bertbench.session.students import Distilled
 
 OF_TASKS = ("seeds", "only", "epochs", "train_samples", "eval_samples", "max_train_minutes", "finetune")
-SHARED = (
-    "suite", "output_format", "output", "layout", "seeds", "seed", "finetune", "train_samples", "eval_samples", "epochs", "batch_size",
-    "learning_rate", "max_length", "max_train_minutes", "max_minutes", "device", "dtype", "threads", "data_dir", "keep_checkpoints",
-    "only", "fresh", "from_store", "yes", "config_dir", "results_dir",
+COLUMNS = (
+    "Student", "Architecture", "Soft / MLM / cosine", "Steps", "Tokens", "Time", "Losses, not weighted", "Saved in",
 )  # fmt: skip
 
 
-@takes_measuring_options(*SHARED)
-def distill(
-    teacher: TeacherOption,
-    task: TaskOption = None,
-    *,
-    student: StudentOption = None,
-    student_layers: LayersOption = None,
-    embedding_size: EmbeddingOption = None,
-    share: ShareOption = Share.NONE,
-    random_start: RandomOption = False,
-    temperature: TemperatureOption = 2.0,
-    alpha_soft: SoftOption = None,
-    alpha_hard: HardOption = None,
-    text: TextOption = None,
-    text_column: ColumnOption = "text",
-    steps: StepsOption = None,
-    alpha_mlm: MlmOption = None,
-    alpha_cos: CosOption = None,
-    ablation: AblationOption = None,
-    save_to: SaveToOption = None,
-    given: Mapping[str, Any],
-) -> None:
+@spread(
+    options=(
+        "suite", "output_format", "output", "layout", "seeds", "seed", "finetune", "train_samples", "eval_samples",
+        "epochs", "batch_size", "learning_rate", "max_length", "max_train_minutes", "max_minutes", "device", "dtype",
+        "threads", "data_dir", "keep_checkpoints", "only", "fresh", "from_store", "yes", "config_dir", "results_dir",
+    )
+)  # fmt: skip
+def distill(wanted: DistillOptions, options: MeasuringOptions) -> None:
     """Distil a smaller student from a teacher, on a task or on text without labels, and compare the two."""
-    from bertbench.models.students.derive import StudentOptions
-    from bertbench.specs.models import DistillSpec
-
     # Students have no published recipe, and teacher and students should take equal steps.
-    measuring = Measuring("distill", {**given, "recipes": "task"})
-    if save_to is not None:
-        _check_target(save_to, given)
-    varied = ablation.value if ablation else None
-    wish = StudentOptions(DistillSpec(teacher=teacher), student_layers, embedding_size, share.value)
-    if text is not None:
-        _refuse("goes with a task, not with --text", student=student, alpha_hard=alpha_hard)
-        _refuse("does not go with --text, which trains anew", from_store=given["from_store"] or None)
-        if task is None:
-            _refuse(
-                "is of the task that follows: there is no --task", **{name: given[name] or None for name in OF_TASKS}
-            )
-        if save_to is None:
+    study = open_study("distill", replace(options, recipes="task"))
+    if wanted.save_to is not None:
+        _check_target(wanted.save_to, options)
+    if wanted.text is not None:
+        _refuse("goes with a task, not with --text", student=wanted.student, alpha_hard=wanted.alpha_hard)
+        _refuse("does not go with --text, which trains anew", from_store=options.from_store or None)
+        if wanted.task is None:
+            for_tasks = {name: getattr(options, name) or None for name in OF_TASKS}
+            _refuse("is of the task that follows: there is no --task", **for_tasks)
+        if wanted.save_to is None:
             raise UsageError("--text: the student needs a place", "--save-to FOLDER")
-        wanted = {
-            "temperature": temperature,
-            "alpha_soft": alpha_soft,
-            "alpha_mlm": alpha_mlm,
-            "alpha_cos": alpha_cos,
-            "steps": steps,
-        }
-        _on_text(measuring, teacher, task, wish, wanted, varied, text, text_column, save_to, random_start=random_start)
+        _on_text(study, options, wanted, wanted.text, wanted.save_to)
         return
-    if task is None:
+    if wanted.task is None:
         raise UsageError("nothing to learn from", "give --task, or --text for distillation on text")
-    _refuse("goes with --text", alpha_mlm=alpha_mlm, alpha_cos=alpha_cos, steps=steps)
-    wish = replace(wish, distill=_spec(teacher, temperature, alpha_soft, alpha_hard, random_start=random_start))
-    _on_task(measuring, teacher, task, student, wish, varied, save_to)
+    _refuse("goes with --text", alpha_mlm=wanted.alpha_mlm, alpha_cos=wanted.alpha_cos, steps=wanted.steps)
+    _on_task(study, options, wanted, wanted.task)
 
 
 def _refuse(why: str, **options: Any) -> None:
@@ -116,140 +78,139 @@ def _refuse(why: str, **options: Any) -> None:
             raise UsageError(f"--{name.replace('_', '-')} {why}", "leave it out")
 
 
-def _on_task(
-    measuring: Measuring,
-    teacher: str,
-    task: str,
-    student: str | None,
-    wish: StudentOptions,
-    ablation: str | None,
-    save_to: Path | None,
-) -> None:
+def _on_task(study: Study, options: MeasuringOptions, wanted: DistillOptions, task: str) -> None:
     """Fine-tune the teacher, let the students learn from it, compare."""
-    from bertbench.models.sources import own_config
-    from bertbench.models.students.derive import students, taught
-    from bertbench.session.selection import resolve_one
-
-    catalog = measuring.catalog
+    student = _student(wanted, _task_recipe(wanted))
+    catalog, ablation = study.catalog, _ablation(wanted)
     catalog.task(task)
-    suite = catalog.suite(measuring.given["suite"] or suite_for(task, catalog))
-    teaching = resolve_one(teacher, catalog, measuring.store)
-    if student is not None:
-        _check_alone(wish, ablation)
-        existing = resolve_one(student, catalog, measuring.store)
-        specs = [taught(existing, wish.distill, teaching.name)]
+    suite = catalog.suite(options.suite or suite_for(task, catalog))
+    teacher = resolve_one(wanted.teacher, catalog, study.store)
+    if wanted.student is not None:
+        _check_alone(student, ablation)
+        existing = resolve_one(wanted.student, catalog, study.store)
+        specs = [taught(existing, student.distill, teacher.name)]
     else:
-        specs = students(teaching, own_config(teaching), wish, ablation)
-    answer = measuring.answer(suite, [task], models=[teaching, *specs], reference=teaching.name, run=True)
-    missing = 0 if save_to is None else _save(answer, measuring.store, specs[0], save_to)
-    measuring.finish([answer], missing=missing)
+        specs = students(teacher, own_config(teacher), student, ablation)
+    request = study.request(suite, [task], models=[teacher, *specs], reference=teacher.name, run=True)
+    measured = answer(study, request)
+    missing = 0 if wanted.save_to is None else _save(measured, study.store, specs[0], wanted.save_to)
+    finish(options, [measured], missing=missing)
 
 
-def _on_text(
-    measuring: Measuring,
-    teacher: str,
-    task: str | None,
-    wish: StudentOptions,
-    wanted: Mapping[str, Any],
-    ablation: str | None,
-    text: str,
-    column: str,
-    save_to: Path,
-    *,
-    random_start: bool,
-) -> None:
+def _on_text(study: Study, options: MeasuringOptions, wanted: DistillOptions, text: str, folder: Path) -> None:
     """Distil on text, save, and compare on a task if one is named."""
-    from bertbench.commands import _pretraining
-    from bertbench.report import output
-    from bertbench.session.selection import resolve_one
-    from bertbench.tasks.texts import Texts
+    from bertbench.session.students import check_task, check_texts, distil_all, students_of  # slow
 
-    catalog, given = measuring.catalog, measuring.given
+    catalog, task = study.catalog, wanted.task
     if task is not None:
         catalog.task(task)
-    teaching = resolve_one(teacher, catalog, measuring.store)
-    own = {
-        "batch_size": given["batch_size"],
-        "learning_rate": given["learning_rate"],
-        "max_length": given["max_length"],
-        "seed": given["seed"],
-    }
-    spec = _pretraining.build_spec({**wanted, **own}, random_start=random_start)
-    students = _pretraining.students_of(teaching, wish, spec, ablation, save_to)
-    if teaching.name in {folder.name for *_, folder in students}:
+    teacher = resolve_one(wanted.teacher, catalog, study.store)
+    recipe = _text_recipe(wanted, options)
+    student = _student(wanted, DistillSpec(teacher=wanted.teacher))
+    text_students = students_of(teacher, student, recipe, _ablation(wanted), folder)
+    if teacher.name in {student.folder.name for student in text_students}:
         raise UsageError(
-            f"--save-to {save_to}: a student is called by its folder, and so is the teacher", "name another folder"
+            f"--save-to {folder}: a student is called by its folder, and so is the teacher", "name another folder"
         )
     if task is not None:
-        _pretraining.check_task(catalog.task(task), teaching, given["data_dir"])
-    _pretraining.check_texts(teaching, spec.max_length)
-    done = _pretraining.pretrain_all(measuring, teaching, students, Texts(text, column))
-    report = _pretraining.build_report(done)
+        check_task(catalog.task(task), teacher, options.data_dir)
+    check_texts(teacher, recipe.max_length)
+    distilled = distil_all(study, teacher, text_students, Texts(text, wanted.text_column))
+    report = build_report(distilled)
     if task is None:
-        output.emit(report, format=given["output_format"].value, output=given["output"], layout=given["layout"].value)
+        options.emit(report)
         return
-    measuring.given |= dict.fromkeys(("batch_size", "learning_rate", "max_length"))  # those were of the distillation
-    if given["max_minutes"] is not None:
-        left = given["max_minutes"] - sum(run.seconds for *_, run in done) / 60
-        measuring.given["max_minutes"] = max(left, 1 / 60)
-    suite = catalog.suite(given["suite"] or suite_for(task, catalog))
-    models = [teaching, *_pretraining.as_models(done)]
-    measuring.finish([measuring.answer(suite, [task], models=models, reference=teaching.name, run=True)], first=report)
+    minutes = options.max_minutes
+    if minutes is not None:
+        minutes = max(minutes - sum(student.run.seconds for student in distilled) / 60, 1 / 60)
+    # Batch, rate and length were those of the distillation.
+    chosen = replace(study.options, batch_size=None, learning_rate=None, max_length=None, max_minutes=minutes)
+    study = replace(study, options=chosen)
+    suite = catalog.suite(options.suite or suite_for(task, catalog))
+    models = [teacher, *(student.as_model() for student in distilled)]
+    request = study.request(suite, [task], models=models, reference=teacher.name, run=True)
+    finish(options, [answer(study, request)], first=report)
 
 
-def _spec(
-    teacher: str, temperature: float, alpha_soft: float | None, alpha_hard: float | None, *, random_start: bool
-) -> DistillSpec:
-    """The checked spec.
+def _ablation(wanted: DistillOptions) -> str | None:
+    return wanted.ablation.value if wanted.ablation else None
+
+
+def _student(wanted: DistillOptions, recipe: DistillSpec) -> StudentOptions:
+    return StudentOptions(recipe, wanted.student_layers, wanted.embedding_size, wanted.share.value)
+
+
+def _task_recipe(wanted: DistillOptions) -> DistillSpec:
+    """How a student learns on a task.
 
     Raises:
         UsageError: a temperature of 0, negative weights, or both 0.
     """
-    from pydantic import ValidationError
-
-    from bertbench.commands._pretraining import said
-    from bertbench.specs.models import DistillSpec
-
-    values = {"temperature": temperature, "alpha_soft": alpha_soft, "alpha_hard": alpha_hard}
-    given = {name: value for name, value in values.items() if value is not None}
+    chosen = {
+        name: value
+        for name in ("temperature", "alpha_soft", "alpha_hard")
+        if (value := getattr(wanted, name)) is not None
+    }
     try:
-        return DistillSpec(teacher=teacher, start="random" if random_start else "teacher", **given)
+        return DistillSpec(teacher=wanted.teacher, start="random" if wanted.random_start else "teacher", **chosen)
     except ValidationError as error:
-        raise UsageError(said(error, given)) from None
+        raise UsageError(first_fault(error, chosen)) from None
 
 
-def _check_alone(wish: StudentOptions, ablation: str | None) -> None:
+def _text_recipe(wanted: DistillOptions, options: StudyOptions) -> PretrainSpec:
+    """How a student learns on text; what was not chosen is left to its default.
+
+    Raises:
+        UsageError: a value is out of bounds.
+    """
+    values = {name: getattr(wanted, name) for name in ("temperature", "alpha_soft", "alpha_mlm", "alpha_cos", "steps")}
+    values |= {name: getattr(options, name) for name in ("batch_size", "learning_rate", "max_length", "seed")}
+    chosen = {name: value for name, value in values.items() if value is not None}
+    try:
+        return PretrainSpec(start="random" if wanted.random_start else "teacher", **chosen)
+    except ValidationError as error:
+        raise UsageError(first_fault(error, chosen)) from None
+
+
+def first_fault(error: ValidationError, chosen: Mapping[str, Any]) -> str:
+    """The first finding about options, in one line."""
+    first = error.errors(include_url=False)[0]
+    message = str(first["msg"]).removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    if not first["loc"]:
+        return message.replace("'", "").replace("alpha_", "--alpha-")
+    option = str(first["loc"][0])
+    return f"--{option.replace('_', '-')} {chosen.get(option)}: {message}"
+
+
+def _check_alone(student: StudentOptions, ablation: str | None) -> None:
     """A model that there is, is taught as it is.
 
     Raises:
         UsageError: an option that derives one is given too.
     """
-    derived = wish.layers is not None or wish.embedding_size is not None or wish.share != "none"
-    if derived or ablation or wish.distill.start == "random":
+    derived = student.layers is not None or student.embedding_size is not None or student.share != "none"
+    if derived or ablation or student.distill.start == "random":
         raise UsageError(
             "--student teaches a model as it is",
             "leave out --student-layers, --embedding-size, --share, --random-start and --ablation, or leave out --student",
         )
 
 
-def _check_target(folder: Path, given: Mapping[str, Any]) -> None:
+def _check_target(folder: Path, options: StudyOptions) -> None:
     """Find out before any work whether a checkpoint can be saved there.
 
     Raises:
         UsageError: the folder holds something or cannot be written, or nothing will be kept.
     """
-    from bertbench.report.output import prove_writable
-    from bertbench.session.request import parse_kinds
-    from bertbench.specs.text_files import RENAME, is_text
-
     if not is_text(folder):
         raise UsageError(f"--save-to {folder}: its name has bytes that are no text", RENAME)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--save-to {folder}: there is something already", "name an empty or a new folder")
-    if given["keep_checkpoints"] == "none":
+    if options.keep_checkpoints == "none":
         raise UsageError("--save-to saves the checkpoint", "leave out --keep-checkpoints none")
-    if "quality" not in parse_kinds(given["only"]):
-        raise UsageError("--save-to goes with quality", f"--only {given['only']},quality")
+    if "quality" not in parse_kinds(options.only):
+        raise UsageError("--save-to goes with quality", f"--only {options.only},quality")
     try:
         if folder.exists():
             prove_writable(folder)
@@ -260,14 +221,11 @@ def _check_target(folder: Path, given: Mapping[str, Any]) -> None:
         raise UsageError(f"--save-to {folder}: {error.strerror or error}", "name another folder") from None
 
 
-def _save(answer: Answer, store: Store, student: ModelSpec, folder: Path) -> int:
+def _save(measured: Answer, store: Store, student: ModelSpec, folder: Path) -> int:
     """Copy the student's checkpoint. Returns how many are missing: 1 where its training failed, or it was not kept."""
-    from bertbench.commands._display import say
-    from bertbench.models.checkpoints import copy_checkpoint
-
-    records = [record for record in answer.stored.records if record.model_name == student.name]
+    records = [record for record in measured.stored.records if record.model_name == student.name]
     try:
-        kept = next((found for record in records if (found := store.checkpoint(record)) is not None), None)
+        kept = next((path for record in records if (path := store.checkpoint(record)) is not None), None)
         if kept is None:
             say(f"--save-to {folder}: {student.name} has no checkpoint; --fresh trains it again")
             return 1
@@ -284,3 +242,30 @@ def _save(answer: Answer, store: Store, student: ModelSpec, folder: Path) -> int
             f"what its layers share is saved once a layer, as transformers reads it; bertbench ties it again ('{SHARING}' in config.json)"
         )
     return 0
+
+
+def build_report(distilled: Sequence[Distilled]) -> Report:
+    """What was trained: steps, tokens, time and losses; lower losses of other weights are no better models."""
+    rows, lines = [], []
+    notes = ["losses are means over the last tenth of the steps"]
+    for student, run in ((trained.student, trained.run) for trained in distilled):
+        recipe, name = student.recipe, student.folder.name
+        losses = [f"{loss} {significant(value)}" for loss, value in run.losses.items()]
+        weights = f"{recipe.alpha_soft:g} / {recipe.alpha_mlm:g} / {recipe.alpha_cos:g}"
+        lines.append(
+            (name, student.spec.architecture, weights, f"{run.steps:,}", f"{run.tokens:,}", duration(run.seconds), "\n".join(losses), str(student.folder))
+        )  # fmt: skip
+        base = Row(
+            model=name, checkpoint=str(student.folder), weights="pretrained", status="ok", n=run.steps, n_unit="steps"
+        )
+        rows.append(replace(base, quantity="training_time", statistic="value", unit="s", value=run.seconds))
+        rows += [
+            replace(
+                base, quantity="training_loss", statistic=loss, unit="1", value=value, note="mean over the last tenth"
+            )
+            for loss, value in run.losses.items()
+        ]
+        if run.steps < recipe.steps:
+            notes.append(f"{name}: stopped after {run.steps:,} of {recipe.steps:,} steps, --max-minutes was used up")
+    table = Table("Distilled on text", COLUMNS, tuple(lines), tuple(notes))
+    return Report("Distillation on text", (table,), tuple(rows))

@@ -8,13 +8,16 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
 from bertbench import streams
-from bertbench.commands._options import ResultsDirOption
+from bertbench.commands._display import Waiting, show_warnings
+from bertbench.commands._options import spread
 from bertbench.errors import NothingMeasuredError, UsageError
+from bertbench.records.store import Store
 from bertbench.report import output as output_files
 from bertbench.safe_text import json_text, spreadsheet_cell
+from bertbench.session.options import StoreOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,39 +33,33 @@ class TableFormat(StrEnum):
 
 TableFormatOption = Annotated[
     TableFormat | None,
-    typer.Option(
-        "--format", help="What is written (default: by the ending of --output, else csv).", show_default=False
-    ),
+    Option("--format", help="What is written (default: by the ending of --output, else csv).", show_default=False),
 ]
 FileOption = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="Write to this file instead of stdout; parquet needs it.", show_default=False),
+    Option("--output", "-o", help="Write to this file instead of stdout; parquet needs it.", show_default=False),
 ]
 
 
+@spread(folders=("results_dir",))
 def export(
     format: TableFormatOption = None,  # noqa: A002 (the option's name)
     output: FileOption = None,
-    results_dir: ResultsDirOption = Path("results"),
+    *,
+    folders: StoreOptions,
 ) -> None:
-    """Write every stored measurement as a row; in Python: bertbench.load_results(folder).
-
-    Raises:
-        UsageError: the output cannot be written.
-        NothingMeasuredError: nothing is stored.
-    """
-    from bertbench.commands._display import Waiting
-    from bertbench.commands._measuring import show_warnings
-    from bertbench.records.store import Store
-    from bertbench.records.table import frame_of
+    """Write every stored measurement as a row; in Python: bertbench.load_results(folder)."""
+    from bertbench.records.table import frame_of  # pandas
 
     chosen = format or _by_ending(output)
     _check(chosen, output)
-    store = Store(results_dir, Waiting())
+    store = Store(folders.results_dir, Waiting())
     frame = frame_of(store)
-    show_warnings(store)
+    show_warnings(store.warnings)
     if frame.empty:
-        raise NothingMeasuredError(f"no runs in {results_dir}", "`bertbench run` or `bertbench compare` makes some")
+        raise NothingMeasuredError(
+            f"no runs in {folders.results_dir}", "`bertbench run` or `bertbench compare` makes some"
+        )
     if output is None:
         streams.write_for_programs(text_of(frame, chosen))
     else:

@@ -2,74 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-import typer
+from typer import Option
 
-from bertbench.commands._options import Format, FormatOption, Layout, LayoutOption, OutputOption, ResultsDirOption
+from bertbench.commands._display import Waiting, show_warnings
+from bertbench.commands._options import OutputOptions, spread
 from bertbench.errors import StoreError
+from bertbench.records.garbage import Item, Rules, find, remove
+from bertbench.records.store import Store
 from bertbench.report.row import Report, Table
+from bertbench.session.options import StoreOptions
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bertbench.records.garbage import Item
-
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be removed, and remove nothing.")]
+DryRunOption = Annotated[bool, Option("--dry-run", help="Show what would be removed, and remove nothing.")]
 KeepOption = Annotated[
     int | None,
-    typer.Option("--keep-sessions", min=0, help="Remove sessions too, all but the newest N.", show_default=False),
+    Option("--keep-sessions", min=0, help="Also remove sessions, all but the newest N.", show_default=False),
 ]
 OlderOption = Annotated[
     float | None,
-    typer.Option(
+    Option(
         "--older-than",
         min=0,
         max=1e5,
-        help="Remove sessions too that are older than so many days (with --keep-sessions: of those beyond N).",
+        help="Also remove sessions older than this many days (with --keep-sessions: of those beyond N).",
         show_default=False,
     ),
 ]
 UnusedOption = Annotated[
     float,
-    typer.Option("--unused-for", min=0, max=1e6, help="Leave what changed within so many hours; it may be in use."),
+    Option("--unused-for", min=0, max=1e6, help="Keep what changed within this many hours; it may be in use."),
 ]
 
 
+@spread(folders=("results_dir",))
 def gc(
     dry_run: DryRunOption = False,
     keep_sessions: KeepOption = None,
     older_than: OlderOption = None,
     unused_for: UnusedOption = 24.0,
-    results_dir: ResultsDirOption = Path("results"),
-    format: FormatOption = Format.TERMINAL,  # noqa: A002 (the option's name)
-    output: OutputOption = None,
-    layout: LayoutOption = Layout.LONG,
+    *,
+    folders: StoreOptions,
+    output: OutputOptions,
 ) -> None:
-    """Remove checkpoints that no record names, leftovers of interrupted runs and, where asked, old sessions.
-
-    Raises:
-        StoreError: there is no such folder, or something cannot be removed.
-        UsageError: `output` cannot be written.
-    """
-    from bertbench.commands._display import Waiting
-    from bertbench.commands._measuring import show_warnings
-    from bertbench.records.garbage import Rules, find, remove
-    from bertbench.records.store import Store
-    from bertbench.report import output as out
-
-    out.check_output(output)
-    store = Store(results_dir, Waiting())
+    """Remove checkpoints that no record names, leftovers of interrupted runs and, where asked, old sessions."""
+    output.check()
+    store = Store(folders.results_dir, Waiting())
     if not store.root.is_dir():
-        raise StoreError(f"results directory {results_dir}: not there", "name the right one with --results-dir")
+        raise StoreError(f"results directory {folders.results_dir}: not there", "name the right one with --results-dir")
     age = None if older_than is None else timedelta(days=older_than)
     findings = find(store, Rules(keep_sessions, age, timedelta(hours=unused_for)))
-    show_warnings(store)
+    show_warnings(store.warnings)
     gone, failed = (findings.items, []) if dry_run else remove(findings.items, store)
-    report = build_report(gone, findings.notes, results_dir, dry_run=dry_run)
-    out.emit(report, format=format.value, output=output, layout=layout.value)
+    output.emit(build_report(gone, findings.notes, folders.results_dir, dry_run=dry_run))
     if failed:
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
         raise StoreError(f"{failed[0]}{more}", "the rest is removed; see who owns it")
@@ -80,7 +68,7 @@ def build_report(items: Sequence[Item], notes: Sequence[str], root: Path, *, dry
     rows = tuple((item.path.relative_to(root).as_posix(), f"{item.size:,}", item.why) for item in items)
     total = sum(item.size for item in items)
     verb = "would free" if dry_run else "freed"
-    said = (
+    summary = (
         f"{len(items)} removed, {total:,} bytes {verb}"
         if not dry_run
         else f"{len(items)} would go: {verb} {total:,} bytes"
@@ -89,7 +77,7 @@ def build_report(items: Sequence[Item], notes: Sequence[str], root: Path, *, dry
         "To be removed" if dry_run else "Removed",
         ("Path", "Bytes", "Why"),
         rows,
-        (said, *notes),
+        (summary, *notes),
         ("text", "number", "text"),
     )
     return Report(f"Unused in {root}", (table,))

@@ -2,77 +2,62 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Option
 
-from bertbench.commands._options import (
-    ConfigDirOption,
-    Format,
-    FormatOption,
-    Layout,
-    LayoutOption,
-    OutputOption,
-    ResultsDirOption,
-)
+from bertbench.commands._display import Waiting, show_warnings
+from bertbench.commands._options import OutputOptions, spread
 from bertbench.errors import NothingMeasuredError, UnknownNameError
+from bertbench.records.store import Store
+from bertbench.session.options import StoreOptions
+from bertbench.specs.catalog import Catalog
 from bertbench.specs.name_lists import split
 
 if TYPE_CHECKING:
     import pandas as pd
 
 ModelOption = Annotated[
-    str | None, typer.Option("--model", "-m", help="Only these models, separated by commas.", show_default=False)
+    str | None, Option("--model", "-m", help="Show only these models, separated by commas.", show_default=False)
 ]
 QuantityOption = Annotated[
     str | None,
-    typer.Option("--quantity", help="Only these quantities: latency, score, …", show_default=False),
+    Option("--quantity", help="Show only these quantities, separated by commas: latency, score, …", show_default=False),
 ]
-TaskOption = Annotated[str | None, typer.Option("--task", help="Only quality on these tasks.", show_default=False)]
+TaskOption = Annotated[
+    str | None, Option("--task", help="Show only scores on these tasks, separated by commas.", show_default=False)
+]
+PartsOption = Annotated[bool, Option("--parts", help="Show parts, too: components of a model, tokenization.")]
 
-PartsOption = Annotated[bool, typer.Option("--parts", help="Also parts: a model's components, tokenization.")]
 
-
+@spread()
 def history(
     model: ModelOption = None,
     quantity: QuantityOption = None,
     task: TaskOption = None,
     parts: PartsOption = False,
-    config_dir: ConfigDirOption = None,
-    results_dir: ResultsDirOption = Path("results"),
-    format: FormatOption = Format.TERMINAL,  # noqa: A002 (the option's name)
-    output: OutputOption = None,
-    layout: LayoutOption = Layout.LONG,
+    *,
+    folders: StoreOptions,
+    output: OutputOptions,
 ) -> None:
-    """Show figures over time, session by session, with the steps in them.
+    """Show figures over time, session by session, with the steps in them."""
+    from bertbench.records.table import frame_of  # pandas
+    from bertbench.report.compare.history import build, series_of  # numpy
 
-    Raises:
-        UsageError: `output` cannot be written.
-        UnknownNameError: nothing of a model, quantity or task is stored.
-        NothingMeasuredError: nothing is stored.
-    """
-    from bertbench.commands._display import Waiting
-    from bertbench.commands._measuring import show_warnings
-    from bertbench.records.store import Store
-    from bertbench.records.table import frame_of
-    from bertbench.report import output as out
-    from bertbench.report.compare.history import build, series_of
-    from bertbench.specs.catalog import Catalog
-
-    out.check_output(output)
-    store = Store(results_dir, Waiting())
-    frame = frame_of(store, Catalog(config_dir or ()))
-    show_warnings(store)
+    output.check()
+    store = Store(folders.results_dir, Waiting())
+    frame = frame_of(store, Catalog(folders.config_dir or ()))
+    show_warnings(store.warnings)
     frame = frame[frame["value"].notna()]
     if not parts:
         frame = frame[~frame["statistic"].str.contains("/", regex=False)]
     if not frame.empty:
         frame = chosen(frame, model=model, quantity=quantity, task=task)
     if frame.empty:
-        raise NothingMeasuredError(f"no figures in {results_dir}", "`bertbench run` or `bertbench compare` makes some")
-    report = build(series_of(frame), f"History of {results_dir}")
-    out.emit(report, format=format.value, output=output, layout=layout.value)
+        raise NothingMeasuredError(
+            f"no figures in {folders.results_dir}", "`bertbench run` or `bertbench compare` makes some"
+        )
+    output.emit(build(series_of(frame), f"History of {folders.results_dir}"))
 
 
 def chosen(frame: pd.DataFrame, **wanted: str | None) -> pd.DataFrame:

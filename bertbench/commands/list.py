@@ -1,6 +1,6 @@
 """`bertbench list`: what can be named on the command line. Answers at once, so it reads YAML without checking it.
 
-Not aware of specs: a file that cannot be shown is a row that says so, and `bertbench validate` says why.
+A file that cannot be shown is a row that says so; `bertbench validate` says why.
 """
 
 from __future__ import annotations
@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-import typer
+from typer import Argument
 
 from bertbench import units
-from bertbench.commands._options import ConfigDirOption, Format, FormatOption, Layout, LayoutOption, OutputOption
+from bertbench.commands._options import OutputOptions, spread
 from bertbench.errors import BertBenchError, UnknownNameError
 from bertbench.report.row import Report, Table
+from bertbench.session.options import StoreOptions
 from bertbench.specs import plugins
 from bertbench.specs.catalog import KINDS, Catalog
 
@@ -21,27 +22,18 @@ METRICS = "bertbench.stats.metrics"
 Cells = tuple[str, ...]
 KindArgument = Annotated[
     str,
-    typer.Argument(
-        help="models, tasks, groups, suites, recipes, claims, papers, metrics or backends.", show_default=False
-    ),
+    Argument(help="models, tasks, groups, suites, recipes, claims, papers, metrics or backends.", show_default=False),
 ]
 
 
-def list_(
-    kind: KindArgument,
-    config_dir: ConfigDirOption = None,
-    format_: FormatOption = Format.TERMINAL,
-    output: OutputOption = None,
-    layout: LayoutOption = Layout.LONG,
-) -> None:
+@spread(folders=("config_dir",))
+def list_(kind: KindArgument, *, folders: StoreOptions, output: OutputOptions) -> None:
     """List the models, tasks, groups of tasks, suites, recipes, claims, papers, metrics or back-ends that can be named.
 
     Example: bertbench list models
     """
-    from bertbench.report.output import check_output, emit
-
-    check_output(output)
-    emit(build_report(kind, Catalog(config_dir or ())), format=format_, output=output, layout=layout)
+    output.check()
+    output.emit(build_report(kind, Catalog(folders.config_dir or ())))
 
 
 def build_report(kind: str, catalog: Catalog) -> Report:
@@ -86,14 +78,14 @@ def _metrics() -> tuple[Cells, tuple[Cells, ...]]:
 
 
 def _backends() -> tuple[Cells, tuple[Cells, ...]]:
-    from bertbench.speed import backend_options, exports
+    from bertbench.speed import backend_options, exports  # pydantic
 
     columns = ("Name", "Formats", "Devices", "Installed")
     rows: list[Cells] = []
     for name in backend_options.backends():
         backend = plugins.load("bertbench.speed.backends", "back-end", name)
-        here = exports.install_command(name) if exports.missing(name) else None
-        rows.append((name, _joined(backend.dtypes), _joined(backend.devices), here or "yes"))
+        install = exports.install_command(name) if exports.missing(name) else None
+        rows.append((name, _joined(backend.dtypes), _joined(backend.devices), install or "yes"))
     return columns, tuple(rows)
 
 
@@ -129,8 +121,8 @@ def _group(data: dict[str, Any]) -> Cells:
 
 
 def _recipe(data: dict[str, Any]) -> Cells:
-    own = [values["source"] for values in data["tasks"].values() if "source" in values]
-    return (data["title"], _joined(data["tasks"]), "; ".join(dict.fromkeys([data["source"], *own])))
+    sources = [values["source"] for values in data["tasks"].values() if "source" in values]
+    return (data["title"], _joined(data["tasks"]), "; ".join(dict.fromkeys([data["source"], *sources])))
 
 
 def _suite(data: dict[str, Any]) -> Cells:

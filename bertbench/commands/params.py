@@ -2,72 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import typer
-
-from bertbench.commands._options import (
-    ConfigDirOption,
-    Format,
-    FormatOption,
-    Layout,
-    LayoutOption,
-    ModelsOption,
-    OutputOption,
-)
+from bertbench.commands._options import OutputOptions, SuiteOfAllOption, spread
+from bertbench.models.hub import fetch_config, quiet_libraries
+from bertbench.models.lengths import vocabulary_size
+from bertbench.records.record import Measurement
 from bertbench.report.row import Report, Row, Table
+from bertbench.session.options import SelectionOptions, StoreOptions
+from bertbench.session.selection import resolve, resolve_one
 from bertbench.specs.catalog import Catalog
+from bertbench.specs.models import ModelSpec
 from bertbench.units import percent, quantity_of, significant, times
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from transformers import PretrainedConfig
-
-    from bertbench.records.record import Measurement
-    from bertbench.specs.models import ModelSpec
 
 Figures = dict[tuple[str, str], float]  # (model, 'quantity' or 'parameters/statistic[/component]') to value
 
-SuiteOption = Annotated[str, typer.Option("--suite", help="The suite that 'all' and the reference are taken from.")]
-ReferenceOption = Annotated[
-    str | None,
-    typer.Option("--reference", help="The model that ratios refer to; default: the suite's.", show_default=False),
-]
 
-
+@spread(selection=("models", "reference"), folders=("config_dir",))
 def params(
-    *,
-    models: ModelsOption = "all",
-    suite: SuiteOption = "base",
-    reference: ReferenceOption = None,
-    config_dir: ConfigDirOption = None,
-    output_format: FormatOption = Format.TERMINAL,
-    output: OutputOption = None,
-    layout: LayoutOption = Layout.LONG,
+    selection: SelectionOptions, suite: SuiteOfAllOption = "base", *, folders: StoreOptions, output: OutputOptions
 ) -> None:
     """Count parameters by component: unique and executed, so that shared layers show."""
-    from bertbench.models.hub import quiet_libraries
-    from bertbench.report.output import check_output, emit
-    from bertbench.session.selection import resolve, resolve_one
-
-    check_output(output)
+    output.check()
     quiet_libraries()
-    catalog = Catalog(config_dir or [])
+    catalog = Catalog(folders.config_dir or ())
     chosen = catalog.suite(suite)
-    specs = resolve(models, catalog, chosen)
+    specs = resolve(selection.models, catalog, chosen)
+    reference = selection.reference
     if reference is not None:
         extra = resolve_one(reference, catalog)
         specs = [*specs, *([] if extra.name in {known.name for known in specs} else [extra])]
         reference = extra.name
     elif chosen.reference in {spec.name for spec in specs}:
         reference = chosen.reference
-    emit(build_report(specs, suite, reference), format=output_format, output=output, layout=layout)
+    output.emit(build_report(specs, suite, reference))
 
 
 def build_report(specs: Sequence[ModelSpec], suite: str, reference: str | None) -> Report:
     """Parameters, bytes and FLOPs of `specs`; ratios refer to the model called `reference`, None: no ratios."""
-    from bertbench.models.size import measure_size
+    from bertbench.models.size import measure_size  # torch
 
     configs = {spec.name: config_for(spec) for spec in specs}
     measured = {name: measure_size(config, checkpoint_bytes=None) for name, config in configs.items()}
@@ -86,14 +63,13 @@ def build_report(specs: Sequence[ModelSpec], suite: str, reference: str | None) 
         _row(spec, suite, measurement, figures, reference) for spec in specs for measurement in measured[spec.name]
     )
     notes = [_factorization(name, config, figures) for name, config in configs.items()]
-    notes += [f"{name}: {item.note}" for name, found in measured.items() for item in found if item.note]
+    notes += [f"{name}: {item.note}" for name, measurements in measured.items() for item in measurements if item.note]
     return Report(title="Parameters by component", tables=tables, rows=rows, notes=tuple(notes))
 
 
 def config_for(spec: ModelSpec) -> PretrainedConfig:
     """The configuration the spec states, else that of its checkpoint (of which only small files are read)."""
-    from bertbench.models.architecture import config_of
-    from bertbench.models.hub import fetch_config
+    from bertbench.models.architecture import config_of  # torch
 
     return config_of(spec) if spec.config is not None else config_of(spec, fetch_config(spec))
 
@@ -106,7 +82,7 @@ def _key(measurement: Measurement) -> str:
 
 def _components(kind: str, title: str, names: Sequence[str], figures: Figures, reference: str | None) -> Table:
     """One line a component; per model its count and its share of the model's total. Then totals and ratios."""
-    from bertbench.models.components import COMPONENTS
+    from bertbench.models.components import COMPONENTS  # torch
 
     total = f"parameters/{kind}"
     lines = [*((label, f"{total}/{component}") for component, label in COMPONENTS.items()), ("Total", total)]
@@ -186,8 +162,6 @@ def _row(spec: ModelSpec, suite: str, measurement: Measurement, figures: Figures
 
 def _factorization(name: str, config: PretrainedConfig, figures: Figures) -> str:
     """One line on the word embeddings: V x H, or V x E with a projection from E to H."""
-    from bertbench.models.lengths import vocabulary_size
-
     if not getattr(config.get_text_config(), "vocab_size", None):
         return f"{name}: has no table of word embeddings"
     vocabulary, hidden = vocabulary_size(config), int(config.get_text_config().hidden_size)

@@ -6,62 +6,35 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-import typer
+from typer import Argument
 
-from bertbench.commands._options import (
-    ConfigDirOption,
-    Format,
-    FormatOption,
-    Layout,
-    LayoutOption,
-    OutputOption,
-    ResultsDirOption,
-)
-from bertbench.records.record import UNDEFINED
+from bertbench.commands._options import OutputOptions, spread
+from bertbench.records.record import UNDEFINED, Environment, RunRecord, SessionRecord
+from bertbench.records.staleness import Staleness
+from bertbench.records.store import Store, StoredSession
 from bertbench.report.row import Report, Row, Table
+from bertbench.session.options import StoreOptions
+from bertbench.specs.catalog import Catalog
 from bertbench.units import duration, quantity_of
-
-if TYPE_CHECKING:
-    from bertbench.records.record import Environment, RunRecord, SessionRecord
-    from bertbench.records.staleness import Staleness
-    from bertbench.records.store import Store, StoredSession
 
 NEWEST = 50
 
 RunArgument = Annotated[
     str | None,
-    typer.Argument(help="A run's id or the start of it; without one the newest runs are listed.", show_default=False),
+    Argument(help="A run's id or the start of it; without one the newest runs are listed.", show_default=False),
 ]
 
 
-def show(
-    run: RunArgument = None,
-    config_dir: ConfigDirOption = None,
-    results_dir: ResultsDirOption = Path("results"),
-    format: FormatOption = Format.TERMINAL,  # noqa: A002 (the option's name)
-    output: OutputOption = None,
-    layout: LayoutOption = Layout.LONG,
-) -> None:
-    """List the newest runs, or show everything that is stored about one.
-
-    Raises:
-        StoreError: no run has this id, or several do.
-        UsageError: `output` cannot be written.
-    """
-    from bertbench.records.staleness import Staleness
-    from bertbench.records.store import Store
-    from bertbench.report import output as out
-    from bertbench.specs.catalog import Catalog
-
-    out.check_output(output)
-    store = Store(results_dir)
-    judge = Staleness(Catalog(config_dir or ()))
+@spread()
+def show(run: RunArgument = None, *, folders: StoreOptions, output: OutputOptions) -> None:
+    """List the newest runs, or show everything that is stored about one."""
+    output.check()
+    store = Store(folders.results_dir)
+    judge = Staleness(Catalog(folders.config_dir or ()))
     report = list_runs(store, judge=judge) if run is None else run_report(*store.find_run(run), judge)
-    warned = replace(report, notes=(*report.notes, *dict.fromkeys(store.warnings)))
-    out.emit(warned, format=format.value, output=output, layout=layout.value)
+    output.emit(replace(report, notes=(*report.notes, *dict.fromkeys(store.warnings))))
 
 
 def list_runs(store: Store, now: datetime | None = None, judge: Staleness | None = None) -> Report:
@@ -186,9 +159,9 @@ def _measurements(record: RunRecord) -> Table:
         counted = f"{measurement.n:,} {measurement.n_unit or ''}".strip() if measurement.n is not None else ""
         where = measurement.split or shape
         rows.append((measurement.quantity, measurement.statistic, where, values, counted, measurement.note or ""))
-    for one in record.undefined:
-        counted = "" if one.n is None else f"{one.n:,} examples"
-        rows.append((one.metric, "value", one.split or "", UNDEFINED, counted, one.reason))
+    for undefined in record.undefined:
+        counted = "" if undefined.n is None else f"{undefined.n:,} examples"
+        rows.append((undefined.metric, "value", undefined.split or "", UNDEFINED, counted, undefined.reason))
     columns = ("Quantity", "Statistic", "Split or shape", "Values", "From", "Note")
     return Table("Measurements", columns, tuple(rows))
 
@@ -228,6 +201,11 @@ def _rows(record: RunRecord) -> Iterator[Row]:
                 scenario=measurement.scenario,
                 note=measurement.note,
             )
-    for one in record.undefined:
-        counted: dict[str, Any] = {"split": one.split, "n": one.n, "n_unit": "examples", "note": one.reason}
-        yield replace(base, quantity=one.metric, statistic="value", unit="1", status=UNDEFINED, **counted)
+    for undefined in record.undefined:
+        counted: dict[str, Any] = {
+            "split": undefined.split,
+            "n": undefined.n,
+            "n_unit": "examples",
+            "note": undefined.reason,
+        }
+        yield replace(base, quantity=undefined.metric, statistic="value", unit="1", status=UNDEFINED, **counted)

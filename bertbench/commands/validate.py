@@ -1,40 +1,38 @@
 """`bertbench validate`: checks every config: YAML, keys and values, and whether what they name exists.
 
-Not aware of the hub: whether checkpoints and data sets can be had shows when they are used.
+Whether checkpoints and data sets can be had is not checked: that shows when they are used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any
 
-import typer
+from pydantic import ValidationError
+from typer import Exit, Option
 
-from bertbench.commands._options import ConfigDirOption
+from bertbench.commands._display import show
+from bertbench.commands._options import OutputOptions, spread
 from bertbench.errors import BertBenchError, ConfigError, UnknownNameError
 from bertbench.report.row import Report, Table
+from bertbench.session.options import StoreOptions
 from bertbench.specs import claim_checks as claims
 from bertbench.specs import plugins
-from bertbench.specs.catalog import KINDS, Catalog, Entry
+from bertbench.specs.base import Spec
+from bertbench.specs.catalog import KINDS, Catalog, Entry, spec_types
+from bertbench.specs.claims import ClaimSpec
+from bertbench.specs.models import ModelSpec
+from bertbench.specs.papers import PaperSpec
+from bertbench.specs.suites import RecipeSpec, SuiteSpec
+from bertbench.specs.tasks import GroupSpec, TaskSpec
 from bertbench.specs.yaml_files import RawYaml, faults
 from bertbench.stats.metric import misfit
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pydantic import ValidationError
-
-    from bertbench.specs.base import Spec
-    from bertbench.specs.claims import ClaimSpec
-    from bertbench.specs.models import ModelSpec
-    from bertbench.specs.papers import PaperSpec
-    from bertbench.specs.suites import RecipeSpec, SuiteSpec
-    from bertbench.specs.tasks import GroupSpec, TaskSpec
-
 METRICS = "bertbench.stats.metrics"
 TASK_KINDS = "bertbench.tasks.kinds"
-DeepOption = Annotated[bool, typer.Option("--deep", help="Build every model's architecture too (loads torch).")]
+DeepOption = Annotated[bool, Option("--deep", help="Build every model's architecture too (loads torch).")]
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Finding:
 
 
 @dataclass
-class Checked:
+class CheckedConfigs:
     """All entries by kind and name, the specs of those that are right in themselves, and what was found."""
 
     entries: dict[str, dict[str, Entry]]
@@ -56,28 +54,23 @@ class Checked:
     findings: list[Finding] = field(default_factory=list)
 
 
-def validate(config_dir: ConfigDirOption = None, *, deep: DeepOption = False) -> None:
+@spread(folders=("config_dir",))
+def validate(folders: StoreOptions, *, deep: DeepOption = False) -> None:
     """Check all configs; exit code 2 if anything is wrong with them.
 
     Example: bertbench validate --config-dir my-configs
     """
-    from bertbench.commands._display import show
-
-    checked = check_all(Catalog(config_dir or ()), deep=deep)
+    checked = check_all(Catalog(folders.config_dir or ()), deep=deep)
     if checked.findings:
-        from bertbench.report.output import emit
-
-        emit(build_report(checked), format="terminal", output=None, layout="long")
+        OutputOptions().emit(build_report(checked))
     show(summary(checked))
     if checked.findings:
-        raise typer.Exit(2)
+        raise Exit(2)
 
 
-def check_all(catalog: Catalog, *, deep: bool = False) -> Checked:
+def check_all(catalog: Catalog, *, deep: bool = False) -> CheckedConfigs:
     """Every config of every kind, checked by itself and then against the others."""
-    from bertbench.specs.catalog import spec_types
-
-    checked = Checked({kind: catalog.entries(kind) for kind in KINDS})
+    checked = CheckedConfigs({kind: catalog.entries(kind) for kind in KINDS})
     for kind, entries in checked.entries.items():
         specs = checked.specs.setdefault(kind, {})
         for entry in entries.values():
@@ -93,14 +86,14 @@ def check_all(catalog: Catalog, *, deep: bool = False) -> Checked:
     return checked
 
 
-def build_report(checked: Checked) -> Report:
+def build_report(checked: CheckedConfigs) -> Report:
     """The findings as a table, one a row."""
     columns = ("File", "Key", "Found", "Expected")
     rows = tuple((each.file, each.key, each.found, each.expected) for each in checked.findings)
     return Report("Configs", (Table("Findings", columns, rows, kinds=("text",) * 4),))
 
 
-def summary(checked: Checked) -> str:
+def summary(checked: CheckedConfigs) -> str:
     """One line: what was checked and how much was found."""
     counts = [
         f"{len(names)} {KINDS[kind] if len(names) == 1 else kind}" for kind, names in checked.entries.items() if names
@@ -114,11 +107,11 @@ Parts = tuple[str, str, str]
 """Key, what was found, what was expected."""
 
 
-def _placed(entry: Entry, found: Iterable[Parts]) -> list[Finding]:
+def _placed(entry: Entry, faults_of_keys: Iterable[Parts]) -> list[Finding]:
     """Findings in a file, with the lines of their keys."""
     written: RawYaml | None = None
     placed = []
-    for key, what, expected in found:
+    for key, what, expected in faults_of_keys:
         written = written or RawYaml(entry.path)
         line = written.line(key.split(".")) if key else None
         parts = filter(None, (what, f"line {line}" if line else ""))
@@ -128,8 +121,6 @@ def _placed(entry: Entry, found: Iterable[Parts]) -> list[Finding]:
 
 def _spec(catalog: Catalog, entry: Entry, spec_type: type[Spec], findings: list[Finding]) -> Spec | None:
     """The entry's spec, or None with what is wrong added to `findings`."""
-    from pydantic import ValidationError
-
     path = str(entry.path)
     try:
         data = catalog.raw(entry)
@@ -158,7 +149,7 @@ def _faults(error: ValidationError, path: Path, spec_type: type[Spec]) -> Iterat
             yield fault.key, fault.found, fault.expected
 
 
-def _model(spec: ModelSpec, checked: Checked) -> Iterator[Parts]:
+def _model(spec: ModelSpec, checked: CheckedConfigs) -> Iterator[Parts]:
     for name, finetuned in spec.finetuned.items():
         key = f"finetuned.{name}"
         yield from _unknown(key, "task", name, checked.entries["tasks"])
@@ -175,7 +166,7 @@ def _model(spec: ModelSpec, checked: Checked) -> Iterator[Parts]:
             yield f"published.{index}", "one of 'quantity' and 'value'", "both or neither"
 
 
-def _task(spec: TaskSpec, _: Checked) -> Iterator[Parts]:
+def _task(spec: TaskSpec, _: CheckedConfigs) -> Iterator[Parts]:
     yield from _unknown("kind", "task kind", spec.kind, plugins.names(TASK_KINDS))
     for name in spec.metrics:
         try:
@@ -185,12 +176,12 @@ def _task(spec: TaskSpec, _: Checked) -> Iterator[Parts]:
         except Exception as error:  # noqa: BLE001 (a user's own metric may fail in any way)
             yield "metrics", f"metric '{name}' cannot be loaded: {type(error).__name__}: {error}", "a working file"
         else:
-            found = misfit(spec, metric) if spec.kind in plugins.names(TASK_KINDS) else None
-            if found is not None:
-                yield "metrics", f"{found.metric} {found.found}", found.expected
+            mismatch = misfit(spec, metric) if spec.kind in plugins.names(TASK_KINDS) else None
+            if mismatch is not None:
+                yield "metrics", f"{mismatch.metric} {mismatch.found}", mismatch.expected
 
 
-def _suite(spec: SuiteSpec, checked: Checked) -> Iterator[Parts]:
+def _suite(spec: SuiteSpec, checked: CheckedConfigs) -> Iterator[Parts]:
     for name in spec.models:
         yield from _unknown_model("models", name, checked)
     for name in spec.tasks:
@@ -199,11 +190,11 @@ def _suite(spec: SuiteSpec, checked: Checked) -> Iterator[Parts]:
         yield from _unknown("fallback", "suite", spec.fallback, checked.entries["suites"])
 
 
-def _claim(spec: ClaimSpec, checked: Checked) -> Iterator[Parts]:
+def _claim(spec: ClaimSpec, checked: CheckedConfigs) -> Iterator[Parts]:
     yield from claims.faults(spec, checked.entries)
 
 
-def _paper(spec: PaperSpec, checked: Checked) -> Iterator[Parts]:
+def _paper(spec: PaperSpec, checked: CheckedConfigs) -> Iterator[Parts]:
     for name in spec.models:
         yield from _unknown_model("models", name, checked)
     if spec.has_times:
@@ -212,14 +203,14 @@ def _paper(spec: PaperSpec, checked: Checked) -> Iterator[Parts]:
         yield from _unknown_model(f"parameters.{index}.model", row.model, checked)
 
 
-def _group(spec: GroupSpec, checked: Checked) -> Iterator[Parts]:
+def _group(spec: GroupSpec, checked: CheckedConfigs) -> Iterator[Parts]:
     for name in spec.tasks:
         yield from _unknown("tasks", "task", name, checked.entries["tasks"])
     if spec.name in checked.entries["tasks"]:
         yield "name", f"'{spec.name}', a task's name", "a name that no task has: --task takes both"
 
 
-def _recipe(spec: RecipeSpec, checked: Checked) -> Iterator[Parts]:
+def _recipe(spec: RecipeSpec, checked: CheckedConfigs) -> Iterator[Parts]:
     yield from _unknown("name", "model", spec.name, checked.entries["models"])
     for name in spec.tasks:
         yield from _unknown(f"tasks.{name}", "task", name, checked.entries["tasks"])
@@ -242,7 +233,7 @@ def _unknown(key: str, kind: str, name: str, known: Any) -> Iterator[Parts]:
         yield key, error.message, error.hint or ""
 
 
-def _unknown_model(key: str, name: str, checked: Checked) -> Iterator[Parts]:
+def _unknown_model(key: str, name: str, checked: CheckedConfigs) -> Iterator[Parts]:
     if "/" not in name and not name.startswith("run:"):  # hub ids, folders and runs are looked up when used
         yield from _unknown(key, "model", name, checked.entries["models"])
 
@@ -251,10 +242,10 @@ def _unbuildable(spec: ModelSpec) -> Iterator[Parts]:
     """What goes wrong when the architecture is built without weights, if anything does."""
     if spec.config is None:
         return
-    from bertbench.models.architecture import config_of, empty_model
+    from bertbench.models.architecture import config_of, empty_model  # torch
 
     try:
         empty_model(config_of(spec))
     except BertBenchError as error:
-        found = error.message.removeprefix(f"model '{spec.name}': config: ")
-        yield "config", found[:200], error.hint or "an architecture that transformers can build"
+        message = error.message.removeprefix(f"model '{spec.name}': config: ")
+        yield "config", message[:200], error.hint or "an architecture that transformers can build"

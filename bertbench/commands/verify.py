@@ -3,57 +3,66 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
-import typer
+from typer import Exit, Option
 
-from bertbench.commands._measuring_options import takes_measuring_options
+from bertbench.commands._display import say
+from bertbench.commands._options import MeasuringOptions, spread
+from bertbench.commands._study import open_study
 from bertbench.errors import BertBenchError, UsageError
+from bertbench.records.record import Kind
+from bertbench.report.row import Report
+from bertbench.session.claim_request import ClaimJob, common_options, minutes_left, request_of
+from bertbench.session.options import SpeedOptions, StudyOptions
+from bertbench.session.request import check_positive
+from bertbench.session.study import Study
+from bertbench.specs.claim_checks import load, tasks_of
+from bertbench.specs.claims import ClaimSpec
+from bertbench.specs.models import ModelSpec
 
 if TYPE_CHECKING:
-    from bertbench.commands._claim_measuring import Job
-    from bertbench.commands._measuring import Measuring
     from bertbench.report.claims.proofs import Proof
-    from bertbench.specs.claims import ClaimSpec
-    from bertbench.specs.models import ModelSpec
 
 DEFAULT_MINUTES = 10.0
+SPEED_ROUNDS = 5  # at least, of what is measured on demand
+TRAINING_READINGS = ("training", "saved_activations", "gradients", "optimizer_state")
+FLOPS_LENGTH = 128  # tokens of the shape that FLOPs are counted for
+CUT_MINUTES = 2.0  # of training a model, where training may be cut
+QUICKEST_FIRST: tuple[Kind, ...] = ("size", "memory", "speed", "quality")
 
-ClaimsOption = Annotated[str, typer.Option("--claims", "-c", help="Names of claims, separated by commas, or all.")]
+ClaimsOption = Annotated[str, Option("--claims", "-c", help="Names of claims, separated by commas, or all.")]
 MeasureOption = Annotated[
-    bool, typer.Option("--measure", help="Measure what claims need and the store lacks (default: at most 10 minutes).")
+    bool, Option("--measure", help="Measure what claims need and the store lacks (default: at most 10 minutes).")
 ]
 
 
-@takes_measuring_options(
-    "max_minutes", "from_store", "threads", "data_dir", "output_format", "output", "layout", "config_dir", "results_dir",
+@spread(
+    options=(
+        "max_minutes", "from_store", "threads", "data_dir", "output_format", "output", "layout", "config_dir", "results_dir",
+    )
 )  # fmt: skip
-def verify(given: Mapping[str, Any], claims: ClaimsOption = "all", measure: MeasureOption = False) -> None:
+def verify(claims: ClaimsOption = "all", measure: MeasureOption = False, *, options: MeasuringOptions) -> None:
     """Judge claims: supported, refuted, inconclusive, or not measured, with what would measure them.
 
-    Exit code 1: a claim is refuted (one that names its expected verdict: gets another), or with --measure could not be measured;
+    Exit code 1: a claim is refuted or has another verdict than its file expects, or with --measure could not be measured;
     3: inconclusive; 4: nothing measured.
     """
-    from bertbench.commands._measuring import Measuring
-    from bertbench.report.output import emit
-    from bertbench.session.request import check_positive
-    from bertbench.specs.claim_checks import load
-
     started = time.monotonic()
-    if measure and given["from_store"]:
+    if measure and options.from_store:
         raise UsageError("--measure and --from-store contradict each other", "leave one out")
-    if given["max_minutes"] is not None and not measure:
+    if options.max_minutes is not None and not measure:
         raise UsageError("--max-minutes goes with --measure", "add --measure, or leave it out")
-    check_positive(max_minutes=given["max_minutes"], threads=given["threads"])
-    measuring = Measuring("verify", given)
-    verification = Verification(measuring, load(claims, measuring.catalog))
+    check_positive(max_minutes=options.max_minutes, threads=options.threads)
+    study = open_study("verify", options)
+    verification = Verification(study, load(claims, study.catalog))
     if measure:
-        verification.measure(DEFAULT_MINUTES if given["max_minutes"] is None else given["max_minutes"], started)
-    report = verification.report()
-    emit(report, format=given["output_format"].value, output=given["output"], layout=given["layout"].value)
+        verification.measure(DEFAULT_MINUTES if options.max_minutes is None else options.max_minutes, started)
+    options.emit(verification.report())
     missing = measure and any(proof.verdict == "not measured" for proof in verification.proofs)
-    raise typer.Exit(exit_code(verification.proofs) or (1 if missing else 0))
+    raise Exit(exit_code(verification.proofs) or (1 if missing else 0))
 
 
 def exit_code(proofs: Sequence[Proof]) -> int:
@@ -68,55 +77,45 @@ def exit_code(proofs: Sequence[Proof]) -> int:
 class Verification:
     """Claims and their verdicts, from the store as it is now."""
 
-    def __init__(self, measuring: Measuring, claims: Sequence[ClaimSpec]) -> None:
+    def __init__(self, study: Study, claims: Sequence[ClaimSpec]) -> None:
         """Judge all `claims` by what is stored."""
-        from bertbench.specs.claim_checks import tasks_of
-
-        self.measuring = measuring
-        self.given = dict(measuring.given)
+        self.study = study
         self.claims = tuple(claims)
-        self.tasks = {claim.name: tasks_of(claim, measuring.catalog) for claim in claims}
+        self.tasks = {claim.name: tasks_of(claim, study.catalog) for claim in claims}
         self.failed: dict[str, str] = {}
         self.proofs = self._judged()
 
     def _judged(self) -> list[Proof]:
-        from bertbench.commands._measuring import show_warnings
-        from bertbench.report.claims.proofs import Prover
+        from bertbench.report.claims.proofs import Prover  # scipy
 
-        prover = Prover(tuple(self.measuring.store.sessions()), self._models(), self._tasks)
-        found = [prover.prove(claim) for claim in self.claims]
-        show_warnings(self.measuring.store)
-        return found
+        prover = Prover(tuple(self.study.store.sessions()), self._models(), self._tasks)
+        proofs = [prover.prove(claim) for claim in self.claims]
+        self.study.pass_on_warnings()
+        return proofs
 
     def _models(self) -> dict[str, ModelSpec]:
         """The models of the claims as they are configured now."""
-        catalog, names = self.measuring.catalog, {name for claim in self.claims for name in claim.models}
+        catalog, names = self.study.catalog, {name for claim in self.claims for name in claim.models}
         return {name: catalog.model(name) for name in names & set(catalog.entries("models"))}
 
     def _tasks(self, claim: ClaimSpec) -> tuple[str, ...]:
         return (claim.task,) if claim.task else self.tasks[claim.name]
 
-    def jobs(self) -> dict[Job, list[ClaimSpec]]:
+    def jobs(self) -> dict[ClaimJob, list[ClaimSpec]]:
         """What would measure the claims that lack evidence: those that one command can measure together."""
-        from bertbench.commands._claim_measuring import job_of
-
-        found: dict[Job, list[ClaimSpec]] = {}
+        jobs: dict[ClaimJob, list[ClaimSpec]] = {}
         for proof in self.proofs:
             if proof.verdict == "not measured":
                 tasks = self.tasks[proof.claim.name]
                 missing = [
                     part.claim.task for part in proof.parts if part.verdict == "not measured" and part.claim.task
                 ]
-                found.setdefault(job_of(proof.claim, missing or tasks), []).append(proof.claim)
-        return found
+                jobs.setdefault(job_of(proof.claim, missing or tasks), []).append(proof.claim)
+        return jobs
 
     def measure(self, minutes: float, started: float) -> None:
         """Measure what is missing, the quickest kinds first, and judge again after each."""
-        from bertbench.commands._claim_measuring import minutes_left
-        from bertbench.commands._display import say
-
-        order = ("size", "memory", "speed", "quality")
-        jobs = sorted(self.jobs().items(), key=lambda item: order.index(item[0].kinds[-1]))
+        jobs = sorted(self.jobs().items(), key=lambda item: QUICKEST_FIRST.index(item[0].kinds[-1]))
         for job, asking in jobs:
             left = minutes_left(minutes, started)
             lacking = {proof.claim.name for proof in self.proofs if proof.verdict == "not measured"}
@@ -135,22 +134,16 @@ class Verification:
                 self.failed |= dict.fromkeys(names, error.message)
             self.proofs = self._judged()
 
-    def _measure(self, job: Job, claims: Sequence[ClaimSpec], minutes: float) -> None:
-        from bertbench.commands._claim_measuring import request_of
-        from bertbench.commands._measuring import measure_or_read
+    def _measure(self, job: ClaimJob, claims: Sequence[ClaimSpec], minutes: float) -> None:
+        chosen = replace(self.study.options, max_minutes=minutes, yes=True, from_store=False)
+        study = replace(self.study, options=chosen)
+        study.measure_or_read(request_of(job, models_of(claims), reference_of(claims), study))
 
-        given = self.given | {"max_minutes": minutes}
-        request = request_of(job, models_of(claims), reference_of(claims), self.measuring, given)
-        measure_or_read(request, self.measuring.store, from_store=False, yes=True)
-
-    def report(self) -> Any:
+    def report(self) -> Report:
         """The verdicts, with commands for what was not measured."""
-        from dataclasses import replace
+        from bertbench.report.claims.report import build_verdicts  # scipy
 
-        from bertbench.commands._claim_measuring import common_options
-        from bertbench.report.claims.report import build_verdicts
-
-        common = common_options(self.given)
+        common = common_options(self.study.options)
         commands: dict[str, str] = {}
         for job, claims in self.jobs().items():
             names = [claim.name for claim in claims]
@@ -175,3 +168,41 @@ def reference_of(claims: Sequence[ClaimSpec]) -> str:
     """The model that most of several claims refer to; of claims without one the first's model."""
     named = [claim.reference for claim in claims if claim.reference]
     return max(named, key=named.count) if named else claims[0].model
+
+
+def job_of(claim: ClaimSpec, tasks: Sequence[str]) -> ClaimJob:
+    """What measures a claim."""
+    from bertbench.report.claims.figure import TRAINING, kind_of, seeds_needed  # scipy
+
+    kind = kind_of(claim)
+    options = StudyOptions(device=claim.needs.device or "auto")
+    if kind == "size" and claim.quantity != "flops":
+        return ClaimJob("compare", ("size",), StudyOptions(only="size"))
+    if kind == "quality":
+        options = replace(
+            options,
+            only="size,quality",
+            finetune=True,
+            recipes="task",
+            seeds=str(seeds_needed(claim)),
+            max_train_minutes=CUT_MINUTES if claim.needs.capped_training else None,
+            fresh=claim.quantity in TRAINING,  # what is taken from the store has lost its times
+            yes=True,
+        )
+        return ClaimJob("run", ("size", "quality"), options, tasks=tuple(tasks))
+    kinds: tuple[Kind, ...] = ("size",) if kind == "size" else ("size", kind)
+    return ClaimJob("speed", kinds, options, timed=_timed(claim), trains=claim.reading in TRAINING_READINGS)
+
+
+def _timed(claim: ClaimSpec) -> SpeedOptions:
+    """The claim's shape and rounds, back-end and number format."""
+    scenario = claim.scenario or ("natural" if claim.task else "fixed")
+    timed = SpeedOptions(
+        batch_sizes=str(claim.batch_size or 1),
+        rounds=None if claim.quantity == "peak_memory" else max(claim.needs.rounds, SPEED_ROUNDS),
+        backends=claim.backend,
+        dtypes=claim.dtype,
+    )
+    if scenario == "fixed":
+        return replace(timed, sequence_lengths=str(claim.sequence_length or FLOPS_LENGTH))
+    return replace(timed, task=claim.task or "sst2", scenario=scenario)

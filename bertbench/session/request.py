@@ -161,12 +161,12 @@ class Request:
 
     def _model_digest(self, spec: ModelSpec, weights: str) -> str:
         """What tells equal models: spec, weights and, where it has one of its own, recipe."""
-        own = [
+        published = [
             {task: {key: value for key, value in values.items() if key != "source"} for task, values in recipes.items()}
             for name, recipes in self.recipes.items()
             if name == spec.name and recipes
         ]
-        return digest([spec.model_dump(mode="json", exclude=NOT_MEASURED), weights, *own])
+        return digest([spec.model_dump(mode="json", exclude=NOT_MEASURED), weights, *published])
 
 
 def same_recipe(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bertbench.errors import CheckpointError, ConfigError, UnknownNameError, UsageError
+from bertbench.models.checkpoints import local_snapshot
+from bertbench.records.store import Store
 from bertbench.specs import name_lists, text_files
 from bertbench.specs.catalog import Catalog, Entry
+from bertbench.specs.models import ModelSpec
+from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.text_files import read_object
-
-if TYPE_CHECKING:
-    from bertbench.records.store import Store
-    from bertbench.specs.models import ModelSpec
-    from bertbench.specs.suites import SuiteSpec
 
 ALL = "all"
 HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
@@ -35,15 +34,15 @@ def resolve(models: str, catalog: Catalog, suite: SuiteSpec | None, store: Store
     def is_name(text: str) -> bool:
         return text in {*known, ALL} or text.startswith("run:") or _is_folder(text) or _is_hub_id(text)
 
-    found: dict[str, ModelSpec] = {}
+    specs: dict[str, ModelSpec] = {}
     for part in name_lists.split("--models", models, _is_folder, is_name):
         names = suite.models if part == ALL and suite else (part,)
         for name in names:
             spec = _one(name, catalog, store)
-            found.setdefault(spec.name, spec)
-    if not found:
+            specs.setdefault(spec.name, spec)
+    if not specs:
         raise UsageError("--models: no model is named", "for example --models bert,distilbert,albert")
-    return list(found.values())
+    return list(specs.values())
 
 
 def resolve_one(model: str, catalog: Catalog, store: Store | None = None) -> ModelSpec:
@@ -65,17 +64,19 @@ def with_teachers(
     Raises:
         UnknownNameError: there is no such teacher.
     """
-    found: dict[str, ModelSpec] = {spec.name: spec for spec in specs}
+    by_name: dict[str, ModelSpec] = {spec.name: spec for spec in specs}
     for spec in specs:  # a teacher's own teacher is found in the call below
         if spec.distill is not None:
             name = spec.distill.teacher
-            teacher = found[name] if name in found else resolve_one(name, catalog, store)
-            found[spec.name] = spec.model_copy(
+            teacher = by_name[name] if name in by_name else resolve_one(name, catalog, store)
+            by_name[spec.name] = spec.model_copy(
                 update={"distill": spec.distill.model_copy(update={"teacher": teacher.name})}
             )
-            found.setdefault(teacher.name, teacher)
+            by_name.setdefault(teacher.name, teacher)
     return (
-        list(found.values()) if len(found) == len(specs) else with_teachers(list(found.values()), catalog, suite, store)
+        list(by_name.values())
+        if len(by_name) == len(specs)
+        else with_teachers(list(by_name.values()), catalog, suite, store)
     )
 
 
@@ -89,19 +90,19 @@ def resolve_tasks(tasks: str, catalog: Catalog, suite: str) -> list[str]:
         UnknownNameError: neither a task nor a group.
     """
     known, groups = catalog.entries("tasks"), catalog.entries("groups")
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     for part in filter(None, (part.strip() for part in tasks.split(","))):
         if part in known:
-            found[part] = None
+            names[part] = None
         elif part in groups:
-            found |= dict.fromkeys(catalog.group(part).tasks)
+            names |= dict.fromkeys(catalog.group(part).tasks)
         elif part == ALL:
-            found |= dict.fromkeys(_every_task(catalog, suite))
+            names |= dict.fromkeys(_every_task(catalog, suite))
         else:
             raise UnknownNameError("task", part, (*known, *groups, ALL))
-    if not found:
+    if not names:
         raise UsageError("--task: no task is named", "see `bertbench list tasks` and `bertbench list groups`")
-    return list(found)
+    return list(names)
 
 
 def _every_task(catalog: Catalog, suite: str) -> list[str]:
@@ -110,6 +111,20 @@ def _every_task(catalog: Catalog, suite: str) -> list[str]:
 
     wanted = any(map(is_generated, catalog.suite(suite).tasks))
     return [task for task in catalog.entries("tasks") if is_generated(task) == wanted]
+
+
+def suite_for(task: str, catalog: Catalog) -> str:
+    """The default suite of a task: base, unless base does not list it and another suite does."""
+    if task in catalog.suite("base").tasks:
+        return "base"
+    for name, entry in catalog.entries("suites").items():
+        try:
+            tasks = catalog.raw(entry).get("tasks")
+        except ConfigError:
+            continue  # a broken file matters only when its name is asked for
+        if isinstance(tasks, list) and task in tasks:
+            return name
+    return "base"
 
 
 def published_recipes(
@@ -149,8 +164,6 @@ def _is_hub_id(name: str) -> bool:
 
 def _of_hub(name: str, catalog: Catalog) -> ModelSpec:
     """A hub id; if a config has it as its checkpoint, that config."""
-    from bertbench.specs.models import ModelSpec
-
     for entry in catalog.entries("models").values():
         if _mentions(entry, name) and _checkpoint_of(catalog, entry) == name:
             return catalog.model(entry.name)
@@ -174,9 +187,6 @@ def _checkpoint_of(catalog: Catalog, entry: Entry) -> str | None:
 
 
 def _of_folder(name: str, folder: Path) -> ModelSpec:
-    from bertbench.models.checkpoints import local_snapshot
-    from bertbench.specs.models import ModelSpec
-
     if not text_files.is_text(name):
         raise UsageError(f"model {name}: its name has bytes that are no text", text_files.RENAME)
     local_snapshot(folder, weights=False)
@@ -191,9 +201,6 @@ def _of_folder(name: str, folder: Path) -> ModelSpec:
 
 def _of_run(run_id: str, store: Store | None) -> ModelSpec:
     """The checkpoint that a fine-tuning run left."""
-    from bertbench.records.store import Store
-    from bertbench.specs.models import ModelSpec
-
     store = store or Store(Path("results"))
     if not run_id:
         raise UsageError("model run: names no run", "give its id or the start of it, as `bertbench show` lists it")

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING
 
 from bertbench.errors import ConfigError, UnknownNameError
 from bertbench.specs import text_files
+from bertbench.specs.models import ModelSpec, Published
+from bertbench.specs.tasks import TaskSpec
+from bertbench.units import quantity_of
 
 if TYPE_CHECKING:
     from bertbench.specs.catalog import Catalog
@@ -134,3 +137,47 @@ def select(figures: Iterable[PublishedFigure], field: str, wanted: Sequence[str]
     if not wanted:
         return found
     return [one for one in found if any(fnmatchcase(getattr(one, field), pattern) for pattern in wanted)]
+
+
+def published_name(checkpoint: str | None) -> str | None:
+    """What publications call a checkpoint: its name without the owner."""
+    return checkpoint.rpartition("/")[2] if checkpoint else None
+
+
+def with_published(spec: ModelSpec, tasks: Sequence[TaskSpec], figures: Sequence[PublishedFigure]) -> ModelSpec:
+    """The spec with the published scores of its checkpoint on `tasks` that it does not state itself.
+
+    Those of the split that is evaluated here; of several sources the first paper's, else the first; none that is suspect, and
+    no score of a task of which metrics are stated.
+    """
+    name, splits = published_name(spec.checkpoint), {task.name: _split(task) for task in tasks}
+    stated = {(entry.task, entry.quantity) for entry in spec.published}
+    tasks_with_metrics = {task for task, _ in stated}
+    added: dict[tuple[str, str], Published] = {}
+    for figure in sorted(figures, key=lambda figure: not figure.source.startswith("arXiv:")):
+        key = (figure.task, figure.quantity)
+        fits = figure.model == name and splits.get(figure.task) == (figure.split or "dev")
+        is_stated = key in stated or (figure.quantity == "score" and figure.task in tasks_with_metrics)
+        is_usable = figure.printed_unit == "points" and not figure.caution.startswith(NO_TARGET)
+        if fits and is_usable and not is_stated and key not in added:
+            added[key] = _entry(figure)
+    return spec.model_copy(update={"published": (*spec.published, *added.values())})
+
+
+def _split(task: TaskSpec) -> str:
+    """What publications call the split that is evaluated first."""
+    return "test" if task.evaluation_splits[0] == "test" else "dev"
+
+
+def _entry(figure: PublishedFigure) -> Published:
+    caution = f" ({figure.caution})" if figure.caution else ""
+    title = quantity_of(figure.quantity).title
+    return Published(
+        row="accuracy",
+        statement=f"{figure.printed} on {figure.task} ({figure.split or 'split not stated'}), {title}{caution}",
+        source=figure.where,
+        quantity=figure.quantity,
+        value=float(figure.printed),
+        unit="points",
+        task=figure.task,
+    )

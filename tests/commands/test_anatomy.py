@@ -1,8 +1,6 @@
 import csv
 import io
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -226,10 +224,3 @@ def test_the_file_is_written_too(shown, tmp_path):
     shown("--models", "bert-mini", "--output", str(tmp_path / "a.json"))
 
     assert "Feed-forward" in (tmp_path / "a.json").read_text()
-
-
-def test_the_module_is_light():
-    """Registering the command loads no heavy package."""
-    code = "import sys, bertbench.commands.anatomy; print({'torch', 'transformers', 'pydantic'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"

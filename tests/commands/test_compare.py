@@ -6,12 +6,10 @@ from dataclasses import replace
 import pytest
 
 from bertbench import cli
-from bertbench.commands import _measuring, compare
-from bertbench.errors import MeasurementError, NothingMeasuredError
+from bertbench.commands import compare
+from bertbench.errors import MeasurementError
 from bertbench.records.record import UNAVAILABLE, Failure
-from bertbench.records.store import Store
-from bertbench.session.request import Options, Request
-from bertbench.specs.catalog import Catalog
+from bertbench.session.study import Study
 from tests.factories import failed, session_record, size_record, stored_session
 
 BASE = ("bert", "distilbert", "albert")
@@ -37,14 +35,14 @@ def measured(monkeypatch, first, tmp_path):
     requests = []
     answers = [first, MeasurementError("too hot")]
 
-    def measure(request, _, **__):
+    def measure(_, request):
         requests.append(request)
         answer = answers[len(requests) - 1]
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    monkeypatch.setattr(_measuring, "measure_or_read", measure)
+    monkeypatch.setattr(Study, "measure_or_read", measure)
     measure.requests, measure.answers = requests, answers
     return measure
 
@@ -92,41 +90,6 @@ def test_fallback_is_for_what_cannot_be_had(measured, first, kind, capsys):
     measured.answers[0] = replace(first, records=records)
     cli.main(["compare"])
     assert [request.suite.name for request in measured.requests] == ["base"]
-
-
-def request(**options):
-    """What `compare` asks."""
-    catalog = Catalog()
-    suite, specs = catalog.suite("base"), tuple(catalog.model(name) for name in BASE)
-    task = catalog.task("sst2")
-    return Request(
-        "compare", (), suite, specs, "bert", (task,), Options(**options), may_be_random=True, timing=suite.timing
-    )
-
-
-@pytest.fixture
-def stored(tmp_path):
-    """A session measured on another machine with more threads."""
-    asked = request(threads=64)
-    canonical = asked.canonical(dict.fromkeys(BASE, "w"), {"sst2": "d"}, "elsewhere")
-    records = [size_record(model) for model in BASE]
-    stored_session(tmp_path, records=records, session=session_record(BASE, request=canonical))
-    return Store(tmp_path)
-
-
-def test_store_answers_with_sessions_of_other_machines(stored):
-    """--from-store shows a session of the same recipe, wherever it was measured."""
-    found = _measuring.measure_or_read(request(threads=2), stored, from_store=True, yes=False)
-    assert found.session.request["environment_class"] == "elsewhere"
-
-
-@pytest.mark.parametrize(
-    "options", [{"seeds": (1,)}, {"dtype": "bf16"}, {"eval_samples": 10}, {"finetune": True}, {"max_length": 64}]
-)
-def test_store_does_not_answer_for_other_options(stored, options):
-    """--from-store never passes off a session of other seeds, number formats or samples as what was asked."""
-    with pytest.raises(NothingMeasuredError, match="with these tasks and options"):
-        _measuring.measure_or_read(request(**options), stored, from_store=True, yes=False)
 
 
 def test_published_scores_are_shown_where_asked(measured, first, capsys):

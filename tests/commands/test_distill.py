@@ -12,6 +12,7 @@ import pytest
 from bertbench import cli
 from bertbench.commands.distill import _check_target, _save
 from bertbench.records.store import Store
+from bertbench.session.options import StudyOptions
 from tests.factories import model_spec, record
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -110,7 +111,7 @@ def test_an_empty_folder_stays_the_one_it_was(place):
     """Proving that a folder can be written to neither removes it nor changes its mode."""
     (place / "mine").mkdir(mode=0o700)
     inode = (place / "mine").stat().st_ino
-    _check_target(place / "mine", {"keep_checkpoints": "all", "only": None})
+    _check_target(place / "mine", StudyOptions())
     assert (stat.S_IMODE((place / "mine").stat().st_mode), (place / "mine").stat().st_ino) == (0o700, inode)
 
 

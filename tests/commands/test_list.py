@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from types import ModuleType
 
 import pytest
 
@@ -21,10 +20,8 @@ def rows(kind, catalog=None):
 def emitted(monkeypatch):
     """What was handed to the output module."""
     calls = []
-    fake = ModuleType("bertbench.report.output")
-    fake.check_output = lambda output: calls.append(("check", output))
-    fake.emit = lambda report, **options: calls.append((report.title, options))
-    monkeypatch.setitem(sys.modules, "bertbench.report.output", fake)
+    monkeypatch.setattr("bertbench.report.output.check_output", lambda output: calls.append(("check", output)))
+    monkeypatch.setattr("bertbench.report.output.emit", lambda report, **options: calls.append((report.title, options)))
     return calls
 
 

@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 
 from bertbench import cli
-from bertbench.commands._measuring import Measuring
 from bertbench.models import hub
+from bertbench.session.study import Study
 
 TASK = """
 title: Mine
@@ -53,7 +53,7 @@ def test_broken_files_of_others_do_not_matter(task, capsys, tmp_path, monkeypatc
         (tmp_path / "configs" / kind).mkdir(parents=True)
         (tmp_path / "configs" / kind / "broken.yaml").write_text("title: [\n")
         (tmp_path / "configs" / kind / "wrong.yaml").write_text("title: Wrong\nstrange: 1\n")
-    monkeypatch.setattr(Measuring, "answer", lambda *_, **__: pytest.fail("reached"))
+    monkeypatch.setattr(Study, "request", lambda *_, **__: pytest.fail("reached"))
     if task == "rte":
         with pytest.raises(pytest.fail.Exception, match="reached"):
             cli.main(["run", "--task", task, "--models", "bert", "--predict-test", "out"])

@@ -7,9 +7,8 @@ import json
 import pytest
 
 from bertbench import cli
-from bertbench.commands.published import with_published
 from bertbench.specs.catalog import Catalog
-from bertbench.specs.published import load
+from bertbench.specs.published import load, with_published
 from tests import factories
 from tests.report.compare.test_build import report_of
 

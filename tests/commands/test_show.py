@@ -123,16 +123,3 @@ def test_command_errors(folder):
     assert isinstance(invoke("nothing", "--results-dir", folder).exception, StoreError)
     assert "ambiguous" in str(invoke("speed", "--results-dir", folder).exception)
     assert isinstance(invoke("--results-dir", folder, "--output", "x.txt").exception, UsageError)
-
-
-def test_light_import():
-    """Loading the command loads no heavy library."""
-    import subprocess
-    import sys
-
-    code = (
-        "import sys, bertbench.commands.show\n"
-        "print([name for name in ('pydantic', 'pandas', 'torch', 'numpy') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

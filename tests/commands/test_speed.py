@@ -6,9 +6,8 @@ from typer.testing import CliRunner
 
 from bertbench import cli
 from bertbench.commands import speed as module
-from bertbench.commands._measuring import Answer, exit_code
-from bertbench.commands._speed_request import parse_precision
-from bertbench.errors import NothingMeasuredError, UnavailableError, UsageError
+from bertbench.commands._study import Answer, exit_code
+from bertbench.errors import NothingMeasuredError, UnavailableError
 from bertbench.models import hub
 from bertbench.records import environment
 from bertbench.records.store import StoredSession
@@ -24,7 +23,8 @@ PAPER = "distilbert-table-3"
 def asked(monkeypatch, tmp_path):
     """Builds the request of a command line and measures nothing: `asked("--batch-sizes", "1,8")`."""
     found = []
-    monkeypatch.setattr(module, "_finish", lambda _, request: found.append(request))
+    monkeypatch.setattr(module, "_answer", lambda _, request: found.append(request))
+    monkeypatch.setattr(module, "finish", lambda *_: None)
     app = typer.Typer()
     app.command()(module.speed)
 
@@ -108,19 +108,6 @@ def test_rounds_and_precision(asked):
     assert asked("--rounds", "3").timing.rounds == 3
     timing = asked("--precision", "2%").timing
     assert (timing.precision, timing.rounds) == (0.02, 64)
-
-
-@pytest.mark.parametrize(("text", "value"), [("2%", 0.02), ("0.02", 0.02), (" 2.5% ", 0.025), ("50%", 0.5)])
-def test_precision_in_two_spellings(text, value):
-    """A share of one or per cent."""
-    assert parse_precision(text) == pytest.approx(value)
-
-
-@pytest.mark.parametrize("text", ["0", "0%", "0.01%", "51%", "-1%", "nan", "inf", "two", "", "%"])
-def test_precision_that_cannot_be_meant(text):
-    """Nothing, nonsense, finer than anything seen, or coarser than useful."""
-    with pytest.raises(UsageError, match=r"must lie between 0\.1% and 50%"):
-        parse_precision(text)
 
 
 def test_task_adds_natural_lengths(asked):
@@ -275,7 +262,7 @@ def test_more_threads_than_cores_are_warned_of(asked, monkeypatch, threads, warn
     """They are taken as asked, with a word on what that does."""
     said = []
     monkeypatch.setattr(environment, "usable_cores", lambda: 2)
-    monkeypatch.setattr("bertbench.commands._display.say", said.append)
+    monkeypatch.setattr("bertbench.commands._study.say", said.append)
     assert asked("--threads", threads).options.threads == threads
     expected = [f"--threads {threads}: only 2 cores can be used; threads will wait for each other"]
     assert said == (expected if warned else [])
@@ -284,7 +271,7 @@ def test_more_threads_than_cores_are_warned_of(asked, monkeypatch, threads, warn
 def test_back_ends_left_out_of_all_are_said(asked, monkeypatch):
     """'all' takes what runs here and says what does not."""
     said = []
-    monkeypatch.setattr("bertbench.commands._display.say", said.append)
+    monkeypatch.setattr("bertbench.commands._study.say", said.append)
     monkeypatch.setattr(backend_options, "backends", lambda: ["eager", "fake"])
 
     def check(name, _):

@@ -10,10 +10,11 @@ import pytest
 import typer
 
 from bertbench import cli
-from bertbench.commands import _measuring, verify
+from bertbench.commands import verify
 from bertbench.errors import MeasurementError
 from bertbench.records.record import Measurement
 from bertbench.records.store import Store
+from bertbench.session.study import Study
 from bertbench.specs.catalog import Catalog
 from tests import factories
 
@@ -106,9 +107,10 @@ def test_nothing_measured_exits_with_4_and_says_what_would(tmp_path, monkeypatch
     commands = [row["note"].partition("measure it: ")[2] for row in rows if "measure it: " in (row["note"] or "")]
     assert len(commands) == len(Catalog().entries("claims"))
     parser = typer.main.get_command(cli.app)
+    context = typer.Context(parser)
     for command in commands:
         name, *words = shlex.split(command)[1:]
-        parser.commands[name].make_context(name, words)
+        parser.get_command(context, name).make_context(name, words)
         assert "--results-dir elsewhere" in command
 
 
@@ -179,11 +181,11 @@ def test_measure_fills_what_is_missing_and_only_that(project, monkeypatch, capsy
     """Claims that have their evidence are left alone; of the others one session measures what it can, of their kinds only."""
     asked = []
 
-    def measure(request, *_, **__):
+    def measure(_, request):
         asked.append(request)
         add_times(project, {"albert": 0.16, "bert": 0.16, "distilbert": 0.08})
 
-    monkeypatch.setattr(_measuring, "measure_or_read", measure)
+    monkeypatch.setattr(Study, "measure_or_read", measure)
     rest = ["distilbert-for-speed", "albert-infers-faster"]
     arguments = ["verify", "--measure", "--max-minutes", "5", "--claims", ",".join([SIZE, *rest]), "--format", "csv"]
     cli.main(arguments)
@@ -201,7 +203,7 @@ def test_kinds_that_are_measured_are_those_of_the_claim(tmp_path, monkeypatch):
     """Size alone for counts and beside everything else, as it tells the architecture; memory for memory; whole fine-tuning with all seeds for quality."""
     monkeypatch.chdir(tmp_path)
     asked = []
-    monkeypatch.setattr(_measuring, "measure_or_read", lambda request, *_, **__: asked.append(request))
+    monkeypatch.setattr(Study, "measure_or_read", lambda _, request: asked.append(request))
     claims = [SIZE, "albert-for-memory-training", "distilbert-60-percent-faster", "albert-trains-faster"]
     assert cli.main(["verify", "--measure", "--claims", ",".join(claims)]) == 4
     size, memory, speed, quality = asked
@@ -221,7 +223,7 @@ def test_inference_alone_measures_no_training_step(tmp_path, monkeypatch, capsys
     """A claim on the memory of inference, at whatever shape, costs no training step, which takes many times as much."""
     monkeypatch.chdir(tmp_path)
     asked = []
-    monkeypatch.setattr(_measuring, "measure_or_read", lambda request, *_, **__: asked.append(request))
+    monkeypatch.setattr(Study, "measure_or_read", lambda _, request: asked.append(request))
     claims = "albert-for-memory-large-batches,albert-for-memory-training"
     cli.main(["verify", "--measure", "--claims", claims, "--format", "json"])
     assert {(one.command, one.timing.shapes[0].label) for one in asked} == {("verify", "32x512"), ("speed", "8x128")}
@@ -234,7 +236,7 @@ def test_one_measurement_serves_all_that_it_settles(project, monkeypatch):
     """What an earlier measurement has given is not measured again for another claim."""
     shapes = []
 
-    def measure(request, *_, **__):
+    def measure(_, request):
         shapes.append([shape.label for shape in request.timing.shapes])
         values = {"training": 1e9, "optimizer_state": 1e8}
         found = tuple(
@@ -250,7 +252,7 @@ def test_one_measurement_serves_all_that_it_settles(project, monkeypatch):
         )
         factories.move_session(project / "more", project / "results", "20261125T120000-abc123")
 
-    monkeypatch.setattr(_measuring, "measure_or_read", measure)
+    monkeypatch.setattr(Study, "measure_or_read", measure)
     cli.main(["verify", "--measure", "--claims", "albert-for-memory-training,albert-for-memory-optimizer-state"])
     assert shapes == [["8x128"]]
 
@@ -259,11 +261,11 @@ def test_what_cannot_be_measured_stays_so_with_the_reason(tmp_path, monkeypatch,
     """A failing measurement costs its own claims only, and the reason stands in the report."""
     monkeypatch.chdir(tmp_path)
 
-    def measure(request, *_, **__):
+    def measure(_, request):
         if request.kinds == ("size",):
             raise MeasurementError("the machine is on fire")
 
-    monkeypatch.setattr(_measuring, "measure_or_read", measure)
+    monkeypatch.setattr(Study, "measure_or_read", measure)
     assert cli.main(["verify", "--measure", "--claims", SIZE, "--format", "json"]) == 4
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert "the machine is on fire" in row["note"]
@@ -273,10 +275,10 @@ def test_time_is_the_whole_commands(tmp_path, monkeypatch, capsys):
     """When --max-minutes is used up, what is left is not begun, and that is the reason given."""
     monkeypatch.chdir(tmp_path)
     asked = []
-    monkeypatch.setattr(_measuring, "measure_or_read", lambda request, *_, **__: asked.append(request))
+    monkeypatch.setattr(Study, "measure_or_read", lambda _, request: asked.append(request))
     clock = iter([0.0])
     monkeypatch.setattr(verify, "time", type("Clock", (), {"monotonic": lambda: next(clock, 0.0)}))
-    monkeypatch.setattr("bertbench.commands._claim_measuring.minutes_left", lambda limit, _: limit - 2 * len(asked))
+    monkeypatch.setattr(verify, "minutes_left", lambda limit, _: limit - 2 * len(asked))
     claims = f"{SIZE},albert-for-memory-training,albert-infers-faster"
     assert cli.main(["verify", "--measure", "--max-minutes", "3", "--claims", claims, "--format", "json"]) == 4
     assert [request.options.max_minutes for request in asked] == [3.0, 1.0]

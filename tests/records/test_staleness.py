@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from bertbench.commands import _measuring
 from bertbench.commands.show import list_runs, run_report
 from bertbench.records.record import MEASURE_VERSIONS
 from bertbench.records.staleness import Staleness
@@ -13,7 +12,7 @@ from bertbench.report import stale
 from bertbench.report.row import Report, Row
 from bertbench.session.request import Options, Request
 from bertbench.specs.catalog import Catalog
-from tests.factories import predictions, quality_record, record, session_record, size_record, stored_session
+from tests.factories import predictions, quality_record, record, session_record, size_record, stored_session, study
 
 BASE = ("bert", "distilbert", "albert")
 CATALOG = Catalog()
@@ -175,10 +174,10 @@ def test_from_store_prefers_what_is_not_stale(tmp_path, newest):
     given = (request, older) if newest == "older version" else (older, request)
     for session_id, content in zip(ids, given, strict=True):
         store.write_session(session_record(BASE, request=content, session_id=session_id))
-    found = _measuring.measure_or_read(asked(), store, from_store=True, yes=False)
+    found = study(store, from_store=True).measure_or_read(asked())
     assert found.session.request["versions"] == MEASURE_VERSIONS
     (store.folder(found.session.session_id) / "session.json").unlink()
-    found = _measuring.measure_or_read(asked(), store, from_store=True, yes=False)
+    found = study(store, from_store=True).measure_or_read(asked())
     assert found.session.request["versions"]["speed"] == 1
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from bertbench.errors import CheckpointError, ConfigError, StoreError, UnknownNameError, UsageError
 from bertbench.records.store import Store
-from bertbench.session.selection import published_recipes, resolve, resolve_one, resolve_tasks
+from bertbench.session.selection import published_recipes, resolve, resolve_one, resolve_tasks, suite_for
 from bertbench.specs.catalog import Catalog
 from tests.factories import model_spec, predictions, quality_record, size_record, stored_session
 
@@ -278,3 +278,27 @@ def test_long_names_are_unknown_names(catalog):
     """A name that no file can have is no error of the system's."""
     with pytest.raises(UnknownNameError, match="unknown model"):
         resolve("a" * 5000, catalog, None)
+
+
+@pytest.fixture
+def configs(tmp_path):
+    """A catalog with two suites of the user's, one broken."""
+    folder = tmp_path / "mine" / "suites"
+    folder.mkdir(parents=True)
+    (folder / "a-broken.yaml").write_text("tasks: [rte\n")
+    (folder / "b-list.yaml").write_text("- rte\n")
+    (folder / "c-number.yaml").write_text("title: c\ntasks: 7\n")
+    (folder / "d-sound.yaml").write_text("title: d\nmodels: [bert]\nreference: bert\ntasks: [rte]\n")
+    return Catalog([tmp_path / "mine"])
+
+
+def test_suite_of_a_task_is_found_beside_broken_ones(configs):
+    """A suite that is no YAML, or has no list of tasks, matters only when its own name is asked for."""
+    assert suite_for("rte", configs) == "d-sound"
+    assert suite_for("cola", configs) == "base"
+
+
+def test_suite_of_a_task_is_base_where_base_has_it():
+    """SST-2 is in base, the demo task in demo; a task in no suite gets base's timing."""
+    catalog = Catalog()
+    assert [suite_for(task, catalog) for task in ("sst2", "demo-sentiment", "nothing")] == ["base", "demo", "base"]

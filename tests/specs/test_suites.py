@@ -8,10 +8,10 @@ import yaml
 from pydantic import ValidationError
 
 from bertbench import cli
-from bertbench.commands import _measuring
 from bertbench.models import hub
 from bertbench.quality.finetune import total_steps
 from bertbench.session.request import Options, same_recipe
+from bertbench.session.study import Study
 from bertbench.specs.catalog import Catalog
 from bertbench.specs.suites import RecipeSpec
 from bertbench.specs.tasks import TrainingSpec
@@ -161,7 +161,7 @@ def test_option_chooses_between_published_and_task(monkeypatch, capsys, tmp_path
     """By default models have their own recipes; with --recipe task all have the task's; DistilBERT always has."""
     asked = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_measuring, "measure_or_read", lambda request, *_, **__: asked.append(request) or 1 / 0)
+    monkeypatch.setattr(Study, "measure_or_read", lambda _, request: asked.append(request) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cli.main(["run", "--task", "mrpc", *given])
     (request,) = asked

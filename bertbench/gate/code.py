@@ -3,90 +3,82 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bertbench.errors import UsageError
-
-if TYPE_CHECKING:
-    from bertbench.commands._check import Checked
-    from bertbench.commands._measuring import Measuring
-    from bertbench.gate.baseline import Timed
-    from bertbench.gate.finding import Finding, Margins
-    from bertbench.models.sources import Encoder
-    from bertbench.records.progress import Progress
-    from bertbench.specs.timing import TimingSpec
-    from bertbench.speed.blocks import SpeedTarget
-    from bertbench.speed.side_by_side import SpeedResult
-    from bertbench.speed.workers import Interpreter
+from bertbench.gate.baseline import Timed
+from bertbench.gate.check import Checked
+from bertbench.gate.finding import Finding, Margins
+from bertbench.gate.ratios import enough, protocol, speed_findings
+from bertbench.models.sources import Encoder, gather, weight_folders
+from bertbench.records import environment
+from bertbench.records.progress import Progress
+from bertbench.session.selection import resolve
+from bertbench.session.study import Study
+from bertbench.specs.timing import ExecutionSettings, TimingSpec
+from bertbench.speed.blocks import SpeedTarget
+from bertbench.speed.latency import round_ratios
+from bertbench.speed.side_by_side import SpeedResult, measure_speed
+from bertbench.speed.workers import Interpreter, checked_out, environment_in, of_now
 
 BASE, HEAD = "base", "head"
 
 
-def with_code(measuring: Measuring, name: str, margins: Margins) -> Checked:
+def with_code(study: Study, name: str, margins: Margins) -> Checked:
     """Time every model by both versions of the code; their ratios may fail, a slow-down common to all models included.
 
     Raises:
         UsageError: there is no such code, it cannot be imported, or something else than speed is asked for.
     """
-    from bertbench.commands._check import Checked
-    from bertbench.commands._display import Display, say
-    from bertbench.models.sources import gather, weight_folders
-    from bertbench.session.selection import resolve
-    from bertbench.speed.workers import of_now
-
-    given = measuring.given
-    if given["only"] not in {None, "speed"}:
-        raise UsageError(f"--only {given['only']}: --against-code compares times", "leave --only out")
+    chosen = study.options
+    if chosen.only not in {None, "speed"}:
+        raise UsageError(f"--only {chosen.only}: --against-code compares times", "leave --only out")
     if os.name == "nt":
         raise UsageError("--against-code needs pipes that Windows has not", "run it under Linux or macOS")
-    suite = measuring.catalog.suite(given["suite"] or "base")
-    encoders = gather(resolve(given["models"], measuring.catalog, suite, measuring.store), may_be_random=True)
+    suite = study.suite()
+    encoders = gather(resolve(chosen.models, study.catalog, suite, study.store), may_be_random=True)
     started = time.monotonic()
-    found: list[Finding] = []
+    findings: list[Finding] = []
     with ExitStack() as stack:
         code = {BASE: stack.enter_context(code_of(name)), HEAD: of_now()}
-        places = [str(interpreter.check(name)) for interpreter in code.values()]
+        folders = [str(interpreter.check(name)) for interpreter in code.values()]
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bertbench-weights-")))
         ready = stack.enter_context(weight_folders(encoders, scratch))
-        display = stack.enter_context(Display())
+        screen = stack.enter_context(study.display())
         for number, encoder in enumerate(ready):
-            deadline = _deadline(given["max_minutes"], started, len(ready) - number)
-            measured = _Model(encoder, code, _timing(suite.timing), margins, len(ready) - 1, _threads(given["threads"]))
-            display.say(f"timing {encoder.spec.name}, {number + 1} of {len(ready)}, by both versions")
-            found += measured.findings(display, deadline)
-    say(f"base: {places[0]}; head: {places[1]}")
+            deadline = _deadline(chosen.max_minutes, started, len(ready) - number)
+            threads = chosen.threads or environment.default_threads()
+            measured = _Model(encoder, code, _timing(suite.timing), margins, len(ready) - 1, threads)
+            screen.say(f"timing {encoder.spec.name}, {number + 1} of {len(ready)}, by both versions")
+            findings += measured.findings(screen, deadline)
+    study.say(f"base: {folders[0]}; head: {folders[1]}")
     notes = (
-        f"base {name}: {places[0]}",
-        f"head: {places[1]}",
+        f"base {name}: {folders[0]}",
+        f"head: {folders[1]}",
         "weights are the same for both; raw times are not stored",
     )
-    return Checked(found, f"Gate against the code of {name} (suite {suite.name})", suite.name, notes)
+    return Checked(findings, f"Gate against the code of {name} (suite {suite.name})", suite.name, notes)
 
 
 @contextmanager
 def code_of(name: str) -> Iterator[Interpreter]:
     """The interpreter of the environment in the folder `name`, or this one with the revision `name` checked out."""
-    import sys
-
-    from bertbench.speed.workers import Interpreter, checked_out, environment_in
-
-    environment = environment_in(Path(name).expanduser()) if Path(name).expanduser().is_dir() else None
-    if environment is not None:
-        yield environment
+    folder = Path(name).expanduser()
+    interpreter = environment_in(folder) if folder.is_dir() else None
+    if interpreter is not None:
+        yield interpreter
         return
-    with checked_out(name, Path.cwd()) as folder:
-        yield Interpreter(sys.executable, folder)
+    with checked_out(name, Path.cwd()) as checkout:
+        yield Interpreter(sys.executable, checkout)
 
 
 def _timing(timing: TimingSpec) -> TimingSpec:
     """The suite's protocol on its fixed shapes, as a gate takes it."""
-    from bertbench.gate.ratios import protocol
-
     fixed = tuple(shape for shape in timing.shapes if shape.sequence_length)
     return protocol(timing.model_copy(update={"shapes": fixed or timing.shapes}))
 
@@ -97,12 +89,6 @@ def _deadline(minutes: float | None, started: float, models_left: int) -> float 
         return None
     now = time.monotonic()
     return now + max(started + minutes * 60 - now, 0.0) / models_left
-
-
-def _threads(asked: int | None) -> int:
-    from bertbench.records import environment
-
-    return asked or environment.default_threads()
 
 
 class _Model:
@@ -122,8 +108,6 @@ class _Model:
         self.others = others * len(timing.shapes)
 
     def _targets(self) -> list[SpeedTarget]:
-        from bertbench.specs.timing import ExecutionSettings
-        from bertbench.speed.blocks import SpeedTarget
 
         folder = self.encoder.source.folder
         assert folder is not None  # noqa: S101 (weight_folders gave one)
@@ -132,9 +116,6 @@ class _Model:
 
     def findings(self, progress: Progress, deadline: float | None) -> Iterator[Finding]:
         """Measure, then judge."""
-        from bertbench.gate.ratios import enough, speed_findings
-        from bertbench.speed.side_by_side import measure_speed
-
         result = measure_speed(
             self._targets(),
             BASE,
@@ -148,8 +129,6 @@ class _Model:
         yield from speed_findings(None, self._times(result), self.margins, self.others)
 
     def _times(self, result: SpeedResult) -> Sequence[Timed]:
-        from bertbench.gate.baseline import Timed
-        from bertbench.speed.latency import round_ratios
 
         ratios = round_ratios(result.rows, BASE)
         return [
@@ -158,8 +137,6 @@ class _Model:
 
     def _failures(self, result: SpeedResult) -> Iterator[Finding]:
         """Head that breaks has failed; base that breaks leaves nothing to compare."""
-        from bertbench.gate.finding import Finding
-
         lost = {side: failure.message for side, failure in result.failures.items()}
         lost |= {side: failure.message for (side, _), failure in result.cells.items()}
         for side, message in lost.items():

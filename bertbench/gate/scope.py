@@ -1,33 +1,37 @@
-"""What `check` asks to have measured: the baseline's models, tasks, recipe and timing, on the code and configs of now."""
+"""What of a baseline is checked: its models, tasks, recipe and timing, on the code and configs of now."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bertbench.errors import BertBenchError, StoreError, UsageError, first_line
+from bertbench.gate.baseline import Baseline, Saved, StoredScore
+from bertbench.gate.collect import spec_with
+from bertbench.gate.finding import Margins
+from bertbench.gate.judging import incomparable
+from bertbench.gate.ratios import enough, protocol
+from bertbench.models import hub
+from bertbench.records import environment
+from bertbench.records.record import Kind
+from bertbench.session.request import Request, parse_kinds
+from bertbench.session.study import Study
+from bertbench.specs.models import ModelSpec
 from bertbench.specs.name_lists import split
-
-if TYPE_CHECKING:
-    from bertbench.commands._measuring import Measuring
-    from bertbench.gate.baseline import Baseline, Saved, StoredScore
-    from bertbench.gate.finding import Margins
-    from bertbench.records.record import Kind
-    from bertbench.session.request import Request
-    from bertbench.specs.models import ModelSpec
-    from bertbench.specs.suites import SuiteSpec
+from bertbench.specs.suites import SuiteSpec
+from bertbench.specs.timing import TimingSpec
 
 Place = tuple[str, str]  # model and task
 AS_BEFORE = ("train_samples", "eval_samples", "epochs", "batch_size", "learning_rate", "max_length", "recipes", "dtype")
 
 
 @dataclass(frozen=True)
-class Asked:
+class Scope:
     """What of a baseline is checked: `names` are gated, `specs` are measured, which the reference may be in addition."""
 
-    measuring: Measuring
+    study: Study
     before: Saved
     suite: SuiteSpec
     names: tuple[str, ...]
@@ -37,38 +41,34 @@ class Asked:
     threads: int
 
     @staticmethod
-    def of(measuring: Measuring, before: Saved) -> Asked:
+    def of(study: Study, before: Saved) -> Scope:
         """Resolve the options against the baseline.
 
         Raises:
             UsageError: other tasks or models, or nothing in common; ConfigError: a task or suite is gone.
         """
-        from bertbench.records import environment
-
-        given, base = measuring.given, before.baseline
-        suite = measuring.catalog.suite(given["suite"] or base.suite)
+        chosen, base = study.options, before.baseline
+        suite = study.catalog.suite(chosen.suite or base.suite)
         strange = [task for task in base.tasks if task not in suite.tasks]
         if strange:
             raise UsageError(
                 f"the baseline is of {', '.join(base.tasks)}, suite {suite.name} has {', '.join(suite.tasks) or 'no task'}",
                 "choose the suite that it was saved for, or save a new baseline",
             )
-        names = _names(given["models"], base)
+        names = _names(chosen.models, base)
         measured = [
             *names,
             *([base.reference] if base.reference in base.models and base.reference not in names else []),
         ]
-        specs = tuple(_spec(name, measuring, before) for name in measured)
-        kinds = _kinds(given["only"], base, names)
-        threads = given["threads"] or min(base.options.get("threads") or 1, environment.default_threads())
-        now = environment.capture(environment.resolve_device(given["device"])).environment_class
-        return Asked(measuring, before, suite, names, specs, kinds, now, threads)
+        specs = tuple(_spec(name, study, before) for name in measured)
+        kinds = _kinds(chosen.only, base, names)
+        threads = chosen.threads or min(base.options.get("threads") or 1, environment.default_threads())
+        now = environment.capture(environment.resolve_device(chosen.device)).environment_class
+        return Scope(study, before, suite, names, specs, kinds, now, threads)
 
     @property
     def incomparable(self) -> str:
         """Why nothing that is timed now says anything against the baseline; empty if it does."""
-        from bertbench.gate.judging import incomparable
-
         base = self.before.baseline
         return incomparable(base, self.as_of_now(base))
 
@@ -83,46 +83,43 @@ class Asked:
         Raises:
             StoreError: a kept checkpoint is gone.
         """
-        found = {}
-        for one in self.before.baseline.scores:
-            folder = self._folder(one) if one.checkpoint and one.model in self.names else None
-            if folder is not None and one.checkpoint is not None:
-                found[one.model, one.task] = (folder, one.kind, one.checkpoint.kept)
-        return found
+        folders = {}
+        for score in self.before.baseline.scores:
+            folder = self._folder(score) if score.checkpoint and score.model in self.names else None
+            if folder is not None and score.checkpoint is not None:
+                folders[score.model, score.task] = (folder, score.kind, score.checkpoint.kept)
+        return folders
 
-    def _folder(self, one: StoredScore) -> Path | None:
-        from bertbench.models import hub
-
-        kept = self.before.checkpoint_folder(one)
+    def _folder(self, score: StoredScore) -> Path | None:
+        kept = self.before.checkpoint_folder(score)
         if kept is not None:
             if not kept.is_dir():
                 raise StoreError(f"checkpoint {kept} of the baseline is gone", "restore it, or save a new baseline")
             return kept
-        if one.mode != "evaluate":
+        if score.mode != "evaluate":
             return None
-        spec = next(spec for spec in self.specs if spec.name == one.model)
-        entry = spec.finetuned.get(one.task)
-        own = {"checkpoint": entry.checkpoint, "revision": entry.revision} if entry else {}
+        spec = next(spec for spec in self.specs if spec.name == score.model)
+        entry = spec.finetuned.get(score.task)
+        published = {"checkpoint": entry.checkpoint, "revision": entry.revision} if entry else {}
         try:
-            return hub.locate(spec.model_copy(update=own)).folder
+            return hub.locate(spec.model_copy(update=published)).folder
         except BertBenchError:
             return None  # the session will say so, with the reason
 
     def request(self, kinds: Sequence[Kind], margins: Margins) -> Request:
         """What is measured now, of these kinds; timing may end where every verdict is clear."""
-        from bertbench.gate.ratios import enough, protocol
-        from bertbench.specs.timing import TimingSpec
-
-        measuring, base = self.measuring, self.before.baseline
-        asked = {name: base.options[name] for name in AS_BEFORE if base.options.get(name) is not None}
+        base = self.before.baseline
+        recipe: dict[str, Any] = {name: base.options[name] for name in AS_BEFORE if base.options.get(name) is not None}
         seeds = base.options.get("seeds") or [0]
-        measuring.given |= asked | {
-            "threads": self.threads,
-            "seed": seeds[0],
-            "only": ",".join(kinds),
-            "keep_checkpoints": "none",
-        }
-        request = measuring.request(
+        options = replace(
+            self.study.options,
+            threads=self.threads,
+            seed=seeds[0],
+            only=",".join(kinds),
+            keep_checkpoints="none",
+            **recipe,
+        )
+        request = replace(self.study, options=options).request(
             self.suite, base.tasks or self.suite.tasks, models=list(self.specs), reference=base.reference, run=False
         )
         timing = protocol(TimingSpec(**base.timing))
@@ -130,8 +127,6 @@ class Asked:
 
     def nothing(self) -> Saved:
         """What is known where nothing is measured."""
-        from bertbench.gate.baseline import Saved
-
         empty: dict[str, Any] = {"counts": {}, "weights": {}, "scores": (), "times": (), "peak_memory": {}, "lost": ()}
         return Saved(replace(self.before.baseline, **empty), {})
 
@@ -148,15 +143,15 @@ def of_tasks(saved: Saved, task: str | None) -> Saved:
     for name in names:
         if name not in base.tasks:
             raise UsageError(f"--task {name}: is not in the baseline", f"it has {', '.join(base.tasks) or 'no scores'}")
-    scores = tuple(one for one in base.scores if one.task in names)
+    scores = tuple(score for score in base.scores if score.task in names)
     return replace(saved, baseline=replace(base, tasks=names, scores=scores))
 
 
 def _names(models: str, base: Baseline) -> tuple[str, ...]:
     if models == "all":
         return tuple(base.models)
-    there = base.models.__contains__
-    names = tuple(dict.fromkeys(split("--models", models, there, there)))
+    is_known = base.models.__contains__
+    names = tuple(dict.fromkeys(split("--models", models, is_known, is_known)))
     for name in names:
         if name not in base.models:
             raise UsageError(f"--models {name}: is not in the baseline", f"it has {', '.join(base.models)}")
@@ -171,37 +166,33 @@ def _kinds(only: str | None, base: Baseline, names: Sequence[str]) -> tuple[Kind
     Raises:
         UsageError: nothing is both.
     """
-    from bertbench.session.request import parse_kinds
-
-    there = {
+    present = {
         "size": any(name in base.counts for name in names),
-        "quality": any(one.model in names for one in base.scores),
-        "speed": any(one.model in names for one in base.times),
+        "quality": any(score.model in names for score in base.scores),
+        "speed": any(timed.model in names for timed in base.times),
         "memory": any(name in base.peak_memory and name != base.reference for name in names),
     }
     asked = parse_kinds(only)
-    kinds = tuple(kind for kind in asked if there[kind])
+    kinds = tuple(kind for kind in asked if present[kind])
     if only is not None and kinds and len(kinds) < len(asked):
-        lacks = ", ".join(kind for kind in asked if not there[kind])
+        lacks = ", ".join(kind for kind in asked if not present[kind])
         raise UsageError(
             f"--only {only}: the baseline has no {lacks} of {', '.join(names)}", "leave it out, or save a new baseline"
         )
     if not kinds:
-        has = ", ".join(kind for kind, is_there in there.items() if is_there) or "nothing"
+        has = ", ".join(kind for kind, is_present in present.items() if is_present) or "nothing"
         raise UsageError(f"the baseline has {has} of {', '.join(names)}: nothing to compare", "see --only and --models")
     return kinds
 
 
-def _spec(name: str, measuring: Measuring, before: Saved) -> ModelSpec:
+def _spec(name: str, study: Study, before: Saved) -> ModelSpec:
     """The model as configs have it now, else as it was; with the kept checkpoints in place of training."""
-    from bertbench.gate.collect import spec_with
-
-    known = name in measuring.catalog.entries("models")
-    spec = measuring.catalog.model(name) if known else _stored_spec(name, before)
+    known = name in study.catalog.entries("models")
+    spec = study.catalog.model(name) if known else _stored_spec(name, before)
     kept = {
-        one.task: folder
-        for one in before.baseline.scores
-        if one.model == name and (folder := before.checkpoint_folder(one)) is not None
+        score.task: folder
+        for score in before.baseline.scores
+        if score.model == name and (folder := before.checkpoint_folder(score)) is not None
     }
     return spec_with(spec, kept, before.baseline.tasks) if kept else spec
 
@@ -212,11 +203,9 @@ def _stored_spec(name: str, before: Saved) -> ModelSpec:
     Raises:
         StoreError: it is no model's.
     """
-    from bertbench.specs.models import ModelSpec
-
-    there = {field: value for field, value in before.baseline.models[name].items() if field in ModelSpec.model_fields}
+    fields = {field: value for field, value in before.baseline.models[name].items() if field in ModelSpec.model_fields}
     try:
-        return ModelSpec(**{**there, "name": name})
+        return ModelSpec(**{**fields, "name": name})
     except (ValueError, TypeError) as error:
         raise StoreError(
             f"baseline {before.place}: model {name} is damaged ({first_line(error)})", "save a new baseline"

@@ -1,0 +1,70 @@
+"""How commands measure: options to a Study that shows its work in the terminal, sessions to answers, the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import typer
+
+from bertbench.commands._display import Display, Waiting, say
+from bertbench.commands._options import MeasuringOptions, OutputOptions
+from bertbench.records.store import Store, StoredSession
+from bertbench.report.row import Report
+from bertbench.report.stale import marked
+from bertbench.session.request import Request
+from bertbench.session.study import Study
+from bertbench.specs.catalog import Catalog
+from bertbench.specs.claim_checks import usable
+from bertbench.specs.models import ModelSpec
+from bertbench.specs.published import PublishedFigure, with_published
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one suite gave: its report, the session behind it, the models shown and, but for `speed`, what was asked."""
+
+    report: Report
+    stored: StoredSession
+    models: tuple[str, ...]
+    request: Request | None = None
+
+
+def open_study(command: str, options: MeasuringOptions) -> Study:
+    """A command's study; that its output can be written is proved first.
+
+    Raises:
+        UsageError, ConfigError: the output or a config folder cannot be used.
+    """
+    options.check()
+    return Study(
+        command, options, Catalog(options.config_dir or ()), Store(options.results_dir, Waiting()), say, Display
+    )
+
+
+def answer(study: Study, request: Request, published: Sequence[PublishedFigure] = ()) -> Answer:
+    """Measure what is asked, or read it from the store, and compare; `published` scores stand beside those measured."""
+    from bertbench.report.compare.build import build  # scipy
+
+    stored = study.measure_or_read(request)
+    specs: dict[str, ModelSpec] = {spec.name: with_published(spec, request.tasks, published) for spec in request.models}
+    names = tuple(specs)
+    report = build(stored, specs, names, request.reference, claims=usable(study.catalog))
+    return Answer(marked(report, stored, study.catalog), stored, names, request)
+
+
+def finish(options: OutputOptions, answers: Sequence[Answer], *, missing: int = 0, first: Report | None = None) -> None:
+    """Show the reports, after one that comes `first`, and leave with the exit code.
+
+    The cells, and files that are `missing`, decide it.
+    """
+    options.emit(Report.joined([*([first] if first else []), *(answer.report for answer in answers)]))
+    raise typer.Exit(exit_code(answers) or (1 if missing else 0))
+
+
+def exit_code(answers: Sequence[Answer]) -> int:
+    """1 if a cell of a model that was asked for failed, a single timed shape included; 4 if nothing was measured; else 0."""
+    records = [record for answer in answers for record in answer.stored.records if record.model_name in answer.models]
+    if not any(record.status == "ok" for record in records):
+        return 4
+    return 1 if any(record.status == "failed" or record.settings.get("failed_shapes") for record in records) else 0

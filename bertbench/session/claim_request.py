@@ -1,0 +1,111 @@
+"""What `verify --measure` measures for claims: a command for people, and the request that this command makes."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bertbench.records.record import Kind
+from bertbench.session import speed_request
+from bertbench.session.options import SpeedOptions, StudyOptions
+from bertbench.session.request import Request
+from bertbench.session.study import Study
+from bertbench.specs.name_lists import joined
+
+# What a job may choose, in the order of the command line.
+CHOICES = {
+    "only": "--only",
+    "finetune": "--finetune",
+    "recipes": "--recipe",
+    "seeds": "--seeds",
+    "max_train_minutes": "--max-train-minutes",
+    "fresh": "--fresh",
+    "yes": "--yes",
+    "device": "--device",
+}
+
+
+@dataclass(frozen=True)
+class ClaimJob:
+    """Measuring that claims ask for: the subcommand with its options, and the kinds of which the claims need figures.
+
+    `timed`: of `speed`. `trains`: memory of a training step too, which on large inputs takes many times that of inference.
+    """
+
+    command: str
+    kinds: tuple[Kind, ...]
+    options: StudyOptions = field(default_factory=StudyOptions)
+    timed: SpeedOptions | None = None
+    tasks: tuple[str, ...] = ()
+    trains: bool = True
+
+    def line(self, claims: Sequence[str], models: Sequence[str], reference: str, common: Sequence[str]) -> str:
+        """The command line. Of memory alone only `verify` measures it: `speed` would time passes too."""
+        if "memory" in self.kinds:
+            return shlex.join(["bertbench", "verify", "--measure", "--claims", ",".join(claims), *common])
+        words = ["bertbench", self.command, "--models", joined(models), "--reference", reference]
+        words += ["--task", ",".join(self.tasks)] if self.tasks else []
+        words += _timed_words(self.timed) if self.timed else []
+        return shlex.join([*words, *_words(self.options, CHOICES), *common])
+
+
+def _timed_words(timed: SpeedOptions) -> list[str]:
+    """The shape, always, and what differs from the usual."""
+    words = ["--batch-sizes", timed.batch_sizes]
+    words += [] if timed.task else ["--sequence-lengths", timed.sequence_lengths]
+    names = ("task", "scenario", "rounds", "backends", "dtypes")
+    return words + _words(timed, {name: f"--{name}" for name in names})
+
+
+def _words(chosen: StudyOptions | SpeedOptions, flags: Mapping[str, str]) -> list[str]:
+    """Words of a command line for the options that differ from their defaults."""
+    usual, words = type(chosen)(), []
+    for name, flag in flags.items():
+        value = getattr(chosen, name)
+        if value != getattr(usual, name):
+            words += [flag] if value is True else [flag, f"{value:g}" if isinstance(value, float) else str(value)]
+    return words
+
+
+def request_of(job: ClaimJob, models: Sequence[str], reference: str, study: Study) -> Request:
+    """The request that the job's command makes, cut down to the kinds that are needed.
+
+    Raises:
+        BertBenchError: something cannot be used; the message says what.
+    """
+    choices: dict[str, Any] = {name: getattr(job.options, name) for name in CHOICES}
+    chosen = replace(
+        study.options, **choices | {"yes": True}, models=joined(models), reference=reference, from_store=False
+    )
+    study = replace(study, options=chosen)
+    if job.timed is not None:
+        request = replace(speed_request.build(study, job.timed), kinds=job.kinds)
+        return _of_memory(request, trains=job.trains) if "memory" in job.kinds else request
+    suite = study.catalog.suite("base")
+    request = study.request(suite, job.tasks, models=chosen.models, reference=reference, run=False)
+    return replace(request, kinds=job.kinds)
+
+
+def _of_memory(request: Request, *, trains: bool) -> Request:
+    """The request for memory; commands other than `speed` measure no training step.
+
+    Measured anew: a stored session without the training step would answer it too.
+    """
+    command = request.command if trains else "verify"
+    return replace(request, command=command, options=replace(request.options, fresh=True))
+
+
+def common_options(chosen: StudyOptions) -> list[str]:
+    """Options that say where configs, data and results lie, as they were given."""
+    words = []
+    for folder in chosen.config_dir or ():
+        words += ["--config-dir", str(folder)]
+    return words + _words(chosen, {"data_dir": "--data-dir", "results_dir": "--results-dir", "threads": "--threads"})
+
+
+def minutes_left(limit: float | None, started: float) -> float | None:
+    """What is left of --max-minutes since `started`."""
+    return None if limit is None else limit - (time.monotonic() - started) / 60

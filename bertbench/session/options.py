@@ -1,0 +1,210 @@
+"""What a user may choose for a measurement: each option is declared once, with its type, default and help.
+
+A command takes these dataclasses as parameters, `bertbench.commands._options.spread` makes options of their fields, and
+everything below the commands reads them. Nobody changes them: who decides differently uses `dataclasses.replace`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+
+@dataclass(frozen=True)
+class StoreOptions:
+    """Where configs are read and results are kept."""
+
+    config_dir: Annotated[
+        list[Path] | None,
+        Option(
+            "--config-dir",
+            metavar="<path>",
+            help="Folder with models/, tasks/, groups/, suites/, recipes/, claims/, papers/ or published/ of your own; may be "
+            "repeated.",
+            show_default=False,
+        ),
+    ] = None
+    results_dir: Annotated[Path, Option("--results-dir", help="Folder where everything measured is stored.")] = Path(
+        "results"
+    )
+
+
+@dataclass(frozen=True)
+class SelectionOptions:
+    """Which models are measured, beside which reference."""
+
+    models: Annotated[
+        str,
+        Option(
+            "--models", "-m", help="Names, hub ids, local folders or run:<id>, separated by commas; 'all': the suite's."
+        ),
+    ] = "all"
+    reference: Annotated[
+        str | None,
+        Option("--reference", help="Model that ratios refer to (default: the suite's).", show_default=False),
+    ] = None
+    suite: Annotated[
+        str | None,
+        Option("--suite", "-s", help="Suite that gives models, tasks and timing (default: base).", show_default=False),
+    ] = None
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """How models are fine-tuned and evaluated; None: as the task's recipe says."""
+
+    seeds: Annotated[
+        str | None, Option("--seeds", help="Number of seeds, or a list such as 0,1,2.", show_default=False)
+    ] = None
+    seed: Annotated[int | None, Option("--seed", help="First seed (default 0).", show_default=False)] = None
+    finetune: Annotated[
+        bool,
+        Option("--finetune", help="Fine-tune even where a fine-tuned checkpoint is published; no cap on CPU."),
+    ] = False
+    recipes: Annotated[
+        str,
+        Option(
+            "--recipe",
+            help="Recipe for fine-tuning: published (each model's own, where there is one) or task (the task's).",
+        ),
+    ] = "published"
+    train_samples: Annotated[
+        int | None, Option("--train-samples", help="Train on this many examples.", show_default=False)
+    ] = None
+    eval_samples: Annotated[
+        int | None, Option("--eval-samples", help="Evaluate on this many examples.", show_default=False)
+    ] = None
+    epochs: Annotated[
+        float | None, Option("--epochs", help="Passes over the training examples.", show_default=False)
+    ] = None
+    batch_size: Annotated[
+        int | None, Option("--batch-size", help="Training examples per step.", show_default=False)
+    ] = None
+    learning_rate: Annotated[
+        float | None, Option("--learning-rate", help="Peak learning rate.", show_default=False)
+    ] = None
+    max_length: Annotated[
+        int | None, Option("--max-length", help="Truncate inputs to this many tokens.", show_default=False)
+    ] = None
+
+
+@dataclass(frozen=True)
+class BudgetOptions:
+    """How long it may take."""
+
+    max_train_minutes: Annotated[
+        float | None,
+        Option(
+            "--max-train-minutes",
+            help="Cap on training the slowest model (default on CPU without --finetune: 10).",
+            show_default=False,
+        ),
+    ] = None
+    max_minutes: Annotated[
+        float | None,
+        Option(
+            "--max-minutes", help="Time for the whole command; cells that do not fit are skipped.", show_default=False
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class MachineOptions:
+    """What the models run on."""
+
+    device: Annotated[str, Option("--device", help="Device to run on: auto, cpu, cuda, cuda:<i> or mps.")] = "auto"
+    dtype: Annotated[
+        str, Option("--dtype", help="Number format of evaluation and timing: auto, fp32, bf16 or fp16.")
+    ] = "fp32"
+    threads: Annotated[
+        int | None, Option("--threads", help="CPU threads (default: the usable cores).", show_default=False)
+    ] = None
+
+
+@dataclass(frozen=True)
+class AnswerOptions:
+    """What is measured of all that could be, and what the store may answer."""
+
+    data_dir: Annotated[
+        Path | None,
+        Option(
+            "--data-dir",
+            help="Read <task>/<split>.parquet, .csv or .jsonl from here instead of the hub.",
+            show_default=False,
+        ),
+    ] = None
+    keep_checkpoints: Annotated[
+        str, Option("--keep-checkpoints", help="Fine-tuned checkpoints to keep: all, best or none.")
+    ] = "all"
+    only: Annotated[
+        str | None,
+        Option(
+            "--only",
+            help="Measure only these, separated by commas: quality, size, speed, memory.",
+            show_default=False,
+        ),
+    ] = None
+    fresh: Annotated[bool, Option("--fresh", help="Measure even if the store has the answer.")] = False
+    from_store: Annotated[bool, Option("--from-store", help="Read the store only; measure nothing.")] = False
+    yes: Annotated[bool, Option("--yes", "-y", help="Confirm more than ten runs.")] = False
+
+
+@dataclass(frozen=True)
+class StudyOptions(StoreOptions, AnswerOptions, MachineOptions, BudgetOptions, TrainingOptions, SelectionOptions):
+    """All of them. Python collects the fields of the last base first, so help begins with the models."""
+
+
+@dataclass(frozen=True)
+class SpeedOptions:
+    """What `bertbench speed` times, and how."""
+
+    scenario: Annotated[
+        str | None,
+        Option(
+            "--scenario",
+            help="fixed, natural, single-stream, offline, server; several separated by commas (default: fixed; with "
+            "--task natural too).",
+            show_default=False,
+        ),
+    ] = None
+    backends: Annotated[
+        str, Option("--backends", "-b", help="Back-ends, separated by commas; 'all': those that run here.")
+    ] = "eager"
+    batch_sizes: Annotated[str, Option("--batch-sizes", help="Inputs per pass, separated by commas.")] = "1"
+    sequence_lengths: Annotated[str, Option("--sequence-lengths", help="Tokens per input, separated by commas.")] = (
+        "128"
+    )
+    dtypes: Annotated[str, Option("--dtypes", help="Number formats, separated by commas: fp32, bf16, fp16.")] = "fp32"
+    precision: Annotated[
+        str | None,
+        Option(
+            "--precision", help="Go on until the interval of every ratio is this narrow, e.g. 2%.", show_default=False
+        ),
+    ] = None
+    rounds: Annotated[
+        int | None,
+        Option(
+            "--rounds",
+            help="Rounds of fresh workers (default: 10; with several back-ends 5).",
+            show_default=False,
+        ),
+    ] = None
+    task: Annotated[
+        str | None,
+        Option("--task", "-t", help="Take real texts and their lengths from this task.", show_default=False),
+    ] = None
+    paper: Annotated[
+        str | None,
+        Option("--paper", help="Repeat a published protocol, e.g. distilbert-table-3.", show_default=False),
+    ] = None
+    latency_bound: Annotated[
+        float | None,
+        Option(
+            "--latency-bound",
+            help="Scenario server: milliseconds within which 90% of the queries must be answered.",
+            show_default=False,
+        ),
+    ] = None

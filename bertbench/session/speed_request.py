@@ -1,0 +1,210 @@
+"""From the options of `bertbench speed` to a Request: everything checked before anything is loaded or timed."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bertbench.errors import UnknownNameError, UsageError
+from bertbench.records import environment
+from bertbench.session.options import SpeedOptions, StudyOptions
+from bertbench.session.request import Options, Request, check_positive
+from bertbench.session.selection import resolve
+from bertbench.session.study import Study, check_store_options
+from bertbench.specs.catalog import Catalog
+from bertbench.specs.name_lists import joined
+from bertbench.specs.timing import ShapeSpec, TimingSpec
+from bertbench.speed.backend_options import combinations, parse, parse_dtypes, parse_numbers
+
+SCENARIOS = ("fixed", "natural", "single-stream", "offline", "server")
+OF_TEXTS = ("natural", "single-stream", "offline", "server")
+ROUNDS = 10  # of few turns each: processes differ more from each other than turns do
+ROUNDS_ON_MANY = 5  # where several back-ends share the time
+MOST_ROUNDS = 64  # with --precision
+FEWEST_ROUNDS = 8  # with --precision, but for a very quiet machine
+TURNS_FOR_P90 = 64
+LARGEST_BATCH, LONGEST = 4096, 1_000_000
+FINEST, COARSEST = 0.001, 0.5  # precision
+
+
+def build(study: Study, timed: SpeedOptions) -> Request:
+    """The request.
+
+    Raises:
+        UsageError, ConfigError, DeviceError: an option cannot be used; the message names it.
+    """
+    chosen, timed = with_paper(study.catalog, study.options, timed)
+    study = replace(study, options=chosen)
+    scenarios = _scenarios(timed)
+    options = _options(study, timed, scenarios)
+    suite = study.suite()
+    task = _task(timed, scenarios)
+    if not chosen.from_store:
+        study.store.check_writable()
+    models = resolve(chosen.models, study.catalog, suite, study.store)
+    specs, reference = study.with_reference(models, suite, chosen.reference, add_suites=False)
+    return Request(
+        command="speed",
+        argv=tuple(sys.argv[1:]),
+        suite=suite,
+        models=tuple(specs),
+        reference=reference,
+        tasks=() if task is None else (study.catalog.task(task),),
+        options=options,
+        may_be_random=True,
+        timing=_timing(timed, scenarios, options),
+        kinds=("size", "speed", "memory"),
+    )
+
+
+def with_paper(catalog: Catalog, chosen: StudyOptions, timed: SpeedOptions) -> tuple[StudyOptions, SpeedOptions]:
+    """The options with those that a published measurement decides.
+
+    Raises:
+        UsageError: one of those was given beside it, or it is not about time; ConfigError: there is no such paper.
+    """
+    if timed.paper is None:
+        return chosen, timed
+    paper = catalog.paper(timed.paper)
+    if not paper.has_times:
+        raise UsageError(f"--paper {paper.name}: publishes no times", f"use `bertbench anatomy --paper {paper.name}`")
+    usual = SpeedOptions()
+    for name in ("scenario", "task", "batch_sizes", "precision"):
+        if getattr(timed, name) != getattr(usual, name):
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"--paper {paper.name} decides {option}", f"leave {option} out")
+    selected = replace(
+        chosen,
+        models=joined(paper.models) if chosen.models == "all" else chosen.models,
+        reference=chosen.reference or paper.reference,
+        device=paper.device if chosen.device == "auto" else chosen.device,
+    )
+    protocol = replace(
+        timed,
+        rounds=timed.rounds or ROUNDS_ON_MANY,
+        scenario="offline",
+        task=paper.task,
+        batch_sizes=str(paper.batch_size),
+    )
+    return selected, protocol
+
+
+def _scenarios(timed: SpeedOptions) -> tuple[str, ...]:
+    if timed.scenario is None:
+        return ("fixed", "natural") if timed.task else ("fixed",)
+    names = tuple(part.strip() for part in timed.scenario.split(",") if part.strip())
+    for name in names:
+        if name not in SCENARIOS:
+            raise UnknownNameError("scenario", name, SCENARIOS)
+    if not names:
+        raise UsageError("--scenario: no name given", f"scenarios: {', '.join(SCENARIOS)}")
+    return tuple(dict.fromkeys(names))
+
+
+def _task(timed: SpeedOptions, scenarios: Sequence[str]) -> str | None:
+    """The task that texts come from, if they are needed."""
+    needs_texts = [name for name in scenarios if name in OF_TEXTS]
+    if timed.task is None and needs_texts:
+        raise UsageError(
+            f"--scenario {needs_texts[0]} takes real texts", "name a task: --task sst2, or demo-sentiment without a hub"
+        )
+    return timed.task
+
+
+def _options(study: Study, timed: SpeedOptions, scenarios: Sequence[str]) -> Options:
+    chosen = study.options
+    check_store_options(chosen)
+    check_positive(
+        threads=chosen.threads,
+        max_minutes=chosen.max_minutes,
+        rounds=timed.rounds,
+        max_length=chosen.max_length,
+        latency_bound=timed.latency_bound,
+    )
+    device = environment.resolve_device(chosen.device)
+    dtypes = parse_dtypes(timed.dtypes, device)
+    backends, notes = parse(timed.backends, device)
+    notes += combinations(backends, dtypes)[1]  # finds out now what does not go together
+    for note in [*notes, *thread_notes(chosen.threads, device)]:
+        study.say(note)
+    if timed.latency_bound is not None and "server" not in scenarios:
+        raise UsageError("--latency-bound belongs to --scenario server", "add the scenario, or leave the bound out")
+    return Options(
+        device=device,
+        dtype=dtypes[0],
+        dtypes=dtypes,
+        backends=backends,
+        threads=chosen.threads or environment.default_threads(),
+        max_minutes=chosen.max_minutes,
+        max_length=chosen.max_length,
+        data_dir=chosen.data_dir,
+        fresh=chosen.fresh,
+        server_bound_s=_bound(scenarios, timed.latency_bound),
+        paper=timed.paper,
+    )
+
+
+def thread_notes(threads: int | None, device: str) -> list[str]:
+    """What to say where more threads are asked for than cores can be used."""
+    usable = environment.usable_cores()
+    if not threads or threads <= usable or device != "cpu":
+        return []
+    return [f"--threads {threads}: only {usable} cores can be used; threads will wait for each other"]
+
+
+def _bound(scenarios: Sequence[str], bound_ms: float | None) -> float | None:
+    """Seconds that a server's p90 must hold; 0 leaves the choice to what the reference needs."""
+    if "server" not in scenarios:
+        return None
+    return bound_ms / 1e3 if bound_ms is not None else 0.0
+
+
+def _timing(timed: SpeedOptions, scenarios: Sequence[str], options: Options) -> TimingSpec:
+    precision = None if timed.precision is None else parse_precision(timed.precision)
+    if precision is not None and timed.rounds is not None:
+        raise UsageError("--precision decides the number of rounds", "leave --rounds out")
+    if precision is not None and "offline" in scenarios:
+        raise UsageError(
+            "--precision may end before a whole split was taken", "leave --precision out, or the scenario offline"
+        )
+    if timed.rounds is not None and timed.rounds < 2:
+        raise UsageError(f"--rounds {timed.rounds}: one round says nothing about the spread", "take 2 or more")
+    rounds = timed.rounds or (ROUNDS if len(options.backends) == 1 else ROUNDS_ON_MANY)
+    if precision is not None:
+        rounds = MOST_ROUNDS
+    shapes = _shapes(timed, scenarios, rounds if precision is None else FEWEST_ROUNDS)
+    return TimingSpec(rounds=rounds, precision=precision, turns=3, passes=1, shapes=tuple(shapes))
+
+
+def parse_precision(text: str) -> float:
+    """The relative half-width that '2%' or '0.02' stands for.
+
+    Raises:
+        UsageError: it is no number, or outside 0.1 % to 50 %.
+    """
+    words = text.strip()
+    try:
+        value = float(words.removesuffix("%")) / (100 if words.endswith("%") else 1)
+    except ValueError:
+        value = math.nan
+    if not FINEST <= value <= COARSEST:
+        raise UsageError(f"--precision {text}: must lie between 0.1% and 50%", "for example --precision 2%")
+    return value
+
+
+def _shapes(timed: SpeedOptions, scenarios: Sequence[str], rounds: int) -> list[ShapeSpec]:
+    batches = parse_numbers("--batch-sizes", timed.batch_sizes, LARGEST_BATCH)
+    lengths = parse_numbers("--sequence-lengths", timed.sequence_lengths, LONGEST)
+    enough = -(-TURNS_FOR_P90 // rounds)  # turns a round, so that all rounds together give a p90
+    shapes = []
+    if "fixed" in scenarios:
+        shapes += [ShapeSpec(batch_size=batch, sequence_length=length) for batch in batches for length in lengths]
+    natural = dict.fromkeys(batches) if "natural" in scenarios else {}
+    if {"single-stream", "server"} & set(scenarios):
+        natural |= {1: None}
+    shapes += [ShapeSpec(batch_size=batch, sequence_length=None, turns=enough) for batch in natural]
+    if "offline" in scenarios:
+        shapes += [ShapeSpec(batch_size=batch, sequence_length=None, whole_split=True) for batch in batches]
+    return shapes

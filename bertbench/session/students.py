@@ -1,0 +1,146 @@
+"""Students that are distilled on text before any task: which they are, what is checked first, and their distillation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bertbench.errors import UsageError
+from bertbench.models.lengths import check_maximum, length_limit
+from bertbench.models.sources import gather, own_config
+from bertbench.models.students.derive import StudentOptions, students
+from bertbench.quality import trainer
+from bertbench.quality.pretrain import Pretraining
+from bertbench.records import environment
+from bertbench.session.pretraining import distil, load_teacher
+from bertbench.session.study import Study
+from bertbench.specs.models import ModelSpec, PretrainSpec
+from bertbench.specs.tasks import TaskSpec
+from bertbench.stats import metric
+from bertbench.tasks import data
+from bertbench.tasks.texts import Texts
+
+WITHOUT = {"alpha_soft": "no-soft", "alpha_mlm": "no-mlm", "alpha_cos": "no-cos"}
+
+
+@dataclass(frozen=True)
+class TextStudent:
+    """A student with its recipe, and the folder that it will lie in."""
+
+    spec: ModelSpec
+    recipe: PretrainSpec
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """A student that lies in its folder, and how its training went."""
+
+    student: TextStudent
+    run: Pretraining
+
+    def as_model(self) -> ModelSpec:
+        """The saved student as a model to be compared: by its folder's name, with its own weights."""
+        spec, folder = self.student.spec, self.student.folder
+        return spec.model_copy(
+            update={
+                "name": folder.name,
+                "title": f"{spec.title} ({folder.name})",
+                "compression": spec.compression.replace("on the task", "on text"),
+                "checkpoint": str(folder),
+                "config": None,
+                "tokenizer": None,
+                "distill": None,
+            }
+        )
+
+
+def students_of(
+    teacher: ModelSpec, wanted: StudentOptions, recipe: PretrainSpec, ablation: str | None, folder: Path
+) -> list[TextStudent]:
+    """Each student with its recipe and the folder it will lie in; of an ablation, folders below `folder`.
+
+    Raises:
+        UsageError: a value that does not go with the teacher.
+    """
+    specs = students(teacher, own_config(teacher), wanted, None if ablation == "losses" else ablation)
+    if ablation is None:
+        return [TextStudent(specs[0], recipe, folder)]
+    if ablation != "losses":
+        return [TextStudent(spec, recipe, folder / spec.name.replace("/", "-")) for spec in specs]
+    if not (recipe.alpha_soft and recipe.alpha_mlm and recipe.alpha_cos) or recipe.start == "random":
+        raise UsageError(
+            "--ablation losses: starts from all losses and the teacher's layers", "leave those options out"
+        )
+    changes: dict[str, dict[str, Any]] = {"full": {}}
+    changes |= {name: {weight: 0.0} for weight, name in WITHOUT.items()}
+    changes["random-start"] = {"start": "random"}
+    return [TextStudent(specs[0], recipe.model_copy(update=change), folder / name) for name, change in changes.items()]
+
+
+def check_task(task: TaskSpec, teacher: ModelSpec, data_dir: Path | None) -> None:
+    """Find out before a long distillation whether the task that follows can be had and is not too long for the model.
+
+    Raises:
+        ConfigError: a metric does not fit the task.
+        DatasetError, HubError: there are no examples.
+        UsageError: they are taken at more tokens than the teacher's, and so the students', limit.
+    """
+    metric.check_metrics(task)
+    for split in (task.train_split, *task.evaluation_splits):
+        data.load(task, split, data_dir)
+    limit = length_limit(own_config(teacher))
+    if limit is not None and task.training.max_length > limit:
+        raise UsageError(
+            f"--task {task.name}: takes texts of {task.training.max_length} tokens, {teacher.name} {limit} at most",
+            "distil without --task, then `bertbench run` with --max-length",
+        )
+
+
+def check_texts(teacher: ModelSpec, max_length: int) -> None:
+    """Find out before a long distillation whether its texts are too long for the model.
+
+    Raises:
+        UsageError: they are taken at more tokens than the teacher's, and so the students', limit.
+    """
+    check_maximum(teacher.name, own_config(teacher), max_length)
+
+
+def distil_all(study: Study, teacher: ModelSpec, text_students: Sequence[TextStudent], texts: Texts) -> list[Distilled]:
+    """Distil every student; each has an equal share of what is left of --max-minutes.
+
+    Raises:
+        BertBenchError: one cannot be made; those before it stay where they were saved.
+    """
+    chosen = study.options
+    device = environment.resolve_device(chosen.device)
+    threads = chosen.threads or environment.default_threads()
+    (encoder,) = gather([teacher], may_be_random=False)
+    load_teacher(
+        encoder.source, text_students[0].recipe
+    )  # one that cannot teach is refused before anything is measured
+    dtype = environment.resolve_dtype(chosen.dtype, device)
+    if dtype == "fp32":
+        this_class = environment.capture(device).environment_class
+        dtype = trainer.decide_training_format(study.store.root, this_class, device, threads, study.say)
+    deadline = None if chosen.max_minutes is None else time.monotonic() + chosen.max_minutes * 60
+    distilled: list[Distilled] = []
+    with study.display() as screen:
+        for number, student in enumerate(text_students):
+            until = None if deadline is None else _share(deadline, len(text_students) - number)
+            run = distil(
+                encoder.source, student.spec, student.recipe, texts, student.folder,
+                device=device, bf16=dtype == "bf16", threads=threads, progress=screen, deadline=until,
+            )  # fmt: skip
+            distilled.append(Distilled(student, run))
+            screen.say(f"saved in {student.folder}")
+    return distilled
+
+
+def _share(deadline: float, among: int) -> float:
+    """time.monotonic() at which the next of so many has used its part of what is left."""
+    now = time.monotonic()
+    return now + (deadline - now) / among

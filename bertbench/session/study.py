@@ -1,0 +1,239 @@
+"""One command's measuring: from what was chosen to a request, and to the session that answers it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeVar
+
+from bertbench.errors import NothingMeasuredError, UsageError
+from bertbench.records import environment
+from bertbench.records.progress import Progress
+from bertbench.records.store import Store, StoredSession, covers, newest
+from bertbench.session.options import StudyOptions
+from bertbench.session.request import Options, Request, check_positive, parse_kinds, parse_seeds, same_recipe
+from bertbench.session.selection import published_recipes, resolve, resolve_one, with_teachers
+from bertbench.specs.catalog import Catalog
+from bertbench.specs.models import ModelSpec
+from bertbench.specs.suites import SuiteSpec
+from bertbench.stats import metric
+
+KEPT: tuple[Literal["all", "best", "none"], ...] = ("all", "best", "none")
+RECIPES: tuple[Literal["published", "task"], ...] = ("published", "task")
+Choice = TypeVar("Choice", bound=str)
+
+
+class Screen(Progress, Protocol):
+    """Shows how far a step is, and lines above that."""
+
+    def say(self, line: str) -> None:
+        """One line for people."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a command measures with: its name, its options, configs and results, and how people are told.
+
+    `display` opens a screen for as long as something is being measured.
+    """
+
+    command: str
+    options: StudyOptions
+    catalog: Catalog
+    store: Store
+    say: Callable[[str], None]
+    display: Callable[[], AbstractContextManager[Screen]]
+
+    def suite(self) -> SuiteSpec:
+        """The suite that was chosen, else base.
+
+        Raises:
+            ConfigError: there is none of this name, or its file is wrong.
+        """
+        return self.catalog.suite(self.options.suite or "base")
+
+    def request(
+        self,
+        suite: SuiteSpec,
+        tasks: Sequence[str],
+        *,
+        models: str | Sequence[ModelSpec],
+        reference: str | None,
+        run: bool,
+    ) -> Request:
+        """What measures `models`, as the user wrote them or as specs, on `tasks`.
+
+        `run`: what was asked for must be had, and the suite's reference is not added; otherwise random weights will do
+        for size and speed.
+
+        Raises:
+            BertBenchError: an option, a model or a task cannot be used; the message says which.
+        """
+        options, kinds = resolve_options(self.options, suite.seeds), parse_kinds(self.options.only)
+        specified = tuple(self.catalog.task(task) for task in tasks)
+        if "quality" in kinds:
+            for task in specified:
+                metric.check_metrics(task)
+        if not self.options.from_store:
+            self.store.check_writable()
+        wanted = resolve(models, self.catalog, suite, self.store) if isinstance(models, str) else list(models)
+        if "quality" in kinds:
+            wanted = with_teachers(wanted, self.catalog, suite, self.store)
+        specs, name = self.with_reference(wanted, suite, reference, add_suites=not run)
+        return Request(
+            command=self.command,
+            argv=tuple(sys.argv[1:]),
+            suite=suite,
+            models=tuple(specs),
+            reference=name,
+            tasks=specified,
+            options=options,
+            may_be_random=not run,
+            timing=suite.timing,
+            kinds=kinds,
+            recipes=published_recipes(specs, tasks, self.catalog) if options.recipes == "published" else {},
+        )
+
+    def with_reference(
+        self, models: list[ModelSpec], suite: SuiteSpec, reference: str | None, *, add_suites: bool
+    ) -> tuple[list[ModelSpec], str]:
+        """The models with the reference among them, first if it was added, and its name.
+
+        `add_suites` says that the suite's reference is added where none was asked for; otherwise the first model stands in.
+        """
+        names = [spec.name for spec in models]
+        if reference is None:
+            if suite.reference in names:
+                return models, suite.reference
+            if not add_suites:
+                return models, names[0]
+            reference = suite.reference
+        named = next((spec for spec in models if spec.name == reference), None)
+        spec = named or resolve_one(reference, self.catalog, self.store)
+        return (models if spec.name in names else [spec, *models]), spec.name
+
+    def measure_or_read(self, request: Request) -> StoredSession:
+        """The session that answers a request: from the store if it holds one, else measured now.
+
+        Raises:
+            NothingMeasuredError: `--from-store`, and the store has nothing that fits.
+        """
+        if self.options.from_store:
+            return self._read(request)
+        from bertbench.session import measure as session  # slow
+
+        request.check_recipes()
+        encoders = session.find_weights(request, self.say)
+        stored = None if request.options.fresh else session.find(request, self.store, encoders)
+        self.pass_on_warnings()
+        if stored is not None:
+            self.say(
+                f"taken from session {stored.session.session_id} of {stored.session.started_at}; --fresh measures again"
+            )
+            return stored
+        try:
+            with self.display() as screen:
+                return session.measure(
+                    request, self.store, encoders, say=screen.say, progress=screen, yes=self.options.yes
+                )
+        except KeyboardInterrupt:
+            self.say(
+                f"Interrupted. What was finished is kept in {self.store.root}; repeat the command to go on from there."
+            )
+            raise
+
+    def _read(self, request: Request) -> StoredSession:
+        names = [spec.name for spec in request.models]
+        recipe = request.recipe_parts()
+        stored = newest_of(self.store, names, request.reference, recipe)
+        if stored is None:  # by an older version of how it is measured: shown, and marked as stale
+            stored = newest_of(self.store, names, request.reference, {**recipe, "versions": None})
+        self.pass_on_warnings()
+        if stored is None:
+            raise NothingMeasuredError(
+                f"no complete session of {', '.join(names)} with these tasks and options in {self.store.root}",
+                "leave --from-store out to measure",
+            )
+        return stored
+
+    def pass_on_warnings(self) -> None:
+        """Say what the store warns of, once."""
+        for warning in dict.fromkeys(self.store.warnings):
+            self.say(f"warning: {warning}")
+        self.store.warnings.clear()
+
+
+def resolve_options(chosen: StudyOptions, default_seeds: int) -> Options:
+    """Checked options with the device, threads and seeds resolved.
+
+    Raises:
+        UsageError, DeviceError: a value cannot be used.
+    """
+    keep_checkpoints = _one_of("keep-checkpoints", chosen.keep_checkpoints, KEPT)
+    recipes = _one_of("recipe", chosen.recipes, RECIPES)
+    check_store_options(chosen)
+    check_positive(
+        train_samples=chosen.train_samples,
+        eval_samples=chosen.eval_samples,
+        epochs=chosen.epochs,
+        batch_size=chosen.batch_size,
+        learning_rate=chosen.learning_rate,
+        max_length=chosen.max_length,
+        threads=chosen.threads,
+        max_minutes=chosen.max_minutes,
+        max_train_minutes=chosen.max_train_minutes,
+    )
+    device = environment.resolve_device(chosen.device)
+    return Options(
+        device=device,
+        dtype=environment.resolve_dtype(chosen.dtype, device),
+        threads=chosen.threads or environment.default_threads(),
+        seeds=parse_seeds(chosen.seeds, chosen.seed, default_seeds),
+        train_samples=chosen.train_samples,
+        eval_samples=chosen.eval_samples,
+        epochs=chosen.epochs,
+        batch_size=chosen.batch_size,
+        learning_rate=chosen.learning_rate,
+        max_length=chosen.max_length,
+        data_dir=chosen.data_dir,
+        finetune=chosen.finetune,
+        max_train_minutes=chosen.max_train_minutes,
+        max_minutes=chosen.max_minutes,
+        keep_checkpoints=keep_checkpoints,
+        recipes=recipes,
+        fresh=chosen.fresh,
+    )
+
+
+def check_store_options(chosen: StudyOptions) -> None:
+    """Refuse to measure anew and not to measure at once.
+
+    Raises:
+        UsageError: both were chosen.
+    """
+    if chosen.from_store and chosen.fresh:
+        raise UsageError("--fresh and --from-store contradict each other", "leave one out")
+
+
+def _one_of(option: str, value: str, choices: tuple[Choice, ...]) -> Choice:
+    """The choice that a value names.
+
+    Raises:
+        UsageError: it names none.
+    """
+    for choice in choices:
+        if choice == value:
+            return choice
+    *others, last = choices
+    raise UsageError(f"--{option} {value}: must be {', '.join(others)} or {last}")
+
+
+def newest_of(store: Store, models: Sequence[str], reference: str, recipe: Mapping[str, Any]) -> StoredSession | None:
+    """The newest complete session of all models with this recipe, on whatever machine and weights."""
+    return newest(
+        store,
+        lambda _: True,
+        lambda session: covers(session, models, reference) and same_recipe(session.request, recipe),
+    )
