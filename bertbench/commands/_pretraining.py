@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import UsageError
+from bertbench.report.caveats import remarks
 from bertbench.report.row import Report, Row, Table
 from bertbench.units import duration, significant
 
@@ -189,10 +190,9 @@ def build_report(done: Done) -> Report:
             model=folder.name, checkpoint=str(folder), weights="pretrained", status="ok", n=run.steps, n_unit="steps"
         )
         rows.append(replace(base, quantity="training_time", statistic="value", unit="s", value=run.seconds))
+        meaning = remarks("mean over the last tenth")
         rows += [
-            replace(
-                base, quantity="training_loss", statistic=name, unit="1", value=value, note="mean over the last tenth"
-            )
+            replace(base, quantity="training_loss", statistic=name, unit="1", value=value, caveats=meaning)
             for name, value in run.losses.items()
         ]
     columns = (

@@ -15,6 +15,7 @@ from bertbench.commands._options import (
     ModelsOption,
     OutputOption,
 )
+from bertbench.report.caveats import remarks
 from bertbench.report.row import Report, Row, Table
 from bertbench.specs.catalog import Catalog
 from bertbench.units import percent, quantity_of, significant, times
@@ -180,7 +181,7 @@ def _row(spec: ModelSpec, suite: str, measurement: Measurement, figures: Figures
         batch_size=measurement.batch_size,
         sequence_length=measurement.sequence_length,
         status="ok",
-        note=measurement.note,
+        caveats=remarks(measurement.note),
     )
 
 

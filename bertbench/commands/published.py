@@ -98,6 +98,7 @@ def build_report(figures: Sequence[PublishedFigure]) -> Report:
 
 
 def _rows(figures: Sequence[PublishedFigure]) -> tuple[Row, ...]:
+    from bertbench.report.caveats import remarks
     from bertbench.report.row import Row
 
     return tuple(
@@ -111,7 +112,7 @@ def _rows(figures: Sequence[PublishedFigure]) -> tuple[Row, ...]:
             value=one.value,
             published=f"{one.printed} {one.printed_unit} ({one.where})",
             status=one.status,
-            note=one.caution or None,
+            caveats=remarks(one.caution),
         )
         for one in figures
     )

@@ -21,6 +21,7 @@ from bertbench.commands._options import (
     ResultsDirOption,
 )
 from bertbench.records.record import UNDEFINED
+from bertbench.report.caveats import remarks
 from bertbench.report.row import Report, Row, Table
 from bertbench.units import duration, quantity_of
 
@@ -207,8 +208,8 @@ def _rows(record: RunRecord) -> Iterator[Row]:
         threads=record.settings.get("threads"),
         session_id=record.session_id,
         status=record.status,
-        note=record.error.message if record.error else None,
-        run_ids=record.run_id,
+        caveats=remarks(record.error.message if record.error else None),
+        run_ids=(record.run_id,),
     )
     if not record.measurements:
         yield base
@@ -226,8 +227,8 @@ def _rows(record: RunRecord) -> Iterator[Row]:
                 batch_size=measurement.batch_size,
                 sequence_length=measurement.sequence_length,
                 scenario=measurement.scenario,
-                note=measurement.note,
+                caveats=remarks(measurement.note),
             )
     for one in record.undefined:
-        counted: dict[str, Any] = {"split": one.split, "n": one.n, "n_unit": "examples", "note": one.reason}
+        counted: dict[str, Any] = {"split": one.split, "n": one.n, "n_unit": "examples", "caveats": remarks(one.reason)}
         yield replace(base, quantity=one.metric, statistic="value", unit="1", status=UNDEFINED, **counted)

@@ -1,22 +1,25 @@
-"""What reports are made of: long rows with a fixed header, and tables of text. Exporters turn a Report into text.
-
-Not aware of how anything was measured, nor of files and terminals.
-"""
+"""What reports are made of: long rows of facts, and tables of text. Exporters turn a Report into text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from bertbench.report.caveats import Caveat, joined
+
+if TYPE_CHECKING:
+    from bertbench.stats.estimate import Method, Scope
 
 
 @dataclass(frozen=True)
 class Row:
-    """One figure in long form; the field names, in this order, are the CSV header. Absent is None.
+    """One figure in long form, as facts; `bertbench.report.columns` makes the columns of it. Absent is None.
 
     `value` is in base units and `text` what a person reads where there is no number. `low` and `high` bound `value`, by
-    `interval_method`; `n` counts `n_unit` (rounds, examples, seeds). `ratio` = value / the reference's value.
-    `interval_scope` says of what a score's interval is: 'this checkpoint' ('these checkpoints' of two seeds), or from three
-    trained seeds on 'method'.
+    `method`; `n` counts `n_unit` (rounds, examples, seeds). `ratio` = value / the reference's value, bounded by
+    `ratio_method`. `scope` says of what a score's interval is: of a checkpoint (or of two), or from three trained seeds on
+    of the method. `caveats` are what a reader must know beside the figure.
     """
 
     suite: str | None = None
@@ -33,13 +36,16 @@ class Row:
     text: str | None = None
     low: float | None = None
     high: float | None = None
-    interval_method: str | None = None
+    method: Method | None = None
+    scope: Scope | None = None
     n: int | None = None
     n_unit: str | None = None
     reference: str | None = None
     ratio: float | None = None
     ratio_low: float | None = None
     ratio_high: float | None = None
+    ratio_method: Method | None = None
+    ratio_scope: Scope | None = None
     published: str | None = None
     verdict: str | None = None
     device: str | None = None
@@ -51,12 +57,13 @@ class Row:
     threads: int | None = None
     session_id: str | None = None
     status: str | None = None
-    note: str | None = None
-    run_ids: str | None = None
-    interval_scope: str | None = None
+    caveats: tuple[Caveat, ...] = ()
+    run_ids: tuple[str, ...] = ()
 
-
-HEADER: tuple[str, ...] = tuple(field.name for field in fields(Row))
+    @property
+    def note(self) -> str | None:
+        """The caveats in words, to be shown; what decides by them looks at `caveats`."""
+        return joined(self.caveats) or None
 
 
 @dataclass(frozen=True)

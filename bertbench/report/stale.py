@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bertbench.records.staleness import Staleness
+from bertbench.report.caveats import Stale
 
 if TYPE_CHECKING:
     from bertbench.records.store import StoredSession
@@ -23,12 +24,12 @@ def stale_runs(stored: StoredSession, catalog: Catalog) -> dict[str, str]:
 
 def notes(stored: StoredSession, stale: Mapping[str, str]) -> tuple[str, ...]:
     """For people: what is stale in a session, one line a reason."""
-    found: dict[str, list[str]] = {}
+    runs: dict[str, list[str]] = {}
     for record in stored.records:
         if record.run_id in stale:
-            found.setdefault(stale[record.run_id], []).append(f"{record.kind} of {record.model_name}")
+            runs.setdefault(stale[record.run_id], []).append(f"{record.kind} of {record.model_name}")
     return tuple(
-        f"STALE: {', '.join(dict.fromkeys(whats))}: {reason}; --fresh measures again" for reason, whats in found.items()
+        f"STALE: {', '.join(dict.fromkeys(names))}: {reason}; --fresh measures again" for reason, names in runs.items()
     )
 
 
@@ -39,11 +40,6 @@ def marked(report: Report, stored: StoredSession, catalog: Catalog) -> Report:
         return report
     rows = []
     for row in report.rows:
-        reason = next((stale[run] for run in _runs(row.run_ids) if run in stale), None)
-        note = "; ".join(filter(None, (row.note, f"stale: {reason}" if reason else None)))
-        rows.append(replace(row, note=note or None))
+        reason = next((stale[run] for run in row.run_ids if run in stale), None)
+        rows.append(replace(row, caveats=(*row.caveats, Stale(reason))) if reason else row)
     return replace(report, rows=tuple(rows), notes=(*notes(stored, stale), *report.notes))
-
-
-def _runs(run_ids: str | None) -> Iterable[str]:
-    return (run_ids or "").split()

@@ -10,6 +10,7 @@ from bertbench.records.record import MEASURE_VERSIONS
 from bertbench.records.staleness import Staleness
 from bertbench.records.store import Store
 from bertbench.report import stale
+from bertbench.report.caveats import remarks
 from bertbench.report.row import Report, Row
 from bertbench.session.request import Options, Request
 from bertbench.specs.catalog import Catalog
@@ -137,7 +138,7 @@ def test_reports_mark_stale_figures(tmp_path):
     stored = stored_session(
         tmp_path, session=session(size=0), records=[current(run_id="a"), current("speed", run_id="b")]
     )
-    report = Report("r", (), (Row(run_ids="a", note="n"), Row(run_ids="b")), ("old",))
+    report = Report("r", (), (Row(run_ids=("a",), caveats=remarks("n")), Row(run_ids=("b",))), ("old",))
     marked = stale.marked(report, stored, CATALOG)
     assert marked.rows[0].note.startswith("n; stale: measured by version 0")
     assert marked.rows[1].note is None

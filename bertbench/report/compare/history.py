@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from bertbench.report.caveats import remarks
 from bertbench.report.row import Report, Row, Table
 from bertbench.stats.levels import steps
 from bertbench.units import quantity_of
@@ -177,5 +178,6 @@ def _long_rows(series: Series) -> Iterator[Row]:
     place = {name: series.place[name] for name in names}
     for position, point in enumerate(series.points):
         commit = f"commit {point.commit}" if point.commit else None
-        note = "; ".join(filter(None, (f"measured {point.measured}", commit, series.mark(position))))
-        yield Row(**place, value=point.value, session_id=point.session, run_ids=point.run, status="ok", note=note)
+        caveats = remarks(f"measured {point.measured}", commit, series.mark(position))
+        figure = Row(**place, value=point.value, session_id=point.session, status="ok")
+        yield replace(figure, caveats=caveats, run_ids=(point.run,))

@@ -1,4 +1,4 @@
-"""What a reader must know about a comparison: when, where and how it was measured. Not aware of the figures."""
+"""What a reader must know about a comparison: when, where and how it was measured."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from bertbench.records.record import Environment, RunRecord
-from bertbench.report.compare.evidence import TRAINING_CAPPED, WITHOUT, Evidence
+from bertbench.report.caveats import TasksLeftOut, TrainingCapped, joined
+from bertbench.report.columns import method_text
+from bertbench.report.compare.evidence import Evidence
 from bertbench.report.row import Row
 from bertbench.report.tables.figures import way_label
 from bertbench.units import duration
@@ -19,9 +21,8 @@ _FIGURE = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")  # not the 32 of fp32
 
 
 def caveat(row: Row) -> str:
-    """The part of a row's note that belongs beside its figure in a table, or nothing."""
-    parts = (row.note or "").split("; ")
-    return "; ".join(part for part in parts if part.startswith((TRAINING_CAPPED, f"{WITHOUT} ")))
+    """Those of a row's caveats that belong beside its figure in a table, or nothing."""
+    return joined(caveat for caveat in row.caveats if isinstance(caveat, TrainingCapped | TasksLeftOut))
 
 
 def age(started_at: str, now: datetime) -> str:
@@ -43,10 +44,9 @@ def notes(evidence: Evidence, rows: Sequence[Row], now: datetime) -> list[str]:
     found += _speed([record for model in evidence.models for record in evidence.speeds(model)])
     found += [_environment(environment) for environment in _distinct(record.environment for record in records)]
     found += _quality(records)
-    named = "; ".join(_distinct(row.interval_method for row in rows))
-    if named:
-        methods = _distinct(method.removeprefix("ratio: ") for method in named.split("; "))
-        found.append(f"intervals are of 95%: {'; '.join(methods)}")
+    methods = _distinct(method for row in rows for method in (row.method, row.ratio_method))
+    if methods:
+        found.append(f"intervals are of 95%: {'; '.join(_distinct(map(method_text, methods)))}")
     found += session.notes
     return _distinct([*found, *_warnings(records)])
 

@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 
 from bertbench.records.record import UNDEFINED, Measurement, RunRecord, Undefined
+from bertbench.report.caveats import Remark, remarks
 from bertbench.report.compare import replicates as pairs
 from bertbench.report.compare.evidence import Evidence, figure, noted, plain_row, share_rows, with_ratio
 from bertbench.report.compare.replicates import of_task, plugins_of, resampled
 from bertbench.report.compare.scores import SplitScores, macro_rows
 from bertbench.report.row import Row
 from bertbench.stats import intervals
-from bertbench.stats.intervals import Estimate
+from bertbench.stats.estimate import Estimate, Replications, Scope
 from bertbench.stats.metric import why_undefined
 
 __all__ = ["DIFFERENCE", "plugins_of", "primary_metrics", "quality_rows", "resampled"]
 
 DIFFERENCE = "difference"
-ON_THESE = "method on these examples"
 
 
 def quality_rows(evidence: Evidence) -> dict[str, list[Row]]:
@@ -55,9 +55,9 @@ def _wider(before: Row | None, base: Row) -> Row:
     """The base of a row over several tasks: all their runs, and no checkpoint, since each has its own."""
     if before is None:
         return base
-    notes = dict.fromkeys(note for row in (before, base) for note in (row.note or "").split("; ") if note)
-    runs = " ".join(row.run_ids for row in (before, base) if row.run_ids)
-    return replace(before, checkpoint=None, revision=None, note="; ".join(notes) or None, run_ids=runs or None)
+    caveats = tuple(dict.fromkeys((*before.caveats, *base.caveats)))
+    run_ids = (*before.run_ids, *base.run_ids)
+    return replace(before, checkpoint=None, revision=None, caveats=caveats, run_ids=run_ids)
 
 
 def _splits(records: Mapping[str, Sequence[RunRecord]]) -> list[str | None]:
@@ -148,30 +148,30 @@ def _relative_rows(base: Row, scores: SplitScores, model: str) -> Iterator[Row]:
         if other is None or other == model or ("score", other) not in scores.values:
             continue
         row = figure(base, "score", DIFFERENCE, "1", scores.difference(model, other), reference=other, **counted)
-        yield noted(row, _tests(scores, model, other))
+        yield noted(row, *remarks(*_tests(scores, model, other)))
 
 
-def _tests(scores: SplitScores, model: str, other: str) -> str | None:
+def _tests(scores: SplitScores, model: str, other: str) -> list[str]:
     """The smallest difference that this data shows, and McNemar's test where the score is the accuracy of one run each."""
     group = scores.paired(model, other)
     if group is None:
-        return None
+        return []
     if scores.is_accuracy and all(len(group.predictions[name]) == 1 for name in (model, other)):
         ours, theirs = (group.predictions[name][0] == group.labels for name in (model, other))
-        found = [f"exact McNemar p = {intervals.mcnemar(ours, theirs):.3g}"]
+        told = [f"exact McNemar p = {intervals.mcnemar(ours, theirs):.3g}"]
         smallest, power = intervals.detectable_difference(float((ours != theirs).mean()), len(group.labels)), "80%"
     else:
-        found, smallest, power = [], scores.detectable(model, other), "at least about 80%"
+        told, smallest, power = [], scores.detectable(model, other), "at least about 80%"
     if smallest is not None:
-        found.append(f"smallest detectable difference {smallest * 100:.1f} points ({power} power, 5% level)")
-    return "; ".join(found) or None
+        told.append(f"smallest detectable difference {smallest * 100:.1f} points ({power} power, 5% level)")
+    return told
 
 
 def _corrected(base: Row, scores: SplitScores, model: str, counted: dict[str, Any]) -> Iterator[Row]:
     """Retention above chance: (score - chance) / (reference's score - chance), chance by a look at no input."""
     if scores.chance is None or model == scores.reference:
         return
-    base = noted(base, f"chance {scores.chance * 100:.1f}")
+    base = noted(base, Remark(f"chance {scores.chance * 100:.1f}"))
     ratio = scores.ratio("score", model, scores.chance)
     yield from share_rows(
         base, "chance-corrected", ratio, scores.of_reference(), scores.reference, counted, chance=scores.chance
@@ -187,7 +187,7 @@ def _seed_rows(base: Row, runs: Sequence[RunRecord], scores: SplitScores) -> Ite
     counted: dict[str, Any] = {"split": scores.split, "n": len(values), "n_unit": "seeds"}
     yield figure(base, "score", "median", "1", float(np.median(values)), **counted)
     yield figure(base, "score", "standard_deviation", "1", float(np.std(values, ddof=1)), **counted)
-    scope = ON_THESE if _trained(runs) else None
+    scope = Scope.METHOD_ON_EXAMPLES if _trained(runs) else None
     mean = replace(_over_seeds(values), scope=scope)
     yield figure(base, "score", "seed_mean", "1", mean, **counted)
 
@@ -205,9 +205,9 @@ def _other_rows(evidence: Evidence, base: Row, runs: Sequence[RunRecord]) -> Ite
             continue
         same = [run.find(measurement.quantity, measurement.statistic, split=measurement.split) for run in runs]
         values = [found.values[0] for found in same if found is not None]
-        found = _over_seeds(values)
+        mean = _over_seeds(values)
         row = plain_row(base, measurement)
-        row = replace(row, value=found.value, low=found.low, high=found.high, interval_method=found.method)
+        row = replace(row, value=mean.value, low=mean.low, high=mean.high, method=mean.method)
         ratio = _time_ratio(measurement, runs, theirs) if measurement.unit == "s" else None
         yield row if ratio is None else with_ratio(row, evidence.reference, ratio)
 
@@ -223,9 +223,7 @@ def _time_ratio(time: Measurement, ours: Sequence[RunRecord], theirs: Sequence[R
     logs = [math.log(one.values[0] / two.values[0]) for one, two in pairs if one and two and one.n == two.n]
     if len(logs) < 2:
         return None
-    found = intervals.t_interval(logs, "seeds")
-    low, high = (None if bound is None else math.exp(bound) for bound in (found.low, found.high))
-    return Estimate(math.exp(found.value), low, high, f"{found.method}, of log-ratios paired by seed")
+    return intervals.of_logarithms(logs, "seeds", Replications.SEED_LOG_RATIOS)
 
 
 # Metrics without a value: everything was evaluated, and no number says how well. Their rows, with the metric's own reason.
@@ -261,6 +259,5 @@ def undefined_rows(base: Row, runs: Sequence[RunRecord], quantity: str, split: s
         return
     first = next(iter(found.values()))
     which = f"with seed {', '.join(map(str, found))}: " if len(found) < len(runs) else ""
-    note = "; ".join(part for part in (base.note, f"{which}{first.reason}") if part)
-    counted = {"split": split, "n": first.n, "n_unit": "examples"}
-    yield replace(base, quantity=quantity, statistic="mean", unit="1", status=UNDEFINED, note=note, **counted)  # type: ignore[arg-type]
+    row = replace(base, quantity=quantity, statistic="mean", unit="1", status=UNDEFINED, split=split)
+    yield noted(replace(row, n=first.n, n_unit="examples"), Remark(f"{which}{first.reason}"))

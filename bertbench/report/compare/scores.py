@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bertbench.report.caveats import NoShare, Remark, TasksLeftOut
 from bertbench.report.compare import replicates as pairs
-from bertbench.report.compare.evidence import WITHOUT, figure, noted, share_rows, with_ratio
+from bertbench.report.compare.evidence import figure, noted, share_rows, with_ratio
 from bertbench.report.compare.replicates import Drawer
 from bertbench.stats import intervals
+from bertbench.stats.estimate import Estimate, Method, Scope
 from bertbench.stats.intervals import (
     SEEDS_FOR_METHOD,
-    Estimate,
     SeedTerm,
     bootstrap_method,
     scope_of,
@@ -154,7 +155,7 @@ class SplitScores:
             if self.trained[model] >= SEEDS_FOR_METHOD
         ]
 
-    def scope(self, *models: str) -> str:
+    def scope(self, *models: str) -> Scope:
         """Of what an interval of figures of the models is."""
         return scope_of([self.trained[model] for model in models])
 
@@ -171,19 +172,19 @@ class SplitScores:
 
 @dataclass(frozen=True)
 class Named:
-    """What an interval is called, how many units were drawn for it, and of what it is."""
+    """How an interval came about, how many units were drawn for it, and of what it is."""
 
-    method: str
+    method: Method
     n: int | None
-    scope: str
+    scope: Scope
 
 
-def within(found: Estimate, drawn: Floats, scope: str) -> Estimate:
+def within(score: Estimate, drawn: Floats, scope: Scope) -> Estimate:
     """A score's interval cut at what a score can be: 1, and 0 where no seed and no replicate lies below."""
-    if found.low is None or found.high is None:
-        return found
-    low = max(found.low, 0.0) if np.nanmin(drawn) >= 0 else max(found.low, -1.0)
-    return replace(found, low=min(low, found.value), high=max(min(found.high, 1.0), found.value), scope=scope)
+    if score.low is None or score.high is None:
+        return score
+    low = max(score.low, 0.0) if np.nanmin(drawn) >= 0 else max(score.low, -1.0)
+    return replace(score, low=min(low, score.value), high=max(min(score.high, 1.0), score.value), scope=scope)
 
 
 def ratio_factors(ours: float, theirs: float) -> tuple[float, float]:
@@ -235,10 +236,10 @@ def macro_rows(base: Row, model: str, tasks: Sequence[SplitScores]) -> Iterator[
         wanted[ALL] = tuple(of)
     for name, names in wanted.items():
         mean = _Means([of[task] for task in names], model)
-        row = noted(replace(base, task=name, split=None), f"mean over {', '.join(names)}")
+        row = noted(replace(base, task=name, split=None), Remark(f"mean over {', '.join(names)}"))
         absent = [scores.task for scores in tasks if scores.task not in names] if name == ALL else []
         if absent:  # another model may have a score there: the two means are then not of the same tasks
-            row = noted(row, f"{WITHOUT} {', '.join(absent)}")
+            row = noted(row, TasksLeftOut(tuple(absent)))
         count = {"n": len(names), "n_unit": "tasks"}
         ratio = mean.ratio()
         yield with_ratio(figure(row, "score", "macro", "1", mean.own(), **count), mean.reference, ratio)
@@ -251,7 +252,7 @@ def _relative(row: Row, mean: _Means, ratio: Estimate | None, count: dict[str, A
     reference, missing = mean.reference, mean.missing()
     if missing:
         empty = replace(row, quantity="retention", statistic="macro", unit="1", reference=reference)
-        yield noted(empty, f"no share: {reference} has no score on {', '.join(missing)}")
+        yield noted(empty, NoShare(f"{reference} has no score on {', '.join(missing)}"))
         return
     yield from share_rows(row, "macro", ratio, mean.theirs, reference, count)
     yield figure(row, "score", "macro-difference", "1", mean.difference(), reference=reference, **count)
@@ -263,7 +264,7 @@ def _relative(row: Row, mean: _Means, ratio: Estimate | None, count: dict[str, A
     elif chances:
         unknown = ", ".join(scores.task for scores in mean.tasks if scores.chance is None)
         empty = replace(row, quantity="retention", statistic="macro-chance-corrected", unit="1", reference=reference)
-        yield noted(empty, f"no share: the score by chance is not known for {unknown}")
+        yield noted(empty, NoShare(f"the score by chance is not known for {unknown}"))
 
 
 @dataclass(frozen=True)
@@ -346,5 +347,5 @@ class _Means:
         """What an interval is called: seeds count as many as every task has."""
         trained = [min(scores.trained[model] for scores in self.tasks) for model in models]
         units = [scores.units(self.model) or 0 for scores in self.tasks]
-        method = bootstrap_method(*trained, paired=len(models) > 1, unit=UNIT)
-        return Named(f"{method}, mean over tasks", sum(units) or None, scope_of(trained))
+        method = replace(bootstrap_method(*trained, paired=len(models) > 1, unit=UNIT), over_tasks=True)
+        return Named(method, sum(units) or None, scope_of(trained))

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from bertbench.records.record import Measurement, RunRecord
-from bertbench.report.compare.evidence import Evidence, figure, plain_row, with_ratio
+from bertbench.report.caveats import TooFewSamples, remarks
+from bertbench.report.compare.evidence import Evidence, figure, noted, plain_row, with_ratio
 from bertbench.report.row import Row
-from bertbench.stats.intervals import Estimate, paired_ratio, percentile, ratio_by_reference, samples_needed, t_interval
+from bertbench.report.tables.figures import fields_of_shape
+from bertbench.stats.estimate import Estimate, Replications
+from bertbench.stats.intervals import of_logarithms, paired_ratio, percentile, ratio_by_reference, samples_needed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,16 +77,9 @@ def _place(label: str, labels: Sequence[str]) -> int:
 def _lost_rows(base: Row, record: RunRecord) -> Iterator[Row]:
     """A row for each shape that gave nothing: out of memory, out of time, too long, or skipped for such a reason."""
     for label, (kind, message) in (record.settings.get("failed_shapes") or {}).items():
-        size, _, length = label.partition("x")
-        yield replace(
-            base,
-            quantity="latency",
-            batch_size=int(size),
-            sequence_length=int(length) if length.isdigit() else None,
-            scenario="fixed" if length.isdigit() else "offline" if length == "split" else "natural",
-            status="skipped" if kind == "Skipped" else "failed",
-            note=message,
-        )
+        status = "skipped" if kind == "Skipped" else "failed"
+        row = replace(base, quantity="latency", status=status, caveats=remarks(message))
+        yield replace(row, **fields_of_shape(label))
 
 
 def _shape_rows(evidence: Evidence, timings: SessionTimings, record: RunRecord, latency: Measurement) -> Iterator[Row]:
@@ -115,10 +111,7 @@ def _shape_rows(evidence: Evidence, timings: SessionTimings, record: RunRecord, 
 
 def over_rounds(seconds: Sequence[float]) -> Estimate:
     """The geometric mean of rounds' times with its interval, which cannot reach below zero: a t-interval of logarithms."""
-    logs = t_interval([math.log(value) for value in seconds])
-    if logs.low is None or logs.high is None:
-        return Estimate(math.exp(logs.value))
-    return Estimate(math.exp(logs.value), math.exp(logs.low), math.exp(logs.high), f"{logs.method}, of logarithms")
+    return of_logarithms([math.log(value) for value in seconds], "rounds", Replications.LOGARITHMS)
 
 
 def _reference(way: Way, model: str, timings: SessionTimings, shape: str) -> tuple[str, Way | None]:
@@ -211,8 +204,7 @@ def _percentile_rows(base: Row, passes: list[float], turns: list[float]) -> Iter
         if value is not None:
             yield replace(row, value=value)
             continue
-        short = f"a {name} needs {needed} timed {unit}, there are {len(samples)}"
-        yield replace(row, note="; ".join(note for note in (base.note, short) if note))
+        yield noted(row, TooFewSamples(name, needed, unit, len(samples)))
 
 
 # A session's raw timings by shape and way of running, and the ratios that they allow.

@@ -20,6 +20,7 @@ from bertbench.records.anatomy import (
     RebuiltCell,
     Step,
 )
+from bertbench.report.caveats import remarks
 from bertbench.report.row import Report, Row, Table
 from bertbench.units import gigaflops, milliseconds, percent, quantity_of, significant, small_bytes, times
 
@@ -56,10 +57,10 @@ def _figures(anatomy: Anatomy, reference: Anatomy, axis: Axis) -> Iterator[Row]:
         yield replace(row, reference=reference.name, ratio=total / base) if comparable and base else row
         for key, value in anatomy.by(axis, counter).items():
             note = f"{value / total:.4%} of the model's"
-            yield replace(_row(anatomy, quantity, f"{statistic}/{key}", value * factor), note=note)
+            yield replace(_row(anatomy, quantity, f"{statistic}/{key}", value * factor), caveats=remarks(note))
     if anatomy.timing:
         note = "a pass with the hooks that tell parts apart"
-        yield replace(_row(anatomy, "latency", "hooked", anatomy.timing.hooked_s), note=note)
+        yield replace(_row(anatomy, "latency", "hooked", anatomy.timing.hooked_s), caveats=remarks(note))
 
 
 def _rows_of_savings(anatomy: Anatomy) -> Iterator[Row]:
@@ -336,7 +337,7 @@ def _rows(paper: PaperSpec, cell: RebuiltCell) -> list[Row]:
             published=f"{_published(cell)} ({paper.source})",
             verdict="equal" if ways & set(cell.matches) else "different",
             status="ok" if cell.as_expected else "failed",
-            note="; ".join(filter(None, [cell.label, verdict(cell), cell.note])),
+            caveats=remarks(cell.label, verdict(cell), cell.note),
         )
         for statistic, (value, ways) in counts.items()
     ]

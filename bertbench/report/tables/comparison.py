@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bertbench.report.caveats import NoShare, joined
 from bertbench.report.row import Row, Table
 from bertbench.report.tables.figures import Figures, figure_text, scope_text, shape_label, shown
 from bertbench.units import megabytes, millions, quantity_of, significant, times
@@ -187,7 +188,7 @@ def _kept(comparison: Comparison, model: str, score: Row, statistic: str) -> lis
     if retention is not None:
         return [f"keeps {figure_text(retention)}"]
     empty = comparison.figures.empty(model, "retention", **where)
-    return [(empty.note or "").rpartition("; ")[2]] if empty is not None else []
+    return [] if empty is None else [joined(caveat for caveat in empty.caveats if isinstance(caveat, NoShare))]
 
 
 def _use(comparison: Comparison, model: str) -> list[str]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from bertbench.report.caveats import TooFewSamples
 from bertbench.report.row import Row
 from bertbench.units import quantity_of, significant
 
@@ -83,8 +84,7 @@ def figure_text(row: Row) -> str:
 
 def scope_text(row: Row) -> str:
     """Of what a row's intervals are, where that is less than the method: 'interval: this checkpoint'."""
-    scopes = [scope for scope in (row.interval_scope or "").split("; ratio: ") if scope]
-    least = next((scope for scope in scopes if "checkpoint" in scope), None)
+    least = next((scope for scope in (row.scope, row.ratio_scope) if scope and scope.is_of_checkpoints), None)
     return f"interval: {least}" if least else ""
 
 
@@ -102,6 +102,15 @@ def shape_name(row: Row) -> str:
         return "all"
     kind = "split" if row.scenario == "offline" else "natural"
     return f"{row.batch_size}x{row.sequence_length or kind}"
+
+
+def fields_of_shape(label: str) -> dict[str, Any]:
+    """The fields of a row at the shape that records call '1x128', '8xnatural' or '8xsplit'."""
+    batch_size, _, length = label.partition("x")
+    if length.isdigit():
+        return {"batch_size": int(batch_size), "sequence_length": int(length), "scenario": "fixed"}
+    scenario = "offline" if length == "split" else "natural"
+    return {"batch_size": int(batch_size), "sequence_length": None, "scenario": scenario}
 
 
 def way_name(row: Row) -> str:
@@ -143,17 +152,17 @@ class NeighbouringFigures:
         found = self.of(row, "latency", statistic=statistic)
         if found is not None:
             return shown("latency", found.value or 0.0)
-        needed = self._note(row, statistic).rpartition(f"a {statistic} needs ")[2].partition(" ")[0]
-        return f"(needs {needed})" if needed else ""
+        needed = self._samples_needed(row, statistic)
+        return f"(needs {needed})" if needed is not None else ""
 
-    def _note(self, row: Row, statistic: str) -> str:
-        """What stands in place of a percentile that is not there."""
+    def _samples_needed(self, row: Row, statistic: str) -> int | None:
+        """How many samples a percentile takes that is not there."""
         names = ("model", "batch_size", "sequence_length", "scenario", "backend", "dtype")
         for other in self.figures.rows:
             empty = other.quantity == "latency" and other.statistic == statistic and other.value is None
             if empty and all(getattr(other, name) == getattr(row, name) for name in names):
-                return other.note or ""
-        return ""
+                return next((caveat.needed for caveat in other.caveats if isinstance(caveat, TooFewSamples)), None)
+        return None
 
     def speedup(self, row: Row, reference: str) -> str:
         """The speed-up over `reference`."""

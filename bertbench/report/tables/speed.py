@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from bertbench.report.caveats import BoundMissed, MeasurementNote, joined
 from bertbench.report.row import Row, Table
 from bertbench.report.tables.figures import Figures, NeighbouringFigures, figure_text, shape_name, shown, way_name
 from bertbench.units import megabytes, percent, quantity_of, significant
@@ -69,7 +70,7 @@ def audit_table(figures: Figures, models: Sequence[str]) -> Table | None:
     )
     every = [row for model in models for row in figures.all(model, "changed_predictions")]
     counted = next((f" ({row.n} examples)" for row in every if row.n), "")
-    kinds = dict.fromkeys((row.note or "").rpartition("; ")[2] for row in every)
+    kinds = dict.fromkeys(_notes_of_measurement(row) for row in every)
     notes = ["error share: squared differences over the outputs' own spread; 0 is equal, 1 no better than a constant"]
     return _table(
         f"Answers against PyTorch in fp32 on the same inputs{counted}", rows, columns, [*notes, *filter(None, kinds)]
@@ -172,10 +173,11 @@ def server_table(figures: Figures, models: Sequence[str]) -> Table | None:
         return figures.first(row.model or "", "server_rate", **where)
 
     def tried(row: Row) -> str:
-        found = live(row)
-        if found is None:
+        rate = live(row)
+        if rate is None:
             return ""
-        return f"{figure_text(found)}, {'missed' if 'MISSED' in (found.note or '') else 'held'}"
+        missed = any(isinstance(caveat, BoundMissed) for caveat in rate.caveats)
+        return f"{figure_text(rate)}, {'missed' if missed else 'held'}"
 
     columns: Columns = (
         ("Model", lambda row: row.model or ""),
@@ -184,7 +186,7 @@ def server_table(figures: Figures, models: Sequence[str]) -> Table | None:
         ("Tried live", tried),
     )
     named = {row: f"{row.model} {way_name(row) if _several_ways(figures) else ''}".strip() for row in rows}
-    notes = [f"{name}: {_without_caveat((live(row) or row).note)}" for row, name in named.items()]
+    notes = [f"{name}: {_notes_of_measurement(live(row) or row)}" for row, name in named.items()]
     return _table("Server: Poisson arrivals, one query after another", rows, columns, notes)
 
 
@@ -245,9 +247,9 @@ def _waste(share: float) -> str:
     return f"{percent(share)} ({significant(1 / (1 - share))}x)"
 
 
-def _without_caveat(note: str | None) -> str:
-    """A measurement's own note, without what is said of the whole run before it."""
-    return (note or "").removeprefix("random weights; ")
+def _notes_of_measurement(row: Row) -> str:
+    """What the record says of this measurement, without what holds of the whole run."""
+    return joined(caveat for caveat in row.caveats if isinstance(caveat, MeasurementNote))
 
 
 def _several_ways(figures: Figures) -> bool:

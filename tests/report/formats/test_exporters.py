@@ -6,8 +6,10 @@ import json
 
 import pytest
 
+from bertbench.report.caveats import remarks
+from bertbench.report.columns import HEADER
 from bertbench.report.formats import terminal
-from bertbench.report.row import HEADER, Report, Row, Table
+from bertbench.report.row import Report, Row, Table
 from bertbench.specs import plugins
 
 TABLE = Table(
@@ -19,7 +21,7 @@ TABLE = Table(
 )
 ROWS = (
     Row(suite="base", model="bert", quantity="parameters", value=109_482_240.0, unit="1", n=1),
-    Row(suite="base", model="=cmd()", quantity="score", value=-0.125, note='said "no", twice'),
+    Row(suite="base", model="=cmd()", quantity="score", value=-0.125, caveats=remarks('said "no", twice')),
 )
 REPORT = Report("A report", (TABLE, Table("Second", ("x",), (("1",),))), ROWS, ("end note",))
 LIST = Report("Models", (Table("Models", ("Name", "Source"), (("bert", "-x"), ("mini", "")), notes=("two",)),))
