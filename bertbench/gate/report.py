@@ -86,7 +86,7 @@ def change_text(finding: Finding) -> str:
         return ""
     if finding.kind == "quality":
         return f"{finding.estimate.value * 100:+.2f} points{_bounds(finding.estimate, lambda value: f'{value * 100:+.2f}')}"
-    return f"{times(finding.estimate.value)}{_bounds(finding.estimate, lambda value: times(value).removesuffix('x'))}"
+    return f"{times(finding.estimate.value)}{_bounds(finding.estimate, lambda value: times.parts(value)[0])}"
 
 
 def _bounds(estimate: Estimate, write: Callable[[float], str]) -> str:

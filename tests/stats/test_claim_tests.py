@@ -121,7 +121,9 @@ def test_needed_rounds_settle_it():
 
 def test_needed_examples_grow_with_the_square():
     """An interval of examples must shrink by a factor: that takes its square as many; on the bound none is enough."""
-    of = ClaimFigure(Estimate(0.03, -0.01, 0.07, Method(MethodKind.BAYESIAN_BOOTSTRAP, unit="examples", draws=2000)), 872, "examples")
+    of = ClaimFigure(
+        Estimate(0.03, -0.01, 0.07, Method(MethodKind.BAYESIAN_BOOTSTRAP, unit="examples", draws=2000)), 872, "examples"
+    )
     assert judge(of, Bound("at_least", 0.01, 0.0)).needed == pytest.approx(872 * 4, abs=2)
     assert judge(of, Bound("at_least", 0.03, 0.0)).needed is None
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bertbench.report.caveats import TooFewSamples
 from bertbench.report.row import Row
-from bertbench.units import quantity_of, significant
-
-_UNIT = re.compile(r"[^\d.,-]+$")
+from bertbench.units import Formatter, quantity_of, significant
 
 
 class Figures:
@@ -68,13 +65,16 @@ def way_label(backend: str | None, dtype: str | None) -> str:
 
 def shown(quantity: str, value: float, low: float | None = None, high: float | None = None) -> str:
     """A value as people read it, with its interval: '1.97x [1.93, 2.01]'. A bound in another unit has that unit."""
-    write = quantity_of(quantity).format
-    text = write(value)
+    return with_interval(quantity_of(quantity).format, value, low, high)
+
+
+def with_interval(write: Formatter, value: float, low: float | None, high: float | None) -> str:
+    """A value as `write` has it, with its interval; the bounds have a unit only where it is another than the value's."""
+    text, (_, unit) = write(value), write.parts(value)
     if low is None or high is None:
         return text
-    unit = _UNIT.search(text)
-    bounds = ", ".join(write(bound).removesuffix(unit[0] if unit else "") for bound in (low, high))
-    return f"{text} [{bounds}]"
+    bounds = [number if of_bound == unit else number + of_bound for number, of_bound in map(write.parts, (low, high))]
+    return f"{text} [{', '.join(bounds)}]"
 
 
 def figure_text(row: Row) -> str:
@@ -141,6 +141,11 @@ class NeighbouringFigures:
         """Its value as people read it."""
         found = self.of(row, quantity, statistic=statistic)
         return "" if found is None or found.value is None else quantity_of(quantity).format(found.value)
+
+    def number(self, row: Row, quantity: str, statistic: str = "median") -> str:
+        """Its value without the unit, which then stands in the column's title."""
+        row_of = self.of(row, quantity, statistic=statistic)
+        return "" if row_of is None or row_of.value is None else quantity_of(quantity).format.parts(row_of.value)[0]
 
     def seconds(self, row: Row, statistic: str) -> str:
         """The time for a whole split, to three digits."""

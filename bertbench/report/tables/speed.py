@@ -44,7 +44,7 @@ def speed_table(figures: Figures, models: Sequence[str], reference: str, notes: 
         ("Latency", _latency_alone if several else _latency),
         # With several back-ends there is room for the latency and its ratios only.
         ("p90", _nothing if several else lambda row: beside.percentile(row, "p90")),
-        ("Samples/s", _nothing if several else lambda row: beside.text(row, "throughput").removesuffix("/s")),
+        ("Samples/s", _nothing if several else lambda row: beside.number(row, "throughput")),
         (f"Faster than {reference}", lambda row: beside.speedup(row, reference)),
         ("Than itself in eager fp32", lambda row: beside.speedup(row, f"{row.model} eager fp32")),
         ("Of ceiling", lambda row: beside.text(row, "ceiling_share")),
@@ -105,7 +105,7 @@ def offline_table(figures: Figures, models: Sequence[str], reference: str) -> Ta
         ("Model", lambda row: row.model or ""),
         ("Back-end", way_name if _several_ways(figures) else _nothing),
         ("Whole split", lambda row: beside.seconds(row, "model") if row.value is not None else row.status or ""),
-        ("Samples/s", lambda row: beside.text(row, "throughput", "model").removesuffix("/s")),
+        ("Samples/s", lambda row: beside.number(row, "throughput", "model")),
         (f"Faster than {reference}", lambda row: beside.speedup(row, reference)),
         ("With tokenizer", lambda row: beside.seconds(row, "end-to-end")),
     )
