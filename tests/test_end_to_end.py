@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from bertbench.records.store import Store
-from bertbench.report.columns import HEADER
+from bertbench.report.row import HEADER
 from tests.conftest import CHECKOUT, _python
 
 TIMING = """

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from bertbench.records.store import Store
-from bertbench.report.columns import HEADER
+from bertbench.report.row import HEADER
 from tests.conftest import _python
 
 pytestmark = pytest.mark.slow

@@ -68,7 +68,7 @@ class Measuring:
         """
         from bertbench.commands.published import with_published
         from bertbench.report.compare.build import build
-        from bertbench.report.stale import marked
+        from bertbench.report.compare.notes import mark_stale
         from bertbench.specs.claim_checks import usable
 
         request = self.request(suite, tasks, models=models, reference=reference, run=run)
@@ -76,7 +76,7 @@ class Measuring:
         specs = {spec.name: with_published(spec, request.tasks, self.published) for spec in request.models}
         names = tuple(specs)
         found = build(stored, specs, names, request.reference, claims=usable(self.catalog))
-        report = marked(found, stored, self.catalog)
+        report = mark_stale(found, stored, self.catalog)
         return Answer(report, stored, names, request)
 
     def request(

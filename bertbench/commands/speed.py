@@ -78,11 +78,11 @@ def speed(
 def _finish(measuring: Measuring, request: Request) -> None:
     """Measure or read, report, and leave with the exit code."""
     from bertbench.commands._measuring import Answer, measure_or_read
+    from bertbench.report.compare.notes import mark_stale
     from bertbench.report.compare.speed_report import build_speed
-    from bertbench.report.stale import marked
 
     stored = measure_or_read(request, measuring.store, from_store=measuring.given["from_store"], yes=True)
     names = tuple(spec.name for spec in request.models)
     paper = measuring.catalog.paper(request.options.paper) if request.options.paper else None
     report = build_speed(stored, {spec.name: spec for spec in request.models}, names, request.reference, paper=paper)
-    measuring.finish([Answer(marked(report, stored, measuring.catalog), stored, names)])
+    measuring.finish([Answer(mark_stale(report, stored, measuring.catalog), stored, names)])

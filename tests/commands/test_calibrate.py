@@ -16,7 +16,7 @@ from bertbench.commands.calibrate import calibrate
 from bertbench.errors import BertBenchError, MeasurementError, NothingMeasuredError, UsageError
 from bertbench.records import environment
 from bertbench.records.machines import Machine, Noise
-from bertbench.report.columns import columns
+from bertbench.report.row import columns
 from bertbench.report.tables.noise import ROUNDS_FOR_NOISE, WIDE, build_noise
 from bertbench.speed import calibration as ceilings
 from bertbench.speed import noise as runner

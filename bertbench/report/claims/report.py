@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from bertbench.report.caveats import remarks
 from bertbench.report.claims.figure import SINGLE_READING
-from bertbench.report.columns import method_text
 from bertbench.report.compare.notes import age
-from bertbench.report.row import Report, Row, Table
+from bertbench.report.row import Report, Row, Table, method_text
 from bertbench.report.tables.figures import shown
 from bertbench.stats.claim_tests import EQUALITY
 from bertbench.units import quantity_of, significant

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bertbench.records.record import Environment, RunRecord
-from bertbench.report.caveats import TasksLeftOut, TrainingCapped, joined
-from bertbench.report.columns import method_text
+from bertbench.records.staleness import Staleness
+from bertbench.report.caveats import Stale, TasksLeftOut, TrainingCapped, joined
 from bertbench.report.compare.evidence import Evidence
-from bertbench.report.row import Row
+from bertbench.report.row import Report, Row, method_text
 from bertbench.report.tables.figures import way_label
 from bertbench.units import duration
+
+if TYPE_CHECKING:
+    from bertbench.records.store import StoredSession
+    from bertbench.specs.catalog import Catalog
 
 NO_ATTENTION = "none"  # of a back-end that runs a file of its own
 MOST_SUBJECTS = 6  # named of those that a warning is about
@@ -175,3 +180,36 @@ def _trained_otherwise(record: RunRecord) -> str | None:
 def _counted(records: Sequence[RunRecord], key: str, title: str) -> list[str]:
     values = _distinct(record.settings.get(key) for record in records)
     return [f"{' or '.join(f'{value:,}' for value in values)} {title}"] if values else []
+
+
+# What is stale, that is, would be measured otherwise today: in the notes of a report, and row by row.
+
+
+def stale_runs(stored: StoredSession, catalog: Catalog) -> dict[str, str]:
+    """By run id why it is stale, of those runs of a session that are."""
+    judge = Staleness(catalog)
+    reasons = {record.run_id: judge.reason(stored.session, record) for record in stored.records}
+    return {run_id: reason for run_id, reason in reasons.items() if reason is not None}
+
+
+def stale_notes(stored: StoredSession, stale: Mapping[str, str]) -> tuple[str, ...]:
+    """For people: what is stale in a session, one line a reason."""
+    runs: dict[str, list[str]] = {}
+    for record in stored.records:
+        if record.run_id in stale:
+            runs.setdefault(stale[record.run_id], []).append(f"{record.kind} of {record.model_name}")
+    return tuple(
+        f"STALE: {', '.join(dict.fromkeys(names))}: {reason}; --fresh measures again" for reason, names in runs.items()
+    )
+
+
+def mark_stale(report: Report, stored: StoredSession, catalog: Catalog) -> Report:
+    """The report with stale figures marked: in the notes, and in the long rows."""
+    stale = stale_runs(stored, catalog)
+    if not stale:
+        return report
+    rows = []
+    for row in report.rows:
+        reason = next((stale[run] for run in row.run_ids if run in stale), None)
+        rows.append(replace(row, caveats=(*row.caveats, Stale(reason))) if reason else row)
+    return replace(report, rows=tuple(rows), notes=(*stale_notes(stored, stale), *report.notes))

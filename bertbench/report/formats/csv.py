@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bertbench.report.columns import HEADER, columns
+from bertbench.report.row import HEADER, columns
 from bertbench.safe_text import spreadsheet_cell
 
 if TYPE_CHECKING:

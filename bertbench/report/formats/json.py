@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bertbench.report.columns import columns
+from bertbench.report.row import columns
 from bertbench.safe_text import json_text
 
 if TYPE_CHECKING:

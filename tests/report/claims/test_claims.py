@@ -9,9 +9,9 @@ from bertbench.records.store import Store
 from bertbench.report.claims.figure import MEMORY_MARGIN, SINGLE_READING
 from bertbench.report.claims.proofs import Prover
 from bertbench.report.claims.report import build_verdicts, verdict_text
-from bertbench.report.columns import method_text
 from bertbench.report.compare.build import build
 from bertbench.report.compare.rows import all_rows, evidence_of
+from bertbench.report.row import method_text
 from bertbench.specs.claims import ClaimSpec
 from bertbench.stats.estimate import SeedsTaken
 from tests import factories

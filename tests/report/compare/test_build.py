@@ -11,9 +11,9 @@ import pytest
 from bertbench.errors import StoreError
 from bertbench.records.record import Measurement, Undefined
 from bertbench.records.store import StoredSession
-from bertbench.report.columns import HEADER, columns
 from bertbench.report.compare.build import build
 from bertbench.report.compare.notes import merged
+from bertbench.report.row import HEADER, columns
 from bertbench.report.tables.figures import Figures
 from bertbench.specs.models import Published
 from tests import factories

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from bertbench.records.record import Failure, Measurement
-from bertbench.report.columns import columns
 from bertbench.report.compare.replicates import Group, of_task, plugins_of
 from bertbench.report.compare.scores import GLUE
+from bertbench.report.row import columns
 from bertbench.stats import intervals
 from tests import factories
 from tests.report.compare.test_build import report_of

@@ -9,9 +9,9 @@ import pytest
 
 from bertbench.records.record import Failure, Measurement
 from bertbench.records.store import StoredSession
-from bertbench.report.columns import columns, method_text
 from bertbench.report.compare.rows import all_rows, evidence_of
 from bertbench.report.compare.speed_rows import SessionTimings, Way, over_rounds, shape_of
+from bertbench.report.row import columns, method_text
 from bertbench.report.tables.figures import Figures
 from bertbench.stats.intervals import samples_needed
 from tests import factories

@@ -7,9 +7,8 @@ import json
 import pytest
 
 from bertbench.report.caveats import remarks
-from bertbench.report.columns import HEADER
 from bertbench.report.formats import terminal
-from bertbench.report.row import Report, Row, Table
+from bertbench.report.row import HEADER, Report, Row, Table
 from bertbench.specs import plugins
 
 TABLE = Table(

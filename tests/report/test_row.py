@@ -14,8 +14,7 @@ from bertbench.report.caveats import (
     TrainingCapped,
     remarks,
 )
-from bertbench.report.columns import HEADER, columns, method_text
-from bertbench.report.row import Row
+from bertbench.report.row import HEADER, Row, columns, method_text
 from bertbench.stats.estimate import Method, MethodKind, Replications, Scope, SeedsTaken
 
 ROUNDS = Method(MethodKind.STUDENT, (5,), "rounds", Replications.ROUND_LOG_RATIOS)
