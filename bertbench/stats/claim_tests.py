@@ -106,6 +106,7 @@ def _narrowed(figure: ClaimFigure) -> Estimate:
         return estimate
     tails = [(1 + level) / 2 for level in (EQUALITY, CONFIDENCE)]
     degrees = figure.n - 1 if figure.n and figure.by_student else None
+    # Student's quantiles where the interval is his over so few replications, else the normal distribution's.
     quantiles = [float(ndtri(tail) if degrees is None else stdtrit(degrees, tail)) for tail in tails]
     share = quantiles[0] / quantiles[1]
     value, low, high = (_scaled(figure, part) for part in (estimate.value, estimate.low, estimate.high))
@@ -127,7 +128,7 @@ def _needed(figure: ClaimFigure, bound: Bound) -> int | None:
     if not half or distance < half / math.sqrt(FARTHEST):
         return None
     if figure.by_student:
-        deviation = half * math.sqrt(n) / float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
+        deviation = half * math.sqrt(n) / stopping.quantile(n, stopped=False)
         return max(n + 1, stopping.rounds_within(deviation, distance))
     return max(n + 1, math.ceil(n * (half / distance) ** 2))
 

@@ -60,23 +60,25 @@ def t_interval(values: Sequence[float], unit: str = "rounds") -> Estimate:
 
     Source: Student 1908; any textbook.
     """
-    n, mean = len(values), float(np.mean(values))
-    if n < 2:
+    mean, low, high = stopping.interval(values, stopped=False)
+    if low is None or high is None:
         return Estimate(mean)
-    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * float(np.std(values, ddof=1)) / math.sqrt(n)
-    return Estimate(mean, mean - half, mean + half, Method(MethodKind.STUDENT, (n,), unit))
+    return Estimate(mean, low, high, Method(MethodKind.STUDENT, (len(values),), unit))
 
 
-def of_logarithms(logs: Sequence[float], unit: str, values: Replications) -> Estimate:
+def of_logarithms(logs: Sequence[float], unit: str, values: Replications, *, stopped: bool = False) -> Estimate:
     """The geometric mean of what `logs` are the logarithms of, with Student's interval, which cannot reach below zero.
 
     Args:
         logs: natural logarithms, one a replication.
         unit: 'rounds' or 'seeds'.
         values: what the logarithms are of.
+        stopped: the session had a precision to stop at; the interval is then corrected for that choice.
+
+    Source: Student 1908; the correction: bertbench.stats.stopping.
     """
-    mean = t_interval(logs, unit)
-    return _ratio(mean.value, mean.low, mean.high, Method(MethodKind.STUDENT, (len(logs),), unit, values))
+    method = Method(MethodKind.STUDENT, (len(logs),), unit, values, stopped=stopped)
+    return _ratio(*stopping.interval(logs, stopped=stopped), method)
 
 
 def round_log_ratios(rounds: Sequence[tuple[Floats, Floats]]) -> list[float]:
@@ -95,13 +97,9 @@ def paired_ratio(rounds: Sequence[tuple[Floats, Floats]], *, stopped: bool = Fal
 
     Args:
         rounds: as `round_log_ratios` takes them; the interval is over rounds.
-        stopped: the session had a precision to stop at; the interval is then corrected for that choice.
-
-    Source: Student 1908; the correction: bertbench.stats.stopping.
+        stopped: as in `of_logarithms`.
     """
-    logs = round_log_ratios(rounds)
-    method = Method(MethodKind.STUDENT, (len(logs),), "rounds", Replications.ROUND_LOG_RATIOS, stopped=stopped)
-    return _ratio(*stopping.interval(logs, stopped=stopped), method)
+    return of_logarithms(round_log_ratios(rounds), "rounds", Replications.ROUND_LOG_RATIOS, stopped=stopped)
 
 
 def ratio_by_reference(
