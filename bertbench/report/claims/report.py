@@ -118,8 +118,8 @@ def open_text(proof: Proof) -> str:
 def _basis(proof: Proof) -> str:
     """What a verdict rests on: rounds, seeds or a count, and random weights where there were no others."""
     if proof.figure is None or proof.row is None:
-        found = list(dict.fromkeys(_basis(part) for part in proof.parts if part.figure))
-        return "; ".join(found)
+        bases = list(dict.fromkeys(_basis(part) for part in proof.parts if part.figure))
+        return "; ".join(bases)
     n, unit = proof.figure.n, proof.figure.unit
     method = proof.judgement.interval.method if proof.judgement else None
     parts = [f"{n:,} {unit}" if n and unit else method_text(method) if method else ""]
@@ -190,13 +190,13 @@ def verdict_cell(name: str, verdict: str) -> str:
 
 def _missing(proofs: Sequence[Proof], commands: Mapping[str, str]) -> list[str]:
     """By command the claims that it would measure, with the reason why they are not."""
-    found: dict[tuple[str, str], list[str]] = {}
+    claims: dict[tuple[str, str], list[str]] = {}
     for proof in proofs:
         if proof.claim.name in commands:
-            found.setdefault((proof.reason, commands[proof.claim.name]), []).append(proof.claim.name)
+            claims.setdefault((proof.reason, commands[proof.claim.name]), []).append(proof.claim.name)
     return [
         f"not measured: {', '.join(names)}{f' ({reason})' if reason else ''}: {command}"
-        for (reason, command), names in found.items()
+        for (reason, command), names in claims.items()
     ]
 
 

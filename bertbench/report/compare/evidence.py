@@ -1,7 +1,4 @@
-"""What a comparison rests on: one session's records by model, and the part of a row that comes from its records.
-
-Not aware of statistics, nor of how rows are shown.
-"""
+"""What a comparison rests on: one session's records by model, and the part of a row that comes from its records."""
 
 from __future__ import annotations
 
@@ -46,8 +43,8 @@ class Evidence:
 
     def one(self, kind: Kind, model: str) -> RunRecord | None:
         """A model's record of a kind of which there is one a model, whatever its seed: the newest."""
-        found = self.records(kind, model)
-        return max(found, key=lambda record: record.started_at) if found else None
+        records = self.records(kind, model)
+        return max(records, key=lambda record: record.started_at) if records else None
 
     def speeds(self, model: str) -> list[RunRecord]:
         """A model's speed records, the newest of each way of running it, in the order in which they were asked for."""
@@ -57,8 +54,8 @@ class Evidence:
                 latest[record.settings.get("backend"), record.settings.get("dtype")] = record
         options = self.stored.session.request.get("options", {})
         asked = [options.get(name) or [] for name in ("backends", "dtypes")]
-        places = {way: [_place(name, of) for name, of in zip(way, asked, strict=True)] for way in latest}
-        return [latest[way] for way in sorted(latest, key=places.__getitem__)]
+        positions = {way: [_position(name, of) for name, of in zip(way, asked, strict=True)] for way in latest}
+        return [latest[way] for way in sorted(latest, key=positions.__getitem__)]
 
     def tasks(self) -> list[str]:
         """Tasks with a record of one of the models, in the session's order."""
@@ -98,7 +95,7 @@ class Evidence:
         return replace(self.base([record]), quantity=quantity, status=record.status, caveats=remarks(message))
 
 
-def _place(name: Any, names: Sequence[Any]) -> int:
+def _position(name: Any, names: Sequence[Any]) -> int:
     return names.index(name) if name in names else len(names)
 
 

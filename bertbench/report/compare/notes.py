@@ -45,15 +45,15 @@ def notes(evidence: Evidence, rows: Sequence[Row], now: datetime) -> list[str]:
     session = evidence.stored.session
     records = [record for record in evidence.stored.records if record.model_name in evidence.models]
     unfinished = "" if session.complete else "; incomplete: not every cell was measured"
-    found = [f"session {session.session_id}, measured {age(session.started_at, now)} ago{unfinished}"]
-    found += _speed([record for model in evidence.models for record in evidence.speeds(model)])
-    found += [_environment(environment) for environment in _distinct(record.environment for record in records)]
-    found += _quality(records)
+    lines = [f"session {session.session_id}, measured {age(session.started_at, now)} ago{unfinished}"]
+    lines += _speed([record for model in evidence.models for record in evidence.speeds(model)])
+    lines += [_environment(environment) for environment in _distinct(record.environment for record in records)]
+    lines += _quality(records)
     methods = _distinct(method for row in rows for method in (row.method, row.ratio_method))
     if methods:
-        found.append(f"intervals are of 95%: {'; '.join(_distinct(map(method_text, methods)))}")
-    found += session.notes
-    return _distinct([*found, *_warnings(records)])
+        lines.append(f"intervals are of 95%: {'; '.join(_distinct(map(method_text, methods)))}")
+    lines += session.notes
+    return _distinct([*lines, *_warnings(records)])
 
 
 def _warnings(records: Sequence[RunRecord]) -> list[str]:
@@ -96,11 +96,11 @@ def _range(figures: Sequence[str]) -> str:
 
 
 def _distinct(items: Iterable[Any]) -> list[Any]:
-    found: list[Any] = []
+    seen: list[Any] = []
     for item in items:
-        if item and item not in found:
-            found.append(item)
-    return found
+        if item and item not in seen:
+            seen.append(item)
+    return seen
 
 
 def _environment(environment: Environment) -> str:
@@ -131,7 +131,7 @@ def _speed(records: Sequence[RunRecord]) -> list[str]:
         ways.setdefault(common, []).append(record)
     lines = []
     for common, of_common in ways.items():
-        of = _distinct(way_label(one.settings.get("backend"), one.settings.get("dtype")) for one in of_common)
+        of = _distinct(way_label(record.settings.get("backend"), record.settings.get("dtype")) for record in of_common)
         back_ends = f"back-end{'s' if len(of) > 1 else ''} {', '.join(of)}"
         lines.append(f"speed: {', '.join(filter(None, (*common, _attention(of_common), back_ends)))}")
     return lines

@@ -1,7 +1,7 @@
 """Scores, what share of the reference's score is retained, and whether differences are real.
 
 One bootstrap a task and split draws the same examples for all models; its replicates give every interval: of a score,
-of a ratio, of a difference. Not aware of how predictions came about.
+of a ratio, of a difference.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DIFFERENCE = "difference"
 
 def quality_rows(evidence: Evidence) -> dict[str, list[Row]]:
     """The rows of every model over all tasks."""
-    found: dict[str, list[Row]] = {model: [] for model in evidence.models}
+    rows_of: dict[str, list[Row]] = {model: [] for model in evidence.models}
     firsts: list[SplitScores] = []
     bases: dict[str, Row] = {}
     for task in evidence.tasks():
@@ -41,14 +41,14 @@ def quality_rows(evidence: Evidence) -> dict[str, list[Row]]:
         splits = [_split_scores(evidence, task, split, done) for split in _splits(done)]
         firsts += splits[:1]
         for model in evidence.models:
-            rows = found[model]
+            rows = rows_of[model]
             if model in done:
                 rows += _model_rows(evidence, done[model], splits)
                 bases[model] = _wider(bases.get(model), evidence.base(done[model]))
             rows += [evidence.failed(run, "score") for run in records[model] if run.status != "ok"]
     for model, base in bases.items():
-        found[model] += macro_rows(base, model, firsts)
-    return found
+        rows_of[model] += macro_rows(base, model, firsts)
+    return rows_of
 
 
 def _wider(before: Row | None, base: Row) -> Row:
@@ -91,8 +91,8 @@ def _split_scores(
     )
     for metric in (*_metrics(first), "score"):
         for model, runs in records.items():
-            found = [run.find(metric, "value", split=split) for run in runs]
-            values = [value.values[0] for value in found if value]
+            measured = [run.find(metric, "value", split=split) for run in runs]
+            values = [value.values[0] for value in measured if value]
             if len(values) == len(runs):
                 scores.by_seed[metric, model], scores.values[metric, model] = values, float(np.mean(values))
     scores.groups = pairs.grouped(pairs.read(evidence, records), split)
@@ -109,8 +109,8 @@ def _chance(records: Mapping[str, Sequence[RunRecord]], split: str | None) -> fl
     """The score without a look at the input, where a run has found it out."""
     for runs in records.values():
         for run in runs:
-            if (found := run.find("baseline_score", "trivial", split=split)) is not None:
-                return found.values[0]
+            if (baseline := run.find("baseline_score", "trivial", split=split)) is not None:
+                return baseline.values[0]
     return None
 
 
@@ -157,9 +157,12 @@ def _tests(scores: SplitScores, model: str, other: str) -> list[str]:
     if group is None:
         return []
     if scores.is_accuracy and all(len(group.predictions[name]) == 1 for name in (model, other)):
-        ours, theirs = (group.predictions[name][0] == group.labels for name in (model, other))
-        told = [f"exact McNemar p = {intervals.mcnemar(ours, theirs):.3g}"]
-        smallest, power = intervals.detectable_difference(float((ours != theirs).mean()), len(group.labels)), "80%"
+        right, other_right = (group.predictions[name][0] == group.labels for name in (model, other))
+        told = [f"exact McNemar p = {intervals.mcnemar(right, other_right):.3g}"]
+        smallest, power = (
+            intervals.detectable_difference(float((right != other_right).mean()), len(group.labels)),
+            "80%",
+        )
     else:
         told, smallest, power = [], scores.detectable(model, other), "at least about 80%"
     if smallest is not None:
@@ -180,8 +183,8 @@ def _corrected(base: Row, scores: SplitScores, model: str, counted: dict[str, An
 
 def _seed_rows(base: Row, runs: Sequence[RunRecord], scores: SplitScores) -> Iterator[Row]:
     """How the score varies over seeds: median, standard deviation, and the mean's t-interval."""
-    found = [run.find("score", "value", split=scores.split) for run in runs]
-    values = [one.values[0] for one in found if one is not None]
+    measured = [run.find("score", "value", split=scores.split) for run in runs]
+    values = [measurement.values[0] for measurement in measured if measurement is not None]
     if len(values) < 2:
         return
     counted: dict[str, Any] = {"split": scores.split, "n": len(values), "n_unit": "seeds"}
@@ -199,28 +202,35 @@ def _over_seeds(values: Sequence[float]) -> Estimate:
 
 def _other_rows(evidence: Evidence, base: Row, runs: Sequence[RunRecord]) -> Iterator[Row]:
     """What else was measured, e.g. training time: the mean over seeds, with a t-interval from two seeds on."""
-    scores, theirs = {*_metrics(runs[0]), "score"}, evidence.records("quality", evidence.reference, runs[0].task_name)
+    scores = {*_metrics(runs[0]), "score"}
+    of_reference = evidence.records("quality", evidence.reference, runs[0].task_name)
     for measurement in runs[0].measurements:
         if measurement.quantity in scores and measurement.statistic == "value":
             continue
         same = [run.find(measurement.quantity, measurement.statistic, split=measurement.split) for run in runs]
-        values = [found.values[0] for found in same if found is not None]
+        values = [of_seed.values[0] for of_seed in same if of_seed is not None]
         mean = _over_seeds(values)
         row = plain_row(base, measurement)
         row = replace(row, value=mean.value, low=mean.low, high=mean.high, method=mean.method)
-        ratio = _time_ratio(measurement, runs, theirs) if measurement.unit == "s" else None
+        ratio = _time_ratio(measurement, runs, of_reference) if measurement.unit == "s" else None
         yield row if ratio is None else with_ratio(row, evidence.reference, ratio)
 
 
-def _time_ratio(time: Measurement, ours: Sequence[RunRecord], theirs: Sequence[RunRecord]) -> Estimate | None:
+def _time_ratio(time: Measurement, runs: Sequence[RunRecord], of_reference: Sequence[RunRecord]) -> Estimate | None:
     """A time over the reference's, paired by seed: both then had the same samples in the same order; None below two seeds."""
-    if ours[0].model_name == theirs[0].model_name if theirs else True:
+    if not of_reference or runs[0].model_name == of_reference[0].model_name:
         return None
     of_seed = {
-        run.seed: run.find(time.quantity, time.statistic, split=time.split) for run in theirs if run.status == "ok"
+        run.seed: run.find(time.quantity, time.statistic, split=time.split)
+        for run in of_reference
+        if run.status == "ok"
     }
-    pairs = [(run.find(time.quantity, time.statistic, split=time.split), of_seed.get(run.seed)) for run in ours]
-    logs = [math.log(one.values[0] / two.values[0]) for one, two in pairs if one and two and one.n == two.n]
+    pairs = [(run.find(time.quantity, time.statistic, split=time.split), of_seed.get(run.seed)) for run in runs]
+    logs = [
+        math.log(own_time.values[0] / reference_time.values[0])
+        for own_time, reference_time in pairs
+        if own_time and reference_time and own_time.n == reference_time.n
+    ]
     if len(logs) < 2:
         return None
     return intervals.of_logarithms(logs, "seeds", Replications.SEED_LOG_RATIOS)
@@ -236,10 +246,10 @@ def undefined_on(record: RunRecord, quantity: str, split: str | None) -> Undefin
 
     Records of before such were noted say that the split was evaluated, and metrics when they are undefined.
     """
-    found = next((one for one in record.undefined if (one.metric, one.split) == (quantity, split)), None)
+    stated = next((entry for entry in record.undefined if (entry.metric, entry.split) == (quantity, split)), None)
     evaluated = record.find(EVALUATED, split=split)
-    if found is not None or evaluated is None or record.find(quantity, "value", split=split) is not None:
-        return found
+    if stated is not None or evaluated is None or record.find(quantity, "value", split=split) is not None:
+        return stated
     names = (record.task or {}).get("primary_metrics", ()) if quantity == "score" else (quantity,)
     absent = [name for name in names if record.find(name, "value", split=split) is None]
     return Undefined(quantity, why_undefined(absent), split, evaluated.n) if absent else None
@@ -254,10 +264,10 @@ def undefined_rows(base: Row, runs: Sequence[RunRecord], quantity: str, split: s
         quantity: the metric, or 'score'.
         split: on which.
     """
-    found = {run.seed: one for run in runs if (one := undefined_on(run, quantity, split)) is not None}
-    if not found:
+    by_seed = {run.seed: entry for run in runs if (entry := undefined_on(run, quantity, split)) is not None}
+    if not by_seed:
         return
-    first = next(iter(found.values()))
-    which = f"with seed {', '.join(map(str, found))}: " if len(found) < len(runs) else ""
+    first = next(iter(by_seed.values()))
+    which = f"with seed {', '.join(map(str, by_seed))}: " if len(by_seed) < len(runs) else ""
     row = replace(base, quantity=quantity, statistic="mean", unit="1", status=UNDEFINED, split=split)
     yield noted(replace(row, n=first.n, n_unit="examples"), Remark(f"{which}{first.reason}"))

@@ -1,6 +1,6 @@
 """The comparison table: what was published about each model, and beside it what was measured here.
 
-Not aware of records: everything measured comes from long rows, everything published from model specs.
+Everything measured comes from long rows, everything published from model specs.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def comparison_table(comparison: Comparison, notes: Sequence[str] = ()) -> Table
 
 def titles(comparison: Comparison) -> dict[str, str]:
     """What each model is called in tables: its title, or its name where titles are equal."""
-    found = {model: comparison.specs[model].title for model in comparison.models}
-    return {model: model if list(found.values()).count(title) > 1 else title for model, title in found.items()}
+    by_model = {model: comparison.specs[model].title for model in comparison.models}
+    return {model: model if list(by_model.values()).count(title) > 1 else title for model, title in by_model.items()}
 
 
 def on_random_weights(comparison: Comparison, model: str) -> bool:
@@ -226,10 +226,10 @@ def detail_table(comparison: Comparison) -> Table:
 def scores_table(comparison: Comparison) -> list[Table]:
     """The scores of several tasks and their means, which beside all else would make too wide a table; none without scores."""
     figures = comparison.figures
-    found = [row for row in figures.rows if row.quantity == "score" and row.value is not None]
-    if len(comparison.scores) < 2 or not found:
+    scores = [row for row in figures.rows if row.quantity == "score" and row.value is not None]
+    if len(comparison.scores) < 2 or not scores:
         return []
-    means = dict.fromkeys(str(row.task) for row in found if row.statistic == "macro")
+    means = dict.fromkeys(str(row.task) for row in scores if row.statistic == "macro")
     columns = [*_score_columns(comparison), *((f"Mean {task}", _score(figures, task, "macro")) for task in means)]
     return [_table(comparison, "Scores", columns, [])]
 
@@ -292,11 +292,11 @@ def _widest(figures: Figures) -> Row | None:
 
 def _notes(comparison: Comparison, headline: Row | None) -> Sequence[str]:
     """Why a p90 is empty, and what failed; models of which the same is to be said stand together."""
-    figures, found = comparison.figures, dict[str, dict[str | None, None]]()
+    figures, models_by_note = comparison.figures, dict[str, dict[str | None, None]]()
     for row in figures.rows:
         same_shape = headline is not None and shape_label(row) == shape_label(headline)
         if row.statistic == "p90" and row.value is None and same_shape:
-            found.setdefault(row.note or "", {})[row.model] = None
+            models_by_note.setdefault(row.note or "", {})[row.model] = None
         if row.status != "ok":
-            found.setdefault(f"{row.quantity} {row.status}: {row.note}", {})[row.model] = None
-    return [f"{', '.join(map(str, models))}: {text}" for text, models in found.items()]
+            models_by_note.setdefault(f"{row.quantity} {row.status}: {row.note}", {})[row.model] = None
+    return [f"{', '.join(map(str, models))}: {text}" for text, models in models_by_note.items()]

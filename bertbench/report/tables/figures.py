@@ -1,4 +1,4 @@
-"""Long rows looked up by model and quantity, and their figures as people read them. Not aware of tables."""
+"""Long rows looked up by model and quantity, and their figures as people read them."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Figures:
 
     def failures(self, model: str, *quantities: str) -> list[Row]:
         """Rows of failed and skipped runs."""
-        found = [row for quantity in quantities for row in self._by_key.get((model, quantity), ())]
-        return [row for row in found if row.status != "ok"]
+        rows = [row for quantity in quantities for row in self._by_key.get((model, quantity), ())]
+        return [row for row in rows if row.status != "ok"]
 
     def tasks(self) -> list[str]:
         """Tasks that were tried, in their order."""
@@ -134,29 +134,29 @@ class NeighbouringFigures:
     def of(self, row: Row, quantity: str, **where: object) -> Row | None:
         """The first such figure of the row's shape."""
         names = ("batch_size", "sequence_length", "scenario", "backend", "dtype")
-        place = {name: getattr(row, name) for name in names}
-        return self.figures.first(row.model or "", quantity, **(place | where))
+        cell = {name: getattr(row, name) for name in names}
+        return self.figures.first(row.model or "", quantity, **(cell | where))
 
     def text(self, row: Row, quantity: str, statistic: str = "median") -> str:
         """Its value as people read it."""
-        found = self.of(row, quantity, statistic=statistic)
-        return "" if found is None or found.value is None else quantity_of(quantity).format(found.value)
+        figure = self.of(row, quantity, statistic=statistic)
+        return "" if figure is None or figure.value is None else quantity_of(quantity).format(figure.value)
 
     def number(self, row: Row, quantity: str, statistic: str = "median") -> str:
         """Its value without the unit, which then stands in the column's title."""
-        row_of = self.of(row, quantity, statistic=statistic)
-        return "" if row_of is None or row_of.value is None else quantity_of(quantity).format.parts(row_of.value)[0]
+        figure = self.of(row, quantity, statistic=statistic)
+        return "" if figure is None or figure.value is None else quantity_of(quantity).format.parts(figure.value)[0]
 
     def seconds(self, row: Row, statistic: str) -> str:
         """The time for a whole split, to three digits."""
-        found = self.of(row, "inference_time", statistic=statistic)
-        return "" if found is None or found.value is None else f"{significant(found.value)} s"
+        duration = self.of(row, "inference_time", statistic=statistic)
+        return "" if duration is None or duration.value is None else f"{significant(duration.value)} s"
 
     def percentile(self, row: Row, statistic: str) -> str:
         """A percentile, or how many samples it needs."""
-        found = self.of(row, "latency", statistic=statistic)
-        if found is not None:
-            return shown("latency", found.value or 0.0)
+        figure = self.of(row, "latency", statistic=statistic)
+        if figure is not None:
+            return shown("latency", figure.value or 0.0)
         needed = self._samples_needed(row, statistic)
         return f"(needs {needed})" if needed is not None else ""
 
@@ -176,5 +176,5 @@ class NeighbouringFigures:
     def of_way(self, row: Row, quantity: str, statistic: str = "value") -> str:
         """A figure of the model and the way of running, whatever the shape."""
         where = {"statistic": statistic, "backend": row.backend, "dtype": row.dtype}
-        found = self.figures.first(row.model or "", quantity, **where)
-        return "" if found is None or found.value is None else quantity_of(quantity).format(found.value)
+        figure = self.figures.first(row.model or "", quantity, **where)
+        return "" if figure is None or figure.value is None else quantity_of(quantity).format(figure.value)
