@@ -22,7 +22,7 @@ from bertbench.report.compare.rows import all_rows, evidence_of, primary_metrics
 from bertbench.report.compare.scores import ALL
 from bertbench.report.compare.use_case import RULE, use_cases
 from bertbench.report.row import Report, Row
-from bertbench.report.tables.comparison import Comparison, comparison_table, detail_table, scores_table
+from bertbench.report.tables.comparison import NOT_MEASURED, Comparison, comparison_table, detail_table, scores_table
 from bertbench.report.tables.figures import Figures
 
 if TYPE_CHECKING:
@@ -65,10 +65,11 @@ def build(
     rows = verdicts.rows
     uses = use_cases(Figures(rows), shown, reference)
     rows = [
-        replace(row, text="; ".join(uses[row.model or ""])) if row.quantity == "best_use_case" else row for row in rows
+        replace(row, text="; ".join(uses[row.model or ""]) or NOT_MEASURED) if row.quantity == "best_use_case" else row
+        for row in rows
     ]
     comparison = Comparison(
-        Figures(rows), shown, reference, evidence.specs, _score_words(evidence), uses, notes.caveat, verdicts.lines
+        Figures(rows), shown, reference, evidence.specs, _score_words(evidence), uses, verdicts.lines
     )
     below = [*notes.notes(evidence, rows, now or datetime.now(UTC)), RULE, *([OF_CLAIMS] if verdicts.lines else [])]
     title = f"{', '.join(shown)} (suite {stored.session.suite})"

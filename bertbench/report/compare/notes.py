@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.records.record import Environment, RunRecord
 from bertbench.records.staleness import Staleness
-from bertbench.report.caveats import Stale, TasksLeftOut, TrainingCapped, joined
+from bertbench.report.caveats import Stale
 from bertbench.report.compare.evidence import Evidence
 from bertbench.report.row import Report, Row, method_text
 from bertbench.report.tables.figures import way_label
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
 NO_ATTENTION = "none"  # of a back-end that runs a file of its own
 MOST_SUBJECTS = 6  # named of those that a warning is about
 _FIGURE = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")  # not the 32 of fp32
-
-
-def caveat(row: Row) -> str:
-    """Those of a row's caveats that belong beside its figure in a table, or nothing."""
-    return joined(caveat for caveat in row.caveats if isinstance(caveat, TrainingCapped | TasksLeftOut))
 
 
 def age(started_at: str, now: datetime) -> str:

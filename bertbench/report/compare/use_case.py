@@ -66,7 +66,7 @@ class Gain:
 
 
 def use_cases(figures: Figures, models: Sequence[str], reference: str) -> dict[str, tuple[str, ...]]:
-    """By model what it is best used for, in lines: one a reason, and one for what is not known."""
+    """By model what it is best used for, in lines: one a reason, and one for what is not known; none if nothing was measured."""
     if len(models) < 2:
         return dict.fromkeys(models, ("no other model to compare with",))
     judge = _Judge(figures, tuple(models), reference)
@@ -90,7 +90,7 @@ class _Judge:
         """The lines of a model, from what it is best at."""
         scored = bool(self._scores(model))
         if not scored and not any(self.figures.all(model, resource.quantity) for resource in RESOURCES):
-            return ("not measured",)
+            return ()
         better = next((other for other in self.models if other != model and self._dominates(other, model)), None)
         if better:
             return (f"none here: {better} is at least as good on every axis",)

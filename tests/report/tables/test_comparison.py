@@ -3,7 +3,6 @@
 import pytest
 
 from bertbench.report.caveats import RandomWeights, TooFewSamples, remarks
-from bertbench.report.compare.notes import caveat
 from bertbench.report.row import Row, Table
 from bertbench.report.tables.comparison import Comparison, comparison_table, detail_table, scores_table
 from bertbench.report.tables.figures import Figures, figure_text, listed, shape_label, shown
@@ -48,7 +47,6 @@ def comparison(rows=ROWS, **fields):
         "specs": specs,
         "scores": {"sst2": "accuracy"},
         "uses": {"bert": ("when quality decides",), "tiny": ("storage", "quality not measured")},
-        "caveat": caveat,
     }
     return Comparison(**(values | fields))
 
