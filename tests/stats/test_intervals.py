@@ -85,19 +85,6 @@ def test_paired_ratio_of_one_round():
     assert stats.paired_ratio([(np.array([2.0]), np.array([1.0]))]) == Estimate(pytest.approx(2.0))
 
 
-def test_inverse_swaps_bounds():
-    """The inverse of a ratio has the inverse bounds the other way round."""
-    assert Estimate(2.0, 1.0, 4.0, METHOD).inverse() == Estimate(0.5, 0.25, 1.0, METHOD)
-    assert Estimate(2.0).inverse() == Estimate(0.5)
-    assert Estimate(2.0, 1.0, 4.0, METHOD).scaled(3) == Estimate(6.0, 3.0, 12.0, METHOD)
-
-
-def test_no_bound_of_an_inverse_at_zero():
-    """Of a value that may be 0 the inverse has no upper bound, and so no interval; 0 is no absent bound."""
-    assert Estimate(2.0, 0.0, 4.0, METHOD).inverse() == Estimate(0.5, None, None, METHOD)
-    assert Estimate(2.0, 0.0, 4.0, METHOD).scaled(2) == Estimate(4.0, 0.0, 8.0, METHOD)
-
-
 @pytest.mark.parametrize(("successes", "n"), [(5, 10), (807, 872), (868, 872)])
 def test_share(successes, n):
     """The interval of a share is that of Jeffreys' posterior."""
@@ -222,6 +209,18 @@ def test_samples_needed_leave_two_above():
     for share in (0.90, 0.95, 0.99):
         needed = stats.samples_needed(share)
         assert reference.binom.cdf(1, needed, 1 - share) <= 0.01 < reference.binom.cdf(1, needed - 1, 1 - share)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_geometric_means_have_the_interval_of_their_logarithms(stopped):
+    """Values of a geometric mean and its bounds are those of the logarithms; one value has no interval."""
+    logs = [0.1, 0.3, 0.2]
+    found = stats.of_logarithms(logs, "seeds", Replications.SEED_LOG_RATIOS, stopped=stopped)
+    level = 0.958 if stopped else 0.95
+    expected = reference.t.interval(level, 2, loc=np.mean(logs), scale=reference.sem(logs))
+    assert (found.value, found.low, found.high) == pytest.approx(tuple(np.exp([0.2, *expected])))
+    assert found.method == Method(MethodKind.STUDENT, (3,), "seeds", Replications.SEED_LOG_RATIOS, stopped=stopped)
+    assert stats.of_logarithms([0.0], "seeds", Replications.SEED_LOG_RATIOS) == Estimate(1.0)
 
 
 def log_ratio_rounds(logs):

@@ -6,7 +6,7 @@ from bertbench.report.caveats import BoundMissed, MeasurementNote, RandomWeights
 from bertbench.report.formats.terminal import PLUGIN as TERMINAL
 from bertbench.report.row import Report, Row, Table
 from bertbench.report.tables import speed as tables
-from bertbench.report.tables.figures import Figures, shape_name, shown, way_name
+from bertbench.report.tables.figures import Figures, fields_of_shape, shape_name, shown, way_name
 
 MODELS = ("bert", "distilbert", "albert")
 EAGER = {"backend": "eager", "dtype": "fp32"}
@@ -332,6 +332,12 @@ def test_random_weights_have_no_checkpoint_file():
 def test_names_of_shapes(place, label):
     """Shapes are called as in the notes and the CSV's settings."""
     assert shape_name(Row(**place)) == label
+
+
+@pytest.mark.parametrize("place", [FIXED, NATURAL, SPLIT])
+def test_shapes_that_records_name(place):
+    """The key of a shape in a record gives the fields of the rows that are about it."""
+    assert fields_of_shape(shape_name(Row(**place))) == place
 
 
 @pytest.mark.parametrize(
