@@ -1,4 +1,4 @@
-"""Statistics as functions of raw values: quantiles, intervals, paired ratios, resampling, paired tests.
+"""Statistics as functions of raw values: percentiles, intervals, paired ratios, resampling, paired tests.
 
 Every interval names its method; where there are too few values it has none.
 """
@@ -14,6 +14,7 @@ from scipy.special import bdtr, betaincinv, ndtr, ndtri, stdtrit
 
 from bertbench.stats import stopping
 from bertbench.stats.estimate import Estimate, Method, MethodKind, Replications, Scope, SeedsTaken
+from bertbench.stats.queueing import order_statistic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,16 +27,6 @@ RESAMPLES = 2000
 DEFINED = 0.95  # of replicates that must have a value
 SEEDS_FOR_METHOD = 3  # below which a score tells of its checkpoints alone, not of the method
 BY_JEFFREYS = Method(MethodKind.JEFFREYS, unit="examples")
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` of all values do not exceed: an order statistic, never interpolated.
-
-    Source: MLPerf inference, loadgen/results.cc, takes percentiles so; type 1 of Hyndman & Fan 1996.
-    """
-    ordered = sorted(values)
-    # The difference keeps 0.9 * 10 = 9.000000000000002 from counting as ten.
-    return ordered[max(math.ceil(share * len(ordered) - 1e-9), 1) - 1]
 
 
 def samples_needed(share: float) -> int:
@@ -52,7 +43,7 @@ def samples_needed(share: float) -> int:
 
 def percentile(values: Sequence[float], share: float) -> float | None:
     """The percentile `share` as an order statistic; None with fewer than `samples_needed(share)` values."""
-    return quantile(values, share) if len(values) >= samples_needed(share) else None
+    return order_statistic(values, share) if len(values) >= samples_needed(share) else None
 
 
 def t_interval(values: Sequence[float], unit: str = "rounds") -> Estimate:

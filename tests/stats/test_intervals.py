@@ -6,8 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.stats as reference
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from bertbench.stats import intervals as stats
 from bertbench.stats.estimate import Estimate, Method, MethodKind, Replications, Scope, SeedsTaken
@@ -20,21 +18,6 @@ from bertbench.stats.intervals import (
 )
 
 METHOD = Method(MethodKind.BAYESIAN_BOOTSTRAP, unit="examples", draws=2000)
-
-
-def test_quantile_is_an_observed_value():
-    """A quantile is the order statistic at ceil(share * n)."""
-    values = [5.0, 1.0, 4.0, 2.0, 3.0, 10.0, 9.0, 8.0, 7.0, 6.0]
-    assert [stats.quantile(values, share) for share in (0.0, 0.1, 0.5, 0.9, 0.95, 1.0)] == [1, 1, 5, 9, 10, 10]
-
-
-@settings(max_examples=50)
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50), st.floats(0, 1))
-def test_quantile_against_numpy(values, share):
-    """It equals numpy's inverted distribution function."""
-    assert stats.quantile(values, share) in values
-    if abs(share * len(values) - round(share * len(values))) > 1e-6:
-        assert stats.quantile(values, share) == np.quantile(values, share, method="inverted_cdf")
 
 
 def test_samples_needed():
