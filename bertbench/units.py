@@ -9,7 +9,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-Formatter = Callable[[float], str]
+
+@dataclass(frozen=True)
+class Formatter:
+    """Writes a value as people read it; `parts` gives the number and the unit, with the blank before it, by themselves."""
+
+    parts: Callable[[float], tuple[str, str]]
+
+    def __call__(self, value: float) -> str:
+        """Number and unit in one text."""
+        return "".join(self.parts(value))
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -23,77 +32,96 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{round(value, decimals):,.{decimals}f}"
 
 
-def millions(value: float) -> str:
+@Formatter
+def millions(value: float) -> tuple[str, str]:
     """A count of parameters: 109.5M; below a million in thousands: 512.3k."""
-    return f"{value / 1e6:.1f}M" if value >= 1e6 else f"{value / 1e3:.1f}k"
+    return (f"{value / 1e6:.1f}", "M") if value >= 1e6 else (f"{value / 1e3:.1f}", "k")
 
 
-def megabytes(value: float) -> str:
+@Formatter
+def megabytes(value: float) -> tuple[str, str]:
     """Bytes in decimal megabytes, as disks and download pages state them: 437.9 MB."""
-    return f"{value / 1e6:.1f} MB"
+    return f"{value / 1e6:.1f}", " MB"
 
 
-def small_bytes(value: float) -> str:
+@Formatter
+def small_bytes(value: float) -> tuple[str, str]:
     """Bytes of a part, which may be small: 437.9 MB, 8.2 kB."""
-    return megabytes(value) if value >= 1e6 else f"{value / 1e3:.1f} kB"
+    return megabytes.parts(value) if value >= 1e6 else (f"{value / 1e3:.1f}", " kB")
 
 
-def milliseconds(value: float) -> str:
+@Formatter
+def milliseconds(value: float) -> tuple[str, str]:
     """A latency, three digits: 1.23 ms, 155 ms, 1.39 s."""
-    return f"{significant(value * 1e3)} ms" if value < 0.9995 else f"{significant(value)} s"
+    return (significant(value * 1e3), " ms") if value < 0.9995 else (significant(value), " s")
 
 
-def duration(seconds: float) -> str:
-    """A waiting time: 45 s, 3 min 20 s, 1 h 5 min."""
+@Formatter
+def duration(seconds: float) -> tuple[str, str]:
+    """A waiting time: 45 s, 3 min 20 s, 1 h 5 min; the unit is the last one."""
     whole = round(seconds)
     if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{whole} s"
+        return f"{seconds:.1f}" if seconds < 9.95 else f"{whole}", " s"
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+        return (f"{whole // 60} min {whole % 60}", " s") if whole % 60 else (f"{whole // 60}", " min")
+    return f"{whole // 3600} h {whole % 3600 // 60}", " min"
 
 
-def gigaflops(value: float) -> str:
+@Formatter
+def gigaflops(value: float) -> tuple[str, str]:
     """Floating-point operations: 22.4 GFLOPs, 25.2 MFLOPs, 8.19 kFLOPs."""
     for size, unit in ((1e9, "GFLOPs"), (1e6, "MFLOPs")):
         if value >= size:
-            return f"{significant(value / size)} {unit}"
-    return f"{significant(value / 1e3)} kFLOPs"
+            return significant(value / size), f" {unit}"
+    return significant(value / 1e3), " kFLOPs"
 
 
-def flop_rate(value: float) -> str:
+@Formatter
+def flop_rate(value: float) -> tuple[str, str]:
     """Operations a second: 151 GFLOP/s."""
-    return f"{significant(value / 1e9)} GFLOP/s" if value < 1e12 else f"{significant(value / 1e12)} TFLOP/s"
+    return (significant(value / 1e9), " GFLOP/s") if value < 1e12 else (significant(value / 1e12), " TFLOP/s")
 
 
-def scientific(value: float) -> str:
+@Formatter
+def scientific(value: float) -> tuple[str, str]:
     """A small number by its order: 3e-09; 0 as it is."""
-    return f"{value:.0e}" if 0 < abs(value) < 0.001 else significant(value, 2)
+    return f"{value:.0e}" if 0 < abs(value) < 0.001 else significant(value, 2), ""
 
 
-def points(value: float) -> str:
+@Formatter
+def points(value: float) -> tuple[str, str]:
     """A score of 0..1 as the papers print it: 92.7."""
-    return f"{value * 100:.1f}"
+    return f"{value * 100:.1f}", ""
 
 
-def percent(value: float) -> str:
+@Formatter
+def percent(value: float) -> tuple[str, str]:
     """A share of 1 in per cent: 97.1%."""
-    return f"{value * 100:.1f}%"
+    return f"{value * 100:.1f}", "%"
 
 
-def small_percent(value: float) -> str:
+@Formatter
+def small_percent(value: float) -> tuple[str, str]:
     """A small share or relative difference, two digits: 0.84%, 2.1%."""
-    return f"{significant(value * 100, 2)}%"
+    return significant(value * 100, 2), "%"
 
 
-def times(value: float) -> str:
+@Formatter
+def times(value: float) -> tuple[str, str]:
     """A factor: 1.63x."""
-    return f"{significant(value)}x"
+    return significant(value), "x"
 
 
-def per_second(value: float) -> str:
+@Formatter
+def per_second(value: float) -> tuple[str, str]:
     """Samples a second."""
-    return f"{significant(value)}/s"
+    return significant(value), "/s"
+
+
+@Formatter
+def plain(value: float) -> tuple[str, str]:
+    """A number of three digits without a unit: 22.4."""
+    return significant(value), ""
 
 
 ROUNDING = 1e-9  # a correlation of 1 may come out as 1.0000000000000002
@@ -163,7 +191,7 @@ QUANTITIES: dict[str, Quantity] = {
             "output_difference", "1", "Largest output difference", scientific, higher_is_better=False, possible=SOME
         ),
         Quantity("changed_predictions", "1", "Changed predictions", percent, higher_is_better=False, possible=SHARE),
-        Quantity("input_length", "token", "Input length", significant, possible=SOME),
+        Quantity("input_length", "token", "Input length", plain, possible=SOME),
         Quantity("server_rate", "1/s", "Server rate", per_second, higher_is_better=True, possible=SOME),
         Quantity("noise", "1", "Noise between rounds", small_percent, higher_is_better=False, possible=SOME),
         Quantity(
@@ -174,7 +202,7 @@ QUANTITIES: dict[str, Quantity] = {
             higher_is_better=False,
             possible=SOME,
         ),
-        Quantity("energy", "J/sample", "Energy", significant, higher_is_better=False, possible=SOME),
+        Quantity("energy", "J/sample", "Energy", plain, higher_is_better=False, possible=SOME),
         _score("score", "Score"),
         _score("accuracy", "Accuracy", SHARE),
         _score("f1", "F1", SHARE),
@@ -183,12 +211,12 @@ QUANTITIES: dict[str, Quantity] = {
         _score("spearman", "Spearman correlation"),
         Quantity("retention", "1", "Retained", percent, higher_is_better=True),
         Quantity("training_time", "s", "Training time", duration, higher_is_better=False, possible=SOME),
-        Quantity("training_loss", "1", "Training loss", significant, higher_is_better=False, possible=SOME),
-        Quantity("accumulation", "1", "Steps that gradients are summed over", significant, possible=COUNT),
+        Quantity("training_loss", "1", "Training loss", plain, higher_is_better=False, possible=SOME),
+        Quantity("accumulation", "1", "Steps that gradients are summed over", plain, possible=COUNT),
         Quantity("padding_waste", "1", "Padding", percent, higher_is_better=False, possible=SHARE),
         Quantity("evaluation_time", "s", "Evaluation time", duration, higher_is_better=False, possible=SOME),
-        Quantity("compression_method", "", "Compression method", significant),
-        Quantity("best_use_case", "", "Best use case", significant),
+        Quantity("compression_method", "", "Compression method", plain),
+        Quantity("best_use_case", "", "Best use case", plain),
     )
 }
 

@@ -15,6 +15,7 @@ from markdown_it import MarkdownIt
 from bertbench import safe_text
 from bertbench.gate.finding import Finding
 from bertbench.gate.report import annotation_lines, write_junit
+from bertbench.report.caveats import remarks
 from bertbench.report.row import Report, Row, Table
 from bertbench.safe_text import json_text, spreadsheet_cell, visible, visible_lines
 from bertbench.specs import plugins
@@ -124,8 +125,9 @@ def test_loading_is_light():
 def hostile_report(text):
     """A report with a text in every place."""
     table = Table(text, (text, "b"), ((text, "1"), ("x", text)), (text, "note"))
-    fields = dict.fromkeys(("model", "task", "text", "note", "verdict", "run_ids"), text)
-    return Report(text, (table,), (Row(**fields, value=0.5),), (text,))
+    fields = dict.fromkeys(("model", "task", "text", "verdict"), text)
+    row = Row(**fields, value=0.5, caveats=remarks(text), run_ids=(text,))
+    return Report(text, (table,), (row,), (text,))
 
 
 @pytest.mark.parametrize("name", FORMATS)

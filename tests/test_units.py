@@ -45,6 +45,25 @@ def test_figures_read_as_people_write_them(text, expected):
     assert text == expected
 
 
+@pytest.mark.parametrize(
+    ("formatter", "value", "parts"),
+    [
+        (units.milliseconds, 0.00123, ("1.23", " ms")),
+        (units.milliseconds, 1.39, ("1.39", " s")),
+        (units.duration, 200, ("3 min 20", " s")),
+        (units.duration, 3900, ("1 h 5", " min")),
+        (units.times, 1.634, ("1.63", "x")),
+        (units.per_second, 61.23, ("61.2", "/s")),
+        (units.points, 0.9271, ("92.7", "")),
+        (units.scientific, 3e-9, ("3e-09", "")),
+    ],
+)
+def test_numbers_and_units_by_themselves(formatter, value, parts):
+    """A table may write the unit once: in its head, or at the value and not at the bounds."""
+    assert formatter.parts(value) == parts
+    assert formatter(value) == "".join(parts)
+
+
 @given(st.floats(1e-6, 1e9))
 def test_three_significant_digits_are_kept(value):
     """What is printed differs from the value by less than half a unit of its third digit, and has no exponent."""

@@ -10,8 +10,8 @@ import typer
 from bertbench.commands._display import Display, Waiting, say
 from bertbench.commands._options import MeasuringOptions, OutputOptions
 from bertbench.records.store import Store, StoredSession
+from bertbench.report.compare.notes import mark_stale
 from bertbench.report.row import Report
-from bertbench.report.stale import marked
 from bertbench.session.request import Request
 from bertbench.session.study import Study
 from bertbench.specs.catalog import Catalog
@@ -50,7 +50,7 @@ def answer(study: Study, request: Request, published: Sequence[PublishedFigure] 
     specs: dict[str, ModelSpec] = {spec.name: with_published(spec, request.tasks, published) for spec in request.models}
     names = tuple(specs)
     report = build(stored, specs, names, request.reference, claims=usable(study.catalog))
-    return Answer(marked(report, stored, study.catalog), stored, names, request)
+    return Answer(mark_stale(report, stored, study.catalog), stored, names, request)
 
 
 def finish(options: OutputOptions, answers: Sequence[Answer], *, missing: int = 0, first: Report | None = None) -> None:

@@ -18,6 +18,7 @@ from bertbench.models.sources import own_config
 from bertbench.models.students.derive import StudentOptions, students, taught
 from bertbench.models.students.sharing import SHARING
 from bertbench.records.store import Store
+from bertbench.report.caveats import remarks
 from bertbench.report.output import prove_writable
 from bertbench.report.row import Report, Row, Table
 from bertbench.session.options import StudyOptions
@@ -261,7 +262,12 @@ def build_report(distilled: Sequence[Distilled]) -> Report:
         rows.append(replace(base, quantity="training_time", statistic="value", unit="s", value=run.seconds))
         rows += [
             replace(
-                base, quantity="training_loss", statistic=loss, unit="1", value=value, note="mean over the last tenth"
+                base,
+                quantity="training_loss",
+                statistic=loss,
+                unit="1",
+                value=value,
+                caveats=remarks("mean over the last tenth"),
             )
             for loss, value in run.losses.items()
         ]

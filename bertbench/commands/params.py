@@ -9,6 +9,7 @@ from bertbench.commands._options import OutputOptions, SuiteOfAllOption, spread
 from bertbench.models.hub import fetch_config, quiet_libraries
 from bertbench.models.lengths import vocabulary_size
 from bertbench.records.record import Measurement
+from bertbench.report.caveats import remarks
 from bertbench.report.row import Report, Row, Table
 from bertbench.session.options import SelectionOptions, StoreOptions
 from bertbench.session.selection import resolve, resolve_one
@@ -156,7 +157,7 @@ def _row(spec: ModelSpec, suite: str, measurement: Measurement, figures: Figures
         batch_size=measurement.batch_size,
         sequence_length=measurement.sequence_length,
         status="ok",
-        note=measurement.note,
+        caveats=remarks(measurement.note),
     )
 
 

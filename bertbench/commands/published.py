@@ -8,6 +8,7 @@ from typing import Annotated
 from typer import Option
 
 from bertbench.commands._options import OutputOptions, spread
+from bertbench.report.caveats import remarks
 from bertbench.report.row import Report, Row, Table
 from bertbench.session.options import StoreOptions
 from bertbench.specs.catalog import Catalog
@@ -99,7 +100,7 @@ def _rows(figures: Sequence[PublishedFigure]) -> tuple[Row, ...]:
             value=figure.value,
             published=f"{figure.printed} {figure.printed_unit} ({figure.where})",
             status=figure.status,
-            note=figure.caution or None,
+            caveats=remarks(figure.caution),
         )
         for figure in figures
     )

@@ -14,6 +14,7 @@ from bertbench.commands._options import OutputOptions, spread
 from bertbench.records.record import UNDEFINED, Environment, RunRecord, SessionRecord
 from bertbench.records.staleness import Staleness
 from bertbench.records.store import Store, StoredSession
+from bertbench.report.caveats import remarks
 from bertbench.report.row import Report, Row, Table
 from bertbench.session.options import StoreOptions
 from bertbench.specs.catalog import Catalog
@@ -180,8 +181,8 @@ def _rows(record: RunRecord) -> Iterator[Row]:
         threads=record.settings.get("threads"),
         session_id=record.session_id,
         status=record.status,
-        note=record.error.message if record.error else None,
-        run_ids=record.run_id,
+        caveats=remarks(record.error.message if record.error else None),
+        run_ids=(record.run_id,),
     )
     if not record.measurements:
         yield base
@@ -199,13 +200,13 @@ def _rows(record: RunRecord) -> Iterator[Row]:
                 batch_size=measurement.batch_size,
                 sequence_length=measurement.sequence_length,
                 scenario=measurement.scenario,
-                note=measurement.note,
+                caveats=remarks(measurement.note),
             )
     for undefined in record.undefined:
         counted: dict[str, Any] = {
             "split": undefined.split,
             "n": undefined.n,
             "n_unit": "examples",
-            "note": undefined.reason,
+            "caveats": remarks(undefined.reason),
         }
         yield replace(base, quantity=undefined.metric, statistic="value", unit="1", status=UNDEFINED, **counted)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from bertbench.commands._options import MeasuringOptions, spread
 from bertbench.commands._study import Answer, finish, open_study
-from bertbench.report.stale import marked
+from bertbench.report.compare.notes import mark_stale
 from bertbench.session.options import SpeedOptions
 from bertbench.session.request import Request
 from bertbench.session.speed_request import build
@@ -33,4 +33,4 @@ def _answer(study: Study, request: Request) -> Answer:
     names = tuple(spec.name for spec in request.models)
     paper = study.catalog.paper(request.options.paper) if request.options.paper else None
     report = build_speed(stored, {spec.name: spec for spec in request.models}, names, request.reference, paper=paper)
-    return Answer(marked(report, stored, study.catalog), stored, names)
+    return Answer(mark_stale(report, stored, study.catalog), stored, names)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bertbench.stats.intervals import Estimate
+from bertbench.stats.estimate import Estimate
 
 Verdict = Literal["pass", "fail", "inconclusive", "not gated"]
 Kind = Literal["size", "quality", "speed", "memory"]
@@ -48,7 +48,12 @@ class Finding:
     @property
     def name(self) -> str:
         """'bert-mini: score (demo-sentiment)'."""
-        return f"{self.model}: {self.quantity}{f' ({self.detail})' if self.detail else ''}"
+        return f"{self.model}: {self.subject}"
+
+    @property
+    def subject(self) -> str:
+        """'score (demo-sentiment)'."""
+        return f"{self.quantity}{f' ({self.detail})' if self.detail else ''}"
 
 
 def verdict_of(findings: Sequence[Finding]) -> str:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bertbench.gate.finding import Finding, Margins, Verdict
+from bertbench.stats.estimate import Estimate, Method, MethodKind
 from bertbench.stats.group_sequential import LOOKS, MOST_ROUNDS, Decision, decide
-from bertbench.stats.intervals import Estimate
 
 if TYPE_CHECKING:
     from bertbench.gate.baseline import Baseline, Timed
@@ -75,7 +75,8 @@ def _speed_finding(one: Timed, stored: Sequence[float] | None, found: Decision, 
     estimate = None
     if found.log_ratio is not None and found.low is not None and found.high is not None:
         value, low, high = (math.exp(bound) for bound in (found.log_ratio, found.low, found.high))
-        estimate = Estimate(value, low, high, f"90% {'Welch' if stored else 't'}-interval over {found.rounds} rounds")
+        kind = MethodKind.WELCH if stored else MethodKind.STUDENT
+        estimate = Estimate(value, low, high, Method(kind, (found.rounds,), "rounds", level=0.90))
     now = _mean_ratio(one.log_ratios)
     return Finding(
         "speed", one.model, "time", verdict, f"{_mean_ratio(stored):.3f}x" if stored else "1x", f"{now:.3f}x",
@@ -117,7 +118,7 @@ def _memory_finding(now: Baseline, place: tuple[str, str], ratios: tuple[float, 
     over = not new / old <= margin  # what is no number is no pass
     verdict: Verdict = "fail" if over and not excess <= SMALL else "pass"
     reason = f"{excess / 1e6:.1f} MB more are within what an allocator does" if over and verdict == "pass" else ""
-    estimate = Estimate(new / old, method="single readings")
+    estimate = Estimate(new / old, method=Method(MethodKind.SINGLE_READINGS))
     return Finding(
         "memory", model, "peak memory", verdict, f"{old:.3f}x" if old != 1 else "1x", f"{new:.3f}x", f"{margin:g}x",
         reason, shape, estimate, 1, "reading",

@@ -12,13 +12,14 @@ from bertbench.errors import StoreError, UsageError
 from bertbench.gate.finding import Finding, verdict_of
 from bertbench.records.record import UNDEFINED
 from bertbench.report import output
+from bertbench.report.caveats import remarks
 from bertbench.report.row import Report, Row, Table
 from bertbench.safe_text import visible, visible_lines
 from bertbench.streams import encoded
 from bertbench.units import times
 
 if TYPE_CHECKING:
-    from bertbench.stats.intervals import Estimate
+    from bertbench.stats.estimate import Estimate
 
 COLUMNS = ("Model", "Quantity", "Before", "Now", "Change", "Margin", "Verdict")
 ORDER = ("fail", "inconclusive", "not gated", "pass")
@@ -85,7 +86,7 @@ def change_text(finding: Finding) -> str:
         return ""
     if finding.kind == "quality":
         return f"{finding.estimate.value * 100:+.2f} points{_bounds(finding.estimate, lambda value: f'{value * 100:+.2f}')}"
-    return f"{times(finding.estimate.value)}{_bounds(finding.estimate, lambda value: times(value).removesuffix('x'))}"
+    return f"{times(finding.estimate.value)}{_bounds(finding.estimate, lambda value: times.parts(value)[0])}"
 
 
 def _bounds(estimate: Estimate, write: Callable[[float], str]) -> str:
@@ -112,13 +113,13 @@ def _row(finding: Finding, suite: str | None) -> Row:
         text=f"{finding.before or '-'} -> {finding.now or '-'}",
         low=estimate.low if estimate else None,
         high=estimate.high if estimate else None,
-        interval_method=estimate.method if estimate else None,
+        method=estimate.method if estimate else None,
         n=finding.n,
         n_unit=finding.unit,
         reference="baseline",
         verdict=finding.verdict,
         status=UNDEFINED if finding.undefined else "ok" if finding.measured else "skipped",
-        note="; ".join(filter(None, (f"margin {finding.margin}" if finding.margin else "", finding.reason))) or None,
+        caveats=remarks(f"margin {finding.margin}" if finding.margin else None, finding.reason),
     )
 
 
@@ -163,7 +164,7 @@ def write_junit(findings: Sequence[Finding], path: Path) -> None:
     for finding in findings:
         words = visible_lines(sentence(finding))
         case = TestCase(
-            visible(finding.name.removeprefix(f"{finding.model}: ")),
+            visible(finding.subject),
             classname=visible(f"bertbench.{finding.kind}.{finding.model}"),
         )
         if finding.verdict == "fail":

@@ -11,7 +11,8 @@ from bertbench.errors import MeasurementError
 from bertbench.gate.finding import Finding
 from bertbench.report.compare import replicates as pairs
 from bertbench.report.compare.quality_rows import plugins_of, resampled
-from bertbench.stats.intervals import Estimate, bootstrap_method
+from bertbench.stats.estimate import Estimate
+from bertbench.stats.intervals import bootstrap_method
 from bertbench.stats.noninferiority import ScoreComparison, compare_accuracies, compare_replicates
 
 if TYPE_CHECKING:

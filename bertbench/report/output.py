@@ -1,7 +1,4 @@
-"""Reports to stdout and to a file: the place is proved before any work, the file is written whole or not at all.
-
-Not aware of what a report is about.
-"""
+"""Reports to stdout and to a file: that it can be written is proved before any work; it is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bertbench import streams
 from bertbench.errors import StoreError, UsageError
+from bertbench.records.files import write_atomically
 from bertbench.specs import plugins
 
 if TYPE_CHECKING:
@@ -29,30 +27,30 @@ if TYPE_CHECKING:
 STREAMS = (1, 2)  # standard output and error
 
 
-def followed(place: Path) -> Path:
-    """The place itself or, of a link, what it points to, whether that is there or not."""
-    return Path(os.path.realpath(place)) if os.path.islink(place) else place  # noqa: PTH114 (likewise)
+def followed(path: Path) -> Path:
+    """The path itself or, of a link, what it points to, whether that is there or not."""
+    return Path(os.path.realpath(path)) if os.path.islink(path) else path  # noqa: PTH114 (likewise)
 
 
-def check_file(place: Path, option: str) -> None:
-    """Prove, before work starts, that a file can be written at a place that was given as `option`.
+def check_file(path: Path, option: str) -> None:
+    """Prove, before work starts, that a file can be written at a path that was given as `option`.
 
     Raises:
         UsageError: a folder or device, no such folder, or a folder that cannot be written to.
     """
-    if os.path.isdir(place):  # noqa: PTH112 (false for a name that no file can have, where pathlib raises)
-        raise UsageError(f"{option} {place}: is a folder", "name a file in it")
-    folder = followed(place).absolute().parent
+    if os.path.isdir(path):  # noqa: PTH112 (false for a name that no file can have, where pathlib raises)
+        raise UsageError(f"{option} {path}: is a folder", "name a file in it")
+    folder = followed(path).absolute().parent
     if not os.path.isdir(folder):  # noqa: PTH112
-        raise UsageError(f"{option} {place}: no folder {folder}", f"make it first: mkdir -p {folder}")
-    obstacle = _obstacle(place)
+        raise UsageError(f"{option} {path}: no folder {folder}", f"make it first: mkdir -p {folder}")
+    obstacle = _obstacle(path)
     if obstacle:
-        raise UsageError(f"{option} {place}: {obstacle}", "name a file")
+        raise UsageError(f"{option} {path}: {obstacle}", "name a file")
     try:
-        prove_writable(folder, followed(place).name)
+        prove_writable(folder, followed(path).name)
     except OSError as error:
         raise UsageError(
-            f"{option} {place}: {folder} cannot be written to ({error.strerror or error})", "choose another folder"
+            f"{option} {path}: {folder} cannot be written to ({error.strerror or error})", "choose another folder"
         ) from None
 
 
@@ -66,40 +64,38 @@ def prove_writable(folder: Path, name: str = "") -> None:
         pass
 
 
-def write_file(place: Path, option: str, fill: Callable[[Path], None], hint: str | None = None) -> None:
-    """Let `fill` write a file at a place that was given as `option`, whole or not at all.
+def write_file(path: Path, option: str, fill: Callable[[Path], None], hint: str | None = None) -> None:
+    """Let `fill` write a file at a path that was given as `option`, whole or not at all.
 
     Raises:
         StoreError: it cannot be written; `hint` says what to do.
     """
-    from bertbench.records.files import write_atomically
-
     try:
-        reason = _obstacle(place)
+        reason = _obstacle(path)
         if not reason:
-            write_atomically(followed(place), fill)
+            write_atomically(followed(path), fill)
     except OSError as error:
         reason = f"cannot be written ({error.strerror or error})"
     if reason:
-        raise StoreError(f"{option} {place}: {reason}", hint)
+        raise StoreError(f"{option} {path}: {reason}", hint)
 
 
-def _obstacle(place: Path) -> str:
+def _obstacle(path: Path) -> str:
     """Why what is there must not be replaced; empty if it may be, or nothing is there."""
     try:
-        found = place.stat()
+        status = path.stat()
     except FileNotFoundError:
         return ""
     except (OSError, ValueError) as error:
         return f"cannot be written ({getattr(error, 'strerror', None) or error})"
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         return "is no plain file"
-    return "is what standard output or error goes to" if any(_is_open(number, found) for number in STREAMS) else ""
+    return "is what standard output or error goes to" if any(_is_open(number, status) for number in STREAMS) else ""
 
 
-def _is_open(number: int, found: os.stat_result) -> bool:
+def _is_open(number: int, status: os.stat_result) -> bool:
     try:
-        return os.path.samestat(os.fstat(number), found)
+        return os.path.samestat(os.fstat(number), status)
     except OSError:  # closed
         return False
 
@@ -150,8 +146,8 @@ def _format_of(output: Path) -> str:
         return FORMATS[ending]
     close = difflib.get_close_matches(ending, FORMATS, n=1, cutoff=0.5)
     guess = f"; did you mean '{close[0]}'?" if close else ""
-    found = f"unknown ending '{output.suffix}'" if ending else "no ending"
-    raise UsageError(f"--output {output}: {found}{guess}", "it decides the format: .csv, .json or .md")
+    problem = f"unknown ending '{output.suffix}'" if ending else "no ending"
+    raise UsageError(f"--output {output}: {problem}{guess}", "it decides the format: .csv, .json or .md")
 
 
 def _rendered(report: Report, name: str, layout: str, width: int | None) -> str:

@@ -1,4 +1,4 @@
-"""The verdict on a claim from an estimate with its interval. Pure: not aware of records, rows and claims' files.
+"""The verdict on a claim from an estimate with its interval.
 
 - supported: the whole interval lies beyond expected - margin (for 'at most': below expected + margin);
 - refuted: the whole interval falls short of it;
@@ -8,7 +8,7 @@ Intervals are of 95 %, so that either error at the margin itself has at most 2.5
 of 5 %: the 90 % interval lies within expected +- margin (Schuirmann 1987, J. Pharmacokinet. Biopharm. 15:657); it is refuted
 if that interval lies outside. An exact figure is an interval of no width.
 
-    judge(Figure(Estimate(1.9, 1.8, 2.0), n=5, unit="rounds", logarithmic=True), Bound("at_least", 1.6, 0.05)).verdict
+    judge(ClaimFigure(Estimate(1.9, 1.8, 2.0), n=5, unit="rounds", logarithmic=True), Bound("at_least", 1.6, 0.05)).verdict
     # 'supported'
 """
 
@@ -21,7 +21,8 @@ from typing import Literal
 from scipy.special import ndtri, stdtrit
 
 from bertbench.stats import stopping
-from bertbench.stats.intervals import CONFIDENCE, Estimate
+from bertbench.stats.estimate import Estimate, MethodKind
+from bertbench.stats.intervals import CONFIDENCE
 
 Verdict = Literal["supported", "refuted", "inconclusive", "not measured"]
 
@@ -57,7 +58,8 @@ class ClaimFigure:
     @property
     def by_student(self) -> bool:
         """True if the interval is Student's over `n` replications."""
-        return (self.estimate.method or "").startswith("t-interval") and self.n is not None and self.n > 1
+        method = self.estimate.method
+        return method is not None and method.kind is MethodKind.STUDENT and self.n is not None and self.n > 1
 
 
 @dataclass(frozen=True)
@@ -104,11 +106,12 @@ def _narrowed(figure: ClaimFigure) -> Estimate:
         return estimate
     tails = [(1 + level) / 2 for level in (EQUALITY, CONFIDENCE)]
     degrees = figure.n - 1 if figure.n and figure.by_student else None
+    # Student's quantiles where the interval is his over so few replications, else the normal distribution's.
     quantiles = [float(ndtri(tail) if degrees is None else stdtrit(degrees, tail)) for tail in tails]
     share = quantiles[0] / quantiles[1]
     value, low, high = (_scaled(figure, part) for part in (estimate.value, estimate.low, estimate.high))
     bounds = [_unscaled(figure, value + share * (part - value)) for part in (low, high)]
-    method = f"{estimate.method}, narrowed to 90% for two one-sided tests" if estimate.method else None
+    method = replace(estimate.method, narrowed=True) if estimate.method else None
     return Estimate(estimate.value, bounds[0], bounds[1], method)
 
 
@@ -125,7 +128,7 @@ def _needed(figure: ClaimFigure, bound: Bound) -> int | None:
     if not half or distance < half / math.sqrt(FARTHEST):
         return None
     if figure.by_student:
-        deviation = half * math.sqrt(n) / float(stdtrit(n - 1, (1 + CONFIDENCE) / 2))
+        deviation = half * math.sqrt(n) / stopping.quantile(n, stopped=False)
         return max(n + 1, stopping.rounds_within(deviation, distance))
     return max(n + 1, math.ceil(n * (half / distance) ** 2))
 

@@ -1,19 +1,20 @@
-"""Statistics as functions of raw values: quantiles, intervals, paired ratios, resampling, paired tests.
+"""Statistics as functions of raw values: percentiles, intervals, paired ratios, resampling, paired tests.
 
-Not aware of records, models or tasks. Every interval names its method; where there are too few values it has none.
+Every interval names its method; where there are too few values it has none.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.special import bdtr, betaincinv, ndtr, ndtri, stdtrit
 
 from bertbench.stats import stopping
+from bertbench.stats.estimate import Estimate, Method, MethodKind, Replications, Scope, SeedsTaken
+from bertbench.stats.queueing import order_statistic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,44 +26,7 @@ CONFIDENCE = 0.95
 RESAMPLES = 2000
 DEFINED = 0.95  # of replicates that must have a value
 SEEDS_FOR_METHOD = 3  # below which a score tells of its checkpoints alone, not of the method
-BY_SEEDS = "Student's t over "
-BY_JEFFREYS = "Jeffreys interval over examples"
-STOPPED = ", corrected for stopping at a precision"
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with the bounds of its interval and the method that gave them; None where there is no interval.
-
-    `scope` says of what the interval is, where that is not plain: of the checkpoint that was evaluated, or of the method.
-    """
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    method: str | None = None
-    scope: str | None = None
-
-    def inverse(self) -> Estimate:
-        """The estimate of 1 / value; for positive values with positive bounds."""
-        if self.low is None or self.high is None or self.low <= 0:
-            return replace(self, value=1 / self.value, low=None, high=None)  # no bound: the value may be 0
-        return replace(self, value=1 / self.value, low=1 / self.high, high=1 / self.low)
-
-    def scaled(self, factor: float) -> Estimate:
-        """The estimate of value * factor, for a positive factor."""
-        low, high = (None if bound is None else bound * factor for bound in (self.low, self.high))
-        return replace(self, value=self.value * factor, low=low, high=high)
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` of all values do not exceed: an order statistic, never interpolated.
-
-    Source: MLPerf inference, loadgen/results.cc, takes percentiles so; type 1 of Hyndman & Fan 1996.
-    """
-    ordered = sorted(values)
-    # The difference keeps 0.9 * 10 = 9.000000000000002 from counting as ten.
-    return ordered[max(math.ceil(share * len(ordered) - 1e-9), 1) - 1]
+BY_JEFFREYS = Method(MethodKind.JEFFREYS, unit="examples")
 
 
 def samples_needed(share: float) -> int:
@@ -79,7 +43,7 @@ def samples_needed(share: float) -> int:
 
 def percentile(values: Sequence[float], share: float) -> float | None:
     """The percentile `share` as an order statistic; None with fewer than `samples_needed(share)` values."""
-    return quantile(values, share) if len(values) >= samples_needed(share) else None
+    return order_statistic(values, share) if len(values) >= samples_needed(share) else None
 
 
 def t_interval(values: Sequence[float], unit: str = "rounds") -> Estimate:
@@ -87,11 +51,25 @@ def t_interval(values: Sequence[float], unit: str = "rounds") -> Estimate:
 
     Source: Student 1908; any textbook.
     """
-    n, mean = len(values), float(np.mean(values))
-    if n < 2:
+    mean, low, high = stopping.interval(values, stopped=False)
+    if low is None or high is None:
         return Estimate(mean)
-    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * float(np.std(values, ddof=1)) / math.sqrt(n)
-    return Estimate(mean, mean - half, mean + half, f"t-interval over {n} {unit}")
+    return Estimate(mean, low, high, Method(MethodKind.STUDENT, (len(values),), unit))
+
+
+def of_logarithms(logs: Sequence[float], unit: str, values: Replications, *, stopped: bool = False) -> Estimate:
+    """The geometric mean of what `logs` are the logarithms of, with Student's interval, which cannot reach below zero.
+
+    Args:
+        logs: natural logarithms, one a replication.
+        unit: 'rounds' or 'seeds'.
+        values: what the logarithms are of.
+        stopped: the session had a precision to stop at; the interval is then corrected for that choice.
+
+    Source: Student 1908; the correction: bertbench.stats.stopping.
+    """
+    method = Method(MethodKind.STUDENT, (len(logs),), unit, values, stopped=stopped)
+    return _ratio(*stopping.interval(logs, stopped=stopped), method)
 
 
 def round_log_ratios(rounds: Sequence[tuple[Floats, Floats]]) -> list[float]:
@@ -110,42 +88,37 @@ def paired_ratio(rounds: Sequence[tuple[Floats, Floats]], *, stopped: bool = Fal
 
     Args:
         rounds: as `round_log_ratios` takes them; the interval is over rounds.
-        stopped: the session had a precision to stop at; the interval is then corrected for that choice.
-
-    Source: Student 1908; the correction: bertbench.stats.stopping.
+        stopped: as in `of_logarithms`.
     """
-    logs = round_log_ratios(rounds)
-    method = f"t-interval over {len(logs)} rounds of the median paired log-ratio"
-    found = stopping.interval(logs, stopped=stopped)
-    return _ratio(found.mean, found.low, found.high, method + (STOPPED if stopped else ""))
+    return of_logarithms(round_log_ratios(rounds), "rounds", Replications.ROUND_LOG_RATIOS, stopped=stopped)
 
 
 def ratio_by_reference(
-    ours: Sequence[tuple[Floats, Floats]], theirs: Sequence[tuple[Floats, Floats]], *, stopped: bool = False
+    rounds: Sequence[tuple[Floats, Floats]], others: Sequence[tuple[Floats, Floats]], *, stopped: bool = False
 ) -> Estimate:
     """Time of one model over that of another that was timed in other rounds, through the reference of both.
 
     The difference of their mean log-ratios to it, with Welch's interval: the two sets of rounds are independent.
 
     Args:
-        ours: the rounds of the one with the reference, as `round_log_ratios` takes them.
-        theirs: those of the other.
+        rounds: of the one model with the reference, as `round_log_ratios` takes them.
+        others: those of the other model.
         stopped: as in `paired_ratio`.
 
     Source: Welch 1947, Biometrika 34:28-35; degrees of freedom after Satterthwaite 1946, Biometrics 2:110-114.
     """
-    left, right = round_log_ratios(ours), round_log_ratios(theirs)
+    left, right = round_log_ratios(rounds), round_log_ratios(others)
     value, n, m = float(np.mean(left) - np.mean(right)), len(left), len(right)
     if min(n, m) < 2:
         return Estimate(math.exp(value))
     a, b = float(np.var(left, ddof=1)) / n, float(np.var(right, ddof=1)) / m
     df = (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (m - 1)) if a + b else n + m - 2
     half = float(stdtrit(df, (1 + stopping.confidence(stopped=stopped)) / 2)) * math.sqrt(a + b)
-    method = f"Welch interval over {n} and {m} rounds, each paired with the reference"
-    return _ratio(value, value - half, value + half, method + (STOPPED if stopped else ""))
+    method = Method(MethodKind.WELCH, (n, m), "rounds", Replications.LOG_RATIOS_TO_REFERENCE, stopped=stopped)
+    return _ratio(value, value - half, value + half, method)
 
 
-def _ratio(log: float, low: float | None, high: float | None, method: str) -> Estimate:
+def _ratio(log: float, low: float | None, high: float | None, method: Method) -> Estimate:
     """The estimate of a ratio from that of its logarithm."""
     if low is None or high is None:
         return Estimate(math.exp(log))
@@ -168,16 +141,16 @@ def share(successes: int, n: int) -> Estimate:
     return Estimate(successes / n, low, high, BY_JEFFREYS)
 
 
-def bootstrap_method(*seeds: int, paired: bool = False, unit: str = "examples") -> str:
-    """The name of what gave an interval from replicates, for models of so many trained seeds each."""
-    bootstrap = f"{'paired ' if paired else ''}Bayesian bootstrap over {unit} ({RESAMPLES:,} draws)"
+def bootstrap_method(*seeds: int, paired: bool = False, unit: str = "examples") -> Method:
+    """What gives an interval from replicates, for models of so many trained seeds each."""
     if max(seeds) < SEEDS_FOR_METHOD:
-        return bootstrap
-    whose = "" if min(seeds) >= SEEDS_FOR_METHOD else "one model's "
-    return f"{BY_SEEDS}{whose}seeds and {bootstrap}"
+        taken = SeedsTaken.NONE
+    else:
+        taken = SeedsTaken.OF_ALL_MODELS if min(seeds) >= SEEDS_FOR_METHOD else SeedsTaken.OF_ONE_MODEL
+    return Method(MethodKind.BAYESIAN_BOOTSTRAP, unit=unit, paired=paired, draws=RESAMPLES, seeds=taken)
 
 
-def interval(value: float, replicates: Floats, method: str, n: int | None = None) -> Estimate:
+def interval(value: float, replicates: Floats, method: Method, n: int | None = None) -> Estimate:
     """`value` with the 95 % percentile interval of its bootstrap replicates, shape (r,); it always holds the value.
 
     Replicates that are undefined are left out; where more than one in twenty is, or all are equal, there is no interval.
@@ -227,8 +200,8 @@ def detectable_difference(discordant_share: float, n: int, power: float = 0.8, a
     if inside < 0:
         return None
     root = z_alpha * math.sqrt(n) + z_power * math.sqrt(inside)
-    found = math.sqrt(discordant_share) * root / (n + z_power**2)
-    return found if found <= discordant_share else None
+    smallest = math.sqrt(discordant_share) * root / (n + z_power**2)
+    return smallest if smallest <= discordant_share else None
 
 
 def detectable_by_spread(
@@ -243,7 +216,7 @@ def detectable_by_spread(
         replicates: of the difference, shape (r,).
         power: to be had.
         alpha: of the two-sided test.
-        worth: of how many examples the score is (`bertbench.stats.intervals.examples_worth`); None: of so many that they add nothing.
+        worth: of how many examples the score is (`examples_worth`); None: of so many that they add nothing.
 
     Returns:
         None where nothing varies, or where it would be more than 1, which so few examples cannot show.
@@ -255,21 +228,8 @@ def detectable_by_spread(
         return None
     quantiles = float(ndtri(1 - alpha / 2) + ndtri(power))
     added = quantiles**2 / worth if worth else 0.0
-    found = added / 2 + math.sqrt((added / 2) ** 2 + (quantiles * float(finite.std(ddof=1))) ** 2)
-    return found if found <= 1 else None
-
-
-def examples_needed(difference: float, discordant_share: float, power: float = 0.8, alpha: float = 0.05) -> int:
-    """Examples on which a test at `alpha` finds `difference` of two accuracies with `power`; inverse of the above.
-
-    Raises:
-        ValueError: the difference is not within 0 (excluded) and `discordant_share`.
-    """
-    if not 0 < difference <= discordant_share:
-        raise ValueError(f"a difference of {difference} cannot come from a discordant share of {discordant_share}")
-    z_alpha, z_power = float(ndtri(1 - alpha / 2)), float(ndtri(power))
-    spread = z_alpha * math.sqrt(discordant_share) + z_power * math.sqrt(discordant_share - difference**2)
-    return math.ceil((spread / difference) ** 2)
+    smallest = added / 2 + math.sqrt((added / 2) ** 2 + (quantiles * float(finite.std(ddof=1))) ** 2)
+    return smallest if smallest <= 1 else None
 
 
 # Of how many examples a score is worth, for what a test can find.
@@ -297,7 +257,6 @@ def examples_worth(score: float, replicates: Floats, n: int) -> float:
 # Three seeds have three scores and replicates of shape (3, r): `with_seeds(value, drawn.mean(axis=0),
 # [seed_term(scores, drawn)], method)`.
 
-CHECKPOINT, CHECKPOINTS, METHOD = "this checkpoint", "these checkpoints", "method"
 ROUNDING = 1e-9  # relative: what seeds differ by without being others
 
 
@@ -328,7 +287,7 @@ def seed_term(values: Sequence[float], replicates: Floats, factor: float = 1.0) 
 
 
 def with_seeds(
-    value: float, replicates: Floats, terms: Sequence[SeedTerm], method: str, n: int | None = None
+    value: float, replicates: Floats, terms: Sequence[SeedTerm], method: Method, n: int | None = None
 ) -> Estimate:
     """`value` with a 95 % interval over examples and seeds; without terms that over examples alone.
 
@@ -339,25 +298,27 @@ def with_seeds(
         value: the figure.
         replicates: of it, the seeds fixed, shape (r,).
         terms: one a model (and task) whose seeds are taken into account.
-        method: what the interval is called.
+        method: what gave the replicates.
         n: units that were drawn, as in `stats.interval`.
 
     Source: Howe 1974, JASA 69:789-794, and Zou & Donner 2008, Statistics in Medicine 27:1693-1702 (halves combined side by
     side); degrees of freedom of several models' seeds: Satterthwaite 1946, Biometrics 2:110-114.
     """
     alone = interval(value, replicates, method, n)
-    own = [(max(term.variance - term.noise, 0.0), term.freedom) for term in terms]
-    variance = sum(part for part, _ in own)
+    beyond_noise = [(max(term.variance - term.noise, 0.0), term.freedom) for term in terms]
+    variance = sum(part for part, _ in beyond_noise)
     rounding = (ROUNDING * max(abs(value), 1.0)) ** 2  # seeds that differ by less are equal
     if variance <= rounding or np.isfinite(replicates).mean() < DEFINED:
         return alone
-    freedom = variance**2 / sum(part**2 / of_part for part, of_part in own)
+    freedom = variance**2 / sum(part**2 / degrees for part, degrees in beyond_noise)
     seeds = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * math.sqrt(variance)
     low, high = (0.0 if bound is None else abs(bound - value) for bound in (alone.low, alone.high))
     return Estimate(value, value - math.hypot(low, seeds), value + math.hypot(high, seeds), method)
 
 
-def scope_of(seeds: Sequence[int]) -> str:
+def scope_of(seeds: Sequence[int]) -> Scope:
     """Of what an interval is that rests on models of so many trained seeds each: of the least that holds for all."""
     fewest = min(seeds)
-    return METHOD if fewest >= SEEDS_FOR_METHOD else CHECKPOINT if fewest < 2 else CHECKPOINTS
+    if fewest >= SEEDS_FOR_METHOD:
+        return Scope.METHOD
+    return Scope.CHECKPOINT if fewest < 2 else Scope.CHECKPOINTS

@@ -20,6 +20,7 @@ from scipy.optimize import brentq
 from scipy.special import betainc, betaincinv, ndtri, stdtrit
 from scipy.stats import binom
 
+from bertbench.stats.estimate import Method, MethodKind
 from bertbench.stats.intervals import examples_worth
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ BOOTSTRAP_ALPHA = (
 )
 UNDEFINED_SHARE = 0.05  # of resamples without a value, above which nothing is said
 RETAINED = 0.99  # MLPerf inference: 99 % of the reference's accuracy
-BY_EXACT_TEST = "exact test of paired proportions, 90% Wald interval"
+BY_EXACT_TEST = Method(MethodKind.EXACT_TEST)
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ class ScoreComparison:
     before: float
     now: float
     n: int
-    method: str
+    method: Method
     low: float | None = None
     high: float | None = None
     detectable: float | None = None
@@ -226,7 +227,7 @@ def compare_replicates(
     now: float,
     replicates: tuple[Floats, Floats],
     n: int,
-    method: str,
+    method: Method,
     retained: float = RETAINED,
     changed: int | None = None,
 ) -> ScoreComparison:

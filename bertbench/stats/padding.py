@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from statistics import fmean, median
 
 from bertbench.errors import MeasurementError, UnknownNameError, UsageError
+from bertbench.stats.queueing import order_statistic
 
 POLICIES = ("pad-to-max", "dynamic", "length-sorted")
 
@@ -102,12 +103,7 @@ def distribution(lengths: Sequence[int]) -> dict[str, float]:
         "min": ordered[0],
         "median": median(ordered),
         "mean": fmean(ordered),
-        "p90": ordered[_place(90, len(ordered))],
-        "p99": ordered[_place(99, len(ordered))],
+        "p90": order_statistic(ordered, 0.90),
+        "p99": order_statistic(ordered, 0.99),
         "max": ordered[-1],
     }
-
-
-def _place(percent: int, count: int) -> int:
-    """Where the smallest value stands that at least `percent` of `count` ascending values do not exceed."""
-    return -(-count * percent // 100) - 1

@@ -204,7 +204,10 @@ def serve(
 
 
 def order_statistic(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` of all values do not exceed."""
+    """The smallest value that at least `share` of all values do not exceed, never interpolated.
+
+    Source: MLPerf inference, loadgen/results.cc, takes percentiles so; type 1 of Hyndman & Fan 1996.
+    """
     return sorted(values)[max(len(values) - _late_share(len(values), share), 1) - 1]
 
 

@@ -15,7 +15,8 @@ from bertbench.records.sidecars import TurnSeconds
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed.rounds import measure
 from bertbench.speed.side_by_side import _Stop
-from bertbench.stats.intervals import Estimate, paired_ratio
+from bertbench.stats.estimate import Estimate
+from bertbench.stats.intervals import paired_ratio
 
 SHAPE = ShapeSpec()
 BASES = {"reference": 0.100, "other": 0.135}

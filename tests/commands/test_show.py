@@ -86,7 +86,7 @@ def test_run_in_full(folder):
     assert measurements.rows[0][2] == "1x128"
     assert measurements.rows[0][3].count(" ms") == 5
     assert [row.quantity for row in report.rows] == ["latency"] * 10
-    assert all(row.run_ids == "speed-distilbert" for row in report.rows)
+    assert all(row.run_ids == ("speed-distilbert",) for row in report.rows)
 
 
 def test_failed_run_and_warnings(folder):

@@ -6,7 +6,7 @@ from junitparser import JUnitXml
 from bertbench.errors import UsageError
 from bertbench.gate.finding import Finding
 from bertbench.gate.report import SUMMARY, add_summary, annotation_lines, build, check_place, write_junit
-from bertbench.stats.intervals import Estimate
+from bertbench.stats.estimate import Estimate
 
 FINDINGS = [
     Finding("size", "bert", "parameters unique", "pass", "1", "1", "equal"),

@@ -8,7 +8,8 @@ from bertbench.commands.show import list_runs, run_report
 from bertbench.records.record import MEASURE_VERSIONS
 from bertbench.records.staleness import Staleness
 from bertbench.records.store import Store
-from bertbench.report import stale
+from bertbench.report.caveats import remarks
+from bertbench.report.compare.notes import mark_stale
 from bertbench.report.row import Report, Row
 from bertbench.session.request import Options, Request
 from bertbench.specs.catalog import Catalog
@@ -136,14 +137,14 @@ def test_reports_mark_stale_figures(tmp_path):
     stored = stored_session(
         tmp_path, session=session(size=0), records=[current(run_id="a"), current("speed", run_id="b")]
     )
-    report = Report("r", (), (Row(run_ids="a", note="n"), Row(run_ids="b")), ("old",))
-    marked = stale.marked(report, stored, CATALOG)
+    report = Report("r", (), (Row(run_ids=("a",), caveats=remarks("n")), Row(run_ids=("b",))), ("old",))
+    marked = mark_stale(report, stored, CATALOG)
     assert marked.rows[0].note.startswith("n; stale: measured by version 0")
     assert marked.rows[1].note is None
     assert marked.notes[0].startswith("STALE: size of bert: measured by version 0")
     assert marked.notes[-1] == "old"
     fresh = stored_session(tmp_path / "2", session=session(), records=[current()])
-    assert stale.marked(report, fresh, CATALOG) == report
+    assert mark_stale(report, fresh, CATALOG) == report
 
 
 def test_show_marks_stale_runs(tmp_path):

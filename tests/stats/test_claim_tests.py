@@ -1,6 +1,7 @@
 """Verdicts from intervals: what they say, how often they err, and what would settle an open one."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.stats import t as student
 
 from bertbench.stats.claim_tests import Bound, ClaimFigure, judge, together
-from bertbench.stats.intervals import Estimate, t_interval
+from bertbench.stats.estimate import Estimate, Method, MethodKind
+from bertbench.stats.intervals import t_interval
 
 numbers = st.floats(0.1, 10)
 bounds = st.builds(Bound, st.sampled_from(["at_least", "at_most", "equal"]), numbers, st.floats(0, 0.05))
@@ -18,7 +20,7 @@ SETTLED = {"supported", "refuted"}
 
 def figure(value, low, high, **fields):
     """A figure with an interval."""
-    return ClaimFigure(Estimate(value, low, high, "t-interval over 5 rounds"), **fields)
+    return ClaimFigure(Estimate(value, low, high, Method(MethodKind.STUDENT, (5,), "rounds")), **fields)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_equality_takes_the_90_percent_interval():
     found = judge(wide, bound)
     assert found.verdict == "supported"
     assert found.interval.high == pytest.approx(1.0 + narrow)
-    assert "two one-sided tests" in found.interval.method
+    assert found.interval.method == replace(wide.estimate.method, narrowed=True)
     assert judge(wide, Bound("equal", 1.0, narrow * 0.99)).verdict == "inconclusive"
 
 
@@ -119,7 +121,9 @@ def test_needed_rounds_settle_it():
 
 def test_needed_examples_grow_with_the_square():
     """An interval of examples must shrink by a factor: that takes its square as many; on the bound none is enough."""
-    of = ClaimFigure(Estimate(0.03, -0.01, 0.07, "paired bootstrap over examples"), 872, "examples")
+    of = ClaimFigure(
+        Estimate(0.03, -0.01, 0.07, Method(MethodKind.BAYESIAN_BOOTSTRAP, unit="examples", draws=2000)), 872, "examples"
+    )
     assert judge(of, Bound("at_least", 0.01, 0.0)).needed == pytest.approx(872 * 4, abs=2)
     assert judge(of, Bound("at_least", 0.03, 0.0)).needed is None
 
@@ -142,7 +146,7 @@ def test_all_parts_must_hold(verdicts, whole):
 def test_advice_for_figures_in_seconds():
     """An inconclusive time of an hour, not taken by logarithms, is answered with a count as others are."""
     found = judge(
-        ClaimFigure(Estimate(2800.0, 2500.0, 3700.0, "t-interval over 3 seeds"), 3, "seeds"),
+        ClaimFigure(Estimate(2800.0, 2500.0, 3700.0, Method(MethodKind.STUDENT, (3,), "seeds")), 3, "seeds"),
         Bound("at_most", 3600.0, 0.0),
     )
     assert found.verdict == "inconclusive"

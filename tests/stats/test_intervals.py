@@ -1,19 +1,15 @@
 """Statistics against scipy, published constants and simulation."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import scipy.stats as reference
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from bertbench.stats import intervals as stats
+from bertbench.stats.estimate import Estimate, Method, MethodKind, Replications, Scope, SeedsTaken
 from bertbench.stats.intervals import (
-    CHECKPOINT,
-    CHECKPOINTS,
-    METHOD,
-    Estimate,
     SeedTerm,
     interval,
     scope_of,
@@ -21,20 +17,7 @@ from bertbench.stats.intervals import (
     with_seeds,
 )
 
-
-def test_quantile_is_an_observed_value():
-    """A quantile is the order statistic at ceil(share * n)."""
-    values = [5.0, 1.0, 4.0, 2.0, 3.0, 10.0, 9.0, 8.0, 7.0, 6.0]
-    assert [stats.quantile(values, share) for share in (0.0, 0.1, 0.5, 0.9, 0.95, 1.0)] == [1, 1, 5, 9, 10, 10]
-
-
-@settings(max_examples=50)
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=50), st.floats(0, 1))
-def test_quantile_against_numpy(values, share):
-    """It equals numpy's inverted distribution function."""
-    assert stats.quantile(values, share) in values
-    if abs(share * len(values) - round(share * len(values))) > 1e-6:
-        assert stats.quantile(values, share) == np.quantile(values, share, method="inverted_cdf")
+METHOD = Method(MethodKind.BAYESIAN_BOOTSTRAP, unit="examples", draws=2000)
 
 
 def test_samples_needed():
@@ -54,7 +37,7 @@ def test_t_interval():
     found = stats.t_interval(values)
     expected = reference.t.interval(0.95, 4, loc=np.mean(values), scale=reference.sem(values))
     assert (found.low, found.high) == pytest.approx(expected)
-    assert found.method == "t-interval over 5 rounds"
+    assert found.method == Method(MethodKind.STUDENT, (5,), "rounds")
     assert stats.t_interval([3.0]) == Estimate(3.0)
 
 
@@ -77,25 +60,12 @@ def test_paired_ratio_by_hand():
     half = reference.t.ppf(0.975, 1) * np.std(logs, ddof=1) / math.sqrt(2)
     assert found.value == pytest.approx(math.sqrt(12))
     assert (found.low, found.high) == pytest.approx((math.exp(np.mean(logs) - half), math.exp(np.mean(logs) + half)))
-    assert "paired log-ratio" in found.method
+    assert found.method.values is Replications.ROUND_LOG_RATIOS
 
 
 def test_paired_ratio_of_one_round():
     """One round gives a ratio without an interval."""
     assert stats.paired_ratio([(np.array([2.0]), np.array([1.0]))]) == Estimate(pytest.approx(2.0))
-
-
-def test_inverse_swaps_bounds():
-    """The inverse of a ratio has the inverse bounds the other way round."""
-    assert Estimate(2.0, 1.0, 4.0, "m").inverse() == Estimate(0.5, 0.25, 1.0, "m")
-    assert Estimate(2.0).inverse() == Estimate(0.5)
-    assert Estimate(2.0, 1.0, 4.0, "m").scaled(3) == Estimate(6.0, 3.0, 12.0, "m")
-
-
-def test_no_bound_of_an_inverse_at_zero():
-    """Of a value that may be 0 the inverse has no upper bound, and so no interval; 0 is no absent bound."""
-    assert Estimate(2.0, 0.0, 4.0, "m").inverse() == Estimate(0.5, None, None, "m")
-    assert Estimate(2.0, 0.0, 4.0, "m").scaled(2) == Estimate(4.0, 0.0, 8.0, "m")
 
 
 @pytest.mark.parametrize(("successes", "n"), [(5, 10), (807, 872), (868, 872)])
@@ -130,35 +100,35 @@ def test_share_covers(n, errors):
 
 def test_methods_are_named():
     """The method says what was weighted, whether it was paired, and whose seeds were taken into account."""
-    assert stats.bootstrap_method(1) == "Bayesian bootstrap over examples (2,000 draws)"
-    assert stats.bootstrap_method(2, 1, paired=True) == "paired Bayesian bootstrap over examples (2,000 draws)"
+    one = Method(MethodKind.BAYESIAN_BOOTSTRAP, unit="examples", draws=2000)
+    assert stats.bootstrap_method(1) == one
+    assert stats.bootstrap_method(2, 1, paired=True) == replace(one, paired=True)
     both = stats.bootstrap_method(3, 5, paired=True)
-    assert both == "Student's t over seeds and paired Bayesian bootstrap over examples (2,000 draws)"
+    assert both == replace(one, paired=True, seeds=SeedsTaken.OF_ALL_MODELS)
 
 
 @pytest.mark.parametrize("seeds", [(1, 3), (3, 1), (2, 5)])
 def test_seeds_of_one_side_are_named(seeds):
     """Where only one model has enough seeds the method says so."""
-    method = stats.bootstrap_method(*seeds, paired=True)
-    assert method.startswith("Student's t over one model's seeds and paired Bayesian bootstrap over examples (")
+    assert stats.bootstrap_method(*seeds, paired=True).seeds is SeedsTaken.OF_ONE_MODEL
 
 
 def test_interval_of_equal_replicates():
     """Replicates that are all equal say nothing about what else there could be: no interval, not one without width."""
-    assert stats.interval(1.0, np.full(100, 1.0), "m") == Estimate(1.0)
-    assert stats.interval(0.0, np.zeros(100), "m") == Estimate(0.0)
+    assert stats.interval(1.0, np.full(100, 1.0), METHOD) == Estimate(1.0)
+    assert stats.interval(0.0, np.zeros(100), METHOD) == Estimate(0.0)
 
 
 def test_interval_holds_its_value():
     """Prior mass may draw all replicates to one side of the value; the interval reaches to it."""
-    found = stats.interval(1.0, np.linspace(0.8, 0.99, 1000), "m")
+    found = stats.interval(1.0, np.linspace(0.8, 0.99, 1000), METHOD)
     assert found.high == 1.0
 
 
 def test_interval_of_few_units_is_wider():
     """Percentiles of few units lie farther out, as Student's t does."""
     replicates = np.random.default_rng(0).normal(size=20_000)
-    plain, few = stats.interval(0.0, replicates, "m"), stats.interval(0.0, replicates, "m", 10)
+    plain, few = stats.interval(0.0, replicates, METHOD), stats.interval(0.0, replicates, METHOD, 10)
     expected = reference.t(9).ppf(0.975) * math.sqrt(10 / 9)
     assert few.high == pytest.approx(expected, rel=0.05)
     assert plain.high == pytest.approx(1.96, rel=0.05)
@@ -169,8 +139,8 @@ def test_interval_with_undefined_replicates():
     replicates = np.linspace(0, 1, 1001)
     few, many = replicates.copy(), replicates.copy()
     few[:20], many[:200] = np.nan, np.nan
-    assert stats.interval(0.5, few, "m").low == pytest.approx(0.02 + 0.98 * 0.025, abs=1e-3)
-    assert stats.interval(0.5, many, "m") == Estimate(0.5)
+    assert stats.interval(0.5, few, METHOD).low == pytest.approx(0.02 + 0.98 * 0.025, abs=1e-3)
+    assert stats.interval(0.5, many, METHOD) == Estimate(0.5)
 
 
 @pytest.mark.parametrize(("left", "right"), [(3, 15), (15, 3), (0, 6), (8, 8), (0, 0), (1, 0)])
@@ -183,10 +153,12 @@ def test_mcnemar(left, right):
 
 
 def test_detectable_difference_round_trip():
-    """The examples needed for the smallest detectable difference are those there were."""
+    """Connor's formula, solved for the examples, gives those that there were."""
     found = stats.detectable_difference(0.1, 872)
     assert found == pytest.approx(0.02996, abs=1e-4)
-    assert stats.examples_needed(found, 0.1) in {872, 873}
+    quantiles = reference.norm.ppf([0.975, 0.8])
+    spread = quantiles[0] * math.sqrt(0.1) + quantiles[1] * math.sqrt(0.1 - found**2)
+    assert (spread / found) ** 2 == pytest.approx(872)
 
 
 def test_detectable_difference_has_its_power():
@@ -206,8 +178,6 @@ def test_detectable_difference_that_cannot_be():
     assert stats.detectable_difference(0.0, 1000) is None
     assert stats.detectable_difference(0.01, 100) is None
     assert stats.detectable_difference(0.5, 1) is None
-    with pytest.raises(ValueError, match="discordant"):
-        stats.examples_needed(0.2, 0.1)
 
 
 def test_percentiles_of_speed_have_their_minimum():
@@ -224,6 +194,18 @@ def test_samples_needed_leave_two_above():
         assert reference.binom.cdf(1, needed, 1 - share) <= 0.01 < reference.binom.cdf(1, needed - 1, 1 - share)
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_geometric_means_have_the_interval_of_their_logarithms(stopped):
+    """Values of a geometric mean and its bounds are those of the logarithms; one value has no interval."""
+    logs = [0.1, 0.3, 0.2]
+    found = stats.of_logarithms(logs, "seeds", Replications.SEED_LOG_RATIOS, stopped=stopped)
+    level = 0.958 if stopped else 0.95
+    expected = reference.t.interval(level, 2, loc=np.mean(logs), scale=reference.sem(logs))
+    assert (found.value, found.low, found.high) == pytest.approx(tuple(np.exp([0.2, *expected])))
+    assert found.method == Method(MethodKind.STUDENT, (3,), "seeds", Replications.SEED_LOG_RATIOS, stopped=stopped)
+    assert stats.of_logarithms([0.0], "seeds", Replications.SEED_LOG_RATIOS) == Estimate(1.0)
+
+
 def log_ratio_rounds(logs):
     """Rounds of one turn whose log-ratios are these."""
     return [(np.array([math.exp(value)]), np.array([1.0])) for value in logs]
@@ -236,8 +218,8 @@ def test_paired_ratio_of_a_session_that_stopped():
     factor = reference.t.ppf(0.979, 4) / reference.t.ppf(0.975, 4)
     assert corrected.value == pytest.approx(plain.value)
     assert math.log(corrected.high / corrected.value) == pytest.approx(factor * math.log(plain.high / plain.value))
-    assert plain.method == "t-interval over 5 rounds of the median paired log-ratio"
-    assert corrected.method == f"{plain.method}, corrected for stopping at a precision"
+    assert plain.method == Method(MethodKind.STUDENT, (5,), "rounds", Replications.ROUND_LOG_RATIOS)
+    assert corrected.method == replace(plain.method, stopped=True)
 
 
 def test_ratio_by_reference_is_welchs():
@@ -248,10 +230,10 @@ def test_ratio_by_reference_is_welchs():
     bounds = expected.confidence_interval(0.95)
     assert found.value == pytest.approx(math.exp(np.mean(ours) - np.mean(theirs)))
     assert (found.low, found.high) == pytest.approx((math.exp(bounds.low), math.exp(bounds.high)))
-    assert found.method == "Welch interval over 4 and 5 rounds, each paired with the reference"
+    assert found.method == Method(MethodKind.WELCH, (4, 5), "rounds", Replications.LOG_RATIOS_TO_REFERENCE)
     corrected = stats.ratio_by_reference(log_ratio_rounds(ours), log_ratio_rounds(theirs), stopped=True)
     assert corrected.low < found.low < found.high < corrected.high
-    assert corrected.method.endswith("corrected for stopping at a precision")
+    assert corrected.method == replace(found.method, stopped=True)
 
 
 def test_ratio_by_reference_of_too_few_rounds():
@@ -291,28 +273,28 @@ def half(found):
 
 def test_without_seeds_it_is_the_examples_interval():
     """Without terms the interval is that of the replicates."""
-    assert with_seeds(0.9, DRAWN, [], "m", 100) == interval(0.9, DRAWN, "m", 100)
+    assert with_seeds(0.9, DRAWN, [], METHOD, 100) == interval(0.9, DRAWN, METHOD, 100)
 
 
 def test_seeds_and_examples_add_as_squares():
     """Halves of both are added as squares, that of the seeds by Student's t for so many."""
-    found = with_seeds(0.9, DRAWN, [SeedTerm(0.0001, 0.0, 2)], "m")
+    found = with_seeds(0.9, DRAWN, [SeedTerm(0.0001, 0.0, 2)], METHOD)
     seeds = reference.t(2).ppf(0.975) * 0.01
-    assert half(found) == pytest.approx(np.hypot(half(interval(0.9, DRAWN, "m")), seeds), rel=0.01)
+    assert half(found) == pytest.approx(np.hypot(half(interval(0.9, DRAWN, METHOD)), seeds), rel=0.01)
 
 
 def test_what_examples_explain_is_not_counted_twice():
     """Only what the seeds differ by beyond chance examples adds to the interval, which is never below the examples'."""
-    more = with_seeds(0.9, DRAWN, [SeedTerm(0.0003, 0.0002, 2)], "m")
-    assert half(more) == pytest.approx(half(with_seeds(0.9, DRAWN, [SeedTerm(0.0001, 0.0, 2)], "m")))
-    less = with_seeds(0.9, DRAWN, [SeedTerm(0.0001, 0.0002, 2)], "m")
-    assert less == interval(0.9, DRAWN, "m")
+    more = with_seeds(0.9, DRAWN, [SeedTerm(0.0003, 0.0002, 2)], METHOD)
+    assert half(more) == pytest.approx(half(with_seeds(0.9, DRAWN, [SeedTerm(0.0001, 0.0, 2)], METHOD)))
+    less = with_seeds(0.9, DRAWN, [SeedTerm(0.0001, 0.0002, 2)], METHOD)
+    assert less == interval(0.9, DRAWN, METHOD)
 
 
 def test_two_models_seeds_share_degrees_of_freedom():
     """Of two models with equal spreads the degrees of freedom add up."""
     exact = np.full(100, 0.0)
-    found = with_seeds(0.0, exact, [SeedTerm(1.0, 0.0, 2)] * 2, "m")
+    found = with_seeds(0.0, exact, [SeedTerm(1.0, 0.0, 2)] * 2, METHOD)
     assert found.high == pytest.approx(reference.t(4).ppf(0.975) * np.sqrt(2))
 
 
@@ -328,11 +310,12 @@ def test_term_of_a_seed():
 
 def test_undefined_replicates_give_no_interval():
     """Where many replicates are undefined seeds do not make an interval."""
-    assert with_seeds(0.5, np.full(100, np.nan), [SeedTerm(1.0, 0.0, 2)], "m").low is None
+    assert with_seeds(0.5, np.full(100, np.nan), [SeedTerm(1.0, 0.0, 2)], METHOD).low is None
 
 
 @pytest.mark.parametrize(
-    ("seeds", "scope"), [([0], CHECKPOINT), ([1, 5], CHECKPOINT), ([2, 3], CHECKPOINTS), ([3, 3], METHOD)]
+    ("seeds", "scope"),
+    [([0], Scope.CHECKPOINT), ([1, 5], Scope.CHECKPOINT), ([2, 3], Scope.CHECKPOINTS), ([3, 3], Scope.METHOD)],
 )
 def test_scope_is_that_of_the_fewest(seeds, scope):
     """An interval is of the method from three trained seeds of every model on; below that of checkpoints."""

@@ -3,8 +3,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertbench.errors import MeasurementError, UnknownNameError, UsageError
-from bertbench.stats.intervals import quantile
 from bertbench.stats.padding import POLICIES, batches, distribution, padded_length, padded_over_real, waste
+from bertbench.stats.queueing import order_statistic
 
 LENGTHS = st.lists(st.integers(1, 512), min_size=1, max_size=80)
 SIZES = st.integers(1, 33)
@@ -136,5 +136,5 @@ def test_distribution_of_lengths():
 def test_percentiles_of_lengths_equal_those_of_the_reports(lengths):
     """One definition of a percentile in the whole tool."""
     found = distribution(lengths)
-    assert found["p90"] == quantile(lengths, 0.9)
-    assert found["p99"] == quantile(lengths, 0.99)
+    assert found["p90"] == order_statistic(lengths, 0.9)
+    assert found["p99"] == order_statistic(lengths, 0.99)

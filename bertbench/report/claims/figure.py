@@ -1,8 +1,7 @@
-"""A claim's figure in the rows of one session, and the verdict on it. Not aware of how sessions are found."""
+"""A claim's figure in the rows of one session, and the verdict on it."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,8 @@ from bertbench.report.compare.scores import ALL, MEANS
 from bertbench.report.compare.use_case import RESOURCES
 from bertbench.report.row import Row
 from bertbench.stats.claim_tests import Bound, ClaimFigure, Judgement, judge
-from bertbench.stats.intervals import BY_SEEDS, SEEDS_FOR_METHOD, Estimate
+from bertbench.stats.estimate import Estimate, Method, MethodKind, Replications, SeedsTaken
+from bertbench.stats.intervals import SEEDS_FOR_METHOD
 from bertbench.units import quantity_of
 
 if TYPE_CHECKING:
@@ -39,9 +39,8 @@ USUAL = {
     **dict.fromkeys(("parameter_bytes", "checkpoint_bytes", "flops", "energy", *TRAINING), "value"),
 }
 MEMORY_MARGIN = next(resource.margin for resource in RESOURCES if resource.quantity == "peak_memory")
-SINGLE_READING = f"a single reading, +-{(MEMORY_MARGIN - 1) * 100:.0f}%"
-COUNTED = "an exact count"
-_REPLICATIONS = re.compile(r"over (\d+)(?: and (\d+))? (rounds|seeds)")
+SINGLE_READING = Method(MethodKind.SINGLE_READING, margin=MEMORY_MARGIN - 1)
+COUNTED = Method(MethodKind.COUNT)
 
 
 def kind_of(claim: ClaimSpec) -> Kind:
@@ -114,29 +113,32 @@ def figure_of(claim: ClaimSpec, row: Row) -> ClaimFigure | None:
         low, high = sorted((estimate.value / MEMORY_MARGIN, estimate.value * MEMORY_MARGIN))
         return ClaimFigure(Estimate(estimate.value, low, high, SINGLE_READING))
     n, unit = _replications(row, estimate)
-    by_logs = (is_timed(claim) and relative) or "of logarithms" in (estimate.method or "")
+    of_logs = estimate.method is not None and estimate.method.values is Replications.LOGARITHMS
+    by_logs = (is_timed(claim) and relative) or of_logs
     return ClaimFigure(estimate, n, unit, logarithmic=by_logs)
 
 
 def _estimate(claim: ClaimSpec, row: Row) -> Estimate | None:
+    """The value or the ratio with its interval; one without a method of its own rests on what the other rests on."""
     if claim.statistic in {"value", "difference"}:
-        own = [(text or "").partition("; ratio: ")[0] or None for text in (row.interval_method, row.interval_scope)]
-        return None if row.value is None else Estimate(row.value, row.low, row.high, *own)
-    of_ratio = [(text or "").rpartition("ratio: ")[2] or None for text in (row.interval_method, row.interval_scope)]
+        method, scope = row.method or row.ratio_method, row.scope or row.ratio_scope
+        return None if row.value is None else Estimate(row.value, row.low, row.high, method, scope)
     if row.ratio is None:
         return None
-    ratio = Estimate(row.ratio, row.ratio_low, row.ratio_high, *of_ratio)
+    method, scope = row.ratio_method or row.method, row.ratio_scope or row.scope
+    ratio = Estimate(row.ratio, row.ratio_low, row.ratio_high, method, scope)
     return (
         ratio.inverse() if claim.statistic == "speedup" and not quantity_of(claim.quantity).higher_is_better else ratio
     )
 
 
 def _replications(row: Row, estimate: Estimate) -> tuple[int | None, str | None]:
-    found = _REPLICATIONS.search(estimate.method or "")
-    if found:
-        return min(int(found[1]), int(found[2] or found[1])), found[3]
-    runs = len((row.run_ids or "").split())
-    if (estimate.method or "").startswith(BY_SEEDS) and runs >= SEEDS_FOR_METHOD:
+    """What more of would narrow the interval, and how many there are: rounds or seeds, else what the row counts."""
+    method = estimate.method
+    if method is not None and method.replications is not None:
+        return method.replications, method.unit
+    runs = len(row.run_ids)
+    if method is not None and method.seeds is not SeedsTaken.NONE and runs >= SEEDS_FOR_METHOD:
         return runs, "seeds"
     return (None, None) if row.n_unit == "tasks" else (row.n, row.n_unit)  # more tasks would be another mean
 

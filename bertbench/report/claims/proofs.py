@@ -1,7 +1,7 @@
 """Finds in stored sessions the evidence that a claim takes, and judges it.
 
 Times come from the newest complete session that holds them for model and reference, never from two. Quality comes from all
-seeds of one recipe, whichever sessions they were run in: predictions do not depend on the hour. Not aware of how to measure.
+seeds of one recipe, whichever sessions they were run in: predictions do not depend on the hour.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def problem(
                 return _why_not(records) if records else ("" if not seen else f"{model} was not measured with it")
             seen = True
             spec = evidence.specs[model].model_dump(mode="json")
-            reason = next((found for record in done if (found := _unfit(claim, record, spec, counts))), None)
+            reason = next((misfit for record in done if (misfit := _unfit(claim, record, spec, counts))), None)
             if reason is None and kind_of(claim) == "quality":
                 reason = _too_few_seeds(claim, done, model)
             if reason is not None:
@@ -95,7 +95,9 @@ def _two_recipes(claim: ClaimSpec, evidence: Evidence, tasks: Sequence[str]) -> 
         return None
     for task in tasks:
         pair = [evidence.records("quality", model, task) for model in claim.models]
-        trained = [found[0].settings for found in pair if found and found[0].settings.get("mode") == "fine-tune"]
+        trained = [
+            records[0].settings for records in pair if records and records[0].settings.get("mode") == "fine-tune"
+        ]
         for name in RECIPE if len(trained) == len(claim.models) else ():
             if len({settings.get(name) for settings in trained}) > 1:
                 values = " and ".join(f"{settings.get(name)}" for settings in trained)
@@ -110,7 +112,7 @@ def _records(claim: ClaimSpec, evidence: Evidence, model: str, tasks: Sequence[s
     if kind == "speed":
         speeds = evidence.speeds(model)
         way = {"backend": claim.backend, "dtype": claim.dtype}
-        return [[one for one in speeds if all(one.settings.get(key, to) == to for key, to in way.items())]]
+        return [[record for record in speeds if all(record.settings.get(key, to) == to for key, to in way.items())]]
     record = evidence.one(kind, model)
     return [[record] if record is not None else []]
 
@@ -157,12 +159,12 @@ def _unbound(bound: str | None, record: RunRecord, model: str, counts: Mapping[s
 
 def parameter_counts(records: Iterable[RunRecord]) -> dict[str, float]:
     """Parameters by digest of the weights, as far as they were counted: weights of one digest are of one architecture."""
-    found = {}
+    counts = {}
     for record in records:
         count = record.find("parameters", "unique") if record.kind == "size" else None
         if count is not None and record.weights_digest:
-            found[record.weights_digest] = count.values[0]
-    return found
+            counts[record.weights_digest] = count.values[0]
+    return counts
 
 
 def _unfit_quality(claim: ClaimSpec, record: RunRecord, model: str) -> str | None:
@@ -248,9 +250,9 @@ class Prover:
             if reason is None:
                 rows = self._rows_of(claim, evidence)
                 row = find_row(claim, rows, tasks, texts(evidence, claim.model))
-                found = None if row is None else judged(claim, row)
-                if row is not None and found is not None:
-                    return Proof(claim, found[1].verdict, row, *found, stored)
+                figure_and_judgement = None if row is None else judged(claim, row)
+                if row is not None and figure_and_judgement is not None:
+                    return Proof(claim, figure_and_judgement[1].verdict, row, *figure_and_judgement, stored)
                 reason = "too few rounds" if row is not None else _undefined(claim, rows, tasks)
             reasons.append(reason)
         return Proof(claim, "not measured", reason=next(filter(None, reasons), ""))
@@ -263,11 +265,11 @@ class Prover:
         kinds = {kind_of(claim)}
         for stored in self.sessions:
             records = tuple(
-                one
-                for one in stored.records
-                if one.kind in kinds
-                and one.model_name in claim.models
-                and (one.task_name is None or one.task_name in tasks)
+                record
+                for record in stored.records
+                if record.kind in kinds
+                and record.model_name in claim.models
+                and (record.task_name is None or record.task_name in tasks)
             )
             if records and stored.session.complete:
                 yield replace(stored, records=records)
@@ -294,8 +296,8 @@ def _undefined(claim: ClaimSpec, rows: Sequence[Row], tasks: Sequence[str]) -> s
 def texts(evidence: Evidence, model: str) -> str | None:
     """The task whose texts a model was timed on."""
     records = evidence.speeds(model)
-    found = records[0].settings.get("natural_task") if records else None
-    return str(found) if found else None
+    task = records[0].settings.get("natural_task") if records else None
+    return str(task) if task else None
 
 
 @dataclass(frozen=True)
@@ -324,25 +326,28 @@ def pooled(sessions: Sequence[StoredSession], models: Sequence[str], tasks: Sequ
                 if newest.setdefault((_recipe(stored), record.model_name), weights) != weights:
                     continue  # of a model that has since become another one
                 runs = by_recipe.setdefault(_recipe(stored), {})
-                place = (record.model_name, record.task_name, record.seed)
-                if place not in runs or (runs[place][0].status != "ok" and record.status == "ok"):
-                    runs[place] = record, stored
+                cell = (record.model_name, record.task_name, record.seed)
+                if cell not in runs or (runs[cell][0].status != "ok" and record.status == "ok"):
+                    runs[cell] = record, stored
     for runs in by_recipe.values():
         yield _pool(list(_shared(runs, models, tasks).values()), tasks)
 
 
 def _shared(runs: Mapping[Any, Any], models: Sequence[str], tasks: Sequence[str]) -> dict[Any, Any]:
     """The runs of seeds that finished everywhere; where there is none, all of them, so that a reason can be given."""
-    done = {place for place, (record, _) in runs.items() if record.status == "ok"}
+    done = {cell for cell, (record, _) in runs.items() if record.status == "ok"}
     seeds = {seed for *_, seed in done if all((model, task, seed) in done for model in models for task in tasks)}
-    return {place: run for place, run in runs.items() if not seeds or place[2] in seeds}
+    return {cell: run for cell, run in runs.items() if not seeds or cell[2] in seeds}
 
 
 def _pool(runs: Sequence[tuple[RunRecord, StoredSession]], tasks: Sequence[str]) -> Pool:
     newest = max((stored for _, stored in runs), key=lambda stored: stored.session.session_id)
     # Times belong to their session: of runs of several sessions they say nothing.
     records = tuple(
-        replace(record, measurements=tuple(one for one in record.measurements if one.unit != "s")) for record, _ in runs
+        replace(
+            record, measurements=tuple(measurement for measurement in record.measurements if measurement.unit != "s")
+        )
+        for record, _ in runs
     )
     session = replace(newest.session, tasks=tuple(tasks))
     return Pool(session, records, newest.folder, {record.run_id: stored.folder for record, stored in runs})

@@ -7,9 +7,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from bertbench.report.caveats import remarks
 from bertbench.report.claims.figure import SINGLE_READING
 from bertbench.report.compare.notes import age
-from bertbench.report.row import Report, Row, Table
+from bertbench.report.row import Report, Row, Table, method_text
 from bertbench.report.tables.figures import shown
 from bertbench.stats.claim_tests import EQUALITY
 from bertbench.units import quantity_of, significant
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from bertbench.records.store import StoredSession
     from bertbench.report.claims.proofs import Proof
     from bertbench.specs.claims import ClaimSpec
-    from bertbench.stats.intervals import Estimate
+    from bertbench.stats.estimate import Estimate
 
 # Verdicts on claims as people read them: what was expected, what was found, and what would settle what is open.
 
@@ -117,11 +118,11 @@ def open_text(proof: Proof) -> str:
 def _basis(proof: Proof) -> str:
     """What a verdict rests on: rounds, seeds or a count, and random weights where there were no others."""
     if proof.figure is None or proof.row is None:
-        found = list(dict.fromkeys(_basis(part) for part in proof.parts if part.figure))
-        return "; ".join(found)
+        bases = list(dict.fromkeys(_basis(part) for part in proof.parts if part.figure))
+        return "; ".join(bases)
     n, unit = proof.figure.n, proof.figure.unit
-    method = (proof.judgement.interval.method if proof.judgement else None) or ""
-    parts = [f"{n:,} {unit}" if n and unit else method]
+    method = proof.judgement.interval.method if proof.judgement else None
+    parts = [f"{n:,} {unit}" if n and unit else method_text(method) if method else ""]
     if proof.row.weights == "random":
         parts.append("random weights")
     return "; ".join(filter(None, parts))
@@ -158,7 +159,7 @@ def verdict_rows(proof: Proof, command: str | None = None) -> Iterator[Row]:
     row = proof.row or Row(
         model=claim.model, task=claim.task or ",".join(claim.tasks) or None, reference=claim.reference
     )
-    notes = [row.note, proof.reason, open_text(proof), f"measure it: {command}" if command else None]
+    more = remarks(proof.reason, open_text(proof), f"measure it: {command}" if command else None)
     unit = "1" if claim.statistic in {"ratio", "speedup"} else quantity_of(claim.quantity).unit
     estimate = proof.judgement.interval if proof.judgement else None
     yield replace(
@@ -170,13 +171,15 @@ def verdict_rows(proof: Proof, command: str | None = None) -> Iterator[Row]:
         value=estimate.value if estimate else None,
         low=estimate.low if estimate else None,
         high=estimate.high if estimate else None,
-        interval_method=estimate.method if estimate else None,
-        interval_scope=proof.figure.estimate.scope if proof.figure else None,
+        method=estimate.method if estimate else None,
+        scope=proof.figure.estimate.scope if proof.figure else None,
+        ratio_method=None,
+        ratio_scope=None,
         n=proof.figure.n if proof.figure else None,
         n_unit=proof.figure.unit if proof.figure else None,
         verdict=verdict_cell(claim.name, proof.verdict),
         status="skipped" if proof.verdict == "not measured" else "ok",
-        note="; ".join(note for note in notes if note) or None,
+        caveats=(*row.caveats, *more),
     )
 
 
@@ -187,13 +190,13 @@ def verdict_cell(name: str, verdict: str) -> str:
 
 def _missing(proofs: Sequence[Proof], commands: Mapping[str, str]) -> list[str]:
     """By command the claims that it would measure, with the reason why they are not."""
-    found: dict[tuple[str, str], list[str]] = {}
+    claims: dict[tuple[str, str], list[str]] = {}
     for proof in proofs:
         if proof.claim.name in commands:
-            found.setdefault((proof.reason, commands[proof.claim.name]), []).append(proof.claim.name)
+            claims.setdefault((proof.reason, commands[proof.claim.name]), []).append(proof.claim.name)
     return [
         f"not measured: {', '.join(names)}{f' ({reason})' if reason else ''}: {command}"
-        for (reason, command), names in found.items()
+        for (reason, command), names in claims.items()
     ]
 
 
@@ -216,10 +219,10 @@ def _methods(proofs: Sequence[Proof]) -> Iterator[str]:
     if any(part.claim.relation == "equal" for part in every):
         yield BY_TWO_TESTS
     methods = {part.figure.estimate.method: None for part in every if part.figure and part.figure.n}
-    named = [method for method in methods if method]
+    named = [method_text(method) for method in methods if method]
     if named:
         yield f"intervals are of 95%: {'; '.join(named)}"
     if any(part.figure and part.figure.estimate.method == SINGLE_READING for part in every):
-        yield f"{SINGLE_READING}: a reading of memory has no interval; the margin is that of `bertbench compare`'s best use case"
+        yield f"{method_text(SINGLE_READING)}: a reading of memory has no interval; the margin is that of `bertbench compare`'s best use case"
     if any(part.row and part.row.weights == "random" for part in every):
         yield "random weights of the same architecture cost what trained ones do in size, time and memory"

@@ -8,24 +8,32 @@ measured elsewhere, or of another suite, never enters a cell. Example:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from bertbench.report.claims.figure import find_row, judged, kind_of, macro_name
+from bertbench.report.claims.proofs import parameter_counts, problem, texts
+from bertbench.report.claims.report import verdict_cell
 from bertbench.report.compare import notes
 from bertbench.report.compare.evidence import Evidence
 from bertbench.report.compare.rows import all_rows, evidence_of, primary_metrics_of
+from bertbench.report.compare.scores import ALL
 from bertbench.report.compare.use_case import RULE, use_cases
-from bertbench.report.row import Report
-from bertbench.report.tables.comparison import Comparison, comparison_table, detail_table, scores_table
+from bertbench.report.row import Report, Row
+from bertbench.report.tables.comparison import NOT_MEASURED, Comparison, comparison_table, detail_table, scores_table
 from bertbench.report.tables.figures import Figures
 
 if TYPE_CHECKING:
+    from bertbench.records.record import Kind
     from bertbench.records.store import StoredSession
-    from bertbench.report.claims.claimed import Claimed
-    from bertbench.specs.models import ModelSpec
+    from bertbench.specs.claims import ClaimSpec
+    from bertbench.specs.models import ModelSpec, TableRow
 
+
+Claimed = tuple["ClaimSpec", tuple[str, ...]]
+"""A claim with its tasks, groups taken apart."""
 
 OF_CLAIMS = "claims are judged by their intervals; `bertbench verify` shows what was expected, with what margin"
 
@@ -51,18 +59,17 @@ def build(
     Raises:
         StoreError: raw values are missing or damaged.
     """
-    from bertbench.report.claims.claimed import with_verdicts
-
     evidence = evidence_of(stored, catalog_models, models, reference)
     shown = evidence.models
     verdicts = with_verdicts(evidence, all_rows(evidence), claims)
     rows = verdicts.rows
     uses = use_cases(Figures(rows), shown, reference)
     rows = [
-        replace(row, text="; ".join(uses[row.model or ""])) if row.quantity == "best_use_case" else row for row in rows
+        replace(row, text="; ".join(uses[row.model or ""]) or NOT_MEASURED) if row.quantity == "best_use_case" else row
+        for row in rows
     ]
     comparison = Comparison(
-        Figures(rows), shown, reference, evidence.specs, _score_words(evidence), uses, notes.caveat, verdicts.lines
+        Figures(rows), shown, reference, evidence.specs, _score_words(evidence), uses, verdicts.lines
     )
     below = [*notes.notes(evidence, rows, now or datetime.now(UTC)), RULE, *([OF_CLAIMS] if verdicts.lines else [])]
     title = f"{', '.join(shown)} (suite {stored.session.suite})"
@@ -79,3 +86,57 @@ def _score_words(evidence: Evidence) -> dict[str, str]:
         metrics = [metric.replace("_", " ") for metric in primary_metrics_of(evidence, task)]
         words[task] = metrics[0] if len(metrics) == 1 else f"mean of {' and '.join(metrics)}" if metrics else "score"
     return words
+
+
+# Verdicts on claims beside the figures of a comparison: in rows, and in the cells of its table.
+#
+# Only claims that bind to the models and the reference shown, and only where the session holds the evidence that they take.
+
+CELLS: dict[Kind, TableRow] = {"size": "size", "memory": "size", "speed": "speed", "quality": "accuracy"}
+
+
+@dataclass
+class Verdicts:
+    """Rows with verdicts, and by model and row of the table the lines for its cell."""
+
+    rows: list[Row]
+    lines: dict[tuple[str, TableRow], list[str]] = field(default_factory=dict)
+
+
+def with_verdicts(evidence: Evidence, rows: Sequence[Row], claims: Sequence[Claimed]) -> Verdicts:
+    """`rows` with their column `verdict` filled where a claim is about them."""
+    verdicts = Verdicts(list(rows))
+    for claim, tasks in claims:
+        if claim.model not in evidence.models or claim.reference not in {None, evidence.reference}:
+            continue
+        for part, of_part in _parts(claim, tasks):
+            verdict = _apply(evidence, verdicts.rows, part, of_part)
+            if verdict is not None and part is claim:
+                line = f'claim "{claim.title}": {verdict}'
+                verdicts.lines.setdefault((claim.model, CELLS[kind_of(claim)]), []).append(line)
+    return verdicts
+
+
+def _parts(claim: ClaimSpec, tasks: tuple[str, ...]) -> Iterator[Claimed]:
+    """The claim, or one of its kind for each of its tasks."""
+    if claim.over == "mean" or len(tasks) < 2:
+        yield claim, tasks
+    else:
+        yield from ((claim.on(task), (task,)) for task in tasks)
+
+
+def _apply(evidence: Evidence, rows: list[Row], claim: ClaimSpec, tasks: tuple[str, ...]) -> str | None:
+    """Put the verdict into the row that the claim is about, and return it; None if there is no such row."""
+    is_mean_of_others = len(tasks) > 1 and macro_name(tasks) == ALL and set(tasks) != set(evidence.tasks())
+    counts = parameter_counts(evidence.stored.records)
+    if is_mean_of_others or problem(claim, evidence, tasks, counts) is not None:
+        return None
+    row = find_row(claim, rows, tasks, texts(evidence, claim.model))
+    judgement = None if row is None else judged(claim, row)
+    if row is None or judgement is None:
+        return None
+    verdict = judgement[1].verdict
+    index = next(number for number, candidate in enumerate(rows) if candidate is row)  # equal rows are not this one
+    cell = verdict_cell(claim.name, verdict)
+    rows[index] = replace(row, verdict=f"{row.verdict}; {cell}" if row.verdict else cell)
+    return verdict

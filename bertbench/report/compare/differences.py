@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from bertbench.records.record import Measurement, RunRecord
@@ -44,17 +45,17 @@ def flips(before: StoredSession, first: RunRecord, after: StoredSession, second:
         StoreError: a file is missing, damaged or not the one that was recorded.
     """
     frames = [stored.sidecar(record, "predictions") for stored, record in ((before, first), (after, second))]
-    one, two = frames
-    return None if one is None or two is None else compared(one, two)
+    first_frame, second_frame = frames
+    return None if first_frame is None or second_frame is None else compared(first_frame, second_frame)
 
 
-def compared(one: pd.DataFrame, two: pd.DataFrame) -> Flips:
+def compared(first: pd.DataFrame, second: pd.DataFrame) -> Flips:
     """The disagreements of two frames of predictions."""
     keys = ["split", "example_id", "occurrence"]
-    both = _numbered(one).merge(_numbered(two), on=keys, how="outer", suffixes=("_1", "_2"), indicator=True)
+    both = _numbered(first).merge(_numbered(second), on=keys, how="outer", suffixes=("_1", "_2"), indicator=True)
     shared = both[(both["_merge"] == "both") & (both["label_1"] == both["label_2"])]
     several = len(set(shared["split"])) > 1
-    found: dict[str, list[str]] = {"first": [], "second": [], "otherwise": []}
+    examples: dict[str, list[str]] = {"first": [], "second": [], "otherwise": []}
     same = 0
     for split, example, a, b, label in zip(
         shared["split"],
@@ -69,9 +70,9 @@ def compared(one: pd.DataFrame, two: pd.DataFrame) -> Flips:
             continue
         distances = _distance(a, label), _distance(b, label)
         side = "otherwise" if distances[0] == distances[1] else "first" if distances[0] < distances[1] else "second"
-        found[side].append(f"{split}/{example}" if several else str(example))
+        examples[side].append(f"{split}/{example}" if several else str(example))
     return Flips(
-        tuple(found["first"]), tuple(found["second"]), tuple(found["otherwise"]), same, len(both) - len(shared)
+        tuple(examples["first"]), tuple(examples["second"]), tuple(examples["otherwise"]), same, len(both) - len(shared)
     )
 
 
@@ -93,7 +94,7 @@ def _distance(prediction: Any, label: Any) -> float:
 def _of_structures(prediction: Any, label: Any) -> float:
     """Tag lists: the number of wrong tags. Answers: 0 where it is one of those accepted, as SQuAD compares them."""
     if isinstance(prediction, list) and isinstance(label, list) and len(prediction) == len(label):
-        return float(sum(given != wanted for given, wanted in zip(prediction, label, strict=True)))
+        return float(sum(tag != wanted for tag, wanted in zip(prediction, label, strict=True)))
     if isinstance(label, list):
         golds = [words(gold) for gold in label] or [[]]
         return float(words(str(prediction)) not in golds)
@@ -170,10 +171,10 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 def differing(before: Facts, after: Facts) -> Iterator[tuple[str, str, str, str]]:
     """Group, name and both values, of facts that are not the same; absent is empty."""
-    for place in dict.fromkeys((*before, *after)):
-        first, second = before.get(place, MISSING), after.get(place, MISSING)
+    for fact in dict.fromkeys((*before, *after)):
+        first, second = before.get(fact, MISSING), after.get(fact, MISSING)
         if first != second:
-            yield (*place, _text(first), _text(second))
+            yield (*fact, _text(first), _text(second))
 
 
 def _text(value: Any) -> str:
@@ -192,18 +193,20 @@ def build(
     Raises:
         StoreError: predictions are missing or damaged.
     """
-    found: dict[tuple[str, str, str, str], list[str]] = {}
+    runs_of_difference: dict[tuple[str, str, str, str], list[str]] = {}
     for pair in pairs:
         for difference in differing(facts_of(before, pair.before), facts_of(after, pair.after)):
-            found.setdefault(difference, []).append(pair.name)
-    rows = tuple((*what, "all" if len(runs) == len(pairs) else ", ".join(runs)) for what, runs in found.items())
+            runs_of_difference.setdefault(difference, []).append(pair.name)
+    rows = tuple(
+        (*what, "all" if len(runs) == len(pairs) else ", ".join(runs)) for what, runs in runs_of_difference.items()
+    )
     tables = []
     if rows:
         columns = ("Of", "What", "First", "Second", "Runs")
         tables.append(Table("What differs", columns, rows, kinds=("text",) * 5))
     tables.append(_figures(pairs))
     flipped = [(pair, flips(before, pair.before, after, pair.after)) for pair in pairs if pair.before.kind == "quality"]
-    tables += [_flips_table(pair, one, ids) for pair, one in flipped if one is not None]
+    tables += [_flips_table(pair, disagreements, ids) for pair, disagreements in flipped if disagreements is not None]
     notes = [*([] if rows else [NOTHING]), *unmatched]
     return Report(title, tuple(tables), notes=tuple(notes))
 
@@ -211,47 +214,52 @@ def build(
 def _figures(pairs: list[Pair]) -> Table:
     rows = []
     for pair in pairs:
-        second = {_place(one): one for one in pair.after.measurements}
-        for one in pair.before.measurements:
-            other = second.get(_place(one))
-            if other is None or ("/" in one.statistic and one.values == other.values):
+        second = {_figure_key(measurement): measurement for measurement in pair.after.measurements}
+        for measurement in pair.before.measurements:
+            other = second.get(_figure_key(measurement))
+            if other is None or ("/" in measurement.statistic and measurement.values == other.values):
                 continue
-            a, b = _middle(one), _middle(other)
-            write = quantity_of(one.quantity).format
+            a, b = _middle(measurement), _middle(other)
+            write = quantity_of(measurement.quantity).format
             ratio = f"{b / a:.3f}x" if a else ""
-            rows.append((pair.name, _where(one), write(a), write(b), ratio))
+            rows.append((pair.name, _where(measurement), write(a), write(b), ratio))
     kinds = ("text", "text", "number", "number", "number")
     note = "times of two sessions also differ by what else the machine did; only ratios within one session can be relied on"
-    timed = any(one.unit == "s" for pair in pairs for one in pair.before.measurements)
+    timed = any(measurement.unit == "s" for pair in pairs for measurement in pair.before.measurements)
     return Table("Figures", ("Run", "Quantity", "First", "Second", "Ratio"), tuple(rows), (note,) * timed, kinds)
 
 
 def _middle(measurement: Measurement) -> float:
-    from statistics import median
-
     return median(measurement.values)
 
 
-def _place(one: Measurement) -> tuple[Any, ...]:
-    return (one.quantity, one.statistic, one.split, one.scenario, one.batch_size, one.sequence_length)
+def _figure_key(measurement: Measurement) -> tuple[Any, ...]:
+    return (
+        measurement.quantity,
+        measurement.statistic,
+        measurement.split,
+        measurement.scenario,
+        measurement.batch_size,
+        measurement.sequence_length,
+    )
 
 
-def _where(one: Measurement) -> str:
-    shape = f"{one.batch_size}x{one.sequence_length or 'natural'}" if one.batch_size else None
-    statistic = None if one.statistic == "value" else one.statistic
-    return ", ".join(filter(None, (quantity_of(one.quantity).title, statistic, one.split, shape)))
+def _where(measurement: Measurement) -> str:
+    shape = f"{measurement.batch_size}x{measurement.sequence_length or 'natural'}" if measurement.batch_size else None
+    statistic = None if measurement.statistic == "value" else measurement.statistic
+    return ", ".join(filter(None, (quantity_of(measurement.quantity).title, statistic, measurement.split, shape)))
 
 
-def _flips_table(pair: Pair, found: Flips, most: int) -> Table:
+def _flips_table(pair: Pair, flips: Flips, most: int) -> Table:
     kinds = {
-        "only the first is right": found.only_first,
-        "only the second is right": found.only_second,
-        "both wrong, differently": found.otherwise,
+        "only the first is right": flips.only_first,
+        "only the second is right": flips.only_second,
+        "both wrong, differently": flips.otherwise,
     }
     rows = tuple((what, str(len(ids)), ", ".join(ids[:most])) for what, ids in kinds.items())
-    notes = [f"{found.same:,} of {found.same + sum(map(len, kinds.values())):,} examples are as before"]
-    if found.unmatched:
-        notes.append(f"{found.unmatched:,} examples are in one of the runs only, or have another label there")
+    notes = [f"{flips.same:,} of {flips.same + sum(map(len, kinds.values())):,} examples are as before"]
+    if flips.unmatched:
+        notes.append(f"{flips.unmatched:,} examples are in one of the runs only, or have another label there")
     if any(len(ids) > most for ids in kinds.values()):
         notes.append(f"the first {most} ids of each kind are listed; --examples N lists more")
     return Table(

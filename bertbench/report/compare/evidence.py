@@ -1,7 +1,4 @@
-"""What a comparison rests on: one session's records by model, and the part of a row that comes from its records.
-
-Not aware of statistics, nor of how rows are shown.
-"""
+"""What a comparison rests on: one session's records by model, and the part of a row that comes from its records."""
 
 from __future__ import annotations
 
@@ -10,16 +7,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bertbench.records.record import Kind, Measurement, RunRecord
+from bertbench.report.caveats import (
+    BoundMissed,
+    Caveat,
+    MeasurementNote,
+    NoShare,
+    RandomWeights,
+    TrainingCapped,
+    remarks,
+)
 from bertbench.report.row import Row
-from bertbench.stats.intervals import Estimate
+from bertbench.stats.estimate import Estimate
 
 if TYPE_CHECKING:
     from bertbench.records.store import StoredSession
     from bertbench.specs.models import ModelSpec
-
-RANDOM_WEIGHTS = "random weights"
-TRAINING_CAPPED = "training capped"
-WITHOUT = "without"  # of a mean: the tasks that it leaves out
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Evidence:
 
     def one(self, kind: Kind, model: str) -> RunRecord | None:
         """A model's record of a kind of which there is one a model, whatever its seed: the newest."""
-        found = self.records(kind, model)
-        return max(found, key=lambda record: record.started_at) if found else None
+        records = self.records(kind, model)
+        return max(records, key=lambda record: record.started_at) if records else None
 
     def speeds(self, model: str) -> list[RunRecord]:
         """A model's speed records, the newest of each way of running it, in the order in which they were asked for."""
@@ -52,8 +54,8 @@ class Evidence:
                 latest[record.settings.get("backend"), record.settings.get("dtype")] = record
         options = self.stored.session.request.get("options", {})
         asked = [options.get(name) or [] for name in ("backends", "dtypes")]
-        places = {way: [_place(name, of) for name, of in zip(way, asked, strict=True)] for way in latest}
-        return [latest[way] for way in sorted(latest, key=places.__getitem__)]
+        positions = {way: [_position(name, of) for name, of in zip(way, asked, strict=True)] for way in latest}
+        return [latest[way] for way in sorted(latest, key=positions.__getitem__)]
 
     def tasks(self) -> list[str]:
         """Tasks with a record of one of the models, in the session's order."""
@@ -68,10 +70,8 @@ class Evidence:
     def base(self, records: Sequence[RunRecord]) -> Row:
         """The fields of a row that its records decide; `records` are equal but for their seeds."""
         first = records[0]
-        notes = caveats(first)
         seeds = [str(record.seed) for record in records if record.seed is not None]
-        if first.kind == "quality" and len(seeds) > 1:
-            notes.append(f"mean of seeds {', '.join(seeds)}")
+        averaged = f"mean of seeds {', '.join(seeds)}" if first.kind == "quality" and len(seeds) > 1 else None
         return Row(
             suite=first.suite,
             model=first.model_name,
@@ -85,71 +85,72 @@ class Evidence:
             threads=first.settings.get("threads"),
             session_id=self.stored.session.session_id,
             status="ok",
-            note="; ".join(notes) or None,
-            run_ids=" ".join(record.run_id for record in records),
+            caveats=(*caveats_of(first), *remarks(averaged)),
+            run_ids=tuple(record.run_id for record in records),
         )
 
     def failed(self, record: RunRecord, quantity: str) -> Row:
-        """The visible row of a run that gave nothing: its status, and the message in `note`."""
+        """The visible row of a run that gave nothing: its status, and why."""
         message = record.error.message if record.error else "; ".join(record.warnings) or "no reason was recorded"
-        return replace(self.base([record]), quantity=quantity, status=record.status, note=message)
+        return replace(self.base([record]), quantity=quantity, status=record.status, caveats=remarks(message))
 
 
-def _place(name: Any, names: Sequence[Any]) -> int:
+def _position(name: Any, names: Sequence[Any]) -> int:
     return names.index(name) if name in names else len(names)
 
 
-def caveats(record: RunRecord) -> list[str]:
+def caveats_of(record: RunRecord) -> list[Caveat]:
     """What a reader must know beside every figure of a record: random weights, capped training, data not taken as it stands."""
-    found = [RANDOM_WEIGHTS] if record.weights == "random" else []
+    caveats: list[Caveat] = [RandomWeights()] if record.weights == "random" else []
     if record.capped:
         samples = record.settings.get("train_samples")
-        found.append(f"{TRAINING_CAPPED}: {samples:,} samples" if isinstance(samples, int) else TRAINING_CAPPED)
+        caveats.append(TrainingCapped(samples if isinstance(samples, int) else None))
     for split, changes in record.data_changes.items():
-        found += [f"{split} data: {count:,} {name}" for name, count in changes.items() if count]
-    return found
+        caveats += remarks(*(f"{split} data: {count:,} {name}" for name, count in changes.items() if count))
+    return caveats
 
 
 def figure(base: Row, quantity: str, statistic: str, unit: str, estimate: Estimate | float, **fields: Any) -> Row:
     """`base` with a figure; `fields` are those of Row (n, n_unit, split, shape, ratio …)."""
-    found = estimate if isinstance(estimate, Estimate) else Estimate(estimate)
+    if not isinstance(estimate, Estimate):
+        estimate = Estimate(estimate)
     return replace(
         base,
         quantity=quantity,
         statistic=statistic,
         unit=unit,
-        value=found.value,
-        low=found.low,
-        high=found.high,
-        interval_method=found.method,
-        interval_scope=None if found.low is None else found.scope,
+        value=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
+        method=estimate.method,
+        scope=None if estimate.low is None else estimate.scope,
         **fields,
     )
 
 
-def noted(row: Row, *notes: str | None) -> Row:
-    """`row` with more notes; what is None or empty is left out."""
-    return replace(row, note="; ".join(note for note in (row.note, *notes) if note) or None)
+def noted(row: Row, *caveats: Caveat) -> Row:
+    """`row` with more caveats."""
+    return replace(row, caveats=(*row.caveats, *caveats))
 
 
 def share_rows(
     base: Row,
     statistic: str,
     ratio: Estimate | None,
-    theirs: float | None,
+    reference_score: float | None,
     reference: str,
     counted: Mapping[str, Any],
     chance: float | None = None,
 ) -> Iterator[Row]:
     """The row of a share retained of the reference's score; of a score of which there is no share a row that says so.
 
-    `theirs` is the reference's score, None where it has none.
+    `reference_score` is None where the reference has none.
     """
     if ratio is not None:
         yield with_ratio(figure(base, "retention", statistic, "1", ratio, **counted), reference, ratio)
-    elif theirs is not None:
+    elif reference_score is not None:
         bound = "zero" if chance is None else f"chance ({chance * 100:.1f})"
-        reason = f"no share: the score of {reference} is {theirs * 100:.1f}, not above {bound}"
+        reason = NoShare(f"the score of {reference} is {reference_score * 100:.1f}, not above {bound}")
         yield noted(replace(base, quantity="retention", statistic=statistic, unit="1", reference=reference), reason)
 
 
@@ -157,21 +158,15 @@ def with_ratio(row: Row, reference: str, ratio: Estimate | None) -> Row:
     """`row` with its ratio to the reference's value, and what says how its interval came about."""
     if ratio is None:
         return row
-    scope = None if ratio.low is None else ratio.scope
     return replace(
         row,
         reference=reference,
         ratio=ratio.value,
         ratio_low=ratio.low,
         ratio_high=ratio.high,
-        interval_method=_both(row.interval_method, ratio.method),
-        interval_scope=_both(row.interval_scope, scope),
+        ratio_method=ratio.method,
+        ratio_scope=None if ratio.low is None else ratio.scope,
     )
-
-
-def _both(value: str | None, ratio: str | None) -> str | None:
-    """What is said of a value's interval, and of the ratio's where that is another."""
-    return f"{value}; ratio: {ratio}" if value and ratio and ratio != value else value or ratio
 
 
 def plain_rows(evidence: Evidence, record: RunRecord, failed_as: str) -> Iterator[Row]:
@@ -186,9 +181,8 @@ def plain_rows(evidence: Evidence, record: RunRecord, failed_as: str) -> Iterato
 
 def plain_row(base: Row, measurement: Measurement) -> Row:
     """The row of a measurement of one value (of several: their mean)."""
-    notes = [note for note in (base.note, measurement.note) if note]
     return figure(
-        replace(base, note="; ".join(notes) or None),
+        noted(base, *note_of(measurement)),
         measurement.quantity,
         measurement.statistic,
         measurement.unit,
@@ -200,3 +194,12 @@ def plain_row(base: Row, measurement: Measurement) -> Row:
         n=measurement.n,
         n_unit=measurement.n_unit,
     )
+
+
+def note_of(measurement: Measurement) -> tuple[Caveat, ...]:
+    """What the record says of this one measurement; none where it says nothing."""
+    if not measurement.note:
+        return ()
+    # Records hold the outcome of a rate that was tried live in the words of their note alone.
+    missed = measurement.quantity == "server_rate" and "MISSED" in measurement.note
+    return (BoundMissed(measurement.note) if missed else MeasurementNote(measurement.note),)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from bertbench.report.caveats import remarks
 from bertbench.report.row import Report, Row, Table
 from bertbench.stats.levels import steps
 from bertbench.units import quantity_of
@@ -50,7 +51,7 @@ class Point:
 class Series:
     """Points of one figure, the oldest first, and the positions at which a new level starts."""
 
-    place: dict[str, Any]
+    identity: dict[str, Any]
     points: tuple[Point, ...]
     starts: tuple[int, ...]
 
@@ -62,15 +63,15 @@ class Series:
 
     def mark(self, position: int) -> str | None:
         """What is to be said of a point: that a new level starts with it, that it is stale."""
-        point, said = self.points[position], []
+        point, marks = self.points[position], []
         if position in self.starts:
             which, levels = self.starts.index(position), self.levels()
-            write = quantity_of(self.place["quantity"]).format
+            write = quantity_of(self.identity["quantity"]).format
             before, after = levels[which], levels[which + 1]
-            said.append(f"step from {write(before)} to {write(after)}{_change(before, after, ' (', ')')}")
+            marks.append(f"step from {write(before)} to {write(after)}{_change(before, after, ' (', ')')}")
         if point.stale:
-            said.append(f"STALE: {point.stale}")
-        return "; ".join(said) or None
+            marks.append(f"STALE: {point.stale}")
+        return "; ".join(marks) or None
 
 
 def series_of(frame: pd.DataFrame) -> list[Series]:
@@ -78,15 +79,15 @@ def series_of(frame: pd.DataFrame) -> list[Series]:
     frame = frame[frame["value"].notna() & ~frame["taken_over"].fillna(value=False)]
     machine_matters = frame["kind"].isin(["speed", "memory"]) | (frame["unit"] == "s")
     frame = frame.assign(machine=frame["environment_class"].where(machine_matters))
-    found = []
+    series = []
     for key, rows in frame.groupby(list(KEY), dropna=False, sort=True):
-        place = {name: None if _absent(value) else value for name, value in zip(KEY, key, strict=True)}
+        identity = {name: None if _absent(value) else value for name, value in zip(KEY, key, strict=True)}
         points = tuple(_points(rows))
         values = [point.value for point in points]
-        relative = place["machine"] is not None and min(values) > 0
+        relative = identity["machine"] is not None and min(values) > 0
         starts = steps([math.log(value) for value in values] if relative else values)
-        found.append(Series(place, points, tuple(starts)))
-    return found
+        series.append(Series(identity, points, tuple(starts)))
+    return series
 
 
 def _points(rows: pd.DataFrame) -> Iterator[Point]:
@@ -94,10 +95,21 @@ def _points(rows: pd.DataFrame) -> Iterator[Point]:
         value=("value", "mean"), started_at=("started_at", "min"), run=("run_id", "first"), commit=("commit", "first"),
         dirty=("dirty", "first"), stale=("stale", "first"),
     )  # fmt: skip
-    for session, one in zip(sessions.index, sessions.to_dict("records"), strict=True):
-        commit = "" if _absent(one["commit"]) else f"{one['commit'][:10]}{'+' if one['dirty'] is True else ''}"
-        stale = None if _absent(one["stale"]) else str(one["stale"])
-        yield Point(float(one["value"]), str(one["started_at"]), str(session), str(one["run"]), commit, stale)
+    for session, session_row in zip(sessions.index, sessions.to_dict("records"), strict=True):
+        commit = (
+            ""
+            if _absent(session_row["commit"])
+            else f"{session_row['commit'][:10]}{'+' if session_row['dirty'] is True else ''}"
+        )
+        stale = None if _absent(session_row["stale"]) else str(session_row["stale"])
+        yield Point(
+            float(session_row["value"]),
+            str(session_row["started_at"]),
+            str(session),
+            str(session_row["run"]),
+            commit,
+            stale,
+        )
 
 
 def _absent(value: Any) -> bool:
@@ -108,53 +120,53 @@ def _absent(value: Any) -> bool:
 
 def build(series: Sequence[Series], title: str) -> Report:
     """The points of every series with what is to be said of them, and the steps by themselves."""
-    tables = [_table(one) for one in series]
+    tables = [_table(figure) for figure in series]
     stepping = tuple(
         (
-            str(one.place["model"]),
-            name_of(one),
-            one.points[start].measured,
-            one.points[start].session,
-            one.mark(start) or "",
+            str(figure.identity["model"]),
+            name_of(figure),
+            figure.points[start].measured,
+            figure.points[start].session,
+            figure.mark(start) or "",
         )
-        for one in series
-        for start in one.starts
+        for figure in series
+        for start in figure.starts
     )
     if stepping:
         tables.append(Table("Steps", ("Model", "Quantity", "Measured", "Session", "What"), stepping))
     notes = [
         *([] if stepping else ["no steps"]),
         OF_STEPS,
-        *([CUT] if any(len(one.points) > NEWEST for one in series) else []),
-        *([OF_TIMES] if any(one.place["machine"] for one in series) else []),
-        *([OF_COMMITS] if any(point.commit for one in series for point in one.points) else []),
+        *([CUT] if any(len(figure.points) > NEWEST for figure in series) else []),
+        *([OF_TIMES] if any(figure.identity["machine"] for figure in series) else []),
+        *([OF_COMMITS] if any(point.commit for figure in series for point in figure.points) else []),
     ]
-    rows = tuple(row for one in series for row in _long_rows(one))
+    rows = tuple(row for figure in series for row in _long_rows(figure))
     return Report(title, tuple(tables), rows, tuple(notes))
 
 
 def _table(series: Series) -> Table:
     kinds = ("text", "text", "text", "number", "number", "text")
-    return Table(f"{series.place['model']}: {name_of(series)}", COLUMNS, tuple(_text_rows(series)), kinds=kinds)
+    return Table(f"{series.identity['model']}: {name_of(series)}", COLUMNS, tuple(_text_rows(series)), kinds=kinds)
 
 
 def name_of(series: Series) -> str:
     """'Latency 1x128, round-median, eager fp32', 'Score of sst2'."""
-    place = series.place
-    shape = f" {place['batch_size']}x{place['sequence_length'] or 'natural'}" if place["batch_size"] else ""
-    task = f" of {place['task']}" if place["task"] else ""
+    identity = series.identity
+    shape = f" {identity['batch_size']}x{identity['sequence_length'] or 'natural'}" if identity["batch_size"] else ""
+    task = f" of {identity['task']}" if identity["task"] else ""
     parts = [
-        place["statistic"] if place["statistic"] != "value" else None,
-        place["split"],
-        f"{place['backend']} {place['dtype']}" if place["machine"] and shape else None,
-        f"machine {place['machine'][:6]}" if place["machine"] else None,
-        f"recipe {place['recipe']}" if place["recipe"] else None,
+        identity["statistic"] if identity["statistic"] != "value" else None,
+        identity["split"],
+        f"{identity['backend']} {identity['dtype']}" if identity["machine"] and shape else None,
+        f"machine {identity['machine'][:6]}" if identity["machine"] else None,
+        f"recipe {identity['recipe']}" if identity["recipe"] else None,
     ]
-    return ", ".join([f"{quantity_of(place['quantity']).title}{task}{shape}", *filter(None, parts)])
+    return ", ".join([f"{quantity_of(identity['quantity']).title}{task}{shape}", *filter(None, parts)])
 
 
 def _text_rows(series: Series) -> Iterator[tuple[str, ...]]:
-    write = quantity_of(series.place["quantity"]).format
+    write = quantity_of(series.identity["quantity"]).format
     first = max(0, len(series.points) - NEWEST)
     for position in range(first, len(series.points)):
         point = series.points[position]
@@ -174,8 +186,9 @@ def _long_rows(series: Series) -> Iterator[Row]:
         "suite", "model", "checkpoint", "weights", "task", "split", "quantity", "statistic", "unit", "scenario", "batch_size",
         "sequence_length", "device", "backend", "dtype", "threads",
     )  # fmt: skip
-    place = {name: series.place[name] for name in names}
+    identity = {name: series.identity[name] for name in names}
     for position, point in enumerate(series.points):
         commit = f"commit {point.commit}" if point.commit else None
-        note = "; ".join(filter(None, (f"measured {point.measured}", commit, series.mark(position))))
-        yield Row(**place, value=point.value, session_id=point.session, run_ids=point.run, status="ok", note=note)
+        caveats = remarks(f"measured {point.measured}", commit, series.mark(position))
+        figure = Row(**identity, value=point.value, session_id=point.session, status="ok")
+        yield replace(figure, caveats=caveats, run_ids=(point.run,))

@@ -1,27 +1,28 @@
-"""What a reader must know about a comparison: when, where and how it was measured. Not aware of the figures."""
+"""What a reader must know about a comparison: when, where and how it was measured."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bertbench.records.record import Environment, RunRecord
-from bertbench.report.compare.evidence import TRAINING_CAPPED, WITHOUT, Evidence
-from bertbench.report.row import Row
+from bertbench.records.staleness import Staleness
+from bertbench.report.caveats import Stale
+from bertbench.report.compare.evidence import Evidence
+from bertbench.report.row import Report, Row, method_text
 from bertbench.report.tables.figures import way_label
 from bertbench.units import duration
+
+if TYPE_CHECKING:
+    from bertbench.records.store import StoredSession
+    from bertbench.specs.catalog import Catalog
 
 NO_ATTENTION = "none"  # of a back-end that runs a file of its own
 MOST_SUBJECTS = 6  # named of those that a warning is about
 _FIGURE = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")  # not the 32 of fp32
-
-
-def caveat(row: Row) -> str:
-    """The part of a row's note that belongs beside its figure in a table, or nothing."""
-    parts = (row.note or "").split("; ")
-    return "; ".join(part for part in parts if part.startswith((TRAINING_CAPPED, f"{WITHOUT} ")))
 
 
 def age(started_at: str, now: datetime) -> str:
@@ -39,16 +40,15 @@ def notes(evidence: Evidence, rows: Sequence[Row], now: datetime) -> list[str]:
     session = evidence.stored.session
     records = [record for record in evidence.stored.records if record.model_name in evidence.models]
     unfinished = "" if session.complete else "; incomplete: not every cell was measured"
-    found = [f"session {session.session_id}, measured {age(session.started_at, now)} ago{unfinished}"]
-    found += _speed([record for model in evidence.models for record in evidence.speeds(model)])
-    found += [_environment(environment) for environment in _distinct(record.environment for record in records)]
-    found += _quality(records)
-    named = "; ".join(_distinct(row.interval_method for row in rows))
-    if named:
-        methods = _distinct(method.removeprefix("ratio: ") for method in named.split("; "))
-        found.append(f"intervals are of 95%: {'; '.join(methods)}")
-    found += session.notes
-    return _distinct([*found, *_warnings(records)])
+    lines = [f"session {session.session_id}, measured {age(session.started_at, now)} ago{unfinished}"]
+    lines += _speed([record for model in evidence.models for record in evidence.speeds(model)])
+    lines += [_environment(environment) for environment in _distinct(record.environment for record in records)]
+    lines += _quality(records)
+    methods = _distinct(method for row in rows for method in (row.method, row.ratio_method))
+    if methods:
+        lines.append(f"intervals are of 95%: {'; '.join(_distinct(map(method_text, methods)))}")
+    lines += session.notes
+    return _distinct([*lines, *_warnings(records)])
 
 
 def _warnings(records: Sequence[RunRecord]) -> list[str]:
@@ -91,11 +91,11 @@ def _range(figures: Sequence[str]) -> str:
 
 
 def _distinct(items: Iterable[Any]) -> list[Any]:
-    found: list[Any] = []
+    seen: list[Any] = []
     for item in items:
-        if item and item not in found:
-            found.append(item)
-    return found
+        if item and item not in seen:
+            seen.append(item)
+    return seen
 
 
 def _environment(environment: Environment) -> str:
@@ -126,7 +126,7 @@ def _speed(records: Sequence[RunRecord]) -> list[str]:
         ways.setdefault(common, []).append(record)
     lines = []
     for common, of_common in ways.items():
-        of = _distinct(way_label(one.settings.get("backend"), one.settings.get("dtype")) for one in of_common)
+        of = _distinct(way_label(record.settings.get("backend"), record.settings.get("dtype")) for record in of_common)
         back_ends = f"back-end{'s' if len(of) > 1 else ''} {', '.join(of)}"
         lines.append(f"speed: {', '.join(filter(None, (*common, _attention(of_common), back_ends)))}")
     return lines
@@ -175,3 +175,36 @@ def _trained_otherwise(record: RunRecord) -> str | None:
 def _counted(records: Sequence[RunRecord], key: str, title: str) -> list[str]:
     values = _distinct(record.settings.get(key) for record in records)
     return [f"{' or '.join(f'{value:,}' for value in values)} {title}"] if values else []
+
+
+# What is stale, that is, would be measured otherwise today: in the notes of a report, and row by row.
+
+
+def stale_runs(stored: StoredSession, catalog: Catalog) -> dict[str, str]:
+    """By run id why it is stale, of those runs of a session that are."""
+    judge = Staleness(catalog)
+    reasons = {record.run_id: judge.reason(stored.session, record) for record in stored.records}
+    return {run_id: reason for run_id, reason in reasons.items() if reason is not None}
+
+
+def stale_notes(stored: StoredSession, stale: Mapping[str, str]) -> tuple[str, ...]:
+    """For people: what is stale in a session, one line a reason."""
+    runs: dict[str, list[str]] = {}
+    for record in stored.records:
+        if record.run_id in stale:
+            runs.setdefault(stale[record.run_id], []).append(f"{record.kind} of {record.model_name}")
+    return tuple(
+        f"STALE: {', '.join(dict.fromkeys(names))}: {reason}; --fresh measures again" for reason, names in runs.items()
+    )
+
+
+def mark_stale(report: Report, stored: StoredSession, catalog: Catalog) -> Report:
+    """The report with stale figures marked: in the notes, and in the long rows."""
+    stale = stale_runs(stored, catalog)
+    if not stale:
+        return report
+    rows = []
+    for row in report.rows:
+        reason = next((stale[run] for run in row.run_ids if run in stale), None)
+        rows.append(replace(row, caveats=(*row.caveats, Stale(reason))) if reason else row)
+    return replace(report, rows=tuple(rows), notes=(*stale_notes(stored, stale), *report.notes))

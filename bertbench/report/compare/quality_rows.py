@@ -1,7 +1,7 @@
 """Scores, what share of the reference's score is retained, and whether differences are real.
 
 One bootstrap a task and split draws the same examples for all models; its replicates give every interval: of a score,
-of a ratio, of a difference. Not aware of how predictions came about.
+of a ratio, of a difference.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from typing import Any
 import numpy as np
 
 from bertbench.records.record import UNDEFINED, Measurement, RunRecord, Undefined
+from bertbench.report.caveats import Remark, remarks
 from bertbench.report.compare import replicates as pairs
 from bertbench.report.compare.evidence import Evidence, figure, noted, plain_row, share_rows, with_ratio
 from bertbench.report.compare.replicates import of_task, plugins_of, resampled
 from bertbench.report.compare.scores import SplitScores, macro_rows
 from bertbench.report.row import Row
 from bertbench.stats import intervals
-from bertbench.stats.intervals import Estimate
+from bertbench.stats.estimate import Estimate, Replications, Scope
 from bertbench.stats.metric import why_undefined
 
 __all__ = ["DIFFERENCE", "plugins_of", "primary_metrics", "quality_rows", "resampled"]
 
 DIFFERENCE = "difference"
-ON_THESE = "method on these examples"
 
 
 def quality_rows(evidence: Evidence) -> dict[str, list[Row]]:
     """The rows of every model over all tasks."""
-    found: dict[str, list[Row]] = {model: [] for model in evidence.models}
+    rows_of: dict[str, list[Row]] = {model: [] for model in evidence.models}
     firsts: list[SplitScores] = []
     bases: dict[str, Row] = {}
     for task in evidence.tasks():
@@ -41,23 +41,23 @@ def quality_rows(evidence: Evidence) -> dict[str, list[Row]]:
         splits = [_split_scores(evidence, task, split, done) for split in _splits(done)]
         firsts += splits[:1]
         for model in evidence.models:
-            rows = found[model]
+            rows = rows_of[model]
             if model in done:
                 rows += _model_rows(evidence, done[model], splits)
                 bases[model] = _wider(bases.get(model), evidence.base(done[model]))
             rows += [evidence.failed(run, "score") for run in records[model] if run.status != "ok"]
     for model, base in bases.items():
-        found[model] += macro_rows(base, model, firsts)
-    return found
+        rows_of[model] += macro_rows(base, model, firsts)
+    return rows_of
 
 
 def _wider(before: Row | None, base: Row) -> Row:
     """The base of a row over several tasks: all their runs, and no checkpoint, since each has its own."""
     if before is None:
         return base
-    notes = dict.fromkeys(note for row in (before, base) for note in (row.note or "").split("; ") if note)
-    runs = " ".join(row.run_ids for row in (before, base) if row.run_ids)
-    return replace(before, checkpoint=None, revision=None, note="; ".join(notes) or None, run_ids=runs or None)
+    caveats = tuple(dict.fromkeys((*before.caveats, *base.caveats)))
+    run_ids = (*before.run_ids, *base.run_ids)
+    return replace(before, checkpoint=None, revision=None, caveats=caveats, run_ids=run_ids)
 
 
 def _splits(records: Mapping[str, Sequence[RunRecord]]) -> list[str | None]:
@@ -91,8 +91,8 @@ def _split_scores(
     )
     for metric in (*_metrics(first), "score"):
         for model, runs in records.items():
-            found = [run.find(metric, "value", split=split) for run in runs]
-            values = [value.values[0] for value in found if value]
+            measured = [run.find(metric, "value", split=split) for run in runs]
+            values = [value.values[0] for value in measured if value]
             if len(values) == len(runs):
                 scores.by_seed[metric, model], scores.values[metric, model] = values, float(np.mean(values))
     scores.groups = pairs.grouped(pairs.read(evidence, records), split)
@@ -109,8 +109,8 @@ def _chance(records: Mapping[str, Sequence[RunRecord]], split: str | None) -> fl
     """The score without a look at the input, where a run has found it out."""
     for runs in records.values():
         for run in runs:
-            if (found := run.find("baseline_score", "trivial", split=split)) is not None:
-                return found.values[0]
+            if (baseline := run.find("baseline_score", "trivial", split=split)) is not None:
+                return baseline.values[0]
     return None
 
 
@@ -148,30 +148,33 @@ def _relative_rows(base: Row, scores: SplitScores, model: str) -> Iterator[Row]:
         if other is None or other == model or ("score", other) not in scores.values:
             continue
         row = figure(base, "score", DIFFERENCE, "1", scores.difference(model, other), reference=other, **counted)
-        yield noted(row, _tests(scores, model, other))
+        yield noted(row, *remarks(*_tests(scores, model, other)))
 
 
-def _tests(scores: SplitScores, model: str, other: str) -> str | None:
+def _tests(scores: SplitScores, model: str, other: str) -> list[str]:
     """The smallest difference that this data shows, and McNemar's test where the score is the accuracy of one run each."""
     group = scores.paired(model, other)
     if group is None:
-        return None
+        return []
     if scores.is_accuracy and all(len(group.predictions[name]) == 1 for name in (model, other)):
-        ours, theirs = (group.predictions[name][0] == group.labels for name in (model, other))
-        found = [f"exact McNemar p = {intervals.mcnemar(ours, theirs):.3g}"]
-        smallest, power = intervals.detectable_difference(float((ours != theirs).mean()), len(group.labels)), "80%"
+        right, other_right = (group.predictions[name][0] == group.labels for name in (model, other))
+        told = [f"exact McNemar p = {intervals.mcnemar(right, other_right):.3g}"]
+        smallest, power = (
+            intervals.detectable_difference(float((right != other_right).mean()), len(group.labels)),
+            "80%",
+        )
     else:
-        found, smallest, power = [], scores.detectable(model, other), "at least about 80%"
+        told, smallest, power = [], scores.detectable(model, other), "at least about 80%"
     if smallest is not None:
-        found.append(f"smallest detectable difference {smallest * 100:.1f} points ({power} power, 5% level)")
-    return "; ".join(found) or None
+        told.append(f"smallest detectable difference {smallest * 100:.1f} points ({power} power, 5% level)")
+    return told
 
 
 def _corrected(base: Row, scores: SplitScores, model: str, counted: dict[str, Any]) -> Iterator[Row]:
     """Retention above chance: (score - chance) / (reference's score - chance), chance by a look at no input."""
     if scores.chance is None or model == scores.reference:
         return
-    base = noted(base, f"chance {scores.chance * 100:.1f}")
+    base = noted(base, Remark(f"chance {scores.chance * 100:.1f}"))
     ratio = scores.ratio("score", model, scores.chance)
     yield from share_rows(
         base, "chance-corrected", ratio, scores.of_reference(), scores.reference, counted, chance=scores.chance
@@ -180,14 +183,14 @@ def _corrected(base: Row, scores: SplitScores, model: str, counted: dict[str, An
 
 def _seed_rows(base: Row, runs: Sequence[RunRecord], scores: SplitScores) -> Iterator[Row]:
     """How the score varies over seeds: median, standard deviation, and the mean's t-interval."""
-    found = [run.find("score", "value", split=scores.split) for run in runs]
-    values = [one.values[0] for one in found if one is not None]
+    measured = [run.find("score", "value", split=scores.split) for run in runs]
+    values = [measurement.values[0] for measurement in measured if measurement is not None]
     if len(values) < 2:
         return
     counted: dict[str, Any] = {"split": scores.split, "n": len(values), "n_unit": "seeds"}
     yield figure(base, "score", "median", "1", float(np.median(values)), **counted)
     yield figure(base, "score", "standard_deviation", "1", float(np.std(values, ddof=1)), **counted)
-    scope = ON_THESE if _trained(runs) else None
+    scope = Scope.METHOD_ON_EXAMPLES if _trained(runs) else None
     mean = replace(_over_seeds(values), scope=scope)
     yield figure(base, "score", "seed_mean", "1", mean, **counted)
 
@@ -199,33 +202,38 @@ def _over_seeds(values: Sequence[float]) -> Estimate:
 
 def _other_rows(evidence: Evidence, base: Row, runs: Sequence[RunRecord]) -> Iterator[Row]:
     """What else was measured, e.g. training time: the mean over seeds, with a t-interval from two seeds on."""
-    scores, theirs = {*_metrics(runs[0]), "score"}, evidence.records("quality", evidence.reference, runs[0].task_name)
+    scores = {*_metrics(runs[0]), "score"}
+    of_reference = evidence.records("quality", evidence.reference, runs[0].task_name)
     for measurement in runs[0].measurements:
         if measurement.quantity in scores and measurement.statistic == "value":
             continue
         same = [run.find(measurement.quantity, measurement.statistic, split=measurement.split) for run in runs]
-        values = [found.values[0] for found in same if found is not None]
-        found = _over_seeds(values)
+        values = [of_seed.values[0] for of_seed in same if of_seed is not None]
+        mean = _over_seeds(values)
         row = plain_row(base, measurement)
-        row = replace(row, value=found.value, low=found.low, high=found.high, interval_method=found.method)
-        ratio = _time_ratio(measurement, runs, theirs) if measurement.unit == "s" else None
+        row = replace(row, value=mean.value, low=mean.low, high=mean.high, method=mean.method)
+        ratio = _time_ratio(measurement, runs, of_reference) if measurement.unit == "s" else None
         yield row if ratio is None else with_ratio(row, evidence.reference, ratio)
 
 
-def _time_ratio(time: Measurement, ours: Sequence[RunRecord], theirs: Sequence[RunRecord]) -> Estimate | None:
+def _time_ratio(time: Measurement, runs: Sequence[RunRecord], of_reference: Sequence[RunRecord]) -> Estimate | None:
     """A time over the reference's, paired by seed: both then had the same samples in the same order; None below two seeds."""
-    if ours[0].model_name == theirs[0].model_name if theirs else True:
+    if not of_reference or runs[0].model_name == of_reference[0].model_name:
         return None
     of_seed = {
-        run.seed: run.find(time.quantity, time.statistic, split=time.split) for run in theirs if run.status == "ok"
+        run.seed: run.find(time.quantity, time.statistic, split=time.split)
+        for run in of_reference
+        if run.status == "ok"
     }
-    pairs = [(run.find(time.quantity, time.statistic, split=time.split), of_seed.get(run.seed)) for run in ours]
-    logs = [math.log(one.values[0] / two.values[0]) for one, two in pairs if one and two and one.n == two.n]
+    pairs = [(run.find(time.quantity, time.statistic, split=time.split), of_seed.get(run.seed)) for run in runs]
+    logs = [
+        math.log(own_time.values[0] / reference_time.values[0])
+        for own_time, reference_time in pairs
+        if own_time and reference_time and own_time.n == reference_time.n
+    ]
     if len(logs) < 2:
         return None
-    found = intervals.t_interval(logs, "seeds")
-    low, high = (None if bound is None else math.exp(bound) for bound in (found.low, found.high))
-    return Estimate(math.exp(found.value), low, high, f"{found.method}, of log-ratios paired by seed")
+    return intervals.of_logarithms(logs, "seeds", Replications.SEED_LOG_RATIOS)
 
 
 # Metrics without a value: everything was evaluated, and no number says how well. Their rows, with the metric's own reason.
@@ -238,10 +246,10 @@ def undefined_on(record: RunRecord, quantity: str, split: str | None) -> Undefin
 
     Records of before such were noted say that the split was evaluated, and metrics when they are undefined.
     """
-    found = next((one for one in record.undefined if (one.metric, one.split) == (quantity, split)), None)
+    stated = next((entry for entry in record.undefined if (entry.metric, entry.split) == (quantity, split)), None)
     evaluated = record.find(EVALUATED, split=split)
-    if found is not None or evaluated is None or record.find(quantity, "value", split=split) is not None:
-        return found
+    if stated is not None or evaluated is None or record.find(quantity, "value", split=split) is not None:
+        return stated
     names = (record.task or {}).get("primary_metrics", ()) if quantity == "score" else (quantity,)
     absent = [name for name in names if record.find(name, "value", split=split) is None]
     return Undefined(quantity, why_undefined(absent), split, evaluated.n) if absent else None
@@ -256,11 +264,10 @@ def undefined_rows(base: Row, runs: Sequence[RunRecord], quantity: str, split: s
         quantity: the metric, or 'score'.
         split: on which.
     """
-    found = {run.seed: one for run in runs if (one := undefined_on(run, quantity, split)) is not None}
-    if not found:
+    by_seed = {run.seed: entry for run in runs if (entry := undefined_on(run, quantity, split)) is not None}
+    if not by_seed:
         return
-    first = next(iter(found.values()))
-    which = f"with seed {', '.join(map(str, found))}: " if len(found) < len(runs) else ""
-    note = "; ".join(part for part in (base.note, f"{which}{first.reason}") if part)
-    counted = {"split": split, "n": first.n, "n_unit": "examples"}
-    yield replace(base, quantity=quantity, statistic="mean", unit="1", status=UNDEFINED, note=note, **counted)  # type: ignore[arg-type]
+    first = next(iter(by_seed.values()))
+    which = f"with seed {', '.join(map(str, by_seed))}: " if len(by_seed) < len(runs) else ""
+    row = replace(base, quantity=quantity, statistic="mean", unit="1", status=UNDEFINED, split=split)
+    yield noted(replace(row, n=first.n, n_unit="examples"), Remark(f"{which}{first.reason}"))

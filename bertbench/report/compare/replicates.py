@@ -1,7 +1,4 @@
-"""Replicates of a task's metrics and score, from the predictions of one model or of two, drawn once for each.
-
-Not aware of records, rows and intervals.
-"""
+"""Replicates of a task's metrics and score, from the predictions of one model or of two, drawn once for each."""
 
 from __future__ import annotations
 
@@ -58,12 +55,12 @@ def read(evidence: Evidence, records: Mapping[str, Sequence[RunRecord]]) -> dict
     Raises:
         StoreError: a file is missing, damaged or not the one that was recorded.
     """
-    found = {}
+    by_model = {}
     for model, runs in records.items():
         frames = [evidence.stored.sidecar(run, "predictions") for run in runs]
         if frames and all(frame is not None for frame in frames):
-            found[model] = [frame for frame in frames if frame is not None]
-    return found
+            by_model[model] = [frame for frame in frames if frame is not None]
+    return by_model
 
 
 def grouped(frames: Mapping[str, Sequence[pd.DataFrame]], split: str | None) -> list[Group]:
@@ -71,11 +68,11 @@ def grouped(frames: Mapping[str, Sequence[pd.DataFrame]], split: str | None) -> 
     groups: dict[tuple[bytes, bytes], Group] = {}
     for model, seeds in frames.items():
         columns = [_columns(frame, split) for frame in seeds]
-        keys = {(one.ids, one.digest) for one in columns}
+        keys = {(seed_columns.ids, seed_columns.digest) for seed_columns in columns}
         if len(keys) != 1 or not columns[0].labels.size:
             continue  # seeds that saw different examples cannot be averaged example by example
         group = groups.setdefault(keys.pop(), Group({}, columns[0].labels, columns[0].clusters))
-        group.predictions[model] = np.stack([one.predictions for one in columns])
+        group.predictions[model] = np.stack([seed_columns.predictions for seed_columns in columns])
     return list(groups.values())
 
 
@@ -106,10 +103,10 @@ def _columns(frame: pd.DataFrame, split: str | None) -> _Columns:
 
 def _objects(texts: Sequence[str]) -> Any:
     """JSON texts as an array of what they hold."""
-    found = np.empty(len(texts), dtype=object)
-    for place, text in enumerate(texts):
-        found[place] = json.loads(text)
-    return found
+    objects = np.empty(len(texts), dtype=object)
+    for index, text in enumerate(texts):
+        objects[index] = json.loads(text)
+    return objects
 
 
 Key = tuple[str, str]
@@ -117,19 +114,19 @@ Key = tuple[str, str]
 
 def plugins_of(metrics: set[str]) -> dict[str, Any]:
     """The metrics by name; one whose file is not here any more is left out."""
-    found = {}
+    loaded = {}
     for metric in sorted(metrics):
         try:
-            found[metric] = plugins.load("bertbench.stats.metrics", "metric", metric)
+            loaded[metric] = plugins.load("bertbench.stats.metrics", "metric", metric)
         except UnknownNameError:
             continue
-    return found
+    return loaded
 
 
 def resampled(metrics: Mapping[str, Any], group: Group, seed: int) -> dict[Key, Floats]:
     """Replicates of every metric for every model of a group, the mean over its seeds, shape (r,)."""
     drawn = Drawer(metrics, (), seed).draw(group, tuple(group.predictions))
-    return {key: one.mean(axis=0) for key, one in drawn.items()}
+    return {key: replicates.mean(axis=0) for key, replicates in drawn.items()}
 
 
 def of_task(metrics: Mapping[str, Any], primary: Sequence[str], task: str) -> Drawer:
@@ -173,7 +170,9 @@ class Drawer:
             for name, metric in self.metrics.items():
                 if (name, model) not in self._parts:  # what examples add is dear to find, and the same in every draw
                     answers = group.predictions[model]
-                    self._parts[name, model] = [metric.parts(list(one), list(group.labels)) for one in answers]
+                    self._parts[name, model] = [
+                        metric.parts(list(seed_answers), list(group.labels)) for seed_answers in answers
+                    ]
         parts = {(name, model): self._parts[name, model] for model in models for name in self.metrics}
         combine = {name: metric.combine for name, metric in self.metrics.items()}
         return bootstrap.bootstrap_sums(parts, combine, group.clusters, seed=self.seed)

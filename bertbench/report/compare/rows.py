@@ -10,11 +10,12 @@ from bertbench.report.compare.evidence import Evidence, plain_rows
 from bertbench.report.compare.quality_rows import DIFFERENCE, primary_metrics, quality_rows
 from bertbench.report.compare.speed_rows import SessionTimings, speed_rows
 from bertbench.report.row import Row
+from bertbench.specs.models import ModelSpec
 from bertbench.units import quantity_of
 
 if TYPE_CHECKING:
     from bertbench.records.store import StoredSession
-    from bertbench.specs.models import ModelSpec, Published
+    from bertbench.specs.models import Published
 
 
 # Of several statistics of a quantity the one that publications state.
@@ -28,14 +29,14 @@ def with_published(rows: list[Row], spec: ModelSpec, primary: dict[str, tuple[st
     primary metrics of each task.
     """
     used: set[tuple[str | None, str | None, str | None]] = set()
-    found = []
+    stated_rows = []
     for row in rows:
         key = (row.quantity, row.statistic, row.task)
         text = None if key in used or not _is_stated(row) else _text(spec, row, primary)
         if text:
             used.add(key)
-        found.append(replace(row, published=text) if text else row)
-    return found
+        stated_rows.append(replace(row, published=text) if text else row)
+    return stated_rows
 
 
 def _is_stated(row: Row) -> bool:
@@ -82,8 +83,6 @@ def _spec(stored: StoredSession, catalog: Mapping[str, ModelSpec], model: str) -
     """The spec in the catalog, else the one a record was made with, else one that only has the name."""
     if model in catalog:
         return catalog[model]
-    from bertbench.specs.models import ModelSpec
-
     made_with = next((record.model for record in stored.records if record.model_name == model), None)
     return ModelSpec(**(made_with or {"name": model, "title": model, "architecture": "unknown", "checkpoint": model}))
 
@@ -94,13 +93,13 @@ def all_rows(evidence: Evidence) -> list[Row]:
     primary = {task: primary_metrics_of(evidence, task) for task in evidence.tasks()}
     by_model = {model: [*_measured(evidence, timings, model), *quality[model]] for model in evidence.models}
     exact = {_key(row): row for row in by_model[evidence.reference] if row.value is not None}
-    found = []
+    rows = []
     for model, measured in by_model.items():
         compared = [_with_exact_ratio(row, exact.get(_key(row)), evidence.reference) for row in measured]
         published = with_published(compared, evidence.specs[model], primary)
-        found += [_text_row(evidence, model, "compression_method"), *published]
-        found.append(_text_row(evidence, model, "best_use_case"))
-    return found
+        rows += [_text_row(evidence, model, "compression_method"), *published]
+        rows.append(_text_row(evidence, model, "best_use_case"))
+    return rows
 
 
 def _measured(evidence: Evidence, timings: SessionTimings, model: str) -> Iterator[Row]:
@@ -121,8 +120,8 @@ def _text_row(evidence: Evidence, model: str, quantity: str) -> Row:
 
 
 def _key(row: Row) -> tuple[object, ...]:
-    place = (row.scenario, row.batch_size, row.sequence_length, row.backend, row.dtype)
-    return (row.quantity, row.statistic, row.task, row.split, *place)
+    cell = (row.scenario, row.batch_size, row.sequence_length, row.backend, row.dtype)
+    return (row.quantity, row.statistic, row.task, row.split, *cell)
 
 
 def _with_exact_ratio(row: Row, reference: Row | None, name: str) -> Row:

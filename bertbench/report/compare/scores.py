@@ -1,7 +1,7 @@
 """What is known of one task and split: scores, their replicates, and intervals of values, ratios and differences.
 
 A figure of one model rests on replicates of that model alone and one of two models on those of the two, so that no interval
-depends on what else is compared. Not aware of records and rows.
+depends on what else is compared.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bertbench.report.caveats import NoShare, Remark, TasksLeftOut
 from bertbench.report.compare import replicates as pairs
-from bertbench.report.compare.evidence import WITHOUT, figure, noted, share_rows, with_ratio
+from bertbench.report.compare.evidence import figure, noted, share_rows, with_ratio
 from bertbench.report.compare.replicates import Drawer
 from bertbench.stats import intervals
+from bertbench.stats.estimate import Estimate, Method, Scope
 from bertbench.stats.intervals import (
     SEEDS_FOR_METHOD,
-    Estimate,
     SeedTerm,
     bootstrap_method,
     scope_of,
@@ -73,9 +74,9 @@ class SplitScores:
         if group is None or self.drawer is None:
             return None
         drawn = self.drawer.draw(group, models)
-        found = [drawn.get((metric, model)) for model in models]
-        known = [one for one in found if one is not None]
-        return known if len(known) == len(found) else None
+        by_model = [drawn.get((metric, model)) for model in models]
+        known = [replicates for replicates in by_model if replicates is not None]
+        return known if len(known) == len(by_model) else None
 
     def units(self, model: str) -> int | None:
         """How many examples or paragraphs a model predicted."""
@@ -114,8 +115,10 @@ class SplitScores:
         if drawn is None:
             return Estimate(values[0] / values[1])
         factors = dict(zip((model, self.reference), zip(drawn, ratio_factors(*values), strict=True), strict=True))
-        ours, theirs = (one.mean(axis=0) - chance for one in drawn)
-        return ratio_of(values, (ours, theirs), self.terms(metric, factors), self._named(model, self.reference))
+        above_chance = [replicates.mean(axis=0) - chance for replicates in drawn]
+        return ratio_of(
+            values, (above_chance[0], above_chance[1]), self.terms(metric, factors), self._named(model, self.reference)
+        )
 
     def difference(self, model: str, other: str) -> Estimate:
         """Score minus the score of `other`, with an interval where both predicted the same examples."""
@@ -125,8 +128,8 @@ class SplitScores:
             return Estimate(value)
         named = self._named(model, other)
         replicates = drawn[0].mean(axis=0) - drawn[1].mean(axis=0)
-        found = with_seeds(value, replicates, self._apart(model, other, drawn), named.method, named.n)
-        return replace(found, scope=named.scope)
+        estimate = with_seeds(value, replicates, self._apart(model, other, drawn), named.method, named.n)
+        return replace(estimate, scope=named.scope)
 
     def detectable(self, model: str, other: str) -> float | None:
         """The smallest difference of the scores that is found with about 80 % power or more at the 5 % level, by their spread."""
@@ -144,7 +147,9 @@ class SplitScores:
         return intervals.detectable_by_spread(replicates * wider, worth=examples)
 
     def _apart(self, model: str, other: str, drawn: Sequence[Floats]) -> list[SeedTerm]:
-        return self.terms("score", {name: (one, 1.0) for name, one in zip((model, other), drawn, strict=True)})
+        return self.terms(
+            "score", {name: (replicates, 1.0) for name, replicates in zip((model, other), drawn, strict=True)}
+        )
 
     def terms(self, metric: str, of: dict[str, tuple[Floats, float]]) -> list[SeedTerm]:
         """What seeds add, of the models with enough of them; `of` holds a model's replicates and the figure's derivative."""
@@ -154,7 +159,7 @@ class SplitScores:
             if self.trained[model] >= SEEDS_FOR_METHOD
         ]
 
-    def scope(self, *models: str) -> str:
+    def scope(self, *models: str) -> Scope:
         """Of what an interval of figures of the models is."""
         return scope_of([self.trained[model] for model in models])
 
@@ -171,24 +176,24 @@ class SplitScores:
 
 @dataclass(frozen=True)
 class Named:
-    """What an interval is called, how many units were drawn for it, and of what it is."""
+    """How an interval came about, how many units were drawn for it, and of what it is."""
 
-    method: str
+    method: Method
     n: int | None
-    scope: str
+    scope: Scope
 
 
-def within(found: Estimate, drawn: Floats, scope: str) -> Estimate:
+def within(score: Estimate, drawn: Floats, scope: Scope) -> Estimate:
     """A score's interval cut at what a score can be: 1, and 0 where no seed and no replicate lies below."""
-    if found.low is None or found.high is None:
-        return found
-    low = max(found.low, 0.0) if np.nanmin(drawn) >= 0 else max(found.low, -1.0)
-    return replace(found, low=min(low, found.value), high=max(min(found.high, 1.0), found.value), scope=scope)
+    if score.low is None or score.high is None:
+        return score
+    low = max(score.low, 0.0) if np.nanmin(drawn) >= 0 else max(score.low, -1.0)
+    return replace(score, low=min(low, score.value), high=max(min(score.high, 1.0), score.value), scope=scope)
 
 
-def ratio_factors(ours: float, theirs: float) -> tuple[float, float]:
+def ratio_factors(upper: float, lower: float) -> tuple[float, float]:
     """By how much a ratio changes with its upper and its lower part; its logarithm where both are above zero."""
-    return (1 / ours, 1 / theirs) if ours > 0 else (1 / theirs, ours / theirs**2)
+    return (1 / upper, 1 / lower) if upper > 0 else (1 / lower, upper / lower**2)
 
 
 def ratio_of(
@@ -208,10 +213,10 @@ def ratio_of(
     if not terms or values[0] <= 0:
         return replace(with_seeds(value, drawn, terms, named.method, named.n), scope=named.scope)
     logs = np.log(np.where(drawn > 0, drawn, np.nan))
-    found = with_seeds(math.log(value), logs, terms, named.method, named.n)
-    if found.low is None or found.high is None:
+    log_ratio = with_seeds(math.log(value), logs, terms, named.method, named.n)
+    if log_ratio.low is None or log_ratio.high is None:
         return Estimate(value)
-    return Estimate(value, math.exp(found.low), math.exp(found.high), found.method, named.scope)
+    return Estimate(value, math.exp(log_ratio.low), math.exp(log_ratio.high), log_ratio.method, named.scope)
 
 
 # Scores over several tasks: the mean of all measured, and GLUE's as the DistilBERT paper takes it, with and without WNLI.
@@ -235,13 +240,13 @@ def macro_rows(base: Row, model: str, tasks: Sequence[SplitScores]) -> Iterator[
         wanted[ALL] = tuple(of)
     for name, names in wanted.items():
         mean = _Means([of[task] for task in names], model)
-        row = noted(replace(base, task=name, split=None), f"mean over {', '.join(names)}")
+        row = noted(replace(base, task=name, split=None), Remark(f"mean over {', '.join(names)}"))
         absent = [scores.task for scores in tasks if scores.task not in names] if name == ALL else []
         if absent:  # another model may have a score there: the two means are then not of the same tasks
-            row = noted(row, f"{WITHOUT} {', '.join(absent)}")
+            row = noted(row, TasksLeftOut(tuple(absent)))
         count = {"n": len(names), "n_unit": "tasks"}
         ratio = mean.ratio()
-        yield with_ratio(figure(row, "score", "macro", "1", mean.own(), **count), mean.reference, ratio)
+        yield with_ratio(figure(row, "score", "macro", "1", mean.of_model(), **count), mean.reference, ratio)
         if model != mean.reference:
             yield from _relative(row, mean, ratio, count)
 
@@ -251,19 +256,19 @@ def _relative(row: Row, mean: _Means, ratio: Estimate | None, count: dict[str, A
     reference, missing = mean.reference, mean.missing()
     if missing:
         empty = replace(row, quantity="retention", statistic="macro", unit="1", reference=reference)
-        yield noted(empty, f"no share: {reference} has no score on {', '.join(missing)}")
+        yield noted(empty, NoShare(f"{reference} has no score on {', '.join(missing)}"))
         return
-    yield from share_rows(row, "macro", ratio, mean.theirs, reference, count)
+    yield from share_rows(row, "macro", ratio, mean.of_reference, reference, count)
     yield figure(row, "score", "macro-difference", "1", mean.difference(), reference=reference, **count)
     chances = [scores.chance for scores in mean.tasks if scores.chance is not None]
     if len(chances) == len(mean.tasks):
         chance = float(np.mean(chances))
         above = mean.ratio(chance)
-        yield from share_rows(row, "macro-chance-corrected", above, mean.theirs, reference, count, chance)
+        yield from share_rows(row, "macro-chance-corrected", above, mean.of_reference, reference, count, chance)
     elif chances:
         unknown = ", ".join(scores.task for scores in mean.tasks if scores.chance is None)
         empty = replace(row, quantity="retention", statistic="macro-chance-corrected", unit="1", reference=reference)
-        yield noted(empty, f"no share: the score by chance is not known for {unknown}")
+        yield noted(empty, NoShare(f"the score by chance is not known for {unknown}"))
 
 
 @dataclass(frozen=True)
@@ -279,7 +284,7 @@ class _Means:
         return self.tasks[0].reference
 
     @property
-    def theirs(self) -> float | None:
+    def of_reference(self) -> float | None:
         """The reference's mean; None where it lacks a task."""
         return None if self.missing() else self._mean(self.reference)
 
@@ -287,15 +292,15 @@ class _Means:
         """Tasks that the reference has no score on."""
         return [scores.task for scores in self.tasks if ("score", self.reference) not in scores.values]
 
-    def own(self) -> Estimate:
+    def of_model(self) -> Estimate:
         """The model's mean."""
         value = self._mean(self.model)
         drawn = self._drawn(self.model)
         if drawn is None:
             return Estimate(value)
         named = self._named(self.model)
-        found = with_seeds(value, drawn[0], self._terms({self.model: 1.0}, self.model), named.method, named.n)
-        return within(found, drawn[0], named.scope)
+        estimate = with_seeds(value, drawn[0], self._terms({self.model: 1.0}, self.model), named.method, named.n)
+        return within(estimate, drawn[0], named.scope)
 
     def difference(self) -> Estimate:
         """The model's mean less the reference's."""
@@ -309,12 +314,12 @@ class _Means:
 
     def ratio(self, chance: float = 0.0) -> Estimate | None:
         """The model's mean over the reference's, both less `chance`; None where the reference's is not above that."""
-        theirs = self.theirs
-        if theirs is None or theirs <= chance:
+        of_reference = self.of_reference
+        if of_reference is None or of_reference <= chance:
             return None
         if self.model == self.reference:
             return Estimate(1.0)
-        values = (self._mean(self.model) - chance, theirs - chance)
+        values = (self._mean(self.model) - chance, of_reference - chance)
         drawn = self._drawn(self.model, self.reference)
         if drawn is None:
             return Estimate(values[0] / values[1])
@@ -328,17 +333,23 @@ class _Means:
     def _drawn(self, *models: str) -> list[Floats] | None:
         """Replicates of the models' means, shape (r,) each; None where a task has none."""
         drawn = [scores.replicates("score", *models) for scores in self.tasks]
-        known = [one for one in drawn if one is not None]
+        known = [replicates for replicates in drawn if replicates is not None]
         if len(known) < len(drawn):
             return None
-        return [np.mean([one[place].mean(axis=0) for one in known], axis=0) for place in range(len(models))]
+        return [
+            np.mean([replicates[position].mean(axis=0) for replicates in known], axis=0)
+            for position in range(len(models))
+        ]
 
     def _terms(self, factors: dict[str, float], *models: str) -> list[SeedTerm]:
         """What seeds add, of every task; `factors` are the figure's derivatives by the models' means."""
         terms = []
         for scores in self.tasks:
             drawn = scores.replicates("score", *models) or []
-            of = {model: (one, factors[model] / len(self.tasks)) for model, one in zip(models, drawn, strict=True)}
+            of = {
+                model: (replicates, factors[model] / len(self.tasks))
+                for model, replicates in zip(models, drawn, strict=True)
+            }
             terms += scores.terms("score", of)
         return terms
 
@@ -346,5 +357,5 @@ class _Means:
         """What an interval is called: seeds count as many as every task has."""
         trained = [min(scores.trained[model] for scores in self.tasks) for model in models]
         units = [scores.units(self.model) or 0 for scores in self.tasks]
-        method = bootstrap_method(*trained, paired=len(models) > 1, unit=UNIT)
-        return Named(f"{method}, mean over tasks", sum(units) or None, scope_of(trained))
+        method = replace(bootstrap_method(*trained, paired=len(models) > 1, unit=UNIT), over_tasks=True)
+        return Named(method, sum(units) or None, scope_of(trained))

@@ -83,12 +83,12 @@ class Crossover:
 
 def crossovers(records: Mapping[str, RunRecord]) -> list[Crossover]:
     """One for each pair of models and each figure, from their memory records; none with fewer than two shapes in common."""
-    found = [
+    crossings = [
         crossover(figure, {name: records[name] for name in pair})
         for figure in FIGURES
         for pair in combinations(records, 2)
     ]
-    return [crossing for crossing in found if crossing is not None]
+    return [crossing for crossing in crossings if crossing is not None]
 
 
 def crossover(figure: str, pair: Mapping[str, RunRecord]) -> Crossover | None:
@@ -244,7 +244,7 @@ def build_speed(
     rows = [_published(row, paper) for row in all_rows(evidence) if row.quantity not in TEXTS]
     figures = Figures(rows)
     shown = evidence.models
-    found: list[Table | None] = [
+    candidates: list[Table | None] = [
         tables.paper_table(figures, shown, paper) if paper else None,
         tables.speed_table(figures, shown, reference, [*_failures(figures), *why(figures, shown, reference)]),
         tables.audit_table(figures, shown),
@@ -255,7 +255,7 @@ def build_speed(
         tables.memory_table(figures, shown, _memory_notes(evidence, figures)),
     ]
     below = [*_caveats(evidence, figures), *notes.notes(evidence, rows, now or datetime.now(UTC))]
-    kept = [table for table in found if table is not None and table.rows]
+    kept = [table for table in candidates if table is not None and table.rows]
     short = _short_names(evidence)
     below += [f"{name}: {model}" for model, name in short.items()]
     title = f"Speed of {', '.join(short.get(model, model) for model in shown)}"
@@ -282,8 +282,8 @@ def _published(row: Row, paper: PaperSpec | None) -> Row:
 
 def _failures(figures: Figures) -> list[str]:
     """Why a cell is empty."""
-    found = [row.note for row in figures.rows if row.quantity == "latency" and row.status != "ok" and row.note]
-    return notes.merged(dict.fromkeys(found))
+    reasons = [row.note for row in figures.rows if row.quantity == "latency" and row.status != "ok" and row.note]
+    return notes.merged(dict.fromkeys(reasons))
 
 
 def _caveats(evidence: Evidence, figures: Figures) -> list[str]:
@@ -305,5 +305,5 @@ def _memory_notes(evidence: Evidence, figures: Figures) -> list[str]:
 
 def _is_lighter(figures: Figures, model: str, other: str) -> bool:
     """False if its parameters take more bytes after all: of small models, loading tells little."""
-    ours, theirs = (figures.first(name, "parameter_bytes") for name in (model, other))
-    return ours is None or theirs is None or (ours.value or 0) < (theirs.value or 0)
+    weights, other_weights = (figures.first(name, "parameter_bytes") for name in (model, other))
+    return weights is None or other_weights is None or (weights.value or 0) < (other_weights.value or 0)

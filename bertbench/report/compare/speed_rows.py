@@ -1,6 +1,6 @@
 """Latency, speed-up, throughput and what goes with them: medians, percentiles and ratios with their intervals.
 
-Not aware of how passes were timed; it reads the rows of the session's timings.
+Reads the rows of the session's timings, whoever has timed them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from bertbench.records.record import Measurement, RunRecord
-from bertbench.report.compare.evidence import Evidence, figure, plain_row, with_ratio
+from bertbench.report.caveats import TooFewSamples, remarks
+from bertbench.report.compare.evidence import Evidence, figure, noted, plain_row, with_ratio
 from bertbench.report.row import Row
-from bertbench.stats.intervals import Estimate, paired_ratio, percentile, ratio_by_reference, samples_needed, t_interval
+from bertbench.report.tables.figures import fields_of_shape
+from bertbench.stats.estimate import Estimate, Replications
+from bertbench.stats.intervals import of_logarithms, paired_ratio, percentile, ratio_by_reference, samples_needed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,9 +52,11 @@ def _record_rows(evidence: Evidence, timings: SessionTimings, record: RunRecord)
         yield from lost if lost and len(lost) == len(labels) else [evidence.failed(record, "latency")]
     else:
         latencies = [
-            one for one in record.measurements if one.quantity == "latency" and one.statistic == "round-median"
+            measurement
+            for measurement in record.measurements
+            if measurement.quantity == "latency" and measurement.statistic == "round-median"
         ]
-        for latency in sorted(latencies, key=lambda latency: _place(shape_of(latency), labels)):
+        for latency in sorted(latencies, key=lambda latency: _position(shape_of(latency), labels)):
             yield from _shape_rows(evidence, timings, record, latency)
         yield from lost
     for measurement in record.measurements:
@@ -67,23 +72,16 @@ def _ceiling_row(base: Row, measurement: Measurement) -> Row:
     return replace(row, value=max(measurement.values), n=len(measurement.values), n_unit="readings")
 
 
-def _place(label: str, labels: Sequence[str]) -> int:
+def _position(label: str, labels: Sequence[str]) -> int:
     return labels.index(label) if label in labels else len(labels)
 
 
 def _lost_rows(base: Row, record: RunRecord) -> Iterator[Row]:
     """A row for each shape that gave nothing: out of memory, out of time, too long, or skipped for such a reason."""
     for label, (kind, message) in (record.settings.get("failed_shapes") or {}).items():
-        size, _, length = label.partition("x")
-        yield replace(
-            base,
-            quantity="latency",
-            batch_size=int(size),
-            sequence_length=int(length) if length.isdigit() else None,
-            scenario="fixed" if length.isdigit() else "offline" if length == "split" else "natural",
-            status="skipped" if kind == "Skipped" else "failed",
-            note=message,
-        )
+        status = "skipped" if kind == "Skipped" else "failed"
+        row = replace(base, quantity="latency", status=status, caveats=remarks(message))
+        yield replace(row, **fields_of_shape(label))
 
 
 def _shape_rows(evidence: Evidence, timings: SessionTimings, record: RunRecord, latency: Measurement) -> Iterator[Row]:
@@ -98,13 +96,13 @@ def _shape_rows(evidence: Evidence, timings: SessionTimings, record: RunRecord, 
     passes = timings.passes.get((shape, way))
     counted = {"n": latency.n if passes is None else len(passes), "n_unit": "passes"}
     name, reference = _reference(way, evidence.reference, timings, shape)
-    found = timings.ratio(shape, way, reference, stopped=stopped) if reference else None
-    ratio = found[0] if found else None
+    comparison = timings.ratio(shape, way, reference, stopped=stopped) if reference else None
+    ratio = comparison[0] if comparison else None
     median = over_rounds(latency.values)
     yield with_ratio(figure(base, "latency", "median", "s", median, **counted), name, ratio)
     if passes is not None:
         yield from _percentile_rows(base, passes.tolist(), list(timings.turns[shape, way].values()))
-    yield from _speedups(base, timings, (shape, way, stopped), (name, found))
+    yield from _speedups(base, timings, (shape, way, stopped), (name, comparison))
     if latency.scenario != "offline":
         throughput = median.inverse().scaled(latency.batch_size or 1)
         row = figure(base, "throughput", "median", "samples/s", throughput, **counted)
@@ -115,10 +113,7 @@ def _shape_rows(evidence: Evidence, timings: SessionTimings, record: RunRecord, 
 
 def over_rounds(seconds: Sequence[float]) -> Estimate:
     """The geometric mean of rounds' times with its interval, which cannot reach below zero: a t-interval of logarithms."""
-    logs = t_interval([math.log(value) for value in seconds])
-    if logs.low is None or logs.high is None:
-        return Estimate(math.exp(logs.value))
-    return Estimate(math.exp(logs.value), math.exp(logs.low), math.exp(logs.high), f"{logs.method}, of logarithms")
+    return of_logarithms([math.log(value) for value in seconds], "rounds", Replications.LOGARITHMS)
 
 
 def _reference(way: Way, model: str, timings: SessionTimings, shape: str) -> tuple[str, Way | None]:
@@ -136,18 +131,18 @@ def _reference(way: Way, model: str, timings: SessionTimings, shape: str) -> tup
 
 
 def _speedups(
-    base: Row, timings: SessionTimings, place: tuple[str, Way, bool], against: tuple[str, tuple[Estimate, int] | None]
+    base: Row, timings: SessionTimings, cell: tuple[str, Way, bool], against: tuple[str, tuple[Estimate, int] | None]
 ) -> Iterator[Row]:
     """How much faster than the reference model run in the same way, and than the model itself in PyTorch and fp32."""
-    shape, way, stopped = place
-    name, found = against
-    if found is not None:
-        yield _speedup(base, name, *found)
+    shape, way, stopped = cell
+    name, comparison = against
+    if comparison is not None:
+        yield _speedup(base, name, *comparison)
     plain = Way(way.model, "eager", "fp32")
     if way != plain and (shape, plain) in timings.turns:
-        own = timings.ratio(shape, way, plain, stopped=stopped)
-        if own is not None:
-            yield _speedup(base, f"{way.model} eager fp32", *own)
+        against_itself = timings.ratio(shape, way, plain, stopped=stopped)
+        if against_itself is not None:
+            yield _speedup(base, f"{way.model} eager fp32", *against_itself)
 
 
 def _speedup(base: Row, reference: str, ratio: Estimate, rounds: int) -> Row:
@@ -162,9 +157,9 @@ def _text_rows(
     """The tokenizer alone, and from text to output, where inputs were texts; of a whole split the time for all of it."""
     same = {"scenario": latency.scenario, "batch_size": latency.batch_size, "sequence_length": latency.sequence_length}
     for part in TEXT_PARTS:
-        found = record.find("latency", f"{part}/round-median", **same)
-        if found is not None:
-            yield figure(base, "latency", part, "s", over_rounds(found.values), n=found.n, n_unit="passes")
+        part_times = record.find("latency", f"{part}/round-median", **same)
+        if part_times is not None:
+            yield figure(base, "latency", part, "s", over_rounds(part_times.values), n=part_times.n, n_unit="passes")
     if latency.scenario == "offline":
         for measurement in record.measurements:
             if measurement.quantity == "inference_time" and measurement.batch_size == latency.batch_size:
@@ -211,8 +206,7 @@ def _percentile_rows(base: Row, passes: list[float], turns: list[float]) -> Iter
         if value is not None:
             yield replace(row, value=value)
             continue
-        short = f"a {name} needs {needed} timed {unit}, there are {len(samples)}"
-        yield replace(row, note="; ".join(note for note in (base.note, short) if note))
+        yield noted(row, TooFewSamples(name, needed, unit, len(samples)))
 
 
 # A session's raw timings by shape and way of running, and the ratios that they allow.
@@ -269,9 +263,9 @@ class SessionTimings:
             shape, way = str(labels[0]), Way(*map(str, labels[1:]))
             self.passes[shape, way] = group["seconds"].to_numpy(dtype=float)
             grouped = group.groupby(["round", "turn"], as_index=False)["seconds"]
-            for found, values in ((self.turns, grouped.median()), (self.sums, grouped.sum())):
+            for by_turn, values in ((self.turns, grouped.median()), (self.sums, grouped.sum())):
                 keys = zip(values["round"].astype(int).tolist(), values["turn"].astype(int).tolist(), strict=True)
-                found[shape, way] = dict(zip(keys, values["seconds"].tolist(), strict=True))
+                by_turn[shape, way] = dict(zip(keys, values["seconds"].tolist(), strict=True))
         self.whole |= frozenset(rows.loc[rows["scenario"] == "offline", "shape"].astype(str))
 
     def pairs(self, shape: str, way: Way, reference: Way) -> list[tuple[Floats, Floats]]:
@@ -280,10 +274,10 @@ class SessionTimings:
         Of a whole split the values are sums over a round: the ratio is then that of the times for all of it.
         """
         source = self.sums if shape in self.whole else self.turns
-        ours, theirs = source.get((shape, way), {}), source.get((shape, reference), {})
+        own_turns, other_turns = source.get((shape, way), {}), source.get((shape, reference), {})
         rounds: dict[int, list[tuple[float, float]]] = {}
-        for turn in sorted(ours.keys() & theirs.keys()):
-            rounds.setdefault(turn[0], []).append((ours[turn], theirs[turn]))
+        for turn in sorted(own_turns.keys() & other_turns.keys()):
+            rounds.setdefault(turn[0], []).append((own_turns[turn], other_turns[turn]))
         pairs = [np.array(turns).T for turns in rounds.values()]
         if shape in self.whole:
             pairs = [pair.sum(axis=1, keepdims=True) for pair in pairs]
@@ -302,10 +296,10 @@ class SessionTimings:
             return paired_ratio(pairs, stopped=stopped), len(pairs)
         if self.first is None or self.first in {way, reference}:
             return None
-        ours, theirs = (self.pairs(shape, of, self.first) for of in (way, reference))
-        if min(len(ours), len(theirs)) < 2:
+        own_turns, other_turns = (self.pairs(shape, of, self.first) for of in (way, reference))
+        if min(len(own_turns), len(other_turns)) < 2:
             return None
-        return ratio_by_reference(ours, theirs, stopped=stopped), min(len(ours), len(theirs))
+        return ratio_by_reference(own_turns, other_turns, stopped=stopped), min(len(own_turns), len(other_turns))
 
 
 def _first(evidence: Evidence) -> Way | None:

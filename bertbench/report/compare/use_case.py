@@ -12,8 +12,6 @@ The rule, which `RULE` says in short and every report prints:
 4. A model that another equals or beats on every axis, quality included, and beats by more than the margin on a
    resource, has no use here. Without quality this cannot be said, since what is saved may cost quality.
 5. A model that saves a resource but not at the best quality is told with what it costs.
-
-Not aware of how figures were measured; it reads long rows.
 """
 
 from __future__ import annotations
@@ -68,7 +66,7 @@ class Gain:
 
 
 def use_cases(figures: Figures, models: Sequence[str], reference: str) -> dict[str, tuple[str, ...]]:
-    """By model what it is best used for, in lines: one a reason, and one for what is not known."""
+    """By model what it is best used for, in lines: one a reason, and one for what is not known; none if nothing was measured."""
     if len(models) < 2:
         return dict.fromkeys(models, ("no other model to compare with",))
     judge = _Judge(figures, tuple(models), reference)
@@ -92,7 +90,7 @@ class _Judge:
         """The lines of a model, from what it is best at."""
         scored = bool(self._scores(model))
         if not scored and not any(self.figures.all(model, resource.quantity) for resource in RESOURCES):
-            return ("not measured",)
+            return ()
         better = next((other for other in self.models if other != model and self._dominates(other, model)), None)
         if better:
             return (f"none here: {better} is at least as good on every axis",)
@@ -105,7 +103,7 @@ class _Judge:
 
     def resource_uses(self, resource: Resource) -> dict[str, str]:
         """By model the line that gives it the use of a resource."""
-        found: dict[str, str] = {}
+        lines: dict[str, str] = {}
         others = (model for model in self.models if model != self.reference)
         gains = {model: gain for model in others if (gain := self._gain(model, resource))}
         better = {model: gain for model, gain in gains.items() if gain.low > resource.margin}
@@ -113,12 +111,12 @@ class _Judge:
             best = max(better, key=lambda model: better[model].value)
             for model, gain in better.items():
                 if model == best:
-                    found[model] = f"{resource.use}: {gain.text(resource.gain)}"
+                    lines[model] = f"{resource.use}: {gain.text(resource.gain)}"
                 elif gain.high >= better[best].low:
-                    found[model] = f"{resource.use}: {gain.text(resource.gain)}, not told apart from {best}"
+                    lines[model] = f"{resource.use}: {gain.text(resource.gain)}, not told apart from {best}"
         elif gains and all(gain.high < 1 / resource.margin for gain in gains.values()):
-            found[self.reference] = f"{resource.use}: no other model is better"
-        return found
+            lines[self.reference] = f"{resource.use}: no other model is better"
+        return lines
 
     def quality_uses(self) -> dict[str, str]:
         """By model the line that gives it 'when quality decides', naming the tasks."""
@@ -157,10 +155,10 @@ class _Judge:
 
     def _dominates(self, other: str, model: str) -> bool:
         """True if `other` is at least as good on every axis measured for both, and clearly better on a resource."""
-        ours, theirs = self._scores(model), self._scores(other)
-        if not ours or ours.keys() != theirs.keys():
+        scores, other_scores = self._scores(model), self._scores(other)
+        if not scores or scores.keys() != other_scores.keys():
             return False
-        if any((theirs[task].value or 0.0) < (ours[task].value or 0.0) for task in ours):
+        if any((other_scores[task].value or 0.0) < (scores[task].value or 0.0) for task in scores):
             return False
         shares = [share for resource in RESOURCES if (share := self._share(model, other, resource))]
         margins = [share > resource.margin for share, resource in shares]
@@ -169,8 +167,8 @@ class _Judge:
     def _share(self, model: str, other: str, resource: Resource) -> tuple[float, Resource] | None:
         """What `model` takes of a resource over what `other` takes; None where one was not measured."""
         rows = [self.figures.first(name, resource.quantity, statistic=resource.statistic) for name in (model, other)]
-        mine, its = (row.value if row else None for row in rows)
-        return (mine / its, resource) if mine and its else None
+        value, other_value = (row.value if row else None for row in rows)
+        return (value / other_value, resource) if value and other_value else None
 
     def _middle(self, model: str) -> str:
         """What to say of a model that is best at nothing."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 import csv
 import io
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bertbench.report.row import HEADER
+from bertbench.report.row import HEADER, columns
 from bertbench.safe_text import spreadsheet_cell
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class CsvExporter:
         if layout == "wide" and report.tables:
             return "\n".join(_table(table) for table in report.tables)
         if report.rows or not report.tables:
-            return _written([HEADER, *([_field(value) for value in astuple(row)] for row in report.rows)])
+            return _written([HEADER, *([_field(value) for value in columns(row).values()] for row in report.rows)])
         return _table(report.tables[0])
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bertbench.report.row import columns
 from bertbench.safe_text import json_text
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ class JsonExporter:
         Raises:
             ValueError: a number is not finite.
         """
-        rows = [asdict(row) for row in report.rows]
+        rows: list[dict[str, Any]] = [columns(row) for row in report.rows]
         if not rows and report.tables:
             rows = _objects(report.tables[0])
         tables = [

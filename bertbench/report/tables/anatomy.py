@@ -1,7 +1,4 @@
-"""Anatomies as tables and long rows: models side by side, each figure with its share of the model's total.
-
-Not aware of how anything was counted or timed.
-"""
+"""Anatomies as tables and long rows: models side by side, each figure with its share of the model's total."""
 
 from __future__ import annotations
 
@@ -20,6 +17,7 @@ from bertbench.records.anatomy import (
     RebuiltCell,
     Step,
 )
+from bertbench.report.caveats import remarks
 from bertbench.report.row import Report, Row, Table
 from bertbench.units import gigaflops, milliseconds, percent, quantity_of, significant, small_bytes, times
 
@@ -56,10 +54,10 @@ def _figures(anatomy: Anatomy, reference: Anatomy, axis: Axis) -> Iterator[Row]:
         yield replace(row, reference=reference.name, ratio=total / base) if comparable and base else row
         for key, value in anatomy.by(axis, counter).items():
             note = f"{value / total:.4%} of the model's"
-            yield replace(_row(anatomy, quantity, f"{statistic}/{key}", value * factor), note=note)
+            yield replace(_row(anatomy, quantity, f"{statistic}/{key}", value * factor), caveats=remarks(note))
     if anatomy.timing:
         note = "a pass with the hooks that tell parts apart"
-        yield replace(_row(anatomy, "latency", "hooked", anatomy.timing.hooked_s), note=note)
+        yield replace(_row(anatomy, "latency", "hooked", anatomy.timing.hooked_s), caveats=remarks(note))
 
 
 def _rows_of_savings(anatomy: Anatomy) -> Iterator[Row]:
@@ -168,16 +166,16 @@ def _side_by_side(anatomies: Sequence[Anatomy], axis: Axis, counter: Counter) ->
 
 def _lines(anatomies: Sequence[Anatomy], axis: Axis) -> list[tuple[str, str]]:
     """(key, label) of every line in the order of a pass, the total last."""
-    found = dict.fromkeys(
+    measured = dict.fromkeys(
         part.component if axis == "component" else part.place for each in anatomies for part in each.parts
     )
     if axis == "component":
         late = ("pooler", "head", "other")  # after the top-level modules of models whose components are not known
-        keys = [key for key in COMPONENTS if key in found and key not in late]
-        keys += [key for key in found if key not in COMPONENTS]
-        keys += [key for key in late if key in found]
+        keys = [key for key in COMPONENTS if key in measured and key not in late]
+        keys += [key for key in measured if key not in COMPONENTS]
+        keys += [key for key in late if key in measured]
     else:
-        numbers = sorted(int(key.removeprefix("layer-")) for key in found if key not in PLACES)
+        numbers = sorted(int(key.removeprefix("layer-")) for key in measured if key not in PLACES)
         keys = [BEFORE, *(f"layer-{number}" for number in numbers), AFTER]
     return [*((key, _label(key)) for key in keys), ("total", "Total")]
 
@@ -308,13 +306,13 @@ def build_rebuilt(paper: PaperSpec, cells: Sequence[RebuiltCell]) -> Report:
 def verdict(cell: RebuiltCell) -> str:
     """Which way of counting gives the published figure, if any does, and whether that is as expected."""
     if len(cell.matches) > 1:
-        found = "equal with and without pooler"
+        equal = "equal with and without pooler"
     elif cell.matches:
-        found = "equal (it has no pooler)" if cell.matches == ("no pooler",) else f"equal {cell.matches[0]}"
+        equal = "equal (it has no pooler)" if cell.matches == ("no pooler",) else f"equal {cell.matches[0]}"
     else:
         rounded = round(cell.unique / cell.rounded_to) * cell.rounded_to
         return f"{'known to differ' if cell.as_expected else 'DIFFERENT'}: {rounded / 1e6:,.0f}M"
-    return found if cell.as_expected else f"{found}, BUT EXPECTED TO DIFFER"
+    return equal if cell.as_expected else f"{equal}, BUT EXPECTED TO DIFFER"
 
 
 def _published(cell: RebuiltCell) -> str:
@@ -336,7 +334,7 @@ def _rows(paper: PaperSpec, cell: RebuiltCell) -> list[Row]:
             published=f"{_published(cell)} ({paper.source})",
             verdict="equal" if ways & set(cell.matches) else "different",
             status="ok" if cell.as_expected else "failed",
-            note="; ".join(filter(None, [cell.label, verdict(cell), cell.note])),
+            caveats=remarks(cell.label, verdict(cell), cell.note),
         )
         for statistic, (value, ways) in counts.items()
     ]

@@ -1,6 +1,6 @@
 """The comparison table: what was published about each model, and beside it what was measured here.
 
-Not aware of records: everything measured comes from long rows, everything published from model specs.
+Everything measured comes from long rows, everything published from model specs.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bertbench.report.caveats import NoShare, joined, words_beside
 from bertbench.report.row import Row, Table
 from bertbench.report.tables.figures import Figures, figure_text, scope_text, shape_label, shown
 from bertbench.units import megabytes, millions, quantity_of, significant, times
@@ -33,7 +34,6 @@ class Comparison:
     specs: Mapping[str, ModelSpec]
     scores: Mapping[str, str]
     uses: Mapping[str, Sequence[str]]
-    caveat: Callable[[Row], str]
     claims: Mapping[tuple[str, TableRow], Sequence[str]] = field(default_factory=dict)
 
 
@@ -74,8 +74,8 @@ def comparison_table(comparison: Comparison, notes: Sequence[str] = ()) -> Table
 
 def titles(comparison: Comparison) -> dict[str, str]:
     """What each model is called in tables: its title, or its name where titles are equal."""
-    found = {model: comparison.specs[model].title for model in comparison.models}
-    return {model: model if list(found.values()).count(title) > 1 else title for model, title in found.items()}
+    by_model = {model: comparison.specs[model].title for model in comparison.models}
+    return {model: model if list(by_model.values()).count(title) > 1 else title for model, title in by_model.items()}
 
 
 def on_random_weights(comparison: Comparison, model: str) -> bool:
@@ -99,9 +99,9 @@ def _published(comparison: Comparison, model: str, row: TableRow) -> list[str]:
     ]
 
 
-def _measured(comparison: Comparison, texts: Sequence[str], row: Row) -> str:
+def _measured(texts: Sequence[str], row: Row) -> str:
     """One line of measured figures with what a reader must know about them, and of what their intervals are."""
-    caveat = "; ".join(filter(None, (comparison.caveat(row), scope_text(row))))
+    caveat = "; ".join(filter(None, (words_beside(row.caveats), scope_text(row))))
     return f"measured: {', '.join(texts)}{f' ({caveat})' if caveat else ''}"
 
 
@@ -134,7 +134,7 @@ def _size(comparison: Comparison, model: str) -> list[str]:
     size = comparison.figures.first(model, "parameter_bytes")
     if size is not None and size.value is not None:
         texts[-1] += f"; {megabytes(size.value)}"
-    return [_measured(comparison, texts, parameters)]
+    return [_measured(texts, parameters)]
 
 
 def _speed(comparison: Comparison, model: str) -> list[str]:
@@ -145,7 +145,7 @@ def _speed(comparison: Comparison, model: str) -> list[str]:
         speedup = comparison.figures.first(model, "speedup", **shape)
         if model != comparison.reference and speedup is not None:
             texts.append(_faster(speedup))
-        lines.append(_measured(comparison, texts, latency))
+        lines.append(_measured(texts, latency))
     return [*lines, *_failed(comparison, model, "latency")] or [NOT_MEASURED]
 
 
@@ -168,7 +168,7 @@ def _accuracy(comparison: Comparison, model: str) -> list[str]:
         texts = [f"{task} {words} {figure_text(score)}"]
         if model != comparison.reference:
             texts += _kept(comparison, model, score, "mean")
-        lines.append(_measured(comparison, texts, score))
+        lines.append(_measured(texts, score))
     lines += [_over_tasks(comparison, model, row) for row in comparison.figures.all(model, "score", statistic="macro")]
     return [*lines, *_failed(comparison, model, "score")] or [NOT_MEASURED]
 
@@ -177,7 +177,7 @@ def _over_tasks(comparison: Comparison, model: str, score: Row) -> str:
     """The mean score over several tasks, and what it keeps of the reference's."""
     name = f"mean of {score.n} tasks" if score.task == "all-tasks" else str(score.task)
     texts = [f"{name} {figure_text(score)}", *_kept(comparison, model, score, "macro")]
-    return _measured(comparison, texts, score)
+    return _measured(texts, score)
 
 
 def _kept(comparison: Comparison, model: str, score: Row, statistic: str) -> list[str]:
@@ -187,12 +187,11 @@ def _kept(comparison: Comparison, model: str, score: Row, statistic: str) -> lis
     if retention is not None:
         return [f"keeps {figure_text(retention)}"]
     empty = comparison.figures.empty(model, "retention", **where)
-    return [(empty.note or "").rpartition("; ")[2]] if empty is not None else []
+    return [] if empty is None else [joined(caveat for caveat in empty.caveats if isinstance(caveat, NoShare))]
 
 
 def _use(comparison: Comparison, model: str) -> list[str]:
-    lines = comparison.uses.get(model, ())
-    return [NOT_MEASURED] if NOT_MEASURED in lines else [f"derived: {line}" for line in lines]
+    return [f"derived: {line}" for line in comparison.uses[model]] or [NOT_MEASURED]
 
 
 # The detail table: one row a model, one column a figure.
@@ -225,10 +224,10 @@ def detail_table(comparison: Comparison) -> Table:
 def scores_table(comparison: Comparison) -> list[Table]:
     """The scores of several tasks and their means, which beside all else would make too wide a table; none without scores."""
     figures = comparison.figures
-    found = [row for row in figures.rows if row.quantity == "score" and row.value is not None]
-    if len(comparison.scores) < 2 or not found:
+    scores = [row for row in figures.rows if row.quantity == "score" and row.value is not None]
+    if len(comparison.scores) < 2 or not scores:
         return []
-    means = dict.fromkeys(str(row.task) for row in found if row.statistic == "macro")
+    means = dict.fromkeys(str(row.task) for row in scores if row.statistic == "macro")
     columns = [*_score_columns(comparison), *((f"Mean {task}", _score(figures, task, "macro")) for task in means)]
     return [_table(comparison, "Scores", columns, [])]
 
@@ -239,8 +238,7 @@ def _score_columns(comparison: Comparison) -> list[tuple[str, Find]]:
 
 def _table(comparison: Comparison, title: str, columns: Sequence[tuple[str, Find]], notes: Sequence[str]) -> Table:
     rows = tuple(
-        (_named(comparison, model), *(_cell(comparison, find(model)) for _, find in columns))
-        for model in comparison.models
+        (_named(comparison, model), *(_cell(find(model)) for _, find in columns)) for model in comparison.models
     )
     heads, kinds = ("Model", *(head for head, _ in columns)), ("text", *("number" for _ in columns))
     return Table(title=title, columns=heads, rows=rows, notes=tuple(notes), kinds=kinds)
@@ -250,10 +248,10 @@ def _named(comparison: Comparison, model: str) -> str:
     return titles(comparison)[model] + ("\n(random weights)" if on_random_weights(comparison, model) else "")
 
 
-def _cell(comparison: Comparison, row: Row | None) -> str:
+def _cell(row: Row | None) -> str:
     if row is None or row.value is None or row.quantity is None:
         return ""
-    caveat = comparison.caveat(row)
+    caveat = words_beside(row.caveats)
     text = quantity_of(row.quantity).format(row.value)
     return f"{text}\n({caveat})" if caveat else text
 
@@ -291,11 +289,11 @@ def _widest(figures: Figures) -> Row | None:
 
 def _notes(comparison: Comparison, headline: Row | None) -> Sequence[str]:
     """Why a p90 is empty, and what failed; models of which the same is to be said stand together."""
-    figures, found = comparison.figures, dict[str, dict[str | None, None]]()
+    figures, models_by_note = comparison.figures, dict[str, dict[str | None, None]]()
     for row in figures.rows:
         same_shape = headline is not None and shape_label(row) == shape_label(headline)
         if row.statistic == "p90" and row.value is None and same_shape:
-            found.setdefault(row.note or "", {})[row.model] = None
+            models_by_note.setdefault(row.note or "", {})[row.model] = None
         if row.status != "ok":
-            found.setdefault(f"{row.quantity} {row.status}: {row.note}", {})[row.model] = None
-    return [f"{', '.join(map(str, models))}: {text}" for text, models in found.items()]
+            models_by_note.setdefault(f"{row.quantity} {row.status}: {row.note}", {})[row.model] = None
+    return [f"{', '.join(map(str, models))}: {text}" for text, models in models_by_note.items()]

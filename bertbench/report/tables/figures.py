@@ -1,15 +1,13 @@
-"""Long rows looked up by model and quantity, and their figures as people read them. Not aware of tables."""
+"""Long rows looked up by model and quantity, and their figures as people read them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from bertbench.report.caveats import TooFewSamples
 from bertbench.report.row import Row
-from bertbench.units import quantity_of, significant
-
-_UNIT = re.compile(r"[^\d.,-]+$")
+from bertbench.units import Formatter, quantity_of, significant
 
 
 class Figures:
@@ -40,8 +38,8 @@ class Figures:
 
     def failures(self, model: str, *quantities: str) -> list[Row]:
         """Rows of failed and skipped runs."""
-        found = [row for quantity in quantities for row in self._by_key.get((model, quantity), ())]
-        return [row for row in found if row.status != "ok"]
+        rows = [row for quantity in quantities for row in self._by_key.get((model, quantity), ())]
+        return [row for row in rows if row.status != "ok"]
 
     def tasks(self) -> list[str]:
         """Tasks that were tried, in their order."""
@@ -67,13 +65,16 @@ def way_label(backend: str | None, dtype: str | None) -> str:
 
 def shown(quantity: str, value: float, low: float | None = None, high: float | None = None) -> str:
     """A value as people read it, with its interval: '1.97x [1.93, 2.01]'. A bound in another unit has that unit."""
-    write = quantity_of(quantity).format
-    text = write(value)
+    return with_interval(quantity_of(quantity).format, value, low, high)
+
+
+def with_interval(write: Formatter, value: float, low: float | None, high: float | None) -> str:
+    """A value as `write` has it, with its interval; the bounds have a unit only where it is another than the value's."""
+    text, (_, unit) = write(value), write.parts(value)
     if low is None or high is None:
         return text
-    unit = _UNIT.search(text)
-    bounds = ", ".join(write(bound).removesuffix(unit[0] if unit else "") for bound in (low, high))
-    return f"{text} [{bounds}]"
+    bounds = [number if of_bound == unit else number + of_bound for number, of_bound in map(write.parts, (low, high))]
+    return f"{text} [{', '.join(bounds)}]"
 
 
 def figure_text(row: Row) -> str:
@@ -83,8 +84,7 @@ def figure_text(row: Row) -> str:
 
 def scope_text(row: Row) -> str:
     """Of what a row's intervals are, where that is less than the method: 'interval: this checkpoint'."""
-    scopes = [scope for scope in (row.interval_scope or "").split("; ratio: ") if scope]
-    least = next((scope for scope in scopes if "checkpoint" in scope), None)
+    least = next((scope for scope in (row.scope, row.ratio_scope) if scope and scope.is_of_checkpoints), None)
     return f"interval: {least}" if least else ""
 
 
@@ -102,6 +102,15 @@ def shape_name(row: Row) -> str:
         return "all"
     kind = "split" if row.scenario == "offline" else "natural"
     return f"{row.batch_size}x{row.sequence_length or kind}"
+
+
+def fields_of_shape(label: str) -> dict[str, Any]:
+    """The fields of a row at the shape that records call '1x128', '8xnatural' or '8xsplit'."""
+    batch_size, _, length = label.partition("x")
+    if length.isdigit():
+        return {"batch_size": int(batch_size), "sequence_length": int(length), "scenario": "fixed"}
+    scenario = "offline" if length == "split" else "natural"
+    return {"batch_size": int(batch_size), "sequence_length": None, "scenario": scenario}
 
 
 def way_name(row: Row) -> str:
@@ -125,35 +134,40 @@ class NeighbouringFigures:
     def of(self, row: Row, quantity: str, **where: object) -> Row | None:
         """The first such figure of the row's shape."""
         names = ("batch_size", "sequence_length", "scenario", "backend", "dtype")
-        place = {name: getattr(row, name) for name in names}
-        return self.figures.first(row.model or "", quantity, **(place | where))
+        cell = {name: getattr(row, name) for name in names}
+        return self.figures.first(row.model or "", quantity, **(cell | where))
 
     def text(self, row: Row, quantity: str, statistic: str = "median") -> str:
         """Its value as people read it."""
-        found = self.of(row, quantity, statistic=statistic)
-        return "" if found is None or found.value is None else quantity_of(quantity).format(found.value)
+        figure = self.of(row, quantity, statistic=statistic)
+        return "" if figure is None or figure.value is None else quantity_of(quantity).format(figure.value)
+
+    def number(self, row: Row, quantity: str, statistic: str = "median") -> str:
+        """Its value without the unit, which then stands in the column's title."""
+        figure = self.of(row, quantity, statistic=statistic)
+        return "" if figure is None or figure.value is None else quantity_of(quantity).format.parts(figure.value)[0]
 
     def seconds(self, row: Row, statistic: str) -> str:
         """The time for a whole split, to three digits."""
-        found = self.of(row, "inference_time", statistic=statistic)
-        return "" if found is None or found.value is None else f"{significant(found.value)} s"
+        duration = self.of(row, "inference_time", statistic=statistic)
+        return "" if duration is None or duration.value is None else f"{significant(duration.value)} s"
 
     def percentile(self, row: Row, statistic: str) -> str:
         """A percentile, or how many samples it needs."""
-        found = self.of(row, "latency", statistic=statistic)
-        if found is not None:
-            return shown("latency", found.value or 0.0)
-        needed = self._note(row, statistic).rpartition(f"a {statistic} needs ")[2].partition(" ")[0]
-        return f"(needs {needed})" if needed else ""
+        figure = self.of(row, "latency", statistic=statistic)
+        if figure is not None:
+            return shown("latency", figure.value or 0.0)
+        needed = self._samples_needed(row, statistic)
+        return f"(needs {needed})" if needed is not None else ""
 
-    def _note(self, row: Row, statistic: str) -> str:
-        """What stands in place of a percentile that is not there."""
+    def _samples_needed(self, row: Row, statistic: str) -> int | None:
+        """How many samples a percentile takes that is not there."""
         names = ("model", "batch_size", "sequence_length", "scenario", "backend", "dtype")
         for other in self.figures.rows:
             empty = other.quantity == "latency" and other.statistic == statistic and other.value is None
             if empty and all(getattr(other, name) == getattr(row, name) for name in names):
-                return other.note or ""
-        return ""
+                return next((caveat.needed for caveat in other.caveats if isinstance(caveat, TooFewSamples)), None)
+        return None
 
     def speedup(self, row: Row, reference: str) -> str:
         """The speed-up over `reference`."""
@@ -162,5 +176,5 @@ class NeighbouringFigures:
     def of_way(self, row: Row, quantity: str, statistic: str = "value") -> str:
         """A figure of the model and the way of running, whatever the shape."""
         where = {"statistic": statistic, "backend": row.backend, "dtype": row.dtype}
-        found = self.figures.first(row.model or "", quantity, **where)
-        return "" if found is None or found.value is None else quantity_of(quantity).format(found.value)
+        figure = self.figures.first(row.model or "", quantity, **where)
+        return "" if figure is None or figure.value is None else quantity_of(quantity).format(figure.value)

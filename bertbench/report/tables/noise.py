@@ -1,7 +1,4 @@
-"""The report of `bertbench calibrate`: the noise of a machine, and the smallest difference seen in a given time.
-
-Not aware of how the noise was measured.
-"""
+"""The report of `bertbench calibrate`: the noise of a machine, and the smallest difference seen in a given time."""
 
 from __future__ import annotations
 
@@ -11,6 +8,8 @@ from dataclasses import replace
 
 from bertbench.records.machines import Noise
 from bertbench.report.row import Report, Row, Table
+from bertbench.report.tables.figures import fields_of_shape
+from bertbench.stats.estimate import Method, MethodKind, Replications
 from bertbench.stats.stopping import detectable, expected_half_width
 from bertbench.units import duration, flop_rate, small_percent
 
@@ -110,17 +109,14 @@ def _time_rows(noise: Noise, seconds: int, base: Row) -> list[Row]:
 
 def _base(noise: Noise) -> Row:
     """What all rows share."""
-    batch_size, sequence_length = (int(part) for part in noise.shape.split("x"))
     return Row(
         model=noise.model,
         device=noise.device,
         backend=noise.backend,
         dtype=noise.dtype,
         threads=noise.threads,
-        batch_size=batch_size,
-        sequence_length=sequence_length,
-        scenario="fixed",
         status="ok",
+        **fields_of_shape(noise.shape),
     )
 
 
@@ -136,7 +132,7 @@ def _noise_row(noise: Noise, base: Row) -> Row:
         value=noise.sd,
         low=low,
         high=high,
-        interval_method=f"chi-square interval over {noise.rounds} rounds of the median paired log-ratio",
+        method=Method(MethodKind.CHI_SQUARE, (noise.rounds,), "rounds", Replications.ROUND_LOG_RATIOS),
         n=noise.rounds,
         n_unit="rounds",
         reference=noise.model,

@@ -1,6 +1,6 @@
 """Tables of `bertbench speed`: times by shape, back-end and model; answers; real texts; padding; a server; memory.
 
-Not aware of records. Each is made to fit into 120 columns with several back-ends; the CSV has every figure.
+Each is made to fit into 120 columns with several back-ends; the CSV has every figure.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from bertbench.report.caveats import BoundMissed, MeasurementNote, joined
 from bertbench.report.row import Row, Table
 from bertbench.report.tables.figures import Figures, NeighbouringFigures, figure_text, shape_name, shown, way_name
 from bertbench.units import megabytes, percent, quantity_of, significant
@@ -35,19 +36,19 @@ MEMORY = {
 def speed_table(figures: Figures, models: Sequence[str], reference: str, notes: Sequence[str] = ()) -> Table:
     """A row for each shape, way of running and model, in this order."""
     rows = [row for row in _latencies(figures, models) if row.scenario != "offline"]  # they have a table of their own
-    beside, several = NeighbouringFigures(figures), _several_ways(figures)
+    neighbours, several = NeighbouringFigures(figures), _several_ways(figures)
     columns: Columns = (
         ("Shape", shape_name),
         ("Model", lambda row: row.model or ""),
         ("Back-end", way_name if several else _nothing),
         ("Latency", _latency_alone if several else _latency),
         # With several back-ends there is room for the latency and its ratios only.
-        ("p90", _nothing if several else lambda row: beside.percentile(row, "p90")),
-        ("Samples/s", _nothing if several else lambda row: beside.text(row, "throughput").removesuffix("/s")),
-        (f"Faster than {reference}", lambda row: beside.speedup(row, reference)),
-        ("Than itself in eager fp32", lambda row: beside.speedup(row, f"{row.model} eager fp32")),
-        ("Of ceiling", lambda row: beside.text(row, "ceiling_share")),
-        ("J/sample", lambda row: beside.text(row, "energy", "value")),
+        ("p90", _nothing if several else lambda row: neighbours.percentile(row, "p90")),
+        ("Samples/s", _nothing if several else lambda row: neighbours.number(row, "throughput")),
+        (f"Faster than {reference}", lambda row: neighbours.speedup(row, reference)),
+        ("Than itself in eager fp32", lambda row: neighbours.speedup(row, f"{row.model} eager fp32")),
+        ("Of ceiling", lambda row: neighbours.text(row, "ceiling_share")),
+        ("J/sample", lambda row: neighbours.text(row, "energy", "value")),
     )
     return _table("Speed", rows, columns, notes)
 
@@ -57,19 +58,19 @@ def audit_table(figures: Figures, models: Sequence[str]) -> Table | None:
     rows = _by_way(figures, models, ("output_error", "score"))
     if not any(row.quantity == "output_error" for row in rows):
         return None
-    beside = NeighbouringFigures(figures)
+    neighbours = NeighbouringFigures(figures)
     columns: Columns = (
         ("Model", lambda row: row.model or ""),
         ("Back-end", way_name),
-        ("Error share", lambda row: beside.of_way(row, "output_error", "audited")),
-        ("Of timed inputs", lambda row: beside.of_way(row, "output_error", "timed")),
-        ("Largest difference", lambda row: beside.of_way(row, "output_difference", "largest")),
-        ("Changed predictions", lambda row: beside.of_way(row, "changed_predictions")),
-        ("Score", lambda row: beside.of_way(row, "score", "audited")),
+        ("Error share", lambda row: neighbours.of_way(row, "output_error", "audited")),
+        ("Of timed inputs", lambda row: neighbours.of_way(row, "output_error", "timed")),
+        ("Largest difference", lambda row: neighbours.of_way(row, "output_difference", "largest")),
+        ("Changed predictions", lambda row: neighbours.of_way(row, "changed_predictions")),
+        ("Score", lambda row: neighbours.of_way(row, "score", "audited")),
     )
     every = [row for model in models for row in figures.all(model, "changed_predictions")]
     counted = next((f" ({row.n} examples)" for row in every if row.n), "")
-    kinds = dict.fromkeys((row.note or "").rpartition("; ")[2] for row in every)
+    kinds = dict.fromkeys(_notes_of_measurement(row) for row in every)
     notes = ["error share: squared differences over the outputs' own spread; 0 is equal, 1 no better than a constant"]
     return _table(
         f"Answers against PyTorch in fp32 on the same inputs{counted}", rows, columns, [*notes, *filter(None, kinds)]
@@ -78,17 +79,20 @@ def audit_table(figures: Figures, models: Sequence[str]) -> Table | None:
 
 def text_table(figures: Figures, models: Sequence[str]) -> Table | None:
     """The tokenizer, the model and both, for inputs of natural length; None if there were none."""
-    beside, several = NeighbouringFigures(figures), _several_ways(figures)
-    found = [row for row in _latencies(figures, models) if row.scenario == "natural" and row.value is not None]
-    rows = [row for row in found if beside.of(row, "latency", statistic="end-to-end") is not None]
+    neighbours, several = NeighbouringFigures(figures), _several_ways(figures)
+    natural = [row for row in _latencies(figures, models) if row.scenario == "natural" and row.value is not None]
+    rows = [row for row in natural if neighbours.of(row, "latency", statistic="end-to-end") is not None]
     columns: Columns = (
         ("Shape", shape_name),
         ("Model", lambda row: row.model or ""),
         ("Back-end", way_name if several else _nothing),
-        ("Tokenizer", lambda row: beside.text(row, "latency", "tokenization")),
+        ("Tokenizer", lambda row: neighbours.text(row, "latency", "tokenization")),
         ("Model alone", _latency_alone),
-        ("its p90", lambda row: beside.percentile(row, "p90") if several else ""),  # else it stands in the table above
-        ("From text to output", lambda row: beside.text(row, "latency", "end-to-end")),
+        (
+            "its p90",
+            lambda row: neighbours.percentile(row, "p90") if several else "",
+        ),  # else it stands in the table above
+        ("From text to output", lambda row: neighbours.text(row, "latency", "end-to-end")),
     )
     return _table("Real texts", rows, columns, ()) if rows else None
 
@@ -98,20 +102,20 @@ def offline_table(figures: Figures, models: Sequence[str], reference: str) -> Ta
     rows = [row for row in _latencies(figures, models) if row.scenario == "offline"]
     if not rows:
         return None
-    beside = NeighbouringFigures(figures)
+    neighbours = NeighbouringFigures(figures)
     columns: Columns = (
         ("Batch size", lambda row: str(row.batch_size)),
         ("Model", lambda row: row.model or ""),
         ("Back-end", way_name if _several_ways(figures) else _nothing),
-        ("Whole split", lambda row: beside.seconds(row, "model") if row.value is not None else row.status or ""),
-        ("Samples/s", lambda row: beside.text(row, "throughput", "model").removesuffix("/s")),
-        (f"Faster than {reference}", lambda row: beside.speedup(row, reference)),
-        ("With tokenizer", lambda row: beside.seconds(row, "end-to-end")),
+        ("Whole split", lambda row: neighbours.seconds(row, "model") if row.value is not None else row.status or ""),
+        ("Samples/s", lambda row: neighbours.number(row, "throughput", "model")),
+        (f"Faster than {reference}", lambda row: neighbours.speedup(row, reference)),
+        ("With tokenizer", lambda row: neighbours.seconds(row, "end-to-end")),
     )
     whole = (row for model in models for row in figures.all(model, "inference_time"))
     counted = next((f" of {row.n:,} examples" for row in whole if row.n), "")
     notes = ["every example once; batches of more than one are sorted by length"]
-    if any(row.value is not None and beside.of(row, "inference_time") is None for row in rows):
+    if any(row.value is not None and neighbours.of(row, "inference_time") is None for row in rows):
         notes = ["time ran out before the whole split was taken: its batches give speed-ups, but no time for all"]
     return _table(f"Offline: a whole split{counted}", rows, columns, notes)
 
@@ -148,7 +152,7 @@ def padding_table(figures: Figures, models: Sequence[str]) -> Table | None:
         for row in figures.all(model, "padding_waste", statistic=POLICIES[0]):
             size = row.batch_size
             wastes = (figures.first(model, "padding_waste", statistic=policy, batch_size=size) for policy in POLICIES)
-            line = (str(size), *(_waste(one.value) if one and one.value is not None else "" for one in wastes))
+            line = (str(size), *(_waste(waste.value) if waste and waste.value is not None else "" for waste in wastes))
             if model not in alike.setdefault(line, []):
                 alike[line].append(model)
     if not alike:
@@ -172,10 +176,11 @@ def server_table(figures: Figures, models: Sequence[str]) -> Table | None:
         return figures.first(row.model or "", "server_rate", **where)
 
     def tried(row: Row) -> str:
-        found = live(row)
-        if found is None:
+        rate = live(row)
+        if rate is None:
             return ""
-        return f"{figure_text(found)}, {'missed' if 'MISSED' in (found.note or '') else 'held'}"
+        missed = any(isinstance(caveat, BoundMissed) for caveat in rate.caveats)
+        return f"{figure_text(rate)}, {'missed' if missed else 'held'}"
 
     columns: Columns = (
         ("Model", lambda row: row.model or ""),
@@ -184,7 +189,7 @@ def server_table(figures: Figures, models: Sequence[str]) -> Table | None:
         ("Tried live", tried),
     )
     named = {row: f"{row.model} {way_name(row) if _several_ways(figures) else ''}".strip() for row in rows}
-    notes = [f"{name}: {_without_caveat((live(row) or row).note)}" for row, name in named.items()]
+    notes = [f"{name}: {_notes_of_measurement(live(row) or row)}" for row, name in named.items()]
     return _table("Server: Poisson arrivals, one query after another", rows, columns, notes)
 
 
@@ -200,8 +205,8 @@ def memory_table(figures: Figures, models: Sequence[str], notes: Sequence[str] =
         ("Checkpoint file", "checkpoint_bytes", {}),
         ("Parameters in fp32", "parameter_bytes", {}),
     ]
-    found = [row for row in memory if row.value is not None and row.statistic in MEMORY]
-    places = {(row.statistic, row.batch_size, row.sequence_length): row for row in found}
+    readings = [row for row in memory if row.value is not None and row.statistic in MEMORY]
+    places = {(row.statistic, row.batch_size, row.sequence_length): row for row in readings}
     for row in sorted(places.values(), key=_memory_order):
         title = MEMORY[row.statistic or ""] + (f" {shape_name(row)}" if row.batch_size else "")
         names = ("statistic", "batch_size", "sequence_length")
@@ -214,7 +219,7 @@ def memory_table(figures: Figures, models: Sequence[str], notes: Sequence[str] =
 
     cells = [(title, *(cell(model, quantity, where) for model in models)) for title, quantity, where in lines]
     failed = [f"{row.model}: memory {row.status}: {row.note}" for row in memory if row.status != "ok"]
-    way = next((f" ({way_name(row)})" for row in found), "")
+    way = next((f" ({way_name(row)})" for row in readings), "")
     rows = tuple(line for line in cells if any(line[1:]))
     return Table(f"Memory{way}", ("", *models), rows, (*notes, *failed), ("text", *("number" for _ in models)))
 
@@ -222,9 +227,9 @@ def memory_table(figures: Figures, models: Sequence[str], notes: Sequence[str] =
 def _memory_order(row: Row) -> tuple[int, int, int]:
     """By statistic and size; what a training step keeps stands below the step's peak."""
     names = list(MEMORY)
-    place = names.index(row.statistic or "")
-    group = names.index("training") if row.statistic == "saved_activations" else place
-    return group, (row.batch_size or 0) * (row.sequence_length or 0), place
+    position = names.index(row.statistic or "")
+    group = names.index("training") if row.statistic == "saved_activations" else position
+    return group, (row.batch_size or 0) * (row.sequence_length or 0), position
 
 
 def _nothing(_: Row) -> str:
@@ -245,9 +250,9 @@ def _waste(share: float) -> str:
     return f"{percent(share)} ({significant(1 / (1 - share))}x)"
 
 
-def _without_caveat(note: str | None) -> str:
-    """A measurement's own note, without what is said of the whole run before it."""
-    return (note or "").removeprefix("random weights; ")
+def _notes_of_measurement(row: Row) -> str:
+    """What the record says of this measurement, without what holds of the whole run."""
+    return joined(caveat for caveat in row.caveats if isinstance(caveat, MeasurementNote))
 
 
 def _several_ways(figures: Figures) -> bool:
@@ -256,13 +261,13 @@ def _several_ways(figures: Figures) -> bool:
 
 def _by_way(figures: Figures, models: Sequence[str], quantities: Sequence[str]) -> list[Row]:
     """One row for each model and way of running that has one of the quantities, back-end by back-end."""
-    found: dict[tuple[str | None, str | None, str | None], Row] = {}
+    first_rows: dict[tuple[str | None, str | None, str | None], Row] = {}
     for model in models:
         for quantity in quantities:
             for row in figures.all(model, quantity):
-                found.setdefault((row.backend, row.dtype, row.model), row)
+                first_rows.setdefault((row.backend, row.dtype, row.model), row)
     ways = list(dict.fromkeys((row.backend, row.dtype) for row in figures.rows if row.quantity == "latency"))
-    return sorted(found.values(), key=lambda row: ways.index((row.backend, row.dtype)))
+    return sorted(first_rows.values(), key=lambda row: ways.index((row.backend, row.dtype)))
 
 
 def _latencies(figures: Figures, models: Sequence[str]) -> list[Row]:
@@ -272,9 +277,9 @@ def _latencies(figures: Figures, models: Sequence[str]) -> list[Row]:
         for row in figures.rows
         if row.quantity == "latency" and row.model in models and (row.statistic == "median" or row.status != "ok")
     ]
-    ways = {way: place for place, way in enumerate(dict.fromkeys((row.backend, row.dtype) for row in rows))}
-    shapes = {shape: place for place, shape in enumerate(dict.fromkeys(map(shape_name, rows)))}
-    order: Mapping[str, int] = {model: place for place, model in enumerate(models)}
+    ways = {way: position for position, way in enumerate(dict.fromkeys((row.backend, row.dtype) for row in rows))}
+    shapes = {shape: position for position, shape in enumerate(dict.fromkeys(map(shape_name, rows)))}
+    order: Mapping[str, int] = {model: position for position, model in enumerate(models)}
     return sorted(rows, key=lambda row: (shapes[shape_name(row)], ways[row.backend, row.dtype], order[row.model or ""]))
 
 

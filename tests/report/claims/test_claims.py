@@ -11,7 +11,9 @@ from bertbench.report.claims.proofs import Prover
 from bertbench.report.claims.report import build_verdicts, verdict_text
 from bertbench.report.compare.build import build
 from bertbench.report.compare.rows import all_rows, evidence_of
+from bertbench.report.row import method_text
 from bertbench.specs.claims import ClaimSpec
+from bertbench.stats.estimate import SeedsTaken
 from tests import factories
 
 MODELS = ("bert", "distilbert", "albert")
@@ -181,7 +183,7 @@ def test_reading_of_memory_is_certain_to_five_percent(tmp_path):
     found = prove(tmp_path, claim(**less))
     assert found.verdict == "inconclusive"
     assert found.judgement.interval.high == pytest.approx(0.97 * MEMORY_MARGIN)
-    assert any(note.startswith(SINGLE_READING) for note in build_verdicts([found], {}).tables[0].notes)
+    assert any(note.startswith(method_text(SINGLE_READING)) for note in build_verdicts([found], {}).tables[0].notes)
     assert prove(tmp_path, claim(**less | {"expected": 1.1})).verdict == "supported"
     assert prove(tmp_path, claim(**less | {"expected": 0.9})).verdict == "refuted"
 
@@ -208,7 +210,7 @@ def test_seeds_of_one_recipe_are_taken_together(tmp_path):
     found = prove(tmp_path, claim(**KEEPS, needs={"seeds": 3}))
     assert found.verdict == "supported"
     assert (found.figure.n, found.figure.unit) == (3, "seeds")
-    assert found.figure.estimate.method.startswith("Student's t over seeds")
+    assert found.figure.estimate.method.seeds is SeedsTaken.OF_ALL_MODELS
     assert found.figure.estimate.scope == "method"
     short = prove(tmp_path, claim(**KEEPS, needs={"seeds": 4}))
     assert short.verdict == "not measured"

@@ -13,7 +13,7 @@ from bertbench.records.record import Measurement, Undefined
 from bertbench.records.store import StoredSession
 from bertbench.report.compare.build import build
 from bertbench.report.compare.notes import merged
-from bertbench.report.row import HEADER
+from bertbench.report.row import HEADER, columns
 from bertbench.report.tables.figures import Figures
 from bertbench.specs.models import Published
 from tests import factories
@@ -110,7 +110,7 @@ def test_speedup_is_paired_and_has_an_interval(full):
     assert speedup.low < 2.02
     assert speedup.high > 1.98
     assert speedup.reference == "bert"
-    assert "paired log-ratio" in speedup.interval_method
+    assert "paired log-ratio" in columns(speedup)["interval_method"]
     assert latency.ratio == pytest.approx(1 / speedup.value)
     assert (latency.ratio_low, latency.ratio_high) == pytest.approx((1 / speedup.high, 1 / speedup.low))
     throughput = figures.first("distilbert", "throughput", batch_size=8)
@@ -233,14 +233,16 @@ def test_scores_and_retention(full):
     report, figures = report_of(full)
     score = figures.first("distilbert", "score", statistic="mean")
     assert score.value == figures.first("distilbert", "accuracy").value
-    assert score.interval_method.startswith("Jeffreys interval over examples; ratio: paired Bayesian bootstrap")
-    assert score.interval_scope == "this checkpoint"
+    assert columns(score)["interval_method"].startswith(
+        "Jeffreys interval over examples; ratio: paired Bayesian bootstrap"
+    )
+    assert columns(score)["interval_scope"] == "this checkpoint"
     assert (score.n, score.n_unit, score.split) == (2000, "examples", "validation")
     retention = figures.first("distilbert", "retention")
     assert retention.value == pytest.approx(score.value / figures.first("bert", "score").value)
     assert retention.low < retention.value < retention.high < 1
-    assert retention.interval_method == "paired Bayesian bootstrap over examples (2,000 draws)"
-    assert retention.interval_scope == "this checkpoint"
+    assert columns(retention)["interval_method"] == "paired Bayesian bootstrap over examples (2,000 draws)"
+    assert columns(retention)["interval_scope"] == "this checkpoint"
     difference = figures.first("distilbert", "score", statistic="difference", reference="bert")
     assert difference.value == pytest.approx(score.value - figures.first("bert", "score").value)
     assert "exact McNemar p = " in difference.note
@@ -283,12 +285,19 @@ def test_several_seeds(tmp_path):
     )
     assert score.value == pytest.approx(expected)
     assert score.note == "mean of seeds 1, 2, 3"
-    assert len(score.run_ids.split()) == 3
-    assert score.interval_method.startswith("Student's t over seeds and Bayesian bootstrap over examples")
-    assert "seeds and paired Bayesian" in figures.first("distilbert", "retention").interval_method
-    assert score.interval_scope == figures.first("distilbert", "retention").interval_scope == "method"
-    assert figures.first("distilbert", "score", statistic="seed_mean").interval_scope == "method on these examples"
-    assert figures.first("distilbert", "training_time").interval_scope is None
+    assert len(score.run_ids) == 3
+    assert columns(score)["interval_method"].startswith("Student's t over seeds and Bayesian bootstrap over examples")
+    assert "seeds and paired Bayesian" in columns(figures.first("distilbert", "retention"))["interval_method"]
+    assert (
+        columns(score)["interval_scope"]
+        == columns(figures.first("distilbert", "retention"))["interval_scope"]
+        == "method"
+    )
+    assert (
+        columns(figures.first("distilbert", "score", statistic="seed_mean"))["interval_scope"]
+        == "method on these examples"
+    )
+    assert columns(figures.first("distilbert", "training_time"))["interval_scope"] is None
     assert "checkpoint" not in cell(report, "Accuracy", "distilbert")
     assert figures.first("bert", "training_time").value == pytest.approx(62)
     assert any("seeds 1, 2, 3" in note for note in report.tables[0].notes)
@@ -309,7 +318,7 @@ def test_mean_of_two_metrics(tmp_path):
     score = figures.first("bert", "score", statistic="mean")
     assert score.value == pytest.approx(np.mean(parts))
     assert score.low < score.value < score.high
-    assert score.interval_method.startswith("Bayesian bootstrap over examples")
+    assert columns(score)["interval_method"].startswith("Bayesian bootstrap over examples")
     assert "mrpc mean of accuracy and f1" in cell(report, "Accuracy", "bert")
 
 

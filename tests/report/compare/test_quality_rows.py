@@ -10,6 +10,7 @@ import pytest
 from bertbench.records.record import Failure, Measurement
 from bertbench.report.compare.replicates import Group, of_task, plugins_of
 from bertbench.report.compare.scores import GLUE
+from bertbench.report.row import columns
 from bertbench.stats import intervals
 from tests import factories
 from tests.report.compare.test_build import report_of
@@ -83,12 +84,12 @@ def test_answers_are_drawn_by_paragraph(session):
     stored = session([answered("bert", answers(0.7, 1)), answered("albert", answers(0.6, 2))])
     _, figures = report_of(stored, ("bert", "albert"))
     row = figures.first("bert", "score", statistic="mean")
-    assert row.interval_method == "Bayesian bootstrap over paragraphs (2,000 draws)"
+    assert columns(row)["interval_method"] == "Bayesian bootstrap over paragraphs (2,000 draws)"
     alone = 1.96 * np.sqrt(row.value * (1 - row.value) / (PARAGRAPHS * EACH))
     assert (row.high - row.low) / 2 == pytest.approx(alone * np.sqrt(EACH), rel=0.2)
     retention = figures.first("albert", "retention", statistic="mean")
     assert retention.low < retention.value < retention.high
-    assert retention.interval_method.startswith("paired Bayesian bootstrap over paragraphs")
+    assert columns(retention)["interval_method"].startswith("paired Bayesian bootstrap over paragraphs")
     difference = figures.first("albert", "score", statistic="difference")
     assert "smallest detectable difference" in difference.note
     assert "McNemar" not in difference.note
@@ -113,7 +114,7 @@ def test_tags_are_scored_over_sentences(session):
     stored = session([("bert", frame, {"task": task, "measurements": measured, "seed": 0})], ("conll2003",))
     _, figures = report_of(stored, ("bert",))
     row = figures.first("bert", "entity_f1", statistic="mean")
-    assert row.interval_method.startswith("Bayesian bootstrap over examples")
+    assert columns(row)["interval_method"].startswith("Bayesian bootstrap over examples")
     assert 0.35 < row.low < 0.5 < row.high < 0.65
 
 
@@ -162,8 +163,8 @@ def test_seeds_have_median_deviation_and_interval(session):
     assert figures.first("bert", "score", statistic="standard_deviation").value == pytest.approx(np.std(values, ddof=1))
     mean = figures.first("bert", "score", statistic="seed_mean")
     assert mean.value == pytest.approx(np.mean(values))
-    assert mean.interval_method == "t-interval over 3 seeds"
-    assert "over seeds" in figures.first("bert", "score", statistic="mean").interval_method
+    assert columns(mean)["interval_method"] == "t-interval over 3 seeds"
+    assert "over seeds" in columns(figures.first("bert", "score", statistic="mean"))["interval_method"]
 
 
 def test_equal_seeds_have_no_interval_without_width(session):
@@ -171,7 +172,7 @@ def test_equal_seeds_have_no_interval_without_width(session):
     stored = session([answered("bert", answers(0.7, 5), seed) for seed in (0, 1, 2)])
     _, figures = report_of(stored, ("bert",))
     mean = figures.first("bert", "score", statistic="seed_mean")
-    assert (mean.low, mean.interval_method, mean.interval_scope) == (None, None, None)
+    assert (mean.low, columns(mean)["interval_method"], columns(mean)["interval_scope"]) == (None, None, None)
     score = figures.first("bert", "score", statistic="mean")
     assert score.low < score.value < score.high
 
@@ -350,11 +351,11 @@ def test_scope_of_several_seeds(session):
         answered(model, answers(right, seed), seed) for model, of_ in rights.items() for seed, right in enumerate(of_)
     ]
     _, figures = report_of(session(scored), tuple(rights))
-    scopes = {model: figures.first(model, "score", statistic="mean").interval_scope for model in rights}
+    scopes = {model: columns(figures.first(model, "score", statistic="mean"))["interval_scope"] for model in rights}
     assert scopes == {"bert": "method", "albert": "these checkpoints", "distilbert": "this checkpoint"}
     retention = figures.first("distilbert", "retention", statistic="mean")
-    assert retention.interval_scope == "this checkpoint"
-    assert "over one model's seeds" in retention.interval_method
+    assert columns(retention)["interval_scope"] == "this checkpoint"
+    assert "over one model's seeds" in columns(retention)["interval_method"]
 
 
 def test_numbers_without_spread_have_no_interval(session):
@@ -366,7 +367,7 @@ def test_numbers_without_spread_have_no_interval(session):
     _, figures = report_of(stored, ("bert", "albert"))
     assert figures.first("albert", "pearson").low < 1
     retention = figures.first("albert", "retention", statistic="mean")
-    assert (retention.value, retention.low, retention.interval_scope) == (1.0, None, None)
+    assert (retention.value, retention.low, columns(retention)["interval_scope"]) == (1.0, None, None)
 
 
 def test_what_adds_is_found_once():

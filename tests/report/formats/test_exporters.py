@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from bertbench.report.caveats import remarks
 from bertbench.report.formats import terminal
 from bertbench.report.row import HEADER, Report, Row, Table
 from bertbench.specs import plugins
@@ -19,7 +20,7 @@ TABLE = Table(
 )
 ROWS = (
     Row(suite="base", model="bert", quantity="parameters", value=109_482_240.0, unit="1", n=1),
-    Row(suite="base", model="=cmd()", quantity="score", value=-0.125, note='said "no", twice'),
+    Row(suite="base", model="=cmd()", quantity="score", value=-0.125, caveats=remarks('said "no", twice')),
 )
 REPORT = Report("A report", (TABLE, Table("Second", ("x",), (("1",),))), ROWS, ("end note",))
 LIST = Report("Models", (Table("Models", ("Name", "Source"), (("bert", "-x"), ("mini", "")), notes=("two",)),))

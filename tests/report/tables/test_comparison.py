@@ -2,7 +2,7 @@
 
 import pytest
 
-from bertbench.report.compare.notes import caveat
+from bertbench.report.caveats import RandomWeights, TooFewSamples, remarks
 from bertbench.report.row import Row, Table
 from bertbench.report.tables.comparison import Comparison, comparison_table, detail_table, scores_table
 from bertbench.report.tables.figures import Figures, figure_text, listed, shape_label, shown
@@ -27,13 +27,13 @@ ROWS = (
     row("bert", "throughput", 6.45, "median", **SHAPE),
     row("bert", "score", 0.927, "mean", low=0.908, high=0.942, task="sst2", split="validation"),
     row("bert", "retention", 1.0, "mean", task="sst2", split="validation"),
-    row("tiny", "parameters", 512_000, "unique", ratio=0.00468, note="random weights", weights="random"),
-    row("tiny", "parameter_bytes", 2_048_000, note="random weights"),
+    row("tiny", "parameters", 512_000, "unique", ratio=0.00468, caveats=(RandomWeights(),), weights="random"),
+    row("tiny", "parameter_bytes", 2_048_000, caveats=(RandomWeights(),)),
     row("tiny", "latency", 0.0791, "median", low=0.078, high=0.08, **SHAPE),
-    row("tiny", "latency", None, "p90", note="a p90 needs 64 timed passes, there are 10", **SHAPE),
+    row("tiny", "latency", None, "p90", caveats=(TooFewSamples("p90", 64, "passes", 10),), **SHAPE),
     row("tiny", "speedup", 1.97, "median", low=1.93, high=2.01, **SHAPE),
     row("tiny", "throughput", 12.6, "median", **SHAPE),
-    row("tiny", "score", None, None, task="sst2", status="failed", note="diverged"),
+    row("tiny", "score", None, None, task="sst2", status="failed", caveats=remarks("diverged")),
 )
 
 
@@ -47,7 +47,6 @@ def comparison(rows=ROWS, **fields):
         "specs": specs,
         "scores": {"sst2": "accuracy"},
         "uses": {"bert": ("when quality decides",), "tiny": ("storage", "quality not measured")},
-        "caveat": caveat,
     }
     return Comparison(**(values | fields))
 

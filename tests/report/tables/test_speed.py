@@ -2,10 +2,11 @@
 
 import pytest
 
+from bertbench.report.caveats import BoundMissed, MeasurementNote, RandomWeights, TooFewSamples, remarks
 from bertbench.report.formats.terminal import PLUGIN as TERMINAL
 from bertbench.report.row import Report, Row, Table
 from bertbench.report.tables import speed as tables
-from bertbench.report.tables.figures import Figures, shape_name, shown, way_name
+from bertbench.report.tables.figures import Figures, fields_of_shape, shape_name, shown, way_name
 
 MODELS = ("bert", "distilbert", "albert")
 EAGER = {"backend": "eager", "dtype": "fp32"}
@@ -132,8 +133,8 @@ def test_lost_shapes_and_failed_runs_say_so():
     """A cell that gave nothing shows its status in its place; a run without any shape stands for all."""
     rows = [
         *ONE_WAY,
-        row("albert", "latency", None, None, status="failed", note="out of memory", **FIXED, **EAGER),
-        row("albert", "latency", None, None, status="failed", note="wrong", **FAST),
+        row("albert", "latency", None, None, status="failed", caveats=remarks("out of memory"), **FIXED, **EAGER),
+        row("albert", "latency", None, None, status="failed", caveats=remarks("wrong"), **FAST),
     ]
     table = tables.speed_table(Figures(rows), MODELS, "bert")
     assert cells(table, "Shape", "Model", "Latency")[2:] == [("1x128", "albert", "failed"), ("all", "albert", "failed")]
@@ -148,7 +149,7 @@ def test_percentile_that_needs_more_samples():
             "latency",
             None,
             "p90",
-            note="random weights; a p90 needs 64 timed passes, there are 10",
+            caveats=(RandomWeights(), TooFewSamples("p90", 64, "passes", 10)),
             **FIXED,
             **EAGER,
         ),
@@ -162,7 +163,14 @@ def test_answers():
         row("bert", "output_error", 0.0123, "audited", **INT8),
         row("bert", "output_error", 0.02, "timed", **INT8),
         row("bert", "output_difference", 0.5, "largest", **INT8),
-        row("bert", "changed_predictions", 0.03, n=128, note="random weights; a prediction is the class", **INT8),
+        row(
+            "bert",
+            "changed_predictions",
+            0.03,
+            n=128,
+            caveats=(RandomWeights(), MeasurementNote("a prediction is the class")),
+            **INT8,
+        ),
         row("bert", "score", 0.91, "audited", **INT8),
         row("bert", "score", 0.92, "audited", **EAGER),
     ]
@@ -245,20 +253,28 @@ def test_padding_is_told_once_for_all_back_ends():
     assert len(tables.padding_table(Figures(rows), ("bert",)).rows) == 1
 
 
-def rate(model, value, statistic, note):
+def rate(model, value, statistic, *caveats):
     """A server's rate."""
-    return row(model, "server_rate", value, statistic, note=note, batch_size=1, scenario="server", **EAGER)
+    return row(model, "server_rate", value, statistic, caveats=caveats, batch_size=1, scenario="server", **EAGER)
 
 
 def test_server():
     """The rate by simulation, and whether the one tried live held the bound; a note says which bound."""
     rows = [
         *ONE_WAY,
-        rate("bert", 20.0, "simulated", "random weights; p90 of latency within 100 ms, 50% busy; by simulation"),
-        rate("bert", 15.0, "live", "random weights; p90 of latency within 100 ms: held live with 90 ms"),
-        rate("distilbert", 40.0, "simulated", "p90 of latency within 100 ms, 50% busy; by simulation"),
-        rate("distilbert", 30.0, "live", "p90 of latency within 100 ms: MISSED live with 110 ms"),
-        rate("albert", 18.0, "simulated", "p90 of latency within 100 ms, 50% busy; by simulation"),
+        rate(
+            "bert",
+            20.0,
+            "simulated",
+            RandomWeights(),
+            MeasurementNote("p90 of latency within 100 ms, 50% busy; by simulation"),
+        ),
+        rate(
+            "bert", 15.0, "live", RandomWeights(), MeasurementNote("p90 of latency within 100 ms: held live with 90 ms")
+        ),
+        rate("distilbert", 40.0, "simulated", MeasurementNote("p90 of latency within 100 ms, 50% busy; by simulation")),
+        rate("distilbert", 30.0, "live", BoundMissed("p90 of latency within 100 ms: MISSED live with 110 ms")),
+        rate("albert", 18.0, "simulated", MeasurementNote("p90 of latency within 100 ms, 50% busy; by simulation")),
     ]
     table = tables.server_table(Figures(rows), MODELS)
     assert cells(table, "Model", "Highest rate, simulated", "Tried live") == [
@@ -316,6 +332,12 @@ def test_random_weights_have_no_checkpoint_file():
 def test_names_of_shapes(place, label):
     """Shapes are called as in the notes and the CSV's settings."""
     assert shape_name(Row(**place)) == label
+
+
+@pytest.mark.parametrize("place", [FIXED, NATURAL, SPLIT])
+def test_shapes_that_records_name(place):
+    """The key of a shape in a record gives the fields of the rows that are about it."""
+    assert fields_of_shape(shape_name(Row(**place))) == place
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,129 @@
+"""What a reader must know beside a figure, as facts: tables decide by a caveat's class, and its words are made here alone.
+
+A caveat that nothing decides by is a `Remark`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class Caveat(ABC):
+    """One thing to know of a figure; `text` is how the column `note` and the notes of tables say it."""
+
+    @property
+    @abstractmethod
+    def text(self) -> str:
+        """The caveat in words."""
+
+
+@dataclass(frozen=True)
+class Remark(Caveat):
+    """What is said and nothing is decided by: the seeds of a mean, a test's p-value, why a run failed."""
+
+    words: str
+
+    @property
+    def text(self) -> str:
+        """The words as they are."""
+        return self.words
+
+
+@dataclass(frozen=True)
+class MeasurementNote(Remark):
+    """What a record says of one measurement, and not of the whole run."""
+
+
+@dataclass(frozen=True)
+class BoundMissed(MeasurementNote):
+    """The measurement's note of a rate that did not hold its bound when it was tried live."""
+
+
+@dataclass(frozen=True)
+class RandomWeights(Caveat):
+    """The architecture was measured without the released weights."""
+
+    @property
+    def text(self) -> str:
+        """'random weights'."""
+        return "random weights"
+
+
+@dataclass(frozen=True)
+class TrainingCapped(Caveat):
+    """Training was cut to fit a time limit, to so many samples where that is known."""
+
+    samples: int | None
+
+    @property
+    def text(self) -> str:
+        """'training capped: 3,000 samples'."""
+        return "training capped" if self.samples is None else f"training capped: {self.samples:,} samples"
+
+
+@dataclass(frozen=True)
+class TasksLeftOut(Caveat):
+    """A mean leaves out tasks on which another model may have a score."""
+
+    tasks: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """'without cola, rte'."""
+        return f"without {', '.join(self.tasks)}"
+
+
+@dataclass(frozen=True)
+class TooFewSamples(Caveat):
+    """A percentile is not quoted: it takes more samples than there are."""
+
+    statistic: str
+    needed: int
+    unit: str
+    samples: int
+
+    @property
+    def text(self) -> str:
+        """'a p90 needs 64 timed passes, there are 30'."""
+        return f"a {self.statistic} needs {self.needed} timed {self.unit}, there are {self.samples}"
+
+
+@dataclass(frozen=True)
+class NoShare(Caveat):
+    """There is no share retained of the reference's score."""
+
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """'no share: bert has no score on cola'."""
+        return f"no share: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Stale(Caveat):
+    """The figure would be measured otherwise today."""
+
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """'stale: measured by version 1, now it is 2'."""
+        return f"stale: {self.reason}"
+
+
+def remarks(*texts: str | None) -> tuple[Remark, ...]:
+    """A remark for each of the texts that is not empty."""
+    return tuple(Remark(text) for text in texts if text)
+
+
+def words_beside(caveats: Iterable[Caveat]) -> str:
+    """Those that stand beside the figure in a cell, since without them it would be taken for another; empty for none."""
+    return joined(caveat for caveat in caveats if isinstance(caveat, TrainingCapped | TasksLeftOut))
+
+
+def joined(caveats: Iterable[Caveat]) -> str:
+    """The caveats in words, side by side; empty for none."""
+    return "; ".join(caveat.text for caveat in caveats)

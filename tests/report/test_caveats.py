@@ -1,0 +1,35 @@
+"""What a reader must know of a figure: what is said of it, and which of it stands in the figure's cell."""
+
+from bertbench.report.caveats import (
+    MeasurementNote,
+    RandomWeights,
+    Remark,
+    TasksLeftOut,
+    TrainingCapped,
+    joined,
+    remarks,
+    words_beside,
+)
+
+
+def test_empty_texts_are_no_remarks():
+    """What is None or empty is not said."""
+    assert remarks(None, "a", "", "b") == (Remark("a"), Remark("b"))
+    assert joined(()) == ""
+
+
+def test_only_what_changes_the_figures_meaning_stands_beside_it():
+    """Capped training and tasks that a mean leaves out stand in the cell; the rest is in the note."""
+    caveats = (
+        RandomWeights(),
+        TrainingCapped(3000),
+        TasksLeftOut(("cola",)),
+        MeasurementNote("without cola"),
+        Remark("training capped"),
+    )
+    assert words_beside(caveats) == "training capped: 3,000 samples; without cola"
+
+
+def test_equal_caveats_are_one():
+    """Caveats of several runs that say the same can be told to be the same."""
+    assert len({RandomWeights(), RandomWeights(), TrainingCapped(5), TrainingCapped(5), TrainingCapped(None)}) == 3
