@@ -18,6 +18,7 @@ from bertbench.units import quantity_of
 if TYPE_CHECKING:
     from bertbench.specs.claims import ClaimSpec
 
+# Counted, not timed: what they are judged by has no width.
 EXACT = frozenset({"parameters", "parameter_bytes", "checkpoint_bytes", "flops"})
 EXACT_READINGS = frozenset({"optimizer_state", "gradients", "saved_activations"})
 KINDS: dict[str, Kind] = {

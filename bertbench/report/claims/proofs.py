@@ -236,13 +236,13 @@ class Prover:
         """The verdict on a claim; of one over each of several tasks with its parts."""
         tasks = self.tasks_of(claim)
         if claim.over == "mean" or len(tasks) < 2:
-            return self._one(claim, tasks)
-        parts = tuple(self._one(claim.on(task), (task,)) for task in tasks)
+            return self._prove_over(claim, tasks)
+        parts = tuple(self._prove_over(claim.on(task), (task,)) for task in tasks)
         session = next((part.session for part in parts if part.session is not None), None)
         reason = next((part.reason for part in parts if part.reason), "")
         return Proof(claim, together([part.verdict for part in parts]), session=session, reason=reason, parts=parts)
 
-    def _one(self, claim: ClaimSpec, tasks: tuple[str, ...]) -> Proof:
+    def _prove_over(self, claim: ClaimSpec, tasks: tuple[str, ...]) -> Proof:
         reasons = []
         for stored in self._candidates(claim, tasks):
             evidence = evidence_of(stored, self.models, (claim.model,), claim.reference or claim.model)

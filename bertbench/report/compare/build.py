@@ -92,6 +92,7 @@ def _score_words(evidence: Evidence) -> dict[str, str]:
 #
 # Only claims that bind to the models and the reference shown, and only where the session holds the evidence that they take.
 
+# The table has no row for memory: it is told with the size.
 CELLS: dict[Kind, TableRow] = {"size": "size", "memory": "size", "speed": "speed", "quality": "accuracy"}
 
 

@@ -85,6 +85,7 @@ def series_of(frame: pd.DataFrame) -> list[Series]:
         points = tuple(_points(rows))
         values = [point.value for point in points]
         relative = identity["machine"] is not None and min(values) > 0
+        # Costs change by factors, so that noise is alike at every level in logarithms only; scores change by points.
         starts = steps([math.log(value) for value in values] if relative else values)
         series.append(Series(identity, points, tuple(starts)))
     return series

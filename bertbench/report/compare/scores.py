@@ -187,6 +187,7 @@ def within(score: Estimate, drawn: Floats, scope: Scope) -> Estimate:
     """A score's interval cut at what a score can be: 1, and 0 where no seed and no replicate lies below."""
     if score.low is None or score.high is None:
         return score
+    # Correlations may be below 0; a score of which no replicate is so is one that cannot be.
     low = max(score.low, 0.0) if np.nanmin(drawn) >= 0 else max(score.low, -1.0)
     return replace(score, low=min(low, score.value), high=max(min(score.high, 1.0), score.value), scope=scope)
 
@@ -208,6 +209,7 @@ def ratio_of(
         named: what the interval is called.
     """
     value = values[0] / values[1]
+    # A replicate of the reference at or below 0 has no ratio: left out, not taken for a large one.
     below = np.where(replicates[1] > 0, replicates[1], np.nan)
     drawn = replicates[0] / below
     if not terms or values[0] <= 0:

@@ -214,7 +214,7 @@ def _sharing(figures: Figures, model: str, reference: str, work: Row, base: Row 
     return f"{text}so what it saves is memory, not arithmetic"
 
 
-LONGEST_NAME = 24
+LONGEST_NAME = 24  # characters; longer ones leave figures no room in 120 columns
 TEXTS = frozenset({"compression_method", "best_use_case"})
 
 

@@ -86,7 +86,7 @@ def _lost_rows(base: Row, record: RunRecord) -> Iterator[Row]:
 
 def _shape_rows(evidence: Evidence, timings: SessionTimings, record: RunRecord, latency: Measurement) -> Iterator[Row]:
     way, shape = Way.of(record), shape_of(latency)
-    stopped = record.settings.get("precision") is not None
+    stopped = record.settings.get("precision") is not None  # reached or not: the session chose its own end
     base = replace(
         evidence.base([record]),
         scenario=latency.scenario,
@@ -294,6 +294,7 @@ class SessionTimings:
         pairs = self.pairs(shape, way, reference)
         if len(pairs) > 1:
             return paired_ratio(pairs, stopped=stopped), len(pairs)
+        # Of different blocks: only what took part in every round links them.
         if self.first is None or self.first in {way, reference}:
             return None
         own_turns, other_turns = (self.pairs(shape, of, self.first) for of in (way, reference))
