@@ -36,8 +36,7 @@ TOP = "__init__"  # gives `load_results` to those who import bertbench
 DOORS = {
     "rich": ("report/formats/terminal.py", "report/output.py", "cli.py", "commands/"),
     "yaml": ("specs/yaml_files.py",),
-    "datasets": ("tasks/data.py", "stats/metrics/_module.py", "tasks/texts.py"),
-    "evaluate": ("stats/metrics/_module.py",),
+    "datasets": ("tasks/data.py", "tasks/texts.py"),
     "onnxruntime": ("speed/backends/",),
     "openvino": ("speed/backends/",),
     "torchao": ("speed/backends/",),
@@ -46,7 +45,7 @@ DOORS = {
     "sqlite3": ("records/index.py",),
 }
 HEAVY = (
-    "torch", "transformers", "datasets", "pandas", "pydantic", "evaluate", "scipy", "sklearn", "rich", "onnxruntime", "openvino",
+    "torch", "transformers", "datasets", "pandas", "pydantic", "scipy", "sklearn", "rich", "onnxruntime", "openvino",
     "torchao", "ruptures", "sqlite3", "filelock",
 )  # fmt: skip
 
