@@ -11,7 +11,7 @@ from bertbench.errors import UsageError
 
 if TYPE_CHECKING:
     from bertbench.commands._measuring import Measuring
-    from bertbench.gate.finding import Finding, Margins
+    from bertbench.gate.finding import GateFinding, Margins
     from bertbench.records.store import StoredSession
     from bertbench.session.request import Request
 
@@ -23,7 +23,7 @@ SAME_REFERENCE = "a slow-down common to all models leaves every ratio as it is; 
 class Checked:
     """What came of a check, and what is said above and below its table."""
 
-    findings: list[Finding]
+    findings: list[GateFinding]
     title: str
     suite: str
     notes: tuple[str, ...]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bertbench.commands._check import Checked
     from bertbench.commands._measuring import Measuring
     from bertbench.gate.baseline import Timed
-    from bertbench.gate.finding import Finding, Margins
+    from bertbench.gate.finding import GateFinding, Margins
     from bertbench.models.sources import Encoder
     from bertbench.records.progress import Progress
     from bertbench.specs.timing import TimingSpec
@@ -47,7 +47,7 @@ def with_code(measuring: Measuring, name: str, margins: Margins) -> Checked:
     suite = measuring.catalog.suite(given["suite"] or "base")
     encoders = gather(resolve(given["models"], measuring.catalog, suite, measuring.store), may_be_random=True)
     started = time.monotonic()
-    found: list[Finding] = []
+    found: list[GateFinding] = []
     with ExitStack() as stack:
         code = {BASE: stack.enter_context(code_of(name)), HEAD: of_now()}
         places = [str(interpreter.check(name)) for interpreter in code.values()]
@@ -130,7 +130,7 @@ class _Model:
         settings = ExecutionSettings("cpu", "fp32", self.threads)
         return [SpeedTarget(side, folder, settings, self.name, self.code[side]) for side in (BASE, HEAD)]
 
-    def findings(self, progress: Progress, deadline: float | None) -> Iterator[Finding]:
+    def findings(self, progress: Progress, deadline: float | None) -> Iterator[GateFinding]:
         """Measure, then judge."""
         from bertbench.gate.ratios import enough, speed_findings
         from bertbench.speed.side_by_side import measure_speed
@@ -156,12 +156,12 @@ class _Model:
             Timed(self.name, shape, "eager fp32", tuple(logs)) for (side, shape), logs in ratios.items() if side == HEAD
         ]
 
-    def _failures(self, result: SpeedResult) -> Iterator[Finding]:
+    def _failures(self, result: SpeedResult) -> Iterator[GateFinding]:
         """Head that breaks has failed; base that breaks leaves nothing to compare."""
-        from bertbench.gate.finding import Finding
+        from bertbench.gate.finding import GateFinding
 
         lost = {side: failure.message for side, failure in result.failures.items()}
         lost |= {side: failure.message for (side, _), failure in result.cells.items()}
         for side, message in lost.items():
             verdict = "fail" if side == HEAD else "inconclusive"
-            yield Finding("speed", self.name, f"time of {side}", verdict, reason=message, measured=False)  # type: ignore[arg-type]
+            yield GateFinding("speed", self.name, f"time of {side}", verdict, reason=message, measured=False)  # type: ignore[arg-type]

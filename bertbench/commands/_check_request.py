@@ -219,5 +219,5 @@ def _stored_spec(name: str, before: Saved) -> ModelSpec:
         return ModelSpec(**{**there, "name": name})
     except (ValueError, TypeError) as error:
         raise StoreError(
-            f"baseline {before.place}: model {name} is damaged ({first_line(error)})", "save a new baseline"
+            f"baseline {before.path}: model {name} is damaged ({first_line(error)})", "save a new baseline"
         ) from None

@@ -13,7 +13,7 @@ from bertbench.commands._measuring_options import takes_measuring_options
 from bertbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from bertbench.gate.finding import Finding, Margins
+    from bertbench.gate.finding import GateFinding, Margins
     from bertbench.report.row import Report
 
 BaselineOption = Annotated[
@@ -129,7 +129,7 @@ def _margins(speed: float, memory: float, quality: float, outputs: float) -> Mar
     return Margins(speed, memory, quality, outputs)
 
 
-def publish(report: Report, findings: Sequence[Finding], junit: Path | None, *, annotate: bool | None) -> None:
+def publish(report: Report, findings: Sequence[GateFinding], junit: Path | None, *, annotate: bool | None) -> None:
     """What continuous integration takes: JUnit XML, annotations on stderr, GitHub's job summary."""
     from bertbench.commands._display import order
     from bertbench.gate.report import add_summary, annotation_lines, write_junit

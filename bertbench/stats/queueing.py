@@ -229,7 +229,8 @@ def late_allowed(queries: int, share: float = SHARE, confidence: float = CONFIDE
     error = 1 - confidence
     if bdtr(0, queries, 1 - share) > error:
         return None
-    return math.floor(bdtrik(error, queries, 1 - share))  # `bdtrik` inverts `bdtr` in its first argument, continuously
+    # `bdtrik` inverts `bdtr` in its first argument, continuously: between two counts it gives a fraction.
+    return math.floor(float(bdtrik(error, queries, 1 - share)))
 
 
 def _late_share(queries: int, share: float) -> int:
