@@ -13,7 +13,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from bertbench import safe_text
-from bertbench.gate.finding import Finding
+from bertbench.gate.finding import GateFinding
 from bertbench.gate.report import annotation_lines, write_junit
 from bertbench.report.caveats import remarks
 from bertbench.report.row import Report, Row, Table
@@ -193,7 +193,7 @@ def test_markdown_is_text(text):
 def test_what_continuous_integration_takes_is_clean(tmp_path):
     """JUnit's XML can be read, an annotation is one order with one title, whatever a finding's texts hold."""
     texts = [*HARMFUL[::5], *SURROGATES, *SEQUENCES, *ORDERS, *MARKDOWN]
-    findings = [Finding("quality", text, text, "fail", text, text, text, text, text) for text in texts]
+    findings = [GateFinding("quality", text, text, "fail", text, text, text, text, text) for text in texts]
     for line in annotation_lines(findings):
         title = line.removeprefix("::error title=").partition("::")[0]
         assert raw(line) == []

@@ -18,7 +18,7 @@ from bertbench.session.request import check_positive
 from bertbench.specs import plugins
 
 if TYPE_CHECKING:
-    from bertbench.gate.finding import Finding, Margins
+    from bertbench.gate.finding import GateFinding, Margins
     from bertbench.report.row import Report
 
 DEFAULT_BASELINE = Path("results/baseline")
@@ -125,7 +125,7 @@ def _margins(allowed: MarginOptions) -> Margins:
     return Margins(allowed.margin_speed, allowed.margin_memory, quality, outputs)
 
 
-def publish(report: Report, findings: Sequence[Finding], junit: Path | None, *, annotate: bool | None) -> None:
+def publish(report: Report, findings: Sequence[GateFinding], junit: Path | None, *, annotate: bool | None) -> None:
     """What continuous integration takes: JUnit XML, annotations on stderr, GitHub's job summary."""
     from bertbench.gate.report import add_summary, annotation_lines, write_junit  # scipy
 

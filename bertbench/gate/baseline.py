@@ -12,23 +12,26 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from bertbench.errors import StoreError, first_line
 from bertbench.gate import stored_predictions
 from bertbench.records.bounds import LIMIT_BYTES
 from bertbench.report.output import followed
 from bertbench.specs import text_files
+from bertbench.specs.timing import TimingSpec
 from bertbench.units import ROUNDING
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bertbench.gate.finding import ModelTask
 
 SCHEMA_VERSION = 1
 FORMAT = "bertbench baseline"
@@ -135,30 +138,40 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Saved:
-    """A baseline with its predictions by model and task; `place` is its file, None of one that is not stored."""
+    """A baseline with its predictions by model and task; `path` is its file, None of one that is not stored."""
 
     baseline: Baseline
-    predictions: dict[tuple[str, str], pd.DataFrame]
-    place: Path | None = None
+    predictions: dict[ModelTask, pd.DataFrame]
+    path: Path | None = None
 
     def checkpoint_folder(self, scored: StoredScore) -> Path | None:
         """Where the checkpoint kept beside the file lies, if one was kept."""
-        if scored.checkpoint is None or scored.checkpoint.kept is None or self.place is None:
+        if scored.checkpoint is None or scored.checkpoint.kept is None or self.path is None:
             return None
-        return checkpoints_of(self.place) / scored.checkpoint.kept
+        return checkpoints_of(self.path) / scored.checkpoint.kept
 
 
-def with_scores(saved: Saved, other: Saved, places: Collection[tuple[str, str]]) -> Saved:
+@dataclass(frozen=True)
+class Fingerprints:
+    """Of the checkpoints that are evaluated, by model and task; of those that cannot be taken, why."""
+
+    taken: Mapping[ModelTask, Checkpoint] = field(default_factory=dict)
+    failed: Mapping[ModelTask, str] = field(default_factory=dict)
+
+
+def with_scores(saved: Saved, other: Saved, keys: Collection[ModelTask]) -> Saved:
     """A baseline with the scores and predictions of another at these places."""
-    theirs = {(one.model, one.task): one for one in other.baseline.scores if (one.model, one.task) in places}
-    scores = tuple(theirs.get((one.model, one.task), one) for one in saved.baseline.scores)
-    frames = {place: other.predictions[place] for place in theirs if place in other.predictions}
+    replaced = {
+        (scored.model, scored.task): scored for scored in other.baseline.scores if (scored.model, scored.task) in keys
+    }
+    scores = tuple(replaced.get((scored.model, scored.task), scored) for scored in saved.baseline.scores)
+    frames = {key: other.predictions[key] for key in replaced if key in other.predictions}
     return replace(saved, baseline=replace(saved.baseline, scores=scores), predictions={**saved.predictions, **frames})
 
 
-def file_of(place: Path) -> Path:
+def file_of(path: Path) -> Path:
     """The JSON file that `place` means: itself, or the one in a folder; of a link, what it points to."""
-    return followed(place if place.suffix == ".json" else place / FILE_NAME)
+    return followed(path if path.suffix == ".json" else path / FILE_NAME)
 
 
 def checkpoints_of(file: Path) -> Path:
@@ -166,14 +179,14 @@ def checkpoints_of(file: Path) -> Path:
     return file.with_suffix(".checkpoints")
 
 
-def read(place: Path) -> Saved:
+def read(path: Path) -> Saved:
     """The baseline in a file or folder.
 
     Raises:
         StoreError: absent, not a baseline, of another schema, with figures that cannot be, or without its predictions as they
             were saved.
     """
-    file = file_of(place)
+    file = file_of(path)
     try:
         data = text_files.read_object(file, limit_bytes=LIMIT_BYTES)
     except FileNotFoundError:
@@ -183,14 +196,14 @@ def read(place: Path) -> Saved:
     if data.get("format") != FORMAT:
         raise StoreError(f"baseline {file}: is no baseline of bertbench", MAKE)
     if data.get("schema_version") != SCHEMA_VERSION:
-        found = data.get("schema_version")
-        raise StoreError(f"baseline {file}: is of schema {found}, this bertbench reads {SCHEMA_VERSION}", MAKE)
+        version = data.get("schema_version")
+        raise StoreError(f"baseline {file}: is of schema {version}, this bertbench reads {SCHEMA_VERSION}", MAKE)
     try:
         baseline: Baseline = _adapter().validate_json(json.dumps(data), strict=True)
     except (ValueError, RecursionError) as error:
         raise StoreError(f"baseline {file}: is damaged ({first_line(error)})", MAKE) from None
     _check(baseline, file)
-    kinds = {(one.model, one.task): one.kind for one in baseline.scores}
+    kinds = {(scored.model, scored.task): scored.kind for scored in baseline.scores}
     predictions = stored_predictions.read(file.with_suffix(".parquet"), baseline.predictions_sha256, kinds)
     return Saved(baseline, predictions, file)
 
@@ -201,17 +214,17 @@ def _check(baseline: Baseline, file: Path) -> None:
     Raises:
         StoreError: they are not.
     """
-    from bertbench.specs.timing import TimingSpec
-
-    names = [one.checkpoint.kept for one in baseline.scores if one.checkpoint and one.checkpoint.kept is not None]
+    names = [
+        scored.checkpoint.kept for scored in baseline.scores if scored.checkpoint and scored.checkpoint.kept is not None
+    ]
     wrong = next((name for name in names if not _KEPT.fullmatch(name)), None)
     if wrong is not None:
         raise StoreError(f"baseline {file}: checkpoint {wrong!r:.80} does not lie beside it", MAKE)
     _refuse_links(checkpoints_of(file), names)
-    for one in baseline.scores:
-        shape = one.checkpoint.output_shape if one.checkpoint else ()
-        if one.checkpoint and (not shape or min(shape) < 1 or math.prod(shape) != len(one.checkpoint.outputs)):
-            raise StoreError(f"baseline {file}: is damaged (outputs of {one.model} on {one.task})", MAKE)
+    for scored in baseline.scores:
+        shape = scored.checkpoint.output_shape if scored.checkpoint else ()
+        if scored.checkpoint and (not shape or min(shape) < 1 or math.prod(shape) != len(scored.checkpoint.outputs)):
+            raise StoreError(f"baseline {file}: is damaged (outputs of {scored.model} on {scored.task})", MAKE)
     try:
         TimingSpec(**baseline.timing)
         _options_adapter().validate_json(json.dumps(baseline.options), strict=True)
@@ -253,13 +266,9 @@ class _Options:
 
 @lru_cache(maxsize=1)
 def _options_adapter() -> Any:
-    from pydantic import TypeAdapter
-
     return TypeAdapter(_Options)
 
 
 @lru_cache(maxsize=1)
 def _adapter() -> Any:
-    from pydantic import TypeAdapter
-
     return TypeAdapter(Baseline)

@@ -8,7 +8,7 @@ from pathlib import Path
 from bertbench.errors import UsageError
 from bertbench.gate.baseline import read
 from bertbench.gate.collect import collected, fingerprints_of
-from bertbench.gate.finding import Finding, Margins
+from bertbench.gate.finding import GateFinding, Margins
 from bertbench.gate.judging import GateRequest, against_baseline, against_model, broken_checkpoints
 from bertbench.gate.ratios import enough, protocol
 from bertbench.gate.scope import Scope, of_tasks
@@ -24,7 +24,7 @@ SAME_REFERENCE = "a slow-down common to all models leaves every ratio as it is; 
 class Checked:
     """What came of a check, and what is said above and below its table."""
 
-    findings: list[Finding]
+    findings: list[GateFinding]
     title: str
     suite: str
     notes: tuple[str, ...]

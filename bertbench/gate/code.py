@@ -13,7 +13,7 @@ from pathlib import Path
 from bertbench.errors import UsageError
 from bertbench.gate.baseline import Timed
 from bertbench.gate.check import Checked
-from bertbench.gate.finding import Finding, Margins
+from bertbench.gate.finding import GateFinding, Margins
 from bertbench.gate.ratios import enough, protocol, speed_findings
 from bertbench.models.sources import Encoder, gather, weight_folders
 from bertbench.records import environment
@@ -43,7 +43,7 @@ def with_code(study: Study, name: str, margins: Margins) -> Checked:
     suite = study.suite()
     encoders = gather(resolve(chosen.models, study.catalog, suite, study.store), may_be_random=True)
     started = time.monotonic()
-    findings: list[Finding] = []
+    findings: list[GateFinding] = []
     with ExitStack() as stack:
         code = {BASE: stack.enter_context(code_of(name)), HEAD: of_now()}
         folders = [str(interpreter.check(name)) for interpreter in code.values()]
@@ -114,7 +114,7 @@ class _Model:
         settings = ExecutionSettings("cpu", "fp32", self.threads)
         return [SpeedTarget(side, folder, settings, self.name, self.code[side]) for side in (BASE, HEAD)]
 
-    def findings(self, progress: Progress, deadline: float | None) -> Iterator[Finding]:
+    def findings(self, progress: Progress, deadline: float | None) -> Iterator[GateFinding]:
         """Measure, then judge."""
         result = measure_speed(
             self._targets(),
@@ -135,10 +135,10 @@ class _Model:
             Timed(self.name, shape, "eager fp32", tuple(logs)) for (side, shape), logs in ratios.items() if side == HEAD
         ]
 
-    def _failures(self, result: SpeedResult) -> Iterator[Finding]:
+    def _failures(self, result: SpeedResult) -> Iterator[GateFinding]:
         """Head that breaks has failed; base that breaks leaves nothing to compare."""
         lost = {side: failure.message for side, failure in result.failures.items()}
         lost |= {side: failure.message for (side, _), failure in result.cells.items()}
         for side, message in lost.items():
             verdict = "fail" if side == HEAD else "inconclusive"
-            yield Finding("speed", self.name, f"time of {side}", verdict, reason=message, measured=False)  # type: ignore[arg-type]
+            yield GateFinding("speed", self.name, f"time of {side}", verdict, reason=message, measured=False)  # type: ignore[arg-type]

@@ -10,23 +10,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import BertBenchError
-from bertbench.gate.baseline import Baseline, Checkpoint, Saved, StoredScore, Timed, Unmeasured
+from bertbench.gate.baseline import Baseline, Checkpoint, Fingerprints, Saved, StoredScore, Timed, Unmeasured
+from bertbench.models import hub
+from bertbench.models.fingerprint import architecture_weights
+from bertbench.models.fingerprint import take as take_fingerprint
+from bertbench.models.sources import own_config
 from bertbench.report.compare import replicates as pairs
 from bertbench.report.compare.quality_rows import EVALUATED, primary_metrics, undefined_on
 from bertbench.report.compare.rows import evidence_of
 from bertbench.report.compare.speed_rows import SessionTimings, Way, shape_of
+from bertbench.specs.models import FineTuned, ModelSpec
 from bertbench.stats.intervals import round_log_ratios
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bertbench.gate.judging import Fingerprints
+    from bertbench.gate.finding import ModelTask
     from bertbench.records.record import RunRecord
     from bertbench.records.store import Store, StoredSession
     from bertbench.report.compare.evidence import Evidence
-    from bertbench.specs.models import ModelSpec
 
-Place = tuple[str, str]  # model and task
 KEPT_OPTIONS = (
     "device", "dtype", "threads", "seeds", "train_samples", "eval_samples", "epochs", "batch_size", "learning_rate",
     "max_length", "recipes",
@@ -38,7 +41,7 @@ def collect(
     stored: StoredSession,
     models: Sequence[str],
     reference: str,
-    checkpoints: Mapping[Place, Checkpoint],
+    checkpoints: Mapping[ModelTask, Checkpoint],
     weights: Mapping[str, Mapping[str, tuple[int, ...]]],
 ) -> Saved:
     """Everything of a session that a gate compares.
@@ -58,7 +61,7 @@ def collect(
     baseline = Baseline(
         suite=session.suite,
         reference=reference,
-        tasks=tuple(dict.fromkeys(one.task for one in scores)),
+        tasks=tuple(dict.fromkeys(scored.task for scored in scores)),
         session_id=session.session_id,
         created_at=session.ended_at or session.started_at,
         bertbench_version=session.bertbench_version,
@@ -69,11 +72,11 @@ def collect(
         options={name: options[name] for name in KEPT_OPTIONS if name in options},
         timing=dict(session.request.get("timing", {})),
         models={model: specs[model] for model in models if model in specs},
-        counts={model: found for model in models if (found := _counts(evidence, model))},
+        counts={model: figures for model in models if (figures := _counts(evidence, model))},
         weights={model: dict(weights[model]) for model in models if model in weights},
         scores=tuple(scores),
         times=tuple(_times(evidence, models)),
-        peak_memory={model: found for model in models if (found := _memory(evidence, model))},
+        peak_memory={model: figures for model in models if (figures := _memory(evidence, model))},
         lost=tuple(_lost(evidence, models)),
     )
     return Saved(baseline, _predictions(evidence))
@@ -87,7 +90,7 @@ def _quality(evidence: Evidence) -> Iterator[RunRecord]:
             yield from done[:1]
 
 
-def _scored(record: RunRecord, checkpoints: Mapping[Place, Checkpoint]) -> StoredScore:
+def _scored(record: RunRecord, checkpoints: Mapping[ModelTask, Checkpoint]) -> StoredScore:
     score, task = record.find("score", "value"), record.task_name or ""
     evaluated = score or record.find(EVALUATED)
     split = evaluated.split if evaluated else None
@@ -108,29 +111,29 @@ def _scored(record: RunRecord, checkpoints: Mapping[Place, Checkpoint]) -> Store
     )
 
 
-def _predictions(evidence: Evidence) -> dict[Place, pd.DataFrame]:
+def _predictions(evidence: Evidence) -> dict[ModelTask, pd.DataFrame]:
     """The first split's predictions of the first seed."""
-    found = {}
+    frames_by_key = {}
     for record in _quality(evidence):
         frames = pairs.read(evidence, {record.model_name: [record]}).get(record.model_name)
         score = record.find("score", "value")
         if frames and score is not None:
             rows = frames[0][frames[0]["split"] == score.split] if score.split else frames[0]
-            place = (record.model_name, record.task_name or "")
-            found[place] = rows[[name for name in COLUMNS if name in rows]].reset_index(drop=True)
-    return found
+            key = (record.model_name, record.task_name or "")
+            frames_by_key[key] = rows[[name for name in COLUMNS if name in rows]].reset_index(drop=True)
+    return frames_by_key
 
 
 def _counts(evidence: Evidence, model: str) -> dict[str, float]:
     """Totals by name: 'parameters unique', 'parameter_bytes', 'flops 1x128'."""
     record = evidence.one("size", model)
-    found: dict[str, float] = {}
+    counts: dict[str, float] = {}
     for measurement in record.measurements if record is not None and record.status == "ok" else ():
         if "/" in measurement.statistic or measurement.quantity == "checkpoint_bytes":
             continue  # parts of a total; and a file's size depends on what else is in it
         detail = shape_of(measurement) if measurement.batch_size else measurement.statistic.replace("value", "")
-        found[f"{measurement.quantity} {detail}".strip()] = measurement.values[0]
-    return found
+        counts[f"{measurement.quantity} {detail}".strip()] = measurement.values[0]
+    return counts
 
 
 def _times(evidence: Evidence, models: Sequence[str]) -> Iterator[Timed]:
@@ -147,11 +150,11 @@ def _times(evidence: Evidence, models: Sequence[str]) -> Iterator[Timed]:
 def _memory(evidence: Evidence, model: str) -> dict[str, float]:
     """Peaks at inference by shape."""
     record = evidence.one("memory", model)
-    found = {}
+    peaks = {}
     for measurement in record.measurements if record is not None and record.status == "ok" else ():
         if measurement.quantity == "peak_memory" and measurement.statistic == "peak" and measurement.batch_size:
-            found[shape_of(measurement)] = measurement.values[0]
-    return found
+            peaks[shape_of(measurement)] = measurement.values[0]
+    return peaks
 
 
 def _lost(evidence: Evidence, models: Sequence[str]) -> Iterator[Unmeasured]:
@@ -166,28 +169,27 @@ def _lost(evidence: Evidence, models: Sequence[str]) -> Iterator[Unmeasured]:
 # What `baseline` and `check` share: sessions to baselines, with fingerprints of the checkpoints that were evaluated.
 
 
-def evaluated(stored: StoredSession, models: Sequence[str], store: Store) -> Iterator[tuple[Place, RunRecord, Path]]:
+def evaluated(
+    stored: StoredSession, models: Sequence[str], store: Store
+) -> Iterator[tuple[ModelTask, RunRecord, Path]]:
     """The checkpoint behind every model's first seed on every task, where it can be had.
 
     Raises:
         StoreError: one that is said to be kept in the store does not lie there.
     """
-    seen: set[Place] = set()
+    seen: set[ModelTask] = set()
     for record in sorted(stored.records, key=lambda record: -1 if record.seed is None else record.seed):
-        place = (record.model_name, record.task_name or "")
-        if record.kind != "quality" or record.status != "ok" or place in seen or record.model_name not in models:
+        key = (record.model_name, record.task_name or "")
+        if record.kind != "quality" or record.status != "ok" or key in seen or record.model_name not in models:
             continue
-        seen.add(place)
+        seen.add(key)
         folder = _folder(record, store)
         if folder is not None:
-            yield place, record, folder
+            yield key, record, folder
 
 
 def _folder(record: RunRecord, store: Store) -> Path | None:
     """Where a run's checkpoint lies: kept in the store, a folder of the user's, or in the hub's cache."""
-    from bertbench.models import hub
-    from bertbench.specs.models import ModelSpec
-
     if record.finetuned_checkpoint:
         return store.checkpoint(record)
     if record.settings.get("mode") != "evaluate" or record.checkpoint is None:
@@ -205,40 +207,35 @@ def fingerprint(folder: Path, model: str, kind: str, kept: str | None = None) ->
     Raises:
         CheckpointError: it cannot be loaded.
     """
-    from bertbench.models import fingerprint as prints
-
-    return Checkpoint(**prints.take(folder, model, kind)._asdict(), kept=kept)
+    return Checkpoint(**take_fingerprint(folder, model, kind)._asdict(), kept=kept)
 
 
-def fingerprints_of(folders: Mapping[Place, tuple[Path, str, str | None]]) -> Fingerprints:
+def fingerprints_of(folders: Mapping[ModelTask, tuple[Path, str, str | None]]) -> Fingerprints:
     """Of folders with the kind of their task and the name that they are kept as; what fails is told, not raised."""
-    from bertbench.gate.judging import Fingerprints
-
-    taken: dict[Place, Checkpoint] = {}
-    failed: dict[Place, str] = {}
-    for place, (folder, kind, kept) in folders.items():
+    taken: dict[ModelTask, Checkpoint] = {}
+    failed: dict[ModelTask, str] = {}
+    for key, (folder, kind, kept) in folders.items():
         try:
-            taken[place] = fingerprint(folder, place[0], kind, kept)
+            taken[key] = fingerprint(folder, key[0], kind, kept)
         except BertBenchError as error:
-            failed[place] = error.message
+            failed[key] = error.message
     return Fingerprints(taken, failed)
 
 
 def architectures(specs: Sequence[ModelSpec]) -> dict[str, dict[str, tuple[int, ...]]]:
     """Names and shapes of the weights of each model's encoder; without those whose configuration cannot be had."""
-    from bertbench.models.fingerprint import architecture_weights
-    from bertbench.models.sources import own_config
-
-    found = {}
+    weights = {}
     for spec in specs:
         try:
-            found[spec.name] = architecture_weights(own_config(spec))
+            weights[spec.name] = architecture_weights(own_config(spec))
         except BertBenchError:
             continue
-    return found
+    return weights
 
 
-def collected(stored: StoredSession, specs: Sequence[ModelSpec], reference: str, prints: Mapping[Place, Any]) -> Saved:
+def collected(
+    stored: StoredSession, specs: Sequence[ModelSpec], reference: str, prints: Mapping[ModelTask, Any]
+) -> Saved:
     """What a gate compares, of a session."""
     names = [spec.name for spec in specs]
     return collect(stored, names, reference, prints, architectures(specs))
@@ -246,8 +243,6 @@ def collected(stored: StoredSession, specs: Sequence[ModelSpec], reference: str,
 
 def spec_with(spec: ModelSpec, folders: Mapping[str, Path], tasks: Collection[str]) -> ModelSpec:
     """The model with checkpoints, by task, that are evaluated in place of training; where they are all, it learns from nobody."""
-    from bertbench.specs.models import FineTuned
-
-    own = {task: FineTuned(checkpoint=str(folder)) for task, folder in folders.items()}
-    learns = spec.distill if set(tasks) - set(own) else None
-    return spec.model_copy(update={"finetuned": {**spec.finetuned, **own}, "distill": learns})
+    checkpoints = {task: FineTuned(checkpoint=str(folder)) for task, folder in folders.items()}
+    learns = spec.distill if set(tasks) - set(checkpoints) else None
+    return spec.model_copy(update={"finetuned": {**spec.finetuned, **checkpoints}, "distill": learns})

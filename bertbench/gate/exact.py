@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from bertbench.gate.finding import Finding
+from bertbench.gate.finding import EQUAL, GateFinding
 
 if TYPE_CHECKING:
     from bertbench.gate.baseline import Baseline, Checkpoint, StoredScore
@@ -15,23 +16,27 @@ Equality = Literal["pass", "fail"]
 SHOWN = 3  # differing weights that are named
 
 
-def size_findings(before: Baseline, now: Baseline, model: str) -> Iterator[Finding]:
+def size_findings(before: Baseline, now: Baseline, model: str) -> Iterator[GateFinding]:
     """Counts and the architecture's weights of a model."""
     old, new = before.counts.get(model, {}), now.counts.get(model, {})
     for name, value in old.items():
         shown = f"{new[name]:,.0f}" if name in new else ""
         reason = "" if name in new else "is not counted any more"
-        yield Finding("size", model, name, _equal(value == new.get(name)), f"{value:,.0f}", shown, "equal", reason)
+        yield GateFinding("size", model, name, _equal(value == new.get(name)), f"{value:,.0f}", shown, EQUAL, reason)
     if model in before.weights and model not in now.weights:
         reason = "its configuration cannot be read now"
-        yield Finding("size", model, "shapes of weights", "inconclusive", margin="equal", reason=reason, measured=False)
+        yield GateFinding(
+            "size", model, "shapes of weights", "inconclusive", margin=EQUAL, reason=reason, measured=False
+        )
     elif model in before.weights:
         reason = differing(before.weights[model], now.weights.get(model, {}))
         old_count, new_count = (f"{len(part.get(model, {}))} weights" for part in (before.weights, now.weights))
-        yield Finding("size", model, "shapes of weights", _equal(not reason), old_count, new_count, "equal", reason)
+        yield GateFinding("size", model, "shapes of weights", _equal(not reason), old_count, new_count, EQUAL, reason)
 
 
-def checkpoint_findings(scored: StoredScore, now: Checkpoint | None, why: str, tolerance: float) -> Iterator[Finding]:
+def checkpoint_findings(
+    scored: StoredScore, now: Checkpoint | None, why: str, tolerance: float
+) -> Iterator[GateFinding]:
     """Label map, weights and outputs of the checkpoint that is evaluated.
 
     Args:
@@ -43,41 +48,32 @@ def checkpoint_findings(scored: StoredScore, now: Checkpoint | None, why: str, t
     old = scored.checkpoint
     if old is None:
         return
-    place = {"kind": "quality", "model": scored.model, "detail": scored.task}
+    finding = partial(GateFinding, "quality", scored.model, detail=scored.task)
     if now is None:
-        yield Finding(**place, quantity="checkpoint", verdict="fail", margin="equal", reason=why)  # type: ignore[arg-type]
+        yield finding("checkpoint", "fail", margin=EQUAL, reason=why)
         return
-    names = (", ".join(old.labels or ()), ", ".join(now.labels or ()))
-    yield _finding(place, "labels", old.labels == now.labels, names)
+    old_labels, new_labels = (", ".join(checkpoint.labels or ()) for checkpoint in (old, now))
+    yield finding("labels", _equal(old.labels == now.labels), old_labels, new_labels, EQUAL)
     reason = differing(old.weights, now.weights)
-    counts = (f"{len(old.weights)} weights", f"{len(now.weights)} weights")
-    yield _finding(place, "shapes of weights", not reason, counts, reason)
-    yield _outputs(place, old, now, tolerance)
+    old_count, new_count = (f"{len(checkpoint.weights)} weights" for checkpoint in (old, now))
+    yield finding("shapes of weights", _equal(not reason), old_count, new_count, EQUAL, reason)
+    yield _outputs(partial(finding, "outputs", margin=f"{tolerance:g}, same answers"), old, now, tolerance)
 
 
-def _finding(place: Mapping[str, str], quantity: str, equal: bool, words: tuple[str, str], reason: str = "") -> Finding:
-    parts = {"before": words[0], "now": words[1], "reason": reason, "margin": "equal"}
-    return Finding(**place, quantity=quantity, verdict=_equal(equal), **parts)  # type: ignore[arg-type]
-
-
-def _outputs(place: Mapping[str, str], old: Checkpoint, now: Checkpoint, tolerance: float) -> Finding:
-    """Equal but for rounding, and with equal answers; of other weights, which are evaluated, not compared."""
-    common = {**place, "quantity": "outputs", "margin": f"{tolerance:g}, same answers"}
+def _outputs(finding: Callable[..., GateFinding], old: Checkpoint, now: Checkpoint, tolerance: float) -> GateFinding:
+    """Compare outputs, which are equal but for rounding and give equal answers; those of other weights are not compared."""
     if old.digest != now.digest and old.kept is None:
-        reason = "other weights than the baseline's: judged by their predictions alone"
-        return Finding(**common, verdict="not gated", reason=reason)  # type: ignore[arg-type]
+        return finding("not gated", reason="other weights than the baseline's: judged by their predictions alone")
     if old.output_shape != now.output_shape:
         reason = f"shape {'x'.join(map(str, now.output_shape))} instead of {'x'.join(map(str, old.output_shape))}"
-        return Finding(**common, verdict="fail", reason=reason)  # type: ignore[arg-type]
+        return finding("fail", reason=reason)
     if not now.outputs or not all(map(math.isfinite, now.outputs)):
-        reason = "outputs are not all finite numbers" if now.outputs else "there are no outputs"
-        return Finding(**common, verdict="fail", reason=reason)  # type: ignore[arg-type]
+        return finding("fail", reason="outputs are not all finite numbers" if now.outputs else "there are no outputs")
     largest = max((abs(a - b) for a, b in zip(old.outputs, now.outputs, strict=True)), default=0.0)
     moved = sum(a != b for a, b in zip(_answers(old), _answers(now), strict=True))
-    fine = largest <= tolerance and not moved
-    words = {"before": f"{len(old.outputs)} outputs", "now": f"differ by {largest:.2g}"}
+    is_equal = largest <= tolerance and not moved
     reason = f"{moved} of the largest outputs are others" if moved else ""
-    return Finding(**common, **words, verdict=_equal(fine), reason=reason)  # type: ignore[arg-type]
+    return finding(_equal(is_equal), f"{len(old.outputs)} outputs", f"differ by {largest:.2g}", reason=reason)
 
 
 def _answers(checkpoint: Checkpoint) -> list[int]:

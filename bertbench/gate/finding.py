@@ -12,6 +12,13 @@ Verdict = Literal["pass", "fail", "inconclusive", "not gated"]
 Kind = Literal["size", "quality", "speed", "memory"]
 
 
+ModelTask = tuple[str, str]
+"""What a score is of: names of a model and of a task."""
+
+EQUAL = "equal"
+"""The margin of what may not differ at all."""
+
+
 @dataclass(frozen=True)
 class Margins:
     """What is still borne: times and memory as factors, quality as the share of the score that must be retained."""
@@ -23,7 +30,7 @@ class Margins:
 
 
 @dataclass(frozen=True)
-class Finding:
+class GateFinding:
     """One quantity of one model. `before` and `now` are as people read them, `estimate` what was compared with the margin.
 
     `measured` is False where there was nothing to compare: such a finding never makes a gate pass. `undefined` says that it was for
@@ -46,17 +53,17 @@ class Finding:
     undefined: bool = False
 
     @property
+    def subject(self) -> str:
+        """'score (demo-sentiment)': the quantity with its task or shape."""
+        return f"{self.quantity}{f' ({self.detail})' if self.detail else ''}"
+
+    @property
     def name(self) -> str:
         """'bert-mini: score (demo-sentiment)'."""
         return f"{self.model}: {self.subject}"
 
-    @property
-    def subject(self) -> str:
-        """'score (demo-sentiment)'."""
-        return f"{self.quantity}{f' ({self.detail})' if self.detail else ''}"
 
-
-def verdict_of(findings: Sequence[Finding]) -> str:
+def verdict_of(findings: Sequence[GateFinding]) -> str:
     """The gate's verdict: one that fails decides; nothing measured never passes; every gated quantity must pass."""
     gated = [finding for finding in findings if finding.verdict != "not gated"]
     if any(finding.verdict == "fail" for finding in gated):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bertbench.gate.finding import Finding, Margins, Verdict
+from bertbench.gate.finding import GateFinding, Margins, Verdict
 from bertbench.stats.estimate import Estimate, Method, MethodKind
 from bertbench.stats.group_sequential import LOOKS, MOST_ROUNDS, Decision, decide
 
@@ -41,46 +41,48 @@ def key_of(timed: Timed) -> str:
 
 def speed_findings(
     before: Sequence[Timed] | None, now: Sequence[Timed], margins: Margins, others: int = 0
-) -> Iterator[Finding]:
+) -> Iterator[GateFinding]:
     """The ratio to the reference now, over that before; without `before` the ratio itself, of base and head in one job.
 
     `others` are times gated elsewhere at the same time.
     """
-    series = {key_of(one): one.log_ratios for one in now}
-    stored = {key_of(one): one.log_ratios for one in before or ()}
+    series = {key_of(timed): timed.log_ratios for timed in now}
+    stored = {key_of(timed): timed.log_ratios for timed in before or ()}
     if before is not None:
         series = {name: values for name, values in series.items() if len(stored.get(name, ())) > 1}
     decisions = decide(series, dict.fromkeys(series, math.log(margins.speed)), stored, others=others)
-    for one in now:
-        name = key_of(one)
+    for timed in now:
+        name = key_of(timed)
         if name in decisions:
-            yield _speed_finding(one, stored.get(name), decisions[name], margins.speed)
-    for one in before or ():
-        if key_of(one) not in decisions:
-            reason = "not timed now" if key_of(one) not in {key_of(of) for of in now} else "too few rounds"
-            yield Finding("speed", one.model, "time", "inconclusive", reason=reason, detail=one.shape, measured=False)
+            yield _speed_finding(timed, stored.get(name), decisions[name], margins.speed)
+    for timed in before or ():
+        if key_of(timed) not in decisions:
+            reason = "not timed now" if key_of(timed) not in {key_of(other) for other in now} else "too few rounds"
+            yield GateFinding(
+                "speed", timed.model, "time", "inconclusive", reason=reason, detail=timed.shape, measured=False
+            )
 
 
-def _speed_finding(one: Timed, stored: Sequence[float] | None, found: Decision, margin: float) -> Finding:
-    verdict, reason = found.verdict, ""
+def _speed_finding(timed: Timed, stored: Sequence[float] | None, decision: Decision, margin: float) -> GateFinding:
+    verdict, reason = decision.verdict, ""
     if stored is not None and verdict == "fail":
         verdict, reason = "inconclusive", ACROSS
     elif verdict == "inconclusive":
         needed = (
-            f"about {found.needed} rounds would show it"
-            if found.needed
+            f"about {decision.needed} rounds would show it"
+            if decision.needed
             else "no practical number of rounds would settle it"
         )
-        reason = f"{needed}, there are {found.rounds}"
+        reason = f"{needed}, there are {decision.rounds}"
     estimate = None
-    if found.log_ratio is not None and found.low is not None and found.high is not None:
-        value, low, high = (math.exp(bound) for bound in (found.log_ratio, found.low, found.high))
+    if decision.log_ratio is not None and decision.low is not None and decision.high is not None:
+        value, low, high = (math.exp(bound) for bound in (decision.log_ratio, decision.low, decision.high))
         kind = MethodKind.WELCH if stored else MethodKind.STUDENT
-        estimate = Estimate(value, low, high, Method(kind, (found.rounds,), "rounds", level=0.90))
-    now = _mean_ratio(one.log_ratios)
-    return Finding(
-        "speed", one.model, "time", verdict, f"{_mean_ratio(stored):.3f}x" if stored else "1x", f"{now:.3f}x",
-        f"{margin:g}x", reason, one.shape, estimate, found.rounds, "rounds", measured=found.rounds >= LOOKS[0],
+        estimate = Estimate(value, low, high, Method(kind, (decision.rounds,), "rounds", level=0.90))
+    now = _mean_ratio(timed.log_ratios)
+    return GateFinding(
+        "speed", timed.model, "time", verdict, f"{_mean_ratio(stored):.3f}x" if stored else "1x", f"{now:.3f}x",
+        f"{margin:g}x", reason, timed.shape, estimate, decision.rounds, "rounds", measured=decision.rounds >= LOOKS[0],
     )  # fmt: skip
 
 
@@ -88,7 +90,7 @@ def _mean_ratio(logs: Sequence[float]) -> float:
     return math.exp(math.fsum(logs) / len(logs))
 
 
-def memory_findings(before: Baseline | None, now: Baseline, margin: float) -> Iterator[Finding]:
+def memory_findings(before: Baseline | None, now: Baseline, margin: float) -> Iterator[GateFinding]:
     """Peaks relative to the reference's, now over before; single readings, so that the margin alone decides."""
     for model, peaks in (before or now).peak_memory.items():
         if model == now.reference:
@@ -97,7 +99,7 @@ def memory_findings(before: Baseline | None, now: Baseline, margin: float) -> It
             new = _relative(now, model, shape)
             old = _relative(before, model, shape) if before else 1.0
             if new is None or old is None:
-                yield Finding(
+                yield GateFinding(
                     "memory",
                     model,
                     "peak memory",
@@ -110,16 +112,16 @@ def memory_findings(before: Baseline | None, now: Baseline, margin: float) -> It
             yield _memory_finding(now, (model, shape), (old, new), margin)
 
 
-def _memory_finding(now: Baseline, place: tuple[str, str], ratios: tuple[float, float], margin: float) -> Finding:
+def _memory_finding(now: Baseline, key: tuple[str, str], ratios: tuple[float, float], margin: float) -> GateFinding:
     """A failure takes more than the margin and more than the allocator's whim."""
-    model, shape = place
+    model, shape = key
     old, new = ratios
     excess = (new - old) * now.peak_memory[now.reference][shape]
     over = not new / old <= margin  # what is no number is no pass
     verdict: Verdict = "fail" if over and not excess <= SMALL else "pass"
     reason = f"{excess / 1e6:.1f} MB more are within what an allocator does" if over and verdict == "pass" else ""
     estimate = Estimate(new / old, method=Method(MethodKind.SINGLE_READINGS))
-    return Finding(
+    return GateFinding(
         "memory", model, "peak memory", verdict, f"{old:.3f}x" if old != 1 else "1x", f"{new:.3f}x", f"{margin:g}x",
         reason, shape, estimate, 1, "reading",
     )  # fmt: skip
@@ -135,7 +137,7 @@ def enough(
     before: Sequence[Timed] | None, margins: Margins, ratios: Mapping[str, Sequence[float]], others: int = 0
 ) -> bool:
     """True if a session may stop at this look: every gated time is decided. For the measuring side to ask."""
-    stored = {key_of(one): one.log_ratios for one in before or ()}
+    stored = {key_of(timed): timed.log_ratios for timed in before or ()}
     series = {name: values for name, values in ratios.items() if before is None or len(stored.get(name, ())) > 1}
-    found = decide(series, dict.fromkeys(series, math.log(margins.speed)), stored, ended=False, others=others)
-    return bool(found) and all(one.verdict != "inconclusive" for one in found.values())
+    decisions = decide(series, dict.fromkeys(series, math.log(margins.speed)), stored, ended=False, others=others)
+    return bool(decisions) and all(timed.verdict != "inconclusive" for timed in decisions.values())

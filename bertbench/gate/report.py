@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bertbench.errors import StoreError, UsageError
-from bertbench.gate.finding import Finding, verdict_of
+from bertbench.gate.finding import EQUAL, GateFinding, verdict_of
 from bertbench.records.record import UNDEFINED
 from bertbench.report import output
 from bertbench.report.caveats import remarks
@@ -37,7 +37,7 @@ RULES = {
 }
 
 
-def build(findings: Sequence[Finding], title: str, suite: str | None, notes: Sequence[str] = ()) -> Report:
+def build(findings: Sequence[GateFinding], title: str, suite: str | None, notes: Sequence[str] = ()) -> Report:
     """The report of a gate.
 
     Args:
@@ -46,7 +46,7 @@ def build(findings: Sequence[Finding], title: str, suite: str | None, notes: Seq
         suite: its name.
         notes: what else a reader should know.
     """
-    shown = sorted(_merged(findings), key=lambda one: ORDER.index(one.verdict))
+    shown = sorted(_merged(findings), key=lambda finding: ORDER.index(finding.verdict))
     rows = tuple(_line(finding) for finding in shown)
     kinds = {finding.kind for finding in findings if finding.verdict != "not gated"}
     below = [WORDS[verdict_of(findings)], *notes, *(rule for kind, rule in RULES.items() if kind in kinds)]
@@ -54,24 +54,24 @@ def build(findings: Sequence[Finding], title: str, suite: str | None, notes: Seq
     return Report(title, (table,), tuple(_row(finding, suite) for finding in findings))
 
 
-def _merged(findings: Sequence[Finding]) -> Iterator[Finding]:
+def _merged(findings: Sequence[GateFinding]) -> Iterator[GateFinding]:
     """What is equal and passes in one finding a kind and task, with all models that it holds of."""
-    groups: dict[tuple[str, str, str | None], list[Finding]] = {}
+    groups: dict[tuple[str, str, str | None], list[GateFinding]] = {}
     for finding in findings:
-        if finding.margin == "equal" and finding.verdict == "pass":
+        if finding.margin == EQUAL and finding.verdict == "pass":
             groups.setdefault((finding.model, finding.kind, finding.detail), []).append(finding)
         else:
             yield finding
-    alike: dict[tuple[str, str, str | None], list[Finding]] = {}
+    alike: dict[tuple[str, str, str | None], list[GateFinding]] = {}
     for (_, kind, detail), group in groups.items():
         names = ", ".join(dict.fromkeys(finding.quantity.replace("_", " ") for finding in group))
         alike.setdefault((names, kind, detail), []).append(group[0])
     for (names, _, _), ones in alike.items():
         models = ", ".join(finding.model for finding in ones)
-        yield replace(ones[0], model=models, quantity=names, before="", now="equal")
+        yield replace(ones[0], model=models, quantity=names, before="", now=EQUAL)
 
 
-def _line(finding: Finding) -> tuple[str, ...]:
+def _line(finding: GateFinding) -> tuple[str, ...]:
     detail = f" ({finding.detail})" if finding.detail else ""
     verdict = f"{finding.verdict}{f': {finding.reason}' if finding.reason else ''}"
     return (
@@ -80,7 +80,7 @@ def _line(finding: Finding) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def change_text(finding: Finding) -> str:
+def change_text(finding: GateFinding) -> str:
     """'1.01x [0.99, 1.03]' of times and memory, '-0.2 points [-0.5, 0.1]' of scores."""
     if finding.estimate is None:
         return ""
@@ -95,7 +95,7 @@ def _bounds(estimate: Estimate, write: Callable[[float], str]) -> str:
     return f" [{write(estimate.low)}, {write(estimate.high)}]"
 
 
-def _row(finding: Finding, suite: str | None) -> Row:
+def _row(finding: GateFinding, suite: str | None) -> Row:
     """`statistic` is 'difference' of scores (value: now minus before), 'ratio' of times and memory, else 'equal'."""
     estimate = finding.estimate
     is_task = finding.kind == "quality"
@@ -123,7 +123,7 @@ def _row(finding: Finding, suite: str | None) -> Row:
     )
 
 
-def sentence(finding: Finding) -> str:
+def sentence(finding: GateFinding) -> str:
     """One line for an annotation: what, how much, why."""
     moved = f"{finding.before or '-'} before, {finding.now or '-'} now" if finding.before or finding.now else ""
     parts = [moved, change_text(finding), f"margin {finding.margin}" if finding.margin else "", finding.reason]
@@ -152,7 +152,7 @@ def check_place(path: Path | None, other: Path | None = None) -> None:
     output.check_file(path, "--junit")
 
 
-def write_junit(findings: Sequence[Finding], path: Path) -> None:
+def write_junit(findings: Sequence[GateFinding], path: Path) -> None:
     """A test case a finding: failures fail, what is inconclusive or not gated is skipped, with the reason.
 
     Raises:
@@ -178,7 +178,7 @@ def write_junit(findings: Sequence[Finding], path: Path) -> None:
     output.write_file(path, "--junit", lambda scratch: xml.write(str(scratch), pretty=True))
 
 
-def annotation_lines(findings: Sequence[Finding]) -> Iterator[str]:
+def annotation_lines(findings: Sequence[GateFinding]) -> Iterator[str]:
     """A line that GitHub shows as an error or warning, for each finding that does not pass."""
     for finding in findings:
         if finding.verdict in LEVELS:
@@ -197,11 +197,11 @@ def add_summary(markdown: str, environment: Mapping[str, str]) -> None:
     Raises:
         StoreError: the file cannot be written.
     """
-    place = environment.get(SUMMARY)
-    if not place:
+    path = environment.get(SUMMARY)
+    if not path:
         return
     try:
-        with Path(place).open("ab") as stream:
+        with Path(path).open("ab") as stream:
             stream.write(encoded(f"{visible_lines(markdown)}\n"))
     except OSError as error:
-        raise StoreError(f"{SUMMARY} {place}: cannot be written ({error.strerror or error})") from None
+        raise StoreError(f"{SUMMARY} {path}: cannot be written ({error.strerror or error})") from None

@@ -32,15 +32,15 @@ class _Older:
     kept: frozenset[str] = frozenset()
 
 
-def check_place(place: Path) -> None:
+def check_place(output: Path) -> None:
     """Prove, before any work, that a baseline can be written, and replaces nothing but an older one.
 
     Raises:
         StoreError: there is something else, or the folder cannot be written to.
     """
-    file = file_of(place)
+    file = file_of(output)
     if file.suffix != ".json":
-        raise StoreError(f"{place}: leads to {file}, which does not end in .json", ELSEWHERE)
+        raise StoreError(f"{output}: leads to {file}, which does not end in .json", ELSEWHERE)
     older = _older(file) if os.path.lexists(file) else _Older()
     if older is None:
         raise StoreError(f"{file}: is in the way: it is no baseline of bertbench", IN_THE_WAY)
@@ -70,8 +70,10 @@ def _older(file: Path) -> _Older | None:
         data = text_files.read_object(file, limit_bytes=LIMIT_BYTES)
         if data["format"] != FORMAT:
             return None
-        prints = [one.get("checkpoint") or {} for one in data.get("scores", ())]
-        return _Older(data.get("predictions_sha256"), frozenset(one["kept"] for one in prints if one.get("kept")))
+        prints = [scored.get("checkpoint") or {} for scored in data.get("scores", ())]
+        return _Older(
+            data.get("predictions_sha256"), frozenset(scored["kept"] for scored in prints if scored.get("kept"))
+        )
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
@@ -95,7 +97,7 @@ def _foreign_checkpoints(path: Path, older: _Older) -> str:
     return f"no baseline beside it keeps {foreign[0]!r:.80} there" if foreign else ""
 
 
-def write(saved: Saved, place: Path, checkpoints: dict[str, Path]) -> Path:
+def write(saved: Saved, output: Path, checkpoints: dict[str, Path]) -> Path:
     """Write a baseline: checkpoints (by the name that they are kept as), predictions, and at last the file.
 
     All of it is written beside before anything of an older baseline is touched: what cannot be written loses nothing. What
@@ -105,8 +107,8 @@ def write(saved: Saved, place: Path, checkpoints: dict[str, Path]) -> Path:
         StoreError: it cannot be written, or there is something in its place that is no baseline's.
         CheckpointError: a checkpoint is not whole, or holds links.
     """
-    check_place(place)
-    file, content = file_of(place), _parquet(saved)
+    check_place(output)
+    file, content = file_of(output), _parquet(saved)
     try:
         digest = None if content is None else hashlib.sha256(content).hexdigest()
         text = _text(replace(saved.baseline, predictions_sha256=digest))
@@ -129,8 +131,8 @@ def write(saved: Saved, place: Path, checkpoints: dict[str, Path]) -> Path:
 def _put_in_place(new: Path, file: Path, *, has_predictions: bool) -> None:
     """Renames alone, the file last: it holds the check sum of the predictions."""
     kept, predictions = checkpoints_of(file), _predictions_of(file)
-    for name, place in (("parquet", predictions), ("json", file)):
-        mode = mode_of(place)
+    for name, target in (("parquet", predictions), ("json", file)):
+        mode = mode_of(target)
         if mode is not None:
             (new / name).chmod(mode)
     if kept.exists():

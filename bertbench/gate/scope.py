@@ -208,5 +208,5 @@ def _stored_spec(name: str, before: Saved) -> ModelSpec:
         return ModelSpec(**{**fields, "name": name})
     except (ValueError, TypeError) as error:
         raise StoreError(
-            f"baseline {before.place}: model {name} is damaged ({first_line(error)})", "save a new baseline"
+            f"baseline {before.path}: model {name} is damaged ({first_line(error)})", "save a new baseline"
         ) from None

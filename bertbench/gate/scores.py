@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertbench.errors import MeasurementError
-from bertbench.gate.finding import Finding
+from bertbench.gate.finding import GateFinding
 from bertbench.report.compare import replicates as pairs
 from bertbench.report.compare.quality_rows import plugins_of, resampled
 from bertbench.stats.estimate import Estimate
@@ -32,7 +32,7 @@ def score_finding(
     frames: tuple[pd.DataFrame, pd.DataFrame],
     retained: float,
     name: str | None = None,
-) -> Finding:
+) -> GateFinding:
     """The verdict on a model's score; `name` is what it is called, where that is not the baseline's model."""
     common: dict[str, Any] = {
         "kind": "quality",
@@ -45,20 +45,20 @@ def score_finding(
     }
     other = _other_measure(before, now, same_task=name is None)
     if other:
-        return Finding(**common, verdict="inconclusive", reason=other, measured=False)
+        return GateFinding(**common, verdict="inconclusive", reason=other, measured=False)
     groups = pairs.grouped({BEFORE: [frames[0]], NOW: [frames[1]]}, None)
     if len(groups) != 1 or len(groups[0].predictions) != 2:
         reason = "the examples are not those of the baseline"
-        return Finding(**common, verdict="inconclusive", reason=reason, measured=False)
+        return GateFinding(**common, verdict="inconclusive", reason=reason, measured=False)
     group, retrained = groups[0], now.mode == "fine-tune" and name is None
     try:
-        found = _compared(before, now, group, retained)
+        comparison = _compared(before, now, group, retained)
     except MissingMetricError as error:
-        return Finding(**common, verdict="inconclusive", reason=f"{error} cannot be computed", measured=False)
+        return GateFinding(**common, verdict="inconclusive", reason=f"{error} cannot be computed", measured=False)
     except MeasurementError as error:  # of one that anybody may have written
         reason = f"the predictions are none of this task: {error.message}"
-        return Finding(**common, verdict="inconclusive", reason=reason, measured=False)
-    estimate = Estimate(found.difference, found.low, found.high, found.method)
+        return GateFinding(**common, verdict="inconclusive", reason=reason, measured=False)
+    estimate = Estimate(comparison.difference, comparison.low, comparison.high, comparison.method)
     same = bool(np.all(group.predictions[BEFORE][0] == group.predictions[NOW][0]))
     if (
         same
@@ -69,26 +69,28 @@ def score_finding(
     ):
         common |= {"verdict": "pass", "reason": "the same weights give the same predictions"}
     else:
-        common |= {"verdict": "inconclusive" if found.verdict == "refused" else found.verdict}
-        common["reason"] = "; ".join(filter(None, [_reason(found), RETRAINED if retrained else ""]))
-    return Finding(**common, estimate=estimate, n=found.n, unit="examples")
+        common |= {"verdict": "inconclusive" if comparison.verdict == "refused" else comparison.verdict}
+        common["reason"] = "; ".join(filter(None, [_reason(comparison), RETRAINED if retrained else ""]))
+    return GateFinding(**common, estimate=estimate, n=comparison.n, unit="examples")
 
 
 def undefined_finding(
     before: StoredScore, now: StoredScore, retained: float, name: str | None = None
-) -> Finding | None:
+) -> GateFinding | None:
     """What is said where a score has no value before, now or both: not measured, for the metric's reason. None where both have."""
     sides = (
         {"the baseline's score": before, "the score now": now}
         if name is None
         else {"the base's score": before, "the head's score": now}
     )
-    lacking = {side: one.undefined or "no reason was recorded" for side, one in sides.items() if one.score is None}
+    lacking = {
+        side: scored.undefined or "no reason was recorded" for side, scored in sides.items() if scored.score is None
+    }
     if not lacking:
         return None
     are = "are" if len(lacking) > 1 else "is"
     why = f"not measured: {' and '.join(lacking)} {are} undefined ({'; '.join(dict.fromkeys(lacking.values()))})"
-    return Finding(
+    return GateFinding(
         "quality", name or before.model, "score", "inconclusive", _points(before), _points(now),
         f"{100 * retained:g}% retained", why, before.task, measured=False, undefined=True,
     )  # fmt: skip
@@ -132,13 +134,17 @@ def _compared(before: StoredScore, now: StoredScore, group: pairs.Group, retaine
     return compare_replicates(before.score, now.score, (parts[0], parts[1]), n, method, retained, changed)
 
 
-def _reason(found: ScoreComparison) -> str:
-    if found.reason:
-        return found.reason
-    if found.verdict == "refused":
-        more = f"it takes about {found.needed:,} examples, there are {found.n:,}" if found.needed else "no number would"
-        smallest = f"{100 * found.detectable:.1f}" if found.detectable is not None else "?"
+def _reason(comparison: ScoreComparison) -> str:
+    if comparison.reason:
+        return comparison.reason
+    if comparison.verdict == "refused":
+        more = (
+            f"it takes about {comparison.needed:,} examples, there are {comparison.n:,}"
+            if comparison.needed
+            else "no number would"
+        )
+        smallest = f"{100 * comparison.detectable:.1f}" if comparison.detectable is not None else "?"
         return f"so small a loss cannot be shown ({smallest} points can): {more}"
-    if found.verdict == "inconclusive":
+    if comparison.verdict == "inconclusive":
         return "neither within the margin nor beyond it is shown"
     return ""

@@ -17,14 +17,15 @@ from bertbench.specs.tasks import QUESTIONS, TOKENS
 if TYPE_CHECKING:
     import pandas as pd
 
-Place = tuple[str, str]  # model and task
+    from bertbench.gate.finding import ModelTask
+
 NEEDED = ("example_id", "prediction", "label", "model", "task")
 COLUMNS = (*NEEDED, "cluster")
 EXACT = 2**53  # up to which floats hold every whole number
 AGAIN = "restore it, or save a new baseline"
 
 
-def read(path: Path, sha256: str | None, kinds: Mapping[Place, str]) -> dict[Place, pd.DataFrame]:
+def read(path: Path, sha256: str | None, kinds: Mapping[ModelTask, str]) -> dict[ModelTask, pd.DataFrame]:
     """Predictions by model and task; none where there is no check sum.
 
     Args:
@@ -46,7 +47,7 @@ def read(path: Path, sha256: str | None, kinds: Mapping[Place, str]) -> dict[Pla
     if hashlib.sha256(content).hexdigest() != sha256:
         raise StoreError(f"{path}: differs from what the baseline was saved with", AGAIN)
     try:
-        return _by_place(_table(content), kinds)
+        return _by_model_and_task(_table(content), kinds)
     except Exception as error:  # noqa: BLE001 - a file of a stranger's making fails in as many ways as parquet has
         raise StoreError(f"{path}: holds no predictions ({first_line(error)})", AGAIN) from None
 
@@ -59,17 +60,17 @@ def _table(content: bytes) -> pd.DataFrame:
     return table
 
 
-def _by_place(table: pd.DataFrame, kinds: Mapping[Place, str]) -> dict[Place, pd.DataFrame]:
-    found = {}
+def _by_model_and_task(table: pd.DataFrame, kinds: Mapping[ModelTask, str]) -> dict[ModelTask, pd.DataFrame]:
+    frames = {}
     for (model, task), frame in table.groupby(["model", "task"], sort=False):
-        place = (str(model), str(task))
+        key = (str(model), str(task))
         values = {
             name: [json.loads(text, parse_constant=_refuse) for text in frame[name]] for name in ("prediction", "label")
         }
-        values = _checked(values, kinds.get(place))
+        values = _checked(values, kinds.get(key))
         part = frame.assign(**values).drop(columns=["model", "task"]).dropna(axis=1, how="all").reset_index(drop=True)
-        found[place] = part.infer_objects()
-    return found
+        frames[key] = part.infer_objects()
+    return frames
 
 
 def _checked(values: dict[str, list[Any]], kind: str | None) -> dict[str, list[Any]]:

@@ -217,11 +217,6 @@ class SumMetric:
         value = float(self.combine(self.parts(predictions, references).sum(axis=0, keepdims=True))[0])
         return value if np.isfinite(value) else None
 
-    def resampler(self, predictions: Sequence[Any], references: Sequence[Any]) -> Callable[[Counts], Floats]:
-        """A function from counts of shape (r, n), how often each example was drawn, to the r values."""
-        parts = self.parts(predictions, references)
-        return lambda counts: self.combine(counts @ parts)
-
 
 # Whether the metrics of a task can be computed on it: found out from its YAML, before anything is loaded.
 

@@ -23,11 +23,13 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+import numpy as np
+from scipy.special import bdtr, bdtrik
+
 from bertbench.errors import UsageError
 from bertbench.units import milliseconds
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
@@ -69,18 +71,11 @@ class Rate:
     spread: float | None
 
 
-def queries_within(rate: float, seconds: float) -> int:
-    """How many queries are expected to arrive in `seconds` at `rate` queries a second."""
-    return math.floor(rate * seconds + 1e-9)
-
-
 def poisson_arrivals(rate: float, count: int, seed: int) -> list[float]:
     """When `count` queries arrive, in seconds from the start, ascending: a Poisson process of `rate` queries a second.
 
     One seed gives the same pattern at every rate, stretched.
     """
-    import numpy as np
-
     if not (rate > 0 and math.isfinite(rate)):
         raise ValueError(f"a rate of {rate} queries a second has no arrivals")
     gaps = np.random.default_rng(seed).standard_exponential(count)
@@ -94,8 +89,6 @@ def simulate(service_s: Sequence[float], arrivals_s: Sequence[float]) -> list[fl
 
     Source: Lindley 1952, The theory of queues with a single server.
     """
-    import numpy as np
-
     if len(service_s) != len(arrivals_s):
         raise ValueError(f"{len(service_s)} service times for {len(arrivals_s)} arrivals")
     service = np.asarray(service_s, dtype=np.float64)
@@ -169,8 +162,6 @@ def predicted(
 
     A live run beyond it shows that serving on demand takes longer than serving back to back, on which the rate rests.
     """
-    import numpy as np
-
     arrivals, queries, found = np.asarray(arrivals_s, dtype=np.float64), len(arrivals_s), []
     for run in range(_short_runs(queries)):
         service = _drawn(service_s, queries, seed, run)
@@ -238,12 +229,11 @@ def late_allowed(queries: int, share: float = SHARE, confidence: float = CONFIDE
 
     The largest t with P(Binomial(queries, 1 - share) <= t) <= 1 - confidence; for p90 0 from 44 and 1 from 64 queries.
     """
-    late, total = -1, 0.0
-    while total <= 1 - confidence:
-        late += 1
-        log_ways = math.lgamma(queries + 1) - math.lgamma(late + 1) - math.lgamma(queries - late + 1)
-        total += math.exp(log_ways + (queries - late) * math.log(share) + late * math.log1p(-share))
-    return late - 1 if late else None
+    error = 1 - confidence
+    if bdtr(0, queries, 1 - share) > error:
+        return None
+    # `bdtrik` inverts `bdtr` in its first argument, continuously: between two counts it gives a fraction.
+    return math.floor(float(bdtrik(error, queries, 1 - share)))
 
 
 def _late_share(queries: int, share: float) -> int:
@@ -257,8 +247,6 @@ def _rates(service_s: Sequence[float], bound_s: float, allowed: int, queries: in
 
     By bisection up to capacity. The arrivals depend on the seed alone, so that all models see the same ones.
     """
-    import numpy as np
-
     found = []
     for run in range(runs):
         arrivals = np.random.default_rng((seed, run)).standard_exponential(queries).cumsum()
@@ -274,8 +262,6 @@ def _rates(service_s: Sequence[float], bound_s: float, allowed: int, queries: in
 
 def _drawn(service_s: Sequence[float], queries: int, seed: int, run: int) -> Floats:
     """A service time for each query, shape (queries,): all equally often where that can be, else at random."""
-    import numpy as np
-
     generator = np.random.default_rng((seed, run, 1))
     times = np.asarray(service_s, dtype=np.float64)
     if queries % len(times):
@@ -294,7 +280,5 @@ def _latencies(service: Floats, work: Floats, arrivals: Floats) -> Floats:
     Lindley's recursion end[i] = max(end[i - 1], arrival[i]) + service[i], written without a loop: work[i] plus the
     largest arrival[k] - work[k - 1] so far, which is how long the server had been idle before query k began.
     """
-    import numpy as np
-
     ended: Floats = np.maximum.accumulate(arrivals - (work - service)) + work
     return ended - arrivals

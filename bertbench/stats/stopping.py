@@ -93,11 +93,6 @@ def interval(values: Sequence[float], *, stopped: bool) -> Interval:
     return Interval(mean, None, None) if half is None else Interval(mean, mean - half, mean + half)
 
 
-def next_look(rounds: int) -> int | None:
-    """The number of rounds at which to ask `is_enough` next, after `rounds`; None: the last look has been taken."""
-    return next((look for look in LOOKS if look > rounds), None)
-
-
 def is_enough(cells: Sequence[Sequence[float]], precision: float) -> bool:
     """True if a session may stop: every cell's interval is within the precision, at the level that this look asks for.
 
@@ -147,11 +142,6 @@ def passes_until_steady(seconds: Sequence[float]) -> int | None:
 def expected_half_width(sd: float, rounds: int) -> float:
     """Half the length of the plain t-interval over `rounds` that deviate by `sd`, both in log units; 2 rounds or more."""
     return _student(CONFIDENCE, rounds) * sd / math.sqrt(rounds)
-
-
-def rounds_needed(sd: float, precision: float) -> int:
-    """Fewest rounds whose plain t-interval is expected to be within the precision, `sd` in log units; 2 at least."""
-    return rounds_within(sd, math.log1p(precision))
 
 
 def rounds_within(sd: float, limit: float) -> int:

@@ -36,7 +36,7 @@ def test_kept_checkpoints_lie_beside_the_file(place):
     folder = found.checkpoint_folder(found.baseline.scores[0])
     assert (folder / "config.json").is_file()
     write(saved(), place, {})
-    assert not checkpoints_of(found.place).exists()
+    assert not checkpoints_of(found.path).exists()
 
 
 def test_structured_predictions_survive(tmp_path, before):

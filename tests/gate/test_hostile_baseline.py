@@ -14,9 +14,9 @@ import pytest
 
 from bertbench.errors import BertBenchError, StoreError
 from bertbench.gate import stored_predictions
-from bertbench.gate.baseline import read
+from bertbench.gate.baseline import Fingerprints, read
 from bertbench.gate.finding import Margins
-from bertbench.gate.judging import Fingerprints, against_baseline
+from bertbench.gate.judging import against_baseline
 from bertbench.gate.saving import write
 from bertbench.gate.scores import score_finding
 from tests.gate.conftest import MODEL, TASK, make_checkpoint, saved
@@ -238,7 +238,7 @@ def test_numbers_of_predictions_are_numbers_of_one_kind():
     table = pd.DataFrame(
         {"example_id": ["1"], "prediction": ["1"], "label": ["100000000000000000000"], "model": ["m"], "task": ["t"]}
     )
-    (frame,) = stored_predictions._by_place(table, {("m", "t"): "sequence-classification"}).values()
+    (frame,) = stored_predictions._by_model_and_task(table, {("m", "t"): "sequence-classification"}).values()
     assert [str(frame[name].dtype) for name in ("prediction", "label")] == ["int64", "float64"]
 
 

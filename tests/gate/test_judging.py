@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bertbench.gate.baseline import Saved, Timed, Unmeasured
+from bertbench.gate.baseline import Fingerprints, Saved, Timed, Unmeasured
 from bertbench.gate.finding import EXIT_CODES, Margins, verdict_of
-from bertbench.gate.judging import Fingerprints, GateRequest, against_baseline, against_model, broken_checkpoints
+from bertbench.gate.judging import GateRequest, against_baseline, against_model, broken_checkpoints
 from tests.gate.conftest import LOGS, MODEL, TASK, baseline, checkpoint, predictions, saved
 
 ALL = ("size", "quality", "speed", "memory")

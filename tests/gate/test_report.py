@@ -4,14 +4,14 @@ import pytest
 from junitparser import JUnitXml
 
 from bertbench.errors import UsageError
-from bertbench.gate.finding import Finding
+from bertbench.gate.finding import GateFinding
 from bertbench.gate.report import SUMMARY, add_summary, annotation_lines, build, check_place, write_junit
 from bertbench.stats.estimate import Estimate
 
 FINDINGS = [
-    Finding("size", "bert", "parameters unique", "pass", "1", "1", "equal"),
-    Finding("size", "bert", "shapes of weights", "pass", "1 weights", "1 weights", "equal"),
-    Finding(
+    GateFinding("size", "bert", "parameters unique", "pass", "1", "1", "equal"),
+    GateFinding("size", "bert", "shapes of weights", "pass", "1 weights", "1 weights", "equal"),
+    GateFinding(
         "quality",
         "bert",
         "score",
@@ -23,7 +23,7 @@ FINDINGS = [
         "sst2",
         Estimate(-0.05, -0.06, -0.04),
     ),
-    Finding("speed", "bert", "time", "inconclusive", reason="not timed now", detail="1x128", measured=False),
+    GateFinding("speed", "bert", "time", "inconclusive", reason="not timed now", detail="1x128", measured=False),
 ]
 
 
@@ -40,7 +40,7 @@ def test_junit_has_a_case_a_finding(tmp_path):
 
 def test_junit_holds_what_workers_print(tmp_path):
     """A worker's colours and other characters that XML cannot hold are written as escapes."""
-    noisy = Finding("speed", "bert", "time", "fail", reason="\x1b[31mbroken\x00\ud800")
+    noisy = GateFinding("speed", "bert", "time", "fail", reason="\x1b[31mbroken\x00\ud800")
     write_junit([noisy], tmp_path / "gate.xml")
     (suite,) = JUnitXml.fromfile(str(tmp_path / "gate.xml"))
     assert r"\x1b[31mbroken\x00\ud800" in next(iter(suite)).result[0].message
@@ -85,7 +85,7 @@ NOISE = "100%\r\nof\x00it \x1b[1;31mred\x1b[0m \x1b]8;;http://x\x07link\x1b]8;;\
 
 def test_annotations_hold_one_line_of_printable_text():
     """Whatever a name or a reason holds, an annotation is one line, its title ends at its own colons, nothing controls a terminal."""
-    (line,) = annotation_lines([Finding("speed", f"m{NOISE}", "time", "fail", reason=NOISE)])
+    (line,) = annotation_lines([GateFinding("speed", f"m{NOISE}", "time", "fail", reason=NOISE)])
     assert len(line.splitlines()) == 1
     assert line.isprintable()
     title, text = line.removeprefix("::error title=").split("::", 1)
@@ -96,7 +96,7 @@ def test_annotations_hold_one_line_of_printable_text():
 
 def test_junit_names_the_case_of_a_model_with_a_colon(tmp_path):
     """A model's name may look like a part of the quantity's."""
-    write_junit([Finding("speed", "my: model", "time", "pass")], tmp_path / "gate.xml")
+    write_junit([GateFinding("speed", "my: model", "time", "pass")], tmp_path / "gate.xml")
     (suite,) = JUnitXml.fromfile(str(tmp_path / "gate.xml"))
     assert next(iter(suite)).name == "time"
 

@@ -39,6 +39,11 @@ def sides(data):
     return [left for left, _ in data], [right for _, right in data]
 
 
+def resampled(name, data, counts):
+    """The metric of examples drawn so often: a function of weighted sums of what each adds, as the bootstrap takes it."""
+    return metric(name).combine(counts @ metric(name).parts(*sides(data)))
+
+
 def value_of(name, data):
     """The metric, NaN where it is None, to compare."""
     value = metric(name).compute(*sides(data))
@@ -99,7 +104,7 @@ def test_resampled_equals_repeated(case, random):
     name, data = case
     rows = [[1] + [random.randrange(4) for _ in data[1:]] for _ in range(3)]
     counts = np.array([[1] * len(data), *rows])
-    values = metric(name).resampler(*sides(data))(counts)
+    values = resampled(name, data, counts)
     assert values.shape == (4,)
     for value, row in zip(values, counts, strict=True):
         drawn = [example for example, times in zip(data, row, strict=True) for _ in range(times)]
@@ -112,7 +117,7 @@ def test_resampled_equals_repeated(case, random):
 def test_resampled_by_the_first_script(name, data):
     """So it is in data without unanswerable questions."""
     counts = np.array([[2] * len(data), [0] * (len(data) - 1) + [1]])
-    whole, last = metric(name).resampler(*sides(data))(counts)
+    whole, last = resampled(name, data, counts)
     assert whole == value_of(name, [*data, *data])
     assert last == value_of(name, data[-1:])
 

@@ -19,7 +19,6 @@ from bertbench.stats.queueing import (
     order_statistic,
     poisson_arrivals,
     predicted,
-    queries_within,
     serve,
     simulate,
 )
@@ -328,10 +327,3 @@ def test_presets_take_the_early_stopping_minimum():
     assert PRESETS["short"].seconds == 60
     assert PRESETS["long"].share == 0.99
     assert all(preset.queries == samples_needed(preset.share) for preset in PRESETS.values())
-
-
-def test_queries_within_a_time():
-    """Whole queries only; rounding takes none away."""
-    assert queries_within(1.5, 60) == 90
-    assert queries_within(0.1, 30) == 3
-    assert queries_within(0.9, 1) == 0

@@ -23,12 +23,8 @@ def simulated(noise, seed, sessions=SESSIONS):
 
 def rounds_taken(values, precision, maximum):
     """How many rounds a session takes: the loop as it is run, asking at every look."""
-    look = stopping.next_look(0)
-    while look is not None and look < maximum:
-        if stopping.is_enough([values[:look]], precision):
-            return look
-        look = stopping.next_look(look)
-    return maximum
+    looks = (look for look in LOOKS if look < maximum)
+    return next((look for look in looks if stopping.is_enough([values[:look]], precision)), maximum)
 
 
 @pytest.mark.parametrize("noise", NOISE)
@@ -145,26 +141,17 @@ def test_interval(stopped, level):
     assert stopping.interval([0.5], stopped=stopped) == (0.5, None, None)
 
 
-def test_looks():
-    """Looks follow each other, and there is none after the last."""
-    taken = [stopping.next_look(0)]
-    while taken[-1] is not None:
-        taken.append(stopping.next_look(taken[-1]))
-    assert taken == [*LOOKS, None]
-    assert stopping.next_look(6) == 8
-
-
 @pytest.mark.parametrize(("sd", "precision"), [(0.02, 0.01), (0.02, 0.02), (0.1, 0.01), (0.01, 0.05)])
 def test_rounds_needed(sd, precision):
     """The answer is the first number of rounds whose expected half-width is within the precision."""
-    found = stopping.rounds_needed(sd, precision)
+    found = stopping.rounds_within(sd, math.log1p(precision))
     assert stopping.expected_half_width(sd, found) <= math.log1p(precision)
     assert found == 2 or stopping.expected_half_width(sd, found - 1) > math.log1p(precision)
 
 
 def test_rounds_needed_are_two_at_least():
     """Without noise two rounds are needed: one has no interval."""
-    assert stopping.rounds_needed(0.0, 0.01) == 2
+    assert stopping.rounds_within(0.0, 0.01) == 2
 
 
 @pytest.mark.parametrize("rounds", [3, 5, 8, 20])

@@ -10,7 +10,6 @@ it; other I- are nothing.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -63,27 +62,6 @@ def recall(sums: Floats) -> Floats:
 def f1(sums: Floats) -> Floats:
     """Harmonic mean of precision and recall, shape (r,); 0 where none is predicted and none there."""
     return _share(2 * sums[:, 0], sums[:, 1] + sums[:, 2])
-
-
-def per_type(
-    predictions: Sequence[Tags], references: Sequence[Tags], *, strict: bool = False
-) -> dict[str, tuple[float, float, float, int]]:
-    """Precision, recall, F1 and number of entities there, of each type predicted or there, by name; 0/0 is 0.
-
-    Raises:
-        MeasurementError: as `parts`.
-    """
-    import numpy as np
-
-    pairs = _pairs(predictions, references, strict=strict)
-    found = Counter(kind for given, expected in pairs for kind, _, _ in given & expected)
-    predicted = Counter(kind for given, _ in pairs for kind, _, _ in given)
-    there = Counter(kind for _, expected in pairs for kind, _, _ in expected)
-    table = {}
-    for kind in sorted(predicted | there):
-        sums = np.array([[found[kind], predicted[kind], there[kind]]], dtype=float)
-        table[kind] = (float(precision(sums)[0]), float(recall(sums)[0]), float(f1(sums)[0]), there[kind])
-    return table
 
 
 def _pairs(

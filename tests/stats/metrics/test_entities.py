@@ -120,18 +120,6 @@ def test_unknown_tags(name, tag):
             compute(name, given_, expected)
 
 
-def test_per_type_by_hand():
-    """Each type has its own row, those that are only predicted or only there included."""
-    given_ = [["B-X", "I-X", "O"], ["B-Z", "B-X"], ["I-X"]]
-    expected = [["B-X", "I-X", "O"], ["B-Y", "B-X"], ["B-X"]]
-    assert _entities.per_type(given_, expected) == {"X": (1, 1, 1, 3), "Y": (0, 0, 0, 1), "Z": (0, 0, 0, 0)}
-    strict = _entities.per_type(given_, expected, strict=True)
-    assert strict["X"] == (1, pytest.approx(2 / 3), pytest.approx(4 / 5), 3)
-    assert _entities.per_type([["O"]], [["O"]]) == {}
-    with pytest.raises(MeasurementError, match="example 0"):
-        _entities.per_type([["O"]], [[]])
-
-
 tags = st.sampled_from(["O", "O", "B-X", "I-X", "B-Y", "I-Y", "B-a-b", "I-a-b", "B", "I"])
 sentences = st.lists(st.lists(st.tuples(tags, tags), max_size=7), min_size=1, max_size=5).map(
     lambda found: [[[pair[side] for pair in sentence] for sentence in found] for side in (0, 1)]
@@ -157,21 +145,3 @@ def test_agrees_with_seqeval(data):
         assert compute(name, given_, expected) == pytest.approx(score(expected, given_, zero_division=0))
     strict = f1_score(expected, given_, zero_division=0, mode="strict", scheme=IOB2)
     assert compute("entity_f1_strict", given_, expected) == pytest.approx(strict)
-
-
-@settings(deadline=None, max_examples=100)
-@given(data=sentences, strict=st.booleans())
-def test_per_type_agrees_with_seqeval(data, strict):
-    """Each type's row is that of seqeval's report."""
-    from seqeval.metrics import classification_report
-    from seqeval.scheme import IOB2
-
-    given_, expected = data
-    found = _entities.per_type(given_, expected, strict=strict)
-    if not found:  # seqeval's report fails without entities
-        return
-    mode = {"mode": "strict", "scheme": IOB2} if strict else {}
-    report = classification_report(expected, given_, output_dict=True, zero_division=0, **mode)
-    assert set(found) == {kind for kind in report if not kind.endswith(" avg")}
-    for kind, row in found.items():
-        assert row == pytest.approx([report[kind][key] for key in ("precision", "recall", "f1-score", "support")])
