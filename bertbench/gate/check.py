@@ -11,7 +11,7 @@ from bertbench.gate.collect import collected, fingerprints_of
 from bertbench.gate.finding import GateFinding, Margins
 from bertbench.gate.judging import GateRequest, against_baseline, against_model, broken_checkpoints
 from bertbench.gate.ratios import enough, protocol
-from bertbench.gate.scope import Scope, of_tasks
+from bertbench.gate.scope import GateScope, of_tasks
 from bertbench.session.request import names_of
 from bertbench.session.selection import resolve, resolve_one, resolve_tasks
 from bertbench.session.study import Study
@@ -38,7 +38,7 @@ def with_baseline(study: Study, folder: Path, margins: Margins, task: str | None
     """
     before = of_tasks(read(folder), task)
     base = before.baseline
-    scope = Scope.of(study, before)
+    scope = GateScope.of(study, before)
     prints = fingerprints_of(scope.checkpoints() if "quality" in scope.kinds else {})
     broken = broken_checkpoints(before, prints, margins)
     elsewhere = scope.incomparable

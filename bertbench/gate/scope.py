@@ -28,7 +28,7 @@ AS_BEFORE = ("train_samples", "eval_samples", "epochs", "batch_size", "learning_
 
 
 @dataclass(frozen=True)
-class Scope:
+class GateScope:
     """What of a baseline is checked: `names` are gated, `specs` are measured, which the reference may be in addition."""
 
     study: Study
@@ -41,7 +41,7 @@ class Scope:
     threads: int
 
     @staticmethod
-    def of(study: Study, before: Saved) -> Scope:
+    def of(study: Study, before: Saved) -> GateScope:
         """Resolve the options against the baseline.
 
         Raises:
@@ -64,7 +64,7 @@ class Scope:
         kinds = _kinds(chosen.only, base, names)
         threads = chosen.threads or min(base.options.get("threads") or 1, environment.default_threads())
         now = environment.capture(environment.resolve_device(chosen.device)).environment_class
-        return Scope(study, before, suite, names, specs, kinds, now, threads)
+        return GateScope(study, before, suite, names, specs, kinds, now, threads)
 
     @property
     def incomparable(self) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from bertbench.errors import UsageError
 from bertbench.gate.finding import Margins
-from bertbench.gate.scope import Scope, of_tasks
+from bertbench.gate.scope import GateScope, of_tasks
 from bertbench.records.store import Store
 from bertbench.specs.catalog import Catalog
 from tests.factories import study
@@ -25,7 +25,7 @@ def before():
 
 def scope(tmp_path, before, **options):
     """What is checked with these options."""
-    return Scope.of(study(Store(tmp_path), "check", fresh=True, yes=True, seeds="1", **options), before)
+    return GateScope.of(study(Store(tmp_path), "check", fresh=True, yes=True, seeds="1", **options), before)
 
 
 def test_everything_is_checked_unless_less_is_asked_for(tmp_path, before):
