@@ -110,7 +110,7 @@ def first_line(error: BaseException, most: int = 200) -> str:
         error, "errors"
     ):  # pydantic is not loaded for the question
         first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        return f"{place}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")[:most]
+        location = ".".join(map(str, first["loc"]))
+        return f"{location}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")[:most]
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:most] if lines else type(error).__name__

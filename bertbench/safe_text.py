@@ -67,8 +67,8 @@ def _is_plain(text: str) -> bool:
     return text.isascii() and text.isprintable() and "::" not in text and "##" not in text
 
 
-def _escape(found: re.Match[str]) -> str:
-    part = found[0]
+def _escape(match: re.Match[str]) -> str:
+    part = match[0]
     if part.endswith("::"):
         return part.replace("::", r"\x3a:")
     if part == "##":
@@ -79,8 +79,8 @@ def _escape(found: re.Match[str]) -> str:
     )
 
 
-def _escape_in_json(found: re.Match[str]) -> str:
-    if not re.compile(_IN_JSON).match(found.string, found.start()):
-        return found[0]
-    units = found[0].encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[place : place + 2].hex()}" for place in range(0, len(units), 2))
+def _escape_in_json(match: re.Match[str]) -> str:
+    if not re.compile(_IN_JSON).match(match.string, match.start()):
+        return match[0]
+    units = match[0].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[start : start + 2].hex()}" for start in range(0, len(units), 2))

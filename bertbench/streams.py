@@ -72,17 +72,17 @@ class Output:
 def guarded() -> Iterator[Output]:
     """While the block lasts, writing to standard output and error raises nothing."""
     before = sys.stdout, sys.stderr
-    found = Output()
+    output = Output()
     sinks = [_Sink(stream) for stream in before]
     sys.stdout, sys.stderr = (_over(sink, stream) for sink, stream in zip(sinks, before, strict=True))
     try:
-        yield found
+        yield output
     finally:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):  # closed by somebody
                 stream.flush()
         sys.stdout, sys.stderr = before
-        found.lost = sinks[0].lost
+        output.lost = sinks[0].lost
 
 
 class _Sink(io.RawIOBase):

@@ -90,12 +90,12 @@ class Catalog:
 
     def entries(self, kind: str) -> dict[str, Entry]:
         """Every entry of a kind by name, sorted; the first folder that has a name wins."""
-        found: dict[str, Entry] = {}
+        by_name: dict[str, Entry] = {}
         for folder in self.folders:
             for path in sorted((folder / kind).glob("*.y*ml")):
                 if path.suffix in {".yaml", ".yml"}:
-                    found.setdefault(path.stem, Entry(kind, path.stem, path))
-        return dict(sorted(found.items()))
+                    by_name.setdefault(path.stem, Entry(kind, path.stem, path))
+        return dict(sorted(by_name.items()))
 
     def entry(self, kind: str, name: str) -> Entry:
         """The entry called `name`.

@@ -100,25 +100,25 @@ def load(names: str, catalog: Catalog) -> list[ClaimSpec]:
         ConfigError: one of them is unknown, broken, or names what there is not.
     """
     entries = catalog.entries("claims")
-    found: dict[str, ClaimSpec] = {}
+    by_name: dict[str, ClaimSpec] = {}
     for part in filter(None, (part.strip() for part in names.split(","))):
         for name in entries if part == "all" else (part,):
-            found.setdefault(name, _checked(catalog, name))
-    if not found:
+            by_name.setdefault(name, _checked(catalog, name))
+    if not by_name:
         raise UsageError("--claims: no claim is named", "`bertbench list claims` shows them; all takes every one")
-    return list(found.values())
+    return list(by_name.values())
 
 
 def usable(catalog: Catalog) -> list[tuple[ClaimSpec, tuple[str, ...]]]:
     """Every claim that is right, with its tasks; a broken one, or one of a broken group, matters only when it is asked for."""
-    found = []
+    claims = []
     for name in catalog.entries("claims"):
         try:
             spec = _checked(catalog, name)
-            found.append((spec, tasks_of(spec, catalog)))
+            claims.append((spec, tasks_of(spec, catalog)))
         except ConfigError:
             continue
-    return found
+    return claims
 
 
 def _checked(catalog: Catalog, name: str) -> ClaimSpec:
@@ -133,7 +133,7 @@ def _checked(catalog: Catalog, name: str) -> ClaimSpec:
 def tasks_of(claim: ClaimSpec, catalog: Catalog) -> tuple[str, ...]:
     """The tasks that a claim is about, groups taken apart."""
     groups = catalog.entries("groups")
-    found: dict[str, None] = {}
+    task_names: dict[str, None] = {}
     for name in (claim.task,) if claim.task else claim.tasks:
-        found |= dict.fromkeys(catalog.group(name).tasks if name in groups else (name,))
-    return tuple(found)
+        task_names |= dict.fromkeys(catalog.group(name).tasks if name in groups else (name,))
+    return tuple(task_names)

@@ -34,7 +34,7 @@ def split(option: str, text: str, is_whole: Callable[[str], bool], is_name: Call
     Raises:
         UsageError: a part of the list is one name and several.
     """
-    pieces, found = _pieces(text), []
+    pieces, names = _pieces(text), []
     while pieces:
         count = next((n for n in range(len(pieces), 1, -1) if (whole := _joined(pieces[:n])) and is_whole(whole)), 1)
         name = _joined(pieces[:count])
@@ -44,14 +44,14 @@ def split(option: str, text: str, is_whole: Callable[[str], bool], is_name: Call
                 f"{option} {name}: is one name, and so is each part of it",
                 f"""put names in double quotes: {option} '"{name}"' or {option} '{several}'""",
             )
-        found.append(name)
+        names.append(name)
         pieces = pieces[count:]
-    return [name for name in found if name]
+    return [name for name in names if name]
 
 
 def _pieces(text: str) -> list[_Piece]:
-    found = _PIECE.finditer(f"{text},")
-    return [_Piece(match["plain"] or match["quoted"] or "", match["quoted"] is not None) for match in found]
+    matches = _PIECE.finditer(f"{text},")
+    return [_Piece(match["plain"] or match["quoted"] or "", match["quoted"] is not None) for match in matches]
 
 
 def _joined(pieces: list[_Piece]) -> str:

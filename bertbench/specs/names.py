@@ -33,9 +33,9 @@ class Names:
     @lru_cache(maxsize=64)
     def of(names: tuple[str, ...]) -> Names:
         """Prepared once for all look-ups."""
-        loose = {fold(name): place for place, name in enumerate(names)}
+        loose = {fold(name): position for position, name in enumerate(names)}
         return Names(
-            {name: place for place, name in enumerate(names)},
+            {name: position for position, name in enumerate(names)},
             loose if len(loose) == len(names) else None,
             any(_STARTS_WITH_NUMBER.match(name) for name in names),
         )
@@ -53,10 +53,10 @@ def fold(name: str) -> str:
     return _BETWEEN_WORDS.sub(_joined, unicodedata.normalize("NFC", plain))
 
 
-def _joined(found: re.Match[str]) -> str:
+def _joined(match: re.Match[str]) -> str:
     """Nothing, but between two digits the separator as it stands: '1-0' is not '10'."""
-    before, after = found.string[found.start() - 1], found.string[found.end()]
-    return found[0] if before.isdigit() and after.isdigit() else ""
+    before, after = match.string[match.start() - 1], match.string[match.end()]
+    return match[0] if before.isdigit() and after.isdigit() else ""
 
 
 def is_number(text: str) -> bool:
@@ -66,8 +66,8 @@ def is_number(text: str) -> bool:
 
 def whole_number(text: str) -> int | None:
     """The whole number that a text says ('3', '-1', '3.0'), or None."""
-    found = _WHOLE.fullmatch(text.strip())
-    return int(found[1]) if found and len(found[1]) < 20 else None
+    match = _WHOLE.fullmatch(text.strip())
+    return int(match[1]) if match and len(match[1]) < 20 else None
 
 
 def match(given: Sequence[str], known: Sequence[str]) -> tuple[str, ...] | None:

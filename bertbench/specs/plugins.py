@@ -19,8 +19,8 @@ def names(package: str) -> list[str]:
     spec = find_spec(package)
     if spec is None or spec.submodule_search_locations is None:
         return []
-    found = pkgutil.iter_modules(spec.submodule_search_locations)
-    return sorted(module.name.replace("_", "-") for module in found if not module.name.startswith("_"))
+    modules = pkgutil.iter_modules(spec.submodule_search_locations)
+    return sorted(module.name.replace("_", "-") for module in modules if not module.name.startswith("_"))
 
 
 def load(package: str, kind: str, name: str) -> Any:

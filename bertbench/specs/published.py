@@ -87,20 +87,20 @@ def _read(path: Path) -> list[PublishedFigure]:
     try:
         stream = io.StringIO(text_files.read(path), newline="")
         reader = csv.DictReader(stream, strict=True)
-        found = tuple(reader.fieldnames or ())
-        if found != COLUMNS:
-            raise ConfigError(f"{path}, line 1: not the columns of published figures", _columns(found))
+        header = tuple(reader.fieldnames or ())
+        if header != COLUMNS:
+            raise ConfigError(f"{path}, line 1: not the columns of published figures", _columns(header))
         return [_figure(row, f"{path}, line {reader.line_num}") for row in reader]
     except (OSError, ValueError, csv.Error) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from None
 
 
-def _columns(found: tuple[str, ...]) -> str:
+def _columns(header: tuple[str, ...]) -> str:
     """What to do about other columns, with what is there where they look right."""
     expected = f"expected: {','.join(COLUMNS)}"
-    if tuple(name.strip() for name in found) == COLUMNS:
+    if tuple(name.strip() for name in header) == COLUMNS:
         return f"take the blanks out of the header; {expected}"
-    if len(found) == 1 and any(mark in found[0] for mark in ";\t"):
+    if len(header) == 1 and any(mark in header[0] for mark in ";\t"):
         return f"separate them by commas; {expected}"
     return expected
 
@@ -128,15 +128,15 @@ def select(figures: Iterable[PublishedFigure], field: str, wanted: Sequence[str]
     Raises:
         UnknownNameError: no figure has one of them.
     """
-    found = list(figures)
-    known = dict.fromkeys(getattr(figure, field) for figure in found)
+    every = list(figures)
+    known = dict.fromkeys(getattr(figure, field) for figure in every)
     for pattern in wanted:
         if not any(fnmatchcase(name, pattern) for name in known):
             hint = f"`bertbench published` shows every {field}; * stands for anything: '{pattern[:4]}*'"
             raise UnknownNameError(f"published {field}", pattern, filter(None, known), hint)
     if not wanted:
-        return found
-    return [one for one in found if any(fnmatchcase(getattr(one, field), pattern) for pattern in wanted)]
+        return every
+    return [entry for entry in every if any(fnmatchcase(getattr(entry, field), pattern) for pattern in wanted)]
 
 
 def published_name(checkpoint: str | None) -> str | None:

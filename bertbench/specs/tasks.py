@@ -105,7 +105,12 @@ class TaskSpec(Spec):
             names = getattr(self, key) or ()
             if len(set(names)) != len(names):
                 raise ValueError(f"'{key}' repeats a name")
-        files = [name.casefold() for one in self.test_sets for name in (one.file, one.null_odds) if name is not None]
+        files = [
+            name.casefold()
+            for test_set in self.test_sets
+            for name in (test_set.file, test_set.null_odds)
+            if name is not None
+        ]
         if len(set(files)) != len(files):
             raise ValueError("'test_sets' name a file twice: one would replace the other")
         self._fits_its_kind()

@@ -40,11 +40,11 @@ def decoded(content: bytes) -> str:
 
 def _bytes(path: Path, limit_bytes: int | None) -> bytes:
     """A file's content. A pipe would be waited for, and a device such as /dev/zero never ends."""
-    found = path.stat()
-    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
         raise ValueError("it is a pipe or a device, not a file")
-    if limit_bytes is not None and found.st_size > limit_bytes:
-        raise ValueError(f"the file has {megabytes(found.st_size)}, expected at most {megabytes(limit_bytes)}")
+    if limit_bytes is not None and status.st_size > limit_bytes:
+        raise ValueError(f"the file has {megabytes(status.st_size)}, expected at most {megabytes(limit_bytes)}")
     return path.read_bytes()
 
 

@@ -247,8 +247,8 @@ def faults(error: ValidationError, path: Path) -> Iterator[Fault]:
             else:
                 yield Fault(keys, item["type"], "nothing", "a text, or leave the key out", line)
             continue
-        found = "" if isinstance(value, dict) or not keys else f"{value!r:.60}"
-        shown = _short(word) if word and not isinstance(value, str) else found
+        shown_value = "" if isinstance(value, dict) or not keys else f"{value!r:.60}"
+        shown = _short(word) if word and not isinstance(value, str) else shown_value
         yield Fault(keys, item["type"], shown, message, line)
     for keys, odd in lists.items():
         everything = [quoted(_short(entry)) for entry in written.words(keys)]

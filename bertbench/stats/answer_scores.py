@@ -127,8 +127,8 @@ def best_threshold(
 
     nulls = np.asarray(null_scores, dtype=float)
     if not len(predictions) == len(references) == len(nulls):
-        found = f"{len(predictions)} predictions, {len(nulls)} null scores, {len(references)} references"
-        raise MeasurementError(f"best threshold: {found}")
+        counts = f"{len(predictions)} predictions, {len(nulls)} null scores, {len(references)} references"
+        raise MeasurementError(f"best threshold: {counts}")
     if not len(predictions):
         raise MeasurementError("best threshold: no predictions", "evaluate at least one example")
     if np.isnan(nulls).any():

@@ -91,15 +91,15 @@ def bootstrap(
         if classes
         else _Units(stacked, np.ones(references.size))
     )
-    found: dict[Key, list[Floats]] = {}
+    by_key: dict[Key, list[Floats]] = {}
     for weights in _weights(generator, units.mass, resamples):
         row = 0
         for model, of in predictions.items():
             for name, metric in metrics.items():
                 scores = [metric.resample(units.values[row + i], units.values[-1], weights) for i in range(len(of))]
-                found.setdefault((name, model), []).append(np.stack(scores))
+                by_key.setdefault((name, model), []).append(np.stack(scores))
             row += len(of)
-    return {key: np.concatenate(parts, axis=1) for key, parts in found.items()}
+    return {key: np.concatenate(parts, axis=1) for key, parts in by_key.items()}
 
 
 def bootstrap_sums(
@@ -125,16 +125,19 @@ def bootstrap_sums(
     Source: clusters: Davison & Hinkley 1997, section 3.8.
     """
     generator = np.random.default_rng(seed)
-    sums = {key: [one if clusters is None else _by_cluster(one, clusters) for one in of] for key, of in parts.items()}
+    sums = {
+        key: [seed_parts if clusters is None else _by_cluster(seed_parts, clusters) for seed_parts in of]
+        for key, of in parts.items()
+    }
     units = _sum_units(sums)
     drawn = _weighted_sums(generator, units, resamples)
-    found, column = {}, 0
+    replicates, column = {}, 0
     for (name, model), of in sums.items():
         width = of[0].shape[1]
-        places = range(column, column + width * len(of), width)
-        found[name, model] = np.stack([combine[name](drawn[:, place : place + width]) for place in places])
+        offsets = range(column, column + width * len(of), width)
+        replicates[name, model] = np.stack([combine[name](drawn[:, offset : offset + width]) for offset in offsets])
         column += width * len(of)
-    return found
+    return replicates
 
 
 def _linear(
@@ -145,23 +148,28 @@ def _linear(
     resamples: int,
 ) -> dict[Key, Floats]:
     """Normal values, jointly, from the covariance of influences. Source: Davison & Hinkley 1997, section 2.7."""
-    sides = [(name, model, one) for name in metrics for model, of in predictions.items() for one in of]
-    values = [metrics[name].compute(one, references) for name, _, one in sides]
-    known = [place for place, value in enumerate(values) if value is not None]
+    sides = [
+        (name, model, seed_predictions)
+        for name in metrics
+        for model, of in predictions.items()
+        for seed_predictions in of
+    ]
+    values = [metrics[name].compute(seed_predictions, references) for name, _, seed_predictions in sides]
+    known = [index for index, value in enumerate(values) if value is not None]
     drawn = np.full((len(sides), resamples), np.nan)
     if known:
         moved = [
-            influence(sides[place][2], references)
-            for place in known
-            if (influence := metrics[sides[place][0]].influence)
+            influence(sides[index][2], references)
+            for index in known
+            if (influence := metrics[sides[index][0]].influence)
         ]
         covariance = np.atleast_2d(np.cov(np.stack(moved))) / references.size
-        means = [float(values[place] or 0.0) for place in known]
+        means = [float(values[index] or 0.0) for index in known]
         drawn[known] = _normal(generator, np.array(means), covariance, resamples).T
-    found: dict[Key, list[Floats]] = {}
+    by_key: dict[Key, list[Floats]] = {}
     for (name, model, _), of_side in zip(sides, drawn, strict=True):
-        found.setdefault((name, model), []).append(of_side)
-    return {key: np.stack(of) for key, of in found.items()}
+        by_key.setdefault((name, model), []).append(of_side)
+    return {key: np.stack(of) for key, of in by_key.items()}
 
 
 def _normal(generator: np.random.Generator, means: Floats, covariance: Floats, resamples: int) -> Floats:
@@ -211,11 +219,13 @@ def _prior(models: int, *, none_wrong: bool, none_right: bool) -> tuple[NDArray[
 def _sum_units(sums: Mapping[Key, Sequence[Floats]]) -> _Units:
     """Distinct rows of sums, a column each key's and seed's, with the prior's."""
     models = list(dict.fromkeys(model for _, model in sums))
-    is_right = [np.all(one == one[:, -1:], axis=1) for of in sums.values() for one in of]
+    is_right = [np.all(seed_sums == seed_sums[:, -1:], axis=1) for of in sums.values() for seed_sums in of]
     patterns, masses = _prior(
         len(models),
         none_wrong=all(bool(right.all()) for right in is_right),
-        none_right=all(not right[one[:, -1] > 0].any() for right, one in zip(is_right, _each(sums), strict=True)),
+        none_right=all(
+            not right[seed_sums[:, -1] > 0].any() for right, seed_sums in zip(is_right, _each(sums), strict=True)
+        ),
     )
     wrong = {key: _wrong_unit(of) for key, of in sums.items()}
     prior = []
@@ -234,7 +244,7 @@ def _sum_units(sums: Mapping[Key, Sequence[Floats]]) -> _Units:
 
 
 def _each(sums: Mapping[Key, Sequence[Floats]]) -> Iterator[Floats]:
-    return (one for of in sums.values() for one in of)
+    return (seed_sums for of in sums.values() for seed_sums in of)
 
 
 def _wrong_unit(seeds: Sequence[Floats]) -> Floats:
@@ -262,9 +272,9 @@ def _weighted_sums(generator: np.random.Generator, units: _Units, resamples: int
 
 def _by_cluster(parts: Floats, clusters: NDArray[np.int64]) -> Floats:
     """Sums of the parts of each cluster's examples, shape (clusters, k)."""
-    found = np.zeros((int(clusters.max()) + 1, parts.shape[1]))
-    np.add.at(found, clusters, parts)
-    return found
+    totals = np.zeros((int(clusters.max()) + 1, parts.shape[1]))
+    np.add.at(totals, clusters, parts)
+    return totals
 
 
 def _weights(generator: np.random.Generator, mass: Floats, resamples: int) -> Iterator[Floats]:

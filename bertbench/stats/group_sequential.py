@@ -66,19 +66,19 @@ def levels_of_looks(looks: tuple[int, ...], most: int, alpha: float) -> tuple[fl
         alpha: the error of all looks together, one-sided, of Student's tests.
     """
     alpha *= STUDENT
-    found: list[float] = []
+    levels: list[float] = []
     values, density, used = np.zeros(1), np.ones(1), 0.0  # of the sum of rounds before the first look: surely 0
     rounds = 0
     for look in looks:
         until = alpha if look == looks[-1] else spent(look / most, alpha)
         if until - used < 1e-12:  # all was spent at `most`, but for rounding
-            found.append(0.0)
+            levels.append(0.0)
             continue
         bound = _bound(values, density, look - rounds, until - used)
-        found.append(float(ndtr(-bound / math.sqrt(look))))
+        levels.append(float(ndtr(-bound / math.sqrt(look))))
         values, density = _continued(values, density, look, look - rounds, bound)
         rounds, used = look, until
-    return tuple(found)
+    return tuple(levels)
 
 
 def _bound(values: Floats, density: Floats, added: int, error: float) -> float:

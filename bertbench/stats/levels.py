@@ -32,7 +32,7 @@ def steps(values: Sequence[float]) -> list[int]:
     differences = np.abs(np.diff(series))
     noise = float(np.median(differences)) / NORMAL
     if noise <= 1e-12 * float(np.abs(series).max()):
-        return [int(place) + 1 for place in np.flatnonzero(differences > 1e-12 * np.abs(series).max())]
+        return [int(index) + 1 for index in np.flatnonzero(differences > 1e-12 * np.abs(series).max())]
     if len(series) < 2 * FEWEST_AROUND:
         return []
     return _confirmed(series, _candidates(series / noise))
@@ -43,23 +43,23 @@ def _candidates(series: Floats) -> list[int]:
 
     # With a linear kernel this is PELT with squared errors, in C.
     search = ruptures.KernelCPD(kernel="linear", min_size=FEWEST_AROUND).fit(series.reshape(-1, 1))
-    found: list[int] = search.predict(pen=3 * math.log(len(series)))
-    return found[:-1]  # the last one is the end
+    ends: list[int] = search.predict(pen=3 * math.log(len(series)))
+    return ends[:-1]  # the last one is the end
 
 
-def _confirmed(series: Floats, places: list[int]) -> list[int]:
+def _confirmed(series: Floats, candidates: list[int]) -> list[int]:
     """Of the places found those where the levels before and after are told apart; the least certain are dropped first."""
     threshold = ERROR_RATE / len(series)
-    while places:
-        edges = [0, *places, len(series)]
+    while candidates:
+        edges = [0, *candidates, len(series)]
         chances = [
-            _chance(series[before:place], series[place:after])
-            for before, place, after in zip(edges, places, edges[2:], strict=False)
+            _chance(series[before:step], series[step:after])
+            for before, step, after in zip(edges, candidates, edges[2:], strict=False)
         ]
-        worst = max(range(len(places)), key=chances.__getitem__)
+        worst = max(range(len(candidates)), key=chances.__getitem__)
         if chances[worst] < threshold:
-            return places
-        places = places[:worst] + places[worst + 1 :]
+            return candidates
+        candidates = candidates[:worst] + candidates[worst + 1 :]
     return []
 
 

@@ -250,8 +250,8 @@ def misfit(task: TaskSpec, metric: Metric | SumMetric) -> Misfit | None:
         given = " and ".join(sorted(metric.applies_to))
         return Misfit(metric.name, f"is for {given}", f"a metric for {' or '.join(sorted(needed))}")
     if classes is not None and len(task.labels or ()) != classes:
-        found = f"is of {classes} classes, and there are {len(task.labels or ())}"
-        return Misfit(metric.name, found, "accuracy or matthews_correlation, which take any number")
+        mismatch = f"is of {classes} classes, and there are {len(task.labels or ())}"
+        return Misfit(metric.name, mismatch, "accuracy or matthews_correlation, which take any number")
     if getattr(metric, "of_unanswerable", False) and not task.unanswerable:
         return Misfit(metric.name, "is of questions without an answer", "'unanswerable: true', or to leave it out")
     return None
@@ -264,9 +264,9 @@ def misfits(task: TaskSpec) -> Iterator[Misfit]:
         UnknownNameError: there is no such metric, or kind of task.
     """
     for name in task.metrics:
-        found = misfit(task, plugins.load("bertbench.stats.metrics", "metric", name))
-        if found is not None:
-            yield found
+        problem = misfit(task, plugins.load("bertbench.stats.metrics", "metric", name))
+        if problem is not None:
+            yield problem
 
 
 def check_metrics(task: TaskSpec) -> None:
@@ -275,10 +275,10 @@ def check_metrics(task: TaskSpec) -> None:
     Raises:
         ConfigError: one cannot, or there is no such one.
     """
-    for one in misfits(task):
+    for problem in misfits(task):
         raise ConfigError(
-            f"task {task.name}, {task.kind}: metric {one.metric} {one.found}",
-            f"expected in 'metrics' of the task's YAML: {one.expected}",
+            f"task {task.name}, {task.kind}: metric {problem.metric} {problem.found}",
+            f"expected in 'metrics' of the task's YAML: {problem.expected}",
         )
 
 

@@ -54,8 +54,8 @@ def statistic(both: int | Counts, gained: int | Counts, lost: int | Counts, reta
     p_gained, p_lost = at_the_margin(both, gained, lost, retained)
     variance = retained * (both + gained + lost) * (p_gained + p_lost)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = np.where(distance == 0, 0.0, distance / np.sqrt(variance))
-    return found if found.ndim else float(found)
+        z = np.where(distance == 0, 0.0, distance / np.sqrt(variance))
+    return z if z.ndim else float(z)
 
 
 def at_the_margin(

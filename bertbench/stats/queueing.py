@@ -130,11 +130,11 @@ def highest_rate(
         raise UsageError(f"a latency bound of {bound_s} s is not above 0", "give the bound in seconds, e.g. 0.1")
     idle, each = order_statistic(service_s, share), math.ceil(queries / len(service_s)) * len(service_s)
     rates = _rates(service_s, bound_s, _late_share(each, share), each, runs, seed) if idle <= bound_s else [0.0]
-    found = fmean(rates)
-    if found * fmean(service_s) < _IDLE:
+    mean_rate = fmean(rates)
+    if mean_rate * fmean(service_s) < _IDLE:
         takes = f"even an idle server takes {milliseconds(idle)} (p{100 * share:g} of {len(service_s)} service times)"
         return None, f"a bound of {milliseconds(bound_s)} is out of reach: {takes}"
-    return Rate(found, found * fmean(service_s), (max(rates) - min(rates)) / found), None
+    return Rate(mean_rate, mean_rate * fmean(service_s), (max(rates) - min(rates)) / mean_rate), None
 
 
 def likely_rate(
@@ -150,9 +150,9 @@ def likely_rate(
         return None
     rates = _rates(service_s, bound_s, _late_share(queries, share), queries, _short_runs(queries), seed)
     # A run that is over before the queue has filled up could hold at more than the highest rate.
-    found = min(order_statistic(rates, 1 - CHANCE), highest.per_s)
-    utilization = found * fmean(service_s)
-    return Rate(found, utilization, None) if utilization >= _IDLE else None
+    rate = min(order_statistic(rates, 1 - CHANCE), highest.per_s)
+    utilization = rate * fmean(service_s)
+    return Rate(rate, utilization, None) if utilization >= _IDLE else None
 
 
 def predicted(
@@ -162,11 +162,11 @@ def predicted(
 
     A live run beyond it shows that serving on demand takes longer than serving back to back, on which the rate rests.
     """
-    arrivals, queries, found = np.asarray(arrivals_s, dtype=np.float64), len(arrivals_s), []
+    arrivals, queries, percentiles = np.asarray(arrivals_s, dtype=np.float64), len(arrivals_s), []
     for run in range(_short_runs(queries)):
         service = _drawn(service_s, queries, seed, run)
-        found.append(order_statistic(_latencies(service, service.cumsum(), arrivals).tolist(), share))
-    return order_statistic(found, 0.025), order_statistic(found, 0.975)
+        percentiles.append(order_statistic(_latencies(service, service.cumsum(), arrivals).tolist(), share))
+    return order_statistic(percentiles, 0.025), order_statistic(percentiles, 0.975)
 
 
 def serve(
@@ -247,7 +247,7 @@ def _rates(service_s: Sequence[float], bound_s: float, allowed: int, queries: in
 
     By bisection up to capacity. The arrivals depend on the seed alone, so that all models see the same ones.
     """
-    found = []
+    rates = []
     for run in range(runs):
         arrivals = np.random.default_rng((seed, run)).standard_exponential(queries).cumsum()
         service = _drawn(service_s, queries, seed, run)
@@ -256,8 +256,8 @@ def _rates(service_s: Sequence[float], bound_s: float, allowed: int, queries: in
             middle = (low + high) / 2
             late = np.count_nonzero(_latencies(service, work, arrivals / middle) > bound_s * _ROUNDING)
             low, high = (middle, high) if late <= allowed else (low, middle)
-        found.append(low)
-    return found
+        rates.append(low)
+    return rates
 
 
 def _drawn(service_s: Sequence[float], queries: int, seed: int, run: int) -> Floats:

@@ -30,7 +30,7 @@ def entities(tags: Tags, *, strict: bool = False) -> set[Entity]:
     if strict:
         from seqeval.scheme import IOB2, Tokens
 
-        return {(found.tag, found.start, found.end - 1) for found in Tokens(list(tags), IOB2).entities}
+        return {(entity.tag, entity.start, entity.end - 1) for entity in Tokens(list(tags), IOB2).entities}
     from seqeval.metrics.sequence_labeling import get_entities
 
     return set(get_entities(list(tags)))
