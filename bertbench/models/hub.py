@@ -8,14 +8,11 @@ executed: configurations, word lists and weights only.
 from __future__ import annotations
 
 import errno
-import http.client
 import os
 import re
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -58,6 +55,10 @@ def state() -> State:
 
 def _answers(url: str, seconds: float = PROBE_SECONDS) -> bool:
     """True if anything at all answers; a thread, since a name server may hang beyond the socket's time limit."""
+    import http.client  # slow, and only who asks the hub needs them
+    import urllib.error
+    import urllib.request
+
     answered: list[bool] = []
 
     def ask() -> None:
