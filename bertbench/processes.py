@@ -1,7 +1,11 @@
-"""How processes are started that neither hear Ctrl-C nor run the calling script again.
+"""Child processes: started so that they neither hear Ctrl-C nor run the calling script again, asked over a pipe, ended.
 
-Not aware of what they do. They are forked from a server that has imported what they need; where there is none (macOS,
-Windows) they are spawned, which takes seconds each.
+They are forked from a server that has imported what they need; where there is none (macOS, Windows) they are spawned,
+which takes seconds each.
+
+    with Child.start(serve, plan, name="bertbench worker") as child:  # calls serve(connection, plan) there
+        child.send(request)
+        reply = child.receive(limit_s=60)  # raises TimeoutError, or ChildDiedError with the cause of death
 """
 
 from __future__ import annotations
@@ -9,15 +13,202 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+PROC = Path("/proc/self")
+DYING_S = 10.0  # how long a child whose pipe has ended may take to end itself: it may still write a core dump
 
 
-def context() -> Any:
+@dataclass(frozen=True)
+class Death:
+    """How a child process ended: its exit code, the negative of the signal that killed it, or None while it has not."""
+
+    code: int | None
+
+    @property
+    def signal(self) -> int | None:
+        """The signal that killed it; None if it ended by itself."""
+        return -self.code if self.code is not None and self.code < 0 else None
+
+    @property
+    def is_out_of_memory(self) -> bool:
+        """True if it was killed as Linux kills where memory runs out; nobody else here does so to a child at work."""
+        return self.signal == getattr(signal, "SIGKILL", 9)
+
+    @property
+    def cause(self) -> str:
+        """The exit code or signal in words, and what it probably means."""
+        if self.signal is None:
+            return f"exit code {self.code}"
+        return f"signal {self.signal}{', probably out of memory' if self.is_out_of_memory else ''}"
+
+
+class ChildDiedError(Exception):
+    """A child process ended before it answered."""
+
+    def __init__(self, death: Death) -> None:
+        super().__init__(death.cause)
+        self.death = death
+
+
+class Child:
+    """The parent's side of a child process: a pipe to it, and its life, which ends with `close`."""
+
+    def __init__(self, connection: Connection, process: Any) -> None:
+        """Take over a started process with the methods of `multiprocessing.Process`, and this end of its pipe."""
+        self._connection = connection
+        self._process = process
+
+    @classmethod
+    def start(cls, target: Callable[..., None], *arguments: Any, name: str, fork: bool | None = None) -> Child:
+        """Call `target(connection, *arguments)` in a new process, forked where that can be.
+
+        Args:
+            target: a function at the top of its module.
+            arguments: what can be pickled.
+            name: what the process is called.
+            fork: whether it is forked from the server or spawned; None: forked where there is a server.
+        """
+        origin = context(fork=fork)
+        ours, theirs = origin.Pipe()
+        process = origin.Process(target=target, args=(theirs, *arguments), name=name, daemon=True)
+        child = cls(ours, process)
+        try:
+            start(process, fork=fork)
+        except BaseException:  # Ctrl-C, for instance: nothing is left running
+            child.close()
+            raise
+        finally:
+            theirs.close()  # the child's alone, so that its death ends the pipe
+        return child
+
+    @classmethod
+    def launch(cls, command: Sequence[str], environment: Mapping[str, str]) -> Child:
+        """Run a command whose last argument is the file descriptor of its end of the pipe; it hears no Ctrl-C either."""
+        ours, theirs = Pipe()
+        process = subprocess.Popen(
+            [*command, str(theirs.fileno())],
+            env=dict(environment),
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is the parent's; the end of the pipe ends the child
+        )
+        theirs.close()
+        return cls(ours, _Launched(process))
+
+    @property
+    def pid(self) -> int | None:
+        """Process id."""
+        pid: int | None = self._process.pid
+        return pid
+
+    def is_alive(self) -> bool:
+        """Tell whether it still runs."""
+        try:
+            return self._process.exitcode is None
+        except ValueError:  # closed
+            return False
+
+    def send(self, message: object) -> None:
+        """Send it a message; that it is dead shows when its answer is awaited."""
+        with suppress(OSError):
+            self._connection.send(message)
+
+    def receive(self, limit_s: float | None = None) -> Any:
+        """Wait for its next message.
+
+        Raises:
+            ChildDiedError: it ended instead.
+            TimeoutError: it sent nothing within `limit_s` seconds, and goes on.
+        """
+        try:
+            if self._connection.poll(limit_s):
+                return self._connection.recv()
+        except (EOFError, OSError):
+            raise ChildDiedError(self.cause_of_death()) from None
+        raise TimeoutError(f"no answer within {limit_s:.0f} s")
+
+    def wait(self, limit_s: float) -> None:
+        """Wait for its end, `limit_s` seconds at most."""
+        self._process.join(timeout=limit_s)
+
+    def cause_of_death(self) -> Death:
+        """Wait for the end of a child whose pipe has ended, and tell how it ended."""
+        self.wait(DYING_S)
+        return Death(self._process.exitcode)
+
+    def close(self) -> None:
+        """Kill it at once: it holds nothing that could be lost. May be called again."""
+        self._connection.close()
+        with suppress(ValueError, AttributeError, AssertionError):  # closed before, or not started
+            self._process.kill()
+            self._process.join()
+            self._process.close()
+
+    def __enter__(self) -> Self:
+        """Give the child to a block, whose end closes it."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+
+class _Launched:
+    """A started command with those parts of `multiprocessing.Process` that Child uses."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def exitcode(self) -> int | None:
+        return self._process.poll()
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def join(self, timeout: float | None = None) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout)
+
+    def close(self) -> None:
+        """Do nothing: nothing is held."""
+
+
+def behave_as_child() -> None:
+    """Leave Ctrl-C to the parent, print no warnings, and be killed first where memory runs out."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    warnings.simplefilter("ignore")
+    volunteer_for_oom()
+
+
+def volunteer_for_oom(proc: Path = PROC) -> None:
+    """Ask Linux to kill this process first when memory runs out, not the one that writes the results."""
+    with suppress(OSError):
+        (proc / "oom_score_adj").write_text("1000")
+
+
+def context(*, fork: bool | None = None) -> Any:
     """The multiprocessing context that processes and their pipes come from."""
-    return multiprocessing.get_context("forkserver" if has_fork_server() else "spawn")
+    forks = has_fork_server() if fork is None else fork
+    return multiprocessing.get_context("forkserver" if forks else "spawn")
 
 
 def preload(modules: Iterable[str]) -> None:
@@ -48,10 +239,11 @@ def renew() -> None:
         forkserver._forkserver._stop()  # type: ignore[attr-defined]  # noqa: SLF001 (there is no public way)
 
 
-def start(process: Any) -> None:
-    """Start a worker that neither hears Ctrl-C, not even while it imports, nor runs the calling script."""
+def start(process: Any, *, fork: bool | None = None) -> None:
+    """Start a process that neither hears Ctrl-C, not even while it imports, nor runs the calling script."""
+    forks = has_fork_server() if fork is None else fork
     with _without_main():
-        if has_fork_server():
+        if forks:
             from multiprocessing import forkserver
 
             _deafly(forkserver.ensure_running)

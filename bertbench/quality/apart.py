@@ -1,25 +1,22 @@
 """Quality runs in a process of their own, so that one which the system kills is a failed run and not the end of a session.
 
 The process lives for a session: what it has tokenized serves the next run. It volunteers to be killed first where memory runs
-out. Not aware of stores and reports.
+out.
 """
 
 from __future__ import annotations
 
-import signal
 import time
-import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertbench import processes
 from bertbench.errors import BertBenchError, first_line
+from bertbench.processes import Child, ChildDiedError, Death, behave_as_child
 from bertbench.records.progress import Progress
 from bertbench.records.record import Failure
-from bertbench.speed import process_memory
 from bertbench.speed.rounds import WorkerError, failure_of
 
 if TYPE_CHECKING:
@@ -34,8 +31,7 @@ class Apart:
     """Does quality runs one after another in a process that is started when first needed, and anew when it died."""
 
     def __init__(self) -> None:
-        self._process: Any = None
-        self._connection: Any = None
+        self._child: Child | None = None
 
     def run(
         self,
@@ -47,22 +43,23 @@ class Apart:
         folder: Path | None = None,
         keep: Path | None = None,
     ) -> Outcome:
-        """`quality.run_and_save` there.
+        """Call `quality.run.run_and_save` in that process.
 
         Raises:
             WorkerError: it failed, or the process died.
         """
-        self._start()
+        child = self._running()
         left = None if deadline is None else deadline - time.monotonic()
         try:
-            self._connection.send((job, train, splits, left, folder, keep))
+            child.send((job, train, splits, left, folder, keep))
             while True:
-                kind, content = self._connection.recv()
+                kind, content = child.receive()
                 if kind != "progress":
                     break
                 progress(*content)
-        except (EOFError, OSError):
-            raise WorkerError(self._cause_of_death(job)) from None
+        except ChildDiedError as error:
+            self.close()
+            raise WorkerError(_death_of(job, error.death)) from None
         except BaseException:  # Ctrl-C: it may be anywhere
             self.close()
             raise
@@ -73,40 +70,26 @@ class Apart:
 
     def close(self) -> None:
         """End the process."""
-        if self._process is not None:
-            self._connection.close()
-            with suppress(ValueError):
-                self._process.kill()
-                self._process.join()
-                self._process.close()
-            self._process = None
+        if self._child is not None:
+            self._child.close()
+            self._child = None
 
-    def _start(self) -> None:
-        if self._process is not None and self._process.is_alive():
-            return
-        self.close()
-        context = processes.context()
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), name="bertbench quality", daemon=True)
-        processes.start(self._process)
-        theirs.close()
+    def _running(self) -> Child:
+        """The process of the run before, or a new one where there is none alive."""
+        if self._child is None or not self._child.is_alive():
+            self.close()
+            self._child = Child.start(_serve, name="bertbench quality")
+        return self._child
 
-    def _cause_of_death(self, job: Job) -> Failure:
-        self._process.join(timeout=10)
-        code = self._process.exitcode
-        self.close()
-        how = f"exit code {code}" if code is None or code >= 0 else f"signal {-code}"
-        memory = code == -getattr(signal, "SIGKILL", 9)
-        hint = "lower --batch-size or --max-length, or close other programs" if memory else None
-        message = f"{job.label}: its process ended with {how}{', probably out of memory' if memory else ''}"
-        return Failure("WorkerDied", message, hint)
+
+def _death_of(job: Job, death: Death) -> Failure:
+    hint = "lower --batch-size or --max-length, or close other programs" if death.is_out_of_memory else None
+    return Failure("WorkerDied", f"{job.label}: its process ended with {death.cause}", hint)
 
 
 def _serve(connection: Connection) -> None:
     """Do quality runs until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    warnings.simplefilter("ignore")
-    process_memory.volunteer_for_oom()
+    behave_as_child()
     with suppress(EOFError, OSError):  # the parent has gone
         while True:
             connection.send(_answer(connection, *connection.recv()))
@@ -123,13 +106,13 @@ def _answer(
 ) -> tuple[str, Any]:
     from bertbench.quality.run import run_and_save
 
-    said = 0.0
+    last_sent = 0.0
 
     def progress(label: str, done: float, total: float) -> None:
-        nonlocal said
+        nonlocal last_sent
         now = time.monotonic()
-        if done >= total or now - said > SECONDS_BETWEEN_WORDS:
-            said = now
+        if done >= total or now - last_sent > SECONDS_BETWEEN_WORDS:
+            last_sent = now
             connection.send(("progress", (label, done, total)))
 
     try:
@@ -142,9 +125,9 @@ def _answer(
 
 
 def unexpected(error: Exception) -> Failure:
-    """The record of an error that is nobody's fault: its kind, first line and place."""
+    """Record an error that nobody foresaw: its kind, first line, and the line of code that raised it."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    place = "" if trace is None else f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})"
-    return Failure(type(error).__name__, f"{type(error).__name__}: {first_line(error)}{place}")
+    line = "" if trace is None else f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})"
+    return Failure(type(error).__name__, f"{type(error).__name__}: {first_line(error)}{line}")

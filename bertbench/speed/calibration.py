@@ -1,6 +1,6 @@
 """How fast this machine multiplies matrices: to expect how long something takes, and as the ceiling that models reach for.
 
-Not aware of models or records. The sizes are those of an encoder's products (a few thousand rows, width 768 and 3072), so
+The sizes are those of an encoder's products (a few thousand rows, width 768 and 3072), so
 the figure is what a model can hope for, not the processor's peak.
 
 bf16 counts as faster where its products are measured to be: processors without such instructions run it hundreds of times
@@ -17,8 +17,9 @@ from functools import lru_cache
 from multiprocessing.connection import Connection
 from typing import Any, Literal
 
-from bertbench import processes
+from bertbench.processes import Child, ChildDiedError, behave_as_child
 from bertbench.specs.timing import ExecutionSettings
+from bertbench.speed.backends.eager import DTYPES
 
 # (rows, inner, columns), growing; the first takes below a tenth of a second even without hardware for the format.
 SIZES = ((64, 128, 256), (256, 768, 768), (512, 768, 3072), (2048, 768, 3072))
@@ -162,22 +163,12 @@ def ceiling(settings: ExecutionSettings, sizes: Sequence[Size]) -> tuple[float, 
 
     The fork server must have been told what workers need (`workers.preload`), if it is not running yet.
     """
-    context = processes.context()
-    ours, theirs = context.Pipe()
-    child = context.Process(target=_child, args=(theirs, settings, tuple(sizes)), name="bertbench ceiling", daemon=True)
-    processes.start(child)
-    theirs.close()
-    try:
-        if not ours.poll(LIMIT_S):
+    with Child.start(_send_fastest, settings, tuple(sizes), name="bertbench ceiling") as child:
+        try:
+            fastest_product: tuple[float, Size] | None = child.receive(LIMIT_S)
+        except (ChildDiedError, TimeoutError):
             return None
-        found: tuple[float, Size] | None = ours.recv()
-    except (EOFError, OSError):
-        return None
-    finally:
-        ours.close()
-        child.kill()
-        child.join()
-    return found
+    return fastest_product
 
 
 def model_sizes(tokens: int, hidden: int, inner: int) -> list[Size]:
@@ -185,8 +176,9 @@ def model_sizes(tokens: int, hidden: int, inner: int) -> list[Size]:
     return [(tokens, hidden, hidden), (tokens, hidden, inner), (tokens, inner, hidden)]
 
 
-def _child(connection: Connection, settings: ExecutionSettings, sizes: Sequence[Size]) -> None:
-    from bertbench.speed.backends.eager import DTYPES
+def _send_fastest(connection: Connection, settings: ExecutionSettings, sizes: Sequence[Size]) -> None:
+    """Send the fastest product, or None where none can be computed."""
+    behave_as_child()
 
     def of(size: Size) -> Callable[[], object]:
         return product(size, DTYPES[settings.dtype], settings.device)

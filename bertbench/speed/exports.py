@@ -2,8 +2,8 @@
 
 An export is found by its content: the model's configuration and weights, the head, and the versions of the code and
 libraries that write it. It is made by a process of its own, so that its memory and threads are gone before anything is
-timed, beside its place and moved there when it is whole. Nothing heavy is imported here. Not aware of sessions, timing or
-the hub; `workers.preload` must have been called before the first export, since that starts the fork server.
+timed, in a temporary folder beside the others, and renamed when it is whole. Nothing heavy is imported here.
+`workers.preload` must have been called before the first export, since that starts the fork server.
 
     check("onnxruntime", settings)
     folder = ready("onnxruntime", Path("models/bert"), settings, Path("results/exports"))
@@ -14,9 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import signal
 import tempfile
-import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -26,33 +24,51 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from bertbench import errors, processes
+from bertbench import errors
 from bertbench.errors import BackendError, BertBenchError, DeviceError, MeasurementError, StoreError
 from bertbench.models.checkpoints import WEIGHT_FILES, local_snapshot
+from bertbench.processes import Child, ChildDiedError, Death, behave_as_child
 from bertbench.records.progress import Progress, silent
 from bertbench.specs import plugins
 from bertbench.specs.timing import ExecutionSettings
-from bertbench.speed import process_memory
 
 Reply = tuple[str, str, str | None]  # class of an error, message, hint
+LoadBackend = Callable[[str], Any]  # a back-end by its name
+Export = Callable[[str, Path, Path, ExecutionSettings], None]  # back-end, source, empty folder to fill
+
+TIDYING_S = 30.0  # after it has answered: libraries remove their temporary files
 
 
-def missing(name: str) -> tuple[str, ...]:
-    """Modules that the back-end needs and that are not installed; none of them is imported.
+def load_backend(name: str) -> Any:
+    """Look up a back-end by its name.
 
     Raises:
         UnknownNameError: there is no such back-end.
     """
-    return tuple(module for module in _load(name).requires if not _is_installed(module))
+    return plugins.load("bertbench.speed.backends", "back-end", name)
+
+
+def missing(name: str, load: LoadBackend = load_backend, find: Callable[[str], object] = find_spec) -> tuple[str, ...]:
+    """Name the modules that the back-end needs and that are not installed; none of them is imported.
+
+    Raises:
+        UnknownNameError: there is no such back-end.
+    """
+    return tuple(module for module in load(name).requires if not _is_installed(module, find))
 
 
 def install_command(name: str) -> str | None:
-    """What to type to get all that the back-end needs; None where bertbench alone is enough."""
-    extra = _load(name).extra
+    """Return what to type to get all that the back-end needs; None where bertbench alone is enough."""
+    extra = load_backend(name).extra
     return None if extra is None else f'pip install "bertbench[{extra}]"'
 
 
-def check(name: str, settings: ExecutionSettings) -> None:
+def check(
+    name: str,
+    settings: ExecutionSettings,
+    load: LoadBackend = load_backend,
+    find: Callable[[str], object] = find_spec,
+) -> None:
     """See that the back-end can run here as `settings` ask.
 
     Raises:
@@ -60,8 +76,8 @@ def check(name: str, settings: ExecutionSettings) -> None:
         BackendError: its libraries are not installed, or this machine lacks something else.
         DeviceError: it does not run on that device or in that number format.
     """
-    backend = _load(name)
-    absent = missing(name)
+    backend = load(name)
+    absent = missing(name, load, find)
     if absent:
         command = install_command(name)
         raise BackendError(
@@ -82,10 +98,61 @@ def check(name: str, settings: ExecutionSettings) -> None:
         raise BackendError(f"back-end {name}: {reason}", "leave it out of --backends")
 
 
+def export_apart(
+    name: str, source: Path, target: Path, settings: ExecutionSettings, start: Callable[..., Child] = Child.start
+) -> None:
+    """Run the back-end's `export` in a process of its own and raise here what it raises there."""
+    with start(_export, name, source, target, settings, name=f"bertbench export for {name}") as child:
+        try:
+            reply: Reply | None = child.receive()
+            child.wait(TIDYING_S)
+        except ChildDiedError as error:
+            reply = _death(name, source, error.death)
+    if reply is not None:
+        kind, message, hint = reply
+        raise getattr(errors, kind, MeasurementError)(message, hint)
+
+
+def _death(name: str, source: Path, death: Death) -> Reply:
+    cause = "was killed, probably out of memory" if death.is_out_of_memory else f"ended with {death.cause}"
+    return (
+        "MeasurementError",
+        f"{source}: the export for {name} {cause}",
+        f"free memory or leave {name} out of --backends",
+    )
+
+
+def _export(connection: Connection, name: str, source: Path, target: Path, settings: ExecutionSettings) -> None:
+    """The child's side: export in silence and send None, or what went wrong."""
+    behave_as_child()
+    _silence()
+    reply: Reply | None = None
+    try:
+        load_backend(name).export(source, target, settings)
+    except BertBenchError as error:
+        reply = type(error).__name__, error.message, error.hint
+    except OSError as error:
+        full = _cannot_keep(target.parent.parent, error)
+        reply = "StoreError", full.message, full.hint
+    except MemoryError:
+        reply = "MeasurementError", f"{source}: out of memory during the export for {name}", None
+    except Exception as error:  # noqa: BLE001 - the parent reports it
+        reply = "MeasurementError", f"{source}: the export for {name} failed ({errors.first_line(error)})", None
+    with suppress(OSError):  # the parent has gone
+        connection.send(reply)
+
+
 def ready(
-    name: str, folder: Path, settings: ExecutionSettings, cache: Path, progress: Progress | None = silent
+    name: str,
+    folder: Path,
+    settings: ExecutionSettings,
+    cache: Path,
+    progress: Progress | None = silent,
+    *,
+    load: LoadBackend = load_backend,
+    export: Export = export_apart,
 ) -> Path:
-    """The folder that the back-end loads: `folder` itself, or its export in `cache`, made if it is not there.
+    """Return the folder that the back-end loads: `folder` itself, or its export in `cache`, made if it is not there.
 
     Args:
         name: the back-end.
@@ -93,35 +160,39 @@ def ready(
         settings: what decides about the export is its head.
         cache: where exports are kept, a folder each.
         progress: is told of an export that has to be made.
+        load: looks up back-ends.
+        export: fills an empty folder.
 
     Raises:
         CheckpointError: the model cannot be loaded.
         MeasurementError: it cannot be exported.
         StoreError: the export cannot be written, a full disk for instance.
     """
-    backend = _load(name)
+    backend = load(name)
     if not hasattr(backend, "export"):
         return folder
     source = folder
     base: str | None = getattr(backend, "exported_from", None)
     if base is not None:
-        source = ready(base, folder, replace(settings, backend=base), cache, progress)
+        source = ready(base, folder, replace(settings, backend=base), cache, progress, load=load, export=export)
     target = cache / _key(backend, folder, source, settings)
     if not target.is_dir():
         try:
-            _make(name, source, folder, target, settings, progress or silent)
+            _make(
+                folder,
+                target,
+                f"{folder.name} for {name}",
+                progress or silent,
+                lambda made: export(name, source, made, settings),
+            )
         except OSError as error:
             raise _cannot_keep(cache, error) from None
     return target
 
 
-def _load(name: str) -> Any:
-    return plugins.load("bertbench.speed.backends", "back-end", name)
-
-
-def _is_installed(module: str) -> bool:
+def _is_installed(module: str, find: Callable[[str], object]) -> bool:
     try:
-        return find_spec(module) is not None
+        return find(module) is not None
     except (ImportError, ValueError):  # half removed, or barred by whoever imports us
         return False
 
@@ -161,9 +232,9 @@ def _digest(folder: Path, states: tuple[tuple[str, int, int, int], ...]) -> str:
     return hashlib.sha256((folder / "config.json").read_bytes() + weights.encode()).hexdigest()
 
 
-def _make(name: str, source: Path, folder: Path, target: Path, settings: ExecutionSettings, progress: Progress) -> None:
+def _make(folder: Path, target: Path, subject: str, progress: Progress, export: Callable[[Path], None]) -> None:
     """Export into a temporary folder beside `target` and move it there; other processes wait and find it done."""
-    from filelock import FileLock
+    from filelock import FileLock  # only where there is something to export
 
     cache = target.parent
     cache.mkdir(parents=True, exist_ok=True)
@@ -172,78 +243,19 @@ def _make(name: str, source: Path, folder: Path, target: Path, settings: Executi
             return
         for leftover in cache.glob(f".{target.name}-*"):  # of a process that was killed
             shutil.rmtree(leftover, ignore_errors=True)
-        label = f"exporting {folder.name} for {name}"
+        label = f"exporting {subject}"
         progress(label, 0, 1)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=cache) as scratch:
             made = Path(scratch) / "export"
             made.mkdir()
-            _export_apart(name, source, made, settings)
+            export(made)
             shutil.copyfile(folder / "config.json", made / "config.json")
             made.rename(target)
         progress(label, 1, 1)
 
 
-def _export_apart(name: str, source: Path, target: Path, settings: ExecutionSettings) -> None:
-    """Run the back-end's `export` in a process of its own and raise here what it raises there."""
-    context = processes.context()
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(
-        target=_export, args=(theirs, name, source, target, settings), name=f"bertbench export for {name}", daemon=True
-    )
-    try:
-        processes.start(process)
-        theirs.close()
-        try:
-            reply: Reply | None = ours.recv()
-            process.join(timeout=30)  # so that it can tidy up
-        except EOFError:
-            process.join(timeout=10)
-            reply = _death(name, source, process.exitcode)
-    finally:
-        ours.close()
-        with suppress(ValueError, AttributeError, AssertionError):  # not started
-            process.kill()
-            process.join()
-            process.close()
-    if reply is not None:
-        kind, message, hint = reply
-        raise getattr(errors, kind, MeasurementError)(message, hint)
-
-
-def _death(name: str, source: Path, code: int | None) -> Reply:
-    killed = code is not None and -code == getattr(signal, "SIGKILL", 9)
-    how = "was killed, probably out of memory" if killed else f"ended with exit code {code}"
-    return (
-        "MeasurementError",
-        f"{source}: the export for {name} {how}",
-        f"free memory or leave {name} out of --backends",
-    )
-
-
-def _export(connection: Connection, name: str, source: Path, target: Path, settings: ExecutionSettings) -> None:
-    """The child's side: export in silence and send None, or what went wrong."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    process_memory.volunteer_for_oom()
-    _silence()
-    reply: Reply | None = None
-    try:
-        _load(name).export(source, target, settings)
-    except BertBenchError as error:
-        reply = type(error).__name__, error.message, error.hint
-    except OSError as error:
-        full = _cannot_keep(target.parent.parent, error)
-        reply = "StoreError", full.message, full.hint
-    except MemoryError:
-        reply = "MeasurementError", f"{source}: out of memory during the export for {name}", None
-    except Exception as error:  # noqa: BLE001 - the parent reports it
-        reply = "MeasurementError", f"{source}: the export for {name} failed ({errors.first_line(error)})", None
-    with suppress(OSError):  # the parent has gone
-        connection.send(reply)
-
-
 def _silence() -> None:
-    """Exporters warn, log and print, also from C++; standard output is for results."""
-    warnings.simplefilter("ignore")
+    """Discard what exporters log and print, also from C++: standard output is for results."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)

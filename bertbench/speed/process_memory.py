@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from bertbench.errors import MeasurementError
+from bertbench.processes import PROC
 from bertbench.speed.backend import DeviceMemory, LoadedModel
-
-PROC = Path("/proc/self")
 
 M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 MMAP_THRESHOLD_BYTES = 128 * 1024  # glibc's own, before it adapts
@@ -63,14 +62,6 @@ def return_freed_memory() -> bool:
     except (AttributeError, OSError, TypeError):  # not glibc; Windows has no library without a name
         return False
     return bool(fixed)
-
-
-def volunteer_for_oom(proc: Path = PROC) -> None:
-    """Ask Linux to kill this process first when memory runs out, not the one that writes the results."""
-    try:
-        (proc / "oom_score_adj").write_text("1000")
-    except OSError:
-        return
 
 
 def _has(proc: Path) -> bool:

@@ -10,10 +10,8 @@ import gc
 import importlib
 import os
 import re
-import signal
 import sys
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from bertbench.errors import BertBenchError, first_line
 from bertbench.models.footprint import modeling_module
 from bertbench.models.inputs import Encoded, Inputs, natural_ids, padded, random_ids
+from bertbench.processes import behave_as_child
 from bertbench.records.record import Failure
 from bertbench.specs import plugins
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec
@@ -97,9 +96,7 @@ class MemoryReading:
 
 def serve(connection: Connection, plan: WorkerPlan) -> None:
     """Load the model, then answer requests until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    warnings.simplefilter("ignore")
-    process_memory.volunteer_for_oom()
+    behave_as_child()
     with suppress(EOFError, OSError):  # the parent has gone
         try:
             servant = Servant(plan)

@@ -1,6 +1,6 @@
 """Worker processes: each holds one model and runs passes when told over a pipe.
 
-Not aware of rounds, statistics, results or who reports them. The parent's side is here, the child's is `bertbench.speed.servant`.
+The parent's side is here, the child's is `bertbench.speed.servant`.
 Workers are forked from a server that has imported torch once, so that fresh ones cost a hundredth of a second; where
 there is no fork server (macOS, Windows) they are spawned. Whatever happens inside a worker reaches the parent as a WorkerError,
 its death included. Workers are idle between requests, ignore Ctrl-C and end when the parent's end of the pipe closes.
@@ -13,21 +13,20 @@ its death included. Workers are idle between requests, ignore Ctrl-C and end whe
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import bertbench
 from bertbench import processes
 from bertbench.errors import UsageError
 from bertbench.models.footprint import modeling_module, module_of
+from bertbench.processes import Child, ChildDiedError, Death
 from bertbench.records.record import Failure
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec
 from bertbench.speed.rounds import TurnSeconds, WorkerError
@@ -66,11 +65,11 @@ class Interpreter:
     @property
     def environment(self) -> dict[str, str]:
         """The variables that the process gets."""
-        found = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        return found | ({"PYTHONPATH": str(self.folder)} if self.folder else {})
+        variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        return variables | ({"PYTHONPATH": str(self.folder)} if self.folder else {})
 
-    def check(self, name: str) -> Path:
-        """Where its bertbench lies; proves that workers can be had before any are.
+    def check(self, name: str, limit_s: float = CHECK_S) -> Path:
+        """Return the folder of its bertbench; proves that workers can be started before any is.
 
         Raises:
             UsageError: it cannot be imported, or another one is.
@@ -83,30 +82,31 @@ class Interpreter:
                 capture_output=True,
                 text=True,
                 errors="replace",
-                timeout=CHECK_S,
+                timeout=limit_s,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise UsageError(f"--against-code {name}: importing its bertbench took over {CHECK_S} s", hint) from None
+            raise UsageError(f"--against-code {name}: importing its bertbench took over {limit_s:g} s", hint) from None
         except OSError as error:
             raise UsageError(f"--against-code {name}: {self.python}: cannot be run ({error.strerror})", hint) from None
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["no message"]
             raise UsageError(f"--against-code {name}: its bertbench cannot be imported ({lines[-1]:.160})", hint)
-        place = Path(done.stdout.strip().splitlines()[-1]).resolve().parent
-        if self.folder is not None and place.parent != self.folder.resolve():
+        package = Path(done.stdout.strip().splitlines()[-1]).resolve().parent
+        # A folder without the package would import the one that is installed beside the interpreter.
+        if self.folder is not None and package.parent != self.folder.resolve():
             raise UsageError(f"--against-code {name}: has no package bertbench", hint)
-        return place
+        return package
 
 
 def of_now() -> Interpreter:
-    """This very code."""
+    """Return this process's interpreter with this process's code."""
     return Interpreter(sys.executable, Path(bertbench.__file__).resolve().parents[1])
 
 
 @contextmanager
 def checked_out(revision: str, folder: Path) -> Iterator[Path]:
-    """A folder with a revision of the repository that `folder` is in, while the block lasts.
+    """Check out a revision of the repository that `folder` is in, into a folder that exists while the block lasts.
 
     Raises:
         UsageError: there is no repository, or no such revision.
@@ -127,7 +127,7 @@ def checked_out(revision: str, folder: Path) -> Iterator[Path]:
 
 
 def _git(revision: str, folder: Path, *words: str) -> str:
-    """What git prints."""
+    """Run git and return what it prints."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *words],  # noqa: S607 (whichever git)
@@ -145,60 +145,11 @@ def _git(revision: str, folder: Path, *words: str) -> str:
 
 
 def environment_in(folder: Path) -> Interpreter | None:
-    """The interpreter of a virtual environment; None if the folder is none."""
-    for place in ("bin/python", "Scripts/python.exe"):
-        if (folder / place).is_file():
-            return Interpreter(str((folder / place).absolute()))
+    """Return the interpreter of a virtual environment; None if the folder is none."""
+    for path in (folder / "bin" / "python", folder / "Scripts" / "python.exe"):
+        if path.is_file():
+            return Interpreter(str(path.absolute()))
     return None
-
-
-class Started:
-    """A started interpreter, with the parts of `multiprocessing.Process` that workers use."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-
-    @property
-    def pid(self) -> int:
-        """Process id."""
-        return self._process.pid
-
-    @property
-    def exitcode(self) -> int | None:
-        """As of `Process`: negative of a signal, None while it runs."""
-        return self._process.poll()
-
-    def kill(self) -> None:
-        """End it at once."""
-        self._process.kill()
-
-    def join(self, timeout: float | None = None) -> None:
-        """Wait for its end, `timeout` seconds at most."""
-        try:
-            self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-def start_worker(interpreter: Interpreter, plan: WorkerPlan) -> tuple[Connection, Started]:
-    """Start the worker of a plan there; its side of the pipe is its alone."""
-    ours, theirs = Pipe()
-    process = subprocess.Popen(
-        interpreter.command(_WORKER, str(theirs.fileno())),
-        env=interpreter.environment,
-        pass_fds=[theirs.fileno()],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is the parent's; the end of the pipe ends the worker
-    )
-    theirs.close()
-    with suppress(OSError):  # dead at once: its first use finds out
-        ours.send(plan)
-    return ours, Started(process)
 
 
 __all__ = [
@@ -233,18 +184,34 @@ def _preload(modules: Iterable[str]) -> None:
     processes.preload(["torch", "transformers", "bertbench.speed.servant", "bertbench.speed.backends.eager", *modules])
 
 
+def start_worker(plan: WorkerPlan, interpreter: Interpreter | None = None) -> Child:
+    """Start the process of a worker, forked here or in another environment; it loads its model while the parent goes on."""
+    if interpreter is None:
+        return Child.start(serve, plan, name=f"bertbench {plan.name}")
+    child = Child.launch(interpreter.command(_WORKER), interpreter.environment)
+    child.send(plan)
+    return child
+
+
+StartWorker = Callable[[WorkerPlan, Interpreter | None], Child]
+
+
 @contextmanager
 def open_workers(
-    plans: Sequence[WorkerPlan], interpreters: Sequence[Interpreter | None] | None = None
+    plans: Sequence[WorkerPlan],
+    interpreters: Sequence[Interpreter | None] | None = None,
+    start: StartWorker = start_worker,
 ) -> Iterator[list[WorkerProcess]]:
-    """Fresh workers, all of them loaded, or failed: then their first use raises. Closed at the end.
+    """Start fresh workers and wait until each has loaded or failed: then its first use raises. Closed at the end.
 
     `interpreters` says which plans are carried out in another environment.
     """
     workers: list[WorkerProcess] = []
-    places = interpreters or [None] * len(plans)
+    interpreters = interpreters or [None] * len(plans)
     try:
-        workers.extend(WorkerProcess(plan, place) for plan, place in zip(plans, places, strict=True))
+        # One by one into the list, so that an interrupt closes those that have been started.
+        for plan, interpreter in zip(plans, interpreters, strict=True):
+            workers.append(WorkerProcess(plan, start(plan, interpreter)))
         for worker in workers:
             with suppress(WorkerError):
                 worker.loaded()
@@ -255,29 +222,20 @@ def open_workers(
 
 
 class WorkerProcess:
-    """The parent's side of a worker; a `timing.Worker`. Every method but `close` may raise WorkerError."""
+    """The parent's side of a worker; a `rounds.Worker`. Every method but `close` may raise WorkerError."""
 
-    def __init__(self, plan: WorkerPlan, interpreter: Interpreter | None = None) -> None:
-        """Start the process, here or in another environment; it loads its model while the parent goes on."""
+    def __init__(self, plan: WorkerPlan, child: Child) -> None:
+        """Take over the process that carries out `plan`."""
         self.name = plan.name
         self.timeout_s = plan.timeout_s
+        self._child = child
         self._loaded: Loaded | None = None
         self._failure: Failure | None = None
-        self._connection: Any
-        self._process: Any
-        if interpreter is not None:
-            self._connection, self._process = start_worker(interpreter, plan)
-            return
-        context = processes.context()
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(theirs, plan), name=f"bertbench {plan.name}", daemon=True)
-        processes.start(self._process)
-        theirs.close()  # so that the worker's death ends the pipe
 
     @property
     def pid(self) -> int | None:
         """Process id."""
-        return self._process.pid if self._failure is None else None
+        return self._child.pid if self._failure is None else None
 
     def is_alive(self) -> bool:
         """False once it failed to load, died or was closed."""
@@ -316,33 +274,28 @@ class WorkerProcess:
         """The answer to any request of `bertbench.speed.servant.Servant`, within `times` the plan's time limit."""
         self.loaded()
         self._raise_if_failed()
-        with suppress(OSError):  # dead: `_receive` finds out of what
-            self._connection.send((request, arguments))
+        self._child.send((request, arguments))
         return self._receive(times * self.timeout_s)
 
     def close(self) -> None:
         """Kill the process: it holds nothing that could be lost, and its memory is needed."""
         self._failure = self._failure or Failure("Closed", f"{self.name}: the worker is closed")
-        self._connection.close()
-        with suppress(ValueError):  # closed before
-            self._process.kill()
-            self._process.join()
-            self._process.close()
+        self._child.close()
 
     def _receive(self, limit_s: float, *, fatal: bool = False) -> Any:
         self._raise_if_failed()
         try:
-            if not self._connection.poll(limit_s):
-                self._give_up(limit_s)
-            reply = self._connection.recv()
-        except (EOFError, OSError):
-            reply, fatal = self._cause_of_death(), True
+            reply = self._child.receive(limit_s)
+        except TimeoutError:
+            self._give_up(limit_s)
+        except ChildDiedError as error:
+            reply, fatal = self._death(error.death), True
         if isinstance(reply, Failure):
             self._failure = reply if fatal else None
             raise WorkerError(reply)
         return reply
 
-    def _give_up(self, limit_s: float) -> None:
+    def _give_up(self, limit_s: float) -> NoReturn:
         """End a worker that does not answer: it may be in a pass of an hour, or stopped."""
         failure = Failure(
             "TimedOut",
@@ -357,12 +310,7 @@ class WorkerProcess:
         if self._failure is not None:
             raise WorkerError(self._failure)
 
-    def _cause_of_death(self) -> Failure:
-        self._process.join(timeout=10)
-        code = self._process.exitcode
-        if code is None or code >= 0:
-            return Failure("WorkerDied", f"{self.name}: the worker process ended with exit code {code}")
-        message = f"{self.name}: the worker process was killed by signal {-code}"
-        if -code != getattr(signal, "SIGKILL", 9):
-            return Failure("WorkerDied", message)
-        return Failure("WorkerDied", f"{message}, probably out of memory", "use a smaller batch size or fewer models")
+    def _death(self, death: Death) -> Failure:
+        verb = "ended with" if death.signal is None else "was killed by"
+        hint = "use a smaller batch size or fewer models" if death.is_out_of_memory else None
+        return Failure("WorkerDied", f"{self.name}: the worker process {verb} {death.cause}", hint)

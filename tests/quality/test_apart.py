@@ -33,8 +33,8 @@ def job(folder, **values):
 @pytest.fixture
 def apart():
     """A process for quality runs."""
-    with closing(Apart()) as one:
-        yield one
+    with closing(Apart()) as process:
+        yield process
 
 
 def test_runs_come_back_and_checkpoints_are_saved(apart, tiny, tmp_path):
@@ -49,10 +49,10 @@ def test_runs_come_back_and_checkpoints_are_saved(apart, tiny, tmp_path):
     assert (outcome.model, outcome.tokenizer) == (None, None)
     assert (keep / "model.safetensors").is_file()
     assert seen[-1][1] == seen[-1][2]
-    first = apart._process.pid
+    first = apart._child.pid
     again = apart.run(job(keep, mode="evaluate"), None, [examples("validation")], lambda *_: None)
     assert again.predictions["prediction"] == outcome.predictions["prediction"]
-    assert apart._process.pid == first
+    assert apart._child.pid == first
 
 
 @pytest.mark.slow
@@ -68,7 +68,7 @@ def test_killed_process_is_a_failure(apart, tiny):
     """What the system kills says so and what to lower; another process takes the next run."""
 
     def kill(*_):
-        os.kill(apart._process.pid, signal.SIGKILL)
+        os.kill(apart._child.pid, signal.SIGKILL)
 
     with pytest.raises(WorkerError, match="ended with signal 9, probably out of memory") as caught:
         apart.run(job(tiny()), examples("train", 400), [examples("validation")], kill)
@@ -85,7 +85,7 @@ def test_interruption_ends_the_process(apart, tiny):
 
     with pytest.raises(KeyboardInterrupt):
         apart.run(job(tiny()), examples("train", 400), [examples("validation")], interrupt)
-    assert apart._process is None
+    assert apart._child is None
 
 
 def test_unexpected_errors_have_a_place():

@@ -10,12 +10,13 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from bertbench import processes
 from bertbench.errors import BackendError, CheckpointError, DeviceError, MeasurementError, StoreError, UnknownNameError
+from bertbench.processes import Child
 from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed import exports
 
@@ -51,19 +52,34 @@ class Derived(Backend):
 Backend.export = lambda *_: None
 
 
-@pytest.fixture
-def made(monkeypatch):
-    """Back-ends 'copy' and 'derived', exported in this process; the list of (name, source) of exports made."""
-    calls = []
-    known = {"copy": Backend(), "derived": Derived()}
+class Exporter:
+    """Back-ends 'copy' and 'derived', exported in this process; `made` lists the (name, source) of exports."""
 
-    def export(name, source, target, settings):
-        calls.append((name, source))
+    def __init__(self):
+        self.backends = {"copy": Backend(), "derived": Derived()}
+        self.made = []
+
+    def export(self, name, source, target, settings):
+        """Write what it is an export of."""
+        del settings
+        self.made.append((name, source))
         (target / "model").write_text(f"{name} of {source.name}")
 
-    monkeypatch.setattr(exports, "_load", known.__getitem__)
-    monkeypatch.setattr(exports, "_export_apart", export)
-    return calls
+    def ready(self, name, folder, settings, cache, progress=None, export=None):
+        """`exports.ready` with these back-ends."""
+        load = self.backends.__getitem__
+        return exports.ready(name, folder, settings, cache, progress, load=load, export=export or self.export)
+
+    def check(self, settings, **changes):
+        """`exports.check` of 'copy' with other attributes."""
+        backend = type("Changed", (Backend,), changes)
+        exports.check("copy", settings, {"copy": backend()}.__getitem__)
+
+
+@pytest.fixture
+def exporter():
+    """Makes exports without a process."""
+    return Exporter()
 
 
 def model_folder(path, weights=b"weights", **config):
@@ -85,107 +101,104 @@ def test_nothing_is_exported_where_none_is_needed(tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
-def test_an_export_is_made_once(made, tmp_path):
+def test_an_export_is_made_once(exporter, tmp_path):
     """The second call finds the first one's folder, with config.json beside the file, and reports no progress."""
     folder, told = model_folder(tmp_path / "m"), []
-    first = exports.ready("copy", folder, SETTINGS, tmp_path / "cache", lambda *step: told.append(step))
+    first = exporter.ready("copy", folder, SETTINGS, tmp_path / "cache", lambda *step: told.append(step))
     assert (first / "model").read_text() == "copy of m"
     assert (first / "config.json").read_text() == "{}"
     assert told == [("exporting m for copy", 0, 1), ("exporting m for copy", 1, 1)]
-    assert exports.ready("copy", folder, SETTINGS, tmp_path / "cache", None) == first
-    assert made == [("copy", folder)]
+    assert exporter.ready("copy", folder, SETTINGS, tmp_path / "cache", None) == first
+    assert exporter.made == [("copy", folder)]
     assert left_over(tmp_path / "cache") == []
 
 
-def test_content_decides_not_the_place(made, tmp_path):
+def test_content_decides_not_the_place(exporter, tmp_path):
     """An equal model elsewhere shares the export; other weights, configuration, head or versions do not."""
     cache = tmp_path / "cache"
     folder = model_folder(tmp_path / "a")
-    first = exports.ready("copy", folder, SETTINGS, cache)
-    assert exports.ready("copy", model_folder(tmp_path / "b"), SETTINGS, cache) == first
-    assert exports.ready("copy", folder, replace(SETTINGS, threads=2), cache) == first
+    first = exporter.ready("copy", folder, SETTINGS, cache)
+    assert exporter.ready("copy", model_folder(tmp_path / "b"), SETTINGS, cache) == first
+    assert exporter.ready("copy", folder, replace(SETTINGS, threads=2), cache) == first
     others = {
-        exports.ready("copy", model_folder(tmp_path / "c", b"others"), SETTINGS, cache),
-        exports.ready("copy", model_folder(tmp_path / "d", labels=3), SETTINGS, cache),
-        exports.ready("copy", folder, replace(SETTINGS, head="sequence-classification"), cache),
+        exporter.ready("copy", model_folder(tmp_path / "c", b"others"), SETTINGS, cache),
+        exporter.ready("copy", model_folder(tmp_path / "d", labels=3), SETTINGS, cache),
+        exporter.ready("copy", folder, replace(SETTINGS, head="sequence-classification"), cache),
     }
-    exports._load("copy").version = "2"
-    others.add(exports.ready("copy", folder, SETTINGS, cache))
+    exporter.backends["copy"].version = "2"
+    others.add(exporter.ready("copy", folder, SETTINGS, cache))
     assert len(others - {first}) == 4
 
 
-def test_a_changed_file_is_seen(made, tmp_path):
+def test_a_changed_file_is_seen(exporter, tmp_path):
     """New weights in the same folder are exported anew, in the same process too."""
     folder = model_folder(tmp_path / "m")
-    first = exports.ready("copy", folder, SETTINGS, tmp_path / "cache")
+    first = exporter.ready("copy", folder, SETTINGS, tmp_path / "cache")
     model_folder(folder, b"longer weights")
-    assert exports.ready("copy", folder, SETTINGS, tmp_path / "cache") != first
+    assert exporter.ready("copy", folder, SETTINGS, tmp_path / "cache") != first
 
 
-def test_an_export_of_an_export(made, tmp_path):
+def test_an_export_of_an_export(exporter, tmp_path):
     """A derived export is made from the other one, which is kept and shared, and follows its key."""
     folder, cache = model_folder(tmp_path / "m"), tmp_path / "cache"
-    base = exports.ready("copy", folder, SETTINGS, cache)
-    derived = exports.ready("derived", folder, SETTINGS, cache)
-    assert made == [("copy", folder), ("derived", base)]
+    base = exporter.ready("copy", folder, SETTINGS, cache)
+    derived = exporter.ready("derived", folder, SETTINGS, cache)
+    assert exporter.made == [("copy", folder), ("derived", base)]
     assert (derived / "config.json").exists()
-    exports._load("copy").version = "2"
-    assert exports.ready("derived", folder, SETTINGS, cache) != derived
+    exporter.backends["copy"].version = "2"
+    assert exporter.ready("derived", folder, SETTINGS, cache) != derived
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), MeasurementError("no operator")])
-def test_a_failed_export_leaves_nothing(made, tmp_path, monkeypatch, error):
+def test_a_failed_export_leaves_nothing(exporter, tmp_path, error):
     """A full disk is said with what to do; whatever fails, nothing half-made stays, and the next attempt starts anew."""
     folder, cache = model_folder(tmp_path / "m"), tmp_path / "cache"
-    working = exports._export_apart
 
     def fail(name, source, target, settings):
         (target / "model").write_text("half")
         raise error
 
-    monkeypatch.setattr(exports, "_export_apart", fail)
     with pytest.raises((StoreError, MeasurementError), match=r"No space left.*Free space|no operator"):
-        exports.ready("copy", folder, SETTINGS, cache)
+        exporter.ready("copy", folder, SETTINGS, cache, export=fail)
     assert [path.suffix for path in cache.iterdir()] in ([], [".lock"])
-    monkeypatch.setattr(exports, "_export_apart", working)
-    assert (exports.ready("copy", folder, SETTINGS, cache) / "model").read_text() == "copy of m"
+    assert (exporter.ready("copy", folder, SETTINGS, cache) / "model").read_text() == "copy of m"
 
 
-def test_what_a_killed_process_left_is_removed(made, tmp_path):
+def test_what_a_killed_process_left_is_removed(exporter, tmp_path):
     """A temporary folder of the same export is cleared before a new one is made."""
     folder, cache = model_folder(tmp_path / "m"), tmp_path / "cache"
-    target = exports.ready("copy", folder, SETTINGS, cache)
+    target = exporter.ready("copy", folder, SETTINGS, cache)
     target.rename(cache / f".{target.name}-killed")
-    assert exports.ready("copy", folder, SETTINGS, cache) == target
+    assert exporter.ready("copy", folder, SETTINGS, cache) == target
     assert left_over(cache) == []
 
 
-def test_two_at_once_make_one(made, tmp_path, monkeypatch):
+def test_two_at_once_make_one(exporter, tmp_path):
     """Whoever comes second waits for the first and takes its export."""
     folder, cache = model_folder(tmp_path / "m"), tmp_path / "cache"
-    working = exports._export_apart
 
     def slow(*arguments):
         time.sleep(0.3)
-        working(*arguments)
+        exporter.export(*arguments)
 
-    monkeypatch.setattr(exports, "_export_apart", slow)
-    found = []
-    threads = [
-        threading.Thread(target=lambda: found.append(exports.ready("copy", folder, SETTINGS, cache))) for _ in range(3)
-    ]
+    folders = []
+
+    def make():
+        folders.append(exporter.ready("copy", folder, SETTINGS, cache, export=slow))
+
+    threads = [threading.Thread(target=make) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert (len(set(found)), len(found), len(made)) == (1, 3, 1)
+    assert (len(set(folders)), len(folders), len(exporter.made)) == (1, 3, 1)
 
 
-def test_no_weights(made, tmp_path):
+def test_no_weights(exporter, tmp_path):
     """A folder without weights cannot be exported."""
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match="has no weights"):
-        exports.ready("copy", tmp_path, SETTINGS, tmp_path / "cache")
+        exporter.ready("copy", tmp_path, SETTINGS, tmp_path / "cache")
 
 
 @pytest.fixture
@@ -206,32 +219,35 @@ def test_errors_cross_the_process(broken, tmp_path, capfd):
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
-def test_a_killed_export_is_an_error_not_a_hang(broken, tmp_path, monkeypatch):
+def test_a_killed_export_is_an_error_not_a_hang(broken, tmp_path):
     """The death of the exporting process is reported with its likely cause."""
     pytest.importorskip("onnxscript")
-    begin = processes.start
 
-    def start_and_kill(process):
-        begin(process)
-        os.kill(process.pid, signal.SIGKILL)
+    def start_and_kill(*arguments, name):
+        child = Child.start(*arguments, name=name)
+        os.kill(child.pid, signal.SIGKILL)
+        return child
 
-    monkeypatch.setattr(exports.processes, "start", start_and_kill)
+    export = partial(exports.export_apart, start=start_and_kill)
     with pytest.raises(MeasurementError, match="export for onnxruntime was killed, probably out of memory"):
-        exports.ready("onnxruntime", broken, SETTINGS, tmp_path / "cache")
+        exports.ready("onnxruntime", broken, SETTINGS, tmp_path / "cache", export=export)
 
 
 @pytest.mark.parametrize("name", ["eager", "onnxruntime", "openvino", "torchao-int8"])
-def test_absent_libraries_are_named_with_the_command(monkeypatch, name):
+def test_absent_libraries_are_named_with_the_command(name):
     """What is missing is named with the extra that brings it; nothing is imported to find out."""
-    monkeypatch.setattr(exports, "find_spec", lambda _: None)
+
+    def find(_):
+        return None
+
     if name == "eager":
-        exports.check(name, SETTINGS)
+        exports.check(name, SETTINGS, find=find)
         assert exports.install_command(name) is None
         return
     extra = {"onnxruntime": "onnx", "torchao-int8": "torchao"}.get(name, name)
-    assert exports.missing(name) == exports._load(name).requires
+    assert exports.missing(name, find=find) == exports.load_backend(name).requires
     with pytest.raises(BackendError) as caught:
-        exports.check(name, SETTINGS)
+        exports.check(name, SETTINGS, find=find)
     assert str(caught.value).endswith(f'not installed. Install it: pip install "bertbench[{extra}]"')
     assert caught.value.hint == f'install it: pip install "bertbench[{extra}]"'
 
@@ -242,18 +258,16 @@ def test_modules_that_cannot_be_looked_up_are_absent(monkeypatch):
     assert "onnxscript" in exports.missing("onnxruntime")
 
 
-def test_what_a_back_end_cannot_do(made, monkeypatch):
+def test_what_a_back_end_cannot_do(exporter):
     """Device, number format and obstacles of this machine are one line each; a single format is never refused."""
     with pytest.raises(DeviceError, match="does not run on cuda:0"):
-        exports.check("copy", replace(SETTINGS, device="cuda:0"))
+        exporter.check(replace(SETTINGS, device="cuda:0"))
     with pytest.raises(DeviceError, match="does not compute in fp16"):
-        exports.check("copy", replace(SETTINGS, dtype="fp16"))
-    exports.check("copy", replace(SETTINGS, dtype="bf16"))
-    monkeypatch.setattr(Backend, "dtypes", ("int8",))
-    exports.check("copy", SETTINGS)
-    monkeypatch.setattr(Backend, "obstacle", lambda *_: "too old a processor", raising=False)
+        exporter.check(replace(SETTINGS, dtype="fp16"))
+    exporter.check(replace(SETTINGS, dtype="bf16"))
+    exporter.check(SETTINGS, dtypes=("int8",))
     with pytest.raises(BackendError, match="back-end copy: too old a processor"):
-        exports.check("copy", SETTINGS)
+        exporter.check(SETTINGS, obstacle=lambda *_: "too old a processor")
 
 
 def test_unknown_back_ends():

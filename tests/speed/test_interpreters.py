@@ -11,7 +11,6 @@ import pytest
 from bertbench.errors import UsageError
 from bertbench.records.record import Failure
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec
-from bertbench.speed import workers
 from bertbench.speed.rounds import WorkerError
 from bertbench.speed.servant import WorkerPlan
 from bertbench.speed.workers import Interpreter, checked_out, environment_in, of_now, open_workers
@@ -83,17 +82,16 @@ def test_an_option_is_no_revision(tmp_path, name):
     assert len(listed.stdout.splitlines()) == 1
 
 
-def test_an_interpreter_that_does_not_run_is_a_usage_error(tmp_path, monkeypatch):
+def test_an_interpreter_that_does_not_run_is_a_usage_error(tmp_path):
     """One that cannot be executed, or hangs at the import, is one line."""
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").touch()
     with pytest.raises(UsageError, match="cannot be run"):
         environment_in(tmp_path).check("env")
-    monkeypatch.setattr(workers, "CHECK_S", 0.5)
     slow = {"bertbench/__init__.py": "import time; time.sleep(60)"}
     folder = repository(tmp_path / "repository", slow)
     with pytest.raises(UsageError, match="took over"), checked_out("HEAD", folder) as tree:
-        Interpreter(sys.executable, tree).check("HEAD")
+        Interpreter(sys.executable, tree).check("HEAD", limit_s=0.5)
 
 
 @pytest.mark.parametrize("files", [{"bertbench/__init__.py": "raise ValueError('does not build')"}, {"a.txt": "a"}])

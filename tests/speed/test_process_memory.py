@@ -85,7 +85,6 @@ def test_without_proc(tmp_path, monkeypatch):
     assert process_memory.peak_bytes(tmp_path / "none") is None
     assert process_memory.resident_bytes(tmp_path / "none") is None
     assert process_memory.reset_peak(tmp_path / "none") is False
-    process_memory.volunteer_for_oom(tmp_path / "none")
 
 
 IDS = [[5, 6, 7, 8], [9, 10, 11, 12]]

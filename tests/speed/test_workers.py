@@ -114,10 +114,14 @@ def test_stated_durations_are_measured(fake_plan):
             assert expected <= min(worker.turn(shape, index, 3, 0.0).timed) < expected + 0.03
 
 
-def test_without_a_fork_server(fake_plan, monkeypatch):
+def test_without_a_fork_server(fake_plan):
     """Where processes cannot be forked, spawned ones do the same."""
-    monkeypatch.setattr(processes, "has_fork_server", lambda: False)
-    with open_workers([fake_plan(seconds_per_pass=0.01)]) as (worker,):
+
+    def spawn(plan, interpreter):
+        del interpreter
+        return processes.Child.start(servant.serve, plan, name="spawned", fork=False)
+
+    with open_workers([fake_plan(seconds_per_pass=0.01)], start=spawn) as (worker,):
         assert worker.turn(SHAPE, 0, 1, 0.0).timed[0] >= 0.01
         pid = worker.pid
     assert gone(pid)
@@ -166,7 +170,7 @@ def test_close_is_quick_and_final(fake_plan):
     """Closing ends a busy worker at once, and may be repeated."""
     with open_workers([fake_plan("a", seconds_per_pass=60), fake_plan("b")]) as (busy, idle):
         pids = busy.pid, idle.pid
-        busy._connection.send(("turn", (SHAPE, 0, 1, 0.0)))
+        busy._child.send(("turn", (SHAPE, 0, 1, 0.0)))
         start = time.monotonic()
         busy.close()
         busy.close()
