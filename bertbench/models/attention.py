@@ -28,13 +28,3 @@ def build_with_attention(make: Callable[[str], T], asked: str) -> T:
 def attention_used(model: Any) -> str:
     """The attention that a model of transformers computes with."""
     return str(model.config.get_text_config()._attn_implementation)  # noqa: SLF001 - there is no public name
-
-
-def attention_note(asked: str, used: str, verb: str) -> str | None:
-    """A line to say where another attention was used than the one asked for; None where it was the same.
-
-    Models are only comparable in speed where it is the same, and in scores to about the seventh digit.
-    """
-    if used == asked:
-        return None
-    return f"'{asked}' attention is not available for this architecture; it was {verb} with '{used}'"

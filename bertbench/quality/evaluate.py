@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import MeasurementError
 from bertbench.quality.features import padded
+from bertbench.records.cautions import Caution, caution
 from bertbench.records.progress import Progress
 from bertbench.records.record import Measurement, Undefined
 from bertbench.specs import plugins
@@ -40,7 +41,7 @@ class Scored:
     measurements: list[Measurement] = field(default_factory=list)
     undefined: list[Undefined] = field(default_factory=list)
     predictions: dict[str, list[Any]] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[Caution] = field(default_factory=list)
     score: float | None = None
 
 
@@ -227,24 +228,21 @@ def useful_threads(model: Any, tokens: int, asked: int) -> int:
     return asked if 2 * weights * tokens >= WORK_FOR_THREADS else 1
 
 
-def what_was_lost(task: TaskSpec, features: Features, max_length: int, examples: Examples) -> list[str]:
+def what_was_lost(task: TaskSpec, features: Features, max_length: int, examples: Examples) -> list[Caution]:
     """What the limit took of the examples, and how many have words that no model can read."""
-    of_all, split, found = f"of {len(examples)}", examples.split, []
+    total, split, losses = len(examples), examples.split, []
     if features.cut and task.kind == QUESTIONS:
-        found.append(f"{features.cut} {of_all} questions of {split} are cut to {question_limit(max_length)} tokens")
+        tokens = question_limit(max_length)
+        losses.append(caution("cut-questions", cut=features.cut, examples=total, split=split, tokens=tokens))
     elif features.cut:
-        found.append(
-            f"{features.cut} {of_all} examples of {split} lose what is beyond the limit of {max_length} tokens"
-        )
+        losses.append(caution("cut-examples", cut=features.cut, examples=total, split=split, tokens=max_length))
     if features.tokenless:
-        found.append(
-            f"{features.tokenless} {of_all} sentences of {split} have words that give no token, which no model can tag"
-        )
-    return found
+        losses.append(caution("unreadable-words", count=features.tokenless, examples=total, split=split))
+    return losses
 
 
-def _windows(features: Features, max_length: int, examples: Examples) -> list[str]:
+def _windows(features: Features, max_length: int, examples: Examples) -> list[Caution]:
     if len(features.rows) == len(examples):
         return []
     count = len(features.rows)
-    return [f"{examples.split}: {len(examples)} examples in {count} windows of up to {max_length} tokens"]
+    return [caution("windows", split=examples.split, examples=len(examples), windows=count, tokens=max_length)]

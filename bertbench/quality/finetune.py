@@ -20,6 +20,7 @@ from bertbench import processes
 from bertbench.errors import MeasurementError
 from bertbench.quality.features import TEACHER, Collator, Rows, is_learnable
 from bertbench.quality.trainer import SECONDS_FILE, LengthGrouped, arguments, broken, make_plain, trainer_class, watcher
+from bertbench.records.cautions import Caution, caution
 from bertbench.records.progress import Progress
 from bertbench.specs.tasks import TrainingSpec
 from bertbench.specs.text_files import read_object
@@ -44,7 +45,7 @@ class TrainingRun:
     padding_waste: float
     accumulation: int = 1
     why_accumulated: str | None = None
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[Caution, ...] = field(default=())
     left_out: int = 0
 
 
@@ -110,7 +111,7 @@ def finetune(
         )
         try:
             trained = run.train(model, pad, why)
-            return replace(trained, left_out=left_out, warnings=(*trained.warnings, *_said(left_out, features)))
+            return replace(trained, left_out=left_out, warnings=(*trained.warnings, *_left_out(left_out, features)))
         except torch.OutOfMemoryError:
             if micro == 1 or processes.world_size() > 1:  # several processes would have to agree on a smaller batch
                 many = "one example" if micro == 1 else f"{micro} examples"
@@ -141,9 +142,8 @@ def _learnable(features: Features, soft: SoftTargets | None, label: str) -> tupl
     return rows, len(set(features.owners)) - len({features.owners[place] for place in kept})
 
 
-def _said(left_out: int, features: Features) -> tuple[str, ...]:
-    total = len(set(features.owners))
-    return (f"{left_out} of {total} training examples have nothing that gives a token: left out",) if left_out else ()
+def _left_out(count: int, features: Features) -> tuple[Caution, ...]:
+    return (caution("left-out", count=count, examples=len(set(features.owners))),) if count else ()
 
 
 @dataclass(frozen=True)
@@ -205,9 +205,7 @@ class _Run:
         if earlier:
             samples = round(len(self.rows) * self.recipe.epochs)
         notes = _together(self.micro) if processes.world_size() > 1 else ()
-        notes += (
-            (f"went on from step {Path(earlier).name.rpartition('-')[2]} of an interrupted run",) if earlier else ()
-        )
+        notes += (caution("resumed", step=int(Path(earlier).name.rpartition("-")[2])),) if earlier else ()
         return TrainingRun(seconds, int(state.global_step), samples, loss, waste, accumulation, why, notes)
 
 
@@ -245,8 +243,8 @@ def _meet() -> None:
         torch.distributed.all_reduce(torch.zeros(1))
 
 
-def _together(micro: int) -> tuple[str, ...]:
-    return (f"trained by {processes.world_size()} processes together, {micro} examples each at a time",)
+def _together(micro: int) -> tuple[Caution, ...]:
+    return (caution("together", processes=processes.world_size(), examples=micro),)
 
 
 def _forecast(model: Any, features: Features, batch_size: int, device: str) -> tuple[int, str | None]:

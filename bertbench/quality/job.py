@@ -11,6 +11,7 @@ from bertbench.specs.models import DistillSpec
 from bertbench.specs.tasks import TaskSpec, TrainingSpec
 
 if TYPE_CHECKING:
+    from bertbench.records.cautions import Caution
     from bertbench.tasks.examples import Examples
     from bertbench.tasks.kind import Features, TaskKind
 
@@ -55,7 +56,7 @@ class Prepared:
     tokenizer: Any
     outputs: tuple[str, ...] | None
     max_length: int
-    warnings: list[str]
+    warnings: list[Caution]
     teacher: Prepared | None = None
 
     def order(self, job: Job) -> list[int] | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from bertbench import processes
 from bertbench.errors import MeasurementError
-from bertbench.models.attention import attention_note, attention_used
+from bertbench.models.attention import attention_used
 from bertbench.models.checkpoints import write_about
 from bertbench.models.lengths import check_maximum
 from bertbench.models.loading import (
@@ -39,6 +39,7 @@ from bertbench.quality.evaluate import (
 from bertbench.quality.finetune import TrainingRun, finetune
 from bertbench.quality.job import Job, Prepared
 from bertbench.quality.teaching import SoftTargets, answers_of, check_texts
+from bertbench.records.cautions import Caution, caution
 from bertbench.records.progress import Progress, silent
 from bertbench.records.record import Measurement, Undefined
 from bertbench.specs import plugins
@@ -58,7 +59,7 @@ class Outcome:
 
     measurements: tuple[Measurement, ...]
     predictions: dict[str, list[Any]]
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[Caution] = field(default_factory=list)
     undefined: tuple[Undefined, ...] = ()
     model: Any = None
     tokenizer: Any = None
@@ -84,11 +85,11 @@ def prepare(job: Job) -> Prepared:
     config = config_of(source.spec, source.folder)
     tokenizer = load_tokenizer(source.tokenizer, config, name, split_words=kind.words)
     check_maximum(name, config, job.recipe.max_length)
-    warnings: list[str] = []
+    warnings: list[Caution] = []
     outputs = task.labels
     if job.mode == "evaluate" and task.labels is not None:
         outputs, guess = output_order(name, config.id2label, task.labels, source.outputs)
-        warnings += [guess] if guess else []
+        warnings += [caution("guessed-outputs", text=guess)] if guess else []
     settings = head_settings(task, outputs)
     teacher = _teacher(job, name, config)
     set_seed(job.seed)
@@ -98,16 +99,16 @@ def prepare(job: Job) -> Prepared:
             order = teacher.order(job)  # a head whose outputs stand for labels in another order is of no use
             start_from(model, teacher.model, job.teaching.spec.layers, head=order is None or order == sorted(order))
         else:
-            warnings.append("started from random weights: its quality is that of training from scratch")
+            warnings.append(caution("random-start"))
     else:
         trained = job.mode == "evaluate"
         model, report = load_with_head(source.folder, name, task.kind, job.attention, settings, trained=trained)
         if report.new_pooler:
-            warnings.append("the checkpoint has no pooler; a new one was trained with the head")
+            warnings.append(caution("new-pooler"))
     types, train = uses_token_types(config), job.mode == "fine-tune"
     check_runs(model, tokenizer, name, len(task.inputs), kind.outputs, types=types, train=train)
-    other = attention_note(job.attention, attention_used(model), "run")
-    warnings += [other] if other else []
+    if (used := attention_used(model)) != job.attention:
+        warnings.append(caution("other-attention", asked=job.attention, used=used, verb="run"))
     if job.mode == "evaluate":
         model = model.to(torch_dtype(job.dtype))
     return Prepared(kind, model.to(job.device), tokenizer, outputs, job.recipe.max_length, warnings, teacher)
@@ -313,16 +314,10 @@ def baseline(
     name, value = trivial_scores(job.task, ready.kind, train, validation)
     if score <= value:
         best = perfect_score(job.task, ready.kind, validation)
-        ready.warnings.append(_no_better(name, value, score, best, validation.split))
+        is_best = best is not None and score >= best
+        shown: dict[str, Any] = {"score": 100 * score, "baseline": name, "trivial": 100 * value}
+        ready.warnings.append(
+            caution("indistinct", split=validation.split, **shown) if is_best else caution("not-learned", **shown)
+        )
     counted: dict[str, Any] = {"split": validation.split, "n": len(validation), "n_unit": "examples"}
     return [Measurement("baseline_score", "1", (value,), statistic="trivial", note=name, **counted)]
-
-
-def _no_better(name: str, value: float, score: float, best: float | None, split: str) -> str:
-    """What to say of a score that is not above the baseline's `value`; `best` is what all right would score, or None."""
-    shown, beside = f"{100 * score:.1f}", f"{name} alone gives {100 * value:.1f}"
-    if best is not None and score >= best:
-        return (
-            f"{split} cannot tell whether anything was learned: its score is {shown}, the most there is, and {beside}"
-        )
-    return f"diverged or learned nothing: its score is {shown}, and {beside}"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from bertbench.records.cautions import OTHER, Caution, caution
 from bertbench.units import quantity_of
 
 NOT_MEASURED = {"published", "description", "source", "title"}  # parts of a ModelSpec that change no figure
@@ -22,7 +23,7 @@ NOT_MEASURED = {"published", "description", "source", "title"}  # parts of a Mod
 MEASURE_VERSIONS: dict[str, int] = {"size": 1, "speed": 3, "memory": 2, "quality": 3}
 
 
-SCHEMA_VERSION = 2  # 2: the file has a check sum
+SCHEMA_VERSION = 3  # 2: the file has a check sum; 3: warnings are facts, not sentences
 UNDEFINED = "undefined"  # the status of a figure that no number is, though everything was evaluated
 UNAVAILABLE = "Unavailable"  # the kind of a Failure that measuring again would not cure
 
@@ -130,7 +131,8 @@ class RunRecord:
     `model` and `task` are the specs as used (JSON form), `settings` the resolved options (recipe, dtype, device,
     threads, back-end, samples), `key` the quality_key or timing_key. `revision` is the resolved commit of the checkpoint
     that was loaded. `capped` says that training was cut short to fit a time limit. `data_changes` counts by split what
-    loading the data changed or left out (`bertbench.tasks.reading.CHANGES`).
+    loading the data changed or left out (`bertbench.tasks.reading.CHANGES`). `warnings` are sentences in records that were
+    made before they were facts; readers take `cautions`.
     """
 
     run_id: str
@@ -157,7 +159,7 @@ class RunRecord:
     sidecars: dict[str, Sidecar] = field(default_factory=dict)
     environment: Environment | None = None
     error: Failure | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Caution | str, ...] = ()
     capped: bool = False
     finetuned_checkpoint: str | None = None
     seconds: float | None = None
@@ -167,6 +169,11 @@ class RunRecord:
         check_time("started_at", self.started_at)
         if self.seconds is not None and not (math.isfinite(self.seconds) and self.seconds >= 0):
             raise ValueError(f"seconds is {self.seconds!r:.60}")
+
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        """What a reader should know; sentences of an older record are of the kind 'other'."""
+        return tuple(caution(OTHER, text=warning) if isinstance(warning, str) else warning for warning in self.warnings)
 
     def find(self, quantity: str, statistic: str | None = None, **where: Any) -> Measurement | None:
         """The first measurement of `quantity` whose `statistic` and other given fields match, or None."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import StoreError
 from bertbench.records.bounds import RANDOM, SAVING, inside, is_plain, mark, remove_dead
+from bertbench.records.cautions import caution
 from bertbench.records.files import (
     CHECKPOINTS,
     SESSION_FILE,
@@ -282,8 +283,9 @@ class Store:
         target = self.folder(session_id)
         for entry in record.sidecars.values():
             self._guarded(target / entry.name, partial(_copy, stored.folder / entry.name))
-        note = f"result of run {record.run_id}, not run again"
-        warnings = record.warnings if note in record.warnings else (*record.warnings, note)
+        taken_over = caution("taken-over", run=record.run_id)
+        is_known = str(taken_over) in map(str, record.warnings)  # once, however often it is taken over
+        warnings = record.warnings if is_known else (*record.warnings, taken_over)
         timeless = tuple(item for item in record.measurements if item.unit != "s")  # times belong to their session
         copy = replace(record, session_id=session_id, warnings=warnings, measurements=timeless, **changes)
         self.write_record(copy)

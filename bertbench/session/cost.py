@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bertbench.errors import MeasurementError
 from bertbench.models.attention import PLAIN
 from bertbench.models.sources import Encoder
+from bertbench.records.cautions import Caution, caution
 from bertbench.records.machines import Machine
 from bertbench.records.record import MEASURE_VERSIONS, UNAVAILABLE, Failure, Kind, Measurement, Sidecar, Status, digest
 from bertbench.session import extras
@@ -51,7 +52,7 @@ class CostResult(NamedTuple):
     """Measurements, what a reader should know, and the attention in use where a model was run."""
 
     measurements: tuple[Measurement, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Caution, ...] = ()
     attention: str | None = None
 
 
@@ -101,7 +102,7 @@ def _memory(session: Session, encoder: Encoder) -> CostResult:
     whole = session.request.command == "speed"
     target = SpeedTarget(encoder.spec.name, encoder.source.folder, settings)
     result = measure_memory(target, fixed if whole else fixed[:1], fixed if whole else ())
-    warnings = [f"memory of {shape} not measured: {failure.message}" for shape, failure in result.failures.items()]
+    warnings = [caution("no-memory", shape=shape, reason=failure.message) for shape, failure in result.failures.items()]
     for warning in warnings:
         session.say(f"{encoder.spec.name}: {warning}")
     return CostResult(result.measurements, tuple(warnings), result.attention)
@@ -140,8 +141,8 @@ def measure_speeds(session: Session, encoders: Sequence[Encoder], plan: Plan) ->
     reference = _reference(chosen, request.reference)
     result, failure, seconds = guarded(lambda: _timed(session, targets, reference, timing, inputs, checker))
     warnings = [*(result.warnings if result else ()), *inputs.notes, *ceilings.finish()]
-    joules, without = measure_energy(session, targets, timing) if request.command == "speed" else ({}, None)
-    warnings += [without] if without else []
+    joules, without = measure_energy(session, targets, timing) if request.command == "speed" else ({}, [])
+    warnings += without
     findings = checker.findings(timing)
     servers = measure_server(session, result, inputs.of_model) if result else {}
     shared = {
@@ -290,12 +291,13 @@ def _key(session: Session, variant: Variant, timing: TimingSpec) -> str:
 
 def known_warmups(
     session: Session, targets: Sequence[SpeedTarget], timing: TimingSpec
-) -> tuple[dict[str, int], list[str]]:
+) -> tuple[dict[str, int], list[Caution]]:
     """By target the untimed passes it needs on this machine, as far as that is known; and what could not be read."""
     machine = Machine.load(session.store.root, session.environment.environment_class)
     keys = {target.name: _warmup_key(target, timing) for target in targets}
     found = {name: machine.warmup(key) for name, key in keys.items() if key is not None}
-    return {name: passes for name, passes in found.items() if passes is not None}, list(machine.warnings)
+    unread = [caution("unread-machine", text=warning) for warning in machine.warnings]
+    return {name: passes for name, passes in found.items() if passes is not None}, unread
 
 
 def keep_warmups(

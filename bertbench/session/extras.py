@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from bertbench.errors import BertBenchError
 from bertbench.models.sources import Encoder
+from bertbench.records.cautions import Caution, caution
 from bertbench.records.record import Failure, Measurement
 from bertbench.session.steps import Session
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
@@ -28,12 +29,12 @@ LEAST_SECONDS = 2.0
 
 def measure_energy(
     session: Session, targets: Sequence[SpeedTarget], timing: TimingSpec
-) -> tuple[dict[str, tuple[Measurement, ...]], str | None]:
+) -> tuple[dict[str, tuple[Measurement, ...]], list[Caution]]:
     """By target joules a sample at the first fixed shape; and why some or all are absent: no counters, or no time left."""
     meters, reason = energy.meters(session.request.options.device)
     shape = next((shape for shape in timing.shapes if shape.sequence_length is not None), None)
     if not meters or shape is None:
-        return {}, f"energy was not measured: {reason}" if reason else None
+        return {}, [caution("no-energy", reason=reason)] if reason else []
     seconds = max(LEAST_SECONDS, energy.minimum_seconds(meters))
     idle_w = energy.idle_watts(meters, seconds, time.perf_counter, time.sleep)
     found: dict[str, tuple[Measurement, ...]] = {}
@@ -61,10 +62,7 @@ def measure_energy(
                 ),
             )
     session.progress("measuring energy", 1, 1)
-    return (
-        found,
-        f"energy of {', '.join(late)} was not measured: each takes {seconds:.0f} s, no time was left" if late else None,
-    )
+    return found, [caution("energy-late", targets=", ".join(late), seconds=seconds)] if late else []
 
 
 def _energy_of(
@@ -205,9 +203,9 @@ class Ceilings:
                 self._sizes[dtype] = found[1]
         session.progress("measuring the machine's ceiling", 1, 1)
 
-    def finish(self) -> list[str]:
+    def finish(self) -> list[Caution]:
         """Measure the best size again; a warning if the machine has become slower."""
-        warnings = []
+        warnings: list[Caution] = []
         for dtype, size in self._sizes.items():
             found = ceiling(self._settings[dtype], [size])
             if found is not None:

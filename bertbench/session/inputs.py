@@ -12,6 +12,7 @@ from bertbench.models.inputs import Encoded, ragged_ids
 from bertbench.models.lengths import length_limit, vocabulary_size
 from bertbench.models.loading import has_head, load_tokenizer, output_order, uses_token_types
 from bertbench.models.sources import Encoder, finetuned_source
+from bertbench.records.cautions import Caution, caution
 from bertbench.records.record import Measurement
 from bertbench.session.plan import Plan
 from bertbench.session.steps import Session, TaskData
@@ -105,7 +106,7 @@ class TimedInputs:
     of_model: dict[str, TaskInputs] = field(default_factory=dict)
     rows: dict[str, list[Encoded]] = field(default_factory=dict)
     measurements: dict[str, tuple[Measurement, ...]] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Caution, ...] = ()
     examples: Examples | None = None
 
 
@@ -116,7 +117,7 @@ def prepare(session: Session, encoders: Sequence[Encoder], plan: Plan) -> TimedI
         return TimedInputs()
     reason = _missing(encoders, plan)
     if reason:
-        return TimedInputs(notes=(f"natural lengths are not timed: {reason}",))
+        return TimedInputs(notes=(caution("no-natural-lengths", reason=reason),))
     loaded = next(loaded for loaded in plan.data.values() if loaded.splits)
     split = loaded.splits[0]
     whole = any(shape.whole_split for shape in shapes)

@@ -14,6 +14,7 @@ from bertbench import processes
 from bertbench.errors import StoreError
 from bertbench.quality.run import run_and_save
 from bertbench.records.bounds import SAVING, claimed, inside
+from bertbench.records.cautions import OF_DATA, caution
 from bertbench.records.record import MEASURE_VERSIONS, UNAVAILABLE, Failure, RunRecord, Sidecar, digest
 from bertbench.records.store import Store
 from bertbench.session.plan import Cell
@@ -141,7 +142,8 @@ def _write_quality(
     sidecars: dict[str, Sidecar] = {}
     checkpoint: str | None = None
     splits = [*([cell.train] if cell.train else []), *cell.splits]
-    notes = [note for split in splits for note in split.notes]
+    cautions = [caution(OF_DATA, text=note) for split in splits for note in split.notes]
+    cautions += outcome.warnings if outcome else ()
     if outcome is not None:
         name = f"predictions-{slug(cell.encoder.spec.name)}-{cell.task.name}-{cell.seed}"
         sidecars["predictions"] = session.store.write_sidecar(session.id, name, pd.DataFrame(outcome.predictions))
@@ -157,7 +159,7 @@ def _write_quality(
         settings=_quality_settings(cell, job, outcome) | ({"attention": outcome.attention} if outcome else {}),
         weights="fine-tuned",
         error=failure,
-        warnings=tuple(dict.fromkeys([*notes, *(outcome.warnings if outcome else ())])),
+        warnings=tuple(dict.fromkeys(cautions)),
         capped=cell.capped,
         data_fingerprint=digest([split.digest for split in cell.splits]),
         data_changes={split.split: dict(split.changes) for split in splits},

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bertbench.errors import BertBenchError, MeasurementError
-from bertbench.models import attention
 from bertbench.models.footprint import predicted_bytes, read_config
 from bertbench.models.inputs import Inputs
 from bertbench.models.lengths import check_length, limit_of
+from bertbench.records.cautions import Caution, caution
 from bertbench.records.environment import available_memory
 from bertbench.records.record import Failure
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
@@ -81,7 +81,7 @@ class Blocks:
         self.blocks: list[list[SpeedTarget]] = []
         self.failures: dict[str, Failure] = {}
         self.cells: dict[Cell, Failure] = {}
-        self.warnings: list[str] = []
+        self.warnings: list[Caution] = []
         self.attentions: dict[str, str] = {}  # by target the attention in use, 'none' where that is no question
 
     def plan(self, targets: Sequence[SpeedTarget], reference: str) -> None:
@@ -160,8 +160,9 @@ class Blocks:
             return  # its first use reports it
         self.attentions[target.name] = used
         if target.settings.backend.replace("_", "-") != "eager-attention" and used != "none":
-            line = attention.attention_note(target.settings.attention, used, "timed")
-            self.warnings += [f"{worker.name}: {line}"] if line else []
+            asked = target.settings.attention
+            if used != asked:
+                self.warnings.append(caution("other-attention", worker.name, asked=asked, used=used, verb="timed"))
 
 
 def cores_of(number: int, targets: Sequence[SpeedTarget]) -> set[int]:

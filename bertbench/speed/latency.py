@@ -9,6 +9,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from bertbench.records.cautions import Caution, caution
 from bertbench.records.record import Measurement
 from bertbench.specs.timing import ShapeSpec
 from bertbench.speed.rounds import Cell, TimingRow
@@ -105,7 +106,7 @@ def round_ratios(rows: Sequence[TimingRow], reference: str) -> dict[Cell, list[f
     return found
 
 
-def unsteady(measurements: Mapping[str, Sequence[Measurement]]) -> list[str]:
+def unsteady(measurements: Mapping[str, Sequence[Measurement]]) -> list[Caution]:
     """Warnings about rounds that are few or differ much."""
     warnings = []
     everything = [(name, latency) for name, of in measurements.items() for latency in of]
@@ -115,12 +116,10 @@ def unsteady(measurements: Mapping[str, Sequence[Measurement]]) -> list[str]:
         spread = (max(latency.values) - min(latency.values)) / statistics.median(latency.values)
         if spread > WIDE_SPREAD:
             shape = ShapeSpec(batch_size=latency.batch_size or 1, sequence_length=latency.sequence_length).label
-            warnings.append(
-                f"{name} {shape}: round medians spread by {spread:.0%}; more rounds or a quieter machine would help"
-            )
+            warnings.append(caution("spread", f"{name} {shape}", spread=100 * spread))
     fewest = min((len(latency.values) for _, latency in everything), default=USUAL_ROUNDS)
     if fewest < USUAL_ROUNDS:
-        warnings.append(f"only {fewest} rounds were timed: intervals over so few are wide")
+        warnings.append(caution("few-rounds", rounds=fewest))
     return warnings
 
 

@@ -89,7 +89,7 @@ def measure_noise(
         threads=settings.threads,
         measured_at=now(),
     )
-    return noise, result.warnings
+    return noise, tuple(map(str, result.warnings))
 
 
 class _Stopwatch:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from bertbench import processes
+from bertbench.records.cautions import Caution, caution
 from bertbench.records.progress import Progress, silent
 from bertbench.records.record import Failure, Measurement
 from bertbench.specs.timing import ExecutionSettings, TimingSpec
@@ -42,7 +43,7 @@ class WarmUps:
     def __init__(self, known: Mapping[str, int], *, decided: int | None = None) -> None:
         self.counts: dict[str, int] | None = None if decided is not None else dict(known)
         self.found: dict[str, int] = {}
-        self.warnings: list[str] = []
+        self.warnings: list[Caution] = []
 
     def collect(self, number: int, workers: Sequence[WorkerProcess]) -> None:
         """Ask workers of which nothing was known how their first passes went."""
@@ -58,9 +59,7 @@ class WarmUps:
             self.found[name] = max(passes, 1)
             return self.found[name]
         if seconds:
-            self.warnings.append(
-                f"{name}: its first {len(seconds)} passes did not become steady; timings may drift: repeat on a quiet machine"
-            )
+            self.warnings.append(caution("unsteady-start", name, passes=len(seconds)))
         return USUAL_WARMUP
 
 
@@ -94,7 +93,7 @@ class SpeedResult:
     measurements: dict[str, tuple[Measurement, ...]]
     failures: dict[str, Failure]
     cells: dict[Cell, Failure]
-    warnings: tuple[str, ...]
+    warnings: tuple[Caution, ...]
     rounds: int = 0
     warmups: dict[str, int] = field(default_factory=dict)
     attentions: dict[str, str] = field(default_factory=dict)
@@ -156,7 +155,7 @@ def measure_speed(
     warnings = busy_machine()
     shapes = tuple(shape for shape in timing.shapes if shape.sequence_length is not None or natural is not None)
     if len(shapes) < len(timing.shapes):
-        warnings.append("natural lengths were not timed: there are no task inputs")
+        warnings.append(caution("no-task-inputs"))
     watch, warm = Watch(), WarmUps(warmups or {}, decided=timing.warmup_passes)
     shown = timing.model_copy(update={"shapes": shapes})
     looks = (warm.collect, *inspect, lambda _, workers: watch.collect(worker.pid for worker in workers))
@@ -243,19 +242,15 @@ class _Stop:
         return self.reached
 
 
-def _ended(timings: Timings, timing: TimingSpec, stop: _Stop) -> list[str]:
+def _ended(timings: Timings, timing: TimingSpec, stop: _Stop) -> list[Caution]:
     """What a reader should know of how the session ended."""
-    found = []
     blocks, rounds = stop.blocks, timings.rounds // stop.blocks
     if timings.stopped:
-        text = f"timing stopped at its time limit after {rounds} of {timing.rounds} rounds"
         if rounds < ROUNDS_FOR_AN_INTERVAL and timings.round_s:
-            needed = duration(ROUNDS_FOR_AN_INTERVAL * blocks * timings.round_s)
-            text += f"; {ROUNDS_FOR_AN_INTERVAL} rounds need about {needed}"
-        found.append(f"{text}; more minutes give narrower intervals")
-    elif timing.precision is not None and not stop.reached:
-        found.append(
-            f"a precision of {timing.precision:.1%} was not reached in {rounds} rounds; "
-            "`bertbench calibrate` tells what this machine can show"
-        )
-    return found
+            least = ROUNDS_FOR_AN_INTERVAL
+            needed = duration(least * blocks * timings.round_s)
+            return [caution("time-limit-early", rounds=rounds, planned=timing.rounds, least=least, needed=needed)]
+        return [caution("time-limit", rounds=rounds, planned=timing.rounds)]
+    if timing.precision is not None and not stop.reached:
+        return [caution("precision-missed", precision=100 * timing.precision, rounds=rounds)]
+    return []

@@ -1,6 +1,6 @@
 """What else happened on the machine while something was timed: other programs, a hypervisor, swapping.
 
-Not aware of what was timed. Each finding is a sentence with advice.
+Each finding is a caution with advice.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from bertbench.records.cautions import Caution, caution
 from bertbench.records.environment import usable_cores
 
 QUIET_SHARE = 0.75  # of the usable cores idle at the start
@@ -61,8 +62,8 @@ class Watch:
                     used = psutil.Process(pid).cpu_times()
                     self._workers_s += used.user + used.system
 
-    def findings(self) -> list[str]:
-        """Sentences for those who read the figures; none if the machine was ours."""
+    def findings(self) -> list[Caution]:
+        """What those who read the figures should know; nothing if the machine was ours."""
         start, end = self._start, self._now()
         wall = max(end.wall_s - start.wall_s, 1e-9)
         cores = usable_cores()
@@ -70,18 +71,15 @@ class Watch:
         stolen = (end.stolen_s - start.stolen_s) / wall
         found = []
         if other > OTHER_LOAD * cores:
-            found.append(
-                f"other programs kept {other:.1f} of {cores} usable cores busy while this was timed; "
-                "absolute times suffer more than ratios; repeat on a quiet machine"
-            )
+            found.append(caution("other-programs", busy=other, usable=cores))
         if stolen > STOLEN * cores:
-            found.append(f"the hypervisor took {stolen / cores:.0%} of the processor; use a machine of your own")
+            found.append(caution("hypervisor", share=100 * (stolen / cores)))
         if end.swapped_bytes - start.swapped_bytes > SWAPPED_BYTES:
-            found.append("memory was swapped while this was timed; close other programs or time fewer models at once")
+            found.append(caution("swapped"))
         return found
 
 
-def busy_machine() -> list[str]:
+def busy_machine() -> list[Caution]:
     """A warning if other programs hold the processor now. The load average would count this program's own past."""
     import psutil
 
@@ -90,16 +88,12 @@ def busy_machine() -> list[str]:
     usable = usable_cores()
     if idle >= QUIET_SHARE * usable:
         return []
-    return [
-        f"the machine was busy when timing began: {idle:.1f} of {usable} usable cores were idle; repeat on a quiet machine"
-    ]
+    return [caution("busy-start", idle=idle, usable=usable)]
 
 
-def slower_at_the_end(rates: Sequence[float]) -> list[str]:
+def slower_at_the_end(rates: Sequence[float]) -> list[Caution]:
     """A warning if the machine's ceiling (operations a second) fell between the first and the last reading."""
     if len(rates) < 2 or rates[-1] > 0.85 * rates[0]:
         return []
     loss = 1 - rates[-1] / rates[0]
-    return [
-        f"the machine computed {loss:.0%} slower at the end than at the start: throttling or other load; let it cool"
-    ]
+    return [caution("slower-at-the-end", loss=100 * loss)]

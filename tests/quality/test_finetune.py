@@ -17,6 +17,7 @@ from bertbench.quality import finetune as module
 from bertbench.quality.features import IGNORED, Collator, padded
 from bertbench.quality.finetune import finetune, total_steps
 from bertbench.quality.trainer import _arguments_on
+from bertbench.records.cautions import caution
 from bertbench.records.progress import silent
 from bertbench.specs.tasks import TrainingSpec
 from bertbench.tasks.kind import Features
@@ -233,7 +234,7 @@ def test_interrupted_training_goes_on(model, monkeypatch, tmp_path):
     assert seen == [8, 9, 10, 11, 12]
     assert torch.equal(logits(straight), logits(resumed))
     assert (run.steps, run.samples_seen) == (12, 96)
-    assert run.warnings == ("went on from step 7 of an interrupted run",)
+    assert run.warnings == (caution("resumed", step=7),)
     assert run.seconds > 0
 
 

@@ -18,6 +18,7 @@ from bertbench.models.sources import Source
 from bertbench.quality import evaluate
 from bertbench.quality import run as quality
 from bertbench.quality.job import Job
+from bertbench.records.cautions import caution
 from bertbench.records.progress import silent
 from bertbench.records.record import Measurement
 from bertbench.specs.tasks import TrainingSpec
@@ -234,7 +235,7 @@ def test_placeholders_without_a_mapping_are_a_guess_that_is_said(trained):
     rename(trained, ["LABEL_0", "LABEL_1"])
     outcome = quality.run(job(trained), None, [toy("validation")])
     assert value(outcome, "accuracy") == 1.0
-    assert "LABEL_0" in outcome.warnings[0]
+    assert "LABEL_0" in str(outcome.warnings[0])
 
 
 def test_conflicting_labels_are_found_before_any_work(trained):
@@ -260,9 +261,7 @@ def test_incomplete_encoder_is_never_fine_tuned(tiny, edit_weights):
 
 def test_new_pooler_is_said(tiny):
     """A pre-training checkpoint without a pooler is usable, and the record says that one was added."""
-    assert quality.prepare(job(tiny(head="masked-lm"), "fine-tune")).warnings == [
-        "the checkpoint has no pooler; a new one was trained with the head"
-    ]
+    assert quality.prepare(job(tiny(head="masked-lm"), "fine-tune")).warnings == [caution("new-pooler")]
 
 
 def test_training_from_scratch_is_said_and_seeded():
@@ -274,7 +273,7 @@ def test_training_from_scratch_is_said_and_seeded():
     weights = [ready.model.base_model.embeddings.word_embeddings.weight for ready in (first, again, other)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
-    assert "from scratch" in first.warnings[0]
+    assert first.warnings == [caution("random-start")]
 
 
 def test_outputs_that_are_not_finite_are_an_error(trained, edit_weights):
@@ -304,11 +303,11 @@ def test_cut_examples_are_said(trained, tiny):
     lengths = [len(text.split()) + 2 for (text,) in parts[0].inputs]
     said = f"{sum(one > 6 for one in lengths)} of 12 examples of validation lose what is beyond the limit of 6 tokens"
     assert 6 in lengths
-    assert said in quality.run(job(trained, recipe=parts[1]), None, [parts[0]]).warnings
+    assert said in map(str, quality.run(job(trained, recipe=parts[1]), None, [parts[0]]).warnings)
     whole = quality.run(job(trained, recipe=RECIPE.updated({"max_length": max(lengths)})), None, [parts[0]])
     assert whole.warnings == []
     learnt = quality.run(job(tiny(), "fine-tune", recipe=parts[1]), toy("train"), [parts[0]])
-    assert any("of 48 examples of train lose what is beyond" in line for line in learnt.warnings)
+    assert any("of 48 examples of train lose what is beyond" in str(line) for line in learnt.warnings)
 
 
 def test_tokenizer_that_does_not_fit_is_found_while_preparing(tiny):
@@ -461,11 +460,11 @@ def test_run_that_learnt_nothing_says_so(tiny):
     outcome = quality.run(
         job(tiny(), "fine-tune", recipe=RECIPE.updated({"learning_rate": 1e-9})), toy("train"), [toy("validation")]
     )
-    assert any(line.startswith("diverged or learned nothing: its score is") for line in outcome.warnings)
+    assert any(str(line).startswith("diverged or learned nothing: its score is") for line in outcome.warnings)
     baseline = next(m for m in outcome.measurements if m.quantity == "baseline_score")
     assert (baseline.statistic, baseline.note) == ("trivial", "majority class")
     learnt = quality.run(job(tiny(), "fine-tune"), toy("train"), [toy("validation")])
-    assert not any("diverged" in line for line in learnt.warnings)
+    assert not any(warning.kind == "not-learned" for warning in learnt.warnings)
 
 
 def one_class(examples, label):
@@ -482,7 +481,7 @@ def test_perfect_baseline_says_nothing_of_the_model(tiny, task, label):
     outcome = quality.run(job(tiny(), "fine-tune", task), *parts)
     assert set(outcome.predictions["prediction"]) == {label}
     (line,) = outcome.warnings
-    assert line.startswith(
+    assert str(line).startswith(
         f"validation cannot tell whether anything was learned: its score is {100 * label:.1f}, the most"
     )
 
@@ -524,16 +523,16 @@ def test_sentences_without_words_are_left_out_of_training(tiny, bf16):
     assert [run.training.left_out for run in runs] == [9, 0]
     assert runs[0].predictions == runs[1].predictions
     assert value(runs[0], "entity_f1") == 1.0
-    assert "9 of 49 training examples have nothing that gives a token: left out" in runs[0].warnings
-    assert not any("left out" in line or "limit" in line for line in runs[1].warnings)
+    assert caution("left-out", count=9, examples=49) in runs[0].warnings
+    assert not any(warning.kind in {"left-out", "cut-examples"} for warning in runs[1].warnings)
 
 
 def test_sentences_without_words_are_evaluated_and_said(tiny):
     """Words that give no token are not said to be beyond the limit; without any to learn there is one clear error."""
     parts = tagged("train"), [tagged("validation", 12, WORDLESS)]
     outcome = quality.run(job(tiny(), "fine-tune", TAGS), *parts)
-    assert "2 of 15 sentences of validation have words that give no token, which no model can tag" in outcome.warnings
-    assert not any("limit" in line for line in outcome.warnings)
+    assert caution("unreadable-words", count=2, examples=15, split="validation") in outcome.warnings
+    assert not any(warning.kind == "cut-examples" for warning in outcome.warnings)
     with pytest.raises(MeasurementError, match="no training example has anything that gives a token"):
         quality.run(job(tiny(), "fine-tune", TAGS), tagged("train", 0, WORDLESS), parts[1])
 
@@ -582,7 +581,7 @@ def test_best_epoch_of_a_run_that_was_gone_on_from_is_left_out(tiny, tmp_path, m
     with pytest.raises(KeyboardInterrupt):
         quality.run(*parts, progress=stop, folder=tmp_path)
     outcome = quality.run(*parts, folder=tmp_path)
-    assert "went on from step 29 of an interrupted run" in outcome.warnings
+    assert caution("resumed", step=29) in outcome.warnings
     assert not any(m.statistic == "best-epoch" for m in outcome.measurements)
     seen = next(m.n for m in outcome.measurements if m.quantity == "training_time")
     assert seen == 5 * 96

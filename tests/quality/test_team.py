@@ -59,7 +59,8 @@ def command():
         except MeasurementError as error:
             print(error)
     if not stop:
-        print(outcome.training.steps, outcome.training.samples_seen, outcome.training.accumulation, *outcome.training.warnings)
+        trained = outcome.training
+        print(trained.steps, trained.samples_seen, trained.accumulation, *map(str, trained.warnings))
     return 0
 
 

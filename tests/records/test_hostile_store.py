@@ -282,6 +282,15 @@ IMPOSSIBLE = {
     "model of another type": {"model": {"title": ["x"]}},
     "task of another type": {"task": {"metrics": "accuracy"}},
     "text for a truth": {"capped": "no"},
+    "number for a warning": {"warnings": [5]},
+    "warning without a kind": {"warnings": [{"facts": {}}]},
+    "warning without its facts": {"warnings": [{"kind": "spread"}]},
+    "warning with more facts": {"warnings": [{"kind": "swapped", "facts": {"x": 1}}]},
+    "text for a warning's figure": {"warnings": [{"kind": "spread", "facts": {"spread": "much"}}]},
+    "figure for a warning's name": {"warnings": [{"kind": "taken-over", "facts": {"run": 5}}]},
+    "truth for a warning's figure": {"warnings": [{"kind": "spread", "facts": {"spread": True}}]},
+    "list for a warning's fact": {"warnings": [{"kind": "x", "facts": {"y": [1]}}]},
+    "infinite figure of a warning": {"warnings": [{"kind": "spread", "facts": {"spread": 1e999}}]},
     "number for a text": {"model_name": 5},
     "machine without cores": {"environment": {"cpu": "x", "instruction_flags": [], "usable_cores": 0, "memory_bytes": 1, "gpu": None, "system": "x", "python": "3", "packages": {}}},
 }  # fmt: skip
@@ -359,6 +368,14 @@ def test_records_of_before_there_were_sums_are_read():
     old = json.loads(to_json(size_record(schema_version=1)))
     old.pop(SUM)
     assert from_json(type(size_record()), json.dumps(old)) == size_record(schema_version=1)
+
+
+def test_records_of_before_warnings_were_facts_are_read():
+    """Schema version 2 had sentences, which stay what they are and are shown as they are."""
+    old = size_record(schema_version=2, warnings=("memory was swapped",))
+    read = from_json(type(old), to_json(old))
+    assert read == old
+    assert list(map(str, read.cautions)) == ["memory was swapped"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 
 from bertbench.errors import StoreError
 from bertbench.records.bounds import MARK
+from bertbench.records.cautions import caution
 from bertbench.records.files import from_json, to_json, write_atomically
 from bertbench.records.record import SCHEMA_VERSION, Measurement
 from bertbench.records.store import Store, covers, new_session_id, newest
@@ -204,7 +205,7 @@ def test_adopted_run_is_whole_in_its_new_session(store):
     assert (copy.run_id, copy.session_id, copy.suite) == ("quality-bert-sst2-1", OTHER_ID, "mine")
     pd.testing.assert_frame_equal(later.sidecar(copy, "predictions"), frame)
     again = store.adopt(later, copy, "20261126T120000-aaaaaa")
-    assert again.warnings == copy.warnings == ("result of run quality-bert-sst2-1, not run again",)
+    assert again.warnings == copy.warnings == (caution("taken-over", run="quality-bert-sst2-1"),)
     assert store.find_run("quality-bert")[0].session.session_id == OTHER_ID
 
 

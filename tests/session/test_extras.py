@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from bertbench.records.cautions import caution
 from bertbench.records.record import Failure
 from bertbench.records.sidecars import TimingRow
 from bertbench.session import extras
@@ -58,29 +59,29 @@ def test_no_counters(encoder, begin, monkeypatch):
     """Without counters there is no figure, and the reason."""
     monkeypatch.setattr(extras.energy, "meters", lambda _: ([], "no counters in a virtual machine"))
     found = measure_energy(begin([encoder("bert")]), TARGETS, TimingSpec(shapes=(SHAPE,)))
-    assert found == ({}, "energy was not measured: no counters in a virtual machine")
+    assert found == ({}, [caution("no-energy", reason="no counters in a virtual machine")])
 
 
 @pytest.mark.usefixtures("counters")
 def test_only_fixed_shapes(encoder, begin):
     """Where only natural lengths are timed nothing is measured: joules a sample would depend on the texts."""
-    assert measure_energy(begin([encoder("bert")]), TARGETS, TimingSpec(shapes=(NATURAL,))) == ({}, None)
+    assert measure_energy(begin([encoder("bert")]), TARGETS, TimingSpec(shapes=(NATURAL,))) == ({}, [])
 
 
 def test_joules_a_sample(encoder, begin, counters):
     """The counter's growth over passes times batch size, at the first fixed shape."""
-    found, reason = measure_energy(begin([encoder("bert")]), TARGETS, TimingSpec(shapes=(NATURAL, SHAPE, FIXED)))
+    found, reasons = measure_energy(begin([encoder("bert")]), TARGETS, TimingSpec(shapes=(NATURAL, SHAPE, FIXED)))
     (one,) = found["bert"]
     assert one.values[0] == pytest.approx(10 / 400)
     assert (one.n, one.n_unit, one.batch_size, one.sequence_length) == (400, "samples", 4, 8)
     assert one.note == "package-0 (RAPL); 0.0 W of idling subtracted"
-    assert (set(found), reason) == ({"bert", "albert"}, None)
+    assert (set(found), reasons) == ({"bert", "albert"}, [])
 
 
 def test_load_that_is_not_above_idling(encoder, begin, counters):
     """A load that cannot be told from idling has no figure."""
     counters.idle_w = 1e9
-    assert measure_energy(begin([encoder("bert")]), TARGETS, TimingSpec(shapes=(SHAPE,))) == ({}, None)
+    assert measure_energy(begin([encoder("bert")]), TARGETS, TimingSpec(shapes=(SHAPE,))) == ({}, [])
 
 
 def test_worker_that_dies_has_no_figure(encoder, begin, counters):
@@ -93,9 +94,9 @@ def test_worker_that_dies_has_no_figure(encoder, begin, counters):
 def test_no_time_left(encoder, begin, counters):
     """With --max-minutes used up nothing is repeated for energy's sake, and it is said of which models."""
     session = replace(begin([encoder("bert")]), deadline=0.0)
-    found, reason = measure_energy(session, TARGETS, TimingSpec(shapes=(SHAPE,)))
+    found, (reason,) = measure_energy(session, TARGETS, TimingSpec(shapes=(SHAPE,)))
     assert found == {}
-    assert reason == "energy of bert, albert was not measured: each takes 2 s, no time was left"
+    assert str(reason) == "energy of bert, albert was not measured: each takes 2 s, no time was left"
 
 
 # The Server scenario: rates from service times, and one live run that confirms or misses them.

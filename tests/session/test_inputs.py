@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bertbench.models.sources import Encoder, Source
+from bertbench.records.cautions import caution
 from bertbench.session import inputs as _heads
 from bertbench.session import inputs as _inputs
 from bertbench.session.cost import measure_speeds
@@ -93,7 +94,7 @@ def test_absent_texts_are_said(encoder, begin, plan, tokenizer, absent, reason):
     models = [encoder("bert", tokenizer=tokenizer)]
     found = prepare(begin(models, shapes=(FIXED, NATURAL)), models, plan(absent=absent))
     assert found.of_model == {}
-    assert found.notes == (f"natural lengths are not timed: {reason}",)
+    assert found.notes == (caution("no-natural-lengths", reason=reason),)
 
 
 def test_protocol_without_texts():

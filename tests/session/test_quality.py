@@ -11,6 +11,7 @@ from bertbench.models.checkpoints import trained_length
 from bertbench.models.sources import Encoder, Source
 from bertbench.quality import run as quality
 from bertbench.quality.job import Job, Teaching
+from bertbench.records.cautions import caution
 from bertbench.records.progress import silent
 from bertbench.records.store import Store
 from bertbench.session.plan import Cell
@@ -87,7 +88,7 @@ def test_what_loading_changed_is_in_the_record(start, folder):
     measure_quality(session, replace(whole, train=train))
     (record,) = session.written
     assert record.data_changes == {"train": {"renumbered": 8}, "validation": {}}
-    assert "sst2, train: 8 ids were replaced" in record.warnings
+    assert caution("data", text="sst2, train: 8 ids were replaced") in record.warnings
     (stored,) = session.store.sessions()
     assert stored.records[0].data_changes == record.data_changes
 
@@ -304,7 +305,7 @@ def test_a_student_learns_from_what_its_teacher_became(start, folder):
     assert (record.status, record.settings["teaching"]["teacher"]) == ("ok", "bert")
     kept = AutoModelForSequenceClassification.from_pretrained(session.store.root / record.finetuned_checkpoint)
     assert type(kept).__name__ == "DistilBertForSequenceClassification"
-    assert not any("random weights" in warning for warning in record.warnings)
+    assert caution("random-start") not in record.warnings
 
 
 def test_a_failed_teacher_fails_its_student(start, folder, monkeypatch):

@@ -20,15 +20,15 @@ def test_a_quiet_machine_is_not_mentioned(monkeypatch):
 def test_other_programs_are_named(monkeypatch):
     """What others used is given in cores, with advice."""
     (finding,) = watch(monkeypatch, busy_s=1010.0).findings()
-    assert finding.startswith("other programs kept 1.0 of 2 usable cores busy")
-    assert "quiet machine" in finding
+    assert str(finding).startswith("other programs kept 1.0 of 2 usable cores busy")
+    assert "quiet machine" in str(finding)
 
 
 def test_hypervisor_and_swap(monkeypatch):
     """Stolen time and swapping are said."""
     found = watch(monkeypatch, stolen_s=7.0, swapped_bytes=10**9).findings()
-    assert found[0].startswith("the hypervisor took 10%")
-    assert found[1].startswith("memory was swapped")
+    assert str(found[0]).startswith("the hypervisor took 10%")
+    assert str(found[1]).startswith("memory was swapped")
 
 
 def test_a_worker_that_is_gone_is_left_out():
@@ -48,4 +48,4 @@ def test_real_readings():
 def test_throttling():
     """A ceiling that fell is said; one reading, or a small difference, says nothing."""
     assert slower_at_the_end([100.0]) == slower_at_the_end([100.0, 90.0]) == []
-    assert "30% slower at the end" in slower_at_the_end([100.0, 70.0])[0]
+    assert "30% slower at the end" in str(slower_at_the_end([100.0, 70.0])[0])

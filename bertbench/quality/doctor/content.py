@@ -1,16 +1,18 @@
-"""Is the data what a score can be trusted on: overlap of splits, labels, empty texts, duplicates that contradict each other?"""
+"""Is the data what a score can be trusted on: overlap of splits, labels, empty texts, contradictions, and what scores without a model?"""
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 from bertbench.quality.doctor.verdict import Verdict, ok, problem, warning
+from bertbench.quality.evaluate import perfect_score
 from bertbench.specs.tasks import QUESTIONS, TOKENS
 from bertbench.units import percent, significant
 
 if TYPE_CHECKING:
-    from bertbench.quality.doctor.subjects import ExaminedTask
+    from bertbench.quality.doctor.subjects import ExaminedTask, ModelOnTask
     from bertbench.tasks.examples import Examples
 
 SOME_OVERLAP, MUCH_OVERLAP = 0.01, 0.1
@@ -67,14 +69,14 @@ def labels(subject: ExaminedTask) -> Verdict:
 
 def _shares(subject: ExaminedTask, examples: Examples) -> dict[str, float]:
     """By name the share of labels: classes, tags but O, or whether there is an answer."""
-    task, found = subject.task, subject.kind.references(subject.task, examples)
+    task, references = subject.task, subject.kind.references(subject.task, examples)
     counts: Counter[str]
     if task.kind == QUESTIONS:
-        counts = Counter("answer" if answers else "no answer" for answers in found)
+        counts = Counter("answer" if answers else "no answer" for answers in references)
     elif task.kind == TOKENS:
-        counts = Counter(tag for tags in found for tag in tags if tag != "O")
+        counts = Counter(tag for tags in references for tag in tags if tag != "O")
     else:
-        counts = Counter((task.labels or ())[int(label)] for label in found)
+        counts = Counter((task.labels or ())[int(label)] for label in references)
     return {name: count / counts.total() for name, count in counts.items()}
 
 
@@ -112,8 +114,8 @@ def conflicts(subject: ExaminedTask) -> Verdict:
         seen[_plain(inputs)].append(label)
     numbers = [float(label) for label in train.labels] if subject.task.is_regression else []
     slack = CLOSE * (max(numbers) - min(numbers)) if numbers else 0.0
-    odd = [found for found in seen.values() if _contradict(found, slack, numbers=bool(numbers))]
-    repeated = sum(len(found) - 1 for found in seen.values())
+    odd = [given_labels for given_labels in seen.values() if _contradict(given_labels, slack, numbers=bool(numbers))]
+    repeated = sum(len(given_labels) - 1 for given_labels in seen.values())
     share = sum(map(len, odd)) / len(train)
     shown = f"{repeated:,} of {len(train):,} of train repeat another; {len(odd):,} inputs have labels that differ"
     if share > SOME_CONFLICTS:
@@ -121,11 +123,70 @@ def conflicts(subject: ExaminedTask) -> Verdict:
     return ok(shown)
 
 
-def _contradict(found: list[Any], slack: float, *, numbers: bool) -> bool:
-    return max(found) - min(found) > slack if numbers else len(set(found)) > 1
+def _contradict(given_labels: list[Any], slack: float, *, numbers: bool) -> bool:
+    return max(given_labels) - min(given_labels) > slack if numbers else len(set(given_labels)) > 1
 
 
 def _plain(inputs: tuple[Any, ...]) -> tuple[str, ...]:
     """Texts in lower case and with single spaces."""
     texts = (text if isinstance(text, str) else " ".join(text) for text in inputs)
     return tuple(" ".join(text.lower().split()) for text in texts)
+
+
+# What scores without a model reach, and whether the model reaches more.
+
+
+def without_a_model(subject: ExaminedTask) -> Verdict:
+    """Scores of the baseline that looks at no input and of a bag of words, on the whole split."""
+    examples = subject.validation
+    scores = _scores(subject, examples)
+    shown = [f"{name} {_points(score)}" for name, score in scores]
+    bag = subject.bag_of_words
+    last = f"{examples.split}, {len(examples):,} examples" + (f"; trained on {bag.trained_on:,}" if bag else "")
+    if bag is None:
+        shown.append("bag of words not applicable")
+    listed = f"{', '.join(shown)} ({last})"
+    if bag is not None and scores[-1][1] < scores[0][1] - _margin(examples):  # WNLI's trap
+        return warning(
+            f"{listed}: words mislead",
+            f"texts of train seem to stand in {examples.split} with other labels: look at them",
+        )
+    return ok(listed, "a model must beat these")
+
+
+def beaten(subject: ModelOnTask) -> Verdict | None:
+    """Whether a trained model scores more than the baselines, on the same examples."""
+    if not subject.has_head:
+        return None
+    sample, score = subject.data.sample, subject.score
+    scores = _scores(subject.data, sample)
+    beside = ", ".join(f"{name} {_points(value)}" for name, value in scores)
+    shown = f"score {_points(score)}; {beside} ({sample.split}, {len(sample):,} examples)"
+    trivial = scores[0][1]
+    if score < trivial - _margin(sample):
+        return problem(f"{shown}: worse than looking at no input", "see its labels and weights")
+    best = perfect_score(subject.task, subject.data.kind, sample)
+    if best is not None and score >= best and score <= trivial:
+        return ok(f"{shown}: the most there is, so these examples tell nothing", "look at more, with --eval-samples")
+    if score <= trivial:
+        return warning(f"{shown}: no better than looking at no input", "see its labels and weights")
+    if any(score <= value for _, value in scores):
+        return warning(f"{shown}: no better than a bag of words", "the task needs no such model, or this one is poor")
+    return ok(shown)
+
+
+def _scores(subject: ExaminedTask, examples: Examples) -> list[tuple[str, float]]:
+    """Names and scores, the one that looks at no input first."""
+    name, predictions = subject.kind.trivial(subject.task, subject.train, examples)
+    trivial = [(name, subject.score(examples, predictions))]
+    bag = subject.bag_of_words
+    return trivial if bag is None else [*trivial, ("bag of words", subject.score(examples, bag.predict(examples)))]
+
+
+def _margin(examples: Examples) -> float:
+    """Two standard errors of a share, at most."""
+    return 1 / math.sqrt(len(examples))
+
+
+def _points(score: float) -> str:
+    return f"{100 * score:.1f}"

@@ -15,7 +15,7 @@ from bertbench.models.checkpoints import trained_length
 from bertbench.models.loading import has_head
 from bertbench.models.sources import finetuned_source, gather
 from bertbench.quality import run
-from bertbench.quality.doctor import baselines, content, inputs, labels, vocabulary, weights
+from bertbench.quality.doctor import content, inputs, labels, vocabulary, weights
 from bertbench.quality.doctor.subjects import ExaminedCheckpoint, ExaminedTask, ModelOnTask, Settings, open_data
 from bertbench.quality.doctor.verdict import Check, Diagnosis, Verdict, problem, unchecked
 from bertbench.quality.job import Job
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 OF_DATA: tuple[Check[ExaminedTask], ...] = (
     Check("taken as it stands", content.changed),
-    Check("score without a model", baselines.without_a_model),
+    Check("score without a model", content.without_a_model),
     Check("train/validation overlap", content.overlap),
     Check("labels", content.labels),
     Check("empty texts", content.empty),
@@ -58,7 +58,7 @@ OF_PAIR: tuple[Check[ModelOnTask], ...] = (
     Check("token types", inputs.pairs),
     Check("batch invariance", inputs.invariance),
     Check("truncation", inputs.truncated),
-    Check("score beside baselines", baselines.beaten),
+    Check("score beside baselines", content.beaten),
 )
 
 

@@ -91,7 +91,9 @@ class Evidence:
 
     def failed(self, record: RunRecord, quantity: str) -> Row:
         """The visible row of a run that gave nothing: its status, and why."""
-        message = record.error.message if record.error else "; ".join(record.warnings) or "no reason was recorded"
+        message = (
+            record.error.message if record.error else "; ".join(map(str, record.warnings)) or "no reason was recorded"
+        )
         return replace(self.base([record]), quantity=quantity, status=record.status, caveats=remarks(message))
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from bertbench.records.cautions import LISTED, NAMES_ITS_TASK, OTHER, Caution, in_words
 from bertbench.records.record import Environment, RunRecord
 from bertbench.records.staleness import Staleness
 from bertbench.report.caveats import Stale
@@ -52,18 +53,37 @@ def notes(evidence: Evidence, rows: Sequence[Row], now: datetime) -> list[str]:
 
 
 def _warnings(records: Sequence[RunRecord]) -> list[str]:
-    """Each warning once, with the models it is about; those of a whole session, which every speed record has, without."""
-    shared = {warning for record in records if record.kind == "speed" for warning in record.warnings}
+    """Each warning once, with the models it is about; those of a whole session, which every speed record has, without.
+
+    Those that differ in their subjects and figures alone are one line.
+    """
+    shared = {caution for record in records if record.kind == "speed" for caution in record.cautions}
     several = len({record.task_name for record in records if record.kind == "quality"}) > 1
-    about: dict[str, list[str]] = {}
+    about: dict[tuple[str | None, Caution], list[str]] = {}
     for record in records:
-        for warning in record.warnings:
-            named = several and record.kind == "quality" and not warning.startswith(f"{record.task_name}, ")
-            about.setdefault(f"{record.task_name}, {warning}" if named else warning, []).append(record.model_name)
-    return merged(
-        warning if warning in shared else f"{', '.join(_distinct(models))}: {warning}"
-        for warning, models in about.items()
-    )
+        for caution in record.cautions:
+            named = several and record.kind == "quality" and caution.kind not in NAMES_ITS_TASK
+            about.setdefault((record.task_name if named else None, caution), []).append(record.model_name)
+    alike: dict[Any, list[tuple[str | None, Caution]]] = {}
+    for (task, caution), models in about.items():
+        subject = caution.subject if caution in shared else ", ".join(_distinct(models))
+        with_subject = subject if LISTED & caution.facts.keys() else bool(subject)
+        alike.setdefault((task, with_subject, caution.likeness), []).append((subject, caution))
+    lines = [(kind == OTHER, _line(task, cautions)) for (task, _, (kind, _)), cautions in alike.items()]
+    return [*(line for is_old, line in lines if not is_old), *merged(line for is_old, line in lines if is_old)]
+
+
+def _line(task: str | None, alike: Sequence[tuple[str | None, Caution]]) -> str:
+    """What cautions of one likeness say, after their subjects and the task."""
+    words = in_words([caution for _, caution in alike])
+    subjects = _distinct(subject for subject, _ in alike)
+    text = f"{task}, {words}" if task else words
+    return f"{_named(subjects)}: {text}" if subjects else text
+
+
+def _named(subjects: Sequence[str]) -> str:
+    rest = f" and {len(subjects) - MOST_SUBJECTS} more" if len(subjects) > MOST_SUBJECTS else ""
+    return f"{', '.join(subjects[:MOST_SUBJECTS])}{rest}"
 
 
 def merged(lines: Iterable[str]) -> list[str]:
@@ -79,10 +99,9 @@ def merged(lines: Iterable[str]) -> list[str]:
 
 def _in_one(lines: Sequence[str]) -> str:
     subjects = _distinct(line.partition(": ")[0] for line in lines)
-    rest = f" and {len(subjects) - MOST_SUBJECTS} more" if len(subjects) > MOST_SUBJECTS else ""
     texts = [line.partition(": ")[2] for line in lines]
     ranges = map(_range, zip(*map(_FIGURE.findall, texts), strict=True))
-    return f"{', '.join(subjects[:MOST_SUBJECTS])}{rest}: {_FIGURE.sub(lambda _: next(ranges), texts[0])}"
+    return f"{_named(subjects)}: {_FIGURE.sub(lambda _: next(ranges), texts[0])}"
 
 
 def _range(figures: Sequence[str]) -> str:

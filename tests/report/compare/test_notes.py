@@ -1,5 +1,6 @@
 """What a reader must know about how models were timed."""
 
+from bertbench.records.cautions import caution
 from bertbench.report.compare import notes
 from tests.factories import record
 
@@ -20,3 +21,53 @@ def test_one_attention_is_said_once():
     assert notes._attention([timed("bert", "sdpa"), timed("mpnet", "sdpa")]) == "attention sdpa"
     assert notes._attention([timed("bert", "sdpa"), timed("bert", "none")]) == "attention sdpa"
     assert notes._attention([timed("bert", None)]) is None
+
+
+def test_shapes_that_spread_share_a_line():
+    """What every speed record repeats is said once, with its subjects, of very many some, and the range of its figures."""
+    cautions = (
+        caution("few-rounds", rounds=3),
+        *(caution("spread", f"bert {size}x128", spread=11 + size) for size in range(1, 10)),
+    )
+    records = [record("speed", model, warnings=cautions) for model in ("bert", "albert")]
+    subjects = ", ".join(f"bert {size}x128" for size in range(1, 7))
+    assert notes._warnings(records) == [
+        "only 3 rounds were timed: intervals over so few are wide",
+        f"{subjects} and 3 more: round medians spread by 12 to 20%; more rounds or a quieter machine would help",
+    ]
+
+
+def test_models_and_tasks_of_a_warning_are_named():
+    """The task only where there are several, and not before what names it itself."""
+    started, loaded = caution("random-start"), caution("data", text="sst2, train: 8 ids were replaced")
+    bert = record("quality", "bert", task_name="sst2", warnings=(loaded, started))
+    albert = record("quality", "albert", task_name="sst2", warnings=(started,))
+    words = "started from random weights: its quality is that of training from scratch"
+    assert notes._warnings([bert, albert]) == [f"bert: {loaded}", f"bert, albert: {words}"]
+    other = record("quality", "bert", task_name="rte")
+    assert notes._warnings([bert, albert, other]) == [f"bert: {loaded}", f"bert, albert: sst2, {words}"]
+
+
+def test_what_was_cut_differs_by_model():
+    """Tokenizers differ in lengths: their figures are a range."""
+
+    def cut(count):
+        return (caution("cut-examples", cut=count, examples=100, split="train", tokens=64),)
+
+    records = [record("quality", model, warnings=cut(count)) for model, count in (("bert", 7), ("albert", 12))]
+    assert notes._warnings(records) == [
+        "bert, albert: 7 to 12 of 100 examples of train lose what is beyond the limit of 64 tokens"
+    ]
+
+
+def test_runs_taken_over_are_listed_by_model():
+    """A line a model, with its runs."""
+    records = [
+        record("quality", model, seed=seed, warnings=(caution("taken-over", run=f"{model}-{seed}"),))
+        for model in ("bert", "albert")
+        for seed in (1, 2)
+    ]
+    assert notes._warnings(records) == [
+        "bert: result of run bert-1, bert-2, not run again",
+        "albert: result of run albert-1, albert-2, not run again",
+    ]

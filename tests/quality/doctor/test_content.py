@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bertbench.errors import HubError
-from bertbench.quality.doctor.baselines import beaten, without_a_model
-from bertbench.quality.doctor.content import changed, conflicts, empty, labels, overlap
+from bertbench.quality.doctor.content import beaten, changed, conflicts, empty, labels, overlap, without_a_model
 from tests.factories import task_spec
 from tests.quality.doctor.subjects import TAGS, examples, pair, permute, task_data, toy
 
