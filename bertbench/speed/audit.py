@@ -1,7 +1,7 @@
 """Are a back-end's answers right? Outputs of workers compared with those of PyTorch in fp32 on the same inputs.
 
 Two comparisons: what the timed passes themselves gave, and a set of inputs of many lengths in padded batches, so that a
-back-end that ignores the mask or a batch's other rows is found out. Not aware of time, records and reports.
+back-end that ignores the mask or a batch's other rows is found out.
 
 The measure is the *error share*: the sum of squared differences over the sum of squared deviations of the reference's
 outputs from their mean per dimension; 0 is equal, 1 is no better than a constant. Encoders have a few dimensions of very
@@ -96,24 +96,24 @@ class Audit:
                 shape = by_label.get(timed[0]) if timed else None
                 if shape is not None and shape.sequence_length is not None:
                     worker.turn(shape, 0, 1, 0.0)
-                own = worker.ask("output") if shape is not None and shape.sequence_length is not None else None
+                output = worker.ask("output") if shape is not None and shape.sequence_length is not None else None
                 self.outputs[target.name] = WorkerAnswers(
-                    own, worker.ask("outputs", self.inputs[model], BATCH, times=10)
+                    output, worker.ask("outputs", self.inputs[model], BATCH, times=10)
                 )
 
     def judge(self, name: str, reference: str, score: Score | None = None) -> AuditResult | None:
-        """The finding on target `name` against target `reference`; None if one of them gave no outputs."""
-        ours, theirs = self.outputs.get(name), self.outputs.get(reference)
-        if ours is None or theirs is None or not ours.rows:
+        """Judge target `name` against target `reference`; None if one of them gave no outputs."""
+        answers, expected = self.outputs.get(name), self.outputs.get(reference)
+        if answers is None or expected is None or not answers.rows:
             return None
         target = self.targets[name]
-        shares = {"audited": error_share(ours.rows, theirs.rows)}
-        if ours.timed and theirs.timed and ours.timed[:2] == theirs.timed[:2]:
-            shares["timed"] = error_share([ours.timed[2]], [theirs.timed[2]])
+        shares = {"audited": error_share(answers.rows, expected.rows)}
+        if answers.timed and expected.timed and answers.timed[:2] == expected.timed[:2]:  # of the same input
+            shares["timed"] = error_share([answers.timed[2]], [expected.timed[2]])
         if not all(map(math.isfinite, shares.values())):
             return AuditResult((), _nonsense(target))
-        n = len(ours.rows)
-        found = [
+        n = len(answers.rows)
+        measurements = [
             Measurement(
                 "output_error",
                 "1",
@@ -124,13 +124,12 @@ class Audit:
             )
             for statistic, share in shares.items()
         ]
-        found.append(
-            Measurement("output_difference", "1", (largest_difference(ours.rows, theirs.rows),), statistic="largest")
-        )
-        changed, what = changed_predictions(ours.rows, theirs.rows)
-        found.append(Measurement("changed_predictions", "1", (changed,), n=n, n_unit="examples", note=what))
-        found += self.scored(name, score)
-        return AuditResult(tuple(found), _verdict(target, shares))
+        largest = largest_difference(answers.rows, expected.rows)
+        measurements.append(Measurement("output_difference", "1", (largest,), statistic="largest"))
+        changed, what = changed_predictions(answers.rows, expected.rows)
+        measurements.append(Measurement("changed_predictions", "1", (changed,), n=n, n_unit="examples", note=what))
+        measurements += self.scored(name, score)
+        return AuditResult(tuple(measurements), _verdict(target, shares))
 
     def scored(self, name: str, score: Score | None) -> list[Measurement]:
         """The task's score of a target's logits; nothing without a task, a head or outputs."""
@@ -167,19 +166,19 @@ def _nonsense(target: SpeedTarget) -> Failure:
     )
 
 
-def error_share(ours: Sequence[Floats], theirs: Sequence[Floats]) -> float:
-    """Squared differences over squared deviations of the reference from its mean per dimension; infinite if not finite.
+def error_share(outputs: Sequence[Floats], expected: Sequence[Floats]) -> float:
+    """Compute squared differences over squared deviations of the reference from its mean per dimension; infinite if not finite.
 
     Args:
-        ours: a row an array, (length, hidden) or (outputs,); theirs: the reference's, of equal shapes.
-        theirs: the reference's.
+        outputs: a row an array, (length, hidden) or (outputs,).
+        expected: the reference's, of equal shapes.
     """
     import numpy as np
 
-    if any(left.shape != right.shape for left, right in zip(ours, theirs, strict=True)):
+    if any(left.shape != right.shape for left, right in zip(outputs, expected, strict=True)):
         return float("inf")
     left, right = (
-        np.concatenate([np.atleast_2d(row).reshape(-1, row.shape[-1]) for row in rows]) for rows in (ours, theirs)
+        np.concatenate([np.atleast_2d(row).reshape(-1, row.shape[-1]) for row in rows]) for rows in (outputs, expected)
     )
     if not np.isfinite(left).all():
         return float("inf")
@@ -187,28 +186,28 @@ def error_share(ours: Sequence[Floats], theirs: Sequence[Floats]) -> float:
     return float(((left - right) ** 2).sum(dtype=float)) / (spread or 1.0)
 
 
-def largest_difference(ours: Sequence[Floats], theirs: Sequence[Floats]) -> float:
-    """Largest absolute difference of any output, in the outputs' own units; only of equal shapes and finite values."""
+def largest_difference(outputs: Sequence[Floats], expected: Sequence[Floats]) -> float:
+    """Find the largest absolute difference of any output, in the outputs' own units; only of equal shapes and finite values."""
     import numpy as np
 
-    pairs = [(left, right) for left, right in zip(ours, theirs, strict=True) if left.shape == right.shape]
+    pairs = [(left, right) for left, right in zip(outputs, expected, strict=True) if left.shape == right.shape]
     return max((float(np.nan_to_num(np.abs(left - right), posinf=1e30).max()) for left, right in pairs), default=0.0)
 
 
-def changed_predictions(ours: Sequence[Floats], theirs: Sequence[Floats]) -> tuple[float, str]:
-    """Share of rows whose prediction changed, and what a prediction is.
+def changed_predictions(outputs: Sequence[Floats], expected: Sequence[Floats]) -> tuple[float, str]:
+    """Compute the share of rows whose prediction changed, and what a prediction is.
 
     With logits the class of the largest one, of a single output none (0). Without a head: which of the reference's rows
     is the nearest by the cosine of mean states, itself left out, as a search would use the encoder.
     """
     import numpy as np
 
-    if ours[0].ndim == 1:
-        winners = [np.stack(rows).argmax(axis=1) for rows in (ours, theirs)]
+    if outputs[0].ndim == 1:
+        winners = [np.stack(rows).argmax(axis=1) for rows in (outputs, expected)]
         return float((winners[0] != winners[1]).mean()), "a prediction is the class"
-    means = [np.nan_to_num(np.stack([row.mean(axis=0) for row in rows])) for rows in (ours, theirs)]
+    means = [np.nan_to_num(np.stack([row.mean(axis=0) for row in rows])) for rows in (outputs, expected)]
     centre = means[1].mean(axis=0)
-    queries, index = (_unit(of - centre) for of in means)
+    queries, index = (_unit(states - centre) for states in means)
     nearest = []
     for rows in (queries, index):
         likeness = rows @ index.T
@@ -220,5 +219,5 @@ def changed_predictions(ours: Sequence[Floats], theirs: Sequence[Floats]) -> tup
 def _unit(rows: Floats) -> Floats:
     import numpy as np
 
-    found: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    return found
+    units: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return units

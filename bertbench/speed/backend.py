@@ -1,6 +1,6 @@
 """What a back-end is: it loads a model from a folder and runs it on batches of token ids.
 
-Not aware of timing, processes or tasks. A back-end is one file beside this one with `PLUGIN`; `bertbench.speed.workers` uses it
+A back-end is one file in `bertbench/speed/backends/` with `PLUGIN`; `bertbench.speed.workers` uses it
 inside a worker process, and only there are heavy libraries imported.
 """
 

@@ -1,16 +1,15 @@
-"""Which workers are alive together: blocks of at most four within memory, opened in turn, the reference in each.
-
-Not aware of time and of what the passes gave.
-"""
+"""Which workers are alive together: blocks of at most four within memory, opened in turn, the reference in each."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from bertbench import processes
 from bertbench.errors import BertBenchError, MeasurementError
 from bertbench.models.footprint import predicted_bytes, read_config
 from bertbench.models.inputs import Inputs
@@ -21,10 +20,26 @@ from bertbench.records.record import Failure
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
 from bertbench.speed.rounds import Cell, WorkerError, failure_of
 from bertbench.speed.servant import USUAL_WARMUP, TextSource, WorkerPlan
+from bertbench.speed.watch import Watch, busy_machine
 from bertbench.speed.workers import Interpreter, WorkerProcess, open_workers
 
 MOST_WORKERS = 4  # more would each wait longer between turns than a slow moment of the machine lasts
 MEMORY_SHARE = 0.6  # of what is free: workers must not be the reason for swapping
+
+
+@dataclass(frozen=True)
+class Probes:
+    """What measuring asks of the machine it runs on: its processes, its memory and what else it does."""
+
+    open_workers: Callable[..., AbstractContextManager[list[WorkerProcess]]] = open_workers
+    available_memory: Callable[[], int] = available_memory
+    predicted_bytes: Callable[[Path, ExecutionSettings, Sequence[ShapeSpec]], int] = predicted_bytes
+    busy_machine: Callable[[], list[Any]] = busy_machine  # warnings
+    watch: Callable[[], Watch] = Watch
+    renew_processes: Callable[[], None] = processes.renew  # the next workers come from another server
+
+
+THIS_MACHINE = Probes()
 
 
 @dataclass(frozen=True)
@@ -71,12 +86,14 @@ class Blocks:
         natural: Mapping[str, TaskInputs],
         warmups: Mapping[str, int] | None,
         inspect: Sequence[Inspect] = (),
+        probes: Probes = THIS_MACHINE,
     ) -> None:
         self.timing = timing
         self.seed = seed
         self.natural = natural
         self.warmups = warmups  # by target; None: nobody asks
         self.inspect = inspect
+        self.probes = probes
         self.reference = ""
         self.blocks: list[list[SpeedTarget]] = []
         self.failures: dict[str, Failure] = {}
@@ -87,12 +104,12 @@ class Blocks:
     def plan(self, targets: Sequence[SpeedTarget], reference: str) -> None:
         """Fill `blocks` with what can take at least one shape; shapes that are too long or large go to `cells`."""
         self.reference = reference
-        budget = int(available_memory() * MEMORY_SHARE)
+        budget = int(self.probes.available_memory() * MEMORY_SHARE)
         needed: dict[str, int] = {}
         for target in sorted(targets, key=lambda target: target.name != reference):
-            beside = needed.get(reference, 0) if target.name != reference else 0
+            of_reference = needed.get(reference, 0) if target.name != reference else 0
             try:
-                needed[target.name] = self._fit(target, budget - beside)
+                needed[target.name] = self._fit(target, budget - of_reference)
             except BertBenchError as error:
                 self.failures[target.name] = failure_of(error)
         fitting = [target for target in targets if target.name in needed]
@@ -108,7 +125,7 @@ class Blocks:
         for shape in self.timing.shapes:
             try:
                 _check_length(target, shape, self.natural.get(target.model_name))
-                bytes_needed = predicted_bytes(target.folder, target.settings, [shape])
+                bytes_needed = self.probes.predicted_bytes(target.folder, target.settings, [shape])
                 _check_memory(target.name, bytes_needed, budget)
                 largest = max(largest, bytes_needed)
             except MeasurementError as error:
@@ -128,7 +145,7 @@ class Blocks:
         paired = [any(target.name not in gone for target in block) for block in blocks]
         turn = number % len(blocks)
         alive = blocks[turn] if paired[turn] or not any(paired) else []
-        with open_workers(
+        with self.probes.open_workers(
             [self._plan_of(target) for target in alive], [target.interpreter for target in alive]
         ) as workers:
             for worker, target in zip(workers, alive, strict=True):
@@ -165,19 +182,28 @@ class Blocks:
                 self.warnings.append(caution("other-attention", worker.name, asked=asked, used=used, verb="timed"))
 
 
-def cores_of(number: int, targets: Sequence[SpeedTarget]) -> set[int]:
-    """The cores that all workers of a round share, other ones in the next; none if they take all, or run elsewhere.
+AFFINITY: Callable[[int], set[int]] | None = getattr(
+    os, "sched_getaffinity", None
+)  # of a process; not on macOS, Windows
+
+
+def cores_of(
+    number: int,
+    targets: Sequence[SpeedTarget],
+    affinity: Callable[[int], set[int]] | None = AFFINITY,
+) -> set[int]:
+    """Choose the cores that all workers of a round share, other ones in the next; none if they take all, or run elsewhere.
 
     What runs alternately on two cores finds each of them idle for as long as the other worked, clocked down or taken by a
     neighbour: on a virtual machine of 2 cores ratios of rounds deviate by 8 %, on one and the same core by 1 to 3 %.
     """
     threads = max((target.settings.threads for target in targets), default=0)
-    if not hasattr(os, "sched_getaffinity") or any(target.settings.device != "cpu" for target in targets):
+    if affinity is None or any(target.settings.device != "cpu" for target in targets):
         return set()
-    usable = sorted(os.sched_getaffinity(0))
+    usable = sorted(affinity(0))
     if not 0 < threads < len(usable):
         return set()
-    return {usable[(number * threads + place) % len(usable)] for place in range(threads)}
+    return {usable[(number * threads + thread) % len(usable)] for thread in range(threads)}
 
 
 def keep_to(cores: set[int], workers: Sequence[WorkerProcess]) -> None:

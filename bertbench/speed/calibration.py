@@ -21,8 +21,10 @@ from bertbench.processes import Child, ChildDiedError, behave_as_child
 from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed.backends.eager import DTYPES
 
-# (rows, inner, columns), growing; the first takes below a tenth of a second even without hardware for the format.
-SIZES = ((64, 128, 256), (256, 768, 768), (512, 768, 3072), (2048, 768, 3072))
+Size = tuple[int, int, int]  # rows, inner, columns
+
+# Growing; the first takes below a tenth of a second even without hardware for the format.
+SIZES: tuple[Size, ...] = ((64, 128, 256), (256, 768, 768), (512, 768, 3072), (2048, 768, 3072))
 BUDGET_S = 0.3  # per number format
 LONGEST_PRODUCT_S = 0.1
 ADVANTAGE = 1.15  # smaller ones are lost in the operators that are no matrix products
@@ -49,23 +51,6 @@ class Calibration:
     seconds: float
 
 
-@lru_cache(maxsize=8)
-def calibrate(threads: int, device: str = "cpu") -> Calibration:
-    """Measure, in about a second; the answer is kept for the life of the process."""
-    import torch
-
-    start = time.perf_counter()
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        product(SIZES[0], "float32", device)()  # sets the device up: on CUDA seconds, which are no part of a product
-        fp32 = product_rates(lambda size: product(size, "float32", device))
-        bf16 = product_rates(lambda size: product(size, "bfloat16", device), at_least=fp32)
-    finally:
-        torch.set_num_threads(before)
-    return judge(fp32, bf16, time.perf_counter() - start)
-
-
 def judge(fp32: list[float], bf16: list[float], seconds: float) -> Calibration:
     """A Calibration from the rates (operations a second) at growing sizes; formats are compared at equal size."""
     last = min(len(bf16), len(fp32)) - 1  # either may have ended early
@@ -73,11 +58,11 @@ def judge(fp32: list[float], bf16: list[float], seconds: float) -> Calibration:
 
 
 def product_rates(
-    product_at: Callable[[tuple[int, int, int]], Callable[[], object]],
+    product_at: Callable[[Size], Callable[[], object]],
     at_least: list[float] | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[float]:
-    """Operations a second at growing sizes, the best of several tries each.
+    """Measure operations a second at growing sizes, the best of several tries each.
 
     Stops early when products get long, or when the rate is below a fifth of `at_least` at the same size: that format
     has no hardware.
@@ -93,16 +78,6 @@ def product_rates(
     return rates
 
 
-def expected_seconds(
-    flops: float, calibration: Calibration, kind: Literal["inference", "training"] = "inference", dtype: str = "fp32"
-) -> float:
-    """About how long `flops` floating-point operations of forward passes take, or training steps with such forwards."""
-    rate = (calibration.gflops_bf16 if dtype == "bf16" else calibration.gflops_fp32) * 1e9
-    if kind == "training":
-        return TRAINING_PASSES * flops / (rate * TRAINING_EFFICIENCY)
-    return flops / (rate * INFERENCE_EFFICIENCY)
-
-
 def _shortest(product: Callable[[], object], clock: Callable[[], float], until: float) -> float:
     """Seconds of the shortest of at least two calls, the first of which may set things up."""
     shortest = float("inf")
@@ -116,7 +91,7 @@ def _shortest(product: Callable[[], object], clock: Callable[[], float], until: 
     return shortest
 
 
-def product(size: tuple[int, int, int], dtype: str, device: str) -> Callable[[], Any]:
+def product(size: Size, dtype: str, device: str) -> Callable[[], Any]:
     """A call that multiplies as a linear layer does, (rows, inner) by weights (columns, inner), and waits for the device.
 
     Not torch.mm: without hardware for bf16 it is 20 times slower than the layer, which has its own way.
@@ -143,12 +118,47 @@ def _wait(device: str) -> None:
         torch.mps.synchronize()
 
 
+@lru_cache(maxsize=8)
+def calibrate(threads: int, device: str = "cpu") -> Calibration:
+    """Measure, in about a second; the answer is kept for the life of the process."""
+    return measure_products(threads, device)
+
+
+def measure_products(
+    threads: int,
+    device: str,
+    product: Callable[[Size, str, str], Callable[[], object]] = product,
+    product_rates: Callable[..., list[float]] = product_rates,
+) -> Calibration:
+    """Measure the rates of products in both number formats."""
+    import torch
+
+    start = time.perf_counter()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        product(SIZES[0], "float32", device)()  # sets the device up: on CUDA seconds, which are no part of a product
+        fp32 = product_rates(lambda size: product(size, "float32", device))
+        bf16 = product_rates(lambda size: product(size, "bfloat16", device), at_least=fp32)
+    finally:
+        torch.set_num_threads(before)
+    return judge(fp32, bf16, time.perf_counter() - start)
+
+
+def expected_seconds(
+    flops: float, calibration: Calibration, kind: Literal["inference", "training"] = "inference", dtype: str = "fp32"
+) -> float:
+    """About how long `flops` floating-point operations of forward passes take, or training steps with such forwards."""
+    rate = (calibration.gflops_bf16 if dtype == "bf16" else calibration.gflops_fp32) * 1e9
+    if kind == "training":
+        return TRAINING_PASSES * flops / (rate * TRAINING_EFFICIENCY)
+    return flops / (rate * INFERENCE_EFFICIENCY)
+
+
 # The most floating-point operations a second that this machine reaches: what a model's own rate is held against.
 #
 # The best of square products of 1024 to 4096 and of the model's own products, in a process of its own with the same
 # threads.
-
-Size = tuple[int, int, int]  # rows, inner, columns
 
 SQUARES: tuple[Size, ...] = tuple((side, side, side) for side in (1024, 2048, 4096))
 TRIES_S = 0.25  # per size
@@ -159,7 +169,7 @@ LIMIT_S = 120.0
 
 
 def ceiling(settings: ExecutionSettings, sizes: Sequence[Size]) -> tuple[float, Size] | None:
-    """FLOP/s of the fastest product and its size; None if it could not be measured.
+    """Measure the FLOP/s of the fastest product and its size; None if it could not be measured.
 
     The fork server must have been told what workers need (`workers.preload`), if it is not running yet.
     """

@@ -1,14 +1,14 @@
 """Energy counters of the device that computes: RAPL of the processor, NVML of the GPU. Joules, or a reason for none.
 
-Not aware of models, batches, processes or records, and torch is never imported: a meter is a number of joules that
-only grows. What runs between two readings, and for how long, is the caller's.
+Torch is never imported: a meter is a number of joules that only grows. What runs between two readings, and for how
+long, is the caller's.
 
-    found, reason = meters("cpu")
-    idle = idle_watts(found, 5)
-    before, start = joules(found), time.perf_counter()
-    ...  # at least minimum_seconds(found) of inference
+    counters, reason = meters("cpu")
+    idle = idle_watts(counters, 5)
+    before, start = joules(counters), time.perf_counter()
+    ...  # at least minimum_seconds(counters) of inference
     seconds = time.perf_counter() - start
-    each = per_sample(joules(found) - before, idle, seconds, samples)
+    each = per_sample(joules(counters) - before, idle, seconds, samples)
 
 Libraries. NVML is read through NVIDIA's own `nvidia-ml-py` (the module pynvml; no dependencies, no network), which the
 extra bertbench[energy] installs. RAPL is read from the kernel's files, since no library suits: zeus 0.16 brings pandas,
@@ -67,6 +67,11 @@ class Meter(Protocol):
         """
 
 
+def read_number(file: Path) -> int:
+    """Read the whole number that a file of the kernel holds."""
+    return int(file.read_text(encoding="utf-8"))
+
+
 class RaplMeter:
     """One RAPL domain: a folder with the files energy_uj and max_energy_range_uj.
 
@@ -76,16 +81,17 @@ class RaplMeter:
 
     update_s = RAPL_UPDATE_S
 
-    def __init__(self, folder: Path, label: str) -> None:
+    def __init__(self, folder: Path, label: str, read: Callable[[Path], int] = read_number) -> None:
         self.name = f"{label} (RAPL)"
+        self._read = read
         self._file = folder / "energy_uj"
-        self._range = _number(folder / "max_energy_range_uj")
-        self._last = self._total = _number(self._file)
+        self._range = read(folder / "max_energy_range_uj")
+        self._last = self._total = read(self._file)
 
     def joules(self) -> float:
         """Microjoules of the file, wraps added, as joules."""
         try:
-            now = _number(self._file)
+            now = self._read(self._file)
         except (OSError, ValueError) as error:
             raise MeasurementError(f"{self._file} cannot be read any more: {error}") from error
         self._total += now - self._last if now >= self._last else now - self._last + self._range
@@ -111,8 +117,10 @@ class NvmlMeter:
             raise MeasurementError(f"the energy counter of {self.name} cannot be read: {error}") from error
 
 
-def meters(device: str, root: Path = POWERCAP, uuid: str | None = None) -> tuple[list[Meter], str | None]:
-    """The counters of a device, and why there are none.
+def meters(
+    device: str, root: Path = POWERCAP, uuid: str | None = None, read: Callable[[Path], int] = read_number
+) -> tuple[list[Meter], str | None]:
+    """Open the counters of a device, or say why there are none.
 
     Args:
         device: as `environment.resolve_device` names it: 'cpu', 'cuda:0', 'mps'.
@@ -120,13 +128,14 @@ def meters(device: str, root: Path = POWERCAP, uuid: str | None = None) -> tuple
         uuid: of the CUDA device, e.g. torch's `get_device_properties(0).uuid`; without it the number is translated by
             CUDA_VISIBLE_DEVICES, which is right only where CUDA counts as NVML does (CUDA_DEVICE_ORDER=PCI_BUS_ID, or
             equal GPUs).
+        read: reads a counter's file.
 
     Returns:
         One meter or more and None, or none and the reason, one line.
     """
     kind, _, number = device.partition(":")
     if kind == "cpu":
-        return _rapl(root)
+        return _rapl(root, read)
     if kind == "cuda":
         return _nvml(int(number or 0), uuid)
     return [], f"no energy counter is known for {device}"
@@ -173,24 +182,24 @@ def per_sample(total_j: float, idle_w: float, seconds: float, samples: int) -> f
     return net / samples if net > 0 else None
 
 
-def _rapl(root: Path) -> tuple[list[Meter], str | None]:
-    """The packages and memories below `root`."""
-    found: list[tuple[str, RaplMeter]] = []
+def _rapl(root: Path, read: Callable[[Path], int]) -> tuple[list[Meter], str | None]:
+    """Open the packages and memories below `root`."""
+    domains: list[tuple[str, RaplMeter]] = []
     for folder in sorted(root.glob("intel-rapl:*")):
         try:
             label = _label(folder)
             if label is None:
                 continue
-            meter = RaplMeter(folder, label)
+            meter = RaplMeter(folder, label, read)
         except PermissionError:
             return [], f"{folder}/energy_uj may be read by root only; until the next start: {_UNLOCK}"
         except (OSError, ValueError) as error:
             return [], f"{folder} holds no usable energy counter: {error}"
-        if not any(_mirrors(label, meter, *other) for other in found):
-            found.append((label, meter))
-    if not found:
+        if not any(_mirrors(label, meter, *other) for other in domains):
+            domains.append((label, meter))
+    if not domains:
         return [], f"no RAPL counters in {root} (a virtual machine, a container, or no Intel or AMD processor on Linux)"
-    return [meter for _, meter in found], None
+    return [meter for _, meter in domains], None
 
 
 def _label(folder: Path) -> str | None:
@@ -219,14 +228,14 @@ def _nvml(index: int, uuid: str | None) -> tuple[list[Meter], str | None]:
         nvml: Any = importlib.import_module("pynvml")
     except ImportError:
         return [], "nvidia-ml-py is not installed: pip install 'bertbench[energy]'"
-    place = uuid or _visible(index)
+    name = uuid or _visible(index)
     try:
         nvml.nvmlInit()
-        if place.isdigit():
-            handle = nvml.nvmlDeviceGetHandleByIndex(int(place))
-        else:
-            handle = nvml.nvmlDeviceGetHandleByUUID(place if place.startswith(("GPU-", "MIG-")) else f"GPU-{place}")
-        return [NvmlMeter(nvml, handle, f"GPU {place}")], None
+        if name.isdigit():
+            handle = nvml.nvmlDeviceGetHandleByIndex(int(name))
+        else:  # torch gives a UUID without NVML's prefix
+            handle = nvml.nvmlDeviceGetHandleByUUID(name if name.startswith(("GPU-", "MIG-")) else f"GPU-{name}")
+        return [NvmlMeter(nvml, handle, f"GPU {name}")], None
     except (nvml.NVMLError, MeasurementError) as error:
         return [], f"NVML has no energy counter for cuda:{index}: {error}"
 
@@ -235,7 +244,3 @@ def _visible(index: int) -> str:
     """The number or UUID that CUDA's device `index` has outside this process."""
     shown = [entry.strip() for entry in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if entry.strip()]
     return shown[index] if index < len(shown) else str(index)
-
-
-def _number(file: Path) -> int:
-    return int(file.read_text(encoding="utf-8"))

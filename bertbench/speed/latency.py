@@ -1,6 +1,6 @@
 """Rows of passes to latencies by round, to log-ratios by round, and to a word on how steady they were.
 
-Not aware of processes and models. Intervals are computed elsewhere, from these round values or from the rows.
+Intervals are computed elsewhere, from these round values or from the rows.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ Turns = dict[tuple[int, int], list[float]]  # by round and turn, the passes
 
 
 def latencies(rows: Sequence[TimingRow]) -> dict[str, tuple[Measurement, ...]]:
-    """Per worker and shape the median over a round's turns of the median pass, in seconds; text parts apart."""
-    found: dict[str, tuple[Measurement, ...]] = {}
+    """Compute per worker and shape the median over a round's turns of the median pass, in seconds; text parts apart."""
+    measurements: dict[str, tuple[Measurement, ...]] = {}
     for statistic, part in PARTS.items():
         example = {(row.model, row.shape): row for row in reversed(rows)}
         for (name, shape), turns in _turns(rows, part).items():
@@ -47,19 +47,19 @@ def latencies(rows: Sequence[TimingRow]) -> dict[str, tuple[Measurement, ...]]:
                 n=sum(map(len, turns.values())),
                 n_unit="passes",
             )
-            found[name] = (*found.get(name, ()), measurement)
-    return found
+            measurements[name] = (*measurements.get(name, ()), measurement)
+    return measurements
 
 
 def whole_splits(
     rows: Sequence[TimingRow], examples: int | None, batches: Mapping[int, int]
 ) -> dict[str, tuple[Measurement, ...]]:
-    """Per worker and shape the time for a whole split, in seconds: a value a round, which add up to it.
+    """Compute per worker and shape the time for a whole split, in seconds: a value a round, which add up to it.
 
     `batches` says by batch size how many there are. A worker that took all of them several times, as the reference of
     several blocks does, has the mean; one that did not get to the end has none.
     """
-    found: dict[str, tuple[Measurement, ...]] = {}
+    measurements: dict[str, tuple[Measurement, ...]] = {}
     for statistic, part in PARTS.items():
         passes: dict[tuple[str, str, int], dict[int, list[float]]] = {}
         for row in rows:
@@ -81,29 +81,29 @@ def whole_splits(
                 n=examples,
                 n_unit="examples",
             )
-            found[name] = (*found.get(name, ()), measurement)
-    return found
+            measurements[name] = (*measurements.get(name, ()), measurement)
+    return measurements
 
 
 def round_ratios(rows: Sequence[TimingRow], reference: str) -> dict[Cell, list[float]]:
-    """Per worker and shape the rounds' median paired log-ratio to the reference; log-seconds where there is none."""
-    turns = {
-        cell: {place: statistics.median(passes) for place, passes in of.items()}
-        for cell, of in _turns(rows, PARTS["round-median"]).items()
+    """Compute per worker and shape the rounds' median paired log-ratio to the reference; log-seconds where there is none."""
+    medians = {
+        cell: {turn: statistics.median(passes) for turn, passes in turns.items()}
+        for cell, turns in _turns(rows, PARTS["round-median"]).items()
     }
-    found: dict[Cell, list[float]] = {}
-    for (name, shape), ours in turns.items():
-        theirs = turns.get((reference, shape), {})
-        if name == reference and len(turns) > 1:
+    ratios: dict[Cell, list[float]] = {}
+    for (name, shape), by_turn in medians.items():
+        of_reference = medians.get((reference, shape), {})
+        if name == reference and len(medians) > 1:
             continue
         logs: dict[int, list[float]] = {}
-        for place, seconds in ours.items():
+        for (number, turn), seconds in by_turn.items():
             if name == reference:
-                logs.setdefault(place[0], []).append(math.log(seconds))
-            elif place in theirs:
-                logs.setdefault(place[0], []).append(math.log(seconds / theirs[place]))
-        found[name, shape] = [statistics.median(values) for values in logs.values()]
-    return found
+                logs.setdefault(number, []).append(math.log(seconds))
+            elif (number, turn) in of_reference:  # only within a turn did both meet the same moment of the machine
+                logs.setdefault(number, []).append(math.log(seconds / of_reference[number, turn]))
+        ratios[name, shape] = [statistics.median(values) for values in logs.values()]
+    return ratios
 
 
 def unsteady(measurements: Mapping[str, Sequence[Measurement]]) -> list[Caution]:
@@ -124,13 +124,13 @@ def unsteady(measurements: Mapping[str, Sequence[Measurement]]) -> list[Caution]
 
 
 def _turns(rows: Iterable[TimingRow], part: Callable[[TimingRow], float | None]) -> dict[Cell, Turns]:
-    """By worker and shape, and by round and turn, the timed passes."""
-    found: dict[Cell, Turns] = {}
+    """Group the timed passes by worker and shape, and by round and turn."""
+    passes: dict[Cell, Turns] = {}
     for row in rows:
         seconds = part(row)
         if not row.warmup and seconds is not None:
-            found.setdefault((row.model, row.shape), {}).setdefault((row.round, row.turn), []).append(seconds)
-    return found
+            passes.setdefault((row.model, row.shape), {}).setdefault((row.round, row.turn), []).append(seconds)
+    return passes
 
 
 def _by_round(turns: Turns) -> dict[int, float]:

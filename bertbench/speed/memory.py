@@ -1,6 +1,6 @@
 """Memory of one model: a lone worker loads it and runs passes, while the system keeps the peak.
 
-Not aware of hubs, records or reports. Alone, because pages that workers share would count for each or for none; the weights
+Alone, because pages that workers share would count for each or for none; the weights
 are the worker's own copy. What Python and the libraries take is subtracted. A shape that does not fit, or whose worker is
 killed, is a failure of that shape: the others are measured, but for larger ones.
 """
@@ -15,13 +15,12 @@ from typing import Any, NamedTuple
 from bertbench.errors import MeasurementError
 from bertbench.models.footprint import DTYPE_BYTES, MEMORY_SHARE, PROCESS_BYTES, count_in, predicted_bytes, read_config
 from bertbench.models.lengths import check_length, limit_of
-from bertbench.records.environment import available_memory
 from bertbench.records.record import Failure, Measurement
 from bertbench.specs.timing import ShapeSpec
 from bertbench.speed.backend import DeviceMemory
+from bertbench.speed.blocks import THIS_MACHINE, Probes, SpeedTarget
 from bertbench.speed.rounds import failure_of
-from bertbench.speed.side_by_side import SpeedTarget
-from bertbench.speed.workers import Loaded, WorkerPlan, WorkerProcess, open_workers, preload
+from bertbench.speed.workers import Loaded, WorkerPlan, WorkerProcess, preload
 
 PASSES = 2  # the first allocates what the second may find in use
 
@@ -58,9 +57,12 @@ class MemoryResult:
 
 
 def measure_memory(
-    target: SpeedTarget, shapes: Sequence[ShapeSpec], training_shapes: Sequence[ShapeSpec] = ()
+    target: SpeedTarget,
+    shapes: Sequence[ShapeSpec],
+    training_shapes: Sequence[ShapeSpec] = (),
+    probes: Probes = THIS_MACHINE,
 ) -> MemoryResult:
-    """Quantity 'peak_memory' in bytes, told apart by statistic. Shapes of natural length are left out.
+    """Measure quantity 'peak_memory' in bytes, told apart by statistic. Shapes of natural length are left out.
 
     Of the model: 'resident', main memory after loading; with training shapes also 'gradients' and 'optimizer_state'
     (AdamW's), exact counts.
@@ -80,11 +82,11 @@ def measure_memory(
         CheckpointError: the folder holds no model.
         WorkerError: the model cannot be loaded.
     """
-    free = available_memory()
+    free = probes.available_memory()
     _check_memory(target.name, predicted_bytes(target.folder, target.settings, ()), free)
     preload([target.folder])
     with ExitStack() as stack:
-        workers = _Workers(target, stack)
+        workers = _Workers(target, stack, probes)
         loaded = workers.current().loaded()
         resident = _resident(loaded)
         inference = _Sweep(target, workers, free, predicted_inference, _inference)
@@ -139,14 +141,15 @@ def _check_memory(name: str, needed: int, free: int) -> None:
 class _Workers:
     """One worker at a time: the same until it is ended, then a fresh one."""
 
-    def __init__(self, target: SpeedTarget, stack: ExitStack) -> None:
+    def __init__(self, target: SpeedTarget, stack: ExitStack, probes: Probes) -> None:
+        self._open_workers = probes.open_workers
         self._plan = WorkerPlan(target.name, target.folder, target.settings)
         self._stack = stack
         self._worker: WorkerProcess | None = None
 
     def current(self) -> WorkerProcess:
         if self._worker is None:
-            (self._worker,) = self._stack.enter_context(open_workers([self._plan]))
+            (self._worker,) = self._stack.enter_context(self._open_workers([self._plan]))
         return self._worker
 
     def end(self) -> None:
@@ -218,19 +221,19 @@ def _resident(loaded: Loaded) -> list[Measurement]:
 def _inference(worker: WorkerProcess, shape: ShapeSpec) -> list[Measurement]:
     reading = worker.memory(shape, PASSES)
     host = _host_bytes(worker.loaded(), reading.peak_bytes)
-    found = _peaks(INFERENCE, host, reading.device, was_reset=reading.was_reset)
-    return [_at(shape, measurement, PASSES, "passes") for measurement in found]
+    peaks = _peaks(INFERENCE, host, reading.device, was_reset=reading.was_reset)
+    return [_at(shape, peak, PASSES, "passes") for peak in peaks]
 
 
 def _training(worker: WorkerProcess, shape: ShapeSpec) -> list[Measurement]:
     reading = worker.training_memory(shape)
     host = _host_bytes(worker.loaded(), reading.peak_bytes)
-    found = _peaks(TRAINING, host, reading.device, was_reset=reading.was_reset)
-    found.append(_bytes("saved_activations", reading.saved_activation_bytes))
+    measurements = _peaks(TRAINING, host, reading.device, was_reset=reading.was_reset)
+    measurements.append(_bytes("saved_activations", reading.saved_activation_bytes))
     return [
         _bytes("gradients", reading.gradient_bytes),
         _bytes("optimizer_state", reading.optimizer_state_bytes, ADAMW),
-        *(_at(shape, measurement, 1, "steps", NO_CHECKPOINTING) for measurement in found),
+        *(_at(shape, measurement, 1, "steps", NO_CHECKPOINTING) for measurement in measurements),
     ]
 
 
@@ -240,16 +243,16 @@ def _host_bytes(loaded: Loaded, peak: int | None) -> int | None:
 
 def _peaks(names: _Names, host: int | None, device: DeviceMemory | None, *, was_reset: bool) -> list[Measurement]:
     """Device memory where there is some, and main memory, which then has another name."""
-    found = []
+    peaks = []
     if device is not None:
-        found.append(_bytes(names.main, device.allocated, "device memory"))
-        found.append(_bytes(names.reserved, device.reserved, "device memory, held by torch's allocator"))
+        peaks.append(_bytes(names.main, device.allocated, "device memory"))
+        peaks.append(_bytes(names.reserved, device.reserved, "device memory, held by torch's allocator"))
         if device.process is not None:
-            found.append(_bytes(names.process, device.process, "device memory of the process, context included"))
+            peaks.append(_bytes(names.process, device.process, "device memory of the process, context included"))
     if host is not None:
         note = None if was_reset else "includes loading: this system keeps one peak for a process's life"
-        found.append(_bytes(names.main if device is None else names.host, host, note))
-    return found
+        peaks.append(_bytes(names.main if device is None else names.host, host, note))
+    return peaks
 
 
 def _bytes(statistic: str, value: int, note: str | None = None) -> Measurement:

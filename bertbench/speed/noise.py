@@ -1,7 +1,7 @@
 """This machine's noise: one model timed against itself, as two workers of the engine that times different ones.
 
 Such an A/A session has a known answer, a ratio of 1. What its rounds differ by is what any ratio measured here in the same
-way is uncertain by. Not aware of the catalog, of where weights come from, of files and reports.
+way is uncertain by.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from bertbench.records.files import now
 from bertbench.records.machines import Noise
 from bertbench.records.progress import Progress, silent
 from bertbench.specs.timing import ExecutionSettings, TimingSpec
-from bertbench.speed import side_by_side
 from bertbench.speed.latency import round_ratios
 from bertbench.speed.rounds import TimingRow
-from bertbench.speed.side_by_side import SpeedResult, SpeedTarget
+from bertbench.speed.side_by_side import SpeedResult, SpeedTarget, measure_speed
 
 
 def measure_noise(
@@ -34,6 +33,7 @@ def measure_noise(
     progress: Progress = silent,
     deadline: float | None = None,
     clock: Callable[[], float] = time.monotonic,
+    measure: Callable[..., SpeedResult] = measure_speed,
 ) -> tuple[Noise, tuple[str, ...]]:
     """Time the model in `folder` against itself at the one shape of `timing`: the noise, and warnings of the session.
 
@@ -50,6 +50,7 @@ def measure_noise(
         progress: takes how far it is.
         deadline: a time of `time.monotonic` at which it ends, but not before two rounds are whole.
         clock: seconds, monotonic.
+        measure: times the two workers, as `measure_speed` does.
 
     Raises:
         MeasurementError: the model cannot be timed, or fewer than two rounds were whole.
@@ -59,7 +60,7 @@ def measure_noise(
     (shape,) = timing.shapes
     turns = shape.turns or timing.turns
     stopwatch = _Stopwatch(progress, clock)
-    result = side_by_side.measure_speed(
+    result = measure(
         targets,
         first,
         timing,

@@ -1,13 +1,13 @@
 """How much memory this process holds and held at most. Linux whole, macOS without resetting, elsewhere None.
 
-Not aware of models; used inside worker processes.
+Used inside worker processes.
 """
 
 from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,14 @@ M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
 MMAP_THRESHOLD_BYTES = 128 * 1024  # glibc's own, before it adapts
 
 
-def resident_bytes(proc: Path = PROC) -> int | None:
+def resident_bytes(proc: Path = PROC, platform: str = sys.platform) -> int | None:
     """Resident memory now (VmRSS), in bytes; on macOS the most so far."""
-    return _status(proc, "VmRSS") if _has(proc) else _ru_maxrss()
+    return _status(proc, "VmRSS") if _has(proc) else _ru_maxrss(platform)
 
 
-def peak_bytes(proc: Path = PROC) -> int | None:
+def peak_bytes(proc: Path = PROC, platform: str = sys.platform) -> int | None:
     """Most resident memory since `reset_peak`, in bytes; on macOS since the process began."""
-    return _status(proc, "VmHWM") if _has(proc) else _ru_maxrss()
+    return _status(proc, "VmHWM") if _has(proc) else _ru_maxrss(platform)
 
 
 def reset_peak(proc: Path = PROC) -> bool:
@@ -46,7 +46,7 @@ def reset_peak(proc: Path = PROC) -> bool:
     return True
 
 
-def return_freed_memory() -> bool:
+def return_freed_memory(open_library: Callable[[None], Any] = ctypes.CDLL) -> bool:
     """Have the C library give freed memory back, now and from here on; False where it has no such setting.
 
     Left alone, glibc raises the size from which blocks are mapped apart, up to 32 MB, with every such block that is freed.
@@ -56,7 +56,7 @@ def return_freed_memory() -> bool:
     Source: mallopt(3), M_MMAP_THRESHOLD; malloc_trim(3).
     """
     try:
-        library = ctypes.CDLL(None)
+        library = open_library(None)
         fixed = library.mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES)
         library.malloc_trim(0)
     except (AttributeError, OSError, TypeError):  # not glibc; Windows has no library without a name
@@ -75,8 +75,8 @@ def _status(proc: Path, key: str) -> int | None:
     return None
 
 
-def _ru_maxrss() -> int | None:
-    if sys.platform != "darwin":
+def _ru_maxrss(platform: str) -> int | None:
+    if platform != "darwin":
         return None
     import resource
 
@@ -110,8 +110,21 @@ class TrainingMemory:
     saved_activation_bytes: int
 
 
-def measure_training_memory(model: LoadedModel, batch: Mapping[str, Any]) -> TrainingMemory:
-    """One training step of a model that a back-end has loaded, on a batch that it has prepared.
+@dataclass(frozen=True)
+class HostPeak:
+    """How the peak of main memory is begun and read."""
+
+    reset: Callable[[], bool] = reset_peak
+    read: Callable[[], int | None] = peak_bytes
+
+
+THIS_PROCESS = HostPeak()
+
+
+def measure_training_memory(
+    model: LoadedModel, batch: Mapping[str, Any], host: HostPeak = THIS_PROCESS
+) -> TrainingMemory:
+    """Measure one training step of a model that a back-end has loaded, on a batch that it has prepared.
 
     The loss is the mean of the first output, plus that of the pooler's where there is one, so that every parameter gets
     the gradient it would get beneath a head. The learning rate is 0: the optimizer's state is allocated all the same, and
@@ -128,17 +141,17 @@ def measure_training_memory(model: LoadedModel, batch: Mapping[str, Any]) -> Tra
         )
     module.train()
     try:
-        return _step(model, module, batch)
+        return _step(model, module, batch, host)
     finally:
         _drop_gradients(module)
         module.eval()
 
 
-def _step(model: LoadedModel, module: Any, batch: Mapping[str, Any]) -> TrainingMemory:
-    was_reset = reset_peak()
+def _step(model: LoadedModel, module: Any, batch: Mapping[str, Any], host: HostPeak) -> TrainingMemory:
+    was_reset = host.reset()
     model.device_memory(reset=True)
     _loss(module, batch).backward()
-    peak, device = peak_bytes(), model.device_memory()
+    peak, device = host.read(), model.device_memory()  # before the optimizer's state, which counts apart
     gradients = sum(parameter.grad.nbytes for parameter in _trained(module))
     state = _optimizer_state_bytes(module)
     _drop_gradients(module)

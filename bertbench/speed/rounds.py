@@ -1,7 +1,7 @@
 """The sampling loop: fresh workers in every round, turns in random order, one row a pass.
 
-Not aware of models, tasks, tensors, devices, processes, statistics or results: a worker is a name that can take a
-turn. What the rows mean is computed elsewhere; nothing is averaged or thrown away here.
+A worker is a name that can take a turn, and time is a function that is handed in: nothing here knows of models or
+processes. What the rows mean is computed elsewhere; nothing is averaged or thrown away here.
 
     timings = measure(open_round, TimingSpec(rounds=5), seed=0)
     timings.rows[0]  # TimingRow(round=0, turn=0, order=0, model='bert', seconds=0.15, warmup=True, ...)

@@ -1,6 +1,6 @@
 """The child's side of a worker: it holds one model and answers requests over a pipe until the pipe closes.
 
-Not aware of rounds, statistics, results or who reports them. Everything that is not the pass itself (ids, tensors, the
+Everything that is not the pass itself (ids, tensors, the
 tokenizer) is made before a clock is read. Whatever happens inside is answered as a Failure.
 """
 
@@ -176,12 +176,12 @@ class Servant:
             indices = list(range(index * passes, min((index + 1) * passes, count))) or [0]
             passes, min_s = (len(indices), 0.0) if index * passes < count else (0, 0.0)
         self.last_input = (shape.label, 0 if shape.sequence_length else index)
-        one = self._from_text if shape.sequence_length is None and self.plan.text is not None else self._from_ids
-        untimed = one(shape, indices[0]).model
+        run = self._from_text if shape.sequence_length is None and self.plan.text is not None else self._from_ids
+        untimed = run(shape, indices[0]).model
         timed: list[_Pass] = []
         total = 0.0
         while len(timed) < passes or total < min_s:
-            timed.append(one(shape, indices[len(timed) % len(indices)]))
+            timed.append(run(shape, indices[len(timed) % len(indices)]))
             total += timed[-1].model
         parts = tuple(zip(*timed, strict=True)) or ((), (), ())
         if None in parts[1]:
@@ -229,17 +229,17 @@ class Servant:
         """
         shape = self._compiled_shape(max((len(row.ids) for row in rows), default=0))
         length, size = (shape.sequence_length, shape.batch_size) if shape else (None, batch_size)
-        found: list[Floats] = []
+        outputs: list[Floats] = []
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
             full = [*part, *[part[0]] * (size - len(part))] if shape else part
             ids, mask = padded([row.ids for row in full], self.model.pad_id, length)
             types = None if part[0].types is None else padded([row.types or () for row in full], 0, length)[0]
             array = self.model.array(self.model.run(self.model.prepare(ids, mask, types)))
-            found += [
+            outputs += [
                 values[: len(row.ids)] if array.ndim == 3 else values for values, row in zip(array, part, strict=False)
             ]
-        return found
+        return outputs
 
     def _compiled_shape(self, length: int) -> ShapeSpec | None:
         """A fixed shape that has run and holds `length` tokens, if this back-end compiles anew for others."""

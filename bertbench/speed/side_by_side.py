@@ -1,7 +1,6 @@
 """Speed of several models or back-ends side by side: workers, rounds and turns give rows, rows give latencies.
 
-Not aware of hubs, specs of models, records or reports: it is given local folders. Ratios are computed elsewhere, from the
-rows: those of one round and turn belong together.
+It is given local folders. Ratios are computed elsewhere, from the rows: those of one round and turn belong together.
 """
 
 from __future__ import annotations
@@ -11,16 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
-from bertbench import processes
 from bertbench.records.cautions import Caution, caution
 from bertbench.records.progress import Progress, silent
 from bertbench.records.record import Failure, Measurement
 from bertbench.specs.timing import ExecutionSettings, TimingSpec
-from bertbench.speed.blocks import Blocks, Inspect, SpeedTarget, TaskInputs
+from bertbench.speed.blocks import THIS_MACHINE, Blocks, Inspect, Probes, SpeedTarget, TaskInputs
 from bertbench.speed.latency import latencies, round_ratios, unsteady, whole_splits
-from bertbench.speed.rounds import MINIMUM_ROUNDS, Cell, TimingRow, Timings, WorkerError, measure
+from bertbench.speed.rounds import MINIMUM_ROUNDS, Cell, IsEnough, TimingRow, Timings, WorkerError, measure
 from bertbench.speed.servant import USUAL_WARMUP
-from bertbench.speed.watch import Watch, busy_machine
 from bertbench.speed.workers import WorkerProcess, preload
 from bertbench.stats import stopping
 from bertbench.units import duration
@@ -35,14 +32,14 @@ if TYPE_CHECKING:
 
 
 class WarmUps:
-    """Counts by target: `counts` of all that is known by now, `found` those of this session, and warnings.
+    """Counts by target: `counts` of all that is known by now, `new` those that this session found out, and warnings.
 
     `decided` is the protocol's own count: then nobody asks, and `counts` is None.
     """
 
     def __init__(self, known: Mapping[str, int], *, decided: int | None = None) -> None:
         self.counts: dict[str, int] | None = None if decided is not None else dict(known)
-        self.found: dict[str, int] = {}
+        self.new: dict[str, int] = {}
         self.warnings: list[Caution] = []
 
     def collect(self, number: int, workers: Sequence[WorkerProcess]) -> None:
@@ -56,8 +53,8 @@ class WarmUps:
     def _count(self, name: str, seconds: Sequence[float]) -> int:
         passes = stopping.passes_until_steady(seconds) if seconds else None
         if passes is not None:
-            self.found[name] = max(passes, 1)
-            return self.found[name]
+            self.new[name] = max(passes, 1)
+            return self.new[name]
         if seconds:
             self.warnings.append(caution("unsteady-start", name, passes=len(seconds)))
         return USUAL_WARMUP
@@ -67,15 +64,9 @@ __all__ = ["ExecutionSettings", "SpeedResult", "SpeedTarget", "TaskInputs", "mea
 
 Enough = Callable[[Mapping[str, Sequence[float]]], bool]  # by 'target shape' the rounds' log-ratios
 
-FRESH_SERVERS = (
-    1,
-    2,
-    4,
-    8,
-    12,
-    16,
-    24,
-)  # rounds of a gate's session after which the next workers are forked from another process
+# Rounds of a gate's session after which the next workers are forked from another process: what a server was dealt in
+# memory layout and hash seed all its workers inherit, so that one server's luck would pass for a difference.
+FRESH_SERVERS = (1, 2, 4, 8, 12, 16, 24)
 ROUNDS_FOR_AN_INTERVAL = 8  # fewer give intervals that are wide for their noise
 
 
@@ -111,11 +102,13 @@ class SpeedResult:
         for name in ("tokenization_seconds", "end_to_end_seconds"):
             table[name] = table[name].astype("float64")
         table.insert(0, "session", self.session_id)
-        of = {target.name: target for target in self.targets}
-        place = list(table.columns).index("model") + 1
-        table.insert(place, "backend", [of[name].settings.backend for name in table["model"]])
-        table.insert(place + 1, "dtype", [of[name].settings.dtype for name in table["model"]])
-        table["model"] = [of[name].model_name for name in table["model"]]
+        targets = {target.name: target for target in self.targets}
+        column = list(table.columns).index("model") + 1
+        table.insert(column, "backend", [targets[name].settings.backend for name in table["model"]])
+        table.insert(column + 1, "dtype", [targets[name].settings.dtype for name in table["model"]])
+        table["model"] = [
+            targets[name].model_name for name in table["model"]
+        ]  # last: a target's name is more than its model's
         return table
 
 
@@ -132,8 +125,9 @@ def measure_speed(
     progress: Progress = silent,
     deadline: float | None = None,
     enough: Enough | None = None,
+    probes: Probes = THIS_MACHINE,
 ) -> SpeedResult:
-    """Time `targets` together; the one called `reference` takes part in every round.
+    """Time `targets` side by side; the one called `reference` takes part in every round.
 
     More than four, or more than memory allows, are measured in blocks that take turns by the round; each holds the
     reference. With `timing.precision` the session ends as soon as every ratio is known so well, `timing.rounds` being
@@ -151,32 +145,23 @@ def measure_speed(
         progress: takes how far it is.
         deadline: a time of `time.monotonic`.
         enough: asked at each look with every cell's log-ratios; ends the session. Workers then come from several servers.
+        probes: what is asked of the machine.
     """
-    warnings = busy_machine()
+    warnings = probes.busy_machine()
     shapes = tuple(shape for shape in timing.shapes if shape.sequence_length is not None or natural is not None)
     if len(shapes) < len(timing.shapes):
         warnings.append(caution("no-task-inputs"))
-    watch, warm = Watch(), WarmUps(warmups or {}, decided=timing.warmup_passes)
+    watch, warm = probes.watch(), WarmUps(warmups or {}, decided=timing.warmup_passes)
     shown = timing.model_copy(update={"shapes": shapes})
     looks = (warm.collect, *inspect, lambda _, workers: watch.collect(worker.pid for worker in workers))
-    blocks = Blocks(shown, seed, natural or {}, warm.counts, looks)
+    blocks = Blocks(shown, seed, natural or {}, warm.counts, looks, probes)
     blocks.plan(targets, reference)
     if not shapes or not blocks.blocks:
         return SpeedResult(session_id, tuple(targets), (), {}, blocks.failures, blocks.cells, tuple(warnings))
     preload(target.folder for target in targets)
     count = len(blocks.blocks)
-    stop = _Stop(timing, reference, count, enough)
-    timings = measure(
-        blocks.open,
-        shown.model_copy(update={"rounds": timing.rounds * count}),
-        seed,
-        progress,
-        deadline,
-        minimum_rounds=MINIMUM_ROUNDS * count,
-        is_enough=stop,
-        lost=blocks.cells,
-        blocks=count,
-    )
+    stop = _Stop(timing, reference, count, enough, probes.renew_processes)
+    timings = _take_rounds(blocks, seed, progress, deadline, stop)
     failures = blocks.failures | timings.failures
     measurements = _measurements([row for row in timings.rows if _is_kept(row, failures, timings.cells)], natural or {})
     ended = _ended(timings, timing, stop)
@@ -190,8 +175,24 @@ def measure_speed(
         timings.cells,
         tuple(dict.fromkeys(warnings)),
         timings.rounds // count,
-        warm.found,
+        warm.new,
         blocks.attentions,
+    )
+
+
+def _take_rounds(blocks: Blocks, seed: int, progress: Progress, deadline: float | None, stop: IsEnough) -> Timings:
+    """Take the protocol's rounds of every block; the blocks take turns."""
+    count = len(blocks.blocks)
+    return measure(
+        blocks.open,
+        blocks.timing.model_copy(update={"rounds": blocks.timing.rounds * count}),
+        seed,
+        progress,
+        deadline,
+        minimum_rounds=MINIMUM_ROUNDS * count,
+        is_enough=stop,
+        lost=blocks.cells,
+        blocks=count,
     )
 
 
@@ -200,7 +201,7 @@ def _measurements(rows: Sequence[TimingRow], natural: Mapping[str, TaskInputs]) 
     examples = next((len(inputs.ids) for inputs in natural.values()), None)
     batches = {size: len(of) for inputs in natural.values() for size, of in inputs.batches.items()}
     splits = whole_splits(rows, examples, batches)
-    return {name: (*found, *splits.get(name, ())) for name, found in latencies(rows).items()}
+    return {name: (*by_round, *splits.get(name, ())) for name, by_round in latencies(rows).items()}
 
 
 def _is_kept(row: TimingRow, failures: Mapping[str, Failure], cells: Mapping[Cell, Failure]) -> bool:
@@ -209,18 +210,26 @@ def _is_kept(row: TimingRow, failures: Mapping[str, Failure], cells: Mapping[Cel
 
 def _given_up(timings: Timings, failures: dict[str, Failure], measurements: Mapping[str, object]) -> dict[str, Failure]:
     """Failures with those targets added of which no shape is left: the first reason stands for all."""
-    found = dict(failures)
+    given_up = dict(failures)
     for (name, _), failure in timings.cells.items():
         if name not in measurements:
-            found.setdefault(name, failure)
-    return found
+            given_up.setdefault(name, failure)
+    return given_up
 
 
 class _Stop:
     """Ends a session with a wanted precision, or a gate's, at the looks where every block has the same number of rounds."""
 
-    def __init__(self, timing: TimingSpec, reference: str, blocks: int, enough: Enough | None = None) -> None:
+    def __init__(
+        self,
+        timing: TimingSpec,
+        reference: str,
+        blocks: int,
+        enough: Enough | None = None,
+        renew: Callable[[], None] = THIS_MACHINE.renew_processes,
+    ) -> None:
         self.enough = enough
+        self.renew = renew
         self.precision = timing.precision
         self.reference = reference
         self.blocks = blocks
@@ -230,13 +239,13 @@ class _Stop:
         """True if all ratios are known well enough."""
         each, rest = divmod(rounds, self.blocks)
         if self.enough is not None and not rest and each in FRESH_SERVERS:
-            processes.renew()
+            self.renew()
         if (self.precision is None and self.enough is None) or rest or each not in stopping.LOOKS:
             return False
         ratios = round_ratios(rows, self.reference)
         if self.precision is None or self.enough is not None:
-            found = {f"{name} {shape}": values for (name, shape), values in ratios.items()}
-            return self.enough is not None and self.enough(found)
+            by_cell = {f"{name} {shape}": values for (name, shape), values in ratios.items()}
+            return self.enough is not None and self.enough(by_cell)
         cells = [values for values in ratios.values() if len(values) >= each]
         self.reached = stopping.is_enough(cells, self.precision)
         return self.reached

@@ -47,8 +47,9 @@ def read() -> MachineReading:
 class Watch:
     """Begins with its creation; `collect` the workers' CPU time before they end, `findings` tell what was seen."""
 
-    def __init__(self, now: Callable[[], MachineReading] = read) -> None:
+    def __init__(self, now: Callable[[], MachineReading] = read, count_cores: Callable[[], int] = usable_cores) -> None:
         self._now = now
+        self._count_cores = count_cores
         self._start = now()
         self._workers_s = 0.0
 
@@ -66,7 +67,7 @@ class Watch:
         """What those who read the figures should know; nothing if the machine was ours."""
         start, end = self._start, self._now()
         wall = max(end.wall_s - start.wall_s, 1e-9)
-        cores = usable_cores()
+        cores = self._count_cores()
         other = (end.busy_s - start.busy_s - (end.own_s - start.own_s) - self._workers_s) / wall
         stolen = (end.stolen_s - start.stolen_s) / wall
         found = []
@@ -79,13 +80,18 @@ class Watch:
         return found
 
 
-def busy_machine() -> list[Caution]:
-    """A warning if other programs hold the processor now. The load average would count this program's own past."""
+def idle_cores() -> float:
+    """How many cores' worth of time nobody uses now. The load average would count this program's own past."""
     import psutil
 
-    cores = psutil.cpu_count() or 1
-    idle = cores * (1 - psutil.cpu_percent(interval=0.3) / 100)
-    usable = usable_cores()
+    return (psutil.cpu_count() or 1) * (1 - float(psutil.cpu_percent(interval=0.3)) / 100)
+
+
+def busy_machine(
+    count_idle: Callable[[], float] = idle_cores, count_usable: Callable[[], int] = usable_cores
+) -> list[Caution]:
+    """Warn if other programs hold the processor now."""
+    idle, usable = count_idle(), count_usable()
     if idle >= QUIET_SHARE * usable:
         return []
     return [caution("busy-start", idle=idle, usable=usable)]

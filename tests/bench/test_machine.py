@@ -11,7 +11,7 @@ import pytest
 
 from bertbench.report.compare.speed_rows import SessionTimings, Way
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
-from bertbench.speed import side_by_side
+from bertbench.speed.blocks import Probes
 from bertbench.speed.side_by_side import SpeedTarget, measure_speed
 from tests.bench.scale import SCALE
 
@@ -31,14 +31,14 @@ def folders(make_model):
 
 
 @pytest.fixture
-def compare(threads, monkeypatch):
+def compare(threads):
     """A short session of two models: the time of the second over that of the first, with its interval, as reported."""
-    monkeypatch.setattr(side_by_side, "busy_machine", list)  # it waits 0.3 s for a warning that nobody reads here
+    probes = Probes(busy_machine=list)  # the real one waits 0.3 s for a warning that nobody reads here
 
     def run(first, second, seed):
         settings = ExecutionSettings(threads=threads)
         targets = [SpeedTarget("a", first, settings), SpeedTarget("b", second, settings)]
-        result = measure_speed(targets, "a", SHORT, session_id="bench", seed=seed)
+        result = measure_speed(targets, "a", SHORT, session_id="bench", seed=seed, probes=probes)
         assert not result.failures
         assert result.rounds == SHORT.rounds
         timings = SessionTimings()

@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from bertbench.models.sources import Encoder, Source
@@ -15,7 +16,6 @@ from bertbench.session.steps import Session, TaskData
 from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed import latency, watch
-from bertbench.speed import side_by_side as runner
 from bertbench.tasks.examples import Examples
 from tests.factories import environment, model_spec, session_record, task_spec
 
@@ -29,7 +29,7 @@ TEXTS = ("a b c", "a b", "a", "b c a b", "c", "a c b a b")
 @pytest.fixture
 def quiet_machine(monkeypatch):
     """No other programs, and a ceiling that is known."""
-    monkeypatch.setattr(runner, "busy_machine", list)
+    monkeypatch.setattr(psutil, "cpu_percent", lambda **_: 0.0)
     monkeypatch.setattr(latency, "WIDE_SPREAD", 1e9)  # the fake back-end sleeps, which a busy machine lengthens
     monkeypatch.setattr(watch.Watch, "findings", lambda _: [])
     monkeypatch.setattr(extras, "ceiling", lambda *_: (1e11, (1024, 1024, 1024)))

@@ -1,8 +1,6 @@
 import pytest
 
 from bertbench.specs.timing import ExecutionSettings
-from bertbench.speed import calibration
-from bertbench.speed import calibration as module
 from bertbench.speed.calibration import (
     SIZES,
     Calibration,
@@ -11,6 +9,7 @@ from bertbench.speed.calibration import (
     expected_seconds,
     fastest,
     judge,
+    measure_products,
     model_sizes,
     product_rates,
 )
@@ -82,12 +81,18 @@ def test_judgement_where_either_format_ended_early():
     assert judge([1e11, 1e11], [1e11, 2e11, 4e11], 0.5).bf16_is_faster is True
 
 
-def test_setting_the_device_up_is_not_timed(monkeypatch):
+def test_setting_the_device_up_is_not_timed():
     """The first product of all, which on CUDA takes seconds, is no part of any rate."""
     begun = []
-    monkeypatch.setattr(calibration, "product", lambda _, dtype, __: lambda: begun.append(dtype))
-    monkeypatch.setattr(calibration, "product_rates", lambda *_, **__: begun.append("rates") or [1e11])
-    calibrate.__wrapped__(1)
+
+    def product(_, dtype, __):
+        return lambda: begun.append(dtype)
+
+    def product_rates(*_, **__):
+        begun.append("rates")
+        return [1e11]
+
+    measure_products(1, "cpu", product, product_rates)
     assert begun[:2] == ["float32", "rates"]
 
 
@@ -153,9 +158,8 @@ def test_sizes_of_a_model():
     assert model_sizes(128, 768, 3072) == [(128, 768, 768), (128, 768, 3072), (128, 3072, 768)]
 
 
-def test_real_process(monkeypatch):
+def test_real_process():
     """A process of its own measures a plausible rate, and one that dies gives none."""
-    monkeypatch.setattr(module, "TRIES_S", 0.01)
     rate, size = ceiling(ExecutionSettings(threads=1), [(64, 64, 64)])
     assert rate > 1e6
     assert size == (64, 64, 64)

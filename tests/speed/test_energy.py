@@ -125,18 +125,16 @@ def test_no_counters_have_a_reason(tmp_path, missing):
     assert reason.startswith(f"no RAPL counters in {root} (a virtual machine")
 
 
-def test_counters_for_root_only_say_how_to_open_them(tmp_path, monkeypatch):
+def test_counters_for_root_only_say_how_to_open_them(tmp_path):
     """The usual case: the file is there and may not be read."""
     domain(tmp_path, "intel-rapl:0", "package-0")
-    read = energy._number
 
     def denied(file):
         if file.name == "energy_uj":
             raise PermissionError(13, "Permission denied")
-        return read(file)
+        return energy.read_number(file)
 
-    monkeypatch.setattr(energy, "_number", denied)
-    found, reason = meters("cpu", tmp_path)
+    found, reason = meters("cpu", tmp_path, read=denied)
     assert found == []
     assert "may be read by root only" in reason
     assert "sudo chmod a+r" in reason

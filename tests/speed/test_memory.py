@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import signal
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,12 @@ from bertbench.records.record import Failure
 from bertbench.specs.timing import ShapeSpec
 from bertbench.speed import memory
 from bertbench.speed.backend import DeviceMemory
+from bertbench.speed.blocks import Probes
 from bertbench.speed.memory import measure_memory, predicted_inference, predicted_training
 from bertbench.speed.process_memory import TrainingMemory
 from bertbench.speed.rounds import WorkerError
 from bertbench.speed.side_by_side import ExecutionSettings, SpeedTarget
-from bertbench.speed.workers import Loaded, MemoryReading, WorkerProcess
+from bertbench.speed.workers import Loaded, MemoryReading, open_workers
 
 linux = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
 SETTINGS = ExecutionSettings(threads=1)
@@ -89,7 +91,7 @@ class Worker:
 
 
 @pytest.fixture
-def opened(monkeypatch):
+def opened():
     """The workers that were opened, one after another; `opened.make` makes the next one."""
 
     class Opened(list):
@@ -100,9 +102,9 @@ def opened(monkeypatch):
             self.append(self.make())
             return self[-1]
 
-    workers = Opened()
-    monkeypatch.setattr(memory, "open_workers", workers.open)
-    return workers
+    opened = Opened()
+    opened.probes = Probes(open_workers=opened.open)
+    return opened
 
 
 @linux
@@ -156,7 +158,7 @@ def test_device_and_systems(tiny, opened):
 
     def measured(loaded, peak, device, *, was_reset=False):
         opened.make = lambda: Worker(loaded, lambda _: MemoryReading(peak, was_reset=was_reset, device=device))
-        return measure_memory(tiny, [SMALL]).measurements
+        return measure_memory(tiny, [SMALL], probes=opened.probes).measurements
 
     cuda = measured(Loaded("sdpa", 100, 150), 170, DeviceMemory(9, 12, 20))
     expected = [("resident", 50), ("peak", 9), ("reserved", 12), ("process", 20), ("host_peak", 70)]
@@ -179,7 +181,7 @@ def test_training_on_a_device(tiny, opened):
     """A training step's peaks have names of their own; its shape, choices and counts are told with them."""
     training = dataclasses.replace(STEP, device=DeviceMemory(9, 12, 20))
     opened.make = lambda: Worker(training=lambda _: training)
-    found = measure_memory(tiny, [], [SMALL]).measurements
+    found = measure_memory(tiny, [], [SMALL], probes=opened.probes).measurements
     assert statistics(found) == [
         ("resident", 50),
         ("gradients", 50),
@@ -198,7 +200,7 @@ def test_training_on_a_device(tiny, opened):
 def test_from_small_to_large_in_one_worker(tiny, opened):
     """Passes run in one worker, larger inputs later; every training step has a fresh worker."""
     shapes = [LARGE, ShapeSpec(batch_size=8), SMALL]
-    measure_memory(tiny, shapes, shapes)
+    measure_memory(tiny, shapes, shapes, probes=opened.probes)
     labels = [["1x128", "8x128", "64x128"], ["training 1x128"], ["training 8x128"], ["training 64x128"]]
     assert [worker.asked for worker in opened] == labels
     assert all(worker.closed for worker in opened)
@@ -214,7 +216,7 @@ def test_a_failed_shape_does_not_lose_the_others(tiny, opened, kind):
 
     opened.make = lambda: Worker(reading=reading)
     shapes = [ShapeSpec(batch_size=batch, sequence_length=length) for batch in (1, 8, 32) for length in (64, 128, 512)]
-    result = measure_memory(tiny, shapes)
+    result = measure_memory(tiny, shapes, probes=opened.probes)
     peaks = {(m.batch_size, m.sequence_length) for m in result.measurements if m.statistic == "peak"}
     assert peaks == {(1, 64), (1, 128), (1, 512), (8, 64), (32, 64)}
     assert [worker.asked for worker in opened] == [["1x64", "1x128", "1x512", "8x64", "8x128"], ["32x64"]]
@@ -230,19 +232,25 @@ def test_a_failed_shape_does_not_lose_the_others(tiny, opened, kind):
 
 @linux
 @pytest.mark.slow
-def test_a_killed_worker(tiny, monkeypatch):
+def test_a_killed_worker(tiny):
     """A worker that is really killed while it measures fails its shape only."""
-    ask = WorkerProcess.memory
 
-    def killed(worker, shape, passes):
-        if shape.sequence_length == 64:
-            os.kill(worker.pid, signal.SIGKILL)
-        return ask(worker, shape, passes)
+    @contextmanager
+    def open_doomed(plans):
+        with open_workers(plans) as (worker,):
+            ask = worker.memory
 
-    monkeypatch.setattr(WorkerProcess, "memory", killed)
+            def memory(shape, passes):
+                if shape.sequence_length == 64:
+                    os.kill(worker.pid, signal.SIGKILL)
+                return ask(shape, passes)
+
+            worker.memory = memory
+            yield [worker]
+
     shapes = [ShapeSpec(batch_size=8, sequence_length=8), ShapeSpec(sequence_length=64), ShapeSpec(batch_size=4)]
     shapes.append(ShapeSpec(batch_size=32, sequence_length=8))
-    result = measure_memory(tiny, shapes)
+    result = measure_memory(tiny, shapes, probes=Probes(open_workers=open_doomed))
     peaks = [(m.batch_size, m.sequence_length) for m in result.measurements if m.statistic == "peak"]
     assert peaks == [(8, 8), (32, 8)]
     assert [found.kind for found in result.failures.values()] == ["WorkerDied", "Skipped"]
@@ -252,7 +260,7 @@ def test_a_killed_worker(tiny, monkeypatch):
 def test_training_failures_have_names_of_their_own(tiny, opened):
     """A training step that fails takes nothing from inference at the same shape."""
     opened.make = lambda: Worker(training=lambda _: Failure("OutOfMemory", "too much"))
-    result = measure_memory(tiny, [SMALL], [SMALL, LARGE])
+    result = measure_memory(tiny, [SMALL], [SMALL, LARGE], probes=opened.probes)
     assert statistics(result.measurements) == [("resident", 50), ("peak", 70)]
     assert {label: found.kind for label, found in result.failures.items()} == {
         "training 1x128": "OutOfMemory",
@@ -260,37 +268,38 @@ def test_training_failures_have_names_of_their_own(tiny, opened):
     }
 
 
-def test_what_does_not_fit_is_not_tried(tiny, opened, monkeypatch):
+def test_what_does_not_fit_is_not_tried(tiny, opened):
     """A shape predicted above 80 % of what is free fails with both numbers; smaller ones and CUDA go on."""
     free = int(predicted_inference(tiny, LARGE) / MEMORY_SHARE) - 1
-    monkeypatch.setattr(memory, "available_memory", lambda: free)
-    result = measure_memory(tiny, [SMALL, LARGE, ShapeSpec(batch_size=64, sequence_length=256)], [LARGE])
+    probes = Probes(open_workers=opened.open, available_memory=lambda: free)
+    result = measure_memory(tiny, [SMALL, LARGE, ShapeSpec(batch_size=64, sequence_length=256)], [LARGE], probes)
     assert [label for worker in opened for label in worker.asked] == ["1x128"]
     assert list(result.failures) == ["64x128", "64x256", "training 64x128"]
     assert "GB are free" in result.failures["64x128"].message
     assert result.failures["64x256"].kind == "Skipped"
     on_device = SpeedTarget("tiny", tiny.folder, ExecutionSettings(device="cuda:0"))
-    assert measure_memory(on_device, [LARGE], [LARGE]).failures == {}
+    assert measure_memory(on_device, [LARGE], [LARGE], probes).failures == {}
 
 
 def test_too_long_is_a_failure_of_that_shape(tiny, opened):
     """The model's limit is named; it says nothing about shapes with more but shorter inputs."""
-    result = measure_memory(tiny, [ShapeSpec(sequence_length=513), ShapeSpec(batch_size=8, sequence_length=512)])
+    result = measure_memory(
+        tiny, [ShapeSpec(sequence_length=513), ShapeSpec(batch_size=8, sequence_length=512)], probes=opened.probes
+    )
     assert list(result.failures) == ["1x513"]
     assert "513 is asked for, and it takes 512 tokens at most" in result.failures["1x513"].message
     assert statistics(result.measurements)[1:] == [("peak", 70)]
 
 
-def test_what_cannot_be_measured(tiny, tmp_path, monkeypatch):
+def test_what_cannot_be_measured(tiny, tmp_path):
     """A model that does not fit, is broken or is not there is an error that says so."""
     with pytest.raises(CheckpointError, match="cannot be read"):
         measure_memory(SpeedTarget("gone", tmp_path / "gone"), [SMALL])
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "no-such"}))
     with pytest.raises(WorkerError, match="cannot be loaded"):
         measure_memory(SpeedTarget("broken", tmp_path), [SMALL])
-    monkeypatch.setattr(memory, "available_memory", lambda: 10**6)
     with pytest.raises(MeasurementError, match="GB are free"):
-        measure_memory(tiny, [])
+        measure_memory(tiny, [], probes=Probes(available_memory=lambda: 10**6))
 
 
 def test_prediction_of_training_follows_the_measured_counts(tmp_path):

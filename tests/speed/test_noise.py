@@ -1,5 +1,6 @@
 import json
 import math
+from functools import partial
 
 import pytest
 
@@ -7,9 +8,9 @@ from bertbench.errors import MeasurementError
 from bertbench.records.record import Failure
 from bertbench.records.sidecars import TimingRow
 from bertbench.specs.timing import ShapeSpec, TimingSpec
-from bertbench.speed import side_by_side, watch
 from bertbench.speed.noise import measure_noise
-from bertbench.speed.side_by_side import ExecutionSettings, SpeedResult
+from bertbench.speed.side_by_side import ExecutionSettings, SpeedResult, measure_speed
+from tests.speed.stand_ins import quiet_machine
 
 FAKE = ExecutionSettings(backend="fake", threads=3)
 QUICK = TimingSpec(rounds=3, turns=2, passes=1, min_turn_s=0, warmup_passes=1, shapes=(ShapeSpec(sequence_length=10),))
@@ -33,17 +34,20 @@ def rows_of(number, turns, seconds):
 
 
 @pytest.fixture
-def scripted(monkeypatch):
-    """Replaces the engine: rounds of given log-ratios and turns, each turn lasting a second of `clock`, 5 s before all."""
+def scripted():
+    """Stands in for the engine: rounds of given log-ratios and turns, each turn lasting a second of `clock`, 5 s before all."""
     asked = {}
 
-    class Clock:
+    class Engine:
         now = 100.0
 
         def __call__(self):
             return self.now
 
-    clock = Clock()
+        def measure(self, *arguments, **options):
+            return self.script(*arguments, **options)
+
+    clock = Engine()
 
     def install(rounds, failures=None, cells=None, warnings=()):
         def measure_speed(targets, reference, timing, **options):
@@ -61,7 +65,7 @@ def scripted(monkeypatch):
                 options["progress"]("timing", total, total)
             return SpeedResult("s1", tuple(targets), tuple(rows), {}, failures or {}, cells or {}, tuple(warnings))
 
-        monkeypatch.setattr(side_by_side, "measure_speed", measure_speed)
+        clock.script = measure_speed
         return clock, asked
 
     return install
@@ -69,15 +73,13 @@ def scripted(monkeypatch):
 
 def run(folder, clock=None, timing=QUICK, **options):
     """Measure in session s1."""
-    extra = {"clock": clock} if clock else {}
+    extra = {"clock": clock, "measure": clock.measure} if clock else {}
     return measure_noise("bert", folder, FAKE, timing, session_id="s1", **extra, **options)
 
 
-def test_through_the_engine(folder, monkeypatch):
+def test_through_the_engine(folder):
     """A fake model against itself, through worker processes: the ratio is near 1, and all rounds are there."""
-    monkeypatch.setattr(side_by_side, "busy_machine", list)
-    monkeypatch.setattr(watch.Watch, "findings", lambda _: [])
-    found, _ = run(folder)
+    found, _ = run(folder, measure=partial(measure_speed, probes=quiet_machine()))
     assert found.rounds == 3
     assert abs(found.interval[0]) < 0.5
     assert found.round_s > 0

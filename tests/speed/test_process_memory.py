@@ -8,8 +8,8 @@ from bertbench.errors import MeasurementError
 from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed import process_memory
 from bertbench.speed.backend import DeviceMemory
-from bertbench.speed.backends.eager import EagerBackend, EagerModel
-from bertbench.speed.process_memory import measure_training_memory, saved_activation_bytes
+from bertbench.speed.backends.eager import EagerBackend
+from bertbench.speed.process_memory import HostPeak, measure_training_memory, saved_activation_bytes
 
 linux = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
 
@@ -62,14 +62,12 @@ def test_without_glibc(monkeypatch):
     class Library:
         """musl has no mallopt."""
 
-    monkeypatch.setattr(process_memory.ctypes, "CDLL", lambda _: Library())
-    assert process_memory.return_freed_memory() is False
+    assert process_memory.return_freed_memory(lambda _: Library()) is False
 
     def windows(name):
         raise TypeError(name)
 
-    monkeypatch.setattr(process_memory.ctypes, "CDLL", windows)
-    assert process_memory.return_freed_memory() is False
+    assert process_memory.return_freed_memory(windows) is False
 
 
 def test_kilobytes_of_status(tmp_path):
@@ -79,11 +77,10 @@ def test_kilobytes_of_status(tmp_path):
     assert process_memory.resident_bytes(tmp_path) is None
 
 
-def test_without_proc(tmp_path, monkeypatch):
+def test_without_proc(tmp_path):
     """Where the system tells nothing, the answer is None and not 0, and nothing fails."""
-    monkeypatch.setattr(sys, "platform", "win32")
-    assert process_memory.peak_bytes(tmp_path / "none") is None
-    assert process_memory.resident_bytes(tmp_path / "none") is None
+    assert process_memory.peak_bytes(tmp_path / "none", "win32") is None
+    assert process_memory.resident_bytes(tmp_path / "none", "win32") is None
     assert process_memory.reset_peak(tmp_path / "none") is False
 
 
@@ -177,22 +174,23 @@ def test_an_activation_of_many_operators_keeps_more(load):
     assert counts["gelu_new"] - counts["gelu_pytorch_tanh"] == 2 * 3 * inner
 
 
-def test_peaks_are_those_of_the_step(load, monkeypatch):
+def test_peaks_are_those_of_the_step(load):
     """The peak is reset before the forward pass and read before the optimizer's step, in main memory and on the device."""
+    from torch.optim.optimizer import register_optimizer_step_pre_hook
+
     log = []
     model = load()
-    state = process_memory._optimizer_state_bytes
-    monkeypatch.setattr(process_memory, "reset_peak", lambda: log.append("reset") or True)
-    monkeypatch.setattr(process_memory, "peak_bytes", lambda: log.append("peak") or 7)
-    monkeypatch.setattr(process_memory, "_optimizer_state_bytes", lambda module: log.append("AdamW") or state(module))
+    host = HostPeak(reset=lambda: log.append("reset") or True, read=lambda: log.append("peak") or 7)
 
-    def device_memory(self, *, reset=False):
+    def device_memory(*, reset=False):
         log.append("device reset" if reset else "device")
         return DeviceMemory(3, 4, None)
 
-    monkeypatch.setattr(EagerModel, "device_memory", device_memory)
+    model.device_memory = device_memory
     model.module.register_forward_hook(lambda *_: log.append("forward"))
-    found = measure_training_memory(model, model.prepare(IDS, MASK))
+    steps = register_optimizer_step_pre_hook(lambda *_: log.append("AdamW"))
+    found = measure_training_memory(model, model.prepare(IDS, MASK), host)
+    steps.remove()
     assert log == ["reset", "device reset", "forward", "peak", "device", "AdamW", "forward"]
     assert (found.peak_bytes, found.was_reset, found.device) == (7, True, DeviceMemory(3, 4, None))
 

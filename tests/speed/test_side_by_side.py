@@ -2,18 +2,20 @@ import json
 import os
 import signal
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
 from bertbench.records.record import Failure
 from bertbench.records.sidecars import TurnSeconds
 from bertbench.specs.timing import ShapeSpec, TimingSpec
-from bertbench.speed import blocks as _blocks
-from bertbench.speed import side_by_side, watch
+from bertbench.speed.blocks import cores_of
 from bertbench.speed.rounds import WorkerError
 from bertbench.speed.servant import TextSource
 from bertbench.speed.side_by_side import ExecutionSettings, SpeedTarget, TaskInputs, measure_speed
+from bertbench.speed.watch import busy_machine, idle_cores
 from bertbench.speed.workers import Loaded
+from tests.speed.stand_ins import quiet_machine
 
 FAKE = ExecutionSettings(backend="fake")
 QUICK = TimingSpec(rounds=2, turns=2, passes=2, min_turn_s=0, warmup_passes=1, shapes=(ShapeSpec(sequence_length=10),))
@@ -33,20 +35,17 @@ def target(tmp_path):
     return make
 
 
-@pytest.fixture
-def quiet(monkeypatch):
-    """No look at how busy the machine is."""
-    monkeypatch.setattr(side_by_side, "busy_machine", list)
-    monkeypatch.setattr(watch.Watch, "findings", lambda _: [])
-
-
 class Log(list):
-    """Names opened together; `warmed` holds the warm-up passes by name."""
+    """Names opened together; `warmed` holds the warm-up passes by name, `probes` open the workers."""
+
+    def run(self, *arguments, **options):
+        """Measure with these workers."""
+        return run(*arguments, **({"probes": self.probes} | options))
 
 
 @pytest.fixture
-def opened(monkeypatch, quiet):  # noqa: C901 (a stand-in of many short methods)
-    """Replaces worker processes by objects; gives the names opened together, in order."""
+def opened():  # noqa: C901 (a stand-in of many short methods)
+    """Objects in place of worker processes, opened through `opened.probes`; the names opened together, in order."""
     log, warmed = Log(), {}
     log.warmed = warmed
 
@@ -85,13 +84,14 @@ def opened(monkeypatch, quiet):  # noqa: C901 (a stand-in of many short methods)
         log.append([plan.name for plan in plans])
         yield [Fake(plan) for plan in plans]
 
-    monkeypatch.setattr(_blocks, "open_workers", open_workers)
+    log.probes = quiet_machine(open_workers=open_workers)
     return log
 
 
-def run(targets, reference="ref", timing=QUICK, **options):
-    """Measure in session s1."""
-    return measure_speed(targets, reference, timing, session_id="s1", **options)
+def run(targets, reference="ref", timing=QUICK, probes=None, **options):
+    """Measure in session s1 on a quiet machine."""
+    probes = probes or quiet_machine()
+    return measure_speed(targets, reference, timing, session_id="s1", probes=probes, **options)
 
 
 def inputs(*rows):
@@ -102,7 +102,7 @@ def inputs(*rows):
 SDPA = ExecutionSettings()
 
 
-def test_real_workers_and_known_durations(target, quiet):
+def test_real_workers_and_known_durations(target):
     """Models that state their durations are measured to have them, through worker processes."""
     result = run([target("ref", seconds_per_pass=0.02), target("half", seconds_per_pass=0.01)], seed=3)
     assert result.failures == {}
@@ -119,7 +119,7 @@ def test_frame(opened, target):
     """Rows make a table with the session and the way of running, sequence lengths kept whole or absent."""
     timing = QUICK.model_copy(update={"shapes": (*QUICK.shapes, NATURAL)})
     natural = {"ref": inputs([5, 6]), "other": inputs([7])}
-    frame = run([target("ref"), target("other")], timing=timing, natural=natural).frame()
+    frame = opened.run([target("ref"), target("other")], timing=timing, natural=natural).frame()
     assert list(frame.columns) == [
         "session", "round", "turn", "order", "model", "backend", "dtype", "seconds", "warmup", "shape", "scenario",
         "batch_size", "sequence_length", "tokenization_seconds", "end_to_end_seconds",
@@ -135,14 +135,14 @@ def test_frame(opened, target):
 
 def test_values_are_medians_of_turns(opened, target):
     """A round's value is the median of its turns' median passes; the untimed pass does not count."""
-    values = run([target("ref")]).measurements["ref"][0].values
+    values = opened.run([target("ref")]).measurements["ref"][0].values
     assert values == pytest.approx((0.03, 0.03))
 
 
 def test_blocks_of_four_with_the_reference(opened, target):
     """More than four models are measured in blocks that take turns, the reference in each."""
     names = ["a", "b", "ref", "c", "d", "e", "f", "g"]
-    result = run([target(name) for name in names])
+    result = opened.run([target(name) for name in names])
     blocks = [["ref", "a", "b", "c"], ["ref", "d", "e", "f"], ["ref", "g"]]
     assert opened == blocks * 2
     assert {name: len(latencies[0].values) for name, latencies in result.measurements.items()} == {
@@ -154,17 +154,20 @@ def test_blocks_of_four_with_the_reference(opened, target):
 
 def test_a_block_without_models_is_not_opened(opened, target):
     """Once all others of a block have failed, the reference is not measured alone there."""
-    result = run([target("ref"), target("a"), target("b"), target("c"), target("bad")])
+    result = opened.run([target("ref"), target("a"), target("b"), target("c"), target("bad")])
     assert opened == [["ref", "a", "b", "c"], ["ref", "bad"], ["ref", "a", "b", "c"], []]
     assert result.failures == {"bad": Failure("WorkerDied", "bad died")}
     assert "bad" not in result.measurements
 
 
-def test_memory_decides_how_many_run_together(opened, target, monkeypatch):
+def test_memory_decides_how_many_run_together(opened, target):
     """Blocks shrink to what memory allows; a model that does not fit beside the reference fails."""
-    monkeypatch.setattr(_blocks, "predicted_bytes", lambda folder, *_: {"huge": 9_000}.get(folder.name, 2_000))
-    monkeypatch.setattr(_blocks, "available_memory", lambda: 10_000)
-    result = run([target("a"), target("b"), target("c"), target("ref"), target("huge")])
+    probes = replace(
+        opened.probes,
+        predicted_bytes=lambda folder, *_: {"huge": 9_000}.get(folder.name, 2_000),
+        available_memory=lambda: 10_000,
+    )
+    result = opened.run([target("a"), target("b"), target("c"), target("ref"), target("huge")], probes=probes)
     assert opened == [["ref", "a", "b"], ["ref", "c"]] * 2
     assert "memory" in result.failures["huge"].message
 
@@ -174,7 +177,7 @@ def test_lengths_are_checked_before_anything_runs(opened, target):
     natural = {"ref": inputs([5] * 60), "short": inputs([5] * 60), "missing": inputs()}
     timing = QUICK.model_copy(update={"shapes": (NATURAL,)})
     targets = [target("ref"), target("short", max_position_embeddings=50), target("missing")]
-    result = run(targets, timing=timing, natural=natural)
+    result = opened.run(targets, timing=timing, natural=natural)
     assert "length of 60" in result.failures["short"].message
     assert "50 tokens at most" in result.failures["short"].message
     assert "natural length" in result.failures["missing"].message
@@ -184,10 +187,10 @@ def test_lengths_are_checked_before_anything_runs(opened, target):
 def test_natural_shape_without_inputs(opened, target):
     """Natural lengths are left out with a warning if there are no inputs, and fail where nothing else is asked."""
     timing = QUICK.model_copy(update={"shapes": (*QUICK.shapes, NATURAL)})
-    result = run([target("ref")], timing=timing)
+    result = opened.run([target("ref")], timing=timing)
     assert any("natural" in str(warning) for warning in result.warnings)
     assert {row.shape for row in result.rows} == {"1x10"}
-    nothing = run([target("other")], timing=QUICK.model_copy(update={"shapes": (NATURAL,)}))
+    nothing = opened.run([target("other")], timing=QUICK.model_copy(update={"shapes": (NATURAL,)}))
     assert set(nothing.failures) == {"other"}
     assert nothing.rows == ()
     assert nothing.frame().empty
@@ -195,7 +198,7 @@ def test_natural_shape_without_inputs(opened, target):
 
 def test_without_a_usable_reference(opened, target):
     """If the reference cannot be timed, the others still are."""
-    result = run([target("ref", max_position_embeddings=5), target("a")])
+    result = opened.run([target("ref", max_position_embeddings=5), target("a")])
     assert set(result.failures) == {"ref"}
     assert opened == [["a"], ["a"]]
     assert len(result.measurements["a"][0].values) == 2
@@ -203,7 +206,7 @@ def test_without_a_usable_reference(opened, target):
 
 def test_warnings(opened, target):
     """Few rounds, rounds that differ and another attention than asked for are said."""
-    result = run([target("ref"), target("shaky"), target("plain", SDPA)])
+    result = opened.run([target("ref"), target("shaky"), target("plain", SDPA)])
     text = "\n".join(map(str, result.warnings))
     assert "shaky 1x10: round medians spread by" in text
     assert "ref 1x10" not in text
@@ -212,17 +215,13 @@ def test_warnings(opened, target):
 
 
 @pytest.mark.parametrize(("busy", "warned"), [(10, False), (90, True)])
-def test_busy_machine(monkeypatch, busy, warned):
+def test_busy_machine(busy, warned):
     """A processor held by others at the start is a warning."""
-    import psutil
-
-    monkeypatch.setattr(psutil, "cpu_percent", lambda **_: busy)
-    monkeypatch.setattr(psutil, "cpu_count", lambda: 4)
-    monkeypatch.setattr(watch, "usable_cores", lambda: 4)
-    assert bool(watch.busy_machine()) is warned
+    assert bool(busy_machine(lambda: 4 * (1 - busy / 100), lambda: 4)) is warned
+    assert 0 <= idle_cores() <= os.cpu_count()
 
 
-def test_a_worker_killed_between_turns(target, quiet):
+def test_a_worker_killed_between_turns(target):
     """A worker that is killed is a failure that says so; the other model is measured to the end."""
     killed = []
 
@@ -244,7 +243,7 @@ def test_a_worker_killed_between_turns(target, quiet):
 def test_deadline(opened, target):
     """Past the deadline two rounds of each block are measured, and a warning says so."""
     timing = QUICK.model_copy(update={"rounds": 6})
-    result = run([target(name) for name in ("ref", "a", "b", "c", "d")], timing=timing, deadline=0.0)
+    result = opened.run([target(name) for name in ("ref", "a", "b", "c", "d")], timing=timing, deadline=0.0)
     assert opened == [["ref", "a", "b", "c"], ["ref", "d"]] * 2
     assert any("time limit" in str(warning) for warning in result.warnings)
 
@@ -252,7 +251,7 @@ def test_deadline(opened, target):
 def test_ways_of_one_model_stay_apart(opened, target):
     """Targets of one model on two back-ends have rows of their own, named by model, back-end and format."""
     other = ExecutionSettings(backend="fake", dtype="bf16")
-    result = run([target("ref"), target("ref fake bf16", other, "ref")])
+    result = opened.run([target("ref"), target("ref fake bf16", other, "ref")])
     frame = result.frame()
     assert set(frame["model"]) == {"ref"}
     assert set(frame["dtype"]) == {"fp32", "bf16"}
@@ -265,14 +264,14 @@ def test_a_back_end_s_models_share_a_block(opened, target):
     targets = [target(name) for name in ("ref", "a", "b")] + [
         target(f"{name}2", other, name) for name in ("ref", "a", "b")
     ]
-    run(targets)
+    opened.run(targets)
     assert opened == [["ref", "a", "b"], ["ref", "ref2", "a2", "b2"]] * 2
 
 
 def test_a_shape_that_does_not_fit_is_left_out(opened, target):
     """A shape beyond a model's positions is that model's loss; its other shapes are measured."""
     shapes = (ShapeSpec(sequence_length=10), ShapeSpec(sequence_length=100))
-    result = run(
+    result = opened.run(
         [target("ref"), target("short", max_position_embeddings=50)], timing=QUICK.model_copy(update={"shapes": shapes})
     )
     assert result.failures == {}
@@ -281,7 +280,7 @@ def test_a_shape_that_does_not_fit_is_left_out(opened, target):
     assert [latency.sequence_length for latency in result.measurements["ref"]] == [10, 100]
 
 
-def test_out_of_memory_is_data(target, quiet):
+def test_out_of_memory_is_data(target):
     """In real workers a shape that runs out of memory is lost with all larger ones, and the sweep goes on."""
     shapes = tuple(ShapeSpec(batch_size=batch, sequence_length=length) for batch in (1, 4) for length in (10, 20))
     timing = QUICK.model_copy(update={"shapes": shapes})
@@ -294,7 +293,7 @@ def test_out_of_memory_is_data(target, quiet):
 
 
 @pytest.mark.slow
-def test_time_out_is_data(target, quiet):
+def test_time_out_is_data(target):
     """A pass longer than the time limit fails its shape without waiting for it; the other model is measured."""
     timing = QUICK.model_copy(update={"timeout_s": 1.0})
     result = run([target("ref"), target("slow", seconds_per_pass=60.0)], timing=timing)
@@ -306,7 +305,7 @@ def test_time_out_is_data(target, quiet):
 def test_warm_up_counts_of_the_machine(opened, target):
     """Where the protocol leaves it open, a worker warms up as it is known to need, else as its first round has shown."""
     targets = [target("ref"), target("a"), target("never")]
-    result = run(targets, timing=QUICK.model_copy(update={"warmup_passes": None}), warmups={"a": 7})
+    result = opened.run(targets, timing=QUICK.model_copy(update={"warmup_passes": None}), warmups={"a": 7})
     assert opened.warmed == {"ref": [None, 2], "a": [7, 7], "never": [None, 3]}
     assert result.warmups == {"ref": 2}
     assert any("never: its first 12 passes did not become steady" in str(warning) for warning in result.warnings)
@@ -314,32 +313,32 @@ def test_warm_up_counts_of_the_machine(opened, target):
 
 def test_warm_up_counts_of_the_protocol(opened, target):
     """A count in the protocol holds for all, whatever is known."""
-    assert run([target("ref"), target("a")], warmups={"a": 7}).warmups == {}
+    assert opened.run([target("ref"), target("a")], warmups={"a": 7}).warmups == {}
     assert opened.warmed == {"ref": [1, 1], "a": [1, 1]}
 
 
 def test_precision_ends_the_session_at_a_look(opened, target):
     """With a wanted precision rounds are added until every ratio's interval is narrow, and no longer."""
     timing = QUICK.model_copy(update={"rounds": 16, "precision": 0.02})
-    result = run([target("ref"), target("steady")], timing=timing)
+    result = opened.run([target("ref"), target("steady")], timing=timing)
     assert result.rounds < 16
     assert len(opened) == result.rounds
-    shaky = run([target("reference"), target("shaky")], "reference", timing=timing)
+    shaky = opened.run([target("reference"), target("shaky")], "reference", timing=timing)
     assert shaky.rounds == 16
     assert any("2.0% was not reached in 16 rounds" in str(warning) for warning in shaky.warnings)
 
 
-def test_a_gate_ends_the_session_at_a_look(opened, target, monkeypatch):
+def test_a_gate_ends_the_session_at_a_look(opened, target):
     """What `enough` says at 5 and 8 rounds decides; it sees every cell's rounds, and workers come from several servers."""
     renewed, seen = [], []
-    monkeypatch.setattr(side_by_side.processes, "renew", lambda: renewed.append(len(opened)))
+    probes = replace(opened.probes, renew_processes=lambda: renewed.append(len(opened)))
 
     def enough(ratios):
         seen.append({name: len(values) for name, values in ratios.items()})
         return len(seen) == 2
 
     timing = QUICK.model_copy(update={"rounds": 16})
-    result = run([target("ref"), target("steady")], timing=timing, enough=enough)
+    result = opened.run([target("ref"), target("steady")], timing=timing, enough=enough, probes=probes)
     assert result.rounds == len(opened) == 8
     assert [list(one.values()) for one in seen] == [[5] * len(QUICK.shapes), [8] * len(QUICK.shapes)]
     assert renewed == [1, 2, 4, 8]
@@ -347,11 +346,11 @@ def test_a_gate_ends_the_session_at_a_look(opened, target, monkeypatch):
 
 def test_too_little_time_says_what_is_needed(opened, target):
     """Stopped before eight rounds, the warning says how long eight take."""
-    result = run([target("ref")], timing=QUICK.model_copy(update={"rounds": 12}), deadline=0.0)
+    result = opened.run([target("ref")], timing=QUICK.model_copy(update={"rounds": 12}), deadline=0.0)
     assert any("8 rounds need about" in str(warning) for warning in result.warnings)
 
 
-def test_texts_are_tokenized_within_the_pass(tmp_path, quiet):
+def test_texts_are_tokenized_within_the_pass(tmp_path):
     """With texts the tokenizer's time, the model's and both together are measured apart."""
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "fake", "seconds_per_pass": 0.01}))
     texts = TextSource((("good",), ("bad film",)), "demo", 16)
@@ -364,7 +363,7 @@ def test_texts_are_tokenized_within_the_pass(tmp_path, quiet):
     assert medians["end-to-end/round-median"] >= 0.01
 
 
-def test_a_whole_split_is_taken_once(tmp_path, quiet):
+def test_a_whole_split_is_taken_once(tmp_path):
     """Every batch of a split is timed once over all rounds, whatever the number of turns; the sums add up to the split."""
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "fake", "seconds_per_token": 0.001}))
     ids = tuple([5] * (length + 1) for length in range(5))
@@ -382,12 +381,14 @@ def test_a_whole_split_is_taken_once(tmp_path, quiet):
 def test_rounds_are_inspected_before_workers_end(opened, target):
     """What looks at the workers of a round does so after its turns, once a round."""
     seen = []
-    run([target("ref")], inspect=[lambda number, workers: seen.append((number, [worker.name for worker in workers]))])
+    opened.run(
+        [target("ref")], inspect=[lambda number, workers: seen.append((number, [worker.name for worker in workers]))]
+    )
     assert seen == [(0, ["ref"]), (1, ["ref"])]
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system does not bind processes to cores")
-def test_workers_of_a_round_share_their_cores(target, quiet):
+def test_workers_of_a_round_share_their_cores(target):
     """On one thread both workers of a round run on one core, in the next round on another; unbound where not asked for."""
     places = []
 
@@ -396,27 +397,29 @@ def test_workers_of_a_round_share_their_cores(target, quiet):
 
     one = ExecutionSettings(backend="fake", threads=1)
     targets = [target("a", one), target("b", one)]
-    measure_speed(targets, "a", QUICK.model_copy(update={"same_cores": True}), session_id="s", inspect=[look])
+    run(targets, "a", QUICK.model_copy(update={"same_cores": True}), inspect=[look])
     usable = os.sched_getaffinity(0)
     assert all(first == second for first, second in places)
     if len(usable) > 1:
         assert [len(first) for first, _ in places] == [1, 1]
         assert places[0] != places[1]
     places.clear()
-    measure_speed(targets, "a", QUICK, session_id="s", inspect=[look])
+    run(targets, "a", QUICK, inspect=[look])
     assert all(cores == usable for pair in places for cores in pair)
 
 
-def test_cores_are_not_bound_where_all_are_used(target, monkeypatch):
+def test_cores_are_not_bound_where_all_are_used(target):
     """As many threads as cores leave nothing to choose, and a GPU's host thread is left alone."""
-    monkeypatch.setattr(_blocks.os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+
+    def affinity(_):
+        return {0, 1, 2, 3}
 
     def cores(number, threads, device="cpu"):
-        return _blocks.cores_of(
-            number, [target(f"{number}{threads}{device}", ExecutionSettings(device=device, threads=threads))]
-        )
+        settings = ExecutionSettings(device=device, threads=threads)
+        return cores_of(number, [target(f"{number}{threads}{device}", settings)], affinity)
 
-    assert cores(0, 4) == cores(0, 8) == cores(0, 1, "cuda") == _blocks.cores_of(0, []) == set()
+    assert cores(0, 4) == cores(0, 8) == cores(0, 1, "cuda") == cores_of(0, [], affinity) == set()
+    assert cores_of(0, [target("any", ExecutionSettings(threads=1))], None) == set(), "where nothing can be bound"
     assert [cores(number, 1) for number in range(5)] == [{0}, {1}, {2}, {3}, {0}]
     assert [cores(number, 2) for number in range(3)] == [{0, 1}, {2, 3}, {0, 1}]
     assert [cores(number, 3) for number in range(2)] == [{0, 1, 2}, {3, 0, 1}]

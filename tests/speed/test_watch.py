@@ -2,31 +2,30 @@ from bertbench.speed import watch as _watch
 from bertbench.speed.watch import MachineReading, Watch, slower_at_the_end
 
 
-def watch(monkeypatch, **end):
+def watch(**end):
     """What is found after ten seconds of two cores."""
-    monkeypatch.setattr(_watch, "usable_cores", lambda: 2)
     start = MachineReading(100.0, 1000.0, 5.0, 50.0, 0)
     readings = iter([start, start._replace(wall_s=110.0)._replace(**end)])
-    return Watch(lambda: next(readings))
+    return Watch(lambda: next(readings), lambda: 2)
 
 
-def test_a_quiet_machine_is_not_mentioned(monkeypatch):
+def test_a_quiet_machine_is_not_mentioned():
     """Own work, in this process and in workers, is no other load."""
-    seen = watch(monkeypatch, busy_s=1020.0, own_s=51.0)
+    seen = watch(busy_s=1020.0, own_s=51.0)
     seen._workers_s = 18.5
     assert seen.findings() == []
 
 
-def test_other_programs_are_named(monkeypatch):
+def test_other_programs_are_named():
     """What others used is given in cores, with advice."""
-    (finding,) = watch(monkeypatch, busy_s=1010.0).findings()
+    (finding,) = watch(busy_s=1010.0).findings()
     assert str(finding).startswith("other programs kept 1.0 of 2 usable cores busy")
     assert "quiet machine" in str(finding)
 
 
-def test_hypervisor_and_swap(monkeypatch):
+def test_hypervisor_and_swap():
     """Stolen time and swapping are said."""
-    found = watch(monkeypatch, stolen_s=7.0, swapped_bytes=10**9).findings()
+    found = watch(stolen_s=7.0, swapped_bytes=10**9).findings()
     assert str(found[0]).startswith("the hypervisor took 10%")
     assert str(found[1]).startswith("memory was swapped")
 

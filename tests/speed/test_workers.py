@@ -1,3 +1,4 @@
+import gc
 import json
 import os
 import signal
@@ -7,7 +8,6 @@ import textwrap
 import threading
 import time
 from pathlib import Path
-from unittest.mock import MagicMock
 
 import psutil
 import pytest
@@ -331,23 +331,28 @@ def test_outputs_of_audited_rows(tiny):
 
 
 @pytest.mark.parametrize(("compiles", "expected"), [(False, [(2, 4), (1, 1)]), (True, [(2, 10), (2, 10)])])
-def test_audited_rows_need_no_new_code(tiny, monkeypatch, compiles, expected):
+def test_audited_rows_need_no_new_code(tiny, compiles, expected):
     """A back-end that compiles for every shape is given the rows in a shape that it was timed in."""
     from bertbench.models.inputs import Encoded
-    from bertbench.speed.backends.eager import EagerModel
     from bertbench.speed.servant import Servant
 
-    monkeypatch.setattr("bertbench.speed.servant.gc", MagicMock())  # this process goes on collecting
-    servant, given = Servant(WorkerPlan("tiny", tiny, ExecutionSettings(threads=1))), []
-    run = EagerModel.run
-    monkeypatch.setattr(EagerModel, "code_per_shape", compiles)
-    monkeypatch.setattr(
-        EagerModel, "run", lambda self, one: given.append(tuple(one["input_ids"].shape)) or run(self, one)
-    )
+    try:
+        servant, shapes = Servant(WorkerPlan("tiny", tiny, ExecutionSettings(threads=1))), []
+    finally:  # this process goes on collecting
+        gc.enable()
+        gc.unfreeze()
+    run = servant.model.run
+
+    def recording(batch):
+        shapes.append(tuple(batch["input_ids"].shape))
+        return run(batch)
+
+    servant.model.code_per_shape = compiles
+    servant.model.run = recording
     servant.turn(ShapeSpec(batch_size=2, sequence_length=10), 0, 1, 0.0)
-    del given[:]
+    del shapes[:]
     rows = servant.outputs([Encoded([5, 6, 7, 8]), Encoded([9, 5]), Encoded([6])], 2)
-    assert given == expected
+    assert shapes == expected
     assert [row.shape[0] for row in rows] == [4, 2, 1]
 
 

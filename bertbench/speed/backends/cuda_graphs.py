@@ -29,8 +29,10 @@ class Recording(NamedTuple):
 class GraphedModule:
     """Takes a torch module's place in an EagerModel: records a pass for every new shape, then replays it."""
 
-    def __init__(self, module: Any) -> None:
+    def __init__(self, module: Any, cuda: Any) -> None:
+        """Wrap `module`; `cuda` is torch.cuda, which records."""
         self.module = module
+        self.cuda = cuda
         self.recordings: dict[tuple[tuple[str, tuple[int, ...]], ...], Recording] = {}
 
     def __call__(self, **batch: Any) -> tuple[Any]:
@@ -45,8 +47,7 @@ class GraphedModule:
         return (recording.output,)
 
     def _record(self, batch: dict[str, Any]) -> Recording:
-        from torch import cuda
-
+        cuda = self.cuda
         inputs = {name: tensor.clone() for name, tensor in batch.items()}
         side = cuda.Stream()
         side.wait_stream(cuda.current_stream())
@@ -75,7 +76,7 @@ class CudaGraphsBackend(EagerBackend):
 
         torch.cuda.set_device(settings.device)
         model = super().load(folder, settings)
-        model.module = GraphedModule(model.module)
+        model.module = GraphedModule(model.module, torch.cuda)
         return model
 
 

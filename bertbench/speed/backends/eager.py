@@ -99,8 +99,8 @@ class EagerModel:
 
     def array(self, output: Any) -> Floats:
         """Hidden states (batch_size, sequence_length, hidden) or logits (batch_size, outputs), float32."""
-        found: Floats = output.float().cpu().numpy()
-        return found
+        values: Floats = output.float().cpu().numpy()
+        return values
 
     def device_memory(self, *, reset: bool = False) -> DeviceMemory | None:
         """Most that torch allocated and reserved on a CUDA device since the last reset."""

@@ -11,10 +11,12 @@ there.
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bertbench.records.environment import instruction_flags
 from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed.backends.compile import CompileBackend
 
@@ -26,9 +28,14 @@ class TorchAoInt8Backend(CompileBackend):
     requires = ("torchao",)
     extra = "torchao"
 
-    def obstacle(self, settings: ExecutionSettings) -> str | None:
-        """Why it cannot run on this machine."""
-        if settings.device == "cpu" and not _multiplies_int8():
+    def obstacle(
+        self,
+        settings: ExecutionSettings,
+        architecture: Callable[[], str] = platform.machine,
+        flags: Callable[[], Sequence[str]] = instruction_flags,
+    ) -> str | None:
+        """Return why it cannot run on this machine."""
+        if settings.device == "cpu" and not _multiplies_int8(architecture(), flags()):
             return "this processor has neither VNNI nor AMX, without which PyTorch's int8 product is 40 times slower than fp32"
         return super().obstacle(settings)
 
@@ -45,12 +52,9 @@ class TorchAoInt8Backend(CompileBackend):
         return module
 
 
-def _multiplies_int8() -> bool:
+def _multiplies_int8(architecture: str, flags: Sequence[str]) -> bool:
     """False on x86 without the instructions; elsewhere not known to be slow."""
-    from bertbench.records.environment import instruction_flags
-
-    flags = instruction_flags()
-    return platform.machine().lower() not in {"x86_64", "amd64"} or bool(
+    return architecture.lower() not in {"x86_64", "amd64"} or bool(
         {"avx512_vnni", "avx_vnni", "amx_int8"}.intersection(flags)
     )
 

@@ -283,13 +283,10 @@ def test_torchao_quantizes_linear_layers(load, monkeypatch):
 @pytest.mark.parametrize(("flags", "refused"), [(("avx2",), True), (("avx2", "avx512_vnni"), False)])
 def test_torchao_needs_int8_instructions(monkeypatch, flags, refused):
     """Without VNNI or AMX on x86 the product is a plain loop, and the back-end refuses."""
-    from bertbench.records import environment
     from bertbench.speed.backends import torchao_int8
 
-    monkeypatch.setattr(torchao_int8.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(environment, "instruction_flags", lambda: flags)
     monkeypatch.setenv("CXX", sys.executable)  # something that is there
-    assert bool(torchao_int8.PLUGIN.obstacle(SETTINGS)) is refused
+    assert bool(torchao_int8.PLUGIN.obstacle(SETTINGS, lambda: "x86_64", lambda: flags)) is refused
 
 
 def test_names_and_what_they_need():

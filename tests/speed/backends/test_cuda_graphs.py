@@ -1,6 +1,7 @@
 """CUDA graphs, on a stand-in for torch.cuda: what is recorded, when, and what is replayed."""
 
 import contextlib
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ class Module:
 
 
 @pytest.fixture
-def graphed(monkeypatch):
+def graphed():
     """A graphed module, and the module within."""
     module = Module()
     LOG.clear()
@@ -52,12 +53,14 @@ def graphed(monkeypatch):
         module.calls -= 1
         graph.compute = lambda: ids * 2.0 * mask
 
-    monkeypatch.setattr(torch.cuda, "Stream", Stream)
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
-    monkeypatch.setattr(torch.cuda, "current_stream", Stream)
-    monkeypatch.setattr(torch.cuda, "stream", lambda _: contextlib.nullcontext())
-    monkeypatch.setattr(torch.cuda, "graph", recording)
-    return cuda_graphs.GraphedModule(module), module
+    cuda = SimpleNamespace(
+        Stream=Stream,
+        CUDAGraph=Graph,
+        current_stream=Stream,
+        stream=lambda _: contextlib.nullcontext(),
+        graph=recording,
+    )
+    return cuda_graphs.GraphedModule(module, cuda), module
 
 
 def batch(*rows):
