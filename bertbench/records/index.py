@@ -72,8 +72,8 @@ def folders(sessions_folder: Path) -> list[str]:
     """Names of the sessions' folders, the newest first; not of those that are being removed, nor of links."""
     try:
         with os.scandir(sessions_folder) as entries:
-            found = (entry for entry in entries if not entry.name.startswith("."))
-            return sorted((entry.name for entry in found if entry.is_dir(follow_symlinks=False)), reverse=True)
+            visible = (entry for entry in entries if not entry.name.startswith("."))
+            return sorted((entry.name for entry in visible if entry.is_dir(follow_symlinks=False)), reverse=True)
     except (FileNotFoundError, NotADirectoryError):
         return []
 
@@ -89,13 +89,13 @@ def links(sessions_folder: Path) -> list[str]:
 
 def files_of(folder: str | Path) -> str:
     """What identifies the JSON files of a folder as they are now."""
-    found = []
+    facts_of_files = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(".json"):
                 facts = entry.stat(follow_symlinks=False)
-                found.append(f"{entry.name}/{facts.st_ino}/{facts.st_size}/{facts.st_ctime_ns}")
-    return hashlib.blake2b("\n".join(sorted(found)).encode(), digest_size=16).hexdigest()
+                facts_of_files.append(f"{entry.name}/{facts.st_ino}/{facts.st_size}/{facts.st_ctime_ns}")
+    return hashlib.blake2b("\n".join(sorted(facts_of_files)).encode(), digest_size=16).hexdigest()
 
 
 def made_from_files(folder: Path, files: str) -> IndexedSession:

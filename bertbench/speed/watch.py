@@ -70,14 +70,14 @@ class Watch:
         cores = self._count_cores()
         other = (end.busy_s - start.busy_s - (end.own_s - start.own_s) - self._workers_s) / wall
         stolen = (end.stolen_s - start.stolen_s) / wall
-        found = []
+        cautions = []
         if other > OTHER_LOAD * cores:
-            found.append(caution("other-programs", busy=other, usable=cores))
+            cautions.append(caution("other-programs", busy=other, usable=cores))
         if stolen > STOLEN * cores:
-            found.append(caution("hypervisor", share=100 * (stolen / cores)))
+            cautions.append(caution("hypervisor", share=100 * (stolen / cores)))
         if end.swapped_bytes - start.swapped_bytes > SWAPPED_BYTES:
-            found.append(caution("swapped"))
-        return found
+            cautions.append(caution("swapped"))
+        return cautions
 
 
 def idle_cores() -> float:
