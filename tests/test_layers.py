@@ -66,7 +66,7 @@ SHORT_FOR_A_REASON = (
 # Circles of modules within a package, lazy and typing imports counted. Never add one.
 CIRCLES: set[frozenset[str]] = set()
 # Class names that mean two things. Never add one.
-TWO_MEANINGS = {"Checked", "Finding", "Job"}
+TWO_MEANINGS = {"Checked", "Finding"}
 LONGEST_FUNCTION = 60
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import signal
 import time
 import warnings
-from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,9 +23,8 @@ from bertbench.speed import process_memory
 from bertbench.speed.rounds import WorkerError, failure_of
 
 if TYPE_CHECKING:
-    from bertbench.quality.job import Job
     from bertbench.quality.run import Outcome
-    from bertbench.tasks.examples import Examples
+    from bertbench.quality.work import Work
 
 SECONDS_BETWEEN_WORDS = 0.2  # how often progress is sent
 
@@ -37,32 +36,23 @@ class Apart:
         self._process: Any = None
         self._connection: Any = None
 
-    def run(
-        self,
-        job: Job,
-        train: Examples | None,
-        splits: Sequence[Examples],
-        progress: Progress,
-        deadline: float | None = None,
-        folder: Path | None = None,
-        keep: Path | None = None,
-    ) -> Outcome:
+    def run(self, work: Work, progress: Progress) -> Outcome:
         """`quality.run_and_save` there.
 
         Raises:
             WorkerError: it failed, or the process died.
         """
         self._start()
-        left = None if deadline is None else deadline - time.monotonic()
+        left = None if work.deadline is None else work.deadline - time.monotonic()
         try:
-            self._connection.send((job, train, splits, left, folder, keep))
+            self._connection.send((work, left))
             while True:
                 kind, content = self._connection.recv()
                 if kind != "progress":
                     break
                 progress(*content)
         except (EOFError, OSError):
-            raise WorkerError(self._cause_of_death(job)) from None
+            raise WorkerError(self._cause_of_death(work)) from None
         except BaseException:  # Ctrl-C: it may be anywhere
             self.close()
             raise
@@ -91,14 +81,14 @@ class Apart:
         processes.start(self._process)
         theirs.close()
 
-    def _cause_of_death(self, job: Job) -> Failure:
+    def _cause_of_death(self, work: Work) -> Failure:
         self._process.join(timeout=10)
         code = self._process.exitcode
         self.close()
         how = f"exit code {code}" if code is None or code >= 0 else f"signal {-code}"
         memory = code == -getattr(signal, "SIGKILL", 9)
         hint = "lower --batch-size or --max-length, or close other programs" if memory else None
-        message = f"{job.label}: its process ended with {how}{', probably out of memory' if memory else ''}"
+        message = f"{work.label}: its process ended with {how}{', probably out of memory' if memory else ''}"
         return Failure("WorkerDied", message, hint)
 
 
@@ -112,15 +102,7 @@ def _serve(connection: Connection) -> None:
             connection.send(_answer(connection, *connection.recv()))
 
 
-def _answer(
-    connection: Connection,
-    job: Job,
-    train: Examples | None,
-    splits: Sequence[Examples],
-    left: float | None,
-    folder: Path | None,
-    keep: Path | None,
-) -> tuple[str, Any]:
+def _answer(connection: Connection, work: Work, left: float | None) -> tuple[str, Any]:
     from bertbench.quality.run import run_and_save
 
     said = 0.0
@@ -134,7 +116,7 @@ def _answer(
 
     try:
         deadline = None if left is None else time.monotonic() + left
-        return "done", run_and_save(job, train, splits, progress, deadline, folder, keep)
+        return "done", run_and_save(replace(work, deadline=deadline), progress)
     except BertBenchError as error:
         return "failed", failure_of(error)
     except Exception as error:  # noqa: BLE001 (a failed run is a record; the others go on)
