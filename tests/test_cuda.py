@@ -105,16 +105,15 @@ def test_training_and_comparison(cli):
     assert all(row["device"].startswith("cuda") for row in scores)
 
 
-def test_batch_is_halved_until_it_fits(tiny, monkeypatch, tmp_path):
+def test_batch_is_halved_until_it_fits(tiny, tmp_path):
     """Training that runs out of device memory goes on in micro-batches, keeps the effective batch, and saves its state."""
     import torch
 
-    monkeypatch.setattr("bertbench.quality.trainer.SAVE_EVERY_S", 0)
-
     from bertbench.models.architecture import config_of
     from bertbench.models.loading import head_settings, new_with_head
+    from bertbench.models.sources import Source
     from bertbench.quality.finetune import finetune, newest_state
-    from bertbench.records.progress import silent
+    from bertbench.quality.work import Work
     from bertbench.specs.tasks import TrainingSpec
     from bertbench.tasks.kind import Features
     from tests.factories import model_spec, task_spec
@@ -127,11 +126,12 @@ def test_batch_is_halved_until_it_fits(tiny, monkeypatch, tmp_path):
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(2e9 / total)
     try:
-        run = finetune(
-            model, features, TrainingSpec(epochs=1, batch_size=512), pad={"input_ids": 0, "attention_mask": 0}, seed=0,
-            device="cuda:0", bf16=True, regression=False, label="training", progress=silent,
-            folder=tmp_path,
+        work = Work(
+            Source(model_spec(), None, "demo", "random", "d"), task_spec(), "fine-tune",
+            TrainingSpec(epochs=1, batch_size=512), seed=0, device="cuda:0", dtype="fp32", bf16_training=True,
+            state=tmp_path, save_every_s=0.0,
         )  # fmt: skip
+        run = finetune(work, model, features, pad={"input_ids": 0, "attention_mask": 0})
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
     assert run.accumulation > 1

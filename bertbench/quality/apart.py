@@ -7,8 +7,8 @@ out.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +20,8 @@ from bertbench.records.record import Failure
 from bertbench.speed.rounds import WorkerError, failure_of
 
 if TYPE_CHECKING:
-    from bertbench.quality.job import Job
     from bertbench.quality.run import Outcome
-    from bertbench.tasks.examples import Examples
+    from bertbench.quality.work import Work
 
 SECONDS_BETWEEN_WORDS = 0.2  # how often progress is sent
 
@@ -33,25 +32,16 @@ class Apart:
     def __init__(self) -> None:
         self._child: Child | None = None
 
-    def run(
-        self,
-        job: Job,
-        train: Examples | None,
-        splits: Sequence[Examples],
-        progress: Progress,
-        deadline: float | None = None,
-        folder: Path | None = None,
-        keep: Path | None = None,
-    ) -> Outcome:
+    def run(self, work: Work, progress: Progress) -> Outcome:
         """Call `quality.run.run_and_save` in that process.
 
         Raises:
             WorkerError: it failed, or the process died.
         """
         child = self._running()
-        left = None if deadline is None else deadline - time.monotonic()
+        left = None if work.deadline is None else work.deadline - time.monotonic()
         try:
-            child.send((job, train, splits, left, folder, keep))
+            child.send((work, left))
             while True:
                 kind, content = child.receive()
                 if kind != "progress":
@@ -59,7 +49,7 @@ class Apart:
                 progress(*content)
         except ChildDiedError as error:
             self.close()
-            raise WorkerError(_death_of(job, error.death)) from None
+            raise WorkerError(_death_of(work, error.death)) from None
         except BaseException:  # Ctrl-C: it may be anywhere
             self.close()
             raise
@@ -82,9 +72,9 @@ class Apart:
         return self._child
 
 
-def _death_of(job: Job, death: Death) -> Failure:
+def _death_of(work: Work, death: Death) -> Failure:
     hint = "lower --batch-size or --max-length, or close other programs" if death.is_out_of_memory else None
-    return Failure("WorkerDied", f"{job.label}: its process ended with {death.cause}", hint)
+    return Failure("WorkerDied", f"{work.label}: its process ended with {death.cause}", hint)
 
 
 def _serve(connection: Connection) -> None:
@@ -95,15 +85,7 @@ def _serve(connection: Connection) -> None:
             connection.send(_answer(connection, *connection.recv()))
 
 
-def _answer(
-    connection: Connection,
-    job: Job,
-    train: Examples | None,
-    splits: Sequence[Examples],
-    left: float | None,
-    folder: Path | None,
-    keep: Path | None,
-) -> tuple[str, Any]:
+def _answer(connection: Connection, work: Work, left: float | None) -> tuple[str, Any]:
     from bertbench.quality.run import run_and_save
 
     last_sent = 0.0
@@ -117,7 +99,7 @@ def _answer(
 
     try:
         deadline = None if left is None else time.monotonic() + left
-        return "done", run_and_save(job, train, splits, progress, deadline, folder, keep)
+        return "done", run_and_save(replace(work, deadline=deadline), progress)
     except BertBenchError as error:
         return "failed", failure_of(error)
     except Exception as error:  # noqa: BLE001 (a failed run is a record; the others go on)

@@ -1,13 +1,10 @@
-"""Evaluating a model that is loaded: outputs in batches by tokens, predictions by the task's kind, scores by its metrics.
-
-Not aware of training, stores and reports.
-"""
+"""Evaluating a model that is loaded: outputs in batches by tokens, predictions by the task's kind, scores by its metrics."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +21,7 @@ from bertbench.tasks.kinds.question_answering import question_limit
 from bertbench.units import quantity_of
 
 if TYPE_CHECKING:
-    from bertbench.quality.job import Job, Prepared
+    from bertbench.quality.work import Prepared, Work
     from bertbench.tasks.kind import Features, TaskKind
 
 TOKENS_PER_BATCH = 4096  # padded tokens of an evaluation batch: large enough for full speed, small enough for memory
@@ -45,56 +42,58 @@ class Scored:
     score: float | None = None
 
 
-def evaluate(job: Job, ready: Prepared, model: Any, splits: Sequence[Examples], progress: Progress) -> Scored:
-    """Scores and times of each split, and the predictions of all of them, in the number format that the job states."""
+def evaluate(
+    work: Work, ready: Prepared, progress: Progress, *, clock: Callable[[], float] = time.perf_counter
+) -> Scored:
+    """Scores and times of each of the work's splits, and the predictions of all, in the number format that the work states."""
     import torch
 
-    model = _as_stated(job, model)
-    torch.set_num_threads(useful_threads(model, TOKENS_PER_BATCH, job.threads))
-    found = Scored()
-    for examples in splits:
-        features = ready.features(job, examples)
-        started = time.perf_counter()
+    task, model = work.task, _as_stated(work, ready.model)
+    torch.set_num_threads(useful_threads(model, TOKENS_PER_BATCH, work.threads))
+    scored = Scored()
+    for examples in work.splits:
+        features = ready.features(task, examples)
+        started = clock()
         outputs = predict(
             model,
             ready.kind,
             features,
             ready.pad,
-            f"evaluating {job.source.spec.name} on {examples.split}",
+            f"evaluating {work.source.spec.name} on {examples.split}",
             progress,
         )
-        seconds = time.perf_counter() - started
-        decoded = ready.kind.decode(job.task, examples, features, outputs, ready.order(job))
-        of_split = scores(job.task, examples, decoded.predictions)
-        if not found.measurements:
-            found.score = next((one.values[0] for one in of_split if one.quantity == "score"), None)
-        found.undefined += undefined(job.task, examples, of_split)
+        seconds = clock() - started
+        decoded = ready.kind.decode(task, examples, features, outputs, ready.order(task))
+        of_split = scores(task, examples, decoded.predictions)
+        if not scored.measurements:
+            scored.score = next((item.values[0] for item in of_split if item.quantity == "score"), None)
+        scored.undefined += undefined(task, examples, of_split)
         counted: dict[str, Any] = {"split": examples.split, "n": len(examples), "n_unit": "examples"}
-        found.measurements += [*of_split, *decoded.measurements]
-        found.measurements.append(Measurement("evaluation_time", "s", (seconds,), **counted))
-        found.warnings += what_was_lost(job.task, features, ready.max_length, examples)
-        found.warnings += _windows(features, ready.max_length, examples)
+        scored.measurements += [*of_split, *decoded.measurements]
+        scored.measurements.append(Measurement("evaluation_time", "s", (seconds,), **counted))
+        scored.warnings += what_was_lost(task, features, ready.max_length, examples)
+        scored.warnings += _windows(features, ready.max_length, examples)
         columns = {
             "example_id": list(examples.ids),
             "split": [examples.split] * len(examples),
-            "prediction": _stored(job.task, decoded.predictions),
+            "prediction": _stored(task, decoded.predictions),
             "scores": decoded.scores,
-            "label": _stored(job.task, ready.kind.references(job.task, examples)),
+            "label": _stored(task, ready.kind.references(task, examples)),
         }
         clusters = ready.kind.clusters(examples)
         columns |= ({} if clusters is None else {"cluster": list(clusters)}) | decoded.extra
         for name, values in columns.items():
-            found.predictions.setdefault(name, []).extend(values)
-    return found
+            scored.predictions.setdefault(name, []).extend(values)
+    return scored
 
 
-def _as_stated(job: Job, model: Any) -> Any:
+def _as_stated(work: Work, model: Any) -> Any:
     """The model in the format that is stated: a copy where it was trained here, as its weights stay in fp32."""
     import copy
 
-    if job.mode == "evaluate" or job.dtype == "fp32":
+    if work.mode == "evaluate" or work.dtype == "fp32":
         return model
-    return copy.deepcopy(model).to(torch_dtype(job.dtype))
+    return copy.deepcopy(model).to(torch_dtype(work.dtype))
 
 
 def torch_dtype(name: str) -> Any:
@@ -137,7 +136,7 @@ def predict(
             f"{label}: {count} examples give no token", "remove them, or take a tokenizer with [CLS]"
         )
     by_length = sorted(range(len(rows)), key=lambda i: -len(rows[i]["input_ids"]))
-    found: list[Any] = [None] * len(rows)
+    per_row: list[Any] = [None] * len(rows)
     done = 0
     model.eval()
     with torch.inference_mode():
@@ -147,33 +146,33 @@ def predict(
             inputs = {key: tensor.to(model.device) for key, tensor in padded([rows[i] for i in batch], pad).items()}
             values = kind.outputs(model(**inputs)).float().cpu().numpy()
             for i, value in zip(batch, values, strict=True):
-                found[i] = value[: len(rows[i]["input_ids"])].copy() if value.ndim == 2 else value
+                per_row[i] = value[: len(rows[i]["input_ids"])].copy() if value.ndim == 2 else value
             done += len(batch)
             progress(label, done, len(by_length))
-    if not all(np.isfinite(value).all() for value in found):
+    if not all(np.isfinite(value).all() for value in per_row):
         raise MeasurementError(f"{label}: some outputs are not finite", "use --dtype fp32, or check the checkpoint")
-    return found
+    return per_row
 
 
 def scores(task: TaskSpec, examples: Examples, predictions: Sequence[Any]) -> list[Measurement]:
     """Every metric of the task on one split, and `score`, the mean of its primary ones. Undefined ones are left out."""
     kind: TaskKind = plugins.load("bertbench.tasks.kinds", "task kind", task.kind)
-    found = metric_values(task, kind.references(task, examples), predictions)
-    if all(name in found for name in task.primary_metrics):
-        found["score"] = sum(found[name] for name in task.primary_metrics) / len(task.primary_metrics)
+    by_metric = metric_values(task, kind.references(task, examples), predictions)
+    if all(name in by_metric for name in task.primary_metrics):
+        by_metric["score"] = sum(by_metric[name] for name in task.primary_metrics) / len(task.primary_metrics)
     return [
         Measurement(name, "1", (value,), split=examples.split, n=len(examples), n_unit="examples")
-        for name, value in found.items()
+        for name, value in by_metric.items()
     ]
 
 
 def undefined(task: TaskSpec, examples: Examples, measured: Sequence[Measurement]) -> list[Undefined]:
     """The metrics of the task, and its score, that `scores` left out, each with the reason."""
-    there = {measurement.quantity for measurement in measured}
-    absent = {name: (name,) for name in task.metrics if name not in there}
+    quantities = {measurement.quantity for measurement in measured}
+    absent = {name: (name,) for name in task.metrics if name not in quantities}
     of_score = tuple(name for name in task.primary_metrics if name in absent)
-    of = absent | ({"score": of_score} if of_score else {})
-    return [Undefined(name, why_undefined(names), examples.split, len(examples)) for name, names in of.items()]
+    causes = absent | ({"score": of_score} if of_score else {})
+    return [Undefined(name, why_undefined(names), examples.split, len(examples)) for name, names in causes.items()]
 
 
 def metric_values(task: TaskSpec, references: Sequence[Any], predictions: Sequence[Any]) -> dict[str, float]:
@@ -182,19 +181,19 @@ def metric_values(task: TaskSpec, references: Sequence[Any], predictions: Sequen
     Raises:
         MeasurementError: a metric gives what none can have: a score is of 0 to 1, a correlation of -1 to 1.
     """
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for name in task.metrics:
         metric = plugins.load("bertbench.stats.metrics", "metric", name)
         value = metric.compute(predictions, references)
         if value is None:
             continue
-        found[name] = float(value)
-        if (wrong := quantity_of(name).possible.why_impossible(found[name])) is not None:
+        values[name] = float(value)
+        if (wrong := quantity_of(name).possible.why_impossible(values[name])) is not None:
             raise MeasurementError(
-                f"task {task.name}: metric {name} gave {found[name]:g}, which {wrong}",
+                f"task {task.name}: metric {name} gave {values[name]:g}, which {wrong}",
                 "let it give 0 to 1, higher being better, or -1 to 1 as correlations do",
             )
-    return found
+    return values
 
 
 def trivial_scores(task: TaskSpec, kind: TaskKind, train: Examples, validation: Examples) -> tuple[str, float]:
@@ -203,8 +202,8 @@ def trivial_scores(task: TaskSpec, kind: TaskKind, train: Examples, validation: 
     An undefined metric counts as 0: a constant correlates with nothing.
     """
     name, predictions = kind.trivial(task, train, validation)
-    found = metric_values(task, kind.references(task, validation), predictions)
-    values = [found.get(metric, 0.0) for metric in task.primary_metrics]
+    by_metric = metric_values(task, kind.references(task, validation), predictions)
+    values = [by_metric.get(metric, 0.0) for metric in task.primary_metrics]
     return name, sum(values) / len(values)
 
 
@@ -215,8 +214,8 @@ def perfect_score(task: TaskSpec, kind: TaskKind, examples: Examples) -> float |
     """
     references = kind.references(task, examples)
     right = [answers[0] if answers else "" for answers in references] if task.kind == QUESTIONS else references
-    found = metric_values(task, references, right)
-    values = [found.get(metric) for metric in task.primary_metrics]
+    by_metric = metric_values(task, references, right)
+    values = [by_metric.get(metric) for metric in task.primary_metrics]
     return None if None in values else sum(value for value in values if value is not None) / len(values)
 
 

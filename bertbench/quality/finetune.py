@@ -1,7 +1,4 @@
-"""Fine-tuning on transformers' Trainer: batches of similar length, padded to their longest; never to the maximum.
-
-Not aware of stores, records and the hub.
-"""
+"""Fine-tuning on transformers' Trainer: batches of similar length, padded to their longest; never to the maximum."""
 
 from __future__ import annotations
 
@@ -18,15 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench import processes
 from bertbench.errors import MeasurementError
+from bertbench.models.footprint import MEMORY_SHARE
 from bertbench.quality.features import TEACHER, Collator, Rows, is_learnable
 from bertbench.quality.trainer import SECONDS_FILE, LengthGrouped, arguments, broken, make_plain, trainer_class, watcher
 from bertbench.records.cautions import Caution, caution
-from bertbench.records.progress import Progress
+from bertbench.records.environment import available_memory
+from bertbench.records.progress import Progress, silent
 from bertbench.specs.tasks import TrainingSpec
 from bertbench.specs.text_files import read_object
+from bertbench.speed.memory import training_bytes
 
 if TYPE_CHECKING:
     from bertbench.quality.teaching import SoftTargets
+    from bertbench.quality.work import Work
     from bertbench.tasks.kind import Features
 
 
@@ -55,21 +56,15 @@ def total_steps(samples: int, recipe: TrainingSpec) -> int:
 
 
 def finetune(
+    work: Work,
     model: Any,
     features: Features,
-    recipe: TrainingSpec,
     *,
     pad: dict[str, int],
-    seed: int,
-    device: str,
-    bf16: bool,
-    regression: bool,
-    label: str,
-    progress: Progress,
-    deadline: float | None = None,
+    progress: Progress = silent,
     each_epoch: Callable[[], None] | None = None,
-    folder: Path | None = None,
     soft: SoftTargets | None = None,
+    tools: Tools | None = None,
 ) -> TrainingRun:
     """Train `model` in place; features without a target are left out, and examples without any counted.
 
@@ -79,20 +74,14 @@ def finetune(
     batch stays; on a CPU, where the system kills instead, that is decided before by a forecast.
 
     Args:
-        model: with a head; moved to `device`.
+        work: recipe, seed of data order and dropout, device, number format, deadline, and where the state is kept.
+        model: with a head; moved to the device.
         features: rows, not padded, with targets.
-        recipe: epochs, batch size, learning rate, warm-up, weight decay, gradient clipping.
         pad: what each key is padded with.
-        seed: of data order and dropout.
-        device: 'cpu', 'cuda:0', …
-        bf16: autocast to bfloat16.
-        regression: labels are numbers.
-        label: the step's name for `progress`.
         progress: told after each step.
-        deadline: time.monotonic() at which to give up.
         each_epoch: called after each epoch but the last.
-        folder: takes the state from time to time, and is where an interrupted run goes on from; None: nowhere.
         soft: a teacher's answers, which the model learns too.
+        tools: what is asked how much memory there is, and what trains; None: the real ones.
 
     Raises:
         MeasurementError: the loss stopped being finite, the deadline passed, nothing can be learnt, or not even one example
@@ -100,24 +89,28 @@ def finetune(
     """
     import torch
 
-    rows, left_out = _learnable(features, soft, label)
-    micro, why = _forecast(model, features, recipe.batch_size, device)
+    tools = tools or Tools()
+    rows, left_out = _learnable(features, soft, work.label)
+    batch_size = work.recipe.batch_size
+    micro, why = _examples_at_once(model, features, batch_size, work.device, tools.free_memory)
     before = (
-        {name: value.detach().cpu().clone() for name, value in model.state_dict().items()} if device != "cpu" else {}
+        {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+        if work.device != "cpu"
+        else {}
     )
     while True:
-        run = _Run(
-            rows, recipe, micro, seed, device, bf16, regression, label, progress, deadline, each_epoch, folder, soft
-        )
+        attempt = Attempt(work, rows, micro, progress, each_epoch, soft)
         try:
-            trained = run.train(model, pad, why)
+            trained = tools.train(attempt, model, pad, why)
             return replace(trained, left_out=left_out, warnings=(*trained.warnings, *_left_out(left_out, features)))
         except torch.OutOfMemoryError:
             if micro == 1 or processes.world_size() > 1:  # several processes would have to agree on a smaller batch
                 many = "one example" if micro == 1 else f"{micro} examples"
-                raise MeasurementError(f"{label}: out of memory with {many} a batch", "lower --max-length") from None
-            micro = _part(recipe.batch_size, micro)
-            why = f"{recipe.batch_size} examples at once were too many for the device's memory"
+                raise MeasurementError(
+                    f"{work.label}: out of memory with {many} a batch", "lower --max-length"
+                ) from None
+            micro = _part(batch_size, micro)
+            why = f"{batch_size} examples at once were too many for the device's memory"
         finally:
             make_plain(model)
         model.zero_grad(set_to_none=True)
@@ -132,14 +125,14 @@ def _learnable(features: Features, soft: SoftTargets | None, label: str) -> tupl
         MeasurementError: no example has one.
     """
     pairs = zip(features.rows, features.targets, strict=True)
-    kept = [place for place, pair in enumerate(pairs) if is_learnable(*pair)]
+    kept = [index for index, pair in enumerate(pairs) if is_learnable(*pair)]
     if not kept:
         raise MeasurementError(
             f"{label}: no training example has anything that gives a token", "check the training split"
         )
-    answers = [{} if soft is None else {TEACHER: soft.answers[place]} for place in kept]
+    answers = [{} if soft is None else {TEACHER: soft.answers[index]} for index in kept]
     rows = [features.rows[i] | features.targets[i] | answer for i, answer in zip(kept, answers, strict=True)]
-    return rows, len(set(features.owners)) - len({features.owners[place] for place in kept})
+    return rows, len(set(features.owners)) - len({features.owners[index] for index in kept})
 
 
 def _left_out(count: int, features: Features) -> tuple[Caution, ...]:
@@ -147,66 +140,76 @@ def _left_out(count: int, features: Features) -> tuple[Caution, ...]:
 
 
 @dataclass(frozen=True)
-class _Run:
+class Attempt:
     """One attempt at training with micro-batches of `micro` examples."""
 
+    work: Work
     rows: list[dict[str, Any]]
-    recipe: TrainingSpec
     micro: int
-    seed: int
-    device: str
-    bf16: bool
-    regression: bool
-    label: str
     progress: Progress
-    deadline: float | None
     each_epoch: Callable[[], None] | None
-    folder: Path | None
     soft: SoftTargets | None
 
     def train(self, model: Any, pad: dict[str, int], why: str | None) -> TrainingRun:
-        """Train, from the newest state in `folder` where there is one."""
-        from transformers.trainer_callback import PrinterCallback
-
-        together = self.micro * processes.world_size()
-        accumulation = self.recipe.batch_size // together
-        collator = Collator(pad, regression=self.regression)
+        """Train, from the newest state where there is one."""
+        work, together = self.work, self.micro * processes.world_size()
+        accumulation = work.recipe.batch_size // together
+        collator = Collator(pad, regression=work.task.is_regression)
         with tempfile.TemporaryDirectory(prefix="bertbench-trainer-") as scratch:
-            output = self.folder or Path(scratch)
+            output = work.state or Path(scratch)
             output.mkdir(parents=True, exist_ok=True)
-            steps = total_steps(len(self.rows), self.recipe)
-            look = watcher(self.label, self.progress, self.deadline, self.each_epoch, output if self.folder else None)
-            lengths = [len(row["input_ids"]) for row in self.rows]
-            trainer = trainer_class(LengthGrouped(lengths, together * accumulation, self.seed), self.soft)(
-                model=model,
-                args=arguments(
-                    str(output), self.recipe, steps, micro=self.micro, accumulation=accumulation, seed=self.seed,
-                    device=self.device, bf16=self.bf16,
-                ),
-                train_dataset=Rows(self.rows),
-                data_collator=collator,
-                callbacks=[look],
-            )  # fmt: skip
-            trainer.model_accepts_loss_kwargs = False  # each loss is its batch's mean, to be averaged over parts
-            trainer.remove_callback(PrinterCallback)  # it would print to stdout
+            look = watcher(work.label, self.progress, work=work, each_epoch=self.each_epoch)
+            trainer = self._trainer(model, output, accumulation, collator, look)
             earlier = newest_state(output)
             spent = _seconds_before(earlier)
             _meet()
             look.began = time.perf_counter() - spent
             trainer.train(resume_from_checkpoint=earlier)
             seconds = time.perf_counter() - look.began - look.paused
-        state = trainer.state
-        losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
-        loss = float(losses[-1]) if losses else float(state.log_history[-1]["train_loss"])
+        steps, loss = int(trainer.state.global_step), _last_loss(trainer.state)
         if not math.isfinite(loss):
-            raise broken(f"{self.label}: the loss is {loss}", self.folder)
-        samples, waste = collator.used(int(state.global_step) * accumulation)
+            raise broken(f"{work.label}: the loss is {loss}", work.state)
+        samples, waste = collator.used(steps * accumulation)
         samples *= processes.world_size()
-        if earlier:
-            samples = round(len(self.rows) * self.recipe.epochs)
-        notes = _together(self.micro) if processes.world_size() > 1 else ()
-        notes += (caution("resumed", step=int(Path(earlier).name.rpartition("-")[2])),) if earlier else ()
-        return TrainingRun(seconds, int(state.global_step), samples, loss, waste, accumulation, why, notes)
+        if earlier:  # what was seen before the interruption went through another collator
+            samples = round(len(self.rows) * work.recipe.epochs)
+        cautions = _together(self.micro) if processes.world_size() > 1 else ()
+        cautions += (caution("resumed", step=int(Path(earlier).name.rpartition("-")[2])),) if earlier else ()
+        return TrainingRun(seconds, steps, samples, loss, waste, accumulation, why, cautions)
+
+    def _trainer(self, model: Any, output: Path, accumulation: int, collator: Collator, look: Any) -> Any:
+        """The Trainer of transformers for this attempt."""
+        from transformers.trainer_callback import PrinterCallback
+
+        work, lengths = self.work, [len(row["input_ids"]) for row in self.rows]
+        order = LengthGrouped(lengths, self.micro * processes.world_size() * accumulation, work.seed)
+        trainer = trainer_class(order, self.soft)(
+            model=model,
+            args=arguments(
+                str(output), work.recipe, total_steps(len(self.rows), work.recipe), micro=self.micro,
+                accumulation=accumulation, seed=work.seed, device=work.device, bf16=work.bf16_training,
+            ),
+            train_dataset=Rows(self.rows),
+            data_collator=collator,
+            callbacks=[look],
+        )  # fmt: skip
+        trainer.model_accepts_loss_kwargs = False  # each loss is its batch's mean, to be averaged over parts
+        trainer.remove_callback(PrinterCallback)  # it would print to stdout
+        return trainer
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What fine-tuning asks its surroundings for: bytes of memory that are free, and the training of an attempt."""
+
+    free_memory: Callable[[], int] = available_memory
+    train: Callable[[Attempt, Any, dict[str, int], str | None], TrainingRun] = Attempt.train
+
+
+def _last_loss(state: Any) -> float:
+    """The newest loss that was logged, or the mean of all where none was."""
+    losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+    return float(losses[-1]) if losses else float(state.log_history[-1]["train_loss"])
 
 
 def newest_state(folder: Path) -> str | None:
@@ -214,15 +217,15 @@ def newest_state(folder: Path) -> str | None:
 
     One that was cut off while it was written has no trainer_state.json, which Trainer writes last, and is removed.
     """
-    found = []
+    states = []
     for path in folder.glob("checkpoint-*"):
         try:
-            found.append(
+            states.append(
                 (int(json.loads((path / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]), path)
             )
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             shutil.rmtree(path, ignore_errors=True)
-    return str(max(found)[1]) if found else None
+    return str(max(states)[1]) if states else None
 
 
 def _seconds_before(checkpoint: str | None) -> float:
@@ -247,16 +250,14 @@ def _together(micro: int) -> tuple[Caution, ...]:
     return (caution("together", processes=processes.world_size(), examples=micro),)
 
 
-def _forecast(model: Any, features: Features, batch_size: int, device: str) -> tuple[int, str | None]:
+def _examples_at_once(
+    model: Any, features: Features, batch_size: int, device: str, free_memory: Callable[[], int]
+) -> tuple[int, str | None]:
     """How many examples fit into main memory at once, and why that is less than a batch; on other devices all are tried."""
-    from bertbench.models.footprint import MEMORY_SHARE
-    from bertbench.records.environment import available_memory
-    from bertbench.speed.memory import training_bytes
-
     if device != "cpu" or processes.world_size() > 1:
         return batch_size // processes.world_size(), None
     longest = max(len(row["input_ids"]) for row in features.rows)
-    free = int(available_memory() * MEMORY_SHARE)
+    free = int(free_memory() * MEMORY_SHARE)
     weights = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     micro = batch_size
     while micro > 1 and training_bytes(model.config.to_dict(), weights, micro, longest) > free:

@@ -20,7 +20,7 @@ from bertbench.specs.tasks import QUESTIONS, SEQUENCES, SubmissionSpec, TaskSpec
 from bertbench.tasks.examples import HIDDEN
 
 if TYPE_CHECKING:
-    from bertbench.quality.job import Job, Prepared
+    from bertbench.quality.work import Prepared, Work
     from bertbench.tasks.examples import Examples
     from bertbench.tasks.kind import Decoded
 
@@ -31,7 +31,7 @@ DECIMALS = 3  # of numbers, as in the sample submission
 class Predictor:
     """A trained model that predicts one test set after another."""
 
-    job: Job
+    work: Work
     ready: Prepared
 
     def files(self, wanted: SubmissionSpec, examples: Examples, progress: Progress = silent) -> dict[str, str]:
@@ -40,17 +40,17 @@ class Predictor:
         Raises:
             MeasurementError: an output is not finite.
         """
-        return files_of(self.job.task, wanted, examples, self._decoded(examples, progress))
+        return files_of(self.work.task, wanted, examples, self._decoded(examples, progress))
 
     def _decoded(self, examples: Examples, progress: Progress) -> Decoded:
         import torch
 
-        job, ready = self.job, self.ready
-        torch.set_num_threads(useful_threads(ready.model, TOKENS_PER_BATCH, job.threads))
-        features = ready.features(job, examples)
-        label = f"predicting {examples.split} with {job.source.spec.name}"
+        work, ready = self.work, self.ready
+        torch.set_num_threads(useful_threads(ready.model, TOKENS_PER_BATCH, work.threads))
+        features = ready.features(work.task, examples)
+        label = f"predicting {examples.split} with {work.source.spec.name}"
         outputs = predict(ready.model, ready.kind, features, ready.pad, label, progress)
-        return ready.kind.decode(job.task, examples, features, outputs, ready.order(job))
+        return ready.kind.decode(work.task, examples, features, outputs, ready.order(work.task))
 
 
 def files_of(task: TaskSpec, wanted: SubmissionSpec, examples: Examples, decoded: Decoded) -> dict[str, str]:

@@ -79,7 +79,7 @@ def pretrain(
             scratch, recipe, spec.steps, micro=spec.batch_size, accumulation=1, seed=spec.seed, device=device, bf16=bf16
         )
         settings.max_steps = spec.steps
-        look = watcher(label, progress, None, None, None)
+        look = watcher(label, progress)
         trainer = _trainer_class(losses)(
             model=student,
             args=settings,
@@ -92,10 +92,10 @@ def pretrain(
         look.began = time.perf_counter()
         trainer.train()
         seconds = time.perf_counter() - look.began
-    found = losses.means()
-    if not all(map(math.isfinite, found.values())):
+    means = losses.means()
+    if not all(map(math.isfinite, means.values())):
         raise MeasurementError(f"{label}: a loss is no number", "lower --learning-rate")
-    return Pretraining(seconds, int(trainer.state.global_step), losses.tokens, found)
+    return Pretraining(seconds, int(trainer.state.global_step), losses.tokens, means)
 
 
 class Losses:
@@ -116,16 +116,16 @@ class Losses:
         present = inputs["attention_mask"].bool()
         needs_teacher = bool(spec.alpha_soft or spec.alpha_cos)
         with torch.no_grad():
-            its = self._teacher(**inputs, output_hidden_states=True) if needs_teacher else None
-        own = model(**inputs, output_hidden_states=True)
-        zero = own.logits.new_zeros((), dtype=torch.float32)
+            taught = self._teacher(**inputs, output_hidden_states=True) if needs_teacher else None
+        learnt = model(**inputs, output_hidden_states=True)
+        zero = learnt.logits.new_zeros((), dtype=torch.float32)
         soft = mlm = cosine = zero
-        if spec.alpha_soft and its is not None:
-            soft = divergence(own.logits[present].float(), its.logits[present].float(), spec.temperature)
+        if spec.alpha_soft and taught is not None:
+            soft = divergence(learnt.logits[present].float(), taught.logits[present].float(), spec.temperature)
         if spec.alpha_mlm and (labels >= 0).any():  # by chance nothing is masked in a short batch
-            mlm = functional.cross_entropy(own.logits.flatten(0, 1).float(), labels.flatten())
-        if spec.alpha_cos and its is not None:
-            pair = (output.hidden_states[-1][present].float() for output in (own, its))
+            mlm = functional.cross_entropy(learnt.logits.flatten(0, 1).float(), labels.flatten())
+        if spec.alpha_cos and taught is not None:
+            pair = (output.hidden_states[-1][present].float() for output in (learnt, taught))
             cosine = 1 - functional.cosine_similarity(*pair, dim=-1).mean()
         self.tokens += int(present.sum())
         self._seen.append((soft.detach(), mlm.detach(), cosine.detach()))
@@ -136,8 +136,8 @@ class Losses:
         last = self._seen[-max(1, len(self._seen) // 10) :]
         weights = (self._spec.alpha_soft, self._spec.alpha_mlm, self._spec.alpha_cos)
         return {
-            name: sum(float(parts[place]) for parts in last) / len(last)
-            for place, (name, weight) in enumerate(zip(PARTS, weights, strict=True))
+            name: sum(float(parts[index]) for parts in last) / len(last)
+            for index, (name, weight) in enumerate(zip(PARTS, weights, strict=True))
             if weight
         }
 

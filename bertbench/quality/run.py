@@ -1,6 +1,6 @@
 """The quality of one model on one task with one seed: evaluate a trained checkpoint, or fine-tune and evaluate.
 
-Not aware of stores and reports: it gives measurements and predictions, the session makes a record of them.
+It gives measurements and predictions; the session makes a record of them.
 """
 
 from __future__ import annotations
@@ -8,11 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from bertbench import processes
-from bertbench.errors import MeasurementError
 from bertbench.models.attention import attention_used
 from bertbench.models.checkpoints import write_about
 from bertbench.models.lengths import check_maximum
@@ -37,8 +35,8 @@ from bertbench.quality.evaluate import (
     what_was_lost,
 )
 from bertbench.quality.finetune import TrainingRun, finetune
-from bertbench.quality.job import Job, Prepared
 from bertbench.quality.teaching import SoftTargets, answers_of, check_texts
+from bertbench.quality.work import Prepared, Work
 from bertbench.records.cautions import Caution, caution
 from bertbench.records.progress import Progress, silent
 from bertbench.records.record import Measurement, Undefined
@@ -52,7 +50,7 @@ EPOCH_SHARE = 0.25  # the epochs are told apart where evaluating takes at most t
 
 @dataclass
 class Outcome:
-    """What came of a Job. `predictions` has columns example_id, split, prediction, scores, label, and the kind's own.
+    """What came of a quality run. `predictions` has columns example_id, split, prediction, scores, label, and the kind's own.
 
     `scores` are logits in the order of the task's labels, the one output of a regression, or what the kind decoded them to.
     """
@@ -67,8 +65,8 @@ class Outcome:
     attention: str | None = None
 
 
-def prepare(job: Job) -> Prepared:
-    """Load what a Job needs; finds out, before any work, whether it can be done.
+def prepare(work: Work) -> Prepared:
+    """Load what a run needs; finds out, before any work, whether it can be done.
 
     Raises:
         CheckpointError: weights missing or damaged, labels in conflict, or no fitting tokenizer.
@@ -79,84 +77,73 @@ def prepare(job: Job) -> Prepared:
 
     from bertbench.models.architecture import config_of
 
-    source, task, name = job.source, job.task, job.source.spec.name
+    source, task, name = work.source, work.task, work.source.spec.name
     kind: TaskKind = plugins.load("bertbench.tasks.kinds", "task kind", task.kind)
     metric.check_metrics(task)
     config = config_of(source.spec, source.folder)
     tokenizer = load_tokenizer(source.tokenizer, config, name, split_words=kind.words)
-    check_maximum(name, config, job.recipe.max_length)
+    check_maximum(name, config, work.recipe.max_length)
     warnings: list[Caution] = []
     outputs = task.labels
-    if job.mode == "evaluate" and task.labels is not None:
+    if work.mode == "evaluate" and task.labels is not None:
         outputs, guess = output_order(name, config.id2label, task.labels, source.outputs)
         warnings += [caution("guessed-outputs", text=guess)] if guess else []
     settings = head_settings(task, outputs)
-    teacher = _teacher(job, name, config)
-    set_seed(job.seed)
+    teacher = _teacher(work, name, config)
+    set_seed(work.seed)
     if source.folder is None or source.weights == "random":
-        model = new_with_head(config, task.kind, job.attention, settings)
-        if teacher is not None and job.teaching is not None and job.teaching.spec.start == "teacher":
-            order = teacher.order(job)  # a head whose outputs stand for labels in another order is of no use
-            start_from(model, teacher.model, job.teaching.spec.layers, head=order is None or order == sorted(order))
+        model = new_with_head(config, task.kind, work.attention, settings)
+        if teacher is not None and work.teaching is not None and work.teaching.spec.start == "teacher":
+            order = teacher.order(task)  # a head whose outputs stand for labels in another order is of no use
+            start_from(model, teacher.model, work.teaching.spec.layers, head=order is None or order == sorted(order))
         else:
             warnings.append(caution("random-start"))
     else:
-        trained = job.mode == "evaluate"
-        model, report = load_with_head(source.folder, name, task.kind, job.attention, settings, trained=trained)
+        trained = work.mode == "evaluate"
+        model, report = load_with_head(source.folder, name, task.kind, work.attention, settings, trained=trained)
         if report.new_pooler:
             warnings.append(caution("new-pooler"))
-    types, train = uses_token_types(config), job.mode == "fine-tune"
+    types, train = uses_token_types(config), work.mode == "fine-tune"
     check_runs(model, tokenizer, name, len(task.inputs), kind.outputs, types=types, train=train)
-    if (used := attention_used(model)) != job.attention:
-        warnings.append(caution("other-attention", asked=job.attention, used=used, verb="run"))
-    if job.mode == "evaluate":
-        model = model.to(torch_dtype(job.dtype))
-    return Prepared(kind, model.to(job.device), tokenizer, outputs, job.recipe.max_length, warnings, teacher)
+    if (used := attention_used(model)) != work.attention:
+        warnings.append(caution("other-attention", asked=work.attention, used=used, verb="run"))
+    if work.mode == "evaluate":
+        model = model.to(torch_dtype(work.dtype))
+    return Prepared(kind, model.to(work.device), tokenizer, outputs, work.recipe.max_length, warnings, teacher)
 
 
-def _teacher(job: Job, name: str, config: Any) -> Prepared | None:
+def _teacher(work: Work, name: str, config: Any) -> Prepared | None:
     """The teacher of a student, loaded; None if there is none, or if it is not trained yet.
 
     Raises:
         ConfigError: the student cannot start from it.
     """
-    if job.teaching is None or job.teaching.teacher is None:
+    if work.teaching is None or work.teaching.teacher is None:
         return None
-    teacher = prepare(replace(job, source=job.teaching.teacher, mode="evaluate", dtype="fp32", teaching=None))
-    if job.source.folder is None and job.teaching.spec.start == "teacher":
-        check_start(config, teacher.model.config, job.teaching.spec.layers, name)
+    teacher = prepare(replace(work, source=work.teaching.teacher, mode="evaluate", dtype="fp32", teaching=None))
+    if work.source.folder is None and work.teaching.spec.start == "teacher":
+        check_start(config, teacher.model.config, work.teaching.spec.layers, name)
     return teacher
 
 
-def run(
-    job: Job,
-    train: Examples | None,
-    splits: Sequence[Examples],
-    progress: Progress = silent,
-    deadline: float | None = None,
-    folder: Path | None = None,
-) -> Outcome:
-    """Measure. `train` is needed for mode 'fine-tune'; the first of `splits` gives the score.
-
-    Training leaves its state in `folder` from time to time and goes on from what lies there; None: nowhere.
+def run(work: Work, progress: Progress = silent) -> Outcome:
+    """Measure.
 
     Raises:
         CheckpointError, MeasurementError: it cannot be measured.
     """
-    ready = prepare(job)
+    ready = prepare(work)
     measurements: list[Measurement] = []
     trained: TrainingRun | None = None
     epochs: list[float] = []
-    if job.mode == "fine-tune":
-        if train is None:
-            raise MeasurementError(f"{job.label}: no training examples")
-        trained = _train(job, ready, train, splits[0], epochs, progress, deadline, folder)
+    if work.mode == "fine-tune":
+        trained = _train(work, ready, epochs, progress)
         measurements += of_training(trained)
-    scored = evaluate(job, ready, ready.model, splits, progress)
+    scored = evaluate(work, ready, progress)
     ready.warnings += scored.warnings
-    measurements = [*scored.measurements, *measurements, *best_epoch(splits[0], scored.score, epochs)]
-    if train is not None and job.mode == "fine-tune":
-        measurements += baseline(job, ready, train, splits[0], scored.score)
+    measurements = [*scored.measurements, *measurements, *best_epoch(work.splits[0], scored.score, epochs)]
+    if work.mode == "fine-tune":
+        measurements += baseline(work, ready, scored.score)
     return Outcome(
         tuple(measurements),
         scored.predictions,
@@ -169,112 +156,72 @@ def run(
     )
 
 
-def run_and_save(
-    job: Job,
-    train: Examples | None,
-    splits: Sequence[Examples],
-    progress: Progress = silent,
-    deadline: float | None = None,
-    folder: Path | None = None,
-    keep: Path | None = None,
-) -> Outcome:
-    """As `run`; what was trained is saved in `keep`, and the outcome holds no model, so that it can be sent on."""
-    outcome = run(job, train, splits, progress, deadline, folder)
-    if keep is not None and outcome.training is not None:
-        save(outcome.model, outcome.tokenizer, keep)
-        dtype = "bf16" if job.bf16_training else "fp32"
-        write_about(keep, task=job.task.name, max_length=job.recipe.max_length, training_dtype=dtype)
+def run_and_save(work: Work, progress: Progress = silent) -> Outcome:
+    """As `run`; what was trained is saved in `work.keep`, and the outcome holds no model, so that it can be sent on."""
+    outcome = run(work, progress)
+    if work.keep is not None and outcome.training is not None:
+        save(outcome.model, outcome.tokenizer, work.keep)
+        dtype = "bf16" if work.bf16_training else "fp32"
+        write_about(work.keep, task=work.task.name, max_length=work.recipe.max_length, training_dtype=dtype)
     return replace(outcome, model=None, tokenizer=None)
 
 
-def _train(
-    job: Job,
-    ready: Prepared,
-    train: Examples,
-    validation: Examples,
-    epochs: list[float],
-    progress: Progress,
-    deadline: float | None,
-    folder: Path | None,
-) -> TrainingRun:
+def _train(work: Work, ready: Prepared, epochs: list[float], progress: Progress) -> TrainingRun:
     """Fine-tune the prepared model in place; `epochs` takes the score after each epoch, where that is cheap."""
     import torch
 
-    features = ready.features(job, train, training=True)
+    train, validation = work.training_examples(), work.splits[0]
+    features = ready.features(work.task, train, training=True)
 
     def look() -> None:
-        found = evaluate(job, ready, ready.model, [validation], silent)
-        epochs.extend([] if found.score is None else [found.score])
-        torch.set_num_threads(_training_threads(job, ready, features))
+        scored = evaluate(replace(work, splits=(validation,)), ready, silent)
+        epochs.extend([] if scored.score is None else [scored.score])
+        torch.set_num_threads(_training_threads(work, ready, features))
 
-    cheap = job.recipe.epochs > 1 and len(validation) <= EPOCH_SHARE * len(train)
-    trained = fit(job, ready, train, progress, deadline, each_epoch=look if cheap else None, folder=folder)
-    if len(epochs) != math.ceil(job.recipe.epochs) - 1:  # a run that was gone on from has not seen them all
+    cheap = work.recipe.epochs > 1 and len(validation) <= EPOCH_SHARE * len(train)
+    trained = fit(work, ready, progress, each_epoch=look if cheap else None)
+    if len(epochs) != math.ceil(work.recipe.epochs) - 1:  # a run that was gone on from has not seen them all
         epochs.clear()
-    ready.warnings += [*what_was_lost(job.task, features, ready.max_length, train), *trained.warnings]
+    ready.warnings += [*what_was_lost(work.task, features, ready.max_length, train), *trained.warnings]
     return trained
 
 
 def fit(
-    job: Job,
-    ready: Prepared,
-    train: Examples,
-    progress: Progress = silent,
-    deadline: float | None = None,
-    *,
-    each_epoch: Callable[[], None] | None = None,
-    folder: Path | None = None,
+    work: Work, ready: Prepared, progress: Progress = silent, *, each_epoch: Callable[[], None] | None = None
 ) -> TrainingRun:
-    """Fine-tune the prepared model in place, as `finetune` does, with the job's recipe and its share of the threads."""
+    """Fine-tune the prepared model in place, as `finetune` does, with the work's share of the threads."""
     import torch
 
-    features = ready.features(job, train, training=True)
-    soft = _soft_targets(job, ready, train, features, progress)
-    torch.set_num_threads(_training_threads(job, ready, features))
-    return finetune(
-        ready.model,
-        features,
-        job.recipe,
-        pad=ready.pad,
-        seed=job.seed,
-        device=job.device,
-        bf16=job.bf16_training,
-        regression=job.task.is_regression,
-        label=job.label,
-        progress=progress,
-        deadline=deadline,
-        each_epoch=each_epoch,
-        folder=folder,
-        soft=soft,
-    )
+    features = ready.features(work.task, work.training_examples(), training=True)
+    soft = _soft_targets(work, ready, features, progress)
+    torch.set_num_threads(_training_threads(work, ready, features))
+    return finetune(work, ready.model, features, pad=ready.pad, progress=progress, each_epoch=each_epoch, soft=soft)
 
 
-def _soft_targets(
-    job: Job, ready: Prepared, train: Examples, features: Features, progress: Progress
-) -> SoftTargets | None:
+def _soft_targets(work: Work, ready: Prepared, features: Features, progress: Progress) -> SoftTargets | None:
     """The teacher's answers to the training examples, in one pass; None without a teacher or where its answers weigh nothing."""
     import torch
 
-    teacher = ready.teacher
-    if teacher is None or job.teaching is None or job.teaching.spec.alpha_soft == 0:
+    task, teacher, teaching = work.task, ready.teacher, work.teaching
+    if teacher is None or teaching is None or teaching.spec.alpha_soft == 0:
         return None
-    its = teacher.features(job, train, training=True)
-    check_texts(features, its, job.label)
+    teacher_features = teacher.features(task, work.training_examples(), training=True)
+    check_texts(features, teacher_features, work.label)
     torch.set_num_threads(
-        useful_threads(teacher.model, TOKENS_PER_BATCH, max(1, job.threads // processes.local_world_size()))
+        useful_threads(teacher.model, TOKENS_PER_BATCH, max(1, work.threads // processes.local_world_size()))
     )
-    label = f"{job.teaching.teacher.spec.name if job.teaching.teacher else 'teacher'} answers for {job.label}"
-    model = teacher.model.to(torch_dtype(job.dtype))  # it answers in the format that it is scored in
-    answers = answers_of(model, teacher.kind, its, teacher.pad, teacher.order(job), label, progress)
+    label = f"{teaching.teacher.spec.name if teaching.teacher else 'teacher'} answers for {work.label}"
+    model = teacher.model.to(torch_dtype(work.dtype))  # it answers in the format that it is scored in
+    answers = answers_of(model, teacher.kind, teacher_features, teacher.pad, teacher.order(task), label, progress)
     ready.teacher = None  # its answers are all that is needed of it
-    return SoftTargets(answers, job.teaching.spec, ready.kind, job.task.is_regression)
+    return SoftTargets(answers, teaching.spec, ready.kind, task.is_regression)
 
 
-def _training_threads(job: Job, ready: Prepared, features: Features) -> int:
+def _training_threads(work: Work, ready: Prepared, features: Features) -> int:
     """Threads for training, of which each process has its share."""
-    tokens = job.recipe.batch_size * sum(len(row["input_ids"]) for row in features.rows) // len(features.rows)
+    tokens = work.recipe.batch_size * sum(len(row["input_ids"]) for row in features.rows) // len(features.rows)
     return useful_threads(
-        ready.model, tokens // processes.world_size(), max(1, job.threads // processes.local_world_size())
+        ready.model, tokens // processes.world_size(), max(1, work.threads // processes.local_world_size())
     )
 
 
@@ -284,14 +231,16 @@ def _training_threads(job: Job, ready: Prepared, features: Features) -> int:
 def of_training(trained: TrainingRun) -> list[Measurement]:
     """Time, loss and padding of the training loop."""
     samples: dict[str, Any] = {"n": trained.samples_seen, "n_unit": "samples"}
-    found = [
+    measurements = [
         Measurement("training_time", "s", (trained.seconds,), **samples),
         Measurement("training_loss", "1", (trained.loss,), statistic="final", n=trained.steps, n_unit="steps"),
         Measurement("padding_waste", "1", (trained.padding_waste,), statistic="training", **samples),
     ]
     if trained.accumulation > 1:
-        found.append(Measurement("accumulation", "1", (float(trained.accumulation),), note=trained.why_accumulated))
-    return found
+        measurements.append(
+            Measurement("accumulation", "1", (float(trained.accumulation),), note=trained.why_accumulated)
+        )
+    return measurements
 
 
 def best_epoch(validation: Examples, score: float | None, epochs: Sequence[float]) -> list[Measurement]:
@@ -305,15 +254,14 @@ def best_epoch(validation: Examples, score: float | None, epochs: Sequence[float
     return [Measurement("score", "1", (scores[best],), statistic="best-epoch", note=note, **counted)]
 
 
-def baseline(
-    job: Job, ready: Prepared, train: Examples, validation: Examples, score: float | None
-) -> list[Measurement]:
+def baseline(work: Work, ready: Prepared, score: float | None) -> list[Measurement]:
     """The score of looking at no input, and a warning where training did no better; nothing beside a score that is undefined."""
     if score is None:  # its reason tells more, and what an undefined score is compared with would be made up
         return []
-    name, value = trivial_scores(job.task, ready.kind, train, validation)
+    validation = work.splits[0]
+    name, value = trivial_scores(work.task, ready.kind, work.training_examples(), validation)
     if score <= value:
-        best = perfect_score(job.task, ready.kind, validation)
+        best = perfect_score(work.task, ready.kind, validation)
         is_best = best is not None and score >= best
         shown: dict[str, Any] = {"score": 100 * score, "baseline": name, "trivial": 100 * value}
         ready.warnings.append(

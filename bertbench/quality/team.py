@@ -1,8 +1,7 @@
 """Several processes that train one model together: the first decides and does everything else, the others train along.
 
-The first sends each fine-tuning job with its examples to the others and then trains as it always does; Trainer forms the
-averages of gradients. Whatever fails there ends the team, as nobody knows any more what the others wait for. Not aware of
-stores and reports.
+The first sends the work of each fine-tuning with its examples to the others and then trains as it always does; Trainer forms the
+averages of gradients. Whatever fails there ends the team, as nobody knows any more what the others wait for.
 """
 
 from __future__ import annotations
@@ -10,11 +9,10 @@ from __future__ import annotations
 import gc
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench import processes
@@ -22,9 +20,8 @@ from bertbench.errors import BertBenchError, MeasurementError
 from bertbench.records.progress import Progress
 
 if TYPE_CHECKING:
-    from bertbench.quality.job import Job
     from bertbench.quality.run import Outcome
-    from bertbench.tasks.examples import Examples
+    from bertbench.quality.work import Work
 
 PATIENCE = timedelta(days=7)  # that others wait while the first one plans and evaluates
 
@@ -46,33 +43,25 @@ def work(command: Callable[[], int]) -> int:
 class Team:
     """Does quality runs, in the first process, like `bertbench.quality.apart.Apart`."""
 
-    def run(
-        self,
-        job: Job,
-        train: Examples | None,
-        splits: Sequence[Examples],
-        progress: Progress,
-        deadline: float | None = None,
-        folder: Path | None = None,
-        keep: Path | None = None,
-    ) -> Outcome:
-        """`quality.run_and_save`, with the others training along; no state is left in `folder`.
+    def run(self, work: Work, progress: Progress) -> Outcome:
+        """Call `quality.run.run_and_save` with the others training along; no state is kept.
 
         Raises:
             MeasurementError: it failed, or an earlier one did.
         """
         from bertbench.quality.run import run_and_save
 
-        del folder
-        if job.mode != "fine-tune":
-            return run_and_save(job, train, splits, progress, deadline, None, keep)
+        work = replace(work, state=None)  # each process would write it
+        if work.mode != "fine-tune":
+            return run_and_save(work, progress)
         if not _is_formed():
             raise MeasurementError(
-                f"{job.label}: the other processes have ended after an earlier failure", "repeat the command to go on"
+                f"{work.label}: the other processes have ended after an earlier failure", "repeat the command to go on"
             )
-        _share((job, train))
+        # The first one watches the time and saves: of a deadline each process would have its own clock.
+        _share(replace(work, splits=(), deadline=None, keep=None))
         try:
-            return run_and_save(job, train, splits, progress, deadline, None, keep)
+            return run_and_save(work, progress)
         except BaseException:
             _leave()
             raise
@@ -119,7 +108,7 @@ def _follow() -> int:
     warnings.simplefilter("ignore")
     try:
         while (message := _share(None)) is not None:
-            _train_along(*message)
+            _train_along(message)
     except KeyboardInterrupt:
         return 130
     except (BertBenchError, RuntimeError):  # the first process fails alike, or has left; it is the one that says so
@@ -128,9 +117,8 @@ def _follow() -> int:
     return 0
 
 
-def _train_along(job: Job, train: Examples) -> None:
+def _train_along(work: Work) -> None:
     from bertbench.quality import run as quality
 
-    job = replace(job, device=processes.own_device(job.device))
-    ready = quality.prepare(job)
-    quality.fit(job, ready, train)
+    work = replace(work, device=processes.own_device(work.device))
+    quality.fit(work, quality.prepare(work))

@@ -27,6 +27,7 @@ from bertbench.specs.tasks import TrainingSpec
 
 if TYPE_CHECKING:
     from bertbench.quality.teaching import SoftTargets
+    from bertbench.quality.work import Work
 
 # Which number format models are trained in: bf16 autocast where the processor has instructions for it, else fp32.
 #
@@ -87,9 +88,6 @@ def is_bf16(dtype: str, decisions: dict[str, Any], decide: Callable[[], str]) ->
 
 SECONDS_FILE = "bertbench.json"  # beside the Trainer's own state: seconds that training took before
 BATCHES_A_CHUNK = 50
-SAVE_EVERY_S = (
-    120.0  # an interrupted run loses so much at most; writing weights and optimizer state takes a second or two
-)
 
 
 def arguments(
@@ -248,17 +246,18 @@ def broken(message: str, folder: Path | None) -> MeasurementError:
 
 
 def watcher(
-    label: str,
-    progress: Progress,
-    deadline: float | None,
-    each_epoch: Callable[[], None] | None,
-    folder: Path | None,
+    label: str, progress: Progress, *, work: Work | None = None, each_epoch: Callable[[], None] | None = None
 ) -> Any:
     """A Trainer callback: tells how far training is, saves its state by time, and stops it when the loss breaks or time is up.
+
+    Without `work` nothing is saved and there is no deadline.
 
     Its `began` is set by the caller; `paused` are seconds that went to other things than training.
     """
     from transformers import TrainerCallback
+
+    folder, deadline = (work.state, work.deadline) if work else (None, None)
+    save_every_s = work.save_every_s if work else math.inf
 
     class Watcher(TrainerCallback):  # type: ignore[misc,unused-ignore]
         began = 0.0
@@ -267,7 +266,7 @@ def watcher(
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002 (Trainer's signature)
             progress(label, state.global_step, state.max_steps)
-            if folder is not None and time.monotonic() - self.saved > SAVE_EVERY_S:
+            if folder is not None and time.monotonic() - self.saved > save_every_s:
                 control.should_save = True
             if deadline is not None and time.monotonic() > deadline:
                 raise MeasurementError(

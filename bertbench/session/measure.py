@@ -93,7 +93,7 @@ def measure(
     plan = make(
         request, encoders, say, _earlier_decisions(store, asked), _training_format(request, store, machine, say)
     )
-    check_many(sum(cell.job is not None for cell in plan.cells), yes=yes)
+    check_many(sum(cell.work is not None for cell in plan.cells), yes=yes)
     _preflight(request, encoders, plan)
     store.check_writable(needed_bytes=_bytes_needed(request, encoders, plan))
     store.tidy()
@@ -114,7 +114,7 @@ def measure(
         bertbench_version=__version__,
     )
     session = Session(request, store, say, progress, machine, record, request.deadline)
-    taught = (cell.teacher for cell in plan.cells if cell.teacher and cell.teacher.job)
+    taught = (cell.teacher for cell in plan.cells if cell.teacher and cell.teacher.work)
     session.teachers = frozenset(quality_key(teacher, session.settings) for teacher in taught)
     store.write_session(record)
     try:
@@ -154,7 +154,7 @@ def _bytes_needed(request: Request, encoders: Sequence[Encoder], plan: Plan) -> 
         module = empty_model(config_of(encoder.spec, encoder.source.folder))
         sizes[encoder.spec.name] = sum(4 * parameter.numel() for parameter in module.parameters())
     random = sum(sizes[encoder.spec.name] for encoder in encoders if encoder.source.folder is None)
-    trained = [cell for cell in plan.cells if cell.job and cell.job.mode == "fine-tune"]
+    trained = [cell for cell in plan.cells if cell.work and cell.work.mode == "fine-tune"]
     kept = sum(sizes[cell.encoder.spec.name] for cell in trained) if request.options.keep_checkpoints != "none" else 0
     return int(random + kept)
 
@@ -169,9 +169,9 @@ def _preflight(request: Request, encoders: Sequence[Encoder], plan: Plan) -> Non
         _check_texts(encoders, plan)
     seen = set()
     for cell in plan.cells:
-        if cell.job and (cell.encoder.spec.name, cell.task.name) not in seen:
+        if cell.work and (cell.encoder.spec.name, cell.task.name) not in seen:
             seen.add((cell.encoder.spec.name, cell.task.name))
-            run.prepare(cell.job)
+            run.prepare(cell.work)
 
 
 def _check_texts(encoders: Sequence[Encoder], plan: Plan) -> None:

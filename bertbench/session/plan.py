@@ -17,7 +17,7 @@ from bertbench.models.loading import has_head, load_tokenizer, uses_token_types
 from bertbench.models.sources import Encoder, Say, Source, finetuned_source
 from bertbench.models.students.weights import check_pair, teachers_first
 from bertbench.quality import trainer
-from bertbench.quality.job import Job, Teaching
+from bertbench.quality.work import Teaching, Work
 from bertbench.session.request import Request
 from bertbench.session.steps import TaskData, load_data
 from bertbench.specs import plugins
@@ -43,20 +43,22 @@ FIXED_SECONDS = {
 }  # process starts, loading, saving
 
 
-def seconds_per_sample(job: Job, examples: Examples, calibration: Calibration, *, training: bool) -> float:
+def seconds_per_sample(work: Work, examples: Examples, calibration: Calibration, *, training: bool) -> float:
     """Expected seconds of one example, in training or inference."""
     from bertbench.models.architecture import config_of
     from bertbench.models.size import count_flops
 
-    config = config_of(job.source.spec, job.source.folder)
-    tokens = mean_tokens(job, config, examples)
+    config = config_of(work.source.spec, work.source.folder)
+    tokens = mean_tokens(work, config, examples)
     return expected_seconds(count_flops(config, 1, tokens), calibration, kind="training" if training else "inference")
 
 
-def mean_tokens(job: Job, config: PretrainedConfig, examples: Examples) -> int:
+def mean_tokens(work: Work, config: PretrainedConfig, examples: Examples) -> int:
     """Mean length in tokens of a task's examples for a model, all windows of an example together, from a sample."""
     sample = min(LENGTH_SAMPLE, len(examples))
-    encoded = encode_sample(job.source, job.task, job.recipe.max_length, config=config, examples=examples, count=sample)
+    encoded = encode_sample(
+        work.source, work.task, work.recipe.max_length, config=config, examples=examples, count=sample
+    )
     return max(4, round(sum(len(ids) for ids in encoded) / sample))
 
 
@@ -108,11 +110,9 @@ class Cell:
     encoder: Encoder
     task: TaskSpec
     seed: int
-    job: Job | None
+    work: Work | None
     skipped: str | None = None
     capped: bool = False
-    train: Examples | None = None
-    splits: tuple[Examples, ...] = ()
     expected_s: float = 0.0
     teacher: Cell | None = None  # must be done before, and keep its checkpoint
 
@@ -167,7 +167,7 @@ def make(
         cells += _taught(capped, calibration)
     steps = (
         *cost_steps(request, encoders, calibration),
-        *((_label(cell), cell.expected_s) for cell in cells if cell.job),
+        *((_label(cell), cell.expected_s) for cell in cells if cell.work),
     )
     return Plan(loaded, tuple(cells), calibration, steps, decisions)
 
@@ -180,27 +180,28 @@ def _taught(cells: list[Cell], calibration: Calibration) -> list[Cell]:
     Raises:
         ConfigError: a student cannot learn from its teacher.
     """
-    found: list[Cell] = []
+    taught: list[Cell] = []
     for cell in cells:
         spec = cell.encoder.spec.distill
-        if spec is None or cell.job is None or cell.job.teaching is None:  # evaluated as it is, it learns nothing
-            found.append(cell)
+        if spec is None or cell.work is None or cell.work.teaching is None:  # evaluated as it is, it learns nothing
+            taught.append(cell)
             continue
-        teachers = [other for other in found if other.encoder.spec.name == spec.teacher]
+        teachers = [other for other in taught if other.encoder.spec.name == spec.teacher]
         teacher = next((other for other in teachers if other.seed == cell.seed), teachers[0] if teachers else None)
-        if teacher is None or teacher.job is None:
+        if teacher is None or teacher.work is None:
             why = teacher.skipped if teacher else "it is not among the models"
-            found.append(replace(cell, job=None, skipped=f"its teacher {spec.teacher} is not to be had: {why}"))
+            taught.append(replace(cell, work=None, skipped=f"its teacher {spec.teacher} is not to be had: {why}"))
             continue
-        check_pair(cell.job.source, teacher.job.source)
-        asked = len(cell.train or ()) * seconds_per_sample(teacher.job, cell.splits[0], calibration, training=False)
-        found.append(replace(cell, teacher=teacher, expected_s=cell.expected_s + asked))
-    return found
+        check_pair(cell.work.source, teacher.work.source)
+        per_sample = seconds_per_sample(teacher.work, cell.work.splits[0], calibration, training=False)
+        asked_s = len(cell.work.train or ()) * per_sample
+        taught.append(replace(cell, teacher=teacher, expected_s=cell.expected_s + asked_s))
+    return taught
 
 
 def _label(cell: Cell) -> str:
-    assert cell.job is not None  # noqa: S101 (callers have filtered)
-    return cell.job.label + (f" ({len(cell.train):,} samples)" if cell.train and cell.job.mode == "fine-tune" else "")
+    assert cell.work is not None  # noqa: S101 (callers have filtered)
+    return cell.work.label + (f" ({len(cell.work.train):,} samples)" if cell.work.train else "")
 
 
 def _cells(
@@ -216,7 +217,7 @@ def _cells(
     recipe = (request.options if mode_is_evaluate else request).recipe(task, encoder.spec)
     if mode_is_evaluate and request.options.max_length is None:
         recipe = recipe.updated({"max_length": trained_length(source.folder, task.name)})
-    job = Job(
+    work = Work(
         source=source,
         task=task,
         mode="evaluate" if mode_is_evaluate else "fine-tune",
@@ -228,14 +229,14 @@ def _cells(
         attention=request.options.attention,
         threads=request.options.threads,
         teaching=Teaching(encoder.spec.distill) if encoder.spec.distill and not mode_is_evaluate else None,
+        train=None if mode_is_evaluate else loaded.train,
+        splits=loaded.splits,
     )
     if mode_is_evaluate:  # nothing random: more seeds would repeat the same figure
-        return [Cell(encoder, task, seeds[0], job, splits=loaded.splits)]
+        return [Cell(encoder, task, seeds[0], work)]
     if loaded.no_train:
         raise loaded.no_train
-    return [
-        Cell(encoder, task, seed, replace(job, seed=seed), train=loaded.train, splits=loaded.splits) for seed in seeds
-    ]
+    return [Cell(encoder, task, seed, replace(work, seed=seed)) for seed in seeds]
 
 
 def choose(request: Request, encoder: Encoder, task: TaskSpec, say: Say) -> tuple[Source, bool]:
@@ -259,18 +260,18 @@ def _capped(
 ) -> list[Cell]:
     """Cells of one task with expected times; training cut to the cap. Decides `cuts` of the task if that is open."""
     task, train = loaded.task.name, loaded.train
-    trained = [cell for cell in cells if cell.job and cell.job.mode == "fine-tune"]
+    trained = [cell for cell in cells if cell.work and cell.work.mode == "fine-tune"]
     per_sample = {
-        cell.encoder.spec.name: seconds_per_sample(cell.job, loaded.splits[0], calibration, training=True)
+        cell.encoder.spec.name: seconds_per_sample(cell.work, loaded.splits[0], calibration, training=True)
         for cell in trained
-        if cell.job
+        if cell.work
     }
     if trained and train is not None:
         cuts.setdefault(task, _decide_cut(request, trained, train, max(per_sample.values())))
         if (cut_to := cuts[task]) is not None:
             count, epochs = int(cut_to[0]), cut_to[1]
             limit = duration(request.options.train_cap_s or 0.0)
-            at_most = "at most " if any(cell.job and cell.job.recipe.epochs < epochs for cell in trained) else ""
+            at_most = "at most " if any(cell.work and cell.work.recipe.epochs < epochs for cell in trained) else ""
             of_all = f"{count:,} of {len(train):,} samples, {at_most}{epochs:g} epochs"
             say(
                 f"{task}: training is capped at {limit} for the slowest model: {of_all}, the same for all; --finetune lifts it"
@@ -282,7 +283,7 @@ def _capped(
 
 def _decide_cut(request: Request, trained: list[Cell], train: Examples, slowest: float) -> list[float] | None:
     """Samples and epochs that fit into the cap on training at `slowest` seconds a sample, or None if all do."""
-    cap_s, recipes = request.options.train_cap_s, [cell.job.recipe for cell in trained if cell.job]
+    cap_s, recipes = request.options.train_cap_s, [cell.work.recipe for cell in trained if cell.work]
     if cap_s is None:
         return None
     seen = cap_s / len(request.options.seeds) / slowest
@@ -300,23 +301,23 @@ def cut(available: int, recipe: TrainingSpec, samples_seen: float) -> tuple[int,
 
 def _cut_cell(cell: Cell, train: Examples, epochs: float) -> Cell:
     """A cell with no more than these samples and epochs; untouched where its recipe asks for no more."""
-    assert cell.job is not None  # noqa: S101 (callers have filtered)
-    if len(train) == len(cell.train or ()) and cell.job.recipe.epochs <= epochs:
+    assert cell.work is not None  # noqa: S101 (callers have filtered)
+    if len(train) == len(cell.work.train or ()) and cell.work.recipe.epochs <= epochs:
         return cell
-    epochs = min(cell.job.recipe.epochs, epochs)
-    recipe = cell.job.recipe.updated({"epochs": epochs, "train_samples": len(train)})
-    return replace(cell, job=replace(cell.job, recipe=recipe), train=train, capped=True)
+    epochs = min(cell.work.recipe.epochs, epochs)
+    recipe = cell.work.recipe.updated({"epochs": epochs, "train_samples": len(train)})
+    return replace(cell, work=replace(cell.work, recipe=recipe, train=train), capped=True)
 
 
 def _timed(cell: Cell, loaded: TaskData, calibration: Calibration, per_sample: dict[str, float]) -> Cell:
-    if cell.job is None:
+    if cell.work is None:
         return cell
     seconds = FIXED_SECONDS["load"]
     seconds += sum(len(split) for split in loaded.splits) * seconds_per_sample(
-        cell.job, loaded.splits[0], calibration, training=False
+        cell.work, loaded.splits[0], calibration, training=False
     )
-    if cell.train is not None:
-        recipe = cell.job.recipe
-        seen = len(cell.train) * recipe.epochs
+    if cell.work.train is not None:
+        recipe = cell.work.recipe
+        seen = len(cell.work.train) * recipe.epochs
         seconds += seen * per_sample[cell.encoder.spec.name] + seen / recipe.batch_size * FIXED_SECONDS["step"]
     return replace(cell, expected_s=seconds)

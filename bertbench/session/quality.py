@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bertbench.models.sources import Source
-    from bertbench.quality.job import Job
     from bertbench.quality.run import Outcome
+    from bertbench.quality.work import Work
+    from bertbench.records.progress import Progress
 
-    Run = Callable[..., Outcome]
+    Run = Callable[[Work, Progress], Outcome]
 
 
 TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR})  # somebody else has made it meanwhile
@@ -39,56 +40,58 @@ def measure_quality(session: Session, cell: Cell, run: Run = run_and_save) -> No
 
     `run` is `bertbench.quality.run.run_and_save`, here or in a process of its own.
     """
-    task_fields = {"task_name": cell.task.name, "task": cell.task.model_dump(mode="json"), "seed": cell.seed}
-    job = cell.job
-    if job is None:
+    task_fields = _task_fields(cell)
+    work = cell.work
+    if work is None:
         reason = Failure(UNAVAILABLE, cell.skipped or "not measured")
         session.write("quality", cell.encoder, "skipped", error=reason, **task_fields)
         return
-    cell = replace(cell, encoder=replace(cell.encoder, source=job.source))
+    cell = replace(cell, encoder=replace(cell.encoder, source=work.source))
     key = quality_key(cell, session.settings)
-    if (
-        not session.request.options.fresh
-        and (found := session.store.find_quality(key))
-        and not _is_lost(session, found[1])
-    ):
-        session.say(f"{job.label}: taken from run {found[1].run_id}; --fresh measures again")
+    earlier = None if session.request.options.fresh else session.store.find_quality(key)
+    if earlier is not None and not _is_lost(session, earlier[1]):
+        session.say(f"{work.label}: taken from run {earlier[1].run_id}; --fresh measures again")
         spec = cell.encoder.spec
         copied: dict[str, Any] = {
             "model_name": spec.name,
             "model": spec.model_dump(mode="json"),
             "suite": session.request.suite.name,
         }
-        session.written.append(session.store.adopt(*found, session.id, **copied))
+        session.written.append(session.store.adopt(*earlier, session.id, **copied))
         return
     late = _too_late(session, cell)
     if late:
-        session.say(f"{job.label}: skipped: {late.message}")
+        session.say(f"{work.label}: skipped: {late.message}")
         session.write("quality", cell.encoder, "skipped", error=late, **task_fields)
         return
     if cell.teacher is not None:
         teacher = _trained_teacher(session, cell.teacher)
         if teacher is None:
             reason = Failure(
-                "TeacherFailed", f"{job.label}: its teacher {cell.teacher.encoder.spec.name} could not be trained"
+                "TeacherFailed", f"{work.label}: its teacher {cell.teacher.encoder.spec.name} could not be trained"
             )
             session.write("quality", cell.encoder, "failed", error=reason, **task_fields)
             return
-        assert job.teaching is not None  # noqa: S101 (cells with a teacher have it)
-        job = replace(job, teaching=replace(job.teaching, teacher=teacher))
+        assert work.teaching is not None  # noqa: S101 (cells with a teacher have it)
+        work = replace(work, teaching=replace(work.teaching, teacher=teacher))
     folder = session.store.checkpoints_folder
-    state = inside(folder, folder / f".training-{key}") if job.mode == "fine-tune" else None
+    state = inside(folder, folder / f".training-{key}") if work.mode == "fine-tune" else None
     if state is not None and (session.request.options.fresh or _holds_links(state)):
         shutil.rmtree(state, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     with claimed(folder, SAVING) as scratch:
-        saved = scratch / "model"
-        measured = guarded(lambda: run(job, cell.train, cell.splits, session.progress, session.deadline, state, saved))
+        # Not part of the cell: they change no figure, and the key is of what does.
+        placed = replace(work, deadline=session.deadline, state=state, keep=scratch / "model")
+        measured = guarded(lambda: run(placed, session.progress))
         if measured[1]:
-            session.say(f"{job.label}: failed: {measured[1].message}")
+            session.say(f"{work.label}: failed: {measured[1].message}")
         elif state is not None:
             shutil.rmtree(state, ignore_errors=True)
-        _write_quality(session, cell, measured, key, task_fields, saved)
+        _write_quality(session, cell, key, measured, scratch / "model")
+
+
+def _task_fields(cell: Cell) -> dict[str, Any]:
+    return {"task_name": cell.task.name, "task": cell.task.model_dump(mode="json"), "seed": cell.seed}
 
 
 def _holds_links(folder: Path) -> bool:
@@ -103,16 +106,16 @@ def _is_lost(session: Session, record: RunRecord) -> bool:
 
 def _trained_teacher(session: Session, cell: Cell) -> Source | None:
     """Where a teacher's weights lie once it is fine-tuned; None if that has failed."""
-    job = cell.job
-    if job is None or job.mode == "evaluate":
-        return job.source if job else None
+    work = cell.work
+    if work is None or work.mode == "evaluate":
+        return work.source if work else None
     key = quality_key(cell, session.settings)
     done = [record for record in session.written if record.key == key and record.status == "ok"]
     folder = session.store.checkpoint(done[0]) if done else None
     if folder is None:
         return None
     return replace(
-        job.source, folder=folder, tokenizer=folder, weights="fine-tuned", digest=key, outputs=job.task.labels
+        work.source, folder=folder, tokenizer=folder, weights="fine-tuned", digest=key, outputs=work.task.labels
     )
 
 
@@ -129,19 +132,18 @@ def _too_late(session: Session, cell: Cell) -> Failure | None:
 def _write_quality(
     session: Session,
     cell: Cell,
-    measured: tuple[Outcome | None, Failure | None, float],
     key: str,
-    task_fields: dict[str, Any],
+    measured: tuple[Outcome | None, Failure | None, float],
     saved: Path,
 ) -> None:
     import pandas as pd
 
-    job = cell.job
-    assert job is not None  # noqa: S101 (skipped cells do not come here)
+    work = cell.work
+    assert work is not None  # noqa: S101 (skipped cells do not come here)
     outcome, failure, seconds = measured
     sidecars: dict[str, Sidecar] = {}
     checkpoint: str | None = None
-    splits = [*([cell.train] if cell.train else []), *cell.splits]
+    splits = [*([work.train] if work.train else []), *work.splits]
     cautions = [caution(OF_DATA, text=note) for split in splits for note in split.notes]
     cautions += outcome.warnings if outcome else ()
     if outcome is not None:
@@ -156,84 +158,86 @@ def _write_quality(
         measurements=outcome.measurements if outcome else (),
         undefined=outcome.undefined if outcome else (),
         sidecars=sidecars,
-        settings=_quality_settings(cell, job, outcome) | ({"attention": outcome.attention} if outcome else {}),
+        settings=_quality_settings(work, outcome) | ({"attention": outcome.attention} if outcome else {}),
         weights="fine-tuned",
         error=failure,
         warnings=tuple(dict.fromkeys(cautions)),
         capped=cell.capped,
-        data_fingerprint=digest([split.digest for split in cell.splits]),
+        data_fingerprint=digest([split.digest for split in work.splits]),
         data_changes={split.split: dict(split.changes) for split in splits},
         finetuned_checkpoint=checkpoint,
         seconds=seconds,
         key=key,
-        **task_fields,
+        **_task_fields(cell),
     )
 
 
-def _quality_settings(cell: Cell, job: Job, outcome: Outcome | None) -> dict[str, Any]:
+def _quality_settings(work: Work, outcome: Outcome | None) -> dict[str, Any]:
     """What shaped a run's figures; of one that trained nothing no more than how it was evaluated."""
-    evaluated = {"mode": job.mode, "max_length": job.recipe.max_length, "eval_samples": len(cell.splits[0])}
-    if job.mode == "evaluate":
+    evaluated = {"mode": work.mode, "max_length": work.recipe.max_length, "eval_samples": len(work.splits[0])}
+    if work.mode == "evaluate":
         return evaluated
     trained = outcome.training if outcome else None
     return (
-        job.recipe.model_dump(mode="json")
+        work.recipe.model_dump(mode="json")
         | evaluated
         | {
-            "train_samples": len(cell.train) if cell.train else None,
-            "train_available": cell.train.available if cell.train else None,
-            "training_dtype": _training_dtype(job),
+            "train_samples": len(work.train) if work.train else None,
+            "train_available": work.train.available if work.train else None,
+            "training_dtype": _training_dtype(work),
             "left_out_of_training": trained.left_out if trained else None,
         }
-        | ({"teaching": job.teaching.spec.model_dump(mode="json")} if job.teaching else {})
-        | _processes(job)
+        | ({"teaching": work.teaching.spec.model_dump(mode="json")} if work.teaching else {})
+        | _processes(work)
     )
 
 
-def _training_dtype(job: Job) -> str | None:
+def _training_dtype(work: Work) -> str | None:
     """The format of the forward and backward passes; weights and their updates are in fp32 in any."""
-    return None if job.mode == "evaluate" else "bf16" if job.bf16_training else "fp32"
+    return None if work.mode == "evaluate" else "bf16" if work.bf16_training else "fp32"
 
 
 def quality_key(cell: Cell, settings: dict[str, Any]) -> str:
     """quality_key: weights, samples, recipe, seed, number format and measure version."""
-    job = cell.job
-    assert job is not None  # noqa: S101 (skipped cells have no key)
-    samples = [split.digest for split in cell.splits] + ([cell.train.digest] if cell.train else [])
+    work = cell.work
+    assert work is not None  # noqa: S101 (skipped cells have no key)
+    samples = [split.digest for split in work.splits] + ([work.train.digest] if work.train else [])
     recipe = (
-        job.recipe.model_dump(mode="json", exclude={"source"}) if cell.train else {"max_length": job.recipe.max_length}
+        work.recipe.model_dump(mode="json", exclude={"source"})
+        if work.train
+        else {"max_length": work.recipe.max_length}
     )
     return digest(
         {
-            "weights": job.source.identity,
+            "weights": work.source.identity,
             "samples": samples,
             "recipe": recipe,
-            "mode": job.mode,
+            "mode": work.mode,
             "seed": cell.seed,
-            "task": job.task.model_dump(
+            "task": work.task.model_dump(
                 mode="json", exclude={"description", "source", "test_sets", "title", "training"}
             ),
-            "dtype": job.dtype,
-            "training_dtype": _training_dtype(job),
+            "dtype": work.dtype,
+            "training_dtype": _training_dtype(work),
             "device": settings["device"].split(":")[0],
             "version": MEASURE_VERSIONS["quality"],
         }
         | _teaching(cell, settings)
-        | _processes(job)
+        | _processes(work)
     )
 
 
 def _teaching(cell: Cell, settings: dict[str, Any]) -> dict[str, Any]:
     """What a student is taught and by whom, where it is one."""
-    if cell.teacher is None or cell.job is None or cell.job.teaching is None:
+    if cell.teacher is None or cell.work is None or cell.work.teaching is None:
         return {}
-    spec = cell.job.teaching.spec.model_dump(mode="json", exclude={"teacher"})
+    spec = cell.work.teaching.spec.model_dump(mode="json", exclude={"teacher"})
     return {"teaching": spec | {"teacher_key": quality_key(cell.teacher, settings)}}
 
 
-def _processes(job: Job) -> dict[str, int]:
+def _processes(work: Work) -> dict[str, int]:
     """How many processes trained together, where it is several."""
-    return {"processes": processes.world_size()} if processes.world_size() > 1 and job.mode == "fine-tune" else {}
+    return {"processes": processes.world_size()} if processes.world_size() > 1 and work.mode == "fine-tune" else {}
 
 
 def _keep(store: Store, key: str, saved: Path) -> str:
@@ -256,8 +260,11 @@ def _keep(store: Store, key: str, saved: Path) -> str:
 
 def drop_checkpoints(session: Session) -> None:
     """Remove checkpoints that --keep-checkpoints does not keep: all, or all but each model's best on each task."""
-    own = [record for record in session.written if record.run_id.startswith(session.id)]  # not what was taken over
-    trained = [record for record in own if record.finetuned_checkpoint]
+    trained = [
+        record
+        for record in session.written
+        if record.finetuned_checkpoint and record.run_id.startswith(session.id)  # not what was taken over
+    ]
     kept: set[str] = set()
     if session.request.options.keep_checkpoints == "best":
         best: dict[tuple[str, str | None], tuple[float, str]] = {}

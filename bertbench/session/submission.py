@@ -9,9 +9,9 @@ from pathlib import Path
 
 from bertbench.errors import CheckpointError, StoreError
 from bertbench.models.sources import Say, Source, gather
-from bertbench.quality.job import Job
 from bertbench.quality.prediction_files import Predictor
 from bertbench.quality.run import prepare
+from bertbench.quality.work import Work
 from bertbench.records.files import write_atomically
 from bertbench.records.progress import Progress
 from bertbench.records.record import Failure, RunRecord
@@ -83,7 +83,7 @@ class Submission:
                 f"test predictions of {spec.name} on {task.name}: of {len(done)} seeds, only seed {run.seed} predicts"
             )
         options, settings = self.request.options, run.settings
-        job = Job(
+        work = Work(
             source=self._source(run, spec, task),
             task=task,
             mode="evaluate",
@@ -95,7 +95,7 @@ class Submission:
             attention=options.attention,
             threads=options.threads,
         )
-        return Predictor(job, prepare(job))
+        return Predictor(work, prepare(work))
 
     def _source(self, run: RunRecord, spec: ModelSpec, task: TaskSpec) -> Source:
         folder = self.store.checkpoint(run)
@@ -111,7 +111,7 @@ class Submission:
             DatasetError, HubError, MeasurementError, StoreError: it cannot be had, predicted or written.
         """
         examples = data.load(_asked(task, wanted), wanted.split, self.request.options.data_dir, labelled=False)
-        folder = self.folder / slug(predictor.job.source.spec.name)
+        folder = self.folder / slug(predictor.work.source.spec.name)
         lines = list(examples.notes)
         if folder.is_symlink():
             raise StoreError(f"{folder}: is a link", "remove it, or choose another folder")

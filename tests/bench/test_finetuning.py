@@ -32,10 +32,10 @@ class Rates:
 
 @pytest.fixture(scope="module")
 def world(stand_in_hub, tmp_path_factory):
-    """Loads a task: `world("sst2")` gives the job, the training examples and those to evaluate on."""
+    """Loads a task: `world("sst2")` gives the work on a task."""
     from bertbench.models import hub
     from bertbench.models.sources import Source
-    from bertbench.quality.job import Job
+    from bertbench.quality.work import Work
     from bertbench.specs.catalog import Catalog
     from bertbench.speed import calibration
     from bertbench.tasks import data
@@ -64,9 +64,11 @@ def world(stand_in_hub, tmp_path_factory):
         spec = Catalog().model("all-minilm-l6")
         source = Source(spec, Path(folder), Path(folder), "pretrained", "d")
         recipe = task.training.updated({"epochs": 1, "batch_size": 32})
-        job = Job(source, task, "fine-tune", recipe, 0, "cpu", "fp32", bf16_training=faster, threads=threads)
         train, validation = (data.load(task, split) for split in ("train", "validation"))
-        return job, train.take(TRAIN_ROWS[name]), validation
+        return Work(
+            source, task, "fine-tune", recipe, 0, "cpu", "fp32", bf16_training=faster, threads=threads,
+            train=train.take(TRAIN_ROWS[name]), splits=(validation,),
+        )  # fmt: skip
 
     yield load
     os.environ.clear()
@@ -74,18 +76,18 @@ def world(stand_in_hub, tmp_path_factory):
     hub.state.cache_clear()
 
 
-def ours(job, train, validation):
+def ours(work):
     """What bertbench does."""
     from bertbench.quality import run
     from bertbench.records.progress import silent
 
-    outcome = run.run(job, train, [validation], silent)
+    outcome = run.run(work, silent)
     values = {m.quantity: m for m in outcome.measurements}
     training, evaluation = values["training_time"], values["evaluation_time"]
     return Rates(training.n / training.values[0], evaluation.n / evaluation.values[0])
 
 
-def peer(job, train, validation, folder, *, to_max):
+def peer(work, folder, *, to_max):
     """Transformers' Trainer with its defaults in fp32, batches padded to 128 or to their longest."""
     import torch
     from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
@@ -93,8 +95,9 @@ def peer(job, train, validation, folder, *, to_max):
 
     from bertbench.quality import run
 
-    torch.set_num_threads(job.threads)
-    ready = run.prepare(job)
+    torch.set_num_threads(work.threads)
+    ready = run.prepare(work)
+    train, (validation,) = work.train, work.splits
 
     def rows(examples):
         columns = [list(column) for column in zip(*examples.inputs, strict=True)]
@@ -126,10 +129,10 @@ def peer(job, train, validation, folder, *, to_max):
 @pytest.mark.parametrize("name", ["sst2", "mrpc"])
 def test_rates_against_peers(world, figures, tmp_path, name):
     """Training and evaluation take a fraction of what padding to the maximum in fp32 takes, and less than dynamic padding."""
-    job, train, validation = world(name)
-    padded = peer(job, train, validation, tmp_path, to_max=True)
-    dynamic = peer(job, train, validation, tmp_path, to_max=False)
-    own = ours(job, train, validation)
+    work = world(name)
+    padded = peer(work, tmp_path, to_max=True)
+    dynamic = peer(work, tmp_path, to_max=False)
+    own = ours(work)
     times = Rates(own.training / padded.training, own.evaluation / padded.evaluation)
     figures.note(
         f"{name}: training {own.training:.0f} samples/s, padded to 128 {padded.training:.1f}, dynamic {dynamic.training:.1f}"
@@ -137,7 +140,7 @@ def test_rates_against_peers(world, figures, tmp_path, name):
     figures.note(
         f"{name}: evaluation {own.evaluation:.0f} samples/s, padded {padded.evaluation:.1f}, dynamic {dynamic.evaluation:.1f}"
     )
-    figures.note(f"{name}: bf16 {'is' if job.bf16_training else 'is not'} used")
+    figures.note(f"{name}: bf16 {'is' if work.bf16_training else 'is not'} used")
     training_bar, evaluation_bar = BARS[name]
     figures.judge(
         f"{name}: training against dynamic padding in fp32", f"{own.training / dynamic.training:.2f} times",

@@ -4,6 +4,7 @@ The program's own way: a checkpoint with random weights, prepared as `run` does,
 """
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from bertbench.quality import run
 from bertbench.tasks.examples import Examples
 from tests.factories import model_spec, task_spec
 from tests.models.architectures import config_for, save
-from tests.quality.test_run import RECIPE, TASK, job, toy
+from tests.quality.test_run import RECIPE, TASK, toy, work_on
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -88,7 +89,7 @@ def examples_of(task):
 @pytest.mark.parametrize("architecture", sorted(encoder_types()))
 def test_every_encoder_is_trained_and_evaluated_or_refused(architecture, task, tmp_path):
     """It runs with the attention that it has, and a note says where that is not torch's fused one; or one line says why not."""
-    asked = job(
+    asked = work_on(
         save(config_for(architecture), tmp_path),
         "fine-tune",
         task,
@@ -102,7 +103,7 @@ def test_every_encoder_is_trained_and_evaluated_or_refused(architecture, task, t
         assert "download" not in str(caught.value)
         return
     examples = examples_of(task)
-    outcome = run.run(asked, examples, [examples])
+    outcome = run.run(replace(asked, train=examples, splits=(examples,)))
     assert outcome.attention == (USUAL if architecture in FUSED else PLAIN)
     said = f"'sdpa' attention is not available for this architecture; it was run with '{PLAIN}'"
     assert (said in map(str, outcome.warnings)) == (architecture not in FUSED)
@@ -151,7 +152,7 @@ def test_of_a_damaged_file_the_file_is_to_blame_and_of_an_architecture_the_archi
 def test_trying_leaves_the_model_as_it_was(architecture, tmp_path):
     """The pass before any work changes neither buffers, nor mode, nor the generator that training draws from."""
     folder = save(config_for(architecture), tmp_path)
-    asked = job(folder, "fine-tune", recipe=RECIPE.model_copy(update={"max_length": 16}))
+    asked = work_on(folder, "fine-tune", recipe=RECIPE.model_copy(update={"max_length": 16}))
     torch.manual_seed(3)
     ready = run.prepare(asked)
     state, buffers = torch.get_rng_state(), {name: value.clone() for name, value in ready.model.named_buffers()}

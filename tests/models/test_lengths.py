@@ -12,7 +12,7 @@ from bertbench.models.lengths import check_length, length_limit, limit_of, unuse
 from bertbench.models.loading import new_with_head
 from bertbench.quality import run
 from tests.models.architectures import POSITIONS, config_for, save
-from tests.quality.test_run import RECIPE, job
+from tests.quality.test_run import RECIPE, work_on
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -75,10 +75,10 @@ def test_one_token_more_is_refused_before_any_work(architecture, tmp_path):
         pytest.skip("cannot be fine-tuned on texts of different lengths")
     lengths = [4 * POSITIONS] if limit is None else [limit]
     for length in lengths:
-        run.prepare(job(folder, "fine-tune", recipe=RECIPE.model_copy(update={"max_length": length})))
+        run.prepare(work_on(folder, "fine-tune", recipe=RECIPE.model_copy(update={"max_length": length})))
     if limit is not None:
         with pytest.raises(UsageError, match=f"--max-length {limit + 1} is beyond the model's {limit} tokens"):
-            run.prepare(job(folder, "fine-tune", recipe=RECIPE.model_copy(update={"max_length": limit + 1})))
+            run.prepare(work_on(folder, "fine-tune", recipe=RECIPE.model_copy(update={"max_length": limit + 1})))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_null_padding_id_in_a_folder_is_one_line(tmp_path):
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"pad_token_id": None}))
     with pytest.raises(CheckpointError, match="states no pad_token_id"):
-        run.prepare(job(folder, "fine-tune"))
+        run.prepare(work_on(folder, "fine-tune"))
 
 
 def test_looking_leaves_everything_as_it_was():

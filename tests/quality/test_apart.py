@@ -8,7 +8,8 @@ import pytest
 
 from bertbench.models.sources import Source
 from bertbench.quality.apart import Apart, unexpected
-from bertbench.quality.job import Job
+from bertbench.quality.work import Work
+from bertbench.records.progress import silent
 from bertbench.specs.tasks import TrainingSpec
 from bertbench.speed.rounds import WorkerError
 from bertbench.tasks.examples import Examples
@@ -23,11 +24,12 @@ def examples(split, count=8):
     return Examples(split, ids, (("good",), ("bad",)) * (count // 2), (1.0, 0.0) * (count // 2), count)
 
 
-def job(folder, **values):
-    """A fine-tuning run on one thread."""
+def work_on(folder, count=8, **values):
+    """A fine-tuning run on one thread, on so many examples."""
     source = Source(model_spec(), folder, "demo", "pretrained", "d")
     parts = {"mode": "fine-tune", "recipe": RECIPE, "seed": 0, "device": "cpu", "dtype": "fp32", "bf16_training": False}
-    return Job(source, task_spec(), **(parts | values))
+    data = {"train": examples("train", count), "splits": (examples("validation"),)}
+    return Work(source, task_spec(), **(parts | data | values))
 
 
 @pytest.fixture
@@ -41,16 +43,14 @@ def test_runs_come_back_and_checkpoints_are_saved(apart, tiny, tmp_path):
     """Measurements, predictions and progress arrive, the weights lie in the folder, and one process serves all runs."""
     seen = []
     keep = tmp_path / "model"
-    outcome = apart.run(
-        job(tiny()), examples("train"), [examples("validation")], lambda *step: seen.append(step), keep=keep
-    )
+    outcome = apart.run(work_on(tiny(), keep=keep), lambda *step: seen.append(step))
     assert {m.quantity for m in outcome.measurements} >= {"score", "training_time", "evaluation_time"}
     assert len(outcome.predictions["prediction"]) == 8
     assert (outcome.model, outcome.tokenizer) == (None, None)
     assert (keep / "model.safetensors").is_file()
     assert seen[-1][1] == seen[-1][2]
     first = apart._child.pid
-    again = apart.run(job(keep, mode="evaluate"), None, [examples("validation")], lambda *_: None)
+    again = apart.run(work_on(keep, mode="evaluate", train=None), silent)
     assert again.predictions["prediction"] == outcome.predictions["prediction"]
     assert apart._child.pid == first
 
@@ -59,8 +59,8 @@ def test_runs_come_back_and_checkpoints_are_saved(apart, tiny, tmp_path):
 def test_failures_are_told_and_the_process_goes_on(apart, tiny, tmp_path):
     """An error is raised here with its message; the next run is done all the same."""
     with pytest.raises(WorkerError, match="has no config"):
-        apart.run(job(tmp_path), examples("train"), [examples("validation")], lambda *_: None)
-    assert apart.run(job(tiny()), examples("train"), [examples("validation")], lambda *_: None).measurements
+        apart.run(work_on(tmp_path), silent)
+    assert apart.run(work_on(tiny()), silent).measurements
 
 
 @pytest.mark.slow
@@ -71,9 +71,9 @@ def test_killed_process_is_a_failure(apart, tiny):
         os.kill(apart._child.pid, signal.SIGKILL)
 
     with pytest.raises(WorkerError, match="ended with signal 9, probably out of memory") as caught:
-        apart.run(job(tiny()), examples("train", 400), [examples("validation")], kill)
+        apart.run(work_on(tiny(), 400), kill)
     assert "lower --batch-size" in caught.value.failure.hint
-    assert apart.run(job(tiny()), examples("train"), [examples("validation")], lambda *_: None).measurements
+    assert apart.run(work_on(tiny()), silent).measurements
 
 
 @pytest.mark.slow
@@ -84,7 +84,7 @@ def test_interruption_ends_the_process(apart, tiny):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        apart.run(job(tiny()), examples("train", 400), [examples("validation")], interrupt)
+        apart.run(work_on(tiny(), 400), interrupt)
     assert apart._child is None
 
 

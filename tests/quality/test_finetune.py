@@ -13,16 +13,19 @@ from hypothesis import strategies as st
 from bertbench.errors import MeasurementError
 from bertbench.models.architecture import config_of
 from bertbench.models.loading import head_settings, new_with_head
+from bertbench.models.sources import Source
 from bertbench.quality import finetune as module
 from bertbench.quality.features import IGNORED, Collator, padded
-from bertbench.quality.finetune import finetune, total_steps
+from bertbench.quality.finetune import Tools, finetune, total_steps
 from bertbench.quality.trainer import _arguments_on
+from bertbench.quality.work import Work
 from bertbench.records.cautions import caution
 from bertbench.records.progress import silent
 from bertbench.specs.tasks import TrainingSpec
 from bertbench.tasks.kind import Features
 from tests.factories import model_spec, task_spec
 
+LABEL = "fine-tuning bert on sst2, seed 0"
 PAD = {"input_ids": 0, "token_type_ids": 0, "attention_mask": 0}
 RECIPE = TrainingSpec(epochs=4, batch_size=8, learning_rate=5e-3, warmup_ratio=0.1)
 ROWS = [
@@ -47,20 +50,25 @@ def model(tiny):
     return build
 
 
-def train(classifier, rows=ROWS, labels=LABELS, recipe=RECIPE, **options):
+def train(
+    classifier,
+    rows=ROWS,
+    labels=LABELS,
+    recipe=RECIPE,
+    *,
+    task=None,
+    progress=silent,
+    each_epoch=None,
+    tools=None,
+    **options,
+):
     """Train with the usual options."""
-    values = {
-        "pad": PAD,
-        "seed": 0,
-        "device": "cpu",
-        "bf16": False,
-        "regression": False,
-        "label": "training",
-        "progress": silent,
-    }
-    kind = float if (values | options)["regression"] else int
+    source, task = Source(model_spec(), None, "demo", "random", "d"), task or task_spec()
+    fields = {"seed": 0, "device": "cpu", "dtype": "fp32", "bf16_training": False} | options
+    kind = float if task.is_regression else int
     features = Features(rows, list(range(len(rows))), [{"labels": kind(label)} for label in labels])
-    return finetune(classifier, features, recipe, **(values | options))
+    work = Work(source, task, "fine-tune", recipe, **fields)
+    return finetune(work, classifier, features, pad=PAD, progress=progress, each_epoch=each_epoch, tools=tools)
 
 
 def logits(classifier):
@@ -81,7 +89,7 @@ def test_separable_task_is_learnt_and_accounted_for(model, capfd):
     assert run.loss < math.log(2)
     assert 0 <= run.padding_waste < 0.35
     assert run.seconds > 0
-    assert seen == [("training", step, 24) for step in range(1, 25)]
+    assert seen == [(LABEL, step, 24) for step in range(1, 25)]
 
 
 def test_equal_seed_gives_equal_weights_another_does_not(model):
@@ -99,7 +107,7 @@ def test_regression_is_learnt(model):
     """Numbers as labels are approached, not classified."""
     classifier = model(task_spec(labels=None))
     targets = [2.0 + label for label in LABELS]
-    train(classifier, labels=targets, regression=True, recipe=RECIPE.updated({"epochs": 12}))
+    train(classifier, labels=targets, task=task_spec(labels=None), recipe=RECIPE.updated({"epochs": 12}))
     assert (logits(classifier)[:, 0] - torch.tensor(targets)).abs().mean() < 0.4
 
 
@@ -117,7 +125,7 @@ def test_loss_that_is_not_finite_stops_training(model, broken):
         classifier.classifier.weight.data.fill_(math.nan)
     else:
         recipe = RECIPE.updated({"learning_rate": 1e30, "warmup_ratio": 0.0, "weight_decay": 0.0})
-    with pytest.raises(MeasurementError, match=r"training: the loss is (nan|inf)") as caught:
+    with pytest.raises(MeasurementError, match=rf"{LABEL}: the loss is (nan|inf)") as caught:
         train(classifier, recipe=recipe)
     assert caught.value.hint == "lower --learning-rate"
 
@@ -166,36 +174,34 @@ def test_state_of_a_gpu_s_training_can_be_written(monkeypatch, tmp_path):
     assert json.loads(torch.load(tmp_path / "saved", weights_only=False))["learning_rate"] == 3e-5
 
 
-def test_batch_that_does_not_fit_is_halved(model, monkeypatch):
+def test_batch_that_does_not_fit_is_halved(model):
     """Out of memory halves the micro-batch, keeps the effective batch, and starts from the same weights."""
     classifier, tried = model(), []
     start = {name: value.clone() for name, value in classifier.state_dict().items()}
-    whole = module._Run.train
 
-    def scarce(run, given_model, pad, why):
-        tried.append(run.micro)
-        if run.micro > 2:
+    def scarce(attempt, given_model, pad, why):
+        tried.append(attempt.micro)
+        if attempt.micro > 2:
             given_model.classifier.weight.data.add_(1.0)  # a step had been taken
             raise torch.OutOfMemoryError("out of memory")
         assert all(torch.equal(value, start[name]) for name, value in given_model.state_dict().items())
-        return whole(replace(run, device="cpu"), given_model, pad, why)
+        on_cpu = replace(attempt, work=replace(attempt.work, device="cpu"))
+        return on_cpu.train(given_model, pad, why)
 
-    monkeypatch.setattr(module._Run, "train", scarce)
-    run = train(classifier, device="cuda:0", recipe=RECIPE.updated({"epochs": 1}))
+    run = train(classifier, device="cuda:0", recipe=RECIPE.updated({"epochs": 1}), tools=Tools(train=scarce))
     assert tried == [8, 4, 2]
     assert (run.accumulation, run.steps, run.samples_seen) == (4, 6, 48)
     assert "8 examples at once were too many" in run.why_accumulated
 
 
-def test_one_example_that_does_not_fit_is_an_error(model, monkeypatch):
+def test_one_example_that_does_not_fit_is_an_error(model):
     """Where halving ends, the message says what to lower."""
 
     def scarce(*_):
         raise torch.OutOfMemoryError("out of memory")
 
-    monkeypatch.setattr(module._Run, "train", scarce)
     with pytest.raises(MeasurementError, match="out of memory with one example a batch") as caught:
-        train(model(), device="cuda:0")
+        train(model(), device="cuda:0", tools=Tools(train=scarce))
     assert caught.value.hint == "lower --max-length"
 
 
@@ -207,8 +213,7 @@ def test_memory_on_a_cpu_is_forecast(model, monkeypatch):
         classifier.eval()
         monkeypatch.setattr(classifier, "train", lambda *_, of=classifier: of)  # without dropout
     whole = train(plain, recipe=recipe)
-    monkeypatch.setattr("bertbench.records.environment.available_memory", lambda: 100_350_000)
-    run = train(parts, recipe=recipe)
+    run = train(parts, recipe=recipe, tools=Tools(free_memory=lambda: 100_350_000))
     assert run.accumulation in {2, 4, 8}
     assert "at once would not fit into 0.1 GB" in run.why_accumulated
     assert run.steps == 6
@@ -216,21 +221,21 @@ def test_memory_on_a_cpu_is_forecast(model, monkeypatch):
     assert torch.allclose(logits(plain), logits(parts), atol=2e-2)
 
 
-def test_interrupted_training_goes_on(model, monkeypatch, tmp_path):
+def test_interrupted_training_goes_on(model, tmp_path):
     """From the state on disk a second run ends with the weights of an uninterrupted one, and says where it began."""
     recipe = RECIPE.updated({"epochs": 2})
     straight, broken, resumed = model(), model(), model()
+    kept = {"state": tmp_path, "save_every_s": 0.0}
     train(straight, recipe=recipe)
-    monkeypatch.setattr("bertbench.quality.trainer.SAVE_EVERY_S", 0.0)
 
     def stop(_, step, __):
         if step == 8:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(broken, recipe=recipe, progress=stop, folder=tmp_path)
+        train(broken, recipe=recipe, progress=stop, **kept)
     seen = []
-    run = train(resumed, recipe=recipe, progress=lambda _, step, __: seen.append(step), folder=tmp_path)
+    run = train(resumed, recipe=recipe, progress=lambda _, step, __: seen.append(step), **kept)
     assert seen == [8, 9, 10, 11, 12]
     assert torch.equal(logits(straight), logits(resumed))
     assert (run.steps, run.samples_seen) == (12, 96)
@@ -250,13 +255,12 @@ def test_state_that_was_cut_off_is_passed_over(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-70", "checkpoint-9"]
 
 
-def test_broken_training_leaves_no_state(model, monkeypatch, tmp_path):
+def test_broken_training_leaves_no_state(model, tmp_path):
     """After a loss that is no number a repetition starts anew, not from broken weights."""
-    monkeypatch.setattr("bertbench.quality.trainer.SAVE_EVERY_S", 0.0)
     recipe = RECIPE.updated({"learning_rate": 1e30, "warmup_ratio": 0.0, "weight_decay": 0.0})
     folder = tmp_path / "state"
     with pytest.raises(MeasurementError, match="the loss is"):
-        train(model(), recipe=recipe, folder=folder)
+        train(model(), recipe=recipe, state=folder, save_every_s=0.0)
     assert not folder.exists()
 
 

@@ -17,7 +17,7 @@ from bertbench.models.demo_tokenizer import SPECIAL_TOKENS, vocabulary
 from bertbench.models.sources import Source
 from bertbench.quality import evaluate
 from bertbench.quality import run as quality
-from bertbench.quality.job import Job
+from bertbench.quality.work import Work
 from bertbench.records.cautions import caution
 from bertbench.records.progress import silent
 from bertbench.records.record import Measurement
@@ -60,12 +60,17 @@ def shuffled(examples):
     )
 
 
-def job(folder, mode="evaluate", task=TASK, outputs=None, **fields):
-    """A job on the checkpoint in `folder`."""
+def work_on(folder, mode="evaluate", task=TASK, outputs=None, **fields):
+    """Work on the checkpoint in `folder`."""
     weights = "pretrained" if folder else "random"
     source = Source(model_spec(config=CONFIGS["bert"]), folder, "demo", weights, "digest", outputs=outputs)
     values = {"recipe": RECIPE, "seed": 0, "device": "cpu", "dtype": "fp32", "bf16_training": False}
-    return Job(source=source, task=task, mode=mode, **(values | fields))
+    return Work(source=source, task=task, mode=mode, **(values | fields))
+
+
+def run(work, train=None, splits=(), progress=silent, **fields):
+    """What comes of work on these examples."""
+    return quality.run(replace(work, train=train, splits=tuple(splits), **fields), progress)
 
 
 def value(outcome, quantity, split="validation"):
@@ -77,7 +82,7 @@ def value(outcome, quantity, split="validation"):
 @pytest.fixture(scope="module")
 def original(tiny, one_thread, tmp_path_factory):
     """A checkpoint fine-tuned on the toy task, once for all tests."""
-    outcome = quality.run(job(tiny(), "fine-tune"), toy("train"), [toy("validation")])
+    outcome = run(work_on(tiny(), "fine-tune"), toy("train"), [toy("validation")])
     folder = tmp_path_factory.mktemp("trained")
     outcome.model.save_pretrained(folder)
     return folder
@@ -111,9 +116,7 @@ def rename(folder, names):
 def test_separable_task_is_learnt(tiny):
     """Fine-tuning finds the word that decides, on sentences it has not seen; everything about it is measured."""
     told = []
-    outcome = quality.run(
-        job(tiny(), "fine-tune"), toy("train"), [toy("validation")], lambda *given: told.append(given)
-    )
+    outcome = run(work_on(tiny(), "fine-tune"), toy("train"), [toy("validation")], lambda *given: told.append(given))
     assert value(outcome, "accuracy") == value(outcome, "score") == 1.0
     assert value(outcome, "training_time", None) > 0
     assert value(outcome, "training_loss", None) < math.log(2)
@@ -128,7 +131,7 @@ def test_separable_task_is_learnt(tiny):
 def test_predictions_are_kept_by_example(trained):
     """Each example has its id, split, prediction, scores in the order of the task's labels, and label."""
     examples = toy("validation", 6)
-    predictions = quality.run(job(trained), None, [examples]).predictions
+    predictions = run(work_on(trained), None, [examples]).predictions
     assert predictions["example_id"] == list(examples.ids)
     assert predictions["split"] == ["validation"] * 6
     assert predictions["label"] == list(examples.labels)
@@ -139,7 +142,7 @@ def test_equal_seed_gives_equal_predictions(tiny):
     """The whole run repeats with its seed: new head, order, dropout; another seed is another run."""
     folder, recipe = tiny(), RECIPE.updated({"epochs": 1})
     runs = [
-        quality.run(job(folder, "fine-tune", seed=seed, recipe=recipe), toy("train"), [toy("validation")])
+        run(work_on(folder, "fine-tune", seed=seed, recipe=recipe), toy("train"), [toy("validation")])
         for seed in (3, 3, 4)
     ]
     first, again, other = (run.predictions["scores"] for run in runs)
@@ -149,8 +152,8 @@ def test_equal_seed_gives_equal_predictions(tiny):
 def test_order_of_examples_does_not_matter(trained):
     """Evaluated in another order, every example keeps its prediction, and so do the metrics."""
     examples = toy("validation", 40)
-    straight = quality.run(job(trained), None, [examples])
-    mixed = quality.run(job(trained), None, [shuffled(examples)])
+    straight = run(work_on(trained), None, [examples])
+    mixed = run(work_on(trained), None, [shuffled(examples)])
     by_id = [
         dict(zip(o.predictions["example_id"], o.predictions["prediction"], strict=True)) for o in (straight, mixed)
     ]
@@ -161,11 +164,11 @@ def test_order_of_examples_does_not_matter(trained):
 def test_company_of_other_examples_does_not_matter(trained):
     """An example's scores are the same alone and beside longer ones: padding is masked."""
     examples = toy("validation", 12)
-    together = quality.run(job(trained), None, [examples]).predictions["scores"]
+    together = run(work_on(trained), None, [examples]).predictions["scores"]
     alone = []
     for i in range(len(examples)):
         one = Examples("validation", examples.ids[i : i + 1], examples.inputs[i : i + 1], examples.labels[i : i + 1], 1)
-        alone += quality.run(job(trained), None, [one]).predictions["scores"]
+        alone += run(work_on(trained), None, [one]).predictions["scores"]
     np.testing.assert_allclose(together, alone, atol=1e-4)
 
 
@@ -178,8 +181,8 @@ def predict(ready, rows):
 def test_batches_change_no_output(tiny, architecture):
     """Outputs of padded batches are those of each pair alone: masks and token types are right for every model."""
     folder = tiny(architecture, head="sequence-classification")
-    ready = quality.prepare(job(folder))
-    encoded = ready.features(job(folder), toy("validation", 24, pairs=True)).rows
+    ready = quality.prepare(work_on(folder))
+    encoded = ready.features(TASK, toy("validation", 24, pairs=True)).rows
     together = predict(ready, encoded)
     alone = [predict(ready, [row])[0] for row in encoded]
     assert ("token_type_ids" in encoded[0]) == (architecture != "distilbert")
@@ -190,7 +193,7 @@ def test_batches_change_no_output(tiny, architecture):
 
 def test_batches_are_bounded_in_tokens(tiny, monkeypatch):
     """Long examples go in smaller batches, the longest first; one that is longer than the bound goes alone."""
-    ready = quality.prepare(job(tiny(head="sequence-classification")))
+    ready = quality.prepare(work_on(tiny(head="sequence-classification")))
     monkeypatch.setattr(evaluate, "TOKENS_PER_BATCH", 40)
     sizes = []
     hook = ready.model.register_forward_pre_hook(
@@ -206,7 +209,7 @@ def test_regression_is_learnt_and_correlated(tiny):
     """A task of numbers is trained with one output and scored by correlations."""
     train, validation = toy("train"), toy("validation")
     recipe = RECIPE.updated({"epochs": 15})
-    outcome = quality.run(job(tiny(), "fine-tune", NUMBERS, recipe=recipe), train, [validation])
+    outcome = run(work_on(tiny(), "fine-tune", NUMBERS, recipe=recipe), train, [validation])
     assert value(outcome, "pearson") > 0.9
     assert value(outcome, "score") == (value(outcome, "pearson") + value(outcome, "spearman")) / 2
     assert [scores[0] for scores in outcome.predictions["scores"]] == outcome.predictions["prediction"]
@@ -214,9 +217,9 @@ def test_regression_is_learnt_and_correlated(tiny):
 
 def test_permuted_names_are_honoured(trained):
     """A checkpoint whose outputs are swapped and say so predicts what it did before."""
-    before = quality.run(job(trained), None, [toy("validation")])
+    before = run(work_on(trained), None, [toy("validation")])
     permute(trained, ["Positive", "Negative"])
-    after = quality.run(job(trained), None, [toy("validation")])
+    after = run(work_on(trained), None, [toy("validation")])
     assert after.predictions["prediction"] == before.predictions["prediction"]
     assert after.predictions["scores"] == before.predictions["scores"]
     assert after.warnings == before.warnings == []
@@ -225,7 +228,7 @@ def test_permuted_names_are_honoured(trained):
 def test_stated_mapping_is_honoured(trained):
     """Where the checkpoint says only LABEL_i, the order stated in the model's YAML is taken, without a warning."""
     permute(trained, ["LABEL_0", "LABEL_1"])
-    outcome = quality.run(job(trained, outputs=("positive", "negative")), None, [toy("validation")])
+    outcome = run(work_on(trained, outputs=("positive", "negative")), None, [toy("validation")])
     assert value(outcome, "accuracy") == 1.0
     assert outcome.warnings == []
 
@@ -233,7 +236,7 @@ def test_stated_mapping_is_honoured(trained):
 def test_placeholders_without_a_mapping_are_a_guess_that_is_said(trained):
     """LABEL_i without a statement is taken in the task's order, with a warning in the record."""
     rename(trained, ["LABEL_0", "LABEL_1"])
-    outcome = quality.run(job(trained), None, [toy("validation")])
+    outcome = run(work_on(trained), None, [toy("validation")])
     assert value(outcome, "accuracy") == 1.0
     assert "LABEL_0" in str(outcome.warnings[0])
 
@@ -242,13 +245,13 @@ def test_conflicting_labels_are_found_before_any_work(trained):
     """A checkpoint of another task is refused while preparing, naming both sides."""
     rename(trained, ["sports", "politics"])
     with pytest.raises(CheckpointError, match=r"\['sports', 'politics'\] conflict with the task's"):
-        quality.prepare(job(trained))
+        quality.prepare(work_on(trained))
 
 
 def test_headless_checkpoint_is_never_evaluated(tiny):
     """An encoder without a head of its own cannot be evaluated as it is."""
     with pytest.raises(CheckpointError, match="no trained head"):
-        quality.run(job(tiny()), None, [toy("validation")])
+        run(work_on(tiny()), None, [toy("validation")])
 
 
 def test_incomplete_encoder_is_never_fine_tuned(tiny, edit_weights):
@@ -256,18 +259,18 @@ def test_incomplete_encoder_is_never_fine_tuned(tiny, edit_weights):
     folder = tiny(head="masked-lm")
     edit_weights(folder, lambda tensors: tensors.pop("bert.encoder.layer.0.output.dense.weight"))
     with pytest.raises(CheckpointError, match="weights of the encoder are missing"):
-        quality.prepare(job(folder, "fine-tune"))
+        quality.prepare(work_on(folder, "fine-tune"))
 
 
 def test_new_pooler_is_said(tiny):
     """A pre-training checkpoint without a pooler is usable, and the record says that one was added."""
-    assert quality.prepare(job(tiny(head="masked-lm"), "fine-tune")).warnings == [caution("new-pooler")]
+    assert quality.prepare(work_on(tiny(head="masked-lm"), "fine-tune")).warnings == [caution("new-pooler")]
 
 
 def test_training_from_scratch_is_said_and_seeded():
     """A model with an architecture only starts from random weights of the run's seed, with a warning."""
     spec = model_spec(checkpoint=None, config=CONFIGS["bert"] | {"vocab_size": len(vocabulary())})
-    scratch = job(None, "fine-tune")
+    scratch = work_on(None, "fine-tune")
     scratch = replace(scratch, source=replace(scratch.source, spec=spec))
     first, again, other = (quality.prepare(replace(scratch, seed=seed)) for seed in (1, 1, 2))
     weights = [ready.model.base_model.embeddings.word_embeddings.weight for ready in (first, again, other)]
@@ -280,21 +283,21 @@ def test_outputs_that_are_not_finite_are_an_error(trained, edit_weights):
     """NaN in a checkpoint never becomes a class."""
     edit_weights(trained, lambda tensors: tensors["classifier.bias"].fill_(math.nan))
     with pytest.raises(MeasurementError, match="some outputs are not finite"):
-        quality.run(job(trained), None, [toy("validation")])
+        run(work_on(trained), None, [toy("validation")])
 
 
 def test_training_that_breaks_gives_no_score(tiny):
     """A learning rate that breaks the weights ends in an error, not in the score of noise."""
     recipe = RECIPE.updated({"learning_rate": 1e30})
     with pytest.raises(MeasurementError, match=r"the loss is (nan|inf)"):
-        quality.run(job(tiny(), "fine-tune", recipe=recipe), toy("train"), [toy("validation")])
+        run(work_on(tiny(), "fine-tune", recipe=recipe), toy("train"), [toy("validation")])
 
 
 def test_length_beyond_the_model_is_a_usage_error(trained):
     """--max-length above what the model takes is refused with both numbers."""
     assert config_of(model_spec(), trained).max_position_embeddings == 64
     with pytest.raises(UsageError, match="--max-length 65 is beyond the model's 64 tokens"):
-        quality.prepare(job(trained, recipe=RECIPE.updated({"max_length": 65})))
+        quality.prepare(work_on(trained, recipe=RECIPE.updated({"max_length": 65})))
 
 
 def test_cut_examples_are_said(trained, tiny):
@@ -303,30 +306,30 @@ def test_cut_examples_are_said(trained, tiny):
     lengths = [len(text.split()) + 2 for (text,) in parts[0].inputs]
     said = f"{sum(one > 6 for one in lengths)} of 12 examples of validation lose what is beyond the limit of 6 tokens"
     assert 6 in lengths
-    assert said in map(str, quality.run(job(trained, recipe=parts[1]), None, [parts[0]]).warnings)
-    whole = quality.run(job(trained, recipe=RECIPE.updated({"max_length": max(lengths)})), None, [parts[0]])
+    assert said in map(str, run(work_on(trained, recipe=parts[1]), None, [parts[0]]).warnings)
+    whole = run(work_on(trained, recipe=RECIPE.updated({"max_length": max(lengths)})), None, [parts[0]])
     assert whole.warnings == []
-    learnt = quality.run(job(tiny(), "fine-tune", recipe=parts[1]), toy("train"), [parts[0]])
+    learnt = run(work_on(tiny(), "fine-tune", recipe=parts[1]), toy("train"), [parts[0]])
     assert any("of 48 examples of train lose what is beyond" in str(line) for line in learnt.warnings)
 
 
 def test_tokenizer_that_does_not_fit_is_found_while_preparing(tiny):
     """Fewer embeddings than tokens is an error before any work."""
     with pytest.raises(CheckpointError, match="its tokenizer has"):
-        quality.prepare(job(tiny(vocab_size=30, head="sequence-classification")))
+        quality.prepare(work_on(tiny(vocab_size=30, head="sequence-classification")))
 
 
 def test_lower_precision_is_used_for_evaluation(trained):
     """--dtype bf16 evaluates in bf16 and still predicts well."""
-    ready = quality.prepare(job(trained, dtype="bf16"))
+    ready = quality.prepare(work_on(trained, dtype="bf16"))
     assert ready.model.dtype == torch.bfloat16
-    outcome = quality.run(job(trained, dtype="bf16"), None, [toy("validation")])
+    outcome = run(work_on(trained, dtype="bf16"), None, [toy("validation")])
     assert value(outcome, "accuracy") > 0.9
 
 
 def test_several_splits_are_measured_apart(trained):
     """Every split has its own figures and predictions."""
-    outcome = quality.run(job(trained), None, [toy("validation", 8), toy("matched", 6)])
+    outcome = run(work_on(trained), None, [toy("validation", 8), toy("matched", 6)])
     assert [m.n for m in outcome.measurements if m.quantity == "score"] == [8, 6]
     assert outcome.predictions["split"] == ["validation"] * 8 + ["matched"] * 6
 
@@ -354,7 +357,7 @@ def test_trained_weights_are_kept_as_they_were_trained(tiny):
     recipe = RECIPE.updated({"epochs": 1})
     folder, parts = tiny(), (toy("train"), [toy("validation")])
     rounded, full = (
-        quality.run(job(folder, "fine-tune", recipe=recipe, dtype=dtype), *parts) for dtype in ("bf16", "fp32")
+        run(work_on(folder, "fine-tune", recipe=recipe, dtype=dtype), *parts) for dtype in ("bf16", "fp32")
     )
     for name, tensor in rounded.model.state_dict().items():
         assert torch.equal(tensor, full.model.state_dict()[name]), name
@@ -371,7 +374,7 @@ def test_kept_checkpoint_has_the_score_of_its_training(tiny, tmp_path, dtype, st
     """Trained in bf16, a model is scored in the stated format after each epoch and at the end, as its checkpoint is later."""
     parts = {"recipe": RECIPE.updated({"epochs": 2, "learning_rate": 5e-4}), "dtype": dtype}
     epochs = []
-    work = job(tiny(start), "fine-tune", bf16_training=True, **parts)
+    work = work_on(tiny(start), "fine-tune", bf16_training=True, **parts)
     look = evaluate.predict
 
     def predict(model, kind, features, *rest):
@@ -382,14 +385,16 @@ def test_kept_checkpoint_has_the_score_of_its_training(tiny, tmp_path, dtype, st
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluate, "predict", predict)
-        outcome = quality.run_and_save(work, toy("train", 96), [toy("validation", 24)], keep=tmp_path / "kept")
-    later = quality.run(job(tmp_path / "kept", **parts), None, [toy("validation", 24)])
+        outcome = quality.run_and_save(
+            replace(work, train=toy("train", 96), splits=(toy("validation", 24),), keep=tmp_path / "kept")
+        )
+    later = run(work_on(tmp_path / "kept", **parts), None, [toy("validation", 24)])
     assert later.predictions == outcome.predictions
     assert value(later, "score") == next(m.values[0] for m in outcome.measurements if m.quantity == "score")
     assert len(epochs) == 2
     for number, outputs in enumerate(epochs, 1):
-        ready = quality.prepare(job(tmp_path / str(number), **parts))
-        features = ready.features(work, toy("validation", 24))
+        ready = quality.prepare(work_on(tmp_path / str(number), **parts))
+        features = ready.features(work.task, toy("validation", 24))
         assert [one.tolist() for one in look(ready.model, ready.kind, features, ready.pad, "", silent)] == outputs
 
 
@@ -397,9 +402,7 @@ def test_training_in_bf16_is_another_training(tiny):
     """The format shapes the weights, which stay in fp32; what is left of it on the model is nothing."""
     recipe = RECIPE.updated({"epochs": 1})
     models = [
-        quality.run(
-            job(tiny(), "fine-tune", recipe=recipe, bf16_training=bf16), toy("train"), [toy("validation")]
-        ).model
+        run(work_on(tiny(), "fine-tune", recipe=recipe, bf16_training=bf16), toy("train"), [toy("validation")]).model
         for bf16 in (True, False)
     ]
     weights = [model.classifier.weight for model in models]
@@ -410,7 +413,7 @@ def test_training_in_bf16_is_another_training(tiny):
 
 def test_threads_are_for_work_that_is_worth_them(tiny):
     """A tiny model runs on one thread, however many are asked for; a batch of much work gets them all."""
-    model = quality.prepare(job(tiny(head="sequence-classification"))).model
+    model = quality.prepare(work_on(tiny(head="sequence-classification"))).model
     assert quality.useful_threads(model, 64, 8) == 1
     assert quality.useful_threads(model, 10**6, 8) == 8
     assert quality.useful_threads(model, 10**6, 1) == 1
@@ -419,7 +422,7 @@ def test_threads_are_for_work_that_is_worth_them(tiny):
 def test_classifier_of_other_labels_is_fine_tuned_with_a_new_head(tiny):
     """A three-class checkpoint learns a two-class task."""
     folder = tiny(head="sequence-classification", num_labels=3)
-    outcome = quality.run(job(folder, "fine-tune"), toy("train"), [toy("validation")])
+    outcome = run(work_on(folder, "fine-tune"), toy("train"), [toy("validation")])
     assert value(outcome, "accuracy") == 1.0
     assert len(outcome.predictions["scores"][0]) == 2
 
@@ -428,7 +431,7 @@ def test_metric_of_another_kind_is_refused(tiny):
     """A metric that cannot be of the task's predictions is found before anything is trained."""
     task = task_spec(metrics=("accuracy", "entity_f1"), primary_metrics=("accuracy",))
     with pytest.raises(ConfigError, match="metric entity_f1 is for tags"):
-        quality.prepare(job(tiny(), "fine-tune", task))
+        quality.prepare(work_on(tiny(), "fine-tune", task))
 
 
 def test_features_are_shared_by_content(tiny, monkeypatch):
@@ -440,30 +443,30 @@ def test_features_are_shared_by_content(tiny, monkeypatch):
     whole = SequenceClassification.encode
     monkeypatch.setattr(SequenceClassification, "encode", lambda *a, **k: calls.append(1) or whole(*a, **k))
     _features._kept.clear()
-    ready = {name: quality.prepare(job(tiny(name), "fine-tune")) for name in ("bert", "distilbert")}
-    first = ready["bert"].features(job(tiny()), toy("validation", 12))
-    again = ready["bert"].features(job(tiny()), toy("validation", 12))
-    other = ready["distilbert"].features(job(tiny()), toy("validation", 12))
+    ready = {name: quality.prepare(work_on(tiny(name), "fine-tune")) for name in ("bert", "distilbert")}
+    first = ready["bert"].features(TASK, toy("validation", 12))
+    again = ready["bert"].features(TASK, toy("validation", 12))
+    other = ready["distilbert"].features(TASK, toy("validation", 12))
     assert len(calls) == 1
     assert first is again
     assert "token_type_ids" in first.rows[0]
     assert "token_type_ids" not in other.rows[0]
     assert [row["input_ids"] for row in other.rows] == [row["input_ids"] for row in first.rows]
-    ready["bert"].features(job(tiny()), toy("validation", 12, seed=1))
+    ready["bert"].features(TASK, toy("validation", 12, seed=1))
     ready["bert"].max_length = 5
-    ready["bert"].features(job(tiny()), toy("validation", 12))
+    ready["bert"].features(TASK, toy("validation", 12))
     assert len(calls) == 3
 
 
 def test_run_that_learnt_nothing_says_so(tiny):
     """The score of the majority class stands beside, and a run that does no better is reported, not dropped."""
-    outcome = quality.run(
-        job(tiny(), "fine-tune", recipe=RECIPE.updated({"learning_rate": 1e-9})), toy("train"), [toy("validation")]
+    outcome = run(
+        work_on(tiny(), "fine-tune", recipe=RECIPE.updated({"learning_rate": 1e-9})), toy("train"), [toy("validation")]
     )
     assert any(str(line).startswith("diverged or learned nothing: its score is") for line in outcome.warnings)
     baseline = next(m for m in outcome.measurements if m.quantity == "baseline_score")
     assert (baseline.statistic, baseline.note) == ("trivial", "majority class")
-    learnt = quality.run(job(tiny(), "fine-tune"), toy("train"), [toy("validation")])
+    learnt = run(work_on(tiny(), "fine-tune"), toy("train"), [toy("validation")])
     assert not any(warning.kind == "not-learned" for warning in learnt.warnings)
 
 
@@ -478,7 +481,7 @@ def one_class(examples, label):
 def test_perfect_baseline_says_nothing_of_the_model(tiny, task, label):
     """One class throughout, and right: the data cannot tell, whether the metric then gives 100 or 0."""
     parts = one_class(toy("train"), label), [one_class(toy("validation"), label)]
-    outcome = quality.run(job(tiny(), "fine-tune", task), *parts)
+    outcome = run(work_on(tiny(), "fine-tune", task), *parts)
     assert set(outcome.predictions["prediction"]) == {label}
     (line,) = outcome.warnings
     assert str(line).startswith(
@@ -489,7 +492,7 @@ def test_perfect_baseline_says_nothing_of_the_model(tiny, task, label):
 def test_score_that_no_prediction_can_have_is_no_divergence(tiny):
     """Of constant numbers no correlation is defined, whatever is predicted."""
     parts = toy("train"), [one_class(toy("validation"), 1.0)]
-    outcome = quality.run(job(tiny(), "fine-tune", NUMBERS), *parts)
+    outcome = run(work_on(tiny(), "fine-tune", NUMBERS), *parts)
     assert outcome.warnings == []
     assert [one.metric for one in outcome.undefined] == ["pearson", "spearman", "score"]
 
@@ -515,9 +518,7 @@ def test_sentences_without_words_are_left_out_of_training(tiny, bf16):
     """They have nothing to learn: the others are learnt as if they were not there, and they are counted."""
     recipe = RECIPE.updated({"batch_size": 4, "epochs": 4})
     runs = [
-        quality.run(
-            job(tiny(), "fine-tune", TAGS, recipe=recipe, bf16_training=bf16), train, [tagged("validation", 12)]
-        )
+        run(work_on(tiny(), "fine-tune", TAGS, recipe=recipe, bf16_training=bf16), train, [tagged("validation", 12)])
         for train in (tagged("train", wordless=WORDLESS * 3), tagged("train"))
     ]
     assert [run.training.left_out for run in runs] == [9, 0]
@@ -530,11 +531,11 @@ def test_sentences_without_words_are_left_out_of_training(tiny, bf16):
 def test_sentences_without_words_are_evaluated_and_said(tiny):
     """Words that give no token are not said to be beyond the limit; without any to learn there is one clear error."""
     parts = tagged("train"), [tagged("validation", 12, WORDLESS)]
-    outcome = quality.run(job(tiny(), "fine-tune", TAGS), *parts)
+    outcome = run(work_on(tiny(), "fine-tune", TAGS), *parts)
     assert caution("unreadable-words", count=2, examples=15, split="validation") in outcome.warnings
     assert not any(warning.kind == "cut-examples" for warning in outcome.warnings)
     with pytest.raises(MeasurementError, match="no training example has anything that gives a token"):
-        quality.run(job(tiny(), "fine-tune", TAGS), tagged("train", 0, WORDLESS), parts[1])
+        run(work_on(tiny(), "fine-tune", TAGS), tagged("train", 0, WORDLESS), parts[1])
 
 
 def test_texts_that_give_no_token_at_all(tiny, tmp_path):
@@ -542,45 +543,44 @@ def test_texts_that_give_no_token_at_all(tiny, tmp_path):
     folder = tiny()
     backend = json.loads((folder / "tokenizer.json").read_text()) | {"post_processor": None}
     (folder / "tokenizer.json").write_text(json.dumps(backend))
-    work = job(folder, "fine-tune", recipe=RECIPE.updated({"epochs": 1}))
+    work = work_on(folder, "fine-tune", recipe=RECIPE.updated({"epochs": 1}))
     work = replace(work, source=replace(work.source, tokenizer=folder))
     empty = replace(toy("train"), inputs=(("",), *toy("train").inputs[1:]))
-    outcome = quality.run(work, empty, [toy("validation")])
+    outcome = run(work, empty, [toy("validation")])
     assert outcome.training.left_out == 1
     with pytest.raises(MeasurementError, match="evaluating bert on validation: 1 examples give no token"):
-        quality.run(work, toy("train"), [replace(empty, split="validation")])
+        run(work, toy("train"), [replace(empty, split="validation")])
 
 
 def test_best_epoch_stands_apart(tiny):
     """Where evaluating is cheap every epoch is looked at; the score stays that of the last."""
-    outcome = quality.run(job(tiny(), "fine-tune"), toy("train", 96), [toy("validation", 12)])
+    outcome = run(work_on(tiny(), "fine-tune"), toy("train", 96), [toy("validation", 12)])
     best = next(m for m in outcome.measurements if m.statistic == "best-epoch")
     last = next(m for m in outcome.measurements if (m.quantity, m.statistic) == ("score", "value"))
     assert best.values[0] >= last.values[0]
     assert best.note.startswith("after epoch ")
     assert best.note.endswith("of 5, chosen on these examples; 'score' is the last")
-    halves = quality.run(
-        job(tiny(), "fine-tune", recipe=RECIPE.updated({"epochs": 1.5})), toy("train", 96), [toy("validation", 12)]
+    halves = run(
+        work_on(tiny(), "fine-tune", recipe=RECIPE.updated({"epochs": 1.5})), toy("train", 96), [toy("validation", 12)]
     )
     assert any(
         m.note.endswith("of 2, chosen on these examples; 'score' is the last") for m in halves.measurements if m.note
     )
-    dear = quality.run(job(tiny(), "fine-tune"), toy("train"), [toy("validation")])
+    dear = run(work_on(tiny(), "fine-tune"), toy("train"), [toy("validation")])
     assert not any(m.statistic == "best-epoch" for m in dear.measurements)
 
 
-def test_best_epoch_of_a_run_that_was_gone_on_from_is_left_out(tiny, tmp_path, monkeypatch):
+def test_best_epoch_of_a_run_that_was_gone_on_from_is_left_out(tiny, tmp_path):
     """Epochs before an interruption were not kept: of the others none is called the best of all."""
-    monkeypatch.setattr("bertbench.quality.trainer.SAVE_EVERY_S", 0.0)
-    parts = (job(tiny(), "fine-tune"), toy("train", 96), [toy("validation", 12)])
+    parts = (work_on(tiny(), "fine-tune", state=tmp_path, save_every_s=0.0), toy("train", 96), [toy("validation", 12)])
 
     def stop(label, step, _):
         if step == 30 and label.startswith("fine-tuning"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        quality.run(*parts, progress=stop, folder=tmp_path)
-    outcome = quality.run(*parts, folder=tmp_path)
+        run(*parts, progress=stop)
+    outcome = run(*parts)
     assert caution("resumed", step=29) in outcome.warnings
     assert not any(m.statistic == "best-epoch" for m in outcome.measurements)
     seen = next(m.n for m in outcome.measurements if m.quantity == "training_time")

@@ -9,7 +9,7 @@ from bertbench import cli, processes
 from bertbench.errors import MeasurementError, UsageError
 from bertbench.models.sources import Source
 from bertbench.quality import team
-from bertbench.quality.job import Job
+from bertbench.quality.work import Work
 from bertbench.session.request import Options, Request, check_processes
 from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.tasks import TrainingSpec
@@ -26,7 +26,7 @@ from bertbench.tasks.examples import Examples
 from bertbench.errors import MeasurementError
 from bertbench.quality import team
 from bertbench.models.sources import Source
-from bertbench.quality.job import Job
+from bertbench.quality.work import Work
 from bertbench.quality.run import run_and_save
 from bertbench.specs.tasks import TrainingSpec
 from tests.factories import model_spec, task_spec
@@ -43,7 +43,10 @@ examples = Examples(
 )
 recipe = TrainingSpec(epochs=2, batch_size=16, learning_rate=1e-3, max_length=16)
 source = Source(model_spec(), folder, "demo", "pretrained", "d")
-job = Job(source, task_spec(), "fine-tune", recipe, 0, "cpu", "fp32", bf16_training=False)
+work = Work(
+    source, task_spec(), "fine-tune", recipe, 0, "cpu", "fp32", bf16_training=False, train=examples, splits=(examples,),
+    keep=target,
+)
 
 
 def progress(label, step, total):
@@ -55,7 +58,7 @@ def command():
     run = team.Team().run if processes.world_size() > 1 else run_and_save
     for _ in range(2):
         try:
-            outcome = run(job, examples, [examples], progress, None, None, target)
+            outcome = run(work, progress)
         except MeasurementError as error:
             print(error)
     if not stop:
@@ -133,9 +136,9 @@ def test_launcher_that_starts_one_process_is_found_out(monkeypatch, capsys):
 def test_after_a_failure_nothing_is_trained(tiny):
     """Without the other processes a job fails at once and says how to go on."""
     source = Source(model_spec(), tiny(), "demo", "pretrained", "d")
-    job = Job(source, task_spec(), "fine-tune", TrainingSpec(), 0, "cpu", "fp32", bf16_training=False)
+    work = Work(source, task_spec(), "fine-tune", TrainingSpec(), 0, "cpu", "fp32", bf16_training=False)
     with pytest.raises(MeasurementError, match="the other processes have ended") as caught:
-        team.Team().run(job, None, (), lambda *_: None)
+        team.Team().run(work, lambda *_: None)
     assert caught.value.hint == "repeat the command to go on"
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from bertbench.models.architecture import config_of
 from bertbench.models.sources import Source, gather
-from bertbench.quality.job import Job
+from bertbench.quality.work import Work
 from bertbench.session.plan import cost_steps, encode_sample, mean_tokens, seconds_per_sample
 from bertbench.session.request import Options, Request
 from bertbench.specs.suites import SuiteSpec
@@ -32,35 +32,35 @@ def spec(tiny):
 
 
 @pytest.fixture
-def job(spec):
+def work(spec):
     """Fine-tuning it."""
     source = Source(spec, Path(spec.checkpoint), "demo", "pretrained", "d")
     recipe = TrainingSpec(max_length=16)
-    return Job(source, task_spec(), "fine-tune", recipe, seed=0, device="cpu", dtype="fp32", bf16_training=False)
+    return Work(source, task_spec(), "fine-tune", recipe, seed=0, device="cpu", dtype="fp32", bf16_training=False)
 
 
-def test_length_is_the_tokens_real_mean(job, spec):
+def test_length_is_the_tokens_real_mean(work, spec):
     """Lengths are counted in tokens, special ones included, up to the limit."""
-    config = config_of(spec, job.source.folder)
-    assert mean_tokens(job, config, examples()) == 5
-    assert mean_tokens(job, config, examples("a " * 40)) == 16
+    config = config_of(spec, work.source.folder)
+    assert mean_tokens(work, config, examples()) == 5
+    assert mean_tokens(work, config, examples("a " * 40)) == 16
 
 
-def test_sample_is_the_same_for_every_model(job, spec):
+def test_sample_is_the_same_for_every_model(work, spec):
     """A sample has as many examples as are asked for, and never more than there are."""
-    config = config_of(spec, job.source.folder)
+    config = config_of(spec, work.source.folder)
     for count, expected in ((3, 3), (50, 10)):
-        found = encode_sample(job.source, job.task, 16, config=config, examples=examples(), count=count)
+        found = encode_sample(work.source, work.task, 16, config=config, examples=examples(), count=count)
         assert len(found) == expected
 
 
-def test_expected_seconds_follow_work_and_machine(job):
+def test_expected_seconds_follow_work_and_machine(work):
     """Longer examples and training take longer, a faster machine is faster."""
-    short = seconds_per_sample(job, examples(), MACHINE, training=False)
-    assert seconds_per_sample(job, examples("a " * 40), MACHINE, training=False) > 2 * short
-    assert seconds_per_sample(job, examples(), MACHINE, training=True) > 2 * short
+    short = seconds_per_sample(work, examples(), MACHINE, training=False)
+    assert seconds_per_sample(work, examples("a " * 40), MACHINE, training=False) > 2 * short
+    assert seconds_per_sample(work, examples(), MACHINE, training=True) > 2 * short
     faster = replace(MACHINE, gflops_fp32=100.0)
-    assert seconds_per_sample(job, examples(), faster, training=False) == pytest.approx(short / 10)
+    assert seconds_per_sample(work, examples(), faster, training=False) == pytest.approx(short / 10)
 
 
 def test_timing_grows_with_rounds_models_and_shapes(spec):

@@ -90,30 +90,30 @@ def test_encoder_is_fine_tuned_for_every_seed(machine, small):
     """A bare encoder is trained once a seed on all samples."""
     machine()
     cells = made([small], seeds=(0, 1)).cells
-    assert [(cell.job.mode, cell.seed, cell.job.seed) for cell in cells] == [("fine-tune", 0, 0), ("fine-tune", 1, 1)]
-    assert all(len(cell.train) == 100 and not cell.capped for cell in cells)
-    assert all(cell.job.recipe.epochs == 3 for cell in cells)
+    assert [(cell.work.mode, cell.seed, cell.work.seed) for cell in cells] == [("fine-tune", 0, 0), ("fine-tune", 1, 1)]
+    assert all(len(cell.work.train) == 100 and not cell.capped for cell in cells)
+    assert all(cell.work.recipe.epochs == 3 for cell in cells)
 
 
 def test_classifier_is_evaluated_once(machine, classifier):
     """A fine-tuned checkpoint is evaluated as it is; further seeds would repeat the figure."""
     machine()
     (cell,) = made([classifier], seeds=(4, 5)).cells
-    assert (cell.job.mode, cell.train, cell.capped) == ("evaluate", None, False)
+    assert (cell.work.mode, cell.work.train, cell.capped) == ("evaluate", None, False)
 
 
 def test_finetune_trains_what_could_be_evaluated(machine, classifier):
     """--finetune trains from a fine-tuned checkpoint, too."""
     machine()
     (cell,) = made([classifier], finetune=True).cells
-    assert cell.job.mode == "fine-tune"
+    assert cell.work.mode == "fine-tune"
 
 
 def test_a_head_for_another_kind_of_task_is_no_head(machine, tiny):
     """What was fine-tuned on questions is evaluated on questions, and fine-tuned on a classification task."""
     machine()
     reader = model_spec("reader", checkpoint=str(tiny(head="question-answering")), tokenizer="demo")
-    assert made([reader]).cells[0].job.mode == "fine-tune"
+    assert made([reader]).cells[0].work.mode == "fine-tune"
     folder = Path(reader.checkpoint)
     assert has_head(folder, "question-answering")
     assert not has_head(folder, "token-classification")
@@ -128,7 +128,7 @@ def test_students_come_after_their_teachers(machine, small):
     cells = made([student, small], seeds=(0, 1)).cells
     assert [cell.encoder.spec.name for cell in cells] == ["small", "small", "half", "half"]
     assert [cell.teacher.seed for cell in cells[2:]] == [0, 1]
-    assert [cell.job.teaching.spec.teacher for cell in cells[2:]] == ["small", "small"]
+    assert [cell.work.teaching.spec.teacher for cell in cells[2:]] == ["small", "small"]
     machine(SLOW)
     alone = student.model_copy(update={"distill": None})
     taught, plain = made([small, student], finetune=True).cells[1], made([alone, small], finetune=True).cells[0]
@@ -158,7 +158,7 @@ def test_an_evaluated_student_needs_no_teacher(machine, small, classifier):
         finetuned={task_spec().name: {"checkpoint": classifier.checkpoint}},
     )
     cell = next(cell for cell in made([student, small]).cells if cell.encoder.spec.name == "half")
-    assert (cell.job.mode, cell.teacher) == ("evaluate", None)
+    assert (cell.work.mode, cell.teacher) == ("evaluate", None)
 
 
 def test_a_student_without_its_teacher_is_left_out(machine):
@@ -168,7 +168,7 @@ def test_a_student_without_its_teacher_is_left_out(machine):
         "half", checkpoint=None, tokenizer="demo", architecture="distilbert", config=HALF, distill={"teacher": "small"}
     )
     (cell,) = made([lone]).cells
-    assert cell.job is None
+    assert cell.work is None
     assert "its teacher small is not to be had" in cell.skipped
 
 
@@ -193,9 +193,9 @@ def test_published_checkpoint_is_preferred(machine, small, classifier):
     published = model_spec(finetuned={"sst2": {"checkpoint": classifier.checkpoint}}).finetuned
     spec = small.model_copy(update={"finetuned": published})
     (cell,) = made([spec]).cells
-    assert (cell.job.mode, cell.job.source.weights) == ("evaluate", "fine-tuned")
+    assert (cell.work.mode, cell.work.source.weights) == ("evaluate", "fine-tuned")
     (cell,) = made([spec], finetune=True).cells
-    assert (cell.job.mode, cell.job.source.weights) == ("fine-tune", "pretrained")
+    assert (cell.work.mode, cell.work.source.weights) == ("fine-tune", "pretrained")
 
 
 def test_cap_comes_from_the_slowest_model_and_is_equal_for_all(machine, small, large):
@@ -205,9 +205,9 @@ def test_cap_comes_from_the_slowest_model_and_is_equal_for_all(machine, small, l
     cells = made([small, large], said.append, max_train_minutes=1.0).cells
     alone = made([small], max_train_minutes=1.0).cells[0]
     assert [cell.capped for cell in cells] == [True, True]
-    assert cells[0].train == cells[1].train
-    assert cells[0].job.recipe == cells[1].job.recipe
-    assert len(cells[0].train) * cells[0].job.recipe.epochs < len(alone.train) * alone.job.recipe.epochs
+    assert cells[0].work.train == cells[1].work.train
+    assert cells[0].work.recipe == cells[1].work.recipe
+    assert len(cells[0].work.train) * cells[0].work.recipe.epochs < len(alone.work.train) * alone.work.recipe.epochs
     (line,) = said
     assert "of 100 samples" in line
     assert "--finetune lifts it" in line
@@ -218,7 +218,7 @@ def test_finetune_lifts_the_cap(machine, large):
     machine(SLOW)
     (cell,) = made([large], finetune=True).cells
     assert not cell.capped
-    assert len(cell.train) == 100
+    assert len(cell.work.train) == 100
 
 
 def test_number_format_of_training_is_what_was_decided(machine, small, classifier):
@@ -231,15 +231,15 @@ def test_number_format_of_training_is_what_was_decided(machine, small, classifie
         encoders = gather(request_.models, may_be_random=False)
         return plan.make(request_, encoders, print, None, lambda: asked.append(decided) or decided)
 
-    assert trained("bf16").cells[0].job.bf16_training
+    assert trained("bf16").cells[0].work.bf16_training
     assert trained("bf16").decisions == {"cuts": {"sst2": None}, "training_dtype": "bf16"}
-    assert not trained("fp32").cells[0].job.bf16_training
-    assert not made([small]).cells[0].job.bf16_training
+    assert not trained("fp32").cells[0].work.bf16_training
+    assert not made([small]).cells[0].work.bf16_training
     asked.clear()
-    assert trained("fp32", dtype="bf16").cells[0].job.bf16_training
-    assert not trained("bf16", dtype="fp16").cells[0].job.bf16_training
+    assert trained("fp32", dtype="bf16").cells[0].work.bf16_training
+    assert not trained("bf16", dtype="fp16").cells[0].work.bf16_training
     evaluated = trained("bf16", [classifier])
-    assert (evaluated.cells[0].job.bf16_training, evaluated.decisions) == (False, {"cuts": {}})
+    assert (evaluated.cells[0].work.bf16_training, evaluated.decisions) == (False, {"cuts": {}})
     assert asked == []
 
 
@@ -249,13 +249,13 @@ def test_kept_checkpoint_is_evaluated_at_the_length_of_its_training(machine, tin
     folder = tiny(head="sequence-classification")
     spec = model_spec("kept", checkpoint=str(folder), tokenizer="demo")
     write_about(folder, task="sst2", max_length=40, training_dtype="fp32")
-    assert made([spec]).cells[0].job.recipe.max_length == 40
-    assert made([spec], max_length=20).cells[0].job.recipe.max_length == 20
-    assert made([spec], finetune=True).cells[0].job.recipe.max_length == 16
+    assert made([spec]).cells[0].work.recipe.max_length == 40
+    assert made([spec], max_length=20).cells[0].work.recipe.max_length == 20
+    assert made([spec], finetune=True).cells[0].work.recipe.max_length == 16
     write_about(folder, task="rte", max_length=40, training_dtype="fp32")
-    assert made([spec]).cells[0].job.recipe.max_length == 16
+    assert made([spec]).cells[0].work.recipe.max_length == 16
     (folder / ABOUT_FILE).write_text("[]")
-    assert made([spec]).cells[0].job.recipe.max_length == 16
+    assert made([spec]).cells[0].work.recipe.max_length == 16
 
 
 @given(st.integers(1, 10_000), st.integers(1, 64), st.floats(0.1, 30_000))
@@ -271,14 +271,14 @@ def test_options_cut_data_the_same_way_for_all(machine, small, large):
     """--train-samples and --eval-samples draw one subset for all models."""
     machine()
     cells = made([small, large], train_samples=10, eval_samples=6).cells
-    assert [(len(cell.train), len(cell.splits[0])) for cell in cells] == [(10, 6), (10, 6)]
-    assert cells[0].train == cells[1].train
+    assert [(len(cell.work.train), len(cell.work.splits[0])) for cell in cells] == [(10, 6), (10, 6)]
+    assert cells[0].work.train == cells[1].work.train
 
 
 def test_missing_training_data_matters_to_training_only(machine, small, classifier):
     """A task without training examples can still evaluate; fine-tuning is refused before any work."""
     machine(missing=("train",))
-    assert made([classifier]).cells[0].job.mode == "evaluate"
+    assert made([classifier]).cells[0].work.mode == "evaluate"
     with pytest.raises(DatasetError, match="no train"):
         made([small])
 
@@ -304,7 +304,7 @@ def test_data_of_an_unreachable_hub_is_passed_over_by_compare(machine, small):
     """Where size and speed are worth having alone, the quality cell says why it is skipped."""
     machine(missing=("validation",), state="unreachable")
     (cell,) = made([small], may_be_random=True).cells
-    assert (cell.job, cell.skipped) == (None, "no validation")
+    assert (cell.work, cell.skipped) == (None, "no validation")
 
 
 def test_absent_weights_skip_quality(machine, monkeypatch):
@@ -318,7 +318,7 @@ def test_absent_weights_skip_quality(machine, monkeypatch):
         "intermediate_size": 8,
     }
     (cell,) = made([model_spec(config=config)], may_be_random=True).cells
-    assert cell.job is None
+    assert cell.work is None
     assert "not in the cache" in cell.skipped
 
 
@@ -358,12 +358,12 @@ def test_earlier_decisions_are_kept(machine, small):
     stored = json.loads(json.dumps(first.decisions))
     machine(FAST)
     again = plan.make(asked, encoders, print, stored, pytest.fail)
-    assert [cell.job for cell in again.cells] == [cell.job for cell in first.cells]
-    assert [cell.train for cell in again.cells] == [cell.train for cell in first.cells]
+    assert [cell.work for cell in again.cells] == [cell.work for cell in first.cells]
+    assert [cell.work.train for cell in again.cells] == [cell.work.train for cell in first.cells]
     assert again.decisions == first.decisions
     anew = plan.make(asked, encoders, print)
     assert anew.decisions == {"cuts": {"sst2": None}, "training_dtype": "fp32"}
-    assert not anew.cells[0].job.bf16_training
+    assert not anew.cells[0].work.bf16_training
     assert not anew.cells[0].capped
 
 
@@ -373,7 +373,7 @@ def test_decision_against_a_cut_is_kept_too(machine, small):
     asked = request([small], max_train_minutes=1.0)
     encoders = gather(asked.models, may_be_random=False)
     (cell,) = plan.make(asked, encoders, pytest.fail, {"cuts": {"sst2": None}, "training_dtype": "bf16"}).cells
-    assert (cell.capped, len(cell.train), cell.job.bf16_training) == (False, 100, True)
+    assert (cell.capped, len(cell.work.train), cell.work.bf16_training) == (False, 100, True)
 
 
 def test_task_may_limit_its_training_samples(machine, small):
@@ -383,7 +383,7 @@ def test_task_may_limit_its_training_samples(machine, small):
     for options, expected in (({}, 20), ({"train_samples": 30}, 30)):
         asked = replace(request([small], **options), tasks=(task,))
         (cell,) = plan.make(asked, gather(asked.models, may_be_random=False), print).cells
-        assert len(cell.train) == expected
+        assert len(cell.work.train) == expected
 
 
 def test_evaluated_model_is_not_touched_by_the_cap(machine, small, classifier):
@@ -391,8 +391,8 @@ def test_evaluated_model_is_not_touched_by_the_cap(machine, small, classifier):
     machine(SLOW)
     trained, evaluated = made([small, classifier], max_train_minutes=1.0).cells
     assert (trained.capped, evaluated.capped) == (True, False)
-    assert trained.job.recipe.train_samples == len(trained.train) < 100
-    assert evaluated.train is None
+    assert trained.work.recipe.train_samples == len(trained.work.train) < 100
+    assert evaluated.work.train is None
 
 
 def test_speed_plans_no_quality(machine, small):
@@ -411,8 +411,8 @@ def test_published_recipe_is_for_training_only(machine, small, classifier):
     values = {"epochs": 7, "max_length": 8, "source": "a paper"}
     asked = replace(request([small, classifier]), recipes={name: {"sst2": values} for name in ("small", "tuned")})
     trained, evaluated = plan.make(asked, gather(asked.models, may_be_random=False), pytest.fail).cells
-    assert (trained.job.recipe.epochs, trained.job.recipe.max_length, trained.job.recipe.source) == (7, 8, "a paper")
-    assert evaluated.job.recipe == TASK.training
+    assert (trained.work.recipe.epochs, trained.work.recipe.max_length, trained.work.recipe.source) == (7, 8, "a paper")
+    assert evaluated.work.recipe == TASK.training
 
 
 @pytest.mark.parametrize(("minutes", "capped"), [(40.0, [False, True]), (1.0, [True, True])])
@@ -426,7 +426,7 @@ def test_cap_lets_no_model_train_longer_than_its_recipe(machine, small, large, m
     )
     cells = plan.make(asked, gather(asked.models, may_be_random=False), said.append).cells
     assert [cell.capped for cell in cells] == capped
-    assert cells[0].train == cells[1].train
-    assert cells[0].job.recipe.epochs == min(3, cells[1].job.recipe.epochs)
-    assert cells[1].job.recipe.epochs < 1000
+    assert cells[0].work.train == cells[1].work.train
+    assert cells[0].work.recipe.epochs == min(3, cells[1].work.recipe.epochs)
+    assert cells[1].work.recipe.epochs < 1000
     assert ("at most" in said[0]) == (not capped[0])

@@ -9,8 +9,7 @@ import torch
 from bertbench.errors import MeasurementError, StoreError
 from bertbench.models.checkpoints import trained_length
 from bertbench.models.sources import Encoder, Source
-from bertbench.quality import run as quality
-from bertbench.quality.job import Job, Teaching
+from bertbench.quality.work import Teaching, Work
 from bertbench.records.cautions import caution
 from bertbench.records.progress import silent
 from bertbench.records.store import Store
@@ -62,9 +61,9 @@ def cell(folder, *, seed=0, mode="fine-tune", dtype="fp32", bf16=False, **source
     """A quality run on the checkpoint in `folder`."""
     values = {"spec": model_spec(), "folder": folder, "tokenizer": "demo", "weights": "pretrained", "digest": "d"}
     encoder = Encoder(Source(**(values | source)), None)
-    job = Job(encoder.source, task_spec(), mode, RECIPE, seed, "cpu", dtype, bf16_training=bf16)
-    train = examples("train") if mode == "fine-tune" else None
-    return Cell(encoder, job.task, seed, job, train=train, splits=(examples("validation"),))
+    data = {"train": examples("train") if mode == "fine-tune" else None, "splits": (examples("validation"),)}
+    work = Work(encoder.source, task_spec(), mode, RECIPE, seed, "cpu", dtype, bf16_training=bf16, **data)
+    return Cell(encoder, work.task, seed, work)
 
 
 def checkpoints(session):
@@ -84,8 +83,8 @@ def test_fine_tuned_record_says_so(start, folder):
 def test_what_loading_changed_is_in_the_record(start, folder):
     """Counts by split, and in words among the warnings."""
     session, whole = start(), cell(folder)
-    train = replace(whole.train, changes={"renumbered": 8}, notes=("sst2, train: 8 ids were replaced",))
-    measure_quality(session, replace(whole, train=train))
+    train = replace(whole.work.train, changes={"renumbered": 8}, notes=("sst2, train: 8 ids were replaced",))
+    measure_quality(session, replace(whole, work=replace(whole.work, train=train)))
     (record,) = session.written
     assert record.data_changes == {"train": {"renumbered": 8}, "validation": {}}
     assert caution("data", text="sst2, train: 8 ids were replaced") in record.warnings
@@ -93,15 +92,14 @@ def test_what_loading_changed_is_in_the_record(start, folder):
     assert stored.records[0].data_changes == record.data_changes
 
 
-def test_failed_record_has_its_reason(start, folder, monkeypatch):
+def test_failed_record_has_its_reason(start, folder):
     """A run that fails is a record of the same cell with the reason and no checkpoint."""
 
     def fail(*_):
         raise MeasurementError("too hot", "wait")
 
-    monkeypatch.setattr(quality, "run", fail)
     session = start()
-    measure_quality(session, cell(folder))
+    measure_quality(session, cell(folder), fail)
     (record,) = session.written
     assert (record.status, record.error.message, record.finetuned_checkpoint) == ("failed", "too hot", None)
 
@@ -117,18 +115,16 @@ def test_evaluation_in_lower_precision_keeps_the_weights(start, folder):
     assert not torch.equal(tensors["classifier.weight"], tensors["classifier.weight"].bfloat16().float())
 
 
-def test_finished_run_is_taken_over_once_whole(start, folder, monkeypatch):
+def test_finished_run_is_taken_over_once_whole(start, folder):
     """An equal cell is taken over without times; without its predictions it is measured again."""
     first, second = start(), start(SECOND)
     measure_quality(first, cell(folder))
-    monkeypatch.setattr(quality, "run", lambda *_: pytest.fail("run again"))
-    measure_quality(second, cell(folder))
+    measure_quality(second, cell(folder), lambda *_: pytest.fail("run again"))
     (taken,) = second.written
     assert taken.run_id == first.written[0].run_id
     assert all(item.unit != "s" for item in taken.measurements)
     for path in second.store.root.rglob("predictions-*"):
         path.unlink()
-    monkeypatch.undo()
     third = start("20261126T120000-cccccc")
     measure_quality(third, cell(folder))
     assert third.written[0].run_id.startswith(third.id)
@@ -193,14 +189,14 @@ def test_a_name_that_somebody_takes_meanwhile_is_passed_over(start, folder, monk
 
 def test_links_in_an_interrupted_state_are_not_written_through(start, folder, tmp_path):
     """Training does not go on from a state that leads elsewhere: it starts anew, and nothing is written there."""
-    session, job = start(), cell(folder)
-    state = session.store.checkpoints_folder / f".training-{quality_key(job, session.settings)}"
+    session, trained = start(), cell(folder)
+    state = session.store.checkpoints_folder / f".training-{quality_key(trained, session.settings)}"
     (state / "checkpoint-1").mkdir(parents=True)
     victim = tmp_path / "victim"
     victim.mkdir()
     (state / "checkpoint-2").symlink_to(victim)
     (state / "seconds.json").symlink_to(victim / "seconds.json")
-    measure_quality(session, job)
+    measure_quality(session, trained)
     assert session.written[0].status == "ok"
     assert list(victim.iterdir()) == []
     state.symlink_to(victim)
@@ -250,7 +246,7 @@ def test_key_tells_sources_apart(folder):
     assert len({quality_key(each, settings) for each in others}) == len(others)
     retitled = cell(folder, spec=model_spec(title="Another"))
     assert quality_key(retitled, settings) == quality_key(base, settings)
-    more = replace(base, train=examples("train", 10))
+    more = replace(base, work=replace(base.work, train=examples("train", 10)))
     assert quality_key(more, settings) != quality_key(base, settings)
 
 
@@ -261,8 +257,8 @@ def test_fresh_does_not_go_on_from_an_interrupted_run(start, folder, fresh, left
     state = session.store.checkpoints_folder / f".training-{quality_key(one, session.settings)}"
     (state / "checkpoint-7").mkdir(parents=True)
 
-    def run(*arguments):
-        seen.append((arguments[5] == state, (state / "checkpoint-7").is_dir()))
+    def run(work, _):
+        seen.append((work.state == state, (state / "checkpoint-7").is_dir()))
         raise MeasurementError("stopped")
 
     measure_quality(session, one, run)
@@ -281,10 +277,8 @@ def taught(teacher, **distill):
         "half", checkpoint=None, architecture="distilbert", config=HALF, distill={"teacher": "bert"} | distill
     )
     source = Source(spec, None, "demo", "random", "r")
-    job = Job(
-        source, task_spec(), "fine-tune", RECIPE, 0, "cpu", "fp32", bf16_training=False, teaching=Teaching(spec.distill)
-    )
-    return replace(teacher, encoder=Encoder(source, None), job=job, teacher=teacher)
+    work = replace(teacher.work, source=source, teaching=Teaching(spec.distill))
+    return replace(teacher, encoder=Encoder(source, None), work=work, teacher=teacher)
 
 
 def teaching(session, teacher):
@@ -308,13 +302,16 @@ def test_a_student_learns_from_what_its_teacher_became(start, folder):
     assert caution("random-start") not in record.warnings
 
 
-def test_a_failed_teacher_fails_its_student(start, folder, monkeypatch):
+def test_a_failed_teacher_fails_its_student(start, folder):
     """The student is a failed record that names the teacher, and nothing is trained for it."""
     teacher = cell(folder)
     session = teaching(start(), teacher)
-    monkeypatch.setattr(quality, "run", lambda *_: (_ for _ in ()).throw(MeasurementError("too hot")))
-    measure_quality(session, teacher)
-    measure_quality(session, taught(teacher))
+
+    def fail(*_):
+        raise MeasurementError("too hot")
+
+    measure_quality(session, teacher, fail)
+    measure_quality(session, taught(teacher), fail)
     assert session.written[1].status == "failed"
     assert "its teacher bert could not be trained" in session.written[1].error.message
 

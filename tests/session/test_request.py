@@ -47,7 +47,7 @@ MEASURING = {
     "memory": ("speed/memory.py", "speed/process_memory.py", "speed/process_memory.py"),
     "quality": (
         "quality/run.py",
-        "quality/job.py",
+        "quality/work.py",
         "quality/finetune.py",
         "quality/evaluate.py",
         "quality/features.py",

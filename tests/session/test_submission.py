@@ -8,7 +8,7 @@ import pytest
 
 from bertbench.errors import StoreError
 from bertbench.models.sources import Encoder, Source
-from bertbench.quality.job import Job
+from bertbench.quality.work import Work
 from bertbench.records.progress import silent
 from bertbench.records.store import Store, StoredSession
 from bertbench.session import submission as module
@@ -59,10 +59,11 @@ def work(tmp_path, folder):
         encoder = Encoder(Source(model_spec(), source, "demo", "pretrained", "d"), None)
         train = Examples("train", ("a", "b", "c", "d"), (("good",), ("bad",)) * 2, (1.0, 0.0) * 2, 4)
         for seed in seeds:
-            job = Job(encoder.source, task, mode, RECIPE, seed, "cpu", "fp32", bf16_training=False)
-            measure_quality(
-                session, Cell(encoder, task, seed, job, train=train, splits=(replace(train, split="validation"),))
-            )
+            trained = Work(
+                encoder.source, task, mode, RECIPE, seed, "cpu", "fp32", bf16_training=False, train=train,
+                splits=(replace(train, split="validation"),),
+            )  # fmt: skip
+            measure_quality(session, Cell(encoder, task, seed, trained))
         if asked.options.keep_checkpoints != "all":
             drop_checkpoints(session)
         stored = StoredSession(record, tuple(session.written), store.folder(ID))

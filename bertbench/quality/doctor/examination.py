@@ -18,7 +18,7 @@ from bertbench.quality import run
 from bertbench.quality.doctor import content, inputs, labels, vocabulary, weights
 from bertbench.quality.doctor.subjects import ExaminedCheckpoint, ExaminedTask, ModelOnTask, Settings, open_data
 from bertbench.quality.doctor.verdict import Check, Diagnosis, Verdict, problem, unchecked
-from bertbench.quality.job import Job
+from bertbench.quality.work import Work
 from bertbench.records.progress import Progress, silent
 from bertbench.specs.suites import resolve
 from bertbench.specs.tasks import SEQUENCES
@@ -144,21 +144,21 @@ def _on_task(encoder: Encoder, data: ExaminedTask, settings: Settings, progress:
         yield from _looked(label, OF_CHECKPOINT, ExaminedCheckpoint(published), progress, **names)
     source = published or encoder.source
     trained = published is not None or (source.weights == "pretrained" and has_head(source.folder, data.task.kind))
-    job = _job(source, data, settings, trained=trained)
+    work = _work(source, data, settings, trained=trained)
     try:
-        ready = run.prepare(job)
+        ready = run.prepare(work)
     except BertBenchError as error:
-        yield _unloaded(job, data, error)
+        yield _unloaded(work, data, error)
         return
-    yield from _looked(label, OF_PAIR, ModelOnTask(job, data, ready), progress, **names)
+    yield from _looked(label, OF_PAIR, ModelOnTask(work, data, ready), progress, **names)
 
 
-def _unloaded(job: Job, data: ExaminedTask, error: BertBenchError) -> Diagnosis:
+def _unloaded(work: Work, data: ExaminedTask, error: BertBenchError) -> Diagnosis:
     """Why a model cannot be had on a task; where only its outputs' names are in the way, the order that fits."""
-    model, task = job.source.spec.name, data.task.name
+    model, task = work.source.spec.name, data.task.name
     message = error.message.removeprefix(f"model {model}: ").removeprefix(f"{model}: ")
-    if job.mode == "evaluate" and data.task.kind == SEQUENCES and data.task.labels and job.source.outputs is None:
-        stated = replace(job, source=replace(job.source, outputs=data.task.labels))
+    if work.mode == "evaluate" and data.task.kind == SEQUENCES and data.task.labels and work.source.outputs is None:
+        stated = replace(work, source=replace(work.source, outputs=data.task.labels))
         with contextlib.suppress(BertBenchError):
             verdict = LABEL_ORDER(ModelOnTask(stated, data, run.prepare(stated), message))
             if verdict is not None and verdict.status != "not checked":
@@ -166,14 +166,14 @@ def _unloaded(job: Job, data: ExaminedTask, error: BertBenchError) -> Diagnosis:
     return Diagnosis("loaded for the task", problem(message, error.hint), model, task)
 
 
-def _job(source: Source, data: ExaminedTask, settings: Settings, *, trained: bool) -> Job:
+def _work(source: Source, data: ExaminedTask, settings: Settings, *, trained: bool) -> Work:
     """What `run` would do: evaluate what is trained, fine-tune the rest, by the recipes it takes."""
     task, model = data.task, source.spec
     published = {} if trained else settings.recipes.get(model.name, {}).get(task.name, {})
     recipe = resolve(task, model, published, {"max_length": settings.max_length})
     if trained and settings.max_length is None:
         recipe = recipe.updated({"max_length": trained_length(source.folder, task.name)})
-    return Job(
+    return Work(
         source=source,
         task=task,
         mode="evaluate" if trained else "fine-tune",

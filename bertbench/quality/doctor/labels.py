@@ -29,7 +29,7 @@ def label_order(subject: ModelOnTask) -> Verdict | None:
     if not subject.has_head or labels is None:
         return None
     naming = _naming(subject)
-    order = subject.ready.order(subject.job)
+    order = subject.ready.order(subject.task)
     if subject.task.kind != SEQUENCES or order is None:
         guessed = naming.startswith("LABEL_i")
         return warning(naming, _state(subject, "the tags in the order of its outputs")) if guessed else ok(naming)
@@ -112,7 +112,7 @@ def _naming(subject: ModelOnTask) -> str:
         return subject.conflict
     raw, taken = subject.config.id2label, ", ".join(subject.ready.outputs or ())
     own = [str(raw[i]) for i in sorted(raw)]
-    if subject.job.source.outputs is not None:
+    if subject.work.source.outputs is not None:
         return f"outputs are stated in the model's YAML: {taken}" + _called(own)
     if all(PLACEHOLDER.match(name) for name in own):
         return f"LABEL_i in config.json, taken in the task's order: {taken}"
@@ -124,7 +124,7 @@ def _called(own: Sequence[str]) -> str:
 
 
 def _state(subject: ModelOnTask, names: str) -> str:
-    task, source = subject.task.name, subject.job.source
+    task, source = subject.task.name, subject.work.source
     if task in source.spec.finetuned:
         return f"state this under finetuned: {task}: labels: [{names}] in the model's YAML"
     return f"write this to id2label in {source.folder}/config.json, or under finetuned: {task}: labels: [{names}] in a model's YAML"

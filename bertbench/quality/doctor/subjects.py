@@ -19,7 +19,7 @@ from bertbench.tasks import data
 
 if TYPE_CHECKING:
     from bertbench.models.sources import Source
-    from bertbench.quality.job import Job, Prepared
+    from bertbench.quality.work import Prepared, Work
     from bertbench.specs.tasks import TaskSpec
     from bertbench.tasks.examples import Examples
     from bertbench.tasks.kind import Features, TaskKind
@@ -181,7 +181,7 @@ class ModelOnTask:
     `conflict` says why its outputs cannot be told from their names; they are then taken in the task's order.
     """
 
-    job: Job
+    work: Work
     data: ExaminedTask
     ready: Prepared
     conflict: str = ""
@@ -194,17 +194,17 @@ class ModelOnTask:
     @property
     def has_head(self) -> bool:
         """True if it is evaluated as it is."""
-        return self.job.mode == "evaluate"
+        return self.work.mode == "evaluate"
 
     @cached_property
     def config(self) -> Any:
         """The configuration as the checkpoint has it: loading renames the outputs."""
-        return ExaminedCheckpoint(self.job.source).config
+        return ExaminedCheckpoint(self.work.source).config
 
     @cached_property
     def features(self) -> Features:
         """What bertbench gives the model for the sample."""
-        return self.ready.features(self.job, self.data.sample)
+        return self.ready.features(self.task, self.data.sample)
 
     @cached_property
     def outputs(self) -> list[Any]:
@@ -215,13 +215,13 @@ class ModelOnTask:
         """
         import torch
 
-        torch.set_num_threads(useful_threads(self.ready.model, TOKENS_PER_BATCH, self.job.threads))
-        return predict(self.ready.model, self.ready.kind, self.features, self.ready.pad, self.job.label, silent)
+        torch.set_num_threads(useful_threads(self.ready.model, TOKENS_PER_BATCH, self.work.threads))
+        return predict(self.ready.model, self.ready.kind, self.features, self.ready.pad, self.work.label, silent)
 
     @cached_property
     def score(self) -> float:
         """The model's score on the sample."""
         decoded = self.ready.kind.decode(
-            self.task, self.data.sample, self.features, self.outputs, self.ready.order(self.job)
+            self.task, self.data.sample, self.features, self.outputs, self.ready.order(self.task)
         )
         return self.data.score(self.data.sample, decoded.predictions)

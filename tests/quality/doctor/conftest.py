@@ -7,7 +7,7 @@ import pytest
 from bertbench.models.architecture import config_of
 from bertbench.models.demo_tokenizer import build_tokenizer
 from bertbench.quality import run
-from bertbench.quality.job import Job
+from bertbench.quality.work import Work
 from tests.quality.doctor.subjects import LABELS, RECIPE, TASK, source, toy
 
 
@@ -18,11 +18,11 @@ def learnt(tiny, tmp_path_factory):
 
     torch.set_num_threads(1)
     folder = tiny(max_position_embeddings=128)
-    job = Job(
+    work = Work(
         source=source(folder), task=TASK, mode="fine-tune", recipe=RECIPE, seed=0, device="cpu", dtype="fp32",
-        bf16_training=False,
+        bf16_training=False, train=toy("train"), splits=(toy("validation"),),
     )  # fmt: skip
-    outcome = run.run(job, toy("train"), [toy("validation")])
+    outcome = run.run(work)
     kept = tmp_path_factory.mktemp("learnt")
     outcome.model.save_pretrained(kept)
     build_tokenizer().save_pretrained(kept)

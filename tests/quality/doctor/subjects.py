@@ -7,7 +7,7 @@ from bertbench.models.demo_tokenizer import SPECIAL_TOKENS, vocabulary
 from bertbench.models.sources import Source
 from bertbench.quality import run
 from bertbench.quality.doctor.subjects import ExaminedCheckpoint, ExaminedTask, ModelOnTask
-from bertbench.quality.job import Job
+from bertbench.quality.work import Work
 from bertbench.specs import plugins
 from bertbench.specs.tasks import TrainingSpec
 from bertbench.tasks.examples import Examples
@@ -62,7 +62,7 @@ def checkpoint(folder, **fields):
 def pair(folder, mode="evaluate", data=None, outputs=None, max_length=32):
     """A model on a task, loaded."""
     data = data or task_data()
-    job = Job(
+    work = Work(
         source=source(folder, outputs=outputs),
         task=data.task,
         mode=mode,
@@ -72,7 +72,7 @@ def pair(folder, mode="evaluate", data=None, outputs=None, max_length=32):
         dtype="fp32",
         bf16_training=False,
     )
-    return ModelOnTask(job, data, run.prepare(job))
+    return ModelOnTask(work, data, run.prepare(work))
 
 
 def rename(folder, names):

@@ -38,7 +38,7 @@ def subject(winners, labels, order=(0, 1, 2), stated=None):
         outputs=outputs(winners, len(order)),
         config=SimpleNamespace(id2label={i: f"LABEL_{i}" for i in range(3)}),
         ready=SimpleNamespace(outputs=tuple(LABELS[i] for i in order), order=lambda _: list(order)),
-        job=SimpleNamespace(
+        work=SimpleNamespace(
             source=SimpleNamespace(outputs=stated, folder="folder", spec=SimpleNamespace(finetuned={"toy": None}))
         ),
     )

@@ -1,19 +1,27 @@
-"""What a quality run is given: where a model's weights and tokenizer lie, how it is measured on what task, and the model once loaded."""
+"""The work of a quality run as one value: which weights, on what task and data, how, and until when; and the model once loaded."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from bertbench.errors import MeasurementError
 from bertbench.models.sources import Source
 from bertbench.quality import features as _features
 from bertbench.specs.models import DistillSpec
 from bertbench.specs.tasks import TaskSpec, TrainingSpec
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bertbench.records.cautions import Caution
     from bertbench.tasks.examples import Examples
     from bertbench.tasks.kind import Features, TaskKind
+
+
+SAVE_EVERY_S = (
+    120.0  # an interrupted run loses so much at most; writing weights and optimizer state takes a second or two
+)
 
 
 @dataclass(frozen=True)
@@ -25,8 +33,13 @@ class Teaching:
 
 
 @dataclass(frozen=True)
-class Job:
-    """What to measure and how. `mode` 'evaluate' leaves the weights as they are."""
+class Work:
+    """What to measure, on what and how; it can be sent to another process. `mode` 'evaluate' leaves the weights as they are.
+
+    `train` is needed for mode 'fine-tune'; the first of `splits` gives the score. At `deadline`, of `time.monotonic`, training
+    gives up. It leaves its state in the folder `state` every `save_every_s` and goes on from what lies there, and what was
+    trained is saved in `keep`; None: nowhere.
+    """
 
     source: Source
     task: TaskSpec
@@ -39,12 +52,28 @@ class Job:
     attention: str = "sdpa"
     threads: int = 1
     teaching: Teaching | None = None
+    train: Examples | None = None
+    splits: tuple[Examples, ...] = ()
+    deadline: float | None = None
+    state: Path | None = None
+    save_every_s: float = SAVE_EVERY_S
+    keep: Path | None = None
 
     @property
     def label(self) -> str:
         """A name for progress and messages."""
         verb = "evaluating" if self.mode == "evaluate" else "distilling" if self.teaching else "fine-tuning"
         return f"{verb} {self.source.spec.name} on {self.task.name}, seed {self.seed}"
+
+    def training_examples(self) -> Examples:
+        """What is trained on.
+
+        Raises:
+            MeasurementError: there is nothing.
+        """
+        if self.train is None:
+            raise MeasurementError(f"{self.label}: no training examples")
+        return self.train
 
 
 @dataclass
@@ -59,15 +88,15 @@ class Prepared:
     warnings: list[Caution]
     teacher: Prepared | None = None
 
-    def order(self, job: Job) -> list[int] | None:
-        """The place of each output's label among the task's."""
-        return None if self.outputs is None else [(job.task.labels or ()).index(name) for name in self.outputs]
+    def order(self, task: TaskSpec) -> list[int] | None:
+        """The index of each output's label among the task's."""
+        return None if self.outputs is None else [(task.labels or ()).index(name) for name in self.outputs]
 
-    def features(self, job: Job, examples: Examples, *, training: bool = False) -> Features:
+    def features(self, task: TaskSpec, examples: Examples, *, training: bool = False) -> Features:
         """What the model is given for these examples."""
-        order = self.order(job) if training else None
+        order = self.order(task) if training else None
         return _features.of(
-            self.kind, self.tokenizer, job.task, examples, self.max_length, self.model.config, order, training=training
+            self.kind, self.tokenizer, task, examples, self.max_length, self.model.config, order, training=training
         )
 
     @property
