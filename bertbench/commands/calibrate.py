@@ -155,7 +155,7 @@ def _measured(
     from bertbench.records.store import new_session_id
     from bertbench.report.tables.noise import build_noise
     from bertbench.speed import exports
-    from bertbench.speed.noise import measure_noise
+    from bertbench.speed.self_comparison import measure_noise
 
     machine = Machine.load(store.root, environment.capture(settings.device).environment_class)
     encoders = gather([spec], may_be_random=True)

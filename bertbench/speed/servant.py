@@ -22,18 +22,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from bertbench.errors import BertBenchError, first_line
 from bertbench.models.footprint import modeling_module
 from bertbench.models.inputs import Encoded, Inputs, natural_ids, padded, random_ids
+from bertbench.models.loading import open_tokenizer
 from bertbench.processes import behave_as_child
 from bertbench.records.record import Failure
 from bertbench.specs import plugins
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec
 from bertbench.speed import process_memory
 from bertbench.speed.backend import DeviceMemory, LoadedModel
+from bertbench.speed.process_memory import TrainingMemory, measure_training_memory
 from bertbench.speed.rounds import TurnSeconds, failure_of
 from bertbench.stats import queueing
 
 if TYPE_CHECKING:
     from bertbench.speed.backend import Floats
-    from bertbench.speed.process_memory import TrainingMemory
 
 OUT_OF_MEMORY = re.compile(
     r"out of memory|can't allocate memory|not enough memory|bad allocation|bad_alloc", re.IGNORECASE
@@ -206,8 +207,6 @@ class Servant:
         text = self.plan.text
         assert text is not None  # noqa: S101 (callers have looked)
         if self.tokenizer is None:
-            from bertbench.models.loading import open_tokenizer
-
             self.tokenizer = open_tokenizer(text.tokenizer, self.plan.name)
         rows = self._natural(shape, text.texts, index)
         return [list(column) for column in zip(*rows, strict=True)], text.max_length
@@ -258,8 +257,6 @@ class Servant:
 
     def training_memory(self, shape: ShapeSpec) -> TrainingMemory:
         """Memory of one training step."""
-        from bertbench.speed.process_memory import measure_training_memory
-
         return measure_training_memory(self.model, self._batch(shape, 0))
 
     def serve_arrivals(self, shape: ShapeSpec, arrivals_s: Sequence[float], start: int) -> list[float]:

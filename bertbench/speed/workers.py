@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import bertbench
 from bertbench import processes
@@ -29,11 +29,9 @@ from bertbench.models.footprint import modeling_module, module_of
 from bertbench.processes import Child, ChildDiedError, Death
 from bertbench.records.record import Failure
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec
+from bertbench.speed.process_memory import TrainingMemory
 from bertbench.speed.rounds import TurnSeconds, WorkerError
 from bertbench.speed.servant import Loaded, MemoryReading, TextSource, WorkerPlan, serve
-
-if TYPE_CHECKING:
-    from bertbench.speed.process_memory import TrainingMemory
 
 # Workers in other environments: another revision of the code on this interpreter, or the interpreter of another environment.
 #

@@ -22,6 +22,7 @@ from bertbench.speed.backend import DeviceMemory, Ids
 if TYPE_CHECKING:
     from bertbench.speed.backend import Floats
 
+# Number formats that PyTorch computes in, and its names for them.
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
@@ -131,7 +132,7 @@ def _process_bytes(device: str) -> int | None:
 class EagerBackend:
     """Loads any architecture that transformers has, from local files only and without code of the checkpoint's."""
 
-    dtypes: tuple[str, ...] = ("fp32", "bf16", "fp16")
+    dtypes: tuple[str, ...] = tuple(DTYPES)
     devices: tuple[str, ...] = ("cpu", "cuda", "mps")
     requires: tuple[str, ...] = ()
     extra: str | None = None
