@@ -163,7 +163,7 @@ class Child:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it."""
+        """Close it, whatever happened."""
         self.close()
 
 
@@ -206,7 +206,7 @@ def volunteer_for_oom(proc: Path = PROC) -> None:
 
 
 def context(*, fork: bool | None = None) -> Any:
-    """The multiprocessing context that processes and their pipes come from."""
+    """Return the multiprocessing context that processes and their pipes come from."""
     forks = has_fork_server() if fork is None else fork
     return multiprocessing.get_context("forkserver" if forks else "spawn")
 
@@ -218,7 +218,7 @@ def preload(modules: Iterable[str]) -> None:
 
 
 def has_fork_server() -> bool:
-    """True where workers are forked. Not on macOS, whose system libraries do not work in a forked process."""
+    """Tell whether children are forked. Not on macOS, whose system libraries do not work in a forked process."""
     return sys.platform != "darwin" and "forkserver" in multiprocessing.get_all_start_methods()
 
 
@@ -304,26 +304,26 @@ SAID = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what both launche
 
 
 def world_size() -> int:
-    """How many processes there are: 1 where nothing started several."""
+    """Count the processes that were started together: 1 where nothing started several."""
     return int(os.environ["WORLD_SIZE"]) if all(name in os.environ for name in SAID) else 1
 
 
 def rank() -> int:
-    """Which one this is. 0 plans, evaluates, stores and reports."""
+    """Return which of them this is. 0 plans, evaluates, stores and reports."""
     return int(os.environ["RANK"]) if world_size() > 1 else 0
 
 
 def local_world_size() -> int:
-    """How many of them share this machine."""
+    """Count those that share this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", world_size())) if world_size() > 1 else 1
 
 
 def is_alone_by_mistake() -> bool:
-    """True where `accelerate launch --cpu` was asked for several processes: it starts one, and says nothing."""
+    """Tell whether `accelerate launch --cpu` was asked for several processes: it starts one, and says nothing."""
     asked = os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true" and "MASTER_PORT" in os.environ
     return asked and "WORLD_SIZE" not in os.environ
 
 
 def own_device(device: str) -> str:
-    """The device of this process where the first one has `device`: of GPUs, each has its own."""
+    """Name the device of this process where the first one has `device`: of GPUs, each has its own."""
     return f"cuda:{os.environ.get('LOCAL_RANK', rank())}" if world_size() > 1 and device.startswith("cuda") else device

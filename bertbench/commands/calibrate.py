@@ -123,7 +123,7 @@ def _measured(
     Raises:
         NothingMeasuredError: the model could not be timed; other BertBenchErrors: it cannot be had.
     """
-    from bertbench.speed.noise import measure_noise  # slow
+    from bertbench.speed.self_comparison import measure_noise  # slow
 
     machine = Machine.load(store.root, environment.capture(settings.device).environment_class)
     encoders = gather([spec], may_be_random=True)

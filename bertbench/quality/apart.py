@@ -65,7 +65,7 @@ class Apart:
             self._child = None
 
     def _running(self) -> Child:
-        """The process of the run before, or a new one where there is none alive."""
+        """Return the process of the run before, or a new one where there is none alive."""
         if self._child is None or not self._child.is_alive():
             self.close()
             self._child = Child.start(_serve, name="bertbench quality")

@@ -13,6 +13,7 @@ from bertbench.records.record import Failure, Measurement
 from bertbench.session.steps import Session
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
 from bertbench.speed import energy
+from bertbench.speed.backends.eager import DTYPES
 from bertbench.speed.blocks import SpeedTarget, TaskInputs
 from bertbench.speed.calibration import SQUARES, Size, ceiling, model_sizes
 from bertbench.speed.rounds import WorkerError
@@ -175,8 +176,6 @@ def _rate(per_s: float, statistic: str, queries: int, note: str) -> Measurement:
 
 # The machine's ceiling in the session that models are timed in: once before, once after.
 
-TORCH_DTYPES = ("fp32", "bf16", "fp16")
-
 
 class Ceilings:
     """Rates by number format, in FLOP/s: measured when this is made, and checked by `finish`."""
@@ -186,7 +185,7 @@ class Ceilings:
         wanted = options.dtypes or (options.dtype,)
         self._settings = {
             dtype: ExecutionSettings(options.device, dtype, options.threads)
-            for dtype in TORCH_DTYPES
+            for dtype in DTYPES
             if dtype in wanted or dtype == "fp32"
         }
         self._session = session

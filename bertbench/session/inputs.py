@@ -95,7 +95,6 @@ NATURAL_EXAMPLES = 64  # as many batches of natural length, at least
 AUDITED_EXAMPLES = 32
 AUDITED_LENGTH = 96  # tokens of the longest, where there is no task
 CHUNK = 25  # batches of a whole split that a turn takes
-POLICIES = ("pad-to-max", "dynamic", "length-sorted")
 
 
 @dataclass(frozen=True)
@@ -194,7 +193,7 @@ def _lengths(lengths: Sequence[int], shapes: Sequence[ShapeSpec], limit: int) ->
                 n=len(lengths),
                 n_unit="examples",
             )
-            for policy in POLICIES
+            for policy in padding.POLICIES
         ]
     return tuple(measurements)
 

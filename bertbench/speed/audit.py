@@ -78,7 +78,7 @@ class Audit:
                 )
 
     def add_references(self, shapes: Sequence[ShapeSpec], plain: Mapping[str, SpeedTarget], seed: int = 0) -> None:
-        """Outputs of PyTorch in fp32 for models that were not timed so: `plain` holds such targets by model."""
+        """Collect outputs of PyTorch in fp32 for models that were not timed so: `plain` holds such targets by model."""
         by_label = {shape.label: shape for shape in shapes}
         for model, target in plain.items():
             timed = next(
@@ -132,7 +132,7 @@ class Audit:
         return AuditResult(tuple(measurements), _verdict(target, shares))
 
     def scored(self, name: str, score: Score | None) -> list[Measurement]:
-        """The task's score of a target's logits; nothing without a task, a head or outputs."""
+        """Compute the task's score of a target's logits; nothing without a task, a head or outputs."""
         outputs = self.outputs.get(name)
         if score is None or outputs is None or not outputs.rows or outputs.rows[0].ndim != 1:
             return []

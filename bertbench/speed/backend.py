@@ -50,16 +50,16 @@ class LoadedModel(Protocol):
         """
 
     def run(self, batch: Any) -> Any:
-        """One forward pass over a prepared batch; returns its raw output when the device has finished."""
+        """Run a forward pass over a prepared batch; return its raw output when the device has finished."""
 
     def seconds(self, batch: Any) -> tuple[float, Any]:
-        """The same with the time it took, by the clock that suits the device, read outside the model."""
+        """Run a pass and time it, by the clock that suits the device, read outside the model."""
 
     def array(self, output: Any) -> Floats:
-        """A raw output as float32: hidden states (batch_size, sequence_length, hidden), or logits (batch_size, outputs)."""
+        """Convert a raw output to float32: hidden states (batch_size, sequence_length, hidden), or logits (batch_size, outputs)."""
 
     def device_memory(self, *, reset: bool = False) -> DeviceMemory | None:
-        """Most memory on the device since the last reset; None where it has no memory of its own."""
+        """Read the most memory on the device since the last reset; None where it has no memory of its own."""
 
 
 class Backend(Protocol):
@@ -78,7 +78,7 @@ class Backend(Protocol):
         """Import and set up everything that does not depend on the model."""
 
     def load(self, folder: Path, settings: ExecutionSettings) -> LoadedModel:
-        """The model in `folder` (config.json, model.safetensors), or in what `export` made of it.
+        """Load the model in `folder` (config.json, model.safetensors), or in what `export` made of it.
 
         Raises:
             CheckpointError: it cannot be loaded.
@@ -100,4 +100,4 @@ class ExportingBackend(Backend, Protocol):
         """
 
     def export_key(self, settings: ExecutionSettings) -> tuple[str, ...]:
-        """What decides about the file besides the model: versions of the exporting libraries, options."""
+        """List what decides about the file besides the model: versions of the exporting libraries, options."""

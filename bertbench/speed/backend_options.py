@@ -17,7 +17,7 @@ HIDDEN = frozenset({"fake"})  # for tests
 
 
 def backends() -> list[str]:
-    """Names of all back-ends that measure something, PyTorch's first."""
+    """Name all back-ends that measure something, PyTorch's first."""
     names = [name for name in plugins.names("bertbench.speed.backends") if name not in HIDDEN]
     return sorted(names, key=lambda name: (name != "eager", name))
 
@@ -60,7 +60,7 @@ def _check(name: str, device: str) -> None:
 def combinations(
     names: Sequence[str], dtypes: Sequence[str], load: exports.LoadBackend = exports.load_backend
 ) -> tuple[list[tuple[str, str]], list[str]]:
-    """Pair back-end and number format, back-end by back-end, and notes on those that do not go together.
+    """Pair back-end and number format, back-end by back-end, with notes on those that do not go together.
 
     A back-end of one format only, int8 say, has it whatever is asked for.
 

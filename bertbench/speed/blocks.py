@@ -116,7 +116,7 @@ class Blocks:
         self.blocks = packed(fitting, reference, needed, budget)
 
     def _fit(self, target: SpeedTarget, budget: int) -> int:
-        """Bytes of a target with its largest feasible shape; the other shapes are noted.
+        """Predict the bytes of a target with its largest feasible shape; note the shapes that are not.
 
         Raises:
             MeasurementError: no shape is feasible; CheckpointError: there is no model.
@@ -139,7 +139,7 @@ class Blocks:
 
     @contextmanager
     def open(self, number: int, failed: Collection[str]) -> Iterator[Sequence[WorkerProcess]]:
-        """The workers of a round; none if only the reference is left of its block while others live in other blocks."""
+        """Open the workers of a round; none if only the reference is left of its block while others live in other blocks."""
         gone = {*failed, self.reference}
         blocks = [[target for target in block if target.name not in failed] for block in self.blocks]
         paired = [any(target.name not in gone for target in block) for block in blocks]
@@ -235,7 +235,7 @@ def _check_memory(name: str, needed: int, budget: int) -> None:
 def packed(
     targets: Sequence[SpeedTarget], reference: str, needed: Mapping[str, int], budget: int
 ) -> list[list[SpeedTarget]]:
-    """Blocks of at most MOST_WORKERS targets within the budget, in the given order, the reference first in each.
+    """Pack targets into blocks of at most MOST_WORKERS within the budget, in the given order, the reference first in each.
 
     A back-end's targets begin a block of their own if they would else be torn apart: models are compared within one.
     """

@@ -52,7 +52,7 @@ class Calibration:
 
 
 def judge(fp32: list[float], bf16: list[float], seconds: float) -> Calibration:
-    """A Calibration from the rates (operations a second) at growing sizes; formats are compared at equal size."""
+    """Make a Calibration from the rates (operations a second) at growing sizes; formats are compared at equal size."""
     last = min(len(bf16), len(fp32)) - 1  # either may have ended early
     return Calibration(fp32[-1] / 1e9, bf16[-1] / 1e9, last > 0 and bf16[last] > ADVANTAGE * fp32[last], seconds)
 
@@ -79,7 +79,7 @@ def product_rates(
 
 
 def _shortest(product: Callable[[], object], clock: Callable[[], float], until: float) -> float:
-    """Seconds of the shortest of at least two calls, the first of which may set things up."""
+    """Measure the seconds of the shortest of at least two calls, the first of which may set things up."""
     shortest = float("inf")
     for attempt in range(20):
         start = clock()
@@ -92,7 +92,7 @@ def _shortest(product: Callable[[], object], clock: Callable[[], float], until: 
 
 
 def product(size: Size, dtype: str, device: str) -> Callable[[], Any]:
-    """A call that multiplies as a linear layer does, (rows, inner) by weights (columns, inner), and waits for the device.
+    """Make a call that multiplies as a linear layer does, (rows, inner) by weights (columns, inner), and waits for the device.
 
     Not torch.mm: without hardware for bf16 it is 20 times slower than the layer, which has its own way.
     """
@@ -148,7 +148,7 @@ def measure_products(
 def expected_seconds(
     flops: float, calibration: Calibration, kind: Literal["inference", "training"] = "inference", dtype: str = "fp32"
 ) -> float:
-    """About how long `flops` floating-point operations of forward passes take, or training steps with such forwards."""
+    """Predict how long `flops` floating-point operations of forward passes take, or training steps with such forwards."""
     rate = (calibration.gflops_bf16 if dtype == "bf16" else calibration.gflops_fp32) * 1e9
     if kind == "training":
         return TRAINING_PASSES * flops / (rate * TRAINING_EFFICIENCY)
@@ -182,7 +182,7 @@ def ceiling(settings: ExecutionSettings, sizes: Sequence[Size]) -> tuple[float, 
 
 
 def model_sizes(tokens: int, hidden: int, inner: int) -> list[Size]:
-    """The products of a layer over `tokens` tokens: projections and feed-forward."""
+    """List the products of a layer over `tokens` tokens: projections and feed-forward."""
     return [(tokens, hidden, hidden), (tokens, hidden, inner), (tokens, inner, hidden)]
 
 
@@ -206,7 +206,7 @@ def fastest(
     threads: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[float, Size] | None:
-    """The best rate in FLOP/s over `sizes` and where it was reached; sizes that are too slow end the search."""
+    """Find the best rate in FLOP/s over `sizes` and where it was reached; sizes that are too slow end the search."""
     import torch
 
     torch.set_num_threads(threads)

@@ -60,7 +60,7 @@ class Meter(Protocol):
         """Seconds between two movements."""
 
     def joules(self) -> float:
-        """Energy since some moment in the past; never less than the time before.
+        """Read the energy since some moment in the past; never less than the time before.
 
         Raises:
             MeasurementError: the counter cannot be read any more.
@@ -89,7 +89,7 @@ class RaplMeter:
         self._last = self._total = read(self._file)
 
     def joules(self) -> float:
-        """Microjoules of the file, wraps added, as joules."""
+        """Read the microjoules of the file, wraps added, as joules."""
         try:
             now = self._read(self._file)
         except (OSError, ValueError) as error:
@@ -110,7 +110,7 @@ class NvmlMeter:
         self.joules()
 
     def joules(self) -> float:
-        """Millijoules of NVML as joules."""
+        """Read the millijoules of NVML as joules."""
         try:
             return float(self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle)) / 1e3
         except self._nvml.NVMLError as error:
@@ -142,12 +142,12 @@ def meters(
 
 
 def joules(counters: Sequence[Meter]) -> float:
-    """The sum of all meters, in joules; only differences mean something."""
+    """Add up all meters, in joules; only differences mean something."""
     return sum(meter.joules() for meter in counters)
 
 
 def minimum_seconds(counters: Sequence[Meter]) -> float:
-    """The shortest measurement that is exact to 1 %: 1 s, and 100 movements of the slowest counter."""
+    """Return how long the shortest measurement is that is exact to 1 %: 1 s, and 100 movements of the slowest counter."""
     return max([MINIMUM_S, *(MINIMUM_UPDATES * meter.update_s for meter in counters)])
 
 
@@ -157,7 +157,7 @@ def idle_watts(
     clock: Callable[[], float] = time.perf_counter,
     sleep: Callable[[float], None] = time.sleep,
 ) -> float:
-    """Watts that the device takes when nothing runs, over `seconds` of sleep."""
+    """Measure the watts that the device takes when nothing runs, over `seconds` of sleep."""
     before, start = joules(counters), clock()
     sleep(seconds)
     used, passed = joules(counters) - before, clock() - start
@@ -165,7 +165,7 @@ def idle_watts(
 
 
 def per_sample(total_j: float, idle_w: float, seconds: float, samples: int) -> float | None:
-    """Joules a sample beyond what the idle device would have used in the same time.
+    """Compute the joules a sample beyond what the idle device would have used in the same time.
 
     Args:
         total_j: joules counted while the samples were computed.
@@ -203,7 +203,7 @@ def _rapl(root: Path, read: Callable[[Path], int]) -> tuple[list[Meter], str | N
 
 
 def _label(folder: Path) -> str | None:
-    """What a RAPL domain counts, e.g. 'package-0' or 'package-0 dram'; None if a part or the whole of others.
+    """Name what a RAPL domain counts, e.g. 'package-0' or 'package-0 dram'; None if a part or the whole of others.
 
     A domain in a domain has two numbers: intel-rapl:0:1 lies in intel-rapl:0.
     """
@@ -217,13 +217,13 @@ def _label(folder: Path) -> str | None:
 
 
 def _mirrors(label: str, meter: RaplMeter, other_label: str, other: RaplMeter) -> bool:
-    """True if two dies show one counter: some AMD processors show the package's at each die."""
+    """Tell whether two dies show one counter: some AMD processors show the package's at each die."""
     dies = "-die-" in label and "-die-" in other_label
     return dies and abs(meter.joules() - other.joules()) < _SAME_COUNTER_J
 
 
 def _nvml(index: int, uuid: str | None) -> tuple[list[Meter], str | None]:
-    """The board of one CUDA device."""
+    """Open the board of one CUDA device."""
     try:
         nvml: Any = importlib.import_module("pynvml")
     except ImportError:
@@ -241,6 +241,6 @@ def _nvml(index: int, uuid: str | None) -> tuple[list[Meter], str | None]:
 
 
 def _visible(index: int) -> str:
-    """The number or UUID that CUDA's device `index` has outside this process."""
+    """Return the number or UUID that CUDA's device `index` has outside this process."""
     shown = [entry.strip() for entry in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if entry.strip()]
     return shown[index] if index < len(shown) else str(index)

@@ -123,7 +123,7 @@ def _death(name: str, source: Path, death: Death) -> Reply:
 
 
 def _export(connection: Connection, name: str, source: Path, target: Path, settings: ExecutionSettings) -> None:
-    """The child's side: export in silence and send None, or what went wrong."""
+    """Export in silence, in the child, and send None, or what went wrong."""
     behave_as_child()
     _silence()
     reply: Reply | None = None
@@ -205,14 +205,14 @@ def _cannot_keep(cache: Path, error: OSError) -> StoreError:
 
 
 def _key(backend: Any, folder: Path, source: Path, settings: ExecutionSettings) -> str:
-    """Name of the export: what it was made from and by."""
+    """Name the export by what it was made from and by."""
     origin = _content(folder) if source == folder else source.name
     parts = (origin, str(settings.head), *backend.export_key(settings))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 
 def _content(folder: Path) -> str:
-    """Digest of a model's configuration and weights, counted anew where a file has changed."""
+    """Compute the digest of a model's configuration and weights, counted anew where a file has changed."""
     files = [folder / "config.json", *(folder / name for name in WEIGHT_FILES)]
     states = tuple((str(file), s.st_size, s.st_mtime_ns, s.st_ino) for file in files if (s := _stat(file)) is not None)
     return _digest(folder, states)

@@ -98,12 +98,12 @@ def measure_memory(
 
 
 def predicted_inference(target: SpeedTarget, shape: ShapeSpec) -> int:
-    """Bytes of main memory that inference takes at most, about."""
+    """Predict the bytes of main memory that inference takes at most, about."""
     return predicted_bytes(target.folder, target.settings, [shape])
 
 
 def predicted_training(target: SpeedTarget, shape: ShapeSpec) -> int:
-    """Bytes of main memory that a training step takes at most, about: weights, gradients, then activations or AdamW's state.
+    """Predict the bytes of main memory that a training step takes at most: weights, gradients, then activations or AdamW's state.
 
     Per layer and token about ten hidden vectors are kept, two inner ones (five, where the activation is not one operator)
     and three rows of attention scores, which dropout keeps from being fused. Counted on BERT, DistilBERT and ALBERT with
@@ -120,7 +120,7 @@ def predicted_training(target: SpeedTarget, shape: ShapeSpec) -> int:
 
 
 def training_bytes(config: Mapping[str, Any], weights: int, batch_size: int, length: int, bytes_each: int = 4) -> int:
-    """The same from a configuration and the bytes of the weights; activations take `bytes_each` a number."""
+    """Predict the same from a configuration and the bytes of the weights; activations take `bytes_each` a number."""
     hidden = count_in(config, 768, "hidden_size", "dim")
     inner = count_in(config, 4 * hidden, "intermediate_size", "hidden_dim")
     heads = count_in(config, 12, "num_attention_heads", "n_heads")
@@ -177,7 +177,7 @@ class _Sweep:
     too_large: list[ShapeSpec] = field(default_factory=list)
 
     def run(self, shapes: Sequence[ShapeSpec]) -> None:
-        """From small to large, since where the peak cannot be reset a larger one would hide those after it."""
+        """Measure from small to large, since where the peak cannot be reset a larger one would hide those after it."""
         fixed = [shape for shape in shapes if shape.sequence_length is not None]
         limit = limit_of(read_config(self.target.folder)) if fixed else None
         for shape in sorted(fixed, key=lambda shape: shape.batch_size * (shape.sequence_length or 0)):
@@ -242,7 +242,7 @@ def _host_bytes(loaded: Loaded, peak: int | None) -> int | None:
 
 
 def _peaks(names: _Names, host: int | None, device: DeviceMemory | None, *, was_reset: bool) -> list[Measurement]:
-    """Device memory where there is some, and main memory, which then has another name."""
+    """List device memory where there is some, and main memory, which then has another name."""
     peaks = []
     if device is not None:
         peaks.append(_bytes(names.main, device.allocated, "device memory"))
@@ -260,7 +260,7 @@ def _bytes(statistic: str, value: int, note: str | None = None) -> Measurement:
 
 
 def _at(shape: ShapeSpec, measurement: Measurement, n: int, n_unit: str, note: str | None = None) -> Measurement:
-    """A measurement with the shape it is of and how much ran."""
+    """Add to a measurement the shape it is of and how much ran."""
     notes = [text for text in (measurement.note, note) if text]
     return replace(
         measurement,
@@ -274,5 +274,5 @@ def _at(shape: ShapeSpec, measurement: Measurement, n: int, n_unit: str, note: s
 
 
 def _once(measurements: Sequence[Measurement]) -> list[Measurement]:
-    """Without repetitions: gradients and optimizer state are the same for every shape."""
+    """Leave out repetitions: gradients and optimizer state are the same for every shape."""
     return list(dict.fromkeys(measurements))

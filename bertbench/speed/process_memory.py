@@ -21,12 +21,12 @@ MMAP_THRESHOLD_BYTES = 128 * 1024  # glibc's own, before it adapts
 
 
 def resident_bytes(proc: Path = PROC, platform: str = sys.platform) -> int | None:
-    """Resident memory now (VmRSS), in bytes; on macOS the most so far."""
+    """Read resident memory now (VmRSS), in bytes; on macOS the most so far."""
     return _status(proc, "VmRSS") if _has(proc) else _ru_maxrss(platform)
 
 
 def peak_bytes(proc: Path = PROC, platform: str = sys.platform) -> int | None:
-    """Most resident memory since `reset_peak`, in bytes; on macOS since the process began."""
+    """Read the most resident memory since `reset_peak`, in bytes; on macOS since the process began."""
     return _status(proc, "VmHWM") if _has(proc) else _ru_maxrss(platform)
 
 
@@ -159,7 +159,7 @@ def _step(model: LoadedModel, module: Any, batch: Mapping[str, Any], host: HostP
 
 
 def saved_activation_bytes(module: Any, batch: Mapping[str, Any]) -> int:
-    """Bytes that a forward pass of `module`, in the mode it is in, keeps for the backward one.
+    """Count the bytes that a forward pass of `module`, in the mode it is in, keeps for the backward one.
 
     Each storage counts once and whole, however many views of it are kept; storages of parameters, buffers and inputs do
     not count. What a custom function keeps without torch's knowledge is not seen.
@@ -197,7 +197,7 @@ def _loss(module: Any, batch: Mapping[str, Any]) -> Any:
 
 
 def _optimizer_state_bytes(module: Any) -> int:
-    """Bytes of AdamW's state after its first step over the gradients there are."""
+    """Count the bytes of AdamW's state after its first step over the gradients there are."""
     import torch
 
     optimizer = torch.optim.AdamW(_trained(module), lr=0.0, fused=True)
@@ -207,7 +207,7 @@ def _optimizer_state_bytes(module: Any) -> int:
 
 
 def _trained(module: Any) -> list[Any]:
-    """Parameters that got a gradient, shared ones once."""
+    """List the parameters that got a gradient, shared ones once."""
     return [parameter for parameter in module.parameters() if parameter.grad is not None]
 
 

@@ -62,7 +62,7 @@ class Worker(Protocol):
         """Wait until it can run passes."""
 
     def is_alive(self) -> bool:
-        """False once it can run no more passes."""
+        """Tell whether it can run passes still."""
 
     def warm_up(self, shape: ShapeSpec, passes: int | None) -> None:
         """Run `passes` passes that nobody times; None leaves the number to what is known of the model."""
@@ -134,7 +134,7 @@ def measure(
 
 
 def failure_of(error: BertBenchError) -> Failure:
-    """The record of an error: its class, message and hint, or what a worker reported."""
+    """Make the record of an error: its class, message and hint, or what a worker reported."""
     if isinstance(error, WorkerError):
         return error.failure
     return Failure(type(error).__name__, error.message, error.hint)
@@ -149,7 +149,7 @@ class _TimeLimit:
     clock: Callable[[], float]
 
     def is_reached(self, rounds: int) -> bool:
-        """True if time is up after so many whole rounds."""
+        """Tell whether time is up after so many whole rounds."""
         return self.deadline is not None and rounds >= self.minimum_rounds and self.clock() >= self.deadline
 
 
@@ -183,7 +183,7 @@ class _Session:
         self.stopped = False
 
     def given_up(self) -> frozenset[str]:
-        """Workers that cannot be started, or of which no shape is left."""
+        """List the workers that cannot be started, or of which no shape is left."""
         names = {name for name, _ in self.cells}
         lost = {name for name in names if all((name, shape.label) in self.cells for shape in self.shapes)}
         return frozenset({*self.failures, *lost})
@@ -207,7 +207,7 @@ class _Session:
         return self.rounds == self.timing.rounds or not self._time_is_up()
 
     def _turns(self, shape: ShapeSpec) -> Iterator[int]:
-        """The turns of a round at a shape: as many as are asked for, and where they are brief more of them."""
+        """Count the turns of a round at a shape: as many as are asked for, and where they are brief more of them."""
         turns, began = shape.turns or self.timing.turns, self.limit.clock()
         yield from range(turns)
         for turn in range(turns, MOST_TURNS * turns if not shape.whole_split else 0):
@@ -239,7 +239,7 @@ class _Session:
         self.progress("timing", self.turns_done, self.turns_total)
 
     def _guard(self, worker: Worker, shape: ShapeSpec, request: Callable[[], T]) -> T | None:
-        """What the worker answers; None if it failed: then the shape is lost to it, and larger ones if it was exhausted."""
+        """Return what the worker answers; None if it failed: then the shape is lost to it, and larger ones if it was exhausted."""
         try:
             return request()
         except BertBenchError as error:
@@ -257,7 +257,7 @@ class _Session:
         return self.stopped
 
     def timings(self) -> Timings:
-        """What was measured."""
+        """Put together what was measured."""
         if self.turns_done < self.turns_total:
             self.progress("timing", self.turns_total, self.turns_total)
         # An unfinished round is among the time but not among the rounds: what one takes is then overstated a little.
@@ -266,7 +266,7 @@ class _Session:
 
 
 def _is_larger(shape: ShapeSpec, other: ShapeSpec) -> bool:
-    """True if `shape` is another one, in no direction smaller; natural lengths compare by batch size among themselves."""
+    """Tell whether `shape` is another one, in no direction smaller; natural lengths compare by batch size among themselves."""
     if (shape.sequence_length is None) != (other.sequence_length is None) or shape == other:
         return False
     lengths = (shape.sequence_length or 0, other.sequence_length or 0)

@@ -22,18 +22,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from bertbench.errors import BertBenchError, first_line
 from bertbench.models.footprint import modeling_module
 from bertbench.models.inputs import Encoded, Inputs, natural_ids, padded, random_ids
+from bertbench.models.loading import open_tokenizer
 from bertbench.processes import behave_as_child
 from bertbench.records.record import Failure
 from bertbench.specs import plugins
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec
 from bertbench.speed import process_memory
 from bertbench.speed.backend import DeviceMemory, LoadedModel
+from bertbench.speed.process_memory import TrainingMemory, measure_training_memory
 from bertbench.speed.rounds import TurnSeconds, failure_of
 from bertbench.stats import queueing
 
 if TYPE_CHECKING:
     from bertbench.speed.backend import Floats
-    from bertbench.speed.process_memory import TrainingMemory
 
 OUT_OF_MEMORY = re.compile(
     r"out of memory|can't allocate memory|not enough memory|bad allocation|bad_alloc", re.IGNORECASE
@@ -146,7 +147,7 @@ class Servant:
         gc.freeze()
 
     def warm_up(self, shape: ShapeSpec, passes: int | None) -> None:
-        """Passes that nobody times; of a model that nobody knows enough to see when it became steady."""
+        """Run passes that nobody times; of a model that nobody knows enough to see when it became steady."""
         batch = self._batch(shape, 0)
         wanted = self.plan.warmup_passes if passes is None else passes
         if wanted is None and not self.cold:
@@ -157,16 +158,16 @@ class Servant:
             self.model.run(batch)
 
     def _is_warm(self) -> bool:
-        """True once enough passes were noted, fewer of long ones."""
+        """Tell whether enough passes were noted, fewer of long ones."""
         enough = len(self.cold) >= COLD_PASSES and sum(self.cold) >= COLD_S
         return enough or (len(self.cold) >= FEWEST_COLD and sum(self.cold) > LONGEST_COLD_S)
 
     def cold_seconds(self) -> list[float]:
-        """Seconds of a cold worker's first passes, where they were noted."""
+        """Return the seconds of a cold worker's first passes, where they were noted."""
         return self.cold
 
     def turn(self, shape: ShapeSpec, index: int, passes: int, min_s: float) -> TurnSeconds:
-        """One untimed pass, then timed ones over the same input, or over the next ones of a whole split.
+        """Run one untimed pass, then timed ones over the same input, or over the next ones of a whole split.
 
         A turn of a whole split ends with the split, so that its last turns may hold no timed pass.
         """
@@ -202,28 +203,26 @@ class Servant:
         return _Pass(seconds, tokenized - start, time.perf_counter() - start)
 
     def _texts(self, shape: ShapeSpec, index: int) -> tuple[list[list[str]], int]:
-        """A batch of texts by column, as a tokenizer takes them, and the most tokens."""
+        """Pick a batch of texts by column, as a tokenizer takes them, and the most tokens."""
         text = self.plan.text
         assert text is not None  # noqa: S101 (callers have looked)
         if self.tokenizer is None:
-            from bertbench.models.loading import open_tokenizer
-
             self.tokenizer = open_tokenizer(text.tokenizer, self.plan.name)
         rows = self._natural(shape, text.texts, index)
         return [list(column) for column in zip(*rows, strict=True)], text.max_length
 
     def _natural(self, shape: ShapeSpec, examples: Sequence[Row], index: int) -> list[Row]:
-        """The examples of a batch: the next ones, or those that a whole split puts together."""
+        """Pick the examples of a batch: the next ones, or those that a whole split puts together."""
         if shape.whole_split:
             return [examples[number] for number in self.plan.batches[shape.batch_size][index]]
         return natural_ids(shape, examples, index)
 
     def output(self) -> tuple[str, int, Floats] | None:
-        """What the newest timed pass gave: the shape's label, the input's index, values; None if there was none."""
+        """Return what the newest timed pass gave: the shape's label, the input's index, values; None if there was none."""
         return None if self.last is None else (*self.last_input, self.model.array(self.last))
 
     def outputs(self, rows: Sequence[Encoded], batch_size: int) -> list[Floats]:
-        """What the model gives for rows in batches of `batch_size`: a row's own positions, or its logits.
+        """Compute what the model gives for rows in batches of `batch_size`: a row's own positions, or its logits.
 
         Where every new shape costs a compilation, in batches of a shape that was timed.
         """
@@ -242,13 +241,13 @@ class Servant:
         return outputs
 
     def _compiled_shape(self, length: int) -> ShapeSpec | None:
-        """A fixed shape that has run and holds `length` tokens, if this back-end compiles anew for others."""
+        """Find a fixed shape that has run and holds `length` tokens, if this back-end compiles anew for others."""
         if not self.model.code_per_shape:
             return None
         return next((shape for shape, _ in self.batches if (shape.sequence_length or 0) >= length), None)
 
     def memory(self, shape: ShapeSpec, passes: int) -> MemoryReading:
-        """Peak memory of `passes` passes."""
+        """Measure the peak memory of `passes` passes."""
         batch = self._batch(shape, 0)
         was_reset = process_memory.reset_peak()
         self.model.device_memory(reset=True)
@@ -257,18 +256,16 @@ class Servant:
         return MemoryReading(process_memory.peak_bytes(), was_reset, self.model.device_memory())
 
     def training_memory(self, shape: ShapeSpec) -> TrainingMemory:
-        """Memory of one training step."""
-        from bertbench.speed.process_memory import measure_training_memory
-
+        """Measure the memory of one training step."""
         return measure_training_memory(self.model, self._batch(shape, 0))
 
     def serve_arrivals(self, shape: ShapeSpec, arrivals_s: Sequence[float], start: int) -> list[float]:
-        """Latencies of inputs that arrive at these times, one after another, the first being number `start`."""
+        """Measure the latencies of inputs that arrive at these times, one after another, the first being number `start`."""
         batches = [self._batch(shape, start + number) for number in range(len(arrivals_s))]
         return queueing.serve(lambda number: self.model.run(batches[number]), arrivals_s)
 
     def repeat(self, shape: ShapeSpec, seconds: float) -> int:
-        """Run passes for at least so long; how many there were."""
+        """Run passes for at least so long; return how many there were."""
         batch = self._batch(shape, 0)
         count, end = 0, time.perf_counter() + seconds
         while time.perf_counter() < end:
@@ -277,7 +274,7 @@ class Servant:
         return count
 
     def _batch(self, shape: ShapeSpec, index: int) -> Any:
-        """The prepared input, made before anything is timed. Fixed shapes take the same one in every turn."""
+        """Return the prepared input, made before anything is timed. Fixed shapes take the same one in every turn."""
         key = (shape, 0 if shape.sequence_length else index)
         if key not in self.batches:
             if shape.sequence_length is None:
@@ -289,7 +286,7 @@ class Servant:
 
 
 def _failure(name: str, error: Exception) -> Failure:
-    """What the parent is told of an error in a worker."""
+    """Say what the parent is told of an error in a worker."""
     if isinstance(error, BertBenchError):
         return failure_of(error)
     text = first_line(error, 1000)

@@ -90,7 +90,7 @@ class SpeedResult:
     attentions: dict[str, str] = field(default_factory=dict)
 
     def frame(self) -> pd.DataFrame:
-        """The rows as a table: session, round, turn, order, model, backend, dtype, seconds, warmup, shape, scenario, ...
+        """Make a table of the rows: session, round, turn, order, model, backend, dtype, seconds, warmup, shape, scenario, ...
 
         `round` numbers sets of workers that lived together; rows of one round, turn and shape are paired.
         """
@@ -197,7 +197,7 @@ def _take_rounds(blocks: Blocks, seed: int, progress: Progress, deadline: float 
 
 
 def _measurements(rows: Sequence[TimingRow], natural: Mapping[str, TaskInputs]) -> dict[str, tuple[Measurement, ...]]:
-    """By target its latencies, and the times for whole splits."""
+    """Compute by target the latencies, and the times for whole splits."""
     examples = next((len(inputs.ids) for inputs in natural.values()), None)
     batches = {size: len(of) for inputs in natural.values() for size, of in inputs.batches.items()}
     splits = whole_splits(rows, examples, batches)
@@ -209,7 +209,7 @@ def _is_kept(row: TimingRow, failures: Mapping[str, Failure], cells: Mapping[Cel
 
 
 def _given_up(timings: Timings, failures: dict[str, Failure], measurements: Mapping[str, object]) -> dict[str, Failure]:
-    """Failures with those targets added of which no shape is left: the first reason stands for all."""
+    """Add to the failures those targets of which no shape is left: the first reason stands for all."""
     given_up = dict(failures)
     for (name, _), failure in timings.cells.items():
         if name not in measurements:
@@ -236,7 +236,7 @@ class _Stop:
         self.reached = False
 
     def __call__(self, rows: Sequence[TimingRow], rounds: int) -> bool:
-        """True if all ratios are known well enough."""
+        """Tell whether all ratios are known well enough."""
         each, rest = divmod(rounds, self.blocks)
         if self.enough is not None and not rest and each in FRESH_SERVERS:
             self.renew()

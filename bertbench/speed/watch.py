@@ -31,7 +31,7 @@ class MachineReading(NamedTuple):
 
 
 def read() -> MachineReading:
-    """Now."""
+    """Read the counters now."""
     import psutil
 
     cpu: Any = psutil.cpu_times()
@@ -81,7 +81,7 @@ class Watch:
 
 
 def idle_cores() -> float:
-    """How many cores' worth of time nobody uses now. The load average would count this program's own past."""
+    """Measure how many cores' worth of time nobody uses now. The load average would count this program's own past."""
     import psutil
 
     return (psutil.cpu_count() or 1) * (1 - float(psutil.cpu_percent(interval=0.3)) / 100)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import bertbench
 from bertbench import processes
@@ -29,11 +29,9 @@ from bertbench.models.footprint import modeling_module, module_of
 from bertbench.processes import Child, ChildDiedError, Death
 from bertbench.records.record import Failure
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec
+from bertbench.speed.process_memory import TrainingMemory
 from bertbench.speed.rounds import TurnSeconds, WorkerError
 from bertbench.speed.servant import Loaded, MemoryReading, TextSource, WorkerPlan, serve
-
-if TYPE_CHECKING:
-    from bertbench.speed.process_memory import TrainingMemory
 
 # Workers in other environments: another revision of the code on this interpreter, or the interpreter of another environment.
 #
@@ -59,7 +57,7 @@ class Interpreter:
     folder: Path | None = None
 
     def command(self, code: str, *arguments: str) -> list[str]:
-        """The words that run `code`; the folder at hand is no place to import from."""
+        """Return the words that run `code`; nothing is imported from the folder at hand."""
         return [self.python, "-P", "-c", code, *arguments]
 
     @property
@@ -238,7 +236,7 @@ class WorkerProcess:
         return self._child.pid if self._failure is None else None
 
     def is_alive(self) -> bool:
-        """False once it failed to load, died or was closed."""
+        """Tell whether it has neither failed to load, nor died, nor been closed."""
         return self._failure is None
 
     def loaded(self) -> Loaded:
@@ -248,7 +246,7 @@ class WorkerProcess:
         return self._loaded
 
     def ready(self) -> None:
-        """The same, for what only wants to know whether it worked."""
+        """Wait until the model is loaded, for what only wants to know whether it worked."""
         self.loaded()
 
     def warm_up(self, shape: ShapeSpec, passes: int | None) -> None:
@@ -256,22 +254,22 @@ class WorkerProcess:
         self.ask("warm_up", shape, passes, times=LOADING_TIMES)
 
     def turn(self, shape: ShapeSpec, index: int, passes: int, min_s: float) -> TurnSeconds:
-        """One untimed pass, then timed ones until both `passes` and `min_s` seconds are reached."""
+        """Run one untimed pass, then timed ones until both `passes` and `min_s` seconds are reached."""
         seconds: TurnSeconds = self.ask("turn", shape, index, passes, min_s)
         return seconds
 
     def memory(self, shape: ShapeSpec, passes: int) -> MemoryReading:
-        """Peak memory of `passes` passes."""
+        """Measure the peak memory of `passes` passes."""
         reading: MemoryReading = self.ask("memory", shape, passes, times=LOADING_TIMES)
         return reading
 
     def training_memory(self, shape: ShapeSpec) -> TrainingMemory:
-        """Memory of one training step."""
+        """Measure the memory of one training step."""
         reading: TrainingMemory = self.ask("training_memory", shape, times=LOADING_TIMES)
         return reading
 
     def ask(self, request: str, *arguments: Any, times: float = 1.0) -> Any:
-        """The answer to any request of `bertbench.speed.servant.Servant`, within `times` the plan's time limit."""
+        """Await the answer to any request of `bertbench.speed.servant.Servant`, within `times` the plan's time limit."""
         self.loaded()
         self._raise_if_failed()
         self._child.send((request, arguments))

@@ -17,7 +17,7 @@ from bertbench.records.machines import Machine, Noise
 from bertbench.report.row import columns
 from bertbench.report.tables.noise import ROUNDS_FOR_NOISE, WIDE, build_noise
 from bertbench.speed import calibration as ceilings
-from bertbench.speed import noise as runner
+from bertbench.speed import self_comparison as runner
 from bertbench.stats import stopping
 
 NOISE = Noise(

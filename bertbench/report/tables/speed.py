@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from bertbench.report.caveats import BoundMissed, MeasurementNote, joined
 from bertbench.report.row import Row, Table
 from bertbench.report.tables.figures import Figures, NeighbouringFigures, figure_text, shape_name, shown, way_name
+from bertbench.stats.padding import POLICIES
 from bertbench.units import megabytes, percent, quantity_of, significant
 
 if TYPE_CHECKING:
     from bertbench.specs.papers import PaperSpec
 
 Columns = Sequence[tuple[str, Callable[[Row], str]]]
-POLICIES = ("pad-to-max", "dynamic", "length-sorted")
 ALWAYS = frozenset({"Shape", "Batch size", "Model", "Latency"})  # other columns go where they say nothing
 TEXT = frozenset({"Shape", "Batch size", "Model", "Back-end"})
 MEMORY = {

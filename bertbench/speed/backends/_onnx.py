@@ -8,7 +8,7 @@ torch.onnx writes a transposition for every use of a weight. Its optimization th
 one use; of more uses it stores as many copies where weights are small, and keeps the transpositions where they are large.
 ALBERT uses its weights 12 times: small ones lost their sharing, and of large ones `quantize_dynamic` left the products
 alone, since it takes only stored matrices. 1 of 73 products was quantized, hence int8 gained nothing. `store_transposed`
-stores such weights transposed, once for all uses, before that. Not aware of caches, processes or time.
+stores such weights transposed, once for all uses, before that.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ class Facts:
     inputs: tuple[str, ...]
 
     def write(self, folder: Path) -> None:
-        """Store beside the model."""
+        """Store the facts beside the model."""
         (folder / FACTS_FILE).write_text(json.dumps(asdict(self)), encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Facts:
-        """The facts of the model in `folder`.
+        """Read the facts of the model in `folder`.
 
         Raises:
             CheckpointError: they are not there.
@@ -72,7 +72,7 @@ class Facts:
 
 
 def damaged(folder: Path, error: BaseException) -> CheckpointError:
-    """The error of an exported model that cannot be loaded."""
+    """Make the error of an exported model that cannot be loaded."""
     return CheckpointError(
         f"{folder}: the exported model cannot be loaded ({first_line(error)})", "delete this folder to export it again"
     )
@@ -93,7 +93,7 @@ class FeedModel:
         self.pad_id = facts.pad_id
 
     def feeds(self, ids: Ids, mask: Ids, types: Ids | None = None) -> dict[str, NDArray[np.int64]]:
-        """The inputs that the model has, as arrays (batch_size, sequence_length); absent token types are zeros."""
+        """Make the inputs that the model has, as arrays (batch_size, sequence_length); absent token types are zeros."""
         import numpy as np
 
         arrays = [np.array(ids, np.int64), np.array(mask, np.int64)]
@@ -101,17 +101,17 @@ class FeedModel:
         return {name: array for name, array in zip(INPUTS, arrays, strict=True) if name in self.facts.inputs}
 
     def run(self, batch: Any) -> Any:
-        """One forward pass."""
+        """Run a forward pass."""
         raise NotImplementedError
 
     def seconds(self, batch: Any) -> tuple[float, Any]:
-        """A pass and its time."""
+        """Run a pass and time it."""
         start = time.perf_counter()
         output = self.run(batch)
         return time.perf_counter() - start, output
 
     def device_memory(self, *, reset: bool = False) -> None:
-        """None: these runtimes do not tell."""
+        """Return None: these runtimes do not tell."""
         del reset
 
 
@@ -144,14 +144,14 @@ class OnnxExport:
         Facts(model.vocabulary, model.pad_id, names).write(target)
 
     def export_key(self, settings: ExecutionSettings) -> tuple[str, ...]:
-        """Versions of the code and the libraries that write the file."""
+        """List the versions of the code and the libraries that write the file."""
         del settings
         packages = ("torch", "transformers", "onnx", "onnx-ir", "onnxscript")
         return (f"onnx {VERSION}", f"opset {OPSET}", *(f"{name} {version_of(name)}" for name in packages))
 
 
 def version_of(package: str) -> str:
-    """The installed version, 'absent' if there is none; the package is not imported."""
+    """Look up the installed version, 'absent' if there is none; the package is not imported."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -29,7 +29,7 @@ class CompileBackend(EagerBackend):
     devices = ("cpu", "cuda")
 
     def obstacle(self, settings: ExecutionSettings) -> str | None:
-        """Why it cannot run on this machine: Inductor writes C++, and on CUDA needs a compiler for its launchers."""
+        """Return why it cannot run on this machine: Inductor writes C++, and on CUDA needs a compiler for its launchers."""
         del settings
         compiler = cpp_compiler()
         if shutil.which(compiler):
@@ -37,7 +37,7 @@ class CompileBackend(EagerBackend):
         return f"torch.compile needs a C++ compiler, and '{compiler}' is not installed (CXX names another)"
 
     def start(self, settings: ExecutionSettings) -> None:
-        """As 'eager'; compilation stays in this process, and more code than is kept is an error, not a silent fallback."""
+        """Set up as 'eager' does; compilation stays in this process, and more code than is kept is an error, not a silent fallback."""
         import torch._dynamo
         import torch._inductor.config
 
@@ -46,7 +46,7 @@ class CompileBackend(EagerBackend):
         torch._inductor.config.compile_threads = 1  # noqa: SLF001 - the same; helpers would outlive a killed worker
 
     def load(self, folder: Path, settings: ExecutionSettings) -> CompiledModel:
-        """The model, to be compiled when it first runs.
+        """Load the model, to be compiled when it first runs.
 
         Raises:
             CheckpointError: it cannot be loaded.
@@ -59,7 +59,7 @@ class CompileBackend(EagerBackend):
 
 
 def cpp_compiler() -> str:
-    """The compiler that Inductor will call. Source: torch._inductor.config.cpp.cxx."""
+    """Name the compiler that Inductor will call. Source: torch._inductor.config.cpp.cxx."""
     named = {"darwin": "clang++", "win32": "cl"}
     return os.environ.get("CXX") or named.get(sys.platform, "g++")
 

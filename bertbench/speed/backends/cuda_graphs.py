@@ -36,7 +36,7 @@ class GraphedModule:
         self.recordings: dict[tuple[tuple[str, tuple[int, ...]], ...], Recording] = {}
 
     def __call__(self, **batch: Any) -> tuple[Any]:
-        """The first output; its memory is used again by the next pass of the same shape."""
+        """Replay the pass; return the first output, whose memory is used again by the next pass of the same shape."""
         shape = tuple((name, tuple(tensor.shape)) for name, tensor in sorted(batch.items()))
         if shape not in self.recordings:
             self.recordings[shape] = self._record(batch)
@@ -67,7 +67,7 @@ class CudaGraphsBackend(EagerBackend):
     devices = ("cuda",)
 
     def load(self, folder: Path, settings: ExecutionSettings) -> EagerModel:
-        """The model, to be recorded when it first runs in a shape.
+        """Load the model, to be recorded when it first runs in a shape.
 
         Raises:
             CheckpointError: it cannot be loaded.

@@ -22,6 +22,7 @@ from bertbench.speed.backend import DeviceMemory, Ids
 if TYPE_CHECKING:
     from bertbench.speed.backend import Floats
 
+# Number formats that PyTorch computes in, and its names for them.
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
@@ -40,7 +41,7 @@ class EagerModel:
         self.has_types = getattr(config, "type_vocab_size", 0) > 1 and config.model_type != "distilbert"
 
     def prepare(self, ids: Ids, mask: Ids, types: Ids | None = None) -> dict[str, Any]:
-        """Tensors (batch_size, sequence_length) of int64 on the device; absent token types are left to the model's zeros."""
+        """Make tensors (batch_size, sequence_length) of int64 on the device; absent token types are left to the model's zeros."""
         import torch
 
         batch = {
@@ -52,7 +53,7 @@ class EagerModel:
         return batch
 
     def run(self, batch: dict[str, Any]) -> Any:
-        """One forward pass; returns the first output when the device has finished."""
+        """Run a forward pass; return the first output when the device has finished."""
         import torch
 
         with torch.inference_mode():
@@ -73,7 +74,7 @@ class EagerModel:
             torch.mps.synchronize()
 
     def seconds(self, batch: dict[str, Any]) -> tuple[float, Any]:
-        """A pass and its time: by the host's clock, on CUDA by events recorded around it while the device was idle.
+        """Run a pass and time it: by the host's clock, on CUDA by events recorded around it while the device was idle.
 
         Inference mode is entered before the clock is read: a server enters it once.
         """
@@ -98,12 +99,12 @@ class EagerModel:
         return first.elapsed_time(last) / 1e3, output
 
     def array(self, output: Any) -> Floats:
-        """Hidden states (batch_size, sequence_length, hidden) or logits (batch_size, outputs), float32."""
+        """Return hidden states (batch_size, sequence_length, hidden) or logits (batch_size, outputs) as float32."""
         values: Floats = output.float().cpu().numpy()
         return values
 
     def device_memory(self, *, reset: bool = False) -> DeviceMemory | None:
-        """Most that torch allocated and reserved on a CUDA device since the last reset."""
+        """Read the most that torch allocated and reserved on a CUDA device since the last reset."""
         import torch
 
         if not self.device.startswith("cuda"):
@@ -115,7 +116,7 @@ class EagerModel:
 
 
 def _process_bytes(device: str) -> int | None:
-    """What the driver says this process holds on a CUDA device, context included; None where it does not tell."""
+    """Ask the driver what this process holds on a CUDA device, context included; None where it does not tell."""
     import os
 
     import torch
@@ -131,7 +132,7 @@ def _process_bytes(device: str) -> int | None:
 class EagerBackend:
     """Loads any architecture that transformers has, from local files only and without code of the checkpoint's."""
 
-    dtypes: tuple[str, ...] = ("fp32", "bf16", "fp16")
+    dtypes: tuple[str, ...] = tuple(DTYPES)
     devices: tuple[str, ...] = ("cpu", "cuda", "mps")
     requires: tuple[str, ...] = ()
     extra: str | None = None
@@ -153,7 +154,7 @@ class EagerBackend:
             torch.nn.functional.gelu(torch.nn.functional.scaled_dot_product_attention(heads, heads, heads))
 
     def load(self, folder: Path, settings: ExecutionSettings) -> EagerModel:
-        """The encoder, with the head that `settings` ask for, and weights of its own.
+        """Load the encoder, with the head that `settings` ask for, and weights of its own.
 
         Raises:
             CheckpointError: it cannot be loaded.
@@ -161,7 +162,7 @@ class EagerBackend:
         return EagerModel(self.module(folder, settings), settings)
 
     def module(self, folder: Path, settings: ExecutionSettings) -> Any:
-        """The torch module on its device, in evaluation mode.
+        """Load the torch module on its device, in evaluation mode.
 
         Raises:
             CheckpointError: it cannot be loaded.
@@ -184,7 +185,7 @@ class EagerBackend:
 
 
 def _from_folder(folder: Path, settings: ExecutionSettings) -> Any:
-    """The module, with plain attention where the architecture lacks the one asked for."""
+    """Load the module, with plain attention where the architecture lacks the one asked for."""
     import torch
     from transformers import AutoModel, AutoModelForSequenceClassification
 

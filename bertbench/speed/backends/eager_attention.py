@@ -17,7 +17,7 @@ class EagerAttentionBackend(EagerBackend):
     """As 'eager', but for the attention."""
 
     def module(self, folder: Path, settings: ExecutionSettings) -> Any:
-        """The torch module with plain attention.
+        """Load the torch module with plain attention.
 
         Raises:
             CheckpointError: it cannot be loaded.

@@ -38,7 +38,7 @@ class FakeModel:
         self.output_error = float(config.get("output_error", 0))
 
     def prepare(self, ids: Ids, mask: Ids, types: Ids | None = None) -> Ids:
-        """The mask: where it is 1 are tokens."""
+        """Return the mask: where it is 1 are tokens."""
         del ids, types
         return mask
 
@@ -59,13 +59,13 @@ class FakeModel:
         return time.perf_counter() - start, output
 
     def array(self, output: Ids) -> Floats:
-        """The mask with one hidden number a token, plus the error that config.json states."""
+        """Return the mask with one hidden number a token, plus the error that config.json states."""
         import numpy as np
 
         return np.asarray(output, dtype=np.float32)[:, :, None] + np.float32(self.output_error)
 
     def device_memory(self, *, reset: bool = False) -> DeviceMemory | None:
-        """None: there is no device."""
+        """Return None: there is no device."""
         del reset
         return None
 
@@ -79,10 +79,10 @@ class FakeBackend:
     extra: str | None = None
 
     def start(self, settings: ExecutionSettings) -> None:
-        """Nothing to set up."""
+        """Do nothing: there is nothing to set up."""
 
     def load(self, folder: Path, settings: ExecutionSettings) -> FakeModel:
-        """The fake model that config.json describes.
+        """Make the fake model that config.json describes.
 
         Raises:
             CheckpointError: there is no such file.

@@ -49,12 +49,12 @@ class OnnxRuntimeModel(FeedModel):
         return BoundBatch(binding, tuple(values))
 
     def run(self, batch: BoundBatch) -> Any:
-        """One forward pass; the output's memory is used again by the next pass over the same batch."""
+        """Run a forward pass; the output's memory is used again by the next pass over the same batch."""
         self.session.run_with_iobinding(batch.binding)
         return batch.binding.get_outputs()[0]
 
     def array(self, output: Any) -> Floats:
-        """Hidden states (batch_size, sequence_length, hidden) or logits (batch_size, outputs), float32."""
+        """Return hidden states (batch_size, sequence_length, hidden) or logits (batch_size, outputs) as float32."""
         import numpy as np
 
         return np.array(output.numpy(), np.float32)
@@ -69,7 +69,7 @@ class OnnxRuntimeBackend(OnnxExport):
     extra: str | None = "onnx"
 
     def obstacle(self, settings: ExecutionSettings) -> str | None:
-        """Why it cannot run on this machine as asked."""
+        """Return why it cannot run on this machine as asked."""
         kind = settings.device.partition(":")[0]
         if kind == "cpu":
             return None
@@ -87,7 +87,7 @@ class OnnxRuntimeBackend(OnnxExport):
         onnxruntime.set_default_logger_severity(3)
 
     def load(self, folder: Path, settings: ExecutionSettings) -> OnnxRuntimeModel:
-        """A session over the exported file.
+        """Open a session over the exported file.
 
         Raises:
             CheckpointError: the file is damaged.

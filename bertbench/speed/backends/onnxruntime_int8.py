@@ -48,7 +48,7 @@ class OnnxRuntimeInt8Backend(OnnxRuntimeBackend):
         shutil.copyfile(folder / FACTS_FILE, target / FACTS_FILE)
 
     def export_key(self, settings: ExecutionSettings) -> tuple[str, ...]:
-        """Versions of the code and the library that quantize."""
+        """List the versions of the code and the library that quantize."""
         del settings
         return (f"dynamic int8 {VERSION}", f"onnxruntime {version_of('onnxruntime')}")
 

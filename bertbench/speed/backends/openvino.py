@@ -28,16 +28,16 @@ class OpenVinoModel(FeedModel):
         self.request = request
 
     def prepare(self, ids: Ids, mask: Ids, types: Ids | None = None) -> dict[str, NDArray[np.int64]]:
-        """The arrays that the model takes."""
+        """Make the arrays that the model takes."""
         return self.feeds(ids, mask, types)
 
     def run(self, batch: dict[str, NDArray[np.int64]]) -> Any:
-        """One forward pass; the output's memory is used again by the next pass."""
+        """Run a forward pass; the output's memory is used again by the next pass."""
         self.request.infer(batch, share_inputs=True)
         return self.request.get_output_tensor(0).data
 
     def array(self, output: Any) -> Floats:
-        """Hidden states (batch_size, sequence_length, hidden) or logits (batch_size, outputs), float32."""
+        """Return hidden states (batch_size, sequence_length, hidden) or logits (batch_size, outputs) as float32."""
         import numpy as np
 
         return np.array(output, np.float32)
@@ -60,7 +60,7 @@ class OpenVinoBackend(OnnxExport):
         openvino.Core()
 
     def load(self, folder: Path, settings: ExecutionSettings) -> OpenVinoModel:
-        """The exported file, compiled.
+        """Compile the exported file.
 
         Raises:
             CheckpointError: the file is damaged.

@@ -17,7 +17,7 @@ class OpenVinoBf16Backend(OpenVinoBackend):
     precision = "bf16"
 
     def obstacle(self, settings: ExecutionSettings) -> str | None:
-        """Why it cannot run on this machine."""
+        """Return why it cannot run on this machine."""
         import openvino
 
         del settings

@@ -40,7 +40,7 @@ class TorchAoInt8Backend(CompileBackend):
         return super().obstacle(settings)
 
     def module(self, folder: Path, settings: ExecutionSettings) -> Any:
-        """The torch module with quantized linear layers, ALBERT's shared ones once.
+        """Load the torch module with quantized linear layers, ALBERT's shared ones once.
 
         Raises:
             CheckpointError: it cannot be loaded.
@@ -53,7 +53,7 @@ class TorchAoInt8Backend(CompileBackend):
 
 
 def _multiplies_int8(architecture: str, flags: Sequence[str]) -> bool:
-    """False on x86 without the instructions; elsewhere not known to be slow."""
+    """Tell whether int8 products are fast: not on x86 without the instructions; elsewhere they are not known to be slow."""
     return architecture.lower() not in {"x86_64", "amd64"} or bool(
         {"avx512_vnni", "avx_vnni", "amx_int8"}.intersection(flags)
     )

@@ -8,7 +8,7 @@ from bertbench.errors import MeasurementError
 from bertbench.records.record import Failure
 from bertbench.records.sidecars import TimingRow
 from bertbench.specs.timing import ShapeSpec, TimingSpec
-from bertbench.speed.noise import measure_noise
+from bertbench.speed.self_comparison import measure_noise
 from bertbench.speed.side_by_side import ExecutionSettings, SpeedResult, measure_speed
 from tests.speed.stand_ins import quiet_machine
 

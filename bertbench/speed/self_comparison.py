@@ -107,7 +107,7 @@ class _Stopwatch:
         self._progress(label, done, total)
 
     def seconds(self, turns: int, rounds: int) -> tuple[float, float]:
-        """What a round of `turns` took, starting its workers included, and what was spent before the first one.
+        """Compute what a round of `turns` took, starting its workers included, and what was spent before the first one.
 
         A round lasts from the end of the one before it to its own, so that the first one is not needed to know it.
         """
@@ -123,7 +123,7 @@ def _check(result: SpeedResult) -> None:
 
 
 def _whole(rows: Sequence[TimingRow], turns: int) -> list[TimingRow]:
-    """The rows of those rounds in which both workers took all turns: a median over fewer turns is noisier."""
+    """Keep the rows of those rounds in which both workers took all turns: a median over fewer turns is noisier."""
     opened = {(row.round, row.turn, row.model) for row in rows if row.warmup}
     count = Counter(number for number, _, _ in opened)
     return [row for row in rows if count[row.round] == 2 * turns]
