@@ -87,7 +87,7 @@ def _judged(subject: ModelOnTask, labels: Sequence[str], order: tuple[int, ...],
         margin = 2 * math.sqrt(tally.majority * (1 - tally.majority) / tally.n)
         # An output that wins everywhere fits best as the most frequent label, and says nothing.
         if tally.chance(order, better) < SURE / orders and best > tally.majority + margin:
-            names = ", ".join(labels[place] for place in better)
+            names = ", ".join(labels[output] for output in better)
             return problem(f"{shown}; outputs are {names}: then {percent(best)} are right", _state(subject, names))
     margin = 2 * math.sqrt(level * (1 - level) / tally.n)
     if right < level - margin:
@@ -102,7 +102,7 @@ def _unnamed(subject: ModelOnTask, labels: Sequence[str], order: tuple[int, ...]
     if len(labels) > MOST_CLASSES:
         return problem(subject.conflict, _state(subject, "the task's labels in the order of the outputs"))
     better = tally.best(order)
-    names, right = ", ".join(labels[place] for place in better), percent(tally.right(better) / tally.n)
+    names, right = ", ".join(labels[output] for output in better), percent(tally.right(better) / tally.n)
     return problem(f"{subject.conflict}; {names} fits best: {right} of {tally.n} are right", _state(subject, names))
 
 

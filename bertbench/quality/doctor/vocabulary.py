@@ -63,8 +63,8 @@ def lengths(subject: ExaminedCheckpoint) -> Verdict:
     if stated > UNLIMITED:
         return ok(f"the tokenizer states none, the model takes {limit}; bertbench cuts to --max-length")
     if stated > limit:
-        found = f"the tokenizer lets {stated} tokens through, the model takes {limit}"
-        return warning(found, f"bertbench cuts to --max-length; elsewhere pass max_length={limit}")
+        mismatch = f"the tokenizer lets {stated} tokens through, the model takes {limit}"
+        return warning(mismatch, f"bertbench cuts to --max-length; elsewhere pass max_length={limit}")
     return ok(f"{stated} by the tokenizer, {limit} by the model")
 
 
@@ -79,8 +79,8 @@ def casing(subject: ExaminedCheckpoint) -> Verdict:
     if not lowers and upper == 0 < lower:
         return problem(f"{kept}, but no token has upper case: it is all unknown", LOWER_CASE)
     if lowers and upper > FEW_UPPER:
-        found = f"{kept}, but {percent(upper)} of its tokens have upper case and are never used"
-        return problem(found, KEEP_CASE)
+        mismatch = f"{kept}, but {percent(upper)} of its tokens have upper case and are never used"
+        return problem(mismatch, KEEP_CASE)
     return ok(kept + (f", as {says} says" if says else ""))
 
 
@@ -122,7 +122,7 @@ def unknown(subject: ModelOnTask) -> Verdict | None:
     if tokenizer.unk_token_id is None:
         return None
     special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
-    ids = [one for row in subject.features.rows for one in row["input_ids"] if one not in special]
+    ids = [token_id for row in subject.features.rows for token_id in row["input_ids"] if token_id not in special]
     share = ids.count(tokenizer.unk_token_id) / max(len(ids), 1)
     shown = f"{percent(share)} of {len(ids):,} tokens"
     if share > MANY_UNKNOWN:
