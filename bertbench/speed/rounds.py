@@ -34,9 +34,7 @@ __all__ = ["Cell", "TimingRow", "Timings", "TurnSeconds", "Worker", "WorkerError
 
 T = TypeVar("T")
 
-MOST_TURNS = (
-    20  # times as many as asked for, where turns are brief: bounds a shape whose turns take next to no time
-)
+MOST_TURNS = 20  # times as many as asked for, where turns are brief: bounds a shape whose turns take next to no time
 MINIMUM_ROUNDS = 2  # one round says nothing about the spread between rounds
 
 
