@@ -78,12 +78,12 @@ class Child:
             name: what the process is called.
             fork: whether it is forked from the server or spawned; None: forked where there is a server.
         """
-        origin = context(fork=fork)
+        origin = _context(fork=fork)
         ours, theirs = origin.Pipe()
         process = origin.Process(target=target, args=(theirs, *arguments), name=name, daemon=True)
         child = cls(ours, process)
         try:
-            start(process, fork=fork)
+            _start(process, fork=fork)
         except BaseException:  # Ctrl-C, for instance: nothing is left running
             child.close()
             raise
@@ -205,7 +205,7 @@ def volunteer_for_oom(proc: Path = PROC) -> None:
         (proc / "oom_score_adj").write_text("1000")
 
 
-def context(*, fork: bool | None = None) -> Any:
+def _context(*, fork: bool | None) -> Any:
     """Return the multiprocessing context that processes and their pipes come from."""
     forks = has_fork_server() if fork is None else fork
     return multiprocessing.get_context("forkserver" if forks else "spawn")
@@ -214,7 +214,7 @@ def context(*, fork: bool | None = None) -> Any:
 def preload(modules: Iterable[str]) -> None:
     """Name what the fork server imports when it starts; without one, nothing."""
     if has_fork_server():
-        context().set_forkserver_preload(list(dict.fromkeys(modules)))
+        _context(fork=True).set_forkserver_preload(list(dict.fromkeys(modules)))
 
 
 def has_fork_server() -> bool:
@@ -239,7 +239,7 @@ def renew() -> None:
         forkserver._forkserver._stop()  # type: ignore[attr-defined]  # noqa: SLF001 (there is no public way)
 
 
-def start(process: Any, *, fork: bool | None = None) -> None:
+def _start(process: Any, *, fork: bool | None) -> None:
     """Start a process that neither hears Ctrl-C, not even while it imports, nor runs the calling script."""
     forks = has_fork_server() if fork is None else fork
     with _without_main():
@@ -297,15 +297,13 @@ def _without_main() -> Iterator[None]:
 
 
 # Whether several processes were started together, by torchrun or `accelerate launch`, and which of them this is.
-#
-# Loads nothing.
 
-SAID = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what both launchers set
+LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # what both launchers set
 
 
 def world_size() -> int:
     """Count the processes that were started together: 1 where nothing started several."""
-    return int(os.environ["WORLD_SIZE"]) if all(name in os.environ for name in SAID) else 1
+    return int(os.environ["WORLD_SIZE"]) if all(name in os.environ for name in LAUNCHER_VARIABLES) else 1
 
 
 def rank() -> int:

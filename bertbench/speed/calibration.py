@@ -26,7 +26,7 @@ Size = tuple[int, int, int]  # rows, inner, columns
 # Growing; the first takes below a tenth of a second even without hardware for the format.
 SIZES: tuple[Size, ...] = ((64, 128, 256), (256, 768, 768), (512, 768, 3072), (2048, 768, 3072))
 BUDGET_S = 0.3  # per number format
-LONGEST_PRODUCT_S = 0.1
+LONGEST_PRODUCT_S = 0.1  # a longer one is exact enough at the first try, and the next size is not worth its wait
 ADVANTAGE = 1.15  # smaller ones are lost in the operators that are no matrix products
 
 # Share of the product rate that whole passes reach, the rest being normalization, activations, attention and overhead.
@@ -155,17 +155,15 @@ def expected_seconds(
     return flops / (rate * INFERENCE_EFFICIENCY)
 
 
-# The most floating-point operations a second that this machine reaches: what a model's own rate is held against.
-#
-# The best of square products of 1024 to 4096 and of the model's own products, in a process of its own with the same
-# threads.
+# The most floating-point operations a second that this machine reaches: what a model's own rate is held against. The best of
+# square products of 1024 to 4096 and of the model's own products, in a process of its own with the same threads.
 
 SQUARES: tuple[Size, ...] = tuple((side, side, side) for side in (1024, 2048, 4096))
 TRIES_S = 0.25  # per size
-FEWEST_TRIES = 2
+FEWEST_TRIES = 2  # the first sets things up
 ENOUGH_S = 0.5  # a product that takes longer is tried once: a pause in it weighs little
 LONGEST_S = 1.5  # no larger one follows one that takes longer
-LIMIT_S = 120.0
+LIMIT_S = 120.0  # for the whole process, its imports included: a ceiling is not worth a session that hangs
 
 
 def ceiling(settings: ExecutionSettings, sizes: Sequence[Size]) -> tuple[float, Size] | None:

@@ -41,7 +41,7 @@ from bertbench.errors import MeasurementError
 
 POWERCAP = Path("/sys/class/powercap")
 MINIMUM_S = 1.0
-MINIMUM_UPDATES = 100
+MINIMUM_UPDATES = 100  # beginning and ending between two movements then costs 1 % at most
 RAPL_UPDATE_S = 0.001
 NVML_UPDATE_S = 0.1  # the slowest that was found
 _SAME_COUNTER_J = 1.0  # two counters closer than this show one: it takes milliseconds under load to use a joule

@@ -239,7 +239,7 @@ def _make(folder: Path, target: Path, subject: str, progress: Progress, export: 
     cache = target.parent
     cache.mkdir(parents=True, exist_ok=True)
     with FileLock(cache / f"{target.name}.lock"):
-        if target.is_dir():
+        if target.is_dir():  # made by another process while this one waited
             return
         for leftover in cache.glob(f".{target.name}-*"):  # of a process that was killed
             shutil.rmtree(leftover, ignore_errors=True)
@@ -250,7 +250,7 @@ def _make(folder: Path, target: Path, subject: str, progress: Progress, export: 
             made.mkdir()
             export(made)
             shutil.copyfile(folder / "config.json", made / "config.json")
-            made.rename(target)
+            made.rename(target)  # at once and whole: whoever sees the folder may load it
         progress(label, 1, 1)
 
 

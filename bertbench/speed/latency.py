@@ -21,6 +21,7 @@ PARTS: dict[str, Callable[[TimingRow], float | None]] = {
     "tokenization/round-median": lambda row: row.tokenization_seconds,
     "end-to-end/round-median": lambda row: row.end_to_end_seconds,
 }
+# Statistics of whole splits by those of passes.
 WHOLE = {
     "round-median": "model",
     "tokenization/round-median": "tokenization",

@@ -34,7 +34,7 @@ __all__ = ["Cell", "TimingRow", "Timings", "TurnSeconds", "Worker", "WorkerError
 
 T = TypeVar("T")
 
-MOST_TURNS = 20  # times as many as asked for, where turns are brief
+MOST_TURNS = 20  # times as many as asked for, where turns are brief: bounds a shape whose turns take next to no time
 MINIMUM_ROUNDS = 2  # one round says nothing about the spread between rounds
 
 
@@ -191,7 +191,7 @@ class _Session:
     def take_round(self, number: int, workers: Sequence[Worker]) -> bool:
         """Warm up and take the turns of one round; False if time is up."""
         rng = random.Random(f"{self.seed}:{number}")  # noqa: S311 - a random order, not a secret
-        for worker in workers:
+        for worker in workers:  # all before any is warmed up: loading would disturb the passes of the others
             self._await(worker)
         for shape in self.shapes:
             for worker in self._alive(workers, shape):
@@ -202,6 +202,7 @@ class _Session:
                 if self._time_is_up():
                     return False
                 alive = self._alive(workers, shape)
+                # In random order, so that whoever heats the caches or the processor for the next one is not always the same.
                 self._take_turn(number, turn, shape, rng.sample(alive, len(alive)))
         self.rounds += 1
         return self.rounds == self.timing.rounds or not self._time_is_up()

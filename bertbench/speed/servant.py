@@ -126,7 +126,7 @@ class Servant:
     """A loaded model and its inputs; its public methods are the requests."""
 
     def __init__(self, plan: WorkerPlan) -> None:
-        gc.disable()
+        gc.disable()  # a collection would lengthen the pass it falls into
         gc.freeze()  # what was inherited is not looked through again
         os.environ["RAYON_NUM_THREADS"] = str(plan.settings.threads)  # the tokenizer's threads, for batches
         backend = plugins.load("bertbench.speed.backends", "back-end", plan.settings.backend)

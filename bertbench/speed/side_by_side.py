@@ -25,16 +25,17 @@ from bertbench.units import duration
 if TYPE_CHECKING:
     import pandas as pd
 
-# How many untimed passes a fresh worker needs: seen in its first round, used in all that follow.
-#
-# A first round's workers warm up long and note each pass; from these times the count is taken, so that finding it out
-# costs a few passes and no extra worker.
+__all__ = ["ExecutionSettings", "SpeedResult", "SpeedTarget", "TaskInputs", "measure_speed"]
 
 
 class WarmUps:
-    """Counts by target: `counts` of all that is known by now, `new` those that this session found out, and warnings.
+    """How many untimed passes a fresh worker needs: seen in its first round, used in all that follow.
 
-    `decided` is the protocol's own count: then nobody asks, and `counts` is None.
+    A first round's workers warm up long and note each pass; from these times the count is taken, so that finding it out
+    costs a few passes and no extra worker.
+
+    `counts` holds by target what is known by now, `new` what this session found out. `decided` is the protocol's own
+    count: then nobody asks, and `counts` is None.
     """
 
     def __init__(self, known: Mapping[str, int], *, decided: int | None = None) -> None:
@@ -59,8 +60,6 @@ class WarmUps:
             self.warnings.append(caution("unsteady-start", name, passes=len(seconds)))
         return USUAL_WARMUP
 
-
-__all__ = ["ExecutionSettings", "SpeedResult", "SpeedTarget", "TaskInputs", "measure_speed"]
 
 Enough = Callable[[Mapping[str, Sequence[float]]], bool]  # by 'target shape' the rounds' log-ratios
 

@@ -16,8 +16,8 @@ from bertbench.records.environment import usable_cores
 
 QUIET_SHARE = 0.75  # of the usable cores idle at the start
 OTHER_LOAD = 0.10  # of the usable cores busy with something else
-STOLEN = 0.03
-SWAPPED_BYTES = 16 * 2**20
+STOLEN = 0.03  # of the usable cores' time that a hypervisor gave to others
+SWAPPED_BYTES = 16 * 2**20  # less is no sign of a shortage
 
 
 class MachineReading(NamedTuple):

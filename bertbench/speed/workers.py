@@ -34,10 +34,9 @@ from bertbench.speed.rounds import TurnSeconds, WorkerError
 from bertbench.speed.servant import Loaded, MemoryReading, TextSource, WorkerPlan, serve
 
 # Workers in other environments: another revision of the code on this interpreter, or the interpreter of another environment.
-#
-# They run that environment's own `bertbench.speed.servant`, over a pipe as all workers do; what goes through it must be known on both
-# sides by the same names. Each is started from nothing, which takes some seconds: base and head both, so that neither has an advantage.
-
+# They run that environment's own `bertbench.speed.servant`, over a pipe as all workers do; what goes through it must be known
+# on both sides by the same names. Each is started from nothing, which takes some seconds: base and head both, so that
+# neither has an advantage.
 _WORKER = """
 import sys
 from multiprocessing.connection import Connection
@@ -46,7 +45,7 @@ connection = Connection(int(sys.argv[1]))
 serve(connection, connection.recv())
 """
 _WHERE = "import bertbench, bertbench.speed.servant; print(bertbench.__file__)"
-CHECK_S = 300
+CHECK_S = 300  # for an import, which reads torch from a disk that may be slow
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ class Interpreter:
 
     def command(self, code: str, *arguments: str) -> list[str]:
         """Return the words that run `code`; nothing is imported from the folder at hand."""
-        return [self.python, "-P", "-c", code, *arguments]
+        return [self.python, "-P", "-c", code, *arguments]  # -P: the folder at hand may hold another bertbench
 
     @property
     def environment(self) -> dict[str, str]:
