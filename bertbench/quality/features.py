@@ -73,7 +73,7 @@ class Collator:
 
 def is_learnable(row: dict[str, Any], target: dict[str, Any]) -> bool:
     """False where there is nothing to read, or the loss leaves every target out: the mean over none is no number."""
-    seen = (not isinstance(value, list) or any(one != IGNORED for one in value) for value in target.values())
+    seen = (not isinstance(value, list) or any(number != IGNORED for number in value) for value in target.values())
     return bool(row["input_ids"]) and all(seen)
 
 
@@ -97,10 +97,10 @@ def stacked(arrays: Sequence[Any]) -> Any:
     longest = max(len(array) for array in arrays)
     if arrays[0].ndim == 1:
         return torch.from_numpy(np.stack(arrays).astype(np.float32))
-    found = np.zeros((len(arrays), longest, arrays[0].shape[1]), np.float32)
-    for row, array in zip(found, arrays, strict=True):
+    filled = np.zeros((len(arrays), longest, arrays[0].shape[1]), np.float32)
+    for row, array in zip(filled, arrays, strict=True):
         row[: len(array)] = array
-    return torch.from_numpy(found)
+    return torch.from_numpy(filled)
 
 
 KEPT = 6
@@ -135,11 +135,11 @@ def of(
     _kept.move_to_end(key)
     while len(_kept) > KEPT:
         _kept.popitem(last=False)
-    found = _kept[key]
+    features = _kept[key]
     if uses_token_types(config) and has_types:
-        return found
-    rows = [{name: values for name, values in row.items() if name != "token_type_ids"} for row in found.rows]
-    return replace(found, rows=rows)
+        return features
+    rows = [{name: values for name, values in row.items() if name != "token_type_ids"} for row in features.rows]
+    return replace(features, rows=rows)
 
 
 def _key(*parts: Any) -> str:
@@ -176,7 +176,7 @@ def _number(tokenizer: Any) -> int:
 
 def _code(kind: type[Any]) -> list[str]:
     """Where the methods of a tokenizer's class come from: two classes without methods of their own are the same."""
-    found: dict[str, type[Any]] = {}
+    methods: dict[str, type[Any]] = {}
     for base in reversed(kind.__mro__):
-        found |= {name: base for name, value in vars(base).items() if callable(value) and name not in SETTING_UP}
-    return sorted(f"{name} {base.__module__}.{base.__qualname__}" for name, base in found.items())
+        methods |= {name: base for name, value in vars(base).items() if callable(value) and name not in SETTING_UP}
+    return sorted(f"{name} {base.__module__}.{base.__qualname__}" for name, base in methods.items())

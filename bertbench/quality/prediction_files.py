@@ -58,11 +58,11 @@ def files_of(task: TaskSpec, wanted: SubmissionSpec, examples: Examples, decoded
     if task.kind == SEQUENCES:
         return {wanted.file: tab_separated(examples.ids, decoded.predictions, _shown(task, wanted))}
     if task.kind == QUESTIONS:
-        found = {wanted.file: _json(dict(zip(examples.ids, decoded.predictions, strict=True)))}
+        files = {wanted.file: _json(dict(zip(examples.ids, decoded.predictions, strict=True)))}
         if wanted.null_odds:
             odds = [without - best for best, without, _ in decoded.scores]
-            found[wanted.null_odds] = _json(dict(zip(examples.ids, odds, strict=True)))
-        return found
+            files[wanted.null_odds] = _json(dict(zip(examples.ids, odds, strict=True)))
+        return files
     return {wanted.file: columns(task, examples, decoded.predictions)}
 
 

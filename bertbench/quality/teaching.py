@@ -74,8 +74,8 @@ class SoftTargets:
             soft = divergence(student, teacher, self.spec.temperature)
         elif labels is not None:  # tokens: those that have a tag
             tagged = labels != IGNORED
-            found = divergence(student[tagged], teacher[tagged], self.spec.temperature)
-            soft = found if tagged.any() else student.sum() * 0  # the mean over none is no number
+            of_tagged = divergence(student[tagged], teacher[tagged], self.spec.temperature)
+            soft = of_tagged if tagged.any() else student.sum() * 0  # the mean over none is no number
         else:  # questions: over the tokens of the text, for start and end
             mask = inputs["attention_mask"][:, :, None].bool()
             student, teacher = (values.masked_fill(~mask, NOWHERE).transpose(1, 2) for values in (student, teacher))
@@ -128,15 +128,15 @@ def answers_of(
 
     from bertbench.tasks.kind import Features as Part
 
-    found = Answers()
+    answers = Answers()
     columns = None if order is None else np.argsort(order)
     total = len(features.rows)
     for start in range(0, total, ROWS_AT_ONCE):
         part = Part(rows=features.rows[start : start + ROWS_AT_ONCE])
 
         outputs = predict(model, kind, part, pad, label, _Part(progress, start, total))
-        found.add(outputs if columns is None else [values[..., columns] for values in outputs])
-    return found
+        answers.add(outputs if columns is None else [values[..., columns] for values in outputs])
+    return answers
 
 
 def check_texts(student: Features, teacher: Features, label: str) -> None:

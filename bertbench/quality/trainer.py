@@ -184,7 +184,7 @@ class LengthGrouped:
         whole = [batch for batch in batches if len(batch) == size]
         rng.shuffle(whole)
         longest = max(self._lengths)
-        first = next((place for place, batch in enumerate(whole) if self._lengths[batch[0]] == longest), 0)
+        first = next((index for index, batch in enumerate(whole) if self._lengths[batch[0]] == longest), 0)
         return chain.from_iterable([*whole[first : first + 1], *whole[:first], *whole[first + 1 :], *short])
 
 

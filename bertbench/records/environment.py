@@ -172,8 +172,8 @@ def _devices() -> list[str]:
         return ["cpu"]
     import torch
 
-    found = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    return [*found, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
+    cuda_devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return [*cuda_devices, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
 
 
 def may_have_gpu(devices: Path = DEVICE_FILES) -> bool:

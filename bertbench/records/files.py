@@ -94,10 +94,12 @@ def check_values(record: RunRecord | SessionRecord) -> None:
         _shapes()["session"].model_validate({"request": record.request, "decisions": record.decisions})
         return
     _shapes()["run"].model_validate({"settings": record.settings, "model": record.model, "task": record.task})
-    for one in record.measurements:
-        known = QUANTITIES.get(one.quantity)
-        if known is not None and one.unit != known.unit:
-            raise ValueError(f"measurement of {one.quantity} is in {one.unit!r:.60}, not in {known.unit}")
+    for measurement in record.measurements:
+        known = QUANTITIES.get(measurement.quantity)
+        if known is not None and measurement.unit != known.unit:
+            raise ValueError(
+                f"measurement of {measurement.quantity} is in {measurement.unit!r:.60}, not in {known.unit}"
+            )
 
 
 def check_names(record: RunRecord | SessionRecord, path: Path) -> None:

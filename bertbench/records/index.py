@@ -23,7 +23,7 @@ from bertbench.records.progress import Progress, silent
 from bertbench.records.record import RunRecord, SessionRecord
 
 INDEX_FILE = "index.sqlite"
-LAYOUT = 3  # raise it when what an entry holds changes
+LAYOUT = 4  # raise it when what an entry holds changes, or what is read of the files: an older version may have called them damaged
 LOCK_WAIT_S = 5.0
 AT_ONCE = 500  # sessions a transaction: what was indexed before a kill is kept
 
@@ -72,8 +72,10 @@ def folders(sessions_folder: Path) -> list[str]:
     """Names of the sessions' folders, the newest first; not of those that are being removed, nor of links."""
     try:
         with os.scandir(sessions_folder) as entries:
-            found = (entry for entry in entries if not entry.name.startswith("."))
-            return sorted((entry.name for entry in found if entry.is_dir(follow_symlinks=False)), reverse=True)
+            visible_entries = (entry for entry in entries if not entry.name.startswith("."))
+            return sorted(
+                (entry.name for entry in visible_entries if entry.is_dir(follow_symlinks=False)), reverse=True
+            )
     except (FileNotFoundError, NotADirectoryError):
         return []
 
@@ -89,13 +91,13 @@ def links(sessions_folder: Path) -> list[str]:
 
 def files_of(folder: str | Path) -> str:
     """What identifies the JSON files of a folder as they are now."""
-    found = []
+    identities = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(".json"):
                 facts = entry.stat(follow_symlinks=False)
-                found.append(f"{entry.name}/{facts.st_ino}/{facts.st_size}/{facts.st_ctime_ns}")
-    return hashlib.blake2b("\n".join(sorted(found)).encode(), digest_size=16).hexdigest()
+                identities.append(f"{entry.name}/{facts.st_ino}/{facts.st_size}/{facts.st_ctime_ns}")
+    return hashlib.blake2b("\n".join(sorted(identities)).encode(), digest_size=16).hexdigest()
 
 
 def made_from_files(folder: Path, files: str) -> IndexedSession:

@@ -61,9 +61,9 @@ class TurnPlace(NamedTuple):
     model: str
 
 
-def rows_of(place: TurnPlace, shape: ShapeSpec, seconds: TurnSeconds) -> list[TimingRow]:
+def rows_of(turn_place: TurnPlace, shape: ShapeSpec, seconds: TurnSeconds) -> list[TimingRow]:
     """A row a pass, the untimed one first."""
-    common = place._asdict() | {
+    common = turn_place._asdict() | {
         "shape": shape.label,
         "scenario": shape.scenario,
         "batch_size": shape.batch_size,
@@ -102,7 +102,7 @@ def read_table(content: bytes, wanted: Sequence[str] = ()) -> pd.DataFrame:
         file = pq.ParquetFile(io.BytesIO(content), read_dictionary=texts)
         table = file.read(columns=[name for name in schema.names if name in wanted] if wanted else None)
         _check_texts(table)
-        found: pd.DataFrame = table.cast(_plain(table.schema)).to_pandas()
+        frame: pd.DataFrame = table.cast(_plain(table.schema)).to_pandas()
     except ValueError:
         raise
     except (
@@ -115,7 +115,7 @@ def read_table(content: bytes, wanted: Sequence[str] = ()) -> pd.DataFrame:
         RecursionError,
     ) as error:
         raise ValueError(first_line(error, 120)) from None
-    return found
+    return frame
 
 
 def _check_size(about: Any) -> None:

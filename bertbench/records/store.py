@@ -243,19 +243,19 @@ class Store:
         """
         if not run_id:
             raise StoreError("the id of a run is missing", "`bertbench show` lists the runs there are")
-        found: dict[str, tuple[StoredSession, RunRecord]] = {}
+        matches: dict[str, tuple[StoredSession, RunRecord]] = {}
         for stored in self._holding(
             lambda entry: entry.has_run(run_id)
         ):  # newest first; a run taken over into a later session is found there
             for record in stored.records:
                 if record.run_id.startswith(run_id) and (record.finetuned_checkpoint or not with_checkpoint):
-                    found.setdefault(record.run_id, (stored, record))
-        if run_id in found:
-            return found[run_id]
-        if len(found) == 1:
-            return next(iter(found.values()))
-        if found:
-            several = ", ".join(sorted(found)[:5])
+                    matches.setdefault(record.run_id, (stored, record))
+        if run_id in matches:
+            return matches[run_id]
+        if len(matches) == 1:
+            return next(iter(matches.values()))
+        if matches:
+            several = ", ".join(sorted(matches)[:5])
             raise StoreError(f"run '{run_id}' is ambiguous in {self.root}: {several}", "give more of the id")
         kept = " with a checkpoint" if with_checkpoint else ""
         hint = self._why_unread(run_id) or "`bertbench show` lists the runs there are"

@@ -115,9 +115,11 @@ def _rows(stored: StoredSession, judge: Staleness) -> Iterator[dict[str, Any]]:
             yield base
         for measurement in record.measurements:
             yield base | _of_measurement(measurement)
-        for one in record.undefined:
-            counted = {"split": one.split, "n": one.n, "n_unit": "examples", "note": one.reason}
-            yield base | {"status": UNDEFINED, "quantity": one.metric, "statistic": "value", "unit": "1"} | counted
+        for undefined in record.undefined:
+            counted = {"split": undefined.split, "n": undefined.n, "n_unit": "examples", "note": undefined.reason}
+            yield (
+                base | {"status": UNDEFINED, "quantity": undefined.metric, "statistic": "value", "unit": "1"} | counted
+            )
 
 
 def _of_session(session: SessionRecord, record: RunRecord) -> dict[str, Any]:

@@ -57,8 +57,8 @@ class CostResult(NamedTuple):
 
 
 def _store_plain(session: Session, kind: Kind, encoder: Encoder, action: Callable[[], CostResult]) -> None:
-    found, failure, seconds = guarded(action)
-    measurements, warnings, attention = found or CostResult()
+    result, failure, seconds = guarded(action)
+    measurements, warnings, attention = result or CostResult()
     status: Status = "failed" if failure else "ok"
     if failure is None and not measurements:
         failure, status = Failure(UNAVAILABLE, f"{kind} cannot be measured on this platform"), "skipped"
@@ -295,22 +295,22 @@ def known_warmups(
     """By target the untimed passes it needs on this machine, as far as that is known; and what could not be read."""
     machine = Machine.load(session.store.root, session.environment.environment_class)
     keys = {target.name: _warmup_key(target, timing) for target in targets}
-    found = {name: machine.warmup(key) for name, key in keys.items() if key is not None}
+    counts = {name: machine.warmup(key) for name, key in keys.items() if key is not None}
     unread = [caution("unread-machine", text=warning) for warning in machine.warnings]
-    return {name: passes for name, passes in found.items() if passes is not None}, unread
+    return {name: passes for name, passes in counts.items() if passes is not None}, unread
 
 
 def keep_warmups(
-    session: Session, targets: Sequence[SpeedTarget], timing: TimingSpec, found: Mapping[str, int]
+    session: Session, targets: Sequence[SpeedTarget], timing: TimingSpec, counts: Mapping[str, int]
 ) -> None:
     """Store what a session found out."""
-    if not found:
+    if not counts:
         return
     machine = Machine.load(session.store.root, session.environment.environment_class)
     for target in targets:
         key = _warmup_key(target, timing)
-        if target.name in found and key is not None:
-            machine = machine.with_warmup(key, found[target.name])
+        if target.name in counts and key is not None:
+            machine = machine.with_warmup(key, counts[target.name])
     machine.save()
 
 

@@ -37,7 +37,7 @@ def measure_energy(
         return {}, [caution("no-energy", reason=reason)] if reason else []
     seconds = max(LEAST_SECONDS, energy.minimum_seconds(meters))
     idle_w = energy.idle_watts(meters, seconds, time.perf_counter, time.sleep)
-    found: dict[str, tuple[Measurement, ...]] = {}
+    measurements: dict[str, tuple[Measurement, ...]] = {}
     late: list[str] = []
     for number, target in enumerate(targets):
         session.progress("measuring energy", number, len(targets))
@@ -48,7 +48,7 @@ def measure_energy(
         if value is not None:
             joules, samples = value
             note = f"{', '.join(meter.name for meter in meters)}; {idle_w:.1f} W of idling subtracted"
-            found[target.name] = (
+            measurements[target.name] = (
                 Measurement(
                     "energy",
                     "J/sample",
@@ -62,7 +62,7 @@ def measure_energy(
                 ),
             )
     session.progress("measuring energy", 1, 1)
-    return found, [caution("energy-late", targets=", ".join(late), seconds=seconds)] if late else []
+    return measurements, [caution("energy-late", targets=", ".join(late), seconds=seconds)] if late else []
 
 
 def _energy_of(
@@ -101,13 +101,13 @@ def measure_server(
     if not service:
         return {}
     bound_s = bound_s or BOUND_OF_SLOWEST * max(queueing.order_statistic(of, PRESET.share) for of in service.values())
-    found = {}
+    rates = {}
     targets = [target for target in result.targets if target.name in service]
     for number, target in enumerate(targets):
         session.progress("simulating and confirming a server", number, len(targets))
-        found[target.name] = _rate_of(session, target, service[target.name], bound_s, natural[target.model_name])
+        rates[target.name] = _rate_of(session, target, service[target.name], bound_s, natural[target.model_name])
     session.progress("simulating and confirming a server", 1, 1)
-    return found
+    return rates
 
 
 def _service_times(result: SpeedResult, name: str) -> list[float]:
@@ -153,10 +153,10 @@ def _live(target: SpeedTarget, inputs: TaskInputs, arrivals: Sequence[float]) ->
     try:
         with open_workers([plan]) as (worker,):
             worker.warm_up(shape, None)
-            found: list[float] = worker.ask("serve_arrivals", shape, arrivals, 0)
+            latencies: list[float] = worker.ask("serve_arrivals", shape, arrivals, 0)
     except WorkerError:
         return []
-    return found
+    return latencies
 
 
 def _rate(per_s: float, statistic: str, queries: int, note: str) -> Measurement:
@@ -197,19 +197,19 @@ class Ceilings:
         sizes = (*squares, *_sizes(encoders, timing))
         for number, (dtype, settings) in enumerate(self._settings.items()):
             session.progress("measuring the machine's ceiling", number, len(self._settings))
-            found = ceiling(settings, sizes)
-            if found is not None:
-                self.rates[dtype] = [found[0]]
-                self._sizes[dtype] = found[1]
+            reached = ceiling(settings, sizes)
+            if reached is not None:
+                self.rates[dtype] = [reached[0]]
+                self._sizes[dtype] = reached[1]
         session.progress("measuring the machine's ceiling", 1, 1)
 
     def finish(self) -> list[Caution]:
         """Measure the best size again; a warning if the machine has become slower."""
         warnings: list[Caution] = []
         for dtype, size in self._sizes.items():
-            found = ceiling(self._settings[dtype], [size])
-            if found is not None:
-                self.rates[dtype].append(found[0])
+            reached = ceiling(self._settings[dtype], [size])
+            if reached is not None:
+                self.rates[dtype].append(reached[0])
             warnings += slower_at_the_end(self.rates[dtype])
         return warnings
 
@@ -254,7 +254,7 @@ def _sizes(encoders: Sequence[Encoder], timing: TimingSpec) -> list[Size]:
     from bertbench.models.size import inner_size
 
     tokens = max((shape.batch_size * (shape.sequence_length or 0) for shape in timing.shapes), default=0)
-    found: list[Size] = []
+    sizes: list[Size] = []
     for encoder in encoders:
         try:
             config = config_of(encoder.spec, encoder.source.folder)
@@ -262,5 +262,5 @@ def _sizes(encoders: Sequence[Encoder], timing: TimingSpec) -> list[Size]:
             continue  # timing reports it
         inner = inner_size(config)
         if tokens and inner:
-            found += model_sizes(tokens, int(config.hidden_size), inner)
-    return list(dict.fromkeys(found))
+            sizes += model_sizes(tokens, int(config.hidden_size), inner)
+    return list(dict.fromkeys(sizes))

@@ -48,8 +48,8 @@ class Heads:
 
         assert self.task is not None  # noqa: S101 (callers have looked)
         predicted = classes(logits, self.orders[model]).tolist()
-        found = scores(self.task, examples.first(len(logits)), predicted)
-        return next((measurement.values[0] for measurement in found if measurement.quantity == "score"), None)
+        measurements = scores(self.task, examples.first(len(logits)), predicted)
+        return next((measurement.values[0] for measurement in measurements if measurement.quantity == "score"), None)
 
 
 def choose(session: Session, encoders: Sequence[Encoder], plan: Plan) -> Heads:
@@ -60,7 +60,7 @@ def choose(session: Session, encoders: Sequence[Encoder], plan: Plan) -> Heads:
     task = session.request.tasks[0]
     if task.kind != SEQUENCES:
         return bare
-    found: list[Encoder] = []
+    classifiers: list[Encoder] = []
     for encoder in encoders:
         source = finetuned_source(encoder, task.name, lambda _: None)
         if (
@@ -70,14 +70,14 @@ def choose(session: Session, encoders: Sequence[Encoder], plan: Plan) -> Heads:
         ):
             source = encoder.source
         if source is not None and source.folder is not None:
-            found.append(replace(encoder, source=source))
-    if len(found) < len(encoders):
-        if found:
-            names = ", ".join(encoder.spec.name for encoder in found)
+            classifiers.append(replace(encoder, source=source))
+    if len(classifiers) < len(encoders):
+        if classifiers:
+            names = ", ".join(encoder.spec.name for encoder in classifiers)
             session.say(f"bare encoders are timed: only {names} can be had fine-tuned on {task.name}")
         return bare
-    orders = {encoder.spec.name: _order_of_labels(encoder, task) for encoder in found}
-    return Heads(tuple(found), "sequence-classification", task, orders)
+    orders = {encoder.spec.name: _order_of_labels(encoder, task) for encoder in classifiers}
+    return Heads(tuple(classifiers), "sequence-classification", task, orders)
 
 
 def _order_of_labels(encoder: Encoder, task: TaskSpec) -> list[int] | None:
@@ -178,12 +178,12 @@ def _order(shape: ShapeSpec) -> str:
 
 def _lengths(lengths: Sequence[int], shapes: Sequence[ShapeSpec], limit: int) -> tuple[Measurement, ...]:
     """The lengths' distribution, and what padding costs by policy and batch size."""
-    found = [
+    measurements = [
         Measurement("input_length", "token", (float(value),), statistic=statistic, n=len(lengths), n_unit="examples")
         for statistic, value in padding.distribution(lengths).items()
     ]
     for size in dict.fromkeys(shape.batch_size for shape in shapes):
-        found += [
+        measurements += [
             Measurement(
                 "padding_waste",
                 "1",
@@ -196,7 +196,7 @@ def _lengths(lengths: Sequence[int], shapes: Sequence[ShapeSpec], limit: int) ->
             )
             for policy in POLICIES
         ]
-    return tuple(found)
+    return tuple(measurements)
 
 
 def fitting(timing: TimingSpec, inputs: TimedInputs) -> TimingSpec:
@@ -224,16 +224,16 @@ def audited(
     """Rows of many lengths by model: the task's, more of them where they are scored, else random ones."""
     from bertbench.models.architecture import config_of
 
-    found = {}
+    rows_by_model = {}
     for name, encoder in encoders.items():
         if name in inputs.rows:
-            found[name] = inputs.rows[name][: SCORED_EXAMPLES if scored else AUDITED_EXAMPLES]
+            rows_by_model[name] = inputs.rows[name][: SCORED_EXAMPLES if scored else AUDITED_EXAMPLES]
             continue
         try:
             config = config_of(encoder.spec, encoder.source.folder)
             longest = min(AUDITED_LENGTH, length_limit(config) or AUDITED_LENGTH)
-            found[name] = ragged_ids(AUDITED_EXAMPLES, longest, vocabulary_size(config), seed=0)
+            rows_by_model[name] = ragged_ids(AUDITED_EXAMPLES, longest, vocabulary_size(config), seed=0)
         except BertBenchError as error:
             session.say(f"{name}: its answers cannot be checked: {error.message}")
-            found[name] = []
-    return found
+            rows_by_model[name] = []
+    return rows_by_model

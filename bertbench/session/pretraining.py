@@ -66,17 +66,17 @@ def distil(
     from bertbench.models.students.weights import check_start, start_from
 
     torch.set_num_threads(threads)
-    its = load_teacher(teacher, spec)
+    teacher_model = load_teacher(teacher, spec)
     config = config_of(student)
-    check_start(config, its.config, None, student.name)
+    check_start(config, teacher_model.config, None, student.name)
     tokenizer = load_tokenizer(teacher.tokenizer, config, student.name)
     set_seed(spec.seed)
     model = new_with_head(config, HEAD, attention.USUAL, {})
     if spec.start == "teacher":
-        start_from(model, its)
+        start_from(model, teacher_model)
     run = pretrain(
         model,
-        its,
+        teacher_model,
         tokenizer,
         lambda: blocks(iter(texts), tokenizer, spec.max_length),
         spec,

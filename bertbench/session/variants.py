@@ -53,13 +53,13 @@ def named(session: Session, heads: Heads) -> list[Variant]:
     """The same before anything is exported."""
     options = session.request.options
     ways, _ = combinations(options.backends, options.dtypes or (options.dtype,))
-    found = []
+    chosen = []
     for backend, dtype in ways:
         settings = ExecutionSettings(options.device, dtype, options.threads, backend, options.attention, heads.head)
         for encoder in heads.encoders:
             name = encoder.spec.name
-            found.append(Variant(encoder, settings, name if len(ways) == 1 else f"{name} {backend} {dtype}"))
-    return found
+            chosen.append(Variant(encoder, settings, name if len(ways) == 1 else f"{name} {backend} {dtype}"))
+    return chosen
 
 
 def _exported(session: Session, variant: Variant) -> Variant:
@@ -113,22 +113,22 @@ class Checker:
         self._audit.add_references(timing.shapes, missing)
         self._session.progress("checking the back-ends' answers", 1, 1)
         plain |= {model: target.name for model, target in missing.items()}
-        found = {}
+        results = {}
         for variant in self._chosen:
-            finding = self._finding(variant, plain.get(variant.model, ""))
-            if finding is not None:
-                found[variant.label] = finding
-        return found
+            result = self._finding(variant, plain.get(variant.model, ""))
+            if result is not None:
+                results[variant.label] = result
+        return results
 
     def _references(self, plain: dict[str, str]) -> dict[str, SpeedTarget]:
         """PyTorch in fp32 of the models that are not among the variants so."""
-        found = {}
+        targets = {}
         for variant in self._chosen:
             folder = variant.encoder.source.folder
             if variant.model not in plain and variant.target is not None and folder is not None:
                 settings = replace(variant.settings, backend="eager", dtype="fp32")
-                found[variant.model] = SpeedTarget(f"{variant.model} as reference", folder, settings, variant.model)
-        return found
+                targets[variant.model] = SpeedTarget(f"{variant.model} as reference", folder, settings, variant.model)
+        return targets
 
     def _finding(self, variant: Variant, reference: str) -> AuditResult | None:
         assert self._audit is not None  # noqa: S101 (the caller has looked)
@@ -136,8 +136,8 @@ class Checker:
         if variant.target is None:
             return None
         if is_plain(variant.settings):  # the reference itself: its score stands beside the others'
-            own = self._audit.scored(variant.label, score)
-            return AuditResult(tuple(own), None) if own else None
+            measured = self._audit.scored(variant.label, score)
+            return AuditResult(tuple(measured), None) if measured else None
         return self._audit.judge(variant.label, reference, score)
 
     def _score(self, model: str, logits: Floats) -> float | None:

@@ -73,7 +73,7 @@ def examine(
     import torch
 
     torch.set_num_threads(settings.threads)
-    found: list[Diagnosis] = []
+    diagnoses: list[Diagnosis] = []
     loaded: dict[str, ExaminedTask] = {}
     for task in tasks:
         progress(f"reading {task.name}", 0, 1)
@@ -81,15 +81,15 @@ def examine(
             metric.check_metrics(task)
             loaded[task.name] = open_data(task, settings)
         except (DatasetError, HubError) as error:
-            found.append(Diagnosis("data", _absent(task, error, settings), task=task.name))
+            diagnoses.append(Diagnosis("data", _absent(task, error, settings), task=task.name))
         except ConfigError as error:
-            found.append(Diagnosis("metrics", problem(error.message, error.hint), task=task.name))
+            diagnoses.append(Diagnosis("metrics", problem(error.message, error.hint), task=task.name))
         progress(f"reading {task.name}", 1, 1)
         if task.name in loaded:
-            found += _looked(f"examining {task.name}", OF_DATA, loaded[task.name], progress, task=task.name)
+            diagnoses += _looked(f"examining {task.name}", OF_DATA, loaded[task.name], progress, task=task.name)
     for spec in models:
-        found += _of_model(spec, list(loaded.values()), settings, progress)
-    return found
+        diagnoses += _of_model(spec, list(loaded.values()), settings, progress)
+    return diagnoses
 
 
 def _absent(task: TaskSpec, error: BertBenchError, settings: Settings) -> Verdict:

@@ -46,11 +46,9 @@ class BagOfWords:
         vectorizers = [_words_of(column) for column in zip(*train.inputs, strict=True)]
         if not any(vectorizers) or (not task.is_regression and len(set(train.labels)) == 1):
             return None
-        found = cls(
-            vectorizers, Ridge() if task.is_regression else LogisticRegression(max_iter=1000, C=10.0), len(train)
-        )
-        found.model.fit(found._seen(train), list(train.labels))
-        return found
+        bag = cls(vectorizers, Ridge() if task.is_regression else LogisticRegression(max_iter=1000, C=10.0), len(train))
+        bag.model.fit(bag._seen(train), list(train.labels))
+        return bag
 
     def predict(self, examples: Examples) -> list[float]:
         """Class ids or numbers."""
@@ -117,8 +115,8 @@ class ExaminedTask:
 
     def score(self, examples: Examples, predictions: list[Any]) -> float:
         """The task's score; an undefined metric counts as 0."""
-        found = metric_values(self.task, self.kind.references(self.task, examples), predictions)
-        values = [found.get(name, 0.0) for name in self.task.primary_metrics]
+        by_metric = metric_values(self.task, self.kind.references(self.task, examples), predictions)
+        values = [by_metric.get(name, 0.0) for name in self.task.primary_metrics]
         return sum(values) / len(values)
 
 

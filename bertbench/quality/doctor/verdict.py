@@ -51,19 +51,19 @@ class Check(Generic[S]):
             return unchecked(error.message, error.hint)
 
 
-def ok(found: str, advice: str = "") -> Verdict:
+def ok(finding: str, advice: str = "") -> Verdict:
     """All is well."""
-    return Verdict("ok", found, advice)
+    return Verdict("ok", finding, advice)
 
 
-def warning(found: str, advice: str) -> Verdict:
+def warning(finding: str, advice: str) -> Verdict:
     """Figures may mean less than they seem to."""
-    return Verdict("warning", found, advice)
+    return Verdict("warning", finding, advice)
 
 
-def problem(found: str, advice: str | None) -> Verdict:
+def problem(finding: str, advice: str | None) -> Verdict:
     """Figures would be wrong, or there would be none."""
-    return Verdict("problem", found, advice or "")
+    return Verdict("problem", finding, advice or "")
 
 
 def unchecked(reason: str, advice: str | None = None) -> Verdict:
