@@ -12,7 +12,7 @@ import hashlib
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,9 +117,20 @@ def made_from_files(folder: Path, files: str) -> IndexedSession:
 class Index:
     """The index of one results folder."""
 
-    def __init__(self, root: Path, progress: Progress = silent) -> None:
+    def __init__(
+        self,
+        root: Path,
+        progress: Progress = silent,
+        *,
+        at_once: int = AT_ONCE,
+        make_entry: Callable[[Path, str], IndexedSession] = made_from_files,
+        connect: Callable[..., sqlite3.Connection] = sqlite3.connect,
+    ) -> None:
         self.path = root / INDEX_FILE
         self.progress = progress
+        self._at_once = at_once
+        self._make_entry = make_entry
+        self._connect = connect
         self._sessions = root / "sessions"
         self._entries: dict[str, IndexedSession] = {}
 
@@ -178,14 +189,14 @@ class Index:
         """The database, made anew unless it is exactly ours: in a stranger's a view could run for ever."""
         if any(Path(f"{self.path}{ending}").is_file() for ending in LEFT_OVER):
             self._remove()  # of a killed process, or a stranger's: SQLite would go by it, and delete the file it names
-        database = sqlite3.connect(self.path, timeout=LOCK_WAIT_S, isolation_level=None)
+        database = self._connect(self.path, timeout=LOCK_WAIT_S, isolation_level=None)
         try:
             (layout,) = database.execute("PRAGMA user_version").fetchone()
             parts = database.execute("SELECT type, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
             if layout != LAYOUT or parts != [("table", _TABLE)]:
                 database.close()
                 self._remove()
-                database = sqlite3.connect(self.path, timeout=LOCK_WAIT_S, isolation_level=None)
+                database = self._connect(self.path, timeout=LOCK_WAIT_S, isolation_level=None)
                 database.execute(f"PRAGMA user_version = {LAYOUT}")
                 database.execute(_TABLE)
         except BaseException:
@@ -200,14 +211,14 @@ class Index:
                 known[name] = entry
         stale = [name for name, files in present.items() if name not in known or known[name].files != files]
         gone = [name for name in known if name not in present]
-        for start in range(0, len(stale), AT_ONCE):
-            batch = {name: self._made(name) for name in stale[start : start + AT_ONCE]}
+        for start in range(0, len(stale), self._at_once):
+            batch = {name: self._made(name) for name in stale[start : start + self._at_once]}
             rows = [(name, e.files, e.session, e.runs, e.damaged, e.sum) for name, e in batch.items()]
             database.execute("BEGIN IMMEDIATE")
             database.executemany("REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?)", rows)
             database.execute("COMMIT")
             known |= batch
-            self.progress("indexing stored sessions", min(start + AT_ONCE, len(stale)), len(stale))
+            self.progress("indexing stored sessions", min(start + self._at_once, len(stale)), len(stale))
         if gone:
             database.execute("BEGIN IMMEDIATE")
             database.executemany("DELETE FROM sessions WHERE id = ?", [(name,) for name in gone])
@@ -217,7 +228,7 @@ class Index:
     def _made(self, name: str) -> IndexedSession:
         # What is identified before it is read can only be read again in vain, never be taken for newer than it is.
         files = files_of(self._sessions / name)
-        return made_from_files(self._sessions / name, files)
+        return self._make_entry(self._sessions / name, files)
 
     def _remove(self) -> None:
         # The journals first: a new database would be rolled back to the old one's pages.

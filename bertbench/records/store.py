@@ -75,11 +75,13 @@ def new_session_id() -> str:
 class Store:
     """A results folder. Nothing is created before something is written or `check_writable` is called."""
 
-    def __init__(self, root: Path, progress: Progress = silent) -> None:
+    def __init__(
+        self, root: Path, progress: Progress = silent, *, index: Callable[[Path, Progress], Index] = Index
+    ) -> None:
         self.root = root
         self.warnings: list[str] = []
         self.progress = progress
-        self._index: Index | None = Index(root, progress)
+        self._index: Index | None = index(root, progress)
 
     @property
     def sessions_folder(self) -> Path:

@@ -13,7 +13,6 @@ from bertbench.session import inputs as _inputs
 from bertbench.session.inputs import Heads
 from bertbench.session.steps import Session
 from bertbench.specs.timing import ExecutionSettings, TimingSpec
-from bertbench.speed import exports
 from bertbench.speed.audit import Audit, AuditResult
 from bertbench.speed.backend_options import combinations
 from bertbench.speed.blocks import Inspect, SpeedTarget
@@ -72,7 +71,7 @@ def _exported(session: Session, variant: Variant) -> Variant:
 
     assert folder is not None  # noqa: S101 (weight_folders gave one)
     try:
-        ready = exports.ready(settings.backend, folder, settings, session.store.root / "exports", progress)
+        ready = session.probes.export(settings.backend, folder, settings, session.store.root / "exports", progress)
     except BertBenchError as error:
         return replace(variant, failure=failure_of(error))
     return replace(variant, target=SpeedTarget(variant.label, ready, settings, variant.model))
