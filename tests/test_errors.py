@@ -11,8 +11,6 @@ import pytest
 from bertbench import cli, errors
 from bertbench.errors import BertBenchError, ConfigError, UnavailableError, UnknownNameError
 from bertbench.models import hub
-from bertbench.session import plan
-from bertbench.speed.calibration import Calibration
 
 
 @pytest.mark.parametrize(
@@ -71,7 +69,6 @@ def workplace(tiny, tmp_path, monkeypatch):
     shutil.copytree(tiny(**head), tmp_path / "tuned")
     shutil.copytree(tiny(head="masked-lm"), tmp_path / "encoder")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(plan, "calibrate", lambda *_: Calibration(100.0, 100.0, bf16_is_faster=False, seconds=0.0))
     monkeypatch.setattr(hub, "time", SimpleNamespace(sleep=lambda seconds: pytest.fail(f"waits {seconds} s")))
     return tmp_path
 

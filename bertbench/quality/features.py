@@ -73,7 +73,7 @@ class Collator:
 
 def is_learnable(row: dict[str, Any], target: dict[str, Any]) -> bool:
     """False where there is nothing to read, or the loss leaves every target out: the mean over none is no number."""
-    seen = (not isinstance(value, list) or any(label != IGNORED for label in value) for value in target.values())
+    seen = (not isinstance(value, list) or any(number != IGNORED for number in value) for value in target.values())
     return bool(row["input_ids"]) and all(seen)
 
 
@@ -97,10 +97,10 @@ def stacked(arrays: Sequence[Any]) -> Any:
     longest = max(len(array) for array in arrays)
     if arrays[0].ndim == 1:
         return torch.from_numpy(np.stack(arrays).astype(np.float32))
-    padded_rows = np.zeros((len(arrays), longest, arrays[0].shape[1]), np.float32)
-    for row, array in zip(padded_rows, arrays, strict=True):
+    filled = np.zeros((len(arrays), longest, arrays[0].shape[1]), np.float32)
+    for row, array in zip(filled, arrays, strict=True):
         row[: len(array)] = array
-    return torch.from_numpy(padded_rows)
+    return torch.from_numpy(filled)
 
 
 KEPT = 6
@@ -135,11 +135,11 @@ def of(
     _kept.move_to_end(key)
     while len(_kept) > KEPT:
         _kept.popitem(last=False)
-    kept = _kept[key]
+    features = _kept[key]
     if uses_token_types(config) and has_types:
-        return kept
-    rows = [{name: values for name, values in row.items() if name != "token_type_ids"} for row in kept.rows]
-    return replace(kept, rows=rows)
+        return features
+    rows = [{name: values for name, values in row.items() if name != "token_type_ids"} for row in features.rows]
+    return replace(features, rows=rows)
 
 
 def _key(*parts: Any) -> str:

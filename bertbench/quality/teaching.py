@@ -74,8 +74,8 @@ class SoftTargets:
             soft = divergence(student, teacher, self.spec.temperature)
         elif labels is not None:  # tokens: those that have a tag
             tagged = labels != IGNORED
-            soft_loss = divergence(student[tagged], teacher[tagged], self.spec.temperature)
-            soft = soft_loss if tagged.any() else student.sum() * 0  # the mean over none is no number
+            of_tagged = divergence(student[tagged], teacher[tagged], self.spec.temperature)
+            soft = of_tagged if tagged.any() else student.sum() * 0  # the mean over none is no number
         else:  # questions: over the tokens of the text, for start and end
             mask = inputs["attention_mask"][:, :, None].bool()
             student, teacher = (values.masked_fill(~mask, NOWHERE).transpose(1, 2) for values in (student, teacher))

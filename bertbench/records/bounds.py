@@ -49,16 +49,16 @@ def inside(root: Path, path: Path) -> Path:
     parts = path.relative_to(root).parts if path.is_relative_to(root) else ("..",)
     if ".." in parts:
         raise StoreError(f"{path}: lies outside of {root}", "choose another --results-dir")
-    reached = root
+    prefix = root
     for part in parts:
-        reached = reached / part
+        prefix = prefix / part
         try:
-            is_link = reached.is_symlink()
+            is_link = prefix.is_symlink()
         except OSError as error:
-            raise StoreError(f"{reached}: {error.strerror or error}", "choose another --results-dir") from None
+            raise StoreError(f"{prefix}: {error.strerror or error}", "choose another --results-dir") from None
         if is_link:
             raise StoreError(
-                f"{reached}: is a link, and nothing in a results directory may be one",
+                f"{prefix}: is a link, and nothing in a results directory may be one",
                 "put the folder itself there; --results-dir may be a link as a whole",
             )
     return path

@@ -12,7 +12,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -121,8 +121,10 @@ def source_commit(folder: Path) -> tuple[str | None, bool | None]:
     return commit or None, None if changes is None else bool(changes)
 
 
-def resolve_device(name: str) -> str:
+def resolve_device(name: str, *, list_devices: Callable[[], list[str]] | None = None) -> str:
     """The device that `name` stands for: 'cpu', 'cuda:0', 'mps'; 'auto' takes CUDA, then MPS, then the CPU.
+
+    `list_devices` gives those of the machine, fastest kind first; None: of this one.
 
     Raises:
         UsageError: no device is called so.
@@ -135,7 +137,7 @@ def resolve_device(name: str) -> str:
         raise UsageError(f"unknown device '{name}'{guess}", "devices: auto, cpu, cuda, cuda:<number>, mps")
     if kind == "cpu":
         return "cpu"
-    existing = _devices()
+    existing = (list_devices or _devices)()
     if kind == "auto":
         return existing[0]
     wanted = f"cuda:{int(number or 0)}" if kind == "cuda" else kind
@@ -172,13 +174,13 @@ def _devices() -> list[str]:
         return ["cpu"]
     import torch
 
-    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    return [*gpus, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
+    cuda_devices = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return [*cuda_devices, *(["mps"] if torch.backends.mps.is_available() else []), "cpu"]
 
 
-def may_have_gpu(devices: Path = DEVICE_FILES) -> bool:
+def may_have_gpu(devices: Path = DEVICE_FILES, *, versions: Callable[[], dict[str, str]] = package_versions) -> bool:
     """False where torch is built for the CPU only, or where Linux has no device file of any GPU that torch can use."""
-    if (package_versions().get("torch") or "").endswith("+cpu"):
+    if (versions().get("torch") or "").endswith("+cpu"):
         return False
     return any(True for pattern in GPU_FILES for _ in devices.glob(pattern))
 

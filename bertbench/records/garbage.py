@@ -100,7 +100,7 @@ def find(store: Store, rules: Rules, now: datetime | None = None) -> Findings:
     newest_change = present.timestamp() - rules.unused_for.total_seconds()
     _ = store.sessions_folder, store.checkpoints_folder  # no links
     before = len(store.warnings)
-    stored = [SessionUse.of(use) for use in store.sessions()]
+    stored = [SessionUse.of(session) for session in store.sessions()]
     damaged = len(store.warnings) > before
     if not is_marked(store.root) and not stored:
         raise StoreError(
@@ -108,10 +108,12 @@ def find(store: Store, rules: Rules, now: datetime | None = None) -> Findings:
             "name the right one with --results-dir",
         )
     findings, recent = Findings(), 0
-    going = {id(use) for use in _old(stored, rules, present)}
-    kept = [use for use in stored if id(use) not in going]
+    going = {id(session) for session in _old(stored, rules, present)}
+    kept = [session for session in stored if id(session) not in going]
     candidates = [
-        (use.folder, "old session") for use in stored if id(use) in going and SESSION.fullmatch(use.folder.name)
+        (session.folder, "old session")
+        for session in stored
+        if id(session) in going and SESSION.fullmatch(session.folder.name)
     ]
     candidates += [(path, "leftover of an interrupted run") for path in _leftovers(store, kept)]
     if damaged:
@@ -168,15 +170,15 @@ def _set_aside(folder: Path) -> Path:
 def _old(stored: Sequence[SessionUse], rules: Rules, present: datetime) -> Iterator[SessionUse]:
     if rules.keep_sessions is None and rules.older_than is None:
         return
-    for use in stored[rules.keep_sessions or 0 :]:
-        if rules.older_than is None or _age(use, present) > rules.older_than:
-            yield use
+    for session in stored[rules.keep_sessions or 0 :]:
+        if rules.older_than is None or _age(session, present) > rules.older_than:
+            yield session
 
 
-def _age(use: SessionUse, present: datetime) -> timedelta:
+def _age(session: SessionUse, present: datetime) -> timedelta:
     """How long ago it began; no time at all where its record does not say, so that it stays."""
     try:
-        began = datetime.fromisoformat(use.started_at)
+        began = datetime.fromisoformat(session.started_at)
     except ValueError:
         return timedelta(0)
     return present - (began if began.tzinfo else began.replace(tzinfo=UTC))
@@ -187,12 +189,12 @@ def _leftovers(store: Store, kept: Sequence[SessionUse]) -> Iterator[Path]:
     for folder in _children(store.sessions_folder):
         if SESSION.fullmatch(folder.name) and (folder.name.startswith(REMOVING) or _is_begun(folder)):
             yield folder  # killed before its first file was whole, or while it was being removed
-    for use in kept:
-        inside_it = list(_children(use.folder))
-        yield from (path for path in inside_it if TEMPORARY.fullmatch(path.name))
-        if use.complete and use.read == sum(path.suffix == ".json" for path in inside_it) - 1:
-            tables = (path for path in inside_it if SIDECAR.fullmatch(path.name))
-            yield from (path for path in tables if path.name not in use.sidecars)
+    for session in kept:
+        paths = list(_children(session.folder))
+        yield from (path for path in paths if TEMPORARY.fullmatch(path.name))
+        if session.complete and session.read == sum(path.suffix == ".json" for path in paths) - 1:
+            tables = (path for path in paths if SIDECAR.fullmatch(path.name))
+            yield from (path for path in tables if path.name not in session.sidecars)
 
 
 def _is_begun(folder: Path) -> bool:
@@ -202,10 +204,10 @@ def _is_begun(folder: Path) -> bool:
 
 
 def _unnamed_checkpoints(store: Store, kept: Sequence[SessionUse]) -> Iterator[Path]:
-    named = {name for use in kept for name in use.checkpoints}
+    named = {name for session in kept for name in session.checkpoints}
     for path in _children(store.checkpoints_folder):
-        is_one = CHECKPOINT.fullmatch(path.name) and (path / "config.json").is_file()
-        if is_one and path.relative_to(store.root).as_posix() not in named:
+        is_checkpoint = CHECKPOINT.fullmatch(path.name) and (path / "config.json").is_file()
+        if is_checkpoint and path.relative_to(store.root).as_posix() not in named:
             yield path
 
 
@@ -219,9 +221,9 @@ def _children(folder: Path) -> list[Path]:
 def _size_and_change(path: Path) -> tuple[int, float]:
     """Bytes of all files below, and when the newest of them changed."""
     size, changed = 0, 0.0
-    for member in [path, *(Path(root) / name for root, _, names in os.walk(path) for name in names)]:
+    for entry in [path, *(Path(root) / name for root, _, names in os.walk(path) for name in names)]:
         with contextlib.suppress(OSError):
-            facts = member.lstat()
-            size += 0 if member.is_dir() and not member.is_symlink() else facts.st_size
+            facts = entry.lstat()
+            size += 0 if entry.is_dir() and not entry.is_symlink() else facts.st_size
             changed = max(changed, facts.st_mtime)
     return size, changed or time.time()

@@ -12,7 +12,7 @@ import hashlib
 import os
 import sqlite3
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from bertbench.records.progress import Progress, silent
 from bertbench.records.record import RunRecord, SessionRecord
 
 INDEX_FILE = "index.sqlite"
-LAYOUT = 3  # raise it when what an entry holds changes
+LAYOUT = 4  # raise it when what an entry holds changes, or what is read of the files: an older version may have called them damaged
 LOCK_WAIT_S = 5.0
 AT_ONCE = 500  # sessions a transaction: what was indexed before a kill is kept
 
@@ -72,8 +72,10 @@ def folders(sessions_folder: Path) -> list[str]:
     """Names of the sessions' folders, the newest first; not of those that are being removed, nor of links."""
     try:
         with os.scandir(sessions_folder) as entries:
-            visible = (entry for entry in entries if not entry.name.startswith("."))
-            return sorted((entry.name for entry in visible if entry.is_dir(follow_symlinks=False)), reverse=True)
+            visible_entries = (entry for entry in entries if not entry.name.startswith("."))
+            return sorted(
+                (entry.name for entry in visible_entries if entry.is_dir(follow_symlinks=False)), reverse=True
+            )
     except (FileNotFoundError, NotADirectoryError):
         return []
 
@@ -89,13 +91,13 @@ def links(sessions_folder: Path) -> list[str]:
 
 def files_of(folder: str | Path) -> str:
     """What identifies the JSON files of a folder as they are now."""
-    facts_of_files = []
+    identities = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(".json"):
                 facts = entry.stat(follow_symlinks=False)
-                facts_of_files.append(f"{entry.name}/{facts.st_ino}/{facts.st_size}/{facts.st_ctime_ns}")
-    return hashlib.blake2b("\n".join(sorted(facts_of_files)).encode(), digest_size=16).hexdigest()
+                identities.append(f"{entry.name}/{facts.st_ino}/{facts.st_size}/{facts.st_ctime_ns}")
+    return hashlib.blake2b("\n".join(sorted(identities)).encode(), digest_size=16).hexdigest()
 
 
 def made_from_files(folder: Path, files: str) -> IndexedSession:
@@ -115,9 +117,20 @@ def made_from_files(folder: Path, files: str) -> IndexedSession:
 class Index:
     """The index of one results folder."""
 
-    def __init__(self, root: Path, progress: Progress = silent) -> None:
+    def __init__(
+        self,
+        root: Path,
+        progress: Progress = silent,
+        *,
+        at_once: int = AT_ONCE,
+        make_entry: Callable[[Path, str], IndexedSession] = made_from_files,
+        connect: Callable[..., sqlite3.Connection] = sqlite3.connect,
+    ) -> None:
         self.path = root / INDEX_FILE
         self.progress = progress
+        self._at_once = at_once
+        self._make_entry = make_entry
+        self._connect = connect
         self._sessions = root / "sessions"
         self._entries: dict[str, IndexedSession] = {}
 
@@ -176,14 +189,14 @@ class Index:
         """The database, made anew unless it is exactly ours: in a stranger's a view could run for ever."""
         if any(Path(f"{self.path}{ending}").is_file() for ending in LEFT_OVER):
             self._remove()  # of a killed process, or a stranger's: SQLite would go by it, and delete the file it names
-        database = sqlite3.connect(self.path, timeout=LOCK_WAIT_S, isolation_level=None)
+        database = self._connect(self.path, timeout=LOCK_WAIT_S, isolation_level=None)
         try:
             (layout,) = database.execute("PRAGMA user_version").fetchone()
             parts = database.execute("SELECT type, sql FROM sqlite_master WHERE sql IS NOT NULL").fetchall()
             if layout != LAYOUT or parts != [("table", _TABLE)]:
                 database.close()
                 self._remove()
-                database = sqlite3.connect(self.path, timeout=LOCK_WAIT_S, isolation_level=None)
+                database = self._connect(self.path, timeout=LOCK_WAIT_S, isolation_level=None)
                 database.execute(f"PRAGMA user_version = {LAYOUT}")
                 database.execute(_TABLE)
         except BaseException:
@@ -198,14 +211,14 @@ class Index:
                 known[name] = entry
         stale = [name for name, files in present.items() if name not in known or known[name].files != files]
         gone = [name for name in known if name not in present]
-        for start in range(0, len(stale), AT_ONCE):
-            batch = {name: self._made(name) for name in stale[start : start + AT_ONCE]}
+        for start in range(0, len(stale), self._at_once):
+            batch = {name: self._made(name) for name in stale[start : start + self._at_once]}
             rows = [(name, e.files, e.session, e.runs, e.damaged, e.sum) for name, e in batch.items()]
             database.execute("BEGIN IMMEDIATE")
             database.executemany("REPLACE INTO sessions VALUES (?, ?, ?, ?, ?, ?)", rows)
             database.execute("COMMIT")
             known |= batch
-            self.progress("indexing stored sessions", min(start + AT_ONCE, len(stale)), len(stale))
+            self.progress("indexing stored sessions", min(start + self._at_once, len(stale)), len(stale))
         if gone:
             database.execute("BEGIN IMMEDIATE")
             database.executemany("DELETE FROM sessions WHERE id = ?", [(name,) for name in gone])
@@ -215,7 +228,7 @@ class Index:
     def _made(self, name: str) -> IndexedSession:
         # What is identified before it is read can only be read again in vain, never be taken for newer than it is.
         files = files_of(self._sessions / name)
-        return made_from_files(self._sessions / name, files)
+        return self._make_entry(self._sessions / name, files)
 
     def _remove(self) -> None:
         # The journals first: a new database would be rolled back to the old one's pages.

@@ -61,9 +61,9 @@ class TurnPlace(NamedTuple):
     model: str
 
 
-def rows_of(turn: TurnPlace, shape: ShapeSpec, seconds: TurnSeconds) -> list[TimingRow]:
+def rows_of(turn_place: TurnPlace, shape: ShapeSpec, seconds: TurnSeconds) -> list[TimingRow]:
     """A row a pass, the untimed one first."""
-    common = turn._asdict() | {
+    common = turn_place._asdict() | {
         "shape": shape.label,
         "scenario": shape.scenario,
         "batch_size": shape.batch_size,

@@ -75,11 +75,13 @@ def new_session_id() -> str:
 class Store:
     """A results folder. Nothing is created before something is written or `check_writable` is called."""
 
-    def __init__(self, root: Path, progress: Progress = silent) -> None:
+    def __init__(
+        self, root: Path, progress: Progress = silent, *, index: Callable[[Path, Progress], Index] = Index
+    ) -> None:
         self.root = root
         self.warnings: list[str] = []
         self.progress = progress
-        self._index: Index | None = Index(root, progress)
+        self._index: Index | None = index(root, progress)
 
     @property
     def sessions_folder(self) -> Path:
@@ -243,19 +245,19 @@ class Store:
         """
         if not run_id:
             raise StoreError("the id of a run is missing", "`bertbench show` lists the runs there are")
-        by_id: dict[str, tuple[StoredSession, RunRecord]] = {}
+        matches: dict[str, tuple[StoredSession, RunRecord]] = {}
         for stored in self._holding(
             lambda entry: entry.has_run(run_id)
         ):  # newest first; a run taken over into a later session is found there
             for record in stored.records:
                 if record.run_id.startswith(run_id) and (record.finetuned_checkpoint or not with_checkpoint):
-                    by_id.setdefault(record.run_id, (stored, record))
-        if run_id in by_id:
-            return by_id[run_id]
-        if len(by_id) == 1:
-            return next(iter(by_id.values()))
-        if by_id:
-            several = ", ".join(sorted(by_id)[:5])
+                    matches.setdefault(record.run_id, (stored, record))
+        if run_id in matches:
+            return matches[run_id]
+        if len(matches) == 1:
+            return next(iter(matches.values()))
+        if matches:
+            several = ", ".join(sorted(matches)[:5])
             raise StoreError(f"run '{run_id}' is ambiguous in {self.root}: {several}", "give more of the id")
         kept = " with a checkpoint" if with_checkpoint else ""
         hint = self._why_unread(run_id) or "`bertbench show` lists the runs there are"

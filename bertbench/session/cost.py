@@ -126,8 +126,10 @@ def _raise_if_too_slow(session: Session, encoder: Encoder) -> None:
 # The speed of a session's models, on one back-end or several: exports, warm-up counts, ceiling, timing, audit, records.
 
 
-def measure_speeds(session: Session, encoders: Sequence[Encoder], plan: Plan) -> None:
-    """Time every variant and store a record of each, the raw timings of all in one file."""
+def measure_speeds(
+    session: Session, encoders: Sequence[Encoder], plan: Plan, *, judge: Callable[..., Checker] = Checker
+) -> None:
+    """Time every variant and store a record of each, the raw timings of all in one file; `judge` checks their answers."""
     request = session.request
     heads = _heads.choose(session, encoders, plan)
     preload(encoder.source.folder for encoder in heads.encoders if encoder.source.folder)  # before any process starts
@@ -136,7 +138,7 @@ def measure_speeds(session: Session, encoders: Sequence[Encoder], plan: Plan) ->
     chosen = variants(session, heads)
     ceilings = extras.Ceilings(session, encoders, timing)
     chosen = [_in_time(variant, ceilings, timing) for variant in chosen]
-    checker = Checker(session, chosen, inputs, heads)
+    checker = judge(session, chosen, inputs, heads)
     targets = [variant.target for variant in chosen if variant.target]
     reference = _reference(chosen, request.reference)
     result, failure, seconds = guarded(lambda: _timed(session, targets, reference, timing, inputs, checker))

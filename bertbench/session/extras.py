@@ -15,12 +15,11 @@ from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
 from bertbench.speed import energy
 from bertbench.speed.backends.eager import DTYPES
 from bertbench.speed.blocks import SpeedTarget, TaskInputs
-from bertbench.speed.calibration import SQUARES, Size, ceiling, model_sizes
+from bertbench.speed.calibration import SQUARES, Size, model_sizes
 from bertbench.speed.rounds import WorkerError
 from bertbench.speed.servant import WorkerPlan
 from bertbench.speed.side_by_side import SpeedResult
 from bertbench.speed.watch import slower_at_the_end
-from bertbench.speed.workers import open_workers
 from bertbench.stats import queueing
 from bertbench.stats.queueing import PRESETS
 from bertbench.units import duration, flop_rate, milliseconds
@@ -32,24 +31,25 @@ def measure_energy(
     session: Session, targets: Sequence[SpeedTarget], timing: TimingSpec
 ) -> tuple[dict[str, tuple[Measurement, ...]], list[Caution]]:
     """By target joules a sample at the first fixed shape; and why some or all are absent: no counters, or no time left."""
-    meters, reason = energy.meters(session.request.options.device)
+    probes = session.probes
+    meters, reason = probes.meters(session.request.options.device)
     shape = next((shape for shape in timing.shapes if shape.sequence_length is not None), None)
     if not meters or shape is None:
         return {}, [caution("no-energy", reason=reason)] if reason else []
     seconds = max(LEAST_SECONDS, energy.minimum_seconds(meters))
-    idle_w = energy.idle_watts(meters, seconds, time.perf_counter, time.sleep)
-    by_target: dict[str, tuple[Measurement, ...]] = {}
+    idle_w = probes.idle_watts(meters, seconds, time.perf_counter, time.sleep)
+    measurements: dict[str, tuple[Measurement, ...]] = {}
     late: list[str] = []
     for number, target in enumerate(targets):
         session.progress("measuring energy", number, len(targets))
-        if session.deadline is not None and time.monotonic() + seconds > session.deadline:
+        if session.deadline is not None and probes.monotonic() + seconds > session.deadline:
             late.append(target.name)
             continue
-        value = _energy_of(target, shape, meters, seconds, idle_w)
+        value = _energy_of(session, target, shape, meters, seconds, idle_w)
         if value is not None:
             joules, samples = value
             note = f"{', '.join(meter.name for meter in meters)}; {idle_w:.1f} W of idling subtracted"
-            by_target[target.name] = (
+            measurements[target.name] = (
                 Measurement(
                     "energy",
                     "J/sample",
@@ -63,16 +63,21 @@ def measure_energy(
                 ),
             )
     session.progress("measuring energy", 1, 1)
-    return by_target, [caution("energy-late", targets=", ".join(late), seconds=seconds)] if late else []
+    return measurements, [caution("energy-late", targets=", ".join(late), seconds=seconds)] if late else []
 
 
 def _energy_of(
-    target: SpeedTarget, shape: ShapeSpec, meters: Sequence[energy.Meter], seconds: float, idle_w: float
+    session: Session,
+    target: SpeedTarget,
+    shape: ShapeSpec,
+    meters: Sequence[energy.Meter],
+    seconds: float,
+    idle_w: float,
 ) -> tuple[float, int] | None:
     """Joules a sample and the number of samples; None if the worker failed or the load cannot be told from idling."""
     plan = WorkerPlan(target.name, target.folder, target.settings, timeout_s=60 + 4 * seconds)
     try:
-        with open_workers([plan]) as (worker,):
+        with session.probes.open_workers([plan]) as (worker,):
             worker.warm_up(shape, None)
             before, start = energy.joules(meters), time.perf_counter()
             passes: int = worker.ask("repeat", shape, seconds)
@@ -133,7 +138,7 @@ def _rate_of(
     if likely is None:
         return (simulated,)
     arrivals = queueing.poisson_arrivals(likely.per_s, PRESET.queries, seed=1)  # not those it was found with
-    latencies = _live(target, inputs, arrivals)
+    latencies = _live(session, target, inputs, arrivals)
     if not latencies:
         return (simulated,)
     reached = milliseconds(queueing.order_statistic(latencies, PRESET.share))
@@ -146,13 +151,13 @@ def _rate_of(
     return (simulated, _rate(likely.per_s, "live", len(latencies), note))
 
 
-def _live(target: SpeedTarget, inputs: TaskInputs, arrivals: Sequence[float]) -> list[float]:
+def _live(session: Session, target: SpeedTarget, inputs: TaskInputs, arrivals: Sequence[float]) -> list[float]:
     """Latencies of queries that really arrive so, in seconds; none if the worker failed."""
     shape = ShapeSpec(batch_size=1, sequence_length=None)
     limit_s = 60.0 + 4 * arrivals[-1]
     plan = WorkerPlan(target.name, target.folder, target.settings, natural=inputs.ids, timeout_s=limit_s)
     try:
-        with open_workers([plan]) as (worker,):
+        with session.probes.open_workers([plan]) as (worker,):
             worker.warm_up(shape, None)
             latencies: list[float] = worker.ask("serve_arrivals", shape, arrivals, 0)
     except WorkerError:
@@ -196,19 +201,19 @@ class Ceilings:
         sizes = (*squares, *_sizes(encoders, timing))
         for number, (dtype, settings) in enumerate(self._settings.items()):
             session.progress("measuring the machine's ceiling", number, len(self._settings))
-            reading = ceiling(settings, sizes)
-            if reading is not None:
-                self.rates[dtype] = [reading[0]]
-                self._sizes[dtype] = reading[1]
+            reached = session.probes.ceiling(settings, sizes)
+            if reached is not None:
+                self.rates[dtype] = [reached[0]]
+                self._sizes[dtype] = reached[1]
         session.progress("measuring the machine's ceiling", 1, 1)
 
     def finish(self) -> list[Caution]:
         """Measure the best size again; a warning if the machine has become slower."""
         warnings: list[Caution] = []
         for dtype, size in self._sizes.items():
-            reading = ceiling(self._settings[dtype], [size])
-            if reading is not None:
-                self.rates[dtype].append(reading[0])
+            reached = self._session.probes.ceiling(self._settings[dtype], [size])
+            if reached is not None:
+                self.rates[dtype].append(reached[0])
             warnings += slower_at_the_end(self.rates[dtype])
         return warnings
 

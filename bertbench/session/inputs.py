@@ -48,8 +48,8 @@ class Heads:
 
         assert self.task is not None  # noqa: S101 (callers have looked)
         predicted = classes(logits, self.orders[model]).tolist()
-        measured = scores(self.task, examples.first(len(logits)), predicted)
-        return next((measurement.values[0] for measurement in measured if measurement.quantity == "score"), None)
+        measurements = scores(self.task, examples.first(len(logits)), predicted)
+        return next((measurement.values[0] for measurement in measurements if measurement.quantity == "score"), None)
 
 
 def choose(session: Session, encoders: Sequence[Encoder], plan: Plan) -> Heads:
@@ -60,7 +60,7 @@ def choose(session: Session, encoders: Sequence[Encoder], plan: Plan) -> Heads:
     task = session.request.tasks[0]
     if task.kind != SEQUENCES:
         return bare
-    having_heads: list[Encoder] = []
+    classifiers: list[Encoder] = []
     for encoder in encoders:
         source = finetuned_source(encoder, task.name, lambda _: None)
         if (
@@ -70,14 +70,14 @@ def choose(session: Session, encoders: Sequence[Encoder], plan: Plan) -> Heads:
         ):
             source = encoder.source
         if source is not None and source.folder is not None:
-            having_heads.append(replace(encoder, source=source))
-    if len(having_heads) < len(encoders):
-        if having_heads:
-            names = ", ".join(encoder.spec.name for encoder in having_heads)
+            classifiers.append(replace(encoder, source=source))
+    if len(classifiers) < len(encoders):
+        if classifiers:
+            names = ", ".join(encoder.spec.name for encoder in classifiers)
             session.say(f"bare encoders are timed: only {names} can be had fine-tuned on {task.name}")
         return bare
-    orders = {encoder.spec.name: _order_of_labels(encoder, task) for encoder in having_heads}
-    return Heads(tuple(having_heads), "sequence-classification", task, orders)
+    orders = {encoder.spec.name: _order_of_labels(encoder, task) for encoder in classifiers}
+    return Heads(tuple(classifiers), "sequence-classification", task, orders)
 
 
 def _order_of_labels(encoder: Encoder, task: TaskSpec) -> list[int] | None:
@@ -223,16 +223,16 @@ def audited(
     """Rows of many lengths by model: the task's, more of them where they are scored, else random ones."""
     from bertbench.models.architecture import config_of
 
-    by_model = {}
+    rows_by_model = {}
     for name, encoder in encoders.items():
         if name in inputs.rows:
-            by_model[name] = inputs.rows[name][: SCORED_EXAMPLES if scored else AUDITED_EXAMPLES]
+            rows_by_model[name] = inputs.rows[name][: SCORED_EXAMPLES if scored else AUDITED_EXAMPLES]
             continue
         try:
             config = config_of(encoder.spec, encoder.source.folder)
             longest = min(AUDITED_LENGTH, length_limit(config) or AUDITED_LENGTH)
-            by_model[name] = ragged_ids(AUDITED_EXAMPLES, longest, vocabulary_size(config), seed=0)
+            rows_by_model[name] = ragged_ids(AUDITED_EXAMPLES, longest, vocabulary_size(config), seed=0)
         except BertBenchError as error:
             session.say(f"{name}: its answers cannot be checked: {error.message}")
-            by_model[name] = []
-    return by_model
+            rows_by_model[name] = []
+    return rows_by_model

@@ -17,7 +17,6 @@ from bertbench.models import hub
 from bertbench.models.sources import Encoder, Say, gather, weight_folders
 from bertbench.quality import run, team, trainer
 from bertbench.quality.apart import Apart
-from bertbench.records import environment
 from bertbench.records.files import now
 from bertbench.records.progress import Progress
 from bertbench.records.record import UNAVAILABLE, Environment, RunRecord, SessionRecord
@@ -26,18 +25,21 @@ from bertbench.session.cost import measure_cost
 from bertbench.session.plan import Plan, make
 from bertbench.session.quality import drop_checkpoints, measure_quality, quality_key
 from bertbench.session.request import Request, answers, check_many, check_processes, names_of
-from bertbench.session.steps import Session
+from bertbench.session.steps import Probes, Session
 from bertbench.speed.workers import begin
 
 
-def find(request: Request, store: Store, encoders: Sequence[Encoder]) -> StoredSession | None:
+def find(
+    request: Request, store: Store, encoders: Sequence[Encoder], *, probes: Probes | None = None
+) -> StoredSession | None:
     """The newest complete session without failures that holds all that is asked, or None."""
-    wanted = _canonical(request, encoders, environment.capture(request.options.device))
+    probes = probes or Probes()
+    wanted = _canonical(request, encoders, probes.capture(request.options.device))
 
     def accept(stored: StoredSession) -> bool:
         absent = any(record.kind == "quality" and record.status == "skipped" for record in stored.records)
         # What could not be had then may be there now; and `run` must not be content with its absence.
-        retry = absent and (not request.may_be_random or hub.state() == "online")
+        retry = absent and (not request.may_be_random or probes.hub_state() == "online")
         return not retry and all(map(_settled, stored.records))
 
     return newest(store, accept, lambda session: session.complete and answers(session.request, wanted))
@@ -69,7 +71,16 @@ def find_weights(request: Request, say: Say) -> list[Encoder]:
 
 
 def measure(
-    request: Request, store: Store, encoders: Sequence[Encoder], *, say: Say, progress: Progress, yes: bool
+    request: Request,
+    store: Store,
+    encoders: Sequence[Encoder],
+    *,
+    say: Say,
+    progress: Progress,
+    yes: bool,
+    probes: Probes | None = None,
+    make_plan: Callable[..., Plan] = make,
+    measure_costs: Callable[[Session, Sequence[Encoder], Plan], None] = measure_cost,
 ) -> StoredSession:
     """Measure all that is asked and store it.
 
@@ -80,26 +91,50 @@ def measure(
         say: takes one line for people.
         progress: takes how far a step is.
         yes: more than ten runs are meant.
+        probes: what is asked of the machine and the hub.
+        make_plan: decides what is done.
+        measure_costs: measures size, speed and memory.
 
     Raises:
         BertBenchError: the input cannot be used; found before any measuring.
         KeyboardInterrupt: what was finished is stored.
     """
     check_processes(request)
-    machine = environment.capture(request.options.device)
+    probes = probes or Probes()
+    machine = probes.capture(request.options.device)
     asked = _canonical(request, encoders, machine)
     if "speed" in request.kinds:
         begin(encoder.spec.architecture for encoder in encoders)
-    plan = make(
-        request, encoders, say, _earlier_decisions(store, asked), _training_format(request, store, machine, say)
-    )
+    training_format = _training_format(request, store, machine, say)
+    plan = make_plan(request, encoders, say, _earlier_decisions(store, asked), training_format, probes)
     check_many(sum(cell.work is not None for cell in plan.cells), yes=yes)
     _preflight(request, encoders, plan)
     store.check_writable(needed_bytes=_bytes_needed(request, encoders, plan))
     store.tidy()
     for line in plan.lines():
         say(line)
-    record = SessionRecord(
+    record = _begun(request, asked, plan, machine)
+    session = Session(request, store, say, progress, machine, record, request.deadline, probes=probes)
+    taught = (cell.teacher for cell in plan.cells if cell.teacher and cell.teacher.work)
+    session.teachers = frozenset(quality_key(teacher, session.settings) for teacher in taught)
+    store.write_session(record)
+    try:
+        with weight_folders(encoders, store.folder(session.id)) as ready:
+            measure_costs(session, ready, plan)
+        with closing(team.Team() if processes.world_size() > 1 else Apart()) as apart:
+            for cell in plan.cells:
+                measure_quality(session, cell, apart.run)
+    finally:
+        if session.request.options.keep_checkpoints != "all":
+            drop_checkpoints(session)
+    ended = replace(record, complete=True, ended_at=now())
+    store.write_session(ended)
+    return StoredSession(ended, tuple(session.written), store.folder(session.id))
+
+
+def _begun(request: Request, asked: dict[str, Any], plan: Plan, machine: Environment) -> SessionRecord:
+    """The record of a session as it begins."""
+    return SessionRecord(
         session_id=new_session_id(),
         command=request.command,
         argv=request.argv,
@@ -113,22 +148,6 @@ def measure(
         environment_class=machine.environment_class,
         bertbench_version=__version__,
     )
-    session = Session(request, store, say, progress, machine, record, request.deadline)
-    taught = (cell.teacher for cell in plan.cells if cell.teacher and cell.teacher.work)
-    session.teachers = frozenset(quality_key(teacher, session.settings) for teacher in taught)
-    store.write_session(record)
-    try:
-        with weight_folders(encoders, store.folder(session.id)) as ready:
-            measure_cost(session, ready, plan)
-        with closing(team.Team() if processes.world_size() > 1 else Apart()) as apart:
-            for cell in plan.cells:
-                measure_quality(session, cell, apart.run)
-    finally:
-        if session.request.options.keep_checkpoints != "all":
-            drop_checkpoints(session)
-    ended = replace(record, complete=True, ended_at=now())
-    store.write_session(ended)
-    return StoredSession(ended, tuple(session.written), store.folder(session.id))
 
 
 def _training_format(request: Request, store: Store, machine: Environment, say: Say) -> Callable[[], str]:

@@ -19,11 +19,11 @@ from bertbench.models.students.weights import check_pair, teachers_first
 from bertbench.quality import trainer
 from bertbench.quality.work import Teaching, Work
 from bertbench.session.request import Request
-from bertbench.session.steps import TaskData, load_data
+from bertbench.session.steps import Probes, TaskData, load_data
 from bertbench.specs import plugins
 from bertbench.specs.tasks import TaskSpec, TrainingSpec
 from bertbench.speed.backend_options import combinations
-from bertbench.speed.calibration import Calibration, calibrate, expected_seconds
+from bertbench.speed.calibration import Calibration, expected_seconds
 from bertbench.speed.servant import USUAL_WARMUP
 from bertbench.tasks.examples import Examples
 from bertbench.units import duration
@@ -145,6 +145,7 @@ def make(
     say: Say,
     earlier: Mapping[str, Any] | None = None,
     decide: Callable[[], str] = lambda: "fp32",
+    probes: Probes | None = None,
 ) -> Plan:
     """Decide every quality run, the cap on training, and how long all of it should take.
 
@@ -152,9 +153,10 @@ def make(
     says what number format models are trained in; it is asked once, and only if one is trained and no format was asked for.
     """
     decisions: dict[str, Any] = {"cuts": {}} | dict(earlier or {})
-    calibration = calibrate(request.options.threads, request.options.device)
+    probes = probes or Probes()
+    calibration = probes.calibrate(request.options.threads, request.options.device)
     trains_in_bf16 = partial(trainer.is_bf16, request.options.dtype, decisions, decide)
-    loaded = {task.name: load_data(task, request) for task in request.tasks}
+    loaded = {task.name: load_data(task, request, probes) for task in request.tasks}
     for line in [line for each in loaded.values() for line in each.notes]:
         say(line)
     cells: list[Cell] = []

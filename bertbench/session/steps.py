@@ -1,27 +1,49 @@
-"""What the steps of one command share, and the one place where records are made. Not aware of how things are measured."""
+"""What the steps of one command share, what they ask the machine, and the one place where records are made."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 from bertbench.errors import BertBenchError, DatasetError, HubError, StoreError, UnavailableError
 from bertbench.models import hub
 from bertbench.models.sources import Encoder, Say
 from bertbench.quality.apart import unexpected
+from bertbench.records import environment
 from bertbench.records.files import now
 from bertbench.records.progress import Progress
 from bertbench.records.record import Environment, Failure, Kind, RunRecord, SessionRecord, Status, digest
 from bertbench.records.store import Store
 from bertbench.session.request import Request
 from bertbench.specs.tasks import TaskSpec
+from bertbench.speed import calibration, energy, exports, workers
+from bertbench.speed.calibration import Calibration, Size
 from bertbench.speed.rounds import failure_of
+from bertbench.speed.workers import WorkerProcess
 from bertbench.tasks import data
 from bertbench.tasks.examples import Examples
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Probes:
+    """What a session asks the machine and the network, and starts there. Tests hand in others."""
+
+    capture: Callable[[str], Environment] = environment.capture
+    hub_state: Callable[[], str] = hub.state
+    load: Callable[..., Examples] = data.load
+    calibrate: Callable[[int, str], Calibration] = calibration.calibrate
+    ceiling: Callable[..., tuple[float, Size] | None] = calibration.ceiling
+    export: Callable[..., Path] = exports.ready
+    open_workers: Callable[..., AbstractContextManager[list[WorkerProcess]]] = workers.open_workers
+    meters: Callable[[str], tuple[list[energy.Meter], str | None]] = energy.meters
+    idle_watts: Callable[..., float] = energy.idle_watts
+    monotonic: Callable[[], float] = time.monotonic
 
 
 @dataclass
@@ -40,6 +62,7 @@ class Session:
     deadline: float | None
     teachers: frozenset[str] = frozenset()
     written: list[RunRecord] = field(default_factory=list)
+    probes: Probes = field(default_factory=Probes)
 
     @property
     def id(self) -> str:
@@ -131,24 +154,24 @@ class TaskData:
         return [note for split in ((self.train,) if self.train else ()) + self.splits for note in split.notes]
 
 
-def load_data(task: TaskSpec, request: Request) -> TaskData:
+def load_data(task: TaskSpec, request: Request, probes: Probes | None = None) -> TaskData:
     """The examples of a task. Where the request may do without (`may_be_random`), an unreachable hub is no error.
 
     Raises:
         DatasetError, HubError: those to evaluate on cannot be had, or are not what the task says.
     """
-    options = request.options
+    probes, options = probes or Probes(), request.options
     try:
         splits = tuple(
-            data.load(task, split, options.data_dir).take(options.eval_samples) for split in task.evaluation_splits
+            probes.load(task, split, options.data_dir).take(options.eval_samples) for split in task.evaluation_splits
         )
     except (DatasetError, HubError) as error:
         on_hub = task.dataset.path is not None and options.data_dir is None
-        if request.may_be_random and on_hub and hub.state() != "online":
+        if request.may_be_random and on_hub and probes.hub_state() != "online":
             return TaskData(task, None, (), error.message)
         raise
     try:
-        train = data.load(task, task.train_split, options.data_dir).take(
+        train = probes.load(task, task.train_split, options.data_dir).take(
             options.train_samples or task.training.train_samples
         )
     except (DatasetError, HubError) as error:

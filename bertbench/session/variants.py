@@ -13,7 +13,6 @@ from bertbench.session import inputs as _inputs
 from bertbench.session.inputs import Heads
 from bertbench.session.steps import Session
 from bertbench.specs.timing import ExecutionSettings, TimingSpec
-from bertbench.speed import exports
 from bertbench.speed.audit import Audit, AuditResult
 from bertbench.speed.backend_options import combinations
 from bertbench.speed.blocks import Inspect, SpeedTarget
@@ -72,7 +71,7 @@ def _exported(session: Session, variant: Variant) -> Variant:
 
     assert folder is not None  # noqa: S101 (weight_folders gave one)
     try:
-        ready = exports.ready(settings.backend, folder, settings, session.store.root / "exports", progress)
+        ready = session.probes.export(settings.backend, folder, settings, session.store.root / "exports", progress)
     except BertBenchError as error:
         return replace(variant, failure=failure_of(error))
     return replace(variant, target=SpeedTarget(variant.label, ready, settings, variant.model))
@@ -115,9 +114,9 @@ class Checker:
         plain |= {model: target.name for model, target in missing.items()}
         results = {}
         for variant in self._chosen:
-            finding = self._finding(variant, plain.get(variant.model, ""))
-            if finding is not None:
-                results[variant.label] = finding
+            result = self._finding(variant, plain.get(variant.model, ""))
+            if result is not None:
+                results[variant.label] = result
         return results
 
     def _references(self, plain: dict[str, str]) -> dict[str, SpeedTarget]:
@@ -136,8 +135,8 @@ class Checker:
         if variant.target is None:
             return None
         if is_plain(variant.settings):  # the reference itself: its score stands beside the others'
-            own = self._audit.scored(variant.label, score)
-            return AuditResult(tuple(own), None) if own else None
+            measured = self._audit.scored(variant.label, score)
+            return AuditResult(tuple(measured), None) if measured else None
         return self._audit.judge(variant.label, reference, score)
 
     def _score(self, model: str, logits: Floats) -> float | None:

@@ -185,18 +185,16 @@ def test_source_commit(tmp_path):
         (["cuda:0", "cpu"], "cpu", "cpu"),
     ],
 )
-def test_devices(monkeypatch, existing, name, device):
+def test_devices(existing, name, device):
     """'auto' takes the fastest kind there is, a kind its first device."""
-    monkeypatch.setattr(environment, "_devices", lambda: existing)
-    assert environment.resolve_device(name) == device
+    assert environment.resolve_device(name, list_devices=lambda: existing) == device
 
 
 @pytest.mark.parametrize("name", ["cuda:2", "mps"])
-def test_absent_devices(monkeypatch, name):
+def test_absent_devices(name):
     """A device that is not there is an error that lists those that are."""
-    monkeypatch.setattr(environment, "_devices", lambda: ["cuda:0", "cpu"])
     with pytest.raises(DeviceError, match=f"no device '{name}' here. Devices of this machine: cuda:0, cpu"):
-        environment.resolve_device(name)
+        environment.resolve_device(name, list_devices=lambda: ["cuda:0", "cpu"])
 
 
 def test_devices_of_this_machine():
@@ -237,11 +235,10 @@ def test_bf16_on_an_old_gpu(monkeypatch):
     ("torch", "file", "expected"),
     [("2.13.0+cpu", "nvidia0", False), ("2.13.0", "nvidia0", True), ("2.13.0", "kfd", True), ("2.13.0", "tty", False)],
 )
-def test_gpu_is_looked_for_without_torch(tmp_path, monkeypatch, torch, file, expected):
+def test_gpu_is_looked_for_without_torch(tmp_path, torch, file, expected):
     """A GPU can be where torch is not built for the CPU only and a device file of one is there."""
     (tmp_path / file).touch()
-    monkeypatch.setattr(environment, "package_versions", lambda: {"torch": torch})
-    assert environment.may_have_gpu(tmp_path) is expected
+    assert environment.may_have_gpu(tmp_path, versions=lambda: {"torch": torch}) is expected
 
 
 def test_device_of_a_machine_without_gpu_is_known_at_once():

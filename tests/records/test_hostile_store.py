@@ -434,7 +434,7 @@ def test_a_view_in_the_index_is_not_asked(store):
     database = sqlite3.connect(store.root / INDEX_FILE)
     database.executescript(
         "DROP TABLE IF EXISTS sessions; CREATE VIEW sessions AS WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id FROM n) "
-        "SELECT id, 'f' files, 's' session, 'r' runs, '' damaged, 1 sum FROM n; PRAGMA user_version = 3;"
+        "SELECT id, 'f' files, 's' session, 'r' runs, '' damaged, 1 sum FROM n; PRAGMA user_version = 4;"
     )
     database.close()
     assert Store(store.root).find_run("size-bert")[1].run_id == "size-bert"

@@ -45,9 +45,9 @@ def read(monkeypatch):
     return names
 
 
-def answer(root):
+def answer(root, **options):
     """What a new process finds: the newest complete session, a run by its id, a scored run by its key; and warnings."""
-    store = Store(root)
+    store = Store(root, index=lambda *where: index.Index(*where, **options))
     complete = newest(store, lambda _: True, lambda session: session.complete)
     scored = store.find_quality("k")
     found = [stored.session.session_id for stored in store.sessions(lambda _: True)]
@@ -187,19 +187,17 @@ def test_file_system_without_locks_is_said(root, monkeypatch, recwarn, number):
     assert len(recwarn) == 0
 
 
-def test_full_disk_costs_the_index_only(root, monkeypatch):
+def test_full_disk_costs_the_index_only(root):
     """A disk without room for the index leaves the answer as it is, with a warning."""
-    original = index.Index._opened
 
-    def small(self):
-        database = original(self)
+    def small(*where, **options):
+        database = sqlite3.connect(*where, **options)
         database.execute("PRAGMA max_page_count = 2")
         return database
 
-    monkeypatch.setattr(index.Index, "_opened", small)
     store = session_record(argv=("x" * 20_000,), session_id="20261127T120000-aaaaaa", complete=False)
     Store(root).write_session(store)
-    *found, warnings = answer(root)
+    *found, warnings = answer(root, connect=small)
     assert found[:3] == list(TRUTH[:3])
     (warning,) = warnings
     assert "database or disk is full" in warning
@@ -211,13 +209,19 @@ def test_nothing_is_made_where_nothing_is_stored(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_kill_while_indexing_leaves_an_index_that_goes_on(root, monkeypatch):
+def test_kill_while_indexing_leaves_an_index_that_goes_on(root):
     """What was indexed before an interruption counts, the rest is indexed at the next look."""
-    monkeypatch.setattr(index, "AT_ONCE", 1)
-    monkeypatch.setattr(index.Index, "_made", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    made = []
+
+    def killed(folder, files):
+        if made:
+            raise KeyboardInterrupt
+        made.append(folder.name)
+        return index.made_from_files(folder, files)
+
     with pytest.raises(KeyboardInterrupt):
-        answer(root)
-    monkeypatch.undo()
+        answer(root, at_once=1, make_entry=killed)
+    assert len(made) == 1
     assert answer(root) == TRUTH
 
 

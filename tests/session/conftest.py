@@ -10,9 +10,8 @@ from bertbench.models.sources import Encoder, Source
 from bertbench.records.progress import silent
 from bertbench.records.record import Environment
 from bertbench.records.store import Store
-from bertbench.session import extras
 from bertbench.session.request import Options, Request
-from bertbench.session.steps import Session, TaskData
+from bertbench.session.steps import Probes, Session, TaskData
 from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed import latency, watch
@@ -28,11 +27,16 @@ TEXTS = ("a b c", "a b", "a", "b c a b", "c", "a c b a b")
 
 @pytest.fixture
 def quiet_machine(monkeypatch):
-    """No other programs, and a ceiling that is known."""
-    monkeypatch.setattr(psutil, "cpu_percent", lambda **_: 0.0)
+    """No other programs."""
+    monkeypatch.setattr(runner, "busy_machine", list)
     monkeypatch.setattr(latency, "WIDE_SPREAD", 1e9)  # the fake back-end sleeps, which a busy machine lengthens
     monkeypatch.setattr(watch.Watch, "findings", lambda _: [])
-    monkeypatch.setattr(extras, "ceiling", lambda *_: (1e11, (1024, 1024, 1024)))
+
+
+def probes(**fakes):
+    """A machine without counters whose ceiling is known."""
+    quick = {"ceiling": lambda *_: (1e11, (1024, 1024, 1024)), "meters": lambda _: ([], "no counters")}
+    return Probes(**(quick | fakes))
 
 
 @pytest.fixture
@@ -51,9 +55,20 @@ def encoder(tiny, tmp_path):
 
 @pytest.fixture
 def begin(tmp_path):
-    """Starts a session of encoders: `begin(encoders, shapes=…, command=…, **options)`; `said` holds its words."""
+    """Starts a session of encoders: `begin(encoders, shapes=…, command=…, asked_of=probes(…), **options)`; `said` holds its words."""
 
-    def start(encoders, *, shapes=(FIXED,), command="speed", rounds=2, turns=2, tasks=(), timing=None, **options):
+    def start(
+        encoders,
+        *,
+        shapes=(FIXED,),
+        command="speed",
+        rounds=2,
+        turns=2,
+        tasks=(),
+        timing=None,
+        asked_of=None,
+        **options,
+    ):
         names = tuple(encoder.spec.name for encoder in encoders)
         specs = tuple(encoder.spec for encoder in encoders)
         suite = SuiteSpec(name="base", title="Base", models=names, reference=names[0])
@@ -64,7 +79,16 @@ def begin(tmp_path):
         )  # fmt: skip
         said = []
         record = session_record(names, session_id=SESSION_ID, complete=False)
-        session = Session(asked, Store(tmp_path / "results"), said.append, silent, environment(), record, None)
+        session = Session(
+            asked,
+            Store(tmp_path / "results"),
+            said.append,
+            silent,
+            environment(),
+            record,
+            None,
+            probes=asked_of or probes(),
+        )
         session.store.write_session(record)
         session.said = said
         return session

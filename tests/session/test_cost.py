@@ -1,38 +1,41 @@
 """Timing a session's models in every way asked for: labels, records, failures, audit and what is stored with them."""
 
+from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 
 from bertbench.errors import MeasurementError
 from bertbench.records.cautions import caution
 from bertbench.records.machines import Machine
-from bertbench.records.record import Measurement
-from bertbench.session import cost, extras
-from bertbench.session import cost as module
+from bertbench.records.record import Failure
+from bertbench.session import cost
 from bertbench.session.cost import keep_warmups, known_warmups, measure_speeds
 from bertbench.session.inputs import Heads
-from bertbench.session.variants import named, variants
+from bertbench.session.variants import Checker, named, variants
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
-from bertbench.speed import exports
 from bertbench.speed.blocks import SpeedTarget
+from bertbench.speed.rounds import WorkerError
 from bertbench.speed.side_by_side import WarmUps
-from tests.session.conftest import FIXED, NATURAL, SPLIT, TEXTS, machine_of
+from tests.session.conftest import FIXED, NATURAL, SPLIT, TEXTS, machine_of, probes
 
 pytestmark = pytest.mark.usefixtures("quiet_machine")
 LARGE = ShapeSpec(batch_size=4, sequence_length=32)
 
 
-@pytest.fixture(autouse=True)
-def no_energy(monkeypatch):
-    """A machine without counters, which says so."""
-    monkeypatch.setattr(module, "measure_energy", lambda *_: ({}, [caution("no-energy", reason="no counters")]))
+class Unjudging(Checker):
+    """Does not judge the answers, which the fake back-end makes up."""
+
+    def findings(self, _):
+        """None."""
+        return {}
 
 
-@pytest.fixture
-def unjudged(monkeypatch):
-    """Nobody looks at the answers, which the fake back-end makes up."""
-    monkeypatch.setattr("bertbench.session.variants.Checker.findings", lambda *_: {})
+def measure_unjudged(session, models, planned):
+    """Time models whatever they answer."""
+    measure_speeds(session, models, planned, judge=Unjudging)
 
 
 def records(session):
@@ -61,7 +64,7 @@ def test_one_way_is_labelled_by_the_model(encoder, begin):
     assert [variant.settings.dtype for variant in several] == ["fp32", "fp32", "bf16", "bf16"]
 
 
-def test_an_export_that_fails_is_that_variant_s_failure(encoder, begin, monkeypatch):
+def test_an_export_that_fails_is_that_variant_s_failure(encoder, begin):
     """The others are timed; the failed one says why it cannot be."""
 
     def ready(name, folder, settings, *_):
@@ -69,21 +72,20 @@ def test_an_export_that_fails_is_that_variant_s_failure(encoder, begin, monkeypa
             raise MeasurementError("cannot be exported", "take another")
         return folder
 
-    monkeypatch.setattr(exports, "ready", ready)
     both = [encoder("bert")]
-    found = variants(begin(both, dtypes=("fp32", "bf16")), Heads(tuple(both)))
+    session = begin(both, dtypes=("fp32", "bf16"), asked_of=probes(export=ready))
+    found = variants(session, Heads(tuple(both)))
     assert [(variant.target is not None, variant.failure and variant.failure.message) for variant in found] == [
         (True, None),
         (False, "cannot be exported"),
     ]
 
 
-@pytest.mark.usefixtures("unjudged")
 def test_records_of_several_ways(encoder, begin, plan):
     """Each way of each model has a record of its own with its latency; all share one file of raw timings."""
     both = [encoder("bert", seconds_per_pass=0.002), encoder("albert", "albert", seconds_per_pass=0.001)]
     session = begin(both, dtypes=("fp32", "bf16"), command="run")
-    measure_speeds(session, both, plan())
+    measure_unjudged(session, both, plan())
     found = records(session)
     assert set(found) == {(model, "fake", dtype) for model in ("bert", "albert") for dtype in ("fp32", "bf16")}
     assert len({record.run_id for record in session.written}) == len({record.key for record in session.written}) == 4
@@ -101,12 +103,11 @@ def test_records_of_several_ways(encoder, begin, plan):
     assert timings.groupby(["round", "turn"])["model"].count().eq(8).all()  # four of them, an untimed pass each
 
 
-@pytest.mark.usefixtures("unjudged")
 def test_slower_model_is_slower(encoder, begin, plan):
     """Latencies are those of the models."""
     both = [encoder("bert", seconds_per_pass=0.02), encoder("albert", "albert", seconds_per_pass=0.002)]
     session = begin(both)
-    measure_speeds(session, both, plan())
+    measure_unjudged(session, both, plan())
     slow, fast = (latency(record).values for record in session.written)
     assert min(slow) > 0.019
     assert max(fast) < min(slow)
@@ -162,13 +163,12 @@ def test_pytorch_in_fp32_is_not_audited(encoder, begin, plan):
     assert session.written[0].find("output_error") is None
 
 
-@pytest.mark.usefixtures("unjudged")
 def test_lost_shapes_are_in_the_settings(encoder, begin, plan):
     """A shape that runs out of memory, and larger ones that are skipped for it, are named with kind and reason."""
     models = [encoder("bert", fails_from=32)]
     shapes = (FIXED, ShapeSpec(sequence_length=32), LARGE)
     session = begin(models, shapes=shapes)
-    measure_speeds(session, models, plan())
+    measure_unjudged(session, models, plan())
     (record,) = session.written
     assert record.status == "ok"
     assert {shape: kind for shape, (kind, _) in record.settings["failed_shapes"].items()} == {
@@ -179,54 +179,48 @@ def test_lost_shapes_are_in_the_settings(encoder, begin, plan):
     assert any("out of memory" in line for line in session.said)
 
 
-@pytest.mark.usefixtures("unjudged")
 def test_length_beyond_the_model_s_limit(encoder, begin, plan):
     """The limit is named; a model of which no shape is left has failed."""
     models = [encoder("bert")]
     session = begin(models, shapes=(FIXED, ShapeSpec(sequence_length=65)))
-    measure_speeds(session, models, plan())
+    measure_unjudged(session, models, plan())
     (record,) = session.written
     kind, message = record.settings["failed_shapes"]["1x65"]
     assert message == "bert: a sequence length of 65 is asked for, and it takes 64 tokens at most"
     assert (kind, record.status) == ("MeasurementError", "ok")
     session = begin(models, shapes=(ShapeSpec(sequence_length=65),))
-    measure_speeds(session, models, plan())
+    measure_unjudged(session, models, plan())
     assert (session.written[0].status, session.written[0].error.message) == ("failed", message)
 
 
-@pytest.mark.usefixtures("unjudged")
 def test_a_model_that_raises_leaves_the_others(encoder, begin, plan):
     """One model's error is its own record; the others are timed."""
     both = [encoder("bert"), encoder("albert", "albert", raises="no such operator")]
     session = begin(both)
-    measure_speeds(session, both, plan())
+    measure_unjudged(session, both, plan())
     good, bad = session.written
     assert (good.status, bad.status) == ("ok", "failed")
     assert "no such operator" in bad.error.message
     assert latency(good) is not None
 
 
-@pytest.mark.usefixtures("unjudged")
-def test_a_folder_that_vanishes_is_that_model_s_failure(encoder, begin, plan, monkeypatch):
+def test_a_folder_that_vanishes_is_that_model_s_failure(encoder, begin, plan):
     """A model whose files go between finding and timing fails; the other is timed, and nothing else is lost."""
     both = [encoder("bert"), encoder("albert", "albert")]
-    real = module.variants
 
-    def vanish(*arguments):
-        found = real(*arguments)
-        (both[1].source.folder / "config.json").unlink()
-        return found
+    class Vanishing(Unjudging):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            (both[1].source.folder / "config.json").unlink()
 
-    monkeypatch.setattr(module, "variants", vanish)
     session = begin(both)
-    measure_speeds(session, both, plan())
+    measure_speeds(session, both, plan(), judge=Vanishing)
     good, bad = session.written
     assert (good.status, bad.status) == ("ok", "failed")
     assert "config.json" in bad.error.message
 
 
-@pytest.mark.usefixtures("unjudged")
-def test_reference_that_cannot_be_exported(encoder, begin, plan, monkeypatch):
+def test_reference_that_cannot_be_exported(encoder, begin, plan):
     """Where the reference fails on the first back-end, its next way of running takes part in every round."""
 
     def ready(name, folder, settings, *_):
@@ -234,20 +228,18 @@ def test_reference_that_cannot_be_exported(encoder, begin, plan, monkeypatch):
             raise MeasurementError("cannot be exported", "take another")
         return folder
 
-    monkeypatch.setattr(exports, "ready", ready)
     models = [encoder("bert")]
-    session = begin(models, dtypes=("bf16", "fp32"))
-    measure_speeds(session, models, plan())
+    session = begin(models, dtypes=("bf16", "fp32"), asked_of=probes(export=ready))
+    measure_unjudged(session, models, plan())
     assert records(session)["bert", "fake", "bf16"].error.message == "cannot be exported"
     assert records(session)["bert", "fake", "fp32"].settings["reference"] == "bert fake fp32"
 
 
-@pytest.mark.usefixtures("unjudged")
 def test_whole_split_and_natural_lengths(encoder, begin, plan):
     """Texts of natural length have the tokenizer's time beside; a whole split takes every example once."""
     models = [encoder("bert", seconds_per_pass=0.001)]
     session = begin(models, shapes=(NATURAL, SPLIT))
-    measure_speeds(session, models, plan())
+    measure_unjudged(session, models, plan())
     (record,) = session.written
     natural = {"scenario": "natural"}
     assert latency(record, **natural).n == 4
@@ -258,64 +250,69 @@ def test_whole_split_and_natural_lengths(encoder, begin, plan):
     assert record.settings["natural_task"] == "demo"
 
 
-@pytest.mark.usefixtures("unjudged")
 def test_without_texts_only_fixed_shapes_are_timed(encoder, begin, plan):
     """Where a task's texts cannot be had, natural lengths are left out with the reason, and the rest is timed."""
     models = [encoder("bert")]
     session = begin(models, shapes=(FIXED, NATURAL))
-    measure_speeds(session, models, plan(absent="the hub cannot be reached"))
+    measure_unjudged(session, models, plan(absent="the hub cannot be reached"))
     (record,) = session.written
     assert record.settings["shapes"] == ["1x8"]
     assert caution("no-natural-lengths", reason="the hub cannot be reached") in record.warnings
     assert record.status == "ok"
 
 
-@pytest.mark.usefixtures("unjudged")
-def test_absent_energy_has_its_reason(encoder, begin, plan, monkeypatch):
+def test_absent_energy_has_its_reason(encoder, begin, plan):
     """Without counters there is no figure but a word on why; `run` and `compare` do not ask."""
     models = [encoder("bert")]
     session = begin(models)
-    measure_speeds(session, models, plan())
+    measure_unjudged(session, models, plan())
     assert caution("no-energy", reason="no counters") in session.written[0].warnings
     assert session.written[0].find("energy") is None
-    monkeypatch.setattr(module, "measure_energy", lambda *_: pytest.fail("asked"))
-    session = begin(models, command="compare")
-    measure_speeds(session, models, plan())
+    session = begin(models, command="compare", asked_of=probes(meters=lambda _: pytest.fail("asked")))
+    measure_unjudged(session, models, plan())
     assert not any("energy" in str(warning) for warning in session.written[0].warnings)  # a busy machine adds others
 
 
-@pytest.mark.usefixtures("unjudged")
-def test_energy_goes_to_its_variant(encoder, begin, plan, monkeypatch):
+def test_energy_goes_to_its_variant(encoder, begin, plan):
     """Joules are stored with the way of running that they were measured of."""
-    joules = {"bert fake bf16": (Measurement("energy", "J/sample", (2.5,)),)}
-    monkeypatch.setattr(module, "measure_energy", lambda *_: (joules, []))
+
+    @contextmanager
+    def open_workers(plans):
+        def repeat(*_):
+            if plans[0].name == "bert fake fp32":
+                raise WorkerError(Failure("WorkerDied", "died"))
+            return 4
+
+        yield [SimpleNamespace(warm_up=lambda *_: None, ask=repeat)]
+
+    readings = count(0, 10)
+    meter = SimpleNamespace(name="a counter", update_s=0.001, joules=lambda: float(next(readings)))
+    counting = probes(meters=lambda _: ([meter], None), idle_watts=lambda *_: 0.0, open_workers=open_workers)
     models = [encoder("bert")]
-    session = begin(models, dtypes=("fp32", "bf16"))
-    measure_speeds(session, models, plan())
+    session = begin(models, dtypes=("fp32", "bf16"), asked_of=counting)
+    measure_unjudged(session, models, plan())
     assert records(session)["bert", "fake", "bf16"].find("energy").values == (2.5,)
     assert records(session)["bert", "fake", "fp32"].find("energy") is None
 
 
-@pytest.mark.usefixtures("unjudged")
 def test_key_tells_ways_and_shapes_apart(encoder, begin, plan):
     """The timing key depends on what decides about a figure, and only on that."""
     models = [encoder("bert")]
     keys = []
     for options in ({}, {}, {"shapes": (LARGE,)}, {"rounds": 3}, {"dtypes": ("bf16",)}):
         session = begin(models, **options)
-        measure_speeds(session, models, plan())
+        measure_unjudged(session, models, plan())
         keys.append(session.written[0].key)
     assert keys[0] == keys[1]
     assert len(set(keys)) == 4
 
 
-def test_a_format_without_hardware_is_not_waited_for(encoder, begin, plan, monkeypatch):
+def test_a_format_without_hardware_is_not_waited_for(encoder, begin, plan):
     """Where one pass would outlast the time of a turn the cell says so at once; the other format is timed."""
     rates = {"fp32": 1e11, "bf16": 1e3}
-    monkeypatch.setattr(extras, "ceiling", lambda settings, _: (rates[settings.dtype], (1024, 1024, 1024)))
-    session = begin([encoder("bert")], dtypes=("fp32", "bf16"))
-    monkeypatch.setattr("bertbench.session.variants.Checker.findings", lambda *_: {})
-    measure_speeds(session, [encoder("bert")], plan())
+    slow_in_bf16 = probes(ceiling=lambda settings, _: (rates[settings.dtype], (1024, 1024, 1024)))
+    session = begin([encoder("bert")], dtypes=("fp32", "bf16"), asked_of=slow_in_bf16)
+    measure_unjudged(session, [encoder("bert")], plan())
     found = records(session)
     slow = found["bert", "fake", "bf16"]
     assert (slow.status, slow.error.kind) == ("failed", "TimedOut")
@@ -323,10 +320,10 @@ def test_a_format_without_hardware_is_not_waited_for(encoder, begin, plan, monke
     assert found["bert", "fake", "fp32"].status == "ok"
 
 
-def test_memory_is_not_measured_by_passes_that_would_not_end(encoder, begin, plan, monkeypatch):
+def test_memory_is_not_measured_by_passes_that_would_not_end(encoder, begin, plan):
     """What timing has given up as too slow in a format is not run for its memory either, and says why."""
-    monkeypatch.setattr(extras, "ceiling", lambda *_: (1e3, (1024, 1024, 1024)))
-    session = begin([encoder("bert")], backends=("eager",), dtype="bf16", dtypes=("bf16",))
+    slow = probes(ceiling=lambda *_: (1e3, (1024, 1024, 1024)))
+    session = begin([encoder("bert")], backends=("eager",), dtype="bf16", dtypes=("bf16",), asked_of=slow)
     measure_speeds(session, [encoder("bert")], plan())
     with pytest.raises(MeasurementError, match="a pass in bf16 would take"):
         cost._memory(session, encoder("bert"))
@@ -410,16 +407,15 @@ def test_folder_that_has_gone(encoder, begin, target):
 @pytest.mark.usefixtures("quiet_machine")
 def test_second_session_uses_the_first_one_s_count(encoder, begin, plan, monkeypatch):
     """The first session looks how passes settle and stores the count; the second looks no more."""
-    monkeypatch.setattr("bertbench.session.variants.Checker.findings", lambda *_: {})
     looked = []
-    count = WarmUps._count
+    original = WarmUps._count
     monkeypatch.setattr(
-        WarmUps, "_count", lambda self, name, seconds: looked.append(name) or count(self, name, seconds)
+        WarmUps, "_count", lambda self, name, seconds: looked.append(name) or original(self, name, seconds)
     )
     models = [encoder("bert", seconds_per_pass=0.002)]
     for _ in range(2):
         session = begin(models, command="run")
-        measure_speeds(session, models, plan())
+        measure_unjudged(session, models, plan())
         assert session.written[0].status == "ok"
     stored = Machine.load(session.store.root, machine_of(session)).facts.warmups
     assert next(iter(stored.values())) >= 1

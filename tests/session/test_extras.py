@@ -9,12 +9,11 @@ import pytest
 from bertbench.records.cautions import caution
 from bertbench.records.record import Failure
 from bertbench.records.sidecars import TimingRow
-from bertbench.session import extras
 from bertbench.session.extras import measure_energy, measure_server
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed.blocks import SpeedTarget, TaskInputs
 from bertbench.speed.rounds import WorkerError
-from tests.session.conftest import FIXED, NATURAL
+from tests.session.conftest import FIXED, NATURAL, probes
 
 TARGETS = (SpeedTarget("bert", None), SpeedTarget("albert", None))
 SHAPE = ShapeSpec(batch_size=4, sequence_length=8)
@@ -35,7 +34,7 @@ class Counter:
 
 
 @pytest.fixture
-def counters(monkeypatch):
+def counters():
     """A machine with a counter and workers that run 100 passes; `fails` names those that die."""
     state = SimpleNamespace(meter=Counter(), fails=(), idle_w=0.0)
 
@@ -49,28 +48,31 @@ def counters(monkeypatch):
 
         yield [SimpleNamespace(warm_up=lambda *_: None, ask=ask)]
 
-    monkeypatch.setattr(extras.energy, "meters", lambda _: ([state.meter], None))
-    monkeypatch.setattr(extras.energy, "idle_watts", lambda *_: state.idle_w)
-    monkeypatch.setattr(extras, "open_workers", open_workers)
+    state.probes = probes(
+        meters=lambda _: ([state.meter], None), idle_watts=lambda *_: state.idle_w, open_workers=open_workers
+    )
     return state
 
 
-def test_no_counters(encoder, begin, monkeypatch):
+def test_no_counters(encoder, begin):
     """Without counters there is no figure, and the reason."""
-    monkeypatch.setattr(extras.energy, "meters", lambda _: ([], "no counters in a virtual machine"))
-    found = measure_energy(begin([encoder("bert")]), TARGETS, TimingSpec(shapes=(SHAPE,)))
+    without = probes(meters=lambda _: ([], "no counters in a virtual machine"))
+    found = measure_energy(begin([encoder("bert")], asked_of=without), TARGETS, TimingSpec(shapes=(SHAPE,)))
     assert found == ({}, [caution("no-energy", reason="no counters in a virtual machine")])
 
 
-@pytest.mark.usefixtures("counters")
-def test_only_fixed_shapes(encoder, begin):
+def test_only_fixed_shapes(encoder, begin, counters):
     """Where only natural lengths are timed nothing is measured: joules a sample would depend on the texts."""
-    assert measure_energy(begin([encoder("bert")]), TARGETS, TimingSpec(shapes=(NATURAL,))) == ({}, [])
+    assert measure_energy(
+        begin([encoder("bert")], asked_of=counters.probes), TARGETS, TimingSpec(shapes=(NATURAL,))
+    ) == ({}, [])
 
 
 def test_joules_a_sample(encoder, begin, counters):
     """The counter's growth over passes times batch size, at the first fixed shape."""
-    found, reasons = measure_energy(begin([encoder("bert")]), TARGETS, TimingSpec(shapes=(NATURAL, SHAPE, FIXED)))
+    found, reasons = measure_energy(
+        begin([encoder("bert")], asked_of=counters.probes), TARGETS, TimingSpec(shapes=(NATURAL, SHAPE, FIXED))
+    )
     (one,) = found["bert"]
     assert one.values[0] == pytest.approx(10 / 400)
     assert (one.n, one.n_unit, one.batch_size, one.sequence_length) == (400, "samples", 4, 8)
@@ -81,19 +83,22 @@ def test_joules_a_sample(encoder, begin, counters):
 def test_load_that_is_not_above_idling(encoder, begin, counters):
     """A load that cannot be told from idling has no figure."""
     counters.idle_w = 1e9
-    assert measure_energy(begin([encoder("bert")]), TARGETS, TimingSpec(shapes=(SHAPE,))) == ({}, [])
+    assert measure_energy(begin([encoder("bert")], asked_of=counters.probes), TARGETS, TimingSpec(shapes=(SHAPE,))) == (
+        {},
+        [],
+    )
 
 
 def test_worker_that_dies_has_no_figure(encoder, begin, counters):
     """The others keep theirs."""
     counters.fails = ("bert",)
-    found, _ = measure_energy(begin([encoder("bert")]), TARGETS, TimingSpec(shapes=(SHAPE,)))
+    found, _ = measure_energy(begin([encoder("bert")], asked_of=counters.probes), TARGETS, TimingSpec(shapes=(SHAPE,)))
     assert set(found) == {"albert"}
 
 
 def test_no_time_left(encoder, begin, counters):
     """With --max-minutes used up nothing is repeated for energy's sake, and it is said of which models."""
-    session = replace(begin([encoder("bert")]), deadline=0.0)
+    session = replace(begin([encoder("bert")], asked_of=counters.probes), deadline=0.0)
     found, (reason,) = measure_energy(session, TARGETS, TimingSpec(shapes=(SHAPE,)))
     assert found == {}
     assert str(reason) == "energy of bert, albert was not measured: each takes 2 s, no time was left"
@@ -117,7 +122,7 @@ def rows(name, seconds, count=64, shape="1xnatural"):
 
 
 @pytest.fixture
-def live(monkeypatch):
+def live():
     """Workers that serve every query in `latency` seconds, or fail; `asked` holds arrivals by name."""
     state = SimpleNamespace(latency=SERVICE_S, fails=False, asked={})
 
@@ -132,16 +137,16 @@ def live(monkeypatch):
 
         yield [SimpleNamespace(warm_up=lambda *_: None, ask=ask)]
 
-    monkeypatch.setattr(extras, "open_workers", open_workers)
+    state.probes = probes(open_workers=open_workers)
     return state
 
 
 @pytest.fixture
-def measured(begin, encoder):
+def measured(begin, encoder, live):
     """What `measure_server` finds for targets with such service times: `measured({"bert": 0.01}, bound)`."""
 
     def run(service, bound_s=0.05):
-        session = begin([encoder("bert")], server_bound_s=bound_s)
+        session = begin([encoder("bert")], asked_of=live.probes, server_bound_s=bound_s)
         targets = tuple(SpeedTarget(name, None) for name in service)
         timed = tuple(row for name, seconds in service.items() for row in rows(name, seconds))
         result = SimpleNamespace(targets=targets, rows=timed)
@@ -156,7 +161,6 @@ def test_not_asked_for(measured):
     assert measured({"bert": SERVICE_S}, None) == ({}, [])
 
 
-@pytest.mark.usefixtures("live")
 def test_without_queries_of_natural_length(begin, encoder):
     """Where such inputs were not timed there is no service time, hence no rate."""
     session = begin([encoder("bert")], server_bound_s=0.05)
@@ -193,7 +197,6 @@ def test_worker_that_dies_leaves_the_simulation(measured, live):
     assert [one.statistic for one in found["bert"]] == ["simulated"]
 
 
-@pytest.mark.usefixtures("live")
 def test_bound_out_of_reach(measured):
     """A bound below what a single query takes has no rate, with a word why; others have theirs."""
     found, said = measured({"bert": 0.1, "distilbert": 0.01})
@@ -202,7 +205,6 @@ def test_bound_out_of_reach(measured):
     assert said[0].startswith("bert: a bound of 50.0 ms is out of reach")
 
 
-@pytest.mark.usefixtures("live")
 def test_default_bound_lets_all_models_serve(measured):
     """Without a bound of one's own it is twice what the slowest needs, the same for all."""
     found, _ = measured({"bert": 0.02, "distilbert": 0.01}, 0.0)

@@ -6,16 +6,14 @@ from pathlib import Path
 import pytest
 
 from bertbench.errors import UnavailableError
-from bertbench.models import hub
 from bertbench.models.sources import Encoder, Source
-from bertbench.records import environment
 from bertbench.records.progress import silent
 from bertbench.records.record import UNAVAILABLE, Failure
 from bertbench.records.store import Store
 from bertbench.session import measure as session
 from bertbench.session.plan import Plan
 from bertbench.session.request import Options, Request
-from bertbench.session.steps import TaskData
+from bertbench.session.steps import Probes, TaskData
 from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed.calibration import Calibration
@@ -31,10 +29,22 @@ class PlannedError(Exception):
     """Ends `measure` where the plan would be made."""
 
 
-@pytest.fixture(autouse=True)
-def machine(monkeypatch):
-    """A machine that is quick to look at."""
-    monkeypatch.setattr(environment, "capture", lambda _: factories.environment())
+def probes(state="unreachable"):
+    """A machine that is quick to look at, and a hub."""
+    return Probes(capture=lambda _: factories.environment(), hub_state=lambda: state)
+
+
+def find(request, store, encoders, state="unreachable"):
+    """The session that answers the request, on that machine."""
+    return session.find(request, store, encoders, probes=probes(state))
+
+
+def measure(request, store, encoders, make_plan, measure_costs=None):
+    """Measure on that machine, with steps of another's."""
+    session.measure(
+        request, store, encoders, say=lambda _: None, progress=silent, yes=False, probes=probes(), make_plan=make_plan,
+        measure_costs=measure_costs,
+    )  # fmt: skip
 
 
 def asked(*, may_be_random=True, **options):
@@ -81,10 +91,10 @@ def skipped(kind=UNAVAILABLE):
 def test_equal_session_answers(store, encoder):
     """A complete session of the same request is found; an incomplete one is not."""
     keep(store, asked(), encoder, records=[scored()], complete=False)
-    assert session.find(asked(), store, [encoder]) is None
+    assert find(asked(), store, [encoder]) is None
     keep(store, asked(), encoder)
-    assert session.find(asked(), store, [encoder]).session.models == ("bert",)
-    assert session.find(asked(seeds=(1,)), store, [encoder]) is None
+    assert find(asked(), store, [encoder]).session.models == ("bert",)
+    assert find(asked(seeds=(1,)), store, [encoder]) is None
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json"])
@@ -93,32 +103,30 @@ def test_changed_configuration_or_tokenizer_is_measured_again(store, encoder, na
     keep(store, asked(), encoder, records=[scored()])
     path = Path(encoder.source.folder) / name
     path.write_text(path.read_text() + "\n")
-    assert session.find(asked(), store, [encoder]) is None
+    assert find(asked(), store, [encoder]) is None
 
 
 @pytest.mark.parametrize(
     ("state", "may_be_random", "found"),
     [("unreachable", True, True), ("offline", True, True), ("online", True, False), ("unreachable", False, False)],
 )
-def test_missing_quality_is_tried_again_where_it_may_be_had(store, encoder, monkeypatch, state, may_be_random, found):
+def test_missing_quality_is_tried_again_where_it_may_be_had(store, encoder, state, may_be_random, found):
     """A session without scores answers `compare` while the hub is away; not once it is there, and never `run`."""
-    monkeypatch.setattr(hub, "state", lambda: state)
     request = asked(may_be_random=may_be_random)
     keep(store, request, encoder, records=[skipped()])
-    assert (session.find(request, store, [encoder]) is not None) is found
+    assert (find(request, store, [encoder], state) is not None) is found
 
 
-def test_failed_run_or_one_that_time_ran_out_for_is_tried_again(store, encoder, monkeypatch):
+def test_failed_run_or_one_that_time_ran_out_for_is_tried_again(store, encoder):
     """What measuring again might cure is measured again."""
-    monkeypatch.setattr(hub, "state", lambda: "unreachable")
     keep(store, asked(), encoder, records=[scored(status="failed", error=Failure("MeasurementError", "x"))])
-    assert session.find(asked(), store, [encoder]) is None
+    assert find(asked(), store, [encoder]) is None
     store.write_record(skipped("OutOfTime"))
-    assert session.find(asked(), store, [encoder]) is None
+    assert find(asked(), store, [encoder]) is None
 
 
 @pytest.fixture
-def earlier(monkeypatch, store, encoder):
+def earlier(store, encoder):
     """What `measure` hands to the plan as decided earlier."""
 
     def ask(request):
@@ -128,9 +136,8 @@ def earlier(monkeypatch, store, encoder):
             given.append(arguments[3])
             raise PlannedError
 
-        monkeypatch.setattr(session, "make", make)
         with pytest.raises(PlannedError):
-            session.measure(request, store, [encoder], say=print, progress=silent, yes=False)
+            measure(request, store, [encoder], make)
         return given[0]
 
     return ask
@@ -146,17 +153,15 @@ def test_interrupted_session_goes_on_with_its_decisions(store, encoder, earlier)
     assert earlier(asked(max_train_minutes=1.0)) == {}
 
 
-def test_decisions_are_stored_when_measuring_begins(store, encoder, monkeypatch):
+def test_decisions_are_stored_when_measuring_begins(store, encoder):
     """They are in the session's file before the first cell, so that an interruption cannot lose them."""
 
     def interrupted(*_):
         raise KeyboardInterrupt
 
     plan = Plan({}, (), Calibration(1.0, 1.0, bf16_is_faster=True, seconds=0.0), (), DECIDED)
-    monkeypatch.setattr(session, "make", lambda *_: plan)
-    monkeypatch.setattr(session, "measure_cost", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        session.measure(asked(), store, [encoder], say=lambda _: None, progress=silent, yes=False)
+        measure(asked(), store, [encoder], lambda *_: plan, interrupted)
     (stored,) = store.sessions()
     assert (stored.session.complete, stored.session.decisions) == (False, DECIDED)
 
@@ -169,24 +174,22 @@ def test_decisions_are_stored_when_measuring_begins(store, encoder, monkeypatch)
         (TaskData(task_spec(), None, (EXAMPLES,)), "demo", None),
     ],
 )
-def test_real_texts_that_cannot_be_had_are_found_out_first(store, encoder, monkeypatch, data, tokenizer, message):
+def test_real_texts_that_cannot_be_had_are_found_out_first(store, encoder, data, tokenizer, message):
     """Where only texts are to be timed and there are none, that is one clear error before any work is stored."""
 
     def measuring(*_):
         raise PlannedError
 
     plan = Plan({"sst2": data}, (), Calibration(1.0, 1.0, bf16_is_faster=True, seconds=0.0), (), {})
-    monkeypatch.setattr(session, "make", lambda *_: plan)
-    monkeypatch.setattr(session, "measure_cost", measuring)
     without = replace(encoder, source=replace(encoder.source, tokenizer=tokenizer))
 
-    def measure(*shapes):
+    def time(*shapes):
         request = replace(asked(), kinds=("size", "speed"), timing=TimingSpec(shapes=shapes))
-        session.measure(request, store, [without], say=lambda _: None, progress=silent, yes=False)
+        measure(request, store, [without], lambda *_: plan, measuring)
 
     natural = ShapeSpec(sequence_length=None)
     with pytest.raises(PlannedError if message is None else UnavailableError, match=message):
-        measure(natural)
+        time(natural)
     assert (list(store.sessions()) == []) is (message is not None)
     with pytest.raises(PlannedError):
-        measure(natural, ShapeSpec())
+        time(natural, ShapeSpec())

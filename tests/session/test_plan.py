@@ -15,11 +15,11 @@ from bertbench.models.loading import has_head
 from bertbench.models.sources import gather
 from bertbench.session import plan
 from bertbench.session.request import Options, Request
+from bertbench.session.steps import Probes
 from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.tasks import TrainingSpec
 from bertbench.specs.timing import TimingSpec
 from bertbench.speed.calibration import Calibration
-from bertbench.tasks import data
 from bertbench.tasks.examples import Examples
 from tests.factories import model_spec, task_spec
 
@@ -47,11 +47,19 @@ def machine(monkeypatch):
                 raise DatasetError(f"no {split}")
             return examples(split)
 
-        monkeypatch.setattr(plan, "calibrate", lambda *_: calibration)
-        monkeypatch.setattr(data, "load", load)
-        monkeypatch.setattr(hub, "state", lambda: state)
+        monkeypatch.setattr(hub, "state", lambda: state)  # of weights too
+        here.append(Probes(calibrate=lambda *_: calibration, load=load, hub_state=lambda: state))
 
-    return make
+    yield make
+    here.clear()
+
+
+here = []  # what the newest `machine` is asked by
+
+
+def planned(request, encoders, say=print, earlier=None, decide=lambda: "fp32"):
+    """The plan on the machine of the test."""
+    return plan.make(request, encoders, say, earlier, decide, here[-1])
 
 
 def request(specs, *, may_be_random=False, **options):
@@ -65,7 +73,7 @@ def request(specs, *, may_be_random=False, **options):
 def made(specs, say=lambda _: None, **options):
     """The plan for these models."""
     asked = request(specs, **options)
-    return plan.make(asked, gather(asked.models, may_be_random=asked.may_be_random), say)
+    return planned(asked, gather(asked.models, may_be_random=asked.may_be_random), say)
 
 
 @pytest.fixture(scope="module")
@@ -229,7 +237,7 @@ def test_number_format_of_training_is_what_was_decided(machine, small, classifie
     def trained(decided, models=(small,), **options):
         request_ = request(list(models), **options)
         encoders = gather(request_.models, may_be_random=False)
-        return plan.make(request_, encoders, print, None, lambda: asked.append(decided) or decided)
+        return planned(request_, encoders, print, None, lambda: asked.append(decided) or decided)
 
     assert trained("bf16").cells[0].work.bf16_training
     assert trained("bf16").decisions == {"cuts": {"sst2": None}, "training_dtype": "bf16"}
@@ -326,8 +334,8 @@ def test_plan_says_what_and_how_long(machine, small, large):
     """The plan lists size, speed, memory and every quality run with its time, and sums them up."""
     machine()
     asked = replace(request([small, large]), timing=TimingSpec(rounds=2))
-    planned = plan.make(asked, gather(asked.models, may_be_random=False), print)
-    lines = planned.lines()
+    made_plan = planned(asked, gather(asked.models, may_be_random=False), print)
+    lines = made_plan.lines()
     assert lines[0].startswith("plan (5 steps, about ")
     assert [line.split("  about")[0].strip() for line in lines[1:]] == [
         "counting parameters and FLOPs of 2 models",
@@ -336,7 +344,7 @@ def test_plan_says_what_and_how_long(machine, small, large):
         "fine-tuning small on sst2, seed 0 (100 samples)",
         "fine-tuning large on sst2, seed 0 (100 samples)",
     ]
-    assert planned.expected_s == pytest.approx(sum(seconds for _, seconds in planned.steps))
+    assert made_plan.expected_s == pytest.approx(sum(seconds for _, seconds in made_plan.steps))
 
 
 def test_slower_machine_and_larger_model_take_longer(machine, small, large):
@@ -353,15 +361,15 @@ def test_earlier_decisions_are_kept(machine, small):
     machine(SLOW)
     asked = request([small], max_train_minutes=1.0)
     encoders = gather(asked.models, may_be_random=False)
-    first = plan.make(asked, encoders, print, None, lambda: "bf16")
+    first = planned(asked, encoders, print, None, lambda: "bf16")
     assert first.decisions["cuts"]["sst2"] is not None
     stored = json.loads(json.dumps(first.decisions))
     machine(FAST)
-    again = plan.make(asked, encoders, print, stored, pytest.fail)
+    again = planned(asked, encoders, print, stored, pytest.fail)
     assert [cell.work for cell in again.cells] == [cell.work for cell in first.cells]
     assert [cell.work.train for cell in again.cells] == [cell.work.train for cell in first.cells]
     assert again.decisions == first.decisions
-    anew = plan.make(asked, encoders, print)
+    anew = planned(asked, encoders, print)
     assert anew.decisions == {"cuts": {"sst2": None}, "training_dtype": "fp32"}
     assert not anew.cells[0].work.bf16_training
     assert not anew.cells[0].capped
@@ -372,7 +380,7 @@ def test_decision_against_a_cut_is_kept_too(machine, small):
     machine(SLOW)
     asked = request([small], max_train_minutes=1.0)
     encoders = gather(asked.models, may_be_random=False)
-    (cell,) = plan.make(asked, encoders, pytest.fail, {"cuts": {"sst2": None}, "training_dtype": "bf16"}).cells
+    (cell,) = planned(asked, encoders, pytest.fail, {"cuts": {"sst2": None}, "training_dtype": "bf16"}).cells
     assert (cell.capped, len(cell.work.train), cell.work.bf16_training) == (False, 100, True)
 
 
@@ -382,7 +390,7 @@ def test_task_may_limit_its_training_samples(machine, small):
     task = task_spec(training={"epochs": 3, "batch_size": 4, "max_length": 16, "train_samples": 20})
     for options, expected in (({}, 20), ({"train_samples": 30}, 30)):
         asked = replace(request([small], **options), tasks=(task,))
-        (cell,) = plan.make(asked, gather(asked.models, may_be_random=False), print).cells
+        (cell,) = planned(asked, gather(asked.models, may_be_random=False), print).cells
         assert len(cell.work.train) == expected
 
 
@@ -399,7 +407,7 @@ def test_speed_plans_no_quality(machine, small):
     """Where quality is not asked for a task gives its texts, and nothing is trained or evaluated."""
     machine()
     asked = replace(request([small]), kinds=("size", "speed", "memory"))
-    found = plan.make(asked, gather(asked.models, may_be_random=False), lambda _: None)
+    found = planned(asked, gather(asked.models, may_be_random=False), lambda _: None)
     assert found.cells == ()
     assert len(found.data["sst2"].splits[0]) == 100
     assert len(found.steps) == 3
@@ -410,7 +418,7 @@ def test_published_recipe_is_for_training_only(machine, small, classifier):
     machine()
     values = {"epochs": 7, "max_length": 8, "source": "a paper"}
     asked = replace(request([small, classifier]), recipes={name: {"sst2": values} for name in ("small", "tuned")})
-    trained, evaluated = plan.make(asked, gather(asked.models, may_be_random=False), pytest.fail).cells
+    trained, evaluated = planned(asked, gather(asked.models, may_be_random=False), pytest.fail).cells
     assert (trained.work.recipe.epochs, trained.work.recipe.max_length, trained.work.recipe.source) == (7, 8, "a paper")
     assert evaluated.work.recipe == TASK.training
 
@@ -424,7 +432,7 @@ def test_cap_lets_no_model_train_longer_than_its_recipe(machine, small, large, m
         request([small, large], max_train_minutes=minutes),
         recipes={"large": {"sst2": {"epochs": 1000, "batch_size": 10}}},
     )
-    cells = plan.make(asked, gather(asked.models, may_be_random=False), said.append).cells
+    cells = planned(asked, gather(asked.models, may_be_random=False), said.append).cells
     assert [cell.capped for cell in cells] == capped
     assert cells[0].work.train == cells[1].work.train
     assert cells[0].work.recipe.epochs == min(3, cells[1].work.recipe.epochs)

@@ -25,8 +25,8 @@ def pairs(subject: ModelOnTask) -> Verdict | None:
         return ok("the model has none: a separator tells the texts apart")
     types = [set(row.get("token_type_ids", ())) for row in subject.features.rows]
     if not any(1 in seen for seen in types):
-        types_given = "bertbench feeds none" if not any(types) else "the second text has type 0, as the first"
-        return problem(types_given, "the model uses them: take the tokenizer that belongs to it")
+        shown = "bertbench feeds none" if not any(types) else "the second text has type 0, as the first"
+        return problem(shown, "the model uses them: take the tokenizer that belongs to it")
     if "token_type_ids" not in subject.ready.tokenizer("one", "two"):
         return ok(
             "bertbench feeds them; the tokenizer by default gives none",
@@ -86,7 +86,7 @@ def invariance(subject: ModelOnTask) -> Verdict:
     spread = float(everything.max() - everything.min())
     if spread == 0:
         return warning("all outputs are equal, whatever the input", "check the weights")
-    worst = max(float(np.abs(single - batched).max()) for single, batched in zip(alone, together, strict=True))
+    worst = max(float(np.abs(single - padded_too).max()) for single, padded_too in zip(alone, together, strict=True))
     shown = f"alone and in a padded batch outputs differ by {worst / spread:.0e} of their spread at most"
     if not worst <= max(LARGEST * spread, ROUNDING * float(np.abs(everything).max())):
         return problem(shown, "the model looks at its padding: check that it heeds attention_mask")

@@ -87,7 +87,7 @@ def _judged(subject: ModelOnTask, labels: Sequence[str], order: tuple[int, ...],
         margin = 2 * math.sqrt(tally.majority * (1 - tally.majority) / tally.n)
         # An output that wins everywhere fits best as the most frequent label, and says nothing.
         if tally.chance(order, better) < SURE / orders and best > tally.majority + margin:
-            names = ", ".join(labels[output] for output in better)
+            names = ", ".join(labels[index] for index in better)
             return problem(f"{shown}; outputs are {names}: then {percent(best)} are right", _state(subject, names))
     margin = 2 * math.sqrt(level * (1 - level) / tally.n)
     if right < level - margin:
@@ -102,7 +102,7 @@ def _unnamed(subject: ModelOnTask, labels: Sequence[str], order: tuple[int, ...]
     if len(labels) > MOST_CLASSES:
         return problem(subject.conflict, _state(subject, "the task's labels in the order of the outputs"))
     better = tally.best(order)
-    names, right = ", ".join(labels[output] for output in better), percent(tally.right(better) / tally.n)
+    names, right = ", ".join(labels[index] for index in better), percent(tally.right(better) / tally.n)
     return problem(f"{subject.conflict}; {names} fits best: {right} of {tally.n} are right", _state(subject, names))
 
 
@@ -111,16 +111,16 @@ def _naming(subject: ModelOnTask) -> str:
     if subject.conflict:
         return subject.conflict
     raw, taken = subject.config.id2label, ", ".join(subject.ready.outputs or ())
-    own = [str(raw[i]) for i in sorted(raw)]
+    config_names = [str(raw[i]) for i in sorted(raw)]
     if subject.work.source.outputs is not None:
-        return f"outputs are stated in the model's YAML: {taken}" + _called(own)
-    if all(PLACEHOLDER.match(name) for name in own):
+        return f"outputs are stated in the model's YAML: {taken}" + _called(config_names)
+    if all(PLACEHOLDER.match(name) for name in config_names):
         return f"LABEL_i in config.json, taken in the task's order: {taken}"
     return f"config.json names the outputs: {taken}"
 
 
-def _called(own: Sequence[str]) -> str:
-    return f" (config.json: {', '.join(own)})" if len(own) <= MOST_CLASSES else ""
+def _called(config_names: Sequence[str]) -> str:
+    return f" (config.json: {', '.join(config_names)})" if len(config_names) <= MOST_CLASSES else ""
 
 
 def _state(subject: ModelOnTask, names: str) -> str:

@@ -46,11 +46,9 @@ class BagOfWords:
         vectorizers = [_words_of(column) for column in zip(*train.inputs, strict=True)]
         if not any(vectorizers) or (not task.is_regression and len(set(train.labels)) == 1):
             return None
-        baseline = cls(
-            vectorizers, Ridge() if task.is_regression else LogisticRegression(max_iter=1000, C=10.0), len(train)
-        )
-        baseline.model.fit(baseline._seen(train), list(train.labels))
-        return baseline
+        bag = cls(vectorizers, Ridge() if task.is_regression else LogisticRegression(max_iter=1000, C=10.0), len(train))
+        bag.model.fit(bag._seen(train), list(train.labels))
+        return bag
 
     def predict(self, examples: Examples) -> list[float]:
         """Class ids or numbers."""

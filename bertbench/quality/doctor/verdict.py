@@ -51,19 +51,19 @@ class Check(Generic[S]):
             return unchecked(error.message, error.hint)
 
 
-def ok(observed: str, advice: str = "") -> Verdict:
+def ok(finding: str, advice: str = "") -> Verdict:
     """All is well."""
-    return Verdict("ok", observed, advice)
+    return Verdict("ok", finding, advice)
 
 
-def warning(observed: str, advice: str) -> Verdict:
+def warning(finding: str, advice: str) -> Verdict:
     """Figures may mean less than they seem to."""
-    return Verdict("warning", observed, advice)
+    return Verdict("warning", finding, advice)
 
 
-def problem(observed: str, advice: str | None) -> Verdict:
+def problem(finding: str, advice: str | None) -> Verdict:
     """Figures would be wrong, or there would be none."""
-    return Verdict("problem", observed, advice or "")
+    return Verdict("problem", finding, advice or "")
 
 
 def unchecked(reason: str, advice: str | None = None) -> Verdict:

@@ -44,12 +44,15 @@ def sizes(subject: ExaminedCheckpoint) -> Verdict:
 
 def padding(subject: ExaminedCheckpoint) -> Verdict:
     """Whether both pad with the same token."""
-    own, other = subject.tokenizer.pad_token_id, getattr(subject.config, "pad_token_id", None)
-    if own is None:
+    pad_id, stated_id = subject.tokenizer.pad_token_id, getattr(subject.config, "pad_token_id", None)
+    if pad_id is None:
         return problem("the tokenizer has no padding token", "choose an encoder's tokenizer")
-    if other is None or own == other:
-        return ok(f"id {own}" + (" (config.json states none)" if other is None else ""))
-    shown, advice = f"the tokenizer pads with id {own}, config.json says {other}", "set pad_token_id in config.json"
+    if stated_id is None or pad_id == stated_id:
+        return ok(f"id {pad_id}" + (" (config.json states none)" if stated_id is None else ""))
+    shown, advice = (
+        f"the tokenizer pads with id {pad_id}, config.json says {stated_id}",
+        "set pad_token_id in config.json",
+    )
     if unused_positions(subject.config):
         return problem(f"{shown}, and positions are counted from it", advice)
     return warning(shown, advice)
@@ -63,8 +66,8 @@ def lengths(subject: ExaminedCheckpoint) -> Verdict:
     if stated > UNLIMITED:
         return ok(f"the tokenizer states none, the model takes {limit}; bertbench cuts to --max-length")
     if stated > limit:
-        mismatch = f"the tokenizer lets {stated} tokens through, the model takes {limit}"
-        return warning(mismatch, f"bertbench cuts to --max-length; elsewhere pass max_length={limit}")
+        shown = f"the tokenizer lets {stated} tokens through, the model takes {limit}"
+        return warning(shown, f"bertbench cuts to --max-length; elsewhere pass max_length={limit}")
     return ok(f"{stated} by the tokenizer, {limit} by the model")
 
 
@@ -79,8 +82,8 @@ def casing(subject: ExaminedCheckpoint) -> Verdict:
     if not lowers and upper == 0 < lower:
         return problem(f"{kept}, but no token has upper case: it is all unknown", LOWER_CASE)
     if lowers and upper > FEW_UPPER:
-        mismatch = f"{kept}, but {percent(upper)} of its tokens have upper case and are never used"
-        return problem(mismatch, KEEP_CASE)
+        shown = f"{kept}, but {percent(upper)} of its tokens have upper case and are never used"
+        return problem(shown, KEEP_CASE)
     return ok(kept + (f", as {says} says" if says else ""))
 
 

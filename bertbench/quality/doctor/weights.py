@@ -33,8 +33,8 @@ def loading(subject: ExaminedCheckpoint) -> Verdict:
         return problem(error.message.removeprefix(f"model {subject.name}: "), error.hint)
     unused = _unused(folder)
     if unused:
-        unused_layers = f"{len(unused)} weights of layers in the checkpoint are not used, first {unused[0]}"
-        return problem(unused_layers, "config.json describes a smaller model: take that of the checkpoint")
+        shown = f"{len(unused)} weights of layers in the checkpoint are not used, first {unused[0]}"
+        return problem(shown, "config.json describes a smaller model: take that of the checkpoint")
     return ok(f"{millions(sum(part.numel() for part in model.base_model.parameters()))} parameters of the encoder")
 
 
