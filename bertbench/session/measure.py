@@ -25,15 +25,15 @@ from bertbench.session.cost import measure_cost
 from bertbench.session.plan import Plan, make
 from bertbench.session.quality import drop_checkpoints, measure_quality, quality_key
 from bertbench.session.request import Request, answers, check_many, check_processes, names_of
-from bertbench.session.steps import Probes, Session
+from bertbench.session.steps import Instruments, Session
 from bertbench.speed.workers import begin
 
 
 def find(
-    request: Request, store: Store, encoders: Sequence[Encoder], *, probes: Probes | None = None
+    request: Request, store: Store, encoders: Sequence[Encoder], *, probes: Instruments | None = None
 ) -> StoredSession | None:
     """The newest complete session without failures that holds all that is asked, or None."""
-    probes = probes or Probes()
+    probes = probes or Instruments()
     wanted = _canonical(request, encoders, probes.capture(request.options.device))
 
     def accept(stored: StoredSession) -> bool:
@@ -78,7 +78,7 @@ def measure(
     say: Say,
     progress: Progress,
     yes: bool,
-    probes: Probes | None = None,
+    probes: Instruments | None = None,
     make_plan: Callable[..., Plan] = make,
     measure_costs: Callable[[Session, Sequence[Encoder], Plan], None] = measure_cost,
 ) -> StoredSession:
@@ -100,7 +100,7 @@ def measure(
         KeyboardInterrupt: what was finished is stored.
     """
     check_processes(request)
-    probes = probes or Probes()
+    probes = probes or Instruments()
     machine = probes.capture(request.options.device)
     asked = _canonical(request, encoders, machine)
     if "speed" in request.kinds:

@@ -19,7 +19,7 @@ from bertbench.models.students.weights import check_pair, teachers_first
 from bertbench.quality import trainer
 from bertbench.quality.work import Teaching, Work
 from bertbench.session.request import Request
-from bertbench.session.steps import Probes, TaskData, load_data
+from bertbench.session.steps import Instruments, TaskData, load_data
 from bertbench.specs import plugins
 from bertbench.specs.tasks import TaskSpec, TrainingSpec
 from bertbench.speed.backend_options import combinations
@@ -145,7 +145,7 @@ def make(
     say: Say,
     earlier: Mapping[str, Any] | None = None,
     decide: Callable[[], str] = lambda: "fp32",
-    probes: Probes | None = None,
+    probes: Instruments | None = None,
 ) -> Plan:
     """Decide every quality run, the cap on training, and how long all of it should take.
 
@@ -153,7 +153,7 @@ def make(
     says what number format models are trained in; it is asked once, and only if one is trained and no format was asked for.
     """
     decisions: dict[str, Any] = {"cuts": {}} | dict(earlier or {})
-    probes = probes or Probes()
+    probes = probes or Instruments()
     calibration = probes.calibrate(request.options.threads, request.options.device)
     trains_in_bf16 = partial(trainer.is_bf16, request.options.dtype, decisions, decide)
     loaded = {task.name: load_data(task, request, probes) for task in request.tasks}

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Probes:
+class Instruments:
     """What a session asks the machine and the network, and starts there. Tests hand in others."""
 
     capture: Callable[[str], Environment] = environment.capture
@@ -62,7 +62,7 @@ class Session:
     deadline: float | None
     teachers: frozenset[str] = frozenset()
     written: list[RunRecord] = field(default_factory=list)
-    probes: Probes = field(default_factory=Probes)
+    probes: Instruments = field(default_factory=Instruments)
 
     @property
     def id(self) -> str:
@@ -154,13 +154,13 @@ class TaskData:
         return [note for split in ((self.train,) if self.train else ()) + self.splits for note in split.notes]
 
 
-def load_data(task: TaskSpec, request: Request, probes: Probes | None = None) -> TaskData:
+def load_data(task: TaskSpec, request: Request, probes: Instruments | None = None) -> TaskData:
     """The examples of a task. Where the request may do without (`may_be_random`), an unreachable hub is no error.
 
     Raises:
         DatasetError, HubError: those to evaluate on cannot be had, or are not what the task says.
     """
-    probes, options = probes or Probes(), request.options
+    probes, options = probes or Instruments(), request.options
     try:
         splits = tuple(
             probes.load(task, split, options.data_dir).take(options.eval_samples) for split in task.evaluation_splits

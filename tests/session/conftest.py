@@ -11,7 +11,7 @@ from bertbench.records.progress import silent
 from bertbench.records.record import Environment
 from bertbench.records.store import Store
 from bertbench.session.request import Options, Request
-from bertbench.session.steps import Probes, Session, TaskData
+from bertbench.session.steps import Instruments, Session, TaskData
 from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed import latency, watch
@@ -28,7 +28,7 @@ TEXTS = ("a b c", "a b", "a", "b c a b", "c", "a c b a b")
 @pytest.fixture
 def quiet_machine(monkeypatch):
     """No other programs."""
-    monkeypatch.setattr(runner, "busy_machine", list)
+    monkeypatch.setattr(psutil, "cpu_percent", lambda **_: 0.0)
     monkeypatch.setattr(latency, "WIDE_SPREAD", 1e9)  # the fake back-end sleeps, which a busy machine lengthens
     monkeypatch.setattr(watch.Watch, "findings", lambda _: [])
 
@@ -36,7 +36,7 @@ def quiet_machine(monkeypatch):
 def probes(**fakes):
     """A machine without counters whose ceiling is known."""
     quick = {"ceiling": lambda *_: (1e11, (1024, 1024, 1024)), "meters": lambda _: ([], "no counters")}
-    return Probes(**(quick | fakes))
+    return Instruments(**(quick | fakes))
 
 
 @pytest.fixture

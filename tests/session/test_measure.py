@@ -13,7 +13,7 @@ from bertbench.records.store import Store
 from bertbench.session import measure as session
 from bertbench.session.plan import Plan
 from bertbench.session.request import Options, Request
-from bertbench.session.steps import Probes, TaskData
+from bertbench.session.steps import Instruments, TaskData
 from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed.calibration import Calibration
@@ -31,7 +31,7 @@ class PlannedError(Exception):
 
 def probes(state="unreachable"):
     """A machine that is quick to look at, and a hub."""
-    return Probes(capture=lambda _: factories.environment(), hub_state=lambda: state)
+    return Instruments(capture=lambda _: factories.environment(), hub_state=lambda: state)
 
 
 def find(request, store, encoders, state="unreachable"):

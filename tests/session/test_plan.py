@@ -15,7 +15,7 @@ from bertbench.models.loading import has_head
 from bertbench.models.sources import gather
 from bertbench.session import plan
 from bertbench.session.request import Options, Request
-from bertbench.session.steps import Probes
+from bertbench.session.steps import Instruments
 from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.tasks import TrainingSpec
 from bertbench.specs.timing import TimingSpec
@@ -48,7 +48,7 @@ def machine(monkeypatch):
             return examples(split)
 
         monkeypatch.setattr(hub, "state", lambda: state)  # of weights too
-        here.append(Probes(calibrate=lambda *_: calibration, load=load, hub_state=lambda: state))
+        here.append(Instruments(calibrate=lambda *_: calibration, load=load, hub_state=lambda: state))
 
     yield make
     here.clear()
