@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 from bertbench.errors import MeasurementError
 from bertbench.quality.evaluate import predict
 from bertbench.quality.features import IGNORED
+from bertbench.tasks.kind import Features
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bertbench.records.progress import Progress
     from bertbench.specs.models import DistillSpec
-    from bertbench.tasks.kind import Features, TaskKind
+    from bertbench.tasks.kind import TaskKind
 
 ROWS_AT_ONCE = 8192  # whose answers are in memory together; the rest lie in a file
 
@@ -126,13 +127,11 @@ def answers_of(
     """A teacher's outputs to every feature, in the order of the task's labels (`order[i]` is the label of output i)."""
     import numpy as np
 
-    from bertbench.tasks.kind import Features as Part
-
     answers = Answers()
     columns = None if order is None else np.argsort(order)
     total = len(features.rows)
     for start in range(0, total, ROWS_AT_ONCE):
-        part = Part(rows=features.rows[start : start + ROWS_AT_ONCE])
+        part = Features(rows=features.rows[start : start + ROWS_AT_ONCE])
 
         outputs = predict(model, kind, part, pad, label, _Part(progress, start, total))
         answers.add(outputs if columns is None else [values[..., columns] for values in outputs])

@@ -27,6 +27,7 @@ from bertbench.session.quality import drop_checkpoints, measure_quality, quality
 from bertbench.session.request import Request, answers, check_many, check_processes, names_of
 from bertbench.session.steps import Probes, Session
 from bertbench.speed.workers import begin
+from bertbench.tasks.data import source_fingerprint
 
 
 def find(
@@ -51,8 +52,6 @@ def _settled(record: RunRecord) -> bool:
 
 
 def _canonical(request: Request, encoders: Sequence[Encoder], machine: Environment) -> dict[str, Any]:
-    from bertbench.tasks.data import source_fingerprint
-
     digests = {encoder.spec.name: encoder.source.identity for encoder in encoders}
     fingerprints = {task.name: source_fingerprint(task, request.options.data_dir) for task in request.tasks}
     return request.canonical(digests, fingerprints, machine.environment_class)
