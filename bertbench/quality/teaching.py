@@ -1,7 +1,6 @@
 """Learning from a teacher: its answers to the training examples, made once, and the loss of not giving the same.
 
-Not aware of how a student came about. Source: arXiv:1910.01108 (DistilBERT) Sec 2 and 4.1, after arXiv:1503.02531; hard and
-soft losses are mixed as in the authors' distillation on SQuAD.
+Source: arXiv:1910.01108 (DistilBERT) Sec 2 and 4.1, after arXiv:1503.02531; hard and soft losses are mixed as in the authors' distillation on SQuAD.
 """
 
 from __future__ import annotations

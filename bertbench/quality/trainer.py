@@ -1,7 +1,4 @@
-"""What transformers' Trainer is told: the recipe in its words, and a callback that watches.
-
-Not aware of examples and models.
-"""
+"""What transformers' Trainer is told: the recipe in its words, and a callback that watches."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One command's measuring, from request to stored records: size, speed, memory, then quality, each stored when done.
 
-Whatever happens to one cell is a record of that cell; the rest goes on. Not aware of reports.
+Whatever happens to one cell is a record of that cell; the rest goes on.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Every check on every task, checkpoint and model on a task; what cannot be had is said, and the others go on.
 
-Not aware of tables and formats. Nothing is stored.
+Nothing is stored.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bertbench.models.checkpoints import trained_length
 from bertbench.models.loading import has_head
 from bertbench.models.sources import finetuned_source, gather
 from bertbench.quality import run
-from bertbench.quality.doctor import content, inputs, labels, vocabulary, weights
+from bertbench.quality.doctor import content, labels, vocabulary, weights
 from bertbench.quality.doctor.subjects import ExaminedCheckpoint, ExaminedTask, ModelOnTask, Settings, open_data
 from bertbench.quality.doctor.verdict import Check, Diagnosis, Verdict, problem, unchecked
 from bertbench.quality.work import Work
@@ -55,9 +55,9 @@ OF_PAIR: tuple[Check[ModelOnTask], ...] = (
     LABEL_ORDER,
     Check("head trained", weights.head),
     Check("unknown tokens", vocabulary.unknown),
-    Check("token types", inputs.pairs),
-    Check("batch invariance", inputs.invariance),
-    Check("truncation", inputs.truncated),
+    Check("token types", vocabulary.pairs),
+    Check("batch invariance", vocabulary.invariance),
+    Check("truncation", vocabulary.truncated),
     Check("score beside baselines", content.beaten),
 )
 
