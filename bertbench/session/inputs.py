@@ -11,7 +11,7 @@ from bertbench.errors import BertBenchError
 from bertbench.models.inputs import Encoded, ragged_ids
 from bertbench.models.lengths import length_limit, vocabulary_size
 from bertbench.models.loading import has_head, load_tokenizer, output_order, uses_token_types
-from bertbench.models.sources import Encoder, finetuned_source
+from bertbench.models.sources import Encoder
 from bertbench.quality.evaluate import scores
 from bertbench.records.cautions import Caution, caution
 from bertbench.records.record import Measurement
@@ -61,7 +61,7 @@ def choose(session: Session, encoders: Sequence[Encoder], plan: Plan) -> Heads:
         return bare
     classifiers: list[Encoder] = []
     for encoder in encoders:
-        source = finetuned_source(encoder, task.name, lambda _: None)
+        source = session.probes.find_finetuned(encoder, task.name, lambda _: None)
         if (
             source is None
             and encoder.source.weights == "pretrained"

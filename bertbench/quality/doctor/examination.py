@@ -135,9 +135,9 @@ def _on_task(encoder: Encoder, data: ExaminedTask, settings: Settings, progress:
     """What is found of a model on a task, its fine-tuned checkpoint included."""
     names = {"model": encoder.spec.name, "task": data.task.name}
     label = f"examining {encoder.spec.name} on {data.task.name}"
-    said: list[str] = []
-    published = finetuned_source(encoder, data.task.name, said.append)
-    for line in said:
+    lines: list[str] = []
+    published = finetuned_source(encoder, data.task.name, lines.append)
+    for line in lines:
         reason = line.removeprefix(f"{encoder.spec.name}: ").removesuffix("; it is fine-tuned here instead")
         yield Diagnosis(TRAINED, unchecked(reason, "`bertbench run` fine-tunes instead"), **names)
     if published is not None:

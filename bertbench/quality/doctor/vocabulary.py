@@ -206,15 +206,15 @@ def invariance(subject: ModelOnTask) -> Verdict:
     longest = max(len(row["input_ids"]) for row in rows)
     limit = min(length_limit(subject.config) or longest + EXTRA, longest + EXTRA)
     together = _outputs(subject, [*rows, _lengthened(rows[-1], limit)])[: len(rows)]
-    everything = np.concatenate([values.ravel() for values in alone])
-    if not np.isfinite(everything).all():
+    all_values = np.concatenate([values.ravel() for values in alone])
+    if not np.isfinite(all_values).all():
         return problem("some outputs are not finite", "check the weights")
-    spread = float(everything.max() - everything.min())
+    spread = float(all_values.max() - all_values.min())
     if spread == 0:
         return warning("all outputs are equal, whatever the input", "check the weights")
     worst = max(float(np.abs(single - padded_too).max()) for single, padded_too in zip(alone, together, strict=True))
     shown = f"alone and in a padded batch outputs differ by {worst / spread:.0e} of their spread at most"
-    if not worst <= max(LARGEST * spread, ROUNDING * float(np.abs(everything).max())):
+    if not worst <= max(LARGEST * spread, ROUNDING * float(np.abs(all_values).max())):
         return problem(shown, "the model looks at its padding: check that it heeds attention_mask")
     return ok(f"{shown} ({len(rows)} inputs, fp32)")
 
