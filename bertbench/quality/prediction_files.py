@@ -1,6 +1,6 @@
 """Predictions of test sets in the formats that leaderboards and official scripts take.
 
-Of labels nothing is asked: they may be hidden. Not aware of stores and of where data sets lie.
+Of labels nothing is asked: they may be hidden.
 
 Sources: gluebenchmark.com/faq (index and prediction, tab-separated; names of files and classes); evaluate-v2.0.py of SQuAD
 ({id: answer}, and {id: how much likelier no answer is}); conlleval (columns separated by blanks, an empty line after each

@@ -1,6 +1,6 @@
 """Distillation before any task: a student learns from a teacher on text without labels, DistilBERT's way.
 
-Source: arXiv:1910.01108 (DistilBERT) Sec 2 and 3. Not aware of stores and records.
+Source: arXiv:1910.01108 (DistilBERT) Sec 2 and 3.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Learning from a teacher: its answers to the training examples, made once, and the loss of not giving the same.
 
-Not aware of how a student came about. Source: arXiv:1910.01108 (DistilBERT) Sec 2 and 4.1, after arXiv:1503.02531; hard and
-soft losses are mixed as in the authors' distillation on SQuAD.
+Source: arXiv:1910.01108 (DistilBERT) Sec 2 and 4.1, after arXiv:1503.02531; hard and soft losses are mixed as in the authors' distillation on SQuAD.
 """
 
 from __future__ import annotations
@@ -14,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from bertbench.errors import MeasurementError
 from bertbench.quality.evaluate import predict
 from bertbench.quality.features import IGNORED
+from bertbench.tasks.kind import Features
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bertbench.records.progress import Progress
     from bertbench.specs.models import DistillSpec
-    from bertbench.tasks.kind import Features, TaskKind
+    from bertbench.tasks.kind import TaskKind
 
 ROWS_AT_ONCE = 8192  # whose answers are in memory together; the rest lie in a file
 
@@ -126,13 +126,11 @@ def answers_of(
     """A teacher's outputs to every feature, in the order of the task's labels (`order[i]` is the label of output i)."""
     import numpy as np
 
-    from bertbench.tasks.kind import Features as Part
-
     answers = Answers()
     columns = None if order is None else np.argsort(order)
     total = len(features.rows)
     for start in range(0, total, ROWS_AT_ONCE):
-        part = Part(rows=features.rows[start : start + ROWS_AT_ONCE])
+        part = Features(rows=features.rows[start : start + ROWS_AT_ONCE])
 
         outputs = predict(model, kind, part, pad, label, _Part(progress, start, total))
         answers.add(outputs if columns is None else [values[..., columns] for values in outputs])

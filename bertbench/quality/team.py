@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench import processes
 from bertbench.errors import BertBenchError, MeasurementError
+from bertbench.quality.run import Outcome, fit, prepare, run_and_save
 from bertbench.records.progress import Progress
 
 if TYPE_CHECKING:
-    from bertbench.quality.run import Outcome
     from bertbench.quality.work import Work
 
 PATIENCE = timedelta(days=7)  # that others wait while the first one plans and evaluates
@@ -49,8 +49,6 @@ class Team:
         Raises:
             MeasurementError: it failed, or an earlier one did.
         """
-        from bertbench.quality.run import run_and_save
-
         work = replace(work, state=None)  # each process would write it
         if work.mode != "fine-tune":
             return run_and_save(work, progress)
@@ -118,7 +116,5 @@ def _follow() -> int:
 
 
 def _train_along(work: Work) -> None:
-    from bertbench.quality import run as quality
-
     work = replace(work, device=processes.own_device(work.device))
-    quality.fit(work, quality.prepare(work))
+    fit(work, prepare(work))

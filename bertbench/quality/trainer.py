@@ -1,7 +1,4 @@
-"""What transformers' Trainer is told: the recipe in its words, and a callback that watches.
-
-Not aware of examples and models.
-"""
+"""What transformers' Trainer is told: the recipe in its words, and a callback that watches."""
 
 from __future__ import annotations
 
@@ -41,7 +38,13 @@ TrainingDtype = Literal["fp32", "bf16"]
 
 
 def decide_training_format(
-    results_dir: Path, environment_class: str, device: str, threads: int, say: Callable[[str], None]
+    results_dir: Path,
+    environment_class: str,
+    device: str,
+    threads: int,
+    say: Callable[[str], None],
+    *,
+    flags: Callable[[], Sequence[str]] = instruction_flags,
 ) -> TrainingDtype:
     """What the machine's file states for this device and number of threads, else what the processor has.
 
@@ -51,6 +54,7 @@ def decide_training_format(
         device: 'cpu', 'cuda:0', …
         threads: that a model is trained with.
         say: told the decision, and why.
+        flags: gives the processor's extensions.
     """
     machine, kind = Machine.load(results_dir, environment_class), device.split(":", maxsplit=1)[0]
     for warning in machine.warnings:
@@ -59,17 +63,17 @@ def decide_training_format(
     if stated is not None:
         say(f"models are trained in {stated}, as {machine.path} states")
         return "bf16" if stated == "bf16" else "fp32"
-    chosen: TrainingDtype = "bf16" if has_bf16(device) else "fp32"
+    chosen: TrainingDtype = "bf16" if has_bf16(device, flags=flags) else "fp32"
     say(
         f"models are trained in {chosen}: {kind} has {'' if chosen == 'bf16' else 'no '}instructions for products in bf16"
     )
     return chosen
 
 
-def has_bf16(device: str) -> bool:
+def has_bf16(device: str, *, flags: Callable[[], Sequence[str]] = instruction_flags) -> bool:
     """True if the device computes products in bf16 by instructions of its own: the same answer at any time."""
     if device == "cpu":
-        return not CPU_FLAGS.isdisjoint(instruction_flags())
+        return not CPU_FLAGS.isdisjoint(flags())
     if not device.startswith("cuda"):
         return False
     import torch

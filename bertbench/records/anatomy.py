@@ -1,6 +1,6 @@
 """What a model's anatomy is made of: parts by component and layer, the steps that made it smaller, rebuilt cells of papers.
 
-Measuring fills these in, tables read them. Not aware of either, nor of torch.
+Measuring fills these in, tables read them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Facts about the machine and the software, and what of the machine may be used.
 
-Not aware of models, timings or records' files. Nothing here changes a setting, and torch is imported only to answer
-about devices.
+Nothing here changes a setting, and torch is imported only to answer about devices.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     results/machines/<environment class>.json
 
-Not aware of how any of it is measured. Everything here can be measured again, so a file that cannot be read is a warning
-and counts as absent, and of two processes that save at once the later one wins.
+Everything here can be measured again, so a file that cannot be read is a warning and counts as absent, and of two processes
+that save at once the later one wins.
 
     machine = Machine.load(Path("results"), environment.environment_class)
     machine.warmup("cpu/eager/fp32/...")                        # None: not asked before

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from bertbench.errors import MeasurementError
 from bertbench.models.attention import PLAIN
@@ -23,10 +23,9 @@ from bertbench.session.variants import Checker, Variant, variants
 from bertbench.specs.timing import ExecutionSettings, TimingSpec
 from bertbench.speed.audit import AuditResult
 from bertbench.speed.blocks import SpeedTarget
+from bertbench.speed.memory import measure_memory
+from bertbench.speed.side_by_side import SpeedResult, measure_speed
 from bertbench.speed.workers import preload
-
-if TYPE_CHECKING:
-    from bertbench.speed.side_by_side import SpeedResult
 
 LENGTH_FOR_FLOPS = 128
 
@@ -92,8 +91,6 @@ def _size(session: Session, encoder: Encoder) -> CostResult:
 
 def _memory(session: Session, encoder: Encoder) -> CostResult:
     """Inference at every fixed shape that was timed (`run` and `compare`: the first), a training step at the first."""
-    from bertbench.speed.memory import measure_memory
-
     assert encoder.source.folder is not None  # noqa: S101 (weight_folders gave one)
     _raise_if_too_slow(session, encoder)
     options = session.request.options
@@ -196,8 +193,6 @@ def _timed(
     inputs: _inputs.TimedInputs,
     checker: Checker,
 ) -> SpeedResult:
-    from bertbench.speed.side_by_side import measure_speed
-
     warmups, warnings = known_warmups(session, targets, timing)
     result = measure_speed(
         targets,

@@ -11,7 +11,8 @@ from bertbench.errors import BertBenchError
 from bertbench.models.inputs import Encoded, ragged_ids
 from bertbench.models.lengths import length_limit, vocabulary_size
 from bertbench.models.loading import has_head, load_tokenizer, output_order, uses_token_types
-from bertbench.models.sources import Encoder, finetuned_source
+from bertbench.models.sources import Encoder
+from bertbench.quality.evaluate import scores
 from bertbench.records.cautions import Caution, caution
 from bertbench.records.record import Measurement
 from bertbench.session.plan import Plan
@@ -23,6 +24,7 @@ from bertbench.speed.blocks import TaskInputs
 from bertbench.speed.servant import TextSource
 from bertbench.stats import padding
 from bertbench.tasks.examples import Examples
+from bertbench.tasks.kinds.sequence_classification import classes
 
 if TYPE_CHECKING:
     from bertbench.speed.backend import Floats
@@ -43,9 +45,6 @@ class Heads:
 
     def score(self, model: str, logits: Floats, examples: Examples) -> float | None:
         """The task's score of a model's logits on the first of `examples`, one row each."""
-        from bertbench.quality.evaluate import scores
-        from bertbench.tasks.kinds.sequence_classification import classes
-
         assert self.task is not None  # noqa: S101 (callers have looked)
         predicted = classes(logits, self.orders[model]).tolist()
         measurements = scores(self.task, examples.first(len(logits)), predicted)
@@ -62,7 +61,7 @@ def choose(session: Session, encoders: Sequence[Encoder], plan: Plan) -> Heads:
         return bare
     classifiers: list[Encoder] = []
     for encoder in encoders:
-        source = finetuned_source(encoder, task.name, lambda _: None)
+        source = session.probes.find_finetuned(encoder, task.name, lambda _: None)
         if (
             source is None
             and encoder.source.weights == "pretrained"

@@ -1,6 +1,6 @@
 """One command's measuring, from request to stored records: size, speed, memory, then quality, each stored when done.
 
-Whatever happens to one cell is a record of that cell; the rest goes on. Not aware of reports.
+Whatever happens to one cell is a record of that cell; the rest goes on.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from bertbench.session.quality import drop_checkpoints, measure_quality, quality
 from bertbench.session.request import Request, answers, check_many, check_processes, names_of
 from bertbench.session.steps import Instruments, Session
 from bertbench.speed.workers import begin
+from bertbench.tasks.data import source_fingerprint
 
 
 def find(
@@ -51,8 +52,6 @@ def _settled(record: RunRecord) -> bool:
 
 
 def _canonical(request: Request, encoders: Sequence[Encoder], machine: Environment) -> dict[str, Any]:
-    from bertbench.tasks.data import source_fingerprint
-
     digests = {encoder.spec.name: encoder.source.identity for encoder in encoders}
     fingerprints = {task.name: source_fingerprint(task, request.options.data_dir) for task in request.tasks}
     return request.canonical(digests, fingerprints, machine.environment_class)
@@ -102,18 +101,18 @@ def measure(
     check_processes(request)
     probes = probes or Instruments()
     machine = probes.capture(request.options.device)
-    asked = _canonical(request, encoders, machine)
+    canonical = _canonical(request, encoders, machine)
     if "speed" in request.kinds:
         begin(encoder.spec.architecture for encoder in encoders)
     training_format = _training_format(request, store, machine, say)
-    plan = make_plan(request, encoders, say, _earlier_decisions(store, asked), training_format, probes)
+    plan = make_plan(request, encoders, say, _earlier_decisions(store, canonical), training_format, probes)
     check_many(sum(cell.work is not None for cell in plan.cells), yes=yes)
     _preflight(request, encoders, plan)
     store.check_writable(needed_bytes=_bytes_needed(request, encoders, plan))
     store.tidy()
     for line in plan.lines():
         say(line)
-    record = _begun(request, asked, plan, machine)
+    record = _begun(request, canonical, plan, machine)
     session = Session(request, store, say, progress, machine, record, request.deadline, probes=probes)
     taught = (cell.teacher for cell in plan.cells if cell.teacher and cell.teacher.work)
     session.teachers = frozenset(quality_key(teacher, session.settings) for teacher in taught)
@@ -132,7 +131,7 @@ def measure(
     return StoredSession(ended, tuple(session.written), store.folder(session.id))
 
 
-def _begun(request: Request, asked: dict[str, Any], plan: Plan, machine: Environment) -> SessionRecord:
+def _begun(request: Request, canonical: dict[str, Any], plan: Plan, machine: Environment) -> SessionRecord:
     """The record of a session as it begins."""
     return SessionRecord(
         session_id=new_session_id(),
@@ -142,7 +141,7 @@ def _begun(request: Request, asked: dict[str, Any], plan: Plan, machine: Environ
         models=names_of(request.models),
         reference=request.reference,
         tasks=names_of(request.tasks),
-        request=asked,
+        request=canonical,
         decisions=plan.decisions,
         started_at=now(),
         environment_class=machine.environment_class,
@@ -158,9 +157,11 @@ def _training_format(request: Request, store: Store, machine: Environment, say: 
     )
 
 
-def _earlier_decisions(store: Store, asked: dict[str, Any]) -> dict[str, Any]:
+def _earlier_decisions(store: Store, canonical: dict[str, Any]) -> dict[str, Any]:
     """What an equal request decided before, so that finished cells of an interrupted one are recognized."""
-    earlier = newest(store, lambda _: True, lambda session: answers(session.request, asked) and bool(session.decisions))
+    earlier = newest(
+        store, lambda _: True, lambda session: answers(session.request, canonical) and bool(session.decisions)
+    )
     return earlier.session.decisions if earlier else {}
 
 

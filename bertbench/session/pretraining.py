@@ -10,6 +10,7 @@ from bertbench.errors import StoreError, UsageError
 from bertbench.models import attention
 from bertbench.models.checkpoints import write_about
 from bertbench.models.loading import load_tokenizer, load_with_head, new_with_head, save
+from bertbench.models.students.weights import check_start, start_from
 from bertbench.quality.pretrain import Pretraining, pretrain
 from bertbench.records.files import now
 from bertbench.tasks.texts import Texts, blocks
@@ -63,7 +64,6 @@ def distil(
     from transformers import set_seed
 
     from bertbench.models.architecture import config_of
-    from bertbench.models.students.weights import check_start, start_from
 
     torch.set_num_threads(threads)
     teacher_model = load_teacher(teacher, spec)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from bertbench.errors import BertBenchError, DatasetError, HubError, StoreError, UnavailableError
 from bertbench.models import hub
-from bertbench.models.sources import Encoder, Say
+from bertbench.models.sources import Encoder, Say, Source, finetuned_source
 from bertbench.quality.apart import unexpected
 from bertbench.records import environment
 from bertbench.records.files import now
@@ -36,6 +36,7 @@ class Instruments:
 
     capture: Callable[[str], Environment] = environment.capture
     hub_state: Callable[[], str] = hub.state
+    find_finetuned: Callable[[Encoder, str, Say], Source | None] = finetuned_source
     load: Callable[..., Examples] = data.load
     calibrate: Callable[[int, str], Calibration] = calibration.calibrate
     ceiling: Callable[..., tuple[float, Size] | None] = calibration.ceiling

@@ -2,19 +2,18 @@
 
 import pytest
 
-from bertbench.quality import trainer
 from bertbench.quality.trainer import decide_training_format, has_bf16, is_bf16
 from bertbench.records.machines import Machine
 
 
 @pytest.fixture
-def machine(monkeypatch, tmp_path):
+def machine(tmp_path):
     """A processor with these flags: `machine(*flags)` gives the decision and what was said."""
 
     def make(*flags, device="cpu", threads=2):
         said = []
-        monkeypatch.setattr(trainer, "instruction_flags", lambda: flags)
-        return decide_training_format(tmp_path, "class", device, threads, said.append), " ".join(said)
+        chosen = decide_training_format(tmp_path, "class", device, threads, said.append, flags=lambda: flags)
+        return chosen, " ".join(said)
 
     return make
 

@@ -8,7 +8,6 @@ import pytest
 
 from bertbench.models.sources import Encoder, Source
 from bertbench.records.cautions import caution
-from bertbench.session import inputs as _heads
 from bertbench.session import inputs as _inputs
 from bertbench.session.cost import measure_speeds
 from bertbench.session.inputs import AUDITED_EXAMPLES, NATURAL_EXAMPLES, audited, choose, fitting, prepare
@@ -17,7 +16,7 @@ from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.stats import padding
 from bertbench.tasks.examples import Examples
 from tests.factories import model_spec, task_spec
-from tests.session.conftest import FIXED, NATURAL, SPLIT, TEXTS
+from tests.session.conftest import FIXED, NATURAL, SPLIT, TEXTS, probes
 
 MANY = tuple("a " * (1 + number % 7) for number in range(200))
 
@@ -158,12 +157,6 @@ pytestmark = pytest.mark.usefixtures("quiet_machine")
 TASK = task_spec("demo", training={"max_length": 16})
 
 
-@pytest.fixture(autouse=True)
-def nothing_published(monkeypatch):
-    """No config names a fine-tuned checkpoint."""
-    monkeypatch.setattr(_heads, "finetuned_source", lambda *_: None)
-
-
 @pytest.fixture
 def classifier(tiny):
     """Makes a model with a head; `labels` are its own names of the outputs."""
@@ -192,11 +185,11 @@ def test_classifiers_where_all_have_one(classifier, begin, plan):
     assert {variant.settings.head for variant in variants(asked(begin, both), heads)} == {"sequence-classification"}
 
 
-def test_a_published_fine_tuned_checkpoint_is_taken(classifier, encoder, begin, plan, monkeypatch):
+def test_a_published_fine_tuned_checkpoint_is_taken(classifier, encoder, begin, plan):
     """What a config names as fine-tuned on the task is timed in place of the pre-trained model."""
     tuned, plain = classifier(), encoder("bert")
-    monkeypatch.setattr(_heads, "finetuned_source", lambda *_: replace(tuned.source, weights="fine-tuned"))
-    heads = choose(asked(begin, [plain]), [plain], plan(task=TASK))
+    published = probes(find_finetuned=lambda *_: replace(tuned.source, weights="fine-tuned"))
+    heads = choose(asked(begin, [plain], asked_of=published), [plain], plan(task=TASK))
     assert heads.encoders[0].source.folder == tuned.source.folder
 
 

@@ -160,8 +160,8 @@ def beaten(subject: ModelOnTask) -> Verdict | None:
         return None
     sample, score = subject.data.sample, subject.score
     scores = _scores(subject.data, sample)
-    beside = ", ".join(f"{name} {_points(value)}" for name, value in scores)
-    shown = f"score {_points(score)}; {beside} ({sample.split}, {len(sample):,} examples)"
+    baselines = ", ".join(f"{name} {_points(value)}" for name, value in scores)
+    shown = f"score {_points(score)}; {baselines} ({sample.split}, {len(sample):,} examples)"
     trivial = scores[0][1]
     if score < trivial - _margin(sample):
         return problem(f"{shown}: worse than looking at no input", "see its labels and weights")

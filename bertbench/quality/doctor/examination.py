@@ -1,6 +1,6 @@
 """Every check on every task, checkpoint and model on a task; what cannot be had is said, and the others go on.
 
-Not aware of tables and formats. Nothing is stored.
+Nothing is stored.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bertbench.models.checkpoints import trained_length
 from bertbench.models.loading import has_head
 from bertbench.models.sources import finetuned_source, gather
 from bertbench.quality import run
-from bertbench.quality.doctor import content, inputs, labels, vocabulary, weights
+from bertbench.quality.doctor import content, labels, vocabulary, weights
 from bertbench.quality.doctor.subjects import ExaminedCheckpoint, ExaminedTask, ModelOnTask, Settings, open_data
 from bertbench.quality.doctor.verdict import Check, Diagnosis, Verdict, problem, unchecked
 from bertbench.quality.work import Work
@@ -55,9 +55,9 @@ OF_PAIR: tuple[Check[ModelOnTask], ...] = (
     LABEL_ORDER,
     Check("head trained", weights.head),
     Check("unknown tokens", vocabulary.unknown),
-    Check("token types", inputs.pairs),
-    Check("batch invariance", inputs.invariance),
-    Check("truncation", inputs.truncated),
+    Check("token types", vocabulary.pairs),
+    Check("batch invariance", vocabulary.invariance),
+    Check("truncation", vocabulary.truncated),
     Check("score beside baselines", content.beaten),
 )
 
@@ -135,9 +135,9 @@ def _on_task(encoder: Encoder, data: ExaminedTask, settings: Settings, progress:
     """What is found of a model on a task, its fine-tuned checkpoint included."""
     names = {"model": encoder.spec.name, "task": data.task.name}
     label = f"examining {encoder.spec.name} on {data.task.name}"
-    said: list[str] = []
-    published = finetuned_source(encoder, data.task.name, said.append)
-    for line in said:
+    lines: list[str] = []
+    published = finetuned_source(encoder, data.task.name, lines.append)
+    for line in lines:
         reason = line.removeprefix(f"{encoder.spec.name}: ").removesuffix("; it is fine-tuned here instead")
         yield Diagnosis(TRAINED, unchecked(reason, "`bertbench run` fine-tunes instead"), **names)
     if published is not None:

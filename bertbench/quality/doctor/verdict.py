@@ -1,4 +1,4 @@
-"""What a check says, and a check itself. Not aware of models, tasks and tables."""
+"""What a check says, and a check itself."""
 
 from __future__ import annotations
 
