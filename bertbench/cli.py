@@ -9,7 +9,6 @@ from __future__ import annotations
 import codecs
 import contextlib
 import difflib
-import gc
 import importlib
 import inspect
 import re
@@ -64,13 +63,7 @@ COMMANDS = {
 
 def function_of(name: str) -> Any:
     """The function of a command, its module imported now."""
-    collects = gc.isenabled()
-    gc.disable()  # all that an import makes lives on: to look for garbage in it takes a twentieth of the time to the help
-    try:
-        return getattr(importlib.import_module(f"bertbench.commands.{name}"), COMMANDS[name].function)
-    finally:
-        if collects:
-            gc.enable()
+    return getattr(importlib.import_module(f"bertbench.commands.{name}"), COMMANDS[name].function)
 
 
 class Commands(TyperGroup):

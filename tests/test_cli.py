@@ -1,6 +1,5 @@
 """The command line: exit codes, one-line errors, light start."""
 
-import gc
 import os
 import subprocess
 import sys
@@ -176,12 +175,6 @@ def test_options_are_declared_once():
                 if option.startswith("--") and option != "--help":
                     helps[option].add(parameter.help)
     assert {option for option, texts in helps.items() if len(texts) > 1} == OF_THEIR_OWN
-
-
-def test_importing_a_command_leaves_garbage_collection_as_it_was():
-    """It rests only while the module is imported."""
-    cli.function_of("list")
-    assert gc.isenabled()
 
 
 def test_nearest_command_is_suggested(capsys):

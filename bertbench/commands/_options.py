@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from typer import Option
 
-from bertbench.report import output as outputs
 from bertbench.session.options import SelectionOptions, StudyOptions
 
 if TYPE_CHECKING:
@@ -81,6 +80,8 @@ class OutputOptions:
         Raises:
             UsageError: it cannot.
         """
+        from bertbench.report import output as outputs  # records: slow for a help text
+
         outputs.check_output(self.output)
 
     def emit(self, report: Report) -> None:
@@ -89,6 +90,8 @@ class OutputOptions:
         Raises:
             StoreError: the file cannot be written.
         """
+        from bertbench.report import output as outputs
+
         outputs.emit(report, format=self.output_format.value, output=self.output, layout=self.layout.value)
 
 

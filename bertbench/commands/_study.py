@@ -1,23 +1,26 @@
-"""How commands measure: options to a Study that shows its work in the terminal, sessions to answers, the exit code."""
+"""How commands measure: options to a Study that shows its work in the terminal, sessions to answers, the exit code.
+
+What measures is imported when something is measured: the help of seven commands loads this module, and would take a third longer.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import typer
 
 from bertbench.commands._display import Display, Waiting, say
-from bertbench.commands._options import MeasuringOptions, OutputOptions
-from bertbench.records.store import Store, StoredSession
-from bertbench.report.compare.notes import mark_stale
-from bertbench.report.row import Report
-from bertbench.session.request import Request
-from bertbench.session.study import Study
-from bertbench.specs.catalog import Catalog
-from bertbench.specs.claim_checks import usable
-from bertbench.specs.models import ModelSpec
-from bertbench.specs.published import PublishedFigure, with_published
+
+if TYPE_CHECKING:
+    from bertbench.commands._options import MeasuringOptions, OutputOptions
+    from bertbench.records.store import StoredSession
+    from bertbench.report.row import Report
+    from bertbench.session.request import Request
+    from bertbench.session.study import Study
+    from bertbench.specs.models import ModelSpec
+    from bertbench.specs.published import PublishedFigure
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,10 @@ def open_study(command: str, options: MeasuringOptions) -> Study:
     Raises:
         UsageError, ConfigError: the output or a config folder cannot be used.
     """
+    from bertbench.records.store import Store
+    from bertbench.session.study import Study
+    from bertbench.specs.catalog import Catalog
+
     options.check()
     return Study(
         command, options, Catalog(options.config_dir or ()), Store(options.results_dir, Waiting()), say, Display
@@ -44,7 +51,10 @@ def open_study(command: str, options: MeasuringOptions) -> Study:
 
 def answer(study: Study, request: Request, published: Sequence[PublishedFigure] = ()) -> Answer:
     """Measure what is asked, or read it from the store, and compare; `published` scores stand beside those measured."""
-    from bertbench.report.compare.build import build  # scipy
+    from bertbench.report.compare.build import build
+    from bertbench.report.compare.notes import mark_stale
+    from bertbench.specs.claim_checks import usable
+    from bertbench.specs.published import with_published
 
     stored = study.measure_or_read(request)
     specs: dict[str, ModelSpec] = {spec.name: with_published(spec, request.tasks, published) for spec in request.models}
@@ -58,6 +68,8 @@ def finish(options: OutputOptions, answers: Sequence[Answer], *, missing: int = 
 
     The cells, and files that are `missing`, decide it.
     """
+    from bertbench.report.row import Report
+
     options.emit(Report.joined([*([first] if first else []), *(answer.report for answer in answers)]))
     raise typer.Exit(exit_code(answers) or (1 if missing else 0))
 

@@ -10,26 +10,22 @@ from typer import Exit, Option
 
 from bertbench.commands._display import Display
 from bertbench.commands._options import OutputOptions, ShapeOptions, Share, SuiteOfAllOption, spread
-from bertbench.commands.params import config_for
 from bertbench.errors import MeasurementError, UsageError
-from bertbench.models.hub import quiet_libraries
 from bertbench.models.lengths import length_limit
-from bertbench.records.anatomy import Anatomy
 from bertbench.records.environment import default_threads
-from bertbench.records.progress import Progress
-from bertbench.report.row import Report
-from bertbench.report.tables.anatomy import build_anatomy, build_rebuilt
 from bertbench.session.options import MachineOptions, SelectionOptions, StoreOptions
 from bertbench.session.request import check_positive
-from bertbench.session.selection import resolve
 from bertbench.specs.catalog import Catalog
-from bertbench.specs.models import ModelSpec
-from bertbench.specs.papers import PaperSpec
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from bertbench.models.anatomy.techniques import Techniques
+    from bertbench.records.anatomy import Anatomy
+    from bertbench.records.progress import Progress
+    from bertbench.report.row import Report
+    from bertbench.specs.models import ModelSpec
+    from bertbench.specs.papers import PaperSpec
 
 
 class By(StrEnum):
@@ -75,6 +71,8 @@ def anatomy(
     output: OutputOptions,
 ) -> None:
     """Take models apart: parameters, FLOPs and time by component or layer, and what each technique saves."""
+    from bertbench.models.hub import quiet_libraries  # slow for a help text
+
     output.check()
     check_positive(sequence_length=shape.sequence_length, batch_size=shape.batch_size, threads=machine.threads)
     quiet_libraries()
@@ -120,7 +118,9 @@ def _check_undecided(
 
 def _rebuilt(paper: PaperSpec, catalog: Catalog) -> tuple[Report, bool]:
     """The paper's table and whether each cell is as expected."""
+    from bertbench.commands.params import config_for
     from bertbench.models.anatomy.dissect import rebuild  # torch
+    from bertbench.report.tables.anatomy import build_rebuilt  # slow for a help text
 
     cells = list(rebuild(paper, lambda name: config_for(catalog.model(name))))
     return build_rebuilt(paper, cells), all(cell.as_expected for cell in cells)
@@ -130,7 +130,10 @@ def _taken_apart(
     catalog: Catalog, models: str, shape: ShapeOptions, wanted: AnatomyOptions, threads: int | None
 ) -> tuple[Report, bool]:
     """The anatomies' report, and whether everything asked for is in it."""
+    from bertbench.commands.params import config_for
     from bertbench.models.anatomy.techniques import UNCHANGED, Techniques, check  # torch
+    from bertbench.report.tables.anatomy import build_anatomy
+    from bertbench.session.selection import resolve
 
     changes = Techniques(wanted.embedding_size, wanted.share and wanted.share.value, wanted.layers)
     specs = resolve(models, catalog, catalog.suite(wanted.suite))

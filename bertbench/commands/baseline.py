@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Exit, Option
 
@@ -16,10 +16,12 @@ from bertbench.errors import CheckpointError, NothingMeasuredError, UsageError
 from bertbench.gate.baseline import Baseline, Checkpoint, with_scores
 from bertbench.gate.saving import check_place, write
 from bertbench.models.checkpoints import files_to_keep
-from bertbench.records.store import StoredSession
 from bertbench.session.request import Request, check_positive, names_of
-from bertbench.session.study import Study
-from bertbench.specs.suites import SuiteSpec
+
+if TYPE_CHECKING:
+    from bertbench.records.store import StoredSession
+    from bertbench.session.study import Study
+    from bertbench.specs.suites import SuiteSpec
 
 DEFAULT_FOLDER = Path("results/baseline")
 Cell = tuple[str, str]  # model and task

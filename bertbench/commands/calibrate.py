@@ -6,31 +6,26 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
 from bertbench.commands._display import Display, say
 from bertbench.commands._options import OutputOptions, ShapeOptions, spread
 from bertbench.errors import MeasurementError, NothingMeasuredError, UsageError
-from bertbench.models.footprint import read_config
-from bertbench.models.hub import quiet_libraries
 from bertbench.models.lengths import limit_of
-from bertbench.models.sources import Encoder, gather, weight_folders
 from bertbench.records import environment
-from bertbench.records.machines import FOLDER, Machine
 from bertbench.records.store import Store, new_session_id
-from bertbench.report.row import Report
-from bertbench.report.tables.noise import build_noise
 from bertbench.session.options import MachineOptions, StoreOptions
 from bertbench.session.request import check_positive
-from bertbench.session.selection import resolve
-from bertbench.session.speed_request import thread_notes
 from bertbench.specs.catalog import Catalog
-from bertbench.specs.models import ModelSpec
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
-from bertbench.speed import exports
 from bertbench.speed.backend_options import combinations, parse
+
+if TYPE_CHECKING:
+    from bertbench.models.sources import Encoder
+    from bertbench.report.row import Report
+    from bertbench.specs.models import ModelSpec
 
 DEFAULT_MINUTES = 2.0
 MOST_ROUNDS = 64  # the noise is then known to a fifth
@@ -92,6 +87,8 @@ def _deadline(rounds: int | None, minutes: float | None) -> float | None:
 
 def _settings(machine: MachineOptions, backend: str) -> ExecutionSettings:
     """The resolved settings; more threads than cores are said to be slow."""
+    from bertbench.session.speed_request import thread_notes  # specs: slow for a help text
+
     check_positive(threads=machine.threads)
     device = environment.resolve_device(machine.device)
     names, _ = parse(backend, device)
@@ -106,6 +103,9 @@ def _settings(machine: MachineOptions, backend: str) -> ExecutionSettings:
 
 def _model(models: str, config_dir: list[Path] | None, store: Store) -> ModelSpec:
     """The one model that is named."""
+    from bertbench.models.hub import quiet_libraries
+    from bertbench.session.selection import resolve
+
     quiet_libraries()
     specs = resolve(models, Catalog(config_dir or ()), None, store)
     if len(specs) > 1:
@@ -123,6 +123,10 @@ def _measured(
     Raises:
         NothingMeasuredError: the model could not be timed; other BertBenchErrors: it cannot be had.
     """
+    from bertbench.models.sources import gather, weight_folders
+    from bertbench.records.machines import FOLDER, Machine
+    from bertbench.report.tables.noise import build_noise
+    from bertbench.speed import exports
     from bertbench.speed.self_comparison import measure_noise  # slow
 
     machine = Machine.load(store.root, environment.capture(settings.device).environment_class)
@@ -158,6 +162,8 @@ def _introduce(display: Display, warnings: Sequence[str], encoder: Encoder) -> N
 
 
 def _check_length(model: str, folder: Path, shape: ShapeSpec) -> None:
+    from bertbench.models.footprint import read_config
+
     limit = limit_of(read_config(folder))
     if limit is not None and shape.sequence_length is not None and shape.sequence_length > limit:
         raise UsageError(f"--sequence-length {shape.sequence_length}: {model} takes {limit} tokens at most")

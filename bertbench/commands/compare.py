@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
@@ -13,9 +13,10 @@ from bertbench.commands._options import MeasuringOptions, spread
 from bertbench.commands._study import Answer, answer, finish, open_study
 from bertbench.errors import BertBenchError, MeasurementError
 from bertbench.records.record import UNAVAILABLE
-from bertbench.session.study import Study
-from bertbench.specs import published
-from bertbench.specs.published import PublishedFigure
+
+if TYPE_CHECKING:
+    from bertbench.session.study import Study
+    from bertbench.specs.published import PublishedFigure
 
 PublishedOption = Annotated[
     bool, Option("--with-published", help="Show published scores on every task measured (`bertbench published`).")
@@ -27,7 +28,7 @@ def compare(with_published: PublishedOption = False, *, options: MeasuringOption
     """Compare models in size, speed, memory and quality, beside what was published."""
     started = time.monotonic()
     study = open_study("compare", options)
-    figures = published.load(study.catalog) if with_published else []
+    figures = _published(study) if with_published else []
     suite = study.suite()
     request = study.request(suite, suite.tasks, models=options.models, reference=options.reference, run=False)
     first = answer(study, request, figures)
@@ -35,6 +36,12 @@ def compare(with_published: PublishedOption = False, *, options: MeasuringOption
     if suite.fallback and _quality_is_absent(first):
         answers += _fallback(study, suite.fallback, time.monotonic() - started, figures)
     finish(options, answers)
+
+
+def _published(study: Study) -> list[PublishedFigure]:
+    from bertbench.specs import published  # specs: slow for a help text
+
+    return published.load(study.catalog)
 
 
 def _fallback(study: Study, name: str, used_s: float, figures: list[PublishedFigure]) -> list[Answer]:

@@ -14,24 +14,21 @@ from bertbench.commands._options import DistillOptions, MeasuringOptions, spread
 from bertbench.commands._study import Answer, answer, finish, open_study
 from bertbench.errors import BertBenchError, UsageError
 from bertbench.models.checkpoints import copy_checkpoint
-from bertbench.models.sources import own_config
 from bertbench.models.students.derive import StudentOptions, students, taught
 from bertbench.models.students.sharing import SHARING
-from bertbench.records.store import Store
 from bertbench.report.caveats import remarks
 from bertbench.report.output import prove_writable
 from bertbench.report.row import Report, Row, Table
-from bertbench.session.options import StudyOptions
-from bertbench.session.request import parse_kinds
-from bertbench.session.selection import resolve_one, suite_for
-from bertbench.session.study import Study
 from bertbench.specs.models import DistillSpec, ModelSpec, PretrainSpec
 from bertbench.specs.text_files import RENAME, is_text
 from bertbench.tasks.texts import Texts
 from bertbench.units import duration, significant
 
 if TYPE_CHECKING:
+    from bertbench.records.store import Store
+    from bertbench.session.options import StudyOptions
     from bertbench.session.students import Distilled
+    from bertbench.session.study import Study
 
 OF_TASKS = ("seeds", "only", "epochs", "train_samples", "eval_samples", "max_train_minutes", "finetune")
 COLUMNS = (
@@ -81,6 +78,9 @@ def _refuse(why: str, **options: Any) -> None:
 
 def _on_task(study: Study, options: MeasuringOptions, wanted: DistillOptions, task: str) -> None:
     """Fine-tune the teacher, let the students learn from it, compare."""
+    from bertbench.models.sources import own_config  # the hub: slow for a help text
+    from bertbench.session.selection import resolve_one, suite_for
+
     student = _student(wanted, _task_recipe(wanted))
     catalog, ablation = study.catalog, _ablation(wanted)
     catalog.task(task)
@@ -100,6 +100,7 @@ def _on_task(study: Study, options: MeasuringOptions, wanted: DistillOptions, ta
 
 def _on_text(study: Study, options: MeasuringOptions, wanted: DistillOptions, text: str, folder: Path) -> None:
     """Distil on text, save, and compare on a task if one is named."""
+    from bertbench.session.selection import resolve_one, suite_for
     from bertbench.session.students import check_task, check_texts, distil_all, students_of  # slow
 
     catalog, task = study.catalog, wanted.task
@@ -204,6 +205,8 @@ def _check_target(folder: Path, options: StudyOptions) -> None:
     Raises:
         UsageError: the folder holds something or cannot be written, or nothing will be kept.
     """
+    from bertbench.session.request import parse_kinds
+
     if not is_text(folder):
         raise UsageError(f"--save-to {folder}: its name has bytes that are no text", RENAME)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
@@ -12,11 +12,11 @@ from bertbench.commands._display import Display
 from bertbench.commands._options import MeasuringOptions, spread
 from bertbench.commands._study import Answer, answer, finish, open_study
 from bertbench.errors import ConfigError, UsageError
-from bertbench.records.store import Store
-from bertbench.session.options import StudyOptions
-from bertbench.session.request import parse_kinds
-from bertbench.session.selection import resolve_tasks, suite_for
-from bertbench.specs.catalog import Catalog
+
+if TYPE_CHECKING:
+    from bertbench.records.store import Store
+    from bertbench.session.options import StudyOptions
+    from bertbench.specs.catalog import Catalog
 
 TaskOption = Annotated[
     str,
@@ -37,6 +37,8 @@ PredictOption = Annotated[
 @spread()
 def run(task: TaskOption, *, predict_test: PredictOption = None, options: MeasuringOptions) -> None:
     """Evaluate or fine-tune each model on a task, and time it."""
+    from bertbench.session.selection import resolve_tasks, suite_for  # specs: slow for a help text
+
     study = open_study("run", options)
     catalog = study.catalog
     tasks = resolve_tasks(task, catalog, options.suite or "base")
@@ -57,6 +59,8 @@ def check_predict(folder: Path, tasks: Sequence[str], catalog: Catalog, options:
     Raises:
         UsageError: no task has any, or there will be no weights, or the folder cannot be made.
     """
+    from bertbench.session.request import parse_kinds
+
     if not any(catalog.task(name).test_sets for name in tasks):
         having = ", ".join(_with_test_sets(catalog))
         raise UsageError(f"--predict-test: {', '.join(tasks)}: no test set to predict", f"these have one: {having}")

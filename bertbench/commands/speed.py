@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from bertbench.commands._options import MeasuringOptions, spread
 from bertbench.commands._study import Answer, finish, open_study
-from bertbench.report.compare.notes import mark_stale
 from bertbench.session.options import SpeedOptions
-from bertbench.session.request import Request
-from bertbench.session.speed_request import build
-from bertbench.session.study import Study
+
+if TYPE_CHECKING:
+    from bertbench.session.request import Request
+    from bertbench.session.study import Study
 
 
 @spread(
@@ -21,12 +22,15 @@ from bertbench.session.study import Study
 )  # fmt: skip
 def speed(timed: SpeedOptions, options: MeasuringOptions) -> None:
     """Time inference side by side: models, back-ends, number formats, batch sizes and lengths."""
+    from bertbench.session.speed_request import build  # specs: slow for a help text
+
     study = open_study("speed", replace(options, yes=True))  # no cell of it is a training run
     finish(options, [_answer(study, build(study, timed))])
 
 
 def _answer(study: Study, request: Request) -> Answer:
     """Measure or read, and report."""
+    from bertbench.report.compare.notes import mark_stale
     from bertbench.report.compare.speed_report import build_speed  # scipy
 
     stored = study.measure_or_read(request)

@@ -13,18 +13,18 @@ from bertbench.commands._display import say
 from bertbench.commands._options import MeasuringOptions, spread
 from bertbench.commands._study import open_study
 from bertbench.errors import BertBenchError, UsageError
-from bertbench.records.record import Kind
-from bertbench.report.row import Report
 from bertbench.session.claim_request import ClaimJob, common_options, minutes_left, request_of
 from bertbench.session.options import SpeedOptions, StudyOptions
 from bertbench.session.request import check_positive
-from bertbench.session.study import Study
 from bertbench.specs.claim_checks import load, tasks_of
-from bertbench.specs.claims import ClaimSpec
-from bertbench.specs.models import ModelSpec
 
 if TYPE_CHECKING:
+    from bertbench.records.record import Kind
     from bertbench.report.claims.proofs import Proof
+    from bertbench.report.row import Report
+    from bertbench.session.study import Study
+    from bertbench.specs.claims import ClaimSpec
+    from bertbench.specs.models import ModelSpec
 
 DEFAULT_MINUTES = 10.0
 SPEED_ROUNDS = 5  # at least, of what is measured on demand
