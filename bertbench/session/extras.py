@@ -31,18 +31,18 @@ def measure_energy(
     session: Session, targets: Sequence[SpeedTarget], timing: TimingSpec
 ) -> tuple[dict[str, tuple[Measurement, ...]], list[Caution]]:
     """By target joules a sample at the first fixed shape; and why some or all are absent: no counters, or no time left."""
-    probes = session.probes
-    meters, reason = probes.meters(session.request.options.device)
+    instruments = session.instruments
+    meters, reason = instruments.meters(session.request.options.device)
     shape = next((shape for shape in timing.shapes if shape.sequence_length is not None), None)
     if not meters or shape is None:
         return {}, [caution("no-energy", reason=reason)] if reason else []
     seconds = max(LEAST_SECONDS, energy.minimum_seconds(meters))
-    idle_w = probes.idle_watts(meters, seconds, time.perf_counter, time.sleep)
+    idle_w = instruments.idle_watts(meters, seconds, time.perf_counter, time.sleep)
     measurements: dict[str, tuple[Measurement, ...]] = {}
     late: list[str] = []
     for number, target in enumerate(targets):
         session.progress("measuring energy", number, len(targets))
-        if session.deadline is not None and probes.monotonic() + seconds > session.deadline:
+        if session.deadline is not None and instruments.monotonic() + seconds > session.deadline:
             late.append(target.name)
             continue
         value = _energy_of(session, target, shape, meters, seconds, idle_w)
@@ -77,7 +77,7 @@ def _energy_of(
     """Joules a sample and the number of samples; None if the worker failed or the load cannot be told from idling."""
     plan = WorkerPlan(target.name, target.folder, target.settings, timeout_s=60 + 4 * seconds)
     try:
-        with session.probes.open_workers([plan]) as (worker,):
+        with session.instruments.open_workers([plan]) as (worker,):
             worker.warm_up(shape, None)
             before, start = energy.joules(meters), time.perf_counter()
             passes: int = worker.ask("repeat", shape, seconds)
@@ -157,7 +157,7 @@ def _live(session: Session, target: SpeedTarget, inputs: TaskInputs, arrivals: S
     limit_s = 60.0 + 4 * arrivals[-1]
     plan = WorkerPlan(target.name, target.folder, target.settings, natural=inputs.ids, timeout_s=limit_s)
     try:
-        with session.probes.open_workers([plan]) as (worker,):
+        with session.instruments.open_workers([plan]) as (worker,):
             worker.warm_up(shape, None)
             latencies: list[float] = worker.ask("serve_arrivals", shape, arrivals, 0)
     except WorkerError:
@@ -201,7 +201,7 @@ class Ceilings:
         sizes = (*squares, *_sizes(encoders, timing))
         for number, (dtype, settings) in enumerate(self._settings.items()):
             session.progress("measuring the machine's ceiling", number, len(self._settings))
-            reached = session.probes.ceiling(settings, sizes)
+            reached = session.instruments.ceiling(settings, sizes)
             if reached is not None:
                 self.rates[dtype] = [reached[0]]
                 self._sizes[dtype] = reached[1]
@@ -211,7 +211,7 @@ class Ceilings:
         """Measure the best size again; a warning if the machine has become slower."""
         warnings: list[Caution] = []
         for dtype, size in self._sizes.items():
-            reached = self._session.probes.ceiling(self._settings[dtype], [size])
+            reached = self._session.instruments.ceiling(self._settings[dtype], [size])
             if reached is not None:
                 self.rates[dtype].append(reached[0])
             warnings += slower_at_the_end(self.rates[dtype])

@@ -31,16 +31,16 @@ from bertbench.tasks.data import source_fingerprint
 
 
 def find(
-    request: Request, store: Store, encoders: Sequence[Encoder], *, probes: Instruments | None = None
+    request: Request, store: Store, encoders: Sequence[Encoder], *, instruments: Instruments | None = None
 ) -> StoredSession | None:
     """The newest complete session without failures that holds all that is asked, or None."""
-    probes = probes or Instruments()
-    wanted = _canonical(request, encoders, probes.capture(request.options.device))
+    instruments = instruments or Instruments()
+    wanted = _canonical(request, encoders, instruments.capture(request.options.device))
 
     def accept(stored: StoredSession) -> bool:
         absent = any(record.kind == "quality" and record.status == "skipped" for record in stored.records)
         # What could not be had then may be there now; and `run` must not be content with its absence.
-        retry = absent and (not request.may_be_random or probes.hub_state() == "online")
+        retry = absent and (not request.may_be_random or instruments.hub_state() == "online")
         return not retry and all(map(_settled, stored.records))
 
     return newest(store, accept, lambda session: session.complete and answers(session.request, wanted))
@@ -77,7 +77,7 @@ def measure(
     say: Say,
     progress: Progress,
     yes: bool,
-    probes: Instruments | None = None,
+    instruments: Instruments | None = None,
     make_plan: Callable[..., Plan] = make,
     measure_costs: Callable[[Session, Sequence[Encoder], Plan], None] = measure_cost,
 ) -> StoredSession:
@@ -90,7 +90,7 @@ def measure(
         say: takes one line for people.
         progress: takes how far a step is.
         yes: more than ten runs are meant.
-        probes: what is asked of the machine and the hub.
+        instruments: what is asked of the machine and the hub.
         make_plan: decides what is done.
         measure_costs: measures size, speed and memory.
 
@@ -99,13 +99,13 @@ def measure(
         KeyboardInterrupt: what was finished is stored.
     """
     check_processes(request)
-    probes = probes or Instruments()
-    machine = probes.capture(request.options.device)
+    instruments = instruments or Instruments()
+    machine = instruments.capture(request.options.device)
     canonical = _canonical(request, encoders, machine)
     if "speed" in request.kinds:
         begin(encoder.spec.architecture for encoder in encoders)
     training_format = _training_format(request, store, machine, say)
-    plan = make_plan(request, encoders, say, _earlier_decisions(store, canonical), training_format, probes)
+    plan = make_plan(request, encoders, say, _earlier_decisions(store, canonical), training_format, instruments)
     check_many(sum(cell.work is not None for cell in plan.cells), yes=yes)
     _preflight(request, encoders, plan)
     store.check_writable(needed_bytes=_bytes_needed(request, encoders, plan))
@@ -113,7 +113,7 @@ def measure(
     for line in plan.lines():
         say(line)
     record = _begun(request, canonical, plan, machine)
-    session = Session(request, store, say, progress, machine, record, request.deadline, probes=probes)
+    session = Session(request, store, say, progress, machine, record, request.deadline, instruments=instruments)
     taught = (cell.teacher for cell in plan.cells if cell.teacher and cell.teacher.work)
     session.teachers = frozenset(quality_key(teacher, session.settings) for teacher in taught)
     store.write_session(record)

@@ -145,7 +145,7 @@ def make(
     say: Say,
     earlier: Mapping[str, Any] | None = None,
     decide: Callable[[], str] = lambda: "fp32",
-    probes: Instruments | None = None,
+    instruments: Instruments | None = None,
 ) -> Plan:
     """Decide every quality run, the cap on training, and how long all of it should take.
 
@@ -153,10 +153,10 @@ def make(
     says what number format models are trained in; it is asked once, and only if one is trained and no format was asked for.
     """
     decisions: dict[str, Any] = {"cuts": {}} | dict(earlier or {})
-    probes = probes or Instruments()
-    calibration = probes.calibrate(request.options.threads, request.options.device)
+    instruments = instruments or Instruments()
+    calibration = instruments.calibrate(request.options.threads, request.options.device)
     trains_in_bf16 = partial(trainer.is_bf16, request.options.dtype, decisions, decide)
-    loaded = {task.name: load_data(task, request, probes) for task in request.tasks}
+    loaded = {task.name: load_data(task, request, instruments) for task in request.tasks}
     for line in [line for each in loaded.values() for line in each.notes]:
         say(line)
     cells: list[Cell] = []

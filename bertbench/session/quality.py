@@ -120,9 +120,9 @@ def _trained_teacher(session: Session, cell: Cell) -> Source | None:
 
 def _too_late(session: Session, cell: Cell) -> Failure | None:
     """Why a cell does not fit into what is left of --max-minutes, or None."""
-    if session.deadline is None or session.probes.monotonic() + cell.expected_s <= session.deadline:
+    if session.deadline is None or session.instruments.monotonic() + cell.expected_s <= session.deadline:
         return None
-    left = duration(max(0.0, session.deadline - session.probes.monotonic()))
+    left = duration(max(0.0, session.deadline - session.instruments.monotonic()))
     return Failure(
         "OutOfTime", f"needs about {duration(cell.expected_s)}, {left} of --max-minutes are left", "give more time"
     )

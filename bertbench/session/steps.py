@@ -63,7 +63,7 @@ class Session:
     deadline: float | None
     teachers: frozenset[str] = frozenset()
     written: list[RunRecord] = field(default_factory=list)
-    probes: Instruments = field(default_factory=Instruments)
+    instruments: Instruments = field(default_factory=Instruments)
 
     @property
     def id(self) -> str:
@@ -155,24 +155,25 @@ class TaskData:
         return [note for split in ((self.train,) if self.train else ()) + self.splits for note in split.notes]
 
 
-def load_data(task: TaskSpec, request: Request, probes: Instruments | None = None) -> TaskData:
+def load_data(task: TaskSpec, request: Request, instruments: Instruments | None = None) -> TaskData:
     """The examples of a task. Where the request may do without (`may_be_random`), an unreachable hub is no error.
 
     Raises:
         DatasetError, HubError: those to evaluate on cannot be had, or are not what the task says.
     """
-    probes, options = probes or Instruments(), request.options
+    instruments, options = instruments or Instruments(), request.options
     try:
         splits = tuple(
-            probes.load(task, split, options.data_dir).take(options.eval_samples) for split in task.evaluation_splits
+            instruments.load(task, split, options.data_dir).take(options.eval_samples)
+            for split in task.evaluation_splits
         )
     except (DatasetError, HubError) as error:
         on_hub = task.dataset.path is not None and options.data_dir is None
-        if request.may_be_random and on_hub and probes.hub_state() != "online":
+        if request.may_be_random and on_hub and instruments.hub_state() != "online":
             return TaskData(task, None, (), error.message)
         raise
     try:
-        train = probes.load(task, task.train_split, options.data_dir).take(
+        train = instruments.load(task, task.train_split, options.data_dir).take(
             options.train_samples or task.training.train_samples
         )
     except (DatasetError, HubError) as error:

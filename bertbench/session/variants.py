@@ -71,7 +71,7 @@ def _exported(session: Session, variant: Variant) -> Variant:
 
     assert folder is not None  # noqa: S101 (weight_folders gave one)
     try:
-        ready = session.probes.export(settings.backend, folder, settings, session.store.root / "exports", progress)
+        ready = session.instruments.export(settings.backend, folder, settings, session.store.root / "exports", progress)
     except BertBenchError as error:
         return replace(variant, failure=failure_of(error))
     return replace(variant, target=SpeedTarget(variant.label, ready, settings, variant.model))

@@ -5,12 +5,14 @@ No hub can be reached, so that weights are random ones of the released architect
 
 import csv
 import io
+import statistics
 import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 
 import pytest
 
+from bertbench import cli
 from bertbench.specs import plugins
 from bertbench.speed import backend_options
 from tests.bench.scale import SCALE
@@ -19,6 +21,7 @@ pytestmark = [pytest.mark.bench, pytest.mark.timeout(1200)]
 
 LIMIT_S = 900  # a command that takes longer is ended
 MOST_S = 75
+MOST_HELP_S = 0.25
 WIDEST = 0.025
 MOST_TABLE_S = 480
 DEVICE, DTYPE = "cpu", "fp32"
@@ -68,6 +71,19 @@ def not_installed():
         and backend.extra != "torchao"  # not installed by [dev]: it slows every import of transformers
         and any(find_spec(module) is None for module in backend.requires)
     ]
+
+
+def test_help(bench, figures):
+    """Each command's help, and the list of commands, answer within a quarter of a second, in the median of five."""
+    for words in ([], *([name] for name in cli.COMMANDS)):
+        seconds = []
+        for _ in range(5):
+            start = time.perf_counter()
+            assert bench(*words, "--help").code == 0
+            seconds.append(time.perf_counter() - start)
+        middle = statistics.median(seconds)
+        name = " ".join(["bertbench", *words, "--help"])
+        figures.judge(name, f"{middle:.3f} s", f"<= {MOST_HELP_S} s", holds=middle <= MOST_HELP_S)
 
 
 def test_three_models(speed, figures):

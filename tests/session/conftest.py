@@ -33,7 +33,7 @@ def quiet_machine(monkeypatch):
     monkeypatch.setattr(watch.Watch, "findings", lambda _: [])
 
 
-def probes(**fakes):
+def instruments(**fakes):
     """A machine without counters whose ceiling is known."""
     quick = {"ceiling": lambda *_: (1e11, (1024, 1024, 1024)), "meters": lambda _: ([], "no counters")}
     return Instruments(**(quick | fakes))
@@ -55,7 +55,7 @@ def encoder(tiny, tmp_path):
 
 @pytest.fixture
 def begin(tmp_path):
-    """Starts a session of encoders: `begin(encoders, shapes=…, command=…, asked_of=probes(…), **options)`; `said` holds its words."""
+    """Starts a session of encoders: `begin(encoders, shapes=…, command=…, asked_of=instruments(…), **options)`; `said` holds its words."""
 
     def start(
         encoders,
@@ -87,7 +87,7 @@ def begin(tmp_path):
             environment(),
             record,
             None,
-            probes=asked_of or probes(),
+            instruments=asked_of or instruments(),
         )
         session.store.write_session(record)
         session.said = said

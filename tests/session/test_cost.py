@@ -19,7 +19,7 @@ from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
 from bertbench.speed.blocks import SpeedTarget
 from bertbench.speed.rounds import WorkerError
 from bertbench.speed.side_by_side import WarmUps
-from tests.session.conftest import FIXED, NATURAL, SPLIT, TEXTS, machine_of, probes
+from tests.session.conftest import FIXED, NATURAL, SPLIT, TEXTS, instruments, machine_of
 
 pytestmark = pytest.mark.usefixtures("quiet_machine")
 LARGE = ShapeSpec(batch_size=4, sequence_length=32)
@@ -73,7 +73,7 @@ def test_an_export_that_fails_is_that_variant_s_failure(encoder, begin):
         return folder
 
     both = [encoder("bert")]
-    session = begin(both, dtypes=("fp32", "bf16"), asked_of=probes(export=ready))
+    session = begin(both, dtypes=("fp32", "bf16"), asked_of=instruments(export=ready))
     found = variants(session, Heads(tuple(both)))
     assert [(variant.target is not None, variant.failure and variant.failure.message) for variant in found] == [
         (True, None),
@@ -229,7 +229,7 @@ def test_reference_that_cannot_be_exported(encoder, begin, plan):
         return folder
 
     models = [encoder("bert")]
-    session = begin(models, dtypes=("bf16", "fp32"), asked_of=probes(export=ready))
+    session = begin(models, dtypes=("bf16", "fp32"), asked_of=instruments(export=ready))
     measure_unjudged(session, models, plan())
     assert records(session)["bert", "fake", "bf16"].error.message == "cannot be exported"
     assert records(session)["bert", "fake", "fp32"].settings["reference"] == "bert fake fp32"
@@ -268,7 +268,7 @@ def test_absent_energy_has_its_reason(encoder, begin, plan):
     measure_unjudged(session, models, plan())
     assert caution("no-energy", reason="no counters") in session.written[0].warnings
     assert session.written[0].find("energy") is None
-    session = begin(models, command="compare", asked_of=probes(meters=lambda _: pytest.fail("asked")))
+    session = begin(models, command="compare", asked_of=instruments(meters=lambda _: pytest.fail("asked")))
     measure_unjudged(session, models, plan())
     assert not any("energy" in str(warning) for warning in session.written[0].warnings)  # a busy machine adds others
 
@@ -287,7 +287,7 @@ def test_energy_goes_to_its_variant(encoder, begin, plan):
 
     readings = count(0, 10)
     meter = SimpleNamespace(name="a counter", update_s=0.001, joules=lambda: float(next(readings)))
-    counting = probes(meters=lambda _: ([meter], None), idle_watts=lambda *_: 0.0, open_workers=open_workers)
+    counting = instruments(meters=lambda _: ([meter], None), idle_watts=lambda *_: 0.0, open_workers=open_workers)
     models = [encoder("bert")]
     session = begin(models, dtypes=("fp32", "bf16"), asked_of=counting)
     measure_unjudged(session, models, plan())
@@ -310,7 +310,7 @@ def test_key_tells_ways_and_shapes_apart(encoder, begin, plan):
 def test_a_format_without_hardware_is_not_waited_for(encoder, begin, plan):
     """Where one pass would outlast the time of a turn the cell says so at once; the other format is timed."""
     rates = {"fp32": 1e11, "bf16": 1e3}
-    slow_in_bf16 = probes(ceiling=lambda settings, _: (rates[settings.dtype], (1024, 1024, 1024)))
+    slow_in_bf16 = instruments(ceiling=lambda settings, _: (rates[settings.dtype], (1024, 1024, 1024)))
     session = begin([encoder("bert")], dtypes=("fp32", "bf16"), asked_of=slow_in_bf16)
     measure_unjudged(session, [encoder("bert")], plan())
     found = records(session)
@@ -322,7 +322,7 @@ def test_a_format_without_hardware_is_not_waited_for(encoder, begin, plan):
 
 def test_memory_is_not_measured_by_passes_that_would_not_end(encoder, begin, plan):
     """What timing has given up as too slow in a format is not run for its memory either, and says why."""
-    slow = probes(ceiling=lambda *_: (1e3, (1024, 1024, 1024)))
+    slow = instruments(ceiling=lambda *_: (1e3, (1024, 1024, 1024)))
     session = begin([encoder("bert")], backends=("eager",), dtype="bf16", dtypes=("bf16",), asked_of=slow)
     measure_speeds(session, [encoder("bert")], plan())
     with pytest.raises(MeasurementError, match="a pass in bf16 would take"):

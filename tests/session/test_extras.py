@@ -13,7 +13,7 @@ from bertbench.session.extras import measure_energy, measure_server
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed.blocks import SpeedTarget, TaskInputs
 from bertbench.speed.rounds import WorkerError
-from tests.session.conftest import FIXED, NATURAL, probes
+from tests.session.conftest import FIXED, NATURAL, instruments
 
 TARGETS = (SpeedTarget("bert", None), SpeedTarget("albert", None))
 SHAPE = ShapeSpec(batch_size=4, sequence_length=8)
@@ -48,7 +48,7 @@ def counters():
 
         yield [SimpleNamespace(warm_up=lambda *_: None, ask=ask)]
 
-    state.probes = probes(
+    state.instruments = instruments(
         meters=lambda _: ([state.meter], None), idle_watts=lambda *_: state.idle_w, open_workers=open_workers
     )
     return state
@@ -56,7 +56,7 @@ def counters():
 
 def test_no_counters(encoder, begin):
     """Without counters there is no figure, and the reason."""
-    without = probes(meters=lambda _: ([], "no counters in a virtual machine"))
+    without = instruments(meters=lambda _: ([], "no counters in a virtual machine"))
     found = measure_energy(begin([encoder("bert")], asked_of=without), TARGETS, TimingSpec(shapes=(SHAPE,)))
     assert found == ({}, [caution("no-energy", reason="no counters in a virtual machine")])
 
@@ -64,14 +64,14 @@ def test_no_counters(encoder, begin):
 def test_only_fixed_shapes(encoder, begin, counters):
     """Where only natural lengths are timed nothing is measured: joules a sample would depend on the texts."""
     assert measure_energy(
-        begin([encoder("bert")], asked_of=counters.probes), TARGETS, TimingSpec(shapes=(NATURAL,))
+        begin([encoder("bert")], asked_of=counters.instruments), TARGETS, TimingSpec(shapes=(NATURAL,))
     ) == ({}, [])
 
 
 def test_joules_a_sample(encoder, begin, counters):
     """The counter's growth over passes times batch size, at the first fixed shape."""
     found, reasons = measure_energy(
-        begin([encoder("bert")], asked_of=counters.probes), TARGETS, TimingSpec(shapes=(NATURAL, SHAPE, FIXED))
+        begin([encoder("bert")], asked_of=counters.instruments), TARGETS, TimingSpec(shapes=(NATURAL, SHAPE, FIXED))
     )
     (one,) = found["bert"]
     assert one.values[0] == pytest.approx(10 / 400)
@@ -83,7 +83,9 @@ def test_joules_a_sample(encoder, begin, counters):
 def test_load_that_is_not_above_idling(encoder, begin, counters):
     """A load that cannot be told from idling has no figure."""
     counters.idle_w = 1e9
-    assert measure_energy(begin([encoder("bert")], asked_of=counters.probes), TARGETS, TimingSpec(shapes=(SHAPE,))) == (
+    assert measure_energy(
+        begin([encoder("bert")], asked_of=counters.instruments), TARGETS, TimingSpec(shapes=(SHAPE,))
+    ) == (
         {},
         [],
     )
@@ -92,13 +94,15 @@ def test_load_that_is_not_above_idling(encoder, begin, counters):
 def test_worker_that_dies_has_no_figure(encoder, begin, counters):
     """The others keep theirs."""
     counters.fails = ("bert",)
-    found, _ = measure_energy(begin([encoder("bert")], asked_of=counters.probes), TARGETS, TimingSpec(shapes=(SHAPE,)))
+    found, _ = measure_energy(
+        begin([encoder("bert")], asked_of=counters.instruments), TARGETS, TimingSpec(shapes=(SHAPE,))
+    )
     assert set(found) == {"albert"}
 
 
 def test_no_time_left(encoder, begin, counters):
     """With --max-minutes used up nothing is repeated for energy's sake, and it is said of which models."""
-    session = replace(begin([encoder("bert")], asked_of=counters.probes), deadline=0.0)
+    session = replace(begin([encoder("bert")], asked_of=counters.instruments), deadline=0.0)
     found, (reason,) = measure_energy(session, TARGETS, TimingSpec(shapes=(SHAPE,)))
     assert found == {}
     assert str(reason) == "energy of bert, albert was not measured: each takes 2 s, no time was left"
@@ -137,7 +141,7 @@ def live():
 
         yield [SimpleNamespace(warm_up=lambda *_: None, ask=ask)]
 
-    state.probes = probes(open_workers=open_workers)
+    state.instruments = instruments(open_workers=open_workers)
     return state
 
 
@@ -146,7 +150,7 @@ def measured(begin, encoder, live):
     """What `measure_server` finds for targets with such service times: `measured({"bert": 0.01}, bound)`."""
 
     def run(service, bound_s=0.05):
-        session = begin([encoder("bert")], asked_of=live.probes, server_bound_s=bound_s)
+        session = begin([encoder("bert")], asked_of=live.instruments, server_bound_s=bound_s)
         targets = tuple(SpeedTarget(name, None) for name in service)
         timed = tuple(row for name, seconds in service.items() for row in rows(name, seconds))
         result = SimpleNamespace(targets=targets, rows=timed)

@@ -16,7 +16,7 @@ from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.stats import padding
 from bertbench.tasks.examples import Examples
 from tests.factories import model_spec, task_spec
-from tests.session.conftest import FIXED, NATURAL, SPLIT, TEXTS, probes
+from tests.session.conftest import FIXED, NATURAL, SPLIT, TEXTS, instruments
 
 MANY = tuple("a " * (1 + number % 7) for number in range(200))
 
@@ -188,7 +188,7 @@ def test_classifiers_where_all_have_one(classifier, begin, plan):
 def test_a_published_fine_tuned_checkpoint_is_taken(classifier, encoder, begin, plan):
     """What a config names as fine-tuned on the task is timed in place of the pre-trained model."""
     tuned, plain = classifier(), encoder("bert")
-    published = probes(find_finetuned=lambda *_: replace(tuned.source, weights="fine-tuned"))
+    published = instruments(find_finetuned=lambda *_: replace(tuned.source, weights="fine-tuned"))
     heads = choose(asked(begin, [plain], asked_of=published), [plain], plan(task=TASK))
     assert heads.encoders[0].source.folder == tuned.source.folder
 

@@ -29,20 +29,20 @@ class PlannedError(Exception):
     """Ends `measure` where the plan would be made."""
 
 
-def probes(state="unreachable"):
+def instruments(state="unreachable"):
     """A machine that is quick to look at, and a hub."""
     return Instruments(capture=lambda _: factories.environment(), hub_state=lambda: state)
 
 
 def find(request, store, encoders, state="unreachable"):
     """The session that answers the request, on that machine."""
-    return session.find(request, store, encoders, probes=probes(state))
+    return session.find(request, store, encoders, instruments=instruments(state))
 
 
 def measure(request, store, encoders, make_plan, measure_costs=None):
     """Measure on that machine, with steps of another's."""
     session.measure(
-        request, store, encoders, say=lambda _: None, progress=silent, yes=False, probes=probes(), make_plan=make_plan,
+        request, store, encoders, say=lambda _: None, progress=silent, yes=False, instruments=instruments(), make_plan=make_plan,
         measure_costs=measure_costs,
     )  # fmt: skip
 
