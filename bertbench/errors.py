@@ -24,14 +24,18 @@ from collections.abc import Iterable
 
 
 class BertBenchError(Exception):
-    """What was found and where (`message`), and what to do about it (`hint`)."""
+    """What was found and where (`message`), and what to do about it (`hint`).
+
+    `finding` is the message without the file or model that it begins with, for tables that name those in a column.
+    """
 
     exit_code = 2
 
-    def __init__(self, message: str, hint: str | None = None) -> None:
+    def __init__(self, message: str, hint: str | None = None, *, finding: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.finding = message if finding is None else finding
 
     def __str__(self) -> str:
         if not self.hint:

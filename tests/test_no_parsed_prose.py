@@ -47,7 +47,6 @@ EXCEPTIONS = {
     "records/garbage.py:": "names of files and folders",
     "commands/distill.py:first_fault": "pydantic puts 'Value error, ' before what a validator says",
     # Still to be mended.
-    "commands/validate.py:_spec": "the file is named before its findings: errors of YAML should carry it as a field",
     "commands/validate.py:_unbuildable": "the model is named before its findings: errors should carry it as a field",
     "report/compare/notes.py:": "sentences of older records; goes with the functions below",
     "report/compare/notes.py:_in_one": "sentences of older records, and messages of failures",

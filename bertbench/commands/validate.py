@@ -128,7 +128,7 @@ def _spec(catalog: Catalog, entry: Entry, spec_type: type[Spec], findings: list[
             findings.append(Finding(path, "name", repr(data["name"]), f"'{entry.name}', as the file is called"))
         return spec_type(**data)
     except ConfigError as error:
-        findings.append(Finding(path, "", error.message.removeprefix(path).lstrip(":, "), error.hint or "valid YAML"))
+        findings.append(Finding(path, "", error.finding, error.hint or "valid YAML"))
     except ValidationError as error:
         findings += _placed(entry, _faults(error, entry.path, spec_type))
     except (TypeError, ValueError) as error:  # braces without quotes, a date that does not exist, a key that is 5

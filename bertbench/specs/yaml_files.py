@@ -41,7 +41,7 @@ class _OddError(yaml.constructor.ConstructorError):
     def __init__(self, problem: str, hint: str, node: Any) -> None:
         super().__init__(None, None, problem, node.start_mark)
         problem = _short(problem, 160)
-        self.message = f", line {node.start_mark.line + 1}: {problem}"
+        self.finding = f"line {node.start_mark.line + 1}: {problem}"
         self.hint = hint
 
 
@@ -148,21 +148,23 @@ def read_yaml(path: Path, name: str) -> dict[str, Any]:
     try:
         text = text_files.read(path, limit_bytes=_LIMIT_BYTES)
     except (OSError, ValueError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error})") from None
+        finding = f"cannot be read ({error})"
+        raise ConfigError(f"{path}: {finding}", finding=finding) from None
     try:
         _check_bounds(text)
         data = yaml.load(text, Loader=_Loader)  # noqa: S506 (a safe loader)
     except _OddError as error:
-        raise ConfigError(f"{path}{error.message}", error.hint) from None
+        raise ConfigError(f"{path}, {error.finding}", error.hint, finding=error.finding) from None
     except (yaml.YAMLError, ValueError, TypeError) as error:  # odd values are no YAMLError
         mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or first_line(error)
-        raise ConfigError(
-            f"{path}{where}: not valid YAML ({_short(problem, 160)})", "check indentation and quotes"
-        ) from None
+        finding = f"not valid YAML ({_short(problem, 160)})"
+        line = f"line {mark.line + 1}: " if mark else ""
+        message = f"{path}{', ' if mark else ': '}{line}{finding}"
+        raise ConfigError(message, "check indentation and quotes", finding=line + finding) from None
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: expected 'key: value' lines, found {type(data).__name__}")
+        finding = f"expected 'key: value' lines, found {type(data).__name__}"
+        raise ConfigError(f"{path}: {finding}", finding=finding)
     return {"name": name} | data
 
 
