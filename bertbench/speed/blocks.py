@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from bertbench import processes
 from bertbench.errors import BertBenchError, MeasurementError
@@ -34,7 +33,7 @@ class Probes:
     open_workers: Callable[..., AbstractContextManager[list[WorkerProcess]]] = open_workers
     available_memory: Callable[[], int] = available_memory
     predicted_bytes: Callable[[Path, ExecutionSettings, Sequence[ShapeSpec]], int] = predicted_bytes
-    busy_machine: Callable[[], list[Any]] = busy_machine  # warnings
+    busy_machine: Callable[[], list[Caution]] = busy_machine
     watch: Callable[[], Watch] = Watch
     renew_processes: Callable[[], None] = processes.renew  # the next workers come from another server
 
