@@ -90,7 +90,7 @@ def count(model: nn.Module) -> ParameterCounts:
     except MeasurementError as error:
         calls, reason = {}, error.message
     unique, executed = count_parts(model, lambda name: component_of(name, is_head=_is_head(model, name)), calls)
-    return ParameterCounts(_by_component(unique), _by_component(executed) if calls else None, reason)
+    return ParameterCounts(_by_component(unique), None if reason else _by_component(executed), reason)
 
 
 def count_parts(
