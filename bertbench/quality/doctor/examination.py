@@ -15,7 +15,7 @@ from bertbench.models.checkpoints import trained_length
 from bertbench.models.loading import has_head
 from bertbench.models.sources import finetuned_source, gather
 from bertbench.quality import run
-from bertbench.quality.doctor import content, labels, vocabulary, weights
+from bertbench.quality.doctor import content, labels, tokens, weights
 from bertbench.quality.doctor.subjects import ExaminedCheckpoint, ExaminedTask, ModelOnTask, Settings, open_data
 from bertbench.quality.doctor.verdict import Check, Diagnosis, Verdict, problem, unchecked
 from bertbench.quality.work import Work
@@ -43,10 +43,10 @@ OF_DATA: tuple[Check[ExaminedTask], ...] = (
 OF_CHECKPOINT: tuple[Check[ExaminedCheckpoint], ...] = (
     Check("weights loaded", weights.loading),
     Check("weights trained", weights.values),
-    Check("tokenizer size", vocabulary.sizes),
-    Check("padding token", vocabulary.padding),
-    Check("maximal length", vocabulary.lengths),
-    Check("upper and lower case", vocabulary.casing),
+    Check("tokenizer size", tokens.sizes),
+    Check("padding token", tokens.padding),
+    Check("maximal length", tokens.lengths),
+    Check("upper and lower case", tokens.casing),
 )
 
 LABEL_ORDER = Check("label order", labels.label_order)
@@ -54,10 +54,10 @@ LABEL_ORDER = Check("label order", labels.label_order)
 OF_PAIR: tuple[Check[ModelOnTask], ...] = (
     LABEL_ORDER,
     Check("head trained", weights.head),
-    Check("unknown tokens", vocabulary.unknown),
-    Check("token types", vocabulary.pairs),
-    Check("batch invariance", vocabulary.invariance),
-    Check("truncation", vocabulary.truncated),
+    Check("unknown tokens", tokens.unknown),
+    Check("token types", tokens.pairs),
+    Check("batch invariance", tokens.invariance),
+    Check("truncation", tokens.truncated),
     Check("score beside baselines", content.beaten),
 )
 

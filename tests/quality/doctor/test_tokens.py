@@ -6,7 +6,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from bertbench.models.demo_tokenizer import vocabulary_size
-from bertbench.quality.doctor.vocabulary import (
+from bertbench.quality.doctor.tokens import (
     casing,
     invariance,
     lengths,
