@@ -10,7 +10,7 @@ import os
 import numpy as np
 import pytest
 
-from bertbench.models.inputs import padded
+from bertbench.models.token_ids import padded
 from bertbench.specs import plugins
 from bertbench.specs.timing import ExecutionSettings
 from tests.conftest import _python

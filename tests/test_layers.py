@@ -49,7 +49,7 @@ HEAVY = (
     "torchao", "ruptures", "sqlite3", "filelock",
 )  # fmt: skip
 
-MOST_FILES = 246
+MOST_FILES = 220
 LONGEST_FILE = 400
 SHORTEST_FILE = 30
 SHORT_FOR_A_REASON = (
@@ -219,8 +219,8 @@ def test_a_class_name_means_one_thing():
 
 
 def test_files_are_few():
-    """Something new finds its place in a file that is there, or the limit is raised with a reason."""
-    assert len(FILES) <= MOST_FILES
+    """Something new finds its place in a file that is there, or the limit is raised with a reason; markers are no files."""
+    assert len([path for path in FILES if path.name != "__init__.py"]) <= MOST_FILES
 
 
 def test_files_are_worth_opening():

@@ -20,7 +20,7 @@ from bertbench.session.options import MachineOptions, StoreOptions
 from bertbench.session.request import check_positive
 from bertbench.specs.catalog import Catalog
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
-from bertbench.speed.backend_options import combinations, parse
+from bertbench.speed.backend import combinations, parse
 
 if TYPE_CHECKING:
     from bertbench.models.sources import Encoder
@@ -162,7 +162,7 @@ def _introduce(display: Display, warnings: Sequence[str], encoder: Encoder) -> N
 
 
 def _check_length(model: str, folder: Path, shape: ShapeSpec) -> None:
-    from bertbench.models.footprint import read_config
+    from bertbench.models.checkpoints import read_config
 
     limit = limit_of(read_config(folder))
     if limit is not None and shape.sequence_length is not None and shape.sequence_length > limit:

@@ -83,8 +83,7 @@ def check(
     options: MeasuringOptions,
 ) -> None:
     """Measure now and gate it. Exit code 0: pass, 1: fail, 2: no usable baseline, 3: inconclusive, 4: nothing measured."""
-    from bertbench.gate.check import with_baseline, with_model  # scipy
-    from bertbench.gate.code import with_code
+    from bertbench.gate.check import with_baseline, with_code, with_model  # scipy
     from bertbench.gate.finding import EXIT_CODES, verdict_of
     from bertbench.gate.report import build, check_place
 

@@ -78,14 +78,17 @@ def _metrics() -> tuple[Cells, tuple[Cells, ...]]:
 
 
 def _backends() -> tuple[Cells, tuple[Cells, ...]]:
-    from bertbench.speed import backend_options, exports  # pydantic
+    from bertbench.speed import (
+        backend,  # pydantic
+        exports,
+    )
 
     columns = ("Name", "Formats", "Devices", "Installed")
     rows: list[Cells] = []
-    for name in backend_options.backends():
-        backend = plugins.load("bertbench.speed.backends", "back-end", name)
+    for name in backend.backends():
+        plugin = plugins.load("bertbench.speed.backends", "back-end", name)
         install = exports.install_command(name) if exports.missing(name) else None
-        rows.append((name, _joined(backend.dtypes), _joined(backend.devices), install or "yes"))
+        rows.append((name, _joined(plugin.dtypes), _joined(plugin.devices), install or "yes"))
     return columns, tuple(rows)
 
 

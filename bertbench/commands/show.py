@@ -12,8 +12,8 @@ from typer import Argument
 
 from bertbench.commands._options import OutputOptions, spread
 from bertbench.records.record import UNDEFINED, Environment, RunRecord, SessionRecord
-from bertbench.records.staleness import Staleness
 from bertbench.records.store import Store, StoredSession
+from bertbench.records.table import Staleness
 from bertbench.report.caveats import remarks
 from bertbench.report.row import Report, Row, Table
 from bertbench.session.options import StoreOptions

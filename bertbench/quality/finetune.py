@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench import processes
 from bertbench.errors import MeasurementError
-from bertbench.models.footprint import MEMORY_SHARE
+from bertbench.models.checkpoints import MEMORY_SHARE
 from bertbench.quality.features import TEACHER, Collator, Rows, is_learnable
 from bertbench.quality.trainer import SECONDS_FILE, LengthGrouped, arguments, broken, make_plain, trainer_class, watcher
 from bertbench.records.cautions import Caution, caution

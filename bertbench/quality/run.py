@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bertbench import processes
-from bertbench.models.attention import attention_used
+from bertbench.models.architecture import attention_used
 from bertbench.models.checkpoints import write_about
 from bertbench.models.lengths import check_maximum
 from bertbench.models.loading import (
@@ -23,7 +23,7 @@ from bertbench.models.loading import (
     save,
     uses_token_types,
 )
-from bertbench.models.students.weights import check_start, start_from
+from bertbench.models.students.transfer import check_start, start_from
 from bertbench.models.suitability import check_runs
 from bertbench.quality.evaluate import (
     TOKENS_PER_BATCH,

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from bertbench.errors import BertBenchError
-from bertbench.models.inputs import Encoded, ragged_ids
 from bertbench.models.lengths import length_limit, vocabulary_size
 from bertbench.models.loading import has_head, load_tokenizer, output_order, uses_token_types
 from bertbench.models.sources import Encoder
+from bertbench.models.token_ids import Encoded, ragged_ids
 from bertbench.quality.evaluate import scores
 from bertbench.records.cautions import Caution, caution
 from bertbench.records.record import Measurement

@@ -15,14 +15,14 @@ from bertbench.models.checkpoints import trained_length
 from bertbench.models.lengths import length_limit
 from bertbench.models.loading import has_head, load_tokenizer, uses_token_types
 from bertbench.models.sources import Encoder, Say, Source, finetuned_source
-from bertbench.models.students.weights import check_pair, teachers_first
+from bertbench.models.students.transfer import check_pair, teachers_first
 from bertbench.quality import trainer
 from bertbench.quality.work import Teaching, Work
 from bertbench.session.request import Request
 from bertbench.session.steps import Instruments, TaskData, load_data
 from bertbench.specs import plugins
 from bertbench.specs.tasks import TaskSpec, TrainingSpec
-from bertbench.speed.backend_options import combinations
+from bertbench.speed.backend import combinations
 from bertbench.speed.calibration import Calibration, expected_seconds
 from bertbench.speed.servant import USUAL_WARMUP
 from bertbench.tasks.examples import Examples

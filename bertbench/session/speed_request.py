@@ -16,7 +16,7 @@ from bertbench.session.study import Study, check_store_options
 from bertbench.specs.catalog import Catalog
 from bertbench.specs.name_lists import joined
 from bertbench.specs.timing import ShapeSpec, TimingSpec
-from bertbench.speed.backend_options import combinations, parse, parse_dtypes, parse_numbers
+from bertbench.speed.backend import combinations, parse, parse_dtypes, parse_numbers
 
 SCENARIOS = ("fixed", "natural", "single-stream", "offline", "server")
 OF_TEXTS = ("natural", "single-stream", "offline", "server")

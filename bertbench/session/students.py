@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bertbench.errors import UsageError
+from bertbench.errors import StoreError, UsageError
+from bertbench.models import architecture
+from bertbench.models.checkpoints import write_about
 from bertbench.models.lengths import check_maximum, length_limit
+from bertbench.models.loading import load_tokenizer, load_with_head, new_with_head, save
 from bertbench.models.sources import gather, own_config
 from bertbench.models.students.derive import StudentOptions, students
+from bertbench.models.students.transfer import check_start, start_from
 from bertbench.quality import trainer
-from bertbench.quality.pretrain import Pretraining
+from bertbench.quality.pretrain import Pretraining, pretrain
 from bertbench.records import environment
-from bertbench.session.pretraining import distil, load_teacher
+from bertbench.records.files import now
 from bertbench.session.study import Study
 from bertbench.specs.models import ModelSpec, PretrainSpec
 from bertbench.specs.tasks import TaskSpec
 from bertbench.stats import metric
 from bertbench.tasks import data
-from bertbench.tasks.texts import Texts
+from bertbench.tasks.texts import Texts, blocks
 
+if TYPE_CHECKING:
+    from bertbench.models.sources import Source
+    from bertbench.records.progress import Progress
+
+HEAD = "masked-lm"
 WITHOUT = {"alpha_soft": "no-soft", "alpha_mlm": "no-mlm", "alpha_cos": "no-cos"}
 
 
@@ -144,3 +153,82 @@ def _share(deadline: float, among: int) -> float:
     """time.monotonic() at which the next of so many has used its part of what is left."""
     now = time.monotonic()
     return now + (deadline - now) / among
+
+
+def load_teacher(source: Source, spec: PretrainSpec) -> Any:
+    """The teacher with its masked-language-model head.
+
+    Raises:
+        CheckpointError: its weights are missing or damaged.
+        UsageError: it has no weights at all, or no such head and its answers are wanted.
+    """
+    name = source.spec.name
+    if source.folder is None:
+        raise UsageError(f"--teacher {name}: has no weights to teach with", "take a model that has a checkpoint")
+    model, report = load_with_head(source.folder, name, HEAD, architecture.USUAL, {}, trained=False)
+    if report.new_head and spec.alpha_soft:
+        raise UsageError(
+            f"--teacher {name}: its checkpoint has no masked-language-model head, so it has no answers to learn",
+            "--alpha-soft 0 learns its hidden states and the masked tokens alone",
+        )
+    return model
+
+
+def distil(
+    teacher: Source,
+    student: ModelSpec,
+    spec: PretrainSpec,
+    texts: Texts,
+    folder: Path,
+    *,
+    device: str,
+    bf16: bool,
+    threads: int,
+    progress: Progress,
+    deadline: float | None = None,
+) -> Pretraining:
+    """Make the student, let it learn, and save it in `folder` with a file that says how.
+
+    Raises:
+        BertBenchError: it cannot be made, taught or saved.
+    """
+    import torch
+    from transformers import set_seed
+
+    from bertbench.models.architecture import config_of
+
+    torch.set_num_threads(threads)
+    teacher_model = load_teacher(teacher, spec)
+    config = config_of(student)
+    check_start(config, teacher_model.config, None, student.name)
+    tokenizer = load_tokenizer(teacher.tokenizer, config, student.name)
+    set_seed(spec.seed)
+    model = new_with_head(config, HEAD, architecture.USUAL, {})
+    if spec.start == "teacher":
+        start_from(model, teacher_model)
+    run = pretrain(
+        model,
+        teacher_model,
+        tokenizer,
+        lambda: blocks(iter(texts), tokenizer, spec.max_length),
+        spec,
+        device=device,
+        bf16=bf16,
+        label=f"distilling {student.name}",
+        progress=progress,
+        deadline=deadline,
+    )
+    about = {
+        "made_at": now(),
+        "teacher": {"name": teacher.spec.name, "checkpoint": teacher.checkpoint, "digest": teacher.digest},
+        "text": asdict(texts),
+        "recipe": spec.model_dump(mode="json"),
+        "training_dtype": "bf16" if bf16 else "fp32",
+        "run": asdict(run),
+    }
+    try:
+        save(model.cpu(), tokenizer, folder)
+        write_about(folder, **about)
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be written ({error.strerror or error})", "name another folder") from None
+    return run

@@ -14,7 +14,7 @@ from bertbench.session.inputs import Heads
 from bertbench.session.steps import Session
 from bertbench.specs.timing import ExecutionSettings, TimingSpec
 from bertbench.speed.audit import Audit, AuditResult
-from bertbench.speed.backend_options import combinations
+from bertbench.speed.backend import combinations
 from bertbench.speed.blocks import Inspect, SpeedTarget
 from bertbench.speed.rounds import failure_of
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bertbench.models.inputs import Encoded
+from bertbench.models.token_ids import Encoded
 from bertbench.records.record import Failure, Measurement
 from bertbench.specs.timing import ShapeSpec
 from bertbench.speed.blocks import SpeedTarget

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from bertbench import processes
 from bertbench.errors import BertBenchError, MeasurementError
-from bertbench.models.footprint import predicted_bytes, read_config
-from bertbench.models.inputs import Inputs
+from bertbench.models.checkpoints import predicted_bytes, read_config
 from bertbench.models.lengths import check_length, limit_of
+from bertbench.models.token_ids import Inputs
 from bertbench.records.cautions import Caution, caution
 from bertbench.records.environment import available_memory
 from bertbench.records.record import Failure

@@ -13,7 +13,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from bertbench.errors import MeasurementError
-from bertbench.models.footprint import DTYPE_BYTES, MEMORY_SHARE, PROCESS_BYTES, count_in, predicted_bytes, read_config
+from bertbench.models.checkpoints import (
+    DTYPE_BYTES,
+    MEMORY_SHARE,
+    PROCESS_BYTES,
+    count_in,
+    predicted_bytes,
+    read_config,
+)
 from bertbench.models.lengths import check_length, limit_of
 from bertbench.records.record import Failure, Measurement
 from bertbench.specs.timing import ShapeSpec

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from bertbench.errors import BertBenchError, first_line
-from bertbench.models.footprint import modeling_module
-from bertbench.models.inputs import Encoded, Inputs, natural_ids, padded, random_ids
+from bertbench.models.checkpoints import modeling_module
 from bertbench.models.loading import open_tokenizer
+from bertbench.models.token_ids import Encoded, Inputs, natural_ids, padded, random_ids
 from bertbench.processes import behave_as_child
 from bertbench.records.record import Failure
 from bertbench.specs import plugins

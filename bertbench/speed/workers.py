@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 import bertbench
 from bertbench import processes
 from bertbench.errors import UsageError
-from bertbench.models.footprint import modeling_module, module_of
+from bertbench.models.checkpoints import modeling_module, module_of
 from bertbench.processes import Child, ChildDiedError, Death
 from bertbench.records.record import Failure
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec

@@ -15,7 +15,7 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from bertbench.models.inputs import random_ids
+from bertbench.models.token_ids import random_ids
 from bertbench.records.record import Failure
 from bertbench.records.sidecars import TurnSeconds
 from bertbench.specs.timing import ExecutionSettings

@@ -14,7 +14,7 @@ import pytest
 
 from bertbench import cli
 from bertbench.specs import plugins
-from bertbench.speed import backend_options
+from bertbench.speed import backend
 from tests.bench.scale import SCALE
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(1200)]
@@ -63,7 +63,7 @@ def half_width(row):
 
 def not_installed():
     """Back-ends of this device that are left out for want of a package, not of a processor that can do it."""
-    loaded = {name: plugins.load("bertbench.speed.backends", "back-end", name) for name in backend_options.backends()}
+    loaded = {name: plugins.load("bertbench.speed.backends", "back-end", name) for name in backend.backends()}
     return [
         name
         for name, backend in loaded.items()
@@ -108,17 +108,17 @@ def test_three_models(speed, figures):
 
 def test_all_back_ends(speed, figures):
     """The table of three models over all back-ends takes less than 8 minutes with exports, and has no empty cell."""
-    present, notes = backend_options.parse("all", DEVICE)
-    ways, _ = backend_options.combinations(present, [DTYPE])
+    present, notes = backend.parse("all", DEVICE)
+    ways, _ = backend.combinations(present, [DTYPE])
     answer = speed("--backends", "all", *SCALE.speed_options)
     name = f"three models over {', '.join(' '.join(way) for way in ways)}"
     figures.judge(name, f"{answer.seconds:.0f} s", f"< {MOST_TABLE_S} s", holds=answer.seconds < MOST_TABLE_S)
     for note in notes:
         figures.note(note)
-    for backend, dtype in ways:
-        cells = {model: answer.latencies(model=model, backend=backend, dtype=dtype) for model in SCALE.models}
+    for way, dtype in ways:
+        cells = {model: answer.latencies(model=model, backend=way, dtype=dtype) for model in SCALE.models}
         values = ", ".join(f"{model} {_milliseconds(rows)}" for model, rows in cells.items())
-        figures.note(f"{backend} {dtype}: {values}")
+        figures.note(f"{way} {dtype}: {values}")
     failed = [row["note"] for row in answer.rows if row["quantity"] == "latency" and row["status"] != "ok"]
     assert not failed
     assert answer.code == 0, answer.said

@@ -13,7 +13,7 @@ from bertbench.records import environment
 from bertbench.records.store import StoredSession
 from bertbench.report.row import Report
 from bertbench.specs.timing import ShapeSpec
-from bertbench.speed import backend_options
+from bertbench.speed import backend
 from tests import factories
 
 PAPER = "distilbert-table-3"
@@ -95,7 +95,7 @@ def test_sweep(asked):
 
 def test_back_ends_and_formats(asked, monkeypatch):
     """They are taken in their order; with several back-ends five rounds are enough unless more are asked for."""
-    monkeypatch.setattr(backend_options, "backends", lambda: ["eager", "fake"])
+    monkeypatch.setattr(backend, "backends", lambda: ["eager", "fake"])
     request = asked("--backends", "fake,eager", "--dtypes", "bf16,fp32")
     assert (request.options.backends, request.options.dtypes) == (("fake", "eager"), ("bf16", "fp32"))
     assert request.options.dtype == "bf16"
@@ -248,7 +248,7 @@ def test_back_end_that_is_not_installed(error, monkeypatch):
     def check(name, _):
         raise UnavailableError(f"back-end {name}: no module", 'install it: pip install "bertbench[some]"')
 
-    monkeypatch.setattr(backend_options.exports, "check", check)
+    monkeypatch.setattr(backend.exports, "check", check)
     assert error("--backends", "eager") == 'back-end eager: no module. Install it: pip install "bertbench[some]"'
 
 
@@ -272,13 +272,13 @@ def test_back_ends_left_out_of_all_are_said(asked, monkeypatch):
     """'all' takes what runs here and says what does not."""
     said = []
     monkeypatch.setattr("bertbench.commands._study.say", said.append)
-    monkeypatch.setattr(backend_options, "backends", lambda: ["eager", "fake"])
+    monkeypatch.setattr(backend, "backends", lambda: ["eager", "fake"])
 
     def check(name, _):
         if name == "fake":
             raise UnavailableError("the extra 'some' is not installed")
 
-    monkeypatch.setattr(backend_options.exports, "check", check)
+    monkeypatch.setattr(backend.exports, "check", check)
     assert asked("--backends", "all").options.backends == ("eager",)
     assert said == ["fake is left out: the extra 'some' is not installed"]
 

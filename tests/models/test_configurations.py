@@ -9,8 +9,8 @@ import pytest
 from bertbench.errors import BertBenchError, CheckpointError, ConfigError
 from bertbench.models import configurations
 from bertbench.models.architecture import config_of, empty_model, encoder_types
+from bertbench.models.checkpoints import modeling_module, predicted_bytes, read_config
 from bertbench.models.fingerprint import labels_of
-from bertbench.models.footprint import modeling_module, predicted_bytes, read_config
 from bertbench.models.lengths import length_limit, limit_of
 from bertbench.models.loading import has_head, head_settings, load_with_head, open_tokenizer
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from bertbench.errors import CheckpointError
-from bertbench.models.footprint import PROCESS_BYTES, predicted_bytes, read_config
+from bertbench.models.checkpoints import PROCESS_BYTES, predicted_bytes, read_config
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec
 
 BASE = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}

@@ -6,8 +6,8 @@ import pytest
 
 from bertbench.commands.show import list_runs, run_report
 from bertbench.records.record import MEASURE_VERSIONS
-from bertbench.records.staleness import Staleness
 from bertbench.records.store import Store
+from bertbench.records.table import Staleness
 from bertbench.report.caveats import remarks
 from bertbench.report.compare.notes import mark_stale
 from bertbench.report.row import Report, Row

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from bertbench.models.inputs import Encoded
+from bertbench.models.token_ids import Encoded
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed.audit import LIMITS, Audit, WorkerAnswers, changed_predictions, error_share, largest_difference
 from bertbench.speed.side_by_side import ExecutionSettings, SpeedTarget, measure_speed

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bertbench.errors import CheckpointError, MeasurementError
-from bertbench.models.footprint import MEMORY_SHARE
+from bertbench.models.checkpoints import MEMORY_SHARE
 from bertbench.records.record import Failure
 from bertbench.specs.timing import ShapeSpec
 from bertbench.speed import memory

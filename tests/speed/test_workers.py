@@ -316,7 +316,7 @@ def test_a_stopped_worker_is_no_hang(fake_plan):
 
 def test_outputs_of_audited_rows(tiny):
     """Rows come back with their own positions only, whatever they were padded to, and equal what a row alone gives."""
-    from bertbench.models.inputs import Encoded
+    from bertbench.models.token_ids import Encoded
 
     rows = [Encoded([5, 6, 7, 8]), Encoded([9, 5]), Encoded([6])]
     with open_workers([WorkerPlan("tiny", tiny, ExecutionSettings(threads=1))]) as (worker,):
@@ -333,7 +333,7 @@ def test_outputs_of_audited_rows(tiny):
 @pytest.mark.parametrize(("compiles", "expected"), [(False, [(2, 4), (1, 1)]), (True, [(2, 10), (2, 10)])])
 def test_audited_rows_need_no_new_code(tiny, compiles, expected):
     """A back-end that compiles for every shape is given the rows in a shape that it was timed in."""
-    from bertbench.models.inputs import Encoded
+    from bertbench.models.token_ids import Encoded
     from bertbench.speed.servant import Servant
 
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.records.cautions import LISTED, NAMES_ITS_TASK, OTHER, Caution, in_words
 from bertbench.records.record import Environment, RunRecord
-from bertbench.records.staleness import Staleness
+from bertbench.records.table import Staleness
 from bertbench.report.caveats import Stale
 from bertbench.report.compare.evidence import Evidence
 from bertbench.report.row import Report, Row, method_text

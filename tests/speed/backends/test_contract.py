@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bertbench.errors import CheckpointError
-from bertbench.models.inputs import padded
+from bertbench.models.token_ids import padded
 from bertbench.specs import plugins
 from bertbench.specs.timing import ExecutionSettings
 

@@ -1,7 +1,7 @@
 import pytest
 
 from bertbench.errors import MeasurementError
-from bertbench.models.inputs import natural_ids, padded, ragged_ids, random_ids
+from bertbench.models.token_ids import natural_ids, padded, ragged_ids, random_ids
 from bertbench.specs.timing import ShapeSpec
 
 

@@ -11,7 +11,7 @@ from bertbench.models.architecture import config_of
 from bertbench.models.loading import new_with_head, quiet, save
 from bertbench.models.sources import Source
 from bertbench.models.students.derive import student_config
-from bertbench.models.students.weights import check_pair, check_start, start_from, teachers_first
+from bertbench.models.students.transfer import check_pair, check_start, start_from, teachers_first
 from bertbench.specs.models import spread
 from tests.factories import model_spec
 

@@ -1,13 +1,13 @@
 import pytest
 
 from bertbench.errors import BertBenchError, UsageError
-from bertbench.speed import backend_options
-from bertbench.speed.backend_options import combinations, parse, parse_dtypes, parse_numbers
+from bertbench.speed import backend
+from bertbench.speed.backend import combinations, parse, parse_dtypes, parse_numbers
 
 
 def test_all_back_ends_begin_with_pytorch():
     """The back-end that all are compared with comes first, and the one for tests is not offered."""
-    names = backend_options.backends()
+    names = backend.backends()
     assert names[0] == "eager"
     assert "fake" not in names
     found, notes = parse("all", "cpu")
