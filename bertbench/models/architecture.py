@@ -1,8 +1,7 @@
 """An encoder without weights: its configuration, an empty module, and a forward pass that computes only shapes.
 
 Size and FLOPs follow from the configuration alone, so nothing here downloads, reads weights or allocates memory for
-them: modules live on torch's meta device, but for `random_model`, which is timed. Which attention a model is built with is
-decided here, for evaluating, training, timing and anatomy alike.
+them: modules live on torch's meta device, but for `random_model`, which is timed.
 
     model = empty_model(config_of(spec))
     run_shapes(model, batch_size=1, sequence_length=128)
@@ -12,15 +11,15 @@ from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bertbench.errors import BertBenchError, CheckpointError, ConfigError, MeasurementError, UnknownNameError
 from bertbench.models import configurations
+from bertbench.models.attention import PLAIN, build_with_attention
 from bertbench.models.configurations import line_of
 from bertbench.models.lengths import length_limit
 from bertbench.models.students.sharing import tie
@@ -31,12 +30,6 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
     from bertbench.specs.models import ModelSpec
-
-T = TypeVar("T")
-
-USUAL = "sdpa"  # torch's fused one
-PLAIN = "eager"  # every architecture has it
-_LACKS = "does not support"  # transformers' words where an architecture lacks the attention asked for
 
 # Encoders that were not trained as masked language models, hence absent from that table of transformers.
 OTHER_ENCODERS = frozenset({"canine", "lilt", "markuplm", "splinter"})
@@ -258,18 +251,3 @@ def run_shapes(model: nn.Module, batch_size: int = 1, sequence_length: int = 16)
             model(input_ids=token_ids, attention_mask=torch.ones_like(token_ids))
     except Exception as error:  # noqa: BLE001 (transformers raises almost any class here)
         raise MeasurementError(f"{asked} ({line_of(error)})") from None
-
-
-def build_with_attention(make: Callable[[str], T], asked: str) -> T:
-    """What `make` builds with the attention asked for, or with plain attention where the architecture lacks it."""
-    try:
-        return make(asked)
-    except ValueError as error:
-        if asked == PLAIN or _LACKS not in str(error):
-            raise
-    return make(PLAIN)
-
-
-def attention_used(model: Any) -> str:
-    """The attention that a model of transformers computes with."""
-    return str(model.config.get_text_config()._attn_implementation)  # noqa: SLF001 - there is no public name

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bertbench.models import architecture
+from bertbench.models import attention
 from bertbench.models.checkpoints import header_of, local_snapshot
 from bertbench.models.lengths import vocabulary_size
 from bertbench.specs.text_files import read_object
@@ -75,7 +75,7 @@ def _outputs(folder: Path, name: str, head: str) -> Any:
 
     from bertbench.models.loading import load_with_head
 
-    model, _ = load_with_head(folder, name, head, architecture.USUAL, {}, trained=True)
+    model, _ = load_with_head(folder, name, head, attention.USUAL, {}, trained=True)
     generator = torch.Generator().manual_seed(INPUT_SEED)
     ids = torch.randint(0, vocabulary_size(model.config), (INPUTS, TOKENS), generator=generator)
     threads = torch.get_num_threads()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bertbench.errors import CheckpointError, first_line
-from bertbench.models import architecture, configurations
+from bertbench.models import attention, configurations
 from bertbench.models.checkpoints import check_tokenizer_files
 from bertbench.models.demo_tokenizer import build_tokenizer
 from bertbench.models.lengths import vocabulary_size
@@ -182,7 +182,7 @@ def load_with_head(
     try:
         with quiet():
             check_buildable(name, configurations.load(folder, **settings), head)
-            model, info = architecture.build_with_attention(make, asked)
+            model, info = attention.build_with_attention(make, asked)
     except CheckpointError:
         raise
     except Exception as error:
@@ -235,7 +235,7 @@ def new_with_head(config: Any, head: str, asked: str, settings: dict[str, Any]) 
         return auto_class(head).from_config(config, attn_implementation=implementation)
 
     with quiet():
-        return tie(architecture.build_with_attention(make, asked))
+        return tie(attention.build_with_attention(make, asked))
 
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bertbench import processes
-from bertbench.models.architecture import attention_used
+from bertbench.models.attention import attention_used
 from bertbench.models.checkpoints import write_about
 from bertbench.models.lengths import check_maximum
 from bertbench.models.loading import (

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from bertbench.errors import MeasurementError
-from bertbench.models.architecture import PLAIN
+from bertbench.models.attention import PLAIN
 from bertbench.models.sources import Encoder
 from bertbench.records.cautions import Caution, caution
 from bertbench.records.machines import Machine

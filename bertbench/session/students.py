@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import StoreError, UsageError
-from bertbench.models import architecture
+from bertbench.models import attention
 from bertbench.models.checkpoints import write_about
 from bertbench.models.lengths import check_maximum, length_limit
 from bertbench.models.loading import load_tokenizer, load_with_head, new_with_head, save
@@ -165,7 +165,7 @@ def load_teacher(source: Source, spec: PretrainSpec) -> Any:
     name = source.spec.name
     if source.folder is None:
         raise UsageError(f"--teacher {name}: has no weights to teach with", "take a model that has a checkpoint")
-    model, report = load_with_head(source.folder, name, HEAD, architecture.USUAL, {}, trained=False)
+    model, report = load_with_head(source.folder, name, HEAD, attention.USUAL, {}, trained=False)
     if report.new_head and spec.alpha_soft:
         raise UsageError(
             f"--teacher {name}: its checkpoint has no masked-language-model head, so it has no answers to learn",
@@ -203,7 +203,7 @@ def distil(
     check_start(config, teacher_model.config, None, student.name)
     tokenizer = load_tokenizer(teacher.tokenizer, config, student.name)
     set_seed(spec.seed)
-    model = new_with_head(config, HEAD, architecture.USUAL, {})
+    model = new_with_head(config, HEAD, attention.USUAL, {})
     if spec.start == "teacher":
         start_from(model, teacher_model)
     run = pretrain(

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from bertbench.errors import CheckpointError
-from bertbench.models.architecture import PLAIN, USUAL, config_of, encoder_types
+from bertbench.models.architecture import config_of, encoder_types
+from bertbench.models.attention import PLAIN, USUAL
 from bertbench.models.loading import load_with_head
 from bertbench.quality import run
 from bertbench.tasks.examples import Examples

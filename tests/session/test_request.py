@@ -62,7 +62,7 @@ MEASURING = {
         "tasks/rowfiles.py",
         "tasks/delimited.py",
         "quality/trainer.py",
-        "models/architecture.py",
+        "models/attention.py",
         "models/lengths.py",
         "stats/metric.py",
         "stats/answer_scores.py",

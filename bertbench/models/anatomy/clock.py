@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from bertbench.errors import MeasurementError
-from bertbench.models import architecture
+from bertbench.models import attention
 from bertbench.models.anatomy.dissect import Trace, follow, layers_of
 from bertbench.models.anatomy.techniques import Techniques, build, parameters_built
 from bertbench.models.checkpoints import MEMORY_SHARE
@@ -91,8 +91,8 @@ def _check_memory(anatomy: Anatomy, config: PretrainedConfig, techniques: Techni
 
 def _model(config: PretrainedConfig, techniques: Techniques) -> tuple[nn.Module, str]:
     """The model with random weights, with fused attention where the architecture has it, as it is usually run."""
-    model = build(config, techniques, real=True, attention=architecture.USUAL)
-    return model, architecture.attention_used(model)
+    model = build(config, techniques, real=True, attention=attention.USUAL)
+    return model, attention.attention_used(model)
 
 
 def _batch(config: PretrainedConfig, batch_size: int, sequence_length: int) -> dict[str, torch.Tensor]:

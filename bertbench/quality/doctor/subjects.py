@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import DatasetError, HubError, UnavailableError
-from bertbench.models import architecture
+from bertbench.models import attention
 from bertbench.models.loading import load_with_head, open_tokenizer
 from bertbench.quality.evaluate import TOKENS_PER_BATCH, metric_values, predict, useful_threads
 from bertbench.records.progress import silent
@@ -168,7 +168,7 @@ class ExaminedCheckpoint:
         """
         assert self.source.folder is not None  # noqa: S101 (checks of weights ask first)
         return load_with_head(
-            self.source.folder, self.name, SEQUENCES, architecture.USUAL, {"num_labels": 2}, trained=False
+            self.source.folder, self.name, SEQUENCES, attention.USUAL, {"num_labels": 2}, trained=False
         )[0]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import CheckpointError, first_line
 from bertbench.models import configurations
-from bertbench.models.architecture import attention_used, build_with_attention
+from bertbench.models.attention import attention_used, build_with_attention
 from bertbench.models.lengths import vocabulary_size
 from bertbench.models.students.sharing import tie
 from bertbench.specs.timing import ExecutionSettings
