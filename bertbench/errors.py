@@ -99,6 +99,10 @@ class MeasurementError(BertBenchError):
     exit_code = 1
 
 
+class OutOfTimeError(MeasurementError):
+    """A cell was not done at its time limit."""
+
+
 class NothingMeasuredError(BertBenchError):
     """A command ends without a single measurement."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from bertbench.commands._display import Display, Waiting, say
+from bertbench.commands._display import Display, Waiting, say, show
 
 if TYPE_CHECKING:
     from bertbench.commands._options import MeasuringOptions, OutputOptions
@@ -61,6 +61,12 @@ def answer(study: Study, request: Request, published: Sequence[PublishedFigure] 
     names = tuple(specs)
     report = build(stored, specs, names, request.reference, claims=usable(study.catalog))
     return Answer(mark_stale(report, stored, study.catalog), stored, names, request)
+
+
+def show_plan(study: Study, request: Request) -> None:
+    """Show what would be measured, on stdout."""
+    for line in study.plan(request):
+        show(line)
 
 
 def finish(options: OutputOptions, answers: Sequence[Answer], *, missing: int = 0, first: Report | None = None) -> None:

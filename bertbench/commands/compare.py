@@ -10,11 +10,12 @@ from typer import Option
 
 from bertbench.commands._display import say
 from bertbench.commands._options import MeasuringOptions, spread
-from bertbench.commands._study import Answer, answer, finish, open_study
+from bertbench.commands._study import Answer, answer, finish, open_study, show_plan
 from bertbench.errors import BertBenchError, MeasurementError
 from bertbench.records.record import UNAVAILABLE
 
 if TYPE_CHECKING:
+    from bertbench.session.request import Request
     from bertbench.session.study import Study
     from bertbench.specs.published import PublishedFigure
 
@@ -31,10 +32,13 @@ def compare(with_published: PublishedOption = False, *, options: MeasuringOption
     figures = _published(study) if with_published else []
     suite = study.suite()
     request = study.request(suite, suite.tasks, models=options.models, reference=options.reference, run=False)
+    if options.dry_run:
+        show_plan(study, request)
+        return
     first = answer(study, request, figures)
     answers = [first]
     if suite.fallback and _quality_is_absent(first):
-        answers += _fallback(study, suite.fallback, time.monotonic() - started, figures)
+        answers += _fallback(study, suite.fallback, _minutes_left(request, started), figures)
     finish(options, answers)
 
 
@@ -44,15 +48,19 @@ def _published(study: Study) -> list[PublishedFigure]:
     return published.load(study.catalog)
 
 
-def _fallback(study: Study, name: str, used_s: float, figures: list[PublishedFigure]) -> list[Answer]:
+def _minutes_left(request: Request, started: float) -> float | None:
+    minutes = request.options.max_minutes
+    return None if minutes is None else minutes - (time.monotonic() - started) / 60
+
+
+def _fallback(study: Study, name: str, left: float | None, figures: list[PublishedFigure]) -> list[Answer]:
     """The fallback suite with its own recipe, in what time is left; its failure never costs the first report."""
     # What was chosen for the first suite's models and data does not fit the fallback's.
     options = replace(
         study.options, learning_rate=None, batch_size=None, max_length=None, data_dir=None, finetune=False
     )
     try:
-        if options.max_minutes is not None:
-            left = options.max_minutes - used_s / 60
+        if left is not None:
             if left <= 0:
                 raise MeasurementError("--max-minutes is used up")
             options = replace(options, max_minutes=left)

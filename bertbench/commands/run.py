@@ -10,7 +10,7 @@ from typer import Option
 
 from bertbench.commands._display import Display
 from bertbench.commands._options import MeasuringOptions, spread
-from bertbench.commands._study import Answer, answer, finish, open_study
+from bertbench.commands._study import Answer, answer, finish, open_study, show_plan
 from bertbench.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -48,6 +48,9 @@ def run(task: TaskOption, *, predict_test: PredictOption = None, options: Measur
         check_predict(predict_test, tasks, catalog, options)
     suite = catalog.suite(options.suite or suite_for(tasks[0], catalog))
     request = study.request(suite, tasks, models=options.models, reference=options.reference, run=True)
+    if options.dry_run:
+        show_plan(study, request)
+        return
     measured = answer(study, request)
     missing = predict(measured, study.store, predict_test) if predict_test else 0
     finish(options, [measured], missing=missing)

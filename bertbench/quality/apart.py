@@ -20,7 +20,7 @@ from bertbench.records.record import Failure
 from bertbench.speed.rounds import WorkerError, failure_of
 
 if TYPE_CHECKING:
-    from bertbench.quality.run import Outcome
+    from bertbench.quality.run import Outcome, Part
     from bertbench.quality.work import Work
 
 SECONDS_BETWEEN_WORDS = 0.2  # how often progress is sent
@@ -38,10 +38,23 @@ class Apart:
         Raises:
             WorkerError: it failed, or the process died.
         """
+        outcome: Outcome = self._ask("run", work, progress)
+        return outcome
+
+    def answer(self, work: Work, progress: Progress) -> Part:
+        """Call `quality.run.answer_part` in that process.
+
+        Raises:
+            WorkerError: it failed, or the process died.
+        """
+        part: Part = self._ask("answer", work, progress)
+        return part
+
+    def _ask(self, what: str, work: Work, progress: Progress) -> Any:
         child = self._running()
         left = None if work.deadline is None else work.deadline - time.monotonic()
         try:
-            child.send((work, left))
+            child.send((what, work, left))
             while True:
                 kind, content = child.receive()
                 if kind != "progress":
@@ -55,8 +68,7 @@ class Apart:
             raise
         if kind == "failed":
             raise WorkerError(content)
-        outcome: Outcome = content
-        return outcome
+        return content
 
     def close(self) -> None:
         """End the process."""
@@ -85,8 +97,8 @@ def _serve(connection: Connection) -> None:
             connection.send(_answer(connection, *connection.recv()))
 
 
-def _answer(connection: Connection, work: Work, left: float | None) -> tuple[str, Any]:
-    from bertbench.quality.run import run_and_save
+def _answer(connection: Connection, what: str, work: Work, left: float | None) -> tuple[str, Any]:
+    from bertbench.quality.run import answer_part, run_and_save
 
     last_sent = 0.0
 
@@ -99,7 +111,7 @@ def _answer(connection: Connection, work: Work, left: float | None) -> tuple[str
 
     try:
         deadline = None if left is None else time.monotonic() + left
-        return "done", run_and_save(replace(work, deadline=deadline), progress)
+        return "done", (run_and_save if what == "run" else answer_part)(replace(work, deadline=deadline), progress)
     except BertBenchError as error:
         return "failed", failure_of(error)
     except Exception as error:  # noqa: BLE001 (a failed run is a record; the others go on)

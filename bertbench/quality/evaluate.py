@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bertbench.errors import MeasurementError
+from bertbench.errors import MeasurementError, OutOfTimeError
 from bertbench.quality.features import padded
 from bertbench.records.cautions import Caution, caution
 from bertbench.records.progress import Progress
@@ -17,6 +17,7 @@ from bertbench.specs import plugins
 from bertbench.specs.tasks import QUESTIONS, SEQUENCES, TaskSpec
 from bertbench.stats.metric import why_undefined
 from bertbench.tasks.examples import Examples
+from bertbench.tasks.kind import Decoded
 from bertbench.tasks.kinds.question_answering import question_limit
 from bertbench.units import quantity_of
 
@@ -26,9 +27,59 @@ if TYPE_CHECKING:
 
 TOKENS_PER_BATCH = 4096  # padded tokens of an evaluation batch: large enough for full speed, small enough for memory
 ROWS_PER_BATCH = 64
+COLUMNS = frozenset({"example_id", "split", "prediction", "scores", "label", "cluster"})  # others are a kind's own
 # Below so many operations a batch, threads spend longer waiting for each other than computing; on a machine that is
 # busy with something else, a hundred times longer.
 WORK_FOR_THREADS = 2e9
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What the maximal length took of examples, and what no model can read: counts, so that those of parts add up.
+
+    `examples` and the model's `windows` of them; `cut` examples lose something; `tokenless` have words that give no token.
+    """
+
+    examples: int = 0
+    windows: int = 0
+    cut: int = 0
+    tokenless: int = 0
+
+    @classmethod
+    def of(cls, features: Features, examples: int) -> Losses:
+        """Count those of one encoding."""
+        return cls(examples, len(features.rows), features.cut, features.tokenless)
+
+    def __add__(self, other: Losses) -> Losses:
+        return Losses(
+            self.examples + other.examples,
+            self.windows + other.windows,
+            self.cut + other.cut,
+            self.tokenless + other.tokenless,
+        )
+
+
+@dataclass
+class Answers:
+    """What a model answered to examples of one split: columns of the stored predictions, the seconds it took, what was lost.
+
+    Those of parts of a split can be put together, and scored as if they were given at once. `seconds` and `losses` are None
+    where an earlier session answered a part: times belong to their session, and older records do not say what was lost.
+    """
+
+    columns: dict[str, list[Any]]
+    seconds: float | None
+    losses: Losses | None
+
+    def __add__(self, other: Answers) -> Answers:
+        columns = {name: [*values, *other.columns[name]] for name, values in self.columns.items()}
+        seconds = None if self.seconds is None or other.seconds is None else self.seconds + other.seconds
+        return Answers(columns, seconds, self.losses + other.losses if self.losses and other.losses else None)
+
+    def at(self, places: Sequence[int]) -> Answers:
+        """Return the answers at these places, in their order; time and losses remain those of all."""
+        columns = {name: [values[place] for place in places] for name, values in self.columns.items()}
+        return Answers(columns, self.seconds, self.losses)
 
 
 @dataclass
@@ -45,34 +96,33 @@ class Scored:
 def evaluate(
     work: Work, ready: Prepared, progress: Progress, *, clock: Callable[[], float] = time.perf_counter
 ) -> Scored:
-    """Scores and times of each of the work's splits, and the predictions of all, in the number format that the work states."""
+    """Score and time each of the work's splits, and predict all, in the number format that the work states."""
+    answers = answer(work, ready, progress, clock=clock)
+    return score(work.task, work.splits, answers, ready.max_length)
+
+
+def answer(
+    work: Work, ready: Prepared, progress: Progress, *, clock: Callable[[], float] = time.perf_counter
+) -> list[Answers]:
+    """Let the model answer each of the work's splits, in the number format that the work states.
+
+    Raises:
+        MeasurementError: an output is not finite, or an example has no token at all.
+        OutOfTimeError: a model that is only evaluated is not done at the work's deadline.
+    """
     import torch
 
     task, model = work.task, _as_stated(work, ready.model)
     torch.set_num_threads(useful_threads(model, TOKENS_PER_BATCH, work.threads))
-    scored = Scored()
+    deadline = work.deadline if work.mode == "evaluate" else None
+    all_answers: list[Answers] = []
     for examples in work.splits:
         features = ready.features(task, examples)
+        label = f"evaluating {work.source.spec.name} on {examples.split}"
         started = clock()
-        outputs = predict(
-            model,
-            ready.kind,
-            features,
-            ready.pad,
-            f"evaluating {work.source.spec.name} on {examples.split}",
-            progress,
-        )
+        outputs = predict(model, ready.kind, features, ready.pad, label, in_time(progress, deadline))
         seconds = clock() - started
         decoded = ready.kind.decode(task, examples, features, outputs, ready.order(task))
-        of_split = scores(task, examples, decoded.predictions)
-        if not scored.measurements:
-            scored.score = next((item.values[0] for item in of_split if item.quantity == "score"), None)
-        scored.undefined += undefined(task, examples, of_split)
-        counted: dict[str, Any] = {"split": examples.split, "n": len(examples), "n_unit": "examples"}
-        scored.measurements += [*of_split, *decoded.measurements]
-        scored.measurements.append(Measurement("evaluation_time", "s", (seconds,), **counted))
-        scored.warnings += what_was_lost(task, features, ready.max_length, examples)
-        scored.warnings += _windows(features, ready.max_length, examples)
         columns = {
             "example_id": list(examples.ids),
             "split": [examples.split] * len(examples),
@@ -82,7 +132,47 @@ def evaluate(
         }
         clusters = ready.kind.clusters(examples)
         columns |= ({} if clusters is None else {"cluster": list(clusters)}) | decoded.extra
-        for name, values in columns.items():
+        all_answers.append(Answers(columns, seconds, Losses.of(features, len(examples))))
+    return all_answers
+
+
+def in_time(progress: Progress, deadline: float | None) -> Progress:
+    """Return a progress that ends what it is told of once `deadline`, of `time.monotonic`, has passed.
+
+    Raises:
+        OutOfTimeError: when it is called too late, but for the end.
+    """
+    if deadline is None:
+        return progress
+
+    def watched(label: str, done: float, total: float) -> None:
+        progress(label, done, total)
+        if done < total and time.monotonic() > deadline:
+            raise OutOfTimeError(f"{label}: stopped at the time limit after {done:,.0f} of {total:,.0f} inputs")
+
+    return watched
+
+
+def score(task: TaskSpec, splits: Sequence[Examples], answers: Sequence[Answers], max_length: int) -> Scored:
+    """Score the answers to each split; `max_length` is what its texts were cut to, in tokens."""
+    kind: TaskKind = plugins.load("bertbench.tasks.kinds", "task kind", task.kind)
+    scored = Scored()
+    for examples, given in zip(splits, answers, strict=True):
+        predictions = _read(task, given.columns["prediction"])
+        of_split = scores(task, examples, predictions)
+        if not scored.measurements:
+            scored.score = next((item.values[0] for item in of_split if item.quantity == "score"), None)
+        scored.undefined += undefined(task, examples, of_split)
+        extra = {name: values for name, values in given.columns.items() if name not in COLUMNS}
+        own = kind.figures(task, examples, Decoded(predictions, given.columns["scores"], extra))
+        counted: dict[str, Any] = {"split": examples.split, "n": len(examples), "n_unit": "examples"}
+        scored.measurements += [*of_split, *own]
+        if given.seconds is not None:
+            scored.measurements.append(Measurement("evaluation_time", "s", (given.seconds,), **counted))
+        if given.losses is not None:
+            scored.warnings += what_was_lost(task, given.losses, max_length, examples.split)
+            scored.warnings += _windows(given.losses, max_length, examples.split)
+        for name, values in given.columns.items():
             scored.predictions.setdefault(name, []).extend(values)
     return scored
 
@@ -108,6 +198,11 @@ def _stored(task: TaskSpec, values: Sequence[Any]) -> list[Any]:
     if task.kind == SEQUENCES:
         return list(values)
     return [json.dumps(value, ensure_ascii=False) for value in values]
+
+
+def _read(task: TaskSpec, column: Sequence[Any]) -> list[Any]:
+    """What `_stored` was given."""
+    return list(column) if task.kind == SEQUENCES else [json.loads(text) for text in column]
 
 
 def predict(
@@ -227,21 +322,20 @@ def useful_threads(model: Any, tokens: int, asked: int) -> int:
     return asked if 2 * weights * tokens >= WORK_FOR_THREADS else 1
 
 
-def what_was_lost(task: TaskSpec, features: Features, max_length: int, examples: Examples) -> list[Caution]:
-    """What the limit took of the examples, and how many have words that no model can read."""
-    total, split, losses = len(examples), examples.split, []
-    if features.cut and task.kind == QUESTIONS:
+def what_was_lost(task: TaskSpec, losses: Losses, max_length: int, split: str) -> list[Caution]:
+    """Say what the limit took of the examples, and how many have words that no model can read."""
+    total, warnings = losses.examples, []
+    if losses.cut and task.kind == QUESTIONS:
         tokens = question_limit(max_length)
-        losses.append(caution("cut-questions", cut=features.cut, examples=total, split=split, tokens=tokens))
-    elif features.cut:
-        losses.append(caution("cut-examples", cut=features.cut, examples=total, split=split, tokens=max_length))
-    if features.tokenless:
-        losses.append(caution("unreadable-words", count=features.tokenless, examples=total, split=split))
-    return losses
+        warnings.append(caution("cut-questions", cut=losses.cut, examples=total, split=split, tokens=tokens))
+    elif losses.cut:
+        warnings.append(caution("cut-examples", cut=losses.cut, examples=total, split=split, tokens=max_length))
+    if losses.tokenless:
+        warnings.append(caution("unreadable-words", count=losses.tokenless, examples=total, split=split))
+    return warnings
 
 
-def _windows(features: Features, max_length: int, examples: Examples) -> list[Caution]:
-    if len(features.rows) == len(examples):
+def _windows(losses: Losses, max_length: int, split: str) -> list[Caution]:
+    if losses.windows == losses.examples:
         return []
-    count = len(features.rows)
-    return [caution("windows", split=examples.split, examples=len(examples), windows=count, tokens=max_length)]
+    return [caution("windows", split=split, examples=losses.examples, windows=losses.windows, tokens=max_length)]

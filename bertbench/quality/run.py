@@ -6,6 +6,7 @@ It gives measurements and predictions; the session makes a record of them.
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -27,6 +28,9 @@ from bertbench.models.students.transfer import check_start, start_from
 from bertbench.models.suitability import check_runs
 from bertbench.quality.evaluate import (
     TOKENS_PER_BATCH,
+    Answers,
+    Losses,
+    answer,
     evaluate,
     perfect_score,
     torch_dtype,
@@ -38,8 +42,9 @@ from bertbench.quality.finetune import TrainingRun, finetune
 from bertbench.quality.teaching import SoftTargets, answers_of, check_texts
 from bertbench.quality.work import Prepared, Work
 from bertbench.records.cautions import Caution, caution
+from bertbench.records.environment import available_memory
 from bertbench.records.progress import Progress, silent
-from bertbench.records.record import Measurement, Undefined
+from bertbench.records.record import Measurement, Undefined, digest
 from bertbench.specs import plugins
 from bertbench.stats import metric
 from bertbench.tasks.examples import Examples
@@ -63,6 +68,9 @@ class Outcome:
     tokenizer: Any = None
     training: TrainingRun | None = None
     attention: str | None = None
+    losses: list[dict[str, int]] = field(
+        default_factory=list
+    )  # by split what was lost of its examples, for what is gone on from
 
 
 def prepare(work: Work) -> Prepared:
@@ -166,6 +174,49 @@ def run_and_save(work: Work, progress: Progress = silent) -> Outcome:
     return replace(outcome, model=None, tokenizer=None)
 
 
+# Evaluating part by part: the models of a session take turns, so those that were loaded last stay loaded.
+
+MEMORY_SHARE = 0.25  # of what is free, for models that wait for their next part
+_waiting: OrderedDict[str, Prepared] = OrderedDict()
+
+
+@dataclass
+class Part:
+    """A model's answers to a part of each split, what a reader should know of the model, and the attention it ran with."""
+
+    answers: list[Answers]
+    warnings: list[Caution]
+    attention: str
+
+
+def answer_part(work: Work, progress: Progress = silent) -> Part:
+    """Let a trained model answer the work's splits, which are parts of those of the task.
+
+    Raises:
+        CheckpointError, MeasurementError: it cannot be loaded, or not evaluated.
+    """
+    ready = _loaded(work)
+    return Part(answer(work, ready, progress), list(ready.warnings), attention_used(ready.model))
+
+
+def _loaded(work: Work) -> Prepared:
+    """Return the work's model, loaded now or for an earlier part."""
+    key = digest(
+        [work.source.identity, work.task.name, work.recipe.max_length, work.dtype, work.device, work.attention]
+    )
+    if key not in _waiting:
+        _waiting[key] = prepare(work)
+    _waiting.move_to_end(key)
+    limit = MEMORY_SHARE * available_memory()
+    while len(_waiting) > 1 and sum(_bytes(ready.model) for ready in _waiting.values()) > limit:
+        _waiting.popitem(last=False)
+    return _waiting[key]
+
+
+def _bytes(model: Any) -> int:
+    return sum(int(parameter.numel() * parameter.element_size()) for parameter in model.parameters())
+
+
 def _train(work: Work, ready: Prepared, epochs: list[float], progress: Progress) -> TrainingRun:
     """Fine-tune the prepared model in place; `epochs` takes the score after each epoch, where that is cheap."""
     import torch
@@ -182,7 +233,8 @@ def _train(work: Work, ready: Prepared, epochs: list[float], progress: Progress)
     trained = fit(work, ready, progress, each_epoch=look if cheap else None)
     if len(epochs) != math.ceil(work.recipe.epochs) - 1:  # a run that was gone on from has not seen them all
         epochs.clear()
-    ready.warnings += [*what_was_lost(work.task, features, ready.max_length, train), *trained.warnings]
+    losses = Losses.of(features, len(train))
+    ready.warnings += [*what_was_lost(work.task, losses, ready.max_length, train.split), *trained.warnings]
     return trained
 
 

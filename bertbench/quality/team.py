@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench import processes
 from bertbench.errors import BertBenchError, MeasurementError
-from bertbench.quality.run import Outcome, fit, prepare, run_and_save
+from bertbench.quality.run import Outcome, Part, answer_part, fit, prepare, run_and_save
 from bertbench.records.progress import Progress
 
 if TYPE_CHECKING:
@@ -63,6 +63,14 @@ class Team:
         except BaseException:
             _leave()
             raise
+
+    def answer(self, work: Work, progress: Progress) -> Part:
+        """Call `quality.run.answer_part`: evaluating is not shared.
+
+        Raises:
+            BertBenchError: it failed.
+        """
+        return answer_part(work, progress)
 
     def close(self) -> None:
         """Nothing to do: the others end with the command."""

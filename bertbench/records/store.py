@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -154,6 +155,15 @@ class Store:
         """Write a record; its sidecars must lie there already."""
         folder = self.folder(record.session_id)
         self._guarded(folder / f"{record.run_id}.json", lambda path: _write_text(path, to_json(record)))
+
+    def drop_sidecars(self, replaced: Sequence[RunRecord], *, keep: RunRecord) -> None:
+        """Remove the files of records that `keep`, of the same run, has replaced, but for those that it refers to."""
+        kept = {entry.name for entry in keep.sidecars.values()}
+        for record in replaced:
+            for entry in record.sidecars.values():
+                if entry.name not in kept:
+                    with suppress(OSError):
+                        (self.folder(record.session_id) / entry.name).unlink()
 
     def write_sidecar(self, session_id: str, name: str, rows: pd.DataFrame) -> Sidecar:
         """Write rows as `<name>.parquet` and return what a record refers to them by."""

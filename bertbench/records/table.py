@@ -72,7 +72,7 @@ NUMBERS = ("value", "smallest", "largest", "seconds")
 GATES = {"check", "baseline"}  # which evaluate a baseline's kept checkpoint in place of what is configured
 OF_A_CHECKPOINT = {"checkpoint", "revision", "tokenizer"}
 OF_QUALITY = {"training", "finetuned", "distill"}  # parts of a model's spec that only its quality depends on
-NOT_OF_A_TASK = {*NOT_MEASURED, "test_sets"}
+NOT_OF_A_TASK = {*NOT_MEASURED, "test_sets", "useful_samples"}
 TRUTHS = ("complete", "taken_over", "dirty", "capped")
 
 

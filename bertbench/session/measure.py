@@ -22,9 +22,10 @@ from bertbench.records.progress import Progress
 from bertbench.records.record import UNAVAILABLE, Environment, RunRecord, SessionRecord
 from bertbench.records.store import Store, StoredSession, new_session_id, newest
 from bertbench.session.cost import measure_cost
-from bertbench.session.plan import Plan, make
+from bertbench.session.evaluations import measure_evaluations
+from bertbench.session.plan import Plan, is_sampled, make
 from bertbench.session.quality import drop_checkpoints, measure_quality, quality_key
-from bertbench.session.request import Request, answers, check_many, check_processes, names_of
+from bertbench.session.request import OUT_OF_TIME, Request, answers, check_many, check_processes, names_of
 from bertbench.session.steps import Instruments, Session
 from bertbench.speed.workers import begin
 from bertbench.tasks.data import source_fingerprint
@@ -41,14 +42,26 @@ def find(
         absent = any(record.kind == "quality" and record.status == "skipped" for record in stored.records)
         # What could not be had then may be there now; and `run` must not be content with its absence.
         retry = absent and (not request.may_be_random or instruments.hub_state() == "online")
-        return not retry and all(map(_settled, stored.records))
+        settled = (_settled(record, stored.session, request) for record in stored.records)
+        return not retry and all(settled)
 
     return newest(store, accept, lambda session: session.complete and answers(session.request, wanted))
 
 
-def _settled(record: RunRecord) -> bool:
-    """True unless measuring again might give more: a failed run, or one that time ran out for."""
-    return record.status == "ok" or (record.error is not None and record.error.kind == UNAVAILABLE)
+def _settled(record: RunRecord, session: SessionRecord, request: Request) -> bool:
+    """True unless measuring again might give more: a failed run, or one that there was less time for than there is now."""
+    if record.status == "ok" and not _is_sample(record):
+        return True
+    if record.error is not None and record.error.kind == UNAVAILABLE:
+        return True
+    is_limited = record.status == "ok" or (record.error is not None and record.error.kind == OUT_OF_TIME)
+    had, has = session.decisions.get("max_minutes"), request.options.max_minutes
+    return is_limited and had is not None and has is not None and has <= had
+
+
+def _is_sample(record: RunRecord) -> bool:
+    """True of an evaluation that could go on to further examples."""
+    return record.key is not None and record.settings.get("is_sample") is True
 
 
 def _canonical(request: Request, encoders: Sequence[Encoder], machine: Environment) -> dict[str, Any]:
@@ -104,8 +117,7 @@ def measure(
     canonical = _canonical(request, encoders, machine)
     if "speed" in request.kinds:
         begin(encoder.spec.architecture for encoder in encoders)
-    training_format = _training_format(request, store, machine, say)
-    plan = make_plan(request, encoders, say, _earlier_decisions(store, canonical), training_format, instruments)
+    plan = plan_of(request, store, encoders, say=say, instruments=instruments, make_plan=make_plan)
     check_many(sum(cell.work is not None for cell in plan.cells), yes=yes)
     _preflight(request, encoders, plan)
     store.check_writable(needed_bytes=_bytes_needed(request, encoders, plan))
@@ -121,14 +133,37 @@ def measure(
         with weight_folders(encoders, store.folder(session.id)) as ready:
             measure_costs(session, ready, plan)
         with closing(team.Team() if processes.world_size() > 1 else Apart()) as apart:
+            sampled = [cell for cell in plan.cells if is_sampled(request, cell)]
             for cell in plan.cells:
-                measure_quality(session, cell, apart.run)
+                if cell not in sampled:
+                    measure_quality(session, cell, apart.run)
+            measure_evaluations(session, sampled, apart.answer)
     finally:
         if session.request.options.keep_checkpoints != "all":
             drop_checkpoints(session)
     ended = replace(record, complete=True, ended_at=now())
     store.write_session(ended)
     return StoredSession(ended, tuple(session.written), store.folder(session.id))
+
+
+def plan_of(
+    request: Request,
+    store: Store,
+    encoders: Sequence[Encoder],
+    *,
+    say: Say,
+    instruments: Instruments | None = None,
+    make_plan: Callable[..., Plan] = make,
+) -> Plan:
+    """Decide what is done, going by what an equal request decided before.
+
+    Raises:
+        BertBenchError: the input cannot be used.
+    """
+    instruments = instruments or Instruments()
+    machine = instruments.capture(request.options.device)
+    earlier = _earlier_decisions(store, _canonical(request, encoders, machine))
+    return make_plan(request, encoders, say, earlier, _training_format(request, store, machine, say), instruments)
 
 
 def _begun(request: Request, canonical: dict[str, Any], plan: Plan, machine: Environment) -> SessionRecord:

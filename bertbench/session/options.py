@@ -106,9 +106,18 @@ class BudgetOptions:
     max_minutes: Annotated[
         float | None,
         Option(
-            "--max-minutes", help="Time for the whole command; cells that do not fit are skipped.", show_default=False
+            "--max-minutes",
+            help="Time for the whole command; 0: no limit (default of `run` and `compare` on a CPU: 15). Evaluation takes as "
+            "many examples as fit; a later command with more time goes on from there.",
+            show_default=False,
         ),
     ] = None
+    full: Annotated[
+        bool, Option("--full", help="No time limit: every example, and fine-tuning to the end of the recipe.")
+    ] = False
+    dry_run: Annotated[bool, Option("--dry-run", help="Show what would be done and how long it takes, and stop.")] = (
+        False
+    )
 
 
 @dataclass(frozen=True)

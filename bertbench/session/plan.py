@@ -1,6 +1,7 @@
-"""What will be done, how long it should take, and how far training is cut so that it fits.
+"""What will be done, how long it should take, and what fits into the time there is.
 
-Expected times come from FLOPs and a short calibration of this machine: good for deciding whether to wait, not figures.
+Trained checkpoints are evaluated on as many examples as fit. Training is cut so that it fits, or left out where the task says
+that so few samples teach nothing.
 """
 
 from __future__ import annotations
@@ -9,98 +10,22 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bertbench.models.checkpoints import trained_length
-from bertbench.models.lengths import length_limit
-from bertbench.models.loading import has_head, load_tokenizer, uses_token_types
+from bertbench.models.loading import has_head
 from bertbench.models.sources import Encoder, Say, Source, finetuned_source
 from bertbench.models.students.transfer import check_pair, teachers_first
 from bertbench.quality import trainer
 from bertbench.quality.work import Teaching, Work
-from bertbench.session.request import Request
+from bertbench.records.record import UNAVAILABLE, Failure
+from bertbench.session.forecast import FIXED_SECONDS, Pace, cost_steps, steps_in_words, training_seconds
+from bertbench.session.request import OUT_OF_TIME, Request
+from bertbench.session.sampling import Sample, forecast
 from bertbench.session.steps import Instruments, TaskData, load_data
-from bertbench.specs import plugins
 from bertbench.specs.tasks import TaskSpec, TrainingSpec
-from bertbench.speed.backend import combinations
-from bertbench.speed.calibration import Calibration, expected_seconds
-from bertbench.speed.servant import USUAL_WARMUP
 from bertbench.tasks.examples import Examples
 from bertbench.units import duration
-
-if TYPE_CHECKING:
-    from transformers import PretrainedConfig
-
-# How long things should take, from FLOPs, lengths and the machine's calibration: for plans, not for figures.
-
-LENGTH_SAMPLE = 400  # examples whose length is looked at
-FIXED_SECONDS = {
-    "size": 0.5,
-    "speed": 8.0,
-    "memory": 1.5,
-    "load": 1.0,
-    "step": 0.006,
-}  # process starts, loading, saving
-
-
-def seconds_per_sample(work: Work, examples: Examples, calibration: Calibration, *, training: bool) -> float:
-    """Expected seconds of one example, in training or inference."""
-    from bertbench.models.architecture import config_of
-    from bertbench.models.size import count_flops
-
-    config = config_of(work.source.spec, work.source.folder)
-    tokens = mean_tokens(work, config, examples)
-    return expected_seconds(count_flops(config, 1, tokens), calibration, kind="training" if training else "inference")
-
-
-def mean_tokens(work: Work, config: PretrainedConfig, examples: Examples) -> int:
-    """Mean length in tokens of a task's examples for a model, all windows of an example together, from a sample."""
-    sample = min(LENGTH_SAMPLE, len(examples))
-    encoded = encode_sample(
-        work.source, work.task, work.recipe.max_length, config=config, examples=examples, count=sample
-    )
-    return max(4, round(sum(len(ids) for ids in encoded) / sample))
-
-
-def encode_sample(
-    source: Source, task: TaskSpec, max_length: int, *, config: PretrainedConfig, examples: Examples, count: int
-) -> list[list[int]]:
-    """Token ids of `count` examples, the same examples for every model; of a long one its windows."""
-    kind = plugins.load("bertbench.tasks.kinds", "task kind", task.kind)
-    tokenizer = load_tokenizer(source.tokenizer, config, source.spec.name, split_words=kind.words)
-    features = kind.encode(tokenizer, task, examples.take(count), max_length, token_types=uses_token_types(config))
-    return [row["input_ids"] for row in features.rows]
-
-
-def cost_steps(request: Request, encoders: Sequence[Encoder], calibration: Calibration) -> list[tuple[str, float]]:
-    """Size, speed and memory with their expected times."""
-    from bertbench.models.architecture import config_of
-    from bertbench.models.size import count_flops
-
-    timing, options = request.timing, request.options
-    ways = len(combinations(options.backends, options.dtypes or (options.dtype,))[0])
-    seconds = FIXED_SECONDS["speed"] + timing.rounds * len(encoders) * FIXED_SECONDS["load"]
-    configs = [config_of(encoder.spec, encoder.source.folder) for encoder in encoders]
-    for shape in timing.shapes:
-        passes = (shape.turns or timing.turns) * ((shape.passes or timing.passes) + 1)
-        warmups, all_models = shape.warmup_passes or timing.warmup_passes or USUAL_WARMUP, 0.0
-        for config in configs:
-            wanted = shape.sequence_length or 32
-            length = min(wanted, length_limit(config) or wanted)
-            all_models += expected_seconds(count_flops(config, shape.batch_size, length), calibration, kind="inference")
-        seconds += timing.rounds * (warmups * all_models + max(passes * all_models, timing.min_shape_s))
-    many = f"{len(encoders)} model{'s' if len(encoders) > 1 else ''}"
-    on = f" in {ways} ways" if ways > 1 else ""
-    steps = [
-        ("size", f"counting parameters and FLOPs of {many}", FIXED_SECONDS["size"] * len(encoders)),
-        (
-            "speed",
-            f"timing {many}{on} ({timing.rounds} rounds, shapes {', '.join(shape.label for shape in timing.shapes)})",
-            seconds * ways,
-        ),
-        ("memory", f"measuring memory of {many}", FIXED_SECONDS["memory"] * len(encoders)),
-    ]
-    return [(label, expected) for kind, label, expected in steps if kind in request.kinds]
 
 
 @dataclass(frozen=True)
@@ -111,9 +36,10 @@ class Cell:
     task: TaskSpec
     seed: int
     work: Work | None
-    skipped: str | None = None
+    skipped: Failure | None = None
     capped: bool = False
     expected_s: float = 0.0
+    per_example_s: float = 0.0  # of those of evaluating one example
     teacher: Cell | None = None  # must be done before, and keep its checkpoint
 
 
@@ -123,9 +49,9 @@ class Plan:
 
     data: dict[str, TaskData]
     cells: tuple[Cell, ...]
-    calibration: Calibration
     steps: tuple[tuple[str, float], ...]
     decisions: dict[str, Any]
+    more: str | None = None  # what a larger budget would add
 
     @property
     def expected_s(self) -> float:
@@ -134,9 +60,8 @@ class Plan:
 
     def lines(self) -> list[str]:
         """The plan as people read it."""
-        width = max((len(label) for label, _ in self.steps), default=0)
-        listed = [f"  {label.ljust(width)}  about {duration(seconds)}" for label, seconds in self.steps]
-        return [f"plan ({len(self.steps)} steps, about {duration(self.expected_s)}):", *listed]
+        heading = f"plan ({len(self.steps)} steps, about {duration(self.expected_s)}):"
+        return [heading, *steps_in_words(self.steps), *([self.more] if self.more else [])]
 
 
 def make(
@@ -152,29 +77,111 @@ def make(
     `earlier` holds the decisions of an interrupted session that is continued: they are kept, as calibration varies. `decide`
     says what number format models are trained in; it is asked once, and only if one is trained and no format was asked for.
     """
+    minutes = {"max_minutes": request.options.max_minutes}
     decisions: dict[str, Any] = {"cuts": {}} | dict(earlier or {})
+    if decisions.get("max_minutes") != request.options.max_minutes:  # cut to another budget
+        decisions["cuts"] = {}
+    decisions |= minutes
     instruments = instruments or Instruments()
-    calibration = instruments.calibrate(request.options.threads, request.options.device)
+    pace = Pace(request.options, instruments.pass_seconds)
     trains_in_bf16 = partial(trainer.is_bf16, request.options.dtype, decisions, decide)
     loaded = {task.name: load_data(task, request, instruments) for task in request.tasks}
     for line in [line for each in loaded.values() for line in each.notes]:
         say(line)
+    costs = cost_steps(request, encoders, pace)
+    share_s = _share(request, instruments, costs)
     cells: list[Cell] = []
     for task in request.tasks if "quality" in request.kinds else ():
         in_order = teachers_first(encoders, lambda encoder: encoder.spec)
         of_task = [
             cell for encoder in in_order for cell in _cells(request, encoder, loaded[task.name], trains_in_bf16, say)
         ]
-        capped = _capped(request, of_task, loaded[task.name], calibration, decisions["cuts"], say)
-        cells += _taught(capped, calibration)
-    steps = (
-        *cost_steps(request, encoders, calibration),
-        *((_label(cell), cell.expected_s) for cell in cells if cell.work),
-    )
-    return Plan(loaded, tuple(cells), calibration, steps, decisions)
+        capped = _capped(request, of_task, loaded[task.name], pace, decisions["cuts"], share_s, say)
+        cells += _taught(capped, pace)
+    steps, more = _steps(request, instruments, costs, cells)
+    return Plan(loaded, tuple(cells), steps, decisions, more)
 
 
-def _taught(cells: list[Cell], calibration: Calibration) -> list[Cell]:
+def _left(request: Request, instruments: Instruments, costs: Sequence[tuple[str, float]]) -> float | None:
+    """Seconds that are left for quality once size, speed and memory are measured; None: no limit."""
+    if request.deadline is None:
+        return None
+    return max(0.0, request.deadline - instruments.monotonic() - sum(seconds for _, seconds in costs))
+
+
+def _share(request: Request, instruments: Instruments, costs: Sequence[tuple[str, float]]) -> float | None:
+    """Seconds that each task may take; None: no limit, or one that was not meant to shorten training."""
+    left = _left(request, instruments, costs) if request.options.samples else None
+    return None if left is None else left / max(1, len(request.tasks))
+
+
+def _steps(
+    request: Request, instruments: Instruments, costs: list[tuple[str, float]], cells: Sequence[Cell]
+) -> tuple[tuple[tuple[str, float], ...], str | None]:
+    """List all steps with their expected times, and say what a larger budget would add."""
+    trained = [cell for cell in cells if cell.work and not is_sampled(request, cell)]
+    steps = [*costs, *((_label(cell), cell.expected_s) for cell in trained)]
+    sampled = [cell for cell in cells if is_sampled(request, cell)]
+    samples = {
+        name: Sample.of(cells[0].work, sum(cell.per_example_s for cell in cells))
+        for name, cells in by_task(sampled).items()
+        if cells[0].work
+    }
+    left = _left(request, instruments, steps)
+    counts = dict(zip(samples, forecast(list(samples.values()), left), strict=True))
+    for cell in sampled:
+        assert cell.work is not None  # noqa: S101 (they have been filtered)
+        sizes = [min(counts[cell.task.name], len(split)) for split in cell.work.splits]
+        all_of = [len(split) for split in cell.work.splits]
+        seconds = FIXED_SECONDS["load"] + cell.per_example_s * sum(sizes) if any(sizes) else 0.0
+        label = f"evaluating {cell.encoder.spec.name} on {cell.task.name}"
+        steps.append((f"{label} ({_of(sum(sizes), sum(all_of))} examples)", seconds))
+    rest = sum(cell.per_example_s * (_examples(cell) - _done(cell, counts)) for cell in sampled)
+    late = [cell for cell in cells if cell.skipped and cell.skipped.kind == OUT_OF_TIME]
+    return tuple(steps), _more(request, rest, late)
+
+
+def _of(some: int, all_there_are: int) -> str:
+    return f"{all_there_are:,}" if some == all_there_are else f"{some:,} of {all_there_are:,}"
+
+
+def _examples(cell: Cell) -> int:
+    return sum(len(split) for split in cell.work.splits) if cell.work else 0
+
+
+def _done(cell: Cell, counts: Mapping[str, int]) -> int:
+    return sum(min(counts[cell.task.name], len(split)) for split in cell.work.splits) if cell.work else 0
+
+
+def _more(request: Request, rest_s: float, late: Sequence[Cell]) -> str | None:
+    """Say what more time would add to what fits into the budget."""
+    if request.options.max_minutes is None or not (rest_s or late):
+        return None
+    parts = []
+    if rest_s:
+        minutes = math.ceil(request.options.max_minutes + rest_s / 60)
+        parts.append(f"--max-minutes {minutes} evaluates every example")
+    if late:
+        tasks = ", ".join(dict.fromkeys(cell.task.name for cell in late))
+        parts.append(f"--full also fine-tunes on {tasks}")
+    within = f"this fits into {request.options.max_minutes:g} minutes"
+    return f"  {within}; more time makes it more precise, and goes on from what is done: {'; '.join(parts)}"
+
+
+def is_sampled(request: Request, cell: Cell) -> bool:
+    """True if a cell is evaluated block by block, as far as time goes."""
+    return request.options.samples and cell.work is not None and cell.work.mode == "evaluate"
+
+
+def by_task(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
+    """Return the cells of each task, tasks in the order of their first cells."""
+    tasks: dict[str, list[Cell]] = {}
+    for cell in cells:
+        tasks.setdefault(cell.task.name, []).append(cell)
+    return tasks
+
+
+def _taught(cells: list[Cell], pace: Pace) -> list[Cell]:
     """Cells of one task, teachers first, with each student's teacher: of the same seed, or the one there is.
 
     A student's time has the teacher's pass over the training examples in it.
@@ -191,11 +198,13 @@ def _taught(cells: list[Cell], calibration: Calibration) -> list[Cell]:
         teachers = [other for other in taught if other.encoder.spec.name == spec.teacher]
         teacher = next((other for other in teachers if other.seed == cell.seed), teachers[0] if teachers else None)
         if teacher is None or teacher.work is None:
-            why = teacher.skipped if teacher else "it is not among the models"
-            taught.append(replace(cell, work=None, skipped=f"its teacher {spec.teacher} is not to be had: {why}"))
+            why = teacher.skipped.message if teacher and teacher.skipped else "it is not among the models"
+            kind = teacher.skipped.kind if teacher and teacher.skipped else UNAVAILABLE
+            reason = Failure(kind, f"its teacher {spec.teacher} is not to be had: {why}")
+            taught.append(replace(cell, work=None, skipped=reason))
             continue
         check_pair(cell.work.source, teacher.work.source)
-        per_sample = seconds_per_sample(teacher.work, cell.work.splits[0], calibration, training=False)
+        per_sample = pace.per_example(teacher.work, cell.work.splits[0], training=False)
         asked_s = len(cell.work.train or ()) * per_sample
         taught.append(replace(cell, teacher=teacher, expected_s=cell.expected_s + asked_s))
     return taught
@@ -212,7 +221,7 @@ def _cells(
     task, seeds = loaded.task, request.options.seeds
     reason = loaded.absent or encoder.absent
     if reason:
-        return [Cell(encoder, task, seeds[0], None, skipped=reason)]
+        return [Cell(encoder, task, seeds[0], None, skipped=Failure(UNAVAILABLE, reason))]
     source, mode_is_evaluate = choose(request, encoder, task, say)
     # Recipes that were published are for training: what is evaluated as it is gets the length it was trained with here, or
     # the task's.
@@ -256,36 +265,68 @@ def _capped(
     request: Request,
     cells: list[Cell],
     loaded: TaskData,
-    calibration: Calibration,
+    pace: Pace,
     cuts: dict[str, list[float] | None],
+    share_s: float | None,
     say: Say,
 ) -> list[Cell]:
-    """Cells of one task with expected times; training cut to the cap. Decides `cuts` of the task if that is open."""
+    """Cells of one task with expected times; training cut to the cap, or left out where too little would fit into `share_s`.
+
+    Decides `cuts` of the task if that is open.
+    """
     task, train = loaded.task.name, loaded.train
     trained = [cell for cell in cells if cell.work and cell.work.mode == "fine-tune"]
     per_sample = {
-        cell.encoder.spec.name: seconds_per_sample(cell.work, loaded.splits[0], calibration, training=True)
+        cell.encoder.spec.name: pace.per_example(cell.work, loaded.splits[0], training=True)
         for cell in trained
         if cell.work
     }
-    if trained and train is not None:
-        cuts.setdefault(task, _decide_cut(request, trained, train, max(per_sample.values())))
-        if (cut_to := cuts[task]) is not None:
-            count, epochs = int(cut_to[0]), cut_to[1]
-            limit = duration(request.options.train_cap_s or 0.0)
-            at_most = "at most " if any(cell.work and cell.work.recipe.epochs < epochs for cell in trained) else ""
-            of_all = f"{count:,} of {len(train):,} samples, {at_most}{epochs:g} epochs"
-            say(
-                f"{task}: training is capped at {limit} for the slowest model: {of_all}, the same for all; --finetune lifts it"
-            )
-            kept = train.take(count)
-            cells = [_cut_cell(cell, kept, epochs) if cell in trained else cell for cell in cells]
-    return [_timed(cell, loaded, calibration, per_sample) for cell in cells]
+    timed = [_timed(cell, loaded, pace, per_sample) for cell in cells]
+    if not trained or train is None:
+        return timed
+    cap_s = _cap(request, timed, share_s)
+    cuts.setdefault(task, _decide_cut(request, trained, train, max(per_sample.values()), cap_s))
+    cut_to = cuts[task]
+    if cut_to is None:
+        return timed
+    count, epochs = int(cut_to[0]), cut_to[1]
+    useful = min(loaded.task.useful_samples or 0, len(train))
+    if request.options.max_train_minutes is None and count < useful:
+        return [_too_long(cell) if cell.work and cell.work.mode == "fine-tune" else cell for cell in timed]
+    limit = duration(cap_s or 0.0)
+    at_most = "at most " if any(cell.work and cell.work.recipe.epochs < epochs for cell in trained) else ""
+    of_all = f"{count:,} of {len(train):,} samples, {at_most}{epochs:g} epochs"
+    lifts = "--full" if request.options.samples else "--finetune"
+    say(f"{task}: training is capped at {limit} for the slowest model: {of_all}, the same for all; {lifts} lifts it")
+    kept = train.take(count)
+    cells = [_cut_cell(cell, kept, epochs) if cell in trained else cell for cell in cells]
+    return [_timed(cell, loaded, pace, per_sample) for cell in cells]
 
 
-def _decide_cut(request: Request, trained: list[Cell], train: Examples, slowest: float) -> list[float] | None:
+def _cap(request: Request, cells: Sequence[Cell], share_s: float | None) -> float | None:
+    """Seconds that the slowest model may be trained for: as asked for, or what its task's share of the budget leaves."""
+    if share_s is None or request.options.max_train_minutes is not None:
+        return request.options.train_cap_s
+    trained = [cell for cell in cells if cell.work and cell.work.mode == "fine-tune"]
+    evaluating = sum(cell.per_example_s * _examples(cell) + FIXED_SECONDS["load"] for cell in trained)
+    models = {cell.encoder.spec.name for cell in trained}
+    return max(0.0, share_s - evaluating) / len(models)
+
+
+def _too_long(cell: Cell) -> Cell:
+    """The cell, left out: so few samples would fit into the budget that its score would say nothing."""
+    name, task = cell.encoder.spec.name, cell.task.name
+    reason = f"needs fine-tuning, about {duration(cell.expected_s)} here"
+    return replace(
+        cell, work=None, skipped=Failure(OUT_OF_TIME, reason, f"`bertbench run --task {task} --models {name} --full`")
+    )
+
+
+def _decide_cut(
+    request: Request, trained: list[Cell], train: Examples, slowest: float, cap_s: float | None
+) -> list[float] | None:
     """Samples and epochs that fit into the cap on training at `slowest` seconds a sample, or None if all do."""
-    cap_s, recipes = request.options.train_cap_s, [cell.work.recipe for cell in trained if cell.work]
+    recipes = [cell.work.recipe for cell in trained if cell.work]
     if cap_s is None:
         return None
     seen = cap_s / len(request.options.seeds) / slowest
@@ -311,15 +352,13 @@ def _cut_cell(cell: Cell, train: Examples, epochs: float) -> Cell:
     return replace(cell, work=replace(cell.work, recipe=recipe, train=train), capped=True)
 
 
-def _timed(cell: Cell, loaded: TaskData, calibration: Calibration, per_sample: dict[str, float]) -> Cell:
+def _timed(cell: Cell, loaded: TaskData, pace: Pace, per_sample: dict[str, float]) -> Cell:
+    """The cell with the time that it is expected to take."""
     if cell.work is None:
         return cell
-    seconds = FIXED_SECONDS["load"]
-    seconds += sum(len(split) for split in loaded.splits) * seconds_per_sample(
-        cell.work, loaded.splits[0], calibration, training=False
-    )
+    per_example = pace.per_example(cell.work, loaded.splits[0], training=False)
+    seconds = FIXED_SECONDS["load"] + sum(len(split) for split in loaded.splits) * per_example
     if cell.work.train is not None:
-        recipe = cell.work.recipe
-        seen = len(cell.work.train) * recipe.epochs
-        seconds += seen * per_sample[cell.encoder.spec.name] + seen / recipe.batch_size * FIXED_SECONDS["step"]
-    return replace(cell, expected_s=seconds)
+        recipe, count = cell.work.recipe, len(cell.work.train)
+        seconds += training_seconds(count, recipe.epochs, recipe.batch_size, per_sample[cell.encoder.spec.name])
+    return replace(cell, expected_s=seconds, per_example_s=per_example)

@@ -17,6 +17,7 @@ from bertbench.records.cautions import OF_DATA, caution
 from bertbench.records.record import MEASURE_VERSIONS, UNAVAILABLE, Failure, RunRecord, Sidecar, digest
 from bertbench.records.store import Store
 from bertbench.session.plan import Cell
+from bertbench.session.request import OUT_OF_TIME
 from bertbench.session.steps import Session, guarded, slug
 from bertbench.units import duration
 
@@ -39,16 +40,16 @@ def measure_quality(session: Session, cell: Cell, run: Run = run_and_save) -> No
 
     `run` is `bertbench.quality.run.run_and_save`, here or in a process of its own.
     """
-    task_fields = _task_fields(cell)
+    of_task = task_fields(cell)
     work = cell.work
     if work is None:
-        reason = Failure(UNAVAILABLE, cell.skipped or "not measured")
-        session.write("quality", cell.encoder, "skipped", error=reason, **task_fields)
+        reason = cell.skipped or Failure(UNAVAILABLE, "not measured")
+        session.write("quality", cell.encoder, "skipped", error=reason, **of_task)
         return
     cell = replace(cell, encoder=replace(cell.encoder, source=work.source))
     key = quality_key(cell, session.settings)
     earlier = None if session.request.options.fresh else session.store.find_quality(key)
-    if earlier is not None and not _is_lost(session, earlier[1]):
+    if earlier is not None and not is_lost(session, earlier[1]):
         session.say(f"{work.label}: taken from run {earlier[1].run_id}; --fresh measures again")
         spec = cell.encoder.spec
         copied: dict[str, Any] = {
@@ -61,7 +62,7 @@ def measure_quality(session: Session, cell: Cell, run: Run = run_and_save) -> No
     late = _too_late(session, cell)
     if late:
         session.say(f"{work.label}: skipped: {late.message}")
-        session.write("quality", cell.encoder, "skipped", error=late, **task_fields)
+        session.write("quality", cell.encoder, "skipped", error=late, **of_task)
         return
     if cell.teacher is not None:
         teacher = _trained_teacher(session, cell.teacher)
@@ -69,7 +70,7 @@ def measure_quality(session: Session, cell: Cell, run: Run = run_and_save) -> No
             reason = Failure(
                 "TeacherFailed", f"{work.label}: its teacher {cell.teacher.encoder.spec.name} could not be trained"
             )
-            session.write("quality", cell.encoder, "failed", error=reason, **task_fields)
+            session.write("quality", cell.encoder, "failed", error=reason, **of_task)
             return
         assert work.teaching is not None  # noqa: S101 (cells with a teacher have it)
         work = replace(work, teaching=replace(work.teaching, teacher=teacher))
@@ -86,10 +87,11 @@ def measure_quality(session: Session, cell: Cell, run: Run = run_and_save) -> No
             session.say(f"{work.label}: failed: {measured[1].message}")
         elif state is not None:
             shutil.rmtree(state, ignore_errors=True)
-        _write_quality(session, cell, key, measured, scratch / "model")
+        write_quality(session, cell, key, measured, scratch / "model")
 
 
-def _task_fields(cell: Cell) -> dict[str, Any]:
+def task_fields(cell: Cell) -> dict[str, Any]:
+    """Return what a record says of the cell's task."""
     return {"task_name": cell.task.name, "task": cell.task.model_dump(mode="json"), "seed": cell.seed}
 
 
@@ -98,7 +100,7 @@ def _holds_links(folder: Path) -> bool:
     return any(path.is_symlink() for path in folder.rglob("*"))
 
 
-def _is_lost(session: Session, record: RunRecord) -> bool:
+def is_lost(session: Session, record: RunRecord) -> bool:
     """True if a run's checkpoint is needed to teach others and was not kept."""
     return record.key in session.teachers and session.store.checkpoint(record) is None
 
@@ -124,17 +126,23 @@ def _too_late(session: Session, cell: Cell) -> Failure | None:
         return None
     left = duration(max(0.0, session.deadline - session.instruments.monotonic()))
     return Failure(
-        "OutOfTime", f"needs about {duration(cell.expected_s)}, {left} of --max-minutes are left", "give more time"
+        OUT_OF_TIME, f"needs about {duration(cell.expected_s)}, {left} of --max-minutes are left", "give more time"
     )
 
 
-def _write_quality(
+def write_quality(
     session: Session,
     cell: Cell,
     key: str,
     measured: tuple[Outcome | None, Failure | None, float],
-    saved: Path,
+    saved: Path | None = None,
+    *,
+    is_sample: bool = False,
 ) -> None:
+    """Store the record of what was measured, or failed.
+
+    A model that was trained lies in `saved`. `is_sample`: more examples could be evaluated, had there been time.
+    """
     import pandas as pd
 
     work = cell.work
@@ -147,8 +155,10 @@ def _write_quality(
     cautions += outcome.warnings if outcome else ()
     if outcome is not None:
         name = f"predictions-{slug(cell.encoder.spec.name)}-{cell.task.name}-{cell.seed}"
+        if len(work.splits[0]) < work.splits[0].available:  # a larger sample never overwrites what a record refers to
+            name += f"-{len(work.splits[0])}"
         sidecars["predictions"] = session.store.write_sidecar(session.id, name, pd.DataFrame(outcome.predictions))
-        if outcome.training is not None:
+        if outcome.training is not None and saved is not None:
             checkpoint = _keep(session.store, key, saved)
     session.write(
         "quality",
@@ -157,7 +167,9 @@ def _write_quality(
         measurements=outcome.measurements if outcome else (),
         undefined=outcome.undefined if outcome else (),
         sidecars=sidecars,
-        settings=_quality_settings(work, outcome) | ({"attention": outcome.attention} if outcome else {}),
+        settings=_quality_settings(work, outcome)
+        | ({"attention": outcome.attention} if outcome else {})
+        | ({"is_sample": True} if is_sample else {}),
         weights="fine-tuned",
         error=failure,
         warnings=tuple(dict.fromkeys(cautions)),
@@ -167,13 +179,21 @@ def _write_quality(
         finetuned_checkpoint=checkpoint,
         seconds=seconds,
         key=key,
-        **_task_fields(cell),
+        **task_fields(cell),
     )
 
 
 def _quality_settings(work: Work, outcome: Outcome | None) -> dict[str, Any]:
     """What shaped a run's figures; of one that trained nothing no more than how it was evaluated."""
-    evaluated = {"mode": work.mode, "max_length": work.recipe.max_length, "eval_samples": len(work.splits[0])}
+    first = work.splits[0]
+    evaluated: dict[str, Any] = {
+        "mode": work.mode,
+        "max_length": work.recipe.max_length,
+        "eval_samples": len(first),
+        "eval_available": first.available,
+    }
+    if outcome is not None and outcome.losses:
+        evaluated["losses"] = outcome.losses
     if work.mode == "evaluate":
         return evaluated
     trained = outcome.training if outcome else None
@@ -214,7 +234,7 @@ def quality_key(cell: Cell, settings: dict[str, Any]) -> str:
             "mode": work.mode,
             "seed": cell.seed,
             "task": work.task.model_dump(
-                mode="json", exclude={"description", "source", "test_sets", "title", "training"}
+                mode="json", exclude={"description", "source", "test_sets", "title", "training", "useful_samples"}
             ),
             "dtype": work.dtype,
             "training_dtype": _training_dtype(work),

@@ -20,6 +20,7 @@ from bertbench.specs.timing import TimingSpec
 
 DEFAULT_TRAIN_MINUTES = 10.0  # the cap on CPU without --finetune, for the slowest model
 MANY_RUNS = 10
+OUT_OF_TIME = "OutOfTime"  # the kind of failure of what did not fit into --max-minutes
 MOST_SEEDS = 1000
 LARGEST_SEED = 2**32 - 1  # numpy's
 
@@ -44,6 +45,7 @@ class Options:
     finetune: bool = False
     max_train_minutes: float | None = None
     max_minutes: float | None = None
+    samples: bool = False  # evaluate as many examples as --max-minutes leaves time for; it bounds training, too
     keep_checkpoints: Literal["all", "best", "none"] = "all"
     recipes: Literal["published", "task"] = "published"  # what models are fine-tuned with: their own where there is one
     fresh: bool = False
@@ -60,7 +62,7 @@ class Options:
         """Seconds that fine-tuning one model may take, or None: what was asked for, else the default on CPU."""
         if self.max_train_minutes is not None:
             return self.max_train_minutes * 60
-        return None if self.finetune or self.device != "cpu" else DEFAULT_TRAIN_MINUTES * 60
+        return None if self.finetune or self.samples or self.device != "cpu" else DEFAULT_TRAIN_MINUTES * 60
 
     def recipe(
         self, task: TaskSpec, model: ModelSpec, published: Mapping[str, Any] = MappingProxyType({})
@@ -138,7 +140,7 @@ class Request:
             "suite": self.suite.name,
             "reference": self.reference,
             "models": {spec.name: self._model_digest(spec, digests[spec.name]) for spec in self.models},
-            "tasks": {task.name: digest([task.model_dump(mode="json", exclude={"test_sets"}), data[task.name]]) for task in self.tasks},
+            "tasks": {task.name: digest([task.model_dump(mode="json", exclude={"test_sets", "useful_samples"}), data[task.name]]) for task in self.tasks},
             "timing": self.timing.model_dump(mode="json"),
             "options": {
                 name: getattr(options, name)

@@ -21,7 +21,7 @@ from bertbench.records.store import Store
 from bertbench.session.request import Request
 from bertbench.specs.tasks import TaskSpec
 from bertbench.speed import calibration, energy, exports, workers
-from bertbench.speed.calibration import Calibration, Size
+from bertbench.speed.calibration import Size
 from bertbench.speed.rounds import failure_of
 from bertbench.speed.workers import WorkerProcess
 from bertbench.tasks import data
@@ -38,7 +38,7 @@ class Instruments:
     hub_state: Callable[[], str] = hub.state
     find_finetuned: Callable[[Encoder, str, Say], Source | None] = finetuned_source
     load: Callable[..., Examples] = data.load
-    calibrate: Callable[[int, str], Calibration] = calibration.calibrate
+    pass_seconds: Callable[..., list[float]] = calibration.pass_seconds
     ceiling: Callable[..., tuple[float, Size] | None] = calibration.ceiling
     export: Callable[..., Path] = exports.ready
     open_workers: Callable[..., AbstractContextManager[list[WorkerProcess]]] = workers.open_workers
@@ -83,7 +83,10 @@ class Session:
         }
 
     def write(self, kind: Kind, encoder: Encoder, status: Status, **fields: Any) -> RunRecord:
-        """Store a record of one run; `variant` tells runs of one model apart that differ in how it is executed."""
+        """Store a record of one run, in the place of an earlier one of it, if there is one.
+
+        `variant` tells runs of one model apart that differ in how it is executed.
+        """
         source = encoder.source
         settings = self.settings | fields.pop("settings", {})
         parts = (fields.get("task_name"), fields.get("seed"), fields.pop("variant", None))
@@ -109,7 +112,9 @@ class Session:
             **values,
         )
         self.store.write_record(record)
-        self.written.append(record)
+        replaced = [other for other in self.written if other.run_id == run_id]
+        self.store.drop_sidecars(replaced, keep=record)
+        self.written = [*(other for other in self.written if other.run_id != run_id), record]
         return record
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -20,6 +21,8 @@ from bertbench.specs.models import ModelSpec
 from bertbench.specs.suites import SuiteSpec
 from bertbench.stats import metric
 
+ANYTIME = frozenset({"run", "compare"})  # commands that give what fits into a time limit
+DEFAULT_MINUTES = 15.0  # their limit on a CPU
 KEPT: tuple[Literal["all", "best", "none"], ...] = ("all", "best", "none")
 RECIPES: tuple[Literal["published", "task"], ...] = ("published", "task")
 Choice = TypeVar("Choice", bound=str)
@@ -71,7 +74,7 @@ class Study:
         Raises:
             BertBenchError: an option, a model or a task cannot be used; the message says which.
         """
-        options, kinds = resolve_options(self.options, suite.seeds), parse_kinds(self.options.only)
+        options, kinds = resolve_options(self.options, suite.seeds, self.command), parse_kinds(self.options.only)
         specified = tuple(self.catalog.task(task) for task in tasks)
         if "quality" in kinds:
             for task in specified:
@@ -144,6 +147,15 @@ class Study:
             )
             raise
 
+    def plan(self, request: Request) -> list[str]:
+        """Return the lines that say what would be measured and how long it would take; measures no more than that needs."""
+        from bertbench.session import measure as session  # slow
+
+        request.check_recipes()
+        encoders = session.find_weights(request, self.say)
+        with self.display() as screen:
+            return session.plan_of(request, self.store, encoders, say=screen.say).lines()
+
     def _read(self, request: Request) -> StoredSession:
         names = [spec.name for spec in request.models]
         recipe = request.recipe_parts()
@@ -165,8 +177,8 @@ class Study:
         self.store.warnings.clear()
 
 
-def resolve_options(chosen: StudyOptions, default_seeds: int) -> Options:
-    """Checked options with the device, threads and seeds resolved.
+def resolve_options(chosen: StudyOptions, default_seeds: int, command: str) -> Options:
+    """Checked options with the device, threads, seeds and time limit resolved.
 
     Raises:
         UsageError, DeviceError: a value cannot be used.
@@ -182,7 +194,6 @@ def resolve_options(chosen: StudyOptions, default_seeds: int) -> Options:
         learning_rate=chosen.learning_rate,
         max_length=chosen.max_length,
         threads=chosen.threads,
-        max_minutes=chosen.max_minutes,
         max_train_minutes=chosen.max_train_minutes,
     )
     device = environment.resolve_device(chosen.device)
@@ -200,11 +211,31 @@ def resolve_options(chosen: StudyOptions, default_seeds: int) -> Options:
         data_dir=chosen.data_dir,
         finetune=chosen.finetune,
         max_train_minutes=chosen.max_train_minutes,
-        max_minutes=chosen.max_minutes,
+        max_minutes=_minutes(chosen, device, command),
+        samples=command in ANYTIME,
         keep_checkpoints=keep_checkpoints,
         recipes=recipes,
         fresh=chosen.fresh,
     )
+
+
+def _minutes(chosen: StudyOptions, device: str, command: str) -> float | None:
+    """The command's time limit; None: none. Whoever asks for training sets its amount, and gets no limit that was not asked for.
+
+    Raises:
+        UsageError: it is no number from 0, or is asked for and ruled out at once.
+    """
+    minutes = chosen.max_minutes
+    if minutes is not None and not (math.isfinite(minutes) and minutes >= 0):
+        raise UsageError(f"--max-minutes {minutes:g}: must be a number above 0, or 0 for no limit")
+    if chosen.full and minutes:
+        raise UsageError(f"--full and --max-minutes {minutes:g} contradict each other", "leave one out")
+    if chosen.full or minutes == 0:
+        return None
+    trains = chosen.finetune or chosen.train_samples or chosen.max_train_minutes
+    if minutes is not None or trains or command not in ANYTIME or device != "cpu":
+        return minutes
+    return DEFAULT_MINUTES
 
 
 def check_store_options(chosen: StudyOptions) -> None:

@@ -74,7 +74,7 @@ class TaskSpec(Spec):
 
     Of texts beyond the maximal length, questions' contexts and words are taken in windows that share `stride` tokens. For
     question answering, `unanswerable` says that some questions have no answer, and answers are of `answer_length` tokens
-    at most. `test_sets` is what --predict-test predicts; their labels may be hidden.
+    at most. Training on fewer than `useful_samples` teaches so little that it is not done within a limited time. `test_sets` is what --predict-test predicts; their labels may be hidden.
     """
 
     name: Name
@@ -94,6 +94,7 @@ class TaskSpec(Spec):
     unanswerable: bool = False
     answer_length: Positive = 30
     training: TrainingSpec = TrainingSpec()
+    useful_samples: Positive | None = None
     source: str = ""
 
     @model_validator(mode="after")

@@ -15,11 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing.connection import Connection
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from bertbench.processes import Child, ChildDiedError, behave_as_child
 from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed.backends.eager import DTYPES
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
 
 Size = tuple[int, int, int]  # rows, inner, columns
 
@@ -28,13 +31,6 @@ SIZES: tuple[Size, ...] = ((64, 128, 256), (256, 768, 768), (512, 768, 3072), (2
 BUDGET_S = 0.3  # per number format
 LONGEST_PRODUCT_S = 0.1  # a longer one is exact enough at the first try, and the next size is not worth its wait
 ADVANTAGE = 1.15  # smaller ones are lost in the operators that are no matrix products
-
-# Share of the product rate that whole passes reach, the rest being normalization, activations, attention and overhead.
-# BERT-base, 128 tokens, two cores: 0.3 to 0.9 in inference (batches of 1 and 8), 0.5 to 0.6 in training (8). They are for
-# forecasts within a factor of two.
-INFERENCE_EFFICIENCY = 0.6
-TRAINING_EFFICIENCY = 0.5
-TRAINING_PASSES = 3.0  # forward, gradients of inputs, gradients of weights
 
 
 @dataclass(frozen=True)
@@ -145,14 +141,56 @@ def measure_products(
     return judge(fp32, bf16, time.perf_counter() - start)
 
 
-def expected_seconds(
-    flops: float, calibration: Calibration, kind: Literal["inference", "training"] = "inference", dtype: str = "fp32"
-) -> float:
-    """Predict how long `flops` floating-point operations of forward passes take, or training steps with such forwards."""
-    rate = (calibration.gflops_bf16 if dtype == "bf16" else calibration.gflops_fp32) * 1e9
-    if kind == "training":
-        return TRAINING_PASSES * flops / (rate * TRAINING_EFFICIENCY)
-    return flops / (rate * INFERENCE_EFFICIENCY)
+# Passes of a model with random weights: what forecasts rest on.
+
+TRIES = 3  # of each shape; the least counts, as noise only adds
+LONG_PASS_S = 2.0  # a longer pass is tried twice
+
+
+def pass_seconds(
+    config: PretrainedConfig,
+    shapes: Sequence[tuple[int, int]],
+    settings: ExecutionSettings,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[float]:
+    """Measure the seconds of a pass of the encoder at each shape (inputs, tokens), the least of several.
+
+    Raises:
+        ConfigError, CheckpointError: the model cannot be built, or is too large for this machine.
+    """
+    import torch
+
+    from bertbench.models.architecture import random_model
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(settings.threads)
+    try:
+        model: Any = random_model(config, attention=settings.attention).to(settings.device)
+        least: list[float] = []
+        with torch.inference_mode():
+            for batch_size, tokens in shapes:
+                ids = torch.ones(batch_size, tokens, dtype=torch.long, device=settings.device)
+                mask = torch.ones_like(ids)
+
+                def run(ids: Any = ids, mask: Any = mask) -> None:
+                    model(input_ids=ids, attention_mask=mask)
+                    _wait(settings.device)
+
+                least.append(_least(run, clock))
+    finally:
+        torch.set_num_threads(before)
+    return least
+
+
+def _least(run: Callable[[], None], clock: Callable[[], float]) -> float:
+    times: list[float] = []
+    while len(times) < TRIES + 1:
+        start = clock()
+        run()
+        times.append(clock() - start)
+        if len(times) == 2 and times[1] > LONG_PASS_S:
+            break
+    return max(min(times), 1e-9)
 
 
 # The most floating-point operations a second that this machine reaches: what a model's own rate is held against. The best of

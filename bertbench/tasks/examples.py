@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
+import itertools
 import json
 import random
 from collections.abc import Mapping, Sequence
@@ -11,6 +13,38 @@ from typing import Any
 
 HIDDEN = ()  # the label of an example that has none
 SUBSET_SEED = 0  # which samples --train-samples and --eval-samples take: the same for every model and seed
+
+
+@dataclass(frozen=True)
+class SampleOrder:
+    """The one order in which samples of a split are taken, so that a larger sample holds every smaller one.
+
+    `places` are those of the split's examples; groups (the questions of a paragraph) stay together, as `ends` says: the counts
+    of examples at which a sample may end.
+    """
+
+    places: tuple[int, ...]
+    ends: tuple[int, ...]
+
+    @classmethod
+    def draw(cls, count: int, groups: Sequence[str] | None = None) -> SampleOrder:
+        """Shuffle `count` examples with a fixed seed, those of a group one after the other."""
+        members: dict[str | int, list[int]] = {}
+        for place in range(count):
+            members.setdefault(place if groups is None else groups[place], []).append(place)
+        order = list(members.values())
+        random.Random(SUBSET_SEED).shuffle(order)  # noqa: S311 (a reproducible draw)
+        return cls(tuple(itertools.chain.from_iterable(order)), tuple(itertools.accumulate(map(len, order))))
+
+    def at_least(self, count: int) -> int:
+        """Return the size of the smallest sample of `count` examples or more, whole groups only; all there are at most."""
+        position = bisect.bisect_left(self.ends, count)
+        return self.ends[position] if position < len(self.ends) else len(self.places)
+
+    def at_most(self, count: int) -> int:
+        """Return the size of the largest sample of `count` examples or fewer, whole groups only."""
+        position = bisect.bisect_right(self.ends, count)
+        return self.ends[position - 1] if position else 0
 
 
 @dataclass(frozen=True)
@@ -38,13 +72,14 @@ class Examples:
         if count is None or count >= len(self):
             return self
         kept = sorted(random.Random(SUBSET_SEED).sample(range(len(self)), count))  # noqa: S311 (a reproducible draw)
-        return self._at(kept)
+        return self.at(kept)
 
     def first(self, count: int) -> Examples:
         """The first `count` examples; all of them if there are no more."""
-        return self._at(range(min(count, len(self))))
+        return self.at(range(min(count, len(self))))
 
-    def _at(self, kept: Sequence[int]) -> Examples:
+    def at(self, kept: Sequence[int]) -> Examples:
+        """Return the examples at these places, in their order."""
         return replace(
             self,
             ids=tuple(self.ids[i] for i in kept),

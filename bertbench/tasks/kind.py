@@ -66,14 +66,13 @@ class Features:
 
 @dataclass
 class Decoded:
-    """Predictions, one an example, with scores that say how sure the model is; figures of the kind's own.
+    """Predictions, one an example, with scores that say how sure the model is.
 
     `extra` are further columns of the stored predictions.
     """
 
     predictions: list[Any]
     scores: list[list[float]]
-    measurements: list[Measurement] = field(default_factory=list)
     extra: dict[str, list[Any]] = field(default_factory=dict)
 
 
@@ -160,6 +159,9 @@ class TaskKind(Protocol):
         order: Sequence[int] | None,
     ) -> Decoded:
         """Predictions from the outputs of every feature, padding removed."""
+
+    def figures(self, task: TaskSpec, examples: Examples, decoded: Decoded) -> list[Measurement]:
+        """Figures of the kind's own over all of a split's examples, beside the metrics; most kinds have none."""
 
     def references(self, task: TaskSpec, examples: Examples) -> list[Any]:
         """What the metrics compare predictions with."""

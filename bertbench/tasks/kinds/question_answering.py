@@ -138,10 +138,7 @@ class QuestionAnswering:
         outputs: Sequence[Any],
         order: Sequence[int] | None,
     ) -> Decoded:
-        """Answers at a threshold of 0; scores are the best span's, that of no answer, and the answer's probability.
-
-        Where questions may have no answer, the best threshold on these very examples is reported beside it.
-        """
+        """Answers at a threshold of 0; scores are the best span's, that of no answer, and the answer's probability."""
         spans: list[list[Span]] = [[] for _ in range(len(examples))]
         null = [float("inf")] * len(examples)
         for owner, places, logits in zip(features.owners, features.spots, outputs, strict=True):
@@ -154,12 +151,17 @@ class QuestionAnswering:
             texts.append(proposals[0][0])
             scores.append([proposals[0][1], without, _probability([score for _, score in proposals])])
             listed.append(json.dumps(proposals[:STORED], ensure_ascii=False))
-        answers, measurements = texts, []
+        answers = texts
         if task.unanswerable:
-            differences = [without - best for best, without, _ in scores]
-            answers = ["" if difference > 0 else text for text, difference in zip(texts, differences, strict=True)]
-            measurements = _best_thresholds(examples, texts, differences)
-        return Decoded(answers, scores, measurements, {"n_best": listed})
+            answers = ["" if without > best else text for text, (best, without, _) in zip(texts, scores, strict=True)]
+        return Decoded(answers, scores, {"n_best": listed})
+
+    def figures(self, task: TaskSpec, examples: Examples, decoded: Decoded) -> list[Measurement]:
+        """The best threshold on these very examples, where questions may have no answer."""
+        if not task.unanswerable:
+            return []
+        texts = [json.loads(proposals)[0][0] for proposals in decoded.extra["n_best"]]
+        return _best_thresholds(examples, texts, [without - best for best, without, _ in decoded.scores])
 
     def references(self, task: TaskSpec, examples: Examples) -> list[list[str]]:
         """The acceptable answers of each question; none where it has no answer."""

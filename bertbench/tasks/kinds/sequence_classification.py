@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from bertbench.records.record import Measurement
     from bertbench.specs.tasks import TaskSpec
     from bertbench.tasks.examples import Examples
 
@@ -108,6 +109,10 @@ class SequenceClassification:
         logits = np.stack(list(outputs))
         columns = range(logits.shape[1]) if order is None else sorted(range(len(order)), key=order.__getitem__)
         return Decoded(classes(logits, order).tolist(), logits[:, list(columns)].tolist())
+
+    def figures(self, task: TaskSpec, examples: Examples, decoded: Decoded) -> list[Measurement]:
+        """None beside the metrics."""
+        return []
 
     def references(self, task: TaskSpec, examples: Examples) -> list[float]:
         """The labels as they are."""

@@ -15,6 +15,7 @@ from bertbench.errors import CheckpointError
 from bertbench.tasks.kind import Decoded, Features, Reading, RowError, check_text_length, label_index, list_of, portions
 
 if TYPE_CHECKING:
+    from bertbench.records.record import Measurement
     from bertbench.specs.tasks import TaskSpec
     from bertbench.tasks.examples import Examples
 
@@ -141,6 +142,10 @@ class TokenClassification:
                     best = int(chances[token].argmax())
                     tags[owner][word], sure[owner][word] = tag_of[best], float(chances[token][best])
         return Decoded(tags, sure)
+
+    def figures(self, task: TaskSpec, examples: Examples, decoded: Decoded) -> list[Measurement]:
+        """None beside the metrics."""
+        return []
 
     def references(self, task: TaskSpec, examples: Examples) -> list[list[str]]:
         """Tag names by word."""

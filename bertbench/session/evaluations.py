@@ -1,0 +1,315 @@
+"""Evaluating trained checkpoints, all of a task's models block by block, so that each has seen the same examples at any time.
+
+After each block the records are written anew: whoever stops has what was done, and who comes back goes on from it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from bertbench.errors import OutOfTimeError
+from bertbench.quality.evaluate import Answers, Losses, score
+from bertbench.quality.run import Outcome, Part
+from bertbench.quality.work import Work
+from bertbench.records.cautions import OF_DATA, Caution, caution
+from bertbench.records.progress import Progress
+from bertbench.records.record import Failure, RunRecord, digest
+from bertbench.records.store import StoredSession
+from bertbench.session.plan import Cell, by_task
+from bertbench.session.quality import is_lost, quality_key, task_fields, write_quality
+from bertbench.session.request import OUT_OF_TIME
+from bertbench.session.sampling import Sample, next_step
+from bertbench.session.steps import Session, guarded
+from bertbench.specs import plugins
+from bertbench.tasks.examples import Examples, SampleOrder
+from bertbench.units import duration
+
+if TYPE_CHECKING:
+    from bertbench.specs.tasks import TaskSpec
+
+Answer = Callable[[Work, Progress], Part]
+
+GRACE = 1.05  # of the time limit: a block that takes longer than forecast is stopped here
+# Cautions on the examples themselves, which are made anew for a larger sample.
+OF_A_SAMPLE = frozenset({"cut-questions", "cut-examples", "unreadable-words", "windows", "taken-over", OF_DATA})
+
+
+@dataclass
+class Member:
+    """One model's part in the evaluation of a task: what it has answered so far, in the order of samples."""
+
+    cell: Cell
+    work: Work
+    key: str
+    expected_s: float  # for one example
+    answers: list[Answers] = field(default_factory=list)  # a split each
+    parts: list[Losses] = field(default_factory=list)
+    warnings: list[Caution] = field(default_factory=list)
+    attention: str | None = None
+    seconds: float = 0.0
+    took_over: str | None = None
+    finished: tuple[StoredSession, RunRecord] | None = None
+    failure: Failure | None = None
+
+    @property
+    def sample_key(self) -> str:
+        """What an evaluation of a part of the examples is found by."""
+        return digest(["a sample of", self.key])
+
+    def count(self, split: int) -> int:
+        """How many examples of a split are answered."""
+        return len(self.answers[split].columns["example_id"]) if self.answers else 0
+
+
+@dataclass
+class Group:
+    """The models of a task that are evaluated as they are, and the order in which its examples come."""
+
+    task: TaskSpec
+    members: list[Member]
+    splits: tuple[Examples, ...]
+    sample: Sample
+    written: int = 0
+
+    @property
+    def alive(self) -> list[Member]:
+        """Those that did not fail."""
+        return [member for member in self.members if member.failure is None]
+
+
+def measure_evaluations(session: Session, cells: Sequence[Cell], answer: Answer) -> None:
+    """Evaluate cells as far as time goes, and store a record of each.
+
+    Args:
+        session: that they are of.
+        cells: of evaluation alone, with work.
+        answer: `bertbench.quality.run.answer_part`, here or in a process of its own.
+    """
+    groups = [_group(session, of_task) for of_task in by_task(cells).values()]
+    for group in groups:
+        _write_group(session, group)
+    samples = {id(group.sample): group for group in groups}
+    while True:
+        left = None if session.deadline is None else session.deadline - session.instruments.monotonic()
+        step = next_step([group.sample for group in groups], left)
+        if step is None:
+            break
+        sample, count = step
+        group = samples[id(sample)]
+        if _advance(session, group, count, answer):
+            sample.done = count
+            _write_group(session, group)
+        else:
+            sample.state = "ended"
+    for group in groups:
+        _finish(session, group)
+
+
+def _group(session: Session, cells: list[Cell]) -> Group:
+    first = cells[0].work
+    assert first is not None  # noqa: S101 (callers have filtered)
+    members = [_member(session, cell) for cell in cells]
+    sample = Sample.of(first, sum(member.expected_s for member in members))
+    group = Group(first.task, members, first.splits, sample)
+    for member in members:
+        _take_over(session, group, member)
+    counts = [min(member.count(split) for member in members) for split in range(len(first.splits))]
+    sample.done = max(counts)
+    return group
+
+
+def _member(session: Session, cell: Cell) -> Member:
+    work = cell.work
+    assert work is not None  # noqa: S101 (callers have filtered)
+    cell = replace(cell, encoder=replace(cell.encoder, source=work.source))
+    return Member(cell, work, quality_key(cell, session.settings), cell.per_example_s)
+
+
+# What earlier sessions have done.
+
+
+def _take_over(session: Session, group: Group, member: Member) -> None:
+    """Look for an evaluation of all examples, else for one of a part of them, which is gone on from."""
+    if session.request.options.fresh:
+        return
+    whole = session.store.find_quality(member.key)
+    if whole is not None and not is_lost(session, whole[1]):
+        member.finished = whole
+        member.answers = _answers(group, *whole)
+        member.took_over = whole[1].run_id
+        return
+    part = session.store.find_quality(member.sample_key)
+    if part is None:
+        return
+    answers = _answers(group, *part)
+    if all(
+        _is_prefix(answers[i], order, split)
+        for i, (order, split) in enumerate(zip(group.sample.orders, group.splits, strict=True))
+    ):
+        member.answers, member.took_over = answers, part[1].run_id
+        member.attention = part[1].settings.get("attention")
+        member.warnings = [item for item in part[1].cautions if item.kind not in OF_A_SAMPLE]
+
+
+def _answers(group: Group, stored: StoredSession, record: RunRecord) -> list[Answers]:
+    """Read a record's predictions, those of each split in the order of samples."""
+    frame = stored.sidecar(record, "predictions")
+    if frame is None:
+        return []
+    losses = [Losses(**values) for values in record.settings.get("losses", ())]
+    answers = []
+    for number, (order, split) in enumerate(zip(group.sample.orders, group.splits, strict=True)):
+        of_split = frame[frame["split"] == split.split]
+        columns = {str(name): of_split[name].tolist() for name in frame.columns}
+        columns["scores"] = [list(values) for values in columns["scores"]]
+        rank = {split.ids[place]: position for position, place in enumerate(order.places)}
+        known = losses[number] if number < len(losses) else None
+        places = sorted(range(len(of_split)), key=lambda place: rank.get(columns["example_id"][place], len(rank)))
+        answers.append(Answers(columns, None, known).at(places))
+    return answers
+
+
+def _is_prefix(answers: Answers, order: SampleOrder, split: Examples) -> bool:
+    """True if the answers are to the first examples in the order of samples."""
+    given = answers.columns["example_id"]
+    return given == [split.ids[place] for place in order.places[: len(given)]]
+
+
+# Advancing, all models of a task by the same examples.
+
+
+def _advance(session: Session, group: Group, count: int, answer: Answer) -> bool:
+    """Let every model answer up to `count` examples of each split; False if time ran out, or none is left."""
+    per_example = 0.0
+    for member in group.alive:
+        parts = []
+        for number, (order, split) in enumerate(zip(group.sample.orders, group.splits, strict=True)):
+            start, end = member.count(number), order.at_least(count)
+            parts.append(split.at(order.places[start:end]))
+        new = sum(len(part) for part in parts)
+        if new == 0:
+            per_example += member.expected_s
+            continue
+        work = replace(member.work, splits=tuple(part for part in parts if len(part)), deadline=_limit(session))
+        started = time.perf_counter()
+        part, failure, _ = guarded(partial(answer, work, session.progress))
+        seconds = time.perf_counter() - started
+        member.seconds += seconds
+        if failure is not None:
+            if failure.kind == OutOfTimeError.__name__:
+                return False
+            member.failure = failure
+            session.say(f"{member.work.label}: failed: {failure.message}")
+            continue
+        assert part is not None  # noqa: S101 (there is a result or a failure)
+        _add(member, part, [len(part) > 0 for part in parts])
+        member.expected_s = seconds / new
+        per_example += member.expected_s
+    group.sample.seconds = per_example
+    return bool(group.alive)
+
+
+def _limit(session: Session) -> float | None:
+    """When a block is stopped although it is not done, of `time.monotonic`."""
+    if session.deadline is None:
+        return None
+    return session.request.started + GRACE * (session.deadline - session.request.started)
+
+
+def _add(member: Member, part: Part, has_more: Sequence[bool]) -> None:
+    new = iter(part.answers)
+    if not member.answers:
+        member.answers = list(part.answers)
+    else:
+        member.answers = [old + next(new) if more else old for old, more in zip(member.answers, has_more, strict=True)]
+    member.attention = part.attention
+    member.warnings = list(dict.fromkeys([*member.warnings, *part.warnings]))
+
+
+# Records: of the examples that all models have seen.
+
+
+def _write_group(session: Session, group: Group) -> None:
+    """Write each model's record on the examples that all have answered, if these are more than when it was last written."""
+    counts = [min((member.count(number) for member in group.alive), default=0) for number in range(len(group.splits))]
+    if not min(counts, default=0) or sum(counts) == group.written:
+        return
+    group.written = sum(counts)
+    whole = all(count == len(split) for count, split in zip(counts, group.splits, strict=True))
+    for member in group.alive:
+        if whole and member.finished is not None:
+            _adopt(session, member)
+        else:
+            _write(session, group, member, counts, whole=whole)
+
+
+def _adopt(session: Session, member: Member) -> None:
+    assert member.finished is not None  # noqa: S101 (callers have looked)
+    stored, record = member.finished
+    session.say(f"{member.work.label}: taken from run {record.run_id}; --fresh measures again")
+    spec = member.cell.encoder.spec
+    copied: dict[str, Any] = {
+        "model_name": spec.name,
+        "model": spec.model_dump(mode="json"),
+        "suite": session.request.suite.name,
+    }
+    session.written.append(session.store.adopt(stored, record, session.id, **copied))
+
+
+def _write(session: Session, group: Group, member: Member, counts: Sequence[int], *, whole: bool) -> None:
+    """Write the record of one model: in the order of the splits, as if only these examples were there."""
+    splits, answers = [], []
+    for order, split, given, count in zip(group.sample.orders, group.splits, member.answers, counts, strict=True):
+        taken = sorted(range(count), key=lambda position: order.places[position])
+        splits.append(split.at([order.places[position] for position in taken]))
+        answers.append(given.at(taken))
+    work = replace(member.work, splits=tuple(splits))
+    answers = [_with_losses(work, split, given) for split, given in zip(splits, answers, strict=True)]
+    scored, failure, _ = guarded(lambda: score(work.task, work.splits, answers, work.recipe.max_length))
+    outcome = None
+    if scored is not None:
+        warnings = [*member.warnings, *scored.warnings]
+        if member.took_over:
+            warnings.append(caution("taken-over", run=member.took_over))
+        outcome = Outcome(
+            tuple(scored.measurements),
+            scored.predictions,
+            warnings,
+            tuple(scored.undefined),
+            attention=member.attention,
+            losses=[asdict(given.losses) for given in answers if given.losses],
+        )
+    key = member.key if whole else member.sample_key
+    cell = replace(member.cell, work=work)
+    write_quality(session, cell, key, (outcome, failure, member.seconds), is_sample=not whole)
+
+
+def _with_losses(work: Work, split: Examples, given: Answers) -> Answers:
+    """The answers with what was lost of just these examples: counted anew where more were answered."""
+    if given.losses is not None and given.losses.examples == len(split):
+        return given
+    from bertbench.models.architecture import config_of
+    from bertbench.models.loading import load_tokenizer
+    from bertbench.quality import features
+
+    kind = plugins.load("bertbench.tasks.kinds", "task kind", work.task.kind)
+    config = config_of(work.source.spec, work.source.folder)
+    tokenizer = load_tokenizer(work.source.tokenizer, config, work.source.spec.name, split_words=kind.words)
+    encoded = features.of(kind, tokenizer, work.task, split, work.recipe.max_length, config)
+    return replace(given, losses=Losses.of(encoded, len(split)))
+
+
+def _finish(session: Session, group: Group) -> None:
+    """Store why there is nothing of those that have nothing."""
+    for member in group.members:
+        if member.failure is not None:
+            write_quality(session, member.cell, member.key, (None, member.failure, member.seconds))
+        elif not group.written:
+            needed = duration(group.sample.cost(group.sample.next_block()))
+            session.say(f"{member.work.label}: skipped: {needed} needed for all models")
+            late = Failure(OUT_OF_TIME, f"its first block needs about {needed} for all models", "give more time")
+            session.write("quality", member.cell.encoder, "skipped", error=late, **task_fields(member.cell))

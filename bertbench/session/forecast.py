@@ -1,0 +1,160 @@
+"""How long each step should take, from passes of the very models on this machine: to plan by, not figures.
+
+A pass of one input and a larger one are timed, the least of several; what other lengths take follows from their FLOPs.
+
+    pace = Pace(request.options, instruments.pass_seconds)
+    pace.seconds(config, batch_size=1, tokens=128)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bertbench.models.lengths import length_limit
+from bertbench.models.loading import load_tokenizer, uses_token_types
+from bertbench.models.sources import Encoder, Source
+from bertbench.quality.work import Work
+from bertbench.records.record import digest
+from bertbench.session.request import Options, Request
+from bertbench.specs import plugins
+from bertbench.specs.tasks import TaskSpec
+from bertbench.specs.timing import ExecutionSettings
+from bertbench.speed.backend import combinations
+from bertbench.speed.servant import USUAL_WARMUP
+from bertbench.tasks.examples import Examples
+from bertbench.units import duration
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+PassSeconds = Callable[[Any, Sequence[tuple[int, int]], ExecutionSettings], list[float]]
+
+PROBED = (1, 8)  # inputs a pass: one, and enough for full speed
+PROBED_TOKENS = 128
+LENGTH_SAMPLE = 400  # examples whose length is looked at
+TRAINING_PASSES = 3.4  # forward, gradients of inputs and of weights, and the slower operators of a backward pass
+MEMORY_PASSES = 12  # of inference and training steps of a memory step
+# What does not grow with the model: process starts, loading, tokenizing and decoding one example, a training step, saving.
+FIXED_SECONDS = {"size": 0.5, "speed": 6.0, "worker": 0.7, "memory": 1.5, "load": 1.0, "step": 0.006, "example": 0.0006}
+LABELS = frozenset(
+    {"id2label", "label2id", "num_labels", "architectures", "_name_or_path", "name_or_path", "problem_type"}
+)
+
+
+class Pace:
+    """Seconds of passes by configuration: probed when first asked for, once for all tasks of an architecture."""
+
+    def __init__(self, options: Options, pass_seconds: PassSeconds) -> None:
+        self._settings = ExecutionSettings(options.device, "fp32", options.threads, attention=options.attention)
+        self._pass_seconds = pass_seconds
+        self._probes: dict[str, list[tuple[float, float]]] = {}  # FLOPs and seconds, growing
+
+    def seconds(self, config: PretrainedConfig, *, batch_size: int, tokens: int, training: bool = False) -> float:
+        """Expect so many seconds for a pass of `batch_size` inputs of `tokens`, or for a training step with it."""
+        from bertbench.models.size import count_flops
+
+        wanted = min(tokens, length_limit(config) or tokens)
+        flops = count_flops(config, batch_size, wanted) * tokens / wanted
+        small, large = self._probe(config)
+        known, took = small if flops <= small[0] else large
+        expected = took * flops / known
+        if small[0] < flops < large[0]:  # between both, as on a line through them
+            expected = small[1] + (large[1] - small[1]) * (flops - small[0]) / (large[0] - small[0])
+        return expected * (TRAINING_PASSES if training else 1.0)
+
+    def per_example(self, work: Work, examples: Examples, *, training: bool) -> float:
+        """Expect so many seconds for one of many examples of a task, in a batch with others."""
+        from bertbench.models.architecture import config_of
+
+        config = config_of(work.source.spec, work.source.folder)
+        tokens = mean_tokens(work, config, examples)
+        batch_size = max(1, PROBED[-1] * PROBED_TOKENS // tokens)
+        seconds = self.seconds(config, batch_size=batch_size, tokens=tokens, training=training) / batch_size
+        return seconds + FIXED_SECONDS["example"]
+
+    def _probe(self, config: PretrainedConfig) -> list[tuple[float, float]]:
+        from bertbench.models.size import count_flops
+
+        values = {name: value for name, value in config.to_dict().items() if name not in LABELS}
+        key = digest([config.model_type, {name: str(value) for name, value in values.items()}])
+        if key not in self._probes:
+            tokens = min(PROBED_TOKENS, length_limit(config) or PROBED_TOKENS)
+            shapes = [(batch_size, tokens) for batch_size in PROBED]
+            seconds = self._pass_seconds(config, shapes, self._settings)
+            flops = [float(count_flops(config, *shape)) for shape in shapes]
+            self._probes[key] = list(zip(flops, seconds, strict=True))
+        return self._probes[key]
+
+
+def mean_tokens(work: Work, config: PretrainedConfig, examples: Examples) -> int:
+    """Compute the mean length in tokens of a task's examples for a model, all windows of an example together, from a sample."""
+    sample = min(LENGTH_SAMPLE, len(examples))
+    encoded = encode_sample(
+        work.source, work.task, work.recipe.max_length, config=config, examples=examples, count=sample
+    )
+    return max(4, round(sum(len(ids) for ids in encoded) / sample))
+
+
+def encode_sample(
+    source: Source, task: TaskSpec, max_length: int, *, config: PretrainedConfig, examples: Examples, count: int
+) -> list[list[int]]:
+    """Return the token ids of `count` examples, the same examples for every model; of a long one its windows."""
+    kind = plugins.load("bertbench.tasks.kinds", "task kind", task.kind)
+    tokenizer = load_tokenizer(source.tokenizer, config, source.spec.name, split_words=kind.words)
+    features = kind.encode(tokenizer, task, examples.take(count), max_length, token_types=uses_token_types(config))
+    return [row["input_ids"] for row in features.rows]
+
+
+def training_seconds(samples: int, recipe_epochs: float, batch_size: int, per_sample: float) -> float:
+    """Expect so many seconds for fine-tuning on `samples` at `per_sample` seconds each."""
+    seen = samples * recipe_epochs
+    return seen * per_sample + math.ceil(seen / batch_size) * FIXED_SECONDS["step"]
+
+
+def cost_steps(request: Request, encoders: Sequence[Encoder], pace: Pace) -> list[tuple[str, float]]:
+    """List size, speed and memory with their expected times."""
+    from bertbench.models.architecture import config_of
+
+    kinds = request.kinds
+    configs = [config_of(encoder.spec, encoder.source.folder) for encoder in encoders]
+    many = f"{len(encoders)} model{'s' if len(encoders) > 1 else ''}"
+    steps: list[tuple[str, float]] = []
+    if "size" in kinds:
+        steps.append((f"counting parameters and FLOPs of {many}", FIXED_SECONDS["size"] * len(encoders)))
+    if "speed" in kinds:
+        ways = len(combinations(request.options.backends, request.options.dtypes or (request.options.dtype,))[0])
+        on = f" in {ways} ways" if ways > 1 else ""
+        shapes = ", ".join(shape.label for shape in request.timing.shapes)
+        seconds = _timing_seconds(request, configs, pace) * ways
+        steps.append((f"timing {many}{on} ({request.timing.rounds} rounds, shapes {shapes})", seconds))
+    if "memory" in kinds:
+        seconds = sum(
+            FIXED_SECONDS["memory"] + MEMORY_PASSES * _shape_seconds(config, pace, 1, PROBED_TOKENS)
+            for config in configs
+        )
+        steps.append((f"measuring memory of {many}", seconds))
+    return steps
+
+
+def _timing_seconds(request: Request, configs: Sequence[PretrainedConfig], pace: Pace) -> float:
+    timing = request.timing
+    seconds = FIXED_SECONDS["speed"] + timing.rounds * len(configs) * FIXED_SECONDS["worker"]
+    for shape in timing.shapes:
+        passes = (shape.turns or timing.turns) * ((shape.passes or timing.passes) + 1)
+        warmups = shape.warmup_passes or timing.warmup_passes or USUAL_WARMUP
+        length = shape.sequence_length or PROBED_TOKENS // 4
+        all_models = sum(_shape_seconds(config, pace, shape.batch_size, length) for config in configs)
+        seconds += timing.rounds * (warmups * all_models + max(passes * all_models, timing.min_shape_s))
+    return seconds
+
+
+def _shape_seconds(config: PretrainedConfig, pace: Pace, batch_size: int, length: int) -> float:
+    return pace.seconds(config, batch_size=batch_size, tokens=min(length, length_limit(config) or length))
+
+
+def steps_in_words(steps: Sequence[tuple[str, float]]) -> list[str]:
+    """Return the steps as lines for people, times in a column."""
+    width = max((len(label) for label, _ in steps), default=0)
+    return [f"  {label.ljust(width)}  about {duration(seconds)}" for label, seconds in steps]
