@@ -18,14 +18,17 @@ from bertbench.session import inputs as _heads
 from bertbench.session import inputs as _inputs
 from bertbench.session.extras import measure_energy, measure_server
 from bertbench.session.plan import Plan
+from bertbench.session.request import OUT_OF_TIME
 from bertbench.session.steps import Session, guarded, slug
 from bertbench.session.variants import Checker, Variant, variants
 from bertbench.specs.timing import ExecutionSettings, TimingSpec
 from bertbench.speed.audit import AuditResult
 from bertbench.speed.blocks import SpeedTarget
 from bertbench.speed.memory import measure_memory
+from bertbench.speed.rounds import MINIMUM_ROUNDS
 from bertbench.speed.side_by_side import SpeedResult, measure_speed
 from bertbench.speed.workers import preload
+from bertbench.units import duration
 
 LENGTH_FOR_FLOPS = 128
 
@@ -38,13 +41,29 @@ def measure_cost(session: Session, encoders: Sequence[Encoder], plan: Plan) -> N
             session.progress("counting parameters and FLOPs", number, len(encoders))
             _store_plain(session, "size", encoder, partial(_size, session, encoder))
         session.progress("counting parameters and FLOPs", 1, 1)
-    if "speed" in kinds:
+    if "speed" in kinds and not _is_late(session, "speed", encoders, _least_seconds(session, plan)):
         measure_speeds(session, encoders, plan)
-    if "memory" in kinds:
+    if "memory" in kinds and not _is_late(session, "memory", encoders, plan.costs.get("memory", 0.0)):
         for number, encoder in enumerate(encoders):
             session.progress("measuring memory", number, len(encoders))
             _store_plain(session, "memory", encoder, partial(_memory, session, encoder))
         session.progress("measuring memory", 1, 1)
+
+
+def _least_seconds(session: Session, plan: Plan) -> float:
+    """Expect so many seconds for the fewest rounds that timing takes."""
+    return plan.costs.get("speed", 0.0) * min(1.0, MINIMUM_ROUNDS / session.request.timing.rounds)
+
+
+def _is_late(session: Session, kind: Kind, encoders: Sequence[Encoder], needed_s: float) -> bool:
+    """Store why a step is left out if it does not fit into what is left of --max-minutes."""
+    if not session.request.options.samples or needed_s <= session.left_s():
+        return False
+    late = Failure(OUT_OF_TIME, f"{kind} needs about {duration(needed_s)}", "give more time with --max-minutes")
+    for encoder in encoders:
+        session.write(kind, encoder, "skipped", error=late)
+    session.late.append(kind)
+    return True
 
 
 class CostResult(NamedTuple):
@@ -203,7 +222,7 @@ def _timed(
         warmups=warmups,
         inspect=checker.inspect,
         progress=session.progress,
-        deadline=session.deadline,
+        deadline=session.timing_deadline(),
         enough=session.request.enough,
     )
     keep_warmups(session, targets, timing, result.warmups)

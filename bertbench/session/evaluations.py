@@ -309,7 +309,8 @@ def _finish(session: Session, group: Group) -> None:
         if member.failure is not None:
             write_quality(session, member.cell, member.key, (None, member.failure, member.seconds))
         elif not group.written:
+            if group.task.name not in session.late:
+                session.late.append(group.task.name)
             needed = duration(group.sample.cost(group.sample.next_block()))
-            session.say(f"{member.work.label}: skipped: {needed} needed for all models")
             late = Failure(OUT_OF_TIME, f"its first block needs about {needed} for all models", "give more time")
             session.write("quality", member.cell.encoder, "skipped", error=late, **task_fields(member.cell))

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bertbench.models.lengths import length_limit
 from bertbench.models.loading import load_tokenizer, uses_token_types
 from bertbench.models.sources import Encoder, Source
 from bertbench.quality.work import Work
-from bertbench.records.record import digest
+from bertbench.records.record import Kind, digest
 from bertbench.session.request import Options, Request
 from bertbench.specs import plugins
 from bertbench.specs.tasks import TaskSpec
@@ -113,28 +114,38 @@ def training_seconds(samples: int, recipe_epochs: float, batch_size: int, per_sa
     return seen * per_sample + math.ceil(seen / batch_size) * FIXED_SECONDS["step"]
 
 
-def cost_steps(request: Request, encoders: Sequence[Encoder], pace: Pace) -> list[tuple[str, float]]:
+@dataclass(frozen=True)
+class Step:
+    """One line of a plan: what is done, and how many seconds it is expected to take."""
+
+    label: str
+    seconds: float
+    kind: Kind = "quality"
+
+
+def cost_steps(request: Request, encoders: Sequence[Encoder], pace: Pace) -> list[Step]:
     """List size, speed and memory with their expected times."""
     from bertbench.models.architecture import config_of
 
     kinds = request.kinds
     configs = [config_of(encoder.spec, encoder.source.folder) for encoder in encoders]
     many = f"{len(encoders)} model{'s' if len(encoders) > 1 else ''}"
-    steps: list[tuple[str, float]] = []
+    steps: list[Step] = []
     if "size" in kinds:
-        steps.append((f"counting parameters and FLOPs of {many}", FIXED_SECONDS["size"] * len(encoders)))
+        steps.append(Step(f"counting parameters and FLOPs of {many}", FIXED_SECONDS["size"] * len(encoders), "size"))
     if "speed" in kinds:
         ways = len(combinations(request.options.backends, request.options.dtypes or (request.options.dtype,))[0])
         on = f" in {ways} ways" if ways > 1 else ""
         shapes = ", ".join(shape.label for shape in request.timing.shapes)
         seconds = _timing_seconds(request, configs, pace) * ways
-        steps.append((f"timing {many}{on} ({request.timing.rounds} rounds, shapes {shapes})", seconds))
+        label = f"timing {many}{on} ({request.timing.rounds} rounds, shapes {shapes})"
+        steps.append(Step(label, seconds, "speed"))
     if "memory" in kinds:
         seconds = sum(
             FIXED_SECONDS["memory"] + MEMORY_PASSES * _shape_seconds(config, pace, 1, PROBED_TOKENS)
             for config in configs
         )
-        steps.append((f"measuring memory of {many}", seconds))
+        steps.append(Step(f"measuring memory of {many}", seconds, "memory"))
     return steps
 
 
@@ -154,7 +165,7 @@ def _shape_seconds(config: PretrainedConfig, pace: Pace, batch_size: int, length
     return pace.seconds(config, batch_size=batch_size, tokens=min(length, length_limit(config) or length))
 
 
-def steps_in_words(steps: Sequence[tuple[str, float]]) -> list[str]:
+def steps_in_words(steps: Sequence[Step]) -> list[str]:
     """Return the steps as lines for people, times in a column."""
-    width = max((len(label) for label, _ in steps), default=0)
-    return [f"  {label.ljust(width)}  about {duration(seconds)}" for label, seconds in steps]
+    width = max((len(step.label) for step in steps), default=0)
+    return [f"  {step.label.ljust(width)}  about {duration(step.seconds)}" for step in steps]

@@ -141,6 +141,10 @@ def measure(
     finally:
         if session.request.options.keep_checkpoints != "all":
             drop_checkpoints(session)
+    if session.late:
+        say(
+            f"--max-minutes {request.options.max_minutes:g} leaves no time for {', '.join(session.late)}; give more time"
+        )
     ended = replace(record, complete=True, ended_at=now())
     store.write_session(ended)
     return StoredSession(ended, tuple(session.written), store.folder(session.id))

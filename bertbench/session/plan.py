@@ -19,7 +19,7 @@ from bertbench.models.students.transfer import check_pair, teachers_first
 from bertbench.quality import trainer
 from bertbench.quality.work import Teaching, Work
 from bertbench.records.record import UNAVAILABLE, Failure
-from bertbench.session.forecast import FIXED_SECONDS, Pace, cost_steps, steps_in_words, training_seconds
+from bertbench.session.forecast import FIXED_SECONDS, Pace, Step, cost_steps, steps_in_words, training_seconds
 from bertbench.session.request import OUT_OF_TIME, Request
 from bertbench.session.sampling import Sample, forecast
 from bertbench.session.steps import Instruments, TaskData, load_data
@@ -49,14 +49,19 @@ class Plan:
 
     data: dict[str, TaskData]
     cells: tuple[Cell, ...]
-    steps: tuple[tuple[str, float], ...]
+    steps: tuple[Step, ...]
     decisions: dict[str, Any]
     more: str | None = None  # what a larger budget would add
 
     @property
     def expected_s(self) -> float:
         """Seconds for all steps."""
-        return sum(seconds for _, seconds in self.steps)
+        return sum(step.seconds for step in self.steps)
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """Seconds by kind of the steps that are no quality."""
+        return {step.kind: step.seconds for step in self.steps if step.kind != "quality"}
 
     def lines(self) -> list[str]:
         """The plan as people read it."""
@@ -102,25 +107,25 @@ def make(
     return Plan(loaded, tuple(cells), steps, decisions, more)
 
 
-def _left(request: Request, instruments: Instruments, costs: Sequence[tuple[str, float]]) -> float | None:
+def _left(request: Request, instruments: Instruments, costs: Sequence[Step]) -> float | None:
     """Seconds that are left for quality once size, speed and memory are measured; None: no limit."""
     if request.deadline is None:
         return None
-    return max(0.0, request.deadline - instruments.monotonic() - sum(seconds for _, seconds in costs))
+    return max(0.0, request.deadline - instruments.monotonic() - sum(step.seconds for step in costs))
 
 
-def _share(request: Request, instruments: Instruments, costs: Sequence[tuple[str, float]]) -> float | None:
+def _share(request: Request, instruments: Instruments, costs: Sequence[Step]) -> float | None:
     """Seconds that each task may take; None: no limit, or one that was not meant to shorten training."""
     left = _left(request, instruments, costs) if request.options.samples else None
     return None if left is None else left / max(1, len(request.tasks))
 
 
 def _steps(
-    request: Request, instruments: Instruments, costs: list[tuple[str, float]], cells: Sequence[Cell]
-) -> tuple[tuple[tuple[str, float], ...], str | None]:
+    request: Request, instruments: Instruments, costs: list[Step], cells: Sequence[Cell]
+) -> tuple[tuple[Step, ...], str | None]:
     """List all steps with their expected times, and say what a larger budget would add."""
     trained = [cell for cell in cells if cell.work and not is_sampled(request, cell)]
-    steps = [*costs, *((_label(cell), cell.expected_s) for cell in trained)]
+    steps = [*costs, *(Step(_label(cell), cell.expected_s) for cell in trained)]
     sampled = [cell for cell in cells if is_sampled(request, cell)]
     samples = {
         name: Sample.of(cells[0].work, sum(cell.per_example_s for cell in cells))
@@ -135,7 +140,7 @@ def _steps(
         all_of = [len(split) for split in cell.work.splits]
         seconds = FIXED_SECONDS["load"] + cell.per_example_s * sum(sizes) if any(sizes) else 0.0
         label = f"evaluating {cell.encoder.spec.name} on {cell.task.name}"
-        steps.append((f"{label} ({_of(sum(sizes), sum(all_of))} examples)", seconds))
+        steps.append(Step(f"{label} ({_of(sum(sizes), sum(all_of))} examples)", seconds))
     rest = sum(cell.per_example_s * (_examples(cell) - _done(cell, counts)) for cell in sampled)
     late = [cell for cell in cells if cell.skipped and cell.skipped.kind == OUT_OF_TIME]
     return tuple(steps), _more(request, rest, late)

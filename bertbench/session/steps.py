@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -28,6 +29,7 @@ from bertbench.tasks import data
 from bertbench.tasks.examples import Examples
 
 T = TypeVar("T")
+TIMING_SHARE = 0.4  # of a limited time, where quality is measured after it
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Session:
     record: SessionRecord
     deadline: float | None
     teachers: frozenset[str] = frozenset()
+    late: list[str] = field(default_factory=list)  # what did not fit into --max-minutes
     written: list[RunRecord] = field(default_factory=list)
     instruments: Instruments = field(default_factory=Instruments)
 
@@ -69,6 +72,16 @@ class Session:
     def id(self) -> str:
         """The session's id."""
         return self.record.session_id
+
+    def left_s(self) -> float:
+        """Seconds that are left of --max-minutes; infinite without a limit."""
+        return math.inf if self.deadline is None else max(0.0, self.deadline - self.instruments.monotonic())
+
+    def timing_deadline(self) -> float | None:
+        """Return when timing ends that has quality to follow: both have their share of what time there is."""
+        if self.deadline is None or not self.request.options.samples or "quality" not in self.request.kinds:
+            return self.deadline
+        return self.instruments.monotonic() + TIMING_SHARE * self.left_s()
 
     @property
     def settings(self) -> dict[str, Any]:
