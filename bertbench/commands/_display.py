@@ -48,6 +48,7 @@ class Display:
         self._tasks: dict[str, Any] = {}
         self._started: dict[str, float] = {}
         self._last_plain = self._drawn = 0.0
+        self._ends: float | None = None  # of time.monotonic, when all steps should be done
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -67,6 +68,7 @@ class Display:
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
+                TextColumn("{task.fields[in_all]}"),
             )
             # No refresh thread: it would take turns with what is being timed.
             self._bars = Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False)
@@ -86,6 +88,14 @@ class Display:
         else:
             say(line)
 
+    def expect(self, seconds: float) -> None:
+        """Show from now on how much is left of `seconds` until all steps are done."""
+        self._ends = time.monotonic() + seconds
+
+    def _in_all(self) -> str:
+        left = 0.0 if self._ends is None else self._ends - time.monotonic()
+        return f"about {duration(left)} left in all" if left > 1 else ""
+
     def __call__(self, label: str, done: float, total: float) -> None:
         """Show that `done` of `total` of the step `label` is done."""
         if self._bars is not None:
@@ -97,8 +107,8 @@ class Display:
         if label not in self._tasks:
             for other in list(self._tasks):
                 self._bars.remove_task(self._tasks.pop(other))
-            self._tasks[label] = self._bars.add_task(visible(label), total=total)
-        self._bars.update(self._tasks[label], completed=done, total=total)
+            self._tasks[label] = self._bars.add_task(visible(label), total=total, in_all="")
+        self._bars.update(self._tasks[label], completed=done, total=total, in_all=self._in_all())
         if done >= total or time.monotonic() - self._drawn > REDRAW_EVERY_S:
             self._drawn = time.monotonic()
             self._bars.refresh()
@@ -112,7 +122,8 @@ class Display:
                 say(f"{label}: done in {duration(moment - started)}")
         elif moment - max(started, self._last_plain) > PLAIN_EVERY_S:
             self._last_plain = moment
-            say(f"{label}: {done / total:.0%}")
+            in_all = self._in_all()
+            say(f"{label}: {done / total:.0%}{f'; {in_all}' if in_all else ''}")
 
 
 class Waiting:

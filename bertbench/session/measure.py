@@ -90,6 +90,7 @@ def measure(
     say: Say,
     progress: Progress,
     yes: bool,
+    expect: Callable[[float], None] = lambda _: None,
     instruments: Instruments | None = None,
     make_plan: Callable[..., Plan] = make,
     measure_costs: Callable[[Session, Sequence[Encoder], Plan], None] = measure_cost,
@@ -103,6 +104,7 @@ def measure(
         say: takes one line for people.
         progress: takes how far a step is.
         yes: more than ten runs are meant.
+        expect: takes the seconds until everything is done, and again as steps end.
         instruments: what is asked of the machine and the hub.
         make_plan: decides what is done.
         measure_costs: measures size, speed and memory.
@@ -128,15 +130,20 @@ def measure(
     session = Session(request, store, say, progress, machine, record, request.deadline, instruments=instruments)
     taught = (cell.teacher for cell in plan.cells if cell.teacher and cell.teacher.work)
     session.teachers = frozenset(quality_key(teacher, session.settings) for teacher in taught)
+    session.expect = expect
+    expect(_at_most(plan.expected_s, session))
     store.write_session(record)
     try:
         with weight_folders(encoders, store.folder(session.id)) as ready:
             measure_costs(session, ready, plan)
         with closing(team.Team() if processes.world_size() > 1 else Apart()) as apart:
             sampled = [cell for cell in plan.cells if is_sampled(request, cell)]
-            for cell in plan.cells:
-                if cell not in sampled:
-                    measure_quality(session, cell, apart.run)
+            trained = [cell for cell in plan.cells if cell not in sampled]
+            rest_s = sum(step.seconds for step in plan.steps if step.kind == "quality")
+            for cell in trained:
+                expect(_at_most(rest_s, session))
+                measure_quality(session, cell, apart.run)
+                rest_s -= cell.expected_s
             measure_evaluations(session, sampled, apart.answer)
     finally:
         if session.request.options.keep_checkpoints != "all":
@@ -148,6 +155,10 @@ def measure(
     ended = replace(record, complete=True, ended_at=now())
     store.write_session(ended)
     return StoredSession(ended, tuple(session.written), store.folder(session.id))
+
+
+def _at_most(seconds: float, session: Session) -> float:
+    return min(seconds, session.left_s())
 
 
 def plan_of(

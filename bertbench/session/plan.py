@@ -22,7 +22,7 @@ from bertbench.records.record import UNAVAILABLE, Failure
 from bertbench.session.forecast import FIXED_SECONDS, Pace, Step, cost_steps, steps_in_words, training_seconds
 from bertbench.session.request import OUT_OF_TIME, Request
 from bertbench.session.sampling import Sample, forecast
-from bertbench.session.steps import Instruments, TaskData, load_data
+from bertbench.session.steps import TIMING_SHARE, Instruments, TaskData, load_data
 from bertbench.specs.tasks import TaskSpec, TrainingSpec
 from bertbench.tasks.examples import Examples
 from bertbench.units import duration
@@ -111,7 +111,10 @@ def _left(request: Request, instruments: Instruments, costs: Sequence[Step]) -> 
     """Seconds that are left for quality once size, speed and memory are measured; None: no limit."""
     if request.deadline is None:
         return None
-    return max(0.0, request.deadline - instruments.monotonic() - sum(step.seconds for step in costs))
+    left = request.deadline - instruments.monotonic()
+    shared = request.options.samples and "quality" in request.kinds
+    most = {"speed": TIMING_SHARE * left} if shared else {}
+    return max(0.0, left - sum(min(step.seconds, most.get(step.kind, math.inf)) for step in costs))
 
 
 def _share(request: Request, instruments: Instruments, costs: Sequence[Step]) -> float | None:

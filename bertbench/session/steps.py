@@ -64,6 +64,7 @@ class Session:
     record: SessionRecord
     deadline: float | None
     teachers: frozenset[str] = frozenset()
+    expect: Callable[[float], None] = lambda _: None  # takes the seconds until everything is done
     late: list[str] = field(default_factory=list)  # what did not fit into --max-minutes
     written: list[RunRecord] = field(default_factory=list)
     instruments: Instruments = field(default_factory=Instruments)

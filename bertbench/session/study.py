@@ -34,6 +34,9 @@ class Screen(Progress, Protocol):
     def say(self, line: str) -> None:
         """One line for people."""
 
+    def expect(self, seconds: float) -> None:
+        """Until all steps are done."""
+
 
 @dataclass(frozen=True)
 class Study:
@@ -139,7 +142,13 @@ class Study:
         try:
             with self.display() as screen:
                 return session.measure(
-                    request, self.store, encoders, say=screen.say, progress=screen, yes=self.options.yes
+                    request,
+                    self.store,
+                    encoders,
+                    say=screen.say,
+                    progress=screen,
+                    expect=screen.expect,
+                    yes=self.options.yes,
                 )
         except KeyboardInterrupt:
             self.say(
