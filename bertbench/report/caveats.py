@@ -64,6 +64,20 @@ class TrainingCapped(Caveat):
 
 
 @dataclass(frozen=True)
+class SampleOnly(Caveat):
+    """The score is of a random sample of the examples; the interval says how well it tells of the task."""
+
+    examples: int
+    available: int
+    unit: str = "examples"
+
+    @property
+    def text(self) -> str:
+        """'1,024 of 10,570 questions'."""
+        return f"{self.examples:,} of {self.available:,} {self.unit}"
+
+
+@dataclass(frozen=True)
 class TasksLeftOut(Caveat):
     """A mean leaves out tasks on which another model may have a score."""
 
@@ -121,7 +135,7 @@ def remarks(*texts: str | None) -> tuple[Remark, ...]:
 
 def words_beside(caveats: Iterable[Caveat]) -> str:
     """Those that stand beside the figure in a cell, since without them it would be taken for another; empty for none."""
-    return joined(caveat for caveat in caveats if isinstance(caveat, TrainingCapped | TasksLeftOut))
+    return joined(caveat for caveat in caveats if isinstance(caveat, TrainingCapped | SampleOnly | TasksLeftOut))
 
 
 def joined(caveats: Iterable[Caveat]) -> str:

@@ -13,15 +13,19 @@ from bertbench.report.caveats import (
     MeasurementNote,
     NoShare,
     RandomWeights,
+    SampleOnly,
     TrainingCapped,
     remarks,
 )
 from bertbench.report.row import Row
+from bertbench.specs.tasks import QUESTIONS, TOKENS
 from bertbench.stats.estimate import Estimate
 
 if TYPE_CHECKING:
     from bertbench.records.store import StoredSession
     from bertbench.specs.models import ModelSpec
+
+UNITS = {QUESTIONS: "questions", TOKENS: "sentences"}  # what an example is, by kind of task
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,9 @@ def caveats_of(record: RunRecord) -> list[Caveat]:
     if record.capped:
         samples = record.settings.get("train_samples")
         caveats.append(TrainingCapped(samples if isinstance(samples, int) else None))
+    samples, available = record.settings.get("eval_samples"), record.settings.get("eval_available")
+    if isinstance(samples, int) and isinstance(available, int) and samples < available:
+        caveats.append(SampleOnly(samples, available, UNITS.get((record.task or {}).get("kind", ""), "examples")))
     for split, changes in record.data_changes.items():
         caveats += remarks(*(f"{split} data: {count:,} {name}" for name, count in changes.items() if count))
     return caveats

@@ -177,7 +177,7 @@ def _quality(records: Sequence[RunRecord]) -> list[str]:
             *modes,
             f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}" if seeds else None,
             *_counted(of_task, "train_samples", "training samples"),
-            *_counted(of_task, "eval_samples", "evaluation samples"),
+            *_evaluated(of_task),
             *_counted(of_task, "epochs", "epochs"),
             *(f"trained in {dtype}" for dtype in _distinct(_trained_otherwise(record) for record in of_task)),
         ]
@@ -194,6 +194,19 @@ def _trained_otherwise(record: RunRecord) -> str | None:
 def _counted(records: Sequence[RunRecord], key: str, title: str) -> list[str]:
     values = _distinct(record.settings.get(key) for record in records)
     return [f"{' or '.join(f'{value:,}' for value in values)} {title}"] if values else []
+
+
+def _evaluated(records: Sequence[RunRecord]) -> list[str]:
+    """On how many examples, and of how many if these are a sample."""
+    pairs = _distinct(
+        (record.settings.get("eval_samples"), record.settings.get("eval_available")) for record in records
+    )
+    counts = [
+        f"{some:,} of {whole:,}" if whole is not None and some < whole else f"{some:,}"
+        for some, whole in pairs
+        if some is not None
+    ]
+    return [f"{' or '.join(counts)} evaluation samples"] if counts else []
 
 
 # What is stale, that is, would be measured otherwise today: in the notes of a report, and row by row.
