@@ -294,3 +294,14 @@ def replaced(stored, **fields):
 def study(store, command="run", say=lambda _: None, **options):
     """What a command measures with, on this store, in silence."""
     return Study(command, StudyOptions(**options), Catalog(), store, say, contextlib.nullcontext)
+
+
+def passes_at(flops_per_second):
+    """A machine on which every pass reaches this rate, as `session.steps.Instruments` asks for it."""
+
+    def pass_seconds(config, shapes, settings):
+        from bertbench.models.size import count_flops
+
+        return [count_flops(config, *shape) / flops_per_second for shape in shapes]
+
+    return pass_seconds

@@ -20,7 +20,7 @@ from bertbench.records.record import Failure
 from bertbench.speed.rounds import WorkerError, failure_of
 
 if TYPE_CHECKING:
-    from bertbench.quality.run import Outcome, Part
+    from bertbench.quality.run import Evaluated, Outcome
     from bertbench.quality.work import Work
 
 SECONDS_BETWEEN_WORDS = 0.2  # how often progress is sent
@@ -41,13 +41,13 @@ class Apart:
         outcome: Outcome = self._ask("run", work, progress)
         return outcome
 
-    def answer(self, work: Work, progress: Progress) -> Part:
+    def answer(self, work: Work, progress: Progress) -> Evaluated:
         """Call `quality.run.answer_part` in that process.
 
         Raises:
             WorkerError: it failed, or the process died.
         """
-        part: Part = self._ask("answer", work, progress)
+        part: Evaluated = self._ask("answer", work, progress)
         return part
 
     def _ask(self, what: str, work: Work, progress: Progress) -> Any:

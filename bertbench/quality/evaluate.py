@@ -34,7 +34,7 @@ WORK_FOR_THREADS = 2e9
 
 
 @dataclass(frozen=True)
-class Losses:
+class TextLosses:
     """What the maximal length took of examples, and what no model can read: counts, so that those of parts add up.
 
     `examples` and the model's `windows` of them; `cut` examples lose something; `tokenless` have words that give no token.
@@ -46,12 +46,12 @@ class Losses:
     tokenless: int = 0
 
     @classmethod
-    def of(cls, features: Features, examples: int) -> Losses:
+    def of(cls, features: Features, examples: int) -> TextLosses:
         """Count those of one encoding."""
         return cls(examples, len(features.rows), features.cut, features.tokenless)
 
-    def __add__(self, other: Losses) -> Losses:
-        return Losses(
+    def __add__(self, other: TextLosses) -> TextLosses:
+        return TextLosses(
             self.examples + other.examples,
             self.windows + other.windows,
             self.cut + other.cut,
@@ -60,7 +60,7 @@ class Losses:
 
 
 @dataclass
-class Answers:
+class Replies:
     """What a model answered to examples of one split: columns of the stored predictions, the seconds it took, what was lost.
 
     Those of parts of a split can be put together, and scored as if they were given at once. `seconds` and `losses` are None
@@ -69,17 +69,17 @@ class Answers:
 
     columns: dict[str, list[Any]]
     seconds: float | None
-    losses: Losses | None
+    losses: TextLosses | None
 
-    def __add__(self, other: Answers) -> Answers:
+    def __add__(self, other: Replies) -> Replies:
         columns = {name: [*values, *other.columns[name]] for name, values in self.columns.items()}
         seconds = None if self.seconds is None or other.seconds is None else self.seconds + other.seconds
-        return Answers(columns, seconds, self.losses + other.losses if self.losses and other.losses else None)
+        return Replies(columns, seconds, self.losses + other.losses if self.losses and other.losses else None)
 
-    def at(self, places: Sequence[int]) -> Answers:
+    def at(self, places: Sequence[int]) -> Replies:
         """Return the answers at these places, in their order; time and losses remain those of all."""
-        columns = {name: [values[place] for place in places] for name, values in self.columns.items()}
-        return Answers(columns, self.seconds, self.losses)
+        columns = {name: [values[index] for index in places] for name, values in self.columns.items()}
+        return Replies(columns, self.seconds, self.losses)
 
 
 @dataclass
@@ -103,7 +103,7 @@ def evaluate(
 
 def answer(
     work: Work, ready: Prepared, progress: Progress, *, clock: Callable[[], float] = time.perf_counter
-) -> list[Answers]:
+) -> list[Replies]:
     """Let the model answer each of the work's splits, in the number format that the work states.
 
     Raises:
@@ -115,7 +115,7 @@ def answer(
     task, model = work.task, _as_stated(work, ready.model)
     torch.set_num_threads(useful_threads(model, TOKENS_PER_BATCH, work.threads))
     deadline = work.deadline if work.mode == "evaluate" else None
-    all_answers: list[Answers] = []
+    all_answers: list[Replies] = []
     for examples in work.splits:
         features = ready.features(task, examples)
         label = f"evaluating {work.source.spec.name} on {examples.split}"
@@ -132,7 +132,7 @@ def answer(
         }
         clusters = ready.kind.clusters(examples)
         columns |= ({} if clusters is None else {"cluster": list(clusters)}) | decoded.extra
-        all_answers.append(Answers(columns, seconds, Losses.of(features, len(examples))))
+        all_answers.append(Replies(columns, seconds, TextLosses.of(features, len(examples))))
     return all_answers
 
 
@@ -153,7 +153,7 @@ def in_time(progress: Progress, deadline: float | None) -> Progress:
     return watched
 
 
-def score(task: TaskSpec, splits: Sequence[Examples], answers: Sequence[Answers], max_length: int) -> Scored:
+def score(task: TaskSpec, splits: Sequence[Examples], answers: Sequence[Replies], max_length: int) -> Scored:
     """Score the answers to each split; `max_length` is what its texts were cut to, in tokens."""
     kind: TaskKind = plugins.load("bertbench.tasks.kinds", "task kind", task.kind)
     scored = Scored()
@@ -322,7 +322,7 @@ def useful_threads(model: Any, tokens: int, asked: int) -> int:
     return asked if 2 * weights * tokens >= WORK_FOR_THREADS else 1
 
 
-def what_was_lost(task: TaskSpec, losses: Losses, max_length: int, split: str) -> list[Caution]:
+def what_was_lost(task: TaskSpec, losses: TextLosses, max_length: int, split: str) -> list[Caution]:
     """Say what the limit took of the examples, and how many have words that no model can read."""
     total, warnings = losses.examples, []
     if losses.cut and task.kind == QUESTIONS:
@@ -335,7 +335,7 @@ def what_was_lost(task: TaskSpec, losses: Losses, max_length: int, split: str) -
     return warnings
 
 
-def _windows(losses: Losses, max_length: int, split: str) -> list[Caution]:
+def _windows(losses: TextLosses, max_length: int, split: str) -> list[Caution]:
     if losses.windows == losses.examples:
         return []
     return [caution("windows", split=split, examples=losses.examples, windows=losses.windows, tokens=max_length)]

@@ -28,8 +28,8 @@ from bertbench.models.students.transfer import check_start, start_from
 from bertbench.models.suitability import check_runs
 from bertbench.quality.evaluate import (
     TOKENS_PER_BATCH,
-    Answers,
-    Losses,
+    Replies,
+    TextLosses,
     answer,
     evaluate,
     perfect_score,
@@ -181,22 +181,22 @@ _waiting: OrderedDict[str, Prepared] = OrderedDict()
 
 
 @dataclass
-class Part:
+class Evaluated:
     """A model's answers to a part of each split, what a reader should know of the model, and the attention it ran with."""
 
-    answers: list[Answers]
+    answers: list[Replies]
     warnings: list[Caution]
     attention: str
 
 
-def answer_part(work: Work, progress: Progress = silent) -> Part:
+def answer_part(work: Work, progress: Progress = silent) -> Evaluated:
     """Let a trained model answer the work's splits, which are parts of those of the task.
 
     Raises:
         CheckpointError, MeasurementError: it cannot be loaded, or not evaluated.
     """
     ready = _loaded(work)
-    return Part(answer(work, ready, progress), list(ready.warnings), attention_used(ready.model))
+    return Evaluated(answer(work, ready, progress), list(ready.warnings), attention_used(ready.model))
 
 
 def _loaded(work: Work) -> Prepared:
@@ -233,7 +233,7 @@ def _train(work: Work, ready: Prepared, epochs: list[float], progress: Progress)
     trained = fit(work, ready, progress, each_epoch=look if cheap else None)
     if len(epochs) != math.ceil(work.recipe.epochs) - 1:  # a run that was gone on from has not seen them all
         epochs.clear()
-    losses = Losses.of(features, len(train))
+    losses = TextLosses.of(features, len(train))
     ready.warnings += [*what_was_lost(work.task, losses, ready.max_length, train.split), *trained.warnings]
     return trained
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench import processes
 from bertbench.errors import BertBenchError, MeasurementError
-from bertbench.quality.run import Outcome, Part, answer_part, fit, prepare, run_and_save
+from bertbench.quality.run import Evaluated, Outcome, answer_part, fit, prepare, run_and_save
 from bertbench.records.progress import Progress
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Team:
             _leave()
             raise
 
-    def answer(self, work: Work, progress: Progress) -> Part:
+    def answer(self, work: Work, progress: Progress) -> Evaluated:
         """Call `quality.run.answer_part`: evaluating is not shared.
 
         Raises:

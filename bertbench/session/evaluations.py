@@ -12,17 +12,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import OutOfTimeError
-from bertbench.quality.evaluate import Answers, Losses, score
-from bertbench.quality.run import Outcome, Part
+from bertbench.quality.evaluate import Replies, TextLosses, score
+from bertbench.quality.run import Evaluated, Outcome
 from bertbench.quality.work import Work
 from bertbench.records.cautions import OF_DATA, Caution, caution
 from bertbench.records.progress import Progress
 from bertbench.records.record import Failure, RunRecord, digest
 from bertbench.records.store import StoredSession
+from bertbench.session.forecast import Sample, next_step
 from bertbench.session.plan import Cell, by_task
 from bertbench.session.quality import is_lost, quality_key, task_fields, write_quality
 from bertbench.session.request import OUT_OF_TIME
-from bertbench.session.sampling import Sample, next_step
 from bertbench.session.steps import Session, guarded
 from bertbench.specs import plugins
 from bertbench.tasks.examples import Examples, SampleOrder
@@ -31,7 +31,7 @@ from bertbench.units import duration
 if TYPE_CHECKING:
     from bertbench.specs.tasks import TaskSpec
 
-Answer = Callable[[Work, Progress], Part]
+Answer = Callable[[Work, Progress], Evaluated]
 
 GRACE = 1.05  # of the time limit: a block that takes longer than forecast is stopped here
 # Cautions on the examples themselves, which are made anew for a larger sample.
@@ -46,8 +46,8 @@ class Member:
     work: Work
     key: str
     expected_s: float  # for one example
-    answers: list[Answers] = field(default_factory=list)  # a split each
-    parts: list[Losses] = field(default_factory=list)
+    answers: list[Replies] = field(default_factory=list)  # a split each
+    parts: list[TextLosses] = field(default_factory=list)
     warnings: list[Caution] = field(default_factory=list)
     attention: str | None = None
     seconds: float = 0.0
@@ -66,7 +66,7 @@ class Member:
 
 
 @dataclass
-class Group:
+class TaskEvaluation:
     """The models of a task that are evaluated as they are, and the order in which its examples come."""
 
     task: TaskSpec
@@ -110,12 +110,12 @@ def measure_evaluations(session: Session, cells: Sequence[Cell], answer: Answer)
         _finish(session, group)
 
 
-def _group(session: Session, cells: list[Cell]) -> Group:
+def _group(session: Session, cells: list[Cell]) -> TaskEvaluation:
     first = cells[0].work
     assert first is not None  # noqa: S101 (callers have filtered)
     members = [_member(session, cell) for cell in cells]
     sample = Sample.of(first, sum(member.expected_s for member in members))
-    group = Group(first.task, members, first.splits, sample)
+    group = TaskEvaluation(first.task, members, first.splits, sample)
     for member in members:
         _take_over(session, group, member)
     counts = [min(member.count(split) for member in members) for split in range(len(first.splits))]
@@ -133,7 +133,7 @@ def _member(session: Session, cell: Cell) -> Member:
 # What earlier sessions have done.
 
 
-def _take_over(session: Session, group: Group, member: Member) -> None:
+def _take_over(session: Session, group: TaskEvaluation, member: Member) -> None:
     """Look for an evaluation of all examples, else for one of a part of them, which is gone on from."""
     if session.request.options.fresh:
         return
@@ -156,34 +156,34 @@ def _take_over(session: Session, group: Group, member: Member) -> None:
         member.warnings = [item for item in part[1].cautions if item.kind not in OF_A_SAMPLE]
 
 
-def _answers(group: Group, stored: StoredSession, record: RunRecord) -> list[Answers]:
+def _answers(group: TaskEvaluation, stored: StoredSession, record: RunRecord) -> list[Replies]:
     """Read a record's predictions, those of each split in the order of samples."""
     frame = stored.sidecar(record, "predictions")
     if frame is None:
         return []
-    losses = [Losses(**values) for values in record.settings.get("losses", ())]
+    losses = [TextLosses(**values) for values in record.settings.get("losses", ())]
     answers = []
     for number, (order, split) in enumerate(zip(group.sample.orders, group.splits, strict=True)):
         of_split = frame[frame["split"] == split.split]
         columns = {str(name): of_split[name].tolist() for name in frame.columns}
         columns["scores"] = [list(values) for values in columns["scores"]]
-        rank = {split.ids[place]: position for position, place in enumerate(order.places)}
+        rank = {split.ids[index]: position for position, index in enumerate(order.places)}
         known = losses[number] if number < len(losses) else None
-        places = sorted(range(len(of_split)), key=lambda place: rank.get(columns["example_id"][place], len(rank)))
-        answers.append(Answers(columns, None, known).at(places))
+        places = sorted(range(len(of_split)), key=lambda row: rank.get(columns["example_id"][row], len(rank)))
+        answers.append(Replies(columns, None, known).at(places))
     return answers
 
 
-def _is_prefix(answers: Answers, order: SampleOrder, split: Examples) -> bool:
+def _is_prefix(answers: Replies, order: SampleOrder, split: Examples) -> bool:
     """True if the answers are to the first examples in the order of samples."""
     given = answers.columns["example_id"]
-    return given == [split.ids[place] for place in order.places[: len(given)]]
+    return given == [split.ids[index] for index in order.places[: len(given)]]
 
 
 # Advancing, all models of a task by the same examples.
 
 
-def _advance(session: Session, group: Group, count: int, answer: Answer) -> bool:
+def _advance(session: Session, group: TaskEvaluation, count: int, answer: Answer) -> bool:
     """Let every model answer up to `count` examples of each split; False if time ran out, or none is left."""
     per_example = 0.0
     for member in group.alive:
@@ -221,7 +221,7 @@ def _limit(session: Session) -> float | None:
     return session.request.started + GRACE * (session.deadline - session.request.started)
 
 
-def _add(member: Member, part: Part, has_more: Sequence[bool]) -> None:
+def _add(member: Member, part: Evaluated, has_more: Sequence[bool]) -> None:
     new = iter(part.answers)
     if not member.answers:
         member.answers = list(part.answers)
@@ -234,7 +234,7 @@ def _add(member: Member, part: Part, has_more: Sequence[bool]) -> None:
 # Records: of the examples that all models have seen.
 
 
-def _write_group(session: Session, group: Group) -> None:
+def _write_group(session: Session, group: TaskEvaluation) -> None:
     """Write each model's record on the examples that all have answered, if these are more than when it was last written."""
     counts = [min((member.count(number) for member in group.alive), default=0) for number in range(len(group.splits))]
     if not min(counts, default=0) or sum(counts) == group.written:
@@ -261,7 +261,7 @@ def _adopt(session: Session, member: Member) -> None:
     session.written.append(session.store.adopt(stored, record, session.id, **copied))
 
 
-def _write(session: Session, group: Group, member: Member, counts: Sequence[int], *, whole: bool) -> None:
+def _write(session: Session, group: TaskEvaluation, member: Member, counts: Sequence[int], *, whole: bool) -> None:
     """Write the record of one model: in the order of the splits, as if only these examples were there."""
     splits, answers = [], []
     for order, split, given, count in zip(group.sample.orders, group.splits, member.answers, counts, strict=True):
@@ -289,7 +289,7 @@ def _write(session: Session, group: Group, member: Member, counts: Sequence[int]
     write_quality(session, cell, key, (outcome, failure, member.seconds), is_sample=not whole)
 
 
-def _with_losses(work: Work, split: Examples, given: Answers) -> Answers:
+def _with_losses(work: Work, split: Examples, given: Replies) -> Replies:
     """The answers with what was lost of just these examples: counted anew where more were answered."""
     if given.losses is not None and given.losses.examples == len(split):
         return given
@@ -301,10 +301,10 @@ def _with_losses(work: Work, split: Examples, given: Answers) -> Answers:
     config = config_of(work.source.spec, work.source.folder)
     tokenizer = load_tokenizer(work.source.tokenizer, config, work.source.spec.name, split_words=kind.words)
     encoded = features.of(kind, tokenizer, work.task, split, work.recipe.max_length, config)
-    return replace(given, losses=Losses.of(encoded, len(split)))
+    return replace(given, losses=TextLosses.of(encoded, len(split)))
 
 
-def _finish(session: Session, group: Group) -> None:
+def _finish(session: Session, group: TaskEvaluation) -> None:
     """Store why there is nothing of those that have nothing."""
     for member in group.members:
         if member.failure is not None:

@@ -4,6 +4,11 @@ A pass of one input and a larger one are timed, the least of several; what other
 
     pace = Pace(request.options, instruments.pass_seconds)
     pace.seconds(config, batch_size=1, tokens=128)
+
+And what fits into a limited time: examples are evaluated in one random order, in growing blocks. Every task's first block comes
+before any task's second, and each is twice what was done before. When a block does not fit into the time that is left, the task
+waits; what is left at the end is shared out among those that wait. Time alone decides, never a score, so that a sample says of
+the task what any random sample says.
 """
 
 from __future__ import annotations
@@ -11,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bertbench.models.lengths import length_limit
 from bertbench.models.loading import load_tokenizer, uses_token_types
@@ -24,7 +29,7 @@ from bertbench.specs.tasks import TaskSpec
 from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed.backend import combinations
 from bertbench.speed.servant import USUAL_WARMUP
-from bertbench.tasks.examples import Examples
+from bertbench.tasks.examples import Examples, SampleOrder
 from bertbench.units import duration
 
 if TYPE_CHECKING:
@@ -32,6 +37,7 @@ if TYPE_CHECKING:
 
 PassSeconds = Callable[[Any, Sequence[tuple[int, int]], ExecutionSettings], list[float]]
 
+FIRST = 128  # examples of the first block
 PROBED = (1, 8)  # inputs a pass: one, and enough for full speed
 PROBED_TOKENS = 128
 LENGTH_SAMPLE = 400  # examples whose length is looked at
@@ -115,7 +121,7 @@ def training_seconds(samples: int, recipe_epochs: float, batch_size: int, per_sa
 
 
 @dataclass(frozen=True)
-class Step:
+class PlanStep:
     """One line of a plan: what is done, and how many seconds it is expected to take."""
 
     label: str
@@ -123,29 +129,31 @@ class Step:
     kind: Kind = "quality"
 
 
-def cost_steps(request: Request, encoders: Sequence[Encoder], pace: Pace) -> list[Step]:
+def cost_steps(request: Request, encoders: Sequence[Encoder], pace: Pace) -> list[PlanStep]:
     """List size, speed and memory with their expected times."""
     from bertbench.models.architecture import config_of
 
     kinds = request.kinds
     configs = [config_of(encoder.spec, encoder.source.folder) for encoder in encoders]
     many = f"{len(encoders)} model{'s' if len(encoders) > 1 else ''}"
-    steps: list[Step] = []
+    steps: list[PlanStep] = []
     if "size" in kinds:
-        steps.append(Step(f"counting parameters and FLOPs of {many}", FIXED_SECONDS["size"] * len(encoders), "size"))
+        steps.append(
+            PlanStep(f"counting parameters and FLOPs of {many}", FIXED_SECONDS["size"] * len(encoders), "size")
+        )
     if "speed" in kinds:
         ways = len(combinations(request.options.backends, request.options.dtypes or (request.options.dtype,))[0])
         on = f" in {ways} ways" if ways > 1 else ""
         shapes = ", ".join(shape.label for shape in request.timing.shapes)
         seconds = _timing_seconds(request, configs, pace) * ways
         label = f"timing {many}{on} ({request.timing.rounds} rounds, shapes {shapes})"
-        steps.append(Step(label, seconds, "speed"))
+        steps.append(PlanStep(label, seconds, "speed"))
     if "memory" in kinds:
         seconds = sum(
             FIXED_SECONDS["memory"] + MEMORY_PASSES * _shape_seconds(config, pace, 1, PROBED_TOKENS)
             for config in configs
         )
-        steps.append(Step(f"measuring memory of {many}", seconds, "memory"))
+        steps.append(PlanStep(f"measuring memory of {many}", seconds, "memory"))
     return steps
 
 
@@ -165,7 +173,89 @@ def _shape_seconds(config: PretrainedConfig, pace: Pace, batch_size: int, length
     return pace.seconds(config, batch_size=batch_size, tokens=min(length, length_limit(config) or length))
 
 
-def steps_in_words(steps: Sequence[Step]) -> list[str]:
+def steps_in_words(steps: Sequence[PlanStep]) -> list[str]:
     """Return the steps as lines for people, times in a column."""
     width = max((len(step.label) for step in steps), default=0)
     return [f"  {step.label.ljust(width)}  about {duration(step.seconds)}" for step in steps]
+
+
+@dataclass
+class Sample:
+    """How much of a task is evaluated: `done` examples of each split, or all that a smaller split has.
+
+    `seconds` is what one example takes all of its models together. A task is 'open' until a block does not fit, and then
+    waits for what is left in the end.
+    """
+
+    orders: tuple[SampleOrder, ...]
+    seconds: float
+    done: int = 0
+    state: Literal["open", "waiting", "ended"] = "open"
+
+    @classmethod
+    def of(cls, work: Work, seconds: float) -> Sample:
+        """Draw the order of a work's examples; `seconds` is what one takes."""
+        kind = plugins.load("bertbench.tasks.kinds", "task kind", work.task.kind)
+        return cls(tuple(SampleOrder.draw(len(split), kind.clusters(split)) for split in work.splits), seconds)
+
+    @property
+    def total(self) -> int:
+        """Examples of the largest split."""
+        return max(len(order.places) for order in self.orders)
+
+    def next_block(self) -> int:
+        """Return the size of the sample after the next block."""
+        return self.within(self.done + max(FIRST, self.done))
+
+    def within(self, count: int) -> int:
+        """Return `count`, or all there are where hardly more is left than that."""
+        return self.total if count + FIRST // 2 >= self.total else count
+
+    def part(self, split: int, count: int) -> tuple[int, int]:
+        """Return from where to where in the order of a split the sample of `count` lies beyond what is done."""
+        order = self.orders[split]
+        return order.at_least(self.done) if self.done else 0, order.at_least(count)
+
+    def cost(self, count: int) -> float:
+        """Expect so many seconds until `count` examples are done."""
+        parts = (self.part(split, count) for split in range(len(self.orders)))
+        return self.seconds * sum(end - start for start, end in parts)
+
+    def affordable(self, seconds: float) -> int:
+        """Return the largest sample whose examples beyond those done fit into `seconds`."""
+        order = max(self.orders, key=lambda order: len(order.places))
+        count = self.within(self.done + int(seconds / max(self.seconds, 1e-9)))
+        while count > self.done and self.cost(count) > seconds:
+            count = order.at_most(count - 1)
+        return max(count, self.done)
+
+
+def next_step(samples: Sequence[Sample], left_s: float | None) -> tuple[Sample, int] | None:
+    """Choose which sample grows next, and to what size; None when nothing more fits into `left_s` (None: no limit)."""
+    while candidates := [sample for sample in samples if sample.state == "open"]:
+        sample = min(candidates, key=lambda sample: sample.done)
+        if sample.done >= sample.total:
+            sample.state = "ended"
+            continue
+        count = sample.next_block()
+        if left_s is None or sample.cost(count) <= left_s:
+            return sample, count
+        sample.state = "waiting"
+    while waiting := [sample for sample in samples if sample.state == "waiting"]:
+        sample = waiting[0]
+        count = sample.affordable((left_s or 0.0) / len(waiting))
+        sample.state = "ended"
+        if count > sample.done:
+            return sample, count
+    return None
+
+
+def expected_counts(samples: Sequence[Sample], left_s: float | None) -> list[int]:
+    """Expect how many examples of each will be done within `left_s`."""
+    copies = [Sample(sample.orders, sample.seconds, sample.done) for sample in samples]
+    while (step := next_step(copies, left_s)) is not None:
+        sample, count = step
+        if left_s is not None:
+            left_s -= sample.cost(count)
+        sample.done = count
+    return [copy.done for copy in copies]

@@ -19,9 +19,17 @@ from bertbench.models.students.transfer import check_pair, teachers_first
 from bertbench.quality import trainer
 from bertbench.quality.work import Teaching, Work
 from bertbench.records.record import UNAVAILABLE, Failure
-from bertbench.session.forecast import FIXED_SECONDS, Pace, Step, cost_steps, steps_in_words, training_seconds
+from bertbench.session.forecast import (
+    FIXED_SECONDS,
+    Pace,
+    PlanStep,
+    Sample,
+    cost_steps,
+    expected_counts,
+    steps_in_words,
+    training_seconds,
+)
 from bertbench.session.request import OUT_OF_TIME, Request
-from bertbench.session.sampling import Sample, forecast
 from bertbench.session.steps import TIMING_SHARE, Instruments, TaskData, load_data
 from bertbench.specs.tasks import TaskSpec, TrainingSpec
 from bertbench.tasks.examples import Examples
@@ -49,7 +57,7 @@ class Plan:
 
     data: dict[str, TaskData]
     cells: tuple[Cell, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[PlanStep, ...]
     decisions: dict[str, Any]
     more: str | None = None  # what a larger budget would add
 
@@ -107,7 +115,7 @@ def make(
     return Plan(loaded, tuple(cells), steps, decisions, more)
 
 
-def _left(request: Request, instruments: Instruments, costs: Sequence[Step]) -> float | None:
+def _left(request: Request, instruments: Instruments, costs: Sequence[PlanStep]) -> float | None:
     """Seconds that are left for quality once size, speed and memory are measured; None: no limit."""
     if request.deadline is None:
         return None
@@ -117,18 +125,18 @@ def _left(request: Request, instruments: Instruments, costs: Sequence[Step]) -> 
     return max(0.0, left - sum(min(step.seconds, most.get(step.kind, math.inf)) for step in costs))
 
 
-def _share(request: Request, instruments: Instruments, costs: Sequence[Step]) -> float | None:
+def _share(request: Request, instruments: Instruments, costs: Sequence[PlanStep]) -> float | None:
     """Seconds that each task may take; None: no limit, or one that was not meant to shorten training."""
     left = _left(request, instruments, costs) if request.options.samples else None
     return None if left is None else left / max(1, len(request.tasks))
 
 
 def _steps(
-    request: Request, instruments: Instruments, costs: list[Step], cells: Sequence[Cell]
-) -> tuple[tuple[Step, ...], str | None]:
+    request: Request, instruments: Instruments, costs: list[PlanStep], cells: Sequence[Cell]
+) -> tuple[tuple[PlanStep, ...], str | None]:
     """List all steps with their expected times, and say what a larger budget would add."""
     trained = [cell for cell in cells if cell.work and not is_sampled(request, cell)]
-    steps = [*costs, *(Step(_label(cell), cell.expected_s) for cell in trained)]
+    steps = [*costs, *(PlanStep(_label(cell), cell.expected_s) for cell in trained)]
     sampled = [cell for cell in cells if is_sampled(request, cell)]
     samples = {
         name: Sample.of(cells[0].work, sum(cell.per_example_s for cell in cells))
@@ -136,14 +144,14 @@ def _steps(
         if cells[0].work
     }
     left = _left(request, instruments, steps)
-    counts = dict(zip(samples, forecast(list(samples.values()), left), strict=True))
+    counts = dict(zip(samples, expected_counts(list(samples.values()), left), strict=True))
     for cell in sampled:
         assert cell.work is not None  # noqa: S101 (they have been filtered)
         sizes = [min(counts[cell.task.name], len(split)) for split in cell.work.splits]
         all_of = [len(split) for split in cell.work.splits]
         seconds = FIXED_SECONDS["load"] + cell.per_example_s * sum(sizes) if any(sizes) else 0.0
         label = f"evaluating {cell.encoder.spec.name} on {cell.task.name}"
-        steps.append(Step(f"{label} ({_of(sum(sizes), sum(all_of))} examples)", seconds))
+        steps.append(PlanStep(f"{label} ({_of(sum(sizes), sum(all_of))} examples)", seconds))
     rest = sum(cell.per_example_s * (_examples(cell) - _done(cell, counts)) for cell in sampled)
     late = [cell for cell in cells if cell.skipped and cell.skipped.kind == OUT_OF_TIME]
     return tuple(steps), _more(request, rest, late)
@@ -324,10 +332,9 @@ def _cap(request: Request, cells: Sequence[Cell], share_s: float | None) -> floa
 def _too_long(cell: Cell) -> Cell:
     """The cell, left out: so few samples would fit into the budget that its score would say nothing."""
     name, task = cell.encoder.spec.name, cell.task.name
-    reason = f"needs fine-tuning, about {duration(cell.expected_s)} here"
-    return replace(
-        cell, work=None, skipped=Failure(OUT_OF_TIME, reason, f"`bertbench run --task {task} --models {name} --full`")
-    )
+    command = f"`bertbench run --task {task} --models {name} --full`"
+    reason = f"needs fine-tuning, about {duration(cell.expected_s)} here: {command}"
+    return replace(cell, work=None, skipped=Failure(OUT_OF_TIME, reason))
 
 
 def _decide_cut(

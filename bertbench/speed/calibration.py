@@ -1,10 +1,6 @@
-"""How fast this machine multiplies matrices: to expect how long something takes, and as the ceiling that models reach for.
+"""How fast this machine computes: the ceiling that models reach for, and passes of a model, to expect how long something takes.
 
-The sizes are those of an encoder's products (a few thousand rows, width 768 and 3072), so
-the figure is what a model can hope for, not the processor's peak.
-
-bf16 counts as faster where its products are measured to be: processors without such instructions run it hundreds of times
-slower than fp32. What models are trained in is not decided here, since noise may turn it.
+Products have the sizes of an encoder's, so the ceiling is what a model can hope for, not the processor's peak.
 """
 
 from __future__ import annotations
@@ -12,8 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from functools import lru_cache
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
@@ -25,66 +19,6 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 Size = tuple[int, int, int]  # rows, inner, columns
-
-# Growing; the first takes below a tenth of a second even without hardware for the format.
-SIZES: tuple[Size, ...] = ((64, 128, 256), (256, 768, 768), (512, 768, 3072), (2048, 768, 3072))
-BUDGET_S = 0.3  # per number format
-LONGEST_PRODUCT_S = 0.1  # a longer one is exact enough at the first try, and the next size is not worth its wait
-ADVANTAGE = 1.15  # smaller ones are lost in the operators that are no matrix products
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Rates in 1e9 floating-point operations a second, a multiply-add counting as two; `seconds` it took to find out.
-
-    `gflops_bf16` is the rate at the largest size that was tried in that format; `bf16_is_faster` is a first impression, which
-    noise may turn: nothing that is stored may depend on it alone.
-    """
-
-    gflops_fp32: float
-    gflops_bf16: float
-    bf16_is_faster: bool
-    seconds: float
-
-
-def judge(fp32: list[float], bf16: list[float], seconds: float) -> Calibration:
-    """Make a Calibration from the rates (operations a second) at growing sizes; formats are compared at equal size."""
-    last = min(len(bf16), len(fp32)) - 1  # either may have ended early
-    return Calibration(fp32[-1] / 1e9, bf16[-1] / 1e9, last > 0 and bf16[last] > ADVANTAGE * fp32[last], seconds)
-
-
-def product_rates(
-    product_at: Callable[[Size], Callable[[], object]],
-    at_least: list[float] | None = None,
-    clock: Callable[[], float] = time.perf_counter,
-) -> list[float]:
-    """Measure operations a second at growing sizes, the best of several tries each.
-
-    Stops early when products get long, or when the rate is below a fifth of `at_least` at the same size: that format
-    has no hardware.
-    """
-    rates: list[float] = []
-    began = clock()
-    for position, size in enumerate(SIZES):
-        seconds = _shortest(product_at(size), clock, until=began + BUDGET_S * (position + 1) / len(SIZES))
-        rates.append(2.0 * size[0] * size[1] * size[2] / seconds)
-        hopeless = at_least is not None and rates[-1] < at_least[min(position, len(at_least) - 1)] / 5
-        if hopeless or seconds > LONGEST_PRODUCT_S:
-            break
-    return rates
-
-
-def _shortest(product: Callable[[], object], clock: Callable[[], float], until: float) -> float:
-    """Measure the seconds of the shortest of at least two calls, the first of which may set things up."""
-    shortest = float("inf")
-    for attempt in range(20):
-        start = clock()
-        product()
-        end = clock()
-        shortest = min(shortest, max(end - start, 1e-9))
-        if (end > until and attempt) or end - start > LONGEST_PRODUCT_S:
-            break
-    return shortest
 
 
 def product(size: Size, dtype: str, device: str) -> Callable[[], Any]:
@@ -112,33 +46,6 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize(device)
     elif device.startswith("mps"):
         torch.mps.synchronize()
-
-
-@lru_cache(maxsize=8)
-def calibrate(threads: int, device: str = "cpu") -> Calibration:
-    """Measure, in about a second; the answer is kept for the life of the process."""
-    return measure_products(threads, device)
-
-
-def measure_products(
-    threads: int,
-    device: str,
-    product: Callable[[Size, str, str], Callable[[], object]] = product,
-    product_rates: Callable[..., list[float]] = product_rates,
-) -> Calibration:
-    """Measure the rates of products in both number formats."""
-    import torch
-
-    start = time.perf_counter()
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        product(SIZES[0], "float32", device)()  # sets the device up: on CUDA seconds, which are no part of a product
-        fp32 = product_rates(lambda size: product(size, "float32", device))
-        bf16 = product_rates(lambda size: product(size, "bfloat16", device), at_least=fp32)
-    finally:
-        torch.set_num_threads(before)
-    return judge(fp32, bf16, time.perf_counter() - start)
 
 
 # Passes of a model with random weights: what forecasts rest on.

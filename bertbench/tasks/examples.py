@@ -30,8 +30,8 @@ class SampleOrder:
     def draw(cls, count: int, groups: Sequence[str] | None = None) -> SampleOrder:
         """Shuffle `count` examples with a fixed seed, those of a group one after the other."""
         members: dict[str | int, list[int]] = {}
-        for place in range(count):
-            members.setdefault(place if groups is None else groups[place], []).append(place)
+        for index in range(count):
+            members.setdefault(index if groups is None else groups[index], []).append(index)
         order = list(members.values())
         random.Random(SUBSET_SEED).shuffle(order)  # noqa: S311 (a reproducible draw)
         return cls(tuple(itertools.chain.from_iterable(order)), tuple(itertools.accumulate(map(len, order))))

@@ -16,7 +16,6 @@ from bertbench.session.request import Options, Request
 from bertbench.session.steps import Instruments, TaskData
 from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.timing import ShapeSpec, TimingSpec
-from bertbench.speed.calibration import Calibration
 from bertbench.tasks.examples import Examples
 from tests import factories
 from tests.factories import model_spec, quality_record, session_record, task_spec
@@ -159,7 +158,7 @@ def test_decisions_are_stored_when_measuring_begins(store, encoder):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    plan = Plan({}, (), Calibration(1.0, 1.0, bf16_is_faster=True, seconds=0.0), (), DECIDED)
+    plan = Plan({}, (), (), DECIDED)
     with pytest.raises(KeyboardInterrupt):
         measure(asked(), store, [encoder], lambda *_: plan, interrupted)
     (stored,) = store.sessions()
@@ -180,7 +179,7 @@ def test_real_texts_that_cannot_be_had_are_found_out_first(store, encoder, data,
     def measuring(*_):
         raise PlannedError
 
-    plan = Plan({"sst2": data}, (), Calibration(1.0, 1.0, bf16_is_faster=True, seconds=0.0), (), {})
+    plan = Plan({"sst2": data}, (), (), {})
     without = replace(encoder, source=replace(encoder.source, tokenizer=tokenizer))
 
     def time(*shapes):

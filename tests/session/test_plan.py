@@ -1,6 +1,8 @@
 """What will be done: evaluate or fine-tune, capped equally for all models, with expected times."""
 
 import json
+import re
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,12 +21,10 @@ from bertbench.session.steps import Instruments
 from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.tasks import TrainingSpec
 from bertbench.specs.timing import TimingSpec
-from bertbench.speed.calibration import Calibration
 from bertbench.tasks.examples import Examples
-from tests.factories import model_spec, task_spec
+from tests.factories import model_spec, passes_at, task_spec
 
-SLOW = Calibration(gflops_fp32=1e-3, gflops_bf16=1e-3, bf16_is_faster=False, seconds=0.0)
-FAST = Calibration(gflops_fp32=1e6, gflops_bf16=2e6, bf16_is_faster=True, seconds=0.0)
+SLOW, FAST = 6e5, 6e14  # FLOP/s of passes
 HALF = {
     "vocab_size": 430, "dim": 32, "n_layers": 1, "n_heads": 2, "hidden_dim": 64, "max_position_embeddings": 64, "pad_token_id": 0,
 }  # fmt: skip
@@ -41,14 +41,14 @@ def examples(split, count=100):
 def machine(monkeypatch):
     """A machine of known speed, data from nowhere; `machine(calibration, missing=…)`."""
 
-    def make(calibration=FAST, missing=(), state="online"):
+    def make(rate=FAST, missing=(), state="online"):
         def load(task, split, data_dir=None):
             if split in missing:
                 raise DatasetError(f"no {split}")
             return examples(split)
 
         monkeypatch.setattr(hub, "state", lambda: state)  # of weights too
-        here.append(Instruments(calibrate=lambda *_: calibration, load=load, hub_state=lambda: state))
+        here.append(Instruments(pass_seconds=passes_at(rate), load=load, hub_state=lambda: state))
 
     yield make
     here.clear()
@@ -177,7 +177,7 @@ def test_a_student_without_its_teacher_is_left_out(machine):
     )
     (cell,) = made([lone]).cells
     assert cell.work is None
-    assert "its teacher small is not to be had" in cell.skipped
+    assert "its teacher small is not to be had" in cell.skipped.message
 
 
 def test_a_student_that_does_not_fit_is_refused_before_any_work(machine, small):
@@ -240,14 +240,14 @@ def test_number_format_of_training_is_what_was_decided(machine, small, classifie
         return planned(request_, encoders, print, None, lambda: asked.append(decided) or decided)
 
     assert trained("bf16").cells[0].work.bf16_training
-    assert trained("bf16").decisions == {"cuts": {"sst2": None}, "training_dtype": "bf16"}
+    assert trained("bf16").decisions == {"cuts": {"sst2": None}, "max_minutes": None, "training_dtype": "bf16"}
     assert not trained("fp32").cells[0].work.bf16_training
     assert not made([small]).cells[0].work.bf16_training
     asked.clear()
     assert trained("fp32", dtype="bf16").cells[0].work.bf16_training
     assert not trained("bf16", dtype="fp16").cells[0].work.bf16_training
     evaluated = trained("bf16", [classifier])
-    assert (evaluated.cells[0].work.bf16_training, evaluated.decisions) == (False, {"cuts": {}})
+    assert (evaluated.cells[0].work.bf16_training, evaluated.decisions) == (False, {"cuts": {}, "max_minutes": None})
     assert asked == []
 
 
@@ -312,7 +312,7 @@ def test_data_of_an_unreachable_hub_is_passed_over_by_compare(machine, small):
     """Where size and speed are worth having alone, the quality cell says why it is skipped."""
     machine(missing=("validation",), state="unreachable")
     (cell,) = made([small], may_be_random=True).cells
-    assert (cell.work, cell.skipped) == (None, "no validation")
+    assert (cell.work, cell.skipped.message) == (None, "no validation")
 
 
 def test_absent_weights_skip_quality(machine, monkeypatch):
@@ -327,7 +327,7 @@ def test_absent_weights_skip_quality(machine, monkeypatch):
     }
     (cell,) = made([model_spec(config=config)], may_be_random=True).cells
     assert cell.work is None
-    assert "not in the cache" in cell.skipped
+    assert "not in the cache" in cell.skipped.message
 
 
 def test_plan_says_what_and_how_long(machine, small, large):
@@ -344,7 +344,7 @@ def test_plan_says_what_and_how_long(machine, small, large):
         "fine-tuning small on sst2, seed 0 (100 samples)",
         "fine-tuning large on sst2, seed 0 (100 samples)",
     ]
-    assert made_plan.expected_s == pytest.approx(sum(seconds for _, seconds in made_plan.steps))
+    assert made_plan.expected_s == pytest.approx(sum(step.seconds for step in made_plan.steps))
 
 
 def test_slower_machine_and_larger_model_take_longer(machine, small, large):
@@ -370,7 +370,7 @@ def test_earlier_decisions_are_kept(machine, small):
     assert [cell.work.train for cell in again.cells] == [cell.work.train for cell in first.cells]
     assert again.decisions == first.decisions
     anew = planned(asked, encoders, print)
-    assert anew.decisions == {"cuts": {"sst2": None}, "training_dtype": "fp32"}
+    assert anew.decisions == {"cuts": {"sst2": None}, "max_minutes": None, "training_dtype": "fp32"}
     assert not anew.cells[0].work.bf16_training
     assert not anew.cells[0].capped
 
@@ -438,3 +438,59 @@ def test_cap_lets_no_model_train_longer_than_its_recipe(machine, small, large, m
     assert cells[0].work.recipe.epochs == min(3, cells[1].work.recipe.epochs)
     assert cells[1].work.recipe.epochs < 1000
     assert ("at most" in said[0]) == (not capped[0])
+
+
+def test_a_budget_says_what_it_buys_and_what_more_would(machine, classifier):
+    """Of a trained checkpoint as many examples are evaluated as fit; the plan says so, and what all of them would take."""
+    machine(FAST)
+    (whole,) = [line for line in planned_lines([classifier], max_minutes=15.0) if "evaluating" in line]
+    assert "evaluating tuned on sst2 (100 examples)" in whole
+    machine(2e4)
+    lines = planned_lines([classifier], max_minutes=2.0, kinds=("quality",))
+    assert re.search(r"evaluating tuned on sst2 \(\d\d of 100 examples\)", "\n".join(lines))
+    assert "this fits into 2 minutes; more time makes it more precise" in lines[-1]
+    assert re.search(r"--max-minutes \d+ evaluates every example", lines[-1])
+
+
+def planned_lines(specs, kinds=None, **options):
+    """The plan's lines where only what fits is evaluated."""
+    asked = request(specs, samples=True, **options)
+    asked = replace(asked, kinds=kinds or asked.kinds, started=time.monotonic())
+    return planned(asked, gather(asked.models, may_be_random=False), lambda _: None).lines()
+
+
+def test_training_that_teaches_nothing_is_left_out(machine, small, monkeypatch):
+    """Where fewer than the useful samples fit, the cell says what it needs and the command that does it; asked for, it is done."""
+    machine(SLOW)
+    task = TASK.model_copy(update={"useful_samples": 90})
+
+    def cells(**options):
+        asked = replace(request([small], **({"samples": True} | options)), tasks=(task,), started=time.monotonic())
+        return planned(asked, gather(asked.models, may_be_random=False), lambda _: None).cells
+
+    (late,) = cells(max_minutes=1.0)
+    assert (late.work, late.skipped.kind) == (None, "OutOfTime")
+    assert re.fullmatch(
+        r"needs fine-tuning, about .* here: `bertbench run --task sst2 --models small --full`", late.skipped.message
+    )
+    (fits,) = cells(max_minutes=600.0)
+    assert len(fits.work.train) == 100
+    (asked_for,) = cells(max_minutes=60.0, max_train_minutes=0.1)
+    assert asked_for.capped
+    (full,) = cells()
+    assert (len(full.work.train), full.capped) == (100, False)
+
+
+def test_a_cut_for_another_budget_is_forgotten(machine, small):
+    """More time trains on more; the same time goes on with the same cut."""
+    machine(SLOW)
+
+    def cut(minutes, earlier=None):
+        asked = replace(request([small], samples=True, max_minutes=minutes), started=time.monotonic())
+        return planned(asked, gather(asked.models, may_be_random=False), lambda _: None, earlier).decisions
+
+    short = cut(2.0)
+    assert short["cuts"]["sst2"] is not None
+    machine(FAST)
+    assert cut(2.0, short)["cuts"] == short["cuts"]
+    assert cut(20.0, short)["cuts"] == {"sst2": None}

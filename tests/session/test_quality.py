@@ -209,11 +209,11 @@ def test_evaluated_record_says_nothing_of_training(start, folder, tiny):
     """What was evaluated as it is has a length and no epochs; what was trained has all, the format of training too."""
     session = start()
     measure_quality(session, cell(with_head(tiny), mode="evaluate"))
-    measure_quality(session, cell(folder))
+    measure_quality(session, cell(folder, seed=2))
     measure_quality(session, cell(folder, seed=1, bf16=True))
     evaluated, trained, in_bf16 = (record.settings for record in session.written)
     assert {record.status for record in session.written} == {"ok"}
-    assert evaluated.keys() == session.settings.keys() | {"mode", "max_length", "eval_samples"}
+    assert evaluated.keys() == session.settings.keys() | {"mode", "max_length", "eval_samples", "eval_available"}
     assert evaluated["max_length"] == 16
     assert trained.keys() >= TRAINING | {"max_length", "train_samples", "left_out_of_training"}
     assert (trained["training_dtype"], trained["dtype"], trained["left_out_of_training"]) == ("fp32", "fp32", 0)

@@ -53,7 +53,7 @@ def test_store_does_not_answer_for_other_options(stored, options):
 def test_options_are_resolved_and_left_as_they_are():
     """Device, threads and seeds become definite; what was chosen stays what it was."""
     chosen = StudyOptions(seed=3, threads=1, epochs=2.5, recipes="task", keep_checkpoints="best")
-    options = resolve_options(chosen, default_seeds=2)
+    options = resolve_options(chosen, default_seeds=2, command="run")
     assert (options.device, options.threads, options.seeds) == ("cpu", 1, (3, 4))
     assert (options.epochs, options.recipes, options.keep_checkpoints) == (2.5, "task", "best")
     assert chosen == StudyOptions(seed=3, threads=1, epochs=2.5, recipes="task", keep_checkpoints="best")
@@ -67,12 +67,38 @@ def test_options_are_resolved_and_left_as_they_are():
         ({"fresh": True, "from_store": True}, "contradict"),
         ({"epochs": -1.0}, "--epochs -1.0: must be a number above 0"),
         ({"max_train_minutes": 0.0}, "--max-train-minutes 0.0"),
+        ({"max_minutes": -1.0}, "--max-minutes -1: must be a number above 0, or 0 for no limit"),
+        ({"max_minutes": float("nan")}, "--max-minutes nan"),
+        ({"max_minutes": 5.0, "full": True}, "--full and --max-minutes 5 contradict"),
     ],
 )
 def test_values_that_cannot_be_used_are_refused(options, message):
     """One line that names the option."""
     with pytest.raises(UsageError, match=message):
-        resolve_options(StudyOptions(**options), default_seeds=1)
+        resolve_options(StudyOptions(**options), default_seeds=1, command="run")
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "minutes"),
+    [
+        ("compare", {}, 15),
+        ("run", {}, 15),
+        ("run", {"max_minutes": 40.0}, 40),
+        ("run", {"max_minutes": 0.0}, None),
+        ("run", {"full": True}, None),
+        ("run", {"finetune": True}, None),
+        ("run", {"train_samples": 100}, None),
+        ("run", {"max_train_minutes": 5.0}, None),
+        ("run", {"finetune": True, "max_minutes": 3.0}, 3),
+        ("check", {}, None),
+        ("check", {"max_minutes": 7.0}, 7),
+    ],
+)
+def test_a_budget_by_default(command, options, minutes):
+    """On a CPU `run` and `compare` take a quarter of an hour, unless more was asked for or training is; nothing else has one."""
+    resolved = resolve_options(StudyOptions(device="cpu", **options), default_seeds=1, command=command)
+    assert resolved.max_minutes == minutes
+    assert resolved.samples == (command in {"run", "compare"})
 
 
 @pytest.mark.parametrize(
