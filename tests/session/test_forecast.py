@@ -158,7 +158,7 @@ def test_samples_double_until_all_is_done():
 def test_every_task_has_a_block_before_any_has_two():
     """The task of which least is done comes next, whatever it costs."""
     done = blocks(Sample((order(300),), 1.0), Sample((order(600),), 9.0), seconds=None)
-    assert done == [(0, 128), (1, 128), (0, 300), (1, 256), (1, 600)]
+    assert done == [(0, 128), (1, 128), (0, 300), (1, 256), (1, 512), (1, 600)]
 
 
 def test_time_decides_and_none_is_left_over():
