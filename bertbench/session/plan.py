@@ -44,7 +44,7 @@ FIXED_SECONDS = {
 
 
 def seconds_per_sample(work: Work, examples: Examples, calibration: Calibration, *, training: bool) -> float:
-    """Expected seconds of one example, in training or inference."""
+    """Estimate the seconds that one example takes, in training or inference."""
     from bertbench.models.architecture import config_of
     from bertbench.models.size import count_flops
 
@@ -54,7 +54,7 @@ def seconds_per_sample(work: Work, examples: Examples, calibration: Calibration,
 
 
 def mean_tokens(work: Work, config: PretrainedConfig, examples: Examples) -> int:
-    """Mean length in tokens of a task's examples for a model, all windows of an example together, from a sample."""
+    """Estimate from a sample the mean tokens of a task's examples for a model, all windows of an example together."""
     sample = min(LENGTH_SAMPLE, len(examples))
     encoded = encode_sample(
         work.source, work.task, work.recipe.max_length, config=config, examples=examples, count=sample
@@ -65,7 +65,7 @@ def mean_tokens(work: Work, config: PretrainedConfig, examples: Examples) -> int
 def encode_sample(
     source: Source, task: TaskSpec, max_length: int, *, config: PretrainedConfig, examples: Examples, count: int
 ) -> list[list[int]]:
-    """Token ids of `count` examples, the same examples for every model; of a long one its windows."""
+    """Encode `count` examples, the same ones for every model; a long one gives several windows of token ids."""
     kind = plugins.load("bertbench.tasks.kinds", "task kind", task.kind)
     tokenizer = load_tokenizer(source.tokenizer, config, source.spec.name, split_words=kind.words)
     features = kind.encode(tokenizer, task, examples.take(count), max_length, token_types=uses_token_types(config))
@@ -73,7 +73,7 @@ def encode_sample(
 
 
 def cost_steps(request: Request, encoders: Sequence[Encoder], calibration: Calibration) -> list[tuple[str, float]]:
-    """Size, speed and memory with their expected times."""
+    """List size, speed and memory with their expected times."""
     from bertbench.models.architecture import config_of
     from bertbench.models.size import count_flops
 
@@ -133,7 +133,7 @@ class Plan:
         return sum(seconds for _, seconds in self.steps)
 
     def lines(self) -> list[str]:
-        """The plan as people read it."""
+        """Write the plan as lines for people."""
         width = max((len(label) for label, _ in self.steps), default=0)
         listed = [f"  {label.ljust(width)}  about {duration(seconds)}" for label, seconds in self.steps]
         return [f"plan ({len(self.steps)} steps, about {duration(self.expected_s)}):", *listed]
@@ -175,9 +175,9 @@ def make(
 
 
 def _taught(cells: list[Cell], calibration: Calibration) -> list[Cell]:
-    """Cells of one task, teachers first, with each student's teacher: of the same seed, or the one there is.
+    """Give each student in a task's cells its teacher, which comes before it: of the same seed, else the first one.
 
-    A student's time has the teacher's pass over the training examples in it.
+    A student's time includes the teacher's pass over the training examples.
 
     Raises:
         ConfigError: a student cannot learn from its teacher.
@@ -242,7 +242,7 @@ def _cells(
 
 
 def choose(request: Request, encoder: Encoder, task: TaskSpec, say: Say) -> tuple[Source, bool]:
-    """The weights to start from, and whether they are evaluated as they are."""
+    """Choose the weights to start from, and tell whether they are evaluated as they are."""
     distill = encoder.spec.distill
     if request.options.finetune or (distill and distill.start == "checkpoint"):  # whatever it was trained on before
         return encoder.source, False
@@ -260,7 +260,7 @@ def _capped(
     cuts: dict[str, list[float] | None],
     say: Say,
 ) -> list[Cell]:
-    """Cells of one task with expected times; training cut to the cap. Decides `cuts` of the task if that is open."""
+    """Estimate the times of a task's cells, and cut training to the cap; decide the task's `cuts` if that is open."""
     task, train = loaded.task.name, loaded.train
     trained = [cell for cell in cells if cell.work and cell.work.mode == "fine-tune"]
     per_sample = {
@@ -284,7 +284,7 @@ def _capped(
 
 
 def _decide_cut(request: Request, trained: list[Cell], train: Examples, slowest: float) -> list[float] | None:
-    """Samples and epochs that fit into the cap on training at `slowest` seconds a sample, or None if all do."""
+    """Compute the samples and epochs that fit into the cap at `slowest` seconds a sample; None if all do."""
     cap_s, recipes = request.options.train_cap_s, [cell.work.recipe for cell in trained if cell.work]
     if cap_s is None:
         return None
@@ -295,14 +295,14 @@ def _decide_cut(request: Request, trained: list[Cell], train: Examples, slowest:
 
 
 def cut(available: int, recipe: TrainingSpec, samples_seen: float) -> tuple[int, float]:
-    """How many samples and epochs fit into `samples_seen`: more distinct samples before more epochs; a batch at least."""
+    """Compute the samples and epochs that fit into `samples_seen`: distinct samples before epochs, a batch at least."""
     if samples_seen >= available:
         return available, round(samples_seen / available, 2)
     return max(recipe.batch_size, math.floor(samples_seen / recipe.batch_size) * recipe.batch_size), 1.0
 
 
 def _cut_cell(cell: Cell, train: Examples, epochs: float) -> Cell:
-    """A cell with no more than these samples and epochs; untouched where its recipe asks for no more."""
+    """Limit a cell to these samples and epochs; leave it as it is where its recipe asks for no more."""
     assert cell.work is not None  # noqa: S101 (callers have filtered)
     if len(train) == len(cell.work.train or ()) and cell.work.recipe.epochs <= epochs:
         return cell
