@@ -115,15 +115,15 @@ class Stale(Caveat):
 
 
 def remarks(*texts: str | None) -> tuple[Remark, ...]:
-    """A remark for each of the texts that is not empty."""
+    """Make a remark of each of the texts that is not empty."""
     return tuple(Remark(text) for text in texts if text)
 
 
 def words_beside(caveats: Iterable[Caveat]) -> str:
-    """Those that stand beside the figure in a cell, since without them it would be taken for another; empty for none."""
+    """Join the caveats without which the figure in a cell would be taken for another; empty for none."""
     return joined(caveat for caveat in caveats if isinstance(caveat, TrainingCapped | TasksLeftOut))
 
 
 def joined(caveats: Iterable[Caveat]) -> str:
-    """The caveats in words, side by side; empty for none."""
+    """Join the caveats in words, side by side; empty for none."""
     return "; ".join(caveat.text for caveat in caveats)

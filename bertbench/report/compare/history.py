@@ -56,13 +56,13 @@ class Series:
     starts: tuple[int, ...]
 
     def levels(self) -> list[float]:
-        """The mean of each level."""
+        """Compute the mean of each level."""
         edges = [0, *self.starts, len(self.points)]
         parts = [self.points[start:end] for start, end in pairwise(edges)]
         return [sum(point.value for point in part) / len(part) for part in parts]
 
     def mark(self, position: int) -> str | None:
-        """What is to be said of a point: that a new level starts with it, that it is stale."""
+        """Write what a point needs said: that a new level starts with it, that it is stale."""
         point, marks = self.points[position], []
         if position in self.starts:
             which, levels = self.starts.index(position), self.levels()
@@ -75,7 +75,7 @@ class Series:
 
 
 def series_of(frame: pd.DataFrame) -> list[Series]:
-    """Every series in the rows of `bertbench.records.table`; runs taken over from earlier sessions count once."""
+    """Collect every series in the rows of `bertbench.records.table`; runs taken over from other sessions count once."""
     frame = frame[frame["value"].notna() & ~frame["taken_over"].fillna(value=False)]
     machine_matters = frame["kind"].isin(["speed", "memory"]) | (frame["unit"] == "s")
     frame = frame.assign(machine=frame["environment_class"].where(machine_matters))
@@ -120,7 +120,7 @@ def _absent(value: Any) -> bool:
 
 
 def build(series: Sequence[Series], title: str) -> Report:
-    """The points of every series with what is to be said of them, and the steps by themselves."""
+    """Report the points of every series with their marks, and the steps by themselves."""
     tables = [_table(figure) for figure in series]
     stepping = tuple(
         (
@@ -152,7 +152,7 @@ def _table(series: Series) -> Table:
 
 
 def name_of(series: Series) -> str:
-    """'Latency 1x128, round-median, eager fp32', 'Score of sst2'."""
+    """Name a series: 'Latency 1x128, round-median, eager fp32', 'Score of sst2'."""
     identity = series.identity
     shape = f" {identity['batch_size']}x{identity['sequence_length'] or 'natural'}" if identity["batch_size"] else ""
     task = f" of {identity['task']}" if identity["task"] else ""
