@@ -45,7 +45,7 @@ def _published(study: Study) -> list[PublishedFigure]:
 
 
 def _fallback(study: Study, name: str, used_s: float, figures: list[PublishedFigure]) -> list[Answer]:
-    """The fallback suite with its own recipe, in what time is left; its failure never costs the first report."""
+    """Compare the fallback suite by its own recipe, in what time is left; its failure never costs the first report."""
     # What was chosen for the first suite's models and data does not fit the fallback's.
     options = replace(
         study.options, learning_rate=None, batch_size=None, max_length=None, data_dir=None, finetune=False
@@ -67,7 +67,7 @@ def _fallback(study: Study, name: str, used_s: float, figures: list[PublishedFig
 
 
 def _quality_is_absent(answer: Answer) -> bool:
-    """True if not one of the models has a score, because data or weights could not be had."""
+    """Tell whether not one of the models has a score, because data or weights could not be had."""
     quality = [
         record for record in answer.stored.records if record.kind == "quality" and record.model_name in answer.models
     ]
