@@ -33,6 +33,7 @@ def compare(with_published: PublishedOption = False, *, options: MeasuringOption
     request = study.request(suite, suite.tasks, models=options.models, reference=options.reference, run=False)
     first = answer(study, request, figures)
     answers = [first]
+    # Without hub and data the fallback still shows real scores, of models that are trained here.
     if suite.fallback and _quality_is_absent(first):
         answers += _fallback(study, suite.fallback, time.monotonic() - started, figures)
     finish(options, answers)

@@ -147,7 +147,7 @@ def _row(spec: ModelSpec, suite: str, measurement: Measurement, figures: Figures
         suite=suite,
         model=spec.name,
         checkpoint=spec.checkpoint,
-        revision=spec.revision if spec.config is None else None,
+        revision=spec.revision if spec.config is None else None,  # a config of the spec's own has none
         quantity=measurement.quantity,
         statistic=measurement.statistic,
         unit=measurement.unit,

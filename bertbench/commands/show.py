@@ -184,7 +184,7 @@ def _rows(record: RunRecord) -> Iterator[Row]:
         caveats=remarks(record.error.message if record.error else None),
         run_ids=(record.run_id,),
     )
-    if not record.measurements:
+    if not record.measurements:  # a failed run has a row that says so
         yield base
     for measurement in record.measurements:
         for value in measurement.values:

@@ -113,7 +113,7 @@ def _placed(entry: Entry, faults_of_keys: Iterable[Parts]) -> list[Finding]:
     written: RawYaml | None = None
     placed = []
     for key, what, expected in faults_of_keys:
-        written = written or RawYaml(entry.path)
+        written = written or RawYaml(entry.path)  # read again only where something is wrong
         line = written.line(key.split(".")) if key else None
         parts = filter(None, (what, f"line {line}" if line else ""))
         placed.append(Finding(str(entry.path), key, ", ".join(parts), expected))
@@ -125,6 +125,7 @@ def _spec(catalog: Catalog, entry: Entry, spec_type: type[Spec], findings: list[
     path = str(entry.path)
     try:
         data = catalog.raw(entry)
+        # A config is found by its file's name.
         if data["name"] != entry.name:
             findings.append(Finding(path, "name", repr(data["name"]), f"'{entry.name}', as the file is called"))
         return spec_type(**data)

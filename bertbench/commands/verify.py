@@ -125,6 +125,7 @@ class Verification:
             names = [claim.name for claim in claims]
             if not claims:
                 continue
+            # The time is used up: later jobs are skipped too, each for this reason.
             if left is None or left <= 0:
                 self.failed |= dict.fromkeys(names, "--max-minutes is used up")
                 continue

@@ -61,6 +61,7 @@ def with_baseline(study: Study, folder: Path, margins: Margins, task: str | None
     broken = broken_checkpoints(before, prints, margins)
     elsewhere = scope.incomparable
     left_out = ({"speed", "memory"} if elsewhere else set()) | ({"quality"} if broken else set())
+    # What could not be compared is not measured: it would take time for nothing.
     kinds = [kind for kind in scope.kinds if kind not in left_out]
     stored = study.measure_or_read(scope.request(kinds, margins)) if kinds else None
     now = collected(stored, scope.specs, base.reference, prints.taken) if stored else scope.nothing()

@@ -62,6 +62,7 @@ def checkpoint_findings(
 
 def _outputs(finding: Callable[..., GateFinding], old: Checkpoint, now: Checkpoint, tolerance: float) -> GateFinding:
     """Compare outputs: equal but for rounding, with equal answers; outputs of other weights are not compared."""
+    # A checkpoint that is not kept may have been replaced on purpose; its predictions tell.
     if old.digest != now.digest and old.kept is None:
         return finding("not gated", reason="other weights than the baseline's: judged by their predictions alone")
     if old.output_shape != now.output_shape:

@@ -27,6 +27,7 @@ def against_baseline(
         findings += _sizes(old, new, models)
     if "quality" in kinds:
         findings += _quality(before, now, old.scores, margins, prints)
+    # Only times and memory belong to a machine; counts and scores are compared on any.
     elsewhere = incomparable(old, new)
     if elsewhere:
         findings += _elsewhere(old, kinds, elsewhere)
@@ -36,6 +37,7 @@ def against_baseline(
         if "memory" in kinds:
             findings += ratios.memory_findings(old, new, margins.memory)
     findings += _failed(new, kinds)
+    # Gaps come last: they are what no finding covers.
     return _explained([*findings, *_gaps(before.baseline, findings, models, kinds)], new.lost)
 
 

@@ -58,7 +58,7 @@ def _merged(findings: Sequence[GateFinding]) -> Iterator[GateFinding]:
     """Yield what is equal and passes as one finding a kind and task, with all models that it holds of."""
     groups: dict[tuple[str, str, str | None], list[GateFinding]] = {}
     for finding in findings:
-        if finding.margin == EQUAL and finding.verdict == "pass":
+        if finding.margin == EQUAL and finding.verdict == "pass":  # one line for all that is simply equal
             groups.setdefault((finding.model, finding.kind, finding.detail), []).append(finding)
         else:
             yield finding

@@ -62,6 +62,7 @@ class GateScope:
         ]
         specs = tuple(_spec(name, study, before) for name in measured)
         kinds = _kinds(chosen.only, base, names)
+        # As many threads as before, since ratios depend on it, but no more than there are cores.
         threads = chosen.threads or min(base.options.get("threads") or 1, environment.default_threads())
         now = environment.capture(environment.resolve_device(chosen.device)).environment_class
         return GateScope(study, before, suite, names, specs, kinds, now, threads)
@@ -110,6 +111,7 @@ class GateScope:
         """Build the request for these kinds; timing may end where every verdict is clear."""
         base = self.before.baseline
         recipe: dict[str, Any] = {name: base.options[name] for name in AS_BEFORE if base.options.get(name) is not None}
+        # One seed: a baseline holds the first one's score.
         seeds = base.options.get("seeds") or [0]
         options = replace(
             self.study.options,

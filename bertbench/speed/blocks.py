@@ -105,6 +105,7 @@ class Blocks:
         self.reference = reference
         budget = int(self.probes.available_memory() * MEMORY_SHARE)
         needed: dict[str, int] = {}
+        # The reference first: it lives in every block, so the others get what it leaves.
         for target in sorted(targets, key=lambda target: target.name != reference):
             of_reference = needed.get(reference, 0) if target.name != reference else 0
             try:
@@ -206,6 +207,7 @@ def cores_of(
 
 
 def keep_to(cores: set[int], workers: Sequence[WorkerProcess]) -> None:
+    # Thread by thread: setting it for a process reaches its main thread only.
     """Have the threads of all workers run there; threads that they start later do as well."""
     for worker in workers if cores else ():
         with suppress(OSError):  # it has died, which its first use reports; or the system does not let us

@@ -85,7 +85,7 @@ def _shortest(product: Callable[[], object], clock: Callable[[], float], until: 
         start = clock()
         product()
         end = clock()
-        shortest = min(shortest, max(end - start, 1e-9))
+        shortest = min(shortest, max(end - start, 1e-9))  # a coarse clock may show no time at all
         if (end > until and attempt) or end - start > LONGEST_PRODUCT_S:
             break
     return shortest
@@ -112,6 +112,7 @@ def product(size: Size, dtype: str, device: str) -> Callable[[], Any]:
 def _wait(device: str) -> None:
     import torch
 
+    # A device returns before it has finished.
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
     elif device.startswith("mps"):
@@ -209,6 +210,7 @@ def fastest(
 
     torch.set_num_threads(threads)
     best: tuple[float, Size] | None = None
+    # From small to large, so that the search ends before what takes too long.
     for size in sorted(set(sizes), key=lambda size: size[0] * size[1] * size[2]):
         seconds = _shortest_time(product_of(size), clock)
         rate = 2.0 * size[0] * size[1] * size[2] / seconds

@@ -94,6 +94,7 @@ class RaplMeter:
             now = self._read(self._file)
         except (OSError, ValueError) as error:
             raise MeasurementError(f"{self._file} cannot be read any more: {error}") from error
+        # Smaller than before: it has wrapped.
         self._total += now - self._last if now >= self._last else now - self._last + self._range
         self._last = now
         return self._total / 1e6
@@ -107,7 +108,7 @@ class NvmlMeter:
     def __init__(self, nvml: Any, handle: Any, label: str) -> None:
         self.name = f"{label} (NVML)"
         self._nvml, self._handle = nvml, handle
-        self.joules()
+        self.joules()  # raises where the board has no counter
 
     def joules(self) -> float:
         """Read the millijoules of NVML as joules."""

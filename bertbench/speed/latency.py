@@ -108,7 +108,7 @@ def round_ratios(rows: Sequence[TimingRow], reference: str) -> dict[Cell, list[f
 
 
 def unsteady(measurements: Mapping[str, Sequence[Measurement]]) -> list[Caution]:
-    """Warnings about rounds that are few or differ much."""
+    """Warn about rounds that are few or differ much."""
     warnings = []
     everything = [(name, latency) for name, of in measurements.items() for latency in of]
     for name, latency in everything:

@@ -260,7 +260,7 @@ class _Session:
     def timings(self) -> Timings:
         """Put together what was measured."""
         if self.turns_done < self.turns_total:
-            self.progress("timing", self.turns_total, self.turns_total)
+            self.progress("timing", self.turns_total, self.turns_total)  # ends the bar, though turns are missing
         # An unfinished round is among the time but not among the rounds: what one takes is then overstated a little.
         round_s = (self.limit.clock() - self.began) / self.rounds if self.rounds else None
         return Timings(tuple(self.rows), dict(self.failures), dict(self.cells), self.rounds, self.stopped, round_s)

@@ -143,6 +143,7 @@ class Servant:
         self.last_input = ("", 0)
         self.cold: list[float] = []
         self.tokenizer: Any = None
+        # What loading left is collected now, and not looked through again.
         gc.collect()
         gc.freeze()
 

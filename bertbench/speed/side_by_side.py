@@ -251,7 +251,7 @@ class _Stop:
 
 
 def _ended(timings: Timings, timing: TimingSpec, stop: _Stop) -> list[Caution]:
-    """What a reader should know of how the session ended."""
+    """List what a reader should know of how the session ended."""
     blocks, rounds = stop.blocks, timings.rounds // stop.blocks
     if timings.stopped:
         if rounds < ROUNDS_FOR_AN_INTERVAL and timings.round_s:

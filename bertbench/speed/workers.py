@@ -62,6 +62,7 @@ class Interpreter:
     @property
     def environment(self) -> dict[str, str]:
         """The variables that the process gets."""
+        # It could lead to another bertbench.
         variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         return variables | ({"PYTHONPATH": str(self.folder)} if self.folder else {})
 

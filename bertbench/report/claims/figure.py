@@ -74,6 +74,7 @@ def find_row(claim: ClaimSpec, rows: Sequence[Row], tasks: Sequence[str], texts:
         tasks: of the claim, groups taken apart.
         texts: the task whose texts were timed.
     """
+    # Timed on the texts of another task, a figure is another one.
     if kind_of(claim) == "speed" and claim.task not in {None, texts}:
         return None
     task = None if kind_of(claim) != "quality" else tasks[0] if len(tasks) == 1 else macro_name(tasks)

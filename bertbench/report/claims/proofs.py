@@ -53,6 +53,7 @@ def problem(
         for records in _records(claim, evidence, model, tasks):
             done = [record for record in records if record.status == "ok"]
             if not done:
+                # An empty reason lets the reason of another session speak.
                 return _why_not(records) if records else ("" if not seen else f"{model} was not measured with it")
             seen = True
             spec = evidence.specs[model].model_dump(mode="json")
@@ -178,7 +179,7 @@ def _unfit_quality(claim: ClaimSpec, record: RunRecord, model: str) -> str | Non
     if (
         samples is not None
         and available
-        and samples < min(available, meant or available)
+        and samples < min(available, meant or available)  # a task may mean to train on fewer than there are
         and not claim.needs.capped_training
     ):
         return f"{model} was trained on {samples:,} of {available:,} examples"

@@ -147,11 +147,13 @@ def facts_of(stored: StoredSession, record: RunRecord) -> Facts:
         "uncommitted changes": environment.dirty if environment else None,
     }  # fmt: skip
     machine = asdict(environment) if environment else {}
+    # These stand under 'versions'.
     machine = {name: machine[name] for name in machine if name not in {"packages", "python", "commit", "dirty"}}
     weights = {name: getattr(record, name) for name in ("checkpoint", "revision", "weights", "weights_digest")}
     groups: dict[str, Mapping[str, Any]] = {
         "status": {"status": record.status, "error": record.error.message if record.error else None},
         "settings": {**record.settings, "seed": record.seed, "training capped": record.capped, "suite": record.suite},
+        # What was published shapes no figure.
         "model": {name: value for name, value in record.model.items() if name != "published"},
         "weights": weights,
         "task": record.task or {},

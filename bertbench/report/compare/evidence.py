@@ -38,7 +38,7 @@ class Evidence:
         latest: dict[int | None, RunRecord] = {}
         for record in sorted(self.stored.records, key=lambda record: record.started_at):
             if (record.kind, record.model_name, record.task_name) == (kind, model, task):
-                latest[record.seed] = record
+                latest[record.seed] = record  # a later run replaces an earlier one
         return sorted(latest.values(), key=lambda record: -1 if record.seed is None else record.seed)
 
     def one(self, kind: Kind, model: str) -> RunRecord | None:

@@ -168,6 +168,7 @@ def name_of(series: Series) -> str:
 
 def _text_rows(series: Series) -> Iterator[tuple[str, ...]]:
     write = quantity_of(series.identity["quantity"]).format
+    # The first one that is shown is compared too, with the last one that is not.
     first = max(0, len(series.points) - NEWEST)
     for position in range(first, len(series.points)):
         point = series.points[position]
@@ -177,7 +178,7 @@ def _text_rows(series: Series) -> Iterator[tuple[str, ...]]:
 
 
 def _change(before: float, after: float, opening: str = "", closing: str = "") -> str:
-    if before in {0, after}:
+    if before in {0, after}:  # there is no factor, or no change
         return ""
     return f"{opening}{100 * (after / before - 1):+.1f}%{closing}"
 

@@ -69,6 +69,7 @@ def _warnings(records: Sequence[RunRecord]) -> list[str]:
         subject = caution.subject if caution in shared else ", ".join(_distinct(models))
         with_subject = subject if LISTED & caution.facts.keys() else bool(subject)
         alike.setdefault((task, with_subject, caution.likeness), []).append((subject, caution))
+    # Warnings of older records are sentences, in which only the wording shows what is alike.
     lines = [(kind == OTHER, _line(task, cautions)) for (task, _, (kind, _)), cautions in alike.items()]
     return [*(line for is_old, line in lines if not is_old), *merged(line for is_old, line in lines if is_old)]
 

@@ -145,7 +145,7 @@ def _relative_rows(base: Row, scores: SplitScores, model: str) -> Iterator[Row]:
     counted: dict[str, Any] = {"n": None if group is None else len(group.labels), "n_unit": "examples"}
     yield from share_rows(base, "mean", scores.ratio("score", model), scores.of_reference(), reference, counted)
     yield from _corrected(base, scores, model, counted)
-    for other in dict.fromkeys((reference, scores.best())):
+    for other in dict.fromkeys((reference, scores.best())):  # the reference may be the best
         if other is None or other == model or ("score", other) not in scores.values:
             continue
         row = figure(base, "score", DIFFERENCE, "1", scores.difference(model, other), reference=other, **counted)

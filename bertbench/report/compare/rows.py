@@ -128,6 +128,7 @@ def _key(row: Row) -> tuple[object, ...]:
 def _with_exact_ratio(row: Row, reference: Row | None, name: str) -> Row:
     """Add value / reference's value to a row that has no ratio yet; such ratios have no interval."""
     settled = row.ratio is not None or row.value is None or row.statistic == DIFFERENCE or row.quantity in WITHOUT_RATIO
+    # A ratio to zero does not exist, and one to a negative score says nothing.
     if settled or reference is None or reference.value is None or reference.value <= 0 or row.value is None:
         return row
     return replace(row, reference=name, ratio=row.value / reference.value)

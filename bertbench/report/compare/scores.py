@@ -95,7 +95,7 @@ class SplitScores:
             and len(self.by_seed[metric, model]) == 1
             and (metric == "accuracy" or (metric == "score" and self.is_accuracy))
         ):
-            return replace(intervals.share(round(value * n), n), scope=scope)
+            return replace(intervals.share(round(value * n), n), scope=scope)  # the count of right answers
         drawn = self.replicates(metric, model)
         if drawn is None:
             return Estimate(value)
@@ -190,6 +190,7 @@ def within(score: Estimate, drawn: Floats, scope: Scope) -> Estimate:
         return score
     # Correlations may be below 0; a score of which no replicate is so is one that cannot be.
     low = max(score.low, 0.0) if np.nanmin(drawn) >= 0 else max(score.low, -1.0)
+    # The interval holds the value in any case, even if all replicates lie beside it.
     return replace(score, low=min(low, score.value), high=max(min(score.high, 1.0), score.value), scope=scope)
 
 
@@ -239,6 +240,7 @@ def macro_rows(base: Row, model: str, tasks: Sequence[SplitScores]) -> Iterator[
     """Yield rows of a model's mean scores and what they retain; `tasks` holds each task's first split."""
     of = {scores.task: scores for scores in tasks if ("score", model) in scores.values}
     wanted = {name: names for name, names in MEANS.items() if set(names) <= set(of)}
+    # A mean with a name of its own may be just over these tasks: it is not told twice.
     if len(of) > 1 and not any(set(names) == set(of) for names in wanted.values()):
         wanted[ALL] = tuple(of)
     for name, names in wanted.items():

@@ -140,7 +140,7 @@ def _by_shape(record: RunRecord, statistics: Sequence[str]) -> dict[Shape, float
 
 def _equal_at(less: Sequence[Shape], more: Sequence[Shape], saved: Mapping[Shape, float]) -> float | None:
     """Interpolate the tokens at which nothing is saved, between the last shape of `less` and the first of `more`."""
-    if not less or not more or _order(less[-1]) > _order(more[0]):
+    if not less or not more or _order(less[-1]) > _order(more[0]):  # they interleave: no one point
         return None
     (before, after), (above, below) = (_tokens(less[-1]), _tokens(more[0])), (saved[less[-1]], saved[more[0]])
     return before + (after - before) * above / (above - below)
@@ -290,6 +290,7 @@ def _failures(figures: Figures) -> list[str]:
 def _caveats(evidence: Evidence, figures: Figures) -> list[str]:
     """Name the released models that were measured without their weights."""
     random = {row.model for row in figures.rows if row.weights == "random"}
+    # A model without a checkpoint has no weights that it could lack.
     named = [model for model in evidence.models if model in random and evidence.specs[model].checkpoint is not None]
     return [f"on random weights, which cost what trained ones do: {', '.join(named)}"] if named else []
 

@@ -169,7 +169,7 @@ def _text_rows(
 
 def _whole_rows(base: Row, measurement: Measurement, against: tuple[str, Estimate | None]) -> Iterator[Row]:
     """Yield the time for a whole split and its throughput, MLPerf's Offline figure."""
-    total = sum(measurement.values)
+    total = sum(measurement.values)  # a value a round, which together are the whole split
     counted = {"n": measurement.n, "n_unit": "examples"}
     ratio = against[1] if measurement.statistic == "model" else None
     row = figure(base, "inference_time", measurement.statistic, "s", total, **counted)
@@ -185,7 +185,7 @@ def _work_rows(evidence: Evidence, base: Row, record: RunRecord, median: Estimat
     ceiling = record.find("ceiling")
     work = (
         size.find("flops", batch_size=base.batch_size, sequence_length=base.sequence_length)
-        if size is not None and base.sequence_length
+        if size is not None and base.sequence_length  # operations are counted for fixed shapes only
         else None
     )
     if work is None or ceiling is None:

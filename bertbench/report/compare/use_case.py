@@ -125,6 +125,7 @@ class _Judge:
             scores = {model: row for model in self.models if (row := self._scores(model).get(task))}
             if len(scores) < 2:
                 continue
+            # Of equals the reference, so that no other model is called better.
             best = max(scores, key=lambda model: (scores[model].value or 0.0, model == self.reference))
             for model, row in scores.items():
                 told = f"{task} {shown('score', row.value or 0.0)}"
@@ -156,7 +157,7 @@ class _Judge:
     def _dominates(self, other: str, model: str) -> bool:
         """Tell whether `other` is as good on every axis measured for both, and clearly better on a resource."""
         scores, other_scores = self._scores(model), self._scores(other)
-        if not scores or scores.keys() != other_scores.keys():
+        if not scores or scores.keys() != other_scores.keys():  # quality cannot be compared
             return False
         if any((other_scores[task].value or 0.0) < (scores[task].value or 0.0) for task in scores):
             return False

@@ -53,6 +53,7 @@ def _bullets(notes: Sequence[str]) -> str:
 
 def _escaped(text: str) -> str:
     """Escape text so that Markdown shows it as it is, on one line."""
+    # '&' first, since the replacement of '<' holds one.
     safe = _SPECIAL.sub(r"\\\1", visible_lines(text).replace("&", "&amp;").replace("<", "&lt;"))
     return "<br>".join(safe.splitlines())
 

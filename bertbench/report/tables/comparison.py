@@ -114,6 +114,7 @@ def _method(comparison: Comparison, model: str) -> list[str]:
     """Write the method as configured, and what sharing there is: parameters executed for those stored."""
     unique = comparison.figures.first(model, "parameters", statistic="unique")
     executed = comparison.figures.first(model, "parameters", statistic="executed")
+    # Published words on the method make the configured ones superfluous.
     told = any(entry.row == "method" for entry in comparison.specs[model].published)
     lines = [] if told else [f"as configured: {comparison.specs[model].compression}"]
     if unique is None or executed is None or not unique.value or not executed.value:

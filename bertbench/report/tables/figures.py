@@ -33,6 +33,7 @@ class Figures:
 
     def empty(self, model: str, quantity: str, **where: Any) -> Row | None:
         """Return the first row of a figure that cannot exist, whose note says why."""
+        # Only what was measured and has no value: a failed run has another status.
         rows = (row for row in self._by_key.get((model, quantity), ()) if row.value is None and row.status == "ok")
         return next((row for row in rows if all(getattr(row, key) == wanted for key, wanted in where.items())), None)
 

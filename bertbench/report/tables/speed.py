@@ -149,7 +149,7 @@ def padding_table(figures: Figures, models: Sequence[str]) -> Table | None:
     """Build the table of what padding costs by batch size; models with equal costs share a line. None without task."""
     alike: dict[tuple[str, ...], list[str]] = {}
     for model in models:
-        for row in figures.all(model, "padding_waste", statistic=POLICIES[0]):
+        for row in figures.all(model, "padding_waste", statistic=POLICIES[0]):  # the first policy has all sizes
             size = row.batch_size
             wastes = (figures.first(model, "padding_waste", statistic=policy, batch_size=size) for policy in POLICIES)
             line = (str(size), *(_waste(waste.value) if waste and waste.value is not None else "" for waste in wastes))
@@ -206,6 +206,7 @@ def memory_table(figures: Figures, models: Sequence[str], notes: Sequence[str] =
         ("Parameters in fp32", "parameter_bytes", {}),
     ]
     readings = [row for row in memory if row.value is not None and row.statistic in MEMORY]
+    # Keyed by what a line shows, so that all models share it.
     places = {(row.statistic, row.batch_size, row.sequence_length): row for row in readings}
     for row in sorted(places.values(), key=_memory_order):
         title = MEMORY[row.statistic or ""] + (f" {shape_name(row)}" if row.batch_size else "")
