@@ -97,7 +97,7 @@ class OutputOptions:
 
 @dataclass(frozen=True)
 class MeasuringOptions(StudyOptions, OutputOptions, SelectionOptions):
-    """All that `run` and `compare` take. Naming the selection once more puts the output between it and the rest in help."""
+    """All that `run` and `compare` take. The selection is named again to stand before the output in the help."""
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ Score = Annotated[float, Field(ge=-1 - ROUNDING, le=1 + ROUNDING)]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What tells whether a checkpoint is the same, see `bertbench.models.fingerprint`. `kept`: its folder among those beside the file."""
+    """A checkpoint's fingerprint (`bertbench.models.fingerprint`); `kept` is its folder among those beside the file."""
 
     digest: str
     labels: tuple[str, ...] | None
@@ -132,7 +132,7 @@ class Baseline:
 
     @property
     def is_empty(self) -> bool:
-        """True if it holds nothing that could be compared."""
+        """Whether it holds nothing that could be compared."""
         return not (self.counts or self.scores or self.times or self.peak_memory)
 
 

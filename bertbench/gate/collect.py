@@ -1,4 +1,4 @@
-"""A baseline of what a session's records hold; the same is made of what is measured now, so that two of a kind are compared.
+"""A baseline made from a session's records, then and now alike, so that two of a kind are compared.
 
 Not aware of checkpoints' files: their fingerprints are given.
 """

@@ -31,7 +31,7 @@ class Margins:
 
 @dataclass(frozen=True)
 class GateFinding:
-    """One quantity of one model. `before` and `now` are as people read them, `estimate` what was compared with the margin.
+    """One quantity of one model. `before` and `now` are for people; `estimate` was compared with the margin.
 
     `measured` is False where there was nothing to compare: such a finding never makes a gate pass. `undefined` says that it was for
     a score that has no value, though its examples were evaluated.

@@ -1,4 +1,4 @@
-"""All findings of a gate: what is measured now against a baseline, or head models against a base model of the same session."""
+"""All findings of a gate: what is measured now against a baseline, or heads against a base of the same session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times and memory, always as ratios to a model of the same session: against another session's ratios, or base against head."""
+"""Times and memory as ratios to a model of the same session: against a baseline's ratios, or base against head."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Findings as a report: what is not right comes first, equal quantities of a model stand in one line, CSV has a row for each."""
+"""Findings as a report: what is wrong comes first, a model's equal quantities share a line, CSV has a row each."""
 
 from __future__ import annotations
 

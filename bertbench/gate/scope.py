@@ -29,7 +29,7 @@ AS_BEFORE = ("train_samples", "eval_samples", "epochs", "batch_size", "learning_
 
 @dataclass(frozen=True)
 class GateScope:
-    """What of a baseline is checked: `names` are gated, `specs` are measured, which the reference may be in addition."""
+    """What of a baseline is checked: `names` are gated, `specs` are measured and may include the reference."""
 
     study: Study
     before: Saved

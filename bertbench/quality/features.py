@@ -90,7 +90,7 @@ def padded(batch: Sequence[dict[str, Any]], pad: dict[str, int]) -> dict[str, An
 
 
 def stacked(arrays: Sequence[Any]) -> Any:
-    """Stack float arrays of shape (outputs,), or (tokens, outputs) filled up with zeros, into one tensor (batch, …)."""
+    """Stack float arrays of shape (outputs,), or (tokens, outputs) filled with zeros, into one tensor (batch, …)."""
     import numpy as np
     import torch
 

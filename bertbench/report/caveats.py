@@ -1,4 +1,4 @@
-"""What a reader must know beside a figure, as facts: tables decide by a caveat's class, and its words are made here alone.
+"""What a reader must know beside a figure, as facts: tables decide by a caveat's class; only here it gets words.
 
 A caveat that nothing decides by is a `Remark`.
 """

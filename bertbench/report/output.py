@@ -1,4 +1,4 @@
-"""Reports to stdout and to a file: that it can be written is proved before any work; it is written whole or not at all."""
+"""Reports to stdout and to a file, which is proved writable before any work and written whole or not at all."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def _size(session: Session, encoder: Encoder) -> CostResult:
 
 
 def _memory(session: Session, encoder: Encoder) -> CostResult:
-    """Measure inference at every fixed shape that was timed (`run`, `compare`: the first), and training at the first."""
+    """Measure inference at every fixed shape that was timed (`run`, `compare`: the first), training at the first."""
     assert encoder.source.folder is not None  # noqa: S101 (weight_folders gave one)
     _raise_if_too_slow(session, encoder)
     options = session.request.options

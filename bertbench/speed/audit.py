@@ -169,7 +169,7 @@ def _nonsense(target: SpeedTarget) -> Failure:
 
 
 def error_share(outputs: Sequence[Floats], expected: Sequence[Floats]) -> float:
-    """Compute squared differences over squared deviations of the reference from its mean per dimension; infinite if not finite.
+    """Compute squared differences over the reference's squared deviations from its mean; infinite if not finite.
 
     Args:
         outputs: a row an array, (length, hidden) or (outputs,).
@@ -190,7 +190,7 @@ def error_share(outputs: Sequence[Floats], expected: Sequence[Floats]) -> float:
 
 
 def largest_difference(outputs: Sequence[Floats], expected: Sequence[Floats]) -> float:
-    """Find the largest absolute difference of any output, in the outputs' own units; only of equal shapes and finite values."""
+    """Find the largest absolute difference of any output, in the outputs' own units; for equal shapes only."""
     import numpy as np
 
     pairs = [(left, right) for left, right in zip(outputs, expected, strict=True) if left.shape == right.shape]

@@ -1,4 +1,4 @@
-"""How fast this machine multiplies matrices: to expect how long something takes, and as the ceiling that models reach for.
+"""How fast this machine multiplies matrices: for forecasts of time, and as the ceiling that models reach for.
 
 The sizes are those of an encoder's products (a few thousand rows, width 768 and 3072), so
 the figure is what a model can hope for, not the processor's peak.
@@ -92,7 +92,7 @@ def _shortest(product: Callable[[], object], clock: Callable[[], float], until: 
 
 
 def product(size: Size, dtype: str, device: str) -> Callable[[], Any]:
-    """Make a call that multiplies as a linear layer does, (rows, inner) by weights (columns, inner), and waits for the device.
+    """Make a call that multiplies as a linear layer does, (rows, inner) by (columns, inner), and awaits the device.
 
     Not torch.mm: without hardware for bf16 it is 20 times slower than the layer, which has its own way.
     """
@@ -149,7 +149,7 @@ def measure_products(
 def expected_seconds(
     flops: float, calibration: Calibration, kind: Literal["inference", "training"] = "inference", dtype: str = "fp32"
 ) -> float:
-    """Predict how long `flops` floating-point operations of forward passes take, or training steps with such forwards."""
+    """Predict how long forward passes of `flops` operations take, or training steps with such forward passes."""
     rate = (calibration.gflops_bf16 if dtype == "bf16" else calibration.gflops_fp32) * 1e9
     if kind == "training":
         return TRAINING_PASSES * flops / (rate * TRAINING_EFFICIENCY)

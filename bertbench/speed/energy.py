@@ -148,7 +148,7 @@ def joules(counters: Sequence[Meter]) -> float:
 
 
 def minimum_seconds(counters: Sequence[Meter]) -> float:
-    """Return how long the shortest measurement is that is exact to 1 %: 1 s, and 100 movements of the slowest counter."""
+    """Compute the shortest time to measure for an error of 1 %: 1 s, and 100 movements of the slowest counter."""
     return max([MINIMUM_S, *(MINIMUM_UPDATES * meter.update_s for meter in counters)])
 
 

@@ -191,7 +191,7 @@ class ModelOnTask:
 
     @property
     def has_head(self) -> bool:
-        """True if it is evaluated as it is."""
+        """Whether it is evaluated as it is."""
         return self.work.mode == "evaluate"
 
     @cached_property

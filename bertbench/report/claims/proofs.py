@@ -207,14 +207,14 @@ class Proof:
 
     @property
     def is_surprise(self) -> bool:
-        """True for a settled verdict that is not the expected one; of a claim that expects none, if it is refuted."""
+        """Whether the verdict is settled and not the expected one; a claim that expects none surprises if refuted."""
         if self.verdict not in {"supported", "refuted"}:
             return False
         return self.verdict != (self.claim.expect or "supported")
 
     @property
     def is_open(self) -> bool:
-        """True for an inconclusive verdict that was not expected."""
+        """Whether the verdict is inconclusive and this was not expected."""
         return self.verdict == "inconclusive" and self.claim.expect != "inconclusive"
 
 

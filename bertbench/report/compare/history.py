@@ -1,4 +1,4 @@
-"""Figures over time: of everything stored one series a model and quantity, one point a session, and where the level changes.
+"""Figures over time: a series for each model and quantity, a point for each session, and where the level changes.
 
 Works on the rows of `bertbench.records.table`. A series holds only what may stand side by side: times and memory of one class of
 machines, quality of one recipe.

@@ -40,7 +40,7 @@ class Group:
 
     @property
     def structured(self) -> bool:
-        """True where predictions are not numbers."""
+        """Whether predictions are something else than numbers."""
         return bool(self.labels.dtype == object)
 
     @property

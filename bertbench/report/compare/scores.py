@@ -53,7 +53,7 @@ class SplitScores:
 
     @property
     def is_accuracy(self) -> bool:
-        """True if the score is the accuracy alone."""
+        """Whether the score is the accuracy alone."""
         return self.primary == ("accuracy",)
 
     @property

@@ -1,4 +1,4 @@
-"""Report to strict JSON: absent is null, numbers are in base units. Reports about no measurements give a table's rows."""
+"""Report to strict JSON: absent is null, numbers are in base units. Without measurements a table gives the rows."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class EagerModel:
         self.has_types = getattr(config, "type_vocab_size", 0) > 1 and config.model_type != "distilbert"
 
     def prepare(self, ids: Ids, mask: Ids, types: Ids | None = None) -> dict[str, Any]:
-        """Make tensors (batch_size, sequence_length) of int64 on the device; absent token types are left to the model's zeros."""
+        """Make tensors (batch_size, sequence_length) of int64 on the device; absent token types are left to the model."""
         import torch
 
         batch = {
