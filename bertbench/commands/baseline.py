@@ -59,7 +59,7 @@ def baseline(
         raise UsageError(f"baseline {action}: there is only `bertbench baseline save`")
     if output.suffix and output.suffix != ".json":
         raise UsageError(f"--output {output}: must be a folder or end in .json")
-    study = open_study("baseline", replace(options, yes=True, seeds="1"))
+    study = open_study("baseline", replace(options, yes=True, seeds="1"))  # a check compares one seed
     if not 0 <= keep_mb < 1e6:
         raise UsageError(f"--keep-mb {keep_mb:g}: must be 0 or more")
     check_place(output)

@@ -69,7 +69,7 @@ def check_predict(folder: Path, tasks: Sequence[str], catalog: Catalog, options:
     if "quality" not in parse_kinds(options.only):
         raise UsageError("--predict-test goes with quality", f"--only {options.only},quality")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)  # now, not after hours of training
     except OSError as error:
         raise UsageError(f"--predict-test {folder}: {error.strerror or error}", "name a folder") from None
 

@@ -96,6 +96,7 @@ class Verification:
     def _models(self) -> dict[str, ModelSpec]:
         """Return the models of the claims as they are configured now."""
         catalog, names = self.study.catalog, {name for claim in self.claims for name in claim.models}
+        # A model that is configured no more is judged by what its records say.
         return {name: catalog.model(name) for name in names & set(catalog.entries("models"))}
 
     def _tasks(self, claim: ClaimSpec) -> tuple[str, ...]:

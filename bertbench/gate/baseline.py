@@ -188,7 +188,7 @@ def read(path: Path) -> Saved:
     """
     file = file_of(path)
     try:
-        data = text_files.read_object(file, limit_bytes=LIMIT_BYTES)
+        data = text_files.read_object(file, limit_bytes=LIMIT_BYTES)  # a stranger's file must not fill the memory
     except FileNotFoundError:
         raise StoreError(f"baseline {file}: no such file", MAKE) from None
     except (OSError, ValueError) as error:
@@ -199,6 +199,7 @@ def read(path: Path) -> Saved:
         version = data.get("schema_version")
         raise StoreError(f"baseline {file}: is of schema {version}, this bertbench reads {SCHEMA_VERSION}", MAKE)
     try:
+        # As JSON, since strict checks of Python values would refuse lists for tuples.
         # Strict, since a stranger may have written it: '1' is no number, 1.5 no count.
         baseline: Baseline = _adapter().validate_json(json.dumps(data), strict=True)
     except (ValueError, RecursionError) as error:

@@ -68,6 +68,7 @@ def _by_model_and_task(table: pd.DataFrame, kinds: Mapping[ModelTask, str]) -> d
             name: [json.loads(text, parse_constant=_refuse) for text in frame[name]] for name in ("prediction", "label")
         }
         values = _checked(values, kinds.get(key))
+        # A column without values is one that only other tasks have.
         part = frame.assign(**values).drop(columns=["model", "task"]).dropna(axis=1, how="all").reset_index(drop=True)
         frames[key] = part.infer_objects()
     return frames

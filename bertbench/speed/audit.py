@@ -169,7 +169,9 @@ def _nonsense(target: SpeedTarget) -> Failure:
 
 
 def error_share(outputs: Sequence[Floats], expected: Sequence[Floats]) -> float:
-    """Compute squared differences over the reference's squared deviations from its mean; infinite if not finite.
+    """Compute squared differences over the reference's squared deviations from its mean per dimension.
+
+    Infinite if an output is not finite, or of another shape.
 
     Args:
         outputs: a row an array, (length, hidden) or (outputs,).

@@ -61,7 +61,7 @@ class LoadedModel(Protocol):
         """Run a pass and time it, by the clock that suits the device, read outside the model."""
 
     def array(self, output: Any) -> Floats:
-        """Convert a raw output to float32: states (batch_size, sequence_length, hidden) or logits (batch_size, outputs)."""
+        """Convert output to float32: states (batch_size, sequence_length, hidden), or logits (batch_size, outputs)."""
 
     def device_memory(self, *, reset: bool = False) -> DeviceMemory | None:
         """Read the most memory on the device since the last reset; None where it has no memory of its own."""

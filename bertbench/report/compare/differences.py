@@ -79,7 +79,7 @@ def compared(first: pd.DataFrame, second: pd.DataFrame) -> Flips:
 
 def _numbered(frame: pd.DataFrame) -> pd.DataFrame:
     """Add a column that tells rows of one id apart, which older records may hold."""
-    named = frame.astype({"example_id": str})
+    named = frame.astype({"example_id": str})  # ids of two files may be of two types, which no merge matches
     return named.assign(occurrence=named.groupby(["split", "example_id"]).cumcount())
 
 
@@ -87,7 +87,7 @@ def _distance(prediction: Any, label: Any) -> float:
     """Measure how far an answer is from the label: 0 is right; for numbers that are no classes, the difference."""
     if isinstance(label, str):
         return _of_structures(json.loads(prediction), json.loads(label))
-    if float(label).is_integer() and float(prediction).is_integer():
+    if float(label).is_integer() and float(prediction).is_integer():  # class ids, whose distance means nothing
         return float(prediction != label)
     return abs(float(prediction) - float(label))
 

@@ -100,6 +100,7 @@ def _points(rows: pd.DataFrame) -> Iterator[Point]:
         commit = (
             ""
             if _absent(session_row["commit"])
+            # `is True`: pandas' NA is neither true nor false.
             else f"{session_row['commit'][:10]}{'+' if session_row['dirty'] is True else ''}"
         )
         stale = None if _absent(session_row["stale"]) else str(session_row["stale"])

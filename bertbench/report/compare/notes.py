@@ -94,6 +94,7 @@ def merged(lines: Iterable[str]) -> list[str]:
     """
     kinds: dict[str, list[str]] = {}
     for line in lines:
+        # A line without a colon has no subject, and is of a kind of its own.
         kinds.setdefault(_FIGURE.sub("#", line.partition(": ")[2]) or line, []).append(line)
     return [of[0] if len(of) == 1 else _in_one(of) for of in kinds.values()]
 
@@ -111,7 +112,7 @@ def _range(figures: Sequence[str]) -> str:
 
 
 def _distinct(items: Iterable[Any]) -> list[Any]:
-    seen: list[Any] = []
+    seen: list[Any] = []  # no set: an environment holds a dict, which cannot be hashed
     for item in items:
         if item and item not in seen:
             seen.append(item)

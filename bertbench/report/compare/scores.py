@@ -137,10 +137,10 @@ class SplitScores:
         if drawn is None:
             return None
         replicates = drawn[0].mean(axis=0) - drawn[1].mean(axis=0)
-        spread = float(np.var(replicates))
+        spread = float(np.var(replicates))  # what the choice of examples causes
         # Seeds' variance beyond the part that the examples' holds already; by chance it may come out negative.
         more = sum(max(term.variance - term.noise, 0.0) for term in self._apart(model, other, drawn))
-        wider = math.sqrt(1 + more / spread) if spread else 1.0
+        wider = math.sqrt(1 + more / spread) if spread else 1.0  # seeds widen it
         units = self.units(other)
         examples = (
             intervals.examples_worth(self.values["score", other], drawn[1].mean(axis=0), units) if units else None

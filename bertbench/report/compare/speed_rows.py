@@ -171,7 +171,7 @@ def _whole_rows(base: Row, measurement: Measurement, against: tuple[str, Estimat
     """Yield the time for a whole split and its throughput, MLPerf's Offline figure."""
     total = sum(measurement.values)  # a value a round, which together are the whole split
     counted = {"n": measurement.n, "n_unit": "examples"}
-    ratio = against[1] if measurement.statistic == "model" else None
+    ratio = against[1] if measurement.statistic == "model" else None  # rounds are compared by the model alone
     row = figure(base, "inference_time", measurement.statistic, "s", total, **counted)
     yield with_ratio(row, against[0], ratio)
     if measurement.n:

@@ -33,6 +33,7 @@ class TerminalExporter:
         from rich.console import Console
 
         text = io.StringIO()
+        # Plain text whatever the environment says: it may go into a file.
         console = Console(
             file=text, width=width or DEFAULT_WIDTH, color_system=None, force_terminal=False, legacy_windows=False
         )

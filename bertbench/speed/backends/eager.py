@@ -42,7 +42,7 @@ class EagerModel:
         self.has_types = getattr(config, "type_vocab_size", 0) > 1 and config.model_type != "distilbert"
 
     def prepare(self, ids: Ids, mask: Ids, types: Ids | None = None) -> dict[str, Any]:
-        """Make tensors (batch_size, sequence_length) of int64 on the device; absent token types are left to the model."""
+        """Make int64 tensors (batch_size, sequence_length) on the device; the model fills in absent token types."""
         import torch
 
         batch = {
