@@ -13,23 +13,23 @@ from typing import Any, Self
 from bertbench.safe_text import visible
 from bertbench.units import duration
 
-PLAIN_EVERY_S = 30.0
-REDRAW_EVERY_S = 0.25
-PATIENCE_S = 2.0
+PLAIN_EVERY_S = 30.0  # seconds between two lines of a step, so that a log stays short
+REDRAW_EVERY_S = 0.25  # drawing takes the processor from what is timed
+PATIENCE_S = 2.0  # a step that is over sooner needs no bar
 
 
 def say(line: str) -> None:
-    """One line for people, on stderr."""
+    """Print one line for people, on stderr."""
     print(visible(line), file=sys.stderr, flush=True)  # noqa: T201 (this is the display)
 
 
 def order(line: str) -> None:
-    """One line for a service that builds and tests, on stderr; whoever made it has escaped what it holds."""
+    """Print one line for a service that builds and tests, on stderr; its author has escaped what it holds."""
     print(line, file=sys.stderr, flush=True)  # noqa: T201 (this is the display)
 
 
 def show(line: str) -> None:
-    """One line of a result, on stdout."""
+    """Print one line of a result, on stdout."""
     print(visible(line), flush=True)  # noqa: T201 (this is the display)
 
 
@@ -82,7 +82,7 @@ class Display:
             self._bars.stop()
 
     def say(self, line: str) -> None:
-        """One line above the bars."""
+        """Print one line above the bars."""
         if self._bars is not None:
             self._bars.console.print(visible(line), markup=False, highlight=False, emoji=False)
         else:
@@ -105,6 +105,7 @@ class Display:
 
     def _draw(self, label: str, done: float, total: float) -> None:
         if label not in self._tasks:
+            # One bar at a time: a step that has begun ends the one before it.
             for other in list(self._tasks):
                 self._bars.remove_task(self._tasks.pop(other))
             self._tasks[label] = self._bars.add_task(visible(label), total=total, in_all="")
@@ -118,7 +119,7 @@ class Display:
         started = self._started.setdefault(label, moment)
         if done >= total:
             del self._started[label]
-            if moment - started > 2.0:
+            if moment - started > 2.0:  # what is over at once needs no line
                 say(f"{label}: done in {duration(moment - started)}")
         elif moment - max(started, self._last_plain) > PLAIN_EVERY_S:
             self._last_plain = moment

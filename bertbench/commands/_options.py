@@ -97,7 +97,7 @@ class OutputOptions:
 
 @dataclass(frozen=True)
 class MeasuringOptions(StudyOptions, OutputOptions, SelectionOptions):
-    """All that `run` and `compare` take. Naming the selection once more puts the output between it and the rest in help."""
+    """All that `run` and `compare` take. The selection is named again to stand before the output in the help."""
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ def spread(**offered: tuple[str, ...]) -> Callable[[Command], Command]:
 
 
 def _options(group: type, names: tuple[str, ...] | None) -> list[inspect.Parameter]:
-    """A parameter for each field of a dataclass of options, or for those named."""
+    """Make a parameter of each field of a dataclass of options, or of those named."""
     hints = get_type_hints(group, include_extras=True)
     defaults = {field.name: field.default for field in fields(group)}
     unknown = [name for name in names or () if name not in defaults]

@@ -34,7 +34,7 @@ class Answer:
 
 
 def open_study(command: str, options: MeasuringOptions) -> Study:
-    """A command's study; that its output can be written is proved first.
+    """Open a command's study, after proving that its output can be written.
 
     Raises:
         UsageError, ConfigError: the output or a config folder cannot be used.
@@ -81,7 +81,7 @@ def finish(options: OutputOptions, answers: Sequence[Answer], *, missing: int = 
 
 
 def exit_code(answers: Sequence[Answer]) -> int:
-    """1 if a cell of a model that was asked for failed, a single timed shape included; 4 if nothing was measured; else 0."""
+    """Return 1 if a cell or a timed shape of a model that was asked for failed, 4 if nothing was measured, else 0."""
     records = [record for answer in answers for record in answer.stored.records if record.model_name in answer.models]
     if not any(record.status == "ok" for record in records):
         return 4

@@ -102,7 +102,7 @@ def _check_undecided(
     """
     if not paper.parameters:
         raise UsageError(
-            f"--paper {paper.name}: publishes no numbers of parameters", f"use `bertbench speed --paper {paper.name}`"
+            f"--paper {paper.name}: publishes no parameter counts", f"use `bertbench speed --paper {paper.name}`"
         )
     for chosen, usual in (
         (selection, SelectionOptions()),
@@ -117,7 +117,7 @@ def _check_undecided(
 
 
 def _rebuilt(paper: PaperSpec, catalog: Catalog) -> tuple[Report, bool]:
-    """The paper's table and whether each cell is as expected."""
+    """Build the paper's table, and tell whether each cell is as expected."""
     from bertbench.commands.params import config_for
     from bertbench.models.anatomy.dissect import rebuild  # torch
     from bertbench.report.tables.anatomy import build_rebuilt  # slow for a help text
@@ -129,7 +129,7 @@ def _rebuilt(paper: PaperSpec, catalog: Catalog) -> tuple[Report, bool]:
 def _taken_apart(
     catalog: Catalog, models: str, shape: ShapeOptions, wanted: AnatomyOptions, threads: int | None
 ) -> tuple[Report, bool]:
-    """The anatomies' report, and whether everything asked for is in it."""
+    """Report the anatomies, and tell whether everything asked for is in the report."""
     from bertbench.commands.params import config_for
     from bertbench.models.anatomy.techniques import UNCHANGED, Techniques, check  # torch
     from bertbench.report.tables.anatomy import build_anatomy
@@ -174,7 +174,7 @@ def _dissected(spec: ModelSpec, config: PretrainedConfig, techniques: Techniques
 def _with_time(
     anatomy: Anatomy, config: PretrainedConfig, techniques: Techniques, threads: int | None, display: Progress
 ) -> Anatomy:
-    """The anatomy with times; with a note in their place if it cannot be timed."""
+    """Add times to the anatomy; a note in their place if it cannot be timed."""
     from bertbench.models.anatomy.clock import timed  # torch
 
     try:

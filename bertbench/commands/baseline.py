@@ -59,7 +59,7 @@ def baseline(
         raise UsageError(f"baseline {action}: there is only `bertbench baseline save`")
     if output.suffix and output.suffix != ".json":
         raise UsageError(f"--output {output}: must be a folder or end in .json")
-    study = open_study("baseline", replace(options, yes=True, seeds="1"))
+    study = open_study("baseline", replace(options, yes=True, seeds="1"))  # a check compares one seed
     if not 0 <= keep_mb < 1e6:
         raise UsageError(f"--keep-mb {keep_mb:g}: must be 0 or more")
     check_place(output)
@@ -94,6 +94,7 @@ def _save(request: Request, stored: StoredSession, study: Study, output: Path, k
             kept[name] = folders[cell] = folder
         prints[cell] = fingerprint(folder, cell[0], str((record.task or {}).get("kind")), name)
     saved = collected(stored, request.models, request.reference, prints)
+    # Scored once more from their files, as a check will score them.
     if folders:
         again = collected(_evaluated(request, study, folders), request.models, request.reference, prints)
         saved = with_scores(saved, again, folders)
@@ -103,7 +104,7 @@ def _save(request: Request, stored: StoredSession, study: Study, output: Path, k
 
 
 def _evaluated(request: Request, study: Study, folders: Mapping[Cell, Path]) -> StoredSession:
-    """The kept checkpoints evaluated as `check` will evaluate them, from their files."""
+    """Evaluate the kept checkpoints as `check` will evaluate them, from their files."""
     from bertbench.gate.collect import spec_with  # scipy
 
     models = []
@@ -117,7 +118,7 @@ def _evaluated(request: Request, study: Study, folders: Mapping[Cell, Path]) -> 
 
 
 def _kept_name(cell: Cell, folder: Path, keep_mb: float) -> str | None:
-    """What the checkpoint of a model on a task is kept as; None where it is larger than `keep_mb` or no plain files, which is said."""
+    """Name the copy of a model's checkpoint on a task; None where it is too large or, which is said, no plain files."""
     from bertbench.session.steps import slug  # slow
 
     model, task = cell
@@ -130,7 +131,7 @@ def _kept_name(cell: Cell, folder: Path, keep_mb: float) -> str | None:
 
 
 def summary(saved: Baseline) -> list[str]:
-    """Lines for people: what a baseline holds."""
+    """Write lines for people on what a baseline holds."""
     kept = sum(score.checkpoint is not None and score.checkpoint.kept is not None for score in saved.scores)
     scores = [
         f"{score.model} {score.task} {100 * score.score:.2f}" for score in saved.scores if score.score is not None

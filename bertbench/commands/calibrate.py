@@ -75,18 +75,19 @@ def calibrate(
 
 
 def _deadline(rounds: int | None, minutes: float | None) -> float | None:
-    """When the rounds must end, as time.monotonic tells it; None: when all are taken."""
+    """Compute when the rounds must end, as time.monotonic tells it; None: when all are taken."""
     check_positive(rounds=rounds, max_minutes=minutes)
     if rounds == 1:
         raise UsageError("--rounds 1: noise shows between rounds", "take 2 or more")
     if minutes is None and rounds is not None:
         return None
     seconds = (minutes or DEFAULT_MINUTES) * 60
+    # Of a short time the ceiling gets a quarter at most.
     return time.monotonic() + seconds - min(CEILING_S, seconds / 4)
 
 
 def _settings(machine: MachineOptions, backend: str) -> ExecutionSettings:
-    """The resolved settings; more threads than cores are said to be slow."""
+    """Resolve the settings, and warn that more threads than cores are slow."""
     from bertbench.session.speed_request import thread_notes  # specs: slow for a help text
 
     check_positive(threads=machine.threads)
@@ -102,7 +103,7 @@ def _settings(machine: MachineOptions, backend: str) -> ExecutionSettings:
 
 
 def _model(models: str, config_dir: list[Path] | None, store: Store) -> ModelSpec:
-    """The one model that is named."""
+    """Find the one model that is named."""
     from bertbench.models.hub import quiet_libraries
     from bertbench.session.selection import resolve
 
@@ -170,7 +171,7 @@ def _check_length(model: str, folder: Path, shape: ShapeSpec) -> None:
 
 
 def _ceiling(encoder: Encoder, settings: ExecutionSettings, shape: ShapeSpec, display: Display) -> float | None:
-    """The best rate of matrix products in FLOP/s; None where torch has no products of this format."""
+    """Measure the best rate of matrix products in FLOP/s; None where torch has no products of this format."""
     from bertbench.models.architecture import config_of  # torch
     from bertbench.models.size import inner_size
     from bertbench.speed.calibration import SQUARES, ceiling, model_sizes

@@ -93,6 +93,7 @@ def check(
         raise UsageError(f"{' and '.join(named)} contradict each other", "leave all but one out")
     margins = _margins(allowed)
     check_place(junit, options.output)
+    # Fresh: a session from the store would answer with what the code did then.
     study = open_study("check", replace(options, fresh=True, yes=True, seeds="1"))
     check_positive(threads=options.threads, max_minutes=options.max_minutes)
     if against_code is not None and task is not None:
@@ -125,7 +126,7 @@ def _margins(allowed: MarginOptions) -> Margins:
 
 
 def publish(report: Report, findings: Sequence[GateFinding], junit: Path | None, *, annotate: bool | None) -> None:
-    """What continuous integration takes: JUnit XML, annotations on stderr, GitHub's job summary."""
+    """Write what continuous integration takes: JUnit XML, annotations on stderr, GitHub's job summary."""
     from bertbench.gate.report import add_summary, annotation_lines, write_junit  # scipy
 
     if junit is not None:

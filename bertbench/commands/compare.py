@@ -37,6 +37,7 @@ def compare(with_published: PublishedOption = False, *, options: MeasuringOption
         return
     first = answer(study, request, figures)
     answers = [first]
+    # Without hub and data the fallback still shows real scores, of models that are trained here.
     if suite.fallback and _quality_is_absent(first):
         answers += _fallback(study, suite.fallback, _minutes_left(request, started), figures)
     finish(options, answers)
@@ -75,7 +76,7 @@ def _fallback(study: Study, name: str, left: float | None, figures: list[Publish
 
 
 def _quality_is_absent(answer: Answer) -> bool:
-    """True if not one of the models has a score, because data or weights could not be had."""
+    """Tell whether not one of the models has a score, because data or weights could not be had."""
     quality = [
         record for record in answer.stored.records if record.kind == "quality" and record.model_name in answer.models
     ]

@@ -38,7 +38,7 @@ def diff(
 
 
 def report_on(store: Store, first: str, second: str, examples: int) -> Report:
-    """What differs between two runs or two sessions.
+    """Report what differs between two runs or two sessions.
 
     Raises:
         StoreError, UsageError: as `diff`.
@@ -59,7 +59,7 @@ def report_on(store: Store, first: str, second: str, examples: int) -> Report:
 
 
 def _named(store: Store, text: str) -> tuple[StoredSession, RunRecord | None]:
-    """The session whose id is, or uniquely starts with, `text`; otherwise the run, in its session.
+    """Find the session whose id is, or uniquely starts with, `text`; otherwise the run, in its session.
 
     Raises:
         StoreError: none or several are called so.

@@ -53,8 +53,8 @@ def distill(wanted: DistillOptions, options: MeasuringOptions) -> None:
         _refuse("goes with a task, not with --text", student=wanted.student, alpha_hard=wanted.alpha_hard)
         _refuse("does not go with --text, which trains anew", from_store=options.from_store or None)
         if wanted.task is None:
-            for_tasks = {name: getattr(options, name) or None for name in OF_TASKS}
-            _refuse("is of the task that follows: there is no --task", **for_tasks)
+            for_tasks = {name: getattr(options, name) or None for name in OF_TASKS}  # a flag that is off was not given
+            _refuse("applies to the task that follows, and no --task is given", **for_tasks)
         if wanted.save_to is None:
             raise UsageError("--text: the student needs a place", "--save-to FOLDER")
         _on_text(study, options, wanted, wanted.text, wanted.save_to)
@@ -124,6 +124,7 @@ def _on_text(study: Study, options: MeasuringOptions, wanted: DistillOptions, te
         return
     minutes = options.max_minutes
     if minutes is not None:
+        # A second at least, as 0 is refused.
         minutes = max(minutes - sum(student.run.seconds for student in distilled) / 60, 1 / 60)
     # Batch, rate and length were those of the distillation.
     chosen = replace(study.options, batch_size=None, learning_rate=None, max_length=None, max_minutes=minutes)
@@ -143,7 +144,7 @@ def _student(wanted: DistillOptions, recipe: DistillSpec) -> StudentOptions:
 
 
 def _task_recipe(wanted: DistillOptions) -> DistillSpec:
-    """How a student learns on a task.
+    """Read how a student learns on a task.
 
     Raises:
         UsageError: a temperature of 0, negative weights, or both 0.
@@ -160,7 +161,7 @@ def _task_recipe(wanted: DistillOptions) -> DistillSpec:
 
 
 def _text_recipe(wanted: DistillOptions, options: StudyOptions) -> PretrainSpec:
-    """How a student learns on text; what was not chosen is left to its default.
+    """Read how a student learns on text; what was not chosen is left to its default.
 
     Raises:
         UsageError: a value is out of bounds.
@@ -175,7 +176,7 @@ def _text_recipe(wanted: DistillOptions, options: StudyOptions) -> PretrainSpec:
 
 
 def first_fault(error: ValidationError, chosen: Mapping[str, Any]) -> str:
-    """The first finding about options, in one line."""
+    """Write the first finding about options in one line."""
     first = error.errors(include_url=False)[0]
     message = str(first["msg"]).removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
@@ -186,7 +187,7 @@ def first_fault(error: ValidationError, chosen: Mapping[str, Any]) -> str:
 
 
 def _check_alone(student: StudentOptions, ablation: str | None) -> None:
-    """A model that there is, is taught as it is.
+    """Check that an existing model is taught as it is.
 
     Raises:
         UsageError: an option that derives one is given too.
@@ -219,14 +220,14 @@ def _check_target(folder: Path, options: StudyOptions) -> None:
         if folder.exists():
             prove_writable(folder)
         else:
-            folder.mkdir(parents=True)
+            folder.mkdir(parents=True)  # only trying tells whether it can be made
             folder.rmdir()
     except OSError as error:
         raise UsageError(f"--save-to {folder}: {error.strerror or error}", "name another folder") from None
 
 
 def _save(measured: Answer, store: Store, student: ModelSpec, folder: Path) -> int:
-    """Copy the student's checkpoint. Returns how many are missing: 1 where its training failed, or it was not kept."""
+    """Copy the student's checkpoint, and return how many are missing: 1 if its training failed or it was not kept."""
     records = [record for record in measured.stored.records if record.model_name == student.name]
     try:
         kept = next((path for record in records if (path := store.checkpoint(record)) is not None), None)
@@ -249,7 +250,7 @@ def _save(measured: Answer, store: Store, student: ModelSpec, folder: Path) -> i
 
 
 def build_report(distilled: Sequence[Distilled]) -> Report:
-    """What was trained: steps, tokens, time and losses; lower losses of other weights are no better models."""
+    """Report steps, tokens, time and losses of the training; lower losses of other weights are no better models."""
     rows, lines = [], []
     notes = ["losses are means over the last tenth of the steps"]
     for student, run in ((trained.student, trained.run) for trained in distilled):

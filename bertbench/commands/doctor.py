@@ -68,7 +68,7 @@ def doctor(task: TaskOption = None, *, options: MeasuringOptions) -> None:
 def build_settings(
     options: StudyOptions, models: Sequence[ModelSpec], tasks: Sequence[TaskSpec], catalog: Catalog
 ) -> Settings:
-    """Checked options with device and threads resolved.
+    """Check the options, and resolve device and threads.
 
     Raises:
         UsageError, DeviceError: a value cannot be used.
@@ -90,7 +90,7 @@ def build_settings(
 
 
 def build_report(findings: Sequence[Diagnosis], title: str) -> Report:
-    """One table, one finding a row, and a line that counts them."""
+    """Report the findings in one table, a row each, and a line that counts them."""
     rows = tuple(
         (finding.model, finding.task, finding.check, finding.status, finding.verdict.found, finding.verdict.advice)
         for finding in findings
@@ -100,13 +100,13 @@ def build_report(findings: Sequence[Diagnosis], title: str) -> Report:
 
 
 def summary(findings: Sequence[Diagnosis]) -> str:
-    """How many findings there are of each status, the worst first."""
+    """Count the findings of each status, the worst first."""
     counts = Counter(finding.status for finding in findings)
     return ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status]) or "nothing to check"
 
 
 def exit_code(findings: Sequence[Diagnosis]) -> int:
-    """1 if there is a problem, 4 if nothing could be checked, else 0."""
+    """Return 1 if there is a problem, 4 if nothing could be checked, else 0."""
     statuses = {finding.status for finding in findings}
     if "problem" in statuses:
         return 1

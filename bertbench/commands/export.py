@@ -69,7 +69,7 @@ def export(
 def _by_ending(output: Path | None) -> TableFormat:
     ending = output.suffix.lower().lstrip(".") if output else "csv"
     if ending not in set(TableFormat):
-        raise UsageError(f"--output {output}: its ending is no format", "add --format csv, parquet or json")
+        raise UsageError(f"--output {output}: its ending names no format", "add --format csv, parquet or json")
     return TableFormat(ending)
 
 
@@ -82,21 +82,23 @@ def _check(chosen: TableFormat, output: Path | None) -> None:
 
 
 def text_of(frame: pd.DataFrame, chosen: TableFormat) -> str:
-    """The rows as CSV that no spreadsheet runs, or as a strict JSON list of objects; absent is empty or null.
+    """Write the rows as CSV that no spreadsheet runs, or as strict JSON objects; absent is empty or null.
 
     Numbers are written with all their digits.
     """
     if chosen is TableFormat.CSV:
         return str(_for_spreadsheets(frame).to_csv(index=False, lineterminator="\n"))
+    # Strict JSON knows neither NaN nor infinity.
     rows = frame.astype(object).where(frame.notna() & ~frame.isin([math.inf, -math.inf]), None).to_dict("records")
     return f"{json_text(json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False))}\n"
 
 
 def _for_spreadsheets(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows with every text as `spreadsheet_cell` writes it."""
+    """Write every text of the rows as `spreadsheet_cell` does."""
     safe = frame.copy()
     names: list[str] = frame.select_dtypes("string").columns.tolist()
     for name in names:
+        # Each text once: most are repeated.
         cells = {text: spreadsheet_cell(text) for text in frame[name].dropna().unique()}
         safe[name] = frame[name].map(cells).astype("string")
     return safe

@@ -64,7 +64,7 @@ def gc(
 
 
 def build_report(items: Sequence[Item], notes: Sequence[str], root: Path, *, dry_run: bool) -> Report:
-    """What is, or would be, removed and how many bytes that frees."""
+    """Report what is, or would be, removed and how many bytes that frees."""
     rows = tuple((item.path.relative_to(root).as_posix(), f"{item.size:,}", item.why) for item in items)
     total = sum(item.size for item in items)
     verb = "would free" if dry_run else "freed"

@@ -61,7 +61,7 @@ def history(
 
 
 def chosen(frame: pd.DataFrame, **wanted: str | None) -> pd.DataFrame:
-    """The rows of what is asked for.
+    """Limit the rows to what is asked for.
 
     Raises:
         UnknownNameError: nothing stored is called so.

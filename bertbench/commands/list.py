@@ -37,7 +37,7 @@ def list_(kind: KindArgument, *, folders: StoreOptions, output: OutputOptions) -
 
 
 def build_report(kind: str, catalog: Catalog) -> Report:
-    """One table of everything of `kind`, a row each.
+    """Build one table of everything of `kind`, a row each.
 
     Raises:
         UnknownNameError: there is no such kind.
@@ -58,6 +58,7 @@ def _configs(kind: str, catalog: Catalog) -> tuple[Cells, tuple[Cells, ...]]:
             cells = cells_of(catalog.raw(entry))
         except BertBenchError as error:
             cells = (f"broken: {error.message}",)
+        # Nothing is checked here, so any value may be of an unexpected type.
         except (AttributeError, KeyError, TypeError, ValueError):
             cells = (f"broken: {entry.path} has values of an unexpected kind; see `bertbench validate`",)
         rows.append(_padded((entry.name, *cells), len(columns)))

@@ -44,7 +44,7 @@ def params(
 
 
 def build_report(specs: Sequence[ModelSpec], suite: str, reference: str | None) -> Report:
-    """Parameters, bytes and FLOPs of `specs`; ratios refer to the model called `reference`, None: no ratios."""
+    """Count parameters, bytes and FLOPs of `specs`; ratios refer to the model called `reference`, None: no ratios."""
     from bertbench.models.size import measure_size  # torch
 
     configs = {spec.name: config_for(spec) for spec in specs}
@@ -69,7 +69,7 @@ def build_report(specs: Sequence[ModelSpec], suite: str, reference: str | None) 
 
 
 def config_for(spec: ModelSpec) -> PretrainedConfig:
-    """The configuration the spec states, else that of its checkpoint (of which only small files are read)."""
+    """Return the configuration the spec states, else that of its checkpoint (of which only small files are read)."""
     from bertbench.models.architecture import config_of  # torch
 
     return config_of(spec) if spec.config is not None else config_of(spec, fetch_config(spec))
@@ -82,7 +82,7 @@ def _key(measurement: Measurement) -> str:
 
 
 def _components(kind: str, title: str, names: Sequence[str], figures: Figures, reference: str | None) -> Table:
-    """One line a component; per model its count and its share of the model's total. Then totals and ratios."""
+    """Build a table with a line a component, each model's count and its share of the total; then totals and ratios."""
     from bertbench.models.components import COMPONENTS  # torch
 
     total = f"parameters/{kind}"
@@ -105,17 +105,17 @@ def _count_and_share(figures: Figures, name: str, key: str, total: str) -> tuple
     if value is None:
         return "", ""
     share = value / figures[name, total]
-    return f"{value:,.0f}", percent(share) if share >= 0.0005 else "<0.1%"
+    return f"{value:,.0f}", percent(share) if share >= 0.0005 else "<0.1%"  # less would round to 0.0%
 
 
 def _ratio_cells(names: Sequence[str], figures: Figures, key: str, reference: str) -> list[str]:
-    """Per model the value over the reference's, and an empty cell below the share."""
+    """Write each model's value over the reference's, and an empty cell below the share."""
     ratios = [_ratio(figures, name, key, reference) for name in names]
     return [cell for ratio in ratios for cell in ("" if ratio is None else significant(ratio), "")]
 
 
 def _reuse_cells(names: Sequence[str], figures: Figures) -> list[str]:
-    """How often a parameter is used on average."""
+    """Write how often a parameter is used on average."""
     cells = []
     for name in names:
         executed = figures.get((name, "parameters/executed"))
@@ -136,7 +136,7 @@ def _summary(names: Sequence[str], figures: Figures) -> Table:
 
 
 def _ratio(figures: Figures, name: str, key: str, reference: str | None) -> float | None:
-    """The value over the reference's, None if either is absent."""
+    """Compute the value over the reference's; None if either is absent."""
     value, base = figures.get((name, key)), figures.get((reference or "", key))
     return None if value is None or not base else value / base
 
@@ -147,7 +147,7 @@ def _row(spec: ModelSpec, suite: str, measurement: Measurement, figures: Figures
         suite=suite,
         model=spec.name,
         checkpoint=spec.checkpoint,
-        revision=spec.revision if spec.config is None else None,
+        revision=spec.revision if spec.config is None else None,  # a config of the spec's own has none
         quantity=measurement.quantity,
         statistic=measurement.statistic,
         unit=measurement.unit,
@@ -162,7 +162,7 @@ def _row(spec: ModelSpec, suite: str, measurement: Measurement, figures: Figures
 
 
 def _factorization(name: str, config: PretrainedConfig, figures: Figures) -> str:
-    """One line on the word embeddings: V x H, or V x E with a projection from E to H."""
+    """Write one line on the word embeddings: V x H, or V x E with a projection from E to H."""
     if not getattr(config.get_text_config(), "vocab_size", None):
         return f"{name}: has no table of word embeddings"
     vocabulary, hidden = vocabulary_size(config), int(config.get_text_config().hidden_size)

@@ -62,7 +62,7 @@ def _names(text: str | None) -> list[str]:
 
 
 def _models(names: Sequence[str], catalog: Catalog, figures: Sequence[PublishedFigure]) -> list[str]:
-    """Names as they were published: a config's name stands for its checkpoint's."""
+    """Translate names to those published: a config's name stands for its checkpoint's."""
     known, configs = {figure.model for figure in figures}, catalog.entries("models")
     published_as = []
     for name in names:
@@ -72,7 +72,7 @@ def _models(names: Sequence[str], catalog: Catalog, figures: Sequence[PublishedF
 
 
 def build_report(figures: Sequence[PublishedFigure]) -> Report:
-    """A row a figure."""
+    """Report the figures, a row each."""
     cells = tuple(
         (
             figure.model,
@@ -84,7 +84,7 @@ def build_report(figures: Sequence[PublishedFigure]) -> Report:
         for figure in figures
     )
     kinds = ("text", "text", "number", "text", "text")
-    notes = (STATUSES, f"{len(figures):,} figures" if figures else "no published figure is of all of these at once")
+    notes = (STATUSES, f"{len(figures):,} figures" if figures else "no published figure fits all of these at once")
     return Report("Published figures", (Table("Published figures", COLUMNS, cells, notes, kinds),), _rows(figures))
 
 

@@ -72,13 +72,13 @@ def check_predict(folder: Path, tasks: Sequence[str], catalog: Catalog, options:
     if "quality" not in parse_kinds(options.only):
         raise UsageError("--predict-test goes with quality", f"--only {options.only},quality")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)  # now, not after hours of training
     except OSError as error:
         raise UsageError(f"--predict-test {folder}: {error.strerror or error}", "name a folder") from None
 
 
 def _with_test_sets(catalog: Catalog) -> Iterator[str]:
-    """Tasks that state test sets; a broken file matters only when its name is asked for."""
+    """Yield the tasks that state test sets; a broken file matters only when its name is asked for."""
     for name, entry in catalog.entries("tasks").items():
         try:
             if catalog.raw(entry).get("test_sets"):
@@ -88,7 +88,7 @@ def _with_test_sets(catalog: Catalog) -> Iterator[str]:
 
 
 def predict(measured: Answer, store: Store, folder: Path) -> int:
-    """Write predictions of the test sets. Returns how many files are missing."""
+    """Write predictions of the test sets, and return how many files are missing."""
     from bertbench.session.submission import Submission  # slow
 
     assert measured.request is not None  # noqa: S101 (only `speed` has none)

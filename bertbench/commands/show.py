@@ -39,9 +39,9 @@ def show(run: RunArgument = None, *, folders: StoreOptions, output: OutputOption
 
 
 def list_runs(store: Store, now: datetime | None = None, judge: Staleness | None = None) -> Report:
-    """The newest runs, newest first: id, kind, model, task, seed, status, age; `judge` says which are stale."""
+    """List the newest runs, newest first: id, kind, model, task, seed, status, age; `judge` says which are stale."""
     present = now or datetime.now(UTC)
-    newest = list(islice(_newest(store), NEWEST + 1))
+    newest = list(islice(_newest(store), NEWEST + 1))  # one more shows whether older ones are left out
     reasons = {id(record): judge.reason(session, record) if judge else None for session, record in newest}
     rows = tuple(
         (
@@ -65,7 +65,7 @@ def list_runs(store: Store, now: datetime | None = None, judge: Staleness | None
 
 
 def _newest(store: Store) -> Iterator[tuple[SessionRecord, RunRecord]]:
-    """Records, newest session first; sessions are read only as far as they are needed."""
+    """Yield records, newest session first; sessions are read only as far as they are needed."""
     for stored in store.sessions():
         records = sorted(stored.records, key=lambda record: record.started_at, reverse=True)
         yield from ((stored.session, record) for record in records)
@@ -77,7 +77,7 @@ def _age(started_at: str, now: datetime) -> str:
 
 
 def run_report(stored: StoredSession, record: RunRecord, judge: Staleness | None = None) -> Report:
-    """Everything stored about one run; the long rows hold its raw values, one a row. `judge` says if it is stale."""
+    """Report all that is stored about one run, a raw value a long row; `judge` says if it is stale."""
     tables = [
         _facts("Run", _identity(stored, record)),
         _measurements(record),
@@ -99,7 +99,7 @@ def _facts(title: str, facts: Iterable[tuple[str, Any]]) -> Table:
 
 
 def _text(value: Any) -> str:
-    """A value of a record as a person reads it."""
+    """Write a value of a record for people."""
     if isinstance(value, dict):
         return "\n".join(f"{key}: {_text(entry)}" for key, entry in value.items() if entry is not None)
     if isinstance(value, list | tuple):
@@ -184,7 +184,7 @@ def _rows(record: RunRecord) -> Iterator[Row]:
         caveats=remarks(record.error.message if record.error else None),
         run_ids=(record.run_id,),
     )
-    if not record.measurements:
+    if not record.measurements:  # a failed run has a row that says so
         yield base
     for measurement in record.measurements:
         for value in measurement.values:

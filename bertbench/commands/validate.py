@@ -69,7 +69,7 @@ def validate(folders: StoreOptions, *, deep: DeepOption = False) -> None:
 
 
 def check_all(catalog: Catalog, *, deep: bool = False) -> CheckedConfigs:
-    """Every config of every kind, checked by itself and then against the others."""
+    """Check every config of every kind, by itself and then against the others."""
     checked = CheckedConfigs({kind: catalog.entries(kind) for kind in KINDS})
     for kind, entries in checked.entries.items():
         specs = checked.specs.setdefault(kind, {})
@@ -77,6 +77,7 @@ def check_all(catalog: Catalog, *, deep: bool = False) -> CheckedConfigs:
             spec = _spec(catalog, entry, spec_types()[kind], checked.findings)
             if spec is not None:
                 specs[entry.name] = spec
+    # After all are read: a config may name one of any kind.
     for kind, specs in checked.specs.items():
         for name, spec in specs.items():
             entry = checked.entries[kind][name]
@@ -87,14 +88,14 @@ def check_all(catalog: Catalog, *, deep: bool = False) -> CheckedConfigs:
 
 
 def build_report(checked: CheckedConfigs) -> Report:
-    """The findings as a table, one a row."""
+    """Report the findings in a table, one a row."""
     columns = ("File", "Key", "Found", "Expected")
     rows = tuple((each.file, each.key, each.found, each.expected) for each in checked.findings)
     return Report("Configs", (Table("Findings", columns, rows, kinds=("text",) * 4),))
 
 
 def summary(checked: CheckedConfigs) -> str:
-    """One line: what was checked and how much was found."""
+    """Write in one line what was checked and how much was found."""
     counts = [
         f"{len(names)} {KINDS[kind] if len(names) == 1 else kind}" for kind, names in checked.entries.items() if names
     ]
@@ -108,11 +109,11 @@ Parts = tuple[str, str, str]
 
 
 def _placed(entry: Entry, faults_of_keys: Iterable[Parts]) -> list[Finding]:
-    """Findings in a file, with the lines of their keys."""
+    """Locate findings in a file, with the lines of their keys."""
     written: RawYaml | None = None
     placed = []
     for key, what, expected in faults_of_keys:
-        written = written or RawYaml(entry.path)
+        written = written or RawYaml(entry.path)  # read again only where something is wrong
         line = written.line(key.split(".")) if key else None
         parts = filter(None, (what, f"line {line}" if line else ""))
         placed.append(Finding(str(entry.path), key, ", ".join(parts), expected))
@@ -120,10 +121,11 @@ def _placed(entry: Entry, faults_of_keys: Iterable[Parts]) -> list[Finding]:
 
 
 def _spec(catalog: Catalog, entry: Entry, spec_type: type[Spec], findings: list[Finding]) -> Spec | None:
-    """The entry's spec, or None with what is wrong added to `findings`."""
+    """Build the entry's spec; None with what is wrong added to `findings`."""
     path = str(entry.path)
     try:
         data = catalog.raw(entry)
+        # A config is found by its file's name.
         if data["name"] != entry.name:
             findings.append(Finding(path, "name", repr(data["name"]), f"'{entry.name}', as the file is called"))
         return spec_type(**data)
@@ -239,7 +241,7 @@ def _unknown_model(key: str, name: str, checked: CheckedConfigs) -> Iterator[Par
 
 
 def _unbuildable(spec: ModelSpec) -> Iterator[Parts]:
-    """What goes wrong when the architecture is built without weights, if anything does."""
+    """Yield what goes wrong when the architecture is built without weights, if anything does."""
     if spec.config is None:
         return
     from bertbench.models.architecture import config_of, empty_model  # torch

@@ -66,7 +66,7 @@ def verify(claims: ClaimsOption = "all", measure: MeasureOption = False, *, opti
 
 
 def exit_code(proofs: Sequence[Proof]) -> int:
-    """4 if nothing was measured; 1 on a surprise; 3 if a verdict is open; else 0."""
+    """Return 4 if nothing was measured, 1 on a surprise, 3 if a verdict is open, else 0."""
     if all(proof.verdict == "not measured" and not any(part.figure for part in proof.parts) for proof in proofs):
         return 4
     if any(proof.is_surprise for proof in proofs):
@@ -94,15 +94,16 @@ class Verification:
         return proofs
 
     def _models(self) -> dict[str, ModelSpec]:
-        """The models of the claims as they are configured now."""
+        """Return the models of the claims as they are configured now."""
         catalog, names = self.study.catalog, {name for claim in self.claims for name in claim.models}
+        # A model that is configured no more is judged by what its records say.
         return {name: catalog.model(name) for name in names & set(catalog.entries("models"))}
 
     def _tasks(self, claim: ClaimSpec) -> tuple[str, ...]:
         return (claim.task,) if claim.task else self.tasks[claim.name]
 
     def jobs(self) -> dict[ClaimJob, list[ClaimSpec]]:
-        """What would measure the claims that lack evidence: those that one command can measure together."""
+        """Group the claims that lack evidence by the command that can measure them together."""
         jobs: dict[ClaimJob, list[ClaimSpec]] = {}
         for proof in self.proofs:
             if proof.verdict == "not measured":
@@ -115,14 +116,17 @@ class Verification:
 
     def measure(self, minutes: float, started: float) -> None:
         """Measure what is missing, the quickest kinds first, and judge again after each."""
+        # The last kind of a job takes the longest.
         jobs = sorted(self.jobs().items(), key=lambda item: QUICKEST_FIRST.index(item[0].kinds[-1]))
         for job, asking in jobs:
             left = minutes_left(minutes, started)
+            # What was measured for other claims may have settled these.
             lacking = {proof.claim.name for proof in self.proofs if proof.verdict == "not measured"}
             claims = [claim for claim in asking if claim.name in lacking]
             names = [claim.name for claim in claims]
             if not claims:
                 continue
+            # The time is used up: later jobs are skipped too, each for this reason.
             if left is None or left <= 0:
                 self.failed |= dict.fromkeys(names, "--max-minutes is used up")
                 continue
@@ -140,7 +144,7 @@ class Verification:
         study.measure_or_read(request_of(job, models_of(claims), reference_of(claims), study))
 
     def report(self) -> Report:
-        """The verdicts, with commands for what was not measured."""
+        """Report the verdicts, with commands for what was not measured."""
         from bertbench.report.claims.report import build_verdicts  # scipy
 
         common = common_options(self.study.options)
@@ -159,19 +163,19 @@ class Verification:
 
 
 def models_of(claims: Sequence[ClaimSpec]) -> list[str]:
-    """The models of several claims, each once, references last."""
+    """List the models of several claims, each once, references last."""
     names = dict.fromkeys(claim.model for claim in claims)
     return list(names | dict.fromkeys(claim.reference for claim in claims if claim.reference))
 
 
 def reference_of(claims: Sequence[ClaimSpec]) -> str:
-    """The model that most of several claims refer to; of claims without one the first's model."""
+    """Return the model that most of several claims refer to; of claims without one the first's model."""
     named = [claim.reference for claim in claims if claim.reference]
     return max(named, key=named.count) if named else claims[0].model
 
 
 def job_of(claim: ClaimSpec, tasks: Sequence[str]) -> ClaimJob:
-    """What measures a claim."""
+    """Choose the job that measures a claim."""
     from bertbench.report.claims.figure import TRAINING, kind_of, seeds_needed  # scipy
 
     kind = kind_of(claim)
@@ -195,7 +199,7 @@ def job_of(claim: ClaimSpec, tasks: Sequence[str]) -> ClaimJob:
 
 
 def _timed(claim: ClaimSpec) -> SpeedOptions:
-    """The claim's shape and rounds, back-end and number format."""
+    """Take the claim's shape and rounds, back-end and number format."""
     scenario = claim.scenario or ("natural" if claim.task else "fixed")
     timed = SpeedOptions(
         batch_sizes=str(claim.batch_size or 1),

@@ -4,7 +4,7 @@
     baseline.parquet         predictions, example by example; its sha256 stands in the JSON
     baseline.checkpoints/    the checkpoints that are small enough to be kept, a folder each
 
-The two are named after the JSON file; `gate/saving.py` writes them. Not aware of how a baseline is made and what it is compared with.
+The two are named after the JSON file; `gate/saving.py` writes them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ Score = Annotated[float, Field(ge=-1 - ROUNDING, le=1 + ROUNDING)]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What tells whether a checkpoint is the same, see `bertbench.models.fingerprint`. `kept`: its folder among those beside the file."""
+    """A checkpoint's fingerprint (`bertbench.models.fingerprint`); `kept` is its folder among those beside the file."""
 
     digest: str
     labels: tuple[str, ...] | None
@@ -132,7 +132,7 @@ class Baseline:
 
     @property
     def is_empty(self) -> bool:
-        """True if it holds nothing that could be compared."""
+        """Whether it holds nothing that could be compared."""
         return not (self.counts or self.scores or self.times or self.peak_memory)
 
 
@@ -145,7 +145,7 @@ class Saved:
     path: Path | None = None
 
     def checkpoint_folder(self, scored: StoredScore) -> Path | None:
-        """Where the checkpoint kept beside the file lies, if one was kept."""
+        """Return where the checkpoint kept beside the file lies; None if none was kept."""
         if scored.checkpoint is None or scored.checkpoint.kept is None or self.path is None:
             return None
         return checkpoints_of(self.path) / scored.checkpoint.kept
@@ -160,7 +160,7 @@ class Fingerprints:
 
 
 def with_scores(saved: Saved, other: Saved, keys: Collection[ModelTask]) -> Saved:
-    """A baseline with the scores and predictions of another at these places."""
+    """Replace the scores and predictions of a baseline by those of another at these models and tasks."""
     replaced = {
         (scored.model, scored.task): scored for scored in other.baseline.scores if (scored.model, scored.task) in keys
     }
@@ -170,17 +170,17 @@ def with_scores(saved: Saved, other: Saved, keys: Collection[ModelTask]) -> Save
 
 
 def file_of(path: Path) -> Path:
-    """The JSON file that `place` means: itself, or the one in a folder; of a link, what it points to."""
+    """Return the JSON file that `path` means: itself, or the one in a folder; of a link, what it points to."""
     return followed(path if path.suffix == ".json" else path / FILE_NAME)
 
 
 def checkpoints_of(file: Path) -> Path:
-    """The folder of the checkpoints kept with a baseline."""
+    """Return the folder of the checkpoints kept with a baseline."""
     return file.with_suffix(".checkpoints")
 
 
 def read(path: Path) -> Saved:
-    """The baseline in a file or folder.
+    """Read the baseline in a file or folder.
 
     Raises:
         StoreError: absent, not a baseline, of another schema, with figures that cannot be, or without its predictions as they
@@ -188,7 +188,7 @@ def read(path: Path) -> Saved:
     """
     file = file_of(path)
     try:
-        data = text_files.read_object(file, limit_bytes=LIMIT_BYTES)
+        data = text_files.read_object(file, limit_bytes=LIMIT_BYTES)  # a stranger's file must not fill the memory
     except FileNotFoundError:
         raise StoreError(f"baseline {file}: no such file", MAKE) from None
     except (OSError, ValueError) as error:
@@ -199,6 +199,8 @@ def read(path: Path) -> Saved:
         version = data.get("schema_version")
         raise StoreError(f"baseline {file}: is of schema {version}, this bertbench reads {SCHEMA_VERSION}", MAKE)
     try:
+        # As JSON, since strict checks of Python values would refuse lists for tuples.
+        # Strict, since a stranger may have written it: '1' is no number, 1.5 no count.
         baseline: Baseline = _adapter().validate_json(json.dumps(data), strict=True)
     except (ValueError, RecursionError) as error:
         raise StoreError(f"baseline {file}: is damaged ({first_line(error)})", MAKE) from None
@@ -209,7 +211,7 @@ def read(path: Path) -> Saved:
 
 
 def _check(baseline: Baseline, file: Path) -> None:
-    """What the types do not say: protocol, options and outputs are such, and checkpoints lie beside the file and nowhere else.
+    """Check what the types do not: protocol, options and outputs are valid, and checkpoints lie beside the file only.
 
     Raises:
         StoreError: they are not.
@@ -217,6 +219,7 @@ def _check(baseline: Baseline, file: Path) -> None:
     names = [
         scored.checkpoint.kept for scored in baseline.scores if scored.checkpoint and scored.checkpoint.kept is not None
     ]
+    # The file may come from anyone: a name like '../..' would lead the gate to other folders.
     wrong = next((name for name in names if not _KEPT.fullmatch(name)), None)
     if wrong is not None:
         raise StoreError(f"baseline {file}: checkpoint {wrong!r:.80} does not lie beside it", MAKE)
@@ -233,7 +236,7 @@ def _check(baseline: Baseline, file: Path) -> None:
 
 
 def _refuse_links(kept: Path, names: Collection[str]) -> None:
-    """See that what was committed is what is gated: no checkpoint, and no file of one, is a link.
+    """Refuse links, so that what was committed is what is gated: neither a checkpoint nor one of its files is a link.
 
     Raises:
         StoreError: there is one.
@@ -264,6 +267,7 @@ class _Options:
     dtype: str | None = None
 
 
+# Built when first needed and kept: an adapter of so many types takes time.
 @lru_cache(maxsize=1)
 def _options_adapter() -> Any:
     return TypeAdapter(_Options)

@@ -57,9 +57,11 @@ def with_baseline(study: Study, folder: Path, margins: Margins, task: str | None
     base = before.baseline
     scope = GateScope.of(study, before)
     prints = fingerprints_of(scope.checkpoints() if "quality" in scope.kinds else {})
+    # Checkpoints come first: to score a broken one takes time and means nothing.
     broken = broken_checkpoints(before, prints, margins)
     elsewhere = scope.incomparable
     left_out = ({"speed", "memory"} if elsewhere else set()) | ({"quality"} if broken else set())
+    # What could not be compared is not measured: it would take time for nothing.
     kinds = [kind for kind in scope.kinds if kind not in left_out]
     stored = study.measure_or_read(scope.request(kinds, margins)) if kinds else None
     now = collected(stored, scope.specs, base.reference, prints.taken) if stored else scope.nothing()
@@ -117,7 +119,7 @@ def with_code(study: Study, name: str, margins: Margins) -> Checked:
     if chosen.only not in {None, "speed"}:
         raise UsageError(f"--only {chosen.only}: --against-code compares times", "leave --only out")
     if os.name == "nt":
-        raise UsageError("--against-code needs pipes that Windows has not", "run it under Linux or macOS")
+        raise UsageError("--against-code needs pipes that Windows lacks", "run it under Linux or macOS")
     suite = study.suite()
     encoders = gather(resolve(chosen.models, study.catalog, suite, study.store), may_be_random=True)
     started = time.monotonic()
@@ -145,7 +147,7 @@ def with_code(study: Study, name: str, margins: Margins) -> Checked:
 
 @contextmanager
 def code_of(name: str) -> Iterator[Interpreter]:
-    """The interpreter of the environment in the folder `name`, or this one with the revision `name` checked out."""
+    """Yield the interpreter of the environment in the folder `name`, or this one with revision `name` checked out."""
     folder = Path(name).expanduser()
     interpreter = environment_in(folder) if folder.is_dir() else None
     if interpreter is not None:
@@ -156,17 +158,17 @@ def code_of(name: str) -> Iterator[Interpreter]:
 
 
 def _timing(timing: TimingSpec) -> TimingSpec:
-    """The suite's protocol on its fixed shapes, as a gate takes it."""
+    """Take the suite's protocol on its fixed shapes, as a gate does."""
     fixed = tuple(shape for shape in timing.shapes if shape.sequence_length)
     return protocol(timing.model_copy(update={"shapes": fixed or timing.shapes}))
 
 
 def _deadline(minutes: float | None, started: float, models_left: int) -> float | None:
-    """An equal share of what is left of --max-minutes."""
+    """Compute when an equal share of what is left of --max-minutes ends; None without a limit."""
     if minutes is None:
         return None
     now = time.monotonic()
-    return now + max(started + minutes * 60 - now, 0.0) / models_left
+    return now + max(started + minutes * 60 - now, 0.0) / models_left  # never in the past
 
 
 class _Model:
@@ -183,7 +185,7 @@ class _Model:
     ) -> None:
         self.name, self.encoder, self.code, self.timing = encoder.spec.name, encoder, code, timing
         self.margins, self.threads = margins, threads
-        self.others = others * len(timing.shapes)
+        self.others = others * len(timing.shapes)  # gated too, so that they share the error
 
     def _targets(self) -> list[SpeedTarget]:
 
@@ -214,7 +216,7 @@ class _Model:
         ]
 
     def _failures(self, result: SpeedResult) -> Iterator[GateFinding]:
-        """Head that breaks has failed; base that breaks leaves nothing to compare."""
+        """Yield what broke: a broken head fails, a broken base leaves nothing to compare."""
         lost = {side: failure.message for side, failure in result.failures.items()}
         lost |= {side: failure.message for (side, _), failure in result.cells.items()}
         for side, message in lost.items():

@@ -1,4 +1,4 @@
-"""A baseline of what a session's records hold; the same is made of what is measured now, so that two of a kind are compared.
+"""A baseline made from a session's records, then and now alike, so that two of a kind are compared.
 
 Not aware of checkpoints' files: their fingerprints are given.
 """
@@ -44,7 +44,7 @@ def collect(
     checkpoints: Mapping[ModelTask, Checkpoint],
     weights: Mapping[str, Mapping[str, tuple[int, ...]]],
 ) -> Saved:
-    """Everything of a session that a gate compares.
+    """Collect everything of a session that a gate compares.
 
     Args:
         stored: the session.
@@ -57,6 +57,7 @@ def collect(
     machine = next((record.environment for record in stored.records if record.environment), None)
     scores = [_scored(record, checkpoints) for record in _quality(evidence)]
     options = session.request.get("options", {})
+    # Reversed, so that a model's first record decides.
     specs = {record.model_name: record.model for record in reversed(stored.records)}
     baseline = Baseline(
         suite=session.suite,
@@ -83,7 +84,7 @@ def collect(
 
 
 def _quality(evidence: Evidence) -> Iterator[RunRecord]:
-    """The first seed's run of every model and task."""
+    """Yield the first seed's run of every model and task."""
     for task in evidence.tasks():
         for model in evidence.models:
             done = [record for record in evidence.records("quality", model, task) if record.status == "ok"]
@@ -112,7 +113,7 @@ def _scored(record: RunRecord, checkpoints: Mapping[ModelTask, Checkpoint]) -> S
 
 
 def _predictions(evidence: Evidence) -> dict[ModelTask, pd.DataFrame]:
-    """The first split's predictions of the first seed."""
+    """Read the first split's predictions of the first seed."""
     frames_by_key = {}
     for record in _quality(evidence):
         frames = pairs.read(evidence, {record.model_name: [record]}).get(record.model_name)
@@ -125,7 +126,7 @@ def _predictions(evidence: Evidence) -> dict[ModelTask, pd.DataFrame]:
 
 
 def _counts(evidence: Evidence, model: str) -> dict[str, float]:
-    """Totals by name: 'parameters unique', 'parameter_bytes', 'flops 1x128'."""
+    """Collect totals by name: 'parameters unique', 'parameter_bytes', 'flops 1x128'."""
     record = evidence.one("size", model)
     counts: dict[str, float] = {}
     for measurement in record.measurements if record is not None and record.status == "ok" else ():
@@ -143,12 +144,13 @@ def _times(evidence: Evidence, models: Sequence[str]) -> Iterator[Timed]:
             continue
         rounds = timings.pairs(shape, way, Way(evidence.reference, way.backend, way.dtype))
         if rounds:
+            # 9 digits are far below any noise, and keep the file small.
             logs = round_log_ratios(rounds)
             yield Timed(way.model, shape, f"{way.backend} {way.dtype}", tuple(round(value, 9) for value in logs))
 
 
 def _memory(evidence: Evidence, model: str) -> dict[str, float]:
-    """Peaks at inference by shape."""
+    """Collect peaks at inference by shape."""
     record = evidence.one("memory", model)
     peaks = {}
     for measurement in record.measurements if record is not None and record.status == "ok" else ():
@@ -158,10 +160,11 @@ def _memory(evidence: Evidence, model: str) -> dict[str, float]:
 
 
 def _lost(evidence: Evidence, models: Sequence[str]) -> Iterator[Unmeasured]:
-    """What was asked for and has no figure, with the reason."""
+    """Yield what was asked for and has no figure, with the reason."""
     for record in evidence.stored.records:
         if record.model_name in models and record.status != "ok":
             reason = record.error.message if record.error else "no reason was recorded"
+            # A run that the time did not allow is no failure of the code.
             failed = record.status == "failed" and (record.error is None or record.error.kind != "OutOfTime")
             yield Unmeasured(record.kind, record.model_name, reason, failed, record.task_name)
 
@@ -172,7 +175,7 @@ def _lost(evidence: Evidence, models: Sequence[str]) -> Iterator[Unmeasured]:
 def evaluated(
     stored: StoredSession, models: Sequence[str], store: Store
 ) -> Iterator[tuple[ModelTask, RunRecord, Path]]:
-    """The checkpoint behind every model's first seed on every task, where it can be had.
+    """Yield the checkpoint behind every model's first seed on every task, where it can be had.
 
     Raises:
         StoreError: one that is said to be kept in the store does not lie there.
@@ -189,7 +192,7 @@ def evaluated(
 
 
 def _folder(record: RunRecord, store: Store) -> Path | None:
-    """Where a run's checkpoint lies: kept in the store, a folder of the user's, or in the hub's cache."""
+    """Find where a run's checkpoint lies: kept in the store, a folder of the user's, or in the hub's cache."""
     if record.finetuned_checkpoint:
         return store.checkpoint(record)
     if record.settings.get("mode") != "evaluate" or record.checkpoint is None:
@@ -202,7 +205,7 @@ def _folder(record: RunRecord, store: Store) -> Path | None:
 
 
 def fingerprint(folder: Path, model: str, kind: str, kept: str | None = None) -> Checkpoint:
-    """What tells whether a checkpoint is the same.
+    """Take what tells whether a checkpoint is the same.
 
     Raises:
         CheckpointError: it cannot be loaded.
@@ -211,7 +214,7 @@ def fingerprint(folder: Path, model: str, kind: str, kept: str | None = None) ->
 
 
 def fingerprints_of(folders: Mapping[ModelTask, tuple[Path, str, str | None]]) -> Fingerprints:
-    """Of folders with the kind of their task and the name that they are kept as; what fails is told, not raised."""
+    """Take fingerprints of folders, given with task kind and kept name; failures are listed, not raised."""
     taken: dict[ModelTask, Checkpoint] = {}
     failed: dict[ModelTask, str] = {}
     for key, (folder, kind, kept) in folders.items():
@@ -223,7 +226,7 @@ def fingerprints_of(folders: Mapping[ModelTask, tuple[Path, str, str | None]]) -
 
 
 def architectures(specs: Sequence[ModelSpec]) -> dict[str, dict[str, tuple[int, ...]]]:
-    """Names and shapes of the weights of each model's encoder; without those whose configuration cannot be had."""
+    """Collect names and shapes of each encoder's weights; models whose configuration cannot be had are left out."""
     weights = {}
     for spec in specs:
         try:
@@ -236,13 +239,13 @@ def architectures(specs: Sequence[ModelSpec]) -> dict[str, dict[str, tuple[int, 
 def collected(
     stored: StoredSession, specs: Sequence[ModelSpec], reference: str, prints: Mapping[ModelTask, Any]
 ) -> Saved:
-    """What a gate compares, of a session."""
+    """Collect what a gate compares of a session."""
     names = [spec.name for spec in specs]
     return collect(stored, names, reference, prints, architectures(specs))
 
 
 def spec_with(spec: ModelSpec, folders: Mapping[str, Path], tasks: Collection[str]) -> ModelSpec:
-    """The model with checkpoints, by task, that are evaluated in place of training; where they are all, it learns from nobody."""
+    """Replace training by checkpoints, by task; a model that has them for all tasks learns from no teacher."""
     checkpoints = {task: FineTuned(checkpoint=str(folder)) for task, folder in folders.items()}
     learns = spec.distill if set(tasks) - set(checkpoints) else None
     return spec.model_copy(update={"finetuned": {**spec.finetuned, **checkpoints}, "distill": learns})

@@ -17,7 +17,7 @@ SHOWN = 3  # differing weights that are named
 
 
 def size_findings(before: Baseline, now: Baseline, model: str) -> Iterator[GateFinding]:
-    """Counts and the architecture's weights of a model."""
+    """Compare counts and the architecture's weights of a model."""
     old, new = before.counts.get(model, {}), now.counts.get(model, {})
     for name, value in old.items():
         shown = f"{new[name]:,.0f}" if name in new else ""
@@ -37,7 +37,7 @@ def size_findings(before: Baseline, now: Baseline, model: str) -> Iterator[GateF
 def checkpoint_findings(
     scored: StoredScore, now: Checkpoint | None, why: str, tolerance: float
 ) -> Iterator[GateFinding]:
-    """Label map, weights and outputs of the checkpoint that is evaluated.
+    """Compare label map, weights and outputs of the checkpoint that is evaluated.
 
     Args:
         scored: the baseline's, with its checkpoint.
@@ -61,7 +61,8 @@ def checkpoint_findings(
 
 
 def _outputs(finding: Callable[..., GateFinding], old: Checkpoint, now: Checkpoint, tolerance: float) -> GateFinding:
-    """Compare outputs, which are equal but for rounding and give equal answers; those of other weights are not compared."""
+    """Compare outputs: equal but for rounding, with equal answers; outputs of other weights are not compared."""
+    # A checkpoint that is not kept may have been replaced on purpose; its predictions tell.
     if old.digest != now.digest and old.kept is None:
         return finding("not gated", reason="other weights than the baseline's: judged by their predictions alone")
     if old.output_shape != now.output_shape:
@@ -71,20 +72,21 @@ def _outputs(finding: Callable[..., GateFinding], old: Checkpoint, now: Checkpoi
         return finding("fail", reason="outputs are not all finite numbers" if now.outputs else "there are no outputs")
     largest = max((abs(a - b) for a, b in zip(old.outputs, now.outputs, strict=True)), default=0.0)
     moved = sum(a != b for a, b in zip(_answers(old), _answers(now), strict=True))
+    # A small difference that changes an answer is no rounding to whoever reads the answer.
     is_equal = largest <= tolerance and not moved
-    reason = f"{moved} of the largest outputs are others" if moved else ""
+    reason = f"{moved} answers (largest outputs) differ" if moved else ""
     return finding(_equal(is_equal), f"{len(old.outputs)} outputs", f"differ by {largest:.2g}", reason=reason)
 
 
 def _answers(checkpoint: Checkpoint) -> list[int]:
-    """The place of the largest of each last dimension."""
+    """Find the position of the largest output along each last dimension."""
     width = checkpoint.output_shape[-1]
     rows = [checkpoint.outputs[start : start + width] for start in range(0, len(checkpoint.outputs), width)]
     return [row.index(max(row)) for row in rows]
 
 
 def differing(old: Mapping[str, tuple[int, ...]], new: Mapping[str, tuple[int, ...]]) -> str:
-    """What is new, gone or of another shape; empty if nothing is."""
+    """List what is new, gone or of another shape; empty if nothing is."""
     changed = [
         f"{name}: {_shape(old.get(name))} before, {_shape(new.get(name))} now"
         for name in sorted(old.keys() | new.keys())

@@ -1,4 +1,4 @@
-"""What a gate finds of one quantity, and what all of it means. Not aware of where it came from."""
+"""What a gate finds of one quantity, and what all of it means."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EQUAL = "equal"
 
 @dataclass(frozen=True)
 class Margins:
-    """What is still borne: times and memory as factors, quality as the share of the score that must be retained."""
+    """What is still accepted: times and memory as factors, quality as the share of the score that must be retained."""
 
     speed: float = 1.05
     memory: float = 1.10
@@ -31,7 +31,7 @@ class Margins:
 
 @dataclass(frozen=True)
 class GateFinding:
-    """One quantity of one model. `before` and `now` are as people read them, `estimate` what was compared with the margin.
+    """One quantity of one model. `before` and `now` are for people; `estimate` was compared with the margin.
 
     `measured` is False where there was nothing to compare: such a finding never makes a gate pass. `undefined` says that it was for
     a score that has no value, though its examples were evaluated.
@@ -64,7 +64,7 @@ class GateFinding:
 
 
 def verdict_of(findings: Sequence[GateFinding]) -> str:
-    """The gate's verdict: one that fails decides; nothing measured never passes; every gated quantity must pass."""
+    """Decide the gate: one failure fails it, nothing measured never passes, and every gated quantity must pass."""
     gated = [finding for finding in findings if finding.verdict != "not gated"]
     if any(finding.verdict == "fail" for finding in gated):
         return "fail"
@@ -73,4 +73,4 @@ def verdict_of(findings: Sequence[GateFinding]) -> str:
     return "pass" if all(finding.verdict == "pass" for finding in gated) else "inconclusive"
 
 
-EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3, "nothing measured": 4}
+EXIT_CODES = {"pass": 0, "fail": 1, "inconclusive": 3, "nothing measured": 4}  # 2 is for bad input, as in every command

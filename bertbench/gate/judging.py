@@ -1,4 +1,4 @@
-"""All findings of a gate: what is measured now against a baseline, or head models against a base model of the same session."""
+"""All findings of a gate: what is measured now against a baseline, or heads against a base of the same session."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ QUANTITY_OF: dict[Kind, str] = {"size": "counts", "quality": "score", "speed": "
 def against_baseline(
     before: Saved, now: Saved, models: Sequence[str], kinds: Collection[Kind], margins: Margins, prints: Fingerprints
 ) -> list[GateFinding]:
-    """Everything that `kinds` ask for: what the baseline has of it, and a finding for what it lacks."""
+    """Find everything that `kinds` ask for: what the baseline has of it, and a finding for what it lacks."""
     old, new = _limited_to(before.baseline, models), _limited_to(now.baseline, models)
     findings: list[GateFinding] = []
     if "size" in kinds:
         findings += _sizes(old, new, models)
     if "quality" in kinds:
         findings += _quality(before, now, old.scores, margins, prints)
+    # Only times and memory belong to a machine; counts and scores are compared on any.
     elsewhere = incomparable(old, new)
     if elsewhere:
         findings += _elsewhere(old, kinds, elsewhere)
@@ -36,11 +37,12 @@ def against_baseline(
         if "memory" in kinds:
             findings += ratios.memory_findings(old, new, margins.memory)
     findings += _failed(new, kinds)
+    # Gaps come last: they are what no finding covers.
     return _explained([*findings, *_gaps(before.baseline, findings, models, kinds)], new.lost)
 
 
 def incomparable(before: Baseline, now: Baseline) -> str:
-    """Why times and memory of now say nothing against those before; empty if they do."""
+    """Tell why times and memory of now say nothing against those before; empty if they do."""
     if before.environment_class != now.environment_class:
         return ratios.ELSEWHERE
     threads = [baseline.options.get("threads") for baseline in (before, now)]
@@ -61,16 +63,17 @@ def _sizes(old: Baseline, new: Baseline, models: Sequence[str]) -> Iterator[Gate
 def _gaps(
     before: Baseline, findings: Sequence[GateFinding], models: Sequence[str], kinds: Collection[Kind]
 ) -> Iterator[GateFinding]:
-    """What other models of the baseline have and one has not: a baseline that lost something must not gate less in silence.
+    """Yield what others have and one lacks: a baseline that lost something must not gate less in silence.
 
     What was skipped when the baseline was saved is said and not gated; what failed, or went without a word, is open.
     """
     lost = {(gap.kind, gap.model, gap.task): gap for gap in before.lost}
+    # Without tasks to go by, any reason of a kind and model will do.
     lost |= {(gap.kind, gap.model, None): gap for gap in before.lost}
     covered = {_cell(finding) for finding in findings}
     for kind in kinds:
         for model in models:
-            if kind in {"speed", "memory"} and model == before.reference:
+            if kind in {"speed", "memory"} and model == before.reference:  # its ratio to itself is 1
                 continue
             for task in before.tasks if kind == "quality" and before.tasks else (None,):
                 if (kind, model, task) in covered:
@@ -82,7 +85,7 @@ def _gaps(
 
 
 def _explained(findings: Sequence[GateFinding], lost: Sequence[Unmeasured]) -> list[GateFinding]:
-    """Findings of what was not measured, with the reason that measuring gave."""
+    """Add the reason that measuring gave to findings of what was not measured."""
     reasons = {(gap.kind, gap.model, gap.task): gap.reason for gap in lost if not gap.failed}
     return [
         replace(finding, reason=f"{finding.reason}: {reason}")
@@ -93,12 +96,12 @@ def _explained(findings: Sequence[GateFinding], lost: Sequence[Unmeasured]) -> l
 
 
 def _cell(finding: GateFinding) -> tuple[str, str, str | None]:
-    """What was measured at once: kind, model and, of scores, the task. Shapes of one model are timed together."""
+    """Name what was measured at once: kind, model and, of scores, the task. Shapes of a model are timed together."""
     return finding.kind, finding.model, finding.detail if finding.kind == "quality" else None
 
 
 def broken_checkpoints(before: Saved, prints: Fingerprints, margins: Margins) -> bool:
-    """True if a checkpoint cannot be loaded or is not the one that it should be, so that a score would mean nothing."""
+    """Tell whether a checkpoint cannot be loaded or is not the right one, so that a score would mean nothing."""
     if prints.failed:
         return True
     return any(
@@ -110,7 +113,7 @@ def broken_checkpoints(before: Saved, prints: Fingerprints, margins: Margins) ->
 
 
 def _limited_to(baseline: Baseline, models: Sequence[str]) -> Baseline:
-    """What a baseline has of some of its models."""
+    """Limit a baseline to some of its models."""
     return replace(
         baseline,
         scores=tuple(scored for scored in baseline.scores if scored.model in models),
@@ -143,7 +146,7 @@ def _quality(
 
 
 def _elsewhere(before: Baseline, kinds: Collection[Kind], why: str) -> Iterator[GateFinding]:
-    """Of another environment class, or number of threads, everything timed is inconclusive."""
+    """Yield an inconclusive finding for everything timed in another environment class or with other threads."""
     for timed in before.times if "speed" in kinds else ():
         yield _unmeasured("speed", timed.model, "time", why, timed.shape)
     for model, shapes in before.peak_memory.items() if "memory" in kinds else ():
@@ -152,7 +155,7 @@ def _elsewhere(before: Baseline, kinds: Collection[Kind], why: str) -> Iterator[
 
 
 def _failed(now: Baseline, kinds: Collection[Kind]) -> Iterator[GateFinding]:
-    """What broke while it was measured fails the gate."""
+    """Yield a failure for everything that broke while it was measured."""
     for lost in now.lost:
         if lost.failed and lost.kind in kinds:
             yield GateFinding(lost.kind, lost.model, "measuring", "fail", reason=lost.reason, detail=lost.task)  # type: ignore[arg-type]
@@ -174,7 +177,7 @@ class GateRequest:
 def against_model(
     now: Saved, base: str, heads: Sequence[str], wanted: GateRequest, margins: Margins
 ) -> list[GateFinding]:
-    """Head models against a base model that shared their session: these ratios may fail. All that is wanted has a finding."""
+    """Judge head models against a base of the same session: these ratios may fail. All that is wanted has a finding."""
     new = now.baseline
     findings: list[GateFinding] = []
     scores = {(scored.model, scored.task): scored for scored in new.scores}
@@ -199,7 +202,7 @@ def against_model(
 
 
 def _absent(findings: Sequence[GateFinding], heads: Sequence[str], wanted: GateRequest) -> Iterator[GateFinding]:
-    """Times, memory and scores that were asked for and of which there is nothing."""
+    """Yield the times, memory and scores that were asked for and are missing."""
     timed = {(finding.model, finding.detail) for finding in findings if finding.kind == "speed"}
     others = {(finding.kind, finding.model) for finding in findings}
     for head in heads:

@@ -1,4 +1,4 @@
-"""Times and memory, always as ratios to a model of the same session: against another session's ratios, or base against head."""
+"""Times and memory as ratios to a model of the same session: against a baseline's ratios, or base against head."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ ELSEWHERE = "measured on another class of machine or software: times and memory 
 
 
 def protocol(timing: TimingSpec, rounds: int = MOST_ROUNDS) -> TimingSpec:
-    """The suite's timing as a gate takes it: up to `rounds`, no precision, longer at brief shapes, all on the same cores."""
+    """Adapt the suite's timing to a gate: up to `rounds`, no precision, longer at brief shapes, on the same cores."""
     shape_s = max(timing.min_shape_s, SHAPE_S)
     update = {"rounds": rounds, "precision": None, "min_shape_s": shape_s, "same_cores": True}
     return timing.model_copy(update=update)
 
 
 def key_of(timed: Timed) -> str:
-    """What tells one gated time from another, as measuring names it too."""
+    """Name a gated time as measuring names it too."""
     usual = "eager fp32"
     return f"{timed.model}{'' if timed.way == usual else f' {timed.way}'} {timed.shape}"
 
@@ -42,13 +42,14 @@ def key_of(timed: Timed) -> str:
 def speed_findings(
     before: Sequence[Timed] | None, now: Sequence[Timed], margins: Margins, others: int = 0
 ) -> Iterator[GateFinding]:
-    """The ratio to the reference now, over that before; without `before` the ratio itself, of base and head in one job.
+    """Judge the ratio to the reference now over that before; without `before` the ratio of base and head in one job.
 
     `others` are times gated elsewhere at the same time.
     """
     series = {key_of(timed): timed.log_ratios for timed in now}
     stored = {key_of(timed): timed.log_ratios for timed in before or ()}
     if before is not None:
+        # One round has no spread.
         series = {name: values for name, values in series.items() if len(stored.get(name, ())) > 1}
     decisions = decide(series, dict.fromkeys(series, math.log(margins.speed)), stored, others=others)
     for timed in now:
@@ -66,6 +67,7 @@ def speed_findings(
 def _speed_finding(timed: Timed, stored: Sequence[float] | None, decision: Decision, margin: float) -> GateFinding:
     verdict, reason = decision.verdict, ""
     if stored is not None and verdict == "fail":
+        # The noise between sessions is in no interval, so that such a ratio cannot prove a slow-down.
         verdict, reason = "inconclusive", ACROSS
     elif verdict == "inconclusive":
         needed = (
@@ -82,6 +84,7 @@ def _speed_finding(timed: Timed, stored: Sequence[float] | None, decision: Decis
     now = _mean_ratio(timed.log_ratios)
     return GateFinding(
         "speed", timed.model, "time", verdict, f"{_mean_ratio(stored):.3f}x" if stored else "1x", f"{now:.3f}x",
+        # Fewer than the first look takes is nothing measured.
         f"{margin:g}x", reason, timed.shape, estimate, decision.rounds, "rounds", measured=decision.rounds >= LOOKS[0],
     )  # fmt: skip
 
@@ -91,7 +94,7 @@ def _mean_ratio(logs: Sequence[float]) -> float:
 
 
 def memory_findings(before: Baseline | None, now: Baseline, margin: float) -> Iterator[GateFinding]:
-    """Peaks relative to the reference's, now over before; single readings, so that the margin alone decides."""
+    """Judge peaks relative to the reference's, now over before; single readings, so that the margin alone decides."""
     for model, peaks in (before or now).peak_memory.items():
         if model == now.reference:
             continue
@@ -113,7 +116,7 @@ def memory_findings(before: Baseline | None, now: Baseline, margin: float) -> It
 
 
 def _memory_finding(now: Baseline, key: tuple[str, str], ratios: tuple[float, float], margin: float) -> GateFinding:
-    """A failure takes more than the margin and more than the allocator's whim."""
+    """Judge one peak: a failure takes more than the margin and more than the allocator's whim."""
     model, shape = key
     old, new = ratios
     excess = (new - old) * now.peak_memory[now.reference][shape]
@@ -136,7 +139,7 @@ def _relative(of: Baseline | None, model: str, shape: str) -> float | None:
 def enough(
     before: Sequence[Timed] | None, margins: Margins, ratios: Mapping[str, Sequence[float]], others: int = 0
 ) -> bool:
-    """True if a session may stop at this look: every gated time is decided. For the measuring side to ask."""
+    """Tell whether a session may stop at this look: every gated time is decided. For the measuring side to ask."""
     stored = {key_of(timed): timed.log_ratios for timed in before or ()}
     series = {name: values for name, values in ratios.items() if before is None or len(stored.get(name, ())) > 1}
     decisions = decide(series, dict.fromkeys(series, math.log(margins.speed)), stored, ended=False, others=others)

@@ -1,4 +1,4 @@
-"""Findings as a report: what is not right comes first, equal quantities of a model stand in one line, CSV has a row for each."""
+"""Findings as a report: what is wrong comes first, a model's equal quantities share a line, CSV has a row each."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ RULES = {
 
 
 def build(findings: Sequence[GateFinding], title: str, suite: str | None, notes: Sequence[str] = ()) -> Report:
-    """The report of a gate.
+    """Build the report of a gate.
 
     Args:
         findings: of all quantities.
@@ -55,10 +55,10 @@ def build(findings: Sequence[GateFinding], title: str, suite: str | None, notes:
 
 
 def _merged(findings: Sequence[GateFinding]) -> Iterator[GateFinding]:
-    """What is equal and passes in one finding a kind and task, with all models that it holds of."""
+    """Yield what is equal and passes as one finding a kind and task, with all models that it holds of."""
     groups: dict[tuple[str, str, str | None], list[GateFinding]] = {}
     for finding in findings:
-        if finding.margin == EQUAL and finding.verdict == "pass":
+        if finding.margin == EQUAL and finding.verdict == "pass":  # one line for all that is simply equal
             groups.setdefault((finding.model, finding.kind, finding.detail), []).append(finding)
         else:
             yield finding
@@ -81,7 +81,7 @@ def _line(finding: GateFinding) -> tuple[str, ...]:
 
 
 def change_text(finding: GateFinding) -> str:
-    """'1.01x [0.99, 1.03]' of times and memory, '-0.2 points [-0.5, 0.1]' of scores."""
+    """Write the change: '1.01x [0.99, 1.03]' of times and memory, '-0.2 points [-0.5, 0.1]' of scores."""
     if finding.estimate is None:
         return ""
     if finding.kind == "quality":
@@ -96,7 +96,7 @@ def _bounds(estimate: Estimate, write: Callable[[float], str]) -> str:
 
 
 def _row(finding: GateFinding, suite: str | None) -> Row:
-    """`statistic` is 'difference' of scores (value: now minus before), 'ratio' of times and memory, else 'equal'."""
+    """Build a row; `statistic` is 'difference' of scores (now - before), 'ratio' of times and memory, else 'equal'."""
     estimate = finding.estimate
     is_task = finding.kind == "quality"
     is_score = is_task and estimate is not None
@@ -124,7 +124,7 @@ def _row(finding: GateFinding, suite: str | None) -> Row:
 
 
 def sentence(finding: GateFinding) -> str:
-    """One line for an annotation: what, how much, why."""
+    """Write one line for an annotation: what, how much, why."""
     moved = f"{finding.before or '-'} before, {finding.now or '-'} now" if finding.before or finding.now else ""
     parts = [moved, change_text(finding), f"margin {finding.margin}" if finding.margin else "", finding.reason]
     return "; ".join(part for part in parts if part)
@@ -153,7 +153,7 @@ def check_place(path: Path | None, other: Path | None = None) -> None:
 
 
 def write_junit(findings: Sequence[GateFinding], path: Path) -> None:
-    """A test case a finding: failures fail, what is inconclusive or not gated is skipped, with the reason.
+    """Write a test case a finding: failures fail, what is inconclusive or not gated is skipped, with the reason.
 
     Raises:
         StoreError: the file cannot be written.
@@ -179,16 +179,17 @@ def write_junit(findings: Sequence[GateFinding], path: Path) -> None:
 
 
 def annotation_lines(findings: Sequence[GateFinding]) -> Iterator[str]:
-    """A line that GitHub shows as an error or warning, for each finding that does not pass."""
+    """Yield a line that GitHub shows as an error or warning, for each finding that does not pass."""
     for finding in findings:
         if finding.verdict in LEVELS:
+            # A ':' or ',' would end the title.
             title = _escaped(f"bertbench: {finding.name}").replace(":", "%3A").replace(",", "%2C")
             yield f"::{LEVELS[finding.verdict]} title={title}::{_escaped(sentence(finding) or finding.verdict)}"
 
 
 def _escaped(text: str) -> str:
-    """Text as data of a workflow command, which ends with its line."""
-    return visible_lines(text).replace("%", "%25").replace("\n", "%0A")
+    """Escape text as data of a workflow command, which ends with its line."""
+    return visible_lines(text).replace("%", "%25").replace("\n", "%0A")  # '%' first: the escapes hold it
 
 
 def add_summary(markdown: str, environment: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Writes a baseline whole or not at all. Not aware of how it was made."""
+"""Writes a baseline whole or not at all."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ def check_place(output: Path) -> None:
             reason = f"it cannot be read ({error.strerror or error})"
         if reason:
             raise StoreError(f"{path}: is in the way: {reason}", IN_THE_WAY)
+    # Folders that are missing are made when the baseline is written: the nearest one above them must let that happen.
     folder = next(path for path in file.absolute().parents if os.path.lexists(path))
     try:
         prove_writable(folder)
@@ -65,7 +66,7 @@ def _predictions_of(file: Path) -> Path:
 
 
 def _older(file: Path) -> _Older | None:
-    """What a baseline in a file names, of whatever schema; None if it is no baseline."""
+    """Read what a baseline in a file names, of whatever schema; None if it is no baseline."""
     try:
         data = text_files.read_object(file, limit_bytes=LIMIT_BYTES)
         if data["format"] != FORMAT:
@@ -79,18 +80,18 @@ def _older(file: Path) -> _Older | None:
 
 
 def _foreign_predictions(path: Path, older: _Older) -> str:
-    """Why a file is not the older baseline's; empty if it is."""
+    """Tell why a file is not the older baseline's; empty if it is."""
     if path.is_symlink() or not path.is_file():
-        return "it is no plain file"
+        return "it is not a regular file"
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return "" if digest == older.predictions_sha256 else "no baseline beside it was saved with it"
 
 
 def _foreign_checkpoints(path: Path, older: _Older) -> str:
-    """Why a folder is not the older baseline's; empty if it is."""
+    """Tell why a folder is not the older baseline's; empty if it is."""
     if path.is_symlink() or not path.is_dir():
-        return "it is no plain folder"
+        return "it is not a regular folder"
     if not older.kept:
         return "no baseline beside it keeps anything there"
     foreign = sorted(entry.name for entry in path.iterdir() if entry.name not in older.kept)
@@ -119,7 +120,7 @@ def write(saved: Saved, output: Path, checkpoints: dict[str, Path]) -> Path:
                 copy_checkpoint(folder, new / "checkpoints" / name)
             (new / "parquet").write_bytes(content or b"")
             (new / "json").write_text(text, encoding="utf-8")
-            sync(new)
+            sync(new)  # on the disk before anything older is touched
             _put_in_place(new, file, has_predictions=content is not None)
     except ValueError as error:
         raise StoreError(f"baseline {file}: cannot be saved ({error})", "a figure is no finite number") from None
@@ -129,14 +130,14 @@ def write(saved: Saved, output: Path, checkpoints: dict[str, Path]) -> Path:
 
 
 def _put_in_place(new: Path, file: Path, *, has_predictions: bool) -> None:
-    """Renames alone, the file last: it holds the check sum of the predictions."""
+    """Put the files in place by renames alone, the JSON last: it holds the check sum of the predictions."""
     kept, predictions = checkpoints_of(file), _predictions_of(file)
     for name, target in (("parquet", predictions), ("json", file)):
-        mode = mode_of(target)
+        mode = mode_of(target)  # a file that is replaced keeps its mode
         if mode is not None:
             (new / name).chmod(mode)
     if kept.exists():
-        kept.replace(new / "old")
+        kept.replace(new / "old")  # removed with the scratch folder
     if (new / "checkpoints").exists():
         (new / "checkpoints").replace(kept)
     if has_predictions:
@@ -148,7 +149,7 @@ def _put_in_place(new: Path, file: Path, *, has_predictions: bool) -> None:
 
 
 def _text(baseline: Baseline) -> str:
-    """JSON with short lists on one line, so that a diff of two baselines can be read."""
+    """Write JSON with short lists on one line, so that a diff of two baselines can be read."""
     lines = []
     for name, value in dataclasses.asdict(baseline).items():
         flat = not isinstance(value, dict | list | tuple) or len(json.dumps(value)) < 100 or not value

@@ -29,7 +29,7 @@ AS_BEFORE = ("train_samples", "eval_samples", "epochs", "batch_size", "learning_
 
 @dataclass(frozen=True)
 class GateScope:
-    """What of a baseline is checked: `names` are gated, `specs` are measured, which the reference may be in addition."""
+    """What of a baseline is checked: `names` are gated, `specs` are measured and may include the reference."""
 
     study: Study
     before: Saved
@@ -62,6 +62,7 @@ class GateScope:
         ]
         specs = tuple(_spec(name, study, before) for name in measured)
         kinds = _kinds(chosen.only, base, names)
+        # As many threads as before, since ratios depend on it, but no more than there are cores.
         threads = chosen.threads or min(base.options.get("threads") or 1, environment.default_threads())
         now = environment.capture(environment.resolve_device(chosen.device)).environment_class
         return GateScope(study, before, suite, names, specs, kinds, now, threads)
@@ -73,12 +74,12 @@ class GateScope:
         return incomparable(base, self.as_of_now(base))
 
     def as_of_now(self, measured: Baseline) -> Baseline:
-        """What was measured, with the class of this machine and the threads of now, which stand even where nothing was."""
+        """Put in the class of this machine and the threads of now, which stand even where nothing was measured."""
         options = {**measured.options, "threads": self.threads}
         return replace(measured, environment_class=self.environment_class, options=options)
 
     def checkpoints(self) -> dict[Place, tuple[Path, str, str | None]]:
-        """By model and task the folder of what will be evaluated, the kind of its task, and the name it is kept as.
+        """Find the folder of each checkpoint to evaluate, with its task's kind and the name it is kept as.
 
         Raises:
             StoreError: a kept checkpoint is gone.
@@ -107,16 +108,17 @@ class GateScope:
             return None  # the session will say so, with the reason
 
     def request(self, kinds: Sequence[Kind], margins: Margins) -> Request:
-        """What is measured now, of these kinds; timing may end where every verdict is clear."""
+        """Build the request for these kinds; timing may end where every verdict is clear."""
         base = self.before.baseline
         recipe: dict[str, Any] = {name: base.options[name] for name in AS_BEFORE if base.options.get(name) is not None}
+        # One seed: a baseline holds the first one's score.
         seeds = base.options.get("seeds") or [0]
         options = replace(
             self.study.options,
             threads=self.threads,
             seed=seeds[0],
             only=",".join(kinds),
-            keep_checkpoints="none",
+            keep_checkpoints="none",  # nothing needs them once they are scored
             **recipe,
         )
         request = replace(self.study, options=options).request(
@@ -126,13 +128,13 @@ class GateScope:
         return replace(request, timing=timing, enough=lambda ratios: enough(base.times, margins, ratios))
 
     def nothing(self) -> Saved:
-        """What is known where nothing is measured."""
+        """Return what is known where nothing is measured."""
         empty: dict[str, Any] = {"counts": {}, "weights": {}, "scores": (), "times": (), "peak_memory": {}, "lost": ()}
         return Saved(replace(self.before.baseline, **empty), {})
 
 
 def of_tasks(saved: Saved, task: str | None) -> Saved:
-    """A baseline with the scores of the named tasks alone.
+    """Limit a baseline to the scores of the named tasks.
 
     Raises:
         UsageError: it has none of one.
@@ -161,7 +163,7 @@ def _names(models: str, base: Baseline) -> tuple[str, ...]:
 
 
 def _kinds(only: str | None, base: Baseline, names: Sequence[str]) -> tuple[Kind, ...]:
-    """What is asked for and in the baseline.
+    """Choose what is asked for and in the baseline.
 
     Raises:
         UsageError: nothing is both.
@@ -186,7 +188,7 @@ def _kinds(only: str | None, base: Baseline, names: Sequence[str]) -> tuple[Kind
 
 
 def _spec(name: str, study: Study, before: Saved) -> ModelSpec:
-    """The model as configs have it now, else as it was; with the kept checkpoints in place of training."""
+    """Return the model as configs have it now, else as it was; with the kept checkpoints in place of training."""
     known = name in study.catalog.entries("models")
     spec = study.catalog.model(name) if known else _stored_spec(name, before)
     kept = {
@@ -198,11 +200,12 @@ def _spec(name: str, study: Study, before: Saved) -> ModelSpec:
 
 
 def _stored_spec(name: str, before: Saved) -> ModelSpec:
-    """A model as the baseline has it.
+    """Build a model's spec as the baseline has it.
 
     Raises:
         StoreError: it is no model's.
     """
+    # Another version may have had more.
     fields = {field: value for field, value in before.baseline.models[name].items() if field in ModelSpec.model_fields}
     try:
         return ModelSpec(**{**fields, "name": name})

@@ -1,4 +1,4 @@
-"""Scores now against those before, on the same examples. Not aware of what was trained and what only evaluated."""
+"""Scores now against those before, on the same examples."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def score_finding(
     retained: float,
     name: str | None = None,
 ) -> GateFinding:
-    """The verdict on a model's score; `name` is what it is called, where that is not the baseline's model."""
+    """Judge a model's score; `name` is what it is called, where that is not the baseline's model."""
     common: dict[str, Any] = {
         "kind": "quality",
         "model": name or before.model,
@@ -56,10 +56,11 @@ def score_finding(
     except MissingMetricError as error:
         return GateFinding(**common, verdict="inconclusive", reason=f"{error} cannot be computed", measured=False)
     except MeasurementError as error:  # of one that anybody may have written
-        reason = f"the predictions are none of this task: {error.message}"
+        reason = f"the predictions are not of this task: {error.message}"
         return GateFinding(**common, verdict="inconclusive", reason=reason, measured=False)
     estimate = Estimate(comparison.difference, comparison.low, comparison.high, comparison.method)
     same = bool(np.all(group.predictions[BEFORE][0] == group.predictions[NOW][0]))
+    # Equal by construction: the difference needs no test, however few the examples are.
     if (
         same
         and not retrained
@@ -77,7 +78,7 @@ def score_finding(
 def undefined_finding(
     before: StoredScore, now: StoredScore, retained: float, name: str | None = None
 ) -> GateFinding | None:
-    """What is said where a score has no value before, now or both: not measured, for the metric's reason. None where both have."""
+    """Report a score without a value before, now or both as not measured, with the reason; None where both have one."""
     sides = (
         {"the baseline's score": before, "the score now": now}
         if name is None
@@ -105,7 +106,7 @@ class MissingMetricError(Exception):
 
 
 def _other_measure(before: StoredScore, now: StoredScore, *, same_task: bool) -> str:
-    """Why two scores are not of the same measure; empty if they are. `same_task`: they were taken in two sessions."""
+    """Tell why two scores are not of the same measure; empty if they are. `same_task`: they are of two sessions."""
     pairs_of = [("metrics", ", ".join(before.metrics), ", ".join(now.metrics)), ("split", before.split, now.split)]
     pairs_of += [("kind of task", before.kind, now.kind)] if same_task else []
     for what, old, new in pairs_of:
@@ -122,6 +123,7 @@ def _compared(before: StoredScore, now: StoredScore, group: pairs.Group, retaine
     if before.metrics == ("accuracy",) and not group.structured:
         right = [group.predictions[name][0] == group.labels for name in (BEFORE, NOW)]
         return compare_accuracies(right[0], right[1], retained)
+    # The task's name gives the seed by a checksum, so that every check draws alike.
     drawn = resampled(plugins_of(set(before.metrics)), group, zlib.crc32(before.task.encode()))
     absent = [metric for metric in before.metrics if not {(metric, BEFORE), (metric, NOW)} <= drawn.keys()]
     if absent or not before.metrics:
@@ -144,7 +146,7 @@ def _reason(comparison: ScoreComparison) -> str:
             else "no number would"
         )
         smallest = f"{100 * comparison.detectable:.1f}" if comparison.detectable is not None else "?"
-        return f"so small a loss cannot be shown ({smallest} points can): {more}"
+        return f"a loss this small cannot be shown (one of {smallest} points can): {more}"
     if comparison.verdict == "inconclusive":
-        return "neither within the margin nor beyond it is shown"
+        return "the examples show neither that the score is within the margin nor that it is beyond it"
     return ""

@@ -1,4 +1,4 @@
-"""A baseline's predictions, read from a parquet file that anybody may have written. Not aware of baselines and checkpoints."""
+"""A baseline's predictions, read from a parquet file that anybody may have written."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AGAIN = "restore it, or save a new baseline"
 
 
 def read(path: Path, sha256: str | None, kinds: Mapping[ModelTask, str]) -> dict[ModelTask, pd.DataFrame]:
-    """Predictions by model and task; none where there is no check sum.
+    """Read predictions by model and task; none where there is no check sum.
 
     Args:
         path: the parquet file.
@@ -34,7 +34,7 @@ def read(path: Path, sha256: str | None, kinds: Mapping[ModelTask, str]) -> dict
         kinds: by model and task the kind of the task, which decides what a prediction can be.
 
     Raises:
-        StoreError: the file is gone, another one, or holds what no predictions are.
+        StoreError: the file is gone or another one, or holds something else than predictions.
     """
     if sha256 is None:
         return {}
@@ -68,13 +68,14 @@ def _by_model_and_task(table: pd.DataFrame, kinds: Mapping[ModelTask, str]) -> d
             name: [json.loads(text, parse_constant=_refuse) for text in frame[name]] for name in ("prediction", "label")
         }
         values = _checked(values, kinds.get(key))
+        # A column without values is one that only other tasks have.
         part = frame.assign(**values).drop(columns=["model", "task"]).dropna(axis=1, how="all").reset_index(drop=True)
         frames[key] = part.infer_objects()
     return frames
 
 
 def _checked(values: dict[str, list[Any]], kind: str | None) -> dict[str, list[Any]]:
-    """The values, all finite numbers or, of tasks with answers or tags, texts that hold such.
+    """Return the values if all are finite numbers or, for tasks with answers or tags, texts that hold those.
 
     Raises:
         ValueError: they are not.
@@ -93,11 +94,12 @@ def _checked(values: dict[str, list[Any]], kind: str | None) -> dict[str, list[A
 
 
 def _is_number(cell: Any) -> bool:
+    # In Python `true` is an integer, and JSON can hold a number too large to be finite.
     return isinstance(cell, int | float) and not isinstance(cell, bool) and abs(cell) < 1e300 and math.isfinite(cell)
 
 
 def _is_structure(cell: Any, kind: str | None, name: str) -> bool:
-    """True for the JSON of an answer, and of a list of acceptable ones or of tags."""
+    """Tell whether a text is the JSON of an answer, or of a list of acceptable ones or of tags."""
     return is_structure(cell) and isinstance(json.loads(cell), str) == (kind == QUESTIONS and name == "prediction")
 
 

@@ -178,7 +178,7 @@ def score(task: TaskSpec, splits: Sequence[Examples], answers: Sequence[Replies]
 
 
 def _as_stated(work: Work, model: Any) -> Any:
-    """The model in the format that is stated: a copy where it was trained here, as its weights stay in fp32."""
+    """Return the model in the stated format: a copy where it was trained here, as its weights stay in fp32."""
     import copy
 
     if work.mode == "evaluate" or work.dtype == "fp32":
@@ -187,14 +187,14 @@ def _as_stated(work: Work, model: Any) -> Any:
 
 
 def torch_dtype(name: str) -> Any:
-    """Torch's number format called 'fp32', 'bf16' or 'fp16'."""
+    """Return torch's number format called 'fp32', 'bf16' or 'fp16'."""
     import torch
 
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
 
 
 def _stored(task: TaskSpec, values: Sequence[Any]) -> list[Any]:
-    """Values as a table's column holds them: numbers as they are, answers and tags as JSON."""
+    """Convert values to what a table's column holds: numbers as they are, answers and tags as JSON."""
     if task.kind == SEQUENCES:
         return list(values)
     return [json.dumps(value, ensure_ascii=False) for value in values]
@@ -213,7 +213,7 @@ def predict(
     label: str,
     progress: Progress,
 ) -> list[Any]:
-    """The outputs of every feature, numpy float32: (outputs,), or (tokens, outputs) without padding.
+    """Compute the outputs of every feature, numpy float32: (outputs,), or (tokens, outputs) without padding.
 
     Computes in the format of the model's weights, whatever it was trained in, so that a checkpoint has one score. Runs the
     longest first in batches of similar length, so that memory shows its peak at once and little is padding.
@@ -250,7 +250,7 @@ def predict(
 
 
 def scores(task: TaskSpec, examples: Examples, predictions: Sequence[Any]) -> list[Measurement]:
-    """Every metric of the task on one split, and `score`, the mean of its primary ones. Undefined ones are left out."""
+    """Compute the task's metrics on one split, and `score`, the mean of the primary ones; leave undefined ones out."""
     kind: TaskKind = plugins.load("bertbench.tasks.kinds", "task kind", task.kind)
     by_metric = metric_values(task, kind.references(task, examples), predictions)
     if all(name in by_metric for name in task.primary_metrics):
@@ -262,7 +262,7 @@ def scores(task: TaskSpec, examples: Examples, predictions: Sequence[Any]) -> li
 
 
 def undefined(task: TaskSpec, examples: Examples, measured: Sequence[Measurement]) -> list[Undefined]:
-    """The metrics of the task, and its score, that `scores` left out, each with the reason."""
+    """List the metrics of the task, and its score, that `scores` left out, each with the reason."""
     quantities = {measurement.quantity for measurement in measured}
     absent = {name: (name,) for name in task.metrics if name not in quantities}
     of_score = tuple(name for name in task.primary_metrics if name in absent)
@@ -271,7 +271,7 @@ def undefined(task: TaskSpec, examples: Examples, measured: Sequence[Measurement
 
 
 def metric_values(task: TaskSpec, references: Sequence[Any], predictions: Sequence[Any]) -> dict[str, float]:
-    """By metric its value; those that are undefined are left out.
+    """Compute the task's metrics by name; those that are undefined are left out.
 
     Raises:
         MeasurementError: a metric gives what none can have: a score is of 0 to 1, a correlation of -1 to 1.
@@ -292,7 +292,7 @@ def metric_values(task: TaskSpec, references: Sequence[Any], predictions: Sequen
 
 
 def trivial_scores(task: TaskSpec, kind: TaskKind, train: Examples, validation: Examples) -> tuple[str, float]:
-    """The name and the score of the baseline that looks at no input.
+    """Return the name and the score of the baseline that looks at no input.
 
     An undefined metric counts as 0: a constant correlates with nothing.
     """
@@ -303,7 +303,7 @@ def trivial_scores(task: TaskSpec, kind: TaskKind, train: Examples, validation: 
 
 
 def perfect_score(task: TaskSpec, kind: TaskKind, examples: Examples) -> float | None:
-    """The score of predicting every label; below 1 where a metric sees nothing in the examples (one class throughout).
+    """Score a prediction of every label; below 1 where a metric sees nothing in the examples (one class throughout).
 
     None where it is undefined, as it then is for any predictions.
     """
@@ -315,7 +315,7 @@ def perfect_score(task: TaskSpec, kind: TaskKind, examples: Examples) -> float |
 
 
 def useful_threads(model: Any, tokens: int, asked: int) -> int:
-    """`asked` threads where a batch of `tokens` is work enough for them, else one."""
+    """Return `asked` threads where a batch of `tokens` is work enough for them, else one."""
     import torch
 
     weights = sum(part.weight.numel() for part in model.modules() if isinstance(part, torch.nn.Linear))

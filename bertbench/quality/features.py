@@ -49,7 +49,7 @@ class Collator:
         self._batches: list[tuple[int, int, int]] = []
 
     def __call__(self, batch: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Tensors of shape (batch, longest), and targets of shape (batch,) or, of tokens, (batch, longest)."""
+        """Build tensors of shape (batch, longest), and targets of shape (batch,) or, for tokens, (batch, longest)."""
         import torch
 
         tensors = padded(batch, self._pad)
@@ -66,19 +66,19 @@ class Collator:
         return tensors
 
     def used(self, batches: int) -> tuple[int, float]:
-        """Samples, and padding tokens / all tokens, of the first `batches`: the loader fetches one ahead."""
+        """Count the samples, and padding tokens / all tokens, of the first `batches`: the loader fetches one ahead."""
         samples, tokens, padded_tokens = (sum(column) for column in zip(*self._batches[:batches], strict=True))
         return samples, 1 - tokens / padded_tokens
 
 
 def is_learnable(row: dict[str, Any], target: dict[str, Any]) -> bool:
-    """False where there is nothing to read, or the loss leaves every target out: the mean over none is no number."""
+    """Tell whether there is something to read and a target that the loss keeps: the mean over none is no number."""
     seen = (not isinstance(value, list) or any(number != IGNORED for number in value) for value in target.values())
     return bool(row["input_ids"]) and all(seen)
 
 
 def padded(batch: Sequence[dict[str, Any]], pad: dict[str, int]) -> dict[str, Any]:
-    """Integer tensors of shape (batch, longest) for the keys in `pad`, filled up with its values."""
+    """Build integer tensors of shape (batch, longest) for the keys in `pad`, filled up with its values."""
     import torch
 
     longest = max(len(row["input_ids"]) for row in batch)
@@ -90,7 +90,7 @@ def padded(batch: Sequence[dict[str, Any]], pad: dict[str, int]) -> dict[str, An
 
 
 def stacked(arrays: Sequence[Any]) -> Any:
-    """Float arrays of shape (outputs,), or (tokens, outputs) filled up with zeros, as one tensor (batch, …)."""
+    """Stack float arrays of shape (outputs,), or (tokens, outputs) filled with zeros, into one tensor (batch, …)."""
     import numpy as np
     import torch
 
@@ -124,7 +124,7 @@ def of(
     *,
     training: bool = False,
 ) -> Features:
-    """The features of `examples` for a model of this `config`; with targets for `training`."""
+    """Encode `examples` as features for a model of this `config`; with targets for `training`."""
     has_types = getattr(config, "type_vocab_size", 0) > 1
     which = task.model_dump_json(exclude={"description", "source", "title"})
     key = _key(kind.name, which, identity(tokenizer), examples.digest, max_length, order, training)
@@ -147,7 +147,7 @@ def _key(*parts: Any) -> str:
 
 
 def identity(tokenizer: Any) -> str:
-    """What tells tokenizers apart: vocabulary, rules, special tokens, and all that Python decides beside the rules.
+    """Identify a tokenizer by its vocabulary, rules, special tokens, and all that Python decides beside the rules.
 
     Not what the last call set, and not a length limit of its own, which encoding to a stated length does not ask for. A
     tokenizer without a back-end equals only itself.
@@ -168,14 +168,14 @@ def identity(tokenizer: Any) -> str:
 
 
 def _number(tokenizer: Any) -> int:
-    """A number that no other tokenizer of this process gets, not even one made in the place of this one."""
+    """Return a number that no other tokenizer of this process gets, not even a later one at the same address."""
     if tokenizer not in _numbers:
         _numbers[tokenizer] = next(_counter)
     return _numbers[tokenizer]
 
 
 def _code(kind: type[Any]) -> list[str]:
-    """Where the methods of a tokenizer's class come from: two classes without methods of their own are the same."""
+    """List where the methods of a tokenizer's class come from: two classes without own methods are the same."""
     methods: dict[str, type[Any]] = {}
     for base in reversed(kind.__mro__):
         methods |= {name: base for name, value in vars(base).items() if callable(value) and name not in SETTING_UP}

@@ -51,7 +51,7 @@ class TrainingRun:
 
 
 def total_steps(samples: int, recipe: TrainingSpec) -> int:
-    """Optimizer steps of a run over `samples` examples."""
+    """Count the optimizer steps of a run over `samples` examples."""
     return max(1, math.ceil(math.ceil(samples / recipe.batch_size) * recipe.epochs))
 
 
@@ -119,7 +119,7 @@ def finetune(
 
 
 def _learnable(features: Features, soft: SoftTargets | None, label: str) -> tuple[list[dict[str, Any]], int]:
-    """Rows with their targets, and how many examples have none that the loss sees.
+    """Collect rows with their targets, and count the examples that have none which the loss sees.
 
     Raises:
         MeasurementError: no example has one.
@@ -178,7 +178,7 @@ class Attempt:
         return TrainingRun(seconds, steps, samples, loss, waste, accumulation, why, cautions)
 
     def _trainer(self, model: Any, output: Path, accumulation: int, collator: Collator, look: Any) -> Any:
-        """The Trainer of transformers for this attempt."""
+        """Build the Trainer of transformers for this attempt."""
         from transformers.trainer_callback import PrinterCallback
 
         work, lengths = self.work, [len(row["input_ids"]) for row in self.rows]
@@ -207,13 +207,13 @@ class Tools:
 
 
 def _last_loss(state: Any) -> float:
-    """The newest loss that was logged, or the mean of all where none was."""
+    """Return the newest loss that was logged, or the mean of all where none was."""
     losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
     return float(losses[-1]) if losses else float(state.log_history[-1]["train_loss"])
 
 
 def newest_state(folder: Path) -> str | None:
-    """The newest whole state of an interrupted run in `folder`; None if there is none.
+    """Find the newest whole state of an interrupted run in `folder`; None if there is none.
 
     One that was cut off while it was written has no trainer_state.json, which Trainer writes last, and is removed.
     """
@@ -229,7 +229,7 @@ def newest_state(folder: Path) -> str | None:
 
 
 def _seconds_before(checkpoint: str | None) -> float:
-    """Seconds of training that a state on disk has behind it."""
+    """Read how many seconds of training a state on disk has behind it."""
     if checkpoint is None:
         return 0.0
     with suppress(OSError, ValueError, KeyError, TypeError):
@@ -253,7 +253,7 @@ def _together(micro: int) -> tuple[Caution, ...]:
 def _examples_at_once(
     model: Any, features: Features, batch_size: int, device: str, free_memory: Callable[[], int]
 ) -> tuple[int, str | None]:
-    """How many examples fit into main memory at once, and why that is less than a batch; on other devices all are tried."""
+    """Estimate how many examples fit into main memory at once, and say why if not a batch; other devices try all."""
     if device != "cpu" or processes.world_size() > 1:
         return batch_size // processes.world_size(), None
     longest = max(len(row["input_ids"]) for row in features.rows)
@@ -268,5 +268,5 @@ def _examples_at_once(
 
 
 def _part(batch_size: int, micro: int) -> int:
-    """The largest divisor of the batch that is at most half of `micro`."""
+    """Return the largest divisor of the batch that is at most half of `micro`."""
     return next(size for size in range(micro // 2, 0, -1) if batch_size % size == 0)

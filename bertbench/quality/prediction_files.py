@@ -35,7 +35,7 @@ class Predictor:
     ready: Prepared
 
     def files(self, wanted: SubmissionSpec, examples: Examples, progress: Progress = silent) -> dict[str, str]:
-        """The text of each file that the predictions of `examples` go into.
+        """Predict `examples`, and return the text of each file that the predictions go into.
 
         Raises:
             MeasurementError: an output is not finite.
@@ -54,7 +54,7 @@ class Predictor:
 
 
 def files_of(task: TaskSpec, wanted: SubmissionSpec, examples: Examples, decoded: Decoded) -> dict[str, str]:
-    """By file name its text."""
+    """Write the text of each file, by name."""
     if task.kind == SEQUENCES:
         return {wanted.file: tab_separated(examples.ids, decoded.predictions, _shown(task, wanted))}
     if task.kind == QUESTIONS:
@@ -67,13 +67,13 @@ def files_of(task: TaskSpec, wanted: SubmissionSpec, examples: Examples, decoded
 
 
 def tab_separated(ids: Sequence[str], predictions: Sequence[float], shown: Callable[[float], str]) -> str:
-    """A header and one line an example: its index and the prediction."""
+    """Write a header and one line an example: its index and the prediction."""
     lines = [f"{index}\t{shown(value)}\n" for index, value in zip(ids, predictions, strict=True)]
     return "".join(["index\tprediction\n", *lines])
 
 
 def _shown(task: TaskSpec, wanted: SubmissionSpec) -> Callable[[float], str]:
-    """How a prediction is written: a number within the bounds, or a class's id or name."""
+    """Return what writes a prediction: as a number within the bounds, or as a class's id or name."""
     labels = task.labels
     if labels is None:
         low, high = wanted.bounds or (float("-inf"), float("inf"))
@@ -84,7 +84,7 @@ def _shown(task: TaskSpec, wanted: SubmissionSpec) -> Callable[[float], str]:
 
 
 def columns(task: TaskSpec, examples: Examples, predictions: Sequence[Sequence[str]]) -> str:
-    """A line a word: the word, its tag where that is known, the predicted one; an empty line after each sentence."""
+    """Write a line a word: the word, its tag where known, the predicted one; an empty line ends each sentence."""
     names, lines = task.labels or (), []
     for (words,), gold, tags in zip(examples.inputs, examples.labels, predictions, strict=True):
         known = [()] * len(words) if gold == HIDDEN else [(names[tag],) for tag in gold]

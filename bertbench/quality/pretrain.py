@@ -108,7 +108,7 @@ class Losses:
         self.tokens = 0
 
     def of(self, model: Any, inputs: dict[str, Any]) -> Any:
-        """The weighted sum for masked token ids (batch, tokens) and their labels; parts without weight are not computed."""
+        """Compute the weighted loss of masked token ids (batch, tokens) and their labels; skip parts without weight."""
         import torch
         from torch.nn import functional
 
@@ -132,7 +132,7 @@ class Losses:
         return spec.alpha_soft * soft + spec.alpha_mlm * mlm + spec.alpha_cos * cosine
 
     def means(self) -> dict[str, float]:
-        """Each part's mean over the last tenth of the batches; those without weight are left out."""
+        """Average each part over the last tenth of the batches; those without weight are left out."""
         last = self._seen[-max(1, len(self._seen) // 10) :]
         weights = (self._spec.alpha_soft, self._spec.alpha_mlm, self._spec.alpha_cos)
         return {
@@ -156,7 +156,7 @@ def _trainer_class(losses: Losses) -> Any:
 
 
 def _stop_at(deadline: float | None) -> Any:
-    """A Trainer callback that ends training in time."""
+    """Build a Trainer callback that ends training in time."""
     from transformers import TrainerCallback
 
     class Stop(TrainerCallback):  # type: ignore[misc,unused-ignore]

@@ -74,7 +74,7 @@ class Outcome:
 
 
 def prepare(work: Work) -> Prepared:
-    """Load what a run needs; finds out, before any work, whether it can be done.
+    """Load what a run needs, and find out, before any work, whether it can be done.
 
     Raises:
         CheckpointError: weights missing or damaged, labels in conflict, or no fitting tokenizer.
@@ -121,7 +121,7 @@ def prepare(work: Work) -> Prepared:
 
 
 def _teacher(work: Work, name: str, config: Any) -> Prepared | None:
-    """The teacher of a student, loaded; None if there is none, or if it is not trained yet.
+    """Load the teacher of a student; None if there is none, or if it is not trained yet.
 
     Raises:
         ConfigError: the student cannot start from it.
@@ -135,7 +135,7 @@ def _teacher(work: Work, name: str, config: Any) -> Prepared | None:
 
 
 def run(work: Work, progress: Progress = silent) -> Outcome:
-    """Measure.
+    """Measure one run: fine-tune where the work asks for it, then evaluate.
 
     Raises:
         CheckpointError, MeasurementError: it cannot be measured.
@@ -165,7 +165,7 @@ def run(work: Work, progress: Progress = silent) -> Outcome:
 
 
 def run_and_save(work: Work, progress: Progress = silent) -> Outcome:
-    """As `run`; what was trained is saved in `work.keep`, and the outcome holds no model, so that it can be sent on."""
+    """Measure like `run`, save what was trained in `work.keep`, and drop the model so that the outcome can be sent."""
     outcome = run(work, progress)
     if work.keep is not None and outcome.training is not None:
         save(outcome.model, outcome.tokenizer, work.keep)
@@ -251,7 +251,7 @@ def fit(
 
 
 def _soft_targets(work: Work, ready: Prepared, features: Features, progress: Progress) -> SoftTargets | None:
-    """The teacher's answers to the training examples, in one pass; None without a teacher or where its answers weigh nothing."""
+    """Collect the teacher's answers to the training examples in one pass; None without a teacher or with no weight."""
     import torch
 
     task, teacher, teaching = work.task, ready.teacher, work.teaching
@@ -270,7 +270,7 @@ def _soft_targets(work: Work, ready: Prepared, features: Features, progress: Pro
 
 
 def _training_threads(work: Work, ready: Prepared, features: Features) -> int:
-    """Threads for training, of which each process has its share."""
+    """Choose the threads for training, of which each process has its share."""
     tokens = work.recipe.batch_size * sum(len(row["input_ids"]) for row in features.rows) // len(features.rows)
     return useful_threads(
         ready.model, tokens // processes.world_size(), max(1, work.threads // processes.local_world_size())
@@ -281,7 +281,7 @@ def _training_threads(work: Work, ready: Prepared, features: Features) -> int:
 
 
 def of_training(trained: TrainingRun) -> list[Measurement]:
-    """Time, loss and padding of the training loop."""
+    """Report time, loss and padding of the training loop."""
     samples: dict[str, Any] = {"n": trained.samples_seen, "n_unit": "samples"}
     measurements = [
         Measurement("training_time", "s", (trained.seconds,), **samples),
@@ -296,7 +296,7 @@ def of_training(trained: TrainingRun) -> list[Measurement]:
 
 
 def best_epoch(validation: Examples, score: float | None, epochs: Sequence[float]) -> list[Measurement]:
-    """The best score after any epoch: chosen on the very examples that it is of, so it flatters; the score is the last."""
+    """Report the best score after any epoch; it flatters, since it is chosen on the examples that it is measured on."""
     if score is None or not epochs:
         return []
     scores = [*epochs, score]
@@ -307,7 +307,7 @@ def best_epoch(validation: Examples, score: float | None, epochs: Sequence[float
 
 
 def baseline(work: Work, ready: Prepared, score: float | None) -> list[Measurement]:
-    """The score of looking at no input, and a warning where training did no better; nothing beside a score that is undefined."""
+    """Report the score of looking at no input, and warn where training did no better; skip an undefined score."""
     if score is None:  # its reason tells more, and what an undefined score is compared with would be made up
         return []
     validation = work.splits[0]

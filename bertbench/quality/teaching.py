@@ -45,7 +45,7 @@ class Answers:
         return len(self._places)
 
     def __getitem__(self, index: int) -> Any:
-        """The outputs to one feature: (outputs,), or (tokens, outputs)."""
+        """Return the outputs to one feature: (outputs,), or (tokens, outputs)."""
         import numpy as np
 
         if self._values is None:
@@ -65,7 +65,7 @@ class SoftTargets:
     regression: bool
 
     def loss(self, hard: Any, output: Any, teacher: Any, inputs: dict[str, Any]) -> Any:
-        """The mixed loss of a batch; `hard` is the loss of its labels."""
+        """Compute the mixed loss of a batch; `hard` is the loss of its labels."""
         student = self.kind.outputs(output).float()
         labels = inputs.get("labels")
         if self.regression:
@@ -87,7 +87,7 @@ NOWHERE = -1e4  # the logit of a place that is not there
 
 
 def divergence(student: Any, teacher: Any, temperature: float) -> Any:
-    """Kullback-Leibler divergence of softened distributions (rows, outcomes), mean over rows, scaled by temperature².
+    """Compute the mean KL divergence of softened distributions (rows, outcomes), scaled by temperature².
 
     The scale keeps the gradients of soft and hard losses comparable (arXiv:1503.02531, Sec 2).
     """
@@ -123,7 +123,7 @@ def answers_of(
     label: str,
     progress: Progress,
 ) -> Answers:
-    """A teacher's outputs to every feature, in the order of the task's labels (`order[i]` is the label of output i)."""
+    """Compute a teacher's outputs in the order of the task's labels, where `order[i]` is the label of output i."""
     import numpy as np
 
     answers = Answers()
@@ -138,7 +138,7 @@ def answers_of(
 
 
 def check_texts(student: Features, teacher: Features, label: str) -> None:
-    """Both read the same tokens, so that an answer to a token is about that token.
+    """Check that both read the same tokens, so that an answer to a token is about that token.
 
     Raises:
         MeasurementError: their tokenizers differ.

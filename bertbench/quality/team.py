@@ -27,7 +27,7 @@ PATIENCE = timedelta(days=7)  # that others wait while the first one plans and e
 
 
 def work(command: Callable[[], int]) -> int:
-    """Do `command` in the first process, and in the others what it asks for. Returns the process's exit code."""
+    """Do `command` in the first process, and in the others what it asks for; return the process's exit code."""
     _form()
     if processes.rank():
         return _follow()
@@ -73,7 +73,7 @@ class Team:
         return answer_part(work, progress)
 
     def close(self) -> None:
-        """Nothing to do: the others end with the command."""
+        """Do nothing: the others end with the command."""
 
 
 def _form() -> None:
@@ -101,7 +101,7 @@ def _leave() -> None:
 
 
 def _share(message: Any) -> Any:
-    """What the first process sends."""
+    """Send the first process's message to all, and return it."""
     import torch
 
     box = [message]

@@ -46,7 +46,7 @@ def decide_training_format(
     *,
     flags: Callable[[], Sequence[str]] = instruction_flags,
 ) -> TrainingDtype:
-    """What the machine's file states for this device and number of threads, else what the processor has.
+    """Decide on the format that the machine's file states for this device and thread count, else by the processor.
 
     Args:
         results_dir: holds what is known of machines.
@@ -71,7 +71,7 @@ def decide_training_format(
 
 
 def has_bf16(device: str, *, flags: Callable[[], Sequence[str]] = instruction_flags) -> bool:
-    """True if the device computes products in bf16 by instructions of its own: the same answer at any time."""
+    """Tell whether the device has instructions for products in bf16: the same answer at any time."""
     if device == "cpu":
         return not CPU_FLAGS.isdisjoint(flags())
     if not device.startswith("cuda"):
@@ -82,7 +82,7 @@ def has_bf16(device: str, *, flags: Callable[[], Sequence[str]] = instruction_fl
 
 
 def is_bf16(dtype: str, decisions: dict[str, Any], decide: Callable[[], str]) -> bool:
-    """Whether models are trained in bf16: as `dtype` asks, of fp32 as `decisions` has it, where it is kept once decided."""
+    """Tell whether models are trained in bf16: as `dtype` asks, or for fp32 as decided once and kept in `decisions`."""
     if dtype != "fp32":
         return dtype == "bf16"
     if "training_dtype" not in decisions:
@@ -105,7 +105,7 @@ def arguments(
     device: str,
     bf16: bool,
 ) -> Any:
-    """The recipe in Trainer's words: fused AdamW, linear schedule with warm-up, batches of similar length."""
+    """Write the recipe in Trainer's words: fused AdamW, linear schedule with warm-up, batches of similar length."""
     return _arguments_on(device)(
         output_dir=folder,
         per_device_train_batch_size=micro,
@@ -132,7 +132,7 @@ def arguments(
 
 
 def _arguments_on(device: str) -> Any:
-    """TrainingArguments for one device; Trainer's own take the first GPU, and spread one model over all there are."""
+    """Return TrainingArguments for one device; Trainer's own take the first GPU, or spread a model over all."""
     import torch
     from transformers import TrainingArguments
 
@@ -169,7 +169,7 @@ class LengthGrouped:
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by accelerate before each epoch."""
+        """Take the number of the epoch that accelerate is about to begin."""
         self._epoch = epoch
 
     def __len__(self) -> int:
@@ -193,7 +193,7 @@ class LengthGrouped:
 
 
 def trainer_class(sampler: LengthGrouped, soft: SoftTargets | None = None) -> Any:
-    """The Trainer of transformers, taking examples in the order of `sampler` and learning a teacher's answers too."""
+    """Build a Trainer class that takes examples in the order of `sampler` and learns a teacher's answers too."""
     from transformers import Trainer
 
     class Ordered(Trainer):  # type: ignore[misc,unused-ignore]
@@ -220,7 +220,7 @@ AUTOCAST = ("forward", "_original_forward", "_is_accelerate_prepared")  # what a
 
 @contextmanager
 def plain(model: Any) -> Iterator[None]:
-    """In here a model that is trained in autocast computes in the format of its weights.
+    """Let a model that is trained in autocast compute in the format of its weights inside the block.
 
     Accelerate wraps the forward pass of the very model, and leaves it so after training.
     """
@@ -243,7 +243,7 @@ def _take_autocast(model: Any) -> dict[str, Any]:
 
 
 def broken(message: str, folder: Path | None) -> MeasurementError:
-    """The error of a run whose loss is no number; what it left in `folder` is removed, or a repetition would go on from it."""
+    """Build the error of a run whose loss is no number, and remove the state in `folder` that a retry would resume."""
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
     return MeasurementError(message, "lower --learning-rate")
@@ -252,7 +252,7 @@ def broken(message: str, folder: Path | None) -> MeasurementError:
 def watcher(
     label: str, progress: Progress, *, work: Work | None = None, each_epoch: Callable[[], None] | None = None
 ) -> Any:
-    """A Trainer callback: tells how far training is, saves its state by time, and stops it when the loss breaks or time is up.
+    """Build a Trainer callback that reports progress, saves by time, and stops on a broken loss or at the deadline.
 
     Without `work` nothing is saved and there is no deadline.
 

@@ -66,7 +66,7 @@ class Work:
         return f"{verb} {self.source.spec.name} on {self.task.name}, seed {self.seed}"
 
     def training_examples(self) -> Examples:
-        """What is trained on.
+        """Return what is trained on.
 
         Raises:
             MeasurementError: there is nothing.
@@ -89,11 +89,11 @@ class Prepared:
     teacher: Prepared | None = None
 
     def order(self, task: TaskSpec) -> list[int] | None:
-        """The index of each output's label among the task's."""
+        """List the index of each output's label among the task's."""
         return None if self.outputs is None else [(task.labels or ()).index(name) for name in self.outputs]
 
     def features(self, task: TaskSpec, examples: Examples, *, training: bool = False) -> Features:
-        """What the model is given for these examples."""
+        """Encode these examples as the model's input."""
         order = self.order(task) if training else None
         return _features.of(
             self.kind, self.tokenizer, task, examples, self.max_length, self.model.config, order, training=training

@@ -1,4 +1,4 @@
-"""What a reader must know beside a figure, as facts: tables decide by a caveat's class, and its words are made here alone.
+"""What a reader must know beside a figure, as facts: tables decide by a caveat's class; only here it gets words.
 
 A caveat that nothing decides by is a `Remark`.
 """
@@ -129,7 +129,7 @@ class Stale(Caveat):
 
 
 def remarks(*texts: str | None) -> tuple[Remark, ...]:
-    """A remark for each of the texts that is not empty."""
+    """Make a remark of each of the texts that is not empty."""
     return tuple(Remark(text) for text in texts if text)
 
 
@@ -139,5 +139,5 @@ def words_beside(caveats: Iterable[Caveat]) -> str:
 
 
 def joined(caveats: Iterable[Caveat]) -> str:
-    """The caveats in words, side by side; empty for none."""
+    """Join the caveats in words, side by side; empty for none."""
     return "; ".join(caveat.text for caveat in caveats)

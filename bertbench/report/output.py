@@ -1,4 +1,4 @@
-"""Reports to stdout and to a file: that it can be written is proved before any work; it is written whole or not at all."""
+"""Reports to stdout and to a file, which is proved writable before any work and written whole or not at all."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STREAMS = (1, 2)  # standard output and error
 
 
 def followed(path: Path) -> Path:
-    """The path itself or, of a link, what it points to, whether that is there or not."""
+    """Return the path itself or, of a link, what it points to, whether that is there or not."""
     return Path(os.path.realpath(path)) if os.path.islink(path) else path  # noqa: PTH114 (likewise)
 
 
@@ -61,7 +61,7 @@ def prove_writable(folder: Path, name: str = "") -> None:
         OSError: it cannot be made.
     """
     with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{name}-"):
-        pass
+        pass  # closing it removes it
 
 
 def write_file(path: Path, option: str, fill: Callable[[Path], None], hint: str | None = None) -> None:
@@ -81,7 +81,7 @@ def write_file(path: Path, option: str, fill: Callable[[Path], None], hint: str 
 
 
 def _obstacle(path: Path) -> str:
-    """Why what is there must not be replaced; empty if it may be, or nothing is there."""
+    """Tell why what is there must not be replaced; empty if it may be, or nothing is there."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -89,7 +89,8 @@ def _obstacle(path: Path) -> str:
     except (OSError, ValueError) as error:
         return f"cannot be written ({getattr(error, 'strerror', None) or error})"
     if not stat.S_ISREG(status.st_mode):
-        return "is no plain file"
+        return "is not a regular file"
+    # Renaming over the file that a shell redirected to would cut the stream off from it.
     return "is what standard output or error goes to" if any(_is_open(number, status) for number in STREAMS) else ""
 
 

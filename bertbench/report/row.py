@@ -77,7 +77,7 @@ Cell = str | float | None
 
 
 def columns(row: Row) -> dict[str, Cell]:
-    """The row's columns by name, in the order of `HEADER`; what is absent is None."""
+    """Return the row's columns by name, in the order of `HEADER`; what is absent is None."""
     made: dict[str, Cell] = {
         "interval_method": _with_ratio(
             *(None if method is None else method_text(method) for method in (row.method, row.ratio_method))
@@ -90,7 +90,7 @@ def columns(row: Row) -> dict[str, Cell]:
 
 
 def _with_ratio(of_value: str | None, of_ratio: str | None) -> str | None:
-    """What is said of a value's interval, and of the ratio's where that is another."""
+    """Write what is said of a value's interval, and of the ratio's where that is another."""
     if of_value and of_ratio and of_ratio != of_value:
         return f"{of_value}; ratio: {of_ratio}"
     return of_value or of_ratio
@@ -106,7 +106,7 @@ _OF_VALUES = {
 
 
 def method_text(method: Method) -> str:
-    """How an interval came about, in words: 't-interval over 5 rounds of the median paired log-ratio'."""
+    """Write how an interval came about: 't-interval over 5 rounds of the median paired log-ratio'."""
     stopped = ", corrected for stopping at a precision" if method.stopped else ""
     narrowed = ", narrowed to 90% for two one-sided tests" if method.narrowed else ""
     return f"{_bounds_text(method)}{_OF_VALUES[method.values]}{stopped}{narrowed}"
@@ -163,10 +163,10 @@ class Table:
 
     def __post_init__(self) -> None:
         if any(len(row) != len(self.columns) for row in self.rows):
-            raise ValueError(f"table '{self.title}': a row has not {len(self.columns)} cells")
+            raise ValueError(f"table '{self.title}': a row does not have {len(self.columns)} cells")
 
     def renamed(self, names: Mapping[str, str]) -> Table:
-        """The table with each of `names` written as its value, wherever it stands."""
+        """Replace each of `names` by its value wherever it stands in the table."""
 
         def text(cell: str) -> str:
             for name in sorted(names, key=len, reverse=True):  # one may begin another
@@ -176,7 +176,7 @@ class Table:
         return self.written(text)
 
     def written(self, text: Callable[[str], str]) -> Table:
-        """The table with all its text as `text` writes it."""
+        """Rewrite all text of the table with `text`."""
         return replace(
             self,
             title=text(self.title),
@@ -200,13 +200,13 @@ class Report:
     notes: tuple[str, ...] = ()
 
     def written(self, text: Callable[[str], str]) -> Report:
-        """The report with the text of its title, tables and notes as `text` writes it; rows stay as they are."""
+        """Rewrite title, tables and notes of the report with `text`; rows stay as they are."""
         tables = tuple(table.written(text) for table in self.tables)
         return replace(self, title=text(self.title), tables=tables, notes=tuple(map(text, self.notes)))
 
     @staticmethod
     def joined(reports: Iterable[Report]) -> Report:
-        """One report holding the tables, rows and notes of several, titled as the first."""
+        """Join the tables, rows and notes of several reports into one, titled as the first."""
         parts = tuple(reports)
         return Report(
             title=parts[0].title,

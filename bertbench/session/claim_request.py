@@ -43,7 +43,7 @@ class ClaimJob:
     trains: bool = True
 
     def line(self, claims: Sequence[str], models: Sequence[str], reference: str, common: Sequence[str]) -> str:
-        """The command line. Of memory alone only `verify` measures it: `speed` would time passes too."""
+        """Write the job's command line; memory alone is measured by `verify`, since `speed` would time passes too."""
         if "memory" in self.kinds:
             return shlex.join(["bertbench", "verify", "--measure", "--claims", ",".join(claims), *common])
         words = ["bertbench", self.command, "--models", joined(models), "--reference", reference]
@@ -53,7 +53,7 @@ class ClaimJob:
 
 
 def _timed_words(timed: SpeedOptions) -> list[str]:
-    """The shape, always, and what differs from the usual."""
+    """Write the options of `speed`: the shape always, the others where they differ from the default."""
     words = ["--batch-sizes", timed.batch_sizes]
     words += [] if timed.task else ["--sequence-lengths", timed.sequence_lengths]
     names = ("task", "scenario", "rounds", "backends", "dtypes")
@@ -61,7 +61,7 @@ def _timed_words(timed: SpeedOptions) -> list[str]:
 
 
 def _words(chosen: StudyOptions | SpeedOptions, flags: Mapping[str, str]) -> list[str]:
-    """Words of a command line for the options that differ from their defaults."""
+    """Write the options that differ from their defaults as words of a command line."""
     usual, words = type(chosen)(), []
     for name, flag in flags.items():
         value = getattr(chosen, name)
@@ -71,7 +71,7 @@ def _words(chosen: StudyOptions | SpeedOptions, flags: Mapping[str, str]) -> lis
 
 
 def request_of(job: ClaimJob, models: Sequence[str], reference: str, study: Study) -> Request:
-    """The request that the job's command makes, cut down to the kinds that are needed.
+    """Build the request that the job's command makes, cut down to the kinds that are needed.
 
     Raises:
         BertBenchError: something cannot be used; the message says what.
@@ -90,7 +90,7 @@ def request_of(job: ClaimJob, models: Sequence[str], reference: str, study: Stud
 
 
 def _of_memory(request: Request, *, trains: bool) -> Request:
-    """The request for memory; commands other than `speed` measure no training step.
+    """Narrow a request down to memory; commands other than `speed` measure no training step.
 
     Measured anew: a stored session without the training step would answer it too.
     """
@@ -99,7 +99,7 @@ def _of_memory(request: Request, *, trains: bool) -> Request:
 
 
 def common_options(chosen: StudyOptions) -> list[str]:
-    """Options that say where configs, data and results lie, as they were given."""
+    """Write the options that say where configs, data and results lie, as they were given."""
     words = []
     for folder in chosen.config_dir or ():
         words += ["--config-dir", str(folder)]
@@ -107,5 +107,5 @@ def common_options(chosen: StudyOptions) -> list[str]:
 
 
 def minutes_left(limit: float | None, started: float) -> float | None:
-    """What is left of --max-minutes since `started`."""
+    """Compute the minutes that are left of --max-minutes since `started`; None without a limit."""
     return None if limit is None else limit - (time.monotonic() - started) / 60

@@ -34,7 +34,7 @@ LENGTH_FOR_FLOPS = 128
 
 
 def measure_cost(session: Session, encoders: Sequence[Encoder], plan: Plan) -> None:
-    """Size, speed and memory of every model, as far as they are asked for."""
+    """Measure size, speed and memory of every model, as far as they are asked for."""
     kinds = session.request.kinds
     if "size" in kinds:
         for number, encoder in enumerate(encoders):
@@ -109,7 +109,7 @@ def _size(session: Session, encoder: Encoder) -> CostResult:
 
 
 def _memory(session: Session, encoder: Encoder) -> CostResult:
-    """Inference at every fixed shape that was timed (`run` and `compare`: the first), a training step at the first."""
+    """Measure inference at every fixed shape that was timed (`run`, `compare`: the first), training at the first."""
     assert encoder.source.folder is not None  # noqa: S101 (weight_folders gave one)
     _raise_if_too_slow(session, encoder)
     options = session.request.options
@@ -125,7 +125,7 @@ def _memory(session: Session, encoder: Encoder) -> CostResult:
 
 
 def _raise_if_too_slow(session: Session, encoder: Encoder) -> None:
-    """Memory is measured by passes too: where one would not end in time, it is not tried.
+    """Refuse to measure memory, which takes passes too, where timing has found that no pass would end in time.
 
     Raises:
         MeasurementError: with the reason that timing has recorded.
@@ -145,7 +145,7 @@ def _raise_if_too_slow(session: Session, encoder: Encoder) -> None:
 def measure_speeds(
     session: Session, encoders: Sequence[Encoder], plan: Plan, *, judge: Callable[..., Checker] = Checker
 ) -> None:
-    """Time every variant and store a record of each, the raw timings of all in one file; `judge` checks their answers."""
+    """Time every variant and store a record of each, all raw timings in one file; `judge` checks their answers."""
     request = session.request
     heads = _heads.choose(session, encoders, plan)
     preload(encoder.source.folder for encoder in heads.encoders if encoder.source.folder)  # before any process starts
@@ -183,13 +183,13 @@ def measure_speeds(
 
 
 def _reference(chosen: Sequence[Variant], model: str) -> str:
-    """The label of what takes part in every round: the reference model in the first way that it can be run in."""
+    """Return the label that takes part in every round: the reference model in the first way in which it can run."""
     of_model = [variant for variant in chosen if variant.model == model]
     return next((variant.label for variant in of_model if variant.target), of_model[0].label)
 
 
 def _in_time(variant: Variant, ceilings: extras.Ceilings, timing: TimingSpec) -> Variant:
-    """The variant, without a target where no pass would end in time."""
+    """Remove a variant's target where no pass would end in time."""
     failure = ceilings.too_slow(variant.encoder, variant.settings.dtype, timing) if variant.target else None
     return replace(variant, target=None, failure=failure) if failure else variant
 
@@ -288,7 +288,7 @@ def _write(
 
 
 def _key(session: Session, variant: Variant, timing: TimingSpec) -> str:
-    """timing_key: weights, shapes and counts, settings, environment class and measure version."""
+    """Compute the timing_key: weights, shapes and counts, settings, environment class and measure version."""
     settings = session.settings | {"backend": variant.settings.backend, "dtype": variant.settings.dtype}
     return digest(
         [
@@ -308,7 +308,7 @@ def _key(session: Session, variant: Variant, timing: TimingSpec) -> str:
 def known_warmups(
     session: Session, targets: Sequence[SpeedTarget], timing: TimingSpec
 ) -> tuple[dict[str, int], list[Caution]]:
-    """By target the untimed passes it needs on this machine, as far as that is known; and what could not be read."""
+    """Read how many untimed passes each target needs on this machine, as far as known; and what could not be read."""
     machine = Machine.load(session.store.root, session.environment.environment_class)
     keys = {target.name: _warmup_key(target, timing) for target in targets}
     counts = {name: machine.warmup(key) for name, key in keys.items() if key is not None}
@@ -319,7 +319,7 @@ def known_warmups(
 def keep_warmups(
     session: Session, targets: Sequence[SpeedTarget], timing: TimingSpec, counts: Mapping[str, int]
 ) -> None:
-    """Store what a session found out."""
+    """Store the warm-up counts that a session found out."""
     if not counts:
         return
     machine = Machine.load(session.store.root, session.environment.environment_class)
@@ -331,7 +331,7 @@ def keep_warmups(
 
 
 def _warmup_key(target: SpeedTarget, timing: TimingSpec) -> str | None:
-    """What decides about it: architecture and sizes, back-end, format, threads and shape; not the weights' values.
+    """Name what decides a warm-up count: architecture and sizes, back-end, format, threads and shape, but no weights.
 
     None if the model's folder has gone, which timing reports.
     """

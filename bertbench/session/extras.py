@@ -30,7 +30,7 @@ LEAST_SECONDS = 2.0
 def measure_energy(
     session: Session, targets: Sequence[SpeedTarget], timing: TimingSpec
 ) -> tuple[dict[str, tuple[Measurement, ...]], list[Caution]]:
-    """By target joules a sample at the first fixed shape; and why some or all are absent: no counters, or no time left."""
+    """Measure each target's joules a sample at the first fixed shape, and say why some are absent."""
     instruments = session.instruments
     meters, reason = instruments.meters(session.request.options.device)
     shape = next((shape for shape in timing.shapes if shape.sequence_length is not None), None)
@@ -74,7 +74,7 @@ def _energy_of(
     seconds: float,
     idle_w: float,
 ) -> tuple[float, int] | None:
-    """Joules a sample and the number of samples; None if the worker failed or the load cannot be told from idling."""
+    """Measure joules a sample and count samples; None if the worker failed or the load cannot be told from idling."""
     plan = WorkerPlan(target.name, target.folder, target.settings, timeout_s=60 + 4 * seconds)
     try:
         with session.instruments.open_workers([plan]) as (worker,):
@@ -98,7 +98,7 @@ BOUND_OF_SLOWEST = 2.0  # the default bound: so many times the slowest target's 
 def measure_server(
     session: Session, result: SpeedResult, natural: Mapping[str, TaskInputs]
 ) -> dict[str, tuple[Measurement, ...]]:
-    """By target the highest rate at which p90 holds the bound; absent where the bound is out of reach, with a word."""
+    """Find by target the highest rate at which p90 holds the bound; say so where the bound is out of reach."""
     bound_s = session.request.options.server_bound_s
     if bound_s is None:
         return {}
@@ -117,7 +117,7 @@ def measure_server(
 
 
 def _service_times(result: SpeedResult, name: str) -> list[float]:
-    """Seconds of every turn at batch size 1 and natural length: a turn is one query, served back to back."""
+    """Collect the seconds of each turn at batch size 1 and natural length: a turn is one query, served back to back."""
     turns: dict[tuple[int, int], list[float]] = {}
     for row in result.rows:
         if row.model == name and row.shape == "1xnatural" and not row.warmup:
@@ -152,7 +152,7 @@ def _rate_of(
 
 
 def _live(session: Session, target: SpeedTarget, inputs: TaskInputs, arrivals: Sequence[float]) -> list[float]:
-    """Latencies of queries that really arrive so, in seconds; none if the worker failed."""
+    """Measure the latencies, in seconds, of queries that really arrive at these times; none if the worker failed."""
     shape = ShapeSpec(batch_size=1, sequence_length=None)
     limit_s = 60.0 + 4 * arrivals[-1]
     plan = WorkerPlan(target.name, target.folder, target.settings, natural=inputs.ids, timeout_s=limit_s)
@@ -208,7 +208,7 @@ class Ceilings:
         session.progress("measuring the machine's ceiling", 1, 1)
 
     def finish(self) -> list[Caution]:
-        """Measure the best size again; a warning if the machine has become slower."""
+        """Measure the best size again, and warn if the machine has become slower."""
         warnings: list[Caution] = []
         for dtype, size in self._sizes.items():
             reached = self._session.instruments.ceiling(self._settings[dtype], [size])
@@ -218,7 +218,9 @@ class Ceilings:
         return warnings
 
     def too_slow(self, encoder: Encoder, dtype: str, timing: TimingSpec) -> Failure | None:
-        """Why no pass of a model would end in time: a processor without instructions for a format is hundreds of times slower.
+        """Tell why no pass of a model would end in time; None if one would.
+
+        On a processor without instructions for a number format, a pass is hundreds of times slower.
 
         A pass of the smallest fixed shape at the ceiling is compared with the time that a turn may take.
         """
@@ -244,7 +246,7 @@ class Ceilings:
         )
 
     def measurements(self, dtype: str) -> tuple[Measurement, ...]:
-        """The ceiling in a number format, both readings; none for a format that torch does not multiply in (int8)."""
+        """Return both readings of a format's ceiling; none for a format that torch does not multiply in (int8)."""
         rates, size = self.rates.get(dtype), self._sizes.get(dtype)
         if rates is None or size is None:
             return ()
@@ -253,7 +255,7 @@ class Ceilings:
 
 
 def _sizes(encoders: Sequence[Encoder], timing: TimingSpec) -> list[Size]:
-    """The models' own products at the largest fixed shape."""
+    """Collect the models' own products at the largest fixed shape."""
     from bertbench.models.architecture import config_of
     from bertbench.models.size import inner_size
 

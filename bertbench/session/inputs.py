@@ -44,7 +44,7 @@ class Heads:
     orders: dict[str, list[int] | None] = field(default_factory=dict)
 
     def score(self, model: str, logits: Floats, examples: Examples) -> float | None:
-        """The task's score of a model's logits on the first of `examples`, one row each."""
+        """Score a model's logits, one row each, on the first of `examples`."""
         assert self.task is not None  # noqa: S101 (callers have looked)
         predicted = classes(logits, self.orders[model]).tolist()
         measurements = scores(self.task, examples.first(len(logits)), predicted)
@@ -52,7 +52,7 @@ class Heads:
 
 
 def choose(session: Session, encoders: Sequence[Encoder], plan: Plan) -> Heads:
-    """Classifiers if `speed` has a task and every model can be had fine-tuned on it; else the bare encoders."""
+    """Choose classifiers if `speed` has a task and every model can be had fine-tuned on it, else the bare encoders."""
     bare = Heads(tuple(encoders))
     if session.request.command != "speed" or not session.request.tasks or not plan.data:
         return bare
@@ -80,7 +80,7 @@ def choose(session: Session, encoders: Sequence[Encoder], plan: Plan) -> Heads:
 
 
 def _order_of_labels(encoder: Encoder, task: TaskSpec) -> list[int] | None:
-    """The class index that each output stands for; None for regression."""
+    """List the class index that each output stands for; None for regression."""
     from bertbench.models.architecture import config_of
 
     if task.labels is None:
@@ -109,7 +109,7 @@ class TimedInputs:
 
 
 def prepare(session: Session, encoders: Sequence[Encoder], plan: Plan) -> TimedInputs:
-    """The inputs for shapes of natural length: the same examples in the same order for every model."""
+    """Prepare the inputs for shapes of natural length: the same examples in the same order for every model."""
     shapes = [shape for shape in session.request.timing.shapes if shape.sequence_length is None]
     if not shapes:
         return TimedInputs()
@@ -124,7 +124,7 @@ def prepare(session: Session, encoders: Sequence[Encoder], plan: Plan) -> TimedI
 
 
 def _missing(encoders: Sequence[Encoder], plan: Plan) -> str | None:
-    """Why there are no inputs, if there are none."""
+    """Tell why there are no inputs; None if there are."""
     without = [encoder.spec.name for encoder in encoders if not encoder.source.tokenizer]
     if not any(loaded.splits for loaded in plan.data.values()):
         return next((loaded.absent for loaded in plan.data.values() if loaded.absent), "no task is given")
@@ -164,7 +164,7 @@ def _encode(encoder: Encoder, task: TaskSpec, limit: int, examples: Examples) ->
 
 
 def _texts(examples: Examples) -> tuple[tuple[str, ...], ...]:
-    """Examples as texts that a tokenizer takes; words are joined by spaces."""
+    """Turn examples into texts that a tokenizer takes; words are joined by spaces."""
     return tuple(
         tuple(part if isinstance(part, str) else " ".join(part) for part in parts) for parts in examples.inputs
     )
@@ -175,7 +175,7 @@ def _order(shape: ShapeSpec) -> str:
 
 
 def _lengths(lengths: Sequence[int], shapes: Sequence[ShapeSpec], limit: int) -> tuple[Measurement, ...]:
-    """The lengths' distribution, and what padding costs by policy and batch size."""
+    """Describe how lengths are distributed, and what padding costs by policy and batch size."""
     measurements = [
         Measurement("input_length", "token", (float(value),), statistic=statistic, n=len(lengths), n_unit="examples")
         for statistic, value in padding.distribution(lengths).items()
@@ -198,7 +198,7 @@ def _lengths(lengths: Sequence[int], shapes: Sequence[ShapeSpec], limit: int) ->
 
 
 def fitting(timing: TimingSpec, inputs: TimedInputs) -> TimingSpec:
-    """The protocol without natural lengths where there are no inputs, and with turns enough for whole splits."""
+    """Drop natural lengths where there are no inputs, and give whole splits enough turns."""
     if not inputs.of_model:
         fixed = tuple(shape for shape in timing.shapes if shape.sequence_length)
         return timing.model_copy(update={"shapes": fixed or timing.shapes})
@@ -208,7 +208,7 @@ def fitting(timing: TimingSpec, inputs: TimedInputs) -> TimingSpec:
 
 
 def _with_turns(shape: ShapeSpec, rounds: int, batches: Mapping[int, Sequence[Sequence[int]]]) -> ShapeSpec:
-    """A turn takes several batches one after another, and all turns of all rounds take each batch once."""
+    """Give a turn several batches, one after another, so that all turns of all rounds take each batch once."""
     if not shape.whole_split:
         return shape
     count = len(batches[shape.batch_size])
@@ -219,7 +219,7 @@ def _with_turns(shape: ShapeSpec, rounds: int, batches: Mapping[int, Sequence[Se
 def audited(
     session: Session, encoders: Mapping[str, Encoder], inputs: TimedInputs, *, scored: bool
 ) -> dict[str, list[Encoded]]:
-    """Rows of many lengths by model: the task's, more of them where they are scored, else random ones."""
+    """Choose rows of many lengths by model: the task's, more of them where they are scored, else random ones."""
     from bertbench.models.architecture import config_of
 
     rows_by_model = {}

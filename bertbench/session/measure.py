@@ -34,7 +34,7 @@ from bertbench.tasks.data import source_fingerprint
 def find(
     request: Request, store: Store, encoders: Sequence[Encoder], *, instruments: Instruments | None = None
 ) -> StoredSession | None:
-    """The newest complete session without failures that holds all that is asked, or None."""
+    """Find the newest complete session without failures that holds all that is asked; None if there is none."""
     instruments = instruments or Instruments()
     wanted = _canonical(request, encoders, instruments.capture(request.options.device))
 
@@ -71,7 +71,7 @@ def _canonical(request: Request, encoders: Sequence[Encoder], machine: Environme
 
 
 def find_weights(request: Request, say: Say) -> list[Encoder]:
-    """The models' weights, saying once if the hub cannot be reached."""
+    """Find the models' weights, and say once if the hub cannot be reached."""
     encoders = gather(request.models, may_be_random=request.may_be_random)
     absent = [encoder.spec.name for encoder in encoders if encoder.absent]
     if absent:
@@ -182,7 +182,7 @@ def plan_of(
 
 
 def _begun(request: Request, canonical: dict[str, Any], plan: Plan, machine: Environment) -> SessionRecord:
-    """The record of a session as it begins."""
+    """Build the record of a session as it begins."""
     return SessionRecord(
         session_id=new_session_id(),
         command=request.command,
@@ -200,7 +200,7 @@ def _begun(request: Request, canonical: dict[str, Any], plan: Plan, machine: Env
 
 
 def _training_format(request: Request, store: Store, machine: Environment, say: Say) -> Callable[[], str]:
-    """Decides, when it is called, what number format models are trained in."""
+    """Return a function that decides, when called, what number format models are trained in."""
     options = request.options
     return partial(
         trainer.decide_training_format, store.root, machine.environment_class, options.device, options.threads, say
@@ -208,7 +208,7 @@ def _training_format(request: Request, store: Store, machine: Environment, say: 
 
 
 def _earlier_decisions(store: Store, canonical: dict[str, Any]) -> dict[str, Any]:
-    """What an equal request decided before, so that finished cells of an interrupted one are recognized."""
+    """Read what an equal request decided before, so that finished cells of an interrupted one are recognized."""
     earlier = newest(
         store, lambda _: True, lambda session: answers(session.request, canonical) and bool(session.decisions)
     )
@@ -216,7 +216,7 @@ def _earlier_decisions(store: Store, canonical: dict[str, Any]) -> dict[str, Any
 
 
 def _bytes_needed(request: Request, encoders: Sequence[Encoder], plan: Plan) -> int:
-    """Disk space for random weights while they are measured, and for fine-tuned checkpoints."""
+    """Estimate the disk space for random weights while they are measured, and for fine-tuned checkpoints."""
     from bertbench.models.architecture import config_of, empty_model
 
     sizes = {}

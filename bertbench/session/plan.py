@@ -200,7 +200,7 @@ def by_task(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
 def _taught(cells: list[Cell], pace: Pace) -> list[Cell]:
     """Cells of one task, teachers first, with each student's teacher: of the same seed, or the one there is.
 
-    A student's time has the teacher's pass over the training examples in it.
+    A student's time includes the teacher's pass over the training examples.
 
     Raises:
         ConfigError: a student cannot learn from its teacher.
@@ -267,7 +267,7 @@ def _cells(
 
 
 def choose(request: Request, encoder: Encoder, task: TaskSpec, say: Say) -> tuple[Source, bool]:
-    """The weights to start from, and whether they are evaluated as they are."""
+    """Choose the weights to start from, and tell whether they are evaluated as they are."""
     distill = encoder.spec.distill
     if request.options.finetune or (distill and distill.start == "checkpoint"):  # whatever it was trained on before
         return encoder.source, False
@@ -351,14 +351,14 @@ def _decide_cut(
 
 
 def cut(available: int, recipe: TrainingSpec, samples_seen: float) -> tuple[int, float]:
-    """How many samples and epochs fit into `samples_seen`: more distinct samples before more epochs; a batch at least."""
+    """Compute the samples and epochs that fit into `samples_seen`: distinct samples before epochs, a batch at least."""
     if samples_seen >= available:
         return available, round(samples_seen / available, 2)
     return max(recipe.batch_size, math.floor(samples_seen / recipe.batch_size) * recipe.batch_size), 1.0
 
 
 def _cut_cell(cell: Cell, train: Examples, epochs: float) -> Cell:
-    """A cell with no more than these samples and epochs; untouched where its recipe asks for no more."""
+    """Limit a cell to these samples and epochs; leave it as it is where its recipe asks for no more."""
     assert cell.work is not None  # noqa: S101 (callers have filtered)
     if len(train) == len(cell.work.train or ()) and cell.work.recipe.epochs <= epochs:
         return cell

@@ -96,7 +96,7 @@ def task_fields(cell: Cell) -> dict[str, Any]:
 
 
 def _holds_links(folder: Path) -> bool:
-    """True if what training would go on from leads elsewhere: it would be written to."""
+    """Tell whether what training would resume from is a link: training would write to where it leads."""
     return any(path.is_symlink() for path in folder.rglob("*"))
 
 
@@ -106,7 +106,7 @@ def is_lost(session: Session, record: RunRecord) -> bool:
 
 
 def _trained_teacher(session: Session, cell: Cell) -> Source | None:
-    """Where a teacher's weights lie once it is fine-tuned; None if that has failed."""
+    """Find a teacher's weights once it is fine-tuned; None if that has failed."""
     work = cell.work
     if work is None or work.mode == "evaluate":
         return work.source if work else None
@@ -121,7 +121,7 @@ def _trained_teacher(session: Session, cell: Cell) -> Source | None:
 
 
 def _too_late(session: Session, cell: Cell) -> Failure | None:
-    """Why a cell does not fit into what is left of --max-minutes, or None."""
+    """Tell why a cell does not fit into what is left of --max-minutes; None if it does."""
     if session.deadline is None or session.instruments.monotonic() + cell.expected_s <= session.deadline:
         return None
     left = duration(max(0.0, session.deadline - session.instruments.monotonic()))
@@ -212,12 +212,12 @@ def _quality_settings(work: Work, outcome: Outcome | None) -> dict[str, Any]:
 
 
 def _training_dtype(work: Work) -> str | None:
-    """The format of the forward and backward passes; weights and their updates are in fp32 in any."""
+    """Name the format of the forward and backward passes; weights and their updates are always in fp32."""
     return None if work.mode == "evaluate" else "bf16" if work.bf16_training else "fp32"
 
 
 def quality_key(cell: Cell, settings: dict[str, Any]) -> str:
-    """quality_key: weights, samples, recipe, seed, number format and measure version."""
+    """Compute the quality_key: weights, samples, recipe, seed, number format and measure version."""
     work = cell.work
     assert work is not None  # noqa: S101 (skipped cells have no key)
     samples = [split.digest for split in work.splits] + ([work.train.digest] if work.train else [])
@@ -247,7 +247,7 @@ def quality_key(cell: Cell, settings: dict[str, Any]) -> str:
 
 
 def _teaching(cell: Cell, settings: dict[str, Any]) -> dict[str, Any]:
-    """What a student is taught and by whom, where it is one."""
+    """Describe what a student is taught and by whom; empty for other models."""
     if cell.teacher is None or cell.work is None or cell.work.teaching is None:
         return {}
     spec = cell.work.teaching.spec.model_dump(mode="json", exclude={"teacher"})
@@ -255,12 +255,12 @@ def _teaching(cell: Cell, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _processes(work: Work) -> dict[str, int]:
-    """How many processes trained together, where it is several."""
+    """Describe how many processes trained together; empty for a single one."""
     return {"processes": processes.world_size()} if processes.world_size() > 1 and work.mode == "fine-tune" else {}
 
 
 def _keep(store: Store, key: str, saved: Path) -> str:
-    """Put a fine-tuned checkpoint under its key, numbered if an earlier run's is there. Returns its path below the store."""
+    """Move a fine-tuned checkpoint to its key, numbered if that is taken, and return its path in the store."""
     for name in (key, *(f"{key}-{number}" for number in range(2, 10_000))):
         target = store.checkpoints_folder / name
         if os.path.lexists(target):

@@ -67,7 +67,7 @@ class Options:
     def recipe(
         self, task: TaskSpec, model: ModelSpec, published: Mapping[str, Any] = MappingProxyType({})
     ) -> TrainingSpec:
-        """The task's recipe with the model's changes, then what is `published` and then the options' on top.
+        """Apply the model's changes to the task's recipe, then what is `published`, then the options.
 
         Raises:
             UsageError: an option's value is outside the recipe's bounds.
@@ -104,7 +104,7 @@ class Request:
         return None if minutes is None else self.started + minutes * 60
 
     def recipe(self, task: TaskSpec, model: ModelSpec) -> TrainingSpec:
-        """What a model is fine-tuned with on a task.
+        """Build the recipe that a model is fine-tuned with on a task.
 
         Raises:
             UsageError: an option's value is outside the recipe's bounds.
@@ -112,7 +112,7 @@ class Request:
         return self.options.recipe(task, model, self.recipes.get(model.name, {}).get(task.name, {}))
 
     def recipe_parts(self) -> dict[str, Any]:
-        """The parts of `canonical` that can be told without looking at weights, data and machine."""
+        """Return the parts of `canonical` that need no look at weights, data and machine."""
         whole = self.canonical({spec.name: "" for spec in self.models}, {task.name: "" for task in self.tasks}, "")
         kept = {name: whole[name] for name in ("suite", "timing", "kinds", "versions", "teaching")}
         return kept | {"tasks": list(whole["tasks"]), "options": _portable(whole["options"])}
@@ -128,7 +128,7 @@ class Request:
                 self.recipe(task, model)
 
     def canonical(self, digests: Mapping[str, str], data: Mapping[str, str], environment_class: str) -> dict[str, Any]:
-        """Everything that decides which figures come out, as JSON; equal requests may be answered from the store.
+        """Describe as JSON all that decides which figures come out; the store may answer equal requests.
 
         Args:
             digests: what identifies each model's weights.
@@ -162,7 +162,7 @@ class Request:
         }  # fmt: skip
 
     def _model_digest(self, spec: ModelSpec, weights: str) -> str:
-        """What tells equal models: spec, weights and, where it has one of its own, recipe."""
+        """Identify a model by spec, weights and, where it has one of its own, recipe."""
         published = [
             {task: {key: value for key, value in values.items() if key != "source"} for task, values in recipes.items()}
             for name, recipes in self.recipes.items()
@@ -172,7 +172,7 @@ class Request:
 
 
 def same_recipe(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """True if a stored request is of the same suite, tasks, timing and recipe; on whatever machine and weights.
+    """Tell whether a stored request has the same suite, tasks, timing and recipe, on any machine and any weights.
 
     `wanted` may have None for the measure versions: any will do.
     """
@@ -185,7 +185,7 @@ def same_recipe(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 
 def _portable(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options without those of the machine; the cap on training is None where it is the device's default."""
+    """Leave out the machine's options; the cap on training is None where it is the device's default."""
     kept = {
         name: value for name, value in options.items() if name not in {"device", "threads", "attention", "processes"}
     }
@@ -195,7 +195,7 @@ def _portable(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def answers(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """True if a session that was asked for `stored` holds all that `wanted` asks: more models do no harm."""
+    """Tell whether a session that was asked for `stored` holds all that `wanted` asks; more models do no harm."""
     rest = [key for key in wanted if key not in {"models", "teaching"}]  # a model's digest has its teaching in it
     return (
         all(stored.get(key) == wanted[key] for key in rest)
@@ -204,7 +204,7 @@ def answers(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 
 def parse_kinds(text: str | None) -> tuple[Kind, ...]:
-    """What `--only` says is measured, in the usual order; everything if None.
+    """Read from `--only` what is measured, in the usual order; everything if None.
 
     Raises:
         UsageError: it names something else.
@@ -219,7 +219,7 @@ def parse_kinds(text: str | None) -> tuple[Kind, ...]:
 
 
 def parse_seeds(seeds: str | None, first: int | None, default_count: int) -> tuple[int, ...]:
-    """`--seeds N` is a count, a comma list is literal; `--seed S` is the first of a count.
+    """Read the seeds: `--seeds N` is a count, a comma list is literal, and `--seed S` is the first of a count.
 
     Raises:
         UsageError: not numbers, none, too many, negative or too large, or both a list and a first seed.
@@ -258,7 +258,7 @@ def check_positive(**options: float | None) -> None:
 
 
 def check_many(runs: int, *, yes: bool) -> None:
-    """More than ten fine-tuning or evaluation runs need `--yes`.
+    """Require `--yes` for more than ten fine-tuning or evaluation runs.
 
     Raises:
         UsageError: there are more and `yes` is not given.
@@ -270,7 +270,7 @@ def check_many(runs: int, *, yes: bool) -> None:
 
 
 def names_of(specs: Sequence[ModelSpec | TaskSpec]) -> tuple[str, ...]:
-    """Their names, in order."""
+    """Return the specs' names, in order."""
     return tuple(spec.name for spec in specs)
 
 

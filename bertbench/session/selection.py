@@ -22,7 +22,7 @@ LOCAL = (".", "/", "~")  # how the name of a folder begins, whether it is there 
 
 
 def resolve(models: str, catalog: Catalog, suite: SuiteSpec | None, store: Store | None = None) -> list[ModelSpec]:
-    """The models that `models` names, each once, in the order given; a folder may have commas in its name.
+    """Find the models that `models` names, each once, in the order given; a folder may have commas in its name.
 
     Raises:
         UsageError: nothing is named, or it is unclear whether a comma separates names.
@@ -46,7 +46,7 @@ def resolve(models: str, catalog: Catalog, suite: SuiteSpec | None, store: Store
 
 
 def resolve_one(model: str, catalog: Catalog, store: Store | None = None) -> ModelSpec:
-    """The model that is named, commas and all.
+    """Find the one model that is named, commas and all.
 
     Raises:
         UnknownNameError: neither a name, nor a folder, nor a hub id.
@@ -59,7 +59,7 @@ def resolve_one(model: str, catalog: Catalog, store: Store | None = None) -> Mod
 def with_teachers(
     specs: Sequence[ModelSpec], catalog: Catalog, suite: SuiteSpec | None, store: Store | None = None
 ) -> list[ModelSpec]:
-    """The models with those that they learn from, which come at the end where they were not asked for.
+    """Add the models that the given ones learn from, at the end where they were not asked for.
 
     Raises:
         UnknownNameError: there is no such teacher.
@@ -81,7 +81,7 @@ def with_teachers(
 
 
 def resolve_tasks(tasks: str, catalog: Catalog, suite: str) -> list[str]:
-    """Names of the tasks that `tasks` means, each once: tasks, groups, and 'all' that go with the suite.
+    """Name the tasks that `tasks` means, each once: tasks, groups, or 'all' that go with the suite.
 
     'all' leaves out the generated tasks of the demo, or takes only them where the suite is made of such.
 
@@ -114,7 +114,7 @@ def _every_task(catalog: Catalog, suite: str) -> list[str]:
 
 
 def suite_for(task: str, catalog: Catalog) -> str:
-    """The default suite of a task: base, unless base does not list it and another suite does."""
+    """Return the default suite of a task: base, unless base does not list it and another suite does."""
     if task in catalog.suite("base").tasks:
         return "base"
     for name, entry in catalog.entries("suites").items():
@@ -130,7 +130,7 @@ def suite_for(task: str, catalog: Catalog) -> str:
 def published_recipes(
     models: Sequence[ModelSpec], tasks: Sequence[str], catalog: Catalog
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """What was published about fine-tuning these models on these tasks, by model and task; nothing where nothing was."""
+    """Collect what was published about fine-tuning these models on these tasks, by model and task."""
     known = catalog.entries("recipes")
     specs = [catalog.recipe(model.name) for model in models if model.name in known]
     return {spec.name: {task: spec.values(task) for task in tasks if task in spec.tasks} for spec in specs}
@@ -163,7 +163,7 @@ def _is_hub_id(name: str) -> bool:
 
 
 def _of_hub(name: str, catalog: Catalog) -> ModelSpec:
-    """A hub id; if a config has it as its checkpoint, that config."""
+    """Build the spec of a hub id; if a config has it as its checkpoint, return that config."""
     for entry in catalog.entries("models").values():
         if _mentions(entry, name) and _checkpoint_of(catalog, entry) == name:
             return catalog.model(entry.name)
@@ -200,7 +200,7 @@ def _of_folder(name: str, folder: Path) -> ModelSpec:
 
 
 def _of_run(run_id: str, store: Store | None) -> ModelSpec:
-    """The checkpoint that a fine-tuning run left."""
+    """Build the spec of the checkpoint that a fine-tuning run left."""
     store = store or Store(Path("results"))
     if not run_id:
         raise UsageError("model run: names no run", "give its id or the start of it, as `bertbench show` lists it")

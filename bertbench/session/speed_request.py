@@ -30,7 +30,7 @@ FINEST, COARSEST = 0.001, 0.5  # precision
 
 
 def build(study: Study, timed: SpeedOptions) -> Request:
-    """The request.
+    """Build the request of `speed`.
 
     Raises:
         UsageError, ConfigError, DeviceError: an option cannot be used; the message names it.
@@ -60,7 +60,7 @@ def build(study: Study, timed: SpeedOptions) -> Request:
 
 
 def with_paper(catalog: Catalog, chosen: StudyOptions, timed: SpeedOptions) -> tuple[StudyOptions, SpeedOptions]:
-    """The options with those that a published measurement decides.
+    """Set the options that a published measurement decides.
 
     Raises:
         UsageError: one of those was given beside it, or it is not about time; ConfigError: there is no such paper.
@@ -104,7 +104,7 @@ def _scenarios(timed: SpeedOptions) -> tuple[str, ...]:
 
 
 def _task(timed: SpeedOptions, scenarios: Sequence[str]) -> str | None:
-    """The task that texts come from, if they are needed."""
+    """Choose the task that texts come from; None if none are needed."""
     needs_texts = [name for name in scenarios if name in OF_TEXTS]
     if timed.task is None and needs_texts:
         raise UsageError(
@@ -147,7 +147,7 @@ def _options(study: Study, timed: SpeedOptions, scenarios: Sequence[str]) -> Opt
 
 
 def thread_notes(threads: int | None, device: str) -> list[str]:
-    """What to say where more threads are asked for than cores can be used."""
+    """Write a note where more threads are asked for than cores can be used."""
     usable = environment.usable_cores()
     if not threads or threads <= usable or device != "cpu":
         return []
@@ -155,7 +155,7 @@ def thread_notes(threads: int | None, device: str) -> list[str]:
 
 
 def _bound(scenarios: Sequence[str], bound_ms: float | None) -> float | None:
-    """Seconds that a server's p90 must hold; 0 leaves the choice to what the reference needs."""
+    """Convert the bound on a server's p90 to seconds; 0 leaves the choice to what the reference needs."""
     if "server" not in scenarios:
         return None
     return bound_ms / 1e3 if bound_ms is not None else 0.0
@@ -179,7 +179,7 @@ def _timing(timed: SpeedOptions, scenarios: Sequence[str], options: Options) -> 
 
 
 def parse_precision(text: str) -> float:
-    """The relative half-width that '2%' or '0.02' stands for.
+    """Read the relative half-width that '2%' or '0.02' stands for.
 
     Raises:
         UsageError: it is no number, or outside 0.1 % to 50 %.

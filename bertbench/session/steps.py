@@ -133,7 +133,7 @@ class Session:
 
 
 def guarded(action: Callable[[], T]) -> tuple[T | None, Failure | None, float]:
-    """The action's result or its failure, and the seconds it took. Only Ctrl-C and a store that fails go through."""
+    """Return the action's result or failure, and its seconds; only Ctrl-C and a store that fails go through."""
     started = time.perf_counter()
     try:
         return action(), None, time.perf_counter() - started
@@ -147,7 +147,7 @@ def guarded(action: Callable[[], T]) -> tuple[T | None, Failure | None, float]:
 
 
 def slug(name: str) -> str:
-    """`name` as part of a file name."""
+    """Turn `name` into a part of a file name."""
     plain = "".join(char if char.isalnum() or char in "._-" else "-" for char in name).strip("-.")[:50]
     return plain if plain == name else f"{plain}-{digest(name)[:6]}"
 
@@ -175,7 +175,7 @@ class TaskData:
 
 
 def load_data(task: TaskSpec, request: Request, instruments: Instruments | None = None) -> TaskData:
-    """The examples of a task. Where the request may do without (`may_be_random`), an unreachable hub is no error.
+    """Load the examples of a task; where the request may do without (`may_be_random`), an unreachable hub is no error.
 
     Raises:
         DatasetError, HubError: those to evaluate on cannot be had, or are not what the task says.

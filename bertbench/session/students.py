@@ -52,7 +52,7 @@ class Distilled:
     run: Pretraining
 
     def as_model(self) -> ModelSpec:
-        """The saved student as a model to be compared: by its folder's name, with its own weights."""
+        """Describe the saved student as a model to be compared: by its folder's name, with its own weights."""
         spec, folder = self.student.spec, self.student.folder
         return spec.model_copy(
             update={
@@ -70,7 +70,7 @@ class Distilled:
 def students_of(
     teacher: ModelSpec, wanted: StudentOptions, recipe: PretrainSpec, ablation: str | None, folder: Path
 ) -> list[TextStudent]:
-    """Each student with its recipe and the folder it will lie in; of an ablation, folders below `folder`.
+    """List each student with its recipe and its folder; folders of an ablation lie below `folder`.
 
     Raises:
         UsageError: a value that does not go with the teacher.
@@ -150,13 +150,13 @@ def distil_all(study: Study, teacher: ModelSpec, text_students: Sequence[TextStu
 
 
 def _share(deadline: float, among: int) -> float:
-    """time.monotonic() at which the next of so many has used its part of what is left."""
+    """Compute the time.monotonic() at which the next of `among` students has used its share of what is left."""
     now = time.monotonic()
     return now + (deadline - now) / among
 
 
 def load_teacher(source: Source, spec: PretrainSpec) -> Any:
-    """The teacher with its masked-language-model head.
+    """Load the teacher with its masked-language-model head.
 
     Raises:
         CheckpointError: its weights are missing or damaged.

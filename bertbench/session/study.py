@@ -32,7 +32,7 @@ class Screen(Progress, Protocol):
     """Shows how far a step is, and lines above that."""
 
     def say(self, line: str) -> None:
-        """One line for people."""
+        """Print one line for people."""
 
     def expect(self, seconds: float) -> None:
         """Until all steps are done."""
@@ -53,7 +53,7 @@ class Study:
     display: Callable[[], AbstractContextManager[Screen]]
 
     def suite(self) -> SuiteSpec:
-        """The suite that was chosen, else base.
+        """Return the suite that was chosen, else base.
 
         Raises:
             ConfigError: there is none of this name, or its file is wrong.
@@ -69,7 +69,7 @@ class Study:
         reference: str | None,
         run: bool,
     ) -> Request:
-        """What measures `models`, as the user wrote them or as specs, on `tasks`.
+        """Build the request that measures `models`, as the user wrote them or as specs, on `tasks`.
 
         `run`: what was asked for must be had, and the suite's reference is not added; otherwise random weights will do
         for size and speed.
@@ -105,7 +105,7 @@ class Study:
     def with_reference(
         self, models: list[ModelSpec], suite: SuiteSpec, reference: str | None, *, add_suites: bool
     ) -> tuple[list[ModelSpec], str]:
-        """The models with the reference among them, first if it was added, and its name.
+        """Add the reference to the models, first if it was missing, and return its name too.
 
         `add_suites` says that the suite's reference is added where none was asked for; otherwise the first model stands in.
         """
@@ -121,7 +121,7 @@ class Study:
         return (models if spec.name in names else [spec, *models]), spec.name
 
     def measure_or_read(self, request: Request) -> StoredSession:
-        """The session that answers a request: from the store if it holds one, else measured now.
+        """Return the session that answers a request: from the store if it holds one, else measured now.
 
         Raises:
             NothingMeasuredError: `--from-store`, and the store has nothing that fits.
@@ -180,7 +180,7 @@ class Study:
         return stored
 
     def pass_on_warnings(self) -> None:
-        """Say what the store warns of, once."""
+        """Say once what the store warns of."""
         for warning in dict.fromkeys(self.store.warnings):
             self.say(f"warning: {warning}")
         self.store.warnings.clear()
@@ -258,7 +258,7 @@ def check_store_options(chosen: StudyOptions) -> None:
 
 
 def _one_of(option: str, value: str, choices: tuple[Choice, ...]) -> Choice:
-    """The choice that a value names.
+    """Return the choice that a value names.
 
     Raises:
         UsageError: it names none.
@@ -271,7 +271,7 @@ def _one_of(option: str, value: str, choices: tuple[Choice, ...]) -> Choice:
 
 
 def newest_of(store: Store, models: Sequence[str], reference: str, recipe: Mapping[str, Any]) -> StoredSession | None:
-    """The newest complete session of all models with this recipe, on whatever machine and weights."""
+    """Find the newest complete session of all models with this recipe, on any machine and any weights."""
     return newest(
         store,
         lambda _: True,

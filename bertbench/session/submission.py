@@ -35,7 +35,7 @@ class Submission:
     progress: Progress
 
     def write(self, stored: StoredSession) -> int:
-        """Predict the test sets of every task with every model. Returns how many files are missing."""
+        """Predict the test sets of every task with every model, and return how many files are missing."""
         return sum(self._task(stored, spec, task) for spec in self.request.models for task in self.request.tasks)
 
     def _task(self, stored: StoredSession, spec: ModelSpec, task: TaskSpec) -> int:
@@ -63,7 +63,7 @@ class Submission:
         return missing
 
     def _predictor(self, runs: Sequence[RunRecord], spec: ModelSpec, task: TaskSpec) -> Predictor:
-        """The model of the first seed whose weights there are.
+        """Load the model of the first seed whose weights can be had.
 
         Raises:
             CheckpointError: there are none.
@@ -105,7 +105,7 @@ class Submission:
         return plan.choose(self.request, encoder, task, self.say)[0]
 
     def _set(self, predictor: Predictor, task: TaskSpec, wanted: SubmissionSpec) -> list[str]:
-        """Predict one test set and write its files. Returns lines for people.
+        """Predict one test set, write its files, and return lines for people.
 
         Raises:
             DatasetError, HubError, MeasurementError, StoreError: it cannot be had, predicted or written.
@@ -124,7 +124,7 @@ class Submission:
 
 
 def _asked(task: TaskSpec, wanted: SubmissionSpec) -> TaskSpec:
-    """The task on another subset of its data set; read from a folder, that has the subset's name."""
+    """Point the task at another subset of its data set; read from a folder, it has the subset's name."""
     if wanted.subset is None:
         return task
     return task.model_copy(

@@ -39,17 +39,17 @@ class Variant:
 
 
 def is_plain(settings: ExecutionSettings) -> bool:
-    """True for what all other ways are compared with."""
+    """Tell whether these settings are those that all others are compared with: PyTorch in fp32."""
     return settings.backend == "eager" and settings.dtype == "fp32"
 
 
 def variants(session: Session, heads: Heads) -> list[Variant]:
-    """All models on all back-ends in all formats, back-end by back-end, exported where that is needed."""
+    """List all models on all back-ends in all formats, back-end by back-end, exported where that is needed."""
     return [_exported(session, variant) for variant in named(session, heads)]
 
 
 def named(session: Session, heads: Heads) -> list[Variant]:
-    """The same before anything is exported."""
+    """List the variants before anything is exported."""
     options = session.request.options
     ways, _ = combinations(options.backends, options.dtypes or (options.dtype,))
     chosen = []
@@ -62,7 +62,7 @@ def named(session: Session, heads: Heads) -> list[Variant]:
 
 
 def _exported(session: Session, variant: Variant) -> Variant:
-    """The variant with the folder that its back-end loads, or with the reason why there is none."""
+    """Add the folder that the variant's back-end loads, or the reason why there is none."""
     folder, settings = variant.encoder.source.folder, variant.settings
 
     def progress(label: str, done: float, total: float) -> None:
@@ -103,7 +103,7 @@ class Checker:
         return [self._audit.collect] if self._audit else []
 
     def findings(self, timing: TimingSpec) -> dict[str, AuditResult]:
-        """By label; a model that was not timed in PyTorch and fp32 is run so now."""
+        """Judge the variants, by label; a model that was not timed in PyTorch and fp32 is run so now."""
         if self._audit is None:
             return {}
         plain = {variant.model: variant.label for variant in self._chosen if is_plain(variant.settings)}
@@ -120,7 +120,7 @@ class Checker:
         return results
 
     def _references(self, plain: dict[str, str]) -> dict[str, SpeedTarget]:
-        """PyTorch in fp32 of the models that are not among the variants so."""
+        """Build targets in PyTorch and fp32 for the models whose variants lack it."""
         targets = {}
         for variant in self._chosen:
             folder = variant.encoder.source.folder

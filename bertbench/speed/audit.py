@@ -73,6 +73,7 @@ class Audit:
                 continue
             rows = self.inputs[self.targets[worker.name].model_name]
             with suppress(WorkerError):
+                # 10 times a pass's time limit: the rows make many batches.
                 self.outputs[worker.name] = WorkerAnswers(
                     worker.ask("output"), worker.ask("outputs", rows, BATCH, times=10)
                 )
@@ -96,6 +97,7 @@ class Audit:
                 shape = by_label.get(timed[0]) if timed else None
                 if shape is not None and shape.sequence_length is not None:
                     worker.turn(shape, 0, 1, 0.0)
+                # This worker has inputs of fixed shapes only: a pass of natural length cannot be repeated.
                 output = worker.ask("output") if shape is not None and shape.sequence_length is not None else None
                 self.outputs[target.name] = WorkerAnswers(
                     output, worker.ask("outputs", self.inputs[model], BATCH, times=10)
@@ -167,7 +169,9 @@ def _nonsense(target: SpeedTarget) -> Failure:
 
 
 def error_share(outputs: Sequence[Floats], expected: Sequence[Floats]) -> float:
-    """Compute squared differences over squared deviations of the reference from its mean per dimension; infinite if not finite.
+    """Compute squared differences over the reference's squared deviations from its mean per dimension.
+
+    Infinite if an output is not finite, or of another shape.
 
     Args:
         outputs: a row an array, (length, hidden) or (outputs,).
@@ -182,12 +186,13 @@ def error_share(outputs: Sequence[Floats], expected: Sequence[Floats]) -> float:
     )
     if not np.isfinite(left).all():
         return float("inf")
+    # A reference that is constant has no spread: its own size stands in.
     spread = float(((right - right.mean(axis=0)) ** 2).sum(dtype=float)) or float((right**2).sum(dtype=float))
     return float(((left - right) ** 2).sum(dtype=float)) / (spread or 1.0)
 
 
 def largest_difference(outputs: Sequence[Floats], expected: Sequence[Floats]) -> float:
-    """Find the largest absolute difference of any output, in the outputs' own units; only of equal shapes and finite values."""
+    """Find the largest absolute difference of any output, in the outputs' own units; for equal shapes only."""
     import numpy as np
 
     pairs = [(left, right) for left, right in zip(outputs, expected, strict=True) if left.shape == right.shape]
@@ -206,12 +211,13 @@ def changed_predictions(outputs: Sequence[Floats], expected: Sequence[Floats]) -
         winners = [np.stack(rows).argmax(axis=1) for rows in (outputs, expected)]
         return float((winners[0] != winners[1]).mean()), "a prediction is the class"
     means = [np.nan_to_num(np.stack([row.mean(axis=0) for row in rows])) for rows in (outputs, expected)]
+    # Mean states of all texts point in much the same direction; less their centre they differ.
     centre = means[1].mean(axis=0)
     queries, index = (_unit(states - centre) for states in means)
     nearest = []
     for rows in (queries, index):
         likeness = rows @ index.T
-        np.fill_diagonal(likeness, -2.0)
+        np.fill_diagonal(likeness, -2.0)  # below any cosine: no row is its own neighbour
         nearest.append(likeness.argmax(axis=1))
     return float((nearest[0] != nearest[1]).mean()), "a prediction is the nearest other example by mean hidden state"
 
@@ -219,5 +225,5 @@ def changed_predictions(outputs: Sequence[Floats], expected: Sequence[Floats]) -
 def _unit(rows: Floats) -> Floats:
     import numpy as np
 
-    units: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    units: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)  # no division by zero
     return units

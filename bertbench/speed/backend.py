@@ -1,4 +1,4 @@
-"""What a back-end is, and which of them are asked for: it loads a model from a folder and runs it on batches of token ids.
+"""Back-ends, and which are asked for: each loads a model from a folder and runs it on batches of token ids.
 
 A back-end is one file in `bertbench/speed/backends/` with `PLUGIN`; `bertbench.speed.workers` uses it
 inside a worker process, and only there are heavy libraries imported: here a back-end's file only says what it can do.
@@ -61,7 +61,7 @@ class LoadedModel(Protocol):
         """Run a pass and time it, by the clock that suits the device, read outside the model."""
 
     def array(self, output: Any) -> Floats:
-        """Convert a raw output to float32: hidden states (batch_size, sequence_length, hidden), or logits (batch_size, outputs)."""
+        """Convert output to float32: states (batch_size, sequence_length, hidden), or logits (batch_size, outputs)."""
 
     def device_memory(self, *, reset: bool = False) -> DeviceMemory | None:
         """Read the most memory on the device since the last reset; None where it has no memory of its own."""

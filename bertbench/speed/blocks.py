@@ -105,6 +105,7 @@ class Blocks:
         self.reference = reference
         budget = int(self.probes.available_memory() * MEMORY_SHARE)
         needed: dict[str, int] = {}
+        # The reference first: it lives in every block, so the others get what it leaves.
         for target in sorted(targets, key=lambda target: target.name != reference):
             of_reference = needed.get(reference, 0) if target.name != reference else 0
             try:
@@ -138,7 +139,7 @@ class Blocks:
 
     @contextmanager
     def open(self, number: int, failed: Collection[str]) -> Iterator[Sequence[WorkerProcess]]:
-        """Open the workers of a round; none if only the reference is left of its block while others live in other blocks."""
+        """Open a round's workers; none if only the reference is left of its block while others live elsewhere."""
         gone = {*failed, self.reference}
         blocks = [[target for target in block if target.name not in failed] for block in self.blocks]
         paired = [any(target.name not in gone for target in block) for block in blocks]
@@ -191,7 +192,7 @@ def cores_of(
     targets: Sequence[SpeedTarget],
     affinity: Callable[[int], set[int]] | None = AFFINITY,
 ) -> set[int]:
-    """Choose the cores that all workers of a round share, other ones in the next; none if they take all, or run elsewhere.
+    """Choose the cores that a round's workers share, others in the next; none if they take all or run elsewhere.
 
     What runs alternately on two cores finds each of them idle for as long as the other worked, clocked down or taken by a
     neighbour: on a virtual machine of 2 cores ratios of rounds deviate by 8 %, on one and the same core by 1 to 3 %.
@@ -206,6 +207,7 @@ def cores_of(
 
 
 def keep_to(cores: set[int], workers: Sequence[WorkerProcess]) -> None:
+    # Thread by thread: setting it for a process reaches its main thread only.
     """Have the threads of all workers run there; threads that they start later do as well."""
     for worker in workers if cores else ():
         with suppress(OSError):  # it has died, which its first use reports; or the system does not let us
@@ -234,7 +236,7 @@ def _check_memory(name: str, needed: int, budget: int) -> None:
 def packed(
     targets: Sequence[SpeedTarget], reference: str, needed: Mapping[str, int], budget: int
 ) -> list[list[SpeedTarget]]:
-    """Pack targets into blocks of at most MOST_WORKERS within the budget, in the given order, the reference first in each.
+    """Pack targets into blocks of at most MOST_WORKERS within the budget, in order, the reference first in each.
 
     A back-end's targets begin a block of their own if they would else be torn apart: models are compared within one.
     """

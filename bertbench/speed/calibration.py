@@ -22,7 +22,7 @@ Size = tuple[int, int, int]  # rows, inner, columns
 
 
 def product(size: Size, dtype: str, device: str) -> Callable[[], Any]:
-    """Make a call that multiplies as a linear layer does, (rows, inner) by weights (columns, inner), and waits for the device.
+    """Make a call that multiplies as a linear layer does, (rows, inner) by (columns, inner), and awaits the device.
 
     Not torch.mm: without hardware for bf16 it is 20 times slower than the layer, which has its own way.
     """
@@ -42,6 +42,7 @@ def product(size: Size, dtype: str, device: str) -> Callable[[], Any]:
 def _wait(device: str) -> None:
     import torch
 
+    # A device returns before it has finished.
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
     elif device.startswith("mps"):
@@ -154,6 +155,7 @@ def fastest(
 
     torch.set_num_threads(threads)
     best: tuple[float, Size] | None = None
+    # From small to large, so that the search ends before what takes too long.
     for size in sorted(set(sizes), key=lambda size: size[0] * size[1] * size[2]):
         seconds = _shortest_time(product_of(size), clock)
         rate = 2.0 * size[0] * size[1] * size[2] / seconds

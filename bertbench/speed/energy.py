@@ -94,6 +94,7 @@ class RaplMeter:
             now = self._read(self._file)
         except (OSError, ValueError) as error:
             raise MeasurementError(f"{self._file} cannot be read any more: {error}") from error
+        # Smaller than before: it has wrapped.
         self._total += now - self._last if now >= self._last else now - self._last + self._range
         self._last = now
         return self._total / 1e6
@@ -107,7 +108,7 @@ class NvmlMeter:
     def __init__(self, nvml: Any, handle: Any, label: str) -> None:
         self.name = f"{label} (NVML)"
         self._nvml, self._handle = nvml, handle
-        self.joules()
+        self.joules()  # raises where the board has no counter
 
     def joules(self) -> float:
         """Read the millijoules of NVML as joules."""
@@ -147,7 +148,7 @@ def joules(counters: Sequence[Meter]) -> float:
 
 
 def minimum_seconds(counters: Sequence[Meter]) -> float:
-    """Return how long the shortest measurement is that is exact to 1 %: 1 s, and 100 movements of the slowest counter."""
+    """Compute the shortest time to measure for an error of 1 %: 1 s, and 100 movements of the slowest counter."""
     return max([MINIMUM_S, *(MINIMUM_UPDATES * meter.update_s for meter in counters)])
 
 

@@ -87,7 +87,7 @@ def whole_splits(
 
 
 def round_ratios(rows: Sequence[TimingRow], reference: str) -> dict[Cell, list[float]]:
-    """Compute per worker and shape the rounds' median paired log-ratio to the reference; log-seconds where there is none."""
+    """Compute per worker and shape the rounds' median paired log-ratio to the reference; log-seconds without one."""
     medians = {
         cell: {turn: statistics.median(passes) for turn, passes in turns.items()}
         for cell, turns in _turns(rows, PARTS["round-median"]).items()
@@ -108,7 +108,7 @@ def round_ratios(rows: Sequence[TimingRow], reference: str) -> dict[Cell, list[f
 
 
 def unsteady(measurements: Mapping[str, Sequence[Measurement]]) -> list[Caution]:
-    """Warnings about rounds that are few or differ much."""
+    """Warn about rounds that are few or differ much."""
     warnings = []
     everything = [(name, latency) for name, of in measurements.items() for latency in of]
     for name, latency in everything:

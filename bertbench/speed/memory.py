@@ -110,7 +110,7 @@ def predicted_inference(target: SpeedTarget, shape: ShapeSpec) -> int:
 
 
 def predicted_training(target: SpeedTarget, shape: ShapeSpec) -> int:
-    """Predict the bytes of main memory that a training step takes at most: weights, gradients, then activations or AdamW's state.
+    """Predict the most memory of a training step, in bytes: weights, gradients, then activations or AdamW's state.
 
     Per layer and token about ten hidden vectors are kept, two inner ones (five, where the activation is not one operator)
     and three rows of attention scores, which dropout keeps from being fused. Counted on BERT, DistilBERT and ALBERT with

@@ -71,7 +71,7 @@ def _has(proc: Path) -> bool:
 def _status(proc: Path, key: str) -> int | None:
     for line in (proc / "status").read_text(encoding="utf-8").splitlines():
         if line.startswith(f"{key}:"):
-            return int(line.split()[1]) * 1024
+            return int(line.split()[1]) * 1024  # what the kernel calls kB is KiB
     return None
 
 
@@ -80,7 +80,7 @@ def _ru_maxrss(platform: str) -> int | None:
         return None
     import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, KiB elsewhere
 
 
 # What one training step of an encoder takes: weights, gradients, activations, and the optimizer's state apart.

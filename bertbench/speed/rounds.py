@@ -52,7 +52,7 @@ class WorkerError(MeasurementError):
 
 
 class Worker(Protocol):
-    """Something that can run passes on demand and is idle otherwise. Every method but `close` may raise BertBenchError."""
+    """Something that runs passes on demand and is idle otherwise. Every method but `close` may raise BertBenchError."""
 
     @property
     def name(self) -> str:
@@ -240,7 +240,7 @@ class _Session:
         self.progress("timing", self.turns_done, self.turns_total)
 
     def _guard(self, worker: Worker, shape: ShapeSpec, request: Callable[[], T]) -> T | None:
-        """Return what the worker answers; None if it failed: then the shape is lost to it, and larger ones if it was exhausted."""
+        """Return the worker's answer; None if it failed, and so lost the shape, and larger ones if it was exhausted."""
         try:
             return request()
         except BertBenchError as error:
@@ -260,14 +260,14 @@ class _Session:
     def timings(self) -> Timings:
         """Put together what was measured."""
         if self.turns_done < self.turns_total:
-            self.progress("timing", self.turns_total, self.turns_total)
+            self.progress("timing", self.turns_total, self.turns_total)  # ends the bar, though turns are missing
         # An unfinished round is among the time but not among the rounds: what one takes is then overstated a little.
         round_s = (self.limit.clock() - self.began) / self.rounds if self.rounds else None
         return Timings(tuple(self.rows), dict(self.failures), dict(self.cells), self.rounds, self.stopped, round_s)
 
 
 def _is_larger(shape: ShapeSpec, other: ShapeSpec) -> bool:
-    """Tell whether `shape` is another one, in no direction smaller; natural lengths compare by batch size among themselves."""
+    """Tell whether `shape` is another one, in no direction smaller; natural lengths compare by batch size."""
     if (shape.sequence_length is None) != (other.sequence_length is None) or shape == other:
         return False
     lengths = (shape.sequence_length or 0, other.sequence_length or 0)

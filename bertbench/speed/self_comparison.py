@@ -124,6 +124,6 @@ def _check(result: SpeedResult) -> None:
 
 def _whole(rows: Sequence[TimingRow], turns: int) -> list[TimingRow]:
     """Keep the rows of those rounds in which both workers took all turns: a median over fewer turns is noisier."""
-    opened = {(row.round, row.turn, row.model) for row in rows if row.warmup}
+    opened = {(row.round, row.turn, row.model) for row in rows if row.warmup}  # each turn has one untimed pass
     count = Counter(number for number, _, _ in opened)
     return [row for row in rows if count[row.round] == 2 * turns]

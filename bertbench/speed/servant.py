@@ -49,7 +49,7 @@ FEWEST_COLD, LONGEST_COLD_S = 6, 1.0
 
 @dataclass(frozen=True)
 class TextSource:
-    """Texts that natural inputs were made of, one tuple of one or two an example, and how: a tokenizer and its limit."""
+    """Texts that natural inputs were made of, a tuple of one or two an example, with the tokenizer and its limit."""
 
     texts: Sequence[tuple[str, ...]]
     tokenizer: str | Path
@@ -143,6 +143,7 @@ class Servant:
         self.last_input = ("", 0)
         self.cold: list[float] = []
         self.tokenizer: Any = None
+        # What loading left is collected now, and not looked through again.
         gc.collect()
         gc.freeze()
 
@@ -218,7 +219,7 @@ class Servant:
         return natural_ids(shape, examples, index)
 
     def output(self) -> tuple[str, int, Floats] | None:
-        """Return what the newest timed pass gave: the shape's label, the input's index, values; None if there was none."""
+        """Return what the newest timed pass gave: the shape's label, the input's index, values; None without one."""
         return None if self.last is None else (*self.last_input, self.model.array(self.last))
 
     def outputs(self, rows: Sequence[Encoded], batch_size: int) -> list[Floats]:
@@ -260,7 +261,7 @@ class Servant:
         return measure_training_memory(self.model, self._batch(shape, 0))
 
     def serve_arrivals(self, shape: ShapeSpec, arrivals_s: Sequence[float], start: int) -> list[float]:
-        """Measure the latencies of inputs that arrive at these times, one after another, the first being number `start`."""
+        """Measure the latencies of inputs that arrive at these times, one by one, the first being number `start`."""
         batches = [self._batch(shape, start + number) for number in range(len(arrivals_s))]
         return queueing.serve(lambda number: self.model.run(batches[number]), arrivals_s)
 

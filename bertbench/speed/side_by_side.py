@@ -89,7 +89,7 @@ class SpeedResult:
     attentions: dict[str, str] = field(default_factory=dict)
 
     def frame(self) -> pd.DataFrame:
-        """Make a table of the rows: session, round, turn, order, model, backend, dtype, seconds, warmup, shape, scenario, ...
+        """Make a table of the rows: session, round, turn, order, model, backend, dtype, seconds, warmup, shape, ...
 
         `round` numbers sets of workers that lived together; rows of one round, turn and shape are paired.
         """
@@ -217,7 +217,7 @@ def _given_up(timings: Timings, failures: dict[str, Failure], measurements: Mapp
 
 
 class _Stop:
-    """Ends a session with a wanted precision, or a gate's, at the looks where every block has the same number of rounds."""
+    """Ends a session with a wanted precision, or a gate's, at looks where every block has equally many rounds."""
 
     def __init__(
         self,
@@ -251,7 +251,7 @@ class _Stop:
 
 
 def _ended(timings: Timings, timing: TimingSpec, stop: _Stop) -> list[Caution]:
-    """What a reader should know of how the session ended."""
+    """List what a reader should know of how the session ended."""
     blocks, rounds = stop.blocks, timings.rounds // stop.blocks
     if timings.stopped:
         if rounds < ROUNDS_FOR_AN_INTERVAL and timings.round_s:

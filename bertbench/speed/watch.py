@@ -36,6 +36,7 @@ def read() -> MachineReading:
 
     cpu: Any = psutil.cpu_times()
     stolen = float(getattr(cpu, "steal", 0.0))
+    # On Linux user time holds that of guests, so that the sum counts it twice.
     idle = cpu.idle + getattr(cpu, "iowait", 0.0) + stolen + getattr(cpu, "guest", 0.0)
     swap = psutil.swap_memory()
     own = os.times()
@@ -64,7 +65,7 @@ class Watch:
                     self._workers_s += used.user + used.system
 
     def findings(self) -> list[Caution]:
-        """What those who read the figures should know; nothing if the machine was ours."""
+        """List what readers of the figures should know; nothing if the machine was ours."""
         start, end = self._start, self._now()
         wall = max(end.wall_s - start.wall_s, 1e-9)
         cores = self._count_cores()
@@ -98,7 +99,7 @@ def busy_machine(
 
 
 def slower_at_the_end(rates: Sequence[float]) -> list[Caution]:
-    """A warning if the machine's ceiling (operations a second) fell between the first and the last reading."""
+    """Warn if the machine's ceiling (operations a second) fell between the first and the last reading."""
     if len(rates) < 2 or rates[-1] > 0.85 * rates[0]:
         return []
     loss = 1 - rates[-1] / rates[0]

@@ -62,6 +62,7 @@ class Interpreter:
     @property
     def environment(self) -> dict[str, str]:
         """The variables that the process gets."""
+        # It could lead to another bertbench.
         variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         return variables | ({"PYTHONPATH": str(self.folder)} if self.folder else {})
 
@@ -182,7 +183,7 @@ def _preload(modules: Iterable[str]) -> None:
 
 
 def start_worker(plan: WorkerPlan, interpreter: Interpreter | None = None) -> Child:
-    """Start the process of a worker, forked here or in another environment; it loads its model while the parent goes on."""
+    """Start a worker's process, forked here or in another environment; it loads its model while the parent goes on."""
     if interpreter is None:
         return Child.start(serve, plan, name=f"bertbench {plan.name}")
     child = Child.launch(interpreter.command(_WORKER), interpreter.environment)
@@ -268,7 +269,7 @@ class WorkerProcess:
         return reading
 
     def ask(self, request: str, *arguments: Any, times: float = 1.0) -> Any:
-        """Await the answer to any request of `bertbench.speed.servant.Servant`, within `times` the plan's time limit."""
+        """Await the answer to a request of `bertbench.speed.servant.Servant`, within `times` the plan's time limit."""
         self.loaded()
         self._raise_if_failed()
         self._child.send((request, arguments))

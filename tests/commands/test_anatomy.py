@@ -216,7 +216,7 @@ def test_a_paper_of_times_only_points_to_speed(error, tmp_path):
     (tmp_path / "papers" / "mine.yaml").write_text(text)
 
     line = error("--paper", "mine", "--config-dir", str(tmp_path))
-    assert line == "--paper mine: publishes no numbers of parameters. Use `bertbench speed --paper mine`"
+    assert line == "--paper mine: publishes no parameter counts. Use `bertbench speed --paper mine`"
 
 
 def test_the_file_is_written_too(shown, tmp_path):

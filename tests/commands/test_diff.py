@@ -64,7 +64,7 @@ def test_flipped_examples_are_counted_both_ways(root, capsys):
         ("only the second is right", "2", "e4, e5"),
         ("both wrong, differently", "0", None),
     ]
-    assert table["notes"] == ["3 of 6 examples are as before"]
+    assert table["notes"] == ["3 of 6 examples have the same prediction"]
 
 
 def test_sessions_are_compared_run_by_run(root, capsys):

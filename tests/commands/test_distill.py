@@ -89,7 +89,7 @@ def test_there_must_be_something_to_learn_from(refused):
 def test_text_and_task_are_told_apart(refused):
     """Options of a task are refused where none follows the text, and the store cannot answer for training."""
     text = ("--teacher", "bert-mini", "--text", "x.txt", "--save-to", "s")
-    assert "--epochs is of the task that follows" in refused(*text, "--epochs", "3")
+    assert "--epochs applies to the task that follows" in refused(*text, "--epochs", "3")
     assert "--from-store does not go with --text" in refused(*text, "--from-store")
 
 

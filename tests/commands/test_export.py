@@ -96,7 +96,7 @@ def test_all_formats_hold_the_same(root, capsys):
     ("options", "said", "code"),
     [
         (["--format", "parquet"], "name a file with --output", 2),
-        (["--output", "x.xlsx"], "its ending is no format", 2),
+        (["--output", "x.xlsx"], "its ending names no format", 2),
         (["--output", "nowhere/x.csv"], "no folder", 2),
         (["--format", "csv", "--results-dir", "nowhere"], "nowhere: not there", 2),
     ],

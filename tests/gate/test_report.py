@@ -62,7 +62,7 @@ def test_two_outputs_of_one_file_are_seen_through_links(tmp_path):
 def test_junit_replaces_no_device(tmp_path):
     """A place that is a device is refused before anything is measured."""
     (tmp_path / "gate.xml").symlink_to("/dev/null")
-    with pytest.raises(UsageError, match="no plain file"):
+    with pytest.raises(UsageError, match="not a regular file"):
         check_place(tmp_path / "gate.xml")
 
 

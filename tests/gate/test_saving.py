@@ -79,7 +79,7 @@ def test_checkpoints_that_no_baseline_names_are_not_replaced(tmp_path, before, f
 def test_links_beside_are_not_followed(tmp_path, before, suffix):
     """A dangling link in the place of the predictions or checkpoints is in the way too."""
     (tmp_path / f"data{suffix}").symlink_to(tmp_path / "nowhere")
-    assert "is in the way: it is no plain" in refused(tmp_path / "data.json", before)
+    assert "is in the way: it is not a regular" in refused(tmp_path / "data.json", before)
 
 
 def test_an_output_that_is_a_link_is_followed_with_all_that_lies_beside(tmp_path, before):

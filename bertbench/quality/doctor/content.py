@@ -25,7 +25,7 @@ EMPTY = "clean the data: the model sees nothing but special tokens"
 
 
 def changed(subject: ExaminedTask) -> Verdict:
-    """What loading changed or left out, and what it had to assume."""
+    """Report what loading changed or left out, and what it had to assume."""
     splits = [subject.validation, *([subject.training] if subject.training else [])]
     notes = [note.partition(", ")[2] for split in splits for note in split.notes]
     if any(split.changes for split in splits):
@@ -34,7 +34,7 @@ def changed(subject: ExaminedTask) -> Verdict:
 
 
 def overlap(subject: ExaminedTask) -> Verdict:
-    """The share of validation inputs that stand in train too, but for case and white space."""
+    """Measure the share of validation inputs that stand in train too, but for case and white space."""
     known = {_plain(inputs) for inputs in subject.train.inputs}
     validation = subject.validation
     count = sum(_plain(inputs) in known for inputs in validation.inputs)
@@ -48,7 +48,7 @@ def overlap(subject: ExaminedTask) -> Verdict:
 
 
 def labels(subject: ExaminedTask) -> Verdict:
-    """How labels are distributed, in train and validation."""
+    """Report how labels are distributed, in train and validation."""
     if subject.task.is_regression:
         return _numbers(subject)
     shares = [_shares(subject, examples) for examples in (subject.train, subject.validation)]
@@ -68,7 +68,7 @@ def labels(subject: ExaminedTask) -> Verdict:
 
 
 def _shares(subject: ExaminedTask, examples: Examples) -> dict[str, float]:
-    """By name the share of labels: classes, tags but O, or whether there is an answer."""
+    """Compute the share of each label: classes, tags but O, or whether there is an answer."""
     task, references = subject.task, subject.kind.references(subject.task, examples)
     counts: Counter[str]
     if task.kind == QUESTIONS:
@@ -94,7 +94,7 @@ def _numbers(subject: ExaminedTask) -> Verdict:
 
 
 def empty(subject: ExaminedTask) -> Verdict:
-    """How many inputs have a text without words."""
+    """Count the inputs that have a text without words."""
     parts, share = [], 0.0
     for examples in (subject.train, subject.validation):
         count = sum(any(not text for text in _plain(inputs)) for inputs in examples.inputs)
@@ -107,7 +107,7 @@ def empty(subject: ExaminedTask) -> Verdict:
 
 
 def conflicts(subject: ExaminedTask) -> Verdict:
-    """How many inputs stand in train more than once with labels that contradict each other."""
+    """Count the inputs that stand in train more than once with labels that contradict each other."""
     train = subject.train
     seen: dict[tuple[str, ...], list[Any]] = defaultdict(list)
     for inputs, label in zip(train.inputs, train.labels, strict=True):
@@ -128,7 +128,7 @@ def _contradict(given_labels: list[Any], slack: float, *, numbers: bool) -> bool
 
 
 def _plain(inputs: tuple[Any, ...]) -> tuple[str, ...]:
-    """Texts in lower case and with single spaces."""
+    """Put texts in lower case and with single spaces."""
     texts = (text if isinstance(text, str) else " ".join(text) for text in inputs)
     return tuple(" ".join(text.lower().split()) for text in texts)
 
@@ -137,7 +137,7 @@ def _plain(inputs: tuple[Any, ...]) -> tuple[str, ...]:
 
 
 def without_a_model(subject: ExaminedTask) -> Verdict:
-    """Scores of the baseline that looks at no input and of a bag of words, on the whole split."""
+    """Score the baseline that looks at no input, and a bag of words, on the whole split."""
     examples = subject.validation
     scores = _scores(subject, examples)
     shown = [f"{name} {_points(score)}" for name, score in scores]
@@ -155,7 +155,7 @@ def without_a_model(subject: ExaminedTask) -> Verdict:
 
 
 def beaten(subject: ModelOnTask) -> Verdict | None:
-    """Whether a trained model scores more than the baselines, on the same examples."""
+    """Tell whether a trained model scores more than the baselines, on the same examples."""
     if not subject.has_head:
         return None
     sample, score = subject.data.sample, subject.score
@@ -176,7 +176,7 @@ def beaten(subject: ModelOnTask) -> Verdict | None:
 
 
 def _scores(subject: ExaminedTask, examples: Examples) -> list[tuple[str, float]]:
-    """Names and scores, the one that looks at no input first."""
+    """List names and scores, the one that looks at no input first."""
     name, predictions = subject.kind.trivial(subject.task, subject.train, examples)
     trivial = [(name, subject.score(examples, predictions))]
     bag = subject.bag_of_words
@@ -184,7 +184,7 @@ def _scores(subject: ExaminedTask, examples: Examples) -> list[tuple[str, float]
 
 
 def _margin(examples: Examples) -> float:
-    """Two standard errors of a share, at most."""
+    """Return two standard errors of a share, at most."""
     return 1 / math.sqrt(len(examples))
 
 

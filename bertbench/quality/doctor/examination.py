@@ -69,7 +69,7 @@ TRAINED = "fine-tuned checkpoint"
 def examine(
     models: Sequence[ModelSpec], tasks: Sequence[TaskSpec], settings: Settings, progress: Progress = silent
 ) -> list[Diagnosis]:
-    """All findings: of tasks first, then of models and of each on each task."""
+    """Collect all findings: of tasks first, then of models and of each on each task."""
     import torch
 
     torch.set_num_threads(settings.threads)
@@ -93,7 +93,7 @@ def examine(
 
 
 def _absent(task: TaskSpec, error: BertBenchError, settings: Settings) -> Verdict:
-    """Data of the user's own that cannot be read is a problem; the hub's may be out of reach."""
+    """Judge data that cannot be read: the user's own is a problem; the hub's may only be out of reach."""
     from_hub = task.dataset.path is not None and settings.data_dir is None
     return (unchecked if from_hub else problem)(error.message, error.hint)
 
@@ -101,7 +101,7 @@ def _absent(task: TaskSpec, error: BertBenchError, settings: Settings) -> Verdic
 def _looked(
     label: str, checks: Sequence[Check[S]], subject: S, progress: Progress, *, model: str = "", task: str = ""
 ) -> Iterator[Diagnosis]:
-    """What the checks find that apply."""
+    """Yield what the checks that apply find."""
     for number, check in enumerate(checks):
         progress(label, number, len(checks))
         verdict = check(subject)
@@ -113,7 +113,7 @@ def _looked(
 def _of_model(
     spec: ModelSpec, loaded: Sequence[ExaminedTask], settings: Settings, progress: Progress
 ) -> Iterator[Diagnosis]:
-    """What is found of one model, by itself and on each task."""
+    """Yield what is found of one model, by itself and on each task."""
     label = f"fetching {spec.name}"
     progress(label, 0, 1)
     try:
@@ -132,7 +132,7 @@ def _of_model(
 
 
 def _on_task(encoder: Encoder, data: ExaminedTask, settings: Settings, progress: Progress) -> Iterator[Diagnosis]:
-    """What is found of a model on a task, its fine-tuned checkpoint included."""
+    """Yield what is found of a model on a task, its fine-tuned checkpoint included."""
     names = {"model": encoder.spec.name, "task": data.task.name}
     label = f"examining {encoder.spec.name} on {data.task.name}"
     lines: list[str] = []
@@ -154,7 +154,7 @@ def _on_task(encoder: Encoder, data: ExaminedTask, settings: Settings, progress:
 
 
 def _unloaded(work: Work, data: ExaminedTask, error: BertBenchError) -> Diagnosis:
-    """Why a model cannot be had on a task; where only its outputs' names are in the way, the order that fits."""
+    """Tell why a model cannot be had on a task, or which order fits where only its outputs' names are in the way."""
     model, task = work.source.spec.name, data.task.name
     message = error.message.removeprefix(f"model {model}: ").removeprefix(f"{model}: ")
     if work.mode == "evaluate" and data.task.kind == SEQUENCES and data.task.labels and work.source.outputs is None:
@@ -167,7 +167,7 @@ def _unloaded(work: Work, data: ExaminedTask, error: BertBenchError) -> Diagnosi
 
 
 def _work(source: Source, data: ExaminedTask, settings: Settings, *, trained: bool) -> Work:
-    """What `run` would do: evaluate what is trained, fine-tune the rest, by the recipes it takes."""
+    """Build the work that `run` would do: evaluate what is trained, fine-tune the rest, by the recipes it takes."""
     task, model = data.task, source.spec
     published = {} if trained else settings.recipes.get(model.name, {}).get(task.name, {})
     recipe = resolve(task, model, published, {"max_length": settings.max_length})

@@ -24,7 +24,7 @@ FEWEST = 20
 
 
 def label_order(subject: ModelOnTask) -> Verdict | None:
-    """Whether another order of the outputs fits the examples significantly better."""
+    """Tell whether another order of the outputs fits the examples significantly better."""
     labels = subject.task.labels
     if not subject.has_head or labels is None:
         return None
@@ -48,19 +48,19 @@ class Tally:
 
     @classmethod
     def of(cls, winners: Sequence[int], labels: Sequence[int]) -> Tally:
-        """Counted over examples."""
+        """Count winners and labels over examples."""
         return cls(Counter(zip(winners, labels, strict=True)), len(labels))
 
     def right(self, order: Sequence[int]) -> int:
-        """Examples that are right if output i stands for label order[i]."""
+        """Count the examples that are right if output i stands for label order[i]."""
         return sum(self.pairs[output, label] for output, label in enumerate(order))
 
     def best(self, order: tuple[int, ...]) -> tuple[int, ...]:
-        """The order that fits best; the given one if none fits better."""
+        """Find the order that fits best; the given one if none fits better."""
         return max(itertools.permutations(range(len(order))), key=lambda each: (self.right(each), each == order))
 
     def chance(self, order: Sequence[int], better: Sequence[int]) -> float:
-        """Exact McNemar: how probable so large a difference is where both orders are equally good."""
+        """Compute by exact McNemar how probable so large a difference is where both orders are equally good."""
         from scipy.stats import binomtest
 
         differ = [i for i in range(len(order)) if order[i] != better[i]]
@@ -98,7 +98,7 @@ def _judged(subject: ModelOnTask, labels: Sequence[str], order: tuple[int, ...],
 
 
 def _unnamed(subject: ModelOnTask, labels: Sequence[str], order: tuple[int, ...], tally: Tally) -> Verdict:
-    """Where names tell nothing, the order that fits best."""
+    """Find the order that fits best where names tell nothing."""
     if len(labels) > MOST_CLASSES:
         return problem(subject.conflict, _state(subject, "the task's labels in the order of the outputs"))
     better = tally.best(order)
@@ -107,7 +107,7 @@ def _unnamed(subject: ModelOnTask, labels: Sequence[str], order: tuple[int, ...]
 
 
 def _naming(subject: ModelOnTask) -> str:
-    """How the outputs are called, and what they are taken for."""
+    """Tell what the outputs are called, and what they are taken for."""
     if subject.conflict:
         return subject.conflict
     raw, taken = subject.config.id2label, ", ".join(subject.ready.outputs or ())

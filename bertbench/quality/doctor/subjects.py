@@ -39,7 +39,7 @@ class BagOfWords:
 
     @classmethod
     def fitted(cls, task: TaskSpec, train: Examples) -> BagOfWords | None:
-        """Trained on at most 5,000 examples; None where there are no words or only one class."""
+        """Fit on at most 5,000 examples; None where there are no words or only one class."""
         from sklearn.linear_model import LogisticRegression, Ridge
 
         train = train.take(MOST_EXAMPLES)
@@ -51,7 +51,7 @@ class BagOfWords:
         return bag
 
     def predict(self, examples: Examples) -> list[float]:
-        """Class ids or numbers."""
+        """Predict class ids or numbers."""
         return [float(value) for value in self.model.predict(self._seen(examples))]
 
     def _seen(self, examples: Examples) -> Any:
@@ -62,7 +62,7 @@ class BagOfWords:
 
 
 def _words_of(texts: Sequence[str]) -> Any:
-    """What weighs the words of one text column; None if there are no words in it."""
+    """Fit what weighs the words of one text column; None if there are no words in it."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     try:
@@ -114,14 +114,14 @@ class ExaminedTask:
         return BagOfWords.fitted(self.task, self.train) if self.task.kind == SEQUENCES else None
 
     def score(self, examples: Examples, predictions: list[Any]) -> float:
-        """The task's score; an undefined metric counts as 0."""
+        """Compute the task's score; an undefined metric counts as 0."""
         by_metric = metric_values(self.task, self.kind.references(self.task, examples), predictions)
         values = [by_metric.get(name, 0.0) for name in self.task.primary_metrics]
         return sum(values) / len(values)
 
 
 def open_data(task: TaskSpec, settings: Settings) -> ExaminedTask:
-    """The examples of a task.
+    """Load the examples of a task.
 
     Raises:
         DatasetError, HubError: those to evaluate on cannot be had.
@@ -191,7 +191,7 @@ class ModelOnTask:
 
     @property
     def has_head(self) -> bool:
-        """True if it is evaluated as it is."""
+        """Whether it is evaluated as it is."""
         return self.work.mode == "evaluate"
 
     @cached_property

@@ -30,7 +30,7 @@ LOWER_CASE, KEEP_CASE = f"set {_PLACES}", f"unset {_PLACES}"
 
 
 def sizes(subject: ExaminedCheckpoint) -> Verdict:
-    """Whether every token has an embedding, and nearly every embedding a token."""
+    """Tell whether every token has an embedding, and nearly every embedding a token."""
     if not subject.source.tokenizer:
         return unchecked("the model states no tokenizer", "name one ('tokenizer' in the model's YAML)")
     try:
@@ -48,7 +48,7 @@ def sizes(subject: ExaminedCheckpoint) -> Verdict:
 
 
 def padding(subject: ExaminedCheckpoint) -> Verdict:
-    """Whether both pad with the same token."""
+    """Tell whether tokenizer and config.json name the same padding token."""
     pad_id, stated_id = subject.tokenizer.pad_token_id, getattr(subject.config, "pad_token_id", None)
     if pad_id is None:
         return problem("the tokenizer has no padding token", "choose an encoder's tokenizer")
@@ -64,7 +64,7 @@ def padding(subject: ExaminedCheckpoint) -> Verdict:
 
 
 def lengths(subject: ExaminedCheckpoint) -> Verdict:
-    """Whether the tokenizer lets more through than the model has positions for."""
+    """Tell whether the tokenizer lets more tokens through than the model has positions for."""
     stated, limit = subject.tokenizer.model_max_length, length_limit(subject.config)
     if limit is None:
         return ok("the model has no positions that could run out; bertbench cuts to --max-length")
@@ -77,7 +77,7 @@ def lengths(subject: ExaminedCheckpoint) -> Verdict:
 
 
 def casing(subject: ExaminedCheckpoint) -> Verdict:
-    """Whether upper case is kept where the model knows it, and only there."""
+    """Tell whether upper case is kept where the model knows it, and only there."""
     lowers = _lowers(subject.tokenizer)
     kept = "the tokenizer lower-cases" if lowers else "the tokenizer keeps case"
     says = _stated(subject)
@@ -101,7 +101,7 @@ def _lowers(tokenizer: Any) -> bool:
 
 
 def _stated(subject: ExaminedCheckpoint) -> str | None:
-    """'cased' or 'uncased' if the checkpoint's name, or that of what it was made from, says so."""
+    """Return 'cased' or 'uncased' if the checkpoint's name, or that of what it was made from, says so."""
     source = subject.source
     names = [Path(source.checkpoint or "").name]
     if source.folder is not None:
@@ -118,14 +118,14 @@ def _stated(subject: ExaminedCheckpoint) -> str | None:
 
 
 def _share_with(tokenizer: Any, letters: str) -> float:
-    """The share of tokens with one of these letters, special ones left out."""
+    """Compute the share of tokens with one of these letters, special ones left out."""
     special = set(tokenizer.all_special_tokens)
     words = [token for token in tokenizer.get_vocab() if token not in special]
     return sum(re.search(letters, token) is not None for token in words) / max(len(words), 1)
 
 
 def unknown(subject: ModelOnTask) -> Verdict | None:
-    """Which share of the sample's tokens the tokenizer does not know."""
+    """Compute the share of the sample's tokens that the tokenizer does not know."""
     tokenizer = subject.ready.tokenizer
     if tokenizer.unk_token_id is None:
         return None
@@ -144,7 +144,7 @@ def unknown(subject: ModelOnTask) -> Verdict | None:
 
 
 def pairs(subject: ModelOnTask) -> Verdict | None:
-    """Whether a model that uses token types gets them, by bertbench and by default."""
+    """Tell whether a model that uses token types gets them, by bertbench and by default."""
     if len(subject.task.inputs) != 2:
         return None
     if not uses_token_types(subject.config):
@@ -170,7 +170,7 @@ SHARES = (50, 95, 99)
 
 
 def truncated(subject: ModelOnTask) -> Verdict:
-    """The share of inputs that lose something or are taken in windows, and the lengths that half, 95 % and 99 % stay within."""
+    """Measure the share of inputs that is cut or taken in windows, and the lengths that 50, 95 and 99 % stay within."""
     import numpy as np
 
     ready, examples = subject.ready, subject.data.validation.take(EXAMPLES)
@@ -198,7 +198,7 @@ ROUNDING = 1e-5  # of the outputs' size: where all are nearly equal, their sprea
 
 
 def invariance(subject: ModelOnTask) -> Verdict:
-    """The largest difference between outputs of batches of 1 and of one padded batch."""
+    """Measure the largest difference between outputs of batches of 1 and of one padded batch."""
     import numpy as np
 
     rows = _chosen(subject.features.rows)
@@ -220,20 +220,20 @@ def invariance(subject: ModelOnTask) -> Verdict:
 
 
 def _chosen(rows: Sequence[Row]) -> list[Row]:
-    """A few inputs from the shortest to the longest."""
+    """Choose a few inputs from the shortest to the longest."""
     ordered = sorted(rows, key=lambda row: len(row["input_ids"]))
     count = min(INPUTS, len(ordered))
     return [ordered[i * (len(ordered) - 1) // max(count - 1, 1)] for i in range(count)]
 
 
 def _lengthened(row: Row, length: int) -> Row:
-    """The row repeated up to a length."""
+    """Repeat the row up to a length."""
     times = -(-length // len(row["input_ids"]))
     return {key: (values * times)[:length] for key, values in row.items()}
 
 
 def _outputs(subject: ModelOnTask, rows: Sequence[Row]) -> list[Any]:
-    """Outputs of one batch, those of padding left out."""
+    """Compute the outputs of one batch, those of padding left out."""
     import torch
 
     ready = subject.ready

@@ -44,7 +44,7 @@ class Check(Generic[S]):
     look: Callable[[S], Verdict | None]
 
     def __call__(self, subject: S) -> Verdict | None:
-        """The verdict; 'not checked' where something that is needed cannot be had."""
+        """Return the verdict; 'not checked' where something that is needed cannot be had."""
         try:
             return self.look(subject)
         except BertBenchError as error:
@@ -52,20 +52,20 @@ class Check(Generic[S]):
 
 
 def ok(finding: str, advice: str = "") -> Verdict:
-    """All is well."""
+    """Report that all is well."""
     return Verdict("ok", finding, advice)
 
 
 def warning(finding: str, advice: str) -> Verdict:
-    """Figures may mean less than they seem to."""
+    """Warn that figures may mean less than they seem to."""
     return Verdict("warning", finding, advice)
 
 
 def problem(finding: str, advice: str | None) -> Verdict:
-    """Figures would be wrong, or there would be none."""
+    """Report that figures would be wrong, or that there would be none."""
     return Verdict("problem", finding, advice or "")
 
 
 def unchecked(reason: str, advice: str | None = None) -> Verdict:
-    """It could not be found out."""
+    """Report that something could not be found out."""
     return Verdict("not checked", reason, advice or "")

@@ -23,7 +23,7 @@ OF_A_LAYER = re.compile(r"\.\d+\.")
 
 
 def loading(subject: ExaminedCheckpoint) -> Verdict:
-    """Whether every weight of the encoder is loaded and every one in the file has its place."""
+    """Tell whether every weight of the encoder is loaded and every one in the file has its place."""
     folder = subject.source.folder
     if folder is None:
         return ok("no checkpoint: starts from random weights, trained from scratch")
@@ -39,7 +39,7 @@ def loading(subject: ExaminedCheckpoint) -> Verdict:
 
 
 def _unused(folder: Path) -> list[str]:
-    """Weights of layers that the configuration has no place for; heads, and what else is left over, do no harm."""
+    """List weights of layers that the configuration has no place for; heads, and what else is left over, do no harm."""
     from transformers import AutoModel
 
     with quiet():
@@ -60,7 +60,7 @@ def _unused(folder: Path) -> list[str]:
 
 
 def values(subject: ExaminedCheckpoint) -> Verdict | None:
-    """Whether the encoder's weights are finite and those of a trained model."""
+    """Tell whether the encoder's weights are finite and those of a trained model."""
     if subject.source.folder is None:
         return None
     encoder = subject.model.base_model
@@ -80,7 +80,7 @@ def _not_finite(parameters: Iterable[tuple[str, Any]]) -> list[str]:
 
 
 def _all_equal(encoder: Any) -> list[str]:
-    """Matrices of one value: of linear layers, and the word embeddings."""
+    """List the matrices of one value: of linear layers, and the word embeddings."""
     import torch
 
     words = encoder.get_input_embeddings()
@@ -98,7 +98,7 @@ def _spread(tensor: Any) -> float:
 
 
 def _as_initialized(encoder: Any) -> bool:
-    """True if no step of training has touched norms and biases; a new pooler says nothing."""
+    """Tell whether no step of training has touched norms and biases; a new pooler says nothing."""
     import torch
 
     parts = [(name, part) for name, part in encoder.named_modules() if POOLER not in f".{name}."]
@@ -114,7 +114,7 @@ def _as_initialized(encoder: Any) -> bool:
 
 
 def head(subject: ModelOnTask) -> Verdict | None:
-    """Whether the head of a trained classifier is trained; that its weights are there was seen when it was loaded."""
+    """Tell whether the head of a trained classifier is trained; that its weights exist was checked at loading."""
     if not subject.has_head:
         return None
     model = subject.ready.model

@@ -45,28 +45,28 @@ COUNTED = Method(MethodKind.COUNT)
 
 
 def kind_of(claim: ClaimSpec) -> Kind:
-    """The kind of measuring that gives the claim's quantity; metrics are of quality runs."""
+    """Return the kind of measuring that gives the claim's quantity; metrics come from quality runs."""
     return KINDS.get(claim.quantity, "quality")
 
 
 def is_timed(claim: ClaimSpec) -> bool:
-    """True if the figure is a time, which is compared within one session only."""
+    """Tell whether the figure is a time, which is compared within one session only."""
     return kind_of(claim) == "speed" or claim.quantity in TRAINING
 
 
 def seeds_needed(claim: ClaimSpec) -> int:
-    """How many trained seeds the claim takes: of a score at least as many as tell of the method and not of a checkpoint."""
+    """Count the trained seeds that the claim takes: a score takes enough to tell of the method, not of a checkpoint."""
     of_method = kind_of(claim) == "quality" and claim.quantity not in USUAL
     return max(claim.needs.seeds, SEEDS_FOR_METHOD if of_method else 1)
 
 
 def macro_name(tasks: Sequence[str]) -> str:
-    """What a mean over these tasks is called in rows."""
+    """Return the name that rows give a mean over these tasks."""
     return next((name for name, names in MEANS.items() if set(names) == set(tasks)), ALL)
 
 
 def find_row(claim: ClaimSpec, rows: Sequence[Row], tasks: Sequence[str], texts: str | None) -> Row | None:
-    """The row that the claim is about, the first of several cells; None if it was not measured.
+    """Find the row that the claim is about, the first of several cells; None if it was not measured.
 
     Args:
         claim: about one task, a mean, or none.
@@ -74,6 +74,7 @@ def find_row(claim: ClaimSpec, rows: Sequence[Row], tasks: Sequence[str], texts:
         tasks: of the claim, groups taken apart.
         texts: the task whose texts were timed.
     """
+    # Timed on the texts of another task, a figure is another one.
     if kind_of(claim) == "speed" and claim.task not in {None, texts}:
         return None
     task = None if kind_of(claim) != "quality" else tasks[0] if len(tasks) == 1 else macro_name(tasks)
@@ -86,12 +87,13 @@ def find_row(claim: ClaimSpec, rows: Sequence[Row], tasks: Sequence[str], texts:
     wanted |= {name: value for name, value in cell.items() if value is not None}
     if claim.statistic != "value" and claim.reference is not None:
         wanted["reference"] = claim.reference
+    # A shape or metric that gave nothing has a row too, without a value.
     fitting = (row for row in rows if all(getattr(row, name) == value for name, value in wanted.items()))
     return next((row for row in fitting if row.value is not None and _estimate(claim, row) is not None), None)
 
 
 def _statistic(claim: ClaimSpec, tasks: Sequence[str]) -> str:
-    """The statistic of the row."""
+    """Return the statistic of the row."""
     several = len(tasks) > 1
     if kind_of(claim) != "quality" or claim.quantity in USUAL:
         return claim.reading or USUAL[claim.quantity]
@@ -103,7 +105,7 @@ def _statistic(claim: ClaimSpec, tasks: Sequence[str]) -> str:
 
 
 def figure_of(claim: ClaimSpec, row: Row) -> ClaimFigure | None:
-    """The claim's figure in a row, with the interval it has: none for counts, the rule's margin for a reading of memory."""
+    """Return the claim's figure in a row and its interval: none for counts, the rule's margin for a memory reading."""
     estimate = _estimate(claim, row)
     if estimate is None:
         return None
@@ -111,16 +113,18 @@ def figure_of(claim: ClaimSpec, row: Row) -> ClaimFigure | None:
     if claim.quantity in EXACT or claim.reading in EXACT_READINGS:
         return ClaimFigure(Estimate(estimate.value, estimate.value, estimate.value, COUNTED))
     if claim.quantity == "peak_memory":
+        # A single reading has no spread of its own: the margin of the rule for best use stands in for it.
         low, high = sorted((estimate.value / MEMORY_MARGIN, estimate.value * MEMORY_MARGIN))
         return ClaimFigure(Estimate(estimate.value, low, high, SINGLE_READING))
     n, unit = _replications(row, estimate)
     of_logs = estimate.method is not None and estimate.method.values is Replications.LOGARITHMS
+    # Intervals of ratios of times are symmetric in logarithms.
     by_logs = (is_timed(claim) and relative) or of_logs
     return ClaimFigure(estimate, n, unit, logarithmic=by_logs)
 
 
 def _estimate(claim: ClaimSpec, row: Row) -> Estimate | None:
-    """The value or the ratio with its interval; one without a method of its own rests on what the other rests on."""
+    """Return the value or the ratio with its interval; one without a method rests on what the other rests on."""
     if claim.statistic in {"value", "difference"}:
         method, scope = row.method or row.ratio_method, row.scope or row.ratio_scope
         return None if row.value is None else Estimate(row.value, row.low, row.high, method, scope)
@@ -134,7 +138,7 @@ def _estimate(claim: ClaimSpec, row: Row) -> Estimate | None:
 
 
 def _replications(row: Row, estimate: Estimate) -> tuple[int | None, str | None]:
-    """What more of would narrow the interval, and how many there are: rounds or seeds, else what the row counts."""
+    """Count what would narrow the interval if there were more of it: rounds or seeds, else what the row counts."""
     method = estimate.method
     if method is not None and method.replications is not None:
         return method.replications, method.unit
@@ -145,7 +149,7 @@ def _replications(row: Row, estimate: Estimate) -> tuple[int | None, str | None]
 
 
 def judged(claim: ClaimSpec, row: Row) -> tuple[ClaimFigure, Judgement] | None:
-    """The claim's figure in a row and the verdict on it; None if the row has no such figure, or too few rounds behind it."""
+    """Judge the claim's figure in a row; None if the row has no such figure, or too few rounds behind it."""
     figure = figure_of(claim, row)
     if figure is None or (figure.unit == "rounds" and (figure.n or 0) < claim.needs.rounds):
         return None

@@ -44,7 +44,7 @@ OTHER_ARCHITECTURE = 0.1  # counts as published are rounded, by less than this
 def problem(
     claim: ClaimSpec, evidence: Evidence, tasks: Sequence[str], counts: Mapping[str, float] = MappingProxyType({})
 ) -> str | None:
-    """Why a session does not hold the evidence that a claim takes, or None; '' if there is nothing of it at all.
+    """Tell why a session does not hold the evidence that a claim takes; None if it does, '' if it holds nothing of it.
 
     `counts`: parameters by digest of the weights, from `parameter_counts`.
     """
@@ -53,6 +53,7 @@ def problem(
         for records in _records(claim, evidence, model, tasks):
             done = [record for record in records if record.status == "ok"]
             if not done:
+                # An empty reason lets the reason of another session speak.
                 return _why_not(records) if records else ("" if not seen else f"{model} was not measured with it")
             seen = True
             spec = evidence.specs[model].model_dump(mode="json")
@@ -65,7 +66,7 @@ def problem(
 
 
 def _too_few_seeds(claim: ClaimSpec, done: Sequence[RunRecord], model: str) -> str | None:
-    """That there are fewer seeds than the claim takes, or so few that their score is of checkpoints, not of the method."""
+    """Report fewer seeds than the claim takes, or so few that their score is of checkpoints, not of the method."""
     if len(done) < claim.needs.seeds:
         return f"{model} has {len(done)} of {claim.needs.seeds} seeds"
     is_trained = any(record.settings.get("mode") == "fine-tune" for record in done)
@@ -77,12 +78,12 @@ def _too_few_seeds(claim: ClaimSpec, done: Sequence[RunRecord], model: str) -> s
 
 
 def _partial(claim: ClaimSpec, evidence: Evidence) -> str | None:
-    """What was left out of quality runs by an option, or None."""
+    """Tell what an option left out of quality runs; None for nothing."""
     if kind_of(claim) != "quality" or claim.needs.capped_training:
         return None
     options = evidence.stored.session.request.get("options", {})
     if options.get("eval_samples"):
-        return f"scores are of {options['eval_samples']:,} examples at most"
+        return f"scores cover at most {options['eval_samples']:,} examples"
     asked = options.get("epochs")
     trained = [record for record in evidence.stored.records if record.settings.get("mode") == "fine-tune"]
     meant = max((((record.task or {}).get("training") or {}).get("epochs", 0) for record in trained), default=0)
@@ -90,7 +91,7 @@ def _partial(claim: ClaimSpec, evidence: Evidence) -> str | None:
 
 
 def _two_recipes(claim: ClaimSpec, evidence: Evidence, tasks: Sequence[str]) -> str | None:
-    """A hyperparameter in which model and reference were trained differently, or None."""
+    """Find a hyperparameter in which model and reference were trained differently; None if there is none."""
     if kind_of(claim) != "quality" or not claim.needs.one_recipe or claim.reference is None:
         return None
     for task in tasks:
@@ -123,17 +124,17 @@ def _why_not(records: Sequence[RunRecord]) -> str:
 
 
 def measured_part(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The parts of a stored model spec that shape figures; what is None or empty counts as absent."""
+    """Return the parts of a stored model spec that shape figures; what is None or empty counts as absent."""
     return {
         name: value for name, value in model.items() if name not in NOT_MEASURED and value not in (None, [], {}, ())
     }
 
 
 def _unfit(claim: ClaimSpec, record: RunRecord, spec: Mapping[str, Any], counts: Mapping[str, float]) -> str | None:
-    """What makes a finished record no evidence for the claim."""
+    """Tell what makes a finished record no evidence for the claim."""
     model = record.model_name
     if measured_part(record.model) != measured_part(spec):
-        return f"{model} was configured otherwise there"
+        return f"{model} was configured differently there"
     reason = _unbound(claim.checkpoints.get(model), record, model, counts)
     if reason is not None:
         return reason
@@ -144,13 +145,14 @@ def _unfit(claim: ClaimSpec, record: RunRecord, spec: Mapping[str, Any], counts:
 
 
 def _unbound(bound: str | None, record: RunRecord, model: str, counts: Mapping[str, float]) -> str | None:
-    """What tells that a record is of another model than the released one that the claim is about."""
+    """Tell why a record is not of the released model that the claim is about; None if it is."""
     if bound is None:
         return None
     used = record.model.get("checkpoint")
     if used != bound:
         return f"{model} was {used or 'a model without a released checkpoint'} there, the claim is about {bound}"
     stated = (entry["value"] for entry in record.model.get("published", ()) if entry.get("quantity") == "parameters")
+    # A model may bear the checkpoint's name and be of another architecture, which its count of parameters gives away.
     published, counted = next(stated, None), counts.get(record.weights_digest or "")
     if published and counted and abs(counted / published - 1) > OTHER_ARCHITECTURE:
         return f"{model} had {millions(counted)} parameters there, {millions(published)} are published: another architecture"
@@ -158,7 +160,7 @@ def _unbound(bound: str | None, record: RunRecord, model: str, counts: Mapping[s
 
 
 def parameter_counts(records: Iterable[RunRecord]) -> dict[str, float]:
-    """Parameters by digest of the weights, as far as they were counted: weights of one digest are of one architecture."""
+    """Collect the counted parameters by digest of the weights: weights of one digest are of one architecture."""
     counts = {}
     for record in records:
         count = record.find("parameters", "unique") if record.kind == "size" else None
@@ -177,7 +179,7 @@ def _unfit_quality(claim: ClaimSpec, record: RunRecord, model: str) -> str | Non
     if (
         samples is not None
         and available
-        and samples < min(available, meant or available)
+        and samples < min(available, meant or available)  # a task may mean to train on fewer than there are
         and not claim.needs.capped_training
     ):
         return f"{model} was trained on {samples:,} of {available:,} examples"
@@ -205,14 +207,14 @@ class Proof:
 
     @property
     def is_surprise(self) -> bool:
-        """True for a settled verdict that is not the expected one; of a claim that expects none, if it is refuted."""
+        """Whether the verdict is settled and not the expected one; a claim that expects none surprises if refuted."""
         if self.verdict not in {"supported", "refuted"}:
             return False
         return self.verdict != (self.claim.expect or "supported")
 
     @property
     def is_open(self) -> bool:
-        """True for an inconclusive verdict that was not expected."""
+        """Whether the verdict is inconclusive and this was not expected."""
         return self.verdict == "inconclusive" and self.claim.expect != "inconclusive"
 
 
@@ -233,7 +235,7 @@ class Prover:
         return parameter_counts(record for stored in self.sessions for record in stored.records)
 
     def prove(self, claim: ClaimSpec) -> Proof:
-        """The verdict on a claim; of one over each of several tasks with its parts."""
+        """Judge a claim; a claim over each of several tasks comes with its parts."""
         tasks = self.tasks_of(claim)
         if claim.over == "mean" or len(tasks) < 2:
             return self._prove_over(claim, tasks)
@@ -258,7 +260,7 @@ class Prover:
         return Proof(claim, "not measured", reason=next(filter(None, reasons), ""))
 
     def _candidates(self, claim: ClaimSpec, tasks: tuple[str, ...]) -> Iterator[StoredSession]:
-        """Sessions cut down to the records that the claim is about, the newest first."""
+        """Yield sessions cut down to the records that the claim is about, the newest first."""
         if kind_of(claim) == "quality" and not is_timed(claim):
             yield from pooled(self.sessions, claim.models, tasks)
             return
@@ -284,7 +286,7 @@ class Prover:
 
 
 def _undefined(claim: ClaimSpec, rows: Sequence[Row], tasks: Sequence[str]) -> str:
-    """Why a score that a claim is about has no value, in the metric's words; '' if it is not that."""
+    """Tell why a score that a claim is about is undefined, in the metric's words; '' if it is not."""
     of_claim = (
         f"{row.model}: {row.quantity} is undefined: {row.note}"
         for row in rows
@@ -294,7 +296,7 @@ def _undefined(claim: ClaimSpec, rows: Sequence[Row], tasks: Sequence[str]) -> s
 
 
 def texts(evidence: Evidence, model: str) -> str | None:
-    """The task whose texts a model was timed on."""
+    """Return the task whose texts a model was timed on."""
     records = evidence.speeds(model)
     task = records[0].settings.get("natural_task") if records else None
     return str(task) if task else None
@@ -307,13 +309,13 @@ class Pool(StoredSession):
     folders: Mapping[str, Path] = field(default_factory=dict)
 
     def sidecar(self, record: RunRecord, name: str) -> pd.DataFrame | None:
-        """The rows of a record's sidecar, from the session it was run in."""
+        """Read a record's sidecar from the session it was run in."""
         entry = record.sidecars.get(name)
         return None if entry is None else read_sidecar(self.folders[record.run_id], entry, name)
 
 
 def pooled(sessions: Sequence[StoredSession], models: Sequence[str], tasks: Sequence[str]) -> Iterator[Pool]:
-    """By recipe, that of the newest session first: finished runs of the models on the tasks, the newest of each seed.
+    """Yield, by recipe, finished runs of the models on the tasks, the newest of each seed; newest recipe first.
 
     Only seeds that all models have on all tasks: means over others could not be compared.
     """
@@ -327,6 +329,7 @@ def pooled(sessions: Sequence[StoredSession], models: Sequence[str], tasks: Sequ
                     continue  # of a model that has since become another one
                 runs = by_recipe.setdefault(_recipe(stored), {})
                 cell = (record.model_name, record.task_name, record.seed)
+                # Sessions come newest first, so a run is only replaced if it failed and an older one finished.
                 if cell not in runs or (runs[cell][0].status != "ok" and record.status == "ok"):
                     runs[cell] = record, stored
     for runs in by_recipe.values():
@@ -334,7 +337,7 @@ def pooled(sessions: Sequence[StoredSession], models: Sequence[str], tasks: Sequ
 
 
 def _shared(runs: Mapping[Any, Any], models: Sequence[str], tasks: Sequence[str]) -> dict[Any, Any]:
-    """The runs of seeds that finished everywhere; where there is none, all of them, so that a reason can be given."""
+    """Keep the runs of seeds that finished everywhere; if there is none, keep all, so that a reason can be given."""
     done = {cell for cell, (record, _) in runs.items() if record.status == "ok"}
     seeds = {seed for *_, seed in done if all((model, task, seed) in done for model in models for task in tasks)}
     return {cell: run for cell, run in runs.items() if not seeds or cell[2] in seeds}
@@ -354,7 +357,7 @@ def _pool(runs: Sequence[tuple[RunRecord, StoredSession]], tasks: Sequence[str])
 
 
 def _recipe(stored: StoredSession) -> str:
-    """What tells recipes apart: the options that shape a run, and the version of how quality is measured.
+    """Identify a recipe by the options that shape a run, and the version of how quality is measured.
 
     Models may differ, each having its own published recipe.
     """

@@ -28,7 +28,7 @@ COLUMNS = ("Claim", "Expected", "Found", "Verdict", "Rests on")
 
 
 def verdict_table(proofs: list[Proof], notes: list[str]) -> Table:
-    """A row a claim."""
+    """Build the table of verdicts, a row a claim."""
     rows = tuple(
         (
             f"{proof.claim.wording} ({proof.claim.name})",
@@ -43,7 +43,7 @@ def verdict_table(proofs: list[Proof], notes: list[str]) -> Table:
 
 
 def expected_text(claim: ClaimSpec) -> str:
-    """'parameters, ratio to bert: equal to 0.6x (margin 0.01)'."""
+    """Write what was expected: 'parameters, ratio to bert: equal to 0.6x (margin 0.01)'."""
     reading = f" ({claim.reading.replace('_', ' ')})" if claim.reading else ""
     what = f"{quantity_of(claim.quantity).title.lower()}{reading}"
     statistic = "" if claim.statistic == "value" else f", {claim.statistic.replace('speedup', 'speed-up')}"
@@ -70,7 +70,7 @@ def _cell(claim: ClaimSpec) -> str:
 
 
 def _value(claim: ClaimSpec, value: float, low: float | None = None, high: float | None = None) -> str:
-    """A figure of the claim's kind, with its interval unless that has no width."""
+    """Write a figure of the claim's kind, with its interval unless that has no width."""
     bounds = (None, None) if low == high else (low, high)
     if claim.statistic in {"ratio", "speedup"}:
         return shown("speedup", value, *bounds)
@@ -78,7 +78,7 @@ def _value(claim: ClaimSpec, value: float, low: float | None = None, high: float
 
 
 def estimate_text(claim: ClaimSpec, estimate: Estimate) -> str:
-    """The estimate as people read it; three digits may hide on which side of a bound it lies, so exact ones get five."""
+    """Write the estimate for people; an exact ratio gets five digits, to show on which side of a bound it lies."""
     if estimate.low == estimate.high and claim.statistic in {"ratio", "speedup"}:
         return f"{significant(estimate.value, 5)}x"
     return _value(claim, estimate.value, estimate.low, estimate.high)
@@ -93,7 +93,7 @@ def _found(proof: Proof) -> list[str]:
 
 
 def verdict_text(proof: Proof) -> str:
-    """The verdict, whether it was expected, and for an open one what would settle it."""
+    """Write the verdict, whether it was expected, and for an open one what would settle it."""
     text: str = proof.verdict
     if proof.is_surprise:
         text += f" (a surprise: {proof.claim.expect} was expected)" if proof.claim.expect else ""
@@ -104,7 +104,7 @@ def verdict_text(proof: Proof) -> str:
 
 
 def open_text(proof: Proof) -> str:
-    """How much more measuring is expected to settle an inconclusive verdict."""
+    """Tell how much more measuring is expected to settle an inconclusive verdict."""
     if proof.verdict != "inconclusive" or proof.figure is None or proof.judgement is None:
         return ""
     n, unit = proof.figure.n, proof.figure.unit or "readings"
@@ -116,7 +116,7 @@ def open_text(proof: Proof) -> str:
 
 
 def _basis(proof: Proof) -> str:
-    """What a verdict rests on: rounds, seeds or a count, and random weights where there were no others."""
+    """Tell what a verdict rests on: rounds, seeds or a count, and random weights where there were no others."""
     if proof.figure is None or proof.row is None:
         bases = list(dict.fromkeys(_basis(part) for part in proof.parts if part.figure))
         return "; ".join(bases)
@@ -138,7 +138,7 @@ BY_TWO_TESTS = (
 
 
 def build_verdicts(proofs: Sequence[Proof], commands: Mapping[str, str], now: datetime | None = None) -> Report:
-    """The report.
+    """Build the report of `bertbench verify`.
 
     Args:
         proofs: one a claim.
@@ -152,7 +152,7 @@ def build_verdicts(proofs: Sequence[Proof], commands: Mapping[str, str], now: da
 
 
 def verdict_rows(proof: Proof, command: str | None = None) -> Iterator[Row]:
-    """A row for the claim, and before it one for each of its tasks where it is about several."""
+    """Yield a row for the claim, and before it one for each of its tasks where it is about several."""
     for part in proof.parts:
         yield from verdict_rows(part)
     claim = proof.claim
@@ -184,12 +184,12 @@ def verdict_rows(proof: Proof, command: str | None = None) -> Iterator[Row]:
 
 
 def verdict_cell(name: str, verdict: str) -> str:
-    """What stands in the column `verdict`: 'albert-much-smaller: supported'."""
+    """Write what stands in the column `verdict`: 'albert-much-smaller: supported'."""
     return f"{name}: {verdict}"
 
 
 def _missing(proofs: Sequence[Proof], commands: Mapping[str, str]) -> list[str]:
-    """By command the claims that it would measure, with the reason why they are not."""
+    """List the claims that each command would measure, with the reason why they are not measured."""
     claims: dict[tuple[str, str], list[str]] = {}
     for proof in proofs:
         if proof.claim.name in commands:

@@ -46,7 +46,7 @@ def build(
     now: datetime | None = None,
     claims: Sequence[Claimed] = (),
 ) -> Report:
-    """Everything there is to say about `models` in one session; what was not measured stays empty.
+    """Report all there is to say about `models` in one session; what was not measured stays empty.
 
     Args:
         stored: the session with its records.
@@ -64,6 +64,7 @@ def build(
     verdicts = with_verdicts(evidence, all_rows(evidence), claims)
     rows = verdicts.rows
     uses = use_cases(Figures(rows), shown, reference)
+    # Uses are derived from all other rows, so their own can only be filled in now.
     rows = [
         replace(row, text="; ".join(uses[row.model or ""]) or NOT_MEASURED) if row.quantity == "best_use_case" else row
         for row in rows
@@ -80,7 +81,7 @@ def build(
 
 
 def _score_words(evidence: Evidence) -> dict[str, str]:
-    """By task what its score is: 'accuracy', 'mean of accuracy and f1'."""
+    """Write by task what its score is: 'accuracy', 'mean of accuracy and f1'."""
     words = {}
     for task in evidence.tasks():
         metrics = [metric.replace("_", " ") for metric in primary_metrics_of(evidence, task)]
@@ -105,7 +106,7 @@ class Verdicts:
 
 
 def with_verdicts(evidence: Evidence, rows: Sequence[Row], claims: Sequence[Claimed]) -> Verdicts:
-    """`rows` with their column `verdict` filled where a claim is about them."""
+    """Fill the column `verdict` of `rows` where a claim is about them."""
     verdicts = Verdicts(list(rows))
     for claim, tasks in claims:
         if claim.model not in evidence.models or claim.reference not in {None, evidence.reference}:
@@ -119,7 +120,7 @@ def with_verdicts(evidence: Evidence, rows: Sequence[Row], claims: Sequence[Clai
 
 
 def _parts(claim: ClaimSpec, tasks: tuple[str, ...]) -> Iterator[Claimed]:
-    """The claim, or one of its kind for each of its tasks."""
+    """Yield the claim, or one of its kind for each of its tasks."""
     if claim.over == "mean" or len(tasks) < 2:
         yield claim, tasks
     else:
@@ -128,6 +129,7 @@ def _parts(claim: ClaimSpec, tasks: tuple[str, ...]) -> Iterator[Claimed]:
 
 def _apply(evidence: Evidence, rows: list[Row], claim: ClaimSpec, tasks: tuple[str, ...]) -> str | None:
     """Put the verdict into the row that the claim is about, and return it; None if there is no such row."""
+    # The row 'all-tasks' is the mean over all tasks of the session, which need not be those of the claim.
     is_mean_of_others = len(tasks) > 1 and macro_name(tasks) == ALL and set(tasks) != set(evidence.tasks())
     counts = parameter_counts(evidence.stored.records)
     if is_mean_of_others or problem(claim, evidence, tasks, counts) is not None:

@@ -39,7 +39,7 @@ class Flips:
 
 
 def flips(before: StoredSession, first: RunRecord, after: StoredSession, second: RunRecord) -> Flips | None:
-    """The disagreements of two runs on the examples both saw; None where one has no predictions.
+    """Compare two runs on the examples that both saw; None where a run has no predictions.
 
     Raises:
         StoreError: a file is missing, damaged or not the one that was recorded.
@@ -50,9 +50,10 @@ def flips(before: StoredSession, first: RunRecord, after: StoredSession, second:
 
 
 def compared(first: pd.DataFrame, second: pd.DataFrame) -> Flips:
-    """The disagreements of two frames of predictions."""
+    """Compare two frames of predictions example by example."""
     keys = ["split", "example_id", "occurrence"]
     both = _numbered(first).merge(_numbered(second), on=keys, how="outer", suffixes=("_1", "_2"), indicator=True)
+    # An example whose label has changed counts as unmatched: being right means another thing there.
     shared = both[(both["_merge"] == "both") & (both["label_1"] == both["label_2"])]
     several = len(set(shared["split"])) > 1
     examples: dict[str, list[str]] = {"first": [], "second": [], "otherwise": []}
@@ -77,26 +78,26 @@ def compared(first: pd.DataFrame, second: pd.DataFrame) -> Flips:
 
 
 def _numbered(frame: pd.DataFrame) -> pd.DataFrame:
-    """With a column that tells rows of one id apart, which older records may hold."""
-    named = frame.astype({"example_id": str})
+    """Add a column that tells rows of one id apart, which older records may hold."""
+    named = frame.astype({"example_id": str})  # ids of two files may be of two types, which no merge matches
     return named.assign(occurrence=named.groupby(["split", "example_id"]).cumcount())
 
 
 def _distance(prediction: Any, label: Any) -> float:
-    """How far an answer is from the label: 0 is right; of numbers that are no classes the difference."""
+    """Measure how far an answer is from the label: 0 is right; for numbers that are no classes, the difference."""
     if isinstance(label, str):
         return _of_structures(json.loads(prediction), json.loads(label))
-    if float(label).is_integer() and float(prediction).is_integer():
+    if float(label).is_integer() and float(prediction).is_integer():  # class ids, whose distance means nothing
         return float(prediction != label)
     return abs(float(prediction) - float(label))
 
 
 def _of_structures(prediction: Any, label: Any) -> float:
-    """Tag lists: the number of wrong tags. Answers: 0 where it is one of those accepted, as SQuAD compares them."""
+    """Count wrong tags; an answer has distance 0 where it is one of those accepted, as SQuAD compares them."""
     if isinstance(prediction, list) and isinstance(label, list) and len(prediction) == len(label):
         return float(sum(tag != wanted for tag, wanted in zip(prediction, label, strict=True)))
     if isinstance(label, list):
-        golds = [words(gold) for gold in label] or [[]]
+        golds = [words(gold) for gold in label] or [[]]  # no accepted answer means that the right one is empty
         return float(words(str(prediction)) not in golds)
     return float(prediction != label)
 
@@ -118,7 +119,7 @@ Facts = dict[tuple[str, str], Any]
 
 
 def pairs_of(before: StoredSession, after: StoredSession) -> tuple[list[Pair], list[str]]:
-    """Runs of two sessions that belong together, and names of those that only one has."""
+    """Pair the runs of two sessions that belong together, and name those that only one session has."""
     first, second = ({name_of(record): record for record in stored.records} for stored in (before, after))
     both = [Pair(name, first[name], second[name]) for name in first if name in second]
     only = [f"only in the first: {name}" for name in first if name not in second]
@@ -126,7 +127,7 @@ def pairs_of(before: StoredSession, after: StoredSession) -> tuple[list[Pair], l
 
 
 def name_of(record: RunRecord) -> str:
-    """'quality bert sst2 seed 1', 'speed bert eager fp32'."""
+    """Name a run: 'quality bert sst2 seed 1', 'speed bert eager fp32'."""
     way = [record.settings.get("backend"), record.settings.get("dtype")] if record.kind == "speed" else []
     seed = None if record.seed is None else f"seed {record.seed}"
     return " ".join(
@@ -135,7 +136,7 @@ def name_of(record: RunRecord) -> str:
 
 
 def facts_of(stored: StoredSession, record: RunRecord) -> Facts:
-    """All that a record says of how it came about, by group and name."""
+    """Collect all that a record says of how it came about, by group and name."""
     session, environment = stored.session, record.environment
     versions = {
         "bertbench": session.bertbench_version or None,
@@ -146,11 +147,13 @@ def facts_of(stored: StoredSession, record: RunRecord) -> Facts:
         "uncommitted changes": environment.dirty if environment else None,
     }  # fmt: skip
     machine = asdict(environment) if environment else {}
+    # These stand under 'versions'.
     machine = {name: machine[name] for name in machine if name not in {"packages", "python", "commit", "dirty"}}
     weights = {name: getattr(record, name) for name in ("checkpoint", "revision", "weights", "weights_digest")}
     groups: dict[str, Mapping[str, Any]] = {
         "status": {"status": record.status, "error": record.error.message if record.error else None},
         "settings": {**record.settings, "seed": record.seed, "training capped": record.capped, "suite": record.suite},
+        # What was published shapes no figure.
         "model": {name: value for name, value in record.model.items() if name != "published"},
         "weights": weights,
         "task": record.task or {},
@@ -170,7 +173,7 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
 
 
 def differing(before: Facts, after: Facts) -> Iterator[tuple[str, str, str, str]]:
-    """Group, name and both values, of facts that are not the same; absent is empty."""
+    """Yield group, name and both values of facts that are not the same; absent is empty."""
     for fact in dict.fromkeys((*before, *after)):
         first, second = before.get(fact, MISSING), after.get(fact, MISSING)
         if first != second:
@@ -188,7 +191,7 @@ def _text(value: Any) -> str:
 def build(
     before: StoredSession, after: StoredSession, pairs: list[Pair], unmatched: list[str], *, title: str, ids: int
 ) -> Report:
-    """What differs, the figures beside each other, and the flipped examples of every pair of quality runs, `ids` a kind.
+    """Report what differs, the figures side by side, and each pair's flipped examples, `ids` of each kind.
 
     Raises:
         StoreError: predictions are missing or damaged.
@@ -217,6 +220,7 @@ def _figures(pairs: list[Pair]) -> Table:
         second = {_figure_key(measurement): measurement for measurement in pair.after.measurements}
         for measurement in pair.before.measurements:
             other = second.get(_figure_key(measurement))
+            # Figures of parts ('/' in the statistic) are many: only those that differ are shown.
             if other is None or ("/" in measurement.statistic and measurement.values == other.values):
                 continue
             a, b = _middle(measurement), _middle(other)
@@ -257,7 +261,7 @@ def _flips_table(pair: Pair, flips: Flips, most: int) -> Table:
         "both wrong, differently": flips.otherwise,
     }
     rows = tuple((what, str(len(ids)), ", ".join(ids[:most])) for what, ids in kinds.items())
-    notes = [f"{flips.same:,} of {flips.same + sum(map(len, kinds.values())):,} examples are as before"]
+    notes = [f"{flips.same:,} of {flips.same + sum(map(len, kinds.values())):,} examples have the same prediction"]
     if flips.unmatched:
         notes.append(f"{flips.unmatched:,} examples are in one of the runs only, or have another label there")
     if any(len(ids) > most for ids in kinds.values()):

@@ -38,20 +38,20 @@ class Evidence:
     specs: Mapping[str, ModelSpec]
 
     def records(self, kind: Kind, model: str, task: str | None = None) -> list[RunRecord]:
-        """A model's records of one kind (and task), the newest a seed, in the order of seeds."""
+        """Return a model's records of one kind (and task), the newest a seed, in the order of seeds."""
         latest: dict[int | None, RunRecord] = {}
         for record in sorted(self.stored.records, key=lambda record: record.started_at):
             if (record.kind, record.model_name, record.task_name) == (kind, model, task):
-                latest[record.seed] = record
+                latest[record.seed] = record  # a later run replaces an earlier one
         return sorted(latest.values(), key=lambda record: -1 if record.seed is None else record.seed)
 
     def one(self, kind: Kind, model: str) -> RunRecord | None:
-        """A model's record of a kind of which there is one a model, whatever its seed: the newest."""
+        """Return the newest record of a kind of which a model has one, whatever its seed."""
         records = self.records(kind, model)
         return max(records, key=lambda record: record.started_at) if records else None
 
     def speeds(self, model: str) -> list[RunRecord]:
-        """A model's speed records, the newest of each way of running it, in the order in which they were asked for."""
+        """Return a model's speed records, the newest of each way of running it, in the order asked for."""
         latest: dict[tuple[Any, Any], RunRecord] = {}
         for record in sorted(self.stored.records, key=lambda record: record.started_at):
             if record.kind == "speed" and record.model_name == model:
@@ -62,7 +62,7 @@ class Evidence:
         return [latest[way] for way in sorted(latest, key=positions.__getitem__)]
 
     def tasks(self) -> list[str]:
-        """Tasks with a record of one of the models, in the session's order."""
+        """Return the tasks with a record of one of the models, in the session's order."""
         seen = {
             record.task_name: None
             for record in self.stored.records
@@ -72,7 +72,7 @@ class Evidence:
         return list(dict.fromkeys([*asked, *seen]))
 
     def base(self, records: Sequence[RunRecord]) -> Row:
-        """The fields of a row that its records decide; `records` are equal but for their seeds."""
+        """Fill the fields of a row that its records decide; `records` are equal but for their seeds."""
         first = records[0]
         seeds = [str(record.seed) for record in records if record.seed is not None]
         averaged = f"mean of seeds {', '.join(seeds)}" if first.kind == "quality" and len(seeds) > 1 else None
@@ -94,7 +94,7 @@ class Evidence:
         )
 
     def failed(self, record: RunRecord, quantity: str) -> Row:
-        """The visible row of a run that gave nothing: its status, and why."""
+        """Build the visible row of a run that gave nothing: its status, and why."""
         message = (
             record.error.message if record.error else "; ".join(map(str, record.warnings)) or "no reason was recorded"
         )
@@ -106,7 +106,7 @@ def _position(name: Any, names: Sequence[Any]) -> int:
 
 
 def caveats_of(record: RunRecord) -> list[Caveat]:
-    """What a reader must know beside every figure of a record: random weights, capped training, data not taken as it stands."""
+    """List what to know beside a record's figures: random weights, capped training, data not taken as it stands."""
     caveats: list[Caveat] = [RandomWeights()] if record.weights == "random" else []
     if record.capped:
         samples = record.settings.get("train_samples")
@@ -120,7 +120,7 @@ def caveats_of(record: RunRecord) -> list[Caveat]:
 
 
 def figure(base: Row, quantity: str, statistic: str, unit: str, estimate: Estimate | float, **fields: Any) -> Row:
-    """`base` with a figure; `fields` are those of Row (n, n_unit, split, shape, ratio …)."""
+    """Add a figure to `base`; `fields` are those of Row (n, n_unit, split, shape, ratio …)."""
     if not isinstance(estimate, Estimate):
         estimate = Estimate(estimate)
     return replace(
@@ -138,7 +138,7 @@ def figure(base: Row, quantity: str, statistic: str, unit: str, estimate: Estima
 
 
 def noted(row: Row, *caveats: Caveat) -> Row:
-    """`row` with more caveats."""
+    """Add caveats to `row`."""
     return replace(row, caveats=(*row.caveats, *caveats))
 
 
@@ -151,7 +151,7 @@ def share_rows(
     counted: Mapping[str, Any],
     chance: float | None = None,
 ) -> Iterator[Row]:
-    """The row of a share retained of the reference's score; of a score of which there is no share a row that says so.
+    """Yield the row of a share retained of the reference's score; where there is no such share, a row that says so.
 
     `reference_score` is None where the reference has none.
     """
@@ -164,7 +164,7 @@ def share_rows(
 
 
 def with_ratio(row: Row, reference: str, ratio: Estimate | None) -> Row:
-    """`row` with its ratio to the reference's value, and what says how its interval came about."""
+    """Add to `row` its ratio to the reference's value, and how the ratio's interval came about."""
     if ratio is None:
         return row
     return replace(
@@ -179,7 +179,7 @@ def with_ratio(row: Row, reference: str, ratio: Estimate | None) -> Row:
 
 
 def plain_rows(evidence: Evidence, record: RunRecord, failed_as: str) -> Iterator[Row]:
-    """Rows of measurements that are one exact value each; of a failed record one row that says so."""
+    """Yield rows of measurements that are one exact value each; of a failed record one row that says so."""
     if record.status != "ok":
         yield evidence.failed(record, failed_as)
         return
@@ -189,7 +189,7 @@ def plain_rows(evidence: Evidence, record: RunRecord, failed_as: str) -> Iterato
 
 
 def plain_row(base: Row, measurement: Measurement) -> Row:
-    """The row of a measurement of one value (of several: their mean)."""
+    """Build the row of a measurement of one value (of several: their mean)."""
     return figure(
         noted(base, *note_of(measurement)),
         measurement.quantity,
@@ -206,7 +206,7 @@ def plain_row(base: Row, measurement: Measurement) -> Row:
 
 
 def note_of(measurement: Measurement) -> tuple[Caveat, ...]:
-    """What the record says of this one measurement; none where it says nothing."""
+    """Return what the record says of this one measurement; none where it says nothing."""
     if not measurement.note:
         return ()
     # Records hold the outcome of a rate that was tried live in the words of their note alone.

@@ -1,4 +1,4 @@
-"""Figures over time: of everything stored one series a model and quantity, one point a session, and where the level changes.
+"""Figures over time: a series for each model and quantity, a point for each session, and where the level changes.
 
 Works on the rows of `bertbench.records.table`. A series holds only what may stand side by side: times and memory of one class of
 machines, quality of one recipe.
@@ -56,13 +56,13 @@ class Series:
     starts: tuple[int, ...]
 
     def levels(self) -> list[float]:
-        """The mean of each level."""
+        """Compute the mean of each level."""
         edges = [0, *self.starts, len(self.points)]
         parts = [self.points[start:end] for start, end in pairwise(edges)]
         return [sum(point.value for point in part) / len(part) for part in parts]
 
     def mark(self, position: int) -> str | None:
-        """What is to be said of a point: that a new level starts with it, that it is stale."""
+        """Write what a point needs said: that a new level starts with it, that it is stale."""
         point, marks = self.points[position], []
         if position in self.starts:
             which, levels = self.starts.index(position), self.levels()
@@ -75,7 +75,7 @@ class Series:
 
 
 def series_of(frame: pd.DataFrame) -> list[Series]:
-    """Every series in the rows of `bertbench.records.table`; runs taken over from earlier sessions count once."""
+    """Collect every series in the rows of `bertbench.records.table`; runs taken over from other sessions count once."""
     frame = frame[frame["value"].notna() & ~frame["taken_over"].fillna(value=False)]
     machine_matters = frame["kind"].isin(["speed", "memory"]) | (frame["unit"] == "s")
     frame = frame.assign(machine=frame["environment_class"].where(machine_matters))
@@ -100,6 +100,7 @@ def _points(rows: pd.DataFrame) -> Iterator[Point]:
         commit = (
             ""
             if _absent(session_row["commit"])
+            # `is True`: pandas' NA is neither true nor false.
             else f"{session_row['commit'][:10]}{'+' if session_row['dirty'] is True else ''}"
         )
         stale = None if _absent(session_row["stale"]) else str(session_row["stale"])
@@ -120,7 +121,7 @@ def _absent(value: Any) -> bool:
 
 
 def build(series: Sequence[Series], title: str) -> Report:
-    """The points of every series with what is to be said of them, and the steps by themselves."""
+    """Report the points of every series with their marks, and the steps by themselves."""
     tables = [_table(figure) for figure in series]
     stepping = tuple(
         (
@@ -152,7 +153,7 @@ def _table(series: Series) -> Table:
 
 
 def name_of(series: Series) -> str:
-    """'Latency 1x128, round-median, eager fp32', 'Score of sst2'."""
+    """Name a series: 'Latency 1x128, round-median, eager fp32', 'Score of sst2'."""
     identity = series.identity
     shape = f" {identity['batch_size']}x{identity['sequence_length'] or 'natural'}" if identity["batch_size"] else ""
     task = f" of {identity['task']}" if identity["task"] else ""
@@ -168,6 +169,7 @@ def name_of(series: Series) -> str:
 
 def _text_rows(series: Series) -> Iterator[tuple[str, ...]]:
     write = quantity_of(series.identity["quantity"]).format
+    # The first one that is shown is compared too, with the last one that is not.
     first = max(0, len(series.points) - NEWEST)
     for position in range(first, len(series.points)):
         point = series.points[position]
@@ -177,7 +179,7 @@ def _text_rows(series: Series) -> Iterator[tuple[str, ...]]:
 
 
 def _change(before: float, after: float, opening: str = "", closing: str = "") -> str:
-    if before in {0, after}:
+    if before in {0, after}:  # there is no factor, or no change
         return ""
     return f"{opening}{100 * (after / before - 1):+.1f}%{closing}"
 

@@ -27,7 +27,7 @@ _FIGURE = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")  # not the 32 of fp32
 
 
 def age(started_at: str, now: datetime) -> str:
-    """How long ago, in words: '3 min 20 s', '2 days'."""
+    """Write how long ago something was: '3 min 20 s', '2 days'."""
     started = datetime.fromisoformat(started_at)
     seconds = (now - (started if started.tzinfo else started.replace(tzinfo=UTC))).total_seconds()
     days = seconds / 86400
@@ -37,7 +37,7 @@ def age(started_at: str, now: datetime) -> str:
 
 
 def notes(evidence: Evidence, rows: Sequence[Row], now: datetime) -> list[str]:
-    """Lines for under the tables."""
+    """Write the lines that stand under the tables."""
     session = evidence.stored.session
     records = [record for record in evidence.stored.records if record.model_name in evidence.models]
     unfinished = "" if session.complete else "; incomplete: not every cell was measured"
@@ -53,7 +53,7 @@ def notes(evidence: Evidence, rows: Sequence[Row], now: datetime) -> list[str]:
 
 
 def _warnings(records: Sequence[RunRecord]) -> list[str]:
-    """Each warning once, with the models it is about; those of a whole session, which every speed record has, without.
+    """Write each warning once, with the models it is about; warnings of a whole session go without models.
 
     Those that differ in their subjects and figures alone are one line.
     """
@@ -69,12 +69,13 @@ def _warnings(records: Sequence[RunRecord]) -> list[str]:
         subject = caution.subject if caution in shared else ", ".join(_distinct(models))
         with_subject = subject if LISTED & caution.facts.keys() else bool(subject)
         alike.setdefault((task, with_subject, caution.likeness), []).append((subject, caution))
+    # Warnings of older records are sentences, in which only the wording shows what is alike.
     lines = [(kind == OTHER, _line(task, cautions)) for (task, _, (kind, _)), cautions in alike.items()]
     return [*(line for is_old, line in lines if not is_old), *merged(line for is_old, line in lines if is_old)]
 
 
 def _line(task: str | None, alike: Sequence[tuple[str | None, Caution]]) -> str:
-    """What cautions of one likeness say, after their subjects and the task."""
+    """Write what cautions of one likeness say, after their subjects and the task."""
     words = in_words([caution for _, caution in alike])
     subjects = _distinct(subject for subject, _ in alike)
     text = f"{task}, {words}" if task else words
@@ -87,12 +88,13 @@ def _named(subjects: Sequence[str]) -> str:
 
 
 def merged(lines: Iterable[str]) -> list[str]:
-    """Lines of one kind in one: their subjects side by side, and for figures that differ the range.
+    """Merge lines of one kind: their subjects side by side, and the range of figures that differ.
 
     Of one kind are those that say the same but for figures after the subject, which ends at the first colon.
     """
     kinds: dict[str, list[str]] = {}
     for line in lines:
+        # A line without a colon has no subject, and is of a kind of its own.
         kinds.setdefault(_FIGURE.sub("#", line.partition(": ")[2]) or line, []).append(line)
     return [of[0] if len(of) == 1 else _in_one(of) for of in kinds.values()]
 
@@ -110,7 +112,7 @@ def _range(figures: Sequence[str]) -> str:
 
 
 def _distinct(items: Iterable[Any]) -> list[Any]:
-    seen: list[Any] = []
+    seen: list[Any] = []  # no set: an environment holds a dict, which cannot be hashed
     for item in items:
         if item and item not in seen:
             seen.append(item)
@@ -127,7 +129,7 @@ def _environment(environment: Environment) -> str:
 
 
 def _speed(records: Sequence[RunRecord]) -> list[str]:
-    """Shapes, rounds and execution settings; several where models differ in more than the way they are run."""
+    """Write shapes, rounds and execution settings; several lines if models differ in more than the way of running."""
     ways: dict[tuple[str | None, ...], list[RunRecord]] = {}
     for record in records:
         if record.status != "ok":
@@ -152,7 +154,7 @@ def _speed(records: Sequence[RunRecord]) -> list[str]:
 
 
 def _attention(records: Sequence[RunRecord]) -> str | None:
-    """The attention of all models, or which had which: times compare architectures only where it is the same."""
+    """Name the attention of all models, or which had which: times compare architectures only where it is the same."""
     models: dict[str, list[str]] = {}
     for record in records:
         used = record.settings.get("attention")
@@ -166,7 +168,7 @@ def _attention(records: Sequence[RunRecord]) -> str | None:
 
 
 def _quality(records: Sequence[RunRecord]) -> list[str]:
-    """By task: how, with which seeds and on how much it was trained and evaluated."""
+    """Write for each task how, with which seeds and on how much it was trained and evaluated."""
     lines = []
     runs = [record for record in records if record.kind == "quality" and record.status == "ok"]
     for task in _distinct(record.task_name for record in runs):
@@ -186,7 +188,7 @@ def _quality(records: Sequence[RunRecord]) -> list[str]:
 
 
 def _trained_otherwise(record: RunRecord) -> str | None:
-    """The number format of training where it is not that of evaluating."""
+    """Return the number format of training where it is not that of evaluating."""
     dtype = record.settings.get("training_dtype")
     return None if dtype == record.settings.get("dtype") else dtype
 
@@ -213,14 +215,14 @@ def _evaluated(records: Sequence[RunRecord]) -> list[str]:
 
 
 def stale_runs(stored: StoredSession, catalog: Catalog) -> dict[str, str]:
-    """By run id why it is stale, of those runs of a session that are."""
+    """Tell by run id why runs of a session are stale; other runs are left out."""
     judge = Staleness(catalog)
     reasons = {record.run_id: judge.reason(stored.session, record) for record in stored.records}
     return {run_id: reason for run_id, reason in reasons.items() if reason is not None}
 
 
 def stale_notes(stored: StoredSession, stale: Mapping[str, str]) -> tuple[str, ...]:
-    """For people: what is stale in a session, one line a reason."""
+    """Write what is stale in a session, one line a reason."""
     runs: dict[str, list[str]] = {}
     for record in stored.records:
         if record.run_id in stale:
@@ -231,7 +233,7 @@ def stale_notes(stored: StoredSession, stale: Mapping[str, str]) -> tuple[str, .
 
 
 def mark_stale(report: Report, stored: StoredSession, catalog: Catalog) -> Report:
-    """The report with stale figures marked: in the notes, and in the long rows."""
+    """Mark stale figures of a report, in the notes and in the long rows."""
     stale = stale_runs(stored, catalog)
     if not stale:
         return report

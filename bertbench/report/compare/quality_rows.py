@@ -30,7 +30,7 @@ DIFFERENCE = "difference"
 
 
 def quality_rows(evidence: Evidence) -> dict[str, list[Row]]:
-    """The rows of every model over all tasks."""
+    """Build the rows of every model over all tasks."""
     rows_of: dict[str, list[Row]] = {model: [] for model in evidence.models}
     firsts: list[SplitScores] = []
     bases: dict[str, Row] = {}
@@ -52,7 +52,7 @@ def quality_rows(evidence: Evidence) -> dict[str, list[Row]]:
 
 
 def _wider(before: Row | None, base: Row) -> Row:
-    """The base of a row over several tasks: all their runs, and no checkpoint, since each has its own."""
+    """Merge the base of one task into that of several: all their runs, and no checkpoint, since each has its own."""
     if before is None:
         return base
     caveats = tuple(dict.fromkeys((*before.caveats, *base.caveats)))
@@ -61,7 +61,7 @@ def _wider(before: Row | None, base: Row) -> Row:
 
 
 def _splits(records: Mapping[str, Sequence[RunRecord]]) -> list[str | None]:
-    """Splits that were evaluated, in the order of measuring."""
+    """List the splits that were evaluated, in the order of measuring."""
     return list(
         dict.fromkeys(
             measurement.split
@@ -77,7 +77,7 @@ def _metrics(record: RunRecord) -> tuple[str, ...]:
 
 
 def primary_metrics(record: RunRecord) -> tuple[str, ...]:
-    """The metrics whose mean is the score of the record's task."""
+    """Return the metrics whose mean is the score of the record's task."""
     return tuple((record.task or {}).get("primary_metrics", ()))
 
 
@@ -93,6 +93,7 @@ def _split_scores(
         for model, runs in records.items():
             measured = [run.find(metric, "value", split=split) for run in runs]
             values = [value.values[0] for value in measured if value]
+            # Undefined with one seed, a metric has no mean: that over the other seeds would be of other runs.
             if len(values) == len(runs):
                 scores.by_seed[metric, model], scores.values[metric, model] = values, float(np.mean(values))
     scores.groups = pairs.grouped(pairs.read(evidence, records), split)
@@ -101,12 +102,12 @@ def _split_scores(
 
 
 def _trained(runs: Sequence[RunRecord]) -> int:
-    """How many seeds were trained here; of a checkpoint that was only evaluated none."""
+    """Count the seeds that were trained here; none for a checkpoint that was only evaluated."""
     return len(runs) if all(run.settings.get("mode") == "fine-tune" for run in runs) else 0
 
 
 def _chance(records: Mapping[str, Sequence[RunRecord]], split: str | None) -> float | None:
-    """The score without a look at the input, where a run has found it out."""
+    """Return the score without a look at the input, where a run has computed it."""
     for runs in records.values():
         for run in runs:
             if (baseline := run.find("baseline_score", "trivial", split=split)) is not None:
@@ -138,13 +139,13 @@ def _score_row(base: Row, scores: SplitScores, metric: str, record: RunRecord) -
 
 
 def _relative_rows(base: Row, scores: SplitScores, model: str) -> Iterator[Row]:
-    """Share retained of the reference's score, and differences to the reference and to the best model."""
+    """Yield the share retained of the reference's score, and differences to the reference and to the best model."""
     reference = scores.reference
     group = scores.paired(model, reference)
     counted: dict[str, Any] = {"n": None if group is None else len(group.labels), "n_unit": "examples"}
     yield from share_rows(base, "mean", scores.ratio("score", model), scores.of_reference(), reference, counted)
     yield from _corrected(base, scores, model, counted)
-    for other in dict.fromkeys((reference, scores.best())):
+    for other in dict.fromkeys((reference, scores.best())):  # the reference may be the best
         if other is None or other == model or ("score", other) not in scores.values:
             continue
         row = figure(base, "score", DIFFERENCE, "1", scores.difference(model, other), reference=other, **counted)
@@ -152,7 +153,7 @@ def _relative_rows(base: Row, scores: SplitScores, model: str) -> Iterator[Row]:
 
 
 def _tests(scores: SplitScores, model: str, other: str) -> list[str]:
-    """The smallest difference that this data shows, and McNemar's test where the score is the accuracy of one run each."""
+    """Write the smallest difference that this data shows, and McNemar's test for accuracies of one run each."""
     group = scores.paired(model, other)
     if group is None:
         return []
@@ -171,7 +172,7 @@ def _tests(scores: SplitScores, model: str, other: str) -> list[str]:
 
 
 def _corrected(base: Row, scores: SplitScores, model: str, counted: dict[str, Any]) -> Iterator[Row]:
-    """Retention above chance: (score - chance) / (reference's score - chance), chance by a look at no input."""
+    """Yield retention above chance: (score - chance) / (reference's score - chance), chance by a look at no input."""
     if scores.chance is None or model == scores.reference:
         return
     base = noted(base, Remark(f"chance {scores.chance * 100:.1f}"))
@@ -182,7 +183,7 @@ def _corrected(base: Row, scores: SplitScores, model: str, counted: dict[str, An
 
 
 def _seed_rows(base: Row, runs: Sequence[RunRecord], scores: SplitScores) -> Iterator[Row]:
-    """How the score varies over seeds: median, standard deviation, and the mean's t-interval."""
+    """Yield how the score varies over seeds: median, standard deviation, and the mean's t-interval."""
     measured = [run.find("score", "value", split=scores.split) for run in runs]
     values = [measurement.values[0] for measurement in measured if measurement is not None]
     if len(values) < 2:
@@ -196,12 +197,12 @@ def _seed_rows(base: Row, runs: Sequence[RunRecord], scores: SplitScores) -> Ite
 
 
 def _over_seeds(values: Sequence[float]) -> Estimate:
-    """The mean over seeds with its t-interval; of equal values none, which do not show that other seeds give the same."""
+    """Average over seeds, with a t-interval; equal values get none, as they do not show that other seeds agree."""
     return Estimate(values[0]) if len(set(values)) == 1 else intervals.t_interval(values, "seeds")
 
 
 def _other_rows(evidence: Evidence, base: Row, runs: Sequence[RunRecord]) -> Iterator[Row]:
-    """What else was measured, e.g. training time: the mean over seeds, with a t-interval from two seeds on."""
+    """Yield what else was measured, such as training time: the mean over seeds, with a t-interval from two seeds on."""
     scores = {*_metrics(runs[0]), "score"}
     of_reference = evidence.records("quality", evidence.reference, runs[0].task_name)
     for measurement in runs[0].measurements:
@@ -217,7 +218,7 @@ def _other_rows(evidence: Evidence, base: Row, runs: Sequence[RunRecord]) -> Ite
 
 
 def _time_ratio(time: Measurement, runs: Sequence[RunRecord], of_reference: Sequence[RunRecord]) -> Estimate | None:
-    """A time over the reference's, paired by seed: both then had the same samples in the same order; None below two seeds."""
+    """Compute a time over the reference's, paired by seed so that samples and order agree; None below two seeds."""
     if not of_reference or runs[0].model_name == of_reference[0].model_name:
         return None
     of_seed = {
@@ -229,7 +230,7 @@ def _time_ratio(time: Measurement, runs: Sequence[RunRecord], of_reference: Sequ
     logs = [
         math.log(own_time.values[0] / reference_time.values[0])
         for own_time, reference_time in pairs
-        if own_time and reference_time and own_time.n == reference_time.n
+        if own_time and reference_time and own_time.n == reference_time.n  # else the two did not do the same work
     ]
     if len(logs) < 2:
         return None
@@ -242,7 +243,9 @@ EVALUATED = "evaluation_time"  # every split that was evaluated has one
 
 
 def undefined_on(record: RunRecord, quantity: str, split: str | None) -> Undefined | None:
-    """What a record says of a metric, or of 'score', that is undefined on a split; None if it has a value or was not evaluated.
+    """Return why a metric, or 'score', is undefined on a split; None if it has a value or the split was not evaluated.
+
+    Records of before such were noted still say that the split was evaluated, and metrics when they are undefined.
 
     Records of before such were noted say that the split was evaluated, and metrics when they are undefined.
     """
@@ -256,7 +259,7 @@ def undefined_on(record: RunRecord, quantity: str, split: str | None) -> Undefin
 
 
 def undefined_rows(base: Row, runs: Sequence[RunRecord], quantity: str, split: str | None) -> Iterator[Row]:
-    """The visible row of a metric that is undefined with one of a model's seeds: without a value, with the reason.
+    """Yield the visible row of a metric that is undefined with one of a model's seeds: no value, but the reason.
 
     Args:
         base: what the runs' rows have in common.

@@ -40,7 +40,7 @@ class Group:
 
     @property
     def structured(self) -> bool:
-        """True where predictions are not numbers."""
+        """Whether predictions are something else than numbers."""
         return bool(self.labels.dtype == object)
 
     @property
@@ -50,7 +50,7 @@ class Group:
 
 
 def read(evidence: Evidence, records: Mapping[str, Sequence[RunRecord]]) -> dict[str, list[pd.DataFrame]]:
-    """The predictions of every model, one frame a seed; models of which a seed has none are left out.
+    """Read the predictions of every model, one frame a seed; models of which a seed has none are left out.
 
     Raises:
         StoreError: a file is missing, damaged or not the one that was recorded.
@@ -64,7 +64,7 @@ def read(evidence: Evidence, records: Mapping[str, Sequence[RunRecord]]) -> dict
 
 
 def grouped(frames: Mapping[str, Sequence[pd.DataFrame]], split: str | None) -> list[Group]:
-    """Models with equal examples and labels in `split` together; within a group everything is in one order."""
+    """Group models with equal examples and labels in `split`; within a group everything is in one order."""
     groups: dict[tuple[bytes, bytes], Group] = {}
     for model, seeds in frames.items():
         columns = [_columns(frame, split) for frame in seeds]
@@ -89,7 +89,7 @@ class _Columns(NamedTuple):
 def _columns(frame: pd.DataFrame, split: str | None) -> _Columns:
     rows = frame if split is None else frame[frame["split"] == split]
     ids = rows["example_id"].astype(str).to_numpy(dtype=str)
-    order = np.argsort(ids, kind="stable")
+    order = np.argsort(ids, kind="stable")  # stable: examples of equal ids keep the file's order
     joined = "\n".join(ids[order].tolist()).encode()
     clusters = (
         np.unique(rows["cluster"].astype(str).to_numpy()[order], return_inverse=True)[1] if "cluster" in rows else None
@@ -102,7 +102,8 @@ def _columns(frame: pd.DataFrame, split: str | None) -> _Columns:
 
 
 def _objects(texts: Sequence[str]) -> Any:
-    """JSON texts as an array of what they hold."""
+    """Parse JSON texts into an array of what they hold."""
+    # NumPy would make a matrix of lists of equal length; filling one by one keeps each a single object.
     objects = np.empty(len(texts), dtype=object)
     for index, text in enumerate(texts):
         objects[index] = json.loads(text)
@@ -113,7 +114,7 @@ Key = tuple[str, str]
 
 
 def plugins_of(metrics: set[str]) -> dict[str, Any]:
-    """The metrics by name; one whose file is not here any more is left out."""
+    """Load the metrics by name; one whose file is gone is left out."""
     loaded = {}
     for metric in sorted(metrics):
         try:
@@ -124,13 +125,14 @@ def plugins_of(metrics: set[str]) -> dict[str, Any]:
 
 
 def resampled(metrics: Mapping[str, Any], group: Group, seed: int) -> dict[Key, Floats]:
-    """Replicates of every metric for every model of a group, the mean over its seeds, shape (r,)."""
+    """Draw replicates of every metric for every model of a group, the mean over its seeds, shape (r,)."""
     drawn = Drawer(metrics, (), seed).draw(group, tuple(group.predictions))
     return {key: replicates.mean(axis=0) for key, replicates in drawn.items()}
 
 
 def of_task(metrics: Mapping[str, Any], primary: Sequence[str], task: str) -> Drawer:
-    """Draws for a task, independently of other tasks."""
+    """Make a drawer for a task, independent of other tasks."""
+    # The name gives the seed by a checksum, as `hash` differs between processes.
     return Drawer(metrics, primary, zlib.crc32(task.encode()))
 
 
@@ -145,7 +147,7 @@ class Drawer:
     _parts: dict[Key, list[Floats]] = field(default_factory=dict)
 
     def draw(self, group: Group, models: tuple[str, ...]) -> dict[Key, Floats]:
-        """Replicates of the models, all of one group, by (metric, model), shape (seeds, r); the score among the metrics."""
+        """Draw replicates of models of one group, by (metric, model), shape (seeds, r), the score included."""
         if not group.structured and not self._of_classes:
             models = tuple(group.predictions)  # numbers have no prior that depends on who is compared
         if models not in self._drawn:

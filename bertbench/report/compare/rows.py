@@ -23,7 +23,7 @@ _STATISTICS = {"parameters": "unique", "latency": "median", "score": "mean"}
 
 
 def with_published(rows: list[Row], spec: ModelSpec, primary: dict[str, tuple[str, ...]]) -> list[Row]:
-    """A model's rows with the published figure of the same quantity and task, as text with its source.
+    """Add to a model's rows the published figure of the same quantity and task, as text with its source.
 
     A figure for speed goes to the first shape only; its own conditions are in the statement. `primary` names the
     primary metrics of each task.
@@ -45,6 +45,7 @@ def _is_stated(row: Row) -> bool:
 
 def _text(spec: ModelSpec, row: Row, primary: dict[str, tuple[str, ...]]) -> str | None:
     names = {row.quantity}
+    # The score of one primary metric is that metric, by whose name papers state it.
     if row.quantity == "score" and len(primary.get(row.task or "", ())) == 1:
         names |= set(primary[row.task or ""])
     matching = [entry for entry in spec.published if entry.quantity in names and entry.task == row.task]
@@ -74,13 +75,13 @@ WITHOUT_RATIO = frozenset(
 def evidence_of(
     stored: StoredSession, catalog_models: Mapping[str, ModelSpec], models: Sequence[str], reference: str
 ) -> Evidence:
-    """What a report on `models` rests on; the reference is among them, first if it was not asked for."""
+    """Collect what a report on `models` rests on; the reference is among them, first if it was not asked for."""
     shown = tuple(dict.fromkeys(models if reference in models else (reference, *models)))
     return Evidence(stored, shown, reference, {model: _spec(stored, catalog_models, model) for model in shown})
 
 
 def _spec(stored: StoredSession, catalog: Mapping[str, ModelSpec], model: str) -> ModelSpec:
-    """The spec in the catalog, else the one a record was made with, else one that only has the name."""
+    """Return the spec in the catalog, else the one a record was made with, else one that only has the name."""
     if model in catalog:
         return catalog[model]
     made_with = next((record.model for record in stored.records if record.model_name == model), None)
@@ -88,7 +89,7 @@ def _spec(stored: StoredSession, catalog: Mapping[str, ModelSpec], model: str) -
 
 
 def all_rows(evidence: Evidence) -> list[Row]:
-    """All long rows, model by model, with ratios and published figures."""
+    """Build all long rows, model by model, with ratios and published figures."""
     timings, quality = SessionTimings.read(evidence), quality_rows(evidence)
     primary = {task: primary_metrics_of(evidence, task) for task in evidence.tasks()}
     by_model = {model: [*_measured(evidence, timings, model), *quality[model]] for model in evidence.models}
@@ -125,14 +126,15 @@ def _key(row: Row) -> tuple[object, ...]:
 
 
 def _with_exact_ratio(row: Row, reference: Row | None, name: str) -> Row:
-    """A row with value / reference's value where it has no ratio yet; such ratios have no interval."""
+    """Add value / reference's value to a row that has no ratio yet; such ratios have no interval."""
     settled = row.ratio is not None or row.value is None or row.statistic == DIFFERENCE or row.quantity in WITHOUT_RATIO
+    # A ratio to zero does not exist, and one to a negative score says nothing.
     if settled or reference is None or reference.value is None or reference.value <= 0 or row.value is None:
         return row
     return replace(row, reference=name, ratio=row.value / reference.value)
 
 
 def primary_metrics_of(evidence: Evidence, task: str) -> tuple[str, ...]:
-    """The metrics that a task's score is made of, as its records say; none if it was not measured."""
+    """Return the metrics that a task's score is made of, as its records say; none if it was not measured."""
     records = (record for record in evidence.stored.records if record.task_name == task)
     return next((metrics for record in records if (metrics := primary_metrics(record))), ())

@@ -53,7 +53,7 @@ class SplitScores:
 
     @property
     def is_accuracy(self) -> bool:
-        """True if the score is the accuracy alone."""
+        """Whether the score is the accuracy alone."""
         return self.primary == ("accuracy",)
 
     @property
@@ -62,14 +62,14 @@ class SplitScores:
         return "paragraphs" if any(group.clusters is not None for group in self.groups) else "examples"
 
     def paired(self, model: str, other: str) -> pairs.Group | None:
-        """The group of examples that both predicted, or None."""
+        """Find the group of examples that both predicted; None if there is none."""
         for group in self.groups:
             if model in group.predictions and other in group.predictions:
                 return group
         return None
 
     def replicates(self, metric: str, *models: str) -> list[Floats] | None:
-        """Replicates of the models, one or two, on the same examples, shape (seeds, r) each; None where there are none."""
+        """Draw replicates of one or two models on the same examples, shape (seeds, r) each; None without any."""
         group = self.paired(models[0], models[-1])
         if group is None or self.drawer is None:
             return None
@@ -79,23 +79,23 @@ class SplitScores:
         return known if len(known) == len(by_model) else None
 
     def units(self, model: str) -> int | None:
-        """How many examples or paragraphs a model predicted."""
+        """Count the examples or paragraphs that a model predicted."""
         group = self.paired(model, model)
         return None if group is None else group.units
 
     def of_reference(self) -> float | None:
-        """The reference's score."""
+        """Return the reference's score."""
         return self.values.get(("score", self.reference))
 
     def estimate(self, metric: str, model: str, n: int | None) -> Estimate:
-        """A model's value with its interval: Jeffreys' for the accuracy of one run, else that of its replicates."""
+        """Return a model's value with its interval: Jeffreys' for one run's accuracy, else that of the replicates."""
         value, scope = self.values[metric, model], self.scope(model)
         if (
             n
             and len(self.by_seed[metric, model]) == 1
             and (metric == "accuracy" or (metric == "score" and self.is_accuracy))
         ):
-            return replace(intervals.share(round(value * n), n), scope=scope)
+            return replace(intervals.share(round(value * n), n), scope=scope)  # the count of right answers
         drawn = self.replicates(metric, model)
         if drawn is None:
             return Estimate(value)
@@ -104,7 +104,7 @@ class SplitScores:
         return within(with_seeds(value, drawn[0].mean(axis=0), terms, method, self.units(model)), drawn[0], scope)
 
     def ratio(self, metric: str, model: str, chance: float = 0.0) -> Estimate | None:
-        """Value over the reference's, both less `chance`; None where the reference has none or none above that."""
+        """Compute the value over the reference's, both less `chance`; None without a reference above it."""
         reference = self.values.get((metric, self.reference))
         if reference is None or reference <= chance:
             return None
@@ -121,7 +121,7 @@ class SplitScores:
         )
 
     def difference(self, model: str, other: str) -> Estimate:
-        """Score minus the score of `other`, with an interval where both predicted the same examples."""
+        """Compute score minus the score of `other`, with an interval where both predicted the same examples."""
         value = self.values["score", model] - self.values["score", other]
         drawn = self.replicates("score", model, other)
         if drawn is None:
@@ -132,14 +132,15 @@ class SplitScores:
         return replace(estimate, scope=named.scope)
 
     def detectable(self, model: str, other: str) -> float | None:
-        """The smallest difference of the scores that is found with about 80 % power or more at the 5 % level, by their spread."""
+        """Find the smallest difference seen with at least about 80 % power at the 5 % level, by the spread."""
         drawn = self.replicates("score", model, other)
         if drawn is None:
             return None
         replicates = drawn[0].mean(axis=0) - drawn[1].mean(axis=0)
-        spread = float(np.var(replicates))
+        spread = float(np.var(replicates))  # what the choice of examples causes
+        # Seeds' variance beyond the part that the examples' holds already; by chance it may come out negative.
         more = sum(max(term.variance - term.noise, 0.0) for term in self._apart(model, other, drawn))
-        wider = math.sqrt(1 + more / spread) if spread else 1.0
+        wider = math.sqrt(1 + more / spread) if spread else 1.0  # seeds widen it
         units = self.units(other)
         examples = (
             intervals.examples_worth(self.values["score", other], drawn[1].mean(axis=0), units) if units else None
@@ -152,7 +153,7 @@ class SplitScores:
         )
 
     def terms(self, metric: str, of: dict[str, tuple[Floats, float]]) -> list[SeedTerm]:
-        """What seeds add, of the models with enough of them; `of` holds a model's replicates and the figure's derivative."""
+        """Estimate what seeds add for models with enough of them; `of` holds replicates and derivatives by model."""
         return [
             seed_term(self.by_seed[metric, model], drawn, factor)
             for model, (drawn, factor) in of.items()
@@ -160,16 +161,16 @@ class SplitScores:
         ]
 
     def scope(self, *models: str) -> Scope:
-        """Of what an interval of figures of the models is."""
+        """Return what an interval of figures of the models is about."""
         return scope_of([self.trained[model] for model in models])
 
     def _named(self, model: str, other: str) -> Named:
-        """How intervals of two models come about."""
+        """Describe how intervals of two models come about."""
         method = intervals.bootstrap_method(self.trained[model], self.trained[other], paired=True, unit=self.unit)
         return Named(method, self.units(model), self.scope(model, other))
 
     def best(self) -> str | None:
-        """The model of the highest score, the reference first among equals."""
+        """Return the model of the highest score, the reference first among equals."""
         scores = {model: value for (metric, model), value in self.values.items() if metric == "score"}
         return max(scores, key=lambda model: (scores[model], model == self.reference), default=None)
 
@@ -184,23 +185,24 @@ class Named:
 
 
 def within(score: Estimate, drawn: Floats, scope: Scope) -> Estimate:
-    """A score's interval cut at what a score can be: 1, and 0 where no seed and no replicate lies below."""
+    """Cut a score's interval at what a score can be: 1, and 0 where no seed and no replicate lies below."""
     if score.low is None or score.high is None:
         return score
     # Correlations may be below 0; a score of which no replicate is so is one that cannot be.
     low = max(score.low, 0.0) if np.nanmin(drawn) >= 0 else max(score.low, -1.0)
+    # The interval holds the value in any case, even if all replicates lie beside it.
     return replace(score, low=min(low, score.value), high=max(min(score.high, 1.0), score.value), scope=scope)
 
 
 def ratio_factors(upper: float, lower: float) -> tuple[float, float]:
-    """By how much a ratio changes with its upper and its lower part; its logarithm where both are above zero."""
+    """Compute how a ratio changes with its upper and its lower part; its logarithm where both are above zero."""
     return (1 / upper, 1 / lower) if upper > 0 else (1 / lower, upper / lower**2)
 
 
 def ratio_of(
     values: tuple[float, float], replicates: tuple[Floats, Floats], terms: Sequence[SeedTerm], named: Named
 ) -> Estimate:
-    """A ratio with its interval: of logarithms where there are seeds and both values are above zero (delta method).
+    """Compute a ratio with its interval: of logarithms if there are seeds and both values are positive (delta method).
 
     Args:
         values: both parts, the lower one above zero.
@@ -235,9 +237,10 @@ UNIT = "each task's examples"
 
 
 def macro_rows(base: Row, model: str, tasks: Sequence[SplitScores]) -> Iterator[Row]:
-    """Rows of a model's mean scores and what they retain of the reference's; `tasks` holds each task's first split."""
+    """Yield rows of a model's mean scores and what they retain; `tasks` holds each task's first split."""
     of = {scores.task: scores for scores in tasks if ("score", model) in scores.values}
     wanted = {name: names for name, names in MEANS.items() if set(names) <= set(of)}
+    # A mean with a name of its own may be just over these tasks: it is not told twice.
     if len(of) > 1 and not any(set(names) == set(of) for names in wanted.values()):
         wanted[ALL] = tuple(of)
     for name, names in wanted.items():
@@ -254,7 +257,7 @@ def macro_rows(base: Row, model: str, tasks: Sequence[SplitScores]) -> Iterator[
 
 
 def _relative(row: Row, mean: _Means, ratio: Estimate | None, count: dict[str, Any]) -> Iterator[Row]:
-    """The share retained, the difference, and the share above chance; of what cannot be told a row that says why."""
+    """Yield the share retained, the difference, and the share above chance; rows say why one cannot be told."""
     reference, missing = mean.reference, mean.missing()
     if missing:
         empty = replace(row, quantity="retention", statistic="macro", unit="1", reference=reference)
@@ -270,7 +273,7 @@ def _relative(row: Row, mean: _Means, ratio: Estimate | None, count: dict[str, A
     elif chances:
         unknown = ", ".join(scores.task for scores in mean.tasks if scores.chance is None)
         empty = replace(row, quantity="retention", statistic="macro-chance-corrected", unit="1", reference=reference)
-        yield noted(empty, NoShare(f"the score by chance is not known for {unknown}"))
+        yield noted(empty, NoShare(f"the score by chance is unknown for {unknown}"))
 
 
 @dataclass(frozen=True)
@@ -291,11 +294,11 @@ class _Means:
         return None if self.missing() else self._mean(self.reference)
 
     def missing(self) -> list[str]:
-        """Tasks that the reference has no score on."""
+        """List the tasks that the reference has no score on."""
         return [scores.task for scores in self.tasks if ("score", self.reference) not in scores.values]
 
     def of_model(self) -> Estimate:
-        """The model's mean."""
+        """Compute the model's mean."""
         value = self._mean(self.model)
         drawn = self._drawn(self.model)
         if drawn is None:
@@ -305,7 +308,7 @@ class _Means:
         return within(estimate, drawn[0], named.scope)
 
     def difference(self) -> Estimate:
-        """The model's mean less the reference's."""
+        """Compute the model's mean less the reference's."""
         value = self._mean(self.model) - self._mean(self.reference)
         drawn = self._drawn(self.model, self.reference)
         if drawn is None:
@@ -315,7 +318,7 @@ class _Means:
         return replace(with_seeds(value, drawn[0] - drawn[1], terms, named.method, named.n), scope=named.scope)
 
     def ratio(self, chance: float = 0.0) -> Estimate | None:
-        """The model's mean over the reference's, both less `chance`; None where the reference's is not above that."""
+        """Compute the model's mean over the reference's, both less `chance`; None without a reference above it."""
         of_reference = self.of_reference
         if of_reference is None or of_reference <= chance:
             return None
@@ -333,7 +336,7 @@ class _Means:
         return float(np.mean([scores.values["score", model] for scores in self.tasks]))
 
     def _drawn(self, *models: str) -> list[Floats] | None:
-        """Replicates of the models' means, shape (r,) each; None where a task has none."""
+        """Draw replicates of the models' means, shape (r,) each; None where a task has none."""
         drawn = [scores.replicates("score", *models) for scores in self.tasks]
         known = [replicates for replicates in drawn if replicates is not None]
         if len(known) < len(drawn):
@@ -344,19 +347,19 @@ class _Means:
         ]
 
     def _terms(self, factors: dict[str, float], *models: str) -> list[SeedTerm]:
-        """What seeds add, of every task; `factors` are the figure's derivatives by the models' means."""
+        """Estimate what seeds add, of every task; `factors` are the figure's derivatives by the models' means."""
         terms = []
         for scores in self.tasks:
             drawn = scores.replicates("score", *models) or []
             of = {
-                model: (replicates, factors[model] / len(self.tasks))
+                model: (replicates, factors[model] / len(self.tasks))  # a task's part in the mean
                 for model, replicates in zip(models, drawn, strict=True)
             }
             terms += scores.terms("score", of)
         return terms
 
     def _named(self, *models: str) -> Named:
-        """What an interval is called: seeds count as many as every task has."""
+        """Describe an interval: seeds count as many as every task has."""
         trained = [min(scores.trained[model] for scores in self.tasks) for model in models]
         units = [scores.units(self.model) or 0 for scores in self.tasks]
         method = replace(bootstrap_method(*trained, paired=len(models) > 1, unit=UNIT), over_tasks=True)

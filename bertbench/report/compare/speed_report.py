@@ -82,7 +82,7 @@ class Crossover:
 
 
 def crossovers(records: Mapping[str, RunRecord]) -> list[Crossover]:
-    """One for each pair of models and each figure, from their memory records; none with fewer than two shapes in common."""
+    """Compare each pair of models in each figure, from their memory records, if they share two shapes or more."""
     crossings = [
         crossover(figure, {name: records[name] for name in pair})
         for figure in FIGURES
@@ -92,7 +92,7 @@ def crossovers(records: Mapping[str, RunRecord]) -> list[Crossover]:
 
 
 def crossover(figure: str, pair: Mapping[str, RunRecord]) -> Crossover | None:
-    """Where on the grid the lighter one of two models stops needing less memory.
+    """Find where on the grid the lighter one of two models stops needing less memory.
 
     Args:
         figure: a name in `FIGURES`.
@@ -116,13 +116,13 @@ def crossover(figure: str, pair: Mapping[str, RunRecord]) -> Crossover | None:
 
 
 def _weight_bytes(record: RunRecord) -> float | None:
-    """What loading the model took, where it was loaded into main memory; on CUDA that holds the context, not the weights."""
+    """Return what loading the model took in main memory; None on CUDA, where that holds the context, not weights."""
     resident = record.find("peak_memory", "resident")
     return resident.values[0] if resident and record.settings.get("device") == "cpu" else None
 
 
 def _by_shape(record: RunRecord, statistics: Sequence[str]) -> dict[Shape, float]:
-    """Bytes by shape: the first statistic, plus the others, which are the same for all shapes; empty if one is missing."""
+    """Sum bytes by shape: the first statistic, plus the others, which all shapes share; empty if one is missing."""
     constant = 0.0
     for statistic in statistics[1:]:
         measurement = record.find("peak_memory", statistic)
@@ -139,8 +139,8 @@ def _by_shape(record: RunRecord, statistics: Sequence[str]) -> dict[Shape, float
 
 
 def _equal_at(less: Sequence[Shape], more: Sequence[Shape], saved: Mapping[Shape, float]) -> float | None:
-    """Tokens at which nothing is saved any more, on the line between the last shape of `less` and the first of `more`."""
-    if not less or not more or _order(less[-1]) > _order(more[0]):
+    """Interpolate the tokens at which nothing is saved, between the last shape of `less` and the first of `more`."""
+    if not less or not more or _order(less[-1]) > _order(more[0]):  # they interleave: no one point
         return None
     (before, after), (above, below) = (_tokens(less[-1]), _tokens(more[0])), (saved[less[-1]], saved[more[0]])
     return before + (after - before) * above / (above - below)
@@ -170,7 +170,7 @@ SHARED = 1.2  # executed over stored parameters from which layers count as share
 
 
 def why(figures: Figures, models: Sequence[str], reference: str) -> list[str]:
-    """One line a model, the reference first; none for models whose work was not counted or timed."""
+    """Explain each model in a line, the reference first; skip models whose work was not counted or timed."""
     ordered = [reference, *(model for model in models if model != reference)]
     return [line for model in ordered if (line := _line(figures, model, reference)) is not None]
 
@@ -194,13 +194,13 @@ def _line(figures: Figures, model: str, reference: str) -> str | None:
 
 
 def _first_plain(figures: Figures, model: str) -> Row | None:
-    """The share at the first shape, in PyTorch and fp32 where it was run so."""
+    """Return the share at the first shape, in PyTorch and fp32 where it was run so."""
     plain = figures.first(model, "ceiling_share", backend="eager", dtype="fp32")
     return plain or figures.first(model, "ceiling_share")
 
 
 def _sharing(figures: Figures, model: str, reference: str, work: Row, base: Row | None) -> str:
-    """What shared layers save and what they do not."""
+    """Tell what shared layers save and what they do not."""
     unique = figures.first(model, "parameters", statistic="unique")
     executed = figures.first(model, "parameters", statistic="executed")
     if unique is None or executed is None or not unique.value or not executed.value:
@@ -209,6 +209,7 @@ def _sharing(figures: Figures, model: str, reference: str, work: Row, base: Row 
     if reuse < SHARED:
         return ""
     text = f"; it stores {millions(unique.value)} parameters and executes {millions(executed.value)} ({times(reuse)}), "
+    # From 0.9 on the operations are nearly as many.
     if model != reference and base is not None and base.value and work.value and work.value > 0.9 * base.value:
         return f"{text}so it does {reference}'s arithmetic with less to store: smaller, not faster"
     return f"{text}so what it saves is memory, not arithmetic"
@@ -227,7 +228,7 @@ def build_speed(
     *,
     paper: PaperSpec | None = None,
 ) -> Report:
-    """What a pass of `models` costs, in one session.
+    """Report what a pass of `models` costs, in one session.
 
     Args:
         stored: the session with its records.
@@ -263,7 +264,7 @@ def build_speed(
 
 
 def _short_names(evidence: Evidence) -> dict[str, str]:
-    """Titles in place of names that would not fit into a table (hub ids, folders, runs), as far as they are distinct."""
+    """Choose titles for names that would not fit into a table (hub ids, folders, runs), as far as they are distinct."""
     titles = [evidence.specs[model].title for model in evidence.models]
     return {
         model: title
@@ -273,7 +274,7 @@ def _short_names(evidence: Evidence) -> dict[str, str]:
 
 
 def _published(row: Row, paper: PaperSpec | None) -> Row:
-    """A row of the quantity that the paper states, with what it states."""
+    """Add what the paper states to a row of its quantity."""
     if paper is None or row.quantity != paper.quantity or row.statistic != "model" or row.model not in paper.published:
         return row
     stated = quantity_of(paper.quantity).format(paper.published[row.model])
@@ -281,20 +282,21 @@ def _published(row: Row, paper: PaperSpec | None) -> Row:
 
 
 def _failures(figures: Figures) -> list[str]:
-    """Why a cell is empty."""
+    """Tell why cells are empty."""
     reasons = [row.note for row in figures.rows if row.quantity == "latency" and row.status != "ok" and row.note]
     return notes.merged(dict.fromkeys(reasons))
 
 
 def _caveats(evidence: Evidence, figures: Figures) -> list[str]:
-    """Which released models were measured without their weights."""
+    """Name the released models that were measured without their weights."""
     random = {row.model for row in figures.rows if row.weights == "random"}
+    # A model without a checkpoint has no weights that it could lack.
     named = [model for model in evidence.models if model in random and evidence.specs[model].checkpoint is not None]
     return [f"on random weights, which cost what trained ones do: {', '.join(named)}"] if named else []
 
 
 def _memory_notes(evidence: Evidence, figures: Figures) -> list[str]:
-    """Where a model of smaller weights needs more memory all the same; the rest is as expected."""
+    """Tell where a model of smaller weights needs more memory all the same; the rest is as expected."""
     records = {model: record for model in evidence.models if (record := evidence.one("memory", model)) is not None}
     return [
         crossing.sentence
@@ -304,6 +306,6 @@ def _memory_notes(evidence: Evidence, figures: Figures) -> list[str]:
 
 
 def _is_lighter(figures: Figures, model: str, other: str) -> bool:
-    """False if its parameters take more bytes after all: of small models, loading tells little."""
+    """Tell whether its parameters take fewer bytes: of small models, loading tells little."""
     weights, other_weights = (figures.first(name, "parameter_bytes") for name in (model, other))
     return weights is None or other_weights is None or (weights.value or 0) < (other_weights.value or 0)

@@ -33,13 +33,13 @@ PLAIN = ("output_error", "output_difference", "changed_predictions", "score", "i
 
 
 def shape_of(measurement: Measurement) -> str:
-    """The shape's label, as ShapeSpec has it: '1x128', '1xnatural', '32xsplit'."""
+    """Return the shape's label, as ShapeSpec has it: '1x128', '1xnatural', '32xsplit'."""
     kind = "split" if measurement.scenario == "offline" else "natural"
     return f"{measurement.batch_size}x{measurement.sequence_length or kind}"
 
 
 def speed_rows(evidence: Evidence, timings: SessionTimings, model: str) -> Iterator[Row]:
-    """Rows of a model for every way of running it and every shape, the first shape of the session first."""
+    """Yield rows of a model for every way of running it and every shape, the first shape of the session first."""
     for record in evidence.speeds(model):
         yield from _record_rows(evidence, timings, record)
 
@@ -67,8 +67,9 @@ def _record_rows(evidence: Evidence, timings: SessionTimings, record: RunRecord)
 
 
 def _ceiling_row(base: Row, measurement: Measurement) -> Row:
-    """The best reading, which the shares refer to."""
+    """Build the row of the best reading, which the shares refer to."""
     row = plain_row(base, measurement)
+    # Whatever disturbs a reading makes it lower, never higher.
     return replace(row, value=max(measurement.values), n=len(measurement.values), n_unit="readings")
 
 
@@ -77,7 +78,7 @@ def _position(label: str, labels: Sequence[str]) -> int:
 
 
 def _lost_rows(base: Row, record: RunRecord) -> Iterator[Row]:
-    """A row for each shape that gave nothing: out of memory, out of time, too long, or skipped for such a reason."""
+    """Yield a row for each shape that gave nothing: out of memory, out of time, too long, or skipped for that."""
     for label, (kind, message) in (record.settings.get("failed_shapes") or {}).items():
         status = "skipped" if kind == "Skipped" else "failed"
         row = replace(base, quantity="latency", status=status, caveats=remarks(message))
@@ -103,7 +104,7 @@ def _shape_rows(evidence: Evidence, timings: SessionTimings, record: RunRecord, 
     if passes is not None:
         yield from _percentile_rows(base, passes.tolist(), list(timings.turns[shape, way].values()))
     yield from _speedups(base, timings, (shape, way, stopped), (name, comparison))
-    if latency.scenario != "offline":
+    if latency.scenario != "offline":  # that of a whole split comes from its total time, in `_whole_rows`
         throughput = median.inverse().scaled(latency.batch_size or 1)
         row = figure(base, "throughput", "median", "samples/s", throughput, **counted)
         yield with_ratio(row, name, None if ratio is None else ratio.inverse())
@@ -112,12 +113,12 @@ def _shape_rows(evidence: Evidence, timings: SessionTimings, record: RunRecord, 
 
 
 def over_rounds(seconds: Sequence[float]) -> Estimate:
-    """The geometric mean of rounds' times with its interval, which cannot reach below zero: a t-interval of logarithms."""
+    """Average rounds' times geometrically; the t-interval of logarithms cannot reach below zero."""
     return of_logarithms([math.log(value) for value in seconds], "rounds", Replications.LOGARITHMS)
 
 
 def _reference(way: Way, model: str, timings: SessionTimings, shape: str) -> tuple[str, Way | None]:
-    """What a way is compared with, and its name: the reference model run in the same way, if it was timed.
+    """Return what a way is compared with, and its name: the reference model run in the same way, if it was timed.
 
     Else what took part in every round, which is then named with its back-end and number format.
     """
@@ -133,7 +134,7 @@ def _reference(way: Way, model: str, timings: SessionTimings, shape: str) -> tup
 def _speedups(
     base: Row, timings: SessionTimings, cell: tuple[str, Way, bool], against: tuple[str, tuple[Estimate, int] | None]
 ) -> Iterator[Row]:
-    """How much faster than the reference model run in the same way, and than the model itself in PyTorch and fp32."""
+    """Yield how much faster a way is than the reference model run alike, and than its model in PyTorch and fp32."""
     shape, way, stopped = cell
     name, comparison = against
     if comparison is not None:
@@ -154,7 +155,7 @@ def _speedup(base: Row, reference: str, ratio: Estimate, rounds: int) -> Row:
 def _text_rows(
     base: Row, record: RunRecord, latency: Measurement, against: tuple[str, Estimate | None]
 ) -> Iterator[Row]:
-    """The tokenizer alone, and from text to output, where inputs were texts; of a whole split the time for all of it."""
+    """Yield the tokenizer alone, and text to output, where inputs were texts; for a whole split also its time."""
     same = {"scenario": latency.scenario, "batch_size": latency.batch_size, "sequence_length": latency.sequence_length}
     for part in TEXT_PARTS:
         part_times = record.find("latency", f"{part}/round-median", **same)
@@ -167,10 +168,10 @@ def _text_rows(
 
 
 def _whole_rows(base: Row, measurement: Measurement, against: tuple[str, Estimate | None]) -> Iterator[Row]:
-    """The time for a whole split and its throughput, MLPerf's Offline figure."""
-    total = sum(measurement.values)
+    """Yield the time for a whole split and its throughput, MLPerf's Offline figure."""
+    total = sum(measurement.values)  # a value a round, which together are the whole split
     counted = {"n": measurement.n, "n_unit": "examples"}
-    ratio = against[1] if measurement.statistic == "model" else None
+    ratio = against[1] if measurement.statistic == "model" else None  # rounds are compared by the model alone
     row = figure(base, "inference_time", measurement.statistic, "s", total, **counted)
     yield with_ratio(row, against[0], ratio)
     if measurement.n:
@@ -179,12 +180,12 @@ def _whole_rows(base: Row, measurement: Measurement, against: tuple[str, Estimat
 
 
 def _work_rows(evidence: Evidence, base: Row, record: RunRecord, median: Estimate) -> Iterator[Row]:
-    """The share of the machine's ceiling: operations of a pass over its time, over the fastest product's rate."""
+    """Yield the share of the machine's ceiling: operations of a pass over its time, over the fastest product's rate."""
     size = evidence.one("size", record.model_name)
     ceiling = record.find("ceiling")
     work = (
         size.find("flops", batch_size=base.batch_size, sequence_length=base.sequence_length)
-        if size is not None and base.sequence_length
+        if size is not None and base.sequence_length  # operations are counted for fixed shapes only
         else None
     )
     if work is None or ceiling is None:
@@ -194,7 +195,7 @@ def _work_rows(evidence: Evidence, base: Row, record: RunRecord, median: Estimat
 
 
 def _percentile_rows(base: Row, passes: list[float], turns: list[float]) -> Iterator[Row]:
-    """The rows of percentiles; without a value, and saying why, where there are too few samples.
+    """Yield the rows of percentiles; without a value, and saying why, where there are too few samples.
 
     For fixed shapes they are over all timed `passes`. For natural lengths they are over `turns`, each one example and the
     median of its timed passes: a turn lasts a minimum time, so short examples get more passes and would weigh more.
@@ -223,7 +224,7 @@ class Way(NamedTuple):
 
     @staticmethod
     def of(record: RunRecord) -> Way:
-        """The way of a speed record."""
+        """Return the way of a speed record."""
         settings = record.settings
         return Way(record.model_name, str(settings.get("backend", "eager")), str(settings.get("dtype", "fp32")))
 
@@ -240,7 +241,7 @@ class SessionTimings:
 
     @staticmethod
     def read(evidence: Evidence) -> SessionTimings:
-        """The timings of all models; they share one file, which is read once."""
+        """Read the timings of all models; they share one file, which is read once."""
         timings, done = SessionTimings(), set[str]()
         for model in dict.fromkeys((*evidence.models, evidence.reference)):
             for record in evidence.speeds(model):
@@ -255,9 +256,9 @@ class SessionTimings:
         return timings
 
     def add(self, rows: pd.DataFrame) -> None:
-        """Take in raw rows; warm-up passes are left out."""
+        """Add raw rows; warm-up passes are left out."""
         timed = rows[~rows["warmup"].astype(bool)]
-        if "dtype" not in timed:
+        if "dtype" not in timed:  # older files have no such column and are of fp32
             timed = timed.assign(dtype="fp32")
         for labels, group in timed.groupby(["shape", "model", "backend", "dtype"], sort=False):
             shape, way = str(labels[0]), Way(*map(str, labels[1:]))
@@ -269,7 +270,7 @@ class SessionTimings:
         self.whole |= frozenset(rows.loc[rows["scenario"] == "offline", "shape"].astype(str))
 
     def pairs(self, shape: str, way: Way, reference: Way) -> list[tuple[Floats, Floats]]:
-        """By round the values of the turns that both took, ours and the reference's; rounds not shared are left out.
+        """Pair by round the values of the turns that both took, ours and the reference's; skip rounds not shared.
 
         Of a whole split the values are sums over a round: the ratio is then that of the times for all of it.
         """
@@ -284,7 +285,7 @@ class SessionTimings:
         return [(pair[0], pair[1]) for pair in pairs]
 
     def ratio(self, shape: str, way: Way, reference: Way, *, stopped: bool) -> tuple[Estimate, int] | None:
-        """Time of `way` over that of `reference`, and the number of rounds behind it; None if they cannot be compared.
+        """Compute the time of `way` over that of `reference`, and count the rounds behind it; None without any.
 
         Those that shared rounds are paired. Of others each is paired with what took part in every round, and the two
         log-ratios are subtracted. `stopped` says that rounds were added until intervals were narrow.
@@ -292,7 +293,7 @@ class SessionTimings:
         if way == reference:
             return Estimate(1.0), 0
         pairs = self.pairs(shape, way, reference)
-        if len(pairs) > 1:
+        if len(pairs) > 1:  # one round gives no interval
             return paired_ratio(pairs, stopped=stopped), len(pairs)
         # Of different blocks: only what took part in every round links them.
         if self.first is None or self.first in {way, reference}:
@@ -304,8 +305,9 @@ class SessionTimings:
 
 
 def _first(evidence: Evidence) -> Way | None:
-    """The way that took part in every round: the record says which; else the first of the reference model."""
+    """Find the way that took part in every round: the record says which, else the first of the reference model."""
     records = evidence.speeds(evidence.reference)
     ways = [(Way.of(record), record.settings.get("reference")) for record in records]
+    # With a single way of running, the label is the model's name alone.
     named = (way for way, label in ways if label in {way.model, " ".join(way)})
     return next(named, ways[0][0] if ways else None)

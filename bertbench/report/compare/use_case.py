@@ -60,13 +60,13 @@ class Gain:
     high: float
 
     def text(self, wording: str) -> str:
-        """E.g. '1.97x [1.93, 2.01] faster'."""
+        """Write a gain: '1.97x [1.93, 2.01] faster'."""
         bounds = f" [{significant(self.low)}, {significant(self.high)}]" if self.low < self.high else ""
         return f"{significant(self.value)}x{bounds} {wording}"
 
 
 def use_cases(figures: Figures, models: Sequence[str], reference: str) -> dict[str, tuple[str, ...]]:
-    """By model what it is best used for, in lines: one a reason, and one for what is not known; none if nothing was measured."""
+    """Tell in lines what each model is best used for, one a reason, and what is unknown; none without figures."""
     if len(models) < 2:
         return dict.fromkeys(models, ("no other model to compare with",))
     judge = _Judge(figures, tuple(models), reference)
@@ -87,7 +87,7 @@ class _Judge:
     reference: str
 
     def verdict(self, model: str, uses: Sequence[str], quality: str | None) -> tuple[str, ...]:
-        """The lines of a model, from what it is best at."""
+        """Write the lines of a model, from what it is best at."""
         scored = bool(self._scores(model))
         if not scored and not any(self.figures.all(model, resource.quantity) for resource in RESOURCES):
             return ()
@@ -102,7 +102,7 @@ class _Judge:
         return tuple(lines)
 
     def resource_uses(self, resource: Resource) -> dict[str, str]:
-        """By model the line that gives it the use of a resource."""
+        """Write the lines that give models the use of a resource."""
         lines: dict[str, str] = {}
         others = (model for model in self.models if model != self.reference)
         gains = {model: gain for model in others if (gain := self._gain(model, resource))}
@@ -119,12 +119,13 @@ class _Judge:
         return lines
 
     def quality_uses(self) -> dict[str, str]:
-        """By model the line that gives it 'when quality decides', naming the tasks."""
+        """Write the lines that give models 'when quality decides', naming the tasks."""
         parts: dict[str, list[str]] = {}
         for task in self.figures.tasks():
             scores = {model: row for model in self.models if (row := self._scores(model).get(task))}
             if len(scores) < 2:
                 continue
+            # Of equals the reference, so that no other model is called better.
             best = max(scores, key=lambda model: (scores[model].value or 0.0, model == self.reference))
             for model, row in scores.items():
                 told = f"{task} {shown('score', row.value or 0.0)}"
@@ -141,22 +142,22 @@ class _Judge:
         if not row.ratio_low or not row.ratio_high:
             # Bytes are exact; a time without an interval (one round) tells nothing apart.
             return Gain(1 / row.ratio, 1 / row.ratio, 1 / row.ratio) if resource.quantity != "latency" else None
-        return Gain(1 / row.ratio, 1 / row.ratio_high, 1 / row.ratio_low)
+        return Gain(1 / row.ratio, 1 / row.ratio_high, 1 / row.ratio_low)  # the bounds of an inverse change sides
 
     def _scores(self, model: str) -> dict[str, Row]:
-        """A model's score by task, on the first split."""
+        """Return a model's score by task, on the first split."""
         rows = {task: self.figures.first(model, "score", statistic="mean", task=task) for task in self.figures.tasks()}
         return {task: row for task, row in rows.items() if row is not None}
 
     def _reaches(self, model: str, best: str, task: str) -> bool:
-        """True if the interval of the difference to the best model includes zero."""
+        """Tell whether the interval of the difference to the best model includes zero."""
         row = self.figures.first(model, "score", statistic=DIFFERENCE, reference=best, task=task)
         return row is not None and row.high is not None and row.high >= 0
 
     def _dominates(self, other: str, model: str) -> bool:
-        """True if `other` is at least as good on every axis measured for both, and clearly better on a resource."""
+        """Tell whether `other` is as good on every axis measured for both, and clearly better on a resource."""
         scores, other_scores = self._scores(model), self._scores(other)
-        if not scores or scores.keys() != other_scores.keys():
+        if not scores or scores.keys() != other_scores.keys():  # quality cannot be compared
             return False
         if any((other_scores[task].value or 0.0) < (scores[task].value or 0.0) for task in scores):
             return False
@@ -165,13 +166,13 @@ class _Judge:
         return any(margins) and all(share >= 1 for share, _ in shares)
 
     def _share(self, model: str, other: str, resource: Resource) -> tuple[float, Resource] | None:
-        """What `model` takes of a resource over what `other` takes; None where one was not measured."""
+        """Compute what `model` takes of a resource over what `other` takes; None where one was not measured."""
         rows = [self.figures.first(name, resource.quantity, statistic=resource.statistic) for name in (model, other)]
         value, other_value = (row.value if row else None for row in rows)
         return (value / other_value, resource) if value and other_value else None
 
     def _middle(self, model: str) -> str:
-        """What to say of a model that is best at nothing."""
+        """Write what to say of a model that is best at nothing."""
         better = []
         for resource in RESOURCES:
             gain = self._gain(model, resource)
@@ -182,7 +183,7 @@ class _Judge:
         return "no axis on which it is best"
 
     def _costs(self, model: str) -> list[str]:
-        """What a model loses in score against the reference, a line a task, where it loses at all."""
+        """Write what a model loses in score against the reference, a line a task, where it loses at all."""
         scores = self._scores(model)
         rows = self.figures.all(model, "score", statistic=DIFFERENCE, reference=self.reference)
         return [
@@ -192,11 +193,12 @@ class _Judge:
         ]
 
     def _unsure(self, row: Row) -> str:
-        """What to add to a difference whose interval includes zero, or is missing."""
+        """Write what to add to a difference whose interval includes zero, or is missing."""
         return "" if row.high is not None and row.high < 0 else f", not told apart from {self.reference}"
 
 
 def _loss(row: Row) -> str:
-    """A negative difference told as a loss, with its interval: '1.4 [0.6, 2.1]'."""
+    """Write a negative difference as a loss, with its interval: '1.4 [0.6, 2.1]'."""
+    # The sign changes, so the bounds change sides.
     low, high = (None if bound is None else -bound for bound in (row.high, row.low))
     return shown("score", -(row.value or 0.0), low, high)

@@ -25,7 +25,7 @@ class CsvExporter:
     """Writes commas, quotes where needed, lines ended by a line feed, and an empty field for what is absent."""
 
     def render(self, report: Report, *, layout: str, width: int | None) -> str:  # noqa: ARG002 (other exporters need it)
-        """The rows (`layout` 'long') or all tables, an empty line between them ('wide').
+        """Write the rows (`layout` 'long') or all tables, an empty line between them ('wide').
 
         A report without rows and with a table gives its first table in both layouts.
 
@@ -52,13 +52,14 @@ def _written(rows: Iterable[Sequence[str]]) -> str:
 
 
 def _field(value: float | str | None) -> str:
-    """One field: numbers in full precision, whole ones without a decimal point."""
+    """Write one field: numbers in full precision, whole ones without a decimal point."""
     if value is None:
         return ""
     if isinstance(value, str):
         return spreadsheet_cell(value)
     if not math.isfinite(value):
         raise ValueError(f"a number of the report is not finite: {value}")
+    # A float holds whole numbers exactly up to 9e15; beyond, `int` would show digits that are not measured.
     return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
 
 

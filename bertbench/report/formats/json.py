@@ -1,4 +1,4 @@
-"""Report to strict JSON: absent is null, numbers are in base units. Reports about no measurements give a table's rows."""
+"""Report to strict JSON: absent is null, numbers are in base units. Without measurements a table gives the rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class JsonExporter:
     """Gives an object with title, notes, rows (objects with all fields of the CSV header) and tables."""
 
     def render(self, report: Report, *, layout: str, width: int | None) -> str:  # noqa: ARG002 (other exporters need it)
-        """The report as JSON; both layouts are in it.
+        """Write the report as JSON; both layouts are in it.
 
         Raises:
             ValueError: a number is not finite.
@@ -34,7 +34,7 @@ class JsonExporter:
 
 
 def _objects(table: Table) -> list[dict[str, Any]]:
-    """A table's rows keyed by column title; empty cells are null."""
+    """Key a table's rows by column title; empty cells are null."""
     return [dict(zip(table.columns, (cell or None for cell in row), strict=True)) for row in table.rows]
 
 

@@ -25,7 +25,7 @@ class MarkdownExporter:
     """Gives headings, tables and notes as lists; a cell's lines are joined by <br>, an empty cell is a dash."""
 
     def render(self, report: Report, *, layout: str, width: int | None) -> str:  # noqa: ARG002 (other exporters need it)
-        """The report's tables; both layouts are the same."""
+        """Write the report's tables; both layouts are the same."""
         parts = [f"## {_escaped(report.title)}", *(_table(table) for table in report.tables)]
         if report.notes:
             parts.append(_bullets(report.notes))
@@ -52,7 +52,8 @@ def _bullets(notes: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
+    """Escape text so that Markdown shows it as it is, on one line."""
+    # '&' first, since the replacement of '<' holds one.
     safe = _SPECIAL.sub(r"\\\1", visible_lines(text).replace("&", "&amp;").replace("<", "&lt;"))
     return "<br>".join(safe.splitlines())
 

@@ -29,10 +29,11 @@ class TerminalExporter:
     """Draws tables with their notes."""
 
     def render(self, report: Report, *, layout: str, width: int | None) -> str:  # noqa: ARG002 (CSV needs it)
-        """The report as text no wider than `width` columns (default 120), without escape codes."""
+        """Write the report as text no wider than `width` columns (default 120), without escape codes."""
         from rich.console import Console
 
         text = io.StringIO()
+        # Plain text whatever the environment says: it may go into a file.
         console = Console(
             file=text, width=width or DEFAULT_WIDTH, color_system=None, force_terminal=False, legacy_windows=False
         )
@@ -43,6 +44,7 @@ class TerminalExporter:
     def draw(self, report: Report, console: Console) -> None:
         """Draw the report on a console, in colour and with line-drawing frames where it is a terminal."""
         report = _visible(report)
+        # A lone table may bear the report's title, which is shown once.
         if [table.title for table in report.tables] != [report.title]:
             _print(console, report.title, style="bold")
         for table in report.tables:
@@ -60,7 +62,7 @@ class TerminalExporter:
 
 
 def _visible(report: Report) -> Report:
-    """The report with what is harmful written as escapes, before widths are taken."""
+    """Write what is harmful as escapes, before widths are taken."""
     tables = tuple(
         replace(table.written(visible_lines), title=visible(table.title), notes=tuple(map(visible, table.notes)))
         for table in report.tables
@@ -71,16 +73,16 @@ def _visible(report: Report) -> Report:
 def _print(console: Console, text: str, style: str | None = None) -> None:
     from rich.text import Text
 
-    console.print(Text(text), style=style, overflow="fold", highlight=False)
+    console.print(Text(text), style=style, overflow="fold", highlight=False)  # as Text: strings would be read as markup
 
 
 def _fits(widths: Sequence[int], width: int) -> bool:
-    """True if columns so wide, with their frames, go into `width`."""
+    """Tell whether columns of these widths, with their frames, go into `width`."""
     return sum(widths) + _PADDING * len(widths) + 1 <= width
 
 
 def _widths(table: Table, width: int) -> list[int]:
-    """Widths of the columns so that the table fits: the widest ones give way, none below its longest word.
+    """Compute widths so that the table fits: the widest columns give way, none below its longest word.
 
     rich would rather break words of one column than narrow another one further.
     """
@@ -127,7 +129,7 @@ def _draw_table(table: Table, console: Console) -> None:
 
 
 def _draw_blocks(table: Table, console: Console) -> None:
-    """One block a row, one line a cell: what a narrow terminal can hold."""
+    """Draw a row as a block, one line a cell: what a narrow terminal can hold."""
     _print(console, table.title, style="italic")
     for row in table.rows:
         console.print()

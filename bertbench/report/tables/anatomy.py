@@ -40,7 +40,7 @@ FIGURES: tuple[tuple[str, str, Counter, int], ...] = (
 
 
 def rows_of(anatomies: Sequence[Anatomy], axis: Axis) -> tuple[Row, ...]:
-    """Totals with their ratio to the first model's, parts with their share as a note, and savings."""
+    """Build the rows: totals with their ratio to the first model's, parts with their share as a note, and savings."""
     return tuple(row for each in anatomies for row in (*_figures(each, anatomies[0], axis), *_rows_of_savings(each)))
 
 
@@ -50,6 +50,7 @@ def _figures(anatomy: Anatomy, reference: Anatomy, axis: Axis) -> Iterator[Row]:
         if total is None:
             continue
         row = _row(anatomy, quantity, statistic, total * factor)
+        # Models were timed one after another, so a ratio of times would hold the machine's drift.
         comparable = base and len({anatomy.name, reference.name}) == 2 and counter != "seconds"
         yield replace(row, reference=reference.name, ratio=total / base) if comparable and base else row
         for key, value in anatomy.by(axis, counter).items():
@@ -112,7 +113,7 @@ STEPS = {
 
 
 def build_anatomy(anatomies: Sequence[Anatomy], axis: Axis, notes: Sequence[str] = ()) -> Report:
-    """One model: a column a quantity. Several: a table a quantity, the models side by side; ratios refer to the first."""
+    """Report one model with a column a quantity, or several with a table a quantity and ratios to the first model."""
     counters = [counter for counter in HEADS if any(each.total(counter) is not None for each in anatomies)]
     shown = (
         [_single(anatomies[0], axis, counters)]
@@ -165,7 +166,7 @@ def _side_by_side(anatomies: Sequence[Anatomy], axis: Axis, counter: Counter) ->
 
 
 def _lines(anatomies: Sequence[Anatomy], axis: Axis) -> list[tuple[str, str]]:
-    """(key, label) of every line in the order of a pass, the total last."""
+    """List (key, label) of every line in the order of a pass, the total last."""
     measured = dict.fromkeys(
         part.component if axis == "component" else part.place for each in anatomies for part in each.parts
     )
@@ -185,7 +186,7 @@ def _label(key: str) -> str:
 
 
 def _cells(anatomy: Anatomy, axis: Axis, counter: Counter, write: Write) -> dict[str, str]:
-    """By key: the figure and its share of the model's total."""
+    """Write by key the figure and its share of the model's total."""
     total = anatomy.total(counter)
     if not total:
         return {}
@@ -194,8 +195,8 @@ def _cells(anatomy: Anatomy, axis: Axis, counter: Counter, write: Write) -> dict
 
 
 def share(value: float, total: float) -> str:
-    """A part's share in per cent; what would round to nothing is said to be small."""
-    return percent(value / total) if value / total >= 0.0005 else "<0.1%"
+    """Write a part's share in per cent; what would round to nothing is said to be small."""
+    return percent(value / total) if value / total >= 0.0005 else "<0.1%"  # less would round to 0.0%
 
 
 def _as_bytes(parameters: float) -> str:
@@ -214,7 +215,7 @@ def _reuse(anatomy: Anatomy) -> str:
 
 
 def _savings(anatomy: Anatomy) -> Table:
-    """From a model's plain counterpart to the model, a line a technique."""
+    """Build the table from a model's plain counterpart to the model, a line a technique."""
     first, last = anatomy.steps[0], anatomy.steps[-1]
     rows = [(STEPS["plain"], *_state(first, first))]
     for before, after in zip(anatomy.steps, anatomy.steps[1:], strict=False):
@@ -284,7 +285,7 @@ def _kinds(heads: Sequence[str]) -> tuple[str, ...]:
 
 
 def build_rebuilt(paper: PaperSpec, cells: Sequence[RebuiltCell]) -> Report:
-    """One line a cell: what was published, both ways of counting, and which of them gives it."""
+    """Report a line a cell: what was published, both ways of counting, and which of them gives it."""
     rows = tuple(
         (
             cell.label,
@@ -304,7 +305,7 @@ def build_rebuilt(paper: PaperSpec, cells: Sequence[RebuiltCell]) -> Report:
 
 
 def verdict(cell: RebuiltCell) -> str:
-    """Which way of counting gives the published figure, if any does, and whether that is as expected."""
+    """Tell which way of counting gives the published figure, if any does, and whether that is as expected."""
     if len(cell.matches) > 1:
         equal = "equal with and without pooler"
     elif cell.matches:
@@ -320,7 +321,7 @@ def _published(cell: RebuiltCell) -> str:
 
 
 def _rows(paper: PaperSpec, cell: RebuiltCell) -> list[Row]:
-    """A row a way of counting, with that count's own verdict; `status` judges the cell."""
+    """Build a row for each way of counting, with that count's own verdict; `status` judges the cell."""
     counts = {"unique": (cell.unique, {"with pooler", "no pooler"})}
     if cell.without_pooler is not None:
         counts["unique/without-pooler"] = (cell.without_pooler, {"without pooler"})

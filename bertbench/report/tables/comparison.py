@@ -38,7 +38,7 @@ class Comparison:
 
 
 def comparison_table(comparison: Comparison, notes: Sequence[str] = ()) -> Table:
-    """Compression method, model size, speed, accuracy and best use case, a column a model."""
+    """Build the main table: compression method, model size, speed, accuracy and best use case, a column a model."""
     rows: tuple[tuple[str, TableRow, Callable[[Comparison, str], list[str]]], ...] = (
         ("Compression method", "method", _method),
         ("Model size", "size", _size),
@@ -73,13 +73,13 @@ def comparison_table(comparison: Comparison, notes: Sequence[str] = ()) -> Table
 
 
 def titles(comparison: Comparison) -> dict[str, str]:
-    """What each model is called in tables: its title, or its name where titles are equal."""
+    """Return what each model is called in tables: its title, or its name where titles are equal."""
     by_model = {model: comparison.specs[model].title for model in comparison.models}
     return {model: model if list(by_model.values()).count(title) > 1 else title for model, title in by_model.items()}
 
 
 def on_random_weights(comparison: Comparison, model: str) -> bool:
-    """True if a model with published weights was measured without them."""
+    """Tell whether a model with published weights was measured without them."""
     rows = (row for row in comparison.figures.rows if row.model == model)
     return comparison.specs[model].checkpoint is not None and any(row.weights == "random" for row in rows)
 
@@ -91,7 +91,7 @@ def _head(comparison: Comparison, model: str) -> str:
 
 
 def _published(comparison: Comparison, model: str, row: TableRow) -> list[str]:
-    """The published statements of a row; those about a task only where that task was tried here."""
+    """Write the published statements of a row; those about a task only where that task was tried here."""
     return [
         f"published: {entry.statement}; {entry.source}"
         for entry in comparison.specs[model].published
@@ -100,7 +100,7 @@ def _published(comparison: Comparison, model: str, row: TableRow) -> list[str]:
 
 
 def _measured(texts: Sequence[str], row: Row) -> str:
-    """One line of measured figures with what a reader must know about them, and of what their intervals are."""
+    """Write one line of measured figures with what to know about them, and what their intervals are about."""
     caveat = "; ".join(filter(None, (words_beside(row.caveats), scope_text(row))))
     return f"measured: {', '.join(texts)}{f' ({caveat})' if caveat else ''}"
 
@@ -111,9 +111,10 @@ def _failed(comparison: Comparison, model: str, *quantities: str) -> list[str]:
 
 
 def _method(comparison: Comparison, model: str) -> list[str]:
-    """The method as configured, and what sharing there is: parameters executed for those stored."""
+    """Write the method as configured, and what sharing there is: parameters executed for those stored."""
     unique = comparison.figures.first(model, "parameters", statistic="unique")
     executed = comparison.figures.first(model, "parameters", statistic="executed")
+    # Published words on the method make the configured ones superfluous.
     told = any(entry.row == "method" for entry in comparison.specs[model].published)
     lines = [] if told else [f"as configured: {comparison.specs[model].compression}"]
     if unique is None or executed is None or not unique.value or not executed.value:
@@ -150,7 +151,7 @@ def _speed(comparison: Comparison, model: str) -> list[str]:
 
 
 def _faster(speedup: Row) -> str:
-    """'1.97x [1.93, 2.01] faster'; where the interval includes 1 neither word would be true."""
+    """Write a speed-up: '1.97x [1.93, 2.01] faster'; where the interval includes 1 neither word would be true."""
     text = figure_text(speedup)
     if speedup.low is None or speedup.high is None:
         return f"{text} the speed"
@@ -174,14 +175,14 @@ def _accuracy(comparison: Comparison, model: str) -> list[str]:
 
 
 def _over_tasks(comparison: Comparison, model: str, score: Row) -> str:
-    """The mean score over several tasks, and what it keeps of the reference's."""
+    """Write the mean score over several tasks, and what it keeps of the reference's."""
     name = f"mean of {score.n} tasks" if score.task == "all-tasks" else str(score.task)
     texts = [f"{name} {figure_text(score)}", *_kept(comparison, model, score, "macro")]
     return _measured(texts, score)
 
 
 def _kept(comparison: Comparison, model: str, score: Row, statistic: str) -> list[str]:
-    """What a score keeps of the reference's, or why there is no such share."""
+    """Write what a score keeps of the reference's, or why there is no such share."""
     where = {"task": score.task, "split": score.split, "statistic": statistic}
     retention = comparison.figures.first(model, "retention", **where)
     if retention is not None:
@@ -200,7 +201,7 @@ Find = Callable[[str], Row | None]
 
 
 def detail_table(comparison: Comparison) -> Table:
-    """Sizes, FLOPs, latency, throughput, peak memory and the score of a single task; what is not there stays empty."""
+    """Build the table of sizes, FLOPs, latency, throughput, memory and a single task's score; gaps stay empty."""
     figures = comparison.figures
     headline, widest = _headline(figures), _widest(figures)
     columns: list[tuple[str, Find]] = [
@@ -222,7 +223,7 @@ def detail_table(comparison: Comparison) -> Table:
 
 
 def scores_table(comparison: Comparison) -> list[Table]:
-    """The scores of several tasks and their means, which beside all else would make too wide a table; none without scores."""
+    """Build a table of several tasks' scores and means, too wide beside all else; none without scores."""
     figures = comparison.figures
     scores = [row for row in figures.rows if row.quantity == "score" and row.value is not None]
     if len(comparison.scores) < 2 or not scores:
@@ -277,18 +278,18 @@ def _first_of(figures: Figures, quantity: str, statistic: str | None = None) -> 
 
 
 def _headline(figures: Figures) -> Row | None:
-    """A row of the shape that speed-ups are quoted for: the first one."""
+    """Return a row of the shape that speed-ups are quoted for: the first one."""
     return _first_of(figures, "latency")
 
 
 def _widest(figures: Figures) -> Row | None:
-    """A row of the shape with the most inputs a pass, where throughput matters; of equals the first."""
+    """Return a row of the shape with the most inputs a pass, where throughput matters; of equals the first."""
     rows = [row for row in figures.rows if row.quantity == "throughput" and row.value is not None]
     return max(rows, key=lambda row: row.batch_size or 0, default=None)
 
 
 def _notes(comparison: Comparison, headline: Row | None) -> Sequence[str]:
-    """Why a p90 is empty, and what failed; models of which the same is to be said stand together."""
+    """Tell why a p90 is empty, and what failed; models with the same note stand together."""
     figures, models_by_note = comparison.figures, dict[str, dict[str | None, None]]()
     for row in figures.rows:
         same_shape = headline is not None and shape_label(row) == shape_label(headline)

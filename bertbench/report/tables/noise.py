@@ -27,7 +27,7 @@ def build_noise(
     turns: int = 1,
     warnings: Sequence[str] = (),
 ) -> Report:
-    """The noise, the ratio of the model to itself, and what can be seen in the times of TIMES_S.
+    """Report the noise, the ratio of the model to itself, and what can be seen in the times of TIMES_S.
 
     Args:
         noise: an A/A session.
@@ -72,18 +72,19 @@ def _facts(noise: Noise, ceiling: float | None) -> tuple[tuple[str, str], ...]:
 
 
 def _ratio(noise: Noise) -> list[float]:
-    """The ratio of the model to itself and its bounds."""
+    """Return the ratio of the model to itself and its bounds."""
     return [math.exp(log) for log in noise.interval]
 
 
 def _seen(noise: Noise, seconds: float) -> tuple[int, float, float] | None:
-    """Rounds that fit into a time, the relative half-width to expect, the smallest relative difference that is seen.
+    """Compute the rounds that fit into a time, the relative half-width to expect, and the smallest difference seen.
 
     None where fewer than two rounds fit.
     """
     rounds = noise.rounds_in(seconds)
     if rounds < 2:
         return None
+    # Both are of logarithms; `expm1` makes them relative.
     return rounds, math.expm1(expected_half_width(noise.sd, rounds)), math.expm1(detectable(noise.sd, rounds))
 
 
@@ -108,7 +109,7 @@ def _time_rows(noise: Noise, seconds: int, base: Row) -> list[Row]:
 
 
 def _base(noise: Noise) -> Row:
-    """What all rows share."""
+    """Fill what all rows share."""
     return Row(
         model=noise.model,
         device=noise.device,
@@ -121,7 +122,7 @@ def _base(noise: Noise) -> Row:
 
 
 def _noise_row(noise: Noise, base: Row) -> Row:
-    """The standard deviation between rounds in log units, and the ratio it was found with."""
+    """Build the row of the standard deviation between rounds, in log units, and the ratio it came with."""
     low, high = noise.sd_interval
     ratio = _ratio(noise)
     return replace(
@@ -143,7 +144,7 @@ def _noise_row(noise: Noise, base: Row) -> Row:
 
 
 def _notes(noise: Noise, turns: int) -> list[str]:
-    """What to make of the figures, the worst first."""
+    """Write what to make of the figures, the worst first."""
     low, high = noise.sd_interval
     notes = []
     if not noise.contains_one:

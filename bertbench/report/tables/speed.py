@@ -34,7 +34,7 @@ MEMORY = {
 
 
 def speed_table(figures: Figures, models: Sequence[str], reference: str, notes: Sequence[str] = ()) -> Table:
-    """A row for each shape, way of running and model, in this order."""
+    """Build a row for each shape, way of running and model, in this order."""
     rows = [row for row in _latencies(figures, models) if row.scenario != "offline"]  # they have a table of their own
     neighbours, several = NeighbouringFigures(figures), _several_ways(figures)
     columns: Columns = (
@@ -54,7 +54,7 @@ def speed_table(figures: Figures, models: Sequence[str], reference: str, notes: 
 
 
 def audit_table(figures: Figures, models: Sequence[str]) -> Table | None:
-    """What each way of running answered, against PyTorch in fp32; None if nothing else was run."""
+    """Compare the answers of each way of running with PyTorch in fp32; None if nothing else was run."""
     rows = _by_way(figures, models, ("output_error", "score"))
     if not any(row.quantity == "output_error" for row in rows):
         return None
@@ -78,7 +78,7 @@ def audit_table(figures: Figures, models: Sequence[str]) -> Table | None:
 
 
 def text_table(figures: Figures, models: Sequence[str]) -> Table | None:
-    """The tokenizer, the model and both, for inputs of natural length; None if there were none."""
+    """Build the table of tokenizer, model and both for inputs of natural length; None if there were none."""
     neighbours, several = NeighbouringFigures(figures), _several_ways(figures)
     natural = [row for row in _latencies(figures, models) if row.scenario == "natural" and row.value is not None]
     rows = [row for row in natural if neighbours.of(row, "latency", statistic="end-to-end") is not None]
@@ -98,7 +98,7 @@ def text_table(figures: Figures, models: Sequence[str]) -> Table | None:
 
 
 def offline_table(figures: Figures, models: Sequence[str], reference: str) -> Table | None:
-    """The time for a whole split and its throughput, MLPerf's Offline scenario; None if there was none."""
+    """Build the table of times for a whole split and throughput, MLPerf's Offline scenario; None if there was none."""
     rows = [row for row in _latencies(figures, models) if row.scenario == "offline"]
     if not rows:
         return None
@@ -121,7 +121,7 @@ def offline_table(figures: Figures, models: Sequence[str], reference: str) -> Ta
 
 
 def paper_table(figures: Figures, models: Sequence[str], paper: PaperSpec) -> Table:
-    """What was published, and the same measured here."""
+    """Build the table of what was published, and the same measured here."""
     write = quantity_of(paper.quantity).format
     base = paper.published.get(paper.reference)
     rows = []
@@ -146,10 +146,10 @@ def paper_table(figures: Figures, models: Sequence[str], paper: PaperSpec) -> Ta
 
 
 def padding_table(figures: Figures, models: Sequence[str]) -> Table | None:
-    """What padding costs by batch size, a line for all models whose tokenizers cut alike; None without a task."""
+    """Build the table of what padding costs by batch size; models with equal costs share a line. None without task."""
     alike: dict[tuple[str, ...], list[str]] = {}
     for model in models:
-        for row in figures.all(model, "padding_waste", statistic=POLICIES[0]):
+        for row in figures.all(model, "padding_waste", statistic=POLICIES[0]):  # the first policy has all sizes
             size = row.batch_size
             wastes = (figures.first(model, "padding_waste", statistic=policy, batch_size=size) for policy in POLICIES)
             line = (str(size), *(_waste(waste.value) if waste and waste.value is not None else "" for waste in wastes))
@@ -166,7 +166,7 @@ def padding_table(figures: Figures, models: Sequence[str]) -> Table | None:
 
 
 def server_table(figures: Figures, models: Sequence[str]) -> Table | None:
-    """Rates that hold a bound on latency, simulated and run live; None if there was no such scenario."""
+    """Build the table of rates that hold a bound on latency, simulated and run live; None without such a scenario."""
     rows = [row for model in models for row in figures.all(model, "server_rate", statistic="simulated")]
     if not rows:
         return None
@@ -194,7 +194,7 @@ def server_table(figures: Figures, models: Sequence[str]) -> Table | None:
 
 
 def memory_table(figures: Figures, models: Sequence[str], notes: Sequence[str] = ()) -> Table | None:
-    """Bytes told apart, a line each: on disk, parameters, resident, peaks by shape; None if memory was not measured.
+    """List bytes, a line each: on disk, parameters, resident, peaks by shape; None if memory was not measured.
 
     Random weights have no checkpoint file.
     """
@@ -206,6 +206,7 @@ def memory_table(figures: Figures, models: Sequence[str], notes: Sequence[str] =
         ("Parameters in fp32", "parameter_bytes", {}),
     ]
     readings = [row for row in memory if row.value is not None and row.statistic in MEMORY]
+    # Keyed by what a line shows, so that all models share it.
     places = {(row.statistic, row.batch_size, row.sequence_length): row for row in readings}
     for row in sorted(places.values(), key=_memory_order):
         title = MEMORY[row.statistic or ""] + (f" {shape_name(row)}" if row.batch_size else "")
@@ -225,7 +226,7 @@ def memory_table(figures: Figures, models: Sequence[str], notes: Sequence[str] =
 
 
 def _memory_order(row: Row) -> tuple[int, int, int]:
-    """By statistic and size; what a training step keeps stands below the step's peak."""
+    """Order memory by statistic and size; what a training step keeps stands below the step's peak."""
     names = list(MEMORY)
     position = names.index(row.statistic or "")
     group = names.index("training") if row.statistic == "saved_activations" else position
@@ -237,7 +238,7 @@ def _nothing(_: Row) -> str:
 
 
 def _latency(row: Row) -> str:
-    """With its interval; of a lost shape its status."""
+    """Write a latency with its interval; of a lost shape its status."""
     return figure_text(row) if row.value is not None else row.status or ""
 
 
@@ -246,12 +247,12 @@ def _latency_alone(row: Row) -> str:
 
 
 def _waste(share: float) -> str:
-    """The share, and computed positions over real ones: '31.8% (1.47x)'."""
+    """Write the share, and computed positions over real ones: '31.8% (1.47x)'."""
     return f"{percent(share)} ({significant(1 / (1 - share))}x)"
 
 
 def _notes_of_measurement(row: Row) -> str:
-    """What the record says of this measurement, without what holds of the whole run."""
+    """Write what the record says of this measurement, without what holds of the whole run."""
     return joined(caveat for caveat in row.caveats if isinstance(caveat, MeasurementNote))
 
 
@@ -260,7 +261,7 @@ def _several_ways(figures: Figures) -> bool:
 
 
 def _by_way(figures: Figures, models: Sequence[str], quantities: Sequence[str]) -> list[Row]:
-    """One row for each model and way of running that has one of the quantities, back-end by back-end."""
+    """Return a row for each model and way of running that has one of the quantities, back-end by back-end."""
     first_rows: dict[tuple[str | None, str | None, str | None], Row] = {}
     for model in models:
         for quantity in quantities:
@@ -271,7 +272,7 @@ def _by_way(figures: Figures, models: Sequence[str], quantities: Sequence[str]) 
 
 
 def _latencies(figures: Figures, models: Sequence[str]) -> list[Row]:
-    """Median latencies and lost shapes, by shape, way of running and model."""
+    """Return median latencies and lost shapes, by shape, way of running and model."""
     rows = [
         row
         for row in figures.rows
@@ -284,7 +285,7 @@ def _latencies(figures: Figures, models: Sequence[str]) -> list[Row]:
 
 
 def _table(title: str, rows: Sequence[Row], columns: Columns, notes: Iterable[str]) -> Table:
-    """The table without columns that say nothing: all empty, or all 'reference'."""
+    """Build the table without columns that say nothing: all empty, or all 'reference'."""
     cells = {name: [cell(row) for row in rows] for name, cell in columns}
     kept = [name for name, values in cells.items() if name in ALWAYS or set(values) - {"", "reference"}]
     kinds = tuple("text" if name in TEXT else "number" for name in kept)

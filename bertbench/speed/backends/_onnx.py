@@ -96,7 +96,7 @@ class FeedModel:
         """Make the inputs that the model has, as arrays (batch_size, sequence_length); absent token types are zeros."""
         import numpy as np
 
-        arrays = [np.array(ids, np.int64), np.array(mask, np.int64)]
+        arrays = [np.array(ids, np.int64), np.array(mask, np.int64)]  # as in the exported graph
         arrays.append(np.zeros_like(arrays[0]) if types is None else np.array(types, np.int64))
         return {name: array for name, array in zip(INPUTS, arrays, strict=True) if name in self.facts.inputs}
 
@@ -175,7 +175,7 @@ def _program(model: EagerModel, names: Sequence[str]) -> Any:
             return (output[0],) if pooled is None else (output[0], pooled)
 
     batch_size, length = EXAMPLE_SHAPE
-    ids = [[min(5 + i, model.vocabulary - 1) for i in range(length)]] * batch_size
+    ids = [[min(5 + i, model.vocabulary - 1) for i in range(length)]] * batch_size  # within even a tiny vocabulary
     mask = [[1] * length, [1] * (length // 2) + [0] * (length // 2)]
     batch = model.prepare(ids, mask, [[0] * length] * batch_size)
     return torch.onnx.export(
@@ -208,7 +208,7 @@ def store_transposed(graph: Any) -> None:
             graph.register_initializer(stored)
             made[weight.name, order] = stored
         onnx_ir.convenience.replace_all_uses_with(node.outputs[0], made[weight.name, order])
-        graph.remove(node, safe=True)
+        graph.remove(node, safe=True)  # raises if something still uses it
     for name, value in list(graph.initializers.items()):
         if not value.uses() and not value.is_graph_output():
             del graph.initializers[name]

@@ -29,7 +29,7 @@ class CompileBackend(EagerBackend):
     devices = ("cpu", "cuda")
 
     def obstacle(self, settings: ExecutionSettings) -> str | None:
-        """Return why it cannot run on this machine: Inductor writes C++, and on CUDA needs a compiler for its launchers."""
+        """Return why it cannot run here: Inductor writes C++, and on CUDA needs a compiler for its launchers."""
         del settings
         compiler = cpp_compiler()
         if shutil.which(compiler):
@@ -37,7 +37,7 @@ class CompileBackend(EagerBackend):
         return f"torch.compile needs a C++ compiler, and '{compiler}' is not installed (CXX names another)"
 
     def start(self, settings: ExecutionSettings) -> None:
-        """Set up as 'eager' does; compilation stays in this process, and more code than is kept is an error, not a silent fallback."""
+        """Set up as 'eager' does, compile in this process, and make too much code an error, not a silent fallback."""
         import torch._dynamo
         import torch._inductor.config
 

@@ -42,7 +42,7 @@ class GraphedModule:
             self.recordings[shape] = self._record(batch)
         recording = self.recordings[shape]
         for name, tensor in batch.items():
-            recording.inputs[name].copy_(tensor)
+            recording.inputs[name].copy_(tensor)  # a graph reads the memory it was recorded with
         recording.graph.replay()
         return (recording.output,)
 
@@ -74,7 +74,7 @@ class CudaGraphsBackend(EagerBackend):
         """
         import torch
 
-        torch.cuda.set_device(settings.device)
+        torch.cuda.set_device(settings.device)  # a recording belongs to the current device
         model = super().load(folder, settings)
         model.module = GraphedModule(model.module, torch.cuda)
         return model

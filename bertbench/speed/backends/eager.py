@@ -38,10 +38,11 @@ class EagerModel:
         self.vocabulary = vocabulary_size(config)
         self.pad_id = int(getattr(config, "pad_token_id", None) or 0)
         self.attention = attention_used(module)
+        # DistilBERT's forward takes none, whatever its config says.
         self.has_types = getattr(config, "type_vocab_size", 0) > 1 and config.model_type != "distilbert"
 
     def prepare(self, ids: Ids, mask: Ids, types: Ids | None = None) -> dict[str, Any]:
-        """Make tensors (batch_size, sequence_length) of int64 on the device; absent token types are left to the model's zeros."""
+        """Make int64 tensors (batch_size, sequence_length) on the device; the model fills in absent token types."""
         import torch
 
         batch = {
@@ -91,7 +92,7 @@ class EagerModel:
         import torch
 
         first, last = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        torch.cuda.synchronize(self.device)
+        torch.cuda.synchronize(self.device)  # else the events would include what is still running
         first.record()
         output = self.module(**batch)[0]
         last.record()

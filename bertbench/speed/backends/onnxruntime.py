@@ -97,7 +97,7 @@ class OnnxRuntimeBackend(OnnxExport):
         facts = Facts.read(folder)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = settings.threads
-        options.inter_op_num_threads = 1
+        options.inter_op_num_threads = 1  # an encoder's operators follow one another
         options.add_session_config_entry("session.force_spinning_stop", "1")
         kind, _, number = settings.device.partition(":")
         provider = (PROVIDERS[kind], {"device_id": int(number or 0)} if kind == "cuda" else {})

@@ -71,7 +71,7 @@ class OpenVinoBackend(OnnxExport):
         options = {
             "INFERENCE_PRECISION_HINT": self.precision,
             "INFERENCE_NUM_THREADS": settings.threads,
-            "NUM_STREAMS": 1,
+            "NUM_STREAMS": 1,  # one pass at a time
             "PERFORMANCE_HINT": "LATENCY",
             "ENABLE_CPU_PINNING": False,
         }

@@ -53,7 +53,7 @@ class TorchAoInt8Backend(CompileBackend):
 
 
 def _multiplies_int8(architecture: str, flags: Sequence[str]) -> bool:
-    """Tell whether int8 products are fast: not on x86 without the instructions; elsewhere they are not known to be slow."""
+    """Tell whether int8 products are fast: on x86 by its instructions; elsewhere they are not known to be slow."""
     return architecture.lower() not in {"x86_64", "amd64"} or bool(
         {"avx512_vnni", "avx_vnni", "amx_int8"}.intersection(flags)
     )
