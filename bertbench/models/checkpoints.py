@@ -96,7 +96,7 @@ def write_about(folder: Path, **facts: Any) -> None:
 
 
 def trained_length(folder: Path | None, task: str) -> int | None:
-    """Read how many tokens inputs had at most when a checkpoint was trained and scored here on a task; None if unknown."""
+    """Read how many tokens inputs had at most when a checkpoint was trained and scored here on a task, if known."""
     try:
         about = read_object(folder / ABOUT_FILE) if folder else {}
     except (OSError, ValueError):

@@ -46,7 +46,7 @@ class Trace:
         return Counter(name for name, begins, _ in self.events if begins)
 
     def walk(self, layers: frozenset[str]) -> Iterator[tuple[Where, bool, float]]:
-        """Yield (where the pass is, whether it has just got there, what the meter gained there), but for the last event.
+        """Yield (where the pass is, whether it has just got there, what the meter gained there); skip the last event.
 
         Calls of the modules in `layers` are numbered as layers.
         """
