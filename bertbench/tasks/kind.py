@@ -296,7 +296,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _written(value: Any) -> list[str]:
-    """List how a value may be written as a name: a text as it is, 3 as '3', 3.0 as '3.0' or '3', true as 'True', 'true'."""
+    """List how a value may be written as a name: a text as it is, 3 as '3', 3.0 as '3.0' or '3', true as 'True' too."""
     if isinstance(value, str):
         number = whole_number(value) if value.strip().endswith(".0") else None
         return [value] if number is None else [value, str(number)]

@@ -222,7 +222,7 @@ def _values(rng: random.Random, slot: str, count: int, *, named: bool) -> list[V
 
 
 def _answers(fact: Fact, asked: Question, before: str) -> tuple[tuple[str, int], ...]:
-    """Return the value in full, with its article and, unless the question names it, as its head alone; each form once."""
+    """Return the value in full, with its article and, unless the question names it, as its head alone."""
     value, start = fact.values[asked.asked], len(before)
     article = start - len(ARTICLES.get(asked.asked, ""))
     spans = [(value.full, start), (before[article:] + value.full, article)]
