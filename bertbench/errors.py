@@ -106,13 +106,12 @@ class NothingMeasuredError(BertBenchError):
 
 
 def first_line(error: BaseException, most: int = 200) -> str:
-    """What an error of a library says, in one line of at most `most` characters; its class where it says nothing.
+    """Say in one line of at most `most` characters what a library's error says; name its class where it says nothing.
 
     Of several findings of pydantic the first, with its place.
     """
-    if type(error).__name__ == "ValidationError" and hasattr(
-        error, "errors"
-    ):  # pydantic is not loaded for the question
+    # By its name: pydantic is not loaded for the question.
+    if type(error).__name__ == "ValidationError" and hasattr(error, "errors"):
         first = error.errors(include_url=False, include_input=False)[0]
         location = ".".join(map(str, first["loc"]))
         return f"{location}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")[:most]

@@ -21,10 +21,11 @@ Scenario = Literal["fixed", "natural", "offline"]
 class Needs(Spec):
     """The evidence that a claim takes. Counts are the least; `capped_training`: training cut to fit a time limit will do.
 
-    Scores of fine-tuned models take three seeds, if `seeds` asks for fewer. `one_recipe`: what is compared was trained alike, in batch, rate, epochs and length.
+    Scores of fine-tuned models take three seeds, if `seeds` asks for fewer. `one_recipe`: what is compared was trained
+    alike, in batch, rate, epochs and length.
     """
 
-    rounds: Annotated[int, Field(ge=2)] = 2
+    rounds: Annotated[int, Field(ge=2)] = 2  # fewer give no interval
     seeds: Positive = 1
     device: Literal["cpu", "cuda", "mps"] | None = None
     capped_training: bool = False
@@ -102,6 +103,6 @@ class ClaimSpec(Spec):
         return self.short or self.wording
 
     def on(self, task: str) -> ClaimSpec:
-        """The same claim about one of its tasks."""
+        """Return the same claim about one of its tasks."""
         fields: dict[str, Any] = {"task": task, "tasks": (), "over": "mean"}
         return self.model_copy(update=fields)
