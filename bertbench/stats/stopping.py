@@ -145,7 +145,7 @@ def expected_half_width(sd: float, rounds: int) -> float:
 
 
 def rounds_within(sd: float, limit: float) -> int:
-    """Count the rounds, 2 at least, from which the plain t-interval's half is expected within `limit`, in `sd`'s unit."""
+    """Count the rounds, 2 at least, from which half the plain t-interval should be within `limit`, in `sd`'s unit."""
     rounds = max(2, math.floor((1.959 * sd / limit) ** 2))  # Student's quantile is larger: the answer is not below
     while expected_half_width(sd, rounds) > limit:
         rounds += 1
