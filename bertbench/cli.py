@@ -198,7 +198,7 @@ def _check_processes(words: Sequence[str]) -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (a handler's signature)
-    """Take a polite kill for Ctrl-C: what was finished is kept, nothing is left lying about."""
+    """Take a polite kill for Ctrl-C: what was finished is kept, nothing else is left."""
     raise KeyboardInterrupt
 
 

@@ -4,7 +4,7 @@
     ├── UsageError                     2   an option's value
     ├── ConfigError                    2   a YAML file
     │   └── UnknownNameError           2   a name with a did-you-mean
-    ├── UnavailableError               2   something that should be there cannot be had
+    ├── UnavailableError               2   something that should be there is not available
     │   ├── HubError                   2
     │   ├── CheckpointError            2
     │   ├── DatasetError               2
@@ -66,7 +66,7 @@ class UnknownNameError(ConfigError):
 
 
 class UnavailableError(BertBenchError):
-    """Something that should be there cannot be had."""
+    """Something that should be there is not available."""
 
 
 class HubError(UnavailableError):

@@ -181,7 +181,7 @@ def locate(spec: ModelSpec, *, weights: bool = True) -> Snapshot:
     """Find the checkpoint of `spec`: a local folder if there is one of that name, else from the hub.
 
     Raises:
-        HubError, CheckpointError: it cannot be had.
+        HubError, CheckpointError: it is absent, out of reach or damaged.
     """
     if spec.checkpoint is None:
         raise CheckpointError(

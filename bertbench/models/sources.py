@@ -69,7 +69,7 @@ def gather(models: Sequence[ModelSpec], *, may_be_random: bool) -> list[Encoder]
             spec has the architecture.
 
     Raises:
-        HubError, CheckpointError: weights cannot be had or are damaged.
+        HubError, CheckpointError: weights are not available or damaged.
     """
     return [_encoder(spec, may_be_random=may_be_random) for spec in models]
 
@@ -109,7 +109,7 @@ def _student(spec: ModelSpec) -> Encoder:
 
 
 def own_config(spec: ModelSpec) -> PretrainedConfig:
-    """Read the configuration of a model's checkpoint, or the spec's where there is none or it cannot be had.
+    """Read the configuration of a model's checkpoint, or the spec's where there is none or it is out of reach.
 
     Raises:
         HubError, CheckpointError: there is neither.
@@ -133,7 +133,7 @@ def _random(spec: ModelSpec, absent: str | None) -> Encoder:
 
 
 def finetuned_source(encoder: Encoder, task_name: str, say: Say) -> Source | None:
-    """Find the published checkpoint already fine-tuned on a task, if the config names one and it can be had."""
+    """Find the published checkpoint already fine-tuned on a task, if the config names one and it is within reach."""
     entry = encoder.spec.finetuned.get(task_name)
     if entry is None:
         return None

@@ -94,7 +94,7 @@ def usable_memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
 
 
 def available_memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
-    """Return the bytes of main memory that can be had now without swapping, container limit included."""
+    """Return the bytes of main memory that are free without swapping, container limit included."""
     import psutil
 
     free = [limit - used for limit, used in _memory_limits(proc, cgroups)]

@@ -32,7 +32,7 @@ _TABLE = "CREATE TABLE sessions (id TEXT PRIMARY KEY, files TEXT, session TEXT, 
 
 
 class UnusableIndexError(Exception):
-    """No index can be had here; the message is empty where that is nothing to wonder at."""
+    """No index can be used here; the message is empty where that needs no warning."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class Index:
             raise UnusableIndexError(error.message) from None
         except OSError as error:
             if error.errno in READ_ONLY:
-                raise UnusableIndexError("") from None  # an archive that is only read is nothing to wonder at
+                raise UnusableIndexError("") from None  # a read-only archive needs no warning
             reason = "this file system has no locks" if error.errno in NO_LOCKS else error.strerror
             raise UnusableIndexError(f"{self.path}: {reason}") from None
         try:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# By folder what a message calls one of its files.
 KINDS = {
     "models": "model",
     "tasks": "task",

@@ -125,6 +125,7 @@ def usable(catalog: Catalog) -> list[tuple[ClaimSpec, tuple[str, ...]]]:
 def _checked(catalog: Catalog, name: str) -> ClaimSpec:
     spec = catalog.claim(name)
     known = {kind: catalog.entries(kind) for kind in ("models", "tasks", "groups")}
+    # The first one ends it here; `bertbench validate` lists them all.
     for key, fault, expected in faults(spec, known):
         path = catalog.entry("claims", name).path
         raise ConfigError(f"{path}: key '{key}': {fault}", f"expected: {expected}" if expected else None)

@@ -77,6 +77,7 @@ class ClaimSpec(Spec):
     @model_validator(mode="after")
     def _can_be_judged(self) -> ClaimSpec:
         if not math.isfinite(self.expected) or not math.isfinite(self.margin):
+            # A ratio is judged by its logarithm, which a bound of 0 or less has not.
             raise ValueError("'expected' and 'margin' must be finite numbers")
         if self.statistic in {"ratio", "speedup"} and self.least <= 0:
             raise ValueError(f"a {self.statistic} is above 0: 'expected' and 'margin' leave {self.least:g}")

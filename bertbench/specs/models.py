@@ -75,7 +75,7 @@ class PretrainSpec(Spec):
     learning_rate: PositiveFloat = 5e-4
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.05
     max_length: Annotated[int, Field(ge=8)] = 128
-    mask_share: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    mask_share: Annotated[float, Field(gt=0, lt=1)] = 0.15  # BERT's
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")

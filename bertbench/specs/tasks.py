@@ -145,6 +145,6 @@ def _check_tags(labels: tuple[str, ...]) -> None:
     """Refuse labels that are not IOB2: 'O', and for every type B- and I-."""
     types = {label[2:] for label in labels if label[:2] in {"B-", "I-"}}
     expected = {"O", *(f"{mark}-{name}" for mark in "BI" for name in types)}
-    if set(labels) != expected or len(expected) < 3:
+    if set(labels) != expected or len(expected) < 3:  # O alone marks nothing
         odd = sorted(set(labels) ^ expected) or ["no entity type"]
         raise ValueError(f"'labels' must be IOB2 tags: O, and B- and I- of every type (look at {', '.join(odd)})")

@@ -89,6 +89,7 @@ def object_of(text: str, *, most_digits: int = MOST_DIGITS) -> dict[str, Any]:
         return int(digits)
 
     try:
+        # Python's reader takes NaN and Infinity, which are no JSON.
         value = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=whole)
     except json.JSONDecodeError as error:
         raise ValueError(f"no JSON: {error.msg}, line {error.lineno}, column {error.colno}") from None
@@ -108,6 +109,7 @@ def _refuse(text: str) -> Any:
 
 
 def _finite(text: str) -> float:
+    # 1e999 reads as infinity.
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text:.20} is not a finite number")

@@ -30,9 +30,9 @@ _TAG = "tag:yaml.org,2002:"
 _ODD_NUMBER = re.compile(r"[-+]?0[0-9_]+$|.*:")  # octal, or to the base of 60
 _LISTED = 12  # entries of a list that a message repeats
 _LONGEST_NUMBER = 40  # characters; a number to the base of 60 takes time by the square of its length
-_LIMIT_BYTES = 2**20
+_LIMIT_BYTES = 2**20  # a config has some kB
 _MOST_NODES = 100_000  # of a file, whatever anchors repeat counted as often as it is repeated
-_DEEPEST, _MOST_FAULTS = 50, 100
+_DEEPEST, _MOST_FAULTS = 50, 100  # levels; findings that are told
 
 
 class _OddError(yaml.constructor.ConstructorError):
@@ -65,7 +65,7 @@ class _Loader(_LOADER):  # type: ignore[misc,valid-type]
 
     def number(self, node: yaml.ScalarNode) -> Any:
         """Read a number that is written as people write it."""
-        if not isinstance(node, yaml.ScalarNode):
+        if not isinstance(node, yaml.ScalarNode):  # a tag may call a list a number
             return self.tagged(node)
         text = node.value
         if len(text) > _LONGEST_NUMBER:
@@ -75,10 +75,11 @@ class _Loader(_LOADER):  # type: ignore[misc,valid-type]
         is_whole = node.tag == f"{_TAG}int"
         try:
             value = self.construct_yaml_int(node) if is_whole else self.construct_yaml_float(node)
-        except (ValueError, IndexError):
+        except (ValueError, IndexError):  # only a tag leads here
             raise _OddError(f"{quoted(text)} is no number", "leave the tag out, or correct the number", node) from None
         if not math.isfinite(value):
             raise _OddError(f"{text} is not a finite number", "give a number, or leave the key out", node)
+        # Of 012 and 1:30 people and YAML think differently, of 012.5 they do not.
         if _ODD_NUMBER.match(text) and (is_whole or ":" in text):
             hint = f"write {value} if that is meant, {quoted(text)} if it is text"
             raise _OddError(f"YAML takes {text} for {value}", hint, node)

@@ -236,7 +236,7 @@ def _decision(values: Sequence[float], margin: float, before: Sequence[float] | 
 
 
 def rounds_needed(deviation: float, distance: float, limit: int = 1000) -> int | None:
-    """Count the rounds that should tell a mean from a margin so far off, at 5 % with 80 % power; None beyond `limit`."""
+    """Count the rounds that should tell a mean from a margin so far off, at 5 % with 80 % power; None over `limit`."""
     if not distance or not math.isfinite(deviation / distance):
         return None
     count = math.ceil(((float(ndtri(1 - ALPHA)) + float(ndtri(POWER))) * deviation / distance) ** 2)

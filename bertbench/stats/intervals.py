@@ -154,7 +154,7 @@ def interval(value: float, replicates: Floats, method: Method, n: int | None = N
     """Put the 95 % percentile interval of bootstrap replicates, shape (r,), around `value`; it always holds the value.
 
     Replicates that are undefined are left out; where more than one in twenty is, or all are equal, there is no interval.
-    With `n`, the number of units that were drawn, the percentiles lie as far out as Student's t does for so many.
+    With `n`, the number of units that were drawn, the percentiles lie as far out as Student's t does for n.
 
     Source: Hesterberg 2015, The American Statistician 69:371-386, section 5.3, expanded percentile interval.
     """
@@ -217,7 +217,7 @@ def detectable_by_spread(
         replicates: of the difference, shape (r,).
         power: to be had.
         alpha: of the two-sided test.
-        worth: of how many examples the score is (`examples_worth`); None: of so many that they add nothing.
+        worth: of how many examples the score is (`examples_worth`); None: of enough that they add nothing.
 
     Returns:
         None where nothing varies, or where it would be more than 1, which so few examples cannot show.

@@ -33,7 +33,7 @@ class Metric:
     how often each example was drawn, or how much it weighs, and returns the r values at once; it must agree with
     `function`. `influence`, where given, takes predictions and references and returns shape (n,), by how much each example
     moves the value: with weights w of sum n that is the value + (w * influence).sum() / n, to first order. It makes the
-    intervals of very many examples quick. A metric of so many `classes` is for no other number of them; None: any.
+    intervals of very many examples quick. `classes` is the only number of them that the metric takes; None: any.
     """
 
     name: str

@@ -139,7 +139,7 @@ BY_EXACT_TEST = Method(MethodKind.EXACT_TEST)
 class ScoreComparison:
     """A verdict on the score: both scores, bounds of their difference (now minus before), what it rests on.
 
-    `detectable` is the smallest loss that so many examples show, `needed` how many would show the margin; `reason` says why
+    `detectable` is the smallest loss that `n` examples show, `needed` how many would show the margin; `reason` says why
     there was nothing to be tested.
     """
 

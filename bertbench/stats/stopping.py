@@ -36,7 +36,7 @@ from typing import NamedTuple
 LOOKS = (5, 8, 12, 16, 24, 32, 48, 64)
 CONFIDENCE = 0.95
 STOPPED_CONFIDENCE = 0.958  # nominal; covers 94.3 to 95.8 %
-_DECISION = ((8, 0.995), (12, 0.98))  # below so many rounds this level decides, from then on STOPPED_CONFIDENCE
+_DECISION = ((8, 0.995), (12, 0.98))  # (rounds, level): below these rounds this level decides, then STOPPED_CONFIDENCE
 
 # See `passes_until_steady`.
 _FEWEST_PASSES, _NEAR, _MOSTLY = 6, 0.10, 0.75

@@ -29,7 +29,7 @@ class Texts:
         """Yield the texts in order, empty ones left out; read them as they are asked for.
 
         Raises:
-            DatasetError, HubError: they cannot be had, or there is no such column, or it holds no text.
+            DatasetError, HubError: they cannot be read, or there is no such column, or it holds no text.
         """
         for number, row in enumerate(self._rows()):
             if self.column not in row:
