@@ -85,7 +85,7 @@ class Commands(TyperGroup):
         """Return the command that is called, which must be in the table.
 
         Raises:
-            UsageError: it is not.
+            UsageError: there is no such command.
         """
         if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             close = difflib.get_close_matches(args[0], COMMANDS, n=1)

@@ -182,7 +182,7 @@ def check_memory(config: PretrainedConfig, *, head: str | None = None) -> None:
     free = available_memory()
     if needed > free:
         raise ConfigError(
-            f"{config.model_type} needs {needed / 1e9:,.1f} GB for its weights as it is configured, "
+            f"{config.model_type} needs {needed / 1e9:,.1f} GB for its weights as configured, "
             f"and {free / 1e9:,.1f} GB are free",
             "correct its sizes, or take a smaller model",
         )
@@ -218,7 +218,7 @@ def _built(config: PretrainedConfig, attention: str, head: str | None, device: s
     parameters = sum(parameter.numel() for parameter in model.parameters())
     if parameters > MOST_PARAMETERS:
         raise ConfigError(
-            f"{config.model_type} would have {parameters:.1e} parameters as it is configured", "correct its sizes"
+            f"{config.model_type} would have {parameters:.1e} parameters as configured", "correct its sizes"
         )
     model.eval()
     return tie(model)  # sharing that transformers' configuration cannot express

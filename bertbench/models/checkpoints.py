@@ -157,7 +157,9 @@ def files_to_keep(folder: Path) -> tuple[Path, ...]:
         mode = path.lstat().st_mode
         if not (stat.S_ISDIR(mode) if path == folder else stat.S_ISREG(mode)):
             what = "is a link" if stat.S_ISLNK(mode) else "is no plain file"
-            raise CheckpointError(f"checkpoint {folder}: {path.name} {what}", "put a copy of what it stands for there")
+            raise CheckpointError(
+                f"checkpoint {folder}: {path.name} {what}", "replace it with a copy of the file or folder itself"
+            )
     return tuple(paths)
 
 
@@ -183,7 +185,7 @@ def weight_files(folder: Path, checkpoint: str) -> tuple[Path, ...]:
     other = next((path.name for path in folder.glob("shard-*.safetensors") if OTHER_SHARDS.fullmatch(path.name)), None)
     if other is not None:
         raise CheckpointError(
-            f"checkpoint {checkpoint}: {other} is of a distributed checkpoint, which is not loaded",
+            f"checkpoint {checkpoint}: {other} belongs to a distributed checkpoint, which bertbench does not load",
             "save the model with model.save_pretrained(folder), or remove the file",
         )
     for first in WEIGHT_FILES:

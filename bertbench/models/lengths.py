@@ -209,7 +209,7 @@ def _check_size(config: Any) -> None:
     """Refuse to try a model of which a single layer is larger than any encoder's.
 
     Raises:
-        CheckpointError: a layer is.
+        CheckpointError: a layer is that large.
     """
     import torch
     from torch.utils._python_dispatch import _disable_current_modes
@@ -221,7 +221,7 @@ def _check_size(config: Any) -> None:
     needed = sum(4 * tensor.numel() for tensor in (*model.parameters(), *model.buffers()))
     if needed > TRIED_BYTES:
         raise CheckpointError(
-            f"{config.model_type}: a single layer has {needed / 1e9:,.1f} GB of weights as it is configured",
+            f"{config.model_type}: a single layer has {needed / 1e9:,.1f} GB of weights as configured",
             "correct its sizes",
         )
 

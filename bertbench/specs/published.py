@@ -112,7 +112,7 @@ def _figure(row: dict[str, str], where: str) -> PublishedFigure:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ConfigError(f"{where}: value '{row['value']}' is no number")
+        raise ConfigError(f"{where}: value '{row['value']}' is not a number")
     if row["status"] not in STATUSES:
         raise ConfigError(f"{where}: status '{row['status']}'", f"one of {', '.join(STATUSES)}")
     factor, unit = FACTORS.get(row["unit"], (1.0, row["unit"]))

@@ -76,7 +76,9 @@ class _Loader(_LOADER):  # type: ignore[misc,valid-type]
         try:
             value = self.construct_yaml_int(node) if is_whole else self.construct_yaml_float(node)
         except (ValueError, IndexError):  # only a tag leads here
-            raise _OddError(f"{quoted(text)} is no number", "leave the tag out, or correct the number", node) from None
+            raise _OddError(
+                f"{quoted(text)} is not a number", "leave the tag out, or correct the number", node
+            ) from None
         if not math.isfinite(value):
             raise _OddError(f"{text} is not a finite number", "give a number, or leave the key out", node)
         # Of 012 and 1:30 people and YAML think differently, of 012.5 they do not.

@@ -33,7 +33,7 @@ def check_places(reading: Reading) -> None:
     """Refuse a split in which most answers have no place.
 
     Raises:
-        RowError: it is so; the message names the first answer.
+        RowError: most have none; the message names the first.
     """
     misplaced, answers = (reading.counts[name] for name in ("dropped", "answers"))
     if misplaced > MOST_MISPLACED * answers:

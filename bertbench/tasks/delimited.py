@@ -78,7 +78,7 @@ def read_tsv(where: str, text: str, expected: Expected) -> Delimited:
         return quoted
     table = fitting[0] if len(fitting) == 1 else readings[0]
     if any('"' in value for row in table.rows for value in row.values()):
-        table.notes.append("quotation marks are taken as part of the texts, which they cannot be quotes of")
+        table.notes.append("quotation marks are read as part of the texts, since they cannot be quotes")
     return table
 
 
@@ -237,7 +237,7 @@ def _check_swallowed(where: str, begin: int, end: int, fields: Sequence[str], ro
     swallowed = rows.within(fields)
     if swallowed is not None:
         raise DatasetError(
-            f"{where}: lines {begin} to {end} are read as one row, for a quotation mark opens in line {begin}; "
+            f"{where}: lines {begin} to {end} are read as one row, since a quotation mark opens in line {begin}; "
             f"rows would be lost ({swallowed.strip():.40})",
             "write a quotation mark of a text twice and the text in quotation marks; if it is one text, "
             "save the rows as JSON lines (.jsonl) or parquet",
@@ -248,7 +248,7 @@ def _check_blank_before_quote(where: str, begin: int, fields: Sequence[str]) -> 
     """Refuse a quotation mark after a blank: it is no quote by the standard, and hardly part of the text.
 
     Raises:
-        DatasetError: there is one.
+        DatasetError: a field has one.
     """
     for value in fields:
         if value[:1] == " " and value.lstrip(" ")[:1] == '"' and value.rstrip()[-1:] == '"':

@@ -252,7 +252,7 @@ def label_index(value: Any, labels: Sequence[str], what: str = "label", reading:
     reading = reading or Reading()
     if reading.by_place and _is_whole(value) and value != -1:
         if not 0 <= value < len(labels):
-            raise RowError(f"{what} {value!r:.40} is no place among {_some(labels)}", "places count from 0")
+            raise RowError(f"{what} {value!r:.40} is not a place among {_some(labels)}", "places count from 0")
         return reading.placed(int(value))
     names = Names.of(tuple(labels))
     texts = [] if reading.by_place and _is_whole(value) else _written(value)

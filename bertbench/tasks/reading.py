@@ -74,11 +74,11 @@ def _is_whole_name(value: Any) -> bool:
 # What loading may change or leave out, as it is counted, and how it is said.
 CHANGES = {
     "dropped": "{count:,} answers do not stand in their context: they count as right answers, but are not trained on (first {first})",
-    "moved": "{count:,} answers stand near by where 'answer_start' says, and were taken from there (first {first})",
+    "moved": "{count:,} answers stand near the place that 'answer_start' states, and are taken from there (first {first})",
     "trimmed": "{count:,} answers had blanks at an edge, which were cut off (first {first})",
-    "folded": "{count:,} labels are a class's name but for case, blanks or separators (first {first})",
-    "renamed": "{count:,} labels go by their place, since the data set calls its classes {first}",
-    "unknown": "{count:,} labels are none of the task's and count as hidden (first {first})",
+    "folded": "{count:,} labels match a class's name except for case, blanks or separators (first {first})",
+    "renamed": "{count:,} labels are taken by their place, since the data set calls its classes {first}",
+    "unknown": "{count:,} labels are not among the task's and count as hidden (first {first})",
     "assumed": "{count:,} labels are taken as places that count from 0, though none is 0: if they count from 1, write names",
     "renumbered": "{count:,} ids were replaced by row numbers from 0, since {first}",
 }

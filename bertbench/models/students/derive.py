@@ -143,7 +143,7 @@ def students(
         sizes = [size for size in EMBEDDING_SIZES if size < config.hidden_size]
         wishes = [replace(wish, embedding_size=size) for size in (*sizes, int(config.hidden_size))]
     else:
-        raise UsageError(f"--ablation {ablation}: is none of {', '.join(ABLATIONS)}")
+        raise UsageError(f"--ablation {ablation}: is not one of {', '.join(ABLATIONS)}")
     return [student(teacher, config, variant) for variant in wishes]
 
 

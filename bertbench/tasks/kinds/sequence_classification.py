@@ -38,7 +38,7 @@ class SequenceClassification:
         """Return the texts.
 
         Raises:
-            RowError: they are none.
+            RowError: a column holds no text.
         """
         return tuple(text_of(row, column) for column in task.inputs)
 
