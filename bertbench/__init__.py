@@ -14,11 +14,11 @@ __version__ = "0.1.0"
 
 
 def load_results(folder: str | PathLike[str]) -> pd.DataFrame:
-    """Every measurement in a results folder as a row; `bertbench.records.table` says which columns there are.
+    """Load every measurement in a results folder as a row; `bertbench.records.table` says which columns there are.
 
     Raises:
         StoreError: there is no such folder.
     """
-    from bertbench.records import table
+    from bertbench.records import table  # loads pandas
 
     return table.load_results(folder)

@@ -62,7 +62,7 @@ COMMANDS = {
 
 
 def function_of(name: str) -> Any:
-    """The function of a command, its module imported now."""
+    """Import the module of a command and return its function."""
     return getattr(importlib.import_module(f"bertbench.commands.{name}"), COMMANDS[name].function)
 
 
@@ -70,11 +70,11 @@ class Commands(TyperGroup):
     """All commands, each imported when it is called; their list in the help comes from the table."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 (a method of the option parser)
-        """Names, in the order of the table."""
+        """List the names, in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
-        """The command of this name, or None."""
+        """Return the command of this name, or None."""
         if cmd_name not in COMMANDS:
             return None
         if cmd_name not in self.commands:
@@ -82,10 +82,10 @@ class Commands(TyperGroup):
         return self.commands[cmd_name]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """The command that is called, which must be in the table.
+        """Return the command that is called, which must be in the table.
 
         Raises:
-            UsageError: it is not.
+            UsageError: there is no such command.
         """
         if args[0] not in COMMANDS and not args[0].startswith("-") and not ctx.resilient_parsing:
             close = difflib.get_close_matches(args[0], COMMANDS, n=1)
@@ -101,7 +101,7 @@ class Commands(TyperGroup):
 
 
 def _parser(name: str) -> Any:
-    """A command's own option parser."""
+    """Build the option parser of a command."""
     command = typer.Typer(add_completion=False, rich_markup_mode=None)
     function = function_of(name)
     command.command(name, help=_help(function.__doc__))(function)
@@ -109,7 +109,7 @@ def _parser(name: str) -> Any:
 
 
 def _help(docstring: str) -> str:
-    """What a docstring tells users: all but its sections, such as Raises."""
+    """Return what a docstring tells users: all but its sections, such as Raises."""
     return re.split(r"\n\s*(?:Raises|Returns|Args):", inspect.cleandoc(docstring))[0]
 
 
@@ -136,7 +136,7 @@ def _root(
         bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Options of bertbench itself."""
+    """Take the options of bertbench itself."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -198,12 +198,13 @@ def _check_processes(words: Sequence[str]) -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (a handler's signature)
-    """A polite kill is as good as Ctrl-C: what was finished is kept, nothing is left lying about."""
+    """Take a polite kill for Ctrl-C: what was finished is kept, nothing else is left."""
     raise KeyboardInterrupt
 
 
 def _usage(error: Exception) -> int:
-    """The exit code of a usage error found by the option parser, said in one line; anything else is a bug."""
+    """Report a usage error of the option parser in one line and return its exit code; raise all else: it is a bug."""
+    # By its name: the class is not in the same library in all versions.
     if type(error).__name__ == "Abort":
         return INTERRUPTED
     if not hasattr(error, "format_message"):
@@ -218,7 +219,7 @@ def _usage(error: Exception) -> int:
 
 
 def _with_guess(message: str) -> str:
-    """The option parser's message, with the nearest choice where a value is not one of several."""
+    """Add the nearest choice to the option parser's message where a value is not one of several."""
     message = message.replace("Value error, ", "")
     value, *choices = re.findall(r"'([^']*)'", message.partition(": ")[2]) or [""]
     close = difflib.get_close_matches(value.lower(), choices, n=1) if " is not one of " in message else []
@@ -226,5 +227,5 @@ def _with_guess(message: str) -> str:
 
 
 def entry() -> None:
-    """The installed `bertbench`."""
+    """Run as the installed `bertbench`."""
     sys.exit(main())

@@ -4,7 +4,7 @@
     ├── UsageError                     2   an option's value
     ├── ConfigError                    2   a YAML file
     │   └── UnknownNameError           2   a name with a did-you-mean
-    ├── UnavailableError               2   something that should be there cannot be had
+    ├── UnavailableError               2   something that should be there is not available
     │   ├── HubError                   2
     │   ├── CheckpointError            2
     │   ├── DatasetError               2
@@ -66,7 +66,7 @@ class UnknownNameError(ConfigError):
 
 
 class UnavailableError(BertBenchError):
-    """Something that should be there cannot be had."""
+    """Something that should be there is not available."""
 
 
 class HubError(UnavailableError):
@@ -110,13 +110,12 @@ class NothingMeasuredError(BertBenchError):
 
 
 def first_line(error: BaseException, most: int = 200) -> str:
-    """What an error of a library says, in one line of at most `most` characters; its class where it says nothing.
+    """Say in one line of at most `most` characters what a library's error says; name its class where it says nothing.
 
     Of several findings of pydantic the first, with its place.
     """
-    if type(error).__name__ == "ValidationError" and hasattr(
-        error, "errors"
-    ):  # pydantic is not loaded for the question
+    # By its name: pydantic is not loaded for the question.
+    if type(error).__name__ == "ValidationError" and hasattr(error, "errors"):
         first = error.errors(include_url=False, include_input=False)[0]
         location = ".".join(map(str, first["loc"]))
         return f"{location}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")[:most]

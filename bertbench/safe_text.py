@@ -1,4 +1,4 @@
-r"""Text on its way out: what steers a terminal, hides, turns the reading direction or runs as a formula is shown, not obeyed.
+r"""Text on its way out: what steers a terminal, hides, turns the direction or runs as a formula is shown, not obeyed.
 
 Names, warnings and messages come from files that somebody else may have written. Whatever writes text to a terminal, a table, a
 log or a file for others takes it through one of these functions. What is harmful is written as Python writes it, '\x1b' or
@@ -38,17 +38,17 @@ _FORMULA = rf"(\A)(?!{_NUMBER}\Z)(?=[\s\"']*{_SIGN})|([;\n])(?!{_NUMBER}(?:[;\n]
 
 
 def visible(text: str) -> str:
-    """Text on one line; a line feed, too, is written as an escape, so that nobody can forge a second line."""
+    """Write text on one line; a line feed, too, becomes an escape, so that nobody can forge a second line."""
     return text if _is_plain(text) else re.sub(_IN_TEXT, _escape, text.replace("\t", " "))
 
 
 def visible_lines(text: str) -> str:
-    """The same where text may have several lines: line feeds stay."""
+    """Write text as `visible` does, but keep its line feeds."""
     return text if _is_plain(text.replace("\n", "")) else re.sub(_IN_LINES, _escape, text.replace("\t", " "))
 
 
 def spreadsheet_cell(text: str) -> str:
-    """Visible lines that no spreadsheet runs: an apostrophe stands before what would begin a formula; numbers stay as they are.
+    """Write lines that no spreadsheet runs: an apostrophe stands before what would begin a formula; numbers stay.
 
     Blanks, quotation marks and apostrophes may stand before the sign of a formula, which may be as wide as a Chinese letter.
     """
@@ -58,12 +58,12 @@ def spreadsheet_cell(text: str) -> str:
 
 
 def json_text(text: str) -> str:
-    r"""JSON in which strings hold what is harmful as \uXXXX: a program that parses it gets the very same strings."""
+    r"""Escape what is harmful in JSON's strings as \uXXXX: a program that parses it gets the very same strings."""
     return re.sub(_PERHAPS_IN_JSON, _escape_in_json, text)
 
 
 def _is_plain(text: str) -> bool:
-    """True of most text, which this finds out ten times as fast."""
+    """Tell whether text is harmless at a glance, as most of it is: ten times as fast as the search."""
     return text.isascii() and text.isprintable() and "::" not in text and "##" not in text
 
 
@@ -82,5 +82,6 @@ def _escape(match: re.Match[str]) -> str:
 def _escape_in_json(match: re.Match[str]) -> str:
     if not re.compile(_IN_JSON).match(match.string, match.start()):
         return match[0]
+    # JSON's escapes are units of UTF-16, and half a pair passes as it is.
     units = match[0].encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[start : start + 2].hex()}" for start in range(0, len(units), 2))

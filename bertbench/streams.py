@@ -1,6 +1,6 @@
-r"""Standard output and error that never stop the work: what an encoding lacks is replaced, a full disk or closed pipe borne.
+r"""Standard output and error that never stop the work: not on a full disk, a closed pipe or a letter they lack.
 
-Not aware of what is written. Text for people is written in the stream's own encoding, what that lacks readably replaced
+Text for people is written in the stream's own encoding, what that lacks readably replaced
 ('…' is '...', other letters '\u6a21'); text for programs (`encoded`) is UTF-8 whatever the stream's encoding.
 """
 
@@ -41,12 +41,12 @@ codecs.register_error(READABLE, _replaced)
 
 
 def encoded(text: str) -> bytes:
-    r"""Text for programs as UTF-8; a byte of a file name that is no text is written like '\udcff', which JSON reads back."""
+    r"""Encode text for programs as UTF-8; a byte of a file name that is no text becomes '\udcff', as JSON has it."""
     return text.encode("utf-8", "backslashreplace")
 
 
 def shown(text: str, encoding: str | None) -> str:
-    """Text as a stream of that encoding shows it."""
+    """Return text as a stream of that encoding shows it."""
     return text.encode(encoding or "utf-8", READABLE).decode(encoding or "utf-8")
 
 
@@ -56,7 +56,7 @@ def write_for_programs(text: str) -> None:
     if binary is None or sys.stdout.isatty():
         sys.stdout.write(text)
     else:
-        sys.stdout.flush()
+        sys.stdout.flush()  # what was written as text comes first
         binary.write(encoded(text))
     sys.stdout.flush()
 
@@ -70,7 +70,7 @@ class Output:
 
 @contextmanager
 def guarded() -> Iterator[Output]:
-    """While the block lasts, writing to standard output and error raises nothing."""
+    """Keep writing to standard output and error from raising anything in the block; yield how the output fared."""
     before = sys.stdout, sys.stderr
     output = Output()
     sinks = [_Sink(stream) for stream in before]
@@ -114,18 +114,18 @@ class _Sink(io.RawIOBase):
                 self._is_over = True
                 if error.errno not in {errno.EPIPE, errno.EINVAL}:  # nobody reads on; EINVAL is how Windows says it
                     self.lost = error.strerror or str(error)
-        return size
+        return size  # what is lost counts as written, so that the work goes on
 
     def _written(self, data: memoryview) -> int:
-        """How many bytes were taken; of a pipe that is full and does not block, none for now."""
+        """Return how many bytes were taken; of a pipe that is full and does not block, none for now."""
         count = self.raw.write(data)
         if count is None:
-            time.sleep(0.01)
+            time.sleep(0.01)  # until the reader has caught up a little
         return count or 0
 
 
 def _over(sink: _Sink, stream: TextIO | None) -> TextIO:
-    """A text stream over the sink; streams that are no files, as in tests, only replace what they cannot encode."""
+    """Open a text stream over the sink; streams that are no files, as in tests, only replace what they lack."""
     if stream is None:  # closed before we began
         return Path(os.devnull).open("w", encoding="utf-8")
     if not isinstance(sink.raw, io.RawIOBase):
@@ -134,6 +134,7 @@ def _over(sink: _Sink, stream: TextIO | None) -> TextIO:
         return stream
     with suppress(OSError, ValueError):
         stream.flush()
+    # What was unbuffered, as with python -u, stays so.
     binary: IO[bytes] = sink if sink.raw is sink.binary else io.BufferedWriter(sink)  # type: ignore[assignment]
     return io.TextIOWrapper(
         binary,

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Formatter:
-    """Writes a value as people read it; `parts` gives the number and the unit, with the blank before it, by themselves."""
+    """A way to write a value for people; `parts` gives the number and, with the blank before it, the unit."""
 
     parts: Callable[[float], tuple[str, str]]
 
     def __call__(self, value: float) -> str:
-        """Number and unit in one text."""
+        """Write number and unit in one text."""
         return "".join(self.parts(value))
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """`value` with so many significant digits and without exponent, e.g. 22.4, 0.0105, 1,230.
+    """Write `value` with `digits` significant digits and without exponent, e.g. 22.4, 0.0105, 1,230.
 
     Source: plain decimal notation; figures beyond what was measured would mislead.
     """
@@ -34,33 +34,35 @@ def significant(value: float, digits: int = 3) -> str:
 
 @Formatter
 def millions(value: float) -> tuple[str, str]:
-    """A count of parameters: 109.5M; below a million in thousands: 512.3k."""
+    """Write a count of parameters: 109.5M; below a million in thousands: 512.3k."""
     return (f"{value / 1e6:.1f}", "M") if value >= 1e6 else (f"{value / 1e3:.1f}", "k")
 
 
 @Formatter
 def megabytes(value: float) -> tuple[str, str]:
-    """Bytes in decimal megabytes, as disks and download pages state them: 437.9 MB."""
+    """Write bytes in decimal megabytes, as disks and download pages state them: 437.9 MB."""
     return f"{value / 1e6:.1f}", " MB"
 
 
 @Formatter
 def small_bytes(value: float) -> tuple[str, str]:
-    """Bytes of a part, which may be small: 437.9 MB, 8.2 kB."""
+    """Write the bytes of a part, which may be small: 437.9 MB, 8.2 kB."""
     return megabytes.parts(value) if value >= 1e6 else (f"{value / 1e3:.1f}", " kB")
 
 
 @Formatter
 def milliseconds(value: float) -> tuple[str, str]:
-    """A latency, three digits: 1.23 ms, 155 ms, 1.39 s."""
+    """Write a latency in three digits: 1.23 ms, 155 ms, 1.39 s."""
+    # From 0.9995 s on, three digits would read 1,000 ms.
     return (significant(value * 1e3), " ms") if value < 0.9995 else (significant(value), " s")
 
 
 @Formatter
 def duration(seconds: float) -> tuple[str, str]:
-    """A waiting time: 45 s, 3 min 20 s, 1 h 5 min; the unit is the last one."""
+    """Write a waiting time: 45 s, 3 min 20 s, 1 h 5 min; the unit is the last one."""
     whole = round(seconds)
     if whole < 60:
+        # From 9.95 s on, one decimal would read 10.0.
         return f"{seconds:.1f}" if seconds < 9.95 else f"{whole}", " s"
     if whole < 3600:
         return (f"{whole // 60} min {whole % 60}", " s") if whole % 60 else (f"{whole // 60}", " min")
@@ -69,7 +71,7 @@ def duration(seconds: float) -> tuple[str, str]:
 
 @Formatter
 def gigaflops(value: float) -> tuple[str, str]:
-    """Floating-point operations: 22.4 GFLOPs, 25.2 MFLOPs, 8.19 kFLOPs."""
+    """Write floating-point operations: 22.4 GFLOPs, 25.2 MFLOPs, 8.19 kFLOPs."""
     for size, unit in ((1e9, "GFLOPs"), (1e6, "MFLOPs")):
         if value >= size:
             return significant(value / size), f" {unit}"
@@ -78,49 +80,49 @@ def gigaflops(value: float) -> tuple[str, str]:
 
 @Formatter
 def flop_rate(value: float) -> tuple[str, str]:
-    """Operations a second: 151 GFLOP/s."""
+    """Write operations a second: 151 GFLOP/s."""
     return (significant(value / 1e9), " GFLOP/s") if value < 1e12 else (significant(value / 1e12), " TFLOP/s")
 
 
 @Formatter
 def scientific(value: float) -> tuple[str, str]:
-    """A small number by its order: 3e-09; 0 as it is."""
+    """Write a small number by its order: 3e-09; 0 as it is."""
     return f"{value:.0e}" if 0 < abs(value) < 0.001 else significant(value, 2), ""
 
 
 @Formatter
 def points(value: float) -> tuple[str, str]:
-    """A score of 0..1 as the papers print it: 92.7."""
+    """Write a score of 0..1 as the papers print it: 92.7."""
     return f"{value * 100:.1f}", ""
 
 
 @Formatter
 def percent(value: float) -> tuple[str, str]:
-    """A share of 1 in per cent: 97.1%."""
+    """Write a share of 1 in per cent: 97.1%."""
     return f"{value * 100:.1f}", "%"
 
 
 @Formatter
 def small_percent(value: float) -> tuple[str, str]:
-    """A small share or relative difference, two digits: 0.84%, 2.1%."""
+    """Write a small share or relative difference in two digits: 0.84%, 2.1%."""
     return significant(value * 100, 2), "%"
 
 
 @Formatter
 def times(value: float) -> tuple[str, str]:
-    """A factor: 1.63x."""
+    """Write a factor: 1.63x."""
     return significant(value), "x"
 
 
 @Formatter
 def per_second(value: float) -> tuple[str, str]:
-    """Samples a second."""
+    """Write samples a second."""
     return significant(value), "/s"
 
 
 @Formatter
 def plain(value: float) -> tuple[str, str]:
-    """A number of three digits without a unit: 22.4."""
+    """Write a number of three digits without a unit: 22.4."""
     return significant(value), ""
 
 
@@ -137,7 +139,7 @@ class Range:
     is_whole: bool = False
 
     def why_impossible(self, value: float) -> str | None:
-        """What is wrong with a value, or None."""
+        """Say what is wrong with a value, or return None."""
         if not math.isfinite(value):
             return "is not finite"
         if self.low is not None and (value < self.low - ROUNDING or (self.is_open and value <= self.low)):
@@ -221,13 +223,12 @@ QUANTITIES: dict[str, Quantity] = {
 }
 
 
-_SHARED = frozenset(
-    {"accuracy", "f1", "match", "precision", "recall"}
-)  # words in names of metrics that none below 0 has
+# Words in names of metrics of which none falls below 0.
+_SHARED = frozenset({"accuracy", "f1", "match", "precision", "recall"})
 
 
 def quantity_of(name: str) -> Quantity:
-    """The quantity called `name`; a metric of a user's own counts as a score of 0..1."""
+    """Return the quantity called `name`; a metric of a user's own counts as a score of 0..1."""
     return QUANTITIES.get(name) or _score(
         name, name.replace("_", " ").capitalize(), SHARE if _SHARED & set(name.split("_")) else SCORE
     )

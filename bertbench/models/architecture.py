@@ -52,10 +52,11 @@ MOST_PARAMETERS = 10**12  # a hundred times the largest encoder's
 
 
 def encoder_types() -> frozenset[str]:
-    """The model types that count as encoders.
+    """Return the model types that count as encoders.
 
     Source: transformers' table of masked language models, without the encoder-decoders in it.
     """
+    # Slow to import: nobody waits for it who only asks for HEADS.
     from transformers.models.auto import modeling_auto
 
     masked = frozenset(modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES)
@@ -63,7 +64,7 @@ def encoder_types() -> frozenset[str]:
 
 
 def config_of(spec: ModelSpec, folder: Path | None = None) -> PretrainedConfig:
-    """The configuration of a model: of a local checkpoint if `folder` is given, else what the spec says.
+    """Read the configuration of a model: from a local checkpoint if `folder` is given, else from the spec.
 
     Raises:
         CheckpointError: the folder's config.json is missing, damaged or not of an encoder.
@@ -91,6 +92,7 @@ def _from_values(where: str, architecture: str, values: dict[str, Any]) -> Pretr
 
     model_type = _known_type(architecture, f"{where}: ", ConfigError)
     asked = configurations.cleaned(values | {"model_type": model_type}, f"{where}: config", ConfigError)
+    # 'model_type' chooses the class and is no setting of it.
     settings = {key: value for key, value in asked.items() if key != "model_type"}
     _refuse_misspelt(where, type(AutoConfig.for_model(model_type)), settings)
     try:
@@ -101,7 +103,7 @@ def _from_values(where: str, architecture: str, values: dict[str, Any]) -> Pretr
 
 
 def _known_type(name: str, prefix: str, error: type[BertBenchError]) -> str:
-    """`name` as transformers writes it ('-' and '_' are taken for each other), if it is an encoder's."""
+    """Return the spelling of `name` that transformers knows ('-' and '_' count as equal); refuse what is no encoder."""
     from transformers import CONFIG_MAPPING
 
     known = encoder_types()
@@ -120,6 +122,7 @@ def _known_type(name: str, prefix: str, error: type[BertBenchError]) -> str:
         known,
         "an encoder of the installed transformers is needed (code that comes with a checkpoint is never run)",
     )
+    # A spec names the architecture itself; in a folder the name is part of a checkpoint that cannot be used.
     raise unknown if error is ConfigError else error(prefix + unknown.message, unknown.hint)
 
 
@@ -133,7 +136,7 @@ def _refuse_misspelt(where: str, config_type: Any, values: dict[str, Any]) -> No
 
 
 def _checked(config: Any, where: str, error: type[BertBenchError]) -> PretrainedConfig:
-    """`config`, if it is of an encoder and its counts are positive; transformers accepts 0 or -1 layers."""
+    """Return `config`, but refuse a decoder and counts below 1: transformers accepts 0 or -1 layers."""
     if getattr(config, "is_decoder", False) or config.is_encoder_decoder:
         raise error(f"{where}: set up as a decoder", "only encoders are compared; set is_decoder to false")
     for name in COUNTS:
@@ -144,7 +147,7 @@ def _checked(config: Any, where: str, error: type[BertBenchError]) -> Pretrained
 
 
 def empty_model(config: PretrainedConfig, *, attention: str = PLAIN, head: str | None = None) -> nn.Module:
-    """The encoder with its pooler on the meta device, in evaluation mode; `head` (a key of HEADS) adds a task layer.
+    """Build the encoder with its pooler on the meta device for evaluation; `head` (a key of HEADS) adds a task layer.
 
     Neither memory for weights nor random numbers are used, and `config` is left as it is.
 
@@ -156,35 +159,37 @@ def empty_model(config: PretrainedConfig, *, attention: str = PLAIN, head: str |
 
 
 def random_model(config: PretrainedConfig, *, attention: str = PLAIN) -> nn.Module:
-    """The encoder with its pooler on the CPU, with random weights that are the same each time, in evaluation mode.
+    """Build the encoder with its pooler on the CPU in evaluation mode, with random weights that are the same each time.
 
     Raises:
         ConfigError: the values do not go together.
     """
     check_memory(config)
+    # Whoever draws random numbers afterwards gets the same as if nothing had been built.
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
         return _built(config, attention, None, "cpu")
 
 
 def check_memory(config: PretrainedConfig, *, head: str | None = None) -> None:
-    """Refuse a model whose weights alone, in fp32, need more main memory than can be had.
+    """Refuse a model whose weights alone, in fp32, need more main memory than is free.
 
     Raises:
-        ConfigError: it is so, or it cannot be built at all.
+        ConfigError: they need more, or the model cannot be built at all.
     """
+    # Counted on the meta device: what is too large is never allocated.
     needed = sum(4 * parameter.numel() for parameter in empty_model(config, head=head).parameters())
     free = available_memory()
     if needed > free:
         raise ConfigError(
-            f"{config.model_type} needs {needed / 1e9:,.1f} GB for its weights as it is configured, "
+            f"{config.model_type} needs {needed / 1e9:,.1f} GB for its weights as configured, "
             f"and {free / 1e9:,.1f} GB are free",
             "correct its sizes, or take a smaller model",
         )
 
 
 def with_class(config: PretrainedConfig, auto: Any) -> PretrainedConfig:
-    """A copy that names the class to build where transformers has several for it, as for Funnel, and none is named."""
+    """Copy a configuration and name the class to build where transformers has several, as for Funnel."""
     named = copy.deepcopy(config)
     classes = auto._model_mapping.get(type(config), None)  # noqa: SLF001 (the public table has names of classes only)
     if isinstance(classes, tuple) and not named.architectures:
@@ -213,14 +218,14 @@ def _built(config: PretrainedConfig, attention: str, head: str | None, device: s
     parameters = sum(parameter.numel() for parameter in model.parameters())
     if parameters > MOST_PARAMETERS:
         raise ConfigError(
-            f"{config.model_type} would have {parameters:.1e} parameters as it is configured", "correct its sizes"
+            f"{config.model_type} would have {parameters:.1e} parameters as configured", "correct its sizes"
         )
     model.eval()
-    return tie(model)
+    return tie(model)  # sharing that transformers' configuration cannot express
 
 
 class _MetaAnswers(TorchDispatchMode):  # type: ignore[misc]  # torch is untyped here
-    """Answers 0 where a model reads a value from a meta tensor: 'is nothing masked?', 'is a token global?'.
+    """A mode in which 0 is read from every meta tensor: 'is nothing masked?', 'is a token global?'.
 
     0 takes the general path of masking, whose matrix products are the same.
     """
@@ -232,7 +237,7 @@ class _MetaAnswers(TorchDispatchMode):  # type: ignore[misc]  # torch is untyped
 
 
 def run_shapes(model: nn.Module, batch_size: int = 1, sequence_length: int = 16) -> None:
-    """One forward pass over `batch_size` sequences of `sequence_length` tokens, on meta: shapes, no arithmetic.
+    """Run one forward pass over `batch_size` sequences of `sequence_length` tokens on meta: shapes, no arithmetic.
 
     Hooks and dispatch modes of the caller see every call.
 

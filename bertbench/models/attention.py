@@ -1,4 +1,4 @@
-"""Which attention a model is built with: the one asked for, or transformers' plain one where an architecture has no other.
+"""Which attention a model is built with: the one asked for, or the plain one where an architecture has no other.
 
 The one place where this is decided, for evaluating, training, timing and anatomy alike.
 """
@@ -16,15 +16,16 @@ _LACKS = "does not support"  # transformers' words where an architecture lacks t
 
 
 def build_with_attention(make: Callable[[str], T], asked: str) -> T:
-    """What `make` builds with the attention asked for, or with plain attention where the architecture lacks it."""
+    """Build with the attention asked for, or with plain attention where the architecture lacks it."""
     try:
         return make(asked)
     except ValueError as error:
+        # transformers raises a plain ValueError for it, as it does for values that are wrong.
         if asked == PLAIN or _LACKS not in str(error):
             raise
     return make(PLAIN)
 
 
 def attention_used(model: Any) -> str:
-    """The attention that a model of transformers computes with."""
+    """Return the attention that a model of transformers computes with."""
     return str(model.config.get_text_config()._attn_implementation)  # noqa: SLF001 - there is no public name

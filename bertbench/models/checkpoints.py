@@ -1,4 +1,4 @@
-"""Checkpoint folders: which files hold the weights, whether they are whole, their digest, and the memory they will take.
+"""Checkpoint folders: which files hold the weights, whether they are whole, their digest, the memory they will take.
 
 Only files are read: nothing is loaded, and no library is needed.
 """
@@ -55,6 +55,7 @@ INDEX_BYTES = HEADER_BYTES = 20 * MIB
 # transformers loads such files, where there is one, instead of those that are checked here.
 OTHER_SHARDS = re.compile(r"shard-\d+-model-\d+-of-\d+\.safetensors")
 ABOUT_FILE = "bertbench.json"  # beside weights that were trained here: how they came about
+# Without '/' and a leading dot: an index cannot name files elsewhere.
 SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.(safetensors|bin)")
 BLOB_SHA256 = re.compile(r"^[0-9a-f]{64}$")
 
@@ -80,21 +81,22 @@ class Snapshot:
 
 
 def side_digest(folder: Path) -> str:
-    """sha256 over configuration and tokenizer files: they decide what weights mean."""
+    """Compute the sha256 over configuration and tokenizer files, which decide what the weights mean."""
     content = hashlib.sha256()
     for name in SIDE_FILES:
         if (folder / name).is_file():
+            # Names and ends are hashed too: content that moves from one file to the next changes the digest.
             content.update(name.encode() + b"\0" + (folder / name).read_bytes() + b"\0")
     return content.hexdigest()
 
 
 def write_about(folder: Path, **facts: Any) -> None:
-    """Leave beside the weights of a folder how they came about."""
+    """Write beside a folder's weights how they came about."""
     (folder / ABOUT_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def trained_length(folder: Path | None, task: str) -> int | None:
-    """The most tokens of the inputs that a checkpoint was fine-tuned and scored with here, on this task; None if unknown."""
+    """Read how many tokens inputs had at most when a checkpoint was trained and scored here on a task, if known."""
     try:
         about = read_object(folder / ABOUT_FILE) if folder else {}
     except (OSError, ValueError):
@@ -104,10 +106,10 @@ def trained_length(folder: Path | None, task: str) -> int | None:
 
 
 def check_tokenizer_files(folder: Path, name: str) -> None:
-    """Refuse a tokenizer's files that are far larger than any, or settings that are no object.
+    """Refuse tokenizer files far larger than any real one, and settings that are no JSON object.
 
     Raises:
-        CheckpointError: one is so; `name` is the model's.
+        CheckpointError: a file is like that; `name` is the model's.
     """
     for path in (folder / file for file in TOKENIZER_FILES):
         try:
@@ -126,7 +128,7 @@ def check_tokenizer_files(folder: Path, name: str) -> None:
 
 
 def local_snapshot(folder: Path, *, weights: bool = True) -> Snapshot:
-    """A user's folder as a checkpoint.
+    """Check a user's folder and return it as a checkpoint.
 
     Raises:
         CheckpointError: no folder, no config.json, no weights, or a damaged weight file.
@@ -141,20 +143,23 @@ def local_snapshot(folder: Path, *, weights: bool = True) -> Snapshot:
 
 
 def files_to_keep(folder: Path) -> tuple[Path, ...]:
-    """What makes up a checkpoint, by name: configuration, tokenizer, weights with their index, and how they came about.
+    """List the files of a checkpoint by name: configuration, tokenizer, weights with their index, how they came about.
 
     Raises:
-        CheckpointError: there are no weights, one is damaged, or something of it is a link or otherwise no plain file.
+        CheckpointError: there are no weights, one is damaged, or a file is a link or otherwise not a plain file.
     """
     side_paths = [folder / name for name in (*SIDE_FILES, ABOUT_FILE)]
     index = [folder / name for name in WEIGHT_FILES if (folder / name).exists()][:1]
     weights = weight_files(folder, str(folder))
     paths = dict.fromkeys([*(path for path in side_paths if os.path.lexists(path)), *index, *weights])
+    # lstat, since a link could bring any file of this machine into the copy.
     for path in (folder, *paths):
         mode = path.lstat().st_mode
         if not (stat.S_ISDIR(mode) if path == folder else stat.S_ISREG(mode)):
             what = "is a link" if stat.S_ISLNK(mode) else "is no plain file"
-            raise CheckpointError(f"checkpoint {folder}: {path.name} {what}", "put a copy of what it stands for there")
+            raise CheckpointError(
+                f"checkpoint {folder}: {path.name} {what}", "replace it with a copy of the file or folder itself"
+            )
     return tuple(paths)
 
 
@@ -172,7 +177,7 @@ def copy_checkpoint(source: Path, target: Path) -> None:
 
 
 def weight_files(folder: Path, checkpoint: str) -> tuple[Path, ...]:
-    """The weight files of a checkpoint folder, each checked to be whole.
+    """Find the weight files of a checkpoint folder, each checked to be whole.
 
     Raises:
         CheckpointError: there are none, a shard is missing, or a file is cut off.
@@ -180,7 +185,7 @@ def weight_files(folder: Path, checkpoint: str) -> tuple[Path, ...]:
     other = next((path.name for path in folder.glob("shard-*.safetensors") if OTHER_SHARDS.fullmatch(path.name)), None)
     if other is not None:
         raise CheckpointError(
-            f"checkpoint {checkpoint}: {other} is of a distributed checkpoint, which is not loaded",
+            f"checkpoint {checkpoint}: {other} belongs to a distributed checkpoint, which bertbench does not load",
             "save the model with model.save_pretrained(folder), or remove the file",
         )
     for first in WEIGHT_FILES:
@@ -221,6 +226,7 @@ def _check_whole(path: Path, checkpoint: str) -> None:
     try:
         length, tensors = header_of(path)
         ends = [entry["data_offsets"][1] for entry in tensors.values()]
+        # The format: 8 bytes for the header's length, the header, the tensors.
         whole = 8 + length + max(ends, default=0) == path.stat().st_size
     except (ValueError, KeyError, TypeError, IndexError):
         whole = False
@@ -251,6 +257,7 @@ def header_of(path: Path) -> tuple[int, dict[str, dict[str, Any]]]:
 
 
 def _sha256_of_cached(path: Path) -> str:
+    # The hub's cache links to a file that is named by its sha256, so gigabytes need not be read.
     name = path.resolve().name
     return name if BLOB_SHA256.match(name) else _sha256(path)
 
@@ -261,7 +268,7 @@ def _sha256(path: Path) -> str:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The folder's config.json.
+    """Read the folder's config.json.
 
     Raises:
         CheckpointError: it is missing or damaged.
@@ -273,7 +280,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def modeling_module(folder: Path) -> str | None:
-    """The module of transformers that holds the folder's architecture; None if config.json names none."""
+    """Return the name of transformers' module for the folder's architecture; None if config.json names none."""
     try:
         kind = str(read_object(folder / "config.json").get("model_type"))
     except (OSError, ValueError):
@@ -282,13 +289,13 @@ def modeling_module(folder: Path) -> str | None:
 
 
 def module_of(architecture: str) -> str | None:
-    """The module of transformers for an architecture; None for what cannot be a module's name."""
+    """Return the name of transformers' module for an architecture; None for what cannot be a module's name."""
     name = architecture.replace("-", "_")
     return f"transformers.models.{name}.modeling_{name}" if name.isidentifier() else None  # it may come from anywhere
 
 
 def predicted_bytes(folder: Path, settings: ExecutionSettings, shapes: Sequence[ShapeSpec]) -> int:
-    """About how many bytes of main memory a worker will take at most: weights, process, and the largest shape's activations.
+    """Estimate a worker's peak of main memory in bytes: weights, process, and the largest shape's activations.
 
     A forward pass without gradients holds one layer's activations; natural lengths count as 128 tokens. Of an exported
     file the runtime keeps weights in its own layout and, while it loads, the file's.
@@ -306,12 +313,12 @@ def predicted_bytes(folder: Path, settings: ExecutionSettings, shapes: Sequence[
 
 
 def _computed_bytes(settings: ExecutionSettings) -> int:
-    """Bytes of a number while it is computed with: int8 is quantized from fp32, and back."""
+    """Return how many bytes a number has while it is computed with: int8 is quantized from fp32, and back."""
     return DTYPE_BYTES.get(settings.dtype, 4)
 
 
 def _activations(config: Mapping[str, Any], settings: ExecutionSettings, shape: ShapeSpec) -> int:
-    """Numbers held at once: hidden states, projections and feed-forward of one layer; scores unless attention is fused."""
+    """Count a layer's numbers at once: hidden states, projections, feed-forward; scores unless attention is fused."""
     hidden = count_in(config, 768, "hidden_size", "dim")
     inner = count_in(config, 4 * hidden, "intermediate_size", "hidden_dim")
     heads = count_in(config, 12, "num_attention_heads", "n_heads")
@@ -321,5 +328,5 @@ def _activations(config: Mapping[str, Any], settings: ExecutionSettings, shape: 
 
 
 def count_in(config: Mapping[str, Any], default: int, *names: str) -> int:
-    """The first count of these names that config.json states; whoever loads the model refuses what is no count."""
+    """Return the first count of these names in config.json; whoever loads the model refuses what is no count."""
     return next((value for name in names if isinstance(value := config.get(name), int) and value > 0), default)

@@ -80,7 +80,7 @@ class ParameterCounts:
 
 
 def count(model: nn.Module) -> ParameterCounts:
-    """The parameters of a model on the meta device (`architecture.empty_model`).
+    """Count the parameters of a model on the meta device (`architecture.empty_model`).
 
     A tensor that two modules hold (tied weights) counts once as unique, under the module that comes first, and as
     executed under both.
@@ -108,7 +108,7 @@ def count_parts(
         runs = _runs(module_name, calls)
         for key, parameter in module.named_parameters(recurse=False):
             component = name_component(f"{module_name}.{key}".lstrip("."))
-            if id(parameter) not in counted:
+            if id(parameter) not in counted:  # tied weights are the same object under several names
                 counted.add(id(parameter))
                 unique[component, min(runs, key=pass_order, default=BEFORE)] += parameter.numel()
             for position, times in runs.items():
@@ -117,20 +117,20 @@ def count_parts(
 
 
 def pass_order(position: str) -> float:
-    """Sort positions as a pass reaches them: before the layers, 'layer-1' and so on, after the layers."""
+    """Return a key that sorts positions as a pass reaches them: before the layers, 'layer-1' and so on, after them."""
     ends = {BEFORE: 0.0, AFTER: float("inf")}
     return ends[position] if position in ends else float(position.removeprefix("layer-"))
 
 
 def component_of(name: str, *, is_head: bool = False) -> str:
-    """The component that a parameter's dotted name belongs to; what is not recognised is 'other'."""
+    """Return the component that a parameter's dotted name belongs to; what is not recognised is 'other'."""
     if is_head:
         return "head"
     return next((component for component, pattern in PATTERNS if pattern.search(name)), "other")
 
 
 def parameter_bytes(model: nn.Module, dtype: str = "fp32") -> int:
-    """Bytes that the parameters take in number format `dtype` (a key of BYTES), shared ones once.
+    """Compute the bytes that the parameters take in number format `dtype` (a key of BYTES), shared ones once.
 
     Raises:
         UnknownNameError: there is no such number format.
@@ -142,15 +142,16 @@ def parameter_bytes(model: nn.Module, dtype: str = "fp32") -> int:
 
 
 def _is_head(model: nn.Module, name: str) -> bool:
-    """True for what lies outside the encoder; a bare encoder has no such part."""
+    """Tell whether a parameter lies outside the encoder; a bare encoder has no such part."""
     prefix = getattr(model, "base_model_prefix", "")
     return bool(prefix) and hasattr(model, prefix) and not name.startswith(f"{prefix}.")
 
 
 def _calls(model: nn.Module) -> Counter[str]:
-    """How often each module is called in one forward pass, by its name; '' is the model itself."""
+    """Count how often each module is called in one forward pass, by its name; '' is the model itself."""
     calls: Counter[str] = Counter()
     handles = [
+        # `name=name` binds at once; the loop's variable would be the last name in all hooks.
         module.register_forward_pre_hook(lambda *_, name=name: calls.update([name]))
         for name, module in model.named_modules()
     ]
@@ -163,7 +164,7 @@ def _calls(model: nn.Module) -> Counter[str]:
 
 
 def _runs(module_name: str, calls: Mapping[str, Counter[str]]) -> Counter[str]:
-    """Calls of a module by position, or of the nearest module around it.
+    """Return a module's calls by position, or those of the nearest module around it.
 
     A parent may read a child's weights without calling it, as DeBERTa does with its relative positions.
     """
@@ -173,7 +174,7 @@ def _runs(module_name: str, calls: Mapping[str, Counter[str]]) -> Counter[str]:
 
 
 def _by_component(counts: Counter[Part]) -> dict[str, int]:
-    """Sums over positions, in the order of COMPONENTS, without those that have none."""
+    """Sum over positions, in the order of COMPONENTS, without those that have none."""
     sums: Counter[str] = Counter()
     for (component, _), parameters in counts.items():
         sums[component] += parameters
@@ -207,15 +208,16 @@ class Naming:
     def __init__(self, model: nn.Module) -> None:
         self._prefix = str(getattr(model, "base_model_prefix", ""))
         self._has_head = bool(self._prefix) and hasattr(model, self._prefix)
+        # Each name of a tied tensor, since the first may be that of another component.
         held = {self._fine(name) for name, _ in model.named_parameters(remove_duplicate=False)}
         self.recognized = held >= set(NEEDED)
 
     def of_parameter(self, name: str) -> str:
-        """The component of the parameter called `name`."""
+        """Return the component of the parameter called `name`."""
         return self._fine(name) if self.recognized else _top(name)
 
     def of_work(self, name: str, module: nn.Module) -> str:
-        """The component of what the module called `name` computes itself, not in its children."""
+        """Return the component of what the module called `name` computes itself, not in its children."""
         if not self.recognized:
             return _top(name)
         parameter_name = next((key for key, _ in module.named_parameters(recurse=False)), None)
@@ -232,7 +234,7 @@ class Naming:
         return coarse
 
     def _glue(self, name: str) -> str:
-        """The component of a module without parameters: activations, and the products between projections."""
+        """Return the component of a module without parameters: activations, and the products between projections."""
         if self._in_head(name):
             return "head"
         if "pooler" in name:

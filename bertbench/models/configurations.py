@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 FILE = "config.json"
-# Attention and experts may name a repository of the hub whose code would be run; the others name files or patches to load.
+# Attention and experts may name a repository of the hub whose code would run; the others name files or patches to load.
 # Private names, which begin with _, set the same behind the public ones; an architecture may have some of its own.
 DROPPED = frozenset({
     "attn_implementation", "experts_implementation", "auto_map", "transformers_weights", "configuration_files", "fusion_config",
@@ -72,7 +72,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def load(folder: Path, **settings: Any) -> PretrainedConfig:
-    """The configuration of a folder's model as transformers has it, with `settings` instead of what the file says.
+    """Load the configuration of a folder's model as transformers has it, with `settings` instead of what the file says.
 
     Raises:
         CheckpointError: config.json is missing, damaged or of no architecture that transformers has, or a value is wrong.
@@ -97,7 +97,7 @@ def load(folder: Path, **settings: Any) -> PretrainedConfig:
 
 
 def for_tokenizer(folder: Path) -> PretrainedConfig | None:
-    """What tells the class of a folder's tokenizer; None where no architecture of transformers is named.
+    """Load what tells the class of a folder's tokenizer; None where no architecture of transformers is named.
 
     Raises:
         CheckpointError: config.json is damaged, or a value is wrong.
@@ -114,14 +114,14 @@ def for_tokenizer(folder: Path) -> PretrainedConfig | None:
 
 
 def built(values: Mapping[str, Any], **settings: Any) -> PretrainedConfig:
-    """A configuration from cleaned values; its 'model_type' names the class. Raises whatever transformers raises."""
+    """Build a configuration from cleaned values, whose 'model_type' names the class; raise what transformers raises."""
     from transformers import CONFIG_MAPPING
 
     return CONFIG_MAPPING[values["model_type"]].from_dict(dict(values), **settings)
 
 
 def cleaned(values: Mapping[str, Any], where: str, error: type[BertBenchError]) -> dict[str, Any]:
-    """`values` without what chooses code, kernels or files; `where` begins the message of an `error`.
+    """Return `values` without what chooses code, kernels or files; `where` begins the message of an `error`.
 
     Raises:
         BertBenchError: `error`, if the model is quantized or a size is beyond every encoder's.
@@ -143,6 +143,7 @@ def cleaned(values: Mapping[str, Any], where: str, error: type[BertBenchError]) 
     if padding is not None and type(padding) is not int:
         raise error(f"{where}: pad_token_id is {padding!r:.40}, expected a whole number", "correct the value")
     for name, value in [*kept.items()]:
+        # The architecture has no such part, but transformers would read the text's sizes from it, unchecked.
         if name in PARTS - known:
             del kept[name]
         elif name in known:
@@ -152,7 +153,7 @@ def cleaned(values: Mapping[str, Any], where: str, error: type[BertBenchError]) 
 
 
 def _without_choices(values: Mapping[str, Any], private: Collection[str] = ()) -> dict[str, Any]:
-    """What is left in it and in its parts, such as 'text_config'. Names of methods would take the methods' place."""
+    """Return what is no choice, in parts such as 'text_config' too; names of methods would take the methods' place."""
     gone = DROPPED | _methods()
     return {
         name: _without_choices(value) if isinstance(value, dict) and name not in LABELS else value
@@ -162,7 +163,7 @@ def _without_choices(values: Mapping[str, Any], private: Collection[str] = ()) -
 
 
 def _own_private(model_type: Any) -> Collection[str]:
-    """Private names that are an architecture's own, as Perceiver has one."""
+    """Return the private names that are an architecture's own, as Perceiver has one."""
     if not isinstance(model_type, str) or len(model_type) > LONGEST_NAME:
         return ()
     return {name for name in _known(model_type) - _known("") if name.startswith("_")}
@@ -170,7 +171,7 @@ def _own_private(model_type: Any) -> Collection[str]:
 
 @lru_cache(maxsize=1)
 def _methods() -> frozenset[str]:
-    """Names that are no settings: what the class of configurations does, and what it says of itself."""
+    """Return the names that are no settings: what the class of configurations does, and what it says of itself."""
     from transformers import PretrainedConfig
 
     methods = {name for name in dir(PretrainedConfig) if callable(getattr(PretrainedConfig, name))}
@@ -181,7 +182,7 @@ def _methods() -> frozenset[str]:
 
 @lru_cache(maxsize=64)
 def _known(model_type: str) -> frozenset[str]:
-    """Names that the architecture's configuration takes; others are kept by transformers and never used."""
+    """Return the names that the architecture's configuration takes; transformers keeps others and never uses them."""
     from transformers import CONFIG_MAPPING, PretrainedConfig
 
     there = model_type in CONFIG_MAPPING  # whose `get` finds nothing: it is filled when it is asked
@@ -219,7 +220,7 @@ def _check_product(values: Mapping[str, Any], where: str, error: type[BertBenchE
 
 
 def _counts(values: Mapping[str, Any]) -> Iterator[tuple[str, int]]:
-    """How often parts are repeated, where it is more than once."""
+    """Yield how often parts are repeated, where it is more than once."""
     for name, value in values.items():
         total = sum(entry for entry in value if isinstance(entry, int)) if isinstance(value, list) else value
         if DEPTHS.match(name) and isinstance(total, int) and total > 1:
@@ -231,6 +232,7 @@ def _written(number: int) -> str:
 
 
 def line_of(error: BaseException) -> str:
-    """An error of a library in one line; its class too where the text says little without it."""
+    """Put a library's error into one line, with its class where the text says little without it."""
     text = " ".join(str(error).split())[:200]
+    # A KeyError's text is the key alone.
     return f"{type(error).__name__}: {text}" if isinstance(error, LookupError) or not text else text

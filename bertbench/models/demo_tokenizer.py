@@ -17,28 +17,28 @@ SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
 class WordSource(Protocol):
-    """What is needed of a generator of a demo task, which is found by name."""
+    """The part of a demo task's generator that the tokenizer needs."""
 
     def vocabulary(self) -> tuple[str, ...]:
-        """Every token it can emit, lower-cased, sorted."""
+        """Return every token it can emit, lower-cased, sorted."""
 
 
 @lru_cache(maxsize=1)
 def vocabulary() -> tuple[str, ...]:
-    """The special tokens, then every demo generator's words, sorted; a token's place is its id."""
-    package = "bertbench.tasks.demo"
+    """Return the special tokens, then every demo generator's words, sorted; a token's place is its id."""
+    package = "bertbench.tasks.demo"  # by name: tasks lie above models and are not imported here
     generators: list[WordSource] = [plugins.load(package, "generator", name) for name in plugins.names(package)]
     words = {word for generator in generators for word in generator.vocabulary()}
     return (*SPECIAL_TOKENS, *sorted(words))
 
 
 def vocabulary_size() -> int:
-    """How many tokens there are, special ones included."""
+    """Count the tokens, special ones included."""
     return len(vocabulary())
 
 
 def build_tokenizer(max_length: int = 128) -> PreTrainedTokenizerFast:
-    """A lower-casing word-level tokenizer: [CLS] a [SEP], or [CLS] a [SEP] b [SEP] with token types 0 and 1.
+    """Build a lower-casing word-level tokenizer: [CLS] a [SEP], or [CLS] a [SEP] b [SEP] with token types 0 and 1.
 
     `max_length` is in tokens, special ones included.
     """

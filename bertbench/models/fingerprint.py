@@ -1,4 +1,4 @@
-"""What tells whether a checkpoint is still the same model: names and shapes of weights, label map, outputs for fixed inputs."""
+"""The marks by which a checkpoint is known again: names and shapes of weights, label map, outputs for fixed inputs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from bertbench.specs.text_files import read_object
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
+# Stored fingerprints hold the outputs for these inputs: with other values none would match.
 INPUT_SEED, INPUTS, TOKENS = 20261126, 4, 16
-DIGITS = 6  # of stored outputs: far finer than the difference that is borne
+DIGITS = 6  # of stored outputs: far finer than the difference that is tolerated
 
 
 class Fingerprint(NamedTuple):
-    """`labels` is None where the config names none of its own; `outputs` are flat, of `output_shape`, classes or places last."""
+    """`labels` is None where the config names none; `outputs` are flat, of `output_shape`, classes or places last."""
 
     digest: str
     labels: tuple[str, ...] | None
@@ -28,14 +29,14 @@ class Fingerprint(NamedTuple):
 
 
 def architecture_weights(config: PretrainedConfig) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the bare encoder's weights, without any memory for them."""
+    """Return names and shapes of the bare encoder's weights, without allocating memory for them."""
     from bertbench.models.architecture import empty_model
 
     return {name: tuple(parameter.shape) for name, parameter in empty_model(config).named_parameters()}
 
 
 def take(folder: Path, name: str, head: str) -> Fingerprint:
-    """The fingerprint of a checkpoint with a head for tasks of the kind `head`; the model is called `name` in messages.
+    """Take the fingerprint of a checkpoint with a head for tasks of the kind `head`; messages call the model `name`.
 
     Raises:
         CheckpointError: it cannot be loaded, or weights are missing.
@@ -52,7 +53,7 @@ def take(folder: Path, name: str, head: str) -> Fingerprint:
 
 
 def labels_of(folder: Path) -> tuple[str, ...] | None:
-    """The names of the outputs in their order, as config.json has them."""
+    """Read the names of the outputs in their order, as config.json has them; None if it has none."""
     try:
         named = read_object(folder / "config.json").get("id2label")
         return tuple(str(named[key]) for key in sorted(named, key=int)) if named else None
@@ -61,7 +62,7 @@ def labels_of(folder: Path) -> tuple[str, ...] | None:
 
 
 def stored_weights(files: tuple[Path, ...]) -> dict[str, tuple[int, ...]]:
-    """Names and shapes in safetensors files, from their headers; nothing of files in other formats."""
+    """Read names and shapes from the headers of safetensors files; files in other formats add nothing."""
     shapes: dict[str, tuple[int, ...]] = {}
     for path in files:
         if path.suffix == ".safetensors":
@@ -70,7 +71,7 @@ def stored_weights(files: tuple[Path, ...]) -> dict[str, tuple[int, ...]]:
 
 
 def _outputs(folder: Path, name: str, head: str) -> Any:
-    """What the model gives for random ids drawn with a fixed seed: logits, or start and end of a span, on one thread in fp32."""
+    """Run the model in fp32 on one thread over ids drawn with a fixed seed: logits, or start and end of a span."""
     import torch
 
     from bertbench.models.loading import load_with_head
@@ -78,6 +79,7 @@ def _outputs(folder: Path, name: str, head: str) -> Any:
     model, _ = load_with_head(folder, name, head, attention.USUAL, {}, trained=True)
     generator = torch.Generator().manual_seed(INPUT_SEED)
     ids = torch.randint(0, vocabulary_size(model.config), (INPUTS, TOKENS), generator=generator)
+    # The number of threads decides the order of sums, and so the last digits.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -26,23 +26,24 @@ T = TypeVar("T")
 State = Literal["online", "offline", "unreachable"]
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
-PROBE_SECONDS = 4.0
-ATTEMPTS = 6
+PROBE_SECONDS = 4.0  # a command without a connection waits that long, once
+ATTEMPTS = 6  # 8 s of waiting between them in all
 RETRIED_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 NOT_WRITABLE = frozenset({errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT})
+# Configuration and word lists, at the top of the repository.
 SIDE_FILES = re.compile(r"^(?!.*training_args)[^/]+\.(json|txt|model)$")
 
 
 def endpoint() -> str:
-    """Where the hub is: $HF_ENDPOINT, else the public one."""
+    """Return the hub's address: $HF_ENDPOINT, else the public one."""
     return (os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
 
 
 @lru_cache(maxsize=1)
 def state() -> State:
-    """'online', 'offline' (asked for through HF_HUB_OFFLINE) or 'unreachable'; found out once a process.
+    """Find out, once a process, whether the hub is 'online', 'offline' (by HF_HUB_OFFLINE) or 'unreachable'.
 
-    Takes at most PROBE_SECONDS. Puts the hub libraries into offline mode unless online.
+    Takes at most PROBE_SECONDS, and puts the hub libraries into offline mode unless online.
     """
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
         _go_offline()
@@ -54,7 +55,7 @@ def state() -> State:
 
 
 def _answers(url: str, seconds: float = PROBE_SECONDS) -> bool:
-    """True if anything at all answers; a thread, since a name server may hang beyond the socket's time limit."""
+    """Tell whether anything answers; a thread asks, since a name server may hang beyond the socket's time limit."""
     import http.client  # slow, and only who asks the hub needs them
     import urllib.error
     import urllib.request
@@ -66,7 +67,7 @@ def _answers(url: str, seconds: float = PROBE_SECONDS) -> bool:
             request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "bertbench"})  # noqa: S310
             urllib.request.urlopen(request, timeout=seconds).close()  # noqa: S310 (the user's own endpoint)
             answered.append(True)
-        except urllib.error.HTTPError:
+        except urllib.error.HTTPError:  # a refusal is an answer
             answered.append(True)
         except (OSError, ValueError, http.client.HTTPException):
             pass
@@ -86,7 +87,7 @@ def _go_offline() -> None:
 
 
 def quiet_libraries() -> None:
-    """Settings of the hub libraries that must be made before they are imported."""
+    """Set what the hub libraries read when they are imported; what the user has set stays."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # would ask the hub in a background thread
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -97,12 +98,12 @@ def quiet_libraries() -> None:
 
 
 def progress_bars_wanted() -> bool:
-    """Bars are for terminals; a log gets plain lines."""
+    """Tell whether to draw progress bars: they are for terminals, and a log gets plain lines."""
     return sys.stderr.isatty()
 
 
 def fetch(checkpoint: str, revision: str | None = None, *, weights: bool = True) -> Snapshot:
-    """The files of a checkpoint on the hub, from the cache if they are there.
+    """Fetch the files of a checkpoint on the hub, from the cache if they are there.
 
     Raises:
         HubError: refused, not found, or failing in spite of retries; offline and not cached.
@@ -120,7 +121,7 @@ def fetch(checkpoint: str, revision: str | None = None, *, weights: bool = True)
 
 
 def _weight_names(checkpoint: str, names: list[str]) -> list[str]:
-    """The weight files to download: safetensors before pickles, with all shards."""
+    """Choose the weight files to download: safetensors before pickles, with all shards."""
     for first in WEIGHT_FILES:
         if first in names:
             stem, _, _ = first.partition(".")
@@ -172,15 +173,15 @@ def _snapshot(checkpoint: str, folder: Path, commit: str | None, *, weights: boo
 
 
 def fetch_config(spec: ModelSpec) -> Path:
-    """A local folder with the config.json of a model given by folder or hub id."""
+    """Return a local folder with the config.json of a model given by folder or hub id."""
     return locate(spec, weights=False).folder
 
 
 def locate(spec: ModelSpec, *, weights: bool = True) -> Snapshot:
-    """The checkpoint of `spec`: a local folder if there is one of that name, else from the hub.
+    """Find the checkpoint of `spec`: a local folder if there is one of that name, else from the hub.
 
     Raises:
-        HubError, CheckpointError: it cannot be had.
+        HubError, CheckpointError: it is absent, out of reach or damaged.
     """
     if spec.checkpoint is None:
         raise CheckpointError(
@@ -215,12 +216,13 @@ def retrying(what: str, action: Callable[[], T], *, sleep: Callable[[float], Non
 
 
 def _is_passing(error: BaseException) -> bool:
-    """True for faults that may be gone in a moment: 503 and the like, cut connections, time-outs."""
+    """Tell whether a fault may be gone in a moment: 503 and the like, cut connections, time-outs."""
     status = _status(error)
     if status is not None:
         return status in RETRIED_STATUS
     if any(isinstance(link, OSError) and link.errno in NOT_WRITABLE for link in _chain(error)):
         return False  # a data set that could not be written looks like one that could not be read
+    # By their names, so that none of these libraries is imported to ask.
     passing = {"FileMetadataError", "LocalEntryNotFoundError", "IncompleteSnapshotError", "DatasetGenerationError"}
     names = {kind.__name__ for link in _chain(error) for kind in type(link).__mro__}
     return bool(
@@ -234,7 +236,7 @@ def _is_passing(error: BaseException) -> bool:
             "ProtocolError",
             "IncompleteRead",
         }
-    ) or ("Consistency check failed" in str(error))
+    ) or ("Consistency check failed" in str(error))  # a download that was cut short
 
 
 def _chain(error: BaseException) -> list[BaseException]:
@@ -255,7 +257,7 @@ def _status(error: BaseException) -> int | None:
 
 
 def _explained(what: str, error: Exception) -> Exception:
-    """The error as one clear line, or itself if it is not the hub's."""
+    """Return the error as one clear line, or itself if it is not the hub's."""
     status, kind = _status(error), type(error).__name__
     if status in {401, 403} or kind == "GatedRepoError":
         return HubError(

@@ -1,4 +1,4 @@
-"""How many tokens a model takes: what its configuration states, less the positions that it never uses, found by running it.
+"""How many tokens a model takes: what its configuration states, less the positions that a trial run never uses.
 
 RoBERTa and a dozen others number positions from the padding id on; some encoders have no positions of their own and take any
 length. Nothing of that stands in config.json, so that no list of architectures is kept here: a model of the same
@@ -18,22 +18,22 @@ from typing import Any
 from bertbench.errors import CheckpointError, MeasurementError, UsageError
 from bertbench.models import configurations
 
-CODE_POINTS = 0x110000
+CODE_POINTS = 0x110000  # of Unicode; CANINE reads characters
 POSITIONS = "max_position_embeddings"
 TRIED_POSITIONS, TRIED_TOKENS = 24, 24
 TRIED_PADDING = 4  # the largest padding id that is tried
 SHORTEST = 4  # tokens; CANINE takes four at once
-TRIED_WIDTH = 64
+TRIED_WIDTH = 64  # narrow, so that a trial takes a moment
 TRIED_WINDOW = 512  # of local attention, which inputs are padded to
-TRIED_BYTES = 2 * 10**9
+TRIED_BYTES = 2 * 10**9  # of one layer; what is larger is refused, not tried
 WIDE = 4096  # below no single layer is that large
-NOT_RUN = -1
+NOT_RUN = -1  # it was built, but no input ran
 WIDTHS = ("intermediate_size", "hidden_dim")  # of the feed-forward layer
 DEPTHS = ("num_hidden_layers", "num_self_attends_per_block", "num_blocks")  # under the names in transformers
 
 
 def length_limit(config: Any) -> int | None:
-    """The most tokens an input may have, special ones included; None where the configuration states no number.
+    """Compute the most tokens an input may have, special ones included; None where the configuration states no number.
 
     A model that takes any length, since its positions are relative or computed, is limited by what is stated.
 
@@ -54,7 +54,7 @@ def length_limit(config: Any) -> int | None:
 
 
 def unused_positions(config: Any) -> int:
-    """Positions that are stated and never used, as RoBERTa's first two; 0 for most architectures.
+    """Count the positions that are stated and never used, as RoBERTa's first two; 0 for most architectures.
 
     0 too for what cannot be run on tokens alone: whoever runs it will say why.
 
@@ -72,7 +72,7 @@ def unused_positions(config: Any) -> int:
 
 
 def limit_of(values: Mapping[str, Any]) -> int | None:
-    """The same from what a config.json holds; of an architecture that transformers does not know, what is stated there.
+    """Compute the limit from a config.json's values; for an architecture unknown to transformers, take what they state.
 
     Raises:
         CheckpointError: a value in it is wrong, or not even one token can be run.
@@ -95,7 +95,7 @@ def check_length(name: str, limit: int | None, tokens: int) -> None:
     """Refuse an input that is longer than the model takes.
 
     Raises:
-        MeasurementError: it is.
+        MeasurementError: the input is longer.
     """
     if limit is not None and tokens > limit:
         raise MeasurementError(
@@ -108,7 +108,7 @@ def check_maximum(name: str, config: Any, max_length: int) -> None:
     """Refuse to cut texts to more tokens than the model takes.
 
     Raises:
-        UsageError: --max-length says so.
+        UsageError: --max-length asks for more.
     """
     limit = length_limit(config)
     if limit is not None and max_length > limit:
@@ -118,12 +118,12 @@ def check_maximum(name: str, config: Any, max_length: int) -> None:
 
 
 def vocabulary_size(config: Any) -> int:
-    """How many token ids a model takes; of CANINE, which has no table of them, all code points."""
+    """Count the token ids that a model takes; for CANINE, which has no table of them, all code points."""
     return int(getattr(_text(config), "vocab_size", None) or CODE_POINTS)
 
 
 def _text(config: Any) -> Any:
-    """The part of a configuration that is about tokens; all of it but in models of text and images."""
+    """Return the part of a configuration that is about tokens: all of it, except in models of text and images."""
     return config.get_text_config()
 
 
@@ -133,13 +133,16 @@ def _stated(config: Any) -> int | None:
 
 
 def _unused(config: Any, padding: int | None) -> int:
+    # One layer is quick; some architectures can only be built with all of theirs.
     for layers in (1, None):
         small = _small(config, padding, layers)
+        # As text, since a configuration cannot be a key of the cache.
         tried = _tried(small.model_type, json.dumps(small.to_dict(), sort_keys=True, default=str))
         if tried is not None:
             break
     if tried not in (None, NOT_RUN):
         return tried
+    # It runs with a padding id and not without: positions are numbered from that id.
     if tried == NOT_RUN and padding is None and _unused(config, 0):
         raise CheckpointError(
             f"{config.model_type}: config.json states no pad_token_id, and positions are numbered from it",
@@ -149,7 +152,7 @@ def _unused(config: Any, padding: int | None) -> int:
 
 
 def _small(config: Any, padding: int | None, layers: int | None) -> Any:
-    """The configuration of a model to try: few positions and tokens, and so many layers, or all; the rest as it is."""
+    """Build a configuration to try: few positions and tokens, `layers` layers (None: all), the rest as it is."""
     small = copy.deepcopy(_text(config))
     depth = getattr(small, "num_hidden_layers", None)
     for key, value in small.to_dict().items():
@@ -179,7 +182,7 @@ def _padding(config: Any) -> int:
 
 @lru_cache(maxsize=64)
 def _tried(architecture: str, values: str) -> int | None:
-    """Positions that a model of this configuration never uses; None where it cannot be built, NOT_RUN where not be run."""
+    """Count the positions that such a model never uses; None if it cannot be built, NOT_RUN if it cannot be run."""
     from transformers import CONFIG_MAPPING
 
     try:
@@ -194,7 +197,7 @@ def _tried(architecture: str, values: str) -> int | None:
 
 
 def _longest(takes: Callable[[int], bool]) -> int:
-    """The longest input that runs, by bisection: the shortest does, all positions do not."""
+    """Find the longest input that runs, by bisection: the shortest does, all positions do not."""
     low, high = SHORTEST, TRIED_POSITIONS
     while high - low > 1:
         middle = (low + high) // 2
@@ -206,24 +209,25 @@ def _check_size(config: Any) -> None:
     """Refuse to try a model of which a single layer is larger than any encoder's.
 
     Raises:
-        CheckpointError: it is.
+        CheckpointError: a layer is that large.
     """
     import torch
     from torch.utils._python_dispatch import _disable_current_modes
     from transformers import AutoModel
 
+    # A caller may count operations or build on meta: none of that is meant for this model.
     with _disable_current_modes(), torch.device("meta"):
         model = AutoModel.from_config(config, dtype=torch.float32)
     needed = sum(4 * tensor.numel() for tensor in (*model.parameters(), *model.buffers()))
     if needed > TRIED_BYTES:
         raise CheckpointError(
-            f"{config.model_type}: a single layer has {needed / 1e9:,.1f} GB of weights as it is configured",
+            f"{config.model_type}: a single layer has {needed / 1e9:,.1f} GB of weights as configured",
             "correct its sizes",
         )
 
 
 def _runner(config: Any) -> Callable[[int], bool]:
-    """Tells whether so many tokens can be run by a model with random weights."""
+    """Build a model with random weights, and return a function that tells whether it can run a number of tokens."""
     import torch
     from torch.utils._python_dispatch import _disable_current_modes
     from transformers import AutoModel
@@ -237,6 +241,7 @@ def _runner(config: Any) -> Callable[[int], bool]:
         try:
             # A caller that counts operations does not see these.
             with _disable_current_modes(), torch.no_grad(), torch.random.fork_rng(devices=[]):
+                # An ordinary id: within the small vocabulary, and no padding id that is tried.
                 ids = torch.full((1, tokens), TRIED_TOKENS - 2, device="cpu")
                 model(input_ids=ids, attention_mask=torch.ones_like(ids))
         except Exception:  # noqa: BLE001 (an index that is out of range, shapes that do not fit)

@@ -34,7 +34,7 @@ PLACEHOLDER = re.compile(r"^LABEL_(\d+)$", re.IGNORECASE)
 def output_order(
     name: str, id2label: Mapping[int, str], labels: Sequence[str], mapping: Sequence[str] | None
 ) -> tuple[tuple[str, ...], str | None]:
-    """The label that each output stands for, and a warning if that is a guess.
+    """Decide which label each output stands for, and return a warning if that is a guess.
 
     Args:
         name: the model, for messages.
@@ -83,7 +83,7 @@ class LoadReport:
 
 
 def load_tokenizer(source: str | Path, config: Any, name: str, *, split_words: bool = False) -> Any:
-    """The fast tokenizer in a folder, or the demo tasks' ('demo'); with `split_words` for texts given as lists of words.
+    """Load a folder's fast tokenizer, or the demo tasks' ('demo'); `split_words`: texts are given as lists of words.
 
     Raises:
         CheckpointError: absent, damaged, or with more tokens than the model has embeddings.
@@ -100,7 +100,7 @@ def load_tokenizer(source: str | Path, config: Any, name: str, *, split_words: b
 
 
 def open_tokenizer(source: str | Path, name: str, *, split_words: bool = False) -> Any:
-    """The same without a look at the model.
+    """Load a tokenizer as `load_tokenizer` does, but without a look at the model.
 
     Raises:
         CheckpointError: absent or damaged.
@@ -133,7 +133,7 @@ def open_tokenizer(source: str | Path, name: str, *, split_words: bool = False) 
 
 
 def uses_token_types(config: Any) -> bool:
-    """True if the model tells first from second sentences by token_type_ids.
+    """Tell whether the model distinguishes first and second sentences by token_type_ids.
 
     ALBERT does, though its tokenizer returns none unless asked; DistilBERT and RoBERTa (one type) do not.
     """
@@ -141,7 +141,7 @@ def uses_token_types(config: Any) -> bool:
 
 
 def head_settings(task: TaskSpec, outputs: Sequence[str] | None = None) -> dict[str, Any]:
-    """Settings of a task's head; `outputs` are the names of the outputs in order."""
+    """Return the settings of a task's head; `outputs` are the names of the outputs in order."""
     if task.kind == QUESTIONS:
         return {"num_labels": 2}  # start and end
     if task.labels is None:
@@ -158,9 +158,9 @@ def head_settings(task: TaskSpec, outputs: Sequence[str] | None = None) -> dict[
 def load_with_head(
     folder: Path, name: str, head: str, asked: str, settings: dict[str, Any], *, trained: bool
 ) -> tuple[Any, LoadReport]:
-    """A model with a head for a task of the kind `head`, and the weights of `folder`; `trained`: the head's must be there too.
+    """Load a model with a head for tasks of the kind `head`; with `trained`, its weights must be in `folder` too.
 
-    `asked` is the attention to use where the architecture has it (`bertbench.models.architecture`).
+    `asked` is the attention to use where the architecture has it (`bertbench.models.attention`).
 
     Raises:
         CheckpointError: weights are missing (outside a new head), damaged or of other shapes, or the architecture has no
@@ -171,11 +171,11 @@ def load_with_head(
         return auto_class(head).from_pretrained(
             str(folder),
             config=configurations.load(folder, **settings),
-            trust_remote_code=False,
+            trust_remote_code=False,  # code that comes with a checkpoint is never run
             local_files_only=True,
             attn_implementation=implementation,
             output_loading_info=True,
-            ignore_mismatched_sizes=not trained,
+            ignore_mismatched_sizes=not trained,  # a new head may be of another size than the stored one
             dtype="float32",
         )
 
@@ -222,7 +222,7 @@ def _judge(name: str, model: Any, missing: list[str], *, trained: bool) -> LoadR
 
 
 def new_with_head(config: Any, head: str, asked: str, settings: dict[str, Any]) -> Any:
-    """A model with random weights (seed torch first), for what has only an architecture.
+    """Build a model with random weights (seed torch first), for what has only an architecture.
 
     Raises:
         CheckpointError: the architecture has no such head, or its values do not go together.
@@ -239,7 +239,7 @@ def new_with_head(config: Any, head: str, asked: str, settings: dict[str, Any]) 
 
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write an ordinary checkpoint folder; what only bertbench ties is written untied, so that transformers reads it."""
+    """Write an ordinary checkpoint folder, with what only bertbench ties untied, so that transformers reads it."""
     with quiet():
         model.save_pretrained(folder, state_dict=untied_state(model) if is_tied(model) else None)
         tokenizer.save_pretrained(folder)
@@ -282,7 +282,7 @@ def quiet() -> Iterator[None]:
 
 
 def has_head(folder: Path | None, kind: str) -> bool:
-    """True if a checkpoint says that it is fine-tuned on tasks of a kind."""
+    """Tell whether a checkpoint says that it is fine-tuned on tasks of a kind."""
     from bertbench.models.architecture import HEADS
 
     if folder is None:

@@ -42,7 +42,7 @@ BERT_LIKE = frozenset(
 
 
 def count_flops(config: PretrainedConfig, batch_size: int = 1, sequence_length: int = 128) -> int:
-    """FLOPs of one forward pass over `batch_size` x `sequence_length` tokens, pooler included.
+    """Count the FLOPs of one forward pass over `batch_size` x `sequence_length` tokens, pooler included.
 
     Attention is run in its plain form: fused kernels hide their products from torch's counter.
 
@@ -59,7 +59,8 @@ def count_flops(config: PretrainedConfig, batch_size: int = 1, sequence_length: 
 
 
 def inner_size(config: PretrainedConfig) -> int | None:
-    """Width of the feed-forward layer; None where the configuration has no such number."""
+    """Return the width of the feed-forward layer; None where the configuration has no such number."""
+    # DistilBERT calls it hidden_dim.
     width = getattr(config, "hidden_dim", None) or getattr(config, "intermediate_size", None)
     return width if isinstance(width, int) else None
 
@@ -70,7 +71,7 @@ Shape = tuple[int, int]
 def measure_size(
     config: PretrainedConfig, *, checkpoint_bytes: int | None, shapes: Sequence[Shape] = ((1, 128),)
 ) -> tuple[Measurement, ...]:
-    """Size and work of the bare encoder with its pooler.
+    """Measure size and work of the bare encoder with its pooler.
 
     Parameters come with the statistics 'unique', 'executed' and the same with '/<component>'; parameter bytes are those
     of fp32; `checkpoint_bytes` is what the caller found on disk, pre-training heads included. FLOPs are given for
@@ -83,7 +84,7 @@ def measure_size(
     model = empty_model(config)
     counts = components.count(model)
     work, missing = _flops(config, shapes)
-    reasons = [reason for reason in (counts.reason, *missing) if reason]
+    reasons = [reason for reason in (counts.reason, *missing) if reason]  # often the same one for every shape
     measurements = [
         *_parameters("unique", counts.unique, note="; ".join(dict.fromkeys(reasons)) or None),
         *([] if counts.executed is None else _parameters("executed", counts.executed)),
@@ -95,7 +96,7 @@ def measure_size(
 
 
 def _parameters(statistic: str, counts: dict[str, int], note: str | None = None) -> list[Measurement]:
-    """The total and the components of one way of counting."""
+    """Return the total and the components of one way of counting."""
     total = Measurement("parameters", "1", (sum(counts.values()),), statistic=statistic, note=note)
     parts = [
         Measurement("parameters", "1", (value,), statistic=f"{statistic}/{component}")
@@ -105,7 +106,7 @@ def _parameters(statistic: str, counts: dict[str, int], note: str | None = None)
 
 
 def _flops(config: PretrainedConfig, shapes: Sequence[Shape]) -> tuple[list[Measurement], list[str]]:
-    """FLOPs per shape, and why some are missing."""
+    """Count the FLOPs of each shape, and say why some are missing."""
     measurements, missing = [], []
     for batch_size, sequence_length in shapes:
         try:

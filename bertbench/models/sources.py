@@ -61,7 +61,7 @@ class Encoder:
 
 
 def gather(models: Sequence[ModelSpec], *, may_be_random: bool) -> list[Encoder]:
-    """Find every model's weights; downloads what is not cached.
+    """Find every model's weights, and download what is not cached.
 
     Args:
         models: what was asked for.
@@ -69,7 +69,7 @@ def gather(models: Sequence[ModelSpec], *, may_be_random: bool) -> list[Encoder]
             spec has the architecture.
 
     Raises:
-        HubError, CheckpointError: weights cannot be had or are damaged.
+        HubError, CheckpointError: weights are not available or damaged.
     """
     return [_encoder(spec, may_be_random=may_be_random) for spec in models]
 
@@ -80,7 +80,7 @@ def _encoder(spec: ModelSpec, *, may_be_random: bool) -> Encoder:
     try:
         snapshot = hub.locate(spec)
     except HubError as error:
-        if hub.state() == "online":
+        if hub.state() == "online":  # its answer is final: random weights would hide a wrong id
             raise
         if not may_be_random or spec.config is None:
             raise HubError(error.message, OFFLINE_HINT) from None
@@ -100,7 +100,7 @@ def _tokenizer_folder(name: str) -> Path:
 
 
 def _student(spec: ModelSpec) -> Encoder:
-    """An architecture whose weights come from its teacher later, with the teacher's tokenizer."""
+    """Return an encoder whose weights come from its teacher later, with the teacher's tokenizer."""
     encoder = _random(spec, None)
     if spec.tokenizer in {None, "demo"}:
         return encoder
@@ -109,12 +109,12 @@ def _student(spec: ModelSpec) -> Encoder:
 
 
 def own_config(spec: ModelSpec) -> PretrainedConfig:
-    """The configuration of a model's checkpoint; what the spec states, where there is none or it cannot be had.
+    """Read the configuration of a model's checkpoint, or the spec's where there is none or it is out of reach.
 
     Raises:
         HubError, CheckpointError: there is neither.
     """
-    from bertbench.models.architecture import config_of
+    from bertbench.models.architecture import config_of  # loads torch
 
     if spec.checkpoint is None:
         return config_of(spec)
@@ -133,7 +133,7 @@ def _random(spec: ModelSpec, absent: str | None) -> Encoder:
 
 
 def finetuned_source(encoder: Encoder, task_name: str, say: Say) -> Source | None:
-    """The published checkpoint already fine-tuned on a task, if the config names one and it can be had."""
+    """Find the published checkpoint already fine-tuned on a task, if the config names one and it is within reach."""
     entry = encoder.spec.finetuned.get(task_name)
     if entry is None:
         return None
@@ -153,7 +153,7 @@ def finetuned_source(encoder: Encoder, task_name: str, say: Say) -> Source | Non
 
 @contextmanager
 def weight_folders(encoders: Sequence[Encoder], scratch: Path) -> Iterator[list[Encoder]]:
-    """Encoders that all have a folder: random weights are written below `scratch` and removed afterwards."""
+    """Yield the encoders, each with a folder: random weights are written below `scratch` and removed afterwards."""
     from bertbench.models.architecture import config_of
     from bertbench.models.loading import save_random_encoder
 

@@ -16,7 +16,7 @@ TRIED_TEXT = "a b c d e f"
 
 
 def auto_class(head: str) -> Any:
-    """The class of transformers for a kind of task."""
+    """Return the class of transformers for a kind of task."""
     import transformers
 
     from bertbench.models.architecture import HEADS
@@ -25,21 +25,22 @@ def auto_class(head: str) -> Any:
 
 
 def bare_weights(config: Any) -> set[str]:
-    """Names of the weights of the encoder alone."""
+    """Return the names of the weights of the encoder alone."""
     from bertbench.models.architecture import empty_model
 
     return set(empty_model(config).state_dict())
 
 
 def why_not_loaded(folder: Path, name: str, head: str, settings: dict[str, Any], error: Exception) -> CheckpointError:
-    """Why weights cannot be loaded: the architecture has no such head or cannot be built, or the file is at fault."""
+    """Explain why weights cannot be loaded: no such head, an architecture that cannot be built, or a bad file."""
     if isinstance(error, ImportError):
         return CheckpointError(f"model {name}: {first_line(error)}", "install what the architecture needs")
     try:
         check_buildable(name, configurations.load(folder, **settings), head)
-    except CheckpointError as found:
-        return found
+    except CheckpointError as unsuitable:
+        return unsuitable
     line = first_line(error)
+    # transformers has no class of its own for this error.
     if "size mismatch" in str(error) or "mismatched" in str(error):
         return CheckpointError(
             f"model {name}: its weights cannot be loaded ({line})",
@@ -51,10 +52,10 @@ def why_not_loaded(folder: Path, name: str, head: str, settings: dict[str, Any],
 
 
 def check_buildable(name: str, config: Any, head: str) -> None:
-    """Refuse what has no such head, or cannot be built whatever its weights, or not in this machine's memory.
+    """Refuse what has no such head, cannot be built whatever its weights, or does not fit into this machine's memory.
 
     Raises:
-        CheckpointError: it is so.
+        CheckpointError: one of these holds.
     """
     from bertbench.models.architecture import check_memory
 
@@ -72,9 +73,10 @@ def check_buildable(name: str, config: Any, head: str) -> None:
 def check_runs(
     model: Any, tokenizer: Any, name: str, texts: int, outputs: Callable[[Any], Any], *, types: bool, train: bool
 ) -> None:
-    """One pass over a few tokens, before any work: some architectures need other inputs, or lengths of their own.
+    """Run one pass over a few tokens, before any work: some architectures need other inputs, or lengths of their own.
 
-    `texts` is the number of texts of an input, `types` whether it has token types; `train` tries it as in training too. The model is left as it was.
+    `texts` is the number of texts of an input, `types` whether it has token types; `train` tries it as in training too.
+    The model is left as it was.
 
     Raises:
         CheckpointError: the model cannot be run on them, or has not the outputs that `outputs` takes.
@@ -85,6 +87,7 @@ def check_runs(
         *[[TRIED_TEXT]] * texts, return_tensors="pt", return_token_type_ids=types, return_attention_mask=True
     ).to(model.device)
     was_training = model.training
+    # A pass may write into buffers, and a trial leaves no trace.
     buffers = [
         (part, key, buffer.clone()) for part in model.modules() for key, buffer in part.named_buffers(recurse=False)
     ]

@@ -23,24 +23,24 @@ class Encoded(NamedTuple):
 
 
 def random_ids(shape: ShapeSpec, vocabulary: int, seed: int) -> list[list[int]]:
-    """Ids (batch_size, sequence_length) of ordinary tokens, equal for equal seed and vocabulary."""
+    """Draw ids (batch_size, sequence_length) of ordinary tokens, equal for equal seed and vocabulary."""
     rng = random.Random(seed)  # noqa: S311 - equal inputs, not secrets
     return [_ordinary(rng, vocabulary, shape.sequence_length or 0) for _ in range(shape.batch_size)]
 
 
 def ragged_ids(count: int, longest: int, vocabulary: int, seed: int) -> list[Encoded]:
-    """`count` examples of ordinary tokens, of lengths spread from 4 to `longest`; equal for equal arguments."""
+    """Draw `count` examples of ordinary tokens, of lengths spread from 4 to `longest`; equal for equal arguments."""
     rng = random.Random(seed)  # noqa: S311 - equal inputs, not secrets
     return [Encoded(_ordinary(rng, vocabulary, rng.randint(min(4, longest), longest))) for _ in range(count)]
 
 
 def _ordinary(rng: random.Random, vocabulary: int, length: int) -> list[int]:
-    lowest = FIRST_ORDINARY_ID if vocabulary > FIRST_ORDINARY_ID else 0
+    lowest = FIRST_ORDINARY_ID if vocabulary > FIRST_ORDINARY_ID else 0  # a tiny one has no others
     return [rng.randrange(lowest, vocabulary) for _ in range(length)]
 
 
 def natural_ids(shape: ShapeSpec, examples: Sequence[Row], index: int) -> list[Row]:
-    """The batch that `index` stands for: whole batches in the examples' order, modulo their number.
+    """Return the batch that `index` stands for: whole batches in the examples' order, modulo their number.
 
     Raises:
         MeasurementError: there are too few examples for one batch.
@@ -58,7 +58,7 @@ def natural_ids(shape: ShapeSpec, examples: Sequence[Row], index: int) -> list[R
 def padded(
     ids: Sequence[Sequence[int]], pad_id: int, length: int | None = None
 ) -> tuple[list[list[int]], list[list[int]]]:
-    """`ids` filled up to the longest row or to `length`, and the mask: 1 for tokens, 0 for padding."""
+    """Pad `ids` to the longest row or to `length`, and add the mask: 1 for tokens, 0 for padding."""
     longest = length or max(len(row) for row in ids)
     filled = [[*row, *[pad_id] * (longest - len(row))] for row in ids]
     return filled, [[1] * len(row) + [0] * (longest - len(row)) for row in ids]

@@ -86,11 +86,11 @@ class Anatomy:
     notes: tuple[str, ...] = ()
 
     def total(self, counter: Counter) -> float | None:
-        """The sum over all parts; None where parts do not know."""
+        """Sum a counter over all parts; None where parts do not know."""
         return _sum(self.parts, counter)
 
     def by(self, axis: Axis, counter: Counter) -> dict[str, float]:
-        """Sums by component or place, without those that have nothing."""
+        """Sum a counter by component or place, without those that have nothing."""
         read: Callable[[Part], str] = (
             (lambda part: part.component) if axis == "component" else (lambda part: part.place)
         )

@@ -29,22 +29,23 @@ LIMIT_BYTES = 100 * 2**20  # of a record; real ones hold some hundred kB
 
 SESSION_ID = re.compile(r"\d{8}T\d{6}-[0-9a-f]{6}")
 KEY = re.compile(r"[0-9a-f]{64}(-[1-9]\d{0,3})?")  # of a checkpoint; numbered where an earlier run's has the name
+# What Windows takes for devices, with any ending.
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-_PLAIN = re.compile(r"[^\x00-\x1f\x7f<>:\"/\\|?*]{1,230}")
+_PLAIN = re.compile(r"[^\x00-\x1f\x7f<>:\"/\\|?*]{1,230}")  # a scratch file's name is 10 longer
 
 
 def is_plain(name: str) -> bool:
-    """True if a name is that of a file in the folder it is looked for in, on every system: no path, not hidden."""
+    """Tell whether a name is that of a file in the folder it is looked for in, on every system: no path, not hidden."""
     return (
         bool(_PLAIN.fullmatch(name)) and name[0] not in ".-~" and name[-1] not in ". " and not _RESERVED.fullmatch(name)
     )
 
 
 def inside(root: Path, path: Path) -> Path:
-    """`path`, which lies below `root` with no link on the way.
+    """Return `path`, but refuse one that is not below `root` or has a link on the way.
 
     Raises:
-        StoreError: it does not, or that cannot be found out.
+        StoreError: it is one of these, or that cannot be found out.
     """
     parts = path.relative_to(root).parts if path.is_relative_to(root) else ("..",)
     if ".." in parts:
@@ -65,7 +66,7 @@ def inside(root: Path, path: Path) -> Path:
 
 
 def read_file(path: Path, limit_bytes: int = LIMIT_BYTES) -> bytes:
-    """What is in a plain file; links are not followed.
+    """Read a plain file; links are not followed.
 
     Raises:
         OSError: it cannot be read.
@@ -73,6 +74,7 @@ def read_file(path: Path, limit_bytes: int = LIMIT_BYTES) -> bytes:
     """
     if path.is_symlink():
         raise ValueError("a link, which is not followed")
+    # It may have become a link just now, which only the system's own call can refuse; and a pipe would be waited for.
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
     try:
         facts = os.fstat(handle)
@@ -93,13 +95,14 @@ def mark(root: Path) -> None:
         OSError: it cannot be written.
     """
     with suppress(FileExistsError):
+        # With O_EXCL nothing is written through a link that is there already.
         handle = os.open(root / MARK, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(MARK_TEXT)
 
 
 def is_marked(root: Path) -> bool:
-    """True if a folder has the mark, which is a file of its own."""
+    """Tell whether a folder has the mark, which is a file of its own."""
     with suppress(OSError):
         return stat.S_ISREG((root / MARK).lstat().st_mode)
     return False
@@ -114,7 +117,7 @@ SAVING, RANDOM = ".saving-", ".random-"  # checkpoints that are being written; r
 
 
 def acquire(path: Path, wait_s: float) -> BaseFileLock:
-    """A lock on a file, which the system releases when its process ends, however that is.
+    """Take a lock on a file, which the system releases when its process ends, however that is.
 
     Raises:
         StoreError: the file is a link.
@@ -137,7 +140,7 @@ def acquire(path: Path, wait_s: float) -> BaseFileLock:
 
 @contextmanager
 def claimed(parent: Path, prefix: str) -> Iterator[Path]:
-    """A new folder in `parent` for unfinished work, removed at the end; if the process is killed, by `remove_dead`.
+    """Yield a new folder in `parent` for unfinished work; it goes at the end or, after a kill, by `remove_dead`.
 
     Raises:
         OSError: it cannot be made.
@@ -155,9 +158,9 @@ def claimed(parent: Path, prefix: str) -> Iterator[Path]:
 
 
 def remove_dead(parent: Path, prefix: str) -> list[Path]:
-    """Remove the folders that killed processes have left in `parent`; those that somebody holds stay. Returns what is gone."""
+    """Remove the folders that killed processes have left in `parent`, and return them; those that are held stay."""
     gone = []
-    for folder in parent.glob(f"{prefix}????????"):
+    for folder in parent.glob(f"{prefix}????????"):  # what mkdtemp appends
         held = folder / LOCK
         if folder.is_symlink() or not held.is_file() or (lock := _try(held)) is None:
             continue

@@ -87,7 +87,7 @@ LISTED = frozenset({"run"})  # names that stand side by side where nothing else 
 
 
 def _fields(kind: str) -> dict[str, str]:
-    """By field of a kind's words its format, '' for a name."""
+    """Return by field of a kind's words its format, '' for a name."""
     parts = Formatter().parse(WORDINGS[kind])
     return {name: spec or "" for _, name, spec, _ in parts if name is not None}
 
@@ -128,12 +128,12 @@ class Caution:
 
 
 def caution(kind: str, subject: str | None = None, /, **facts: str | float) -> Caution:
-    """A caution with the facts that its kind's words need."""
+    """Make a caution with the facts that its kind's words need."""
     return Caution(kind, subject, facts)
 
 
 def in_words(alike: Sequence[Caution]) -> str:
-    """What cautions of one likeness say, without their subjects: figures that differ are a range."""
+    """Put cautions of one likeness into words, without their subjects: figures that differ are a range."""
     first = alike[0]
     facts = {name: [caution.facts[name] for caution in alike] for name in first.facts}
     if first.kind not in WORDINGS:
@@ -150,7 +150,7 @@ def _shown(facts: Mapping[str, Sequence[str | float]], name: str, spec: str) -> 
 
 
 def _figure_range(values: Sequence[str | float], spec: str) -> str:
-    """'7 to 12', or '7' where all read alike; names side by side."""
+    """Write '7 to 12', or '7' where all read alike; names side by side."""
     figures = sorted(value for value in values if not isinstance(value, str))
     if len(figures) < len(values):
         return ", ".join(dict.fromkeys(map(str, values)))

@@ -37,7 +37,7 @@ GPU_FILES = ("nvidia*", "nvhost*", "nvmap", "dxg", "kfd")  # NVIDIA, its Tegra b
 
 
 def capture(device: str = "cpu") -> Environment:
-    """The environment of measuring on `device`, a name that `resolve_device` gives.
+    """Capture the environment of measuring on `device`, a name that `resolve_device` gives.
 
     The GPU is the one measured on, whatever else the machine has, and None for 'cpu': timings on the CPU are
     comparable with or without a GPU beside it. Imports torch for CUDA devices only.
@@ -49,7 +49,7 @@ def capture(device: str = "cpu") -> Environment:
         usable_cores=usable_cores(),
         memory_bytes=usable_memory(),
         gpu=_gpu_name(device),
-        system=f"{platform.system()} {platform.release().split('.')[0]}",
+        system=f"{platform.system()} {platform.release().split('.')[0]}",  # minor releases leave timings comparable
         python=platform.python_version(),
         packages=package_versions(),
         commit=commit,
@@ -58,7 +58,7 @@ def capture(device: str = "cpu") -> Environment:
 
 
 def cpu_model(proc: Path = PROC) -> str:
-    """The processor's name as the system gives it."""
+    """Return the processor's name as the system gives it."""
     for line in _lines(proc / "cpuinfo"):
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
@@ -66,34 +66,35 @@ def cpu_model(proc: Path = PROC) -> str:
 
 
 def instruction_flags(proc: Path = PROC) -> tuple[str, ...]:
-    """The processor's extensions that matter for matrix products, sorted; empty where the system does not tell."""
+    """List the processor's extensions that matter for matrix products, sorted; empty where the system does not tell."""
     for line in _lines(proc / "cpuinfo"):
         if line.lower().startswith(("flags", "features")):
             return tuple(sorted(flag for flag in line.partition(":")[2].split() if FLAG.match(flag)))
+    # macOS lists no extensions, and every such processor has this one.
     return ("neon",) if sys.platform == "darwin" and platform.machine() == "arm64" else ()
 
 
 def usable_cores(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
-    """Cores this process may use: the least of affinity, container quota and what there are."""
+    """Count the cores this process may use: the least of affinity, container quota and what there are."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [quota for folder in _cgroup_folders("cpu", proc, cgroups) if (quota := _cpu_quota(folder)) is not None]
     return max(1, int(min([count, *quotas])))
 
 
 def default_threads() -> int:
-    """Threads a model is run with unless asked otherwise: one a usable core."""
+    """Return how many threads a model is run with unless asked otherwise: one a usable core."""
     return usable_cores()
 
 
 def usable_memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
-    """Bytes of main memory there are for this process, container limit included."""
+    """Return the bytes of main memory there are for this process, container limit included."""
     import psutil
 
     return min([int(psutil.virtual_memory().total), *(limit for limit, _ in _memory_limits(proc, cgroups))])
 
 
 def available_memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
-    """Bytes of main memory that can be had now without swapping, container limit included."""
+    """Return the bytes of main memory that are free without swapping, container limit included."""
     import psutil
 
     free = [limit - used for limit, used in _memory_limits(proc, cgroups)]
@@ -101,7 +102,7 @@ def available_memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the packages that decide what is measured; absent ones are left out. Imports none of them."""
+    """Read the versions of the packages that decide what is measured, without an import; absent ones are left out."""
     versions = {}
     for package in PACKAGES:
         try:
@@ -112,7 +113,7 @@ def package_versions() -> dict[str, str]:
 
 
 def source_commit(folder: Path) -> tuple[str | None, bool | None]:
-    """Commit of the checkout in `folder` and whether tracked files differ from it; (None, None) if it is no checkout."""
+    """Return the commit of the checkout in `folder` and whether tracked files differ; (None, None) if it is none."""
     if not (folder / ".git").exists():
         return None, None
     commit = _output("git", "-C", str(folder), "rev-parse", "HEAD")
@@ -121,7 +122,7 @@ def source_commit(folder: Path) -> tuple[str | None, bool | None]:
 
 
 def resolve_device(name: str, *, list_devices: Callable[[], list[str]] | None = None) -> str:
-    """The device that `name` stands for: 'cpu', 'cuda:0', 'mps'; 'auto' takes CUDA, then MPS, then the CPU.
+    """Resolve the device that `name` stands for: 'cpu', 'cuda:0', 'mps'; 'auto' takes CUDA, then MPS, then the CPU.
 
     `list_devices` gives those of the machine, fastest kind first; None: of this one.
 
@@ -146,7 +147,7 @@ def resolve_device(name: str, *, list_devices: Callable[[], list[str]] | None = 
 
 
 def resolve_dtype(name: str, device: str) -> str:
-    """The number format that `name` stands for: 'fp32', 'bf16' or 'fp16'; 'auto' is fp32, as published figures are.
+    """Resolve the number format that `name` stands for: 'fp32', 'bf16' or 'fp16'; 'auto' is fp32, as in publications.
 
     Raises:
         UsageError: no format is called so.
@@ -162,13 +163,14 @@ def resolve_dtype(name: str, device: str) -> str:
     if resolved == "bf16" and device.startswith("cuda"):
         import torch
 
+        # Emulated bf16 would be timed as if the device had it.
         if not torch.cuda.is_bf16_supported(including_emulation=False):
             raise DeviceError(f"{device} cannot compute in bf16", "use --dtype fp32 or fp16")
     return resolved
 
 
 def _devices() -> list[str]:
-    """Devices of this machine, fastest kind first. Where no GPU can be, torch is not imported to be asked."""
+    """List the devices of this machine, fastest kind first; where no GPU can be, torch is not imported to be asked."""
     if "torch" not in sys.modules and sys.platform == "linux" and not may_have_gpu():
         return ["cpu"]
     import torch
@@ -178,7 +180,7 @@ def _devices() -> list[str]:
 
 
 def may_have_gpu(devices: Path = DEVICE_FILES, *, versions: Callable[[], dict[str, str]] = package_versions) -> bool:
-    """False where torch is built for the CPU only, or where Linux has no device file of any GPU that torch can use."""
+    """Tell whether torch may find a GPU: it is not built for the CPU alone, and Linux has a device file of one."""
     if (versions().get("torch") or "").endswith("+cpu"):
         return False
     return any(True for pattern in GPU_FILES for _ in devices.glob(pattern))
@@ -193,13 +195,13 @@ def _gpu_name(device: str) -> str | None:
 
 
 def _cgroup_folders(controller: str, proc: Path, cgroups: Path) -> Iterator[Path]:
-    """Folders whose limits of `controller` hold for this process: its own group's and all above, version 2 and 1.
+    """Yield the folders whose limits of `controller` hold here: this process's group's and all above, version 2 and 1.
 
     Inside a container the path in /proc may not exist below /sys/fs/cgroup; the root folder is then the container's own.
     """
     for line in _lines(proc / "self" / "cgroup"):
         _, controllers, path = line.split(":", 2)
-        if controllers and controller not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):  # version 2 lists none
             continue
         root = cgroups / controller if controllers else cgroups
         folder = root / path.lstrip("/")
@@ -207,7 +209,7 @@ def _cgroup_folders(controller: str, proc: Path, cgroups: Path) -> Iterator[Path
 
 
 def _cpu_quota(folder: Path) -> float | None:
-    """Cores that the group may use, or None if that is not limited."""
+    """Return the cores that the group may use, or None if that is not limited."""
     words = _text(folder / "cpu.max").split()  # version 2: "150000 100000" or "max 100000"
     if not words:
         words = [_text(folder / "cpu.cfs_quota_us"), _text(folder / "cpu.cfs_period_us")]
@@ -217,7 +219,7 @@ def _cpu_quota(folder: Path) -> float | None:
 
 
 def _memory_limits(proc: Path, cgroups: Path) -> Iterator[tuple[int, int]]:
-    """(limit, use) in bytes of every group that is limited; page cache that can be dropped does not count as use."""
+    """Yield (limit, use) in bytes of every limited group; page cache that can be dropped does not count as use."""
     for folder in _cgroup_folders("memory", proc, cgroups):
         for limit_name, use_name in (
             ("memory.max", "memory.current"),
@@ -252,7 +254,7 @@ def _sysctl(key: str) -> str | None:
 
 
 def _output(*command: str) -> str | None:
-    """What a short command prints, or None if it fails."""
+    """Return what a short command prints, or None if it fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=5, check=True)
     except (OSError, subprocess.SubprocessError):

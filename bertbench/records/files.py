@@ -29,7 +29,7 @@ SIDECARS = frozenset({"timings", "predictions"})
 
 
 def _fields() -> dict[str, dict[str, Any]]:
-    """What readers of records look up in their free parts. None is absent; what is not named here is shown and not used."""
+    """Return what readers look up in a record's free parts; None is absent, the rest is shown and not used."""
     from pydantic import Field
 
     some, count = Annotated[int, Field(ge=1)], Annotated[int, Field(ge=0)]
@@ -66,7 +66,7 @@ def _fields() -> dict[str, dict[str, Any]]:
 
 @lru_cache(maxsize=1)
 def _shapes() -> dict[str, Any]:
-    """Validators of the free parts of a run's and a session's record, made when they are first needed."""
+    """Build the validators of the free parts of run and session records, when they are first needed."""
     from pydantic import ConfigDict, create_model
 
     fields = _fields()
@@ -134,7 +134,7 @@ _NO_TEXT = re.compile("[\ud800-\udfff]")  # pandas, parquet and SQLite take none
 
 
 def now() -> str:
-    """The present moment, UTC, ISO 8601 to the second."""
+    """Return the present moment, UTC, ISO 8601 to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -146,7 +146,7 @@ def _adapter(record_type: Any) -> Any:
 
 
 def to_json(record: RunRecord | SessionRecord) -> str:
-    """A record as indented JSON with its check sum; what is no text, as in an odd file name, is written as its code.
+    """Write a record as indented JSON with its check sum; what is no text, as in an odd file name, becomes its code.
 
     Raises:
         ValueError: a number is not finite.
@@ -157,12 +157,12 @@ def to_json(record: RunRecord | SessionRecord) -> str:
 
 
 def _sum(content: dict[str, Any]) -> str:
-    """sha256 of a record's values, however its file is indented and its lines end."""
+    """Compute the sha256 of a record's values, however its file is indented and its lines end."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def from_json(record_type: type[R], text: str) -> R:
-    """The record that `text` holds; of an older schema version too: fields it lacks have their defaults.
+    """Read the record that `text` holds; of an older schema version too: fields it lacks have their defaults.
 
     Raises:
         ValueError: not JSON, not of this shape (pydantic's ValidationError is one), changed since it was written, or with
@@ -174,6 +174,7 @@ def from_json(record_type: type[R], text: str) -> R:
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise StoreError(f"record of schema version {version}; this bertbench reads up to {SCHEMA_VERSION}", "upgrade")
     stated = data.pop(SUM, None)
+    # From the text, not from `data`: only there does pydantic, when strict, take a list for a tuple.
     record: R = _adapter(cast("Any", record_type)).validate_json(text, strict=True)
     if stated is None and record.schema_version >= WITH_SUM:
         raise ValueError("it has lost its check sum")
@@ -184,7 +185,7 @@ def from_json(record_type: type[R], text: str) -> R:
 
 
 def read_record(path: Path, record_type: type[R], warnings: list[str]) -> R | None:
-    """The record in a file, or None if there is none; one that cannot be read is named in `warnings`."""
+    """Read the record in a file, or None if there is none; name one that cannot be read in `warnings`."""
     try:
         record = from_json(record_type, text_files.decoded(read_file(path)))
         check_names(record, path)
@@ -197,7 +198,7 @@ def read_record(path: Path, record_type: type[R], warnings: list[str]) -> R | No
 
 
 def read_session(folder: Path, warnings: list[str]) -> SessionRecord | None:
-    """A session's own record, or None; `warnings` names what cannot be read, and records whose session is gone."""
+    """Read a session's own record, or None; `warnings` names what cannot be read, and records whose session is gone."""
     before = len(warnings)
     session = read_record(folder / SESSION_FILE, SessionRecord, warnings)
     if session is None and len(warnings) == before:
@@ -215,7 +216,8 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     replaced, not what it points to.
     """
     mode = mode_of(path)
-    scratch = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    scratch = path.with_name(f".{path.name}-{secrets.token_hex(4)}")  # two processes may write at once
+    # What replaces a file is nobody else's to read until it has that file's mode.
     scratch.touch(0o666 if mode is None else 0o600, exist_ok=False)
     try:
         write(scratch)
@@ -224,14 +226,14 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         if mode is not None:
             scratch.chmod(mode)
         scratch.replace(path)
-        sync(path.parent, files=False)
-    except BaseException:
+        sync(path.parent, files=False)  # or a power cut undoes the renaming
+    except BaseException:  # Ctrl-C, too, leaves nothing behind
         scratch.unlink(missing_ok=True)
         raise
 
 
 def mode_of(path: Path) -> int | None:
-    """Who may read, write and execute a plain file; None where there is none, a link included."""
+    """Return who may read, write and execute a plain file; None where there is none, a link included."""
     with contextlib.suppress(FileNotFoundError):
         mode = path.lstat().st_mode
         return stat.S_IMODE(mode) & 0o777 if stat.S_ISREG(mode) else None
@@ -239,7 +241,7 @@ def mode_of(path: Path) -> int | None:
 
 
 def sync(folder: Path, *, files: bool = True) -> None:
-    """Have the disk know a folder's entries, and what is in all files below it if `files`: a power cut then loses nothing."""
+    """Sync a folder's entries to the disk, and all files below it if `files`: a power cut then loses nothing."""
     for path in [folder, *(folder.rglob("*") if files else ())]:
         with contextlib.suppress(OSError):  # Windows opens no folders; some file systems sync none
             handle = os.open(path, os.O_RDONLY)

@@ -56,7 +56,7 @@ class SessionUse:
 
     @staticmethod
     def of(stored: StoredSession) -> SessionUse:
-        """The same of a session with its records."""
+        """Collect from a session and its records what decides whether it goes."""
         sidecars = {entry.name for record in stored.records for entry in record.sidecars.values()}
         checkpoints = {record.finetuned_checkpoint for record in stored.records if record.finetuned_checkpoint}
         session = stored.session
@@ -91,7 +91,7 @@ class Findings:
 
 
 def find(store: Store, rules: Rules, now: datetime | None = None) -> Findings:
-    """What can go by the rules. Unreadable files are named in the store's `warnings`.
+    """Find what can go by the rules; unreadable files are named in the store's `warnings`.
 
     Raises:
         StoreError: the folder is no results folder of bertbench, or what lies in it is reached through a link.
@@ -139,7 +139,7 @@ def find(store: Store, rules: Rules, now: datetime | None = None) -> Findings:
 
 
 def remove(items: Sequence[Item], store: Store) -> tuple[list[Item], list[str]]:
-    """Remove; returns what is gone, and a line for each that could not be removed."""
+    """Remove items; return what is gone, and a line for each that could not be removed."""
     gone, failed = [], []
     for item in items:
         try:
@@ -159,7 +159,7 @@ def remove(items: Sequence[Item], store: Store) -> tuple[list[Item], list[str]]:
 
 
 def _set_aside(folder: Path) -> Path:
-    """The folder under a hidden name: what is cut short by a kill is then no session any more, not half of one."""
+    """Rename a folder to a hidden name: cut short by a kill, it is then no session any more, not half of one."""
     if folder.name.startswith("."):
         return folder
     hidden = folder.with_name(f"{REMOVING}{folder.name}")
@@ -176,7 +176,7 @@ def _old(stored: Sequence[SessionUse], rules: Rules, present: datetime) -> Itera
 
 
 def _age(session: SessionUse, present: datetime) -> timedelta:
-    """How long ago it began; no time at all where its record does not say, so that it stays."""
+    """Return how long ago it began; no time at all where its record does not say, so that it stays."""
     try:
         began = datetime.fromisoformat(session.started_at)
     except ValueError:
@@ -192,13 +192,14 @@ def _leftovers(store: Store, kept: Sequence[SessionUse]) -> Iterator[Path]:
     for session in kept:
         paths = list(_children(session.folder))
         yield from (path for path in paths if TEMPORARY.fullmatch(path.name))
+        # Only where all records were read (one file is the session's own) is it known which tables they name.
         if session.complete and session.read == sum(path.suffix == ".json" for path in paths) - 1:
             tables = (path for path in paths if SIDECAR.fullmatch(path.name))
             yield from (path for path in tables if path.name not in session.sidecars)
 
 
 def _is_begun(folder: Path) -> bool:
-    """True if nothing is in a session's folder but what is written before the first record."""
+    """Tell whether nothing is in a session's folder but what is written before the first record."""
     names = [path.name for path in _children(folder)]
     return all(TEMPORARY.fullmatch(name) or SIDECAR.fullmatch(name) for name in names)
 
@@ -219,11 +220,11 @@ def _children(folder: Path) -> list[Path]:
 
 
 def _size_and_change(path: Path) -> tuple[int, float]:
-    """Bytes of all files below, and when the newest of them changed."""
+    """Return the bytes of all files below, and when the newest of them changed."""
     size, changed = 0, 0.0
     for entry in [path, *(Path(root) / name for root, _, names in os.walk(path) for name in names)]:
         with contextlib.suppress(OSError):
             facts = entry.lstat()
             size += 0 if entry.is_dir() and not entry.is_symlink() else facts.st_size
             changed = max(changed, facts.st_mtime)
-    return size, changed or time.time()
+    return size, changed or time.time()  # what cannot be looked at stays

@@ -24,7 +24,7 @@ from bertbench.records.record import RunRecord, SessionRecord
 
 INDEX_FILE = "index.sqlite"
 LAYOUT = 4  # raise it when what an entry holds changes, or what is read of the files: an older version may have called them damaged
-LOCK_WAIT_S = 5.0
+LOCK_WAIT_S = 5.0  # then the files are read instead
 AT_ONCE = 500  # sessions a transaction: what was indexed before a kill is kept
 
 LEFT_OVER = ("-journal", "-wal", "-shm")
@@ -32,7 +32,7 @@ _TABLE = "CREATE TABLE sessions (id TEXT PRIMARY KEY, files TEXT, session TEXT, 
 
 
 class UnusableIndexError(Exception):
-    """No index can be had here; the message is empty where that is nothing to wonder at."""
+    """No index can be used here; the message is empty where that needs no warning."""
 
 
 @dataclass(frozen=True)
@@ -54,25 +54,26 @@ class IndexedSession:
         return zlib.crc32(repr((self.files, self.session, self.runs, self.damaged)).encode())
 
     def read_session(self) -> SessionRecord | None:
-        """The session; None if the entry holds something else, as a forged one may."""
+        """Read the session; None if the entry holds something else, as a forged one may."""
         with contextlib.suppress(ValueError, ArithmeticError, RecursionError, StoreError):
             return from_json(SessionRecord, self.session)
         return None
 
     def has_run(self, beginning: str) -> bool:
-        """True if a run's id starts like this."""
+        """Tell whether a run's id starts with `beginning`."""
         return f"\n{self.runs}".find(f"\n{beginning}") >= 0
 
     def has_key(self, key: str) -> bool:
-        """True if a finished quality run has this key."""
+        """Tell whether a finished quality run has this key."""
         return f"\t{key}\n" in self.runs
 
 
 def folders(sessions_folder: Path) -> list[str]:
-    """Names of the sessions' folders, the newest first; not of those that are being removed, nor of links."""
+    """List the names of the sessions' folders, the newest first; not of those that are being removed, nor of links."""
     try:
         with os.scandir(sessions_folder) as entries:
             visible_entries = (entry for entry in entries if not entry.name.startswith("."))
+            # Names begin with the time.
             return sorted(
                 (entry.name for entry in visible_entries if entry.is_dir(follow_symlinks=False)), reverse=True
             )
@@ -81,7 +82,7 @@ def folders(sessions_folder: Path) -> list[str]:
 
 
 def links(sessions_folder: Path) -> list[str]:
-    """Names of what is a link where sessions lie."""
+    """List the names of what is a link where sessions lie."""
     try:
         with os.scandir(sessions_folder) as entries:
             return sorted(entry.name for entry in entries if entry.is_symlink())
@@ -90,18 +91,19 @@ def links(sessions_folder: Path) -> list[str]:
 
 
 def files_of(folder: str | Path) -> str:
-    """What identifies the JSON files of a folder as they are now."""
+    """Return what identifies the JSON files of a folder as they are now."""
     identities = []
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(".json"):
                 facts = entry.stat(follow_symlinks=False)
+                # The time of change, which nobody can set, unlike that of modification.
                 identities.append(f"{entry.name}/{facts.st_ino}/{facts.st_size}/{facts.st_ctime_ns}")
     return hashlib.blake2b("\n".join(sorted(identities)).encode(), digest_size=16).hexdigest()
 
 
 def made_from_files(folder: Path, files: str) -> IndexedSession:
-    """The entry of a session, from its files."""
+    """Make the entry of a session from its files."""
     damaged: list[str] = []
     session = read_session(folder, damaged)
     runs = []
@@ -135,7 +137,7 @@ class Index:
         self._entries: dict[str, IndexedSession] = {}
 
     def entries(self) -> Mapping[str, IndexedSession]:
-        """Every session's entry by its id, the newest first, as the files are now.
+        """Return every session's entry by its id, the newest first, as the files are now.
 
         Raises:
             UnusableIndexError: it cannot be kept or read here.
@@ -154,7 +156,7 @@ class Index:
                     with contextlib.closing(self._opened()) as database:
                         return self._brought_up_to(present, database)
                 except (sqlite3.Error, UnicodeError) as error:
-                    self._remove()
+                    self._remove()  # damaged, or a stranger's: the second attempt makes it anew
                     if attempt == 2:
                         raise UnusableIndexError(f"{self.path}: {error}") from None
                 except OSError as error:
@@ -177,7 +179,7 @@ class Index:
             raise UnusableIndexError(error.message) from None
         except OSError as error:
             if error.errno in READ_ONLY:
-                raise UnusableIndexError("") from None
+                raise UnusableIndexError("") from None  # a read-only archive needs no warning
             reason = "this file system has no locks" if error.errno in NO_LOCKS else error.strerror
             raise UnusableIndexError(f"{self.path}: {reason}") from None
         try:
@@ -186,9 +188,10 @@ class Index:
             lock.release()
 
     def _opened(self) -> sqlite3.Connection:
-        """The database, made anew unless it is exactly ours: in a stranger's a view could run for ever."""
+        """Open the database, made anew unless it is exactly ours: in a stranger's a view could run for ever."""
         if any(Path(f"{self.path}{ending}").is_file() for ending in LEFT_OVER):
             self._remove()  # of a killed process, or a stranger's: SQLite would go by it, and delete the file it names
+        # Without sqlite3's own transactions: `_brought_up_to` begins and ends them.
         database = self._connect(self.path, timeout=LOCK_WAIT_S, isolation_level=None)
         try:
             (layout,) = database.execute("PRAGMA user_version").fetchone()

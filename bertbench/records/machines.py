@@ -84,11 +84,12 @@ class Noise:
         return low <= 0 <= high
 
     def rounds_in(self, seconds: float) -> int:
-        """Rounds of two workers that fit into `seconds`, start-up included."""
+        """Count the rounds of two workers that fit into `seconds`, start-up included."""
+        # Rounding must not cost a round.
         return max(0, math.floor((seconds - self.start_s) / self.round_s + 1e-9))
 
     def is_alike(self, other: Noise) -> bool:
-        """True if the same was run in the same way."""
+        """Tell whether the same was run in the same way."""
         names = ("model", "shape", "device", "backend", "dtype", "threads")
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
@@ -122,7 +123,7 @@ class Machine:
 
     @staticmethod
     def load(results_dir: Path, environment_class: str) -> Machine:
-        """What `results_dir` holds about the class; nothing, with a warning where there is an unreadable file."""
+        """Load what `results_dir` holds about the class; nothing, with a warning where there is an unreadable file."""
         path = results_dir / FOLDER / f"{environment_class}.json"
         nothing = Machine(path, _Facts(environment_class))
         try:
@@ -145,32 +146,32 @@ class Machine:
         return self.facts.noise[-1] if self.facts.noise else None
 
     def with_noise(self, noise: Noise) -> Machine:
-        """A copy with this A/A session as the newest; an earlier one of the same model and settings goes."""
+        """Return a copy with this A/A session as the newest; an earlier one of the same model and settings goes."""
         kept = tuple(other for other in self.facts.noise if not other.is_alike(noise))
         return self._with(noise=(*kept, noise))
 
     def warmup(self, key: str) -> int | None:
-        """Untimed passes that a fresh worker needs; `key` names model, back-end, number format, shape and threads."""
+        """Return the untimed passes a fresh worker needs; `key` names model, back-end, format, shape and threads."""
         return self.facts.warmups.get(key)
 
     def with_warmup(self, key: str, passes: int) -> Machine:
-        """A copy that knows the passes of `key`."""
+        """Return a copy that knows the passes of `key`."""
         return self._with(warmups=self.facts.warmups | {key: passes})
 
     def ceiling(self, dtype: str, threads: int) -> float | None:
-        """The best rate of matrix products in FLOP/s, or None."""
+        """Return the best rate of matrix products in FLOP/s, or None."""
         return self.facts.ceilings.get(f"{dtype}/{threads}")
 
     def with_ceiling(self, dtype: str, threads: int, flop_rate: float) -> Machine:
-        """A copy that knows the ceiling in FLOP/s."""
+        """Return a copy that knows the ceiling in FLOP/s."""
         return self._with(ceilings=self.facts.ceilings | {f"{dtype}/{threads}": flop_rate})
 
     def training_dtype(self, device: str, threads: int) -> str | None:
-        """The number format that models are trained in, or None: not decided before."""
+        """Return the number format that models are trained in, or None: not decided before."""
         return self.facts.training_dtypes.get(f"{device}/{threads}")
 
     def with_training_dtype(self, device: str, threads: int, dtype: Literal["fp32", "bf16"]) -> Machine:
-        """A copy that knows the decision."""
+        """Return a copy that knows the decision."""
         return self._with(training_dtypes=self.facts.training_dtypes | {f"{device}/{threads}": dtype})
 
     def save(self) -> None:
@@ -201,7 +202,7 @@ def _write(path: Path, text: str) -> None:
 
 
 def _checked(data: Any, version: Any, environment_class: str) -> _Facts:
-    """The facts that a file holds.
+    """Check the facts that a file holds and return them.
 
     Raises:
         ValueError: it holds something else; one line says what.
@@ -216,6 +217,6 @@ def _checked(data: Any, version: Any, environment_class: str) -> _Facts:
 
 @lru_cache(maxsize=1)
 def _adapter() -> Any:
-    from pydantic import TypeAdapter
+    from pydantic import TypeAdapter  # slow to load, and only where there is a file
 
     return TypeAdapter(_Facts)

@@ -6,11 +6,11 @@ from typing import Protocol
 
 
 class Progress(Protocol):
-    """Receives how much of a step is done."""
+    """A receiver of how much of a step is done."""
 
     def __call__(self, label: str, done: float, total: float) -> None:
-        """`done` of `total` (any unit) of the step called `label`; done == total ends it."""
+        """Take note that `done` of `total` (any unit) of the step `label` is done; done == total ends it."""
 
 
 def silent(label: str, done: float, total: float) -> None:
-    """A Progress that shows nothing."""
+    """Show nothing of the progress."""

@@ -92,6 +92,7 @@ class Environment:
     @property
     def environment_class(self) -> str:
         """Digest of CPU and GPU model, flags, usable cores, OS and the minor version of torch."""
+        # Builds and patches of one minor version count as the same.
         torch = ".".join(self.packages.get("torch", "none").split("+")[0].split(".")[:2])
         parts = [self.cpu, list(self.instruction_flags), self.usable_cores, self.gpu, self.system, torch]
         return digest(parts)[:16]
@@ -176,7 +177,7 @@ class RunRecord:
         return tuple(caution(OTHER, text=warning) if isinstance(warning, str) else warning for warning in self.warnings)
 
     def find(self, quantity: str, statistic: str | None = None, **where: Any) -> Measurement | None:
-        """The first measurement of `quantity` whose `statistic` and other given fields match, or None."""
+        """Find the first measurement of `quantity` whose `statistic` and other given fields match, or None."""
         for measurement in self.measurements:
             if measurement.quantity != quantity or (statistic is not None and measurement.statistic != statistic):
                 continue
@@ -221,7 +222,7 @@ def check_time(name: str, text: str) -> None:
     """Refuse what is no moment: ISO 8601 with its zone.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is no moment.
     """
     try:
         moment = datetime.fromisoformat(text)
@@ -232,7 +233,7 @@ def check_time(name: str, text: str) -> None:
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and without spaces, equal for equal values.
+    """Write JSON with sorted keys and without spaces, equal for equal values.
 
     Raises:
         ValueError: a number is not finite.
@@ -241,5 +242,5 @@ def canonical_json(value: Any) -> str:
 
 
 def digest(value: Any) -> str:
-    """sha256 (hex) of the canonical JSON of `value`."""
+    """Compute the sha256 (hex) of the canonical JSON of `value`."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()

@@ -62,7 +62,7 @@ class TurnPlace(NamedTuple):
 
 
 def rows_of(turn_place: TurnPlace, shape: ShapeSpec, seconds: TurnSeconds) -> list[TimingRow]:
-    """A row a pass, the untimed one first."""
+    """Make the rows of a turn, one a pass, the untimed one first."""
     common = turn_place._asdict() | {
         "shape": shape.label,
         "scenario": shape.scenario,
@@ -85,7 +85,7 @@ MOST_BYTES = 2**31  # of the columns, not compressed
 
 
 def read_table(content: bytes, wanted: Sequence[str] = ()) -> pd.DataFrame:
-    """The rows of a parquet file; with `wanted` those columns of it that are there.
+    """Read the rows of a parquet file; with `wanted` those columns of it that are there.
 
     Raises:
         ValueError: it is damaged, or holds more than fits into memory; one line says what.
@@ -133,6 +133,7 @@ def _check_texts(table: Any) -> None:
     size = 0
     for column in table.columns:
         for chunk in column.chunks if pa.types.is_dictionary(column.type) else ():
+            # As if each row held the longest text: the most that the texts take once they are written out.
             longest = pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0
             size += longest * len(chunk)
     if size > MOST_BYTES:
@@ -140,7 +141,7 @@ def _check_texts(table: Any) -> None:
 
 
 def _plain(schema: Any) -> Any:
-    """The schema without dictionaries."""
+    """Return the schema without dictionaries."""
     import pyarrow as pa
 
     fields = [
@@ -150,7 +151,7 @@ def _plain(schema: Any) -> Any:
     return pa.schema(fields, metadata=schema.metadata)
 
 
-LIMIT_BYTES = 2**31
+LIMIT_BYTES = 2**31  # of a file
 LOST = "the raw values of this run are lost; measure again with --fresh"
 COLUMNS = {
     "timings": ("shape", "scenario", "round", "turn", "model", "backend", "seconds", "warmup"),
@@ -159,7 +160,7 @@ COLUMNS = {
 
 
 def read_sidecar(folder: Path, entry: Sidecar, kind: str | None = None) -> pd.DataFrame:
-    """The rows of a parquet sidecar, checked against its recorded sha256; with a `kind` also for that kind's columns.
+    """Read the rows of a parquet sidecar, checked against its sha256; with a `kind` also for that kind's columns.
 
     Raises:
         StoreError: it is missing, not the one that was recorded, or holds something else.
@@ -180,7 +181,7 @@ def read_sidecar(folder: Path, entry: Sidecar, kind: str | None = None) -> pd.Da
 
 
 def _checked(frame: pd.DataFrame, path: Path, kind: str | None) -> pd.DataFrame:
-    """The rows, if they have the columns of their kind and possible times."""
+    """Check that rows have the columns of their kind and possible times, and return them."""
     import pandas as pd
 
     absent = [name for name in COLUMNS.get(kind or "", ()) if name not in frame.columns]
@@ -217,7 +218,7 @@ def _check_answers(frame: pd.DataFrame, path: Path) -> None:
 
 
 def is_structure(cell: Any) -> bool:
-    """True for the JSON of a text, or of a list of texts: an answer, those that are accepted, or tags."""
+    """Tell whether a cell is JSON of a text or of a list of texts: an answer, those that are accepted, or tags."""
     try:
         value = json.loads(cell) if isinstance(cell, str) else None
     except (ValueError, RecursionError):

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MINIMUM_FREE_BYTES = 50 * 2**20  # records, timings and predictions of one command stay far below this
-TIDIED = 20  # sessions
+TIDIED = 20  # newest sessions; earlier commands have tidied the others
 PLACES = ("sessions", CHECKPOINTS, "machines", "exports", INDEX_FILE, f"{INDEX_FILE}.lock")  # all that is written to
 
 
@@ -50,7 +50,7 @@ class StoredSession:
     folder: Path
 
     def sidecar(self, record: RunRecord, name: str) -> pd.DataFrame | None:
-        """The rows of a record's sidecar ('timings' or 'predictions'), or None if it has none.
+        """Read the rows of a record's sidecar ('timings' or 'predictions'), or None if it has none.
 
         Raises:
             StoreError: the file is missing, damaged or not the one that was recorded.
@@ -59,7 +59,7 @@ class StoredSession:
         return None if entry is None else read_sidecar(self.folder, entry, name)
 
     def is_whole(self, record: RunRecord) -> bool:
-        """True if all of a record's sidecars are there as they were recorded."""
+        """Tell whether all of a record's sidecars are there as they were recorded."""
         try:
             for name in record.sidecars:
                 self.sidecar(record, name)
@@ -69,7 +69,7 @@ class StoredSession:
 
 
 def new_session_id() -> str:
-    """A session id that sorts by time, e.g. '20261124T120000-3f9a2c'."""
+    """Make a session id that sorts by time, e.g. '20261124T120000-3f9a2c'."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
 
 
@@ -95,11 +95,11 @@ class Store:
         return inside(self.root, self.root / CHECKPOINTS)
 
     def folder(self, session_id: str) -> Path:
-        """The folder of one session."""
+        """Return the folder of one session."""
         return inside(self.root, self.sessions_folder / session_id)
 
     def checkpoint(self, record: RunRecord) -> Path | None:
-        """The folder of the checkpoint that a run has kept; None if it kept none or it is gone.
+        """Return the folder of the checkpoint that a run has kept; None if it kept none or it is gone.
 
         Raises:
             StoreError: it is, or lies in, a link.
@@ -123,6 +123,7 @@ class Store:
         try:
             self.sessions_folder.mkdir(parents=True, exist_ok=True)
             mark(self.root)
+            # A block that is synced, since some disks refuse no earlier.
             with tempfile.NamedTemporaryFile(dir=self.sessions_folder) as probe:
                 probe.write(b"\0" * 4096)
                 probe.flush()
@@ -184,7 +185,7 @@ class Store:
             ) from None
 
     def sessions(self, among: Callable[[SessionRecord], bool] | None = None) -> Iterator[StoredSession]:
-        """Every readable session, newest first; unreadable files are named in `warnings`.
+        """Yield every readable session, newest first; unreadable files are named in `warnings`.
 
         With `among` only sessions that it takes: the records of others are not read, and an index tells what they are.
         """
@@ -194,6 +195,7 @@ class Store:
             if among is not None and not self._is_among(name, None if entries is None else entries[name], among):
                 continue
             stored = self._loaded(name)
+            # Asked of the files again, which an index may be wrong about.
             if stored is not None and (among is None or among(stored.session)):
                 yield stored
 
@@ -225,7 +227,7 @@ class Store:
                 self.warnings.append(warning)
 
     def _holding(self, wanted: Callable[[IndexedSession], bool]) -> Iterator[StoredSession]:
-        """Sessions that the index says to hold what is wanted; all of them where there is no index."""
+        """Yield the sessions that, by the index, hold what is wanted; all of them where there is no index."""
         entries = self._entries()
         if entries is None:
             yield from self.sessions()
@@ -248,7 +250,7 @@ class Store:
             return None
 
     def find_run(self, run_id: str, *, with_checkpoint: bool = False) -> tuple[StoredSession, RunRecord]:
-        """The record whose id is, or uniquely starts with, `run_id`; of those that kept a checkpoint, if asked.
+        """Find the record whose id is, or uniquely starts with, `run_id`; of those that kept a checkpoint, if asked.
 
         Raises:
             StoreError: none or several do, or the id is empty.
@@ -256,9 +258,8 @@ class Store:
         if not run_id:
             raise StoreError("the id of a run is missing", "`bertbench show` lists the runs there are")
         matches: dict[str, tuple[StoredSession, RunRecord]] = {}
-        for stored in self._holding(
-            lambda entry: entry.has_run(run_id)
-        ):  # newest first; a run taken over into a later session is found there
+        # Newest first; a run taken over into a later session is found there.
+        for stored in self._holding(lambda entry: entry.has_run(run_id)):
             for record in stored.records:
                 if record.run_id.startswith(run_id) and (record.finetuned_checkpoint or not with_checkpoint):
                     matches.setdefault(record.run_id, (stored, record))
@@ -274,7 +275,7 @@ class Store:
         raise StoreError(f"no run '{run_id}'{kept} in {self.root}", hint)
 
     def _why_unread(self, run_id: str) -> str | None:
-        """Why a record that is called so, or begins so, was left out; None if there is none."""
+        """Say why a record that is called so, or begins so, was left out; None if there is none."""
         reasons: list[str] = []
         for name in folders(self.sessions_folder) if is_plain(run_id) else ():
             for path in self.folder(name).glob(f"{escape(run_id)}*.json"):
@@ -283,7 +284,7 @@ class Store:
         return next(iter(reasons), None)
 
     def find_quality(self, key: str) -> tuple[StoredSession, RunRecord] | None:
-        """The newest finished quality run with this quality_key, or None."""
+        """Find the newest finished quality run with this quality_key, or None."""
         for stored in self._holding(lambda entry: entry.has_key(key)):
             for record in stored.records:
                 if record.kind == "quality" and record.status == "ok" and record.key == key and stored.is_whole(record):
@@ -307,12 +308,12 @@ class Store:
 def newest(
     store: Store, accept: Callable[[StoredSession], bool], among: Callable[[SessionRecord], bool] | None = None
 ) -> StoredSession | None:
-    """The newest session that `accept` takes, or None; `among` rules out by the session alone, which is quick."""
+    """Find the newest session that `accept` takes, or None; `among` rules out by the session alone, which is quick."""
     return next((stored for stored in store.sessions(among) if accept(stored)), None)
 
 
 def covers(session: SessionRecord, models: Sequence[str], reference: str) -> bool:
-    """True if a complete session measured all `models` and took `reference` into its rounds."""
+    """Tell whether a complete session measured all `models` and took `reference` into its rounds."""
     return session.complete and {*models, reference} <= set(session.models)
 
 

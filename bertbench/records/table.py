@@ -77,7 +77,7 @@ TRUTHS = ("complete", "taken_over", "dirty", "capped")
 
 
 def load_results(folder: str | PathLike[str]) -> pd.DataFrame:
-    """Every measurement in a results folder as a row, the newest session first.
+    """Load every measurement in a results folder as a row, the newest session first.
 
     Args:
         folder: what `--results-dir` names.
@@ -88,12 +88,12 @@ def load_results(folder: str | PathLike[str]) -> pd.DataFrame:
     store = Store(Path(folder))
     frame = frame_of(store)
     for warning in store.warnings:
-        warnings.warn(visible(warning), stacklevel=2)
+        warnings.warn(visible(warning), stacklevel=2)  # a warning may name files of a stranger
     return frame
 
 
 def frame_of(store: Store, catalog: Catalog | None = None) -> pd.DataFrame:
-    """What `load_results` gives; unreadable files are named in the store's `warnings`.
+    """Build what `load_results` gives; unreadable files are named in the store's `warnings`.
 
     `catalog` has the configurations by which runs are stale; None: those that commands find here.
 
@@ -117,9 +117,10 @@ def frame_of(store: Store, catalog: Catalog | None = None) -> pd.DataFrame:
 
 
 def _dtype(name: str) -> str:
-    """The same whether a column has values or not, so that files of two folders fit together."""
+    """Return a column's type, the same whether it has values or not, so that files of two folders fit together."""
     if name in NUMBERS:
         return "float64"
+    # Types of pandas' own, which leave room for what is absent.
     return "Int64" if name in WHOLE else "boolean" if name in TRUTHS else "string"
 
 
@@ -171,7 +172,7 @@ def _of_run(record: RunRecord) -> dict[str, Any]:
 
 
 def _recipe(settings: Mapping[str, Any]) -> str:
-    """What tells recipes apart; of an evaluated checkpoint nothing of training, which earlier records hold."""
+    """Compute what tells recipes apart; of an evaluated checkpoint nothing of training, which earlier records hold."""
     evaluated = settings.get("mode") == "evaluate"
     return digest({name: value for name, value in settings.items() if not (evaluated and name in OF_TRAINING)})[:8]
 
@@ -210,14 +211,14 @@ def _of_measurement(measurement: Measurement) -> dict[str, Any]:
 
 @dataclass
 class Staleness:
-    """Judges records against the configurations of a catalog, each of which is read once."""
+    """A judge of records against the configurations of a catalog, each of which is read once."""
 
     catalog: Catalog
     _now: dict[tuple[str, str], Spec | None] = field(default_factory=dict)
     _seen: dict[str, bool] = field(default_factory=dict)
 
     def reason(self, session: SessionRecord, record: RunRecord) -> str | None:
-        """Why a record is stale, or None."""
+        """Say why a record is stale, or return None."""
         versions = session.request.get("versions", {})
         made, current = versions.get(record.kind), MEASURE_VERSIONS[record.kind]
         if made is not None and made != current:
@@ -234,7 +235,7 @@ class Staleness:
         return None
 
     def _recipe_changed(self, session: SessionRecord, record: RunRecord) -> bool:
-        """True if a run took the published recipe, and now another is published; what options said is left out."""
+        """Tell whether a run took the published recipe, and now another is published; what options said is left out."""
         options, settings = session.request.get("options", {}), record.settings
         if options.get("recipes") != "published" or "teaching" in settings:
             return False

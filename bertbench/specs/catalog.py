@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# By folder what a message calls one of its files.
 KINDS = {
     "models": "model",
     "tasks": "task",
@@ -36,7 +37,7 @@ KINDS = {
 
 
 def spec_types() -> dict[str, type[Spec]]:
-    """The type of spec that each kind of file is checked as. A function, since pydantic is loaded with them."""
+    """Return the type of spec that each kind of file is checked as; a function, since they load pydantic."""
     from bertbench.specs.claims import ClaimSpec
     from bertbench.specs.models import ModelSpec
     from bertbench.specs.papers import PaperSpec
@@ -55,7 +56,7 @@ def spec_types() -> dict[str, type[Spec]]:
 
 
 def packaged_folder() -> Path:
-    """The configs that come with bertbench: inside the wheel, or beside the package in a checkout."""
+    """Return the folder of the configs that come with bertbench: in the wheel, or beside the package in a checkout."""
     package = Path(__file__).parents[1]
     inside = package / "configs"
     return inside if inside.is_dir() else package.parent / "configs"
@@ -89,7 +90,7 @@ class Catalog:
         self.folders = (*folders, *([project] if project.is_dir() else []), packaged_folder())
 
     def entries(self, kind: str) -> dict[str, Entry]:
-        """Every entry of a kind by name, sorted; the first folder that has a name wins."""
+        """List every entry of a kind by name, sorted; the first folder that has a name wins."""
         by_name: dict[str, Entry] = {}
         for folder in self.folders:
             for path in sorted((folder / kind).glob("*.y*ml")):
@@ -98,7 +99,7 @@ class Catalog:
         return dict(sorted(by_name.items()))
 
     def entry(self, kind: str, name: str) -> Entry:
-        """The entry called `name`.
+        """Return the entry called `name`.
 
         Raises:
             UnknownNameError: there is none; the message suggests the nearest.
@@ -109,47 +110,47 @@ class Catalog:
         return entries[name]
 
     def raw(self, entry: Entry) -> dict[str, Any]:
-        """What the file says, with `name` filled in from the file's stem; nothing is checked but that it is a mapping."""
+        """Read what the file says, with its stem as the default `name`; check only that it is a mapping."""
         return read_yaml(entry.path, name=entry.name)
 
     def model(self, name: str) -> ModelSpec:
-        """The model called `name`."""
-        from bertbench.specs.models import ModelSpec
+        """Load the model called `name`."""
+        from bertbench.specs.models import ModelSpec  # here and below: loads pydantic, which lists do without
 
         return self._load("models", name, ModelSpec)
 
     def task(self, name: str) -> TaskSpec:
-        """The task called `name`."""
+        """Load the task called `name`."""
         from bertbench.specs.tasks import TaskSpec
 
         return self._load("tasks", name, TaskSpec)
 
     def suite(self, name: str) -> SuiteSpec:
-        """The suite called `name`."""
+        """Load the suite called `name`."""
         from bertbench.specs.suites import SuiteSpec
 
         return self._load("suites", name, SuiteSpec)
 
     def group(self, name: str) -> GroupSpec:
-        """The group of tasks called `name`."""
+        """Load the group of tasks called `name`."""
         from bertbench.specs.tasks import GroupSpec
 
         return self._load("groups", name, GroupSpec)
 
     def recipe(self, name: str) -> RecipeSpec:
-        """What is published about fine-tuning the model called `name`."""
+        """Load what is published about fine-tuning the model called `name`."""
         from bertbench.specs.suites import RecipeSpec
 
         return self._load("recipes", name, RecipeSpec)
 
     def claim(self, name: str) -> ClaimSpec:
-        """The claim called `name`."""
+        """Load the claim called `name`."""
         from bertbench.specs.claims import ClaimSpec
 
         return self._load("claims", name, ClaimSpec)
 
     def paper(self, name: str) -> PaperSpec:
-        """The published measurement called `name`."""
+        """Load the published measurement called `name`."""
         from bertbench.specs.papers import PaperSpec
 
         return self._load("papers", name, PaperSpec)
@@ -158,7 +159,7 @@ class Catalog:
         return cast("T", self.check(self.entry(kind, name), cast("type[Spec]", spec_type)))
 
     def check(self, entry: Entry, spec_type: type[Spec] | None = None) -> Spec:
-        """The checked spec of an entry.
+        """Check an entry and return its spec.
 
         Raises:
             ConfigError: the file is broken, incomplete or has unknown keys; the message names file and key.

@@ -1,4 +1,4 @@
-"""Claims by name, checked against what else there is: models, tasks, groups and quantities. Not aware of evidence."""
+"""Claims by name, checked against what else there is: models, tasks, groups and quantities."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ READINGS: dict[str, tuple[str, ...]] = {
     "retention": ("mean", "chance-corrected"),
     "score": ("mean", "median"),
 }
-USUAL_ONLY = ("mean", "value", "median")
+USUAL_ONLY = ("mean", "value", "median")  # of quantities with a single reading
 
 
 def quantities() -> set[str]:
-    """Every quantity that can be named: those that are measured, and the metrics."""
+    """Return every quantity that can be named: those that are measured, and the metrics."""
     return {*QUANTITIES, *(name.replace("-", "_") for name in plugins.names("bertbench.stats.metrics"))}
 
 
 def faults(spec: ClaimSpec, known: Mapping[str, Collection[str]]) -> Iterator[Parts]:
-    """What keeps a claim from being judged; `known` holds the names there are by kind."""
+    """Yield what keeps a claim from being judged; `known` holds the names there are by kind."""
     yield from _models(spec, known)
     if spec.task is not None:
         yield from _unknown("task", "task", spec.task, known["tasks"])
@@ -49,6 +49,7 @@ def faults(spec: ClaimSpec, known: Mapping[str, Collection[str]]) -> Iterator[Pa
 
 def _models(spec: ClaimSpec, known: Mapping[str, Collection[str]]) -> Iterator[Parts]:
     for key, name in (("model", spec.model), ("reference", spec.reference)):
+        # Folders, hub ids and stored runs have no list to be looked up in.
         if name is not None and "/" not in name and not name.startswith(("run:", ".", "~")):
             yield from _unknown(key, "model", name, known["models"])
     if spec.reference is None and spec.statistic != "value":
@@ -56,7 +57,7 @@ def _models(spec: ClaimSpec, known: Mapping[str, Collection[str]]) -> Iterator[P
 
 
 def _misfits(spec: ClaimSpec) -> Iterator[Parts]:
-    """Keys that do not go with the quantity."""
+    """Yield keys that do not go with the quantity."""
     readings = READINGS.get(spec.quantity, USUAL_ONLY)
     if spec.reading is not None and spec.reading not in readings:
         yield "reading", f"'{spec.reading}' of {spec.quantity}", f"one of {', '.join(readings)}"
@@ -79,7 +80,7 @@ def _misfits(spec: ClaimSpec) -> Iterator[Parts]:
 
 
 def _without_interval(spec: ClaimSpec) -> Iterator[Parts]:
-    """Figures that no row holds in this form."""
+    """Yield figures that no row holds in this form."""
     if spec.quantity == "retention" and spec.statistic != "value":
         yield "statistic", f"a {spec.statistic} of retention", "value: it is a share of the reference's score already"
     if spec.quantity == "score" and spec.reading == "median" and spec.statistic != "value":
@@ -93,11 +94,11 @@ def _unknown(key: str, kind: str, name: str, known: Collection[str]) -> Iterator
 
 
 def load(names: str, catalog: Catalog) -> list[ClaimSpec]:
-    """The claims that `--claims` names, each once; 'all': every one.
+    """Load the claims that `--claims` names, each once; 'all': every one.
 
     Raises:
         UsageError: nothing is named.
-        ConfigError: one of them is unknown, broken, or names what there is not.
+        ConfigError: one of them is unknown, broken, or names what does not exist.
     """
     entries = catalog.entries("claims")
     by_name: dict[str, ClaimSpec] = {}
@@ -110,7 +111,7 @@ def load(names: str, catalog: Catalog) -> list[ClaimSpec]:
 
 
 def usable(catalog: Catalog) -> list[tuple[ClaimSpec, tuple[str, ...]]]:
-    """Every claim that is right, with its tasks; a broken one, or one of a broken group, matters only when it is asked for."""
+    """Load every claim that is right, with its tasks; a broken one, or a broken group's, matters only if asked for."""
     claims = []
     for name in catalog.entries("claims"):
         try:
@@ -124,6 +125,7 @@ def usable(catalog: Catalog) -> list[tuple[ClaimSpec, tuple[str, ...]]]:
 def _checked(catalog: Catalog, name: str) -> ClaimSpec:
     spec = catalog.claim(name)
     known = {kind: catalog.entries(kind) for kind in ("models", "tasks", "groups")}
+    # The first one ends it here; `bertbench validate` lists them all.
     for key, fault, expected in faults(spec, known):
         path = catalog.entry("claims", name).path
         raise ConfigError(f"{path}: key '{key}': {fault}", f"expected: {expected}" if expected else None)
@@ -131,7 +133,7 @@ def _checked(catalog: Catalog, name: str) -> ClaimSpec:
 
 
 def tasks_of(claim: ClaimSpec, catalog: Catalog) -> tuple[str, ...]:
-    """The tasks that a claim is about, groups taken apart."""
+    """List the tasks that a claim is about, groups taken apart."""
     groups = catalog.entries("groups")
     task_names: dict[str, None] = {}
     for name in (claim.task,) if claim.task else claim.tasks:

@@ -21,10 +21,11 @@ Scenario = Literal["fixed", "natural", "offline"]
 class Needs(Spec):
     """The evidence that a claim takes. Counts are the least; `capped_training`: training cut to fit a time limit will do.
 
-    Scores of fine-tuned models take three seeds, if `seeds` asks for fewer. `one_recipe`: what is compared was trained alike, in batch, rate, epochs and length.
+    Scores of fine-tuned models take three seeds, if `seeds` asks for fewer. `one_recipe`: what is compared was trained
+    alike, in batch, rate, epochs and length.
     """
 
-    rounds: Annotated[int, Field(ge=2)] = 2
+    rounds: Annotated[int, Field(ge=2)] = 2  # fewer give no interval
     seeds: Positive = 1
     device: Literal["cpu", "cuda", "mps"] | None = None
     capped_training: bool = False
@@ -76,6 +77,7 @@ class ClaimSpec(Spec):
     @model_validator(mode="after")
     def _can_be_judged(self) -> ClaimSpec:
         if not math.isfinite(self.expected) or not math.isfinite(self.margin):
+            # A ratio is judged by its logarithm, which a bound of 0 or less has not.
             raise ValueError("'expected' and 'margin' must be finite numbers")
         if self.statistic in {"ratio", "speedup"} and self.least <= 0:
             raise ValueError(f"a {self.statistic} is above 0: 'expected' and 'margin' leave {self.least:g}")
@@ -102,6 +104,6 @@ class ClaimSpec(Spec):
         return self.short or self.wording
 
     def on(self, task: str) -> ClaimSpec:
-        """The same claim about one of its tasks."""
+        """Return the same claim about one of its tasks."""
         fields: dict[str, Any] = {"task": task, "tasks": (), "over": "mean"}
         return self.model_copy(update=fields)

@@ -47,11 +47,11 @@ class DistillSpec(Spec):
 
 
 def spread(student: int, teacher: int) -> tuple[int, ...]:
-    """`student` of `teacher` layers, evenly spread with the first and the last: 0, 2, 4, 7, 9, 11 of twelve.
+    """Choose `student` of `teacher` layers, evenly spread with the first and the last: 0, 2, 4, 7, 9, 11 of twelve.
 
     Source: the selection in the code of arXiv:1910.01108 (DistilBERT), of which this is the general rule.
     """
-    if student == 1:
+    if student == 1:  # or the rule would divide by 0
         return (0,)
     return tuple(round(i * (teacher - 1) / (student - 1)) for i in range(student))
 
@@ -75,7 +75,7 @@ class PretrainSpec(Spec):
     learning_rate: PositiveFloat = 5e-4
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.05
     max_length: Annotated[int, Field(ge=8)] = 128
-    mask_share: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    mask_share: Annotated[float, Field(gt=0, lt=1)] = 0.15  # BERT's
     seed: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
@@ -105,7 +105,7 @@ class Published(Spec):
     @model_validator(mode="after")
     def _points_to_share(self) -> Published:
         if self.unit == "points" and self.value is not None:
-            object.__setattr__(self, "value", self.value / 100)
+            object.__setattr__(self, "value", self.value / 100)  # past the freezing, which is for everybody else
             object.__setattr__(self, "unit", "1")
         return self
 

@@ -1,9 +1,9 @@
 """Lists of names separated by commas, in which a name may itself have a comma: an existing one is taken whole.
 
-    split('bert,./my,ckpt', ...)        ['bert', './my,ckpt'] where there is such a folder
-    split('"./my,ckpt",bert', ...)      the same whatever there is: what stands in double quotes is one name
+What is in double quotes is always one name:
 
-Not aware of what the names are of.
+    split('bert,./my,ckpt', ...)        ['bert', './my,ckpt'] where there is such a folder
+    split('"./my,ckpt",bert', ...)      the same, whatever there is
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class _Piece(NamedTuple):
 
 
 def split(option: str, text: str, is_whole: Callable[[str], bool], is_name: Callable[[str], bool]) -> list[str]:
-    """The names in order, without the blanks around them; empty ones are left out.
+    """Split a list into its names, in order and without the blanks around them; leave empty ones out.
 
     Args:
         option: what the list was given with, for errors.
@@ -36,6 +36,7 @@ def split(option: str, text: str, is_whole: Callable[[str], bool], is_name: Call
     """
     pieces, names = _pieces(text), []
     while pieces:
+        # The longest one first: 'a,b,c' may be a folder although 'a,b' is one, too.
         count = next((n for n in range(len(pieces), 1, -1) if (whole := _joined(pieces[:n])) and is_whole(whole)), 1)
         name = _joined(pieces[:count])
         if count > 1 and all(is_name(piece.text.strip()) for piece in pieces[:count]):
@@ -50,17 +51,17 @@ def split(option: str, text: str, is_whole: Callable[[str], bool], is_name: Call
 
 
 def _pieces(text: str) -> list[_Piece]:
-    matches = _PIECE.finditer(f"{text},")
+    matches = _PIECE.finditer(f"{text},")  # so that every piece ends in a comma
     return [_Piece(match["plain"] or match["quoted"] or "", match["quoted"] is not None) for match in matches]
 
 
 def _joined(pieces: list[_Piece]) -> str:
-    """The text of one piece, or of several with the commas between them; of no name where one of several is quoted."""
+    """Join pieces by the commas between them; return '', no name, where one of several is quoted."""
     if len(pieces) > 1 and any(piece.is_quoted for piece in pieces):
         return ""
     return ",".join(piece.text for piece in pieces).strip()
 
 
 def joined(names: Iterable[str]) -> str:
-    """Names as a list that `split` takes apart again."""
+    """Join names to a list that `split` takes apart again."""
     return ",".join(f'"{name}"' if "," in name else name for name in names)

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+# Only between letters or digits: a sign at an edge is part of a name.
 _BETWEEN_WORDS = re.compile(r"(?<=[^\W_])[\s_-]+(?=[^\W_])")
 _STARTS_WITH_NUMBER = re.compile(r"\s*[+-]?\.?\d")
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
@@ -32,7 +33,7 @@ class Names:
     @staticmethod
     @lru_cache(maxsize=64)
     def of(names: tuple[str, ...]) -> Names:
-        """Prepared once for all look-ups."""
+        """Prepare names once for all look-ups."""
         loose = {fold(name): position for position, name in enumerate(names)}
         return Names(
             {name: position for position, name in enumerate(names)},
@@ -41,37 +42,39 @@ class Names:
         )
 
     def find(self, text: str) -> int | None:
-        """The place of a name, but for case and separators where that is unambiguous."""
+        """Find the place of a name; case and separators may differ where that is unambiguous."""
         if text in self.exact:
             return self.exact[text]
         return None if self.folded is None else self.folded.get(fold(text))
 
 
 def fold(name: str) -> str:
-    """A name in lower case and composed form (NFC), without blanks around it and without separators between its words."""
+    """Reduce a name to lower case and composed form (NFC), without blanks around it or separators between words."""
+    # Folding the case may take a letter apart: composed before it and after it.
     plain = unicodedata.normalize("NFC", name).casefold().strip()
     return _BETWEEN_WORDS.sub(_joined, unicodedata.normalize("NFC", plain))
 
 
 def _joined(match: re.Match[str]) -> str:
-    """Nothing, but between two digits the separator as it stands: '1-0' is not '10'."""
+    """Return nothing, or the separator as it stands between two digits: '1-0' is not '10'."""
     before, after = match.string[match.start() - 1], match.string[match.end()]
     return match[0] if before.isdigit() and after.isdigit() else ""
 
 
 def is_number(text: str) -> bool:
-    """True if a text reads as a decimal number."""
+    """Tell whether a text reads as a decimal number."""
     return _NUMBER.fullmatch(text.strip()) is not None
 
 
 def whole_number(text: str) -> int | None:
-    """The whole number that a text says ('3', '-1', '3.0'), or None."""
+    """Return the whole number that a text says ('3', '-1', '3.0'), or None."""
     match = _WHOLE.fullmatch(text.strip())
+    # More digits name no class, and Python refuses to read thousands of them.
     return int(match[1]) if match and len(match[1]) < 20 else None
 
 
 def match(given: Sequence[str], known: Sequence[str]) -> tuple[str, ...] | None:
-    """By place in `given` the known name that is meant, each once; None if the names are others or ambiguous."""
+    """Match each of `given` with the known name it means, each once; None if the names are others or ambiguous."""
     if sorted(given) == sorted(known):
         return tuple(given)
     own, theirs = ({fold(name): name for name in names} for names in (known, given))
@@ -81,5 +84,5 @@ def match(given: Sequence[str], known: Sequence[str]) -> tuple[str, ...] | None:
 
 
 def differ_in_detail_only(names: Sequence[str]) -> bool:
-    """True if some names are told apart by case or separators alone."""
+    """Tell whether some names are told apart by case or separators alone."""
     return len({fold(name) for name in names}) < len(names)

@@ -19,7 +19,7 @@ class PublishedParameters(Spec):
     label: str
     model: Name
     parameters: PositiveFloat
-    rounded_to: PositiveFloat = 1e6
+    rounded_to: PositiveFloat = 1e6  # most tables print millions
     vocabulary: Positive | None = None
     embedding_size: Positive | None = None
     share: Literal["none", "attention", "ffn", "all"] | None = None

@@ -1,6 +1,6 @@
 """Published figures with source, place and status: configs/published/*.csv, of the package and of a project.
 
-Values are kept in base units: points are divided by 100, 'M' is a million. Not aware of what was measured.
+Values are kept in base units: points are divided by 100, 'M' is a million.
 """
 
 from __future__ import annotations
@@ -37,10 +37,8 @@ FACTORS: dict[str, tuple[float, str]] = {
     "hours": (3600.0, "s"),
     "MB": (1e6, "byte"),
 }
-NO_TARGET = (
-    "suspect",
-    "before an evaluation bug",
-)  # how the caution begins of figures that nothing should be held against
+# How the caution begins of figures that nothing should be held against.
+NO_TARGET = ("suspect", "before an evaluation bug")
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ class PublishedFigure:
 
 
 def load(catalog: Catalog) -> list[PublishedFigure]:
-    """All figures, file by file; of files of one name the first folder's counts, as for other configs.
+    """Load all figures, file by file; of files of one name the first folder's counts, as for other configs.
 
     Raises:
         ConfigError: a file is broken; the message names file and line.
@@ -96,7 +94,7 @@ def _read(path: Path) -> list[PublishedFigure]:
 
 
 def _columns(header: tuple[str, ...]) -> str:
-    """What to do about other columns, with what is there where they look right."""
+    """Say how to correct a header; say it exactly where only blanks or separators are wrong."""
     expected = f"expected: {','.join(COLUMNS)}"
     if tuple(name.strip() for name in header) == COLUMNS:
         return f"take the blanks out of the header; {expected}"
@@ -106,6 +104,7 @@ def _columns(header: tuple[str, ...]) -> str:
 
 
 def _figure(row: dict[str, str], where: str) -> PublishedFigure:
+    # DictReader puts surplus fields under None, and None into missing ones.
     if None in row or None in row.values():
         raise ConfigError(f"{where}: not {len(COLUMNS)} fields", "quote texts that contain commas")
     try:
@@ -113,7 +112,7 @@ def _figure(row: dict[str, str], where: str) -> PublishedFigure:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise ConfigError(f"{where}: value '{row['value']}' is no number")
+        raise ConfigError(f"{where}: value '{row['value']}' is not a number")
     if row["status"] not in STATUSES:
         raise ConfigError(f"{where}: status '{row['status']}'", f"one of {', '.join(STATUSES)}")
     factor, unit = FACTORS.get(row["unit"], (1.0, row["unit"]))
@@ -123,7 +122,7 @@ def _figure(row: dict[str, str], where: str) -> PublishedFigure:
 
 
 def select(figures: Iterable[PublishedFigure], field: str, wanted: Sequence[str]) -> list[PublishedFigure]:
-    """Figures whose `field` is one of `wanted`, in which * stands for anything; all if nothing is wanted.
+    """Select figures whose `field` is one of `wanted`, in which * stands for anything; all if nothing is wanted.
 
     Raises:
         UnknownNameError: no figure has one of them.
@@ -140,12 +139,12 @@ def select(figures: Iterable[PublishedFigure], field: str, wanted: Sequence[str]
 
 
 def published_name(checkpoint: str | None) -> str | None:
-    """What publications call a checkpoint: its name without the owner."""
+    """Return what publications call a checkpoint: its name without the owner."""
     return checkpoint.rpartition("/")[2] if checkpoint else None
 
 
 def with_published(spec: ModelSpec, tasks: Sequence[TaskSpec], figures: Sequence[PublishedFigure]) -> ModelSpec:
-    """The spec with the published scores of its checkpoint on `tasks` that it does not state itself.
+    """Add to a spec the published scores of its checkpoint on `tasks` that it does not state itself.
 
     Those of the split that is evaluated here; of several sources the first paper's, else the first; none that is suspect, and
     no score of a task of which metrics are stated.
@@ -165,7 +164,7 @@ def with_published(spec: ModelSpec, tasks: Sequence[TaskSpec], figures: Sequence
 
 
 def _split(task: TaskSpec) -> str:
-    """What publications call the split that is evaluated first."""
+    """Return what publications call the split that is evaluated first."""
     return "test" if task.evaluation_splits[0] == "test" else "dev"
 
 

@@ -64,12 +64,12 @@ class RecipeSpec(Spec):
     tasks: Annotated[dict[Name, Hyperparameters], Field(min_length=1)]
 
     def values(self, task: str) -> dict[str, Any]:
-        """What is published for a task, `source` among it; empty where nothing is."""
+        """Return what is published for a task, `source` among it; empty where nothing is."""
         return {"source": self.source} | self.common | self.tasks[task] if task in self.tasks else {}
 
 
 def resolve(task: TaskSpec, model: ModelSpec, published: Mapping[str, Any], given: Mapping[str, Any]) -> TrainingSpec:
-    """The task's recipe with the model's changes, then what is `published` and then what is `given` as options on top.
+    """Combine the task's recipe, the model's changes, what is `published` and the options `given`; the later ones win.
 
     Raises:
         UsageError: an option's value is outside the recipe's bounds.
@@ -83,7 +83,7 @@ def resolve(task: TaskSpec, model: ModelSpec, published: Mapping[str, Any], give
 
 
 def _with_published(recipe: TrainingSpec, published: Mapping[str, Any]) -> TrainingSpec:
-    """The recipe as published; the rest of it keeps the source it had."""
+    """Update the recipe with what is published; the rest of it keeps the source it had."""
     if not published:
         return recipe
     rest = f"; the rest: {recipe.source}" if recipe.source else ""

@@ -12,7 +12,7 @@ SEQUENCES = "sequence-classification"
 TOKENS = "token-classification"
 QUESTIONS = "question-answering"
 
-FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
+FileName = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]  # no slash and no dot first: it stays in its folder
 
 
 class TrainingSpec(Spec):
@@ -29,8 +29,9 @@ class TrainingSpec(Spec):
     source: str = ""
 
     def updated(self, values: dict[str, Any]) -> TrainingSpec:
-        """A copy with those `values` that are not None, checked again."""
+        """Return a copy with those `values` that are not None, checked again."""
         given = {key: value for key, value in values.items() if value is not None}
+        # Built anew, since model_copy() would check nothing.
         return TrainingSpec(**(self.model_dump() | given))
 
 
@@ -90,9 +91,9 @@ class TaskSpec(Spec):
     labels: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
     metrics: Annotated[tuple[str, ...], Field(min_length=1)]
     primary_metrics: Annotated[tuple[str, ...], Field(min_length=1)]
-    stride: Annotated[int, Field(ge=0)] = 128
+    stride: Annotated[int, Field(ge=0)] = 128  # run_squad's doc_stride
     unanswerable: bool = False
-    answer_length: Positive = 30
+    answer_length: Positive = 30  # run_squad's max_answer_length
     training: TrainingSpec = TrainingSpec()
     useful_samples: Positive | None = None
     source: str = ""
@@ -107,7 +108,7 @@ class TaskSpec(Spec):
             if len(set(names)) != len(names):
                 raise ValueError(f"'{key}' repeats a name")
         files = [
-            name.casefold()
+            name.casefold()  # some file systems do not tell case apart
             for test_set in self.test_sets
             for name in (test_set.file, test_set.null_odds)
             if name is not None
@@ -142,9 +143,9 @@ class GroupSpec(Spec):
 
 
 def _check_tags(labels: tuple[str, ...]) -> None:
-    """IOB2: 'O', and for every type B- and I-."""
+    """Refuse labels that are not IOB2: 'O', and for every type B- and I-."""
     types = {label[2:] for label in labels if label[:2] in {"B-", "I-"}}
     expected = {"O", *(f"{mark}-{name}" for mark in "BI" for name in types)}
-    if set(labels) != expected or len(expected) < 3:
+    if set(labels) != expected or len(expected) < 3:  # O alone marks nothing
         odd = sorted(set(labels) ^ expected) or ["no entity type"]
         raise ValueError(f"'labels' must be IOB2 tags: O, and B- and I- of every type (look at {', '.join(odd)})")

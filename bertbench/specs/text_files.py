@@ -1,4 +1,4 @@
-"""Small files of text or JSON that others may have written: read within bounds, as UTF-8 with a byte-order mark or without.
+"""Small files of text or JSON that others may have written: read within bounds, as UTF-8 with or without its mark.
 
 A stranger's JSON may be huge, nested ten thousand deep or hold a number of a million digits; none of that reaches a caller.
 Rows of data sets, which may be of any size, are read elsewhere.
@@ -16,7 +16,7 @@ from bertbench.units import megabytes
 
 
 def read(path: Path, *, limit_bytes: int | None = None) -> str:
-    """A file's text, without the byte-order mark that some editors put in front of UTF-8.
+    """Read a file's text, without the byte-order mark that some editors put in front of UTF-8.
 
     Raises:
         OSError: it cannot be read.
@@ -26,10 +26,10 @@ def read(path: Path, *, limit_bytes: int | None = None) -> str:
 
 
 def decoded(content: bytes) -> str:
-    """The text in a file's bytes.
+    """Decode a file's bytes as UTF-8.
 
     Raises:
-        ValueError: it is not UTF-8; the message says what to do.
+        ValueError: they are not UTF-8; the message says what to do.
     """
     try:
         return content.decode("utf-8-sig")
@@ -39,8 +39,9 @@ def decoded(content: bytes) -> str:
 
 
 def _bytes(path: Path, limit_bytes: int | None) -> bytes:
-    """A file's content. A pipe would be waited for, and a device such as /dev/zero never ends."""
+    """Read a file's content; refuse a pipe, which would be waited for, and a device, which may never end."""
     status = path.stat()
+    # A folder is refused by the reading itself, in words that say so.
     if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
         raise ValueError("it is a pipe or a device, not a file")
     if limit_bytes is not None and status.st_size > limit_bytes:
@@ -49,7 +50,7 @@ def _bytes(path: Path, limit_bytes: int | None) -> bytes:
 
 
 def is_text(name: str | Path) -> bool:
-    """False if a file's name has bytes that are no text here, which libraries such as tokenizers cannot take."""
+    """Tell whether a file's name is all text: libraries such as tokenizers cannot take other bytes."""
     try:
         str(name).encode()
     except UnicodeEncodeError:
@@ -61,8 +62,8 @@ RENAME = "rename it; where the name looks right, PYTHONUTF8=1 lets Python read i
 
 
 MIB = 2**20
-DEEPEST = 100
-MOST_DIGITS = 100
+DEEPEST = 100  # levels; what is shown or copied later recurses
+MOST_DIGITS = 100  # Python reads a whole number in time by the square of its digits
 
 
 def read_object(path: Path, *, limit_bytes: int = 10 * MIB) -> dict[str, Any]:
@@ -88,6 +89,7 @@ def object_of(text: str, *, most_digits: int = MOST_DIGITS) -> dict[str, Any]:
         return int(digits)
 
     try:
+        # Python's reader takes NaN and Infinity, which are no JSON.
         value = json.loads(text, parse_constant=_refuse, parse_float=_finite, parse_int=whole)
     except json.JSONDecodeError as error:
         raise ValueError(f"no JSON: {error.msg}, line {error.lineno}, column {error.colno}") from None
@@ -97,7 +99,7 @@ def object_of(text: str, *, most_digits: int = MOST_DIGITS) -> dict[str, Any]:
         raise ValueError(f"holds no object but {_kind(value)}")  # noqa: TRY004 (what a file holds is a value)
     if is_deep(text, value):
         raise ValueError("nested too deep")
-    if "\\u" in text and _has_half_characters(value):
+    if "\\u" in text and _has_half_characters(value):  # UTF-8 itself cannot hold any
         raise ValueError("holds half of a character, the other half is missing")
     return value
 
@@ -107,6 +109,7 @@ def _refuse(text: str) -> Any:
 
 
 def _finite(text: str) -> float:
+    # 1e999 reads as infinity.
     value = float(text)
     if not math.isfinite(value):
         raise ValueError(f"{text:.20} is not a finite number")
@@ -114,10 +117,11 @@ def _finite(text: str) -> float:
 
 
 def is_deep(text: str, value: Any) -> bool:
-    """True if a value that `text` was parsed to is nested deeper than what is shown or copied later could be."""
-    if text.count("[") + text.count("{") <= DEEPEST:
+    """Tell whether a value, parsed from `text`, is nested deeper than what is shown or copied later could be."""
+    if text.count("[") + text.count("{") <= DEEPEST:  # too few brackets: the search is spared
         return False
     depth, level = 0, [value]
+    # Level by level, since recursion would fail at what is to be refused.
     while level and depth < DEEPEST:
         depth += 1
         level = [
@@ -131,6 +135,7 @@ def is_deep(text: str, value: Any) -> bool:
 
 def _has_half_characters(value: Any) -> bool:
     try:
+        # Half a pair of surrogates parses, but no file can hold it.
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         return True

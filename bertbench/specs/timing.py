@@ -72,7 +72,7 @@ class TimingSpec(Spec):
     With `same_cores` all workers of a round run on the same cores, other ones in the next round (Linux, CPU).
     """
 
-    rounds: Annotated[int, Field(ge=2)] = 5
+    rounds: Annotated[int, Field(ge=2)] = 5  # fewer give no interval
     turns: Positive = 7
     passes: Positive = 2
     min_turn_s: Annotated[float, Field(ge=0)] = 0.03

@@ -2,7 +2,7 @@
 
 YAML takes some plain words for something else: no, yes, on and off for true and false, 012 for 10, 1:30 for 90. Nothing is
 guessed: where text is expected, or a number is not written as people write it, the file is refused and the message says
-what to quote. Not aware of what the values mean.
+what to quote.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 Keys = Sequence[str | int]
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is the faster one, where PyYAML was built with it
 _TAG = "tag:yaml.org,2002:"
 _ODD_NUMBER = re.compile(r"[-+]?0[0-9_]+$|.*:")  # octal, or to the base of 60
 _LISTED = 12  # entries of a list that a message repeats
 _LONGEST_NUMBER = 40  # characters; a number to the base of 60 takes time by the square of its length
-_LIMIT_BYTES = 2**20
+_LIMIT_BYTES = 2**20  # a config has some kB
 _MOST_NODES = 100_000  # of a file, whatever anchors repeat counted as often as it is repeated
-_DEEPEST, _MOST_FAULTS = 50, 100
+_DEEPEST, _MOST_FAULTS = 50, 100  # levels; findings that are told
 
 
 class _OddError(yaml.constructor.ConstructorError):
@@ -64,8 +64,8 @@ class _Loader(_LOADER):  # type: ignore[misc,valid-type]
         return cast("dict[Any, Any]", super().construct_mapping(node, deep))
 
     def number(self, node: yaml.ScalarNode) -> Any:
-        """A number that is written as people write it."""
-        if not isinstance(node, yaml.ScalarNode):
+        """Read a number that is written as people write it."""
+        if not isinstance(node, yaml.ScalarNode):  # a tag may call a list a number
             return self.tagged(node)
         text = node.value
         if len(text) > _LONGEST_NUMBER:
@@ -75,27 +75,30 @@ class _Loader(_LOADER):  # type: ignore[misc,valid-type]
         is_whole = node.tag == f"{_TAG}int"
         try:
             value = self.construct_yaml_int(node) if is_whole else self.construct_yaml_float(node)
-        except (ValueError, IndexError):
-            raise _OddError(f"{quoted(text)} is no number", "leave the tag out, or correct the number", node) from None
+        except (ValueError, IndexError):  # only a tag leads here
+            raise _OddError(
+                f"{quoted(text)} is not a number", "leave the tag out, or correct the number", node
+            ) from None
         if not math.isfinite(value):
             raise _OddError(f"{text} is not a finite number", "give a number, or leave the key out", node)
+        # Of 012 and 1:30 people and YAML think differently, of 012.5 they do not.
         if _ODD_NUMBER.match(text) and (is_whole or ":" in text):
             hint = f"write {value} if that is meant, {quoted(text)} if it is text"
             raise _OddError(f"YAML takes {text} for {value}", hint, node)
         return value
 
     def date(self, node: yaml.ScalarNode) -> Any:
-        """Never a date: no key takes one."""
+        """Refuse a date: no key takes one."""
         text = _short(str(node.value))
         raise _OddError(f"YAML takes {text} for a date", f"quote it: {quoted(text)}", node)
 
     def truth(self, node: yaml.ScalarNode) -> Any:
-        """True or false, if the word is one of those that mean it."""
+        """Read true or false, if the word is one of those that mean it."""
         known = isinstance(node, yaml.ScalarNode) and node.value.lower() in self.bool_values
         return self.construct_yaml_bool(node) if known else self.tagged(node)
 
     def tagged(self, node: yaml.Node) -> Any:
-        """Never what a tag makes of it: bytes, sets, pairs and objects are no values of a config."""
+        """Refuse what a tag makes of it: bytes, sets, pairs and objects are no values of a config."""
         raise _OddError(f"the tag {_short(node.tag.replace(_TAG, '!!'))} is not taken here", "leave the tag out", node)
 
 
@@ -105,14 +108,14 @@ _Loader.add_constructor(f"{_TAG}timestamp", _Loader.date)
 _Loader.add_constructor(f"{_TAG}bool", _Loader.truth)
 for _name in ("binary", "omap", "pairs", "set"):
     _Loader.add_constructor(_TAG + _name, _Loader.tagged)
-_Loader.add_constructor(None, _Loader.tagged)
+_Loader.add_constructor(None, _Loader.tagged)  # None: every other tag
 
 
 def _check_bounds(text: str) -> None:
     """Refuse a file that holds too much, before anything is made of it: anchors of anchors multiply.
 
     Raises:
-        yaml.YAMLError: it does, or is no YAML.
+        yaml.YAMLError: it holds too much, or is no YAML.
     """
     sizes: dict[str | None, int] = {}  # by anchor, of what stands whole before
     within: list[tuple[str | None, int]] = []
@@ -140,7 +143,7 @@ def _check_bounds(text: str) -> None:
 
 
 def read_yaml(path: Path, name: str) -> dict[str, Any]:
-    """The mapping in a YAML file, safe-loaded, with `name` as the default of its 'name'.
+    """Read the mapping in a YAML file, safe-loaded, with `name` as the default of its 'name'.
 
     Raises:
         ConfigError: unreadable, not YAML, a key given twice, an odd number or a date, or not a mapping.
@@ -195,26 +198,26 @@ class RawYaml:
             self._root = None
 
     def node(self, keys: Keys) -> yaml.Node | None:
-        """What stands at a path of keys, or None."""
+        """Return what stands at a path of keys, or None."""
         node = self._root
         for key in keys:
             node = _below(node, key)
         return node
 
     def line(self, keys: Keys) -> int | None:
-        """The line of a key, from 1; of one that is not there the line of what it is missing from."""
+        """Return the line of a key, from 1; of one that is not there the line of what it is missing from."""
         for end in range(len(keys), 0, -1):
             if (node := self.node(keys[:end])) is not None:
                 return int(node.start_mark.line) + 1
         return None
 
     def word(self, keys: Keys) -> str | None:
-        """A single value as it is written, or None."""
+        """Return a single value as it is written, or None."""
         node = self.node(keys)
         return node.value if isinstance(node, yaml.ScalarNode) else None
 
     def words(self, keys: Keys) -> list[str]:
-        """The single values of a list as they are written."""
+        """Return the single values of a list as they are written."""
         node = self.node(keys)
         entries = node.value if isinstance(node, yaml.SequenceNode) else ()
         return [entry.value for entry in entries if isinstance(entry, yaml.ScalarNode)]
@@ -229,7 +232,7 @@ def _below(node: yaml.Node | None, key: str | int) -> yaml.Node | None:
 
 
 def faults(error: ValidationError, path: Path) -> Iterator[Fault]:
-    """A validation error's findings, with what the file says; unquoted words of one list are one."""
+    """Yield a validation error's findings, with what the file says; unquoted words of one list are one."""
     written = RawYaml(path)
     lists: dict[tuple[str | int, ...], list[Any]] = {}
     items = error.errors(include_url=False)
@@ -260,7 +263,7 @@ def faults(error: ValidationError, path: Path) -> Iterator[Fault]:
 
 
 def describe(error: ValidationError, path: Path) -> str:
-    """All of a validation error's findings in one line: key path, what was expected, what was found, the line."""
+    """Describe a validation error's findings in one line: key path, what was expected, what was found, the line."""
     return "; ".join(_described(fault) for fault in faults(error, path))
 
 
@@ -278,7 +281,7 @@ def _described(fault: Fault) -> str:
 
 
 def _taken(odd: Sequence[tuple[str, Any]]) -> str:
-    """What YAML makes of words: 'YAML takes no, yes for true or false, not for text'."""
+    """Say what YAML makes of words: 'YAML takes no, yes for true or false, not for text'."""
     words = dict.fromkeys(_short(word) or "an empty entry" for word, _ in odd[:_LISTED])
     kinds = dict.fromkeys(_kind(value) for _, value in odd)
     return f"YAML takes {', '.join(words)} for {' and '.join(kinds)}, not for text"
@@ -293,10 +296,10 @@ def _kind(value: Any) -> str:
 
 
 def _short(text: str, most: int = 60) -> str:
-    """A text of at most `most` characters."""
+    """Shorten a text to at most `most` characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
 def quoted(text: str) -> str:
-    """A text as YAML reads it for certain."""
+    """Quote a text so that YAML reads it as text for certain."""
     return "'" + text.replace("'", "''") + "'"

@@ -34,7 +34,7 @@ _ARTICLE = re.compile(r"\b(?:a|an|the)\b")
 
 
 def words(text: str) -> list[str]:
-    """What of an answer is compared: lower case, no ASCII punctuation, no English articles, no white space.
+    """Return what of an answer is compared: lower case, no ASCII punctuation, no English articles, no white space.
 
     Punctuation goes first and leaves no gap: 'A-B' is the word 'ab'. Other punctuation, such as curly quotes, stays, and
     Unicode is not normalised: a letter with a combining accent (NFD) differs from the composed one (NFC).
@@ -45,7 +45,7 @@ def words(text: str) -> list[str]:
 def scores(
     predictions: Sequence[str], references: Sequence[Sequence[str]], score: Score, script: Script | None = None
 ) -> Floats:
-    """Exact match or F1 of each prediction with the gold answer nearest to it, shape (n,), 0..1.
+    """Score each prediction by exact match or F1 with the gold answer nearest to it, shape (n,), 0..1.
 
     Args:
         predictions: '' for no answer.
@@ -67,7 +67,7 @@ def scores(
 
 
 def answerable(references: Sequence[Sequence[str]]) -> Flags:
-    """Which questions have an answer, shape (n,)."""
+    """Tell which questions have an answer, shape (n,)."""
     import numpy as np
 
     return np.array([len(golds) > 0 for golds in references], dtype=bool)
@@ -76,7 +76,7 @@ def answerable(references: Sequence[Sequence[str]]) -> Flags:
 def parts(
     predictions: Sequence[str], references: Sequence[Sequence[str]], score: Score, only: bool | None = None
 ) -> Floats:
-    """Scores and the number of questions they are of, shape (n, 2): of all or of the (un)answerable.
+    """Return scores and the number of questions they are of, shape (n, 2): of all or of the (un)answerable.
 
     Args:
         predictions: as `scores` takes them.
@@ -92,17 +92,18 @@ def parts(
 
 
 def mean(sums: Floats) -> Floats:
-    """Mean scores from sums of `parts`, shape (r,); NaN where there is no such question."""
+    """Compute mean scores from sums of `parts`, shape (r,); NaN where there is no such question."""
     import numpy as np
 
     total, number = sums[:, 0], sums[:, 1]
+    # The inner choice keeps numpy from warning of 0 / 0.
     return np.asarray(np.where(number > 0, total / np.where(number > 0, number, 1), np.nan))
 
 
 def best_threshold(
     predictions: Sequence[str], null_scores: Sequence[float], references: Sequence[Sequence[str]], score: Score
 ) -> tuple[float, float]:
-    """The best mean score, 0..1, that leaving questions unanswered gives, and the threshold that does it.
+    """Find the best mean score, 0..1, that leaving questions unanswered gives, and the threshold that does it.
 
     A question whose null score is above the threshold is left unanswered. Starting with none answered, questions are
     answered one by one as their null score rises, those of equal score in the order given; the first place with the
@@ -148,12 +149,12 @@ def _exact(given: list[str], expected: list[str]) -> float:
 
 
 def _f1(given: list[str], expected: list[str]) -> float:
-    """Harmonic mean of the shares of common words; of two answers without words 1."""
+    """Compute the harmonic mean of the shares of common words; 1 for two answers without words."""
     return _f1_of_common(given, expected) if given or expected else 1.0
 
 
 def _f1_of_common(given: list[str], expected: list[str]) -> float:
-    """Harmonic mean of the shares of common words; 0 without any."""
+    """Compute the harmonic mean of the shares of common words; 0 without any."""
     common = (Counter(given) & Counter(expected)).total()
     if not common:
         return 0.0

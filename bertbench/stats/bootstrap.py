@@ -2,8 +2,8 @@
 
 Examples have Dirichlet weights, as if drawn from what the data leave possible, and a little prior mass stands for what was not
 seen: half an example that each model alone gets wrong, half one that all get wrong, half one that all get right. So that all
-right is not certainly all right: of a share this is Jeffreys' prior. Not aware of records, models or tasks;
-`bertbench.stats.intervals` makes intervals of the replicates.
+right is not certainly all right: of a share this is Jeffreys' prior. `bertbench.stats.intervals` makes intervals of the
+replicates.
 
 Source: Rubin 1981, Annals of Statistics 9:130-134; the prior: Jeffreys 1946, Proc. Royal Society A 186:453.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from bertbench.stats.intervals import Floats
 
-PRIOR = 0.5
+PRIOR = 0.5  # of an example, as in Jeffreys' prior
 PRIOR_OF_NONE = 1.0  # of one model of which none is wrong (right): the exact bound (Brown, Cai & DasGupta 2001)
 MANY = 5000  # distinct examples from which sums over them are taken as normal
 _CHUNK = 2_000_000  # weights held at once: 16 MB
@@ -39,10 +39,10 @@ class Resampled(Protocol):
         """By how much each example moves the value, if that is known."""
 
     def resample(self, predictions: Floats, references: Floats, counts: Floats) -> Floats:
-        """The value for each row of weights."""
+        """Return the value for each row of weights."""
 
     def compute(self, predictions: Floats, references: Floats) -> float | None:
-        """The value."""
+        """Return the value."""
 
 
 class _Units(NamedTuple):
@@ -61,7 +61,7 @@ def bootstrap(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[Key, Floats]:
-    """Values of every metric for every model and seed on weighted examples, the same weights for all.
+    """Draw values of every metric for every model and seed on weighted examples, the same weights for all.
 
     Seeds are fixed: what they add to an interval is the work of `bertbench.stats.intervals`. Numbers have no prior mass; with
     more than `MANY` of them the values are normal, with the variance of the examples' influence.
@@ -110,7 +110,7 @@ def bootstrap_sums(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[Key, Floats]:
-    """As `bootstrap`, of metrics that are functions of sums over examples; whole clusters of examples have a weight.
+    """Draw as `bootstrap` does, for metrics that are functions of sums over examples; whole clusters have a weight.
 
     With more than `MANY` distinct examples (clusters) the sums are normal.
 
@@ -147,7 +147,7 @@ def _linear(
     references: Floats,
     resamples: int,
 ) -> dict[Key, Floats]:
-    """Normal values, jointly, from the covariance of influences. Source: Davison & Hinkley 1997, section 2.7."""
+    """Draw normal values, jointly, from the covariance of influences. Source: Davison & Hinkley 1997, section 2.7."""
     sides = [
         (name, model, seed_predictions)
         for name in metrics
@@ -173,13 +173,15 @@ def _linear(
 
 
 def _normal(generator: np.random.Generator, means: Floats, covariance: Floats, resamples: int) -> Floats:
-    """Normal values, shape (resamples, k), also where some depend on others."""
+    """Draw normal values, shape (resamples, k), also where some depend on others."""
+    # By eigenvalues, since the covariance of what depends on each other is singular.
     return np.asarray(generator.multivariate_normal(means, covariance, resamples, check_valid="ignore", method="eigh"))
 
 
 def _distinct(columns: Floats) -> tuple[Floats, Floats]:
-    """The distinct columns of an array of shape (k, n), and how often each occurs."""
+    """Find the distinct columns of an array of shape (k, n), and how often each occurs."""
     group: NDArray[np.int64] = np.zeros(columns.shape[1], dtype=np.int64)
+    # Renumbered after each row, so that no number outgrows its integer.
     for row in columns:
         values, inside = np.unique(row, return_inverse=True)
         group = np.unique(group * len(values) + inside, return_inverse=True)[1]
@@ -188,7 +190,7 @@ def _distinct(columns: Floats) -> tuple[Floats, Floats]:
 
 
 def _class_units(stacked: Floats, seeds: Sequence[int]) -> _Units:
-    """Distinct rows of answers above labels, with the prior's, which are spread evenly over the classes.
+    """Return distinct rows of answers above labels, with the prior's, which are spread evenly over the classes.
 
     Args:
         stacked: shape (rows + 1, n), the labels last.
@@ -196,6 +198,7 @@ def _class_units(stacked: Floats, seeds: Sequence[int]) -> _Units:
     """
     columns, counts = _distinct(stacked)
     classes = np.unique(stacked)
+    # A wrong answer takes a second class.
     if len(classes) == 1:
         classes = np.append(classes, 0.0 if classes[0] else 1.0)
     owner = np.repeat(np.arange(len(seeds)), seeds)
@@ -208,7 +211,7 @@ def _class_units(stacked: Floats, seeds: Sequence[int]) -> _Units:
 
 
 def _prior(models: int, *, none_wrong: bool, none_right: bool) -> tuple[NDArray[np.bool_], Floats]:
-    """Which models are wrong in each kind of unseen example, shape (kinds, models), and the mass of each kind."""
+    """Tell which models are wrong in each kind of unseen example, shape (kinds, models), and the mass of each kind."""
     patterns = np.vstack([np.ones((1, models)), np.zeros((1, models)), *([np.eye(models)] if models > 1 else [])]) > 0
     masses = np.full(len(patterns), PRIOR)
     if models == 1:
@@ -217,7 +220,7 @@ def _prior(models: int, *, none_wrong: bool, none_right: bool) -> tuple[NDArray[
 
 
 def _sum_units(sums: Mapping[Key, Sequence[Floats]]) -> _Units:
-    """Distinct rows of sums, a column each key's and seed's, with the prior's."""
+    """Return distinct rows of sums, a column each key's and seed's, with the prior's."""
     models = list(dict.fromkeys(model for _, model in sums))
     is_right = [np.all(seed_sums == seed_sums[:, -1:], axis=1) for of in sums.values() for seed_sums in of]
     patterns, masses = _prior(
@@ -248,7 +251,7 @@ def _each(sums: Mapping[Key, Sequence[Floats]]) -> Iterator[Floats]:
 
 
 def _wrong_unit(seeds: Sequence[Floats]) -> Floats:
-    """What an unseen example adds that is not all right: half way between those seen and one that is wrong throughout.
+    """Return what an unseen example adds that is not all right: half way from those seen to one wrong throughout.
 
     Of few clusters, most of them all right, those seen are not as bad as they come: their mean alone covers 88 to 92 %.
     """
@@ -261,7 +264,7 @@ def _wrong_unit(seeds: Sequence[Floats]) -> Floats:
 
 
 def _weighted_sums(generator: np.random.Generator, units: _Units, resamples: int) -> Floats:
-    """Sums over units of random weights, shape (resamples, columns)."""
+    """Draw sums over units of random weights, shape (resamples, columns)."""
     total = units.mass.sum()
     if len(units.mass) <= MANY:
         return np.concatenate([weights @ units.values for weights in _weights(generator, units.mass, resamples)])
@@ -271,16 +274,17 @@ def _weighted_sums(generator: np.random.Generator, units: _Units, resamples: int
 
 
 def _by_cluster(parts: Floats, clusters: NDArray[np.int64]) -> Floats:
-    """Sums of the parts of each cluster's examples, shape (clusters, k)."""
+    """Sum the parts of each cluster's examples, shape (clusters, k)."""
     totals = np.zeros((int(clusters.max()) + 1, parts.shape[1]))
     np.add.at(totals, clusters, parts)
     return totals
 
 
 def _weights(generator: np.random.Generator, mass: Floats, resamples: int) -> Iterator[Floats]:
-    """Dirichlet weights that sum to the whole mass, in chunks of shape (r, kinds)."""
+    """Yield Dirichlet weights that sum to the whole mass, in chunks of shape (r, kinds)."""
     rows = max(_CHUNK // len(mass), 1)
     for start in range(0, resamples, rows):
+        # Gamma values, divided by their sum, are Dirichlet's.
         drawn = generator.standard_gamma(mass, size=(min(rows, resamples - start), len(mass)))
         drawn *= mass.sum() / drawn.sum(axis=1, keepdims=True)
         yield drawn

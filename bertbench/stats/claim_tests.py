@@ -72,7 +72,7 @@ class Judgement:
 
 
 def judge(figure: ClaimFigure, bound: Bound) -> Judgement:
-    """The verdict, and for an inconclusive one how many rounds, seeds or examples are expected to settle it.
+    """Judge a claim, and tell for an inconclusive verdict how many rounds, seeds or examples should settle it.
 
     Where that number cannot be told (no interval, or the value lies on the bound), `needed` is None.
     """
@@ -83,7 +83,8 @@ def judge(figure: ClaimFigure, bound: Bound) -> Judgement:
 
 
 def together(verdicts: list[Verdict]) -> Verdict:
-    """The verdict on a claim of which every part must hold."""
+    """Combine the verdicts on the parts of a claim that must all hold."""
+    # One refuted part refutes the whole, whatever is known of the others.
     for verdict in ("refuted", "not measured", "inconclusive"):
         if verdict in verdicts:
             return verdict
@@ -100,7 +101,7 @@ def _verdict(estimate: Estimate, bound: Bound) -> Verdict:
 
 
 def _narrowed(figure: ClaimFigure) -> Estimate:
-    """The 90 % interval from the 95 % one: each side by the ratio of the quantiles."""
+    """Narrow the 95 % interval to 90 %: each side by the ratio of the quantiles."""
     estimate = figure.estimate
     if estimate.low is None or estimate.high is None or estimate.low == estimate.high:
         return estimate
@@ -116,7 +117,7 @@ def _narrowed(figure: ClaimFigure) -> Estimate:
 
 
 def _needed(figure: ClaimFigure, bound: Bound) -> int | None:
-    """Replications from which the side of the interval that faces the nearest bound is expected not to reach it."""
+    """Estimate from how many replications on the interval's side that faces the nearest bound stays clear of it."""
     estimate, n = figure.estimate, figure.n
     if estimate.low is None or estimate.high is None or not n or n < 2:
         return None
@@ -125,7 +126,7 @@ def _needed(figure: ClaimFigure, bound: Bound) -> int | None:
     edge = min(edges, key=lambda edge: abs(edge - value))
     facing = estimate.high if edge > value else estimate.low
     half, distance = abs(_scaled(figure, facing) - value), abs(edge - value)
-    if not half or distance < half / math.sqrt(FARTHEST):
+    if not half or distance < half / math.sqrt(FARTHEST):  # replications grow with its square
         return None
     if figure.by_student:
         deviation = half * math.sqrt(n) / stopping.quantile(n, stopped=False)

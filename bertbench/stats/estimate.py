@@ -1,4 +1,4 @@
-"""A value with its interval, and how that came about as facts: verdicts are decided by these, words are made where reports are.
+"""A value with its interval, and how that came about as facts, by which verdicts are decided.
 
 Imports nothing heavy, so that whatever holds rows of a report may import it.
 
@@ -109,12 +109,12 @@ class Estimate:
     scope: Scope | None = None
 
     def inverse(self) -> Estimate:
-        """The estimate of 1 / value; for positive values with positive bounds."""
+        """Return the estimate of 1 / value; for positive values with positive bounds."""
         if self.low is None or self.high is None or self.low <= 0:
             return replace(self, value=1 / self.value, low=None, high=None)  # no bound: the value may be 0
         return replace(self, value=1 / self.value, low=1 / self.high, high=1 / self.low)
 
     def scaled(self, factor: float) -> Estimate:
-        """The estimate of value * factor, for a positive factor."""
+        """Return the estimate of value * factor, for a positive factor."""
         low, high = (None if bound is None else bound * factor for bound in (self.low, self.high))
         return replace(self, value=self.value * factor, low=low, high=high)

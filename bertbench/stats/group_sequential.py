@@ -9,7 +9,7 @@
   (Ye, Li, Liu & Yao 2013, Statistics in Medicine 32:1112). To pass as a whole every quantity must pass, an
   intersection-union test (Berger 1982, Technometrics 24:295), which needs no correction.
 
-Proved by simulation with this very rule: tests/bench/test_gate_errors.py. Not aware of rows, records and clocks.
+Proved by simulation with this very rule: tests/bench/test_gate_errors.py.
 
     decide({"a": [0.01, 0.0, -0.01, 0.02, 0.0]}, {"a": math.log(1.05)})["a"].verdict  # 'pass'
 """
@@ -52,13 +52,13 @@ _LOWEST, _POINTS = -9.0, 801
 
 
 def spent(share: float, alpha: float) -> float:
-    """What may have been spent of `alpha` when `share` (0 excluded, to 1) of all rounds is there."""
+    """Compute what may have been spent of `alpha` when `share` (0 excluded, to 1) of all rounds is there."""
     return float(2 * ndtr(-ndtri(1 - alpha / 2) / math.sqrt(min(share, 1.0))))
 
 
 @lru_cache(maxsize=256)
 def levels_of_looks(looks: tuple[int, ...], most: int, alpha: float) -> tuple[float, ...]:
-    """The one-sided level of each look; the last look spends what is left of `alpha`, none beyond `most`.
+    """Compute the one-sided level of each look; the last look spends what is left of `alpha`, none beyond `most`.
 
     Args:
         looks: after how many rounds, ascending.
@@ -82,17 +82,18 @@ def levels_of_looks(looks: tuple[int, ...], most: int, alpha: float) -> tuple[fl
 
 
 def _bound(values: Floats, density: Floats, added: int, error: float) -> float:
-    """The sum that is exceeded with probability `error` after `added` more rounds of variance 1, by what had not stopped."""
+    """Find the sum that those not stopped exceed with probability `error` after `added` more rounds of variance 1."""
 
     def excess(bound: float) -> float:
         return float(density @ ndtr((values - bound) / math.sqrt(added))) - error
 
     deviation = math.sqrt(added)
+    # No level that is asked for has its bound ten standard deviations away.
     return float(brentq(excess, values[0] - 10 * deviation, values[-1] + 10 * deviation, xtol=1e-10))
 
 
 def _continued(values: Floats, density: Floats, look: int, added: int, bound: float) -> tuple[Floats, Floats]:
-    """Where sums lie that stay below the bound: a grid and its weighted density, for the next integral."""
+    """Return where sums lie that stay below the bound: a grid and its weighted density, for the next integral."""
     deviation = math.sqrt(added)
     grid = np.linspace(min(_LOWEST * math.sqrt(look), bound - 1), bound, _POINTS)
     kernel = np.exp(-0.5 * ((grid[:, None] - values[None, :]) / deviation) ** 2) / (deviation * math.sqrt(2 * math.pi))
@@ -100,7 +101,7 @@ def _continued(values: Floats, density: Floats, look: int, added: int, bound: fl
 
 
 def _simpson(grid: Floats) -> Floats:
-    """Weights of Simpson's rule on an even grid of an odd number of points."""
+    """Return the weights of Simpson's rule on an even grid of an odd number of points."""
     weights = np.full(grid.size, 2.0)
     weights[1::2] = 4.0
     weights[0] = weights[-1] = 1.0
@@ -132,13 +133,13 @@ class Decision:
 
 
 def looks_until(rounds: int) -> list[int]:
-    """The looks of a session that ended after so many rounds; its end is one, from the first planned one on."""
+    """List the looks of a session that ended after `rounds`; its end is one, from the first planned one on."""
     planned = [look for look in LOOKS if look <= rounds]
     return planned if not planned or rounds in planned else [*planned, rounds]
 
 
 def levels(rounds: int, alpha: float = ALPHA) -> list[tuple[int, float]]:
-    """The looks of a session of `rounds`, each with the level of its test; the last one spends what is left of `alpha`."""
+    """List a session's looks, each with the level of its test; the last one spends what is left of `alpha`."""
     looks = looks_until(rounds)
     return list(zip(looks, levels_of_looks(tuple(looks), MOST_ROUNDS, alpha), strict=True))
 
@@ -151,11 +152,11 @@ def decide(
     ended: bool = True,
     others: int = 0,
 ) -> dict[str, Decision]:
-    """The verdict on each quantity.
+    """Decide on each quantity.
 
     Args:
         series: by quantity the log-ratios of the rounds, in order; the larger, the worse. All of one length.
-        margins: by quantity the log-ratio that is still borne.
+        margins: by quantity the log-ratio that is still tolerated.
         before: by quantity the log-ratios of a baseline's rounds, two at least; tests are then Welch's, on the difference.
         others: quantities that are gated elsewhere, which failing is corrected for too.
         ended: no more rounds will come, so that the last look spends all. Otherwise more may: the end is then a planned look.
@@ -182,12 +183,13 @@ def decide(
 def _fail_by_holm(
     worse: Mapping[str, float], look: int, total: int, decided: tuple[dict[str, int], Mapping[str, int]], count: int
 ) -> None:
-    """Take up what fails at this look. Each of `count` that failed, now or before, leaves more of alpha to the others."""
+    """Note what fails at this look; each of `count` that failed, now or before, leaves more of alpha to the others."""
     failed, passed = decided
     for name in sorted(worse, key=worse.__getitem__):
         if name in failed or name in passed:
             continue
         if worse[name] > _level(look, total, ALPHA / (count - len(failed))):
+            # Holm's rule: after the first that does not fail, no other does.
             return
         failed[name] = look
 
@@ -201,7 +203,7 @@ def _verdict(name: str, failed: Mapping[str, int], passed: Mapping[str, int]) ->
 
 
 def _difference(values: Sequence[float], before: Sequence[float] | None) -> tuple[float, float, float]:
-    """The mean, less that of the baseline where there is one, its standard error and degrees of freedom."""
+    """Compute the mean, less that of the baseline where there is one, its standard error and degrees of freedom."""
     n, mean = len(values), math.fsum(values) / len(values)
     ours = stopping.standard_deviation(values) ** 2 / n
     if before is None:
@@ -214,7 +216,7 @@ def _difference(values: Sequence[float], before: Sequence[float] | None) -> tupl
 
 
 def _test(values: Sequence[float], margin: float, before: Sequence[float] | None) -> tuple[float, float]:
-    """How many standard errors the mean lies above the margin, and degrees of freedom.
+    """Compute how many standard errors the mean lies above the margin, and degrees of freedom.
 
     0, which shows nothing, where nothing varies or something is no number: a clock that works never gives that.
     """
@@ -223,7 +225,7 @@ def _test(values: Sequence[float], margin: float, before: Sequence[float] | None
 
 
 def _decision(values: Sequence[float], margin: float, before: Sequence[float] | None, verdict: Outcome) -> Decision:
-    """The verdict with the bounds that a single look of 5 % a side gives: for reading, the looks have decided."""
+    """Return the verdict with the bounds that a single look of 5 % a side gives: only to read, the looks decided."""
     n = len(values)
     if n < LOOKS[0]:
         return Decision("inconclusive", n, needed=LOOKS[0])
@@ -234,7 +236,7 @@ def _decision(values: Sequence[float], margin: float, before: Sequence[float] | 
 
 
 def rounds_needed(deviation: float, distance: float, limit: int = 1000) -> int | None:
-    """Rounds that are expected to tell a mean from a margin so far away, at 5 % with 80 % power; None beyond `limit`."""
+    """Count the rounds that should tell a mean from a margin so far off, at 5 % with 80 % power; None over `limit`."""
     if not distance or not math.isfinite(deviation / distance):
         return None
     count = math.ceil(((float(ndtri(1 - ALPHA)) + float(ndtri(POWER))) * deviation / distance) ** 2)

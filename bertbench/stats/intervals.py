@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     Counts = NDArray[np.int64]
 
 CONFIDENCE = 0.95
-RESAMPLES = 2000
+RESAMPLES = 2000  # each tail of 2.5 % rests on 50 of them
 DEFINED = 0.95  # of replicates that must have a value
 SEEDS_FOR_METHOD = 3  # below which a score tells of its checkpoints alone, not of the method
 BY_JEFFREYS = Method(MethodKind.JEFFREYS, unit="examples")
 
 
 def samples_needed(share: float) -> int:
-    """Fewest samples from which the percentile `share` may be quoted: 64 for 0.90, 130 for 0.95, 662 for 0.99.
+    """Count the samples from which the percentile `share` may be quoted: 64 for 0.90, 130 for 0.95, 662 for 0.99.
 
     The fewest of which at least two lie above the true percentile with 99 % probability.
     Source: MLPerf inference rules, early stopping criterion, confidence 0.99.
@@ -42,12 +42,12 @@ def samples_needed(share: float) -> int:
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
-    """The percentile `share` as an order statistic; None with fewer than `samples_needed(share)` values."""
+    """Return the percentile `share` as an order statistic; None with fewer than `samples_needed(share)` values."""
     return order_statistic(values, share) if len(values) >= samples_needed(share) else None
 
 
 def t_interval(values: Sequence[float], unit: str = "rounds") -> Estimate:
-    """Mean of independent values and its two-sided 95 % interval by Student's t; no interval of a single value.
+    """Compute the mean of independent values and its two-sided 95 % interval by Student's t; none of a single value.
 
     Source: Student 1908; any textbook.
     """
@@ -58,7 +58,7 @@ def t_interval(values: Sequence[float], unit: str = "rounds") -> Estimate:
 
 
 def of_logarithms(logs: Sequence[float], unit: str, values: Replications, *, stopped: bool = False) -> Estimate:
-    """The geometric mean of what `logs` are the logarithms of, with Student's interval, which cannot reach below zero.
+    """Compute the geometric mean of values from their `logs`, with Student's interval, which cannot reach below zero.
 
     Args:
         logs: natural logarithms, one a replication.
@@ -73,7 +73,7 @@ def of_logarithms(logs: Sequence[float], unit: str, values: Replications, *, sto
 
 
 def round_log_ratios(rounds: Sequence[tuple[Floats, Floats]]) -> list[float]:
-    """Per round the median over its turns of ln(model / reference): drift that both feel in a turn cancels out.
+    """Compute per round the median over its turns of ln(model / reference): drift that both feel in a turn cancels out.
 
     Args:
         rounds: per round the turn values of model and reference, both of shape (turns,), equal turns in equal places.
@@ -84,7 +84,7 @@ def round_log_ratios(rounds: Sequence[tuple[Floats, Floats]]) -> list[float]:
 
 
 def paired_ratio(rounds: Sequence[tuple[Floats, Floats]], *, stopped: bool = False) -> Estimate:
-    """Time of a model over that of the reference, from turns they took side by side: exp of the mean log-ratio.
+    """Compare the times of a model and the reference in turns taken side by side: exp of the mean log-ratio.
 
     Args:
         rounds: as `round_log_ratios` takes them; the interval is over rounds.
@@ -96,7 +96,7 @@ def paired_ratio(rounds: Sequence[tuple[Floats, Floats]], *, stopped: bool = Fal
 def ratio_by_reference(
     rounds: Sequence[tuple[Floats, Floats]], others: Sequence[tuple[Floats, Floats]], *, stopped: bool = False
 ) -> Estimate:
-    """Time of one model over that of another that was timed in other rounds, through the reference of both.
+    """Compare the times of two models that were timed in different rounds, through the reference of both.
 
     The difference of their mean log-ratios to it, with Welch's interval: the two sets of rounds are independent.
 
@@ -119,14 +119,14 @@ def ratio_by_reference(
 
 
 def _ratio(log: float, low: float | None, high: float | None, method: Method) -> Estimate:
-    """The estimate of a ratio from that of its logarithm."""
+    """Turn the estimate of a ratio's logarithm into that of the ratio."""
     if low is None or high is None:
         return Estimate(math.exp(log))
     return Estimate(math.exp(log), math.exp(low), math.exp(high), method)
 
 
 def share(successes: int, n: int) -> Estimate:
-    """A share and its 95 % interval, which has width at 0 and 1 too.
+    """Compute a share and its 95 % interval, which has width at 0 and 1 too.
 
     The equal-tailed interval of Jeffreys' posterior; of none or all, where it would be too short, the exact bound, and of one
     or all but one the bound itself. Covers 93.5 to 98.6 % at shares of 0.5 to 20 % and 100 examples (Wilson's 91 to 97 %).
@@ -142,7 +142,7 @@ def share(successes: int, n: int) -> Estimate:
 
 
 def bootstrap_method(*seeds: int, paired: bool = False, unit: str = "examples") -> Method:
-    """What gives an interval from replicates, for models of so many trained seeds each."""
+    """Return the method of an interval from replicates, for models of that many trained `seeds` each."""
     if max(seeds) < SEEDS_FOR_METHOD:
         taken = SeedsTaken.NONE
     else:
@@ -151,10 +151,10 @@ def bootstrap_method(*seeds: int, paired: bool = False, unit: str = "examples") 
 
 
 def interval(value: float, replicates: Floats, method: Method, n: int | None = None) -> Estimate:
-    """`value` with the 95 % percentile interval of its bootstrap replicates, shape (r,); it always holds the value.
+    """Put the 95 % percentile interval of bootstrap replicates, shape (r,), around `value`; it always holds the value.
 
     Replicates that are undefined are left out; where more than one in twenty is, or all are equal, there is no interval.
-    With `n`, the number of units that were drawn, the percentiles lie as far out as Student's t does for so many.
+    With `n`, the number of units that were drawn, the percentiles lie as far out as Student's t does for n.
 
     Source: Hesterberg 2015, The American Statistician 69:371-386, section 5.3, expanded percentile interval.
     """
@@ -165,13 +165,14 @@ def interval(value: float, replicates: Floats, method: Method, n: int | None = N
     if n is not None and n > 1:
         tail = float(ndtr(math.sqrt(n / (n - 1)) * stdtrit(n - 1, tail)))
     low, high = (float(bound) for bound in np.quantile(finite, [tail, 1 - tail]))
+    # Replicates that differ by rounding alone say nothing of the spread.
     if high - low <= 1e-9 * max(abs(low), abs(high)):
         return Estimate(value)
     return Estimate(value, min(low, value), max(high, value), method)
 
 
 def mcnemar(left_correct: NDArray[np.bool_], right_correct: NDArray[np.bool_]) -> float:
-    """Exact two-sided p-value that two models of equal accuracy differ so much on the same examples.
+    """Compute the exact two-sided p-value that two models of equal accuracy differ so much on the same examples.
 
     Args:
         left_correct: shape (n,), which examples the one got right.
@@ -186,7 +187,7 @@ def mcnemar(left_correct: NDArray[np.bool_], right_correct: NDArray[np.bool_]) -
 
 
 def detectable_difference(discordant_share: float, n: int, power: float = 0.8, alpha: float = 0.05) -> float | None:
-    """Smallest difference of two accuracies on the same n examples that a test at `alpha` finds with `power`.
+    """Compute the smallest difference of accuracies on the same n examples that a test at `alpha` finds with `power`.
 
     The d that solves sqrt(n) d = z(1 - alpha/2) sqrt(s) + z(power) sqrt(s - d^2), s the share of examples that exactly
     one model gets right; None where d would exceed s, which no difference can.
@@ -207,7 +208,7 @@ def detectable_difference(discordant_share: float, n: int, power: float = 0.8, a
 def detectable_by_spread(
     replicates: Floats, power: float = 0.8, alpha: float = 0.05, worth: float | None = None
 ) -> float | None:
-    """Smallest difference that a test at `alpha` finds with at least `power`, from the spread of a difference's replicates.
+    """Compute the smallest difference that a test at `alpha` finds with `power` or more, from its replicates.
 
     The d that solves d = (z(1 - alpha/2) + z(power)) sqrt(s^2 + d / worth), s their standard deviation: the examples that make a
     difference of d differ too, and add to the spread; without them 80 % were 42 to 66 % for an F1 on 100 examples.
@@ -216,7 +217,7 @@ def detectable_by_spread(
         replicates: of the difference, shape (r,).
         power: to be had.
         alpha: of the two-sided test.
-        worth: of how many examples the score is (`examples_worth`); None: of so many that they add nothing.
+        worth: of how many examples the score is (`examples_worth`); None: of enough that they add nothing.
 
     Returns:
         None where nothing varies, or where it would be more than 1, which so few examples cannot show.
@@ -236,7 +237,7 @@ def detectable_by_spread(
 
 
 def examples_worth(score: float, replicates: Floats, n: int) -> float:
-    """Of how many examples a share of this size would vary as much as its replicates: as much as one example then counts.
+    """Estimate of how many examples a share of this size would vary as much as its replicates do.
 
     Fewer than n where many examples do not count, as in an F1 of a rare class; n where nothing varies, and never more.
 
@@ -273,7 +274,7 @@ class SeedTerm(NamedTuple):
 
 
 def seed_term(values: Sequence[float], replicates: Floats, factor: float = 1.0) -> SeedTerm:
-    """The term of a model's seeds in a figure that changes by `factor` times their mean.
+    """Compute the term of a model's seeds in a figure that changes by `factor` times their mean.
 
     Args:
         values: the seeds' scores, two or more.
@@ -289,7 +290,7 @@ def seed_term(values: Sequence[float], replicates: Floats, factor: float = 1.0) 
 def with_seeds(
     value: float, replicates: Floats, terms: Sequence[SeedTerm], method: Method, n: int | None = None
 ) -> Estimate:
-    """`value` with a 95 % interval over examples and seeds; without terms that over examples alone.
+    """Put a 95 % interval over examples and seeds around `value`; without terms that over examples alone.
 
     Each side's half is the root of the sum of squares of two halves: that of the examples, as the replicates give it, and that
     of the seeds by Student's t. What examples explain of the seeds' variance is taken from it first: it is in the replicates.
@@ -317,7 +318,7 @@ def with_seeds(
 
 
 def scope_of(seeds: Sequence[int]) -> Scope:
-    """Of what an interval is that rests on models of so many trained seeds each: of the least that holds for all."""
+    """Return what an interval is of, for models of that many trained `seeds` each: the least that holds for all."""
     fewest = min(seeds)
     if fewest >= SEEDS_FOR_METHOD:
         return Scope.METHOD

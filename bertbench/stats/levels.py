@@ -1,7 +1,4 @@
-"""Where a series of figures changes its level: PELT (Killick 2012, in `ruptures`), each step confirmed by a t-test.
-
-Not aware of sessions and quantities.
-"""
+"""Where a series of figures changes its level: PELT (Killick 2012, in `ruptures`), each step confirmed by a t-test."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ NORMAL = 0.6745 * math.sqrt(2)  # the median difference of two normal values, in
 
 
 def steps(values: Sequence[float]) -> list[int]:
-    """Positions of the values at which a new level starts.
+    """Find the positions of the values at which a new level starts.
 
     A series most of whose neighbours are equal has no noise: there every change is a step.
     """
@@ -31,7 +28,7 @@ def steps(values: Sequence[float]) -> list[int]:
         return []
     differences = np.abs(np.diff(series))
     noise = float(np.median(differences)) / NORMAL
-    if noise <= 1e-12 * float(np.abs(series).max()):
+    if noise <= 1e-12 * float(np.abs(series).max()):  # rounding, no noise
         return [int(index) + 1 for index in np.flatnonzero(differences > 1e-12 * np.abs(series).max())]
     if len(series) < 2 * FEWEST_AROUND:
         return []
@@ -48,7 +45,7 @@ def _candidates(series: Floats) -> list[int]:
 
 
 def _confirmed(series: Floats, candidates: list[int]) -> list[int]:
-    """Of the places found those where the levels before and after are told apart; the least certain are dropped first."""
+    """Keep the places where the levels before and after are told apart; drop the least certain first."""
     threshold = ERROR_RATE / len(series)
     while candidates:
         edges = [0, *candidates, len(series)]
@@ -59,17 +56,18 @@ def _confirmed(series: Floats, candidates: list[int]) -> list[int]:
         worst = max(range(len(candidates)), key=chances.__getitem__)
         if chances[worst] < threshold:
             return candidates
+        # One at a time: without a step its two levels are one, and its neighbours' chances change.
         candidates = candidates[:worst] + candidates[worst + 1 :]
     return []
 
 
 def _chance(before: Floats, after: Floats) -> float:
-    """How probable so large a difference of means would be without one; equal spread is assumed, as within a series."""
+    """Compute how probable such a difference of means is without a step; assume equal spread, as within a series."""
     from scipy.special import stdtr
 
     freedom = len(before) + len(after) - 2
     squares = float(((before - before.mean()) ** 2).sum() + ((after - after.mean()) ** 2).sum())
     spread = math.sqrt(squares / freedom * (1 / len(before) + 1 / len(after)))
     if spread == 0:
-        return 0.0
+        return 0.0  # both sides are constant
     return float(2 * stdtr(freedom, -abs(float(before.mean() - after.mean())) / spread))

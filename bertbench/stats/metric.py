@@ -1,6 +1,6 @@
 """What a metric is: a number from predictions and references, and the same number for resampled examples.
 
-Not aware of models, tasks or files. Metrics are floats of shape (n,), one an example; class ids are whole numbers.
+Predictions and references are floats of shape (n,), one an example; class ids are whole numbers.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Metric:
     how often each example was drawn, or how much it weighs, and returns the r values at once; it must agree with
     `function`. `influence`, where given, takes predictions and references and returns shape (n,), by how much each example
     moves the value: with weights w of sum n that is the value + (w * influence).sum() / n, to first order. It makes the
-    intervals of very many examples quick. A metric of so many `classes` is for no other number of them; None: any.
+    intervals of very many examples quick. `classes` is the only number of them that the metric takes; None: any.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Metric:
     classes: int | None = None
 
     def compute(self, predictions: Floats, references: Floats) -> float | None:
-        """The metric over all examples; None where it is undefined, for the reason in `undefined`.
+        """Compute the metric over all examples; None where it is undefined, for the reason in `undefined`.
 
         Args:
             predictions: shape (n,), class ids or numbers.
@@ -69,7 +69,7 @@ class Metric:
         return value if np.isfinite(value) else None
 
     def resample(self, predictions: Floats, references: Floats, counts: Counts | Floats) -> Floats:
-        """The metric for each row of `counts`, shape (r,); NaN where it is undefined.
+        """Compute the metric for each row of `counts`, shape (r,); NaN where it is undefined.
 
         A metric without `resampled` is computed from examples written out as often as they were drawn; weights are then
         rounded at random to quarters, which adds a hundredth to the spread's square.
@@ -91,7 +91,7 @@ class Metric:
 
 
 def class_ids(values: Floats) -> NDArray[np.int64]:
-    """Floats that hold class ids as integers.
+    """Turn floats that hold class ids into integers.
 
     Raises:
         MeasurementError: a value is not a whole number.
@@ -105,7 +105,7 @@ def class_ids(values: Floats) -> NDArray[np.int64]:
 
 
 def binary_ids(values: Floats) -> NDArray[np.int64]:
-    """Class ids of a task with the two classes 0 and 1.
+    """Turn floats into the class ids of a task with the two classes 0 and 1.
 
     Raises:
         MeasurementError: there are other classes.
@@ -120,7 +120,7 @@ def binary_ids(values: Floats) -> NDArray[np.int64]:
 
 
 def correlations(left: Floats, right: Floats, counts: Counts | Floats) -> Floats:
-    """Pearson correlations of rows weighted by `counts`, shape (r,); NaN where all that was drawn of a side is equal.
+    """Compute Pearson correlations of rows weighted by `counts`, shape (r,); NaN where all drawn of a side is equal.
 
     Centred and scaled row by row before anything is multiplied, so that nearly constant and huge values keep their digits.
 
@@ -136,12 +136,13 @@ def correlations(left: Floats, right: Floats, counts: Counts | Floats) -> Floats
     ours, theirs = _standard(left, counts), _standard(right, counts)
     shared = (counts * ours * theirs).sum(axis=1)
     squares = [(counts * side**2).sum(axis=1) for side in (ours, theirs)]
+    # 0 / 0 gives NaN, undefined; rounding may lead out of -1..1 by a hair.
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.clip(shared / np.sqrt(squares[0]) / np.sqrt(squares[1]), -1, 1))
 
 
 def _standard(values: Floats, counts: Counts | Floats) -> Floats:
-    """Values less their weighted mean in each row, over the largest that was drawn there; shape (r, n).
+    """Centre values by their weighted mean in each row and divide them by the largest drawn there; shape (r, n).
 
     What was not drawn is 0, and so is a row of which all that was drawn is equal.
     """
@@ -161,7 +162,7 @@ def _standard(values: Floats, counts: Counts | Floats) -> Floats:
 
 
 def correlation_influence(left: Floats, right: Floats) -> Floats:
-    """By how much each pair moves the Pearson correlation of two sides that are not constant, shape (n,).
+    """Compute by how much each pair moves the Pearson correlation of two sides that are not constant, shape (n,).
 
     Source: Devlin, Gnanadesikan & Kettenring 1975, Biometrika 62:531-545.
     """
@@ -178,9 +179,8 @@ def correlation_influence(left: Floats, right: Floats) -> Floats:
 # What an example adds to the sums is computed once; resampling then only weighs it, so that a bootstrap costs a matrix
 # product.
 
-ANSWERS = (
-    "answers"  # predictions are texts, '' for no answer; references lists of acceptable texts, [] for unanswerable
-)
+# Predictions are texts, '' for no answer; references lists of acceptable texts, [] for unanswerable.
+ANSWERS = "answers"
 TAGS = "tags"  # predictions and references are lists of IOB2 tag names, one a word
 
 
@@ -203,7 +203,7 @@ class SumMetric:
     of_unanswerable: bool = False
 
     def compute(self, predictions: Sequence[Any], references: Sequence[Any]) -> float | None:
-        """The metric over all examples; None where it is undefined, for the reason in `undefined`.
+        """Compute the metric over all examples; None where it is undefined, for the reason in `undefined`.
 
         Raises:
             MeasurementError: no predictions, or not one a reference.
@@ -230,7 +230,7 @@ class Misfit(NamedTuple):
 
 
 def metric_takes(task: TaskSpec) -> frozenset[str]:
-    """What a metric of the task must be for.
+    """Return what a metric of the task must be for.
 
     Raises:
         UnknownNameError: there is no such kind of task.
@@ -240,7 +240,7 @@ def metric_takes(task: TaskSpec) -> frozenset[str]:
 
 
 def misfit(task: TaskSpec, metric: Metric | SumMetric) -> Misfit | None:
-    """Why a metric cannot be computed on the task, or None where it can.
+    """Say why a metric cannot be computed on the task; None where it can.
 
     Raises:
         UnknownNameError: there is no such kind of task.
@@ -258,7 +258,7 @@ def misfit(task: TaskSpec, metric: Metric | SumMetric) -> Misfit | None:
 
 
 def misfits(task: TaskSpec) -> Iterator[Misfit]:
-    """The metrics that do not go with the task.
+    """Yield the metrics that do not go with the task.
 
     Raises:
         UnknownNameError: there is no such metric, or kind of task.
@@ -270,10 +270,10 @@ def misfits(task: TaskSpec) -> Iterator[Misfit]:
 
 
 def check_metrics(task: TaskSpec) -> None:
-    """Every metric of the task can be computed on it.
+    """Refuse a task with a metric that cannot be computed on it.
 
     Raises:
-        ConfigError: one cannot, or there is no such one.
+        ConfigError: there is one, or a metric that does not exist.
     """
     for problem in misfits(task):
         raise ConfigError(
@@ -288,7 +288,7 @@ NO_NUMBER = "its value is no finite number"
 
 
 def why_undefined(names: Iterable[str]) -> str:
-    """'pearson and spearman: a correlation needs …': metrics that are undefined, those of one reason side by side."""
+    """Say why metrics are undefined, those of one reason together: 'pearson and spearman: a correlation needs …'."""
     alike: dict[str, list[str]] = {}
     for name in names:
         alike.setdefault(_words(name), []).append(name)

@@ -2,11 +2,10 @@
 
     pass: shown at 5 %;  fail: shown at 5 % that it is less;  refused: the data cannot show such a margin; else inconclusive.
 
-Accuracy of one seed each: the exact test of the ratio of paired proportions (gate/proportions.py). Everything else: replicates of a
+Accuracy of one seed each: the exact test of the ratio of paired proportions (below). Everything else: replicates of a
 paired bootstrap, of which percentiles and Student's interval, whose degrees of freedom are those of the examples that changed, must
 both say so. A margin below the smallest detectable difference (80 % power) is refused, with the number of examples that would show
 it: a pass there would be luck. What is shown to be a loss fails all the same.
-Not aware of records, metrics and models.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ def statistic(both: int, gained: int, lost: int, retained: float) -> float: ...
 @overload
 def statistic(both: Counts, gained: Counts, lost: Counts, retained: float) -> Floats: ...
 def statistic(both: int | Counts, gained: int | Counts, lost: int | Counts, retained: float) -> float | Floats:
-    """How many standard errors the score lies above `retained` of the baseline's, both right, only now, only before."""
+    """Compute how many standard errors the score lies above `retained` of the baseline's, from counts of examples."""
     distance = np.asarray(both + gained - retained * (both + lost), dtype=float)
     p_gained, p_lost = at_the_margin(both, gained, lost, retained)
     variance = retained * (both + gained + lost) * (p_gained + p_lost)
@@ -61,7 +60,7 @@ def statistic(both: int | Counts, gained: int | Counts, lost: int | Counts, reta
 def at_the_margin(
     both: float | Counts | Floats, gained: float | Counts | Floats, lost: float | Counts | Floats, retained: float
 ) -> tuple[Floats, Floats]:
-    """Likeliest shares of the examples right at least once that are right only now and only before, if the ratio is `retained`.
+    """Find the likeliest shares, at the margin, of examples right only now and only before among those ever right.
 
     Shares are u and retained u + (1 - retained): the derivative of the likelihood is a quadratic in u.
     """
@@ -75,7 +74,7 @@ def at_the_margin(
 
 
 def p_value(both: int, gained: int, lost: int, retained: float, side: Side) -> float:
-    """The largest chance of counts as extreme as these where the score is `retained` of the baseline's.
+    """Compute the largest chance of counts as extreme as these where the score is `retained` of the baseline's.
 
     Args:
         both: examples right before and now.
@@ -91,6 +90,7 @@ def p_value(both: int, gained: int, lost: int, retained: float, side: Side) -> f
     spread = [int(binom.ppf(at, seen, share)) for at, share in ((BEYOND, shares[0]), (1 - BEYOND, shares[-1]))]
     of_gained = np.arange(max(spread[0], 0), spread[1] + 1)
     observed = statistic(both, gained, lost, retained)
+    # Equal statistics may differ by rounding, and the result itself counts as extreme.
     first = _first_lost(of_gained, seen, retained, observed + 1e-9 if side == "worse" else observed - 1e-9)
     chance = np.minimum((retained * shares + 1 - retained) / np.maximum(1 - shares, 1e-300), 1.0)
     at_least = _at_least(first, seen - of_gained, chance[:, None])
@@ -100,7 +100,7 @@ def p_value(both: int, gained: int, lost: int, retained: float, side: Side) -> f
 
 
 def _shares(gained: int, seen: int, retained: float) -> Floats:
-    """Shares right only now that the data leave open, by Clopper and Pearson, and that the margin allows."""
+    """List shares right only now that the data leave open, by Clopper and Pearson, and that the margin allows."""
     most = retained / (1 + retained)
     low = float(betaincinv(gained, seen - gained + 1, MISSED / 2)) if gained else 0.0
     high = float(betaincinv(gained + 1, seen - gained, 1 - MISSED / 2)) if gained < seen else 1.0
@@ -108,9 +108,9 @@ def _shares(gained: int, seen: int, retained: float) -> Floats:
 
 
 def _first_lost(gained: NDArray[np.int64], seen: int, retained: float, limit: float) -> NDArray[np.int64]:
-    """By number gained the fewest lost at which the statistic is at most `limit`; it falls as more are lost."""
+    """Find by number gained the fewest lost at which the statistic is at most `limit`; it falls as more are lost."""
     low, high = np.zeros_like(gained), seen - gained + 1
-    for _ in range(math.ceil(math.log2(seen + 2)) + 1):
+    for _ in range(math.ceil(math.log2(seen + 2)) + 1):  # bisection, for all numbers gained at once
         middle = (low + high) // 2
         lost = np.minimum(middle, seen - gained)
         there = (statistic(seen - gained - lost, gained, lost, retained) <= limit) | (middle > seen - gained)
@@ -119,7 +119,7 @@ def _first_lost(gained: NDArray[np.int64], seen: int, retained: float, limit: fl
 
 
 def _at_least(first: NDArray[np.int64], n: NDArray[np.int64], chance: Floats) -> Floats:
-    """Chance of at least `first` of n, the binomial distribution's upper tail."""
+    """Compute the chance of at least `first` of n, the binomial distribution's upper tail."""
     inside = (first > 0) & (first <= n)
     tail = betainc(np.where(inside, first, 1), np.where(inside, n - first + 1, 1), chance)
     return np.where(first <= 0, 1.0, np.where(first > n, 0.0, tail))
@@ -128,9 +128,8 @@ def _at_least(first: NDArray[np.int64], n: NDArray[np.int64], chance: Floats) ->
 Verdict = Literal["pass", "fail", "inconclusive", "refused"]
 
 ALPHA, POWER = 0.05, 0.80
-BOOTSTRAP_ALPHA = (
-    0.035  # a bootstrap is somewhat narrow: at 4 % an F1 at the margin, few of 5,000 examples changed, passed in 5.6 %
-)
+# A bootstrap is somewhat narrow: at 4 % an F1 at the margin, few of 5,000 examples changed, passed in 5.6 %.
+BOOTSTRAP_ALPHA = 0.035
 UNDEFINED_SHARE = 0.05  # of resamples without a value, above which nothing is said
 RETAINED = 0.99  # MLPerf inference: 99 % of the reference's accuracy
 BY_EXACT_TEST = Method(MethodKind.EXACT_TEST)
@@ -140,7 +139,7 @@ BY_EXACT_TEST = Method(MethodKind.EXACT_TEST)
 class ScoreComparison:
     """A verdict on the score: both scores, bounds of their difference (now minus before), what it rests on.
 
-    `detectable` is the smallest loss that so many examples show, `needed` how many would show the margin; `reason` says why
+    `detectable` is the smallest loss that `n` examples show, `needed` how many would show the margin; `reason` says why
     there was nothing to be tested.
     """
 
@@ -164,7 +163,7 @@ class ScoreComparison:
 def compare_accuracies(
     before: NDArray[np.bool_], now: NDArray[np.bool_], retained: float = RETAINED, alpha: float = ALPHA
 ) -> ScoreComparison:
-    """The verdict for two vectors that say which of the same examples were right, shape (n,)."""
+    """Compare two vectors that say which of the same examples were right, shape (n,)."""
     n, both = len(before), int((before & now).sum())
     if not n:
         return ScoreComparison("inconclusive", 0.0, 0.0, 0, BY_EXACT_TEST, reason="there are no examples")
@@ -182,7 +181,7 @@ def compare_accuracies(
 
 
 def examples_needed(score: float, share: float, retained: float = RETAINED, alpha: float = ALPHA) -> int | None:
-    """Examples on which an unchanged accuracy is shown to retain so much with 80 % power; None: no number would.
+    """Count the examples on which an unchanged accuracy is shown to retain so much with 80 % power; None: no number is.
 
     n = ((z(1 - alpha) sqrt(v0) + z(power) sqrt(share)) / loss)^2, v0 the variance where the loss is the margin's; at least as many
     as prove the margin where all answers are equal.
@@ -202,7 +201,7 @@ def examples_needed(score: float, share: float, retained: float = RETAINED, alph
 
 
 def detectable_loss(score: float, share: float, n: int, alpha: float = ALPHA) -> float | None:
-    """The smallest loss of an accuracy that n examples tell from no change with 80 % power: inverse of `examples_needed`."""
+    """Compute the smallest loss that n examples tell from none with 80 % power: `examples_needed` inverted."""
 
     def lacking(loss: float) -> float:
         return _spread(score, share, 1 - loss / score, alpha) / math.sqrt(n) - loss
@@ -214,7 +213,7 @@ def detectable_loss(score: float, share: float, n: int, alpha: float = ALPHA) ->
 
 
 def _spread(score: float, share: float, retained: float, alpha: float) -> float:
-    """Standard deviations per example, weighed by quantiles: of the test at the margin, of its power without a change."""
+    """Weigh standard deviations per example by quantiles: of the test at the margin, of its power without a change."""
     both = max(score - share / 2, 0.0)
     # Shares in place of counts, of which only the ratios matter: scaled to what counts are.
     gained, lost = at_the_margin(1e6 * both, 5e5 * share, 5e5 * share, retained)
@@ -231,7 +230,7 @@ def compare_replicates(
     retained: float = RETAINED,
     changed: int | None = None,
 ) -> ScoreComparison:
-    """The verdict for scores of any metric.
+    """Compare scores of any metric by their replicates.
 
     Args:
         before: the score of the baseline.
@@ -264,14 +263,15 @@ def compare_replicates(
 
 
 def _outer_bounds(value: float, replicates: Floats, quantile: float) -> tuple[float, float]:
-    """The outer bounds of percentiles and of Student's interval with this quantile."""
+    """Return the outer bounds of percentiles and of Student's interval with this quantile."""
     low, high = np.quantile(replicates, [BOOTSTRAP_ALPHA, 1 - BOOTSTRAP_ALPHA])
     half = quantile * float(replicates.std(ddof=1))
     return min(float(low), value - half), max(float(high), value + half)
 
 
 def _alike_needed(score: float, retained: float, alpha: float) -> int:
-    """Examples on which even equal answers prove the margin, 301 right ones at 99 %: as many miss a loss of it in `alpha`."""
+    """Count the examples on which even equal answers prove the margin: 301 right ones at 99 %."""
+    # So many right answers in a row have, at the margin, a chance of `alpha`.
     return math.ceil(math.ceil(math.log(alpha - MISSED) / math.log(retained)) / score)
 
 

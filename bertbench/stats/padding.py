@@ -1,8 +1,8 @@
 """How much of a batch is padding, by the policy that makes batches; for the Offline scenario and for reports.
 
 An encoder computes every position of a batch, real or not, so that its throughput on real lengths depends on how they
-are batched, and a fixed shape says nothing of it. The batches counted here are the ones to be timed. Not aware of
-tokenizers, tensors, models or records: an example is its length in tokens.
+are batched, and a fixed shape says nothing of it. The batches counted here are the ones to be timed. An example is
+its length in tokens.
 
     lengths = [12, 40, 7, 33]
     batches(lengths, 2, "length-sorted")  # [[1, 3], [0, 2]]
@@ -28,7 +28,7 @@ POLICIES = ("pad-to-max", "dynamic", "length-sorted")
 
 
 def batches(lengths: Sequence[int], batch_size: int, policy: str) -> list[list[int]]:
-    """Indices of the examples of each batch, every example once; the last batch may be smaller.
+    """Make batches of the examples' indices, every example once; the last batch may be smaller.
 
     Args:
         lengths: tokens of each example, shape (n,).
@@ -48,12 +48,12 @@ def batches(lengths: Sequence[int], batch_size: int, policy: str) -> list[list[i
         raise MeasurementError("no examples to make batches of")
     order = list(range(len(lengths)))
     if policy == "length-sorted":
-        order.sort(key=lambda index: -lengths[index])
+        order.sort(key=lambda index: -lengths[index])  # stable: equal lengths keep their order
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
 def padded_length(lengths: Sequence[int], batch: Sequence[int], policy: str, max_length: int | None = None) -> int:
-    """Tokens of every row of a batch that `batches` made; without `max_length`, pad-to-max takes the longest of all."""
+    """Return how long every row of a batch is; without `max_length`, pad-to-max takes the longest example of all."""
     longest = max(lengths[index] for index in batch)
     if max_length is not None and longest > max_length:
         raise ValueError(f"an example of {longest} tokens does not fit in {max_length}; truncate first")
@@ -63,7 +63,7 @@ def padded_length(lengths: Sequence[int], batch: Sequence[int], policy: str, max
 
 
 def waste(lengths: Sequence[int], batch_size: int, policy: str, max_length: int | None = None) -> float:
-    """The share of all computed positions that hold padding, 0 (none) to below 1: the quantity `padding_waste`.
+    """Compute the share of all computed positions that hold padding, 0 (none) to below 1: the quantity `padding_waste`.
 
     As in training, padding tokens over all tokens. For padded over real tokens see `padded_over_real`.
 
@@ -82,14 +82,14 @@ def waste(lengths: Sequence[int], batch_size: int, policy: str, max_length: int 
 
 
 def padded_over_real(lengths: Sequence[int], batch_size: int, policy: str, max_length: int | None = None) -> float:
-    """Computed positions over real tokens: 1 without any padding, 2 where half is padding. Arguments as for `waste`."""
+    """Divide computed positions by real tokens: 1 without padding, 2 where half is padding. Arguments as in `waste`."""
     made = batches(lengths, batch_size, policy)
     limit = max(lengths) if max_length is None else max_length
     return sum(len(batch) * padded_length(lengths, batch, policy, limit) for batch in made) / sum(lengths)
 
 
 def distribution(lengths: Sequence[int]) -> dict[str, float]:
-    """min, median, mean, p90, p99 and max of the lengths, in tokens.
+    """Compute min, median, mean, p90, p99 and max of the lengths, in tokens.
 
     The percentiles are order statistics of the given examples, which are all there are, so that few are enough.
 

@@ -1,8 +1,8 @@
 """MLPerf's Server scenario: queries that arrive at random, one server, and a bound on a percentile of latency.
 
 The rate is found by simulation, since searching it live takes a run per try: measured service times are put through a
-simulated queue, and only the answer is run live, once. Not aware of models, tensors, devices, processes, records or
-files: a query is a number, and serving it is a function that takes that number.
+simulated queue, and only the answer is run live, once. A query is a number, and serving it is a function that takes
+that number.
 
     rate, reason = highest_rate(service_s, bound_s=0.3)  # at which p90 just lies within the bound
     tried = likely_rate(service_s, 0.3, queries=64)  # at which so short a run shows it
@@ -72,7 +72,7 @@ class Rate:
 
 
 def poisson_arrivals(rate: float, count: int, seed: int) -> list[float]:
-    """When `count` queries arrive, in seconds from the start, ascending: a Poisson process of `rate` queries a second.
+    """Draw the arrivals of `count` queries, in seconds from the start, ascending: a Poisson process of `rate` a second.
 
     One seed gives the same pattern at every rate, stretched.
     """
@@ -83,7 +83,7 @@ def poisson_arrivals(rate: float, count: int, seed: int) -> list[float]:
 
 
 def simulate(service_s: Sequence[float], arrivals_s: Sequence[float]) -> list[float]:
-    """Latency in seconds of each query, from its arrival to its end: one server, first come, first served.
+    """Simulate the latency in seconds of each query, from its arrival to its end: one server, first come, first served.
 
     `service_s`, how long each takes, and `arrivals_s`, when each arrives, ascending, have the shape (queries,).
 
@@ -105,7 +105,7 @@ def highest_rate(
     queries: int = QUERIES,
     runs: int = RUNS,
 ) -> tuple[Rate | None, str | None]:
-    """The highest rate of Poisson arrivals at which the `share` percentile of latency lies within the bound.
+    """Find the highest rate of Poisson arrivals at which the `share` percentile of latency lies within the bound.
 
     The mean over `runs` simulated queues. Every step of the bisection sees the same pattern of arrivals and the same
     order of service times (common random numbers), so that fewer queries are late at a lower rate, without exception.
@@ -140,7 +140,7 @@ def highest_rate(
 def likely_rate(
     service_s: Sequence[float], bound_s: float, share: float = SHARE, seed: int = 0, *, queries: int
 ) -> Rate | None:
-    """The rate at which a live run of so few `queries` holds the bound with probability `CHANCE`, by simulation.
+    """Find the rate at which a live run of so few `queries` holds the bound with probability `CHANCE`, by simulation.
 
     At `highest_rate`, which it never exceeds, up to half of such runs do not. Arguments as there; None where
     `highest_rate` has none, and where too many of so few queries would be late even on an idle server.
@@ -158,7 +158,7 @@ def likely_rate(
 def predicted(
     service_s: Sequence[float], arrivals_s: Sequence[float], share: float = SHARE, seed: int = 0
 ) -> tuple[float, float]:
-    """The 95 % range, in seconds, of the percentile of simulated runs with these very arrivals.
+    """Predict the 95 % range, in seconds, of the percentile of simulated runs with these very arrivals.
 
     A live run beyond it shows that serving on demand takes longer than serving back to back, on which the rate rests.
     """
@@ -175,7 +175,7 @@ def serve(
     clock: Callable[[], float] = time.perf_counter,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[float]:
-    """Run query after query, none before it arrives; returns their latencies in seconds, shape (queries,).
+    """Run query after query, none before it arrives; return their latencies in seconds, shape (queries,).
 
     `run` serves the query of that number and returns when its result is there; `arrivals_s` are ascending. A latency
     begins at the scheduled arrival, whether or not the server was free then, as in LoadGen: what a query waits counts,
@@ -187,7 +187,7 @@ def serve(
         due = start + arrival
         while (left := due - clock()) > SPIN_S:
             sleep(left - SPIN_S)
-        while clock() < due:
+        while clock() < due:  # awake to the end: see SPIN_S
             pass
         run(query)
         latencies.append(clock() - due)
@@ -195,7 +195,7 @@ def serve(
 
 
 def order_statistic(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` of all values do not exceed, never interpolated.
+    """Return the smallest value that at least `share` of all values do not exceed, never interpolated.
 
     Source: MLPerf inference, loadgen/results.cc, takes percentiles so; type 1 of Hyndman & Fan 1996.
     """
@@ -203,14 +203,14 @@ def order_statistic(values: Sequence[float], share: float) -> float:
 
 
 def holds(latencies_s: Sequence[float], bound_s: float, share: float = SHARE) -> bool:
-    """True if the run's own `share` percentile lies within the bound: LoadGen's performance constraint."""
+    """Tell whether the run's own `share` percentile lies within the bound: LoadGen's performance constraint."""
     return order_statistic(latencies_s, share) <= bound_s
 
 
 def confirmed(
     latencies_s: Sequence[float], bound_s: float, share: float = SHARE, confidence: float = CONFIDENCE
 ) -> bool:
-    """True if the run proves the bound by MLPerf's early-stopping criterion.
+    """Tell whether the run proves the bound by MLPerf's early-stopping criterion.
 
     Of LoadGen's two conditions on latency this is the stricter one, and implies the other, `holds`: so few queries are
     late that, were the true share of late ones 1 - `share`, so few would be with probability 1 - `confidence` at most.
@@ -225,7 +225,7 @@ def confirmed(
 
 
 def late_allowed(queries: int, share: float = SHARE, confidence: float = CONFIDENCE) -> int | None:
-    """Most of `queries` that may be late in a run that is `confirmed`; None where even none is too many.
+    """Return how many of `queries` may be late in a run that is `confirmed`; None where even none is too many.
 
     The largest t with P(Binomial(queries, 1 - share) <= t) <= 1 - confidence; for p90 0 from 44 and 1 from 64 queries.
     """
@@ -237,13 +237,13 @@ def late_allowed(queries: int, share: float = SHARE, confidence: float = CONFIDE
 
 
 def _late_share(queries: int, share: float) -> int:
-    """How many of `queries` may be late for the percentile itself to lie within the bound."""
+    """Return how many of `queries` may be late for the percentile itself to lie within the bound."""
     # The sum keeps (1 - 0.9) * 10 = 0.9999999999999998 from counting as none.
     return math.floor(queries * (1 - share) + 1e-9)
 
 
 def _rates(service_s: Sequence[float], bound_s: float, allowed: int, queries: int, runs: int, seed: int) -> list[float]:
-    """For each of `runs` simulated runs the highest rate at which at most `allowed` of its `queries` are late.
+    """Find for each of `runs` simulated runs the highest rate at which at most `allowed` of its `queries` are late.
 
     By bisection up to capacity. The arrivals depend on the seed alone, so that all models see the same ones.
     """
@@ -261,8 +261,8 @@ def _rates(service_s: Sequence[float], bound_s: float, allowed: int, queries: in
 
 
 def _drawn(service_s: Sequence[float], queries: int, seed: int, run: int) -> Floats:
-    """A service time for each query, shape (queries,): all equally often where that can be, else at random."""
-    generator = np.random.default_rng((seed, run, 1))
+    """Draw a service time for each query, shape (queries,): all equally often where that can be, else at random."""
+    generator = np.random.default_rng((seed, run, 1))  # another stream than that of the arrivals
     times = np.asarray(service_s, dtype=np.float64)
     if queries % len(times):
         return generator.choice(times, queries)
@@ -270,12 +270,12 @@ def _drawn(service_s: Sequence[float], queries: int, seed: int, run: int) -> Flo
 
 
 def _short_runs(queries: int) -> int:
-    """How many live runs of `queries` are simulated: fewer of long ones, so that it takes seconds."""
+    """Choose how many live runs of `queries` are simulated: fewer of long ones, so that it takes seconds."""
     return max(min(SHORT_RUNS, 2_000_000 // queries), SHORT_RUNS // 10)
 
 
 def _latencies(service: Floats, work: Floats, arrivals: Floats) -> Floats:
-    """End - arrival of each query; `work` is the running sum of `service`; all of shape (queries,).
+    """Compute end - arrival of each query; `work` is the running sum of `service`; all of shape (queries,).
 
     Lindley's recursion end[i] = max(end[i - 1], arrival[i]) + service[i], written without a loop: work[i] plus the
     largest arrival[k] - work[k - 1] so far, which is how long the server had been idle before query k began.

@@ -1,7 +1,6 @@
 """When a session that was given a precision may stop, and the interval that stays honest although it chose its moment.
 
 Pure arithmetic on round values (natural logs of paired ratios, one a round), used by what measures and by what reports.
-Not aware of workers, rows, records or clocks.
 
     is_enough([[0.010, 0.014, 0.009, 0.011, 0.012]], precision=0.02)  # True
     interval([0.010, 0.014, 0.009, 0.011, 0.012], stopped=True)       # Interval(mean=0.0112, low=0.0087, high=0.0137)
@@ -37,8 +36,9 @@ from typing import NamedTuple
 LOOKS = (5, 8, 12, 16, 24, 32, 48, 64)
 CONFIDENCE = 0.95
 STOPPED_CONFIDENCE = 0.958  # nominal; covers 94.3 to 95.8 %
-_DECISION = ((8, 0.995), (12, 0.98))  # below so many rounds this level decides, from then on STOPPED_CONFIDENCE
+_DECISION = ((8, 0.995), (12, 0.98))  # (rounds, level): below these rounds this level decides, then STOPPED_CONFIDENCE
 
+# See `passes_until_steady`.
 _FEWEST_PASSES, _NEAR, _MOSTLY = 6, 0.10, 0.75
 
 
@@ -52,49 +52,49 @@ class Interval(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def _student(confidence: float, rounds: int) -> float:
-    """Student's two-sided quantile with rounds - 1 degrees of freedom."""
+    """Compute Student's two-sided quantile with rounds - 1 degrees of freedom."""
     from scipy.special import stdtrit
 
     return float(stdtrit(rounds - 1, (1 + confidence) / 2))
 
 
 def confidence(*, stopped: bool) -> float:
-    """The nominal level of a reported interval. `stopped`: the session had a precision to stop at, reached or not."""
+    """Return the nominal level of a reported interval; `stopped`: the session had a precision to stop at."""
     return STOPPED_CONFIDENCE if stopped else CONFIDENCE
 
 
 def quantile(rounds: int, *, stopped: bool) -> float:
-    """What the standard error over `rounds` (2 or more) is multiplied by in the interval that is reported."""
+    """Return what the standard error over `rounds` (2 or more) is multiplied by in the interval that is reported."""
     return _student(confidence(stopped=stopped), rounds)
 
 
 def decision_quantile(rounds: int) -> float:
-    """The same for the decision to stop after `rounds`: never smaller than what is reported."""
+    """Return the same for the decision to stop after `rounds`: never smaller than what is reported."""
     level = next((level for below, level in _DECISION if rounds < below), STOPPED_CONFIDENCE)
     return _student(level, rounds)
 
 
 def standard_deviation(values: Sequence[float]) -> float:
-    """The sample standard deviation (n - 1) of two values or more."""
+    """Compute the sample standard deviation (n - 1) of two values or more."""
     mean = math.fsum(values) / len(values)
     return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 def half_width(values: Sequence[float], *, stopped: bool) -> float | None:
-    """Half the length of `interval`, in log units; None of a single value."""
+    """Compute half the length of `interval`, in log units; None for a single value."""
     if len(values) < 2:
         return None
     return quantile(len(values), stopped=stopped) * standard_deviation(values) / math.sqrt(len(values))
 
 
 def interval(values: Sequence[float], *, stopped: bool) -> Interval:
-    """Mean and 95 % interval of round log-ratios, corrected if the session had a precision to stop at."""
+    """Compute mean and 95 % interval of round log-ratios, corrected if the session had a precision to stop at."""
     mean, half = math.fsum(values) / len(values), half_width(values, stopped=stopped)
     return Interval(mean, None, None) if half is None else Interval(mean, mean - half, mean + half)
 
 
 def is_enough(cells: Sequence[Sequence[float]], precision: float) -> bool:
-    """True if a session may stop: every cell's interval is within the precision, at the level that this look asks for.
+    """Tell whether a session may stop: every cell's interval is within the precision, at the level this look asks for.
 
     To be asked at LOOKS only: the correction knows no other moments. False without cells and below the first look.
 
@@ -114,7 +114,7 @@ def _is_within(values: Sequence[float], precision: float) -> bool:
 
 
 def passes_until_steady(seconds: Sequence[float]) -> int | None:
-    """How many of a cold worker's passes to leave untimed; None if it never became steady, or there are fewer than 6.
+    """Count the passes of a cold worker to leave untimed; None if it never became steady, or there are fewer than 6.
 
     The level is the median of the second half; near it means within 10 %. The answer is the first pass that is near it
     itself and by the median of it and the next two, and from which on three in four of such medians are: a slow pass
@@ -140,12 +140,12 @@ def passes_until_steady(seconds: Sequence[float]) -> int | None:
 
 
 def expected_half_width(sd: float, rounds: int) -> float:
-    """Half the length of the plain t-interval over `rounds` that deviate by `sd`, both in log units; 2 rounds or more."""
+    """Compute half the plain t-interval's length over `rounds` (2 or more) that deviate by `sd`, both in log units."""
     return _student(CONFIDENCE, rounds) * sd / math.sqrt(rounds)
 
 
 def rounds_within(sd: float, limit: float) -> int:
-    """Fewest rounds whose plain t-interval is expected to have half-widths up to `limit`, in the unit of `sd`; 2 at least."""
+    """Count the rounds, 2 at least, from which half the plain t-interval should be within `limit`, in `sd`'s unit."""
     rounds = max(2, math.floor((1.959 * sd / limit) ** 2))  # Student's quantile is larger: the answer is not below
     while expected_half_width(sd, rounds) > limit:
         rounds += 1
@@ -153,7 +153,7 @@ def rounds_within(sd: float, limit: float) -> int:
 
 
 def detectable(sd: float, rounds: int, power: float = 0.8) -> float:
-    """Smallest true log-ratio (absolute) that a two-sided 5 % t-test over `rounds` finds with `power`; 2 rounds or more.
+    """Compute the smallest true log-ratio that a two-sided 5 % t-test over `rounds` (2 or more) finds with `power`.
 
     By the noncentral t distribution; that the wrong sign is found significant is left out (below 1e-4 at this power).
 
@@ -165,7 +165,7 @@ def detectable(sd: float, rounds: int, power: float = 0.8) -> float:
 
 
 def deviation_interval(sd: float, rounds: int) -> tuple[float, float]:
-    """The 95 % interval of a standard deviation estimated from `rounds` normal values, by chi-square; 2 rounds or more."""
+    """Compute the 95 % interval of a standard deviation from `rounds` (2 or more) normal values, by chi-square."""
     from scipy.special import chdtri
 
     df = rounds - 1

@@ -20,7 +20,7 @@ Answer = tuple[str, int]
 
 
 def answers_of(value: Any, column: str, context: str, reading: Reading) -> tuple[Answer, ...]:
-    """The answers in a column, each with its offset in the context; NOWHERE for one without a place.
+    """Read the answers in a column, each with its offset in the context; NOWHERE for one without a place.
 
     Raises:
         RowError: it does not hold texts and offsets, or an answer is empty.
@@ -30,10 +30,10 @@ def answers_of(value: Any, column: str, context: str, reading: Reading) -> tuple
 
 
 def check_places(reading: Reading) -> None:
-    """Most answers must have a place.
+    """Refuse a split in which most answers have no place.
 
     Raises:
-        RowError: they have not; the first is named.
+        RowError: most have none; the message names the first.
     """
     misplaced, answers = (reading.counts[name] for name in ("dropped", "answers"))
     if misplaced > MOST_MISPLACED * answers:
@@ -82,15 +82,16 @@ def _placed(answer: str, start: int, context: str, reading: Reading) -> Answer:
 
 
 def _near(text: str, start: int, context: str) -> int:
-    """Where the text stands near the offset, as a word of its own and nowhere else as near; NOWHERE otherwise."""
+    """Find the text near the offset, as a word of its own and nowhere else as near; return NOWHERE otherwise."""
     by_distance = sorted((abs(offset - start), offset) for offset in _occurrences(text, context))
     if not by_distance or by_distance[0][0] > NEAR:
         return NOWHERE
+    # Unambiguous is what lies less than half as far away as the next one.
     return by_distance[0][1] if len(by_distance) == 1 or by_distance[1][0] > 2 * by_distance[0][0] else NOWHERE
 
 
 def _occurrences(text: str, context: str) -> Iterator[int]:
-    """Where the text stands, but not within a longer word."""
+    """Yield where the text stands, but not within a longer word."""
     offset = context.find(text)
     while offset >= 0:
         around = context[offset - 1 : offset] + text[0], text[-1] + context[offset + len(text) : offset + len(text) + 1]

@@ -30,7 +30,7 @@ __all__ = ["HIDDEN", "Examples", "load", "source_fingerprint"]
 
 
 def load(task: TaskSpec, split: str, data_dir: Path | None = None, *, labelled: bool = True) -> Examples:
-    """The examples of one split.
+    """Load the examples of one split.
 
     Args:
         task: names data set, columns and labels.
@@ -55,7 +55,7 @@ def load(task: TaskSpec, split: str, data_dir: Path | None = None, *, labelled: 
 
 
 def _folder(task: TaskSpec, data_dir: Path | None) -> Path | None:
-    """Where the task's files lie, or None if its examples come from the hub or a generator."""
+    """Return the folder where the task's files lie, or None if its examples come from the hub or a generator."""
     source = task.dataset
     if data_dir is not None and ((data_dir / task.name).is_dir() or source.generator is None):
         return data_dir / task.name
@@ -63,7 +63,7 @@ def _folder(task: TaskSpec, data_dir: Path | None) -> Path | None:
 
 
 def source_fingerprint(task: TaskSpec, data_dir: Path | None = None) -> str:
-    """What tells one version of the data from another without reading it: file sizes and dates, or the generator's version."""
+    """Return what tells versions of the data apart unread: file sizes and dates, or the generator's version."""
     source, folder = task.dataset, _folder(task, data_dir)
     if folder is not None:
         files = sorted(folder.glob("*")) if folder.is_dir() else []
@@ -94,7 +94,7 @@ def _from_folder(task: TaskSpec, folder: Path, split: str) -> RowTable:
 
 
 def _read(task: TaskSpec, path: Path) -> RowTable:
-    """The rows of a file with the task's columns."""
+    """Read the rows of a file with the task's columns."""
     kind: TaskKind = plugins.load("bertbench.tasks.kinds", "task kind", task.kind)
     needed = [column for column in kind.columns(task) if column != task.label]
     try:
@@ -104,7 +104,7 @@ def _read(task: TaskSpec, path: Path) -> RowTable:
 
 
 def _is_label(task: TaskSpec, text: str) -> bool:
-    """True if a text may be a label of the task."""
+    """Tell whether a text may be a label of the task."""
     if task.labels is None:
         return text == text.strip() and is_number(text)
     number = whole_number(text) if text.isdigit() else None
@@ -112,7 +112,7 @@ def _is_label(task: TaskSpec, text: str) -> bool:
 
 
 def _rename(names: Sequence[str], split: str) -> str:
-    """What to do with files that may be the split under another name."""
+    """Suggest what to do with files that may be the split under another name."""
     for name in names:
         stem, ending = Path(name).stem.lower(), Path(name).suffix.lower()
         if stem == split and ending in ENDINGS:
@@ -131,7 +131,7 @@ def _from_hub(task: TaskSpec, split: str) -> RowTable:
     where = f"data set {source.path}" + (f" ({source.subset})" if source.subset else "")
     hub.quiet_libraries()
     state = hub.state()
-    import datasets
+    import datasets  # only now: it reads at import what `hub.state` has set
 
     datasets.logging.set_verbosity_error()
     if not hub.progress_bars_wanted():
@@ -160,7 +160,7 @@ def _from_hub(task: TaskSpec, split: str) -> RowTable:
 
 
 def _csv_files(source: DatasetSpec, where: str, split: str) -> list[Path]:
-    """The files of a data set that is CSV, as they were downloaded.
+    """Find the files of a data set that is CSV, as they were downloaded.
 
     The library takes '007' for 7, 'NA' for a gap, and the first field of rows that are too wide for an index.
 
@@ -184,7 +184,7 @@ def _csv_files(source: DatasetSpec, where: str, split: str) -> list[Path]:
 
 
 def _joined(parts: Sequence[RowTable], where: str) -> RowTable:
-    """The rows of several files one after another."""
+    """Join the rows of several files, one after another."""
     if len(parts) == 1:
         return parts[0]
     places = [f"{Path(part.where).name}, {part.place(i)}" for part in parts for i in range(len(part.rows))]
@@ -193,7 +193,7 @@ def _joined(parts: Sequence[RowTable], where: str) -> RowTable:
 
 
 def _explained(error: Exception, where: str, split: str, state: hub.State) -> Exception:
-    """A data-set library's error as one clear line; hub errors and bugs as they are."""
+    """Put a data-set library's error into one clear line; leave hub errors and bugs as they are."""
     if state != "online":
         why = "the hub cannot be reached" if state == "unreachable" else "HF_HUB_OFFLINE is set"
         return DatasetError(

@@ -40,7 +40,7 @@ class Expected:
 
 
 def read_csv(where: str, text: str, expected: Expected) -> Delimited:
-    """The rows of a CSV file.
+    """Read the rows of a CSV file.
 
     Raises:
         DatasetError: a row has more or fewer fields than the header, or a quotation mark is not closed.
@@ -54,7 +54,7 @@ def read_csv(where: str, text: str, expected: Expected) -> Delimited:
 
 
 def read_tsv(where: str, text: str, expected: Expected) -> Delimited:
-    """The rows of a TSV file.
+    """Read the rows of a TSV file.
 
     Raises:
         DatasetError: as `read_csv`, or quotation marks can be read in two ways.
@@ -78,15 +78,15 @@ def read_tsv(where: str, text: str, expected: Expected) -> Delimited:
         return quoted
     table = fitting[0] if len(fitting) == 1 else readings[0]
     if any('"' in value for row in table.rows for value in row.values()):
-        table.notes.append("quotation marks are taken as part of the texts, which they cannot be quotes of")
+        table.notes.append("quotation marks are read as part of the texts, since they cannot be quotes")
     return table
 
 
 def _table(where: str, text: str, mark: str, quoting: int, expected: Expected) -> Delimited:
-    """Rows of equal width.
+    """Read rows of equal width.
 
     Raises:
-        DatasetError: they are not.
+        DatasetError: their widths differ.
     """
     table, header, line, blank = Delimited(), None, 0, 0
     reader = _reader(text, mark, quoting)
@@ -107,6 +107,7 @@ def _table(where: str, text: str, mark: str, quoting: int, expected: Expected) -
             table.header, is_row = header, _Rows(header, mark, expected)
             continue
         _check_row(where, (begin, line), fields, is_row, quoting)
+        # Of a single column, a blank line may be an empty text or nothing at all.
         if blank and len(header) == 1:
             raise DatasetError(f"{where}: line {blank} is blank", 'write "" for an empty text, or remove it')
         table.rows.append(dict(zip(header, fields, strict=True)))
@@ -117,10 +118,10 @@ def _table(where: str, text: str, mark: str, quoting: int, expected: Expected) -
 
 
 def _check_row(where: str, lines: tuple[int, int], fields: list[str], rows: _Rows, quoting: int) -> None:
-    """A row as wide as the header, without rows in it.
+    """Check that a row is as wide as the header and holds no rows itself.
 
     Raises:
-        DatasetError: it is not so.
+        DatasetError: it does not fit.
     """
     if len(fields) != len(rows.header):
         raise _ragged(where, *lines, len(fields), rows.header, rows.mark)
@@ -131,7 +132,7 @@ def _check_row(where: str, lines: tuple[int, int], fields: list[str], rows: _Row
 
 
 def _reader(text: str, mark: str, quoting: int) -> Any:
-    csv.field_size_limit(2**31 - 1)
+    csv.field_size_limit(2**31 - 1)  # Python's own limit, 131,072 characters, is less than a long text
     stream = io.StringIO(text, newline="")
     if quoting == csv.QUOTE_NONE:
         return csv.reader(stream, delimiter=mark, quoting=csv.QUOTE_NONE, quotechar=None, strict=True)
@@ -139,7 +140,7 @@ def _reader(text: str, mark: str, quoting: int) -> Any:
 
 
 def _first(text: str, mark: str) -> list[str]:
-    """The fields of the first line that has any."""
+    """Return the fields of the first line that has any."""
     try:
         return next((fields for fields in _reader(text, mark, csv.QUOTE_MINIMAL) if fields), [])
     except csv.Error:
@@ -151,11 +152,12 @@ def _has_columns(header: Sequence[str], needed: Sequence[str]) -> bool:
 
 
 def tidy(name: str) -> str:
-    """A column's name without blanks around it and in composed form (NFC)."""
+    """Return a column's name without blanks around it and in composed form (NFC)."""
     return unicodedata.normalize("NFC", name).strip()
 
 
 def _header(where: str, fields: list[str]) -> list[str]:
+    # Excel reads such a line as the delimiter, and no one else does.
     if fields[0].lower().startswith("sep="):
         raise DatasetError(
             f"{where}: its first line is '{fields[0]}{';' * (len(fields) > 1)}', not a header", "remove that line"
@@ -171,6 +173,7 @@ def _lines(begin: int, end: int) -> str:
 
 
 def _broken(where: str, begin: int, end: int, reason: str) -> DatasetError:
+    # csv.Error has no code: only its text tells the two faults apart.
     if "end of data" in reason:
         return DatasetError(
             f"{where}: line {begin}: a quotation mark is opened and never closed",
@@ -199,7 +202,7 @@ class _Rows:
     expected: Expected
 
     def within(self, fields: Sequence[str]) -> str | None:
-        """A line within a field that is a row of its own, or None."""
+        """Return a line within a field that is a row of its own, or None."""
         for column, text in enumerate(fields):
             first, *others = text.replace("\r\n", "\n").split("\n")
             if not others:
@@ -226,7 +229,7 @@ class _Rows:
 
 
 def _check_swallowed(where: str, begin: int, end: int, fields: Sequence[str], rows: _Rows) -> None:
-    """A field over several lines must not hold rows: then a quotation mark was opened that belongs to a text.
+    """Refuse a field over several lines that holds rows: its opening quotation mark then belongs to a text.
 
     Raises:
         DatasetError: a line of it is a row of its own.
@@ -234,7 +237,7 @@ def _check_swallowed(where: str, begin: int, end: int, fields: Sequence[str], ro
     swallowed = rows.within(fields)
     if swallowed is not None:
         raise DatasetError(
-            f"{where}: lines {begin} to {end} are read as one row, for a quotation mark opens in line {begin}; "
+            f"{where}: lines {begin} to {end} are read as one row, since a quotation mark opens in line {begin}; "
             f"rows would be lost ({swallowed.strip():.40})",
             "write a quotation mark of a text twice and the text in quotation marks; if it is one text, "
             "save the rows as JSON lines (.jsonl) or parquet",
@@ -242,10 +245,10 @@ def _check_swallowed(where: str, begin: int, end: int, fields: Sequence[str], ro
 
 
 def _check_blank_before_quote(where: str, begin: int, fields: Sequence[str]) -> None:
-    """A quotation mark after a blank is no quote by the standard, and hardly part of the text.
+    """Refuse a quotation mark after a blank: it is no quote by the standard, and hardly part of the text.
 
     Raises:
-        DatasetError: there is one.
+        DatasetError: a field has one.
     """
     for value in fields:
         if value[:1] == " " and value.lstrip(" ")[:1] == '"' and value.rstrip()[-1:] == '"':
@@ -256,7 +259,7 @@ def _check_blank_before_quote(where: str, begin: int, fields: Sequence[str]) -> 
 
 
 def _all_quoted(plain: Delimited) -> bool:
-    """True if every field of every row stands in quotation marks, which then are quotes."""
+    """Tell whether every field of every row stands in quotation marks, which then are quotes."""
     return all(
         len(value) > 1 and value.startswith('"') and value.endswith('"') for row in plain.rows for value in row.values()
     )

@@ -68,7 +68,7 @@ class Examples:
         return len(self.ids)
 
     def take(self, count: int | None) -> Examples:
-        """`count` examples drawn with a fixed seed, in the split's order; all of them if None or too few."""
+        """Draw `count` examples with a fixed seed, in the split's order; take all of them if None or too few."""
         if count is None or count >= len(self):
             return self
         kept = sorted(random.Random(SUBSET_SEED).sample(range(len(self)), count))  # noqa: S311 (a reproducible draw)

@@ -1,4 +1,7 @@
-"""How much text is tokenized at once: tokenizing takes a hundred bytes of memory for every one of text, until it is cut."""
+"""What a task kind is and how it reads a row; and how much text is tokenized at once.
+
+Tokenizing takes a hundred bytes of memory for every one of text, until it is cut.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
 
 LONGEST_TEXT = 5_000_000  # characters; the longest novels have as many
-PORTION_CHARACTERS = 2_000_000
+PORTION_CHARACTERS = 2_000_000  # about 200 MB while they are tokenized
 
 
 def portions(
@@ -113,10 +116,10 @@ class TaskKind(Protocol):
     """True if its inputs are lists of words."""
 
     def columns(self, task: TaskSpec) -> tuple[str, ...]:
-        """Columns that every row needs."""
+        """Return the columns that every row needs."""
 
     def inputs(self, task: TaskSpec, row: Mapping[str, Any]) -> tuple[Any, ...]:
-        """Inputs of a row, whatever its label.
+        """Return the inputs of a row, whatever its label.
 
         Raises:
             RowError: a value is of the wrong type.
@@ -125,14 +128,14 @@ class TaskKind(Protocol):
     def example(
         self, task: TaskSpec, row: Mapping[str, Any], reading: Reading | None = None
     ) -> tuple[tuple[Any, ...], Any]:
-        """Inputs and label of a row; `reading` counts what is not taken as it stands.
+        """Return inputs and label of a row; `reading` counts what is not taken as it stands.
 
         Raises:
             RowError: a value is of the wrong type or outside what the task says.
         """
 
     def clusters(self, examples: Examples) -> Sequence[str] | None:
-        """What each example belongs to where several share a text (a paragraph); None: each stands alone."""
+        """Return what each example belongs to where several share a text (a paragraph); None: each stands alone."""
 
     def encode(
         self,
@@ -145,10 +148,10 @@ class TaskKind(Protocol):
         order: Sequence[int] | None = None,
         training: bool = False,
     ) -> Features:
-        """Features of at most `max_length` tokens; `order[i]` is the task's label that output i stands for."""
+        """Build features of at most `max_length` tokens; `order[i]` is the task's label that output i stands for."""
 
     def outputs(self, output: Any) -> Any:
-        """A model's output as one tensor: (rows, outputs), or (rows, tokens, outputs)."""
+        """Return a model's output as one tensor: (rows, outputs), or (rows, tokens, outputs)."""
 
     def decode(
         self,
@@ -158,16 +161,16 @@ class TaskKind(Protocol):
         outputs: Sequence[Floats],
         order: Sequence[int] | None,
     ) -> Decoded:
-        """Predictions from the outputs of every feature, padding removed."""
+        """Make predictions of the outputs of every feature, padding removed."""
 
     def figures(self, task: TaskSpec, examples: Examples, decoded: Decoded) -> list[Measurement]:
         """Figures of the kind's own over all of a split's examples, beside the metrics; most kinds have none."""
 
     def references(self, task: TaskSpec, examples: Examples) -> list[Any]:
-        """What the metrics compare predictions with."""
+        """Return what the metrics compare predictions with."""
 
     def trivial(self, task: TaskSpec, train: Examples, examples: Examples) -> tuple[str, list[Any]]:
-        """A baseline that looks at no input: its name and its predictions."""
+        """Return a baseline that looks at no input: its name and its predictions."""
 
 
 class RowError(ValueError):
@@ -181,10 +184,10 @@ class RowError(ValueError):
 
 
 def text_of(row: Mapping[str, Any], column: str) -> str:
-    """The text in a column, which may be empty.
+    """Return the text in a column, which may be empty.
 
     Raises:
-        RowError: it is none.
+        RowError: it holds no text.
     """
     value = _value(row, column)
     if not isinstance(value, str):
@@ -200,7 +203,7 @@ def check_text_length(column: str, characters: int) -> None:
     """Refuse a text that is longer than any: it is tokenized whole before it is cut or taken in windows.
 
     Raises:
-        RowError: it is.
+        RowError: it is longer.
     """
     if characters > LONGEST_TEXT:
         raise RowError(
@@ -210,10 +213,10 @@ def check_text_length(column: str, characters: int) -> None:
 
 
 def list_of(row: Mapping[str, Any], column: str) -> list[Any]:
-    """The list in a column; arrays, as parquet files give them, are taken too.
+    """Return the list in a column; arrays, as parquet files give them, are taken too.
 
     Raises:
-        RowError: it is none.
+        RowError: it holds no list.
     """
     value = _value(row, column)
     if hasattr(value, "tolist"):
@@ -231,7 +234,7 @@ def _value(row: Mapping[str, Any], column: str) -> Any:
 
 
 def label_of(row: Mapping[str, Any], column: str) -> Any:
-    """What stands in the label's column.
+    """Return what stands in the label's column.
 
     Raises:
         RowError: nothing does.
@@ -240,7 +243,7 @@ def label_of(row: Mapping[str, Any], column: str) -> Any:
 
 
 def label_index(value: Any, labels: Sequence[str], what: str = "label", reading: Reading | None = None) -> int:
-    """The place of a class among `labels`: of the name that `value` is, else, where no name is a number, the place it says.
+    """Find a class's place among `labels`: that of the name `value` or, where no name is a number, the place it states.
 
     Names come first, exactly and then but for case, blanks and separators where that is unambiguous. A number is taken for
     the name that is written like it. Only where the data set itself says that its numbers are places, they are so at once.
@@ -251,7 +254,7 @@ def label_index(value: Any, labels: Sequence[str], what: str = "label", reading:
     reading = reading or Reading()
     if reading.by_place and _is_whole(value) and value != -1:
         if not 0 <= value < len(labels):
-            raise RowError(f"{what} {value!r:.40} is no place among {_some(labels)}", "places count from 0")
+            raise RowError(f"{what} {value!r:.40} is not a place among {_some(labels)}", "places count from 0")
         return reading.placed(int(value))
     names = Names.of(tuple(labels))
     texts = [] if reading.by_place and _is_whole(value) else _written(value)
@@ -285,7 +288,7 @@ def _why_not(number: int | None, names: Names) -> str:
 
 
 def _some(labels: Sequence[str]) -> str:
-    """The labels; of many the first ones."""
+    """List the labels; of many the first ones."""
     shown = [name if name.isprintable() and name.strip() == name else repr(name) for name in labels[:20]]
     return ", ".join(shown) + (f" and {len(labels) - 20} more" if len(labels) > 20 else "")
 
@@ -295,7 +298,7 @@ def _is_whole(value: Any) -> bool:
 
 
 def _written(value: Any) -> list[str]:
-    """How a value may be written as a name: a text as it is, 3 as '3', 3.0 as '3.0' or '3', true as 'True' or 'true'."""
+    """List how a value may be written as a name: a text as it is, 3 as '3', 3.0 as '3.0' or '3', true as 'True' too."""
     if isinstance(value, str):
         number = whole_number(value) if value.strip().endswith(".0") else None
         return [value] if number is None else [value, str(number)]
@@ -303,6 +306,7 @@ def _written(value: Any) -> list[str]:
         return [str(value), str(value).lower()]
     if isinstance(value, Number):
         if isinstance(value, int) or not math.isfinite(value):  # type: ignore[arg-type]
+            # A longer number is no name, and Python refuses to write one of thousands of digits.
             return [f"{value}"] if abs(value) < 10**40 else []  # type: ignore[arg-type]
         return [*dict.fromkeys([str(value), *([str(int(value))] if value == value // 1 else [])])]  # type: ignore[operator,call-overload]
     return []

@@ -23,15 +23,16 @@ from bertbench.tasks.rowfiles import ID_COLUMNS, RowTable
 if TYPE_CHECKING:
     from bertbench.tasks.kind import TaskKind
 
-# What a number that is not whole looks like in a text: '1.0', '2.5', '1e+20'; '1e5' may be a name.
+# What tools write for a gap or a truth value.
 _NO_NAMES = frozenset({"nan", "none", "null", "true", "false"})
 
 
+# What a number that is not whole looks like in a text: '1.0', '2.5', '1e+20'; '1e5' may be a name.
 _FRACTION = re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?|[+-]?\d+[eE][+-]\d+")
 
 
 def ids_of(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], str, bool]:
-    """The ids of all rows from the first column that has them, else row numbers from 0.
+    """Take the ids of all rows from the first column that has them, else row numbers from 0.
 
     Returns:
         The ids; why a column that seemed to hold them was not taken, '' if there was none; True if ids were replaced.
@@ -50,7 +51,7 @@ def ids_of(rows: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, ...], str, boo
 
 
 def _problem(values: Sequence[Any]) -> str:
-    """Why these cannot be ids, or ''."""
+    """Say why these cannot be ids; '' if they can."""
     odd = [value for value in values if not _is_whole_name(value)]
     if odd:
         absent = sum(value is None or value == "" for value in odd)
@@ -62,7 +63,7 @@ def _problem(values: Sequence[Any]) -> str:
 
 
 def _is_whole_name(value: Any) -> bool:
-    """A whole number, or a text without line breaks and tabs that is no fraction."""
+    """Tell whether this is a whole number, or a text without line breaks and tabs that is no fraction."""
     if isinstance(value, str):
         if value.casefold() in _NO_NAMES:
             return False
@@ -73,21 +74,21 @@ def _is_whole_name(value: Any) -> bool:
 # What loading may change or leave out, as it is counted, and how it is said.
 CHANGES = {
     "dropped": "{count:,} answers do not stand in their context: they count as right answers, but are not trained on (first {first})",
-    "moved": "{count:,} answers stand near by where 'answer_start' says, and were taken from there (first {first})",
+    "moved": "{count:,} answers stand near the place that 'answer_start' states, and are taken from there (first {first})",
     "trimmed": "{count:,} answers had blanks at an edge, which were cut off (first {first})",
-    "folded": "{count:,} labels are a class's name but for case, blanks or separators (first {first})",
-    "renamed": "{count:,} labels go by their place, since the data set calls its classes {first}",
-    "unknown": "{count:,} labels are none of the task's and count as hidden (first {first})",
+    "folded": "{count:,} labels match a class's name except for case, blanks or separators (first {first})",
+    "renamed": "{count:,} labels are taken by their place, since the data set calls its classes {first}",
+    "unknown": "{count:,} labels are not among the task's and count as hidden (first {first})",
     "assumed": "{count:,} labels are taken as places that count from 0, though none is 0: if they count from 1, write names",
     "renumbered": "{count:,} ids were replaced by row numbers from 0, since {first}",
 }
 
 
-PLACES_SHOWN = 6
+PLACES_SHOWN = 6  # of a task's labels, in a note
 
 
 def of_table(task: TaskSpec, split: str, table: RowTable, *, labelled: bool = True) -> Examples:
-    """The rows of a split as examples, each checked; what is not taken as it stands is counted.
+    """Make examples of a split's rows; check each, and count what is not taken as it stands.
 
     Args:
         task: names columns and labels.
@@ -139,10 +140,10 @@ def _listed_places(labels: Sequence[str]) -> str:
 
 
 def _found_column(task: TaskSpec, table: RowTable, column: str, *, needed: bool) -> list[str]:
-    """Nothing if there is such a column; one that differs in blanks or composition alone gets its name, which is said.
+    """Find a column; give its name to one that differs in blanks or composition alone, and return a note that says so.
 
     Raises:
-        DatasetError: there is none.
+        DatasetError: there is no such column.
     """
     if any(column in row for row in table.rows):
         return []
@@ -163,7 +164,7 @@ def _found_column(task: TaskSpec, table: RowTable, column: str, *, needed: bool)
 
 
 def _is_renamed(where: str, task: TaskSpec, class_names: Sequence[str]) -> bool:
-    """True if the task calls a class otherwise than the data set, whose names for its label ids are `own`.
+    """Tell whether the task calls a class otherwise than the data set, which calls its label ids `class_names`.
 
     Raises:
         DatasetError: a name stands in another place.
@@ -180,10 +181,10 @@ def _is_renamed(where: str, task: TaskSpec, class_names: Sequence[str]) -> bool:
 
 
 def _check_whole(where: str, kind: TaskKind, reading: Reading) -> None:
-    """What can be judged only once all rows are read: labels of one sort, and answers most of which have a place.
+    """Check what is known only once all rows are read: labels of one sort, and answers most of which have a place.
 
     Raises:
-        DatasetError: they are not so.
+        DatasetError: labels are of two sorts, or most answers have no place.
     """
     if reading.by_name and reading.places and not reading.by_place:
         raise DatasetError(
@@ -220,7 +221,7 @@ def _is_hidden(value: Any) -> bool:
 
 
 def _perhaps_labelled(kind: TaskKind, task: TaskSpec, row: Mapping[str, Any], reading: Reading) -> tuple[Any, Any]:
-    """Inputs and label of a row, `HIDDEN` where there is none that the task knows."""
+    """Return inputs and label of a row, `HIDDEN` where there is none that the task knows."""
     try:
         return kind.example(task, row, reading)
     except RowError:

@@ -29,6 +29,7 @@ BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16", "UTF-16"),
     (codecs.BOM_UTF16_BE, "utf-16", "UTF-16"),
 )
+# By their first bytes.
 NO_TEXT = {b"\x1f\x8b": "compressed (gzip)", b"PK\x03\x04": "a zip archive or an Excel file"}
 
 
@@ -46,7 +47,7 @@ class RowTable:
     notes: tuple[str, ...] = ()
 
     def place(self, number: int) -> str:
-        """Where a row stands, for people; `number` counts from 0."""
+        """Say where a row stands, for people; `number` counts from 0."""
         if self.lines and isinstance(self.lines[number], str):
             return str(self.lines[number])
         return f"line {self.lines[number]}" if self.lines else f"row {number + 1} (counted from 1)"
@@ -58,7 +59,7 @@ class RowTable:
 
 
 def read(path: Path, expected: Expected) -> RowTable:
-    """The rows of a file; its ending says which kind it is.
+    """Read the rows of a file; its ending says which kind it is.
 
     Raises:
         DatasetError: it cannot be read, is damaged, or can be read in two ways.
@@ -77,10 +78,10 @@ def read(path: Path, expected: Expected) -> RowTable:
 
 
 def decode(where: str, content: bytes) -> tuple[str, tuple[str, ...]]:
-    """Bytes as text: UTF-8, or what a byte order mark says; with a note where that is not UTF-8.
+    """Decode bytes by their byte order mark or as UTF-8; add a note where the mark says otherwise.
 
     Raises:
-        DatasetError: it is neither.
+        DatasetError: they are neither, or no text at all.
     """
     for mark, what in NO_TEXT.items():
         if content.startswith(mark):
@@ -107,6 +108,7 @@ def decode(where: str, content: bytes) -> tuple[str, tuple[str, ...]]:
 
 def _json_lines(where: str, text: str, notes: tuple[str, ...]) -> RowTable:
     rows, lines = [], []
+    # Not splitlines(): texts in JSON may hold other line breaks, such as U+2028.
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             rows.append(_object(f"{where}: line {number}", parsed(f"{where}: line {number}", line)))
@@ -115,7 +117,7 @@ def _json_lines(where: str, text: str, notes: tuple[str, ...]) -> RowTable:
 
 
 def _json(where: str, text: str) -> list[dict[str, Any]]:
-    """The rows of a list of objects, or of an object of columns of equal length."""
+    """Read the rows of a list of objects, or of an object of columns of equal length."""
     value = parsed(where, text)
     if isinstance(value, dict) and _nested(value):
         raise DatasetError(
@@ -144,10 +146,10 @@ def _nested(value: dict[str, Any]) -> bool:
 
 
 def parsed(where: str, text: str) -> Any:
-    """A JSON value; a key that stands twice in an object is an error.
+    """Parse a JSON value; a key that stands twice in an object is an error.
 
     Raises:
-        DatasetError: it is no JSON.
+        DatasetError: it is no JSON, or no text that a file can hold.
     """
     try:
         value = json.loads(text, object_pairs_hook=_unique)
@@ -200,9 +202,11 @@ def _parquet(path: Path, expected: Expected) -> RowTable:
         wanted = {tidy(name).casefold() for name in (*expected.columns, expected.label, *ID_COLUMNS)}
         some = [name for name in names if tidy(name).casefold() in wanted]
         known = {tidy(name) for name in some} >= {tidy(name) for name in expected.columns}
+        # No partitioning: a folder called key=value would add a column.
         table = pq.read_table(path, columns=some if known and expected.columns else None, partitioning=None)
         rows = table.to_pylist()
     except (pa.ArrowException, ValueError, OSError, OverflowError) as error:
+        # The file is absent or closed to us: not damaged.
         if isinstance(error, OSError) and error.errno is not None:
             raise
         reason = first_line(error).partition(". ")[0]
@@ -214,7 +218,7 @@ def _parquet(path: Path, expected: Expected) -> RowTable:
 
 
 def _stated_classes(metadata: bytes | None) -> dict[str, tuple[str, ...]]:
-    """Class names by column, as the `datasets` library notes them in parquet files that it writes."""
+    """Read class names by column, as the `datasets` library notes them in parquet files that it writes."""
     try:
         features = object_of((metadata or b"{}").decode())["info"]["features"]
         return {name: names for name, feature in features.items() if (names := _class_names(feature))}

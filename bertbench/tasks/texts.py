@@ -26,10 +26,10 @@ class Texts:
     split: str = "train"
 
     def __iter__(self) -> Iterator[str]:
-        """The texts in order, empty ones left out; read as they are asked for.
+        """Yield the texts in order, empty ones left out; read them as they are asked for.
 
         Raises:
-            DatasetError, HubError: they cannot be had, or there is no such column, or it holds no text.
+            DatasetError, HubError: they cannot be read, or there is no such column, or it holds no text.
         """
         for number, row in enumerate(self._rows()):
             if self.column not in row:
@@ -57,9 +57,8 @@ class Texts:
         path = Path(self.source).expanduser()
         if path.exists():
             reader, files = files_of(path)
-            options = (
-                {"encoding": "utf-8-sig"} if reader == "text" else {}
-            )  # the others skip a byte-order mark by themselves
+            # The other readers skip a byte-order mark by themselves.
+            options = {"encoding": "utf-8-sig"} if reader == "text" else {}
             yield from self._streamed(reader, data_files=[str(file) for file in files], split="train", **options)
             return
         name, _, subset = self.source.partition(":")
@@ -89,7 +88,7 @@ class Texts:
 
 
 def files_of(path: Path) -> tuple[str, list[Path]]:
-    """The reader's name and the files, sorted.
+    """Return the reader's name and the files, sorted.
 
     Raises:
         DatasetError: there are none of a known kind, or of several kinds.
@@ -103,14 +102,15 @@ def files_of(path: Path) -> tuple[str, list[Path]]:
 
 
 def blocks(texts: Iterator[str], tokenizer: Any, length: int) -> Iterator[list[int]]:
-    """Token ids in blocks of `length`, special tokens included; texts follow one another without padding.
+    """Yield token ids in blocks of `length`, special tokens included; texts follow one another without padding.
 
     What is left at the end is shorter.
     """
     separator, first = tokenizer.sep_token_id, tokenizer.cls_token_id
-    room = length - 2
+    room = length - 2  # beside the first token and the separator
     waiting: list[int] = []
     for text in texts:
+        # Quiet about texts beyond the model's limit, for they are cut into blocks.
         waiting += tokenizer(text, add_special_tokens=False, truncation=False, verbose=False)["input_ids"]
         while len(waiting) >= room:
             yield [first, *waiting[:room], separator]

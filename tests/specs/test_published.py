@@ -75,8 +75,8 @@ def test_users_files_are_added(tmp_path):
         ([ROW], COLUMNS[1:], "line 1: not the columns"),
         ([ROW, ROW[:4]], COLUMNS, "line 3: not 10 fields"),
         ([(*ROW, "more")], COLUMNS, "line 2: not 10 fields"),
-        ([(*ROW[:4], "many", *ROW[5:])], COLUMNS, "line 2: value 'many' is no number"),
-        ([(*ROW[:4], "nan", *ROW[5:])], COLUMNS, "line 2: value 'nan' is no number"),
+        ([(*ROW[:4], "many", *ROW[5:])], COLUMNS, "line 2: value 'many' is not a number"),
+        ([(*ROW[:4], "nan", *ROW[5:])], COLUMNS, "line 2: value 'nan' is not a number"),
         ([(*ROW[:8], "sure", "")], COLUMNS, "line 2: status 'sure'"),
     ],
 )

@@ -76,7 +76,7 @@ def timed(
 
 
 def _check_memory(anatomy: Anatomy, config: PretrainedConfig, techniques: Techniques, free: int) -> None:
-    """Refuse what the system would be short of memory for: weights, and about a layer's activations."""
+    """Refuse what would leave the system short of memory: weights, and about a layer's activations."""
     tokens = anatomy.batch_size * anatomy.sequence_length
     hidden = int(getattr(config, "hidden_size", 0))
     scores = tokens * anatomy.sequence_length * int(getattr(config, "num_attention_heads", 0))
@@ -90,7 +90,7 @@ def _check_memory(anatomy: Anatomy, config: PretrainedConfig, techniques: Techni
 
 
 def _model(config: PretrainedConfig, techniques: Techniques) -> tuple[nn.Module, str]:
-    """The model with random weights, with fused attention where the architecture has it, as it is usually run."""
+    """Build the model with random weights, with fused attention where the architecture has it, as it is usually run."""
     model = build(config, techniques, real=True, attention=attention.USUAL)
     return model, attention.attention_used(model)
 
@@ -104,7 +104,7 @@ def _batch(config: PretrainedConfig, batch_size: int, sequence_length: int) -> d
 def _passes(
     model: nn.Module, batch: dict[str, torch.Tensor], label: str, progress: Progress, most: int
 ) -> tuple[list[float], list[Trace]]:
-    """Seconds of passes without hooks, and the traces of as many with them, in turn; after warming up."""
+    """Time passes without hooks and trace as many with hooks, in turn, after warming up."""
     begun = time.perf_counter()
     for _ in range(WARMUP_PASSES):
         model(**batch)
@@ -115,6 +115,7 @@ def _passes(
     begun = time.perf_counter()
     while len(traces) < FEWEST or (len(traces) < most and time.perf_counter() - begun < ENOUGH_S):
         progress(f"{label}: time by component", min((time.perf_counter() - begun) / ENOUGH_S, 0.99), 1)
+        # In turn, so that a slow moment of the machine falls on both kinds.
         start = time.perf_counter()
         model(**batch)
         plain.append(time.perf_counter() - start)
@@ -130,7 +131,7 @@ def _whole(trace: Trace) -> float:
 
 
 def _shares(model: nn.Module, traces: list[Trace]) -> dict[Key, float]:
-    """The share of each component at each place: the median over passes, scaled so that all add up to 1."""
+    """Compute the share of each component at each place: the median over passes, scaled so that all add up to 1."""
     naming, modules = Naming(model), dict(model.named_modules())
     layers = layers_of(model, traces[0].calls())
     shares: dict[Key, list[float]] = defaultdict(list)
@@ -145,7 +146,7 @@ def _shares(model: nn.Module, traces: list[Trace]) -> dict[Key, float]:
 
 
 def _with_seconds(parts: tuple[Part, ...], seconds: dict[Key, float]) -> tuple[Part, ...]:
-    """The parts with their seconds; what takes time and holds nothing comes last."""
+    """Add their seconds to the parts; what takes time and holds nothing comes last."""
     known = {(part.component, part.place): part for part in parts}
     more = tuple(Part(*key, 0, 0, 0) for key in seconds if key not in known)
     return tuple(replace(part, seconds=seconds.get((part.component, part.place), 0.0)) for part in (*parts, *more))

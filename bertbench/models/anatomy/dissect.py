@@ -42,16 +42,16 @@ class Trace:
     events: list[tuple[str, bool, float]] = field(default_factory=list)
 
     def calls(self) -> Counter[str]:
-        """How often each module was called."""
+        """Count how often each module was called."""
         return Counter(name for name, begins, _ in self.events if begins)
 
     def walk(self, layers: frozenset[str]) -> Iterator[tuple[Where, bool, float]]:
-        """(where the pass is, whether it has just got there, what the meter gained there), for each event but the last.
+        """Yield (where the pass is, whether it has just got there, what the meter gained there); skip the last event.
 
         Calls of the modules in `layers` are numbered as layers.
         """
         stack: list[Where] = []
-        number, depth = 0, 0
+        number, depth = 0, 0  # layers begun; how deep on the stack the present one lies, 0 outside of layers
         for index, (name, begins, reading) in enumerate(self.events[:-1]):
             if begins:
                 if name in layers:
@@ -66,10 +66,11 @@ class Trace:
 
 @contextmanager
 def follow(model: nn.Module, meter: Meter) -> Iterator[Trace]:
-    """Write down each begin and end of a module's call inside the `with` block, in the order in which they come."""
+    """Record each begin and end of a module's call inside the `with` block, in the order in which they come."""
     trace = Trace()
     write = trace.events.append
 
+    # A function, so that each pair of hooks keeps its own name.
     def hooks(name: str) -> tuple[Callable[..., None], Callable[..., None]]:
         return (lambda *_: write((name, True, meter()))), (lambda *_: write((name, False, meter())))
 
@@ -85,7 +86,7 @@ def follow(model: nn.Module, meter: Meter) -> Iterator[Trace]:
 
 
 def layers_of(model: nn.Module, calls: Counter[str]) -> frozenset[str]:
-    """Names of the modules that are the model's layers: the outermost list that is run as often as there are layers.
+    """Find the names of the model's layers: the modules of the outermost list that is run as often as there are layers.
 
     Empty where no list fits.
     """
@@ -112,7 +113,7 @@ def dissect(
     batch_size: int = 1,
     sequence_length: int = 128,
 ) -> Anatomy:
-    """The anatomy of the model called `name`, with `techniques` applied to its configuration.
+    """Take the model called `name` apart, with `techniques` applied to its configuration.
 
     An architecture that cannot run without weights has unique parameters only, by component; the notes say why.
 
@@ -135,7 +136,7 @@ def dissect(
 
 
 def _parts(model: nn.Module, batch_size: int, sequence_length: int) -> tuple[tuple[Part, ...], list[str]]:
-    """The parts in the order of the pass, and what is to be said about them."""
+    """Return the parts in the order of the pass, and what is to be said about them."""
     naming, notes = Naming(model), []
     if not naming.recognized:
         notes.append("its components cannot be told apart by name; parts are its top-level modules")
@@ -160,7 +161,7 @@ def _dry_pass(model: nn.Module, batch_size: int, sequence_length: int) -> Trace:
 
 
 def _charged(model: nn.Module, naming: Naming, trace: Trace, layers: frozenset[str]) -> tuple[Calls, Counter[Key]]:
-    """How often each module was called at each place, and the FLOPs of each component there."""
+    """Count how often each module was called at each place, and the FLOPs of each component there."""
     modules = dict(model.named_modules())
     calls: Calls = {}
     flops: Counter[Key] = Counter()
@@ -175,7 +176,7 @@ def _charged(model: nn.Module, naming: Naming, trace: Trace, layers: frozenset[s
 def _steps(
     config: PretrainedConfig, techniques: Techniques, parts: tuple[Part, ...], shape: tuple[int, int]
 ) -> tuple[Step, ...]:
-    """From the plain counterpart to the model, one technique at a time; empty where there is nothing between them."""
+    """Count each step from the plain counterpart to the model, a technique at a time; empty if there is none."""
     if config.model_type not in BERT_LIKE:
         return ()
     start, target = plain(config), merged(state(config), techniques)
@@ -215,7 +216,7 @@ def _step(technique: str, parts: tuple[Part, ...]) -> Step:
 
 
 def rebuild(paper: PaperSpec, config_of: Callable[[str], PretrainedConfig]) -> Iterator[RebuiltCell]:
-    """Each cell of the paper, counted; `config_of` gives the configuration of a model by name.
+    """Yield each cell of the paper, counted; `config_of` gives the configuration of a model by name.
 
     Raises:
         ConfigError: the paper's YAML describes a model that cannot be built.
@@ -250,5 +251,5 @@ def _cell(row: PublishedParameters, config: Any) -> RebuiltCell:
 
 
 def rounds_to(count: int, published: float, step: float) -> bool:
-    """True if `count`, rounded to a multiple of `step`, is the published figure."""
+    """Tell whether `count`, rounded to a multiple of `step`, is the published figure."""
     return abs(count - published) <= step / 2

@@ -29,7 +29,7 @@ SHARES: tuple[str, ...] = get_args(Sharing)
 
 @dataclass(frozen=True)
 class Techniques:
-    """What is changed about a configuration; None leaves it as it is."""
+    """Changes to a configuration; None leaves a value as it is."""
 
     embedding_size: int | None = None
     share: str | None = None
@@ -75,7 +75,7 @@ def check(techniques: Techniques, config: PretrainedConfig, name: str) -> None:
 
 
 def state(config: PretrainedConfig) -> Techniques:
-    """What a configuration itself states: embedding size, sharing ('none', 'all', or 'groups' in between), layers."""
+    """Return a configuration's own embedding size, sharing ('none', 'all', or 'groups' in between) and layers."""
     layers, hidden = int(config.num_hidden_layers), int(config.hidden_size)
     groups = int(getattr(config, "num_hidden_groups", layers))
     share = "none" if groups >= layers else "all" if groups == 1 else "groups"
@@ -84,14 +84,14 @@ def state(config: PretrainedConfig) -> Techniques:
 
 
 def plain(config: PretrainedConfig) -> Techniques:
-    """The counterpart of a configuration without any of the techniques: E equals H, nothing shared, all layers."""
+    """Return a configuration's counterpart without any of the techniques: E equals H, nothing shared, all layers."""
     return Techniques(int(config.hidden_size), "none", int(config.num_hidden_layers))
 
 
 def build(
     config: PretrainedConfig, techniques: Techniques = UNCHANGED, *, real: bool = False, attention: str = "eager"
 ) -> nn.Module:
-    """The model with the techniques applied: on the meta device, or on the CPU with random weights if `real`.
+    """Build the model with the techniques applied: on the meta device, or on the CPU with random weights if `real`.
 
     Raises:
         ConfigError: the model cannot be built.
@@ -111,8 +111,9 @@ def _is_albert(config: PretrainedConfig) -> bool:
 
 
 def _configured(config: PretrainedConfig, techniques: Techniques) -> Any:
-    """The configuration with what it can express itself."""
+    """Copy the configuration and set in it the techniques that it can express itself."""
     changed: Any = copy.deepcopy(config)
+    # The sharing asked for replaces what a student's configuration names.
     if techniques.share is not None and hasattr(changed, SHARING):
         delattr(changed, SHARING)
     if techniques.layers is not None:
@@ -127,7 +128,7 @@ def _configured(config: PretrainedConfig, techniques: Techniques) -> Any:
 
 
 def _factorize(model: Any, config: Any, width: int | None) -> None:
-    """Narrow the embeddings to `width` and project them to the hidden size, where the architecture does not by itself."""
+    """Narrow the embeddings to `width` and project them to the hidden size, unless the architecture does so itself."""
     if width is None:
         return
     if hasattr(config, "embedding_size"):
@@ -143,17 +144,18 @@ def _factorize(model: Any, config: Any, width: int | None) -> None:
     except Exception as error:  # noqa: BLE001 (transformers raises almost any class here)
         raise ConfigError(f"{config.model_type}: embeddings of size {width} cannot be built ({error})") from None
     model.embeddings.projection = nn.Linear(width, config.hidden_size)
+    # A hook, since the class's own forward pass knows of no projection.
     model.embeddings.register_forward_hook(lambda module, _, output: module.projection(output))
 
 
 def merged(base: Techniques, change: Techniques) -> Techniques:
-    """`base` with what `change` states."""
+    """Return `base` with what `change` states."""
     stated = {key: value for key, value in vars(change).items() if value is not None}
     return replace(base, **stated)
 
 
 def parameters_built(config: PretrainedConfig, techniques: Techniques) -> int:
-    """How many parameters `build` makes before it ties them: what it needs memory for."""
+    """Count the parameters that `build` makes before it ties them, all of which take memory."""
     share = techniques.share
     if share in {"attention", "ffn"}:
         share = "none"

@@ -1,4 +1,4 @@
-"""A student's configuration from its teacher's: fewer layers, DistilBERT's way, or shared and factorized, ALBERT's way."""
+"""A student's configuration from its teacher's: fewer layers, as DistilBERT, or shared and factorized, as ALBERT."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOT_ARCHITECTURE = frozenset(
 def student_config(
     teacher: PretrainedConfig, *, layers: int | None = None, embedding_size: int | None = None, share: Sharing = "none"
 ) -> tuple[str, dict[str, Any]]:
-    """The architecture and configuration of a student.
+    """Derive the architecture and configuration of a student.
 
     Args:
         teacher: its configuration.
@@ -47,13 +47,14 @@ def student_config(
         return "albert", _albert(teacher, wanted, embedding_size, share)
     if teacher.model_type == "bert":
         return "distilbert", _distilbert(teacher, wanted)
+    # An architecture with a name of its own for it, such as n_layers, writes that one.
     depth_key = getattr(teacher, "attribute_map", {}).get("num_hidden_layers", "num_hidden_layers")
     kept = {key: value for key, value in teacher.to_diff_dict().items() if key not in NOT_ARCHITECTURE}
     return str(teacher.model_type), kept | {depth_key: wanted}
 
 
 def _distilbert(teacher: Any, layers: int) -> dict[str, Any]:
-    """BERT's configuration in DistilBERT's words."""
+    """Write BERT's configuration in DistilBERT's words."""
     return {name: getattr(teacher, name) for name in COMMON} | {
         "dim": teacher.hidden_size,
         "n_layers": layers,
@@ -62,12 +63,12 @@ def _distilbert(teacher: Any, layers: int) -> dict[str, Any]:
         "activation": teacher.hidden_act,
         "dropout": teacher.hidden_dropout_prob,
         "attention_dropout": teacher.attention_probs_dropout_prob,
-        "sinusoidal_pos_embds": False,
+        "sinusoidal_pos_embds": False,  # learned ones, into which the teacher's are copied
     }
 
 
 def _albert(teacher: Any, layers: int, embedding_size: int | None, share: Sharing) -> dict[str, Any]:
-    """BERT's configuration in ALBERT's words; without sharing every layer is a group of its own."""
+    """Write BERT's configuration in ALBERT's words; without sharing every layer is a group of its own."""
     if teacher.model_type != "bert":
         raise UsageError(
             f"--share and --embedding-size take a BERT for a teacher, this is a {teacher.model_type}",
@@ -94,7 +95,7 @@ def _albert(teacher: Any, layers: int, embedding_size: int | None, share: Sharin
             "classifier_dropout_prob": teacher.hidden_dropout_prob,
             "type_vocab_size": teacher.type_vocab_size,
             "layer_norm_eps": teacher.layer_norm_eps,
-            "bos_token_id": None,
+            "bos_token_id": None,  # ALBERT's defaults are ids of its own vocabulary
             "eos_token_id": None,
         }
         | ({SHARING: share} if share in PARTLY else {})
@@ -122,7 +123,7 @@ class StudentOptions:
 def students(
     teacher: ModelSpec, config: PretrainedConfig, wish: StudentOptions, ablation: str | None = None
 ) -> list[ModelSpec]:
-    """The student that is wished for, and with an `ablation` those that differ from it in one point each.
+    """Build the student that is wished for, and with an `ablation` those that differ from it in one point each.
 
     losses: without the teacher's answers, without the labels, from random weights (after arXiv:1910.01108, Table 4).
     sharing: nothing, attention, feed-forward, all (arXiv:1909.11942, Table 4). embedding: sizes (its Table 3).
@@ -142,7 +143,7 @@ def students(
         sizes = [size for size in EMBEDDING_SIZES if size < config.hidden_size]
         wishes = [replace(wish, embedding_size=size) for size in (*sizes, int(config.hidden_size))]
     else:
-        raise UsageError(f"--ablation {ablation}: is none of {', '.join(ABLATIONS)}")
+        raise UsageError(f"--ablation {ablation}: is not one of {', '.join(ABLATIONS)}")
     return [student(teacher, config, variant) for variant in wishes]
 
 
@@ -164,7 +165,7 @@ def _losses(wish: StudentOptions) -> list[StudentOptions]:
 
 
 def student(teacher: ModelSpec, config: PretrainedConfig, wish: StudentOptions) -> ModelSpec:
-    """The spec of one student.
+    """Build the spec of one student.
 
     Raises:
         UsageError: a value that does not go with the teacher.
@@ -190,7 +191,7 @@ def student(teacher: ModelSpec, config: PretrainedConfig, wish: StudentOptions) 
 
 
 def taught(existing: ModelSpec, distill: DistillSpec, teacher: str) -> ModelSpec:
-    """A model that there is, as a student: it starts from its own checkpoint, or at random where it has none."""
+    """Turn an existing model into a student: it starts from its own checkpoint, or at random where it has none."""
     start = "checkpoint" if existing.checkpoint else "random"
     return existing.model_copy(
         update={

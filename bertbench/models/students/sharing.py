@@ -17,7 +17,7 @@ _ATTENTION_BLOCK = re.compile(r"(^|\.)(attention|sa_layer_norm)\b")
 
 
 def tie(model: Any) -> Any:
-    """`model` with what is shared that its configuration names; others are left as they are."""
+    """Tie what the configuration of a model names as shared; leave other models as they are."""
     share = getattr(model.config, SHARING, None)
     if isinstance(share, str) and share in PARTLY:
         tie_layers(model, share)
@@ -25,7 +25,7 @@ def tie(model: Any) -> Any:
 
 
 def tie_layers(model: Any, share: str) -> None:
-    """Give every layer after the first one the tensors of the first: of its attention block with its norm, of the rest, or all.
+    """Give later layers the first layer's tensors: of its attention block with its norm, of the rest, or all.
 
     Raises:
         ConfigError: its layers cannot be told apart.
@@ -43,7 +43,7 @@ def tie_layers(model: Any, share: str) -> None:
 
 
 def _stack(model: Any) -> list[Any]:
-    """The layers of an encoder built like BERT: its first list with as many modules as there are layers."""
+    """Return the layers of an encoder built like BERT: its first list with as many modules as there are layers."""
     from torch import nn
 
     wanted = model.config.num_hidden_layers
@@ -54,10 +54,11 @@ def _stack(model: Any) -> list[Any]:
 
 
 def is_tied(model: Any) -> bool:
-    """True if saving must undo what `tie` has done."""
+    """Tell whether saving must undo what `tie` has done."""
     return bool(getattr(model.config, SHARING, None))
 
 
 def untied_state(model: Any) -> dict[str, Any]:
-    """The weights with a copy of its own for every name."""
+    """Return the weights with a copy of its own for every name."""
+    # Of names that share memory, transformers would write one only.
     return {name: value.detach().clone() for name, value in model.state_dict().items()}

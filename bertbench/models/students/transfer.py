@@ -40,7 +40,7 @@ RIDGE = 1e-6  # of the mean variance: keeps the fit defined where the sample is 
 
 
 def albert_weights(body: Mapping[str, Any], taken: Sequence[int], config: Any) -> dict[str, Any]:
-    """In ALBERT's names: embeddings, one set of weights a group of layers, and the pooler.
+    """Return the teacher's weights in ALBERT's names: embeddings, one set of weights a group of layers, and the pooler.
 
     A group that serves several layers starts as the first of them.
     """
@@ -63,7 +63,7 @@ def albert_weights(body: Mapping[str, Any], taken: Sequence[int], config: Any) -
 
 
 def albert_embeddings(body: Mapping[str, Any], size: int, eps: float) -> dict[str, Any]:
-    """Tables of width `size` and the projection back to the hidden size.
+    """Compute tables of width `size` and the projection back to the hidden size.
 
     The three tables are factorized together by singular value decomposition. ALBERT normalizes before it projects, BERT at
     full width, so no choice of weights gives the same: the projection is fitted, by least squares over pairs of a random token
@@ -84,11 +84,12 @@ def albert_embeddings(body: Mapping[str, Any], size: int, eps: float) -> dict[st
 
 
 def _factorized_albert(tables: Sequence[Any], size: int) -> list[Any]:
-    """The tables in the basis of their `size` largest singular values."""
+    """Write the tables in the basis of their `size` largest singular values."""
     import torch
 
     whole = torch.cat(list(tables))
     # The eigenvectors of the small Gram matrix are the right singular vectors; the tables themselves are tall.
+    # Eigenvalues come in ascending order: hence the flip.
     basis = torch.linalg.eigh((whole.T @ whole).double()).eigenvectors.flip(-1)[:, :size].float()
     return [table @ basis for table in tables]
 
@@ -96,14 +97,14 @@ def _factorized_albert(tables: Sequence[Any], size: int) -> list[Any]:
 def _fitted_albert(
     tables: Sequence[Any], narrow: Sequence[Any], body: Mapping[str, Any], eps: float
 ) -> tuple[Any, Any]:
-    """Weight (hidden, size) and bias (hidden) that bring normalized narrow embeddings nearest to BERT's."""
+    """Fit weight (hidden, size) and bias (hidden) that bring normalized narrow embeddings nearest to BERT's."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
     rows = [torch.randint(len(table), (SAMPLE,), generator=generator) for table in tables[:2]]
 
     def summed(of: Sequence[Any]) -> Any:
-        return of[0][rows[0]] + of[1][rows[1]] + of[2][0]
+        return of[0][rows[0]] + of[1][rows[1]] + of[2][0]  # the first type, which every token of a single text has
 
     norm = torch.nn.functional.layer_norm
     hidden, size = tables[0].shape[1], narrow[0].shape[1]
@@ -111,6 +112,7 @@ def _fitted_albert(
     target = norm(summed(tables), (hidden,), gain, shift, eps).double()
     inputs = norm(summed(narrow), (size,), eps=eps).double()
     inputs = torch.cat([inputs, torch.ones(SAMPLE, 1, dtype=inputs.dtype)], dim=1)
+    # In double precision, since a Gram matrix squares the condition of its inputs.
     gram = inputs.T @ inputs
     gram.diagonal().add_(RIDGE * SAMPLE)
     solution = torch.linalg.solve(gram, inputs.T @ target).float()  # (size + 1, hidden)
@@ -141,7 +143,7 @@ SIZES = ("vocab_size", "hidden_size", "num_attention_heads", "intermediate_size"
 
 
 def check_start(student: PretrainedConfig, teacher: PretrainedConfig, layers: Sequence[int] | None, name: str) -> None:
-    """Find out before any work whether a student can start from its teacher's layers.
+    """Refuse, before any work, a student that cannot start from its teacher's layers.
 
     Raises:
         ConfigError: it is deeper or of other widths, or its architecture is another.
@@ -165,15 +167,15 @@ def check_start(student: PretrainedConfig, teacher: PretrainedConfig, layers: Se
 
 
 def _size(config: Any, name: str) -> Any:
-    """A value of a configuration by BERT's name; DistilBERT's width of the feed-forward block has one of its own."""
+    """Return a configuration's value by BERT's name; DistilBERT names the feed-forward width otherwise."""
     return getattr(config, name, None) or getattr(config, "hidden_dim", None)
 
 
 def start_from(student: Any, teacher: Any, layers: Sequence[int] | None = None, *, head: bool = True) -> Any:
-    """`student` with the teacher's embeddings and, of its layers, those numbered `layers` (None: evenly spread).
+    """Give `student` the teacher's embeddings and, for its layers, those numbered `layers` (None: evenly spread).
 
-    Both are models of transformers, with heads or without; with `head` one of the same form is taken over too. See `check` for
-    what fits.
+    Both are models of transformers, with heads or without; with `head` one of the same form is taken over too. See
+    `check_start` for what fits.
     """
     taken = tuple(layers or spread(student.config.num_hidden_layers, teacher.config.num_hidden_layers))
     teacher_tensors = {name: value.cpu() for name, value in teacher.state_dict().items()}
@@ -203,7 +205,7 @@ def start_from(student: Any, teacher: Any, layers: Sequence[int] | None = None, 
 
 
 def _distilbert(body: Mapping[str, Any], taken: Sequence[int]) -> dict[str, Any]:
-    """In DistilBERT's names. The first token type, which every token of a single text has, goes into the positions."""
+    """Return the weights in DistilBERT's names; the first token type, that of a single text, joins the positions."""
     tensors = {
         f"transformer.layer.{layer}.{new}.{kind}": body[f"encoder.layer.{number}.{old}.{kind}"]
         for layer, number in enumerate(taken)
@@ -225,7 +227,7 @@ def _distilbert(body: Mapping[str, Any], taken: Sequence[int]) -> dict[str, Any]
 
 
 def _same_architecture(body: Mapping[str, Any], taken: Sequence[int]) -> dict[str, Any]:
-    """The same names with the layers renumbered; the rest as it is."""
+    """Renumber the layers and keep all names otherwise."""
     new_numbers = {number: layer for layer, number in enumerate(taken)}
     tensors = {}
     for name, value in body.items():
@@ -243,10 +245,10 @@ T = TypeVar("T")
 
 
 def teachers_first(things: Sequence[T], spec_of: Callable[[T], ModelSpec]) -> list[T]:
-    """The same in their order, but students after their teachers.
+    """Return the same in their order, but students after their teachers.
 
     Raises:
-        ConfigError: a model is, over others perhaps, its own teacher.
+        ConfigError: a model is its own teacher, perhaps over others.
     """
     teachers = {spec_of(thing).name: spec.teacher for thing in things if (spec := spec_of(thing).distill)}
 
@@ -258,11 +260,11 @@ def teachers_first(things: Sequence[T], spec_of: Callable[[T], ModelSpec]) -> li
             seen.append(teacher)
         return len(seen)
 
-    return sorted(things, key=lambda thing: depth(spec_of(thing).name))
+    return sorted(things, key=lambda thing: depth(spec_of(thing).name))  # stable: the rest stays in its order
 
 
 def check_pair(student: Source, teacher: Source) -> None:
-    """Find out before any work whether one can learn from the other.
+    """Refuse, before any work, a student that cannot learn from its teacher.
 
     Raises:
         ConfigError: the student cannot start from the teacher's layers, or has another vocabulary.

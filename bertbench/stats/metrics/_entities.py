@@ -26,7 +26,7 @@ Entity = tuple[str, int, int]  # type, first word, last word
 
 
 def entities(tags: Tags, *, strict: bool = False) -> set[Entity]:
-    """The entities of one sentence; the type of a bare B or I is '_'."""
+    """Find the entities of one sentence; the type of a bare B or I is '_'."""
     if strict:
         from seqeval.scheme import IOB2, Tokens
 
@@ -37,7 +37,7 @@ def entities(tags: Tags, *, strict: bool = False) -> set[Entity]:
 
 
 def parts(predictions: Sequence[Tags], references: Sequence[Tags], *, strict: bool = False) -> Floats:
-    """Entities found, predicted and there, shape (n, 3), one row a sentence.
+    """Count entities found, predicted and there, shape (n, 3), one row a sentence.
 
     Raises:
         MeasurementError: a sentence has more or fewer tags than words, or a tag is not of IOB2.
@@ -50,17 +50,17 @@ def parts(predictions: Sequence[Tags], references: Sequence[Tags], *, strict: bo
 
 
 def precision(sums: Floats) -> Floats:
-    """Share of predicted entities that are there, shape (r,); 0 without any predicted."""
+    """Compute the share of predicted entities that are there, shape (r,); 0 without any predicted."""
     return _share(sums[:, 0], sums[:, 1])
 
 
 def recall(sums: Floats) -> Floats:
-    """Share of entities that were found, shape (r,); 0 without any."""
+    """Compute the share of entities that were found, shape (r,); 0 without any."""
     return _share(sums[:, 0], sums[:, 2])
 
 
 def f1(sums: Floats) -> Floats:
-    """Harmonic mean of precision and recall, shape (r,); 0 where none is predicted and none there."""
+    """Compute the harmonic mean of precision and recall, shape (r,); 0 where none is predicted and none there."""
     return _share(2 * sums[:, 0], sums[:, 1] + sums[:, 2])
 
 
@@ -89,4 +89,4 @@ def _check(position: int, tags: Tags) -> None:
 def _share(part: Floats, whole: Floats) -> Floats:
     import numpy as np
 
-    return np.asarray(part / np.where(whole > 0, whole, 1))
+    return np.asarray(part / np.where(whole > 0, whole, 1))  # 0 of none is 0, as in conlleval

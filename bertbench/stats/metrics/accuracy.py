@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 def accuracy(predictions: Floats, references: Floats) -> float:
-    """Share of equal class ids, 0..1; defined for any number of classes, one included."""
+    """Compute the share of equal class ids, 0..1; defined for any number of classes, one included."""
     from sklearn.metrics import accuracy_score
 
     return float(accuracy_score(class_ids(references), class_ids(predictions)))
 
 
 def resampled(predictions: Floats, references: Floats, counts: Counts | Floats) -> Floats:
-    """Accuracies of resampled examples, shape (r,)."""
+    """Compute accuracies of resampled examples, shape (r,)."""
     correct = (predictions == references).astype(float)
     shares: Floats = counts @ correct / counts.sum(axis=1)
     return shares

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def scores(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Floats:
-    """What each example adds: its exact match and 1 question, or nothing if it has no answer."""
+    """Return what each example adds: its exact match and 1 question, or nothing if it has no answer."""
     return parts(predictions, references, "exact", only=True)
 
 

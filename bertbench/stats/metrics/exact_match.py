@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def scores(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Floats:
-    """What each example adds: 1 if its words are those of a gold answer or both give none, and 1 question."""
+    """Return what each example adds: 1 if its words are those of a gold answer or both give none, and 1 question."""
     return parts(predictions, references, "exact")
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def f1(predictions: Floats, references: Floats) -> float:
-    """2 TP / (2 TP + FP + FN), 0..1; 0 where class 1 is neither predicted nor there (0/0), as scikit-learn has it.
+    """Compute 2 TP / (2 TP + FP + FN), 0..1; 0 where class 1 is neither predicted nor there (0/0), as in scikit-learn.
 
     Raises:
         MeasurementError: there are other classes than 0 and 1.
@@ -22,12 +22,12 @@ def f1(predictions: Floats, references: Floats) -> float:
 
 
 def resampled(predictions: Floats, references: Floats, counts: Counts | Floats) -> Floats:
-    """F1 of resampled examples, shape (r,)."""
+    """Compute F1 of resampled examples, shape (r,)."""
     import numpy as np
 
     hits = counts @ ((predictions == 1) & (references == 1)).astype(float)
     claimed_or_there = counts @ ((predictions == 1).astype(float) + (references == 1))
-    return np.asarray(2 * hits / np.where(claimed_or_there > 0, claimed_or_there, 1))
+    return np.asarray(2 * hits / np.where(claimed_or_there > 0, claimed_or_there, 1))  # 0 of none is 0, as above
 
 
 PLUGIN = Metric(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def matthews_correlation(predictions: Floats, references: Floats) -> float:
-    """The coefficient for two or more classes; 0 where predictions or references are all of one class (0/0)."""
+    """Compute the coefficient for two or more classes; 0 where predictions or references are all of one class (0/0)."""
     from sklearn.metrics import matthews_corrcoef
 
     true, predicted = class_ids(references), class_ids(predictions)
@@ -21,7 +21,7 @@ def matthews_correlation(predictions: Floats, references: Floats) -> float:
 
 
 def resampled(predictions: Floats, references: Floats, counts: Counts | Floats) -> Floats:
-    """Coefficients of resampled examples, shape (r,)."""
+    """Compute coefficients of resampled examples, shape (r,)."""
     import numpy as np
 
     classes = np.union1d(predictions, references)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def pearson(predictions: Floats, references: Floats) -> float:
-    """The coefficient; NaN where it is undefined."""
+    """Compute the coefficient; NaN where it is undefined."""
     import numpy as np
     from scipy.stats import pearsonr
 
@@ -21,7 +21,7 @@ def pearson(predictions: Floats, references: Floats) -> float:
 
 
 def resampled(predictions: Floats, references: Floats, counts: Counts | Floats) -> Floats:
-    """Coefficients of resampled examples, shape (r,); NaN where a side is constant."""
+    """Compute coefficients of resampled examples, shape (r,); NaN where a side is constant."""
     return correlations(predictions, references, counts)
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def spearman(predictions: Floats, references: Floats) -> float:
-    """The coefficient; NaN where it is undefined."""
+    """Compute the coefficient; NaN where it is undefined."""
     import numpy as np
     from scipy.stats import spearmanr
 
@@ -21,12 +21,12 @@ def spearman(predictions: Floats, references: Floats) -> float:
 
 
 def resampled(predictions: Floats, references: Floats, counts: Counts | Floats) -> Floats:
-    """Coefficients of resampled examples, ranked anew in each, shape (r,); NaN where a side is constant."""
+    """Compute coefficients of resampled examples, ranked anew in each, shape (r,); NaN where a side is constant."""
     return correlations(_ranks(predictions, counts), _ranks(references, counts), counts)
 
 
 def _ranks(values: Floats, counts: Counts | Floats) -> Floats:
-    """Mean ranks of `values` (n,) where each occurs `counts` (r, n) times, shape (r, n)."""
+    """Compute mean ranks of `values` (n,) where each occurs `counts` (r, n) times, shape (r, n)."""
     import numpy as np
 
     _, group, sizes = np.unique(values, return_inverse=True, return_counts=True)
@@ -37,7 +37,7 @@ def _ranks(values: Floats, counts: Counts | Floats) -> Floats:
 
 
 def influence(predictions: Floats, references: Floats) -> Floats:
-    """By how much each pair moves the coefficient, shape (n,): as a pair of ranks, and by moving the ranks of all others.
+    """Compute by how much each pair moves the coefficient, shape (n,): as ranks, and by moving all other ranks.
 
     Source: Croux & Dehon 2010, Statistical Methods & Applications 19:497-515; with ties by the delta method.
     """
@@ -53,7 +53,7 @@ def influence(predictions: Floats, references: Floats) -> Floats:
 
 
 def _middle_ranks(values: Floats) -> Floats:
-    """Mean ranks over n, less their mean, shape (n,)."""
+    """Compute mean ranks over n, less their mean, shape (n,)."""
     import numpy as np
 
     ranks = _ranks(values, np.ones((1, len(values))))[0] / len(values)
@@ -61,7 +61,7 @@ def _middle_ranks(values: Floats) -> Floats:
 
 
 def _moved(values: Floats, others: Floats) -> Floats:
-    """For each value the mean over all examples of `others` times the share of the rank that the value gives them.
+    """Compute for each value the mean over examples of `others` times the share of rank that the value gives them.
 
     A value lifts the ranks of larger values by a whole place and those of equal ones by half a place.
     """

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def scores(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Floats:
-    """What each example adds: 1 if its prediction has no words and 1 question, or nothing if it has an answer."""
+    """Return what each example adds: 1 if its prediction has no words and 1 question; nothing if it has an answer."""
     return parts(predictions, references, "exact", only=False)
 
 

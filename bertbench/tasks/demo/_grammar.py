@@ -23,7 +23,7 @@ from bertbench.errors import DatasetError
 
 
 def words(text: str) -> tuple[str, ...]:
-    """The words of `text`."""
+    """Split `text` into words."""
     return tuple(text.split())
 
 
@@ -52,12 +52,12 @@ Lexicon = Mapping[str, Sequence[str]]  # words by category; those with a polarit
 
 
 def tokens(text: str) -> list[str]:
-    """Lower-cased words and punctuation marks of `text`."""
+    """Split `text` into lower-cased words and punctuation marks."""
     return _TOKEN.findall(text.lower())
 
 
 def pick(rng: random.Random, options: Sequence[T]) -> T:
-    """One of `options`. Only `random()` is promised to stay the same in every Python version, `choice()` is not."""
+    """Pick one of `options` by `random()`, which stays the same in every Python version; `choice()` may not."""
     return options[int(rng.random() * len(options))]
 
 
@@ -70,8 +70,9 @@ class Rule:
 
     @staticmethod
     def parse(number: int, line: str) -> Rule:
-        """The rule that `line` states."""
+        """Parse the rule that `line` states."""
         pieces: list[str | tuple[str, int]] = []
+        # In turn: a text, a slot's symbol, its sign, the next text.
         parts = _SLOT.split(line)
         for text, symbol, turn in zip(parts[::3], [*parts[1::3], ""], [*parts[2::3], ""], strict=True):
             pieces += [text] if text else []
@@ -128,7 +129,7 @@ class Grammar:
                 self.expand(piece[0], piece[1] * polarity, draft)
 
     def words(self, lexicons: Iterable[Lexicon]) -> set[str]:
-        """Every token that can be emitted with `lexicons`."""
+        """Return every token that can be emitted with `lexicons`."""
         texts = [_SLOT.sub(" ", line) for lines in self.lines.values() for line in lines]
         texts += [word for lexicon in lexicons for words in lexicon.values() for word in words]
         return {token for text in texts for token in tokens(text)}
@@ -138,21 +139,21 @@ class Grammar:
 
 
 class Generator(Protocol):
-    """Makes the examples of one task from a seed of its own: every call and every machine gives the same ones."""
+    """A maker of one task's examples from a seed of its own: every call and every machine gives the same ones."""
 
     @property
     def version(self) -> int:
         """Raised whenever any example changes."""
 
     def generate(self, split: str) -> list[dict[str, object]]:
-        """The rows of `split`, each with a unique `id`.
+        """Return the rows of `split`, each with a unique `id`.
 
         Raises:
             DatasetError: there is no such split.
         """
 
     def vocabulary(self) -> tuple[str, ...]:
-        """Every token it can emit, lower-cased, sorted."""
+        """Return every token it can emit, lower-cased, sorted."""
 
 
 def fill(
@@ -164,7 +165,7 @@ def fill(
     draw: Callable[[random.Random, str, int], T | None],
     key: Callable[[T], Hashable],
 ) -> list[T]:
-    """The examples of `split`, in random order, no two of an equal `key`; every group has its exact share.
+    """Draw the examples of `split`, in random order, no two of an equal `key`; every group has its exact share.
 
     Args:
         task: the task's name, for messages.
@@ -188,9 +189,11 @@ def fill(
             example = draw(rng, group, len(examples))
             if example is not None:
                 examples.setdefault(key(example), example)
+    # Not shuffle(): only random() is promised to stay the same in every Python version.
     return sorted(examples.values(), key=lambda _: rng.random())
 
 
 def split_of(instance: str, validation_share: float) -> str:
-    """The one split that an instance belongs to, by a checksum of it."""
+    """Choose the one split that an instance belongs to, by a checksum of it."""
+    # Unlike hash(), a checksum is the same in every process.
     return "validation" if zlib.crc32(instance.encode()) < validation_share * 2**32 else "train"

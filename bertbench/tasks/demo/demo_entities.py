@@ -1,7 +1,7 @@
 """demo-entities: generated sentences whose people, firms and places share their names, so that no list of words finds them.
 
 The same word is a surname, a place, a firm or an ordinary noun; what stands around it decides, before it or long after it.
-A template instance (a sentence's rule and its names) belongs to one split only, by a checksum of it. See `_entity_rules`
+A template instance (a sentence's rule and its names) belongs to one split only, by a checksum of it. See `SENTENCES`
 for what the sentences say.
 
 Example:
@@ -209,7 +209,7 @@ class EntityGenerator:
     version = 1
 
     def generate(self, split: str) -> list[dict[str, object]]:
-        """The rows of `split`: id, tokens, ner_tags (places in LABELS).
+        """Return the rows of `split`: id, tokens, ner_tags (places in LABELS).
 
         Raises:
             DatasetError: there is no such split.
@@ -224,15 +224,17 @@ class EntityGenerator:
         ]
 
     def examples(self, split: str) -> list[EntityExample]:
-        """The examples of `split`, in random order and no sentence twice. Every group has its exact share.
+        """Return the examples of `split`, in random order and no sentence twice; every group has its exact share.
 
         Raises:
             DatasetError: there is no such split.
         """
-        return fill("demo-entities", split, SEED, SIZES, SHARES, partial(_fitting, split), lambda one: one.tokens)
+        return fill(
+            "demo-entities", split, SEED, SIZES, SHARES, partial(_fitting, split), lambda example: example.tokens
+        )
 
     def vocabulary(self) -> tuple[str, ...]:
-        """Every token it can emit, lower-cased, sorted."""
+        """Return every token it can emit, lower-cased, sorted."""
         lines = [line for some in (SENTENCES, FORMS) for lines in some.values() for line in lines]
         literals = [piece for line in lines for piece in line.split() if not piece.startswith("{")]
         fillers = [word for words in WORDS.values() for word in words]
@@ -245,6 +247,7 @@ def _draw(rng: random.Random, group: str) -> EntityExample:
     draft.write(f"{SENTENCES[group][number]} .")
     words = [draft.tokens[0][0].upper() + draft.tokens[0][1:], *draft.tokens[1:]]
     named = [word for word, tag in zip(words, draft.tags, strict=True) if tag != "O"]
+    # A rule's instances differ in their names; without any they differ in their words.
     instance = " ".join([f"{group}{number}", *(named or words)])
     return EntityExample(tuple(words), tuple(draft.tags), group, instance)
 

@@ -2,7 +2,7 @@
 
 Every fact has a value of the kind asked for, so a kind of word alone gives no answer. In most contexts one other fact
 shares the one cue and another the other cue, so that it takes both. A question belongs to one split only, by a checksum
-of it. See `_question_rules` for what is told and asked.
+of it. See `STATEMENTS` and `QUESTIONS` for what is told and asked.
 
 Example:
     >>> PLUGIN.generate("validation")[0]["id"]
@@ -118,7 +118,7 @@ class Fact:
     do: str
 
     def fill(self, line: str, head: str = "") -> str:
-        """`line`, a statement or a question that names `head`, about this fact."""
+        """Fill in `line`, a statement or a question that names `head`, about this fact."""
         slots = {slot: value.full for slot, value in self.values.items()}
         return line.format(do=self.do, did=VERBS[self.do], head=head, **slots)
 
@@ -144,7 +144,7 @@ class QuestionGenerator:
     version = 1
 
     def generate(self, split: str) -> list[dict[str, object]]:
-        """The rows of `split`: id, context, question and answers, these with texts and the characters they start at.
+        """Return the rows of `split`: id, context, question and answers with their texts and first characters.
 
         Raises:
             DatasetError: there is no such split.
@@ -163,15 +163,17 @@ class QuestionGenerator:
         ]
 
     def examples(self, split: str) -> list[QuestionExample]:
-        """The examples of `split`, in random order and no context twice. Every group has its exact share.
+        """Return the examples of `split`, in random order and no context twice; every group has its exact share.
 
         Raises:
             DatasetError: there is no such split.
         """
-        return fill("demo-questions", split, SEED, SIZES, SHARES, partial(_fitting, split), lambda one: one.context)
+        return fill(
+            "demo-questions", split, SEED, SIZES, SHARES, partial(_fitting, split), lambda example: example.context
+        )
 
     def vocabulary(self) -> tuple[str, ...]:
-        """Every token it can emit, lower-cased, sorted."""
+        """Return every token it can emit, lower-cased, sorted."""
         lines = [*STATEMENTS, *(question.line for some in QUESTIONS.values() for question in some)]
         texts = [line.format(do="", did="", head="", **dict.fromkeys(HEADS, "")) for line in lines]
         texts += [word for words in (*HEADS.values(), *COMPANIONS.values()) for word in words]
@@ -194,7 +196,7 @@ def _draw(rng: random.Random, group: str) -> QuestionExample:
 
 
 def _facts(rng: random.Random, group: str, asked: Question) -> list[Fact]:
-    """The fact that is asked for, then the others; heads differ, except for the cues that a group has shared."""
+    """Draw the fact that is asked for, then the others; heads differ, except for the cues that a group has shared."""
     count = pick(rng, FACTS)
     columns = {slot: _values(rng, slot, count, named="{head}" in asked.line and slot == asked.asked) for slot in HEADS}
     verbs = _shuffled(rng, tuple(VERBS))
@@ -210,7 +212,7 @@ def _facts(rng: random.Random, group: str, asked: Question) -> list[Fact]:
 
 
 def _values(rng: random.Random, slot: str, count: int, *, named: bool) -> list[Value]:
-    """`count` values with different heads; where their heads are `named`, companions differ, too."""
+    """Draw `count` values with different heads; where their heads are `named`, companions differ, too."""
     heads = _shuffled(rng, HEADS[slot])[:count]
     if slot not in COMPANIONS:
         return [Value(head) for head in heads]
@@ -220,7 +222,7 @@ def _values(rng: random.Random, slot: str, count: int, *, named: bool) -> list[V
 
 
 def _answers(fact: Fact, asked: Question, before: str) -> tuple[tuple[str, int], ...]:
-    """The value in full, with its article and, unless the question names it, its head alone, as far as they differ."""
+    """Return the value in full, with its article and, unless the question names it, as its head alone."""
     value, start = fact.values[asked.asked], len(before)
     article = start - len(ARTICLES.get(asked.asked, ""))
     spans = [(value.full, start), (before[article:] + value.full, article)]
@@ -230,6 +232,7 @@ def _answers(fact: Fact, asked: Question, before: str) -> tuple[tuple[str, int],
 
 
 def _shuffled(rng: random.Random, words: Sequence[str]) -> list[str]:
+    # Not shuffle(): only random() is promised to stay the same in every Python version.
     return sorted(words, key=lambda _: rng.random())
 
 

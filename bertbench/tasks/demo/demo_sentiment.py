@@ -2,7 +2,7 @@
 
 Negation, comparison, intensity, contrast, reported belief and nestings of these decide over the same words, so a
 model has to read the order of words. A template instance (rules and words that carry meaning) belongs to one split
-only, by a checksum of it. See `_sentiment_rules` for what the sentences say and `_grammar` for why the labels are right.
+only, by a checksum of it. See `RULES` for what the sentences say and `_grammar` for why the labels are right.
 
 Example:
     >>> PLUGIN.generate("validation")[0]["id"]
@@ -211,7 +211,7 @@ class SentimentGenerator:
         self._grammar = Grammar(RULES)
 
     def generate(self, split: str) -> list[dict[str, object]]:
-        """The rows of `split`: id, sentence, label.
+        """Return the rows of `split`: id, sentence, label.
 
         Raises:
             DatasetError: there is no such split.
@@ -222,7 +222,7 @@ class SentimentGenerator:
         ]
 
     def examples(self, split: str) -> list[SentimentExample]:
-        """The examples of `split`, in random order and no sentence twice.
+        """Return the examples of `split`, in random order and no sentence twice.
 
         Every phenomenon has its exact share, and both labels are equally frequent within it.
 
@@ -233,18 +233,18 @@ class SentimentGenerator:
         return fill("demo-sentiment", split, SEED, SIZES, SHARES, draw, lambda example: example.sentence)
 
     def vocabulary(self) -> tuple[str, ...]:
-        """Every token it can emit, lower-cased, sorted."""
+        """Return every token it can emit, lower-cased, sorted."""
         return tuple(sorted(self._grammar.words(LEXICONS) | {"."}))
 
     def _fitting(self, split: str, rng: random.Random, phenomenon: str, number: int) -> SentimentExample | None:
-        example = self._draw(rng, phenomenon, label=number % 2)
+        example = self._draw(rng, phenomenon, label=number % 2)  # in turn, so that both labels are equally frequent
         fits = example is not None and split_of(example.instance, _VALIDATION_SHARE) == split
         return example if fits else None
 
     def _draw(self, rng: random.Random, phenomenon: str, label: int) -> SentimentExample | None:
         draft = Draft(rng, pick(rng, LEXICONS))
         self._grammar.expand(phenomenon, 1 if label else -1, draft)
-        if draft.repeats:
+        if draft.repeats:  # a category has too few words
             return None
         text = "".join(draft.texts)
         return SentimentExample(f"{text[0].upper()}{text[1:]}.", label, phenomenon, " ".join(draft.choices))

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from bertbench.tasks.examples import Examples
 
 QUESTION_TOKENS = 64
-N_BEST = 20
+N_BEST = 20  # run_squad's n_best_size
 STORED = 5  # of these, with a run's predictions
 CHUNK = 500  # contexts that are tokenized at once
-NOWHERE = -1
+NOWHERE = -1  # outside of the context
 
 
 class Span(NamedTuple):
@@ -50,11 +50,11 @@ class QuestionAnswering:
     words = False
 
     def columns(self, task: TaskSpec) -> tuple[str, ...]:
-        """Question, context and answers."""
+        """Return the columns of question, context and answers."""
         return (*task.inputs, task.label)
 
     def inputs(self, task: TaskSpec, row: Mapping[str, Any]) -> tuple[str, str]:
-        """Question and context.
+        """Return question and context.
 
         Raises:
             RowError: they are no texts.
@@ -64,7 +64,7 @@ class QuestionAnswering:
     def example(
         self, task: TaskSpec, row: Mapping[str, Any], reading: Reading | None = None
     ) -> tuple[tuple[str, str], tuple[Answer, ...]]:
-        """Question and context, and the acceptable answers: {text: [...], answer_start: [...]}, as SQuAD has them.
+        """Return question, context and acceptable answers: {text: [...], answer_start: [...]}, as SQuAD has them.
 
         Raises:
             RowError: no text, no such answers, an empty one, or none where there must be one.
@@ -76,7 +76,7 @@ class QuestionAnswering:
         return (question, context), answers
 
     def clusters(self, examples: Examples) -> list[str]:
-        """The paragraph, of which several questions are asked."""
+        """Return a mark of each example's paragraph, of which several questions are asked."""
         return [digest(context)[:16] for _, context in examples.inputs]
 
     def encode(
@@ -90,7 +90,7 @@ class QuestionAnswering:
         order: Sequence[int] | None = None,
         training: bool = False,
     ) -> Features:
-        """Windows; `spots[i]` is an array (tokens, 2) of the characters of the context, -1 outside of it.
+        """Build windows; `spots[i]` is an array (tokens, 2) of the characters of the context, -1 outside of it.
 
         Raises:
             CheckpointError: the tokenizer is not a fast one.
@@ -125,7 +125,7 @@ class QuestionAnswering:
         return features
 
     def outputs(self, output: Any) -> Any:
-        """Start and end logits, (rows, tokens, 2)."""
+        """Return start and end logits, (rows, tokens, 2)."""
         import torch
 
         return torch.stack((output.start_logits, output.end_logits), dim=-1)
@@ -164,11 +164,11 @@ class QuestionAnswering:
         return _best_thresholds(examples, texts, [without - best for best, without, _ in decoded.scores])
 
     def references(self, task: TaskSpec, examples: Examples) -> list[list[str]]:
-        """The acceptable answers of each question; none where it has no answer."""
+        """Return the acceptable answers of each question; none where it has no answer."""
         return [[text for text, _ in answers] for answers in examples.labels]
 
     def trivial(self, task: TaskSpec, train: Examples, examples: Examples) -> tuple[str, list[str]]:
-        """No answer where that is allowed, else the first words of the context, as many as answers have."""
+        """Predict no answer where that is allowed, else the first words of the context, as many as answers have."""
         if task.unanswerable:
             return "never an answer", [""] * len(examples)
         lengths = sorted(len(answers[0][0].split()) for answers in train.labels if answers)
@@ -179,12 +179,12 @@ class QuestionAnswering:
 
 
 def question_limit(max_length: int) -> int:
-    """How many tokens are left of a question where inputs have at most `max_length`."""
+    """Return how many tokens are left of a question where inputs have at most `max_length`."""
     return min(QUESTION_TOKENS, max_length // 2)
 
 
 def _cut(tokenizer: Any, questions: Sequence[str], most: int) -> tuple[list[str], int]:
-    """Questions without what lies beyond `most` tokens, and without white space before them; and how many were cut."""
+    """Cut questions to `most` tokens, after the white space before them, and count those that lost something."""
     stripped = [question.lstrip() for question in questions]
     encoded = tokenizer(stripped, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     shortened = [
@@ -195,7 +195,7 @@ def _cut(tokenizer: Any, questions: Sequence[str], most: int) -> tuple[list[str]
 
 
 def _places(offsets: Sequence[tuple[int, int]], sides: Sequence[int | None]) -> NDArray[np.int32]:
-    """Characters by token, (tokens, 2); -1 for what is not of the context."""
+    """Return the characters by token, (tokens, 2); -1 for what is not of the context."""
     import numpy as np
 
     places = np.array(offsets, dtype=np.int32).reshape(-1, 2)
@@ -204,12 +204,12 @@ def _places(offsets: Sequence[tuple[int, int]], sides: Sequence[int | None]) -> 
 
 
 def with_place(answers: Sequence[Answer]) -> list[Answer]:
-    """The answers whose offset in the context is known."""
+    """Return the answers whose offset in the context is known."""
     return [answer for answer in answers if answer[1] != WITHOUT_PLACE]
 
 
 def _target(places: NDArray[np.int32], answers: Sequence[Answer]) -> dict[str, int]:
-    """The tokens of the first answer; the first token of all where the window does not hold it whole."""
+    """Find the tokens of the first answer; the first token of all where the window does not hold it whole."""
     import numpy as np
 
     if answers:
@@ -224,7 +224,7 @@ def _target(places: NDArray[np.int32], answers: Sequence[Answer]) -> dict[str, i
 
 
 def best_spans(logits: NDArray[np.float32], places: NDArray[np.int32], most_tokens: int) -> list[Span]:
-    """The N_BEST spans of a window, the best first: of the context, forwards, of at most `most_tokens` tokens.
+    """Find the N_BEST spans of a window, the best first: of the context, forwards, of at most `most_tokens` tokens.
 
     Args:
         logits: start and end, shape (tokens, 2).
@@ -238,11 +238,11 @@ def best_spans(logits: NDArray[np.float32], places: NDArray[np.int32], most_toke
         return []
     starts, ends = logits[inside, 0], logits[inside, 1]
     count, width = len(inside), min(most_tokens, len(inside))
+    # Ends beyond the window score -inf, so that every start has `width` spans.
     ahead = np.full(count + width - 1, -np.inf, dtype=np.float32)
     ahead[:count] = ends
-    scores = starts[:, None] + np.lib.stride_tricks.sliding_window_view(
-        ahead, width
-    )  # (tokens, length of the span - 1)
+    # (tokens, length of the span - 1)
+    scores = starts[:, None] + np.lib.stride_tricks.sliding_window_view(ahead, width)
     flat = scores.ravel()
     best = np.argpartition(-flat, min(N_BEST, len(flat)) - 1)[:N_BEST]
     spans = []
@@ -254,15 +254,15 @@ def best_spans(logits: NDArray[np.float32], places: NDArray[np.int32], most_toke
 
 
 def _probability(scores: Sequence[float]) -> float:
-    """The first score's share after a softmax over all."""
+    """Compute the first score's share after a softmax over all."""
     import numpy as np
 
-    weights = np.exp(np.asarray(scores) - max(scores))
+    weights = np.exp(np.asarray(scores) - max(scores))  # of differences, since exp of a logit may overflow
     return float(weights[0] / weights.sum())
 
 
 def _best_thresholds(examples: Examples, texts: Sequence[str], differences: Sequence[float]) -> list[Measurement]:
-    """The best scores that any threshold reaches on these examples: an upper bound, chosen with the answers known."""
+    """Find the best scores of any threshold on these examples: an upper bound, chosen with the answers known."""
     references = [[text for text, _ in answers] for answers in examples.labels]
     measurements = []
     sorts: tuple[tuple[str, Literal["exact", "f1"]], ...] = (("exact_match", "exact"), ("answer_f1", "f1"))

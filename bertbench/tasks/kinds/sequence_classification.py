@@ -32,21 +32,21 @@ class SequenceClassification:
     words = False
 
     def columns(self, task: TaskSpec) -> tuple[str, ...]:
-        """One or two texts, and the label."""
+        """Return the columns of one or two texts, and of the label."""
         return (*task.inputs, task.label)
 
     def inputs(self, task: TaskSpec, row: Mapping[str, Any]) -> tuple[str, ...]:
-        """The texts.
+        """Return the texts.
 
         Raises:
-            RowError: they are none.
+            RowError: a column holds no text.
         """
         return tuple(text_of(row, column) for column in task.inputs)
 
     def example(
         self, task: TaskSpec, row: Mapping[str, Any], reading: Reading | None = None
     ) -> tuple[tuple[str, ...], float]:
-        """The texts, and the class's place among the task's labels or, for regression, a number.
+        """Return the texts, and the class's place among the task's labels or, for regression, a number.
 
         Raises:
             RowError: no text, no number, or no class of the task.
@@ -54,7 +54,7 @@ class SequenceClassification:
         return self.inputs(task, row), _label(task, label_of(row, task.label), reading)
 
     def clusters(self, examples: Examples) -> None:
-        """Each example stands alone."""
+        """Return None: each example stands alone."""
         del examples
 
     def encode(
@@ -68,7 +68,7 @@ class SequenceClassification:
         order: Sequence[int] | None = None,
         training: bool = False,
     ) -> Features:
-        """Token ids of each example, truncated to `max_length`; of a pair the longer text is cut."""
+        """Tokenize each example, truncated to `max_length`; of a pair the longer text is cut."""
         rows: list[dict[str, list[int]]] = []
         cut = 0
         for _, part in portions(examples.inputs, CHUNK):
@@ -92,7 +92,7 @@ class SequenceClassification:
         return Features(rows, list(range(len(rows))), targets, [None] * len(rows), cut)
 
     def outputs(self, output: Any) -> Any:
-        """Logits, (rows, outputs)."""
+        """Return the logits, (rows, outputs)."""
         return output.logits
 
     def decode(
@@ -103,7 +103,7 @@ class SequenceClassification:
         outputs: Sequence[Any],
         order: Sequence[int] | None,
     ) -> Decoded:
-        """The class of the largest logit, or the number; scores are the logits in the order of the task's labels."""
+        """Decode the class of the largest logit, or the number; scores are the logits in the task's order of labels."""
         import numpy as np
 
         logits = np.stack(list(outputs))
@@ -115,11 +115,11 @@ class SequenceClassification:
         return []
 
     def references(self, task: TaskSpec, examples: Examples) -> list[float]:
-        """The labels as they are."""
+        """Return the labels as they are."""
         return list(examples.labels)
 
     def trivial(self, task: TaskSpec, train: Examples, examples: Examples) -> tuple[str, list[float]]:
-        """The most frequent class, or the mean."""
+        """Predict the most frequent class, or the mean."""
         if task.is_regression:
             return "mean of the training labels", [sum(train.labels) / len(train)] * len(examples)
         ((most, _),) = Counter(train.labels).most_common(1)
@@ -127,7 +127,7 @@ class SequenceClassification:
 
 
 def classes(logits: NDArray[np.float32], order: Sequence[int] | None) -> NDArray[np.float64]:
-    """Predictions (float, shape (n,)) from logits of shape (n, outputs).
+    """Compute predictions (float, shape (n,)) from logits of shape (n, outputs).
 
     `order[i]` is the class index that output i stands for; None means regression: the output itself.
     """
@@ -141,7 +141,7 @@ def classes(logits: NDArray[np.float32], order: Sequence[int] | None) -> NDArray
 
 
 def _truncated(tokenizer: Any, encoded: Any, columns: Sequence[Sequence[str]], max_length: int) -> list[bool]:
-    """By example whether it lost something; one of exactly `max_length` tokens did not."""
+    """Tell for each example whether it lost something; one of exactly `max_length` tokens did not."""
     full = [len(ids) >= max_length for ids in encoded["input_ids"]]
     if encoded.encodings is not None:  # a fast tokenizer keeps what it cut off
         return [long and bool(encoded.encodings[i].overflowing) for i, long in enumerate(full)]
@@ -159,7 +159,7 @@ def _label(task: TaskSpec, value: Any, reading: Reading | None) -> float:
     if isinstance(value, str) and is_number(value):
         number = float(value)
     elif isinstance(value, Number) and not isinstance(value, bool):
-        with suppress(OverflowError):
+        with suppress(OverflowError):  # a whole number may be too large for a float
             number = float(value)  # type: ignore[arg-type]
     if number is None or not math.isfinite(number):
         raise RowError(f"label: expected a number, found {value!r:.40}", "a regression task has numbers as labels")

@@ -32,11 +32,11 @@ class TokenClassification:
     words = True
 
     def columns(self, task: TaskSpec) -> tuple[str, ...]:
-        """The words and their tags."""
+        """Return the columns of the words and their tags."""
         return (task.inputs[0], task.label)
 
     def inputs(self, task: TaskSpec, row: Mapping[str, Any]) -> tuple[tuple[str, ...]]:
-        """The words.
+        """Return the words.
 
         Raises:
             RowError: it is no list of words.
@@ -51,7 +51,7 @@ class TokenClassification:
     def example(
         self, task: TaskSpec, row: Mapping[str, Any], reading: Reading | None = None
     ) -> tuple[tuple[tuple[str, ...]], tuple[int, ...]]:
-        """Words and the places of their tags among the task's labels.
+        """Return words and the places of their tags among the task's labels.
 
         Raises:
             RowError: no lists, lists of unequal length, or tags that are not the task's.
@@ -65,7 +65,7 @@ class TokenClassification:
         return self.inputs(task, row), tuple(label_index(tag, task.labels or (), "tag", reading) for tag in tags)
 
     def clusters(self, examples: Examples) -> None:
-        """A sentence is an example, and each stands alone."""
+        """Return None: a sentence is an example, and each stands alone."""
         del examples
 
     def encode(
@@ -79,7 +79,7 @@ class TokenClassification:
         order: Sequence[int] | None = None,
         training: bool = False,
     ) -> Features:
-        """Windows of words; `spots[i]` holds by token the word that it begins, or -1.
+        """Build windows of words; `spots[i]` holds by token the word that it begins, or -1.
 
         Raises:
             CheckpointError: the tokenizer is not a fast one, which alone tells words from tokens.
@@ -116,7 +116,7 @@ class TokenClassification:
         return features
 
     def outputs(self, output: Any) -> Any:
-        """Logits, (rows, tokens, tags)."""
+        """Return the logits, (rows, tokens, tags)."""
         return output.logits
 
     def decode(
@@ -127,7 +127,7 @@ class TokenClassification:
         outputs: Sequence[Any],
         order: Sequence[int] | None,
     ) -> Decoded:
-        """Tag names by word; scores are the probabilities of the tags taken."""
+        """Decode tag names by word; scores are the probabilities of the tags taken."""
         names = task.labels or ()
         tag_of = [names[label] for label in (order or range(len(names)))]
         tags = [[OUTSIDE] * len(inputs[0]) for inputs in examples.inputs]
@@ -136,7 +136,7 @@ class TokenClassification:
         for owner, spots, logits in zip(features.owners, features.spots, outputs, strict=True):
             chances = _softmax(logits)
             for token, word in enumerate(spots):
-                around = min(token, len(spots) - 1 - token)
+                around = min(token, len(spots) - 1 - token)  # tokens of context on its poorer side
                 if word >= 0 and around > context[owner][word]:
                     context[owner][word] = around
                     best = int(chances[token].argmax())
@@ -148,12 +148,12 @@ class TokenClassification:
         return []
 
     def references(self, task: TaskSpec, examples: Examples) -> list[list[str]]:
-        """Tag names by word."""
+        """Return tag names by word."""
         names = task.labels or ()
         return [[names[tag] for tag in tags] for tags in examples.labels]
 
     def trivial(self, task: TaskSpec, train: Examples, examples: Examples) -> tuple[str, list[list[str]]]:
-        """Every word's most frequent tag in training, O where it was not seen."""
+        """Predict every word's most frequent tag in training, O where it was not seen."""
         seen: dict[str, Counter[str]] = defaultdict(Counter)
         for inputs, tags in zip(train.inputs, self.references(task, train), strict=True):
             for word, tag in zip(inputs[0], tags, strict=True):
@@ -165,7 +165,7 @@ class TokenClassification:
 
 
 def check_fast(tokenizer: Any) -> None:
-    """Only fast tokenizers tell which token comes from where.
+    """Refuse a slow tokenizer: only fast ones tell which token comes from where.
 
     Raises:
         CheckpointError: it is not one.
@@ -178,13 +178,13 @@ def check_fast(tokenizer: Any) -> None:
 
 
 def overlap(tokenizer: Any, stride: int, max_length: int, *, pair: bool = False, first: int = 0) -> int:
-    """The stride, or less where windows are too short for it: at most half of what they hold of the text."""
+    """Return the stride, or less where windows are too short for it: at most half of what they hold of the text."""
     room = max_length - tokenizer.num_special_tokens_to_add(pair) - first
     return max(0, min(stride, int(room) // 2))
 
 
 def _beginnings(word_ids: Sequence[int | None], earlier: Collection[int]) -> list[int]:
-    """By token the word that begins with it, else -1.
+    """Return by token the word that begins with it, else -1.
 
     A window may start inside a word, whose beginning is in one before it; these hold the words `earlier`.
     """
@@ -199,7 +199,7 @@ def _beginnings(word_ids: Sequence[int | None], earlier: Collection[int]) -> lis
 
 
 def _lost(features: Features, words_with_tokens: Mapping[int, Collection[int]]) -> int:
-    """Sentences with a word that gave tokens, `words_with_tokens`, and that no window begins: what the limit took."""
+    """Count the sentences of whose `words_with_tokens` one begins in no window: what the limit took."""
     begun: dict[int, set[int]] = defaultdict(set)
     for owner, spots in zip(features.owners, features.spots, strict=True):
         begun[owner].update(word for word in spots if word >= 0)
@@ -209,7 +209,7 @@ def _lost(features: Features, words_with_tokens: Mapping[int, Collection[int]]) 
 def _softmax(logits: Any) -> Any:
     import numpy as np
 
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))  # of differences, since exp of a logit may overflow
     return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
