@@ -55,7 +55,7 @@ def _minutes_left(request: Request, started: float) -> float | None:
 
 
 def _fallback(study: Study, name: str, left: float | None, figures: list[PublishedFigure]) -> list[Answer]:
-    """The fallback suite with its own recipe, in what time is left; its failure never costs the first report."""
+    """Measure the fallback suite with its own recipe, in what time is left; its failure never costs the first report."""
     # What was chosen for the first suite's models and data does not fit the fallback's.
     options = replace(
         study.options, learning_rate=None, batch_size=None, max_length=None, data_dir=None, finetune=False

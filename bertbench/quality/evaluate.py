@@ -201,7 +201,7 @@ def _stored(task: TaskSpec, values: Sequence[Any]) -> list[Any]:
 
 
 def _read(task: TaskSpec, column: Sequence[Any]) -> list[Any]:
-    """What `_stored` was given."""
+    """Return what `_stored` was given."""
     return list(column) if task.kind == SEQUENCES else [json.loads(text) for text in column]
 
 

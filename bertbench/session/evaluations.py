@@ -175,7 +175,7 @@ def _answers(group: TaskEvaluation, stored: StoredSession, record: RunRecord) ->
 
 
 def _is_prefix(answers: Replies, order: SampleOrder, split: Examples) -> bool:
-    """True if the answers are to the first examples in the order of samples."""
+    """Tell whether the answers are to the first examples in the order of samples."""
     given = answers.columns["example_id"]
     return given == [split.ids[index] for index in order.places[: len(given)]]
 
@@ -290,7 +290,7 @@ def _write(session: Session, group: TaskEvaluation, member: Member, counts: Sequ
 
 
 def _with_losses(work: Work, split: Examples, given: Replies) -> Replies:
-    """The answers with what was lost of just these examples: counted anew where more were answered."""
+    """Return the answers with what was lost of just these examples: counted anew where more were answered."""
     if given.losses is not None and given.losses.examples == len(split):
         return given
     from bertbench.models.architecture import config_of

@@ -49,7 +49,7 @@ def find(
 
 
 def _settled(record: RunRecord, session: SessionRecord, request: Request) -> bool:
-    """True unless measuring again might give more: a failed run, or one that there was less time for than there is now."""
+    """Tell whether a record is final, which a failed run is not, nor one that there was less time for than there is now."""
     if record.status == "ok" and not _is_sample(record):
         return True
     if record.error is not None and record.error.kind == UNAVAILABLE:
@@ -60,7 +60,7 @@ def _settled(record: RunRecord, session: SessionRecord, request: Request) -> boo
 
 
 def _is_sample(record: RunRecord) -> bool:
-    """True of an evaluation that could go on to further examples."""
+    """Tell whether an evaluation could go on to further examples."""
     return record.key is not None and record.settings.get("is_sample") is True
 
 

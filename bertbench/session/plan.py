@@ -72,7 +72,7 @@ class Plan:
         return {step.kind: step.seconds for step in self.steps if step.kind != "quality"}
 
     def lines(self) -> list[str]:
-        """The plan as people read it."""
+        """Return the plan as people read it."""
         heading = f"plan ({len(self.steps)} steps, about {duration(self.expected_s)}):"
         return [heading, *steps_in_words(self.steps), *([self.more] if self.more else [])]
 
@@ -185,7 +185,7 @@ def _more(request: Request, rest_s: float, late: Sequence[Cell]) -> str | None:
 
 
 def is_sampled(request: Request, cell: Cell) -> bool:
-    """True if a cell is evaluated block by block, as far as time goes."""
+    """Tell whether a cell is evaluated block by block, as far as time goes."""
     return request.options.samples and cell.work is not None and cell.work.mode == "evaluate"
 
 
@@ -330,7 +330,7 @@ def _cap(request: Request, cells: Sequence[Cell], share_s: float | None) -> floa
 
 
 def _too_long(cell: Cell) -> Cell:
-    """The cell, left out: so few samples would fit into the budget that its score would say nothing."""
+    """Leave the cell out: so few samples would fit into the budget that its score would say nothing."""
     name, task = cell.encoder.spec.name, cell.task.name
     command = f"`bertbench run --task {task} --models {name} --full`"
     reason = f"needs fine-tuning, about {duration(cell.expected_s)} here: {command}"
@@ -340,7 +340,7 @@ def _too_long(cell: Cell) -> Cell:
 def _decide_cut(
     request: Request, trained: list[Cell], train: Examples, slowest: float, cap_s: float | None
 ) -> list[float] | None:
-    """Samples and epochs that fit into the cap on training at `slowest` seconds a sample, or None if all do."""
+    """Choose samples and epochs that fit into the cap on training at `slowest` seconds a sample, or None if all do."""
     recipes = [cell.work.recipe for cell in trained if cell.work]
     if cap_s is None:
         return None
@@ -368,7 +368,7 @@ def _cut_cell(cell: Cell, train: Examples, epochs: float) -> Cell:
 
 
 def _timed(cell: Cell, loaded: TaskData, pace: Pace, per_sample: dict[str, float]) -> Cell:
-    """The cell with the time that it is expected to take."""
+    """Return the cell with the time that it is expected to take."""
     if cell.work is None:
         return cell
     per_example = pace.per_example(cell.work, loaded.splits[0], training=False)

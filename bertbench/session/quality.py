@@ -101,7 +101,7 @@ def _holds_links(folder: Path) -> bool:
 
 
 def is_lost(session: Session, record: RunRecord) -> bool:
-    """True if a run's checkpoint is needed to teach others and was not kept."""
+    """Tell whether a run's checkpoint is needed to teach others and was not kept."""
     return record.key in session.teachers and session.store.checkpoint(record) is None
 
 
@@ -184,7 +184,7 @@ def write_quality(
 
 
 def _quality_settings(work: Work, outcome: Outcome | None) -> dict[str, Any]:
-    """What shaped a run's figures; of one that trained nothing no more than how it was evaluated."""
+    """Return what shaped a run's figures; of one that trained nothing no more than how it was evaluated."""
     first = work.splits[0]
     evaluated: dict[str, Any] = {
         "mode": work.mode,

@@ -187,7 +187,7 @@ class Study:
 
 
 def resolve_options(chosen: StudyOptions, default_seeds: int, command: str) -> Options:
-    """Checked options with the device, threads, seeds and time limit resolved.
+    """Check the options, and resolve device, threads, seeds and time limit.
 
     Raises:
         UsageError, DeviceError: a value cannot be used.
@@ -229,7 +229,9 @@ def resolve_options(chosen: StudyOptions, default_seeds: int, command: str) -> O
 
 
 def _minutes(chosen: StudyOptions, device: str, command: str) -> float | None:
-    """The command's time limit; None: none. Whoever asks for training sets its amount, and gets no limit that was not asked for.
+    """Choose the command's time limit; None: none.
+
+    Whoever asks for training sets its amount, and gets no limit that was not asked for.
 
     Raises:
         UsageError: it is no number from 0, or is asked for and ruled out at once.

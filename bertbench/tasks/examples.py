@@ -75,7 +75,7 @@ class Examples:
         return self.at(kept)
 
     def first(self, count: int) -> Examples:
-        """The first `count` examples; all of them if there are no more."""
+        """Return the first `count` examples; all of them if there are no more."""
         return self.at(range(min(count, len(self))))
 
     def at(self, kept: Sequence[int]) -> Examples:

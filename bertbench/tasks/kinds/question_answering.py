@@ -157,7 +157,7 @@ class QuestionAnswering:
         return Decoded(answers, scores, {"n_best": listed})
 
     def figures(self, task: TaskSpec, examples: Examples, decoded: Decoded) -> list[Measurement]:
-        """The best threshold on these very examples, where questions may have no answer."""
+        """Find the best threshold on these very examples, where questions may have no answer."""
         if not task.unanswerable:
             return []
         texts = [json.loads(proposals)[0][0] for proposals in decoded.extra["n_best"]]
