@@ -36,7 +36,7 @@ from bertbench.records.record import (
 from bertbench.records.store import Store, StoredSession
 from bertbench.safe_text import visible
 from bertbench.specs.catalog import Catalog
-from bertbench.specs.models import ModelSpec
+from bertbench.specs.models import FineTuned, ModelSpec
 from bertbench.specs.suites import RecipeSpec
 from bertbench.specs.tasks import TrainingSpec
 
@@ -253,6 +253,9 @@ class Staleness:
         evaluated = record.settings.get("mode") == "evaluate"
         if record.kind != "quality" or evaluated:
             left_out |= OF_QUALITY
+        elif _published_otherwise(session, record, now):
+            return True
+        left_out.add("finetuned")
         if evaluated and session.command in GATES:
             left_out |= OF_A_CHECKPOINT
         elif evaluated and (entry := now.finetuned.get(str(record.task_name))) is not None:
@@ -279,3 +282,16 @@ class Staleness:
             except ConfigError:  # `bertbench validate` says what is wrong with it
                 self._now[kind, name] = None
         return self._now[kind, name]
+
+
+def _published_otherwise(session: SessionRecord, record: RunRecord, now: ModelSpec) -> bool:
+    """True if a model was trained on a task for which its configuration names another published checkpoint now, or a first one."""
+    if session.request.get("options", {}).get("finetune"):  # which trains whatever is published
+        return False
+    task = str(record.task_name)
+    stored, entry = (record.model.get("finetuned") or {}).get(task), now.finetuned.get(task)
+    try:  # through the spec, as above
+        then = FineTuned(**stored).measured if stored is not None else None
+    except (TypeError, ValueError):
+        return True
+    return then != (entry.measured if entry is not None else None)

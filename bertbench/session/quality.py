@@ -175,7 +175,7 @@ def _quality_settings(work: Work, outcome: Outcome | None) -> dict[str, Any]:
     """What shaped a run's figures; of one that trained nothing no more than how it was evaluated."""
     evaluated = {"mode": work.mode, "max_length": work.recipe.max_length, "eval_samples": len(work.splits[0])}
     if work.mode == "evaluate":
-        return evaluated
+        return evaluated | ({"origin": dict(work.source.origin)} if work.source.origin else {})
     trained = outcome.training if outcome else None
     return (
         work.recipe.model_dump(mode="json")
