@@ -8,7 +8,7 @@ from bertbench.errors import CheckpointError, HubError
 from bertbench.models import hub, sources
 from bertbench.models.checkpoints import Snapshot, local_snapshot
 from bertbench.models.sources import Source, finetuned_source, gather, weight_folders
-from tests.factories import model_spec
+from tests.factories import model_spec, task_spec
 
 ARCHITECTURE = {
     "vocab_size": 40,
@@ -18,6 +18,7 @@ ARCHITECTURE = {
     "intermediate_size": 8,
     "max_position_embeddings": 16,
 }
+SST2 = task_spec()
 FINETUNED = {"sst2": {"checkpoint": "org/tuned", "labels": ("positive", "negative")}}
 
 
@@ -119,18 +120,18 @@ def test_published_fine_tuned_checkpoint_is_found(hub_with, tiny):
     folder, tuned = tiny(), tiny(head="sequence-classification")
     hub_with("online", {"org/bert": folder, "org/tuned": tuned})
     encoder = one(model_spec(finetuned=FINETUNED))
-    source = finetuned_source(encoder, "sst2", pytest.fail)
+    source = finetuned_source(encoder, SST2, pytest.fail)
     assert (source.folder, source.weights, source.checkpoint) == (tuned, "fine-tuned", "org/tuned")
     assert source.outputs == ("positive", "negative")
     assert source.digest != encoder.source.digest
-    assert finetuned_source(encoder, "cola", pytest.fail) is None
+    assert finetuned_source(encoder, task_spec("cola"), pytest.fail) is None
 
 
 def test_fine_tuned_checkpoint_that_cannot_be_had_is_said(hub_with, tiny):
     """Where it is missing the model is fine-tuned here, and the user is told."""
     hub_with("online", {"org/bert": tiny()})
     said = []
-    assert finetuned_source(one(model_spec(finetuned=FINETUNED)), "sst2", said.append) is None
+    assert finetuned_source(one(model_spec(finetuned=FINETUNED)), SST2, said.append) is None
     assert "org/tuned cannot be had (model org/tuned: not there)" in said[0]
 
 
@@ -176,7 +177,7 @@ def test_fine_tuned_checkpoint_without_usable_weights_is_said(hub_with, tiny, pu
         path.unlink()
     hub_with("online", {"org/bert": tiny(), "org/tuned": folder})
     said = []
-    assert finetuned_source(one(model_spec(finetuned=FINETUNED)), "sst2", said.append) is None
+    assert finetuned_source(one(model_spec(finetuned=FINETUNED)), SST2, said.append) is None
     (line,) = said
     assert "org/tuned cannot be had" in line
     assert "fine-tuned here instead" in line

@@ -70,7 +70,7 @@ def test_names_that_conflict_get_the_order_that_fits(trained, tmp_path):
     (verdict,) = by_check(findings, model=str(trained), task="toy").values()
     assert verdict.status == "problem"
     assert "conflict with the task's" in verdict.found
-    assert "contradiction, neutral, entailment fits best: 100.0% of 60 are right" in verdict.found
+    assert "contradiction, neutral, entailment fits best: 100.0% of 60 examples are right" in verdict.found
 
 
 def test_checkpoint_of_another_task_is_told(trained, tmp_path):
