@@ -55,9 +55,8 @@ def _of_words(subject: ModelOnTask, labels: Sequence[str]) -> Tally:
     task, sample = subject.task, subject.data.sample
     # In the task's own order, tag i is what output i says.
     outputs = subject.ready.kind.decode(task, sample, subject.features, subject.outputs, None).predictions
-    places = {tag: place for place, tag in enumerate(labels)}
     words = [
-        (places[output], tag)
+        (labels.index(output), tag)
         for said, tags in zip(outputs, sample.labels, strict=True)
         for output, tag in zip(said, tags, strict=True)
         if labels[tag] != OUTSIDE
@@ -135,7 +134,9 @@ def _unnamed(subject: ModelOnTask, labels: Sequence[str], order: tuple[int, ...]
         return problem(subject.conflict, _state(subject, "the task's labels in the order of the outputs"))
     better = tally.best(order)
     names, right = ", ".join(labels[index] for index in better), percent(tally.right(better) / tally.n)
-    return problem(f"{subject.conflict}; {names} fits best: {right} of {tally.n} {tally.unit} are right", _state(subject, names))
+    return problem(
+        f"{subject.conflict}; {names} fits best: {right} of {tally.n} {tally.unit} are right", _state(subject, names)
+    )
 
 
 def _naming(subject: ModelOnTask) -> str:

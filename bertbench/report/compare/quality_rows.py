@@ -43,7 +43,9 @@ def quality_rows(evidence: Evidence) -> dict[str, list[Row]]:
         for model in evidence.models:
             rows = rows_of[model]
             if model in done:
-                base = noted(evidence.base(done[model]), *(splits[0].apart(model, evidence.reference) if splits else ()))
+                base = noted(
+                    evidence.base(done[model]), *(splits[0].apart(model, evidence.reference) if splits else ())
+                )
                 rows += _model_rows(evidence, base, done[model], splits)
                 bases[model] = _wider(bases.get(model), base)
             rows += [evidence.failed(run, "score") for run in records[model] if run.status != "ok"]
