@@ -105,6 +105,16 @@ def test_published_checkpoint_is_examined_for_its_task(tiny, learnt, tmp_path):
     assert {name for name, verdict in found.items() if verdict.status != "ok"} == {"score beside baselines"}
 
 
+def test_published_checkpoint_that_does_not_fit_is_a_problem(tiny, learnt, tmp_path):
+    """`run` does not take it, and why is said; it is examined all the same."""
+    spec = published(tiny(max_position_embeddings=128), checkpoint=str(learnt), labels=("a", "b", "c"))
+    found = by_check(examine([spec], [local(tmp_path)], Settings()), model=spec.name, task="toy")
+    assert found["fine-tuned checkpoint"].status == "problem"
+    assert "does not fit toy" in found["fine-tuned checkpoint"].found
+    assert found["fine-tuned checkpoint"].advice == "`bertbench run` fine-tunes instead"
+    assert found["weights trained"].status == "ok"
+
+
 def test_damaged_weights_are_a_problem(trained, tmp_path):
     """A file that is cut off is no matter of reach."""
     path = trained / "model.safetensors"
