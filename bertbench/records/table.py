@@ -172,8 +172,8 @@ def _of_run(record: RunRecord) -> dict[str, Any]:
 
 def _recipe(settings: Mapping[str, Any]) -> str:
     """What tells recipes apart; of an evaluated checkpoint nothing of training, which earlier records hold."""
-    evaluated = settings.get("mode") == "evaluate"
-    return digest({name: value for name, value in settings.items() if not (evaluated and name in OF_TRAINING)})[:8]
+    left_out = OF_TRAINING | {"origin"} if settings.get("mode") == "evaluate" else set()
+    return digest({name: value for name, value in settings.items() if name not in left_out})[:8]
 
 
 def _of_environment(environment: Environment | None) -> dict[str, Any]:
