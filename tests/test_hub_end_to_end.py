@@ -2,8 +2,12 @@
 
 import csv
 import io
+import subprocess
+import sys
 
 import pytest
+
+from bertbench.records.store import Store
 
 pytestmark = pytest.mark.shared
 
@@ -91,3 +95,32 @@ def test_unknown_hub_id_is_one_line(hub_cli, quick):
     assert done.code == 2
     assert "nobody/nothing" in done.error
     assert "not found" in done.error
+
+
+@pytest.mark.slow
+def test_published_checkpoints_of_questions_and_entities(bench, shared_hub_folder, tmp_path):
+    """What the configs name is evaluated, in the order of its own outputs; the record and the table say how it came about."""
+    command = [sys.executable, str(shared_hub_folder / "serve.py"), "--standins", "tiny", "--finetuned"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            endpoint = server.stdout.readline().strip().removeprefix("HF_ENDPOINT=")
+            done = bench(
+                "run", "--task", "conll2003,squad", "--only", "quality", "--eval-samples", "20", "--models",
+                "bert,distilbert,albert", "--format", "csv", "--results-dir", str(tmp_path), endpoint=endpoint,
+            )  # fmt: skip
+        finally:
+            server.terminate()
+    assert done.code == 0, done.stderr
+    scores = {
+        (row["model"], row["task"]): row
+        for row in table(done)
+        if row["quantity"] == "score" and row["statistic"] == "mean" and row["split"] == "validation"
+    }
+    assert len(scores) == 6
+    assert {row["weights"] for row in scores.values()} == {"fine-tuned"}
+    assert scores["albert", "conll2003"]["checkpoint"] == "ArBert/albert-base-v2-finetuned-ner"
+    assert scores["bert", "squad"]["published"] == "88.2 (csarron/bert-base-uncased-squad-v1: model card)"
+    marked = [key for key, row in scores.items() if "checkpoint distilled on" in row["note"]]
+    assert marked == [("distilbert", "squad")]
+    origins = [record.settings["origin"] for stored in Store(tmp_path).sessions() for record in stored.records]
+    assert [origin["recipe"] for origin in origins].count("distilled") == 1

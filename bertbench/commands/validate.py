@@ -159,6 +159,9 @@ def _model(spec: ModelSpec, checked: CheckedConfigs) -> Iterator[Parts]:
         if task is not None and finetuned.labels is not None and sorted(finetuned.labels) != sorted(task.labels or ()):
             expected = f"the task's labels in some order: {list(task.labels)}" if task.labels else "none: a regression"
             yield f"{key}.labels", str(list(finetuned.labels)), expected
+        if task is not None:
+            for metric in finetuned.scores:
+                yield from _unknown(f"{key}.scores.{metric}", "metric", metric, task.metrics)
     for index, published in enumerate(spec.published):
         if published.task is not None:
             yield from _unknown(f"published.{index}.task", "task", published.task, checked.entries["tasks"])

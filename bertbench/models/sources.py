@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bertbench.errors import HubError, UnavailableError
-from bertbench.models import hub
+from bertbench.errors import CheckpointError, HubError, UnavailableError
+from bertbench.models import configurations, hub
 from bertbench.models.checkpoints import Snapshot, local_snapshot, side_digest
 from bertbench.records.bounds import RANDOM, claimed
 from bertbench.records.record import Weights, digest
-from bertbench.specs.models import ModelSpec
+from bertbench.specs.models import FineTuned, ModelSpec
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
+
+    from bertbench.specs.tasks import TaskSpec
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Source:
     checkpoint: str | None = None
     revision: str | None = None
     outputs: tuple[str, ...] | None = None  # the config's statement of what each output stands for
+    origin: Mapping[str, str] | None = None  # of a published checkpoint, for records: it decides no figure
 
     @property
     def identity(self) -> str:
@@ -132,23 +135,71 @@ def _random(spec: ModelSpec, absent: str | None) -> Encoder:
     return Encoder(Source(spec, None, spec.tokenizer or "", "random", key, spec.checkpoint), None, absent)
 
 
-def finetuned_source(encoder: Encoder, task_name: str, say: Say) -> Source | None:
-    """Find the published checkpoint already fine-tuned on a task, if the config names one and it is within reach."""
-    entry = encoder.spec.finetuned.get(task_name)
+def finetuned_source(encoder: Encoder, task: TaskSpec, say: Say) -> Source | None:
+    """Find the published checkpoint already fine-tuned on a task, if the config names one, it can be had and it fits the task."""
+    entry = encoder.spec.finetuned.get(task.name)
     if entry is None:
         return None
-    spec = encoder.spec.model_copy(update={"checkpoint": entry.checkpoint, "revision": entry.revision})
     try:
-        snapshot = hub.locate(spec)
-        tokenizer = _tokenizer_folder(entry.tokenizer) if entry.tokenizer else snapshot.folder
+        source = published_source(encoder.spec, entry)
     except UnavailableError as error:
-        say(
-            f"{encoder.spec.name}: the fine-tuned {entry.checkpoint} cannot be had ({error.message}); it is fine-tuned here instead"
-        )
+        why = f"the fine-tuned {entry.checkpoint} cannot be had ({error.message})"
+        say(f"{encoder.spec.name}: {why}; it is fine-tuned here instead")
         return None
+    try:
+        check_fits(source, task)
+    except CheckpointError as error:
+        why = f"the fine-tuned checkpoint does not fit {task.name} ({error.message})"
+        say(f"{encoder.spec.name}: {why}; it is fine-tuned here instead")
+        return None
+    return source
+
+
+def published_source(model: ModelSpec, entry: FineTuned) -> Source:
+    """Where a model's published checkpoint lies, whether or not it fits the task.
+
+    Raises:
+        UnavailableError: it is gone, out of reach or damaged.
+    """
+    spec = model.model_copy(update={"checkpoint": entry.checkpoint, "revision": entry.revision})
+    snapshot = hub.locate(spec)
     return Source(
-        spec, snapshot.folder, tokenizer, "fine-tuned", snapshot.digest, entry.checkpoint, snapshot.commit, entry.labels
+        spec,
+        snapshot.folder,
+        _tokenizer_folder(entry.tokenizer) if entry.tokenizer else snapshot.folder,
+        "fine-tuned",
+        snapshot.digest,
+        entry.checkpoint,
+        snapshot.commit,
+        entry.labels,
+        entry.recorded_origin,
     )
+
+
+def check_fits(source: Source, task: TaskSpec) -> None:
+    """Refuse a checkpoint of another architecture than its model's, or whose outputs are not the task's labels.
+
+    Raises:
+        CheckpointError: it is so, or its configuration is damaged.
+    """
+    from bertbench.models.loading import output_order
+
+    assert source.folder is not None  # noqa: S101 (what was published has a folder)
+    config, checkpoint = configurations.load(source.folder), str(source.checkpoint)
+    architecture, count = config.model_type, len(config.id2label)
+    if architecture != source.spec.architecture:
+        raise CheckpointError(
+            f"model {checkpoint}: its architecture is {architecture}, that of {source.spec.name} {source.spec.architecture}",
+            "correct 'finetuned' in the model's YAML",
+        )
+    if task.is_regression and count != 1:
+        raise CheckpointError(
+            f"model {checkpoint}: has {count} outputs but the task is a regression",
+            "correct 'finetuned' in the model's YAML",
+        )
+    if task.labels is not None:
+        # What the YAML states says nothing about how many outputs there are.
+        output_order(checkpoint, config.id2label, task.labels, None if count != len(task.labels) else source.outputs)
 
 
 @contextmanager

@@ -44,6 +44,7 @@ def _fields() -> dict[str, dict[str, Any]]:
             **dict.fromkeys(("threads", "max_length", "rounds"), some | None),
             **dict.fromkeys(("eval_samples", "train_samples", "train_available"), count | None),
             "natural_task": str | None,
+            "origin": dict[str, str] | None,
             "epochs": amount | None,
             "shapes": names | None,
             "failed_shapes": dict[str, reason] | None,

@@ -36,7 +36,7 @@ from bertbench.records.record import (
 from bertbench.records.store import Store, StoredSession
 from bertbench.safe_text import visible
 from bertbench.specs.catalog import Catalog
-from bertbench.specs.models import ModelSpec
+from bertbench.specs.models import FineTuned, ModelSpec
 from bertbench.specs.suites import RecipeSpec
 from bertbench.specs.tasks import TrainingSpec
 
@@ -67,6 +67,7 @@ WHOLE = (
     "measure_version",
     "schema_version",
 )
+NO_RECIPE = {"origin", "losses", "is_sample", "eval_available"}
 OF_TRAINING = {*TrainingSpec.model_fields, "train_available", "bf16_training"} - {"max_length"}
 NUMBERS = ("value", "smallest", "largest", "seconds")
 GATES = {"check", "baseline"}  # which evaluate a baseline's kept checkpoint in place of what is configured
@@ -173,8 +174,8 @@ def _of_run(record: RunRecord) -> dict[str, Any]:
 
 def _recipe(settings: Mapping[str, Any]) -> str:
     """Compute what tells recipes apart; of an evaluated checkpoint nothing of training, which earlier records hold."""
-    evaluated = settings.get("mode") == "evaluate"
-    return digest({name: value for name, value in settings.items() if not (evaluated and name in OF_TRAINING)})[:8]
+    left_out = NO_RECIPE | (OF_TRAINING if settings.get("mode") == "evaluate" else set())
+    return digest({name: value for name, value in settings.items() if name not in left_out})[:8]
 
 
 def _of_environment(environment: Environment | None) -> dict[str, Any]:
@@ -254,6 +255,9 @@ class Staleness:
         evaluated = record.settings.get("mode") == "evaluate"
         if record.kind != "quality" or evaluated:
             left_out |= OF_QUALITY
+        elif _published_otherwise(session, record, now):
+            return True
+        left_out.add("finetuned")
         if evaluated and session.command in GATES:
             left_out |= OF_A_CHECKPOINT
         elif evaluated and (entry := now.finetuned.get(str(record.task_name))) is not None:
@@ -280,3 +284,16 @@ class Staleness:
             except ConfigError:  # `bertbench validate` says what is wrong with it
                 self._now[kind, name] = None
         return self._now[kind, name]
+
+
+def _published_otherwise(session: SessionRecord, record: RunRecord, now: ModelSpec) -> bool:
+    """Tell whether a model was trained on a task for which its configuration names another published checkpoint now, or a first one."""
+    if session.request.get("options", {}).get("finetune"):  # which trains whatever is published
+        return False
+    task = str(record.task_name)
+    stored, entry = (record.model.get("finetuned") or {}).get(task), now.finetuned.get(task)
+    try:  # through the spec, as above
+        then = FineTuned(**stored).measured if stored is not None else None
+    except (TypeError, ValueError):
+        return True
+    return then != (entry.measured if entry is not None else None)

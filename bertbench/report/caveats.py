@@ -105,6 +105,21 @@ class TooFewSamples(Caveat):
 
 
 @dataclass(frozen=True)
+class OtherRecipe(Caveat):
+    """A figure is of two published checkpoints, or of one and a model trained here, that did not learn the task alike."""
+
+    task: str
+    recipe: str
+    other: str
+    of_other: str
+
+    @property
+    def text(self) -> str:
+        """'checkpoint distilled on squad, that of bert fine-tuned'."""
+        return f"checkpoint {self.recipe} on {self.task}, that of {self.other} {self.of_other}"
+
+
+@dataclass(frozen=True)
 class NoShare(Caveat):
     """There is no share retained of the reference's score."""
 
@@ -133,9 +148,12 @@ def remarks(*texts: str | None) -> tuple[Remark, ...]:
     return tuple(Remark(text) for text in texts if text)
 
 
+BESIDE = (TrainingCapped, SampleOnly, TasksLeftOut, OtherRecipe)
+
+
 def words_beside(caveats: Iterable[Caveat]) -> str:
-    """Those that stand beside the figure in a cell, since without them it would be taken for another; empty for none."""
-    return joined(caveat for caveat in caveats if isinstance(caveat, TrainingCapped | SampleOnly | TasksLeftOut))
+    """Join those that stand beside the figure in a cell, since without them it would be taken for another; empty for none."""
+    return joined(caveat for caveat in caveats if isinstance(caveat, BESIDE))
 
 
 def joined(caveats: Iterable[Caveat]) -> str:

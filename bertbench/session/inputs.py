@@ -61,7 +61,7 @@ def choose(session: Session, encoders: Sequence[Encoder], plan: Plan) -> Heads:
         return bare
     classifiers: list[Encoder] = []
     for encoder in encoders:
-        source = session.instruments.find_finetuned(encoder, task.name, lambda _: None)
+        source = session.instruments.find_finetuned(encoder, task, lambda _: None)
         if (
             source is None
             and encoder.source.weights == "pretrained"

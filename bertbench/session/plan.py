@@ -271,7 +271,7 @@ def choose(request: Request, encoder: Encoder, task: TaskSpec, say: Say) -> tupl
     distill = encoder.spec.distill
     if request.options.finetune or (distill and distill.start == "checkpoint"):  # whatever it was trained on before
         return encoder.source, False
-    published = finetuned_source(encoder, task.name, say)
+    published = finetuned_source(encoder, task, say)
     if published is not None:
         return published, True
     return encoder.source, encoder.source.weights == "pretrained" and has_head(encoder.source.folder, task.kind)

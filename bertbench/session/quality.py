@@ -195,7 +195,7 @@ def _quality_settings(work: Work, outcome: Outcome | None) -> dict[str, Any]:
     if outcome is not None and outcome.losses:
         evaluated["losses"] = outcome.losses
     if work.mode == "evaluate":
-        return evaluated
+        return evaluated | ({"origin": dict(work.source.origin)} if work.source.origin else {})
     trained = outcome.training if outcome else None
     return (
         work.recipe.model_dump(mode="json")

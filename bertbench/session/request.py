@@ -168,7 +168,9 @@ class Request:
             for name, recipes in self.recipes.items()
             if name == spec.name and recipes
         ]
-        return digest([spec.model_dump(mode="json", exclude=NOT_MEASURED), weights, *published])
+        told = spec.model_dump(mode="json", exclude=NOT_MEASURED)
+        told["finetuned"] = {task: entry.measured for task, entry in spec.finetuned.items()}
+        return digest([told, weights, *published])
 
 
 def same_recipe(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

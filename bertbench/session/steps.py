@@ -38,7 +38,7 @@ class Instruments:
 
     capture: Callable[[str], Environment] = environment.capture
     hub_state: Callable[[], str] = hub.state
-    find_finetuned: Callable[[Encoder, str, Say], Source | None] = finetuned_source
+    find_finetuned: Callable[[Encoder, TaskSpec, Say], Source | None] = finetuned_source
     load: Callable[..., Examples] = data.load
     pass_seconds: Callable[..., list[float]] = calibration.pass_seconds
     ceiling: Callable[..., tuple[float, Size] | None] = calibration.ceiling

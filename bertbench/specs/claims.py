@@ -21,8 +21,8 @@ Scenario = Literal["fixed", "natural", "offline"]
 class Needs(Spec):
     """The evidence that a claim takes. Counts are the least; `capped_training`: training cut to fit a time limit will do.
 
-    Scores of fine-tuned models take three seeds, if `seeds` asks for fewer. `one_recipe`: what is compared was trained
-    alike, in batch, rate, epochs and length.
+    Scores of fine-tuned models take three seeds, if `seeds` asks for fewer. `one_recipe`: what is compared was
+    trained alike, in batch, rate, epochs and length, and published checkpoints learnt the task alike, by labels or by a teacher.
     """
 
     rounds: Annotated[int, Field(ge=2)] = 2  # fewer give no interval

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -110,16 +110,51 @@ class Published(Spec):
         return self
 
 
+Points = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
+LearntBy = Literal["fine-tuned", "distilled"]
+OF_ORIGIN = frozenset({"recipe", "origin", "scores", "source"})  # parts of a FineTuned that change no figure
+
+
 class FineTuned(Spec):
     """A published checkpoint that is already fine-tuned on a task.
 
-    `labels[i]` is the task's label that output i stands for (needed where the checkpoint says only LABEL_i).
+    `labels[i]` is the task's label that output i stands for (needed where the checkpoint says only LABEL_i). `recipe` is
+    'distilled' where it learnt the task from a teacher that was fine-tuned on it; `origin` says who trained it and how.
+    `scores` are what was published of this very checkpoint, in points by metric, and `source` says where.
     """
 
     checkpoint: str
     revision: str | None = None
     tokenizer: str | None = None
     labels: tuple[str, ...] | None = None
+    recipe: LearntBy = "fine-tuned"
+    origin: str = ""
+    scores: dict[str, Points] = Field(default_factory=dict)
+    source: str = ""
+
+    @model_validator(mode="after")
+    def _scores_have_a_source(self) -> FineTuned:
+        if self.scores and not self.source:
+            raise ValueError("'scores' need a 'source'")
+        return self
+
+    @property
+    def measured(self) -> dict[str, Any]:
+        """The parts that decide figures, in JSON form."""
+        return self.model_dump(mode="json", exclude=set(OF_ORIGIN))
+
+    @property
+    def recorded_origin(self) -> dict[str, str]:
+        """What the record of an evaluated checkpoint says of how it came about."""
+        return {"recipe": self.recipe, "origin": self.origin}
+
+
+class CheckpointScore(NamedTuple):
+    """A score that was published of a fine-tuned checkpoint, as a share, with its source."""
+
+    metric: str
+    value: float
+    source: str
 
 
 class ModelSpec(Spec):
@@ -144,6 +179,14 @@ class ModelSpec(Spec):
     training: dict[str, Any] = Field(default_factory=dict)
     distill: DistillSpec | None = None
     published: tuple[Published, ...] = ()
+
+    def scores_of(self, checkpoint: str | None, task: str | None) -> list[CheckpointScore]:
+        """Return what was published of a fine-tuned checkpoint on its task; nothing of any other checkpoint."""
+        entry = self.finetuned.get(task or "")
+        if entry is None or entry.checkpoint != checkpoint:
+            return []
+        source = f"{entry.checkpoint}: {entry.source}"
+        return [CheckpointScore(metric, round(points / 100, 12), source) for metric, points in entry.scores.items()]
 
     @model_validator(mode="after")
     def _has_an_origin(self) -> ModelSpec:

@@ -123,6 +123,18 @@ def test_every_mistake_of_a_file_is_a_row(tmp_path):
         ("models", MODEL | {"finetuned": "{sst-2: {checkpoint: a/b}}"}, "finetuned.sst-2", "did you mean 'sst2'"),
         (
             "models",
+            MODEL | {"finetuned": "{squad: {checkpoint: a/b, scores: {exactmatch: 80}, source: card}}"},
+            "finetuned.squad.scores.exactmatch",
+            "did you mean 'exact_match'",
+        ),
+        (
+            "models",
+            MODEL | {"finetuned": "{squad: {checkpoint: a/b, recpie: distilled}}"},
+            "finetuned.squad.recpie",
+            "key",
+        ),
+        (
+            "models",
             MODEL | {"finetuned": "{sst2: {checkpoint: a/b, labels: [bad, good]}}"},
             "finetuned.sst2.labels",
             "['bad', 'good']",

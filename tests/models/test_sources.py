@@ -8,7 +8,7 @@ from bertbench.errors import CheckpointError, HubError
 from bertbench.models import hub, sources
 from bertbench.models.checkpoints import Snapshot, local_snapshot
 from bertbench.models.sources import Source, finetuned_source, gather, weight_folders
-from tests.factories import model_spec
+from tests.factories import model_spec, task_spec
 
 ARCHITECTURE = {
     "vocab_size": 40,
@@ -18,6 +18,7 @@ ARCHITECTURE = {
     "intermediate_size": 8,
     "max_position_embeddings": 16,
 }
+SST2 = task_spec()
 FINETUNED = {"sst2": {"checkpoint": "org/tuned", "labels": ("positive", "negative")}}
 
 
@@ -119,18 +120,18 @@ def test_published_fine_tuned_checkpoint_is_found(hub_with, tiny):
     folder, tuned = tiny(), tiny(head="sequence-classification")
     hub_with("online", {"org/bert": folder, "org/tuned": tuned})
     encoder = one(model_spec(finetuned=FINETUNED))
-    source = finetuned_source(encoder, "sst2", pytest.fail)
+    source = finetuned_source(encoder, SST2, pytest.fail)
     assert (source.folder, source.weights, source.checkpoint) == (tuned, "fine-tuned", "org/tuned")
     assert source.outputs == ("positive", "negative")
     assert source.digest != encoder.source.digest
-    assert finetuned_source(encoder, "cola", pytest.fail) is None
+    assert finetuned_source(encoder, task_spec("cola"), pytest.fail) is None
 
 
 def test_fine_tuned_checkpoint_that_cannot_be_had_is_said(hub_with, tiny):
     """Where it is missing the model is fine-tuned here, and the user is told."""
     hub_with("online", {"org/bert": tiny()})
     said = []
-    assert finetuned_source(one(model_spec(finetuned=FINETUNED)), "sst2", said.append) is None
+    assert finetuned_source(one(model_spec(finetuned=FINETUNED)), SST2, said.append) is None
     assert "org/tuned cannot be had (model org/tuned: not there)" in said[0]
 
 
@@ -176,10 +177,51 @@ def test_fine_tuned_checkpoint_without_usable_weights_is_said(hub_with, tiny, pu
         path.unlink()
     hub_with("online", {"org/bert": tiny(), "org/tuned": folder})
     said = []
-    assert finetuned_source(one(model_spec(finetuned=FINETUNED)), "sst2", said.append) is None
+    assert finetuned_source(one(model_spec(finetuned=FINETUNED)), SST2, said.append) is None
     (line,) = said
     assert "org/tuned cannot be had" in line
     assert "fine-tuned here instead" in line
+
+
+@pytest.mark.parametrize(
+    ("published", "entry", "reason"),
+    [
+        ({"architecture": "distilbert"}, {}, "its architecture is distilbert, that of bert bert"),
+        ({"num_labels": 3}, {}, "has 3 outputs but the task 2 labels"),
+        ({"num_labels": 3}, {"labels": ("positive", "negative")}, "has 3 outputs but the task 2 labels"),
+        ({}, {"labels": ("good", "bad")}, "'labels' ['good', 'bad'] are not the task's"),
+        ({"id2label": {0: "spam", 1: "ham"}}, {}, "its labels ['spam', 'ham'] conflict with the task's"),
+    ],
+)
+def test_fine_tuned_checkpoint_that_does_not_fit_is_as_if_none_were_published(hub_with, tiny, published, entry, reason):
+    """Another architecture, another number of outputs or other labels: one line, and the model is fine-tuned here."""
+    tuned = tiny(published.pop("architecture", "bert"), head="sequence-classification", **published)
+    hub_with("online", {"org/bert": tiny(), "org/tuned": tuned})
+    said = []
+    spec = model_spec(finetuned={"sst2": {"checkpoint": "org/tuned", **entry}})
+    assert finetuned_source(one(spec), SST2, said.append) is None
+    (line,) = said
+    assert line.startswith("bert: the fine-tuned checkpoint does not fit sst2 (model org/tuned: ")
+    assert reason in line
+    assert line.endswith("; it is fine-tuned here instead")
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_checkpoint_of_a_regression_has_one_output(hub_with, tiny, outputs):
+    """A classifier is no regression; labels are not asked of one."""
+    hub_with("online", {"org/bert": tiny(), "org/tuned": tiny(head="sequence-classification", num_labels=outputs)})
+    said, task = [], task_spec("stsb", labels=None, metrics=("pearson",), primary_metrics=("pearson",))
+    spec = model_spec(finetuned={"stsb": {"checkpoint": "org/tuned"}})
+    assert (finetuned_source(one(spec), task, said.append) is None) == (outputs == 2) == bool(said)
+
+
+def test_origin_of_a_published_checkpoint_is_told_and_decides_nothing(hub_with, tiny):
+    """How it learnt the task goes with its weights into the record; equal weights of another origin are the same weights."""
+    hub_with("online", {"org/bert": tiny(), "org/tuned": tiny(head="sequence-classification")})
+    entry = FINETUNED["sst2"] | {"recipe": "distilled", "origin": "its authors"}
+    source = finetuned_source(one(model_spec(finetuned={"sst2": entry})), SST2, pytest.fail)
+    assert source.origin == {"recipe": "distilled", "origin": "its authors"}
+    assert source.identity == replace(source, origin=None).identity
 
 
 @pytest.fixture

@@ -77,6 +77,38 @@ def test_an_evaluated_checkpoint_is_not_stale():
     assert reason(replace(evaluated, model={**evaluated.model, "revision": "abc"})) is not None
 
 
+@pytest.mark.parametrize(
+    ("task", "entry", "stale"),
+    [
+        ("sst2", {"origin": "somebody", "scores": {"accuracy": 90.0}, "source": "s"}, False),
+        ("sst2", {"revision": "abc"}, True),
+        ("sst2", None, True),
+        ("squad", {"revision": "abc"}, False),
+    ],
+)
+def test_trained_run_is_stale_where_another_checkpoint_would_be_evaluated_now(task, entry, stale):
+    """Only the one for its own task counts, and only what decides figures; where --finetune was asked, none."""
+    run = current("quality", task_name="sst2")
+    finetuned = dict(run.model["finetuned"])
+    before = finetuned.pop(task)
+    if entry is not None:
+        finetuned[task] = before | entry
+    changed = replace(run, model={**run.model, "finetuned": finetuned})
+    assert (reason(changed) is not None) == stale
+    asked = session()
+    forced = replace(
+        asked, request={**asked.request, "options": {**asked.request.get("options", {}), "finetune": True}}
+    )
+    assert reason(changed, forced) is None
+
+
+def test_a_checkpoint_that_cannot_be_read_today_makes_a_trained_run_stale():
+    """An entry with a key that there is no more is another configuration, and no crash."""
+    run = current("quality", task_name="sst2")
+    finetuned = run.model["finetuned"] | {"sst2": {"unknown": 1}}
+    assert reason(replace(run, model={**run.model, "finetuned": finetuned})) is not None
+
+
 def test_what_a_gate_evaluated_is_not_stale():
     """A kept checkpoint in place of training leaves the model's configuration as it is; another architecture does not."""
     run = current("quality")

@@ -2,6 +2,7 @@
 
 from bertbench.report.caveats import (
     MeasurementNote,
+    OtherRecipe,
     RandomWeights,
     Remark,
     TasksLeftOut,
@@ -19,15 +20,19 @@ def test_empty_texts_are_no_remarks():
 
 
 def test_only_what_changes_the_figures_meaning_stands_beside_it():
-    """Capped training and tasks that a mean leaves out stand in the cell; the rest is in the note."""
+    """Capped training, tasks that a mean leaves out and another way of learning stand in the cell; the rest is in the note."""
     caveats = (
         RandomWeights(),
         TrainingCapped(3000),
         TasksLeftOut(("cola",)),
+        OtherRecipe("squad", "distilled", "bert", "fine-tuned"),
         MeasurementNote("without cola"),
         Remark("training capped"),
     )
-    assert words_beside(caveats) == "training capped: 3,000 samples; without cola"
+    assert (
+        words_beside(caveats)
+        == "training capped: 3,000 samples; without cola; checkpoint distilled on squad, that of bert fine-tuned"
+    )
 
 
 def test_equal_caveats_are_one():

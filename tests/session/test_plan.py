@@ -153,7 +153,7 @@ def test_a_teacher_that_is_evaluated_teaches_every_seed(machine, classifier):
     assert [cell.teacher is cells[0] for cell in cells[1:]] == [True, True]
 
 
-def test_an_evaluated_student_needs_no_teacher(machine, small, classifier):
+def test_an_evaluated_student_needs_no_teacher(machine, small, tiny):
     """Where a checkpoint of the student is evaluated there is nothing to learn, and no teacher to wait for."""
     machine()
     student = model_spec(
@@ -163,7 +163,7 @@ def test_an_evaluated_student_needs_no_teacher(machine, small, classifier):
         architecture="distilbert",
         config=HALF,
         distill={"teacher": "small"},
-        finetuned={task_spec().name: {"checkpoint": classifier.checkpoint}},
+        finetuned={task_spec().name: {"checkpoint": str(tiny("distilbert", head="sequence-classification"))}},
     )
     cell = next(cell for cell in made([student, small]).cells if cell.encoder.spec.name == "half")
     assert (cell.work.mode, cell.teacher) == ("evaluate", None)

@@ -80,6 +80,17 @@ def test_fine_tuned_record_says_so(start, folder):
     assert (session.store.root / record.finetuned_checkpoint / "model.safetensors").is_file()
 
 
+def test_evaluated_checkpoint_says_where_it_comes_from(start, tiny):
+    """How a published checkpoint came about is in the settings of its record; of another model nothing is said."""
+    session, origin = start(), {"recipe": "distilled", "origin": "its authors"}
+    tuned = tiny(head="sequence-classification")
+    measure_quality(session, cell(tuned, mode="evaluate", weights="fine-tuned", origin=origin))
+    (stored,) = session.store.sessions()
+    assert stored.records[0].settings["origin"] == origin
+    measure_quality(session, cell(tuned, mode="evaluate", digest="other"))
+    assert "origin" not in session.written[-1].settings
+
+
 def test_what_loading_changed_is_in_the_record(start, folder):
     """Counts by split, and in words among the warnings."""
     session, whole = start(), cell(folder)

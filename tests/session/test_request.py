@@ -293,7 +293,7 @@ def test_source_hash_ignores_comments_and_layout(tmp_path):
 
 
 def test_published_fine_tuned_checkpoint_decides_figures():
-    """Another fine-tuned checkpoint, revision or order of outputs in a config is another request."""
+    """Another fine-tuned checkpoint, revision or order of outputs in a config is another request; what is said of it is not."""
     entries = [
         {},
         {"sst2": {"checkpoint": "org/tuned"}},
@@ -304,6 +304,10 @@ def test_published_fine_tuned_checkpoint_decides_figures():
         canonical(replace(request(), models=(model_spec(finetuned=entry),)))["models"]["bert"] for entry in entries
     ]
     assert len(set(found)) == len(entries)
+    told = {
+        "sst2": entries[1]["sst2"] | {"recipe": "distilled", "origin": "o", "scores": {"accuracy": 9}, "source": "s"}
+    }
+    assert canonical(replace(request(), models=(model_spec(finetuned=told),)))["models"]["bert"] == found[1]
 
 
 def test_recipe_of_a_session_is_told_without_weights_and_machine():

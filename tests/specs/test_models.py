@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from bertbench.specs.catalog import spec_types
 from bertbench.specs.claims import ClaimSpec
-from bertbench.specs.models import ModelSpec, Published
+from bertbench.specs.models import FineTuned, ModelSpec, Published
 from bertbench.specs.papers import PaperSpec
 from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.tasks import DatasetSpec, TaskSpec, TrainingSpec
@@ -219,3 +219,34 @@ def test_paper_is_about_its_models(change, message):
     assert PaperSpec(**PAPER).batch_size == 1
     with pytest.raises(ValidationError, match=message):
         PaperSpec(**(PAPER | change))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("recipe", "taught"), ("scores", {"accuracy": 101}), ("scores", {"accuracy": 91.0}), ("recpie", "distilled")],
+)
+def test_published_checkpoint_is_checked(field, value):
+    """An unknown way of learning, a score beyond 100 points or without a source, and an unknown key are refused."""
+    with pytest.raises(ValidationError):
+        FineTuned(**{"checkpoint": "a/b", field: value})
+
+
+def test_published_scores_are_of_one_checkpoint():
+    """In points in YAML, as shares of one where they are used, and only beside what was measured of that checkpoint."""
+    entry = {"checkpoint": "a/b", "scores": {"accuracy": 91.3}, "source": "model card"}
+    spec = ModelSpec(**MODEL, finetuned={"sst2": entry})
+    assert spec.scores_of("a/b", "sst2") == [("accuracy", 0.913, "a/b: model card")]
+    assert spec.scores_of("me/mine", "sst2") == spec.scores_of("a/b", "cola") == spec.scores_of("a/b", None) == []
+
+
+def test_what_is_said_of_a_checkpoint_decides_no_figure():
+    """Recipe, origin and published scores are no part of what tells equal checkpoints."""
+    plain = FineTuned(checkpoint="a/b", labels=("x", "y"))
+    told = FineTuned(
+        checkpoint="a/b", labels=("x", "y"), recipe="distilled", origin="o", scores={"accuracy": 91.0}, source="s"
+    )
+    assert (
+        plain.measured
+        == told.measured
+        == {"checkpoint": "a/b", "revision": None, "tokenizer": None, "labels": ["x", "y"]}
+    )

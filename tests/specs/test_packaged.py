@@ -173,13 +173,28 @@ def test_further_tasks_follow_their_benchmarks(name, kind, primary, splits):
     assert task.source
 
 
-def test_fine_tuned_checkpoints_share_their_origin_and_use_the_base_tokenizer():
-    """The compared models' fine-tuned checkpoints come from one place and all three know SST-2."""
+def test_fine_tuned_checkpoints_of_glue_share_their_origin_and_all_use_the_base_tokenizer():
+    """The compared models' checkpoints for GLUE come from one place; each is of a task of the base suite and says its origin."""
     for name in COMPARED:
         spec = CATALOG.model(name)
-        assert "sst2" in spec.finetuned
-        assert {each.checkpoint.split("/")[0] for each in spec.finetuned.values()} == {"textattack"}
+        assert {*BASE_TASKS, "squad_v2"} <= set(spec.finetuned)
+        of_glue = [entry for task, entry in spec.finetuned.items() if task in TASKS]
+        assert {each.checkpoint.split("/")[0] for each in of_glue} == {"textattack"}
         assert {each.tokenizer for each in spec.finetuned.values()} == {spec.checkpoint}
+        assert all(each.origin for each in spec.finetuned.values())
+
+
+def test_only_distilberts_checkpoint_for_squad_had_a_teacher():
+    """DistilBERT (D) of the paper's Table 2 was distilled on SQuAD; every other published checkpoint learnt from labels."""
+    distilled = [
+        (name, task)
+        for name in CATALOG.entries("models")
+        for task, entry in CATALOG.model(name).finetuned.items()
+        if entry.recipe == "distilled"
+    ]
+    assert distilled == [("distilbert", "squad")]
+    scores = CATALOG.model("distilbert").finetuned["squad"].scores
+    assert scores == {"exact_match": 79.1, "answer_f1": 86.9}
 
 
 def test_mnli_outputs_are_permuted():

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from bertbench.errors import BertBenchError, CheckpointError, ConfigError, DatasetError, HubError
+from bertbench.errors import BertBenchError, CheckpointError, ConfigError, DatasetError, HubError, UnavailableError
 from bertbench.models.checkpoints import trained_length
 from bertbench.models.loading import has_head
-from bertbench.models.sources import finetuned_source, gather
+from bertbench.models.sources import check_fits, gather, published_source
 from bertbench.quality import run
 from bertbench.quality.doctor import content, labels, tokens, weights
 from bertbench.quality.doctor.subjects import ExaminedCheckpoint, ExaminedTask, ModelOnTask, Settings, open_data
@@ -21,7 +21,7 @@ from bertbench.quality.doctor.verdict import Check, Diagnosis, Verdict, problem,
 from bertbench.quality.work import Work
 from bertbench.records.progress import Progress, silent
 from bertbench.specs.suites import resolve
-from bertbench.specs.tasks import SEQUENCES
+from bertbench.specs.tasks import SEQUENCES, TOKENS
 from bertbench.stats import metric
 
 if TYPE_CHECKING:
@@ -135,11 +135,9 @@ def _on_task(encoder: Encoder, data: ExaminedTask, settings: Settings, progress:
     """Yield what is found of a model on a task, its fine-tuned checkpoint included."""
     names = {"model": encoder.spec.name, "task": data.task.name}
     label = f"examining {encoder.spec.name} on {data.task.name}"
-    lines: list[str] = []
-    published = finetuned_source(encoder, data.task.name, lines.append)
-    for line in lines:
-        reason = line.removeprefix(f"{encoder.spec.name}: ").removesuffix("; it is fine-tuned here instead")
-        yield Diagnosis(TRAINED, unchecked(reason, "`bertbench run` fine-tunes instead"), **names)
+    published, verdict = _published(encoder, data.task)
+    if verdict is not None:
+        yield Diagnosis(TRAINED, verdict, **names)
     if published is not None:
         yield from _looked(label, OF_CHECKPOINT, ExaminedCheckpoint(published), progress, **names)
     source = published or encoder.source
@@ -153,11 +151,29 @@ def _on_task(encoder: Encoder, data: ExaminedTask, settings: Settings, progress:
     yield from _looked(label, OF_PAIR, ModelOnTask(work, data, ready), progress, **names)
 
 
+def _published(encoder: Encoder, task: TaskSpec) -> tuple[Source | None, Verdict | None]:
+    """Find the published checkpoint of a task, and why `run` would not take it; one whose outputs do not fit is examined all the same."""
+    entry = encoder.spec.finetuned.get(task.name)
+    if entry is None:
+        return None, None
+    instead = "`bertbench run` fine-tunes instead"
+    try:
+        source = published_source(encoder.spec, entry)
+    except UnavailableError as error:
+        return None, unchecked(f"the fine-tuned {entry.checkpoint} cannot be had ({error.message})", instead)
+    try:
+        check_fits(source, task)
+    except CheckpointError as error:
+        return source, problem(f"the fine-tuned checkpoint does not fit {task.name} ({error.message})", instead)
+    return source, None
+
+
 def _unloaded(work: Work, data: ExaminedTask, error: BertBenchError) -> Diagnosis:
     """Tell why a model cannot be had on a task, or which order fits where only its outputs' names are in the way."""
     model, task = work.source.spec.name, data.task.name
     message = error.message.removeprefix(f"model {model}: ").removeprefix(f"{model}: ")
-    if work.mode == "evaluate" and data.task.kind == SEQUENCES and data.task.labels and work.source.outputs is None:
+    named = data.task.kind in {SEQUENCES, TOKENS} and data.task.labels is not None
+    if work.mode == "evaluate" and named and work.source.outputs is None:
         stated = replace(work, source=replace(work.source, outputs=data.task.labels))
         with contextlib.suppress(BertBenchError):
             verdict = LABEL_ORDER(ModelOnTask(stated, data, run.prepare(stated), message))

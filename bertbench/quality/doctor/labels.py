@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from bertbench.models.loading import PLACEHOLDER
 from bertbench.quality.doctor.verdict import Verdict, ok, problem, unchecked, warning
-from bertbench.specs.tasks import SEQUENCES
+from bertbench.specs.tasks import TOKENS
+from bertbench.tasks.kinds.token_classification import OUTSIDE
 from bertbench.units import percent
 
 if TYPE_CHECKING:
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from bertbench.quality.doctor.subjects import ModelOnTask
 
-MOST_CLASSES = 4  # 24 orders
-SURE = 0.001  # the chance of calling a right order wrong, over all orders that are tried
+MOST_CLASSES = 40  # whose orders are told apart
+MOST_NAMED = 4  # of the checkpoint's own names that are shown
+SURE = 0.001  # the chance of calling a right order wrong, over all orders that there are
 FEWEST = 20
 
 
@@ -30,21 +31,46 @@ def label_order(subject: ModelOnTask) -> Verdict | None:
         return None
     naming = _naming(subject)
     order = subject.ready.order(subject.task)
-    if subject.task.kind != SEQUENCES or order is None:
-        guessed = naming.startswith("LABEL_i")
-        return warning(naming, _state(subject, "the tags in the order of its outputs")) if guessed else ok(naming)
-    if len(subject.data.sample) < FEWEST:
-        return unchecked(f"{naming}; {len(subject.data.sample)} examples tell nothing", "raise --eval-samples")
-    tally = Tally.of([int(logits.argmax()) for logits in subject.outputs], [int(x) for x in subject.data.sample.labels])
+    if order is None:
+        return ok(naming)
+    tally = _of_words(subject, labels) if subject.task.kind == TOKENS else _of_examples(subject)
+    if tally.n < FEWEST:
+        return unchecked(f"{naming}; {tally.n} {tally.unit} tell nothing", "raise --eval-samples")
     return _judged(subject, labels, tuple(order), tally, naming)
+
+
+def _of_examples(subject: ModelOnTask) -> Tally:
+    sample = subject.data.sample
+    if len(sample) < FEWEST:
+        return Tally(Counter(), len(sample))
+    return Tally.of([int(logits.argmax()) for logits in subject.outputs], [int(label) for label in sample.labels])
+
+
+def _of_words(subject: ModelOnTask, labels: Sequence[str]) -> Tally:
+    """Keep the words of entities: most others are O, which would hide an order of the tags that is wrong.
+
+    Words of a sentence are no draws of their own, so that chances are smaller than they should be; they are held against
+    all orders of the tags, of which there are far more than anybody writes by mistake.
+    """
+    task, sample = subject.task, subject.data.sample
+    # In the task's own order, tag i is what output i says.
+    outputs = subject.ready.kind.decode(task, sample, subject.features, subject.outputs, None).predictions
+    words = [
+        (labels.index(output), tag)
+        for said, tags in zip(outputs, sample.labels, strict=True)
+        for output, tag in zip(said, tags, strict=True)
+        if labels[tag] != OUTSIDE
+    ]
+    return Tally(Counter(words), len(words), "words of entities")
 
 
 @dataclass(frozen=True)
 class Tally:
-    """How often each output won on examples of each label."""
+    """How often each output won on examples, or words, of each label."""
 
     pairs: Counter[tuple[int, int]]
     n: int
+    unit: str = "examples"
 
     @classmethod
     def of(cls, winners: Sequence[int], labels: Sequence[int]) -> Tally:
@@ -57,7 +83,12 @@ class Tally:
 
     def best(self, order: tuple[int, ...]) -> tuple[int, ...]:
         """Find the order that fits best; the given one if none fits better."""
-        return max(itertools.permutations(range(len(order))), key=lambda each: (self.right(each), each == order))
+        from scipy.optimize import linear_sum_assignment
+
+        places = range(len(order))
+        counts = [[self.pairs[output, label] for label in places] for output in places]
+        better = tuple(int(label) for label in linear_sum_assignment(counts, maximize=True)[1])
+        return better if self.right(better) > self.right(order) else order
 
     def chance(self, order: Sequence[int], better: Sequence[int]) -> float:
         """Compute by exact McNemar how probable so large a difference is where both orders are equally good."""
@@ -80,7 +111,7 @@ def _judged(subject: ModelOnTask, labels: Sequence[str], order: tuple[int, ...],
     right, level = tally.right(order) / tally.n, 1 / len(labels)
     if subject.conflict:
         return _unnamed(subject, labels, order, tally)
-    shown = f"{naming}; {percent(right)} of {tally.n} examples are right (chance: {percent(level)})"
+    shown = f"{naming}; {percent(right)} of {tally.n} {tally.unit} are right (chance: {percent(level)})"
     if len(labels) <= MOST_CLASSES:
         better = tally.best(order)
         best, orders = tally.right(better) / tally.n, math.factorial(len(labels))
@@ -103,7 +134,9 @@ def _unnamed(subject: ModelOnTask, labels: Sequence[str], order: tuple[int, ...]
         return problem(subject.conflict, _state(subject, "the task's labels in the order of the outputs"))
     better = tally.best(order)
     names, right = ", ".join(labels[index] for index in better), percent(tally.right(better) / tally.n)
-    return problem(f"{subject.conflict}; {names} fits best: {right} of {tally.n} are right", _state(subject, names))
+    return problem(
+        f"{subject.conflict}; {names} fits best: {right} of {tally.n} {tally.unit} are right", _state(subject, names)
+    )
 
 
 def _naming(subject: ModelOnTask) -> str:
@@ -120,7 +153,7 @@ def _naming(subject: ModelOnTask) -> str:
 
 
 def _called(config_names: Sequence[str]) -> str:
-    return f" (config.json: {', '.join(config_names)})" if len(config_names) <= MOST_CLASSES else ""
+    return f" (config.json: {', '.join(config_names)})" if len(config_names) <= MOST_NAMED else ""
 
 
 def _state(subject: ModelOnTask, names: str) -> str:

@@ -17,7 +17,7 @@ from bertbench.records.record import NOT_MEASURED, UNDEFINED, RunRecord, digest
 from bertbench.records.sidecars import read_sidecar
 from bertbench.records.store import StoredSession
 from bertbench.report.claims.figure import find_row, is_timed, judged, kind_of, seeds_needed
-from bertbench.report.compare.evidence import Evidence
+from bertbench.report.compare.evidence import Evidence, recipes
 from bertbench.report.compare.rows import all_rows, evidence_of
 from bertbench.report.row import Row
 from bertbench.stats.claim_tests import ClaimFigure, Judgement, Verdict, together
@@ -48,6 +48,8 @@ def problem(
 
     `counts`: parameters by digest of the weights, from `parameter_counts`.
     """
+    if (unlike := _learnt_unlike(claim, evidence, tasks)) is not None:
+        return unlike
     seen = False
     for model in claim.models:
         for records in _records(claim, evidence, model, tasks):
@@ -106,6 +108,22 @@ def _two_recipes(claim: ClaimSpec, evidence: Evidence, tasks: Sequence[str]) -> 
     return None
 
 
+def _learnt_unlike(claim: ClaimSpec, evidence: Evidence, tasks: Sequence[str]) -> str | None:
+    """Say that published checkpoints did not learn a task alike, or one and a model that was trained here; or None."""
+    if kind_of(claim) != "quality" or not claim.needs.one_recipe or claim.reference is None:
+        return None
+    for task in tasks:
+        done = {
+            model: [record for record in evidence.records("quality", model, task) if record.status == "ok"]
+            for model in claim.models
+        }
+        learnt = recipes(done)
+        if len(set(learnt.values())) > 1:
+            each = ", ".join(f"{model} {recipe}" for model, recipe in learnt.items())
+            return f"checkpoints that learnt {task} by different recipes: {each}"
+    return None
+
+
 def _records(claim: ClaimSpec, evidence: Evidence, model: str, tasks: Sequence[str]) -> list[list[RunRecord]]:
     kind = kind_of(claim)
     if kind == "quality":
@@ -124,20 +142,22 @@ def _why_not(records: Sequence[RunRecord]) -> str:
 
 
 def measured_part(model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parts of a stored model spec that shape figures; what is None or empty counts as absent."""
-    return {
-        name: value for name, value in model.items() if name not in NOT_MEASURED and value not in (None, [], {}, ())
-    }
+    """Return the parts of a stored model spec that shape figures; what is None or empty counts as absent.
+
+    Not its published fine-tuned checkpoints: that of a run that evaluated one is its `checkpoint`.
+    """
+    left_out = {*NOT_MEASURED, "finetuned"}
+    return {name: value for name, value in model.items() if name not in left_out and value not in (None, [], {}, ())}
 
 
 def _unfit(claim: ClaimSpec, record: RunRecord, spec: Mapping[str, Any], counts: Mapping[str, float]) -> str | None:
     """Tell what makes a finished record no evidence for the claim."""
     model = record.model_name
-    if measured_part(record.model) != measured_part(spec):
-        return f"{model} was configured differently there"
     reason = _unbound(claim.checkpoints.get(model), record, model, counts)
     if reason is not None:
         return reason
+    if measured_part(record.model) != measured_part(spec):
+        return f"{model} was configured otherwise there"
     device = str(record.settings.get("device", "")).split(":")[0]
     if claim.needs.device is not None and device != claim.needs.device:
         return f"measured on {device}, the claim is about {claim.needs.device}"

@@ -119,6 +119,24 @@ def caveats_of(record: RunRecord) -> list[Caveat]:
     return caveats
 
 
+def recipes(records: Mapping[str, Sequence[RunRecord]]) -> dict[str, str]:
+    """By model how it learnt a task, 'fine-tuned' or 'distilled', where that is known.
+
+    Empty where no published checkpoint was evaluated: how a model is taught here stands in its configuration.
+    """
+    by_model: dict[str, str] = {}
+    is_published = False
+    for model, runs in records.items():
+        settings = runs[0].settings if runs else {}
+        origin = settings.get("origin") or {}
+        is_published |= bool(origin)
+        if "recipe" in origin:
+            by_model[model] = origin["recipe"]
+        elif settings.get("mode") == "fine-tune":
+            by_model[model] = "distilled" if "teaching" in settings else "fine-tuned"
+    return by_model if is_published else {}
+
+
 def figure(base: Row, quantity: str, statistic: str, unit: str, estimate: Estimate | float, **fields: Any) -> Row:
     """Add a figure to `base`; `fields` are those of Row (n, n_unit, split, shape, ratio …)."""
     if not isinstance(estimate, Estimate):

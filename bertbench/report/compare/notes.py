@@ -183,8 +183,22 @@ def _quality(records: Sequence[RunRecord]) -> list[str]:
             *_counted(of_task, "epochs", "epochs"),
             *(f"trained in {dtype}" for dtype in _distinct(_trained_otherwise(record) for record in of_task)),
         ]
-        lines.append(f"{task}: {', '.join(part for part in parts if part)}")
+        lines += [f"{task}: {', '.join(part for part in parts if part)}", *_origins(task, of_task)]
     return lines
+
+
+def _origins(task: str, records: Sequence[RunRecord]) -> list[str]:
+    """Who trained the published checkpoints of a task, and how, where that differs."""
+    origins = {
+        record.model_name: str(origin["origin"])
+        for record in records
+        if (origin := record.settings.get("origin")) and origin.get("origin")
+    }
+    if len(set(origins.values())) < 2:
+        return []
+    return [
+        f"{task}: checkpoints of different origins: {'; '.join(f'{model}: {text}' for model, text in origins.items())}"
+    ]
 
 
 def _trained_otherwise(record: RunRecord) -> str | None:

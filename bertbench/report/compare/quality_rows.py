@@ -16,7 +16,7 @@ import numpy as np
 from bertbench.records.record import UNDEFINED, Measurement, RunRecord, Undefined
 from bertbench.report.caveats import Remark, remarks
 from bertbench.report.compare import replicates as pairs
-from bertbench.report.compare.evidence import Evidence, figure, noted, plain_row, share_rows, with_ratio
+from bertbench.report.compare.evidence import Evidence, figure, noted, plain_row, recipes, share_rows, with_ratio
 from bertbench.report.compare.replicates import of_task, plugins_of, resampled
 from bertbench.report.compare.scores import SplitScores, macro_rows
 from bertbench.report.row import Row
@@ -43,8 +43,11 @@ def quality_rows(evidence: Evidence) -> dict[str, list[Row]]:
         for model in evidence.models:
             rows = rows_of[model]
             if model in done:
-                rows += _model_rows(evidence, done[model], splits)
-                bases[model] = _wider(bases.get(model), evidence.base(done[model]))
+                base = noted(
+                    evidence.base(done[model]), *(splits[0].apart(model, evidence.reference) if splits else ())
+                )
+                rows += _model_rows(evidence, base, done[model], splits)
+                bases[model] = _wider(bases.get(model), base)
             rows += [evidence.failed(run, "score") for run in records[model] if run.status != "ok"]
     for model, base in bases.items():
         rows_of[model] += macro_rows(base, model, firsts)
@@ -96,6 +99,7 @@ def _split_scores(
             # Undefined with one seed, a metric has no mean: that over the other seeds would be of other runs.
             if len(values) == len(runs):
                 scores.by_seed[metric, model], scores.values[metric, model] = values, float(np.mean(values))
+    scores.recipes = recipes(records)
     scores.groups = pairs.grouped(pairs.read(evidence, records), split)
     scores.drawer = of_task(plugins_of({metric for metric, _ in scores.values} - {"score"}), scores.primary, task)
     return scores
@@ -115,8 +119,10 @@ def _chance(records: Mapping[str, Sequence[RunRecord]], split: str | None) -> fl
     return None
 
 
-def _model_rows(evidence: Evidence, runs: Sequence[RunRecord], splits: Sequence[SplitScores]) -> Iterator[Row]:
-    base, model = evidence.base(runs), runs[0].model_name
+def _model_rows(
+    evidence: Evidence, base: Row, runs: Sequence[RunRecord], splits: Sequence[SplitScores]
+) -> Iterator[Row]:
+    model = runs[0].model_name
     for scores in splits:
         for metric in (*_metrics(runs[0]), "score"):
             if (metric, model) in scores.values:
@@ -149,7 +155,8 @@ def _relative_rows(base: Row, scores: SplitScores, model: str) -> Iterator[Row]:
         if other is None or other == model or ("score", other) not in scores.values:
             continue
         row = figure(base, "score", DIFFERENCE, "1", scores.difference(model, other), reference=other, **counted)
-        yield noted(row, *remarks(*_tests(scores, model, other)))
+        unlike = scores.apart(model, other) if other != reference else ()  # of the reference `base` says so
+        yield noted(row, *unlike, *remarks(*_tests(scores, model, other)))
 
 
 def _tests(scores: SplitScores, model: str, other: str) -> list[str]:

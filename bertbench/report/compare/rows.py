@@ -15,7 +15,7 @@ from bertbench.units import quantity_of
 
 if TYPE_CHECKING:
     from bertbench.records.store import StoredSession
-    from bertbench.specs.models import Published
+    from bertbench.specs.models import CheckpointScore, Published
 
 
 # Of several statistics of a quantity the one that publications state.
@@ -49,7 +49,13 @@ def _text(spec: ModelSpec, row: Row, primary: dict[str, tuple[str, ...]]) -> str
     if row.quantity == "score" and len(primary.get(row.task or "", ())) == 1:
         names |= set(primary[row.task or ""])
     matching = [entry for entry in spec.published if entry.quantity in names and entry.task == row.task]
-    return " | ".join(dict.fromkeys(_entry(entry) for entry in matching)) or None
+    own = [_own(score) for score in spec.scores_of(row.checkpoint, row.task) if score.metric in names]
+    return " | ".join(dict.fromkeys([*own, *(_entry(entry) for entry in matching)])) or None
+
+
+def _own(score: CheckpointScore) -> str:
+    """Find what was published of the very checkpoint that a row is of."""
+    return f"{quantity_of(score.metric).format(score.value)} ({score.source})"
 
 
 def _entry(entry: Published) -> str:

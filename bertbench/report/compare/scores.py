@@ -7,13 +7,13 @@ depends on what else is compared.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertbench.report.caveats import NoShare, Remark, TasksLeftOut
+from bertbench.report.caveats import NoShare, OtherRecipe, Remark, TasksLeftOut
 from bertbench.report.compare import replicates as pairs
 from bertbench.report.compare.evidence import figure, noted, share_rows, with_ratio
 from bertbench.report.compare.replicates import Drawer
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 class SplitScores:
     """What is known about one task and split: values by (metric, model), of each seed, and predictions.
 
-    `trained` counts the seeds that a model was fine-tuned with here, 0 for a checkpoint that was only evaluated.
+    `trained` counts the seeds that a model was fine-tuned with here, 0 for a checkpoint that was only evaluated. `recipes`
+    says how models learnt the task, where published checkpoints are among them.
     """
 
     task: str
@@ -50,6 +51,7 @@ class SplitScores:
     groups: list[pairs.Group] = field(default_factory=list)
     chance: float | None = None
     drawer: Drawer | None = None
+    recipes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_accuracy(self) -> bool:
@@ -168,6 +170,13 @@ class SplitScores:
         """Describe how intervals of two models come about."""
         method = intervals.bootstrap_method(self.trained[model], self.trained[other], paired=True, unit=self.unit)
         return Named(method, self.units(model), self.scope(model, other))
+
+    def apart(self, model: str, other: str) -> tuple[OtherRecipe, ...]:
+        """Say what must be known of a figure of two models that did not learn the task alike."""
+        learnt, of_other = self.recipes.get(model), self.recipes.get(other)
+        if learnt is None or of_other is None or learnt == of_other:
+            return ()
+        return (OtherRecipe(self.task, learnt, other, of_other),)
 
     def best(self) -> str | None:
         """Return the model of the highest score, the reference first among equals."""

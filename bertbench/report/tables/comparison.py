@@ -5,7 +5,7 @@ Everything measured comes from long rows, everything published from model specs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -91,12 +91,23 @@ def _head(comparison: Comparison, model: str) -> str:
 
 
 def _published(comparison: Comparison, model: str, row: TableRow) -> list[str]:
-    """Write the published statements of a row; those about a task only where that task was tried here."""
-    return [
+    """Write the published statements of a row; those about a task, or a checkpoint, only where that was tried here."""
+    statements = [
         f"published: {entry.statement}; {entry.source}"
         for entry in comparison.specs[model].published
         if entry.row == row and (entry.task is None or entry.task in comparison.scores)
     ]
+    return [*statements, *(_own_scores(comparison, model) if row == "accuracy" else ())]
+
+
+def _own_scores(comparison: Comparison, model: str) -> Iterator[str]:
+    """Write what was published of the fine-tuned checkpoints that were evaluated, a line a task."""
+    for task in comparison.scores:
+        score = comparison.figures.first(model, "score", statistic="mean", task=task)
+        own = comparison.specs[model].scores_of(score.checkpoint, task) if score is not None else []
+        if own:
+            listed = ", ".join(f"{each.metric.replace('_', ' ')} {shown(each.metric, each.value)}" for each in own)
+            yield f"published: {listed} on {task}; {own[0].source}"
 
 
 def _measured(texts: Sequence[str], row: Row) -> str:

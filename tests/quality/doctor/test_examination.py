@@ -70,7 +70,7 @@ def test_names_that_conflict_get_the_order_that_fits(trained, tmp_path):
     (verdict,) = by_check(findings, model=str(trained), task="toy").values()
     assert verdict.status == "problem"
     assert "conflict with the task's" in verdict.found
-    assert "contradiction, neutral, entailment fits best: 100.0% of 60 are right" in verdict.found
+    assert "contradiction, neutral, entailment fits best: 100.0% of 60 examples are right" in verdict.found
 
 
 def test_checkpoint_of_another_task_is_told(trained, tmp_path):
@@ -103,6 +103,16 @@ def test_published_checkpoint_is_examined_for_its_task(tiny, learnt, tmp_path):
     found = by_check(findings, model=spec.name, task="toy")
     assert {"weights trained", "tokenizer size", "label order", "head trained"} <= set(found)
     assert {name for name, verdict in found.items() if verdict.status != "ok"} == {"score beside baselines"}
+
+
+def test_published_checkpoint_that_does_not_fit_is_a_problem(tiny, learnt, tmp_path):
+    """`run` does not take it, and why is said; it is examined all the same."""
+    spec = published(tiny(max_position_embeddings=128), checkpoint=str(learnt), labels=("a", "b", "c"))
+    found = by_check(examine([spec], [local(tmp_path)], Settings()), model=spec.name, task="toy")
+    assert found["fine-tuned checkpoint"].status == "problem"
+    assert "does not fit toy" in found["fine-tuned checkpoint"].found
+    assert found["fine-tuned checkpoint"].advice == "`bertbench run` fine-tunes instead"
+    assert found["weights trained"].status == "ok"
 
 
 def test_damaged_weights_are_a_problem(trained, tmp_path):

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from bertbench.quality.doctor.labels import Tally, label_order
-from tests.quality.doctor.subjects import LABELS, pair, permute, rename, task_data
+from bertbench.tasks.kind import Features
+from bertbench.tasks.kinds.token_classification import PLUGIN
+from tests.factories import task_spec
+from tests.quality.doctor.subjects import FILLERS, LABELS, TAGS, examples, pair, permute, rename, task_data
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -126,3 +129,72 @@ def test_chance_is_exact_mcnemar():
     tally = Tally.of([0] * 10, [1] * 10)
     assert math.isclose(tally.chance((0, 1), (1, 0)), 2 / 2**10)
     assert tally.chance((0, 1), (0, 1)) == 1.0
+
+
+CONLL = ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC", "B-MISC", "I-MISC")
+ALPHABETICAL = tuple(sorted(CONLL))
+
+
+def tagger(meaning, sentences=60, sure=1.0, taken=CONLL):
+    """A trained tagger whose output i means `meaning[i]` on a share `sure` of words; the rest are O. It is taken to mean `taken`."""
+    draw = np.random.default_rng(0)
+    task = task_spec("tags", kind="token-classification", inputs=("words",), labels=CONLL, metrics=("entity-f1",), primary_metrics=("entity-f1",))  # fmt: skip
+    tags = [draw.integers(0, len(CONLL), 12).tolist() for _ in range(sentences)]
+    said = [[CONLL[tag] if draw.random() < sure else "O" for tag in of_sentence] for of_sentence in tags]
+    logits = [np.eye(len(CONLL), dtype=np.float32)[[meaning.index(name) for name in names]] for names in said]
+    words = tuple((("w",) * len(of_sentence),) for of_sentence in tags)
+    features = Features(owners=list(range(sentences)), spots=[list(range(12))] * sentences)
+    return SimpleNamespace(
+        task=task,
+        has_head=True,
+        conflict="",
+        data=SimpleNamespace(sample=SimpleNamespace(inputs=words, labels=tags)),
+        features=features,
+        outputs=logits,
+        config=SimpleNamespace(id2label={i: f"LABEL_{i}" for i in range(len(CONLL))}),
+        ready=SimpleNamespace(outputs=taken, order=lambda _: [CONLL.index(name) for name in taken], kind=PLUGIN),
+        work=SimpleNamespace(
+            source=SimpleNamespace(outputs=taken, folder="folder", spec=SimpleNamespace(finetuned={"tags": None}))
+        ),
+    )
+
+
+def test_order_of_tags_is_tried_on_the_words_of_entities():
+    """Where output i stands for the tag that it is taken for, most words of entities are right."""
+    right = label_order(tagger(CONLL, sure=0.9))
+    assert right.status == "ok"
+    assert "words of entities are right" in right.found
+    assert label_order(tagger(ALPHABETICAL, taken=ALPHABETICAL)).status == "ok"
+
+
+def test_permuted_tags_are_found_and_the_order_that_fits_named():
+    """A tagger in the order of the alphabet, taken in that of the data set."""
+    verdict = label_order(tagger(ALPHABETICAL, sure=0.9))
+    assert verdict.status == "problem"
+    order = ", ".join(ALPHABETICAL)
+    assert f"outputs are {order}: then" in verdict.found
+    assert verdict.advice == f"state this under finetuned: tags: labels: [{order}] in the model's YAML"
+
+
+def test_tagger_that_says_only_o_is_no_permutation():
+    """No word of an entity is right, and no other order is named: one output for all says nothing about the rest."""
+    verdict = label_order(tagger(CONLL, sure=0.0))
+    assert verdict.status == "problem"
+    assert "outputs are" not in verdict.found.replace("outputs are stated", "")
+
+
+def test_few_words_of_entities_tell_nothing():
+    """Below twenty nothing is claimed, whatever the number of sentences."""
+    assert label_order(tagger(CONLL, sentences=1)).status == "not checked"
+
+
+def test_tags_of_a_real_tagger_are_tried(tiny):
+    """The whole way, on a random tagger: every word of an entity is looked at, and nothing else."""
+    subject = pair(tiny(head="token-classification", num_labels=3), data=task_data(task=TAGS, **_tagged()))
+    assert "of 40 words of entities are right" in label_order(subject).found
+
+
+def _tagged():
+    """Forty sentences of three words, the middle one an entity."""
+    rows = [((FILLERS[i % 7], FILLERS[i % 5], FILLERS[i % 3]), (0, 1, 0)) for i in range(40)]
+    return {"train": examples(*rows), "validation": examples(*rows)}

@@ -293,6 +293,34 @@ def test_models_are_compared_by_one_recipe(tmp_path):
     assert prove(tmp_path, claim(**KEEPS, needs={"one_recipe": False})).verdict == "supported"
 
 
+def test_checkpoints_that_learnt_by_different_recipes_are_no_evidence(tmp_path):
+    """One that had a teacher for the task and one that had not settle nothing, unless the claim takes any recipe."""
+    origins = {"bert": {"recipe": "fine-tuned", "origin": "a"}, "distilbert": {"recipe": "distilled", "origin": "b"}}
+
+    def evaluated(**recipes):
+        settings = factories.SETTINGS | {"mode": "evaluate"}
+        return [
+            (model, factories.predictions(0.9, 1000), {"settings": settings | {"origin": origin | recipes}})
+            for model, origin in origins.items()
+        ]
+
+    stored(tmp_path / "a", scored=evaluated())
+    found = prove(tmp_path / "a", claim(**KEEPS))
+    assert found.verdict == "not measured"
+    assert found.reason == "checkpoints that learnt sst2 by different recipes: distilbert distilled, bert fine-tuned"
+    assert prove(tmp_path / "a", claim(**KEEPS, needs={"one_recipe": False})).verdict == "supported"
+    stored(tmp_path / "b", scored=evaluated(recipe="fine-tuned"))  # of two trainers
+    assert prove(tmp_path / "b", claim(**KEEPS)).verdict == "supported"
+
+
+def test_other_published_checkpoints_leave_evidence_as_it_is(tmp_path):
+    """What a configuration says today of checkpoints that a run did not evaluate has no part in its figures."""
+    stored(tmp_path, records=sizes())
+    models = {name: factories.model_spec(name, finetuned={"squad": {"checkpoint": "org/new"}}) for name in MODELS[:2]}
+    sessions = tuple(Store(tmp_path).sessions())
+    assert Prover(sessions, models, lambda one: one.tasks).prove(claim()).verdict == "supported"
+
+
 @pytest.mark.parametrize("differs", ["training_dtype", "max_length"])
 def test_models_are_compared_by_one_format_of_training(tmp_path, differs):
     """What was trained in another format, or at another length, than its reference was trained otherwise."""
