@@ -5,7 +5,6 @@ After each block the records are written anew: whoever stops has what was done, 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -196,9 +195,9 @@ def _advance(session: Session, group: TaskEvaluation, count: int, answer: Answer
             per_example += member.expected_s
             continue
         work = replace(member.work, splits=tuple(part for part in parts if len(part)), deadline=_limit(session))
-        started = time.perf_counter()
+        started = session.instruments.monotonic()
         part, failure, _ = guarded(partial(answer, work, session.progress))
-        seconds = time.perf_counter() - started
+        seconds = session.instruments.monotonic() - started
         member.seconds += seconds
         if failure is not None:
             if failure.kind == OutOfTimeError.__name__:

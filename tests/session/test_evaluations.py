@@ -1,0 +1,240 @@
+"""Evaluating block by block: the same examples for all models, as far as time goes, and on from what is there."""
+
+import pytest
+
+from bertbench.errors import MeasurementError, OutOfTimeError
+from bertbench.models.sources import Encoder, Source
+from bertbench.quality.evaluate import Replies, TextLosses
+from bertbench.quality.run import Evaluated
+from bertbench.quality.work import Work
+from bertbench.records.cautions import caution
+from bertbench.records.progress import silent
+from bertbench.records.store import Store
+from bertbench.session.evaluations import measure_evaluations
+from bertbench.session.plan import Cell
+from bertbench.session.request import Options, Request
+from bertbench.session.steps import Instruments, Session
+from bertbench.specs.suites import SuiteSpec
+from bertbench.specs.tasks import TrainingSpec
+from bertbench.tasks.examples import Examples
+from tests.factories import environment, model_spec, session_record, task_spec
+
+IDS = [f"20261124T12000{number}-aaaaaa" for number in range(9)]
+SMALL = {
+    "vocab_size": 430, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8, "pad_token_id": 0,
+}  # fmt: skip
+RECIPE = TrainingSpec(epochs=1, batch_size=4, max_length=16)
+
+
+class Machine:
+    """Answers `right` of every ten examples rightly, takes a second an example, and keeps the time."""
+
+    def __init__(self, seconds=1.0, fails=(), slow_from=None):
+        self.now, self.seconds, self.fails, self.slow_from, self.seen = 0.0, seconds, fails, slow_from, []
+
+    def answer(self, work, progress):
+        """The answers to the splits of a work; raises what a real one would."""
+        name = work.source.spec.name
+        if name in self.fails:
+            raise MeasurementError(f"{name} is too hot")
+        count = sum(len(split) for split in work.splits)
+        self.seen.append((name, work.task.name, tuple(example for split in work.splits for example in split.ids)))
+        self.now += self.seconds * count
+        if self.slow_from is not None and self.now > self.slow_from:
+            raise OutOfTimeError("stopped")
+        return Evaluated([replies(split) for split in work.splits], [caution("new-pooler")], "sdpa")
+
+
+def replies(split):
+    """Every answer right but for each tenth example; each fifth was cut."""
+    wrong = [int(name.split("-")[1]) % 10 == 0 for name in split.ids]
+    columns = {
+        "example_id": list(split.ids),
+        "split": [split.split] * len(split),
+        "prediction": [int(1 - label if no else label) for label, no in zip(split.labels, wrong, strict=True)],
+        "scores": [[0.0, 1.0]] * len(split),
+        "label": list(split.labels),
+    }
+    cut = sum(int(name.split("-")[1]) % 5 == 0 for name in split.ids)
+    return Replies(columns, 1.0, TextLosses(len(split), len(split), cut, 0))
+
+
+def examples(count, split="validation"):
+    """Numbered examples."""
+    ids = tuple(f"{split}-{number}" for number in range(count))
+    return Examples(split, ids, (("good",),) * count, (1.0, 0.0) * (count // 2), count)
+
+
+@pytest.fixture
+def evaluate(tmp_path):
+    """Evaluates models on tasks: `evaluate(machine, {"sst2": 600}, models=…, minutes=…)`; gives the session."""
+    numbers = iter(IDS)
+
+    def make(machine, tasks, models=("bert", "distilbert"), minutes=None, **options):
+        suite = SuiteSpec(name="base", title="Base", models=models, reference=models[0])
+        specs = tuple(model_spec(name, config=SMALL) for name in models)
+        chosen = Options(max_minutes=minutes, samples=True, **options)
+        asked = Request("run", (), suite, specs, models[0], (), chosen, may_be_random=False, started=0.0)
+        record = session_record(models, session_id=next(numbers), complete=False)
+        machine.now = 0.0
+        session = Session(
+            asked, Store(tmp_path), lambda _: None, silent, environment(), record, asked.deadline,
+            instruments=Instruments(monotonic=lambda: machine.now),
+        )  # fmt: skip
+        session.store.write_session(record)
+        cells = [
+            cell(spec, task_spec(task), examples(count), machine.seconds)
+            for task, count in tasks.items()
+            for spec in specs
+        ]
+        measure_evaluations(session, cells, machine.answer)
+        return session
+
+    return make
+
+
+def cell(spec, task, split, per_example_s):
+    """The evaluation of a checkpoint."""
+    source = Source(spec, None, "demo", "fine-tuned", f"digest of {spec.name}")
+    work = Work(source, task, "evaluate", RECIPE, 0, "cpu", "fp32", bf16_training=False, splits=(split,))
+    return Cell(Encoder(source, None), task, 0, work, per_example_s=per_example_s)
+
+
+def sizes(session):
+    """By model and task how many examples were evaluated, and whether these are all."""
+    return {
+        (record.model_name, record.task_name): (
+            record.settings.get("eval_samples") if record.status == "ok" else record.status,
+            record.settings.get("is_sample", False),
+        )
+        for record in session.written
+    }
+
+
+def test_without_a_limit_every_example_is_evaluated(evaluate):
+    """The record is of the whole split, in its order, with what was lost of all of it."""
+    session = evaluate(Machine(), {"sst2": 600})
+    assert sizes(session) == {("bert", "sst2"): (600, False), ("distilbert", "sst2"): (600, False)}
+    record = session.written[0]
+    assert record.find("accuracy").values == (0.9,)
+    assert record.find("accuracy").n == 600
+    assert record.find("evaluation_time").values == (4.0,)  # of four blocks
+    frame = next(session.store.sessions()).sidecar(record, "predictions")
+    assert list(frame["example_id"]) == list(examples(600).ids)
+    assert caution("cut-examples", cut=120, examples=600, split="validation", tokens=16) in record.warnings
+    assert caution("new-pooler") in record.warnings
+
+
+def test_models_see_the_same_examples_block_by_block(evaluate):
+    """Each block is done by every model before any goes on, and tasks take turns."""
+    machine = Machine()
+    evaluate(machine, {"sst2": 300, "rte": 200})
+    assert [(name, task, len(ids)) for name, task, ids in machine.seen] == [
+        ("bert", "sst2", 128), ("distilbert", "sst2", 128), ("bert", "rte", 128), ("distilbert", "rte", 128),
+        ("bert", "sst2", 172), ("distilbert", "sst2", 172), ("bert", "rte", 72), ("distilbert", "rte", 72),
+    ]  # fmt: skip
+    assert machine.seen[0][2] == machine.seen[1][2]
+    assert set(machine.seen[0][2]).isdisjoint(machine.seen[4][2])
+
+
+def test_time_ends_it_and_the_record_says_of_how_many(evaluate):
+    """What fits is evaluated, by all models alike; the rest is there to be gone on with."""
+    machine = Machine(seconds=0.5)
+    session = evaluate(machine, {"sst2": 5000}, minutes=10.0)
+    assert sizes(session) == {("bert", "sst2"): (600, True), ("distilbert", "sst2"): (600, True)}
+    assert machine.now <= 600
+    assert all(record.settings["eval_available"] == 5000 for record in session.written)
+    assert len(list(session.store.folder(session.id).glob("predictions-*.parquet"))) == 2  # smaller samples' are gone
+
+
+def test_what_is_done_is_gone_on_from(evaluate):
+    """The same command with more time evaluates only what is new, and gives what one long command gives."""
+    machine = Machine()
+    evaluate(machine, {"sst2": 700}, minutes=10.0)
+    first = {ids for _, _, ids in machine.seen}
+    machine.seen.clear()
+    session = evaluate(machine, {"sst2": 700})
+    assert sizes(session) == {("bert", "sst2"): (700, False), ("distilbert", "sst2"): (700, False)}
+    assert not {name for ids in first for name in ids} & {name for _, _, ids in machine.seen for name in ids}
+    at_once = evaluate(Machine(), {"sst2": 700}, fresh=True)
+    for joined, whole in zip(session.written, at_once.written, strict=True):
+        assert joined.key == whole.key
+        assert joined.find("accuracy") == whole.find("accuracy")
+        assert joined.settings["losses"] == whole.settings["losses"]
+        assert joined.find("evaluation_time") is None  # times belong to their session
+        assert any(item.kind == "taken-over" for item in joined.cautions)
+
+
+def test_nothing_is_repeated_where_all_is_done(evaluate):
+    """A finished evaluation is taken over as it is, run id and all."""
+    machine = Machine()
+    before = evaluate(machine, {"sst2": 200})
+    machine.seen.clear()
+    after = evaluate(machine, {"sst2": 200}, minutes=1.0)
+    assert machine.seen == []
+    assert [record.run_id for record in after.written] == [record.run_id for record in before.written]
+
+
+def test_a_model_that_joins_catches_up(evaluate):
+    """What others have done before is not repeated; the table is of the examples that all have seen."""
+    machine = Machine()
+    evaluate(machine, {"sst2": 700}, models=("bert",))
+    machine.seen.clear()
+    session = evaluate(machine, {"sst2": 700}, models=("bert", "albert"), minutes=5.0)
+    assert {name for name, _, _ in machine.seen} == {"albert"}
+    assert sizes(session) == {("bert", "sst2"): (300, True), ("albert", "sst2"): (300, True)}
+    bert, albert = session.written
+    assert bert.data_fingerprint == albert.data_fingerprint
+    assert [record.settings["losses"][0]["examples"] for record in (bert, albert)] == [300, 300]
+
+
+def test_a_block_that_takes_too_long_is_dropped(evaluate):
+    """Where time runs out in the midst of a block, the record is of the blocks that all models have done."""
+    machine = Machine(slow_from=300.0)
+    session = evaluate(machine, {"sst2": 5000}, minutes=100.0)
+    assert sizes(session) == {("bert", "sst2"): (128, True), ("distilbert", "sst2"): (128, True)}
+
+
+def test_one_that_fails_leaves_the_others(evaluate):
+    """The failure is a record; the others go on without it."""
+    session = evaluate(Machine(fails=("bert",)), {"sst2": 300})
+    assert sizes(session) == {("distilbert", "sst2"): (300, False), ("bert", "sst2"): ("failed", False)}
+    assert next(record for record in session.written if record.status == "failed").error.message == "bert is too hot"
+
+
+def test_what_does_not_fit_says_what_it_needs(evaluate):
+    """Without time for a first block there is a record that says how much it takes."""
+    session = evaluate(Machine(seconds=100.0), {"sst2": 300}, minutes=1.0)
+    assert sizes(session) == {("bert", "sst2"): ("skipped", False), ("distilbert", "sst2"): ("skipped", False)}
+    assert session.late == ["sst2"]
+    assert {record.error.kind for record in session.written} == {"OutOfTime"}
+
+
+def test_an_interruption_loses_no_block(evaluate):
+    """Ctrl-C in the midst leaves the records of what was done."""
+    machine = Machine()
+    whole = machine.answer
+
+    def answer(work, progress):
+        if len(machine.seen) == 2:
+            raise KeyboardInterrupt
+        return whole(work, progress)
+
+    machine.answer = answer
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(machine, {"sst2": 600})
+    machine.answer = whole
+    machine.seen.clear()
+    session = evaluate(machine, {"sst2": 600})
+    assert sizes(session) == {("bert", "sst2"): (600, False), ("distilbert", "sst2"): (600, False)}
+    assert sum(len(ids) for name, _, ids in machine.seen if name == "bert") == 600 - 128
+
+
+def test_other_weights_are_another_evaluation(evaluate, monkeypatch):
+    """What other weights or another length gave is not gone on from."""
+    machine = Machine()
+    evaluate(machine, {"sst2": 300}, minutes=5.0)
+    machine.seen.clear()
+    monkeypatch.setitem(globals(), "RECIPE", RECIPE.updated({"max_length": 8}))
+    evaluate(machine, {"sst2": 300}, minutes=5.0)
+    assert len(machine.seen[0][2]) == 128
