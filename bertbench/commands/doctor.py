@@ -60,7 +60,7 @@ def doctor(task: TaskOption = None, *, options: MeasuringOptions) -> None:
     models = resolve(options.models, catalog, suite, Store(options.results_dir))
     settings = build_settings(options, models, specs, catalog)
     with Display() as display:
-        findings = examine(models, specs, settings, display)
+        findings = examine(models, specs, settings, display, display.say)
     options.emit(build_report(findings, f"{', '.join(spec.name for spec in models)} on {', '.join(tasks)}"))
     raise Exit(exit_code(findings))
 

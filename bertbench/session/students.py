@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import StoreError, UsageError
-from bertbench.models import attention
+from bertbench.models import attention, sources
 from bertbench.models.checkpoints import write_about
 from bertbench.models.lengths import check_maximum, length_limit
 from bertbench.models.loading import load_tokenizer, load_with_head, new_with_head, save
@@ -88,6 +88,19 @@ def students_of(
     changes |= {name: {weight: 0.0} for weight, name in WITHOUT.items()}
     changes["random-start"] = {"start": "random"}
     return [TextStudent(specs[0], recipe.model_copy(update=change), folder / name) for name, change in changes.items()]
+
+
+def check_inputs(teacher: ModelSpec, texts: Texts, task: TaskSpec | None, data_dir: Path | None) -> None:
+    """Find out at once, before anything slow is loaded, whether teacher, texts and the task that follows can be had.
+
+    Raises:
+        DatasetError, HubError, CheckpointError: what distillation or the task would raise.
+    """
+    texts.check()
+    sources.check([teacher], may_be_random=False)
+    if task is not None:
+        for split in (task.train_split, *task.evaluation_splits):
+            data.check(task, split, data_dir)
 
 
 def check_task(task: TaskSpec, teacher: ModelSpec, data_dir: Path | None) -> None:

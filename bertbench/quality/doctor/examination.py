@@ -11,9 +11,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from bertbench.errors import BertBenchError, CheckpointError, ConfigError, DatasetError, HubError
+from bertbench.models import sources
 from bertbench.models.checkpoints import trained_length
 from bertbench.models.loading import has_head
-from bertbench.models.sources import finetuned_source, gather
+from bertbench.models.sources import Say, finetuned_source, gather
 from bertbench.quality import run
 from bertbench.quality.doctor import content, labels, tokens, weights
 from bertbench.quality.doctor.subjects import ExaminedCheckpoint, ExaminedTask, ModelOnTask, Settings, open_data
@@ -23,6 +24,7 @@ from bertbench.records.progress import Progress, silent
 from bertbench.specs.suites import resolve
 from bertbench.specs.tasks import SEQUENCES
 from bertbench.stats import metric
+from bertbench.tasks import data
 
 if TYPE_CHECKING:
     from bertbench.models.sources import Encoder, Source
@@ -67,15 +69,32 @@ TRAINED = "fine-tuned checkpoint"
 
 
 def examine(
-    models: Sequence[ModelSpec], tasks: Sequence[TaskSpec], settings: Settings, progress: Progress = silent
+    models: Sequence[ModelSpec],
+    tasks: Sequence[TaskSpec],
+    settings: Settings,
+    progress: Progress = silent,
+    say: Say = lambda _: None,
 ) -> list[Diagnosis]:
-    """All findings: of tasks first, then of models and of each on each task."""
+    """All findings: of tasks first, then of models and of each on each task.
+
+    What cannot be had is found out first, before anything slow is loaded, and said where the rest takes its time.
+    """
+    no_data = {task.name: diagnosis for task in tasks if (diagnosis := _without_data(task, settings))}
+    no_weights = {spec.name: diagnosis for spec in models if (diagnosis := _without_weights(spec))}
+    absent = [*no_data.values(), *no_weights.values()]
+    if len(absent) == len(tasks) + len(models):
+        return absent
+    for diagnosis in absent:
+        say(f"{diagnosis.status}: {diagnosis.verdict.found}")
     import torch
 
     torch.set_num_threads(settings.threads)
     diagnoses: list[Diagnosis] = []
     loaded: dict[str, ExaminedTask] = {}
     for task in tasks:
+        if task.name in no_data:
+            diagnoses.append(no_data[task.name])
+            continue
         progress(f"reading {task.name}", 0, 1)
         try:
             metric.check_metrics(task)
@@ -88,13 +107,43 @@ def examine(
         if task.name in loaded:
             diagnoses += _looked(f"examining {task.name}", OF_DATA, loaded[task.name], progress, task=task.name)
     for spec in models:
-        diagnoses += _of_model(spec, list(loaded.values()), settings, progress)
+        if spec.name in no_weights:
+            diagnoses.append(no_weights[spec.name])
+        else:
+            diagnoses += _of_model(spec, list(loaded.values()), settings, progress)
     return diagnoses
+
+
+def _without_data(task: TaskSpec, settings: Settings) -> Diagnosis | None:
+    """What is said of a task whose examples are nowhere; None if they may be had."""
+    try:
+        metric.check_metrics(task)
+        data.check(task, task.evaluation_splits[0], settings.data_dir)
+    except DatasetError as error:
+        return Diagnosis("data", _absent(task, error, settings), task=task.name)
+    except ConfigError:
+        return None  # told where the task is read
+    return None
+
+
+def _without_weights(spec: ModelSpec) -> Diagnosis | None:
+    """What is said of a model whose weights are nowhere; None if they may be had."""
+    try:
+        sources.check([spec], may_be_random=False)
+    except (HubError, CheckpointError) as error:
+        return _not_fetched(spec, error)
+    return None
+
+
+def _not_fetched(spec: ModelSpec, error: HubError | CheckpointError) -> Diagnosis:
+    """A checkpoint that is broken is a problem; the hub may be out of reach."""
+    judge = problem if isinstance(error, CheckpointError) else unchecked
+    return Diagnosis("weights loaded", judge(error.message, error.hint), spec.name)
 
 
 def _absent(task: TaskSpec, error: BertBenchError, settings: Settings) -> Verdict:
     """Data of the user's own that cannot be read is a problem; the hub's may be out of reach."""
-    from_hub = task.dataset.path is not None and settings.data_dir is None
+    from_hub = data.is_on_hub(task, settings.data_dir)
     return (unchecked if from_hub else problem)(error.message, error.hint)
 
 
@@ -119,16 +168,15 @@ def _of_model(
     try:
         (encoder,) = gather([spec], may_be_random=False)
     except (HubError, CheckpointError) as error:
-        judge = problem if isinstance(error, CheckpointError) else unchecked
-        yield Diagnosis("weights loaded", judge(error.message, error.hint), spec.name)
+        yield _not_fetched(spec, error)
         return
     finally:
         progress(label, 1, 1)
     yield from _looked(
         f"examining {spec.name}", OF_CHECKPOINT, ExaminedCheckpoint(encoder.source), progress, model=spec.name
     )
-    for data in loaded:
-        yield from _on_task(encoder, data, settings, progress)
+    for examined in loaded:
+        yield from _on_task(encoder, examined, settings, progress)
 
 
 def _on_task(encoder: Encoder, data: ExaminedTask, settings: Settings, progress: Progress) -> Iterator[Diagnosis]:
