@@ -11,20 +11,28 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from bertbench.errors import BertBenchError, CheckpointError, ConfigError, DatasetError, HubError
-from bertbench.models import sources
 from bertbench.models.checkpoints import trained_length
 from bertbench.models.loading import has_head
-from bertbench.models.sources import Say, finetuned_source, gather
+from bertbench.models.sources import finetuned_source, gather
 from bertbench.quality import run
 from bertbench.quality.doctor import content, labels, tokens, weights
-from bertbench.quality.doctor.subjects import ExaminedCheckpoint, ExaminedTask, ModelOnTask, Settings, open_data
-from bertbench.quality.doctor.verdict import Check, Diagnosis, Verdict, problem, unchecked
+from bertbench.quality.doctor.subjects import (
+    NOTHING_ABSENT,
+    Absent,
+    ExaminedCheckpoint,
+    ExaminedTask,
+    ModelOnTask,
+    Settings,
+    not_fetched,
+    not_read,
+    open_data,
+)
+from bertbench.quality.doctor.verdict import Check, Diagnosis, problem, unchecked
 from bertbench.quality.work import Work
 from bertbench.records.progress import Progress, silent
 from bertbench.specs.suites import resolve
 from bertbench.specs.tasks import SEQUENCES
 from bertbench.stats import metric
-from bertbench.tasks import data
 
 if TYPE_CHECKING:
     from bertbench.models.sources import Encoder, Source
@@ -73,78 +81,38 @@ def examine(
     tasks: Sequence[TaskSpec],
     settings: Settings,
     progress: Progress = silent,
-    say: Say = lambda _: None,
+    absent: Absent = NOTHING_ABSENT,
 ) -> list[Diagnosis]:
     """All findings: of tasks first, then of models and of each on each task.
 
-    What cannot be had is found out first, before anything slow is loaded, and said where the rest takes its time.
+    What is known to be `absent` is not looked for again.
     """
-    no_data = {task.name: diagnosis for task in tasks if (diagnosis := _without_data(task, settings))}
-    no_weights = {spec.name: diagnosis for spec in models if (diagnosis := _without_weights(spec))}
-    absent = [*no_data.values(), *no_weights.values()]
-    if len(absent) == len(tasks) + len(models):
-        return absent
-    for diagnosis in absent:
-        say(f"{diagnosis.status}: {diagnosis.verdict.found}")
     import torch
 
     torch.set_num_threads(settings.threads)
     diagnoses: list[Diagnosis] = []
     loaded: dict[str, ExaminedTask] = {}
     for task in tasks:
-        if task.name in no_data:
-            diagnoses.append(no_data[task.name])
+        if task.name in absent.data:
+            diagnoses.append(absent.data[task.name])
             continue
         progress(f"reading {task.name}", 0, 1)
         try:
             metric.check_metrics(task)
             loaded[task.name] = open_data(task, settings)
         except (DatasetError, HubError) as error:
-            diagnoses.append(Diagnosis("data", _absent(task, error, settings), task=task.name))
+            diagnoses.append(not_read(task, error, settings))
         except ConfigError as error:
             diagnoses.append(Diagnosis("metrics", problem(error.message, error.hint), task=task.name))
         progress(f"reading {task.name}", 1, 1)
         if task.name in loaded:
             diagnoses += _looked(f"examining {task.name}", OF_DATA, loaded[task.name], progress, task=task.name)
     for spec in models:
-        if spec.name in no_weights:
-            diagnoses.append(no_weights[spec.name])
+        if spec.name in absent.weights:
+            diagnoses.append(absent.weights[spec.name])
         else:
             diagnoses += _of_model(spec, list(loaded.values()), settings, progress)
     return diagnoses
-
-
-def _without_data(task: TaskSpec, settings: Settings) -> Diagnosis | None:
-    """What is said of a task whose examples are nowhere; None if they may be had."""
-    try:
-        metric.check_metrics(task)
-        data.check(task, task.evaluation_splits[0], settings.data_dir)
-    except DatasetError as error:
-        return Diagnosis("data", _absent(task, error, settings), task=task.name)
-    except ConfigError:
-        return None  # told where the task is read
-    return None
-
-
-def _without_weights(spec: ModelSpec) -> Diagnosis | None:
-    """What is said of a model whose weights are nowhere; None if they may be had."""
-    try:
-        sources.check([spec], may_be_random=False)
-    except (HubError, CheckpointError) as error:
-        return _not_fetched(spec, error)
-    return None
-
-
-def _not_fetched(spec: ModelSpec, error: HubError | CheckpointError) -> Diagnosis:
-    """A checkpoint that is broken is a problem; the hub may be out of reach."""
-    judge = problem if isinstance(error, CheckpointError) else unchecked
-    return Diagnosis("weights loaded", judge(error.message, error.hint), spec.name)
-
-
-def _absent(task: TaskSpec, error: BertBenchError, settings: Settings) -> Verdict:
-    """Data of the user's own that cannot be read is a problem; the hub's may be out of reach."""
-    from_hub = data.is_on_hub(task, settings.data_dir)
-    return (unchecked if from_hub else problem)(error.message, error.hint)
 
 
 def _looked(
@@ -168,7 +136,7 @@ def _of_model(
     try:
         (encoder,) = gather([spec], may_be_random=False)
     except (HubError, CheckpointError) as error:
-        yield _not_fetched(spec, error)
+        yield not_fetched(spec, error)
         return
     finally:
         progress(label, 1, 1)
