@@ -29,6 +29,8 @@ DEFAULT_ENDPOINT = "https://huggingface.co"
 PROBE_SECONDS = 3.0  # of the five within which a command says that there is no hub
 ATTEMPTS = 6
 RETRIED_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+# Surely valid: the hub's library tells of others, and is slow to load.
+PLAIN_ID = re.compile(r"(?!.*\.git$)(?=.{1,96}$)(?:\w+(?:[.-]\w+)*/)?\w+(?:[.-]\w+)*", re.ASCII)
 NOT_WRITABLE = frozenset({errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT})
 SIDE_FILES = re.compile(r"^(?!.*training_args)[^/]+\.(json|txt|model)$")
 
@@ -146,10 +148,18 @@ def _download(checkpoint: str, revision: str | None, files: list[str]) -> Path:
 
 
 def _cached(checkpoint: str, revision: str | None, *, weights: bool) -> Snapshot:
+    from huggingface_hub import constants  # quick, unlike what follows
+
+    why = "the hub cannot be reached" if state() == "unreachable" else "HF_HUB_OFFLINE is set"
+    nothing = HubError(
+        f"model {checkpoint}: {why} and it is not in the cache", "run once with a connection, or give a local folder"
+    )
+    kept = Path(constants.HF_HUB_CACHE) / f"models--{checkpoint.replace('/', '--')}"
+    if PLAIN_ID.fullmatch(checkpoint) and not kept.is_dir():
+        raise nothing
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    why = "the hub cannot be reached" if state() == "unreachable" else "HF_HUB_OFFLINE is set"
     try:
         # Of all files only some were fetched, and the library calls that incomplete unless told which ones matter.
         snapshot = snapshot_download(
@@ -160,10 +170,7 @@ def _cached(checkpoint: str, revision: str | None, *, weights: bool) -> Snapshot
             f"model '{checkpoint}': not a valid hub id", "ids look like google-bert/bert-base-uncased"
         ) from None
     except (LocalEntryNotFoundError, OSError):
-        raise HubError(
-            f"model {checkpoint}: {why} and it is not in the cache",
-            "run once with a connection, or give a local folder",
-        ) from None
+        raise nothing from None
     folder = Path(snapshot)
     if weights and not any((folder / name).is_file() for name in WEIGHT_FILES):
         raise HubError(
