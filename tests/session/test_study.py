@@ -54,7 +54,7 @@ def test_store_does_not_answer_for_other_options(stored, options):
 def on_hub(**fields):
     """What `run` asks of models that are there, on a task that only the hub has."""
     suite = Catalog().suite("base")
-    specs = tuple(model_spec(name, checkpoint=None) for name in BASE)
+    specs = tuple(model_spec(name, checkpoint=None, config={"hidden_size": 8}) for name in BASE)
     values = {"may_be_random": False, "timing": suite.timing, "kinds": ("quality",)} | fields
     return Request("run", (), suite, specs, "bert", (task_spec("sst2"),), values.pop("options", Options()), **values)
 
@@ -92,7 +92,7 @@ def test_training_split_is_looked_for_where_it_is_certainly_needed(tmp_path, tin
     """By models without weights and with --finetune; whether others are trained is seen when they are loaded."""
     (tmp_path / "sst2").mkdir()
     (tmp_path / "sst2" / "validation.csv").touch()
-    spec = model_spec(**({"checkpoint": str(tiny())} | fields))
+    spec = model_spec(**({"checkpoint": str(tiny()), "config": {"hidden_size": 8}} | fields))
     asked = replace(on_hub(), models=(spec,), kinds=kinds, options=Options(data_dir=tmp_path, **options))
     if is_needed:
         with pytest.raises(DatasetError, match="no file for split 'train'"):
