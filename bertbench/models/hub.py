@@ -26,7 +26,9 @@ T = TypeVar("T")
 State = Literal["online", "offline", "unreachable"]
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
-PROBE_SECONDS = 2.5  # of the five within which a command says that there is no hub; starting takes up to two on a busy machine
+PROBE_SECONDS = (
+    2.5  # of the five within which a command says that there is no hub; starting takes up to two on a busy machine
+)
 ATTEMPTS = 6
 RETRIED_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 # Surely valid: the hub's library tells of others, and is slow to load.

@@ -94,8 +94,11 @@ def check_inputs(teacher: ModelSpec, texts: Texts, task: TaskSpec | None, data_d
     """Find out at once, before anything slow is loaded, whether teacher, texts and the task that follows can be had.
 
     Raises:
+        UsageError: the teacher has no weights.
         DatasetError, HubError, CheckpointError: what distillation or the task would raise.
     """
+    if teacher.checkpoint is None:
+        raise _without_weights(teacher.name)
     texts.check()
     sources.check([teacher], may_be_random=False)
     if task is not None:
@@ -168,6 +171,10 @@ def _share(deadline: float, among: int) -> float:
     return now + (deadline - now) / among
 
 
+def _without_weights(teacher: str) -> UsageError:
+    return UsageError(f"--teacher {teacher}: has no weights to teach with", "take a model that has a checkpoint")
+
+
 def load_teacher(source: Source, spec: PretrainSpec) -> Any:
     """The teacher with its masked-language-model head.
 
@@ -177,7 +184,7 @@ def load_teacher(source: Source, spec: PretrainSpec) -> Any:
     """
     name = source.spec.name
     if source.folder is None:
-        raise UsageError(f"--teacher {name}: has no weights to teach with", "take a model that has a checkpoint")
+        raise _without_weights(name)
     model, report = load_with_head(source.folder, name, HEAD, attention.USUAL, {}, trained=False)
     if report.new_head and spec.alpha_soft:
         raise UsageError(

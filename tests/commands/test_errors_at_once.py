@@ -42,7 +42,7 @@ def call(python, tmp_path):
         (("check", "--against-model", "albert-mini", *MINI, *NOWHERE), NO_FOLDER),
         (("distill", "--task", "sst2", "--teacher", "bert-mini"), NO_DATA),
         (("distill", "--task", "sst2", "--teacher", "bert"), NO_MODEL),
-        (("distill", "--text", "org/texts", "--teacher", "bert-mini", "--save-to", "kept"), "data set org/texts: the hub"),
+        (("distill", "--text", "org/texts", "--teacher", "bert", "--save-to", "kept"), "data set org/texts: the hub"),
         (("speed", "--task", "sst2", *MINI, *NOWHERE), NO_FOLDER),
         (("speed", "--task", "sst2", "--scenario", "natural", *MINI), f"task sst2: no texts to time: {NO_DATA[:40]}"),
         (
