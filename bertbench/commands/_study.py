@@ -51,12 +51,12 @@ def open_study(command: str, options: MeasuringOptions) -> Study:
 
 def answer(study: Study, request: Request, published: Sequence[PublishedFigure] = ()) -> Answer:
     """Measure what is asked, or read it from the store, and compare; `published` scores stand beside those measured."""
-    from bertbench.report.compare.build import build
+    stored = study.measure_or_read(request)
+    from bertbench.report.compare.build import build  # scipy: after what may end in an error at once
     from bertbench.report.compare.notes import mark_stale
     from bertbench.specs.claim_checks import usable
     from bertbench.specs.published import with_published
 
-    stored = study.measure_or_read(request)
     specs: dict[str, ModelSpec] = {spec.name: with_published(spec, request.tasks, published) for spec in request.models}
     names = tuple(specs)
     report = build(stored, specs, names, request.reference, claims=usable(study.catalog))

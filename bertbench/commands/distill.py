@@ -86,6 +86,9 @@ def _on_task(study: Study, options: MeasuringOptions, wanted: DistillOptions, ta
     catalog.task(task)
     suite = catalog.suite(options.suite or suite_for(task, catalog))
     teacher = resolve_one(wanted.teacher, catalog, study.store)
+    # Without the students: what they are is read from the teacher's configuration, which loads slow libraries.
+    if not options.from_store:
+        study.check_inputs(study.request(suite, [task], models=[teacher], reference=teacher.name, run=True))
     if wanted.student is not None:
         _check_alone(student, ablation)
         existing = resolve_one(wanted.student, catalog, study.store)
@@ -101,23 +104,23 @@ def _on_task(study: Study, options: MeasuringOptions, wanted: DistillOptions, ta
 def _on_text(study: Study, options: MeasuringOptions, wanted: DistillOptions, text: str, folder: Path) -> None:
     """Distil on text, save, and compare on a task if one is named."""
     from bertbench.session.selection import resolve_one, suite_for
-    from bertbench.session.students import check_task, check_texts, distil_all, students_of  # slow
+    from bertbench.session.students import check_inputs, check_task, check_texts, distil_all, students_of  # slow
 
-    catalog, task = study.catalog, wanted.task
-    if task is not None:
-        catalog.task(task)
+    catalog, task, texts = study.catalog, wanted.task, Texts(text, wanted.text_column)
+    followed = None if task is None else catalog.task(task)
     teacher = resolve_one(wanted.teacher, catalog, study.store)
     recipe = _text_recipe(wanted, options)
     student = _student(wanted, DistillSpec(teacher=wanted.teacher))
+    check_inputs(teacher, texts, followed, options.data_dir)
     text_students = students_of(teacher, student, recipe, _ablation(wanted), folder)
     if teacher.name in {student.folder.name for student in text_students}:
         raise UsageError(
             f"--save-to {folder}: a student is called by its folder, and so is the teacher", "name another folder"
         )
-    if task is not None:
-        check_task(catalog.task(task), teacher, options.data_dir)
+    if followed is not None:
+        check_task(followed, teacher, options.data_dir)
     check_texts(teacher, recipe.max_length)
-    distilled = distil_all(study, teacher, text_students, Texts(text, wanted.text_column))
+    distilled = distil_all(study, teacher, text_students, texts)
     report = build_report(distilled)
     if task is None:
         options.emit(report)

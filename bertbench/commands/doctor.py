@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Exit, Option
 
-from bertbench.commands._display import Display
+from bertbench.commands._display import Display, say
 from bertbench.commands._options import MeasuringOptions, spread
 from bertbench.models.hub import quiet_libraries
 from bertbench.records import environment
@@ -49,8 +49,6 @@ def doctor(task: TaskOption = None, *, options: MeasuringOptions) -> None:
 
     Example: bertbench doctor --task mrpc --models bert,albert
     """
-    from bertbench.quality.doctor.examination import examine  # slow
-
     options.check()
     quiet_libraries()
     catalog = Catalog(options.config_dir or ())
@@ -59,10 +57,24 @@ def doctor(task: TaskOption = None, *, options: MeasuringOptions) -> None:
     specs = [catalog.task(name) for name in tasks]
     models = resolve(options.models, catalog, suite, Store(options.results_dir))
     settings = build_settings(options, models, specs, catalog)
-    with Display() as display:
-        findings = examine(models, specs, settings, display)
+    findings = _findings(models, specs, settings)
     options.emit(build_report(findings, f"{', '.join(spec.name for spec in models)} on {', '.join(tasks)}"))
     raise Exit(exit_code(findings))
+
+
+def _findings(models: Sequence[ModelSpec], tasks: Sequence[TaskSpec], settings: Settings) -> Sequence[Diagnosis]:
+    """All findings; what cannot be had is said at once, where the rest takes its time."""
+    from bertbench.quality.doctor.subjects import find_absent
+
+    absent = find_absent(models, tasks, settings)
+    if len(absent.diagnoses) == len(models) + len(tasks):
+        return absent.diagnoses
+    for diagnosis in absent.diagnoses:
+        say(f"{diagnosis.status}: {diagnosis.verdict.found}")
+    from bertbench.quality.doctor.examination import examine  # slow
+
+    with Display() as display:
+        return examine(models, tasks, settings, display, absent)
 
 
 def build_settings(

@@ -30,10 +30,10 @@ def speed(timed: SpeedOptions, options: MeasuringOptions) -> None:
 
 def _answer(study: Study, request: Request) -> Answer:
     """Measure or read, and report."""
-    from bertbench.report.compare.notes import mark_stale
-    from bertbench.report.compare.speed_report import build_speed  # scipy
-
     stored = study.measure_or_read(request)
+    from bertbench.report.compare.notes import mark_stale
+    from bertbench.report.compare.speed_report import build_speed  # scipy: after what may end in an error at once
+
     names = tuple(spec.name for spec in request.models)
     paper = study.catalog.paper(request.options.paper) if request.options.paper else None
     report = build_speed(stored, {spec.name: spec for spec in request.models}, names, request.reference, paper=paper)

@@ -56,10 +56,13 @@ def with_baseline(study: Study, folder: Path, margins: Margins, task: str | None
     before = of_tasks(read(folder), task)
     base = before.baseline
     scope = GateScope.of(study, before)
-    prints = fingerprints_of(scope.checkpoints() if "quality" in scope.kinds else {})
-    # Checkpoints come first: to score a broken one takes time and means nothing.
-    broken = broken_checkpoints(before, prints, margins)
     elsewhere = scope.incomparable
+    folders = scope.checkpoints() if "quality" in scope.kinds else {}
+    certain = [kind for kind in scope.kinds if kind == "size" or (kind != "quality" and not elsewhere)]
+    if certain:  # whatever is found of the checkpoints, which takes torch
+        study.check_inputs(scope.request(certain, margins))
+    prints = fingerprints_of(folders)
+    broken = broken_checkpoints(before, prints, margins)
     left_out = ({"speed", "memory"} if elsewhere else set()) | ({"quality"} if broken else set())
     # What could not be compared is not measured: it would take time for nothing.
     kinds = [kind for kind in scope.kinds if kind not in left_out]

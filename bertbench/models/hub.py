@@ -26,9 +26,12 @@ T = TypeVar("T")
 State = Literal["online", "offline", "unreachable"]
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
-PROBE_SECONDS = 4.0  # a command without a connection waits that long, once
+# Of the five seconds within which a command says that there is no hub; starting takes up to two on a busy machine.
+PROBE_SECONDS = 2.5
 ATTEMPTS = 6  # 8 s of waiting between them in all
 RETRIED_STATUS = frozenset({408, 429, 500, 502, 503, 504})
+# Surely valid: the hub's library tells of others, and is slow to load.
+PLAIN_ID = re.compile(r"(?!.*\.git$)(?=.{1,96}$)(?:\w+(?:[.-]\w+)*/)?\w+(?:[.-]\w+)*", re.ASCII)
 NOT_WRITABLE = frozenset({errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT})
 # Configuration and word lists, at the top of the repository.
 SIDE_FILES = re.compile(r"^(?!.*training_args)[^/]+\.(json|txt|model)$")
@@ -55,17 +58,23 @@ def state() -> State:
 
 
 def _answers(url: str, seconds: float = PROBE_SECONDS) -> bool:
-    """Tell whether anything answers; a thread asks, since a name server may hang beyond the socket's time limit."""
+    """Tell whether anything at all answers, be it a redirection; a thread, since a name server may hang beyond the socket's limit."""
     import http.client  # slow, and only who asks the hub needs them
     import urllib.error
     import urllib.request
+
+    class Staying(urllib.request.HTTPRedirectHandler):
+        """Follows no redirection: that of a slow hub would take as long again."""
+
+        def redirect_request(self, *_: Any) -> None:
+            """Ask nobody else."""
 
     answered: list[bool] = []
 
     def ask() -> None:
         try:
             request = urllib.request.Request(url, method="HEAD", headers={"User-Agent": "bertbench"})  # noqa: S310
-            urllib.request.urlopen(request, timeout=seconds).close()  # noqa: S310 (the user's own endpoint)
+            urllib.request.build_opener(Staying).open(request, timeout=seconds).close()  # the user's own endpoint
             answered.append(True)
         except urllib.error.HTTPError:  # a refusal is an answer
             answered.append(True)
@@ -141,10 +150,18 @@ def _download(checkpoint: str, revision: str | None, files: list[str]) -> Path:
 
 
 def _cached(checkpoint: str, revision: str | None, *, weights: bool) -> Snapshot:
+    from huggingface_hub import constants  # quick, unlike what follows
+
+    why = "the hub cannot be reached" if state() == "unreachable" else "HF_HUB_OFFLINE is set"
+    nothing = HubError(
+        f"model {checkpoint}: {why} and it is not in the cache", "run once with a connection, or give a local folder"
+    )
+    kept = Path(constants.HF_HUB_CACHE) / f"models--{checkpoint.replace('/', '--')}"
+    if PLAIN_ID.fullmatch(checkpoint) and not kept.is_dir():
+        raise nothing
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    why = "the hub cannot be reached" if state() == "unreachable" else "HF_HUB_OFFLINE is set"
     try:
         # Of all files only some were fetched, and the library calls that incomplete unless told which ones matter.
         snapshot = snapshot_download(
@@ -155,10 +172,7 @@ def _cached(checkpoint: str, revision: str | None, *, weights: bool) -> Snapshot
             f"model '{checkpoint}': not a valid hub id", "ids look like google-bert/bert-base-uncased"
         ) from None
     except (LocalEntryNotFoundError, OSError):
-        raise HubError(
-            f"model {checkpoint}: {why} and it is not in the cache",
-            "run once with a connection, or give a local folder",
-        ) from None
+        raise nothing from None
     folder = Path(snapshot)
     if weights and not any((folder / name).is_file() for name in WEIGHT_FILES):
         raise HubError(

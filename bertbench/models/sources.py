@@ -77,17 +77,55 @@ def gather(models: Sequence[ModelSpec], *, may_be_random: bool) -> list[Encoder]
     return [_encoder(spec, may_be_random=may_be_random) for spec in models]
 
 
-def _encoder(spec: ModelSpec, *, may_be_random: bool) -> Encoder:
-    if spec.checkpoint is None:
-        return _student(spec) if spec.distill else _random(spec, None)
+def check(models: Sequence[ModelSpec], *, may_be_random: bool) -> dict[str, str]:
+    """Find out at once which models' weights cannot be had; nothing is downloaded, of the hub only whether it answers.
+
+    Returns:
+        By the names of models that get random weights instead, the reason.
+
+    Raises:
+        HubError, CheckpointError: what `gather` would raise.
+    """
+    absent: dict[str, str] = {}
+    for spec in models:
+        if spec.checkpoint is not None and not _is_asked_for(spec.checkpoint):
+            snapshot = _located(spec, may_be_random=may_be_random)
+            if isinstance(snapshot, HubError):
+                absent[spec.name] = snapshot.message
+                continue
+        takes_other = spec.tokenizer not in {None, "demo"} and (spec.checkpoint is not None or spec.distill is not None)
+        if takes_other and not _is_asked_for(str(spec.tokenizer)):
+            _tokenizer_folder(str(spec.tokenizer))
+    return absent
+
+
+def _is_asked_for(name: str) -> bool:
+    """Tell whether a hub that answers will be asked for it."""
+    return not Path(name).expanduser().is_dir() and hub.state() == "online"
+
+
+def _located(spec: ModelSpec, *, may_be_random: bool) -> Snapshot | HubError:
+    """Return a model's checkpoint, or why its weights will be random.
+
+    Raises:
+        HubError, CheckpointError: it cannot be had, and random weights will not do.
+    """
     try:
-        snapshot = hub.locate(spec)
+        return hub.locate(spec)
     except HubError as error:
         if hub.state() == "online":  # its answer is final: random weights would hide a wrong id
             raise
         if not may_be_random or spec.config is None:
             raise HubError(error.message, OFFLINE_HINT) from None
-        return _random(spec, error.message)
+        return error
+
+
+def _encoder(spec: ModelSpec, *, may_be_random: bool) -> Encoder:
+    if spec.checkpoint is None:
+        return _student(spec) if spec.distill else _random(spec, None)
+    snapshot = _located(spec, may_be_random=may_be_random)
+    if isinstance(snapshot, HubError):
+        return _random(spec, snapshot.message)
     tokenizer: str | Path = snapshot.folder
     if spec.tokenizer is not None:
         tokenizer = spec.tokenizer if spec.tokenizer == "demo" else _tokenizer_folder(spec.tokenizer)

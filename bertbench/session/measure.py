@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 from bertbench import __version__, processes
-from bertbench.errors import CheckpointError, DatasetError
 from bertbench.models import hub
 from bertbench.models.sources import Encoder, Say, gather, weight_folders
 from bertbench.quality import run, team, trainer
@@ -25,7 +24,16 @@ from bertbench.session.cost import measure_cost
 from bertbench.session.evaluations import measure_evaluations
 from bertbench.session.plan import Plan, is_sampled, make
 from bertbench.session.quality import drop_checkpoints, measure_quality, quality_key
-from bertbench.session.request import OUT_OF_TIME, Request, answers, check_many, check_processes, names_of
+from bertbench.session.request import (
+    OUT_OF_TIME,
+    Request,
+    answers,
+    check_many,
+    check_processes,
+    names_of,
+    no_texts,
+    no_tokenizer,
+)
 from bertbench.session.steps import Instruments, Session
 from bertbench.speed.workers import begin
 from bertbench.tasks.data import source_fingerprint
@@ -235,7 +243,7 @@ def _preflight(request: Request, encoders: Sequence[Encoder], plan: Plan) -> Non
     Raises:
         BertBenchError: bad input.
     """
-    if "quality" not in request.kinds and all(shape.sequence_length is None for shape in request.timing.shapes):
+    if request.needs_texts:
         _check_texts(encoders, plan)
     seen = set()
     for cell in plan.cells:
@@ -245,10 +253,9 @@ def _preflight(request: Request, encoders: Sequence[Encoder], plan: Plan) -> Non
 
 
 def _check_texts(encoders: Sequence[Encoder], plan: Plan) -> None:
-    hint = "read the task with --data-dir, or take what needs no hub: --task demo-sentiment --models bert-mini"
     for data in plan.data.values():
         if not data.splits:
-            raise DatasetError(f"task {data.task.name}: no texts to time: {data.absent}", hint)
+            raise no_texts(data.task.name, data.absent)
     for encoder in encoders:
         if not encoder.source.tokenizer:
-            raise CheckpointError(f"model {encoder.spec.name}: no tokenizer for texts to time: {encoder.absent}", hint)
+            raise no_tokenizer(encoder.spec.name, encoder.absent)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from bertbench import processes
-from bertbench.errors import UsageError
+from bertbench.errors import CheckpointError, DatasetError, UsageError
 from bertbench.records.record import MEASURE_VERSIONS, NOT_MEASURED, Kind, digest
 from bertbench.specs.models import ModelSpec
 from bertbench.specs.suites import SuiteSpec, resolve
@@ -117,6 +117,11 @@ class Request:
         kept = {name: whole[name] for name in ("suite", "timing", "kinds", "versions", "teaching")}
         return kept | {"tasks": list(whole["tasks"]), "options": _portable(whole["options"])}
 
+    @property
+    def needs_texts(self) -> bool:
+        """True if nothing is measured but what takes a task's texts."""
+        return "quality" not in self.kinds and all(shape.sequence_length is None for shape in self.timing.shapes)
+
     def check_recipes(self) -> None:
         """Find out before any work whether an option's value does not go with a recipe.
 
@@ -203,6 +208,19 @@ def answers(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
         all(stored.get(key) == wanted[key] for key in rest)
         and wanted["models"].items() <= stored.get("models", {}).items()
     )
+
+
+TEXTS_HINT = "read the task with --data-dir, or take what needs no hub: --task demo-sentiment --models bert-mini"
+
+
+def no_texts(task: str, reason: str | None) -> DatasetError:
+    """Return the error where nothing but texts is timed and a task has none."""
+    return DatasetError(f"task {task}: no texts to time: {reason}", TEXTS_HINT)
+
+
+def no_tokenizer(model: str, reason: str | None) -> CheckpointError:
+    """Return the error where nothing but texts is timed and a model cannot read them."""
+    return CheckpointError(f"model {model}: no tokenizer for texts to time: {reason}", TEXTS_HINT)
 
 
 def parse_kinds(text: str | None) -> tuple[Kind, ...]:

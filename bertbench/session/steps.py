@@ -187,8 +187,7 @@ def load_data(task: TaskSpec, request: Request, instruments: Instruments | None 
             for split in task.evaluation_splits
         )
     except (DatasetError, HubError) as error:
-        on_hub = task.dataset.path is not None and options.data_dir is None
-        if request.may_be_random and on_hub and instruments.hub_state() != "online":
+        if request.may_be_random and data.is_on_hub(task, options.data_dir) and instruments.hub_state() != "online":
             return TaskData(task, None, (), error.message)
         raise
     try:

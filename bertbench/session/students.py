@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import StoreError, UsageError
-from bertbench.models import attention
+from bertbench.models import attention, sources
 from bertbench.models.checkpoints import write_about
 from bertbench.models.lengths import check_maximum, length_limit
 from bertbench.models.loading import load_tokenizer, load_with_head, new_with_head, save
@@ -90,6 +90,22 @@ def students_of(
     return [TextStudent(specs[0], recipe.model_copy(update=change), folder / name) for name, change in changes.items()]
 
 
+def check_inputs(teacher: ModelSpec, texts: Texts, task: TaskSpec | None, data_dir: Path | None) -> None:
+    """Find out at once, before anything slow is loaded, whether teacher, texts and the task that follows can be had.
+
+    Raises:
+        UsageError: the teacher has no weights.
+        DatasetError, HubError, CheckpointError: what distillation or the task would raise.
+    """
+    if teacher.checkpoint is None:
+        raise _without_weights(teacher.name)
+    texts.check()
+    sources.check([teacher], may_be_random=False)
+    if task is not None:
+        for split in (task.train_split, *task.evaluation_splits):
+            data.check(task, split, data_dir)
+
+
 def check_task(task: TaskSpec, teacher: ModelSpec, data_dir: Path | None) -> None:
     """Find out before a long distillation whether the task that follows can be had and is not too long for the model.
 
@@ -155,6 +171,10 @@ def _share(deadline: float, among: int) -> float:
     return now + (deadline - now) / among
 
 
+def _without_weights(teacher: str) -> UsageError:
+    return UsageError(f"--teacher {teacher}: has no weights to teach with", "take a model that has a checkpoint")
+
+
 def load_teacher(source: Source, spec: PretrainSpec) -> Any:
     """Load the teacher with its masked-language-model head.
 
@@ -164,7 +184,7 @@ def load_teacher(source: Source, spec: PretrainSpec) -> Any:
     """
     name = source.spec.name
     if source.folder is None:
-        raise UsageError(f"--teacher {name}: has no weights to teach with", "take a model that has a checkpoint")
+        raise _without_weights(name)
     model, report = load_with_head(source.folder, name, HEAD, attention.USUAL, {}, trained=False)
     if report.new_head and spec.alpha_soft:
         raise UsageError(

@@ -9,16 +9,26 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
-from bertbench.errors import NothingMeasuredError, UsageError
+from bertbench.errors import DatasetError, NothingMeasuredError, UnavailableError, UsageError
 from bertbench.records import environment
 from bertbench.records.progress import Progress
 from bertbench.records.store import Store, StoredSession, covers, newest
 from bertbench.session.options import StudyOptions
-from bertbench.session.request import Options, Request, check_positive, parse_kinds, parse_seeds, same_recipe
+from bertbench.session.request import (
+    Options,
+    Request,
+    check_positive,
+    no_texts,
+    no_tokenizer,
+    parse_kinds,
+    parse_seeds,
+    same_recipe,
+)  # fmt: skip
 from bertbench.session.selection import published_recipes, resolve, resolve_one, with_teachers
 from bertbench.specs.catalog import Catalog
 from bertbench.specs.models import ModelSpec
 from bertbench.specs.suites import SuiteSpec
+from bertbench.specs.tasks import TaskSpec
 from bertbench.stats import metric
 
 ANYTIME = frozenset({"run", "compare"})  # commands that give what fits into a time limit
@@ -128,9 +138,10 @@ class Study:
         """
         if self.options.from_store:
             return self._read(request)
+        request.check_recipes()
+        self.check_inputs(request)
         from bertbench.session import measure as session  # slow
 
-        request.check_recipes()
         encoders = session.find_weights(request, self.say)
         stored = None if request.options.fresh else session.find(request, self.store, encoders)
         self.pass_on_warnings()
@@ -165,6 +176,35 @@ class Study:
         with self.display() as screen:
             return session.plan_of(request, self.store, encoders, say=screen.say).lines()
 
+    def check_inputs(self, request: Request) -> None:
+        """Find out at once, before anything slow is loaded or downloaded, whether data and weights can be had.
+
+        Raises:
+            DatasetError, HubError, CheckpointError: what measuring would raise.
+        """
+        from bertbench.models import sources  # these two are slow for a help text
+        from bertbench.tasks import data
+
+        data_dir = request.options.data_dir
+        in_folders = [task for task in request.tasks if not data.is_on_hub(task, data_dir)]
+        for task in in_folders:
+            for split in task.evaluation_splits:
+                data.check(task, split, data_dir)
+        absent = sources.check(request.models, may_be_random=request.may_be_random)
+        for task in in_folders:
+            if any(_is_trained(request, spec, task) for spec in request.models if spec.name not in absent):
+                data.check(task, task.train_split, data_dir)
+        lacking = _lacking(request, absent)
+        if lacking is not None and not self._may_answer(request):
+            raise lacking
+
+    def _may_answer(self, request: Request) -> bool:
+        """Tell whether the store may hold a session that answers, which needs neither data nor tokenizers."""
+        if request.options.fresh:
+            return False
+        names = [spec.name for spec in request.models]
+        return newest_of(self.store, names, request.reference, request.recipe_parts()) is not None
+
     def _read(self, request: Request) -> StoredSession:
         names = [spec.name for spec in request.models]
         recipe = request.recipe_parts()
@@ -184,6 +224,32 @@ class Study:
         for warning in dict.fromkeys(self.store.warnings):
             self.say(f"warning: {warning}")
         self.store.warnings.clear()
+
+
+def _is_trained(request: Request, spec: ModelSpec, task: TaskSpec) -> bool:
+    """Tell whether it is certain that a model whose weights can be had is trained on a task."""
+    if "quality" not in request.kinds:
+        return False
+    taught = spec.distill is not None and spec.distill.start == "checkpoint"
+    return request.options.finetune or taught or (spec.checkpoint is None and task.name not in spec.finetuned)
+
+
+def _lacking(request: Request, absent: Mapping[str, str]) -> UnavailableError | None:
+    """Say what measuring cannot do without and the hub would have to give; `absent` says by model why its weights are random."""
+    from bertbench.tasks import data
+
+    if request.may_be_random and not request.needs_texts:
+        return None
+    for task in request.tasks:
+        if data.is_on_hub(task, request.options.data_dir):
+            try:
+                data.check(task, task.evaluation_splits[0])
+            except DatasetError as error:
+                return no_texts(task.name, error.message) if request.may_be_random else error
+    for spec in request.models if request.needs_texts else ():
+        if not spec.tokenizer and (spec.checkpoint is None or spec.name in absent):
+            return no_tokenizer(spec.name, absent.get(spec.name))
+    return None
 
 
 def resolve_options(chosen: StudyOptions, default_seeds: int, command: str) -> Options:

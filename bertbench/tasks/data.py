@@ -5,6 +5,9 @@ The one door to `datasets`.
 
 from __future__ import annotations
 
+import glob
+import os
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -26,7 +29,9 @@ if TYPE_CHECKING:
 
 OTHER_NAMES = {"validation": ("dev", "valid", "val", "eval"), "test": ("testing",), "train": ("training",)}
 
-__all__ = ["HIDDEN", "Examples", "load", "source_fingerprint"]
+ID = re.compile(r"(?:[\w.-]+/)?[\w.-]+")
+
+__all__ = ["HIDDEN", "Examples", "check", "is_on_hub", "load", "source_fingerprint"]
 
 
 def load(task: TaskSpec, split: str, data_dir: Path | None = None, *, labelled: bool = True) -> Examples:
@@ -44,7 +49,7 @@ def load(task: TaskSpec, split: str, data_dir: Path | None = None, *, labelled: 
     """
     source, folder = task.dataset, _folder(task, data_dir)
     if folder is not None:
-        table = _from_folder(task, folder, split)
+        table = _read(task, _split_file(folder, split))
     elif source.generator:
         rows = plugins.load("bertbench.tasks.demo", "generator", source.generator).generate(split)
         classes = {task.label: task.labels} if task.labels else None  # places by their making
@@ -52,6 +57,43 @@ def load(task: TaskSpec, split: str, data_dir: Path | None = None, *, labelled: 
     else:
         table = _from_hub(task, split)
     return of_table(task, split, table, labelled=labelled)
+
+
+def check(task: TaskSpec, split: str, data_dir: Path | None = None) -> None:
+    """Find out at once whether there is anything to read a split from; nothing is read, and `datasets` is not loaded.
+
+    Raises:
+        DatasetError: what `load` would raise where the folder or the file is missing, or the hub cannot be reached.
+    """
+    folder = _folder(task, data_dir)
+    if folder is not None:
+        _split_file(folder, split)
+    elif is_on_hub(task, data_dir) and not _is_cached(task.dataset):
+        state = hub.state()
+        if state != "online":
+            raise _out_of_reach(_name_of(task.dataset), state)
+
+
+def is_on_hub(task: TaskSpec, data_dir: Path | None = None) -> bool:
+    """Tell whether the task's examples come from the hub, or from its cache."""
+    return task.dataset.path is not None and data_dir is None
+
+
+def _is_cached(source: DatasetSpec) -> bool:
+    """Tell whether `datasets` may find it without a hub: where in doubt, that is left to the library.
+
+    It keeps namespace/MyData as namespace___my_data/<subset>/<version>/<hash> below its cache.
+    """
+    path = str(source.path)
+    if not ID.fullmatch(path) or Path(path).is_dir():
+        return True
+    caches = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"))
+    home = Path(os.environ.get("HF_HOME", caches / "huggingface"))
+    cache = Path(os.environ.get("HF_DATASETS_CACHE", home / "datasets")).expanduser()
+    wanted = path.replace("/", "___").replace("_", "").lower()
+    kept = [folder for folder in cache.glob("*") if folder.name.replace("_", "").lower() == wanted]
+    subset = glob.escape(source.subset) if source.subset else "*"
+    return any(version for folder in kept for version in folder.glob(f"{subset}/*/*"))
 
 
 def _folder(task: TaskSpec, data_dir: Path | None) -> Path | None:
@@ -73,7 +115,12 @@ def source_fingerprint(task: TaskSpec, data_dir: Path | None = None) -> str:
     return f"{source.path} {source.subset} {source.revision}"
 
 
-def _from_folder(task: TaskSpec, folder: Path, split: str) -> RowTable:
+def _split_file(folder: Path, split: str) -> Path:
+    """Return the file of a split in a folder.
+
+    Raises:
+        DatasetError: there is no such folder, or none or several such files in it.
+    """
     if not folder.is_dir():
         raise DatasetError(
             f"data folder {folder}: no such folder", f"expected files like {folder / (split + '.parquet')}"
@@ -90,7 +137,7 @@ def _from_folder(task: TaskSpec, folder: Path, split: str) -> RowTable:
         raise DatasetError(
             f"data folder {folder}: split '{split}' is there more than once ({', '.join(names)})", "keep one of them"
         )
-    return _read(task, paths[0])
+    return paths[0]
 
 
 def _read(task: TaskSpec, path: Path) -> RowTable:
@@ -126,9 +173,14 @@ def _rename(names: Sequence[str], split: str) -> str:
     return ""
 
 
+def _name_of(source: DatasetSpec) -> str:
+    """Name a data set of the hub as messages do."""
+    return f"data set {source.path}" + (f" ({source.subset})" if source.subset else "")
+
+
 def _from_hub(task: TaskSpec, split: str) -> RowTable:
     source: DatasetSpec = task.dataset
-    where = f"data set {source.path}" + (f" ({source.subset})" if source.subset else "")
+    where = _name_of(source)
     hub.quiet_libraries()
     state = hub.state()
     import datasets  # only now: it reads at import what `hub.state` has set
@@ -192,14 +244,19 @@ def _joined(parts: Sequence[RowTable], where: str) -> RowTable:
     return RowTable(where, rows, places, notes=tuple(note for part in parts for note in part.notes))
 
 
+def _out_of_reach(where: str, state: hub.State) -> DatasetError:
+    """Neither the hub nor the cache has it."""
+    why = "the hub cannot be reached" if state == "unreachable" else "HF_HUB_OFFLINE is set"
+    return DatasetError(
+        f"{where}: {why} and it is not in the cache",
+        "run once with a connection, or give --data-dir DIR with <task>/<split>.parquet",
+    )
+
+
 def _explained(error: Exception, where: str, split: str, state: hub.State) -> Exception:
     """Put a data-set library's error into one clear line; leave hub errors and bugs as they are."""
     if state != "online":
-        why = "the hub cannot be reached" if state == "unreachable" else "HF_HUB_OFFLINE is set"
-        return DatasetError(
-            f"{where}: {why} and it is not in the cache",
-            "run once with a connection, or give --data-dir DIR with <task>/<split>.parquet",
-        )
+        return _out_of_reach(where, state)
     name, text = type(error).__name__, str(error).strip().splitlines()
     reason = text[0] if text else name
     if name == "DatasetNotFoundError":

@@ -50,24 +50,41 @@ class Texts:
             if text.strip():
                 yield text
 
-    def _rows(self) -> Iterator[dict[str, Any]]:
-        import datasets
+    def check(self) -> None:
+        """Find out at once whether there are files, or a hub that answers; nothing is read, and `datasets` is not loaded.
 
-        datasets.disable_progress_bars()
+        Raises:
+            DatasetError: there are none of a known kind, and it is no id of the hub or the hub cannot be reached.
+        """
+        self._origin()
+
+    def _origin(self) -> tuple[list[Path], str]:
+        """Return the files, or none and the id of the hub's data set."""
         path = Path(self.source).expanduser()
+        name = self.source.partition(":")[0]
         if path.exists():
-            reader, files = files_of(path)
-            # The other readers skip a byte-order mark by themselves.
-            options = {"encoding": "utf-8-sig"} if reader == "text" else {}
-            yield from self._streamed(reader, data_files=[str(file) for file in files], split="train", **options)
-            return
-        name, _, subset = self.source.partition(":")
+            return files_of(path)[1], name
         if name.count("/") != 1:
             raise DatasetError(
                 f"--text {self.source}: no such file or folder", "give text files, or a hub id like owner/name:subset"
             )
         if hub.state() != "online":
             raise DatasetError(f"data set {name}: the hub cannot be reached", "give text files")
+        return [], name
+
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        files, name = self._origin()
+        import datasets
+
+        datasets.disable_progress_bars()
+        if files:
+            reader = READERS[files[0].suffix]
+            options = (
+                {"encoding": "utf-8-sig"} if reader == "text" else {}
+            )  # the others skip a byte-order mark by themselves
+            yield from self._streamed(reader, data_files=[str(file) for file in files], split="train", **options)
+            return
+        subset = self.source.partition(":")[2]
         yield from self._streamed(name, name=subset or None, split=self.split)
 
     def _streamed(self, path: str, **arguments: Any) -> Iterator[dict[str, Any]]:

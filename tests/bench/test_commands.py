@@ -5,6 +5,7 @@ No hub can be reached, so that weights are random ones of the released architect
 
 import csv
 import io
+import socket
 import statistics
 import time
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ pytestmark = [pytest.mark.bench, pytest.mark.timeout(1200)]
 LIMIT_S = 900  # a command that takes longer is ended
 MOST_S = 75
 MOST_HELP_S = 0.25
+MOST_ERROR_S = 5
 WIDEST = 0.025
 MOST_TABLE_S = 480
 DEVICE, DTYPE = "cpu", "fp32"
@@ -84,6 +86,24 @@ def test_help(bench, figures):
         middle = statistics.median(seconds)
         name = " ".join(["bertbench", *words, "--help"])
         figures.judge(name, f"{middle:.3f} s", f"<= {MOST_HELP_S} s", holds=middle <= MOST_HELP_S)
+
+
+@pytest.mark.parametrize("hub", ["refuses", "is silent"])
+@pytest.mark.parametrize(
+    "command",
+    ["run --task sst2 --models bert-mini", "distill --task sst2 --teacher bert", "doctor --task sst2 --models bert"],
+)
+def test_error_without_a_hub(bench, figures, hub, command):
+    """That there is no hub is told within 5 s of the start, whether it refuses or accepts and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        endpoint = f"http://127.0.0.1:{server.getsockname()[1]}" if hub == "is silent" else None
+        start = time.perf_counter()
+        done = bench(*command.split(), endpoint=endpoint)
+        seconds = time.perf_counter() - start
+    assert "the hub cannot be reached" in " ".join((done.stdout + done.stderr).split()), done
+    figures.judge(
+        f"bertbench {command}, hub {hub}", f"{seconds:.2f} s", f"<= {MOST_ERROR_S} s", holds=seconds <= MOST_ERROR_S
+    )
 
 
 def test_three_models(speed, figures):

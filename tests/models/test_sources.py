@@ -99,6 +99,28 @@ def test_unreachable_hub_is_an_error_where_weights_are_needed(hub_with, config, 
     assert "demo-sentiment" in caught.value.hint
 
 
+def test_what_cannot_be_had_is_told_without_gathering(hub_with, tiny, monkeypatch):
+    """Random weights have their reason by name; what would be refused is refused in the same words; folders need no hub."""
+    monkeypatch.setattr(sources, "side_digest", lambda _: pytest.fail("read"))
+    hub_with("unreachable")
+    here = model_spec("here", checkpoint=str(tiny()))
+    far, scratch = model_spec("far", config=ARCHITECTURE), model_spec("scratch", checkpoint=None, config=ARCHITECTURE)
+    assert sources.check([here, far, scratch], may_be_random=True) == {"far": "model org/far: not there"}
+    for spec in (far, model_spec("words", checkpoint=str(tiny()), tokenizer="org/words")):
+        with pytest.raises(HubError) as early:
+            sources.check([spec], may_be_random=False)
+        with pytest.raises(HubError) as late:
+            one(spec, may_be_random=False)
+        assert str(early.value) == str(late.value)
+
+
+def test_a_hub_that_answers_is_asked_for_nothing_yet(hub_with, monkeypatch):
+    """Whether it has the model shows when it is fetched: a download is no quick look."""
+    hub_with("online")
+    monkeypatch.setattr(hub, "fetch", lambda *_, **__: pytest.fail("fetched"))
+    assert sources.check([model_spec(), model_spec("own", tokenizer="org/words")], may_be_random=False) == {}
+
+
 def test_refusal_of_a_reachable_hub_is_never_covered_by_random_weights(hub_with):
     """A model that the hub does not have is an error, even where random weights are allowed."""
     hub_with("online")

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from bertbench.errors import NothingMeasuredError, UsageError
+from bertbench.errors import DatasetError, NothingMeasuredError, UsageError
+from bertbench.models import hub
 from bertbench.records.store import Store
 from bertbench.session.options import StudyOptions
 from bertbench.session.request import Options, Request
 from bertbench.session.study import resolve_options
 from bertbench.specs.catalog import Catalog
-from tests.factories import model_spec, session_record, size_record, stored_session, study
+from tests.factories import model_spec, session_record, size_record, stored_session, study, task_spec
 
 BASE = ("bert", "distilbert", "albert")
 
@@ -48,6 +49,56 @@ def test_store_does_not_answer_for_other_options(stored, options):
     """--from-store never passes off a session of other seeds, number formats or samples as what was asked."""
     with pytest.raises(NothingMeasuredError, match="with these tasks and options"):
         study(stored, from_store=True).measure_or_read(request(**options))
+
+
+def on_hub(**fields):
+    """What `run` asks of models that are there, on a task that only the hub has."""
+    suite = Catalog().suite("base")
+    specs = tuple(model_spec(name, checkpoint=None, config={"hidden_size": 8}) for name in BASE)
+    values = {"may_be_random": False, "timing": suite.timing, "kinds": ("quality",)} | fields
+    return Request("run", (), suite, specs, "bert", (task_spec("sst2"),), values.pop("options", Options()), **values)
+
+
+def test_data_that_cannot_be_had_are_told_at_once_unless_the_store_may_answer(tmp_path):
+    """A stored session of the recipe needs no data; --fresh, another recipe and an empty store do."""
+    asked = on_hub()
+    with pytest.raises(DatasetError, match="not in the cache"):
+        study(Store(tmp_path)).check_inputs(asked)
+    canonical = asked.canonical(dict.fromkeys(BASE, "w"), {"sst2": "d"}, "elsewhere")
+    stored_session(tmp_path, session=session_record(BASE, request=canonical))
+    study(Store(tmp_path)).check_inputs(asked)
+    for other in (on_hub(options=Options(fresh=True)), on_hub(options=Options(eval_samples=7))):
+        with pytest.raises(DatasetError, match="not in the cache"):
+            study(Store(tmp_path)).check_inputs(other)
+
+
+def test_where_random_weights_will_do_the_hub_is_not_asked_for_data(tmp_path, monkeypatch):
+    """`compare` goes on without them."""
+    monkeypatch.setattr(hub, "state", lambda: pytest.fail("asked"))
+    study(Store(tmp_path)).check_inputs(on_hub(may_be_random=True))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "fields", "options", "is_needed"),
+    [
+        (("quality",), {"checkpoint": None}, {}, True),
+        (("size",), {"checkpoint": None}, {}, False),
+        (("quality",), {"checkpoint": None, "finetuned": {"sst2": {"checkpoint": "org/tuned"}}}, {}, False),
+        (("quality",), {}, {}, False),
+        (("quality",), {}, {"finetune": True}, True),
+    ],
+)
+def test_training_split_is_looked_for_where_it_is_certainly_needed(tmp_path, tiny, kinds, fields, options, is_needed):
+    """By models without weights and with --finetune; whether others are trained is seen when they are loaded."""
+    (tmp_path / "sst2").mkdir()
+    (tmp_path / "sst2" / "validation.csv").touch()
+    spec = model_spec(**({"checkpoint": str(tiny()), "config": {"hidden_size": 8}} | fields))
+    asked = replace(on_hub(), models=(spec,), kinds=kinds, options=Options(data_dir=tmp_path, **options))
+    if is_needed:
+        with pytest.raises(DatasetError, match="no file for split 'train'"):
+            study(Store(tmp_path)).check_inputs(asked)
+    else:
+        study(Store(tmp_path)).check_inputs(asked)
 
 
 def test_options_are_resolved_and_left_as_they_are():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bertbench.errors import DatasetError, HubError
 from bertbench.models import hub
 from bertbench.specs import plugins
-from bertbench.tasks.data import load, source_fingerprint
+from bertbench.tasks.data import check, load, source_fingerprint
 from bertbench.tasks.examples import HIDDEN, Examples
 from tests.factories import task_spec
 
@@ -228,6 +228,58 @@ def test_unreachable_hub_is_said_within_five_seconds(monkeypatch):
     assert "--data-dir" in caught.value.hint
 
 
+def both_refuse(task, folder=None):
+    """What `load` says, which `check` has said in the same words."""
+    with pytest.raises(DatasetError) as early:
+        check(task, "validation", folder)
+    with pytest.raises(DatasetError) as late:
+        load(task, "validation", folder)
+    assert str(early.value) == str(late.value)
+    return str(early.value)
+
+
+def test_what_is_missing_is_told_alike_without_reading(tmp_path):
+    """No folder, no file, two files, no hub: the quick look and the reading say the same."""
+    assert "no such folder" in both_refuse(task_spec(), tmp_path)
+    (tmp_path / "sst2").mkdir()
+    assert "no file for split 'validation'" in both_refuse(task_spec(), tmp_path)
+    write(tmp_path)
+    check(task_spec(), "validation", tmp_path)
+    write(tmp_path, ending="csv")
+    assert "more than once" in both_refuse(task_spec(), tmp_path)
+    assert "the hub cannot be reached" in both_refuse(task_spec())
+
+
+@pytest.mark.parametrize(
+    ("dataset", "kept", "is_refused"),
+    [
+        ({"path": "org/data", "subset": "a"}, "org___data/a/0.0.0/hash", False),
+        ({"path": "org/data", "subset": "a"}, "org___data/b/0.0.0/hash", True),
+        ({"path": "org/data"}, "org___data/b/0.0.0/hash", False),
+        ({"path": "org/data"}, "org___data/b", True),
+        ({"path": "Org/MyData"}, "Org___my_data/default/0.0.0/hash", False),
+        ({"path": "hf://datasets/org/data"}, "elsewhere", False),
+        ({"generator": "demo-sentiment"}, "elsewhere", False),
+    ],
+)
+def test_cached_data_need_no_hub(tmp_path, monkeypatch, dataset, kept, is_refused):
+    """What the library keeps of the data set and subset will do; where it may know better it is asked later."""
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
+    (tmp_path / kept).mkdir(parents=True)
+    monkeypatch.setattr(hub, "state", lambda: "unreachable")
+    if is_refused:
+        with pytest.raises(DatasetError, match="it is not in the cache"):
+            check(task_spec(dataset=dataset), "validation")
+    else:
+        check(task_spec(dataset=dataset), "validation")
+
+
+def test_a_hub_that_answers_will_have_the_data(monkeypatch):
+    """Nothing more is asked of it before the data are read."""
+    monkeypatch.setattr(hub, "state", lambda: "online")
+    check(task_spec(), "validation")
+
+
 def fake_hub(monkeypatch, error):
     """`datasets` that raises `error`, on a hub that can be reached."""
     import datasets
@@ -288,10 +340,12 @@ from bertbench.tasks.data import load
 examples = load(Catalog().task("rte"), "validation")
 print(len(examples), len(examples.inputs[0]), examples.digest)
 """
+    quick = code.replace("load", "check").replace("print(", "() and print(")
     first = python(code, endpoint=stand_in_hub, home=tmp_path)
     assert first.stdout.startswith("277 2 "), first.stderr
     assert python(code, home=tmp_path, HF_HUB_OFFLINE="1").stdout == first.stdout
     assert python(code, home=tmp_path).stdout == first.stdout
+    assert python(quick, home=tmp_path).code == 0
 
 
 @pytest.mark.shared

@@ -60,6 +60,19 @@ def test_a_hub_that_cannot_be_reached_is_said_at_once():
         list(Texts("owner/name:subset"))
 
 
+def test_what_is_missing_is_told_without_reading(tmp_path):
+    """The quick look refuses what reading would, and opens no file."""
+    for source, message in (
+        (tmp_path / "nothing", "no such file"),
+        (tmp_path, "no file of"),
+        ("a/b", "cannot be reached"),
+    ):
+        with pytest.raises(DatasetError, match=message):
+            Texts(str(source)).check()
+    (tmp_path / "a.parquet").write_text("no parquet")
+    Texts(str(tmp_path)).check()
+
+
 def test_blocks_hold_every_token_once():
     """Full blocks with special tokens around, the rest at the end; nothing is lost or doubled."""
     tokenizer = build_tokenizer()

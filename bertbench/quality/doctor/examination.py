@@ -16,7 +16,17 @@ from bertbench.models.loading import has_head
 from bertbench.models.sources import check_fits, gather, published_source
 from bertbench.quality import run
 from bertbench.quality.doctor import content, labels, tokens, weights
-from bertbench.quality.doctor.subjects import ExaminedCheckpoint, ExaminedTask, ModelOnTask, Settings, open_data
+from bertbench.quality.doctor.subjects import (
+    NOTHING_ABSENT,
+    Absent,
+    ExaminedCheckpoint,
+    ExaminedTask,
+    ModelOnTask,
+    Settings,
+    not_fetched,
+    not_read,
+    open_data,
+)
 from bertbench.quality.doctor.verdict import Check, Diagnosis, Verdict, problem, unchecked
 from bertbench.quality.work import Work
 from bertbench.records.progress import Progress, silent
@@ -67,35 +77,42 @@ TRAINED = "fine-tuned checkpoint"
 
 
 def examine(
-    models: Sequence[ModelSpec], tasks: Sequence[TaskSpec], settings: Settings, progress: Progress = silent
+    models: Sequence[ModelSpec],
+    tasks: Sequence[TaskSpec],
+    settings: Settings,
+    progress: Progress = silent,
+    absent: Absent = NOTHING_ABSENT,
 ) -> list[Diagnosis]:
-    """Collect all findings: of tasks first, then of models and of each on each task."""
+    """All findings: of tasks first, then of models and of each on each task.
+
+    What is known to be `absent` is not looked for again.
+    """
     import torch
 
     torch.set_num_threads(settings.threads)
     diagnoses: list[Diagnosis] = []
     loaded: dict[str, ExaminedTask] = {}
     for task in tasks:
+        if task.name in absent.data:
+            diagnoses.append(absent.data[task.name])
+            continue
         progress(f"reading {task.name}", 0, 1)
         try:
             metric.check_metrics(task)
             loaded[task.name] = open_data(task, settings)
         except (DatasetError, HubError) as error:
-            diagnoses.append(Diagnosis("data", _absent(task, error, settings), task=task.name))
+            diagnoses.append(not_read(task, error, settings))
         except ConfigError as error:
             diagnoses.append(Diagnosis("metrics", problem(error.message, error.hint), task=task.name))
         progress(f"reading {task.name}", 1, 1)
         if task.name in loaded:
             diagnoses += _looked(f"examining {task.name}", OF_DATA, loaded[task.name], progress, task=task.name)
     for spec in models:
-        diagnoses += _of_model(spec, list(loaded.values()), settings, progress)
+        if spec.name in absent.weights:
+            diagnoses.append(absent.weights[spec.name])
+        else:
+            diagnoses += _of_model(spec, list(loaded.values()), settings, progress)
     return diagnoses
-
-
-def _absent(task: TaskSpec, error: BertBenchError, settings: Settings) -> Verdict:
-    """Judge data that cannot be read: the user's own is a problem; the hub's may only be out of reach."""
-    from_hub = task.dataset.path is not None and settings.data_dir is None
-    return (unchecked if from_hub else problem)(error.message, error.hint)
 
 
 def _looked(
@@ -119,16 +136,15 @@ def _of_model(
     try:
         (encoder,) = gather([spec], may_be_random=False)
     except (HubError, CheckpointError) as error:
-        judge = problem if isinstance(error, CheckpointError) else unchecked
-        yield Diagnosis("weights loaded", judge(error.message, error.hint), spec.name)
+        yield not_fetched(spec, error)
         return
     finally:
         progress(label, 1, 1)
     yield from _looked(
         f"examining {spec.name}", OF_CHECKPOINT, ExaminedCheckpoint(encoder.source), progress, model=spec.name
     )
-    for data in loaded:
-        yield from _on_task(encoder, data, settings, progress)
+    for examined in loaded:
+        yield from _on_task(encoder, examined, settings, progress)
 
 
 def _on_task(encoder: Encoder, data: ExaminedTask, settings: Settings, progress: Progress) -> Iterator[Diagnosis]:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertbench.errors import DatasetError, HubError, UnavailableError
-from bertbench.models import attention
+from bertbench.errors import BertBenchError, CheckpointError, ConfigError, DatasetError, HubError, UnavailableError
+from bertbench.models import attention, sources
 from bertbench.models.loading import load_with_head, open_tokenizer
+from bertbench.quality.doctor.verdict import Diagnosis, problem, unchecked
 from bertbench.quality.evaluate import TOKENS_PER_BATCH, metric_values, predict, useful_threads
 from bertbench.records.progress import silent
 from bertbench.specs import plugins
 from bertbench.specs.tasks import SEQUENCES
+from bertbench.stats import metric
 from bertbench.tasks import data
 
 if TYPE_CHECKING:
     from bertbench.models.sources import Source
     from bertbench.quality.work import Prepared, Work
+    from bertbench.specs.models import ModelSpec
     from bertbench.specs.tasks import TaskSpec
     from bertbench.tasks.examples import Examples
     from bertbench.tasks.kind import Features, TaskKind
@@ -84,6 +88,52 @@ class Settings:
     device: str = "cpu"
     threads: int = 1
     recipes: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Absent:
+    """What cannot be had, by the names of tasks and of models."""
+
+    data: Mapping[str, Diagnosis] = field(default_factory=dict)
+    weights: Mapping[str, Diagnosis] = field(default_factory=dict)
+
+    @property
+    def diagnoses(self) -> tuple[Diagnosis, ...]:
+        """All of it, tasks first."""
+        return (*self.data.values(), *self.weights.values())
+
+
+NOTHING_ABSENT = Absent()
+
+
+def find_absent(models: Sequence[ModelSpec], tasks: Sequence[TaskSpec], settings: Settings) -> Absent:
+    """Find what is known at once not to be there: nothing slow is loaded, nothing downloaded."""
+    no_data, no_weights = {}, {}
+    for task in tasks:
+        with contextlib.suppress(ConfigError):  # of metrics, told where the task is read
+            metric.check_metrics(task)
+            try:
+                data.check(task, task.evaluation_splits[0], settings.data_dir)
+            except DatasetError as error:
+                no_data[task.name] = not_read(task, error, settings)
+    for spec in models:
+        try:
+            sources.check([spec], may_be_random=False)
+        except (HubError, CheckpointError) as error:
+            no_weights[spec.name] = not_fetched(spec, error)
+    return Absent(no_data, no_weights)
+
+
+def not_read(task: TaskSpec, error: BertBenchError, settings: Settings) -> Diagnosis:
+    """Judge data of the user's own that cannot be read as a problem; the hub's as perhaps out of reach."""
+    judge = unchecked if data.is_on_hub(task, settings.data_dir) else problem
+    return Diagnosis("data", judge(error.message, error.hint), task=task.name)
+
+
+def not_fetched(spec: ModelSpec, error: BertBenchError) -> Diagnosis:
+    """Judge a broken checkpoint as a problem; the hub as perhaps out of reach."""
+    judge = problem if isinstance(error, CheckpointError) else unchecked
+    return Diagnosis("weights loaded", judge(error.message, error.hint), spec.name)
 
 
 @dataclass

@@ -7,7 +7,7 @@ import pytest
 from bertbench.errors import MeasurementError
 from bertbench.quality.doctor import examination
 from bertbench.quality.doctor.examination import examine
-from bertbench.quality.doctor.subjects import Settings, open_data
+from bertbench.quality.doctor.subjects import Settings, find_absent, open_data
 from bertbench.quality.doctor.verdict import Check, ok, unchecked
 from bertbench.session.selection import resolve
 from bertbench.specs.catalog import Catalog
@@ -93,6 +93,20 @@ def test_hub_out_of_reach_is_not_checked(tmp_path, trained):
     assert found["fine-tuned checkpoint"].status == "not checked"
     assert "org/fine cannot be had" in found["fine-tuned checkpoint"].found
     assert found["label order"].status == "ok"
+
+
+def test_what_is_known_to_be_absent_keeps_its_row(tmp_path, trained):
+    """The rows are those of a doctor that looks for everything, in the same order, and nothing is looked for twice."""
+    models, tasks = (
+        [model_spec("far"), folder_model(trained)],
+        [TASK.model_copy(update={"name": "away"}), local(tmp_path)],
+    )
+    absent = find_absent(models, tasks, Settings())
+    assert [(one.task, one.model) for one in absent.diagnoses] == [("away", ""), ("", "far")]
+    told = []
+    known = examine(models, tasks, Settings(), lambda label, *_: told.append(label), absent)
+    assert known == examine(models, tasks, Settings())
+    assert {"reading away", "fetching far"}.isdisjoint(told)
 
 
 def test_published_checkpoint_is_examined_for_its_task(tiny, learnt, tmp_path):
