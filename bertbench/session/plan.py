@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -60,16 +60,14 @@ class Plan:
     steps: tuple[PlanStep, ...]
     decisions: dict[str, Any]
     more: str | None = None  # what a larger budget would add
+    costs: Mapping[str, float] = field(
+        default_factory=dict
+    )  # seconds of size, speed and memory, had they all they need
 
     @property
     def expected_s(self) -> float:
         """Seconds for all steps."""
         return sum(step.seconds for step in self.steps)
-
-    @property
-    def costs(self) -> dict[str, float]:
-        """Seconds by kind of the steps that are no quality."""
-        return {step.kind: step.seconds for step in self.steps if step.kind != "quality"}
 
     def lines(self) -> list[str]:
         """Return the plan as people read it."""
@@ -101,7 +99,8 @@ def make(
     loaded = {task.name: load_data(task, request, instruments) for task in request.tasks}
     for line in [line for each in loaded.values() for line in each.notes]:
         say(line)
-    costs = cost_steps(request, encoders, pace)
+    uncut = cost_steps(request, encoders, pace)
+    costs = _within(request, instruments, uncut)
     share_s = _share(request, instruments, costs)
     cells: list[Cell] = []
     for task in request.tasks if "quality" in request.kinds else ():
@@ -112,17 +111,22 @@ def make(
         capped = _capped(request, of_task, loaded[task.name], pace, decisions["cuts"], share_s, say)
         cells += _taught(capped, pace)
     steps, more = _steps(request, instruments, costs, cells)
-    return Plan(loaded, tuple(cells), steps, decisions, more)
+    return Plan(loaded, tuple(cells), steps, decisions, more, {step.kind: step.seconds for step in uncut})
 
 
 def _left(request: Request, instruments: Instruments, costs: Sequence[PlanStep]) -> float | None:
     """Seconds that are left for quality once size, speed and memory are measured; None: no limit."""
     if request.deadline is None:
         return None
-    left = request.deadline - instruments.monotonic()
-    shared = request.options.samples and "quality" in request.kinds
-    most = {"speed": TIMING_SHARE * left} if shared else {}
-    return max(0.0, left - sum(min(step.seconds, most.get(step.kind, math.inf)) for step in costs))
+    return max(0.0, request.deadline - instruments.monotonic() - sum(step.seconds for step in costs))
+
+
+def _within(request: Request, instruments: Instruments, costs: list[PlanStep]) -> list[PlanStep]:
+    """Return size, speed and memory with no more time than they get beside quality."""
+    if request.deadline is None or not request.options.samples or "quality" not in request.kinds:
+        return costs
+    most = TIMING_SHARE * max(0.0, request.deadline - instruments.monotonic())
+    return [replace(step, seconds=min(step.seconds, most)) if step.kind == "speed" else step for step in costs]
 
 
 def _share(request: Request, instruments: Instruments, costs: Sequence[PlanStep]) -> float | None:

@@ -52,7 +52,7 @@ def _wait(device: str) -> None:
 # Passes of a model with random weights: what forecasts rest on.
 
 TRIES = 3  # of each shape; the least counts, as noise only adds
-LONG_PASS_S = 2.0  # a longer pass is tried twice
+LONG_PASS_S = 0.5  # a longer pass is tried twice
 
 
 def pass_seconds(
