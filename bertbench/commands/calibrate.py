@@ -95,7 +95,7 @@ def _settings(machine: MachineOptions, backend: str) -> ExecutionSettings:
     names, _ = parse(backend, device)
     if len(names) != 1:
         raise UsageError(f"--backend {backend}: one back-end is calibrated at a time", "repeat the command for others")
-    pairs, _ = combinations(names, [environment.resolve_dtype(machine.dtype, device)])
+    pairs, _ = combinations(names, [environment.resolve_dtype(machine.dtype or "fp32", device)])
     for note in thread_notes(machine.threads, device):
         say(note)
     name, dtype = pairs[0]

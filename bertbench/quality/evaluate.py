@@ -14,7 +14,7 @@ from bertbench.records.cautions import Caution, caution
 from bertbench.records.progress import Progress
 from bertbench.records.record import Measurement, Undefined
 from bertbench.specs import plugins
-from bertbench.specs.tasks import QUESTIONS, SEQUENCES, TaskSpec
+from bertbench.specs.tasks import QUESTIONS, SEQUENCES, TOKENS, TaskSpec
 from bertbench.stats.metric import why_undefined
 from bertbench.tasks.examples import Examples
 from bertbench.tasks.kind import Decoded
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 TOKENS_PER_BATCH = 4096  # padded tokens of an evaluation batch: large enough for full speed, small enough for memory
 ROWS_PER_BATCH = 64
+REGRESSION_TOLERANCE = 0.02  # of a number: of 0 to 5 it moves no correlation that is shown
 COLUMNS = frozenset({"example_id", "split", "prediction", "scores", "label", "cluster"})  # others are a kind's own
 # Below so many operations a batch, threads spend longer waiting for each other than computing; on a machine that is
 # busy with something else, a hundred times longer.
@@ -203,6 +204,16 @@ def _stored(task: TaskSpec, values: Sequence[Any]) -> list[Any]:
 def _read(task: TaskSpec, column: Sequence[Any]) -> list[Any]:
     """Return what `_stored` was given."""
     return list(column) if task.kind == SEQUENCES else [json.loads(text) for text in column]
+
+
+def disagreements(task: TaskSpec, first: Replies, second: Replies) -> tuple[int, int]:
+    """Count the answers that differ between two evaluations of the same examples, and all of them: tags count one by one."""
+    pairs = list(zip(*(_read(task, replies.columns["prediction"]) for replies in (first, second)), strict=True))
+    if task.is_regression:
+        return sum(abs(a - b) > REGRESSION_TOLERANCE for a, b in pairs), len(pairs)
+    if task.kind == TOKENS:
+        pairs = [pair for tags in pairs for pair in zip(*tags, strict=True)]
+    return sum(a != b for a, b in pairs), len(pairs)
 
 
 def predict(

@@ -18,7 +18,9 @@ from bertbench.records.cautions import OF_DATA, Caution, caution
 from bertbench.records.progress import Progress
 from bertbench.records.record import Failure, RunRecord, digest
 from bertbench.records.store import StoredSession
+from bertbench.session import number_format
 from bertbench.session.forecast import Sample, next_step
+from bertbench.session.number_format import Trial
 from bertbench.session.plan import Cell, by_task
 from bertbench.session.quality import is_lost, quality_key, task_fields, write_quality
 from bertbench.session.request import OUT_OF_TIME
@@ -89,6 +91,7 @@ def measure_evaluations(session: Session, cells: Sequence[Cell], answer: Answer)
         answer: `bertbench.quality.run.answer_part`, here or in a process of its own.
     """
     groups = [_group(session, of_task) for of_task in by_task(cells).values()]
+    _decide_format(session, groups, answer)
     for group in groups:
         _write_group(session, group)
     samples = {id(group.sample): group for group in groups}
@@ -112,7 +115,8 @@ def measure_evaluations(session: Session, cells: Sequence[Cell], answer: Answer)
 def _group(session: Session, cells: list[Cell]) -> TaskEvaluation:
     first = cells[0].work
     assert first is not None  # noqa: S101 (callers have filtered)
-    members = [_member(session, cell) for cell in cells]
+    dtype = number_format.decided(session)
+    members = [_in_format(session, _member(session, cell), dtype) for cell in cells]
     sample = Sample.of(first, sum(member.expected_s for member in members))
     group = TaskEvaluation(first.task, members, first.splits, sample)
     for member in members:
@@ -123,10 +127,48 @@ def _group(session: Session, cells: list[Cell]) -> TaskEvaluation:
 
 
 def _member(session: Session, cell: Cell) -> Member:
+    assert cell.work is not None  # noqa: S101 (callers have filtered)
     work = cell.work
-    assert work is not None  # noqa: S101 (callers have filtered)
-    cell = replace(cell, encoder=replace(cell.encoder, source=work.source))
+    cell = replace(cell, work=work, encoder=replace(cell.encoder, source=work.source))
     return Member(cell, work, quality_key(cell, session.settings), cell.per_example_s)
+
+
+# The number format: the first blocks are tried in both, those of fp32 or of bf16 are kept.
+
+
+def _decide_format(session: Session, groups: Sequence[TaskEvaluation], answer: Answer) -> None:
+    """Try bf16 on the first block of every task, cheapest first, until it fails or all are done in it."""
+    remaining = min(session.left_s(), sum(group.sample.cost(group.sample.total) for group in groups))
+    if any(group.sample.done for group in groups) or not number_format.is_open(session, remaining):
+        return
+    trial, in_bf16 = Trial(), []
+    for group in sorted(groups, key=lambda group: group.sample.seconds):
+        count = group.sample.next_block()
+        if 2 * group.sample.cost(count) > session.left_s():
+            break
+        others = [_in_format(session, member, "bf16") for member in group.members]
+        in_turn = [member for pair in zip(group.members, others, strict=True) for member in pair]
+        both = TaskEvaluation(group.task, in_turn, group.splits, replace(group.sample))
+        if not _advance(session, both, count, answer):
+            break
+        for member, other in zip(group.members, others, strict=True):
+            if member.failure is None and other.failure is None:
+                trial.add(member.work, member.answers, other.answers)
+        group.sample.done, group.sample.seconds = count, sum(member.expected_s for member in group.alive)
+        in_bf16.append((group, others))
+        if not (trial.agrees and trial.is_faster):
+            break
+    if number_format.decide(session, trial) == "bf16":
+        for group in groups:
+            tried = next((others for other, others in in_bf16 if other is group), None)
+            group.members = tried or [_in_format(session, member, "bf16") for member in group.members]
+            group.sample.seconds = sum(member.expected_s for member in group.alive)
+
+
+def _in_format(session: Session, member: Member, dtype: str) -> Member:
+    """Return the same evaluation in another number format, with nothing done yet."""
+    cell = replace(member.cell, work=replace(member.work, dtype=dtype))
+    return _member(session, cell)
 
 
 # What earlier sessions have done.

@@ -160,7 +160,7 @@ def measure(
         say(
             f"--max-minutes {request.options.max_minutes:g} leaves no time for {', '.join(session.late)}; give more time"
         )
-    ended = replace(record, complete=True, ended_at=now())
+    ended = replace(session.record, complete=True, ended_at=now())
     store.write_session(ended)
     return StoredSession(ended, tuple(session.written), store.folder(session.id))
 

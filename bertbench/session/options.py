@@ -126,8 +126,14 @@ class MachineOptions:
 
     device: Annotated[str, Option("--device", help="Device to run on: auto, cpu, cuda, cuda:<i> or mps.")] = "auto"
     dtype: Annotated[
-        str, Option("--dtype", help="Number format of evaluation and timing: auto, fp32, bf16 or fp16.")
-    ] = "fp32"
+        str | None,
+        Option(
+            "--dtype",
+            help="Number format of evaluation and timing: auto, fp32, bf16 or fp16 (default: fp32; `run` and `compare` "
+            "evaluate in bf16 where it is faster and gives the same answers).",
+            show_default=False,
+        ),
+    ] = None
     threads: Annotated[
         int | None, Option("--threads", help="CPU threads (default: the usable cores).", show_default=False)
     ] = None

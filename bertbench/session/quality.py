@@ -188,6 +188,7 @@ def _quality_settings(work: Work, outcome: Outcome | None) -> dict[str, Any]:
     first = work.splits[0]
     evaluated: dict[str, Any] = {
         "mode": work.mode,
+        "dtype": work.dtype,
         "max_length": work.recipe.max_length,
         "eval_samples": len(first),
         "eval_available": first.available,

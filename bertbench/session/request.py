@@ -45,6 +45,7 @@ class Options:
     finetune: bool = False
     max_train_minutes: float | None = None
     max_minutes: float | None = None
+    may_use_bf16: bool = False  # evaluation, where it is faster and gives the same answers
     samples: bool = False  # evaluate as many examples as --max-minutes leaves time for; it bounds training, too
     keep_checkpoints: Literal["all", "best", "none"] = "all"
     recipes: Literal["published", "task"] = "published"  # what models are fine-tuned with: their own where there is one
@@ -156,6 +157,7 @@ class Request:
             }
             | {"backends": list(options.backends), "dtypes": list(options.dtypes)}
             | {"seeds": list(options.seeds), "train_cap_s": options.train_cap_s}
+            | ({"may_use_bf16": True} if options.may_use_bf16 else {})
             | ({"recipes": options.recipes} if "quality" in self.kinds else {})
             | ({"processes": processes.world_size()} if processes.world_size() > 1 else {}),
             "kinds": list(self.kinds),
@@ -187,7 +189,8 @@ def same_recipe(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     rest = [key for key in wanted if key not in apart]
     taught = wanted["teaching"].items() <= stored.get("teaching", {}).items()
     tasks = set(wanted["tasks"]) <= set(stored.get("tasks", {}))
-    options = _portable(stored.get("options", {})) == wanted["options"]
+    had = _portable(stored.get("options", {}))
+    options = had == _not_wider(wanted["options"], had)
     return taught and tasks and options and all(stored.get(key) == wanted[key] for key in rest)
 
 
@@ -201,11 +204,20 @@ def _portable(options: Mapping[str, Any]) -> dict[str, Any]:
     return kept | {"train_cap_s": None if is_default else cap}
 
 
+def _not_wider(wanted: Mapping[str, Any], had: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop what is merely allowed from what is wanted, if it was not allowed then: fp32 is right for both."""
+    return {name: value for name, value in wanted.items() if name != "may_use_bf16" or name in had}
+
+
 def answers(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """Tell whether a session that was asked for `stored` holds all that `wanted` asks; more models do no harm."""
-    rest = [key for key in wanted if key not in {"models", "teaching"}]  # a model's digest has its teaching in it
+    rest = [
+        key for key in wanted if key not in {"models", "options", "teaching"}
+    ]  # a model's digest has its teaching in it
+    had = stored.get("options", {})
     return (
         all(stored.get(key) == wanted[key] for key in rest)
+        and had == _not_wider(wanted["options"], had)
         and wanted["models"].items() <= stored.get("models", {}).items()
     )
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from bertbench.errors import BertBenchError, DatasetError, HubError, StoreError, UnavailableError
 from bertbench.models import hub
 from bertbench.models.sources import Encoder, Say, Source, finetuned_source
+from bertbench.quality import trainer
 from bertbench.quality.apart import unexpected
 from bertbench.records import environment
 from bertbench.records.files import now
@@ -41,6 +42,7 @@ class Instruments:
     find_finetuned: Callable[[Encoder, TaskSpec, Say], Source | None] = finetuned_source
     load: Callable[..., Examples] = data.load
     pass_seconds: Callable[..., list[float]] = calibration.pass_seconds
+    has_bf16: Callable[[str], bool] = trainer.has_bf16
     ceiling: Callable[..., tuple[float, Size] | None] = calibration.ceiling
     export: Callable[..., Path] = exports.ready
     open_workers: Callable[..., AbstractContextManager[list[WorkerProcess]]] = workers.open_workers

@@ -147,7 +147,7 @@ def distil_all(study: Study, teacher: ModelSpec, text_students: Sequence[TextStu
     load_teacher(
         encoder.source, text_students[0].recipe
     )  # one that cannot teach is refused before anything is measured
-    dtype = environment.resolve_dtype(chosen.dtype, device)
+    dtype = environment.resolve_dtype(chosen.dtype or "fp32", device)
     if dtype == "fp32":
         this_class = environment.capture(device).environment_class
         dtype = trainer.decide_training_format(study.store.root, this_class, device, threads, study.say)

@@ -274,7 +274,7 @@ def resolve_options(chosen: StudyOptions, default_seeds: int, command: str) -> O
     device = environment.resolve_device(chosen.device)
     return Options(
         device=device,
-        dtype=environment.resolve_dtype(chosen.dtype, device),
+        dtype=environment.resolve_dtype(chosen.dtype or "fp32", device),
         threads=chosen.threads or environment.default_threads(),
         seeds=parse_seeds(chosen.seeds, chosen.seed, default_seeds),
         train_samples=chosen.train_samples,
@@ -288,6 +288,7 @@ def resolve_options(chosen: StudyOptions, default_seeds: int, command: str) -> O
         max_train_minutes=chosen.max_train_minutes,
         max_minutes=_minutes(chosen, device, command),
         samples=command in ANYTIME,
+        may_use_bf16=command in ANYTIME and chosen.dtype is None,
         keep_checkpoints=keep_checkpoints,
         recipes=recipes,
         fresh=chosen.fresh,

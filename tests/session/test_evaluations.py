@@ -29,8 +29,10 @@ RECIPE = TrainingSpec(epochs=1, batch_size=4, max_length=16)
 class Machine:
     """Answers `right` of every ten examples rightly, takes a second an example, and keeps the time."""
 
-    def __init__(self, seconds=1.0, fails=(), slow_from=None):
+    def __init__(self, seconds=1.0, fails=(), slow_from=None, bf16=None):
         self.now, self.seconds, self.fails, self.slow_from, self.seen = 0.0, seconds, fails, slow_from, []
+        self.bf16 = bf16  # times as fast, and how many answers of a block are other ones; None: no such instructions
+        self.formats = []
 
     def answer(self, work, _progress):
         """The answers to the splits of a work; raises what a real one would."""
@@ -39,14 +41,16 @@ class Machine:
             raise MeasurementError(f"{name} is too hot")
         count = sum(len(split) for split in work.splits)
         self.seen.append((name, work.task.name, tuple(example for split in work.splits for example in split.ids)))
-        self.now += self.seconds * count
+        self.formats.append(work.dtype)
+        speed, others = (1.0, 0) if work.dtype == "fp32" else self.bf16
+        self.now += self.seconds * count / speed
         if self.slow_from is not None and self.now > self.slow_from:
             raise OutOfTimeError("stopped")
-        return Evaluated([replies(split) for split in work.splits], [caution("new-pooler")], "sdpa")
+        return Evaluated([replies(split, speed, others) for split in work.splits], [caution("new-pooler")], "sdpa")
 
 
-def replies(split):
-    """Every answer right but for each tenth example; each fifth was cut."""
+def replies(split, speed=1.0, others=0):
+    """Every answer right but for each tenth example; each fifth was cut; `others` are not what they would be in fp32."""
     wrong = [int(name.split("-")[1]) % 10 == 0 for name in split.ids]
     columns = {
         "example_id": list(split.ids),
@@ -55,8 +59,9 @@ def replies(split):
         "scores": [[0.0, 1.0]] * len(split),
         "label": list(split.labels),
     }
+    columns["prediction"][:others] = [1 - label for label in columns["prediction"][:others]]
     cut = sum(int(name.split("-")[1]) % 5 == 0 for name in split.ids)
-    return Replies(columns, 1.0, TextLosses(len(split), len(split), cut, 0))
+    return Replies(columns, 1.0 / speed, TextLosses(len(split), len(split), cut, 0))
 
 
 def examples(count, split="validation"):
@@ -79,7 +84,7 @@ def evaluate(tmp_path):
         machine.now = 0.0
         session = Session(
             asked, Store(tmp_path), lambda _: None, silent, environment(), record, asked.deadline,
-            instruments=Instruments(monotonic=lambda: machine.now),
+            instruments=Instruments(monotonic=lambda: machine.now, has_bf16=lambda _: machine.bf16 is not None),
         )  # fmt: skip
         session.store.write_session(record)
         cells = [
@@ -240,3 +245,34 @@ def test_other_weights_are_another_evaluation(evaluate, monkeypatch):
     monkeypatch.setitem(globals(), "RECIPE", RECIPE.updated({"max_length": 8}))
     evaluate(machine, {"sst2": 300}, minutes=5.0)
     assert len(machine.seen[0][2]) == 128
+
+
+@pytest.mark.parametrize(
+    ("bf16", "allowed", "expected"),
+    [
+        ((2.0, 0), True, "bf16"),
+        ((1.1, 0), True, "fp32"),  # hardly faster
+        ((2.0, 1), True, "fp32"),  # of 256 answers two are others
+        ((2.0, 0), False, "fp32"),  # --dtype fp32
+        (None, True, "fp32"),  # no instructions for it
+    ],
+)
+def test_the_number_format_is_decided_once_for_all(evaluate, bf16, allowed, expected):
+    """bf16 where it is clearly faster and answers alike; the first blocks are of use in either case."""
+    machine = Machine(bf16=bf16)
+    session = evaluate(machine, {"sst2": 300, "rte": 200}, may_use_bf16=allowed)
+    assert {record.settings["dtype"] for record in session.written} == {expected}
+    assert set(sizes(session).values()) == {(300, False), (200, False)}
+    tried = bf16 is not None and allowed
+    assert session.record.decisions.get("evaluation_dtype") == (expected if tried else None)
+    assert machine.formats[:2] == (["fp32", "bf16"] if tried else ["fp32", "fp32"])
+    assert set(machine.formats[8:]) <= {expected}
+
+
+def test_a_decided_format_is_kept(evaluate):
+    """Whoever goes on does so in the format of before, whatever the machine would show now; a little work tries nothing."""
+    machine = Machine(bf16=(2.0, 0))
+    evaluate(machine, {"sst2": 300}, minutes=9.0, may_use_bf16=True)
+    quick = Machine(seconds=0.01, bf16=(2.0, 0))
+    assert evaluate(quick, {"rte": 300}, may_use_bf16=True).record.decisions.get("evaluation_dtype") is None
+    assert set(quick.formats) == {"fp32"}

@@ -181,6 +181,7 @@ def _quality(records: Sequence[RunRecord]) -> list[str]:
             *_counted(of_task, "train_samples", "training samples"),
             *_evaluated(of_task),
             *_counted(of_task, "epochs", "epochs"),
+            *(f"evaluated in {dtype}" for dtype in _distinct(_evaluated_otherwise(record) for record in of_task)),
             *(f"trained in {dtype}" for dtype in _distinct(_trained_otherwise(record) for record in of_task)),
         ]
         lines += [f"{task}: {', '.join(part for part in parts if part)}", *_origins(task, of_task)]
@@ -199,6 +200,12 @@ def _origins(task: str, records: Sequence[RunRecord]) -> list[str]:
     return [
         f"{task}: checkpoints of different origins: {'; '.join(f'{model}: {text}' for model, text in origins.items())}"
     ]
+
+
+def _evaluated_otherwise(record: RunRecord) -> str | None:
+    """Return the number format of evaluating where it is not that in which scores are usually published."""
+    dtype = record.settings.get("dtype")
+    return None if dtype == "fp32" else dtype
 
 
 def _trained_otherwise(record: RunRecord) -> str | None:

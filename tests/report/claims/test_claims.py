@@ -354,7 +354,7 @@ def test_a_model_that_has_become_another_is_no_evidence(tmp_path):
     stored(tmp_path, records=old)
     now = {model: factories.model_spec(model) for model in MODELS}
     prover = Prover(tuple(Store(tmp_path).sessions()), now, lambda one: one.tasks)
-    assert prover.prove(claim()).reason == "distilbert was configured differently there"
+    assert prover.prove(claim()).reason == "distilbert was configured otherwise there"
     for number, seed, changed in ((1, 0, True), (2, 1, False)):
         fields = {"seed": seed} | ({"weights_digest": "before"} if changed else {})
         scored = [("bert", factories.predictions(0.9, 500, seed), {"seed": seed})]
