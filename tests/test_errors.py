@@ -1,6 +1,7 @@
 """Errors: exit codes, hints, did-you-mean."""
 
 import json
+import pickle
 import shutil
 import time
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from bertbench import cli, errors
-from bertbench.errors import BertBenchError, ConfigError, UnavailableError, UnknownNameError
+from bertbench.errors import BertBenchError, CheckpointError, ConfigError, UnavailableError, UnknownNameError
 from bertbench.models import hub
 
 
@@ -38,6 +39,16 @@ def test_text_is_message_then_hint():
     """An error reads as what was found, then what to do, as sentences; without a hint it is the message alone."""
     assert str(BertBenchError("a is broken", "mend it")) == "a is broken. Mend it"
     assert str(BertBenchError("a is broken")) == "a is broken"
+
+
+def test_finding_is_the_message_without_what_it_is_about():
+    """A table that names the model in a column shows the finding; the message names it too, in another process as well."""
+    error = CheckpointError("has no tokenizer: none", "name one", about="model bert: large")
+    assert (error.message, error.finding) == ("model bert: large: has no tokenizer: none", "has no tokenizer: none")
+    assert str(error) == "model bert: large: has no tokenizer: none. Name one"
+    sent = pickle.loads(pickle.dumps(error))  # noqa: S301 (our own bytes)
+    assert (sent.message, sent.finding, sent.hint) == (error.message, error.finding, error.hint)
+    assert BertBenchError("a is broken").finding == "a is broken"
 
 
 def test_what_cannot_be_had_is_one_family():

@@ -134,6 +134,19 @@ def _random(spec: ModelSpec, absent: str | None) -> Encoder:
 
 def finetuned_source(encoder: Encoder, task_name: str, say: Say) -> Source | None:
     """The published checkpoint already fine-tuned on a task, if the config names one and it can be had."""
+    try:
+        return published_source(encoder, task_name)
+    except UnavailableError as error:
+        say(f"{error.message}; it is fine-tuned here instead")
+        return None
+
+
+def published_source(encoder: Encoder, task_name: str) -> Source | None:
+    """The published checkpoint already fine-tuned on a task, if the config names one.
+
+    Raises:
+        UnavailableError: it cannot be had.
+    """
     entry = encoder.spec.finetuned.get(task_name)
     if entry is None:
         return None
@@ -142,10 +155,8 @@ def finetuned_source(encoder: Encoder, task_name: str, say: Say) -> Source | Non
         snapshot = hub.locate(spec)
         tokenizer = _tokenizer_folder(entry.tokenizer) if entry.tokenizer else snapshot.folder
     except UnavailableError as error:
-        say(
-            f"{encoder.spec.name}: the fine-tuned {entry.checkpoint} cannot be had ({error.message}); it is fine-tuned here instead"
-        )
-        return None
+        reason = f"the fine-tuned {entry.checkpoint} cannot be had ({error.message})"
+        raise UnavailableError(reason, error.hint, about=encoder.spec.name) from error
     return Source(
         spec, snapshot.folder, tokenizer, "fine-tuned", snapshot.digest, entry.checkpoint, snapshot.commit, entry.labels
     )

@@ -262,6 +262,10 @@ def test_deep_builds_the_architecture(tmp_path, monkeypatch):
     assert key == "config"
     assert "multiple" in found
     assert findings(tmp_path, "models", MODEL | {"config": "{hidden_size: 12, num_hidden_layers: 1}"}, deep=True) == []
+    misspelt = MODEL | {"config": "{hiden_size: 12}"}
+    ((key, found, expected),) = findings(tmp_path, "models", misspelt, deep=True)
+    assert (key, found) == ("config", "unknown key 'hiden_size'; did you mean 'hidden_size'?, line 4")
+    assert expected == "correct the key"
 
 
 def test_summary_counts_what_was_checked():

@@ -89,7 +89,7 @@ def test_config_json_chooses_no_kernel(tiny, tmp_path, monkeypatch):
 def test_choices_are_dropped_in_parts_and_in_yaml_too(tiny, tmp_path):
     """A part such as 'text_config' and the `config` of a model's YAML choose as little."""
     values = {"model_type": "modernvbert", "text_config": {"_attn_implementation": KERNEL, "hidden_size": 32}}
-    assert configurations.cleaned(values, "x", ConfigError)["text_config"] == {"hidden_size": 32}
+    assert configurations.cleaned(values, ConfigError)["text_config"] == {"hidden_size": 32}
     config = config_of(model_spec(checkpoint=None, config={"hidden_size": 48, "_attn_implementation": KERNEL}))
     assert config._attn_implementation is None
     assert of_folder(changed(tiny(), tmp_path, **CHOICES))._attn_implementation is None
@@ -101,7 +101,7 @@ def test_ordinary_configurations_are_left_alone(name):
     from transformers import CONFIG_MAPPING
 
     values = CONFIG_MAPPING[name]().to_dict() | {"model_type": name}
-    assert set(values) - set(configurations.cleaned(values, name, CheckpointError)) <= {"_name_or_path"}
+    assert set(values) - set(configurations.cleaned(values, CheckpointError)) <= {"_name_or_path"}
 
 
 @pytest.mark.parametrize(

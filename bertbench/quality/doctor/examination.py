@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from bertbench.errors import BertBenchError, CheckpointError, ConfigError, DatasetError, HubError
+from bertbench.errors import BertBenchError, CheckpointError, ConfigError, DatasetError, HubError, UnavailableError
 from bertbench.models.checkpoints import trained_length
 from bertbench.models.loading import has_head
-from bertbench.models.sources import finetuned_source, gather
+from bertbench.models.sources import gather, published_source
 from bertbench.quality import run
 from bertbench.quality.doctor import content, labels, tokens, weights
 from bertbench.quality.doctor.subjects import ExaminedCheckpoint, ExaminedTask, ModelOnTask, Settings, open_data
@@ -135,11 +135,11 @@ def _on_task(encoder: Encoder, data: ExaminedTask, settings: Settings, progress:
     """What is found of a model on a task, its fine-tuned checkpoint included."""
     names = {"model": encoder.spec.name, "task": data.task.name}
     label = f"examining {encoder.spec.name} on {data.task.name}"
-    lines: list[str] = []
-    published = finetuned_source(encoder, data.task.name, lines.append)
-    for line in lines:
-        reason = line.removeprefix(f"{encoder.spec.name}: ").removesuffix("; it is fine-tuned here instead")
-        yield Diagnosis(TRAINED, unchecked(reason, "`bertbench run` fine-tunes instead"), **names)
+    published: Source | None = None
+    try:
+        published = published_source(encoder, data.task.name)
+    except UnavailableError as error:
+        yield Diagnosis(TRAINED, unchecked(error.finding, "`bertbench run` fine-tunes instead"), **names)
     if published is not None:
         yield from _looked(label, OF_CHECKPOINT, ExaminedCheckpoint(published), progress, **names)
     source = published or encoder.source
@@ -156,14 +156,13 @@ def _on_task(encoder: Encoder, data: ExaminedTask, settings: Settings, progress:
 def _unloaded(work: Work, data: ExaminedTask, error: BertBenchError) -> Diagnosis:
     """Why a model cannot be had on a task; where only its outputs' names are in the way, the order that fits."""
     model, task = work.source.spec.name, data.task.name
-    message = error.message.removeprefix(f"model {model}: ").removeprefix(f"{model}: ")
     if work.mode == "evaluate" and data.task.kind == SEQUENCES and data.task.labels and work.source.outputs is None:
         stated = replace(work, source=replace(work.source, outputs=data.task.labels))
         with contextlib.suppress(BertBenchError):
-            verdict = LABEL_ORDER(ModelOnTask(stated, data, run.prepare(stated), message))
+            verdict = LABEL_ORDER(ModelOnTask(stated, data, run.prepare(stated), error.finding))
             if verdict is not None and verdict.status != "not checked":
                 return Diagnosis(LABEL_ORDER.name, verdict, model, task)
-    return Diagnosis("loaded for the task", problem(message, error.hint), model, task)
+    return Diagnosis("loaded for the task", problem(error.finding, error.hint), model, task)
 
 
 def _work(source: Source, data: ExaminedTask, settings: Settings, *, trained: bool) -> Work:

@@ -31,8 +31,9 @@ def label_order(subject: ModelOnTask) -> Verdict | None:
     naming = _naming(subject)
     order = subject.ready.order(subject.task)
     if subject.task.kind != SEQUENCES or order is None:
-        guessed = naming.startswith("LABEL_i")
-        return warning(naming, _state(subject, "the tags in the order of its outputs")) if guessed else ok(naming)
+        if not _is_guessed(subject):
+            return ok(naming)
+        return warning(naming, _state(subject, "the tags in the order of its outputs"))
     if len(subject.data.sample) < FEWEST:
         return unchecked(f"{naming}; {len(subject.data.sample)} examples tell nothing", "raise --eval-samples")
     tally = Tally.of([int(logits.argmax()) for logits in subject.outputs], [int(x) for x in subject.data.sample.labels])
@@ -110,13 +111,24 @@ def _naming(subject: ModelOnTask) -> str:
     """How the outputs are called, and what they are taken for."""
     if subject.conflict:
         return subject.conflict
-    raw, taken = subject.config.id2label, ", ".join(subject.ready.outputs or ())
-    config_names = [str(raw[i]) for i in sorted(raw)]
+    taken = ", ".join(subject.ready.outputs or ())
     if subject.work.source.outputs is not None:
-        return f"outputs are stated in the model's YAML: {taken}" + _called(config_names)
-    if all(PLACEHOLDER.match(name) for name in config_names):
+        return f"outputs are stated in the model's YAML: {taken}" + _called(_config_names(subject))
+    if _is_guessed(subject):
         return f"LABEL_i in config.json, taken in the task's order: {taken}"
     return f"config.json names the outputs: {taken}"
+
+
+def _config_names(subject: ModelOnTask) -> list[str]:
+    raw = subject.config.id2label
+    return [str(raw[i]) for i in sorted(raw)]
+
+
+def _is_guessed(subject: ModelOnTask) -> bool:
+    """True if nothing says what the outputs stand for: neither the model's YAML nor their names in config.json."""
+    if subject.conflict or subject.work.source.outputs is not None:
+        return False
+    return all(PLACEHOLDER.match(name) for name in _config_names(subject))
 
 
 def _called(config_names: Sequence[str]) -> str:
