@@ -32,7 +32,6 @@ JOINTS = ("; ", ": ")  # with which this program joins what it says
 
 # By file and function: why it may. Text of others, input of a user, or identifiers that are no sentences.
 EXCEPTIONS = {
-    "report/compare/evidence.py:note_of": "records hold the outcome of a rate that was tried live in their note alone",
     "report/tables/figures.py:fields_of_shape": "'1x128' is a key of records, no sentence",
     "report/tables/figures.py:way_label": "a back-end's name ends with its number format: both are names",
     "report/formats/markdown.py:": "escapes what Markdown would read, in any text",

@@ -41,7 +41,8 @@ class Measurement:
 
     `statistic` tells readings of the same quantity apart (parameters: 'unique' and 'executed'; component names).
     `n` counts what a value was computed from, in `n_unit` (examples, passes). Shape and split are None where they do
-    not matter.
+    not matter. `held_bound` says of a rate that was tried live whether it held its bound; None of all others, and in
+    records that were made when the note alone said it.
     """
 
     quantity: str
@@ -55,6 +56,7 @@ class Measurement:
     n: int | None = None
     n_unit: str | None = None
     note: str | None = None
+    held_bound: bool | None = None
 
     def __post_init__(self) -> None:
         if not self.values:
