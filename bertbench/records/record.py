@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from bertbench import units
 from bertbench.records.cautions import OTHER, Caution, caution
-from bertbench.units import quantity_of
 
 NOT_MEASURED = {"published", "description", "source", "title"}  # parts of a ModelSpec that change no figure
 
@@ -28,7 +28,7 @@ UNDEFINED = "undefined"  # the status of a figure that no number is, though ever
 UNAVAILABLE = "Unavailable"  # the kind of a Failure that measuring again would not cure
 
 Status = Literal["ok", "failed", "skipped"]
-Kind = Literal["size", "speed", "memory", "quality"]
+Kind = units.Kind
 Weights = Literal["pretrained", "fine-tuned", "random"]
 
 _LEAST = {"n": 0, "batch_size": 1, "sequence_length": 1}
@@ -61,7 +61,7 @@ class Measurement:
     def __post_init__(self) -> None:
         if not self.values:
             raise ValueError(f"measurement of {self.quantity} without values")
-        possible = quantity_of(self.quantity).possible
+        possible = units.quantity_of(self.quantity).possible
         for value in self.values:
             wrong = possible.why_impossible(value)
             if wrong:

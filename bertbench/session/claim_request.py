@@ -13,7 +13,13 @@ from bertbench.session import speed_request
 from bertbench.session.options import SpeedOptions, StudyOptions
 from bertbench.session.request import Request
 from bertbench.session.study import Study
+from bertbench.specs.claims import TIMES_OF_TRAINING, ClaimSpec
 from bertbench.specs.name_lists import joined
+
+SPEED_ROUNDS = 5  # at least, of what is measured on demand
+TRAINING_READINGS = ("training", "saved_activations", "gradients", "optimizer_state")
+FLOPS_LENGTH = 128  # tokens of the shape that FLOPs are counted for
+CUT_MINUTES = 2.0  # of training a model, where training may be cut
 
 # What a job may choose, in the order of the command line.
 CHOICES = {
@@ -68,6 +74,44 @@ def _words(chosen: StudyOptions | SpeedOptions, flags: Mapping[str, str]) -> lis
         if value != getattr(usual, name):
             words += [flag] if value is True else [flag, f"{value:g}" if isinstance(value, float) else str(value)]
     return words
+
+
+def job_of(claim: ClaimSpec, tasks: Sequence[str]) -> ClaimJob:
+    """What measures a claim."""
+    from bertbench.stats.claim_tests import seeds_needed  # scipy
+
+    kind = claim.kind
+    options = StudyOptions(device=claim.needs.device or "auto")
+    if kind == "size" and claim.quantity != "flops":
+        return ClaimJob("compare", ("size",), StudyOptions(only="size"))
+    if kind == "quality":
+        options = replace(
+            options,
+            only="size,quality",
+            finetune=True,
+            recipes="task",
+            seeds=str(seeds_needed(claim)),
+            max_train_minutes=CUT_MINUTES if claim.needs.capped_training else None,
+            fresh=claim.quantity in TIMES_OF_TRAINING,  # what is taken from the store has lost its times
+            yes=True,
+        )
+        return ClaimJob("run", ("size", "quality"), options, tasks=tuple(tasks))
+    kinds: tuple[Kind, ...] = ("size",) if kind == "size" else ("size", kind)
+    return ClaimJob("speed", kinds, options, timed=_timing(claim), trains=claim.reading in TRAINING_READINGS)
+
+
+def _timing(claim: ClaimSpec) -> SpeedOptions:
+    """The claim's shape and rounds, back-end and number format."""
+    scenario = claim.scenario or ("natural" if claim.task else "fixed")
+    timed = SpeedOptions(
+        batch_sizes=str(claim.batch_size or 1),
+        rounds=None if claim.quantity == "peak_memory" else max(claim.needs.rounds, SPEED_ROUNDS),
+        backends=claim.backend,
+        dtypes=claim.dtype,
+    )
+    if scenario == "fixed":
+        return replace(timed, sequence_lengths=str(claim.sequence_length or FLOPS_LENGTH))
+    return replace(timed, task=claim.task or "sst2", scenario=scenario)
 
 
 def request_of(job: ClaimJob, models: Sequence[str], reference: str, study: Study) -> Request:
