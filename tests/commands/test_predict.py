@@ -4,7 +4,6 @@ import pandas as pd
 import pytest
 
 from bertbench import cli
-from bertbench.models import hub
 from bertbench.session.study import Study
 
 TASK = """
@@ -27,10 +26,10 @@ training: {epochs: 1, batch_size: 8, max_length: 16}
         (("--task", "rte", "--only", "size"), "--predict-test goes with quality. --only size,quality"),
     ],
 )
+@pytest.mark.usefixtures("hub_not_asked")
 def test_predictions_that_cannot_be_are_refused_at_once(given, message, capsys, tmp_path, monkeypatch):
     """Without a test set, a checkpoint or quality there is one line, before the hub is asked."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(hub, "state", lambda: pytest.fail("asked"))
     assert cli.main(["run", *given, "--predict-test", "out"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert message in line

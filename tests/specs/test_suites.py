@@ -8,7 +8,6 @@ import yaml
 from pydantic import ValidationError
 
 from bertbench import cli
-from bertbench.models import hub
 from bertbench.quality.finetune import total_steps
 from bertbench.session.request import Options, same_recipe
 from bertbench.session.study import Study
@@ -169,10 +168,10 @@ def test_option_chooses_between_published_and_task(monkeypatch, capsys, tmp_path
     assert found == expected | {"distilbert": 5}
 
 
+@pytest.mark.usefixtures("hub_not_asked")
 def test_other_value_of_the_option_is_refused(monkeypatch, capsys, tmp_path):
     """A misspelt kind of recipe is one line, before any hub is asked."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(hub, "state", lambda: pytest.fail("asked"))
     assert cli.main(["run", "--task", "mrpc", "--recipe", "paper"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("Error: --recipe paper: must be published or task")
