@@ -75,10 +75,17 @@ def hub_not_asked():
 
 @pytest.fixture
 def reachable_hub(monkeypatch):
-    """A hub that can be reached, and has nothing."""
+    """The address of a hub that can be reached, and has nothing."""
 
     class Nothing(http.server.BaseHTTPRequestHandler):
+        """Whatever is asked for is not there."""
+
+        def do_GET(self):
+            """No such thing."""
+            self.send_error(404)
+
         def do_HEAD(self):
+            """The same, without a body."""
             self.send_error(404)
 
         def log_message(self, *_):
@@ -86,8 +93,9 @@ def reachable_hub(monkeypatch):
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Nothing) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-        yield
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        yield address
         server.shutdown()
 
 
