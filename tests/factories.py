@@ -291,6 +291,16 @@ def replaced(stored, **fields):
     return replace(stored, session=replace(stored.session, **fields))
 
 
-def study(store, command="run", say=lambda _: None, **options):
+def study(store, command="run", say=lambda _: None, kind=Study, **options):
     """What a command measures with, on this store, in silence."""
-    return Study(command, StudyOptions(**options), Catalog(), store, say, contextlib.nullcontext)
+    return kind(command, StudyOptions(**options), Catalog(), store, say, contextlib.nullcontext)
+
+
+def answered(measure, store, command="run", **fields):
+    """A study whose requests `measure` answers, with a stored session or an error that it raises."""
+
+    class Answered(Study):
+        def measure_or_read(self, request):
+            return measure(request)
+
+    return study(store, command, kind=Answered, **fields)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from bertbench.commands._display import say
 from bertbench.commands._options import MeasuringOptions, spread
 from bertbench.commands._study import Answer, answer, finish, open_study
 from bertbench.errors import BertBenchError, MeasurementError
@@ -26,16 +26,23 @@ PublishedOption = Annotated[
 @spread()
 def compare(with_published: PublishedOption = False, *, options: MeasuringOptions) -> None:
     """Compare models in size, speed, memory and quality, beside what was published."""
-    started = time.monotonic()
-    study = open_study("compare", options)
+    finish(options, answers(open_study("compare", options), with_published=with_published))
+
+
+def answers(study: Study, *, with_published: bool = False, clock: Callable[[], float] = time.monotonic) -> list[Answer]:
+    """What the suite gave, and its fallback where no model has a score; `clock` gives seconds.
+
+    Raises:
+        BertBenchError: the suite cannot be measured.
+    """
+    started, options = clock(), study.options
     figures = _published(study) if with_published else []
     suite = study.suite()
     request = study.request(suite, suite.tasks, models=options.models, reference=options.reference, run=False)
     first = answer(study, request, figures)
-    answers = [first]
-    if suite.fallback and _quality_is_absent(first):
-        answers += _fallback(study, suite.fallback, time.monotonic() - started, figures)
-    finish(options, answers)
+    if not suite.fallback or not _quality_is_absent(first):
+        return [first]
+    return [first, *_fallback(study, suite.fallback, clock() - started, figures)]
 
 
 def _published(study: Study) -> list[PublishedFigure]:
@@ -62,7 +69,7 @@ def _fallback(study: Study, name: str, used_s: float, figures: list[PublishedFig
             answer(fallback, fallback.request(suite, suite.tasks, models="all", reference=None, run=False), figures)
         ]
     except BertBenchError as error:
-        say(f"suite {name} is left out: {error}")
+        study.say(f"suite {name} is left out: {error}")
         return []
 
 
