@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Exit, Option
 
-from bertbench.commands._display import say
 from bertbench.commands._options import MeasuringOptions, spread
 from bertbench.commands._study import open_study
 from bertbench.errors import BertBenchError, UsageError
@@ -72,9 +71,10 @@ def exit_code(proofs: Sequence[Proof]) -> int:
 class Verification:
     """Claims and their verdicts, from the store as it is now."""
 
-    def __init__(self, study: Study, claims: Sequence[ClaimSpec]) -> None:
-        """Judge all `claims` by what is stored."""
+    def __init__(self, study: Study, claims: Sequence[ClaimSpec], clock: Callable[[], float] = time.monotonic) -> None:
+        """Judge all `claims` by what is stored; `clock` gives seconds."""
         self.study = study
+        self.clock = clock
         self.claims = tuple(claims)
         self.tasks = {claim.name: tasks_of(claim, study.catalog) for claim in claims}
         self.failed: dict[str, str] = {}
@@ -112,7 +112,7 @@ class Verification:
         """Measure what is missing, the quickest kinds first, and judge again after each."""
         jobs = sorted(self.jobs().items(), key=lambda item: QUICKEST_FIRST.index(item[0].kinds[-1]))
         for job, asking in jobs:
-            left = minutes_left(minutes, started)
+            left = minutes_left(minutes, started, self.clock)
             lacking = {proof.claim.name for proof in self.proofs if proof.verdict == "not measured"}
             claims = [claim for claim in asking if claim.name in lacking]
             names = [claim.name for claim in claims]
@@ -121,11 +121,11 @@ class Verification:
             if left is None or left <= 0:
                 self.failed |= dict.fromkeys(names, "--max-minutes is used up")
                 continue
-            say(f"measuring for {', '.join(names)}")
+            self.study.say(f"measuring for {', '.join(names)}")
             try:
                 self._measure(job, claims, left)
             except BertBenchError as error:
-                say(f"{', '.join(names)}: {error}")
+                self.study.say(f"{', '.join(names)}: {error}")
                 self.failed |= dict.fromkeys(names, error.message)
             self.proofs = self._judged()
 
