@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertbench.errors import DatasetError, HubError
-from bertbench.specs import plugins
 from bertbench.tasks.data import load, source_fingerprint
 from bertbench.tasks.examples import HIDDEN, Examples
 from tests.factories import task_spec
@@ -128,13 +127,10 @@ def test_missing_folder_and_split_are_named(tmp_path):
     assert caught.value.hint == "expected validation.parquet, .csv, .tsv, .jsonl or .json"
 
 
-def test_generated_task_needs_no_folder_in_data_dir(tmp_path, monkeypatch):
+def test_generated_task_needs_no_folder_in_data_dir(tmp_path):
     """--data-dir for one task does not take a generated task's examples away, but may replace them."""
-    monkeypatch.setattr(
-        plugins.load("bertbench.tasks.demo", "generator", "demo-sentiment"), "generate", lambda _: ROWS[:2]
-    )
     task = task_spec("demo", dataset={"generator": "demo-sentiment"})
-    assert len(load(task, "validation", tmp_path)) == 2
+    assert len(load(task, "validation", tmp_path)) > len(ROWS)
     write(tmp_path, task="demo")
     assert len(load(task, "validation", tmp_path)) == 3
 
