@@ -26,16 +26,19 @@ from collections.abc import Iterable
 class BertBenchError(Exception):
     """What was found and where (`message`), and what to do about it (`hint`).
 
-    `finding` is the message without the file or model that it begins with, for tables that name those in a column.
+    `finding` is the message without the file or model that it begins with, for tables that name those in a column. Where a
+    colon divides the two, `about` gives what the message begins with, and the text is the finding.
     """
 
     exit_code = 2
 
-    def __init__(self, message: str, hint: str | None = None, *, finding: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(
+        self, text: str, hint: str | None = None, *, about: str | None = None, finding: str | None = None
+    ) -> None:
+        self.message = text if about is None else f"{about}: {text}"
+        super().__init__(self.message)
         self.hint = hint
-        self.finding = message if finding is None else finding
+        self.finding = text if finding is None else finding
 
     def __str__(self) -> str:
         if not self.hint:

@@ -8,6 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["size", "speed", "memory", "quality"]
+"""The kinds of measuring, by what they give."""
 
 
 @dataclass(frozen=True)

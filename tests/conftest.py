@@ -4,6 +4,7 @@ The hub libraries read their settings at import, so they are set before any test
 """
 
 import contextlib
+import http.server
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +62,41 @@ def unknown_hub_state():
         module.HF_HUB_OFFLINE = value
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture
+def hub_not_asked():
+    """Fails a test in which anything has asked whether the hub can be reached."""
+    from bertbench.models import hub
+
+    yield
+    assert hub.state.cache_info().misses == 0, "the hub was asked"
+
+
+@pytest.fixture
+def reachable_hub(monkeypatch):
+    """The address of a hub that can be reached, and has nothing."""
+
+    class Nothing(http.server.BaseHTTPRequestHandler):
+        """Whatever is asked for is not there."""
+
+        def do_GET(self):
+            """No such thing."""
+            self.send_error(404)
+
+        def do_HEAD(self):
+            """The same, without a body."""
+            self.send_error(404)
+
+        def log_message(self, *_):
+            """Nothing: stderr belongs to the test."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Nothing) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("HF_ENDPOINT", address)
+        yield address
+        server.shutdown()
 
 
 @dataclass(frozen=True)

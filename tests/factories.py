@@ -265,11 +265,11 @@ def move_session(store, target, session_id):
     shutil.rmtree(store)
 
 
-def stored_session(folder, *, records=(), timings=None, scored=(), session=None):
+def stored_session(folder, *, records=(), timings=None, scored=(), session=None, make=None):
     """Write a session through the store and read it back.
 
     `records` are written as they are; `timings` (rows) gives every model and way of running it a speed record; `scored`
-    holds (model, predictions) or (model, predictions, fields of quality_record).
+    holds (model, predictions) or (model, predictions, fields of quality_record, or of what `make`s records instead).
     """
     store = Store(folder)
     session = session or session_record()
@@ -282,7 +282,7 @@ def stored_session(folder, *, records=(), timings=None, scored=(), session=None)
             store.write_record(speed_record(model, timings, sidecar, tuple(way)))
     for index, (model, frame, *fields) in enumerate(scored):
         sidecar = store.write_sidecar(SESSION_ID, f"predictions-{index}", frame)
-        store.write_record(quality_record(model, frame, sidecar=sidecar, **(fields[0] if fields else {})))
+        store.write_record((make or quality_record)(model, frame, sidecar=sidecar, **(fields[0] if fields else {})))
     return next(store.sessions())
 
 
@@ -291,9 +291,19 @@ def replaced(stored, **fields):
     return replace(stored, session=replace(stored.session, **fields))
 
 
-def study(store, command="run", say=lambda _: None, **options):
+def study(store, command="run", say=lambda _: None, kind=Study, **options):
     """What a command measures with, on this store, in silence."""
-    return Study(command, StudyOptions(**options), Catalog(), store, say, contextlib.nullcontext)
+    return kind(command, StudyOptions(**options), Catalog(), store, say, contextlib.nullcontext)
+
+
+def answered(measure, store, command="run", **fields):
+    """A study whose requests `measure` answers, with a stored session or an error that it raises."""
+
+    class Answered(Study):
+        def measure_or_read(self, request):
+            return measure(request)
+
+    return study(store, command, kind=Answered, **fields)
 
 
 def passes_at(flops_per_second):

@@ -246,7 +246,7 @@ primary_metrics: [f1]
     ],
 )
 def test_metric_that_does_not_fit_is_found_before_work(arguments, capsys, tmp_path, monkeypatch):
-    """F1 of two classes on a task of three is refused before weights and data are looked for."""
+    """F1 of two classes on a task of three is refused before weights and data are looked for, neither of which can be had."""
     for kind, name, text in (
         ("tasks", "three", THREE),
         ("suites", "mine", "title: M\nmodels: [bert]\nreference: bert\ntasks: [three]\n"),
@@ -254,7 +254,6 @@ def test_metric_that_does_not_fit_is_found_before_work(arguments, capsys, tmp_pa
         (tmp_path / "configs" / kind).mkdir(parents=True)
         (tmp_path / "configs" / kind / f"{name}.yaml").write_text(text)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("bertbench.session.measure.find_weights", None)
     assert cli.main(arguments) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "metric f1 is of 2 classes, and there are 3" in line

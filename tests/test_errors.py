@@ -1,6 +1,7 @@
 """Errors: exit codes, hints, did-you-mean."""
 
 import json
+import pickle
 import shutil
 import time
 from types import SimpleNamespace
@@ -9,8 +10,7 @@ import pandas as pd
 import pytest
 
 from bertbench import cli, errors
-from bertbench.errors import BertBenchError, ConfigError, UnavailableError, UnknownNameError
-from bertbench.models import hub
+from bertbench.errors import BertBenchError, CheckpointError, ConfigError, UnavailableError, UnknownNameError
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,16 @@ def test_text_is_message_then_hint():
     assert str(BertBenchError("a is broken")) == "a is broken"
 
 
+def test_finding_is_the_message_without_what_it_is_about():
+    """A table that names the model in a column shows the finding; the message names it too, in another process as well."""
+    error = CheckpointError("has no tokenizer: none", "name one", about="model bert: large")
+    assert (error.message, error.finding) == ("model bert: large: has no tokenizer: none", "has no tokenizer: none")
+    assert str(error) == "model bert: large: has no tokenizer: none. Name one"
+    sent = pickle.loads(pickle.dumps(error))  # noqa: S301 (our own bytes)
+    assert (sent.message, sent.finding, sent.hint) == (error.message, error.finding, error.hint)
+    assert BertBenchError("a is broken").finding == "a is broken"
+
+
 def test_what_cannot_be_had_is_one_family():
     """Hub, checkpoint, data set and device can be caught together."""
     for name in ("HubError", "CheckpointError", "DatasetError", "DeviceError"):
@@ -61,7 +71,7 @@ def test_unknown_name_without_a_near_one_guesses_nothing():
 
 @pytest.fixture
 def workplace(tiny, tmp_path, monkeypatch):
-    """A folder with sound data and models, on a machine that must not wait."""
+    """A folder with sound data and models."""
     (tmp_path / "data" / "sst2").mkdir(parents=True)
     for split in ("train", "validation"):
         rows(("a", "b")).to_parquet(tmp_path / "data" / "sst2" / f"{split}.parquet")
@@ -69,7 +79,6 @@ def workplace(tiny, tmp_path, monkeypatch):
     shutil.copytree(tiny(**head), tmp_path / "tuned")
     shutil.copytree(tiny(head="masked-lm"), tmp_path / "encoder")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(hub, "time", SimpleNamespace(sleep=lambda seconds: pytest.fail(f"waits {seconds} s")))
     return tmp_path
 
 

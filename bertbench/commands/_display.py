@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -43,7 +44,8 @@ def show_warnings(warnings: list[str]) -> None:
 class Display:
     """A Progress that shows bars in a terminal, and a line now and then elsewhere. Use as a context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._bars: Any = None
         self._tasks: dict[str, Any] = {}
         self._started: dict[str, float] = {}
@@ -110,12 +112,12 @@ class Display:
                 self._bars.remove_task(self._tasks.pop(other))
             self._tasks[label] = self._bars.add_task(visible(label), total=total, in_all="")
         self._bars.update(self._tasks[label], completed=done, total=total, in_all=self._in_all())
-        if done >= total or time.monotonic() - self._drawn > REDRAW_EVERY_S:
-            self._drawn = time.monotonic()
+        if done >= total or self._clock() - self._drawn > REDRAW_EVERY_S:
+            self._drawn = self._clock()
             self._bars.refresh()
 
     def _plain(self, label: str, done: float, total: float) -> None:
-        moment = time.monotonic()
+        moment = self._clock()
         started = self._started.setdefault(label, moment)
         if done >= total:
             del self._started[label]
@@ -130,15 +132,16 @@ class Display:
 class Waiting:
     """A Progress for work that usually takes no time: it is shown once a step has taken longer than two seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._started: dict[str, float] = {}
         self._display: Display | None = None
 
     def __call__(self, label: str, done: float, total: float) -> None:
         """Show that `done` of `total` of the step `label` is done, if that is worth showing."""
-        started = self._started.setdefault(label, time.monotonic())
-        if self._display is None and done < total and time.monotonic() - started > PATIENCE_S:
-            self._display = Display().__enter__()
+        started = self._started.setdefault(label, self._clock())
+        if self._display is None and done < total and self._clock() - started > PATIENCE_S:
+            self._display = Display(self._clock).__enter__()
             self._display.say(f"{label} …")
         if self._display is not None:
             self._display(label, done, total)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -117,7 +116,7 @@ def _model(models: str, config_dir: list[Path] | None, store: Store) -> ModelSpe
 def _measured(
     spec: ModelSpec, settings: ExecutionSettings, timing: TimingSpec, deadline: float | None, store: Store
 ) -> Report:
-    """Measure the noise and the ceiling, store both, and report.
+    """Measure the noise and the ceiling, and report.
 
     The noise comes first: what the fork server imports is decided by who asks for it first, and workers need more of it.
 
@@ -125,17 +124,17 @@ def _measured(
         NothingMeasuredError: the model could not be timed; other BertBenchErrors: it cannot be had.
     """
     from bertbench.models.sources import gather, weight_folders
-    from bertbench.records.machines import FOLDER, Machine
+    from bertbench.records.machines import FOLDER
     from bertbench.report.tables.noise import build_noise
     from bertbench.speed import exports
     from bertbench.speed.self_comparison import measure_noise  # slow
 
-    machine = Machine.load(store.root, environment.capture(settings.device).environment_class)
     encoders = gather([spec], may_be_random=True)
     with Display() as display, weight_folders(encoders, store.root / FOLDER) as (encoder,):
         folder = encoder.source.folder
         assert folder is not None  # noqa: S101 (weight_folders gave one)
-        _introduce(display, machine.warnings, encoder)
+        if encoder.absent:
+            display.say(f"{encoder.spec.name}: random weights, which take the same time ({encoder.absent})")
         _check_length(spec.name, folder, timing.shapes[0])
         ready = exports.ready(settings.backend, folder, settings, store.root / "exports", display)
         try:
@@ -145,21 +144,10 @@ def _measured(
         except MeasurementError as error:
             raise NothingMeasuredError(error.message, error.hint) from None
         ceiling = _ceiling(encoder, settings, timing.shapes[0], display)
-    machine = machine.with_noise(noise)
-    if ceiling is not None:
-        machine = machine.with_ceiling(settings.dtype, settings.threads, ceiling)
-    machine.save()
     source = encoder.source
     return build_noise(
         noise, weights=source.weights, checkpoint=source.checkpoint, ceiling=ceiling, turns=TURNS, warnings=warnings
     )
-
-
-def _introduce(display: Display, warnings: Sequence[str], encoder: Encoder) -> None:
-    for warning in warnings:
-        display.say(f"warning: {warning}")
-    if encoder.absent:
-        display.say(f"{encoder.spec.name}: random weights, which take the same time ({encoder.absent})")
 
 
 def _check_length(model: str, folder: Path, shape: ShapeSpec) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Option
 
-from bertbench.commands._display import say
 from bertbench.commands._options import MeasuringOptions, spread
 from bertbench.commands._study import Answer, answer, finish, open_study, show_plan
 from bertbench.errors import BertBenchError, MeasurementError
@@ -27,31 +27,40 @@ PublishedOption = Annotated[
 @spread()
 def compare(with_published: PublishedOption = False, *, options: MeasuringOptions) -> None:
     """Compare models in size, speed, memory and quality, beside what was published."""
-    started = time.monotonic()
     study = open_study("compare", options)
-    figures = _published(study) if with_published else []
-    suite = study.suite()
-    request = study.request(suite, suite.tasks, models=options.models, reference=options.reference, run=False)
     if options.dry_run:
-        show_plan(study, request)
+        show_plan(study, _request(study))
         return
+    finish(options, answers(study, with_published=with_published))
+
+
+def _request(study: Study) -> Request:
+    suite, options = study.suite(), study.options
+    return study.request(suite, suite.tasks, models=options.models, reference=options.reference, run=False)
+
+
+def answers(study: Study, *, with_published: bool = False, clock: Callable[[], float] = time.monotonic) -> list[Answer]:
+    """Measure the suite, and its fallback where no model has a score; `clock` gives seconds.
+
+    Raises:
+        BertBenchError: the suite cannot be measured.
+    """
+    started = clock()
+    figures = _published(study) if with_published else []
+    request, fallback = _request(study), study.suite().fallback
     first = answer(study, request, figures)
-    answers = [first]
     # Without hub and data the fallback still shows real scores, of models that are trained here.
-    if suite.fallback and _quality_is_absent(first):
-        answers += _fallback(study, suite.fallback, _minutes_left(request, started), figures)
-    finish(options, answers)
+    if not fallback or not _quality_is_absent(first):
+        return [first]
+    minutes = request.options.max_minutes
+    left = None if minutes is None else minutes - (clock() - started) / 60
+    return [first, *_fallback(study, fallback, left, figures)]
 
 
 def _published(study: Study) -> list[PublishedFigure]:
     from bertbench.specs import published  # specs: slow for a help text
 
     return published.load(study.catalog)
-
-
-def _minutes_left(request: Request, started: float) -> float | None:
-    minutes = request.options.max_minutes
-    return None if minutes is None else minutes - (time.monotonic() - started) / 60
 
 
 def _fallback(study: Study, name: str, left: float | None, figures: list[PublishedFigure]) -> list[Answer]:
@@ -71,7 +80,7 @@ def _fallback(study: Study, name: str, left: float | None, figures: list[Publish
             answer(fallback, fallback.request(suite, suite.tasks, models="all", reference=None, run=False), figures)
         ]
     except BertBenchError as error:
-        say(f"suite {name} is left out: {error}")
+        study.say(f"suite {name} is left out: {error}")
         return []
 
 

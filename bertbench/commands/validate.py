@@ -252,5 +252,4 @@ def _unbuildable(spec: ModelSpec) -> Iterator[Parts]:
     try:
         empty_model(config_of(spec))
     except BertBenchError as error:
-        message = error.message.removeprefix(f"model '{spec.name}': config: ")
-        yield "config", message[:200], error.hint or "an architecture that transformers can build"
+        yield "config", error.finding[:200], error.hint or "an architecture that transformers can build"

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Exit, Option
 
-from bertbench.commands._display import say
 from bertbench.commands._options import MeasuringOptions, spread
 from bertbench.commands._study import open_study
 from bertbench.errors import BertBenchError, UsageError
-from bertbench.session.claim_request import ClaimJob, common_options, minutes_left, request_of
-from bertbench.session.options import SpeedOptions, StudyOptions
+from bertbench.session.claim_request import ClaimJob, common_options, job_of, minutes_left, request_of
 from bertbench.session.request import check_positive
 from bertbench.specs.claim_checks import load, tasks_of
 
@@ -27,10 +25,6 @@ if TYPE_CHECKING:
     from bertbench.specs.models import ModelSpec
 
 DEFAULT_MINUTES = 10.0
-SPEED_ROUNDS = 5  # at least, of what is measured on demand
-TRAINING_READINGS = ("training", "saved_activations", "gradients", "optimizer_state")
-FLOPS_LENGTH = 128  # tokens of the shape that FLOPs are counted for
-CUT_MINUTES = 2.0  # of training a model, where training may be cut
 QUICKEST_FIRST: tuple[Kind, ...] = ("size", "memory", "speed", "quality")
 
 ClaimsOption = Annotated[str, Option("--claims", "-c", help="Names of claims, separated by commas, or all.")]
@@ -77,9 +71,10 @@ def exit_code(proofs: Sequence[Proof]) -> int:
 class Verification:
     """Claims and their verdicts, from the store as it is now."""
 
-    def __init__(self, study: Study, claims: Sequence[ClaimSpec]) -> None:
-        """Judge all `claims` by what is stored."""
+    def __init__(self, study: Study, claims: Sequence[ClaimSpec], clock: Callable[[], float] = time.monotonic) -> None:
+        """Judge all `claims` by what is stored; `clock` gives seconds."""
         self.study = study
+        self.clock = clock
         self.claims = tuple(claims)
         self.tasks = {claim.name: tasks_of(claim, study.catalog) for claim in claims}
         self.failed: dict[str, str] = {}
@@ -119,8 +114,7 @@ class Verification:
         # The last kind of a job takes the longest.
         jobs = sorted(self.jobs().items(), key=lambda item: QUICKEST_FIRST.index(item[0].kinds[-1]))
         for job, asking in jobs:
-            left = minutes_left(minutes, started)
-            # What was measured for other claims may have settled these.
+            left = minutes_left(minutes, started, self.clock)
             lacking = {proof.claim.name for proof in self.proofs if proof.verdict == "not measured"}
             claims = [claim for claim in asking if claim.name in lacking]
             names = [claim.name for claim in claims]
@@ -130,11 +124,11 @@ class Verification:
             if left is None or left <= 0:
                 self.failed |= dict.fromkeys(names, "--max-minutes is used up")
                 continue
-            say(f"measuring for {', '.join(names)}")
+            self.study.say(f"measuring for {', '.join(names)}")
             try:
                 self._measure(job, claims, left)
             except BertBenchError as error:
-                say(f"{', '.join(names)}: {error}")
+                self.study.say(f"{', '.join(names)}: {error}")
                 self.failed |= dict.fromkeys(names, error.message)
             self.proofs = self._judged()
 
@@ -172,41 +166,3 @@ def reference_of(claims: Sequence[ClaimSpec]) -> str:
     """Return the model that most of several claims refer to; of claims without one the first's model."""
     named = [claim.reference for claim in claims if claim.reference]
     return max(named, key=named.count) if named else claims[0].model
-
-
-def job_of(claim: ClaimSpec, tasks: Sequence[str]) -> ClaimJob:
-    """Choose the job that measures a claim."""
-    from bertbench.report.claims.figure import TRAINING, kind_of, seeds_needed  # scipy
-
-    kind = kind_of(claim)
-    options = StudyOptions(device=claim.needs.device or "auto")
-    if kind == "size" and claim.quantity != "flops":
-        return ClaimJob("compare", ("size",), StudyOptions(only="size"))
-    if kind == "quality":
-        options = replace(
-            options,
-            only="size,quality",
-            finetune=True,
-            recipes="task",
-            seeds=str(seeds_needed(claim)),
-            max_train_minutes=CUT_MINUTES if claim.needs.capped_training else None,
-            fresh=claim.quantity in TRAINING,  # what is taken from the store has lost its times
-            yes=True,
-        )
-        return ClaimJob("run", ("size", "quality"), options, tasks=tuple(tasks))
-    kinds: tuple[Kind, ...] = ("size",) if kind == "size" else ("size", kind)
-    return ClaimJob("speed", kinds, options, timed=_timed(claim), trains=claim.reading in TRAINING_READINGS)
-
-
-def _timed(claim: ClaimSpec) -> SpeedOptions:
-    """Take the claim's shape and rounds, back-end and number format."""
-    scenario = claim.scenario or ("natural" if claim.task else "fixed")
-    timed = SpeedOptions(
-        batch_sizes=str(claim.batch_size or 1),
-        rounds=None if claim.quantity == "peak_memory" else max(claim.needs.rounds, SPEED_ROUNDS),
-        backends=claim.backend,
-        dtypes=claim.dtype,
-    )
-    if scenario == "fixed":
-        return replace(timed, sequence_lengths=str(claim.sequence_length or FLOPS_LENGTH))
-    return replace(timed, task=claim.task or "sst2", scenario=scenario)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from bertbench.errors import BertBenchError, CheckpointError, ConfigError, MeasurementError, UnknownNameError
 from bertbench.models import configurations
 from bertbench.models.attention import PLAIN, build_with_attention
-from bertbench.models.configurations import line_of
+from bertbench.models.configurations import Refusal, line_of
 from bertbench.models.lengths import length_limit
 from bertbench.models.students.sharing import tie
 from bertbench.records.environment import available_memory
@@ -84,22 +85,22 @@ def _from_folder(folder: Path) -> PretrainedConfig:
     model_type = configurations.read(folder).get("model_type")
     if model_type is not None:
         _known_type(model_type, f"{path}: ", CheckpointError)
-    return _checked(configurations.load(folder), str(path), CheckpointError)
+    return _checked(configurations.load(folder), lambda text, hint: CheckpointError(f"{path}: {text}", hint))
 
 
 def _from_values(where: str, architecture: str, values: dict[str, Any]) -> PretrainedConfig:
     from transformers import AutoConfig
 
     model_type = _known_type(architecture, f"{where}: ", ConfigError)
-    asked = configurations.cleaned(values | {"model_type": model_type}, f"{where}: config", ConfigError)
-    # 'model_type' chooses the class and is no setting of it.
+    refusal = partial(ConfigError, about=f"{where}: config")
+    asked = configurations.cleaned(values | {"model_type": model_type}, refusal)
     settings = {key: value for key, value in asked.items() if key != "model_type"}
-    _refuse_misspelt(where, type(AutoConfig.for_model(model_type)), settings)
+    _refuse_misspelt(refusal, type(AutoConfig.for_model(model_type)), settings)
     try:
         config = AutoConfig.for_model(model_type, **settings)
     except Exception as error:  # noqa: BLE001 (transformers raises almost any class here)
-        raise ConfigError(f"{where}: config: {line_of(error)}", "see the released config.json for the values") from None
-    return _checked(config, f"{where}: config", ConfigError)
+        raise refusal(line_of(error), "see the released config.json for the values") from None
+    return _checked(config, refusal)
 
 
 def _known_type(name: str, prefix: str, error: type[BertBenchError]) -> str:
@@ -126,23 +127,23 @@ def _known_type(name: str, prefix: str, error: type[BertBenchError]) -> str:
     raise unknown if error is ConfigError else error(prefix + unknown.message, unknown.hint)
 
 
-def _refuse_misspelt(where: str, config_type: Any, values: dict[str, Any]) -> None:
+def _refuse_misspelt(refusal: Refusal, config_type: Any, values: dict[str, Any]) -> None:
     """Refuse a key that is nearly a known one: transformers keeps it silently, and the default stays."""
     known = {*config_type().to_dict(), *getattr(config_type, "attribute_map", {})}
     for key in values:
         close = [] if key in known else difflib.get_close_matches(key, known, n=1, cutoff=0.85)
         if close:
-            raise ConfigError(f"{where}: config: unknown key '{key}'; did you mean '{close[0]}'?", "correct the key")
+            raise refusal(f"unknown key '{key}'; did you mean '{close[0]}'?", "correct the key")
 
 
-def _checked(config: Any, where: str, error: type[BertBenchError]) -> PretrainedConfig:
-    """Return `config`, but refuse a decoder and counts below 1: transformers accepts 0 or -1 layers."""
+def _checked(config: Any, refusal: Refusal) -> PretrainedConfig:
+    """`config`, if it is of an encoder and its counts are positive; transformers accepts 0 or -1 layers."""
     if getattr(config, "is_decoder", False) or config.is_encoder_decoder:
-        raise error(f"{where}: set up as a decoder", "only encoders are compared; set is_decoder to false")
+        raise refusal("set up as a decoder", "only encoders are compared; set is_decoder to false")
     for name in COUNTS:
         value = getattr(config, name, None)
         if isinstance(value, int) and value < 1:
-            raise error(f"{where}: {name} is {value}, expected 1 or more", "correct the value")
+            raise refusal(f"{name} is {value}, expected 1 or more", "correct the value")
     return config
 
 

@@ -119,11 +119,12 @@ def check_tokenizer_files(folder: Path, name: str) -> None:
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"model {name}: {path}: {error}", "take the tokenizer's own files") from None
+            raise CheckpointError(f"{path}: {error}", "take the tokenizer's own files", about=f"model {name}") from None
         if size > MOST_WORDS_BYTES:
             raise CheckpointError(
-                f"model {name}: {path}: has {megabytes(size)}, expected at most {megabytes(MOST_WORDS_BYTES)}",
+                f"{path}: has {megabytes(size)}, expected at most {megabytes(MOST_WORDS_BYTES)}",
                 "take the tokenizer's own files",
+                about=f"model {name}",
             )
 
 

@@ -7,7 +7,7 @@ run; a quantized checkpoint is refused, as are sizes that no encoder has, before
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,7 +68,7 @@ def read(folder: Path) -> dict[str, Any]:
         ) from None
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: damaged ({error})", "download it again, or save the model again") from None
-    return cleaned(values, str(path), CheckpointError)
+    return cleaned(values, lambda text, hint: CheckpointError(f"{path}: {text}", hint))
 
 
 def load(folder: Path, **settings: Any) -> PretrainedConfig:
@@ -120,35 +120,39 @@ def built(values: Mapping[str, Any], **settings: Any) -> PretrainedConfig:
     return CONFIG_MAPPING[values["model_type"]].from_dict(dict(values), **settings)
 
 
-def cleaned(values: Mapping[str, Any], where: str, error: type[BertBenchError]) -> dict[str, Any]:
-    """Return `values` without what chooses code, kernels or files; `where` begins the message of an `error`.
+Refusal = Callable[[str, str], BertBenchError]
+"""Makes the error of what is wrong with a value and what to do about it; says whose values they are."""
+
+
+def cleaned(values: Mapping[str, Any], refusal: Refusal) -> dict[str, Any]:
+    """`values` without what chooses code, kernels or files.
 
     Raises:
-        BertBenchError: `error`, if the model is quantized or a size is beyond every encoder's.
+        BertBenchError: what `refusal` makes, if the model is quantized or a size is beyond every encoder's.
     """
     kept = _without_choices(values, _own_private(values.get("model_type")))
     if kept.get("model_type") is None:
         kept.pop("model_type", None)
     for name in QUANTIZED:
         if kept.pop(name, None) is not None:
-            raise error(
-                f"{where}: {name}: the checkpoint is quantized, which bertbench does not load",
+            raise refusal(
+                f"{name}: the checkpoint is quantized, which bertbench does not load",
                 "take the checkpoint in fp32, fp16 or bf16; `--backends` quantizes here",
             )
     model_type = kept.get("model_type")
     if model_type is not None and (not isinstance(model_type, str) or len(model_type) > LONGEST_NAME):
-        raise error(f"{where}: model_type is {model_type!r:.40}, expected a name like bert", "correct the value")
+        raise refusal(f"model_type is {model_type!r:.40}, expected a name like bert", "correct the value")
     known = _known(model_type or "")
     padding = kept.get("pad_token_id")
     if padding is not None and type(padding) is not int:
-        raise error(f"{where}: pad_token_id is {padding!r:.40}, expected a whole number", "correct the value")
+        raise refusal(f"pad_token_id is {padding!r:.40}, expected a whole number", "correct the value")
     for name, value in [*kept.items()]:
         # The architecture has no such part, but transformers would read the text's sizes from it, unchecked.
         if name in PARTS - known:
             del kept[name]
         elif name in known:
-            _check(name, value, where, error)
-    _check_product(kept, where, error)
+            _check(name, value, refusal)
+    _check_product(kept, refusal)
     return kept
 
 
@@ -190,31 +194,31 @@ def _known(model_type: str) -> frozenset[str]:
     return frozenset({*kind().to_dict(), *getattr(kind, "attribute_map", {}), "num_labels", "per_layer_config"})
 
 
-def _check(name: str, value: Any, where: str, error: type[BertBenchError]) -> None:
+def _check(name: str, value: Any, refusal: Refusal) -> None:
     """Refuse a number, list or map beyond what an encoder has, in parts of a configuration too."""
     most = next(limit for pattern, limit in MOST if pattern.search(name))
     numbers = [value] if isinstance(value, int) else value if isinstance(value, list) else []
     for number in numbers:
         if isinstance(number, int) and most is not None and number > most:
-            raise error(f"{where}: {name} is {_written(number)}, expected at most {most:,}", "correct the value")
+            raise refusal(f"{name} is {_written(number)}, expected at most {most:,}", "correct the value")
     entries = MOST_LABELS if name in LABELS else MOST_ENTRIES
     if isinstance(value, list | dict) and len(value) > entries:
-        raise error(f"{where}: {name} has {len(value):,} entries, expected at most {entries:,}", "correct the value")
+        raise refusal(f"{name} has {len(value):,} entries, expected at most {entries:,}", "correct the value")
     if isinstance(value, dict) and name not in LABELS:
         for inner, part in value.items():
-            _check(inner, part, where, error)
-        _check_product(value, f"{where}: {name}", error)
+            _check(inner, part, refusal)
+        _check_product(value, lambda text, hint: refusal(f"{name}: {text}", hint))
 
 
-def _check_product(values: Mapping[str, Any], where: str, error: type[BertBenchError]) -> None:
+def _check_product(values: Mapping[str, Any], refusal: Refusal) -> None:
     """Refuse layers of groups of blocks that are few each and too many together."""
     product = 1
     names: list[str] = []
     for name, count in _counts(values):
         product, names = product * max(count, 1), [*names, name]
     if product > MOST_BUILT:
-        raise error(
-            f"{where}: {' x '.join(names)} is {_written(product)}, expected at most {MOST_BUILT:,}",
+        raise refusal(
+            f"{' x '.join(names)} is {_written(product)}, expected at most {MOST_BUILT:,}",
             "correct the values",
         )
 

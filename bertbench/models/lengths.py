@@ -79,7 +79,7 @@ def limit_of(values: Mapping[str, Any]) -> int | None:
     """
     from transformers import CONFIG_MAPPING
 
-    values = configurations.cleaned(values, "config.json", CheckpointError)
+    values = configurations.cleaned(values, lambda text, hint: CheckpointError(f"config.json: {text}", hint))
     if values.get("model_type") not in CONFIG_MAPPING:
         stated = values.get(POSITIONS)
         return stated if isinstance(stated, int) and stated > 0 else None
@@ -99,8 +99,9 @@ def check_length(name: str, limit: int | None, tokens: int) -> None:
     """
     if limit is not None and tokens > limit:
         raise MeasurementError(
-            f"{name}: a sequence length of {tokens} is asked for, and it takes {limit} tokens at most",
+            f"a sequence length of {tokens} is asked for, and it takes {limit} tokens at most",
             f"use a sequence length of {limit} or less, or leave the model out",
+            about=name,
         )
 
 
@@ -113,7 +114,7 @@ def check_maximum(name: str, config: Any, max_length: int) -> None:
     limit = length_limit(config)
     if limit is not None and max_length > limit:
         raise UsageError(
-            f"{name}: --max-length {max_length} is beyond the model's {limit} tokens", "lower --max-length"
+            f"--max-length {max_length} is beyond the model's {limit} tokens", "lower --max-length", about=name
         )
 
 

@@ -49,13 +49,16 @@ def output_order(
     if mapping is not None:
         if sorted(mapping) != sorted(labels):
             raise CheckpointError(
-                f"model {name}: 'labels' {list(mapping)} are not the task's {list(labels)}", "correct the model's YAML"
+                f"'labels' {list(mapping)} are not the task's {list(labels)}",
+                "correct the model's YAML",
+                about=f"model {name}",
             )
         return tuple(mapping), None
     if len(outputs) != len(labels):
         raise CheckpointError(
-            f"model {name}: has {len(outputs)} outputs but the task {len(labels)} labels",
+            f"has {len(outputs)} outputs but the task {len(labels)} labels",
             "choose a checkpoint fine-tuned on this task, or --finetune",
+            about=f"model {name}",
         )
     if sorted(outputs) != sorted(labels) and all(PLACEHOLDER.match(output) for output in outputs):
         return tuple(labels), f"its outputs are called {outputs[0]}…: taken in the task's order ({', '.join(labels)})"
@@ -65,8 +68,9 @@ def output_order(
             "; names that case or separators alone tell apart must be the same" if differ_in_detail_only(labels) else ""
         )
         raise CheckpointError(
-            f"model {name}: its labels {outputs} conflict with the task's {list(labels)}{strict}",
+            f"its labels {outputs} conflict with the task's {list(labels)}{strict}",
             "state the order under 'finetuned: <task>: labels' in a model's YAML, or --finetune",
+            about=f"model {name}",
         )
     return order, None
 
@@ -91,11 +95,14 @@ def load_tokenizer(source: str | Path, config: Any, name: str, *, split_words: b
     tokenizer = open_tokenizer(source, name, split_words=split_words)
     if len(tokenizer) > (rows := vocabulary_size(config)):
         raise CheckpointError(
-            f"model {name}: its tokenizer has {len(tokenizer)} tokens but the model only {rows} embeddings",
+            f"its tokenizer has {len(tokenizer)} tokens but the model only {rows} embeddings",
             "name the tokenizer that belongs to the checkpoint ('tokenizer' in the model's YAML)",
+            about=f"model {name}",
         )
     if tokenizer.pad_token_id is None:
-        raise CheckpointError(f"model {name}: its tokenizer has no padding token", "choose an encoder's tokenizer")
+        raise CheckpointError(
+            "its tokenizer has no padding token", "choose an encoder's tokenizer", about=f"model {name}"
+        )
     return tokenizer
 
 
@@ -120,14 +127,16 @@ def open_tokenizer(source: str | Path, name: str, *, split_words: bool = False) 
             )
     except Exception as error:
         raise CheckpointError(
-            f"model {name}: its tokenizer cannot be loaded ({first_line(error)})",
+            f"its tokenizer cannot be loaded ({first_line(error)})",
             "the folder needs tokenizer.json, or vocab.txt",
+            about=f"model {name}",
         ) from error
     files = tokenizer.vocab_files_names.values()
     if files and not any((Path(source) / file).is_file() for file in files):  # transformers makes an empty one then
         raise CheckpointError(
-            f"model {name}: has no tokenizer (none of {', '.join(files)})",
+            f"has no tokenizer (none of {', '.join(files)})",
             "the folder needs tokenizer.json, or vocab.txt",
+            about=f"model {name}",
         )
     return tokenizer
 
@@ -193,8 +202,9 @@ def load_with_head(
     body = [key for key in mismatched if key.startswith(f"{model.base_model_prefix}.")]
     if body:
         raise CheckpointError(
-            f"model {name}: {body[0]} has another shape than config.json says",
+            f"{body[0]} has another shape than config.json says",
             "the checkpoint is damaged; download it again",
+            about=f"model {name}",
         )
     tie(model)
     return model, _judge(name, model, sorted({*info["missing_keys"], *mismatched}), trained=trained)
@@ -210,13 +220,15 @@ def _judge(name: str, model: Any, missing: list[str], *, trained: bool) -> LoadR
     head = tuple(key for key in missing if key not in body and key not in pooler)
     if body:
         raise CheckpointError(
-            f"model {name}: {len(body)} weights of the encoder are missing from the checkpoint, first {body[0]}",
+            f"{len(body)} weights of the encoder are missing from the checkpoint, first {body[0]}",
             "its quality would be that of random weights; use a complete checkpoint",
+            about=f"model {name}",
         )
     if trained and (head or pooler):
         raise CheckpointError(
-            f"model {name}: the checkpoint has no trained head ({(head + pooler)[0]} is missing)",
+            f"the checkpoint has no trained head ({(head + pooler)[0]} is missing)",
             "fine-tune it (--finetune)",
+            about=f"model {name}",
         )
     return LoadReport(head, pooler)
 

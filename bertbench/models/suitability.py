@@ -34,7 +34,7 @@ def bare_weights(config: Any) -> set[str]:
 def why_not_loaded(folder: Path, name: str, head: str, settings: dict[str, Any], error: Exception) -> CheckpointError:
     """Explain why weights cannot be loaded: no such head, an architecture that cannot be built, or a bad file."""
     if isinstance(error, ImportError):
-        return CheckpointError(f"model {name}: {first_line(error)}", "install what the architecture needs")
+        return CheckpointError(first_line(error), "install what the architecture needs", about=f"model {name}")
     try:
         check_buildable(name, configurations.load(folder, **settings), head)
     except CheckpointError as unsuitable:
@@ -43,11 +43,12 @@ def why_not_loaded(folder: Path, name: str, head: str, settings: dict[str, Any],
     # transformers has no class of its own for this error.
     if "size mismatch" in str(error) or "mismatched" in str(error):
         return CheckpointError(
-            f"model {name}: its weights cannot be loaded ({line})",
+            f"its weights cannot be loaded ({line})",
             "they have other shapes than config.json or the task say: take a checkpoint of this task, or fine-tune it",
+            about=f"model {name}",
         )
     return CheckpointError(
-        f"model {name}: its weights cannot be loaded ({line})", "the file may be damaged: download it again"
+        f"its weights cannot be loaded ({line})", "the file may be damaged: download it again", about=f"model {name}"
     )
 
 
@@ -61,13 +62,14 @@ def check_buildable(name: str, config: Any, head: str) -> None:
 
     if type(config) not in auto_class(head)._model_mapping:  # noqa: SLF001 (the public table has names of classes only)
         raise CheckpointError(
-            f"model {name}: transformers has no {config.model_type} for {head}",
+            f"transformers has no {config.model_type} for {head}",
             "leave the model out, or take another task",
+            about=f"model {name}",
         )
     try:
         check_memory(config, head=head)
     except BertBenchError as error:
-        raise CheckpointError(f"model {name}: {error.message}", error.hint) from error
+        raise CheckpointError(error.message, error.hint, about=f"model {name}") from error
 
 
 def check_runs(
@@ -98,8 +100,9 @@ def check_runs(
                 outputs(model.train(training)(**encoded))
     except Exception as error:
         raise CheckpointError(
-            f"model {name}: {model.config.model_type} cannot be run on a short text ({first_line(error)})",
+            f"{model.config.model_type} cannot be run on a short text ({first_line(error)})",
             "leave the model out: it needs other inputs or settings than bertbench gives",
+            about=f"model {name}",
         ) from error
     finally:
         model.train(was_training)

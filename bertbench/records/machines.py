@@ -1,8 +1,8 @@
-"""What was once found out about a machine and holds for later sessions: noise, warm-up passes, the ceiling, how to train.
+"""What is found out about a machine: its noise; and what holds for later sessions, warm-up passes and how to train.
 
     results/machines/<environment class>.json
 
-Everything here can be measured again, so a file that cannot be read is a warning and counts as absent, and of two processes
+Everything in the file can be measured again, so a file that cannot be read is a warning and counts as absent, and of two processes
 that save at once the later one wins.
 
     machine = Machine.load(Path("results"), environment.environment_class)
@@ -31,10 +31,10 @@ FOLDER = "machines"
 
 @dataclass(frozen=True)
 class Noise:
-    """An A/A session: the same model as two workers. `log_ratios` holds its round values, 0 being the truth.
+    """An A/A session: the same model as two workers. `log_ratios` holds its round values, 0 being the truth. Not stored.
 
     `round_s` is what a round of the two took in seconds, its workers' start included, `start_s` what was spent before the
-    first one; `model` to `threads` say what was run, `measured_at` when (UTC, ISO 8601).
+    first one; `model` to `threads` say what was run.
     """
 
     log_ratios: tuple[float, ...]
@@ -46,7 +46,6 @@ class Noise:
     backend: str
     dtype: str
     threads: int
-    measured_at: str
 
     def __post_init__(self) -> None:
         if len(self.log_ratios) < 2:
@@ -88,28 +87,19 @@ class Noise:
         # Rounding must not cost a round.
         return max(0, math.floor((seconds - self.start_s) / self.round_s + 1e-9))
 
-    def is_alike(self, other: Noise) -> bool:
-        """Tell whether the same was run in the same way."""
-        names = ("model", "shape", "device", "backend", "dtype", "threads")
-        return all(getattr(self, name) == getattr(other, name) for name in names)
-
 
 @dataclass(frozen=True)
 class _Facts:
-    """The file's content."""
+    """The file's content. Earlier versions kept noise and ceilings in it too, which are passed over."""
 
     environment_class: str
     schema_version: int = SCHEMA_VERSION
-    noise: tuple[Noise, ...] = ()
     warmups: dict[str, int] = field(default_factory=dict)
-    ceilings: dict[str, float] = field(default_factory=dict)
     training_dtypes: dict[str, Literal["fp32", "bf16"]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if any(passes < 0 for passes in self.warmups.values()):
             raise ValueError("warm-up passes below 0")
-        if not all(math.isfinite(rate) and rate > 0 for rate in self.ceilings.values()):
-            raise ValueError("a ceiling that is no rate")
 
 
 @dataclass(frozen=True)
@@ -136,19 +126,9 @@ class Machine:
         except FileNotFoundError:
             return nothing
         except (OSError, ValueError, ArithmeticError, StoreError) as error:
-            text = f"{path}: cannot be read and is taken as absent ({first_line(error)}); `bertbench calibrate` measures anew"
+            text = f"{path}: cannot be read and is taken as absent ({first_line(error)}); what is needed of it is found out anew"
             return replace(nothing, warnings=(text,))
         return replace(nothing, facts=facts)
-
-    @property
-    def noise(self) -> Noise | None:
-        """The newest A/A session, or None."""
-        return self.facts.noise[-1] if self.facts.noise else None
-
-    def with_noise(self, noise: Noise) -> Machine:
-        """Return a copy with this A/A session as the newest; an earlier one of the same model and settings goes."""
-        kept = tuple(other for other in self.facts.noise if not other.is_alike(noise))
-        return self._with(noise=(*kept, noise))
 
     def warmup(self, key: str) -> int | None:
         """Return the untimed passes a fresh worker needs; `key` names model, back-end, format, shape and threads."""
@@ -157,14 +137,6 @@ class Machine:
     def with_warmup(self, key: str, passes: int) -> Machine:
         """Return a copy that knows the passes of `key`."""
         return self._with(warmups=self.facts.warmups | {key: passes})
-
-    def ceiling(self, dtype: str, threads: int) -> float | None:
-        """Return the best rate of matrix products in FLOP/s, or None."""
-        return self.facts.ceilings.get(f"{dtype}/{threads}")
-
-    def with_ceiling(self, dtype: str, threads: int, flop_rate: float) -> Machine:
-        """Return a copy that knows the ceiling in FLOP/s."""
-        return self._with(ceilings=self.facts.ceilings | {f"{dtype}/{threads}": flop_rate})
 
     def training_dtype(self, device: str, threads: int) -> str | None:
         """Return the number format that models are trained in, or None: not decided before."""

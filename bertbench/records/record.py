@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from bertbench import units
 from bertbench.records.cautions import OTHER, Caution, caution
-from bertbench.units import quantity_of
 
 NOT_MEASURED = {"published", "description", "source", "title"}  # parts of a ModelSpec that change no figure
 
@@ -28,7 +28,7 @@ UNDEFINED = "undefined"  # the status of a figure that no number is, though ever
 UNAVAILABLE = "Unavailable"  # the kind of a Failure that measuring again would not cure
 
 Status = Literal["ok", "failed", "skipped"]
-Kind = Literal["size", "speed", "memory", "quality"]
+Kind = units.Kind
 Weights = Literal["pretrained", "fine-tuned", "random"]
 
 _LEAST = {"n": 0, "batch_size": 1, "sequence_length": 1}
@@ -41,7 +41,8 @@ class Measurement:
 
     `statistic` tells readings of the same quantity apart (parameters: 'unique' and 'executed'; component names).
     `n` counts what a value was computed from, in `n_unit` (examples, passes). Shape and split are None where they do
-    not matter.
+    not matter. `held_bound` says of a rate that was tried live whether it held its bound; None of all others, and in
+    records that were made when the note alone said it.
     """
 
     quantity: str
@@ -55,11 +56,12 @@ class Measurement:
     n: int | None = None
     n_unit: str | None = None
     note: str | None = None
+    held_bound: bool | None = None
 
     def __post_init__(self) -> None:
         if not self.values:
             raise ValueError(f"measurement of {self.quantity} without values")
-        possible = quantity_of(self.quantity).possible
+        possible = units.quantity_of(self.quantity).possible
         for value in self.values:
             wrong = possible.why_impossible(value)
             if wrong:

@@ -37,8 +37,10 @@ class MeasurementNote(Remark):
 
 
 @dataclass(frozen=True)
-class BoundMissed(MeasurementNote):
-    """The measurement's note of a rate that did not hold its bound when it was tried live."""
+class TriedLive(MeasurementNote):
+    """The measurement's note of a rate that was tried live, and whether it held its bound."""
+
+    held_bound: bool
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,13 @@ from bertbench.session import speed_request
 from bertbench.session.options import SpeedOptions, StudyOptions
 from bertbench.session.request import Request
 from bertbench.session.study import Study
+from bertbench.specs.claims import TIMES_OF_TRAINING, ClaimSpec
 from bertbench.specs.name_lists import joined
+
+SPEED_ROUNDS = 5  # at least, of what is measured on demand
+TRAINING_READINGS = ("training", "saved_activations", "gradients", "optimizer_state")
+FLOPS_LENGTH = 128  # tokens of the shape that FLOPs are counted for
+CUT_MINUTES = 2.0  # of training a model, where training may be cut
 
 # What a job may choose, in the order of the command line.
 CHOICES = {
@@ -70,6 +76,44 @@ def _words(chosen: StudyOptions | SpeedOptions, flags: Mapping[str, str]) -> lis
     return words
 
 
+def job_of(claim: ClaimSpec, tasks: Sequence[str]) -> ClaimJob:
+    """Choose what measures a claim."""
+    from bertbench.stats.claim_tests import seeds_needed  # scipy
+
+    kind = claim.kind
+    options = StudyOptions(device=claim.needs.device or "auto")
+    if kind == "size" and claim.quantity != "flops":
+        return ClaimJob("compare", ("size",), StudyOptions(only="size"))
+    if kind == "quality":
+        options = replace(
+            options,
+            only="size,quality",
+            finetune=True,
+            recipes="task",
+            seeds=str(seeds_needed(claim)),
+            max_train_minutes=CUT_MINUTES if claim.needs.capped_training else None,
+            fresh=claim.quantity in TIMES_OF_TRAINING,  # what is taken from the store has lost its times
+            yes=True,
+        )
+        return ClaimJob("run", ("size", "quality"), options, tasks=tuple(tasks))
+    kinds: tuple[Kind, ...] = ("size",) if kind == "size" else ("size", kind)
+    return ClaimJob("speed", kinds, options, timed=_timing(claim), trains=claim.reading in TRAINING_READINGS)
+
+
+def _timing(claim: ClaimSpec) -> SpeedOptions:
+    """Return the claim's shape and rounds, back-end and number format."""
+    scenario = claim.scenario or ("natural" if claim.task else "fixed")
+    timed = SpeedOptions(
+        batch_sizes=str(claim.batch_size or 1),
+        rounds=None if claim.quantity == "peak_memory" else max(claim.needs.rounds, SPEED_ROUNDS),
+        backends=claim.backend,
+        dtypes=claim.dtype,
+    )
+    if scenario == "fixed":
+        return replace(timed, sequence_lengths=str(claim.sequence_length or FLOPS_LENGTH))
+    return replace(timed, task=claim.task or "sst2", scenario=scenario)
+
+
 def request_of(job: ClaimJob, models: Sequence[str], reference: str, study: Study) -> Request:
     """Build the request that the job's command makes, cut down to the kinds that are needed.
 
@@ -106,6 +150,6 @@ def common_options(chosen: StudyOptions) -> list[str]:
     return words + _words(chosen, {"data_dir": "--data-dir", "results_dir": "--results-dir", "threads": "--threads"})
 
 
-def minutes_left(limit: float | None, started: float) -> float | None:
-    """Compute the minutes that are left of --max-minutes since `started`; None without a limit."""
-    return None if limit is None else limit - (time.monotonic() - started) / 60
+def minutes_left(limit: float | None, started: float, clock: Callable[[], float] = time.monotonic) -> float | None:
+    """Say what is left of --max-minutes since `started`, as the clock tells it."""
+    return None if limit is None else limit - (clock() - started) / 60

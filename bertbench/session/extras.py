@@ -143,12 +143,12 @@ def _rate_of(
         return (simulated,)
     reached = milliseconds(queueing.order_statistic(latencies, PRESET.share))
     expected = " to ".join(map(milliseconds, queueing.predicted(service, arrivals, PRESET.share)))
-    kept = "held" if queueing.holds(latencies, bound_s, PRESET.share) else "MISSED"
+    is_held = queueing.holds(latencies, bound_s, PRESET.share)
     proved = ", proved by early stopping" if queueing.confirmed(latencies, bound_s, PRESET.share) else ""
-    note = f"{words}: {kept} live with {reached} (simulation: {expected}){proved}"
-    if kept == "MISSED":
+    note = f"{words}: {'held' if is_held else 'MISSED'} live with {reached} (simulation: {expected}){proved}"
+    if not is_held:
         session.say(f"{target.name}: {note}")
-    return (simulated, _rate(likely.per_s, "live", len(latencies), note))
+    return (simulated, _rate(likely.per_s, "live", len(latencies), note, held_bound=is_held))
 
 
 def _live(session: Session, target: SpeedTarget, inputs: TaskInputs, arrivals: Sequence[float]) -> list[float]:
@@ -165,7 +165,7 @@ def _live(session: Session, target: SpeedTarget, inputs: TaskInputs, arrivals: S
     return latencies
 
 
-def _rate(per_s: float, statistic: str, queries: int, note: str) -> Measurement:
+def _rate(per_s: float, statistic: str, queries: int, note: str, *, held_bound: bool | None = None) -> Measurement:
     return Measurement(
         "server_rate",
         "1/s",
@@ -176,6 +176,7 @@ def _rate(per_s: float, statistic: str, queries: int, note: str) -> Measurement:
         n=queries,
         n_unit="queries",
         note=note,
+        held_bound=held_bound,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bertbench.errors import ConfigError, UnknownNameError, UsageError
 from bertbench.specs import plugins
+from bertbench.specs.claims import TIMES_OF_TRAINING
 from bertbench.units import QUANTITIES
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ Parts = tuple[str, str, str]
 
 SHAPED = ("latency", "speedup", "throughput", "inference_time", "peak_memory", "flops")
 COSTS = ("parameters", "parameter_bytes", "checkpoint_bytes", "energy", *SHAPED)
-OF_TRAINING = ("training_time", "evaluation_time")
 READINGS: dict[str, tuple[str, ...]] = {
     "parameters": ("unique", "executed"),
     "latency": ("median", "p90", "p95", "p99", "tokenization", "end-to-end"),
@@ -69,9 +69,9 @@ def _misfits(spec: ClaimSpec) -> Iterator[Parts]:
         yield "task", "missing", f"'task' or 'tasks', as {spec.quantity} is measured on one"
     if is_cost and spec.tasks:
         yield "tasks", f"several, of {spec.quantity}", "one 'task' whose texts are timed, or none"
-    if spec.quantity in OF_TRAINING and spec.tasks and spec.over == "mean":
+    if spec.quantity in TIMES_OF_TRAINING and spec.tasks and spec.over == "mean":
         yield "over", f"a mean of {spec.quantity}", "over: each, or one 'task'"
-    if spec.tasks and spec.over == "mean" and spec.quantity not in {"score", "retention", *OF_TRAINING, *COSTS}:
+    if spec.tasks and spec.over == "mean" and spec.quantity not in {"score", "retention", *TIMES_OF_TRAINING, *COSTS}:
         yield "quantity", f"a mean of {spec.quantity} over tasks", "score or retention"
     if spec.quantity not in SHAPED and (spec.batch_size or spec.sequence_length or spec.scenario):
         yield "scenario", f"a shape, of {spec.quantity}", "none: it does not depend on one"

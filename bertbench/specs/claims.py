@@ -11,11 +11,21 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from bertbench.specs.base import Name, Positive, Spec
+from bertbench.units import Kind
 
 Outcome = Literal["supported", "refuted", "inconclusive"]
 Statistic = Literal["ratio", "speedup", "difference", "value"]
 Relation = Literal["at_most", "at_least", "equal"]
 Scenario = Literal["fixed", "natural", "offline"]
+
+# What gives a quantity; all others, metrics among them, are of quality runs.
+KINDS: dict[str, Kind] = {
+    **dict.fromkeys(("parameters", "parameter_bytes", "checkpoint_bytes", "flops"), "size"),
+    **dict.fromkeys(("latency", "speedup", "throughput", "inference_time", "energy"), "speed"),
+    "peak_memory": "memory",
+}
+TIMES_OF_TRAINING = frozenset({"training_time", "evaluation_time"})
+BESIDE_SCORES = frozenset({*TIMES_OF_TRAINING, "training_loss", "padding_waste"})  # of quality runs, and no scores
 
 
 class Needs(Spec):
@@ -97,6 +107,21 @@ class ClaimSpec(Spec):
     def models(self) -> tuple[str, ...]:
         """The model, and the reference if there is one."""
         return (self.model,) if self.reference is None else (self.model, self.reference)
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of measuring that gives the quantity."""
+        return KINDS.get(self.quantity, "quality")
+
+    @property
+    def is_timed(self) -> bool:
+        """True if the figure is a time, which is compared within one session only."""
+        return self.kind == "speed" or self.quantity in TIMES_OF_TRAINING
+
+    @property
+    def is_score(self) -> bool:
+        """True if the figure is a score, which differs from seed to seed."""
+        return self.kind == "quality" and self.quantity not in BESIDE_SCORES
 
     @property
     def title(self) -> str:

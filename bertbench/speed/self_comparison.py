@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bertbench.errors import MeasurementError
-from bertbench.records.files import now
 from bertbench.records.machines import Noise
 from bertbench.records.progress import Progress, silent
 from bertbench.specs.timing import ExecutionSettings, TimingSpec
@@ -88,7 +87,6 @@ def measure_noise(
         backend=settings.backend,
         dtype=settings.dtype,
         threads=settings.threads,
-        measured_at=now(),
     )
     return noise, tuple(map(str, result.warnings))
 

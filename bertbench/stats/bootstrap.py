@@ -60,11 +60,12 @@ def bootstrap(
     classes: bool,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    many: int = MANY,
 ) -> dict[Key, Floats]:
     """Draw values of every metric for every model and seed on weighted examples, the same weights for all.
 
     Seeds are fixed: what they add to an interval is the work of `bertbench.stats.intervals`. Numbers have no prior mass; with
-    more than `MANY` of them the values are normal, with the variance of the examples' influence.
+    more than `many` of them the values are normal, with the variance of the examples' influence.
 
     Args:
         metrics: by name.
@@ -73,6 +74,7 @@ def bootstrap(
         classes: True for class ids, False for numbers.
         resamples: how many.
         seed: of the random generator.
+        many: numbers, from which they are taken as normal.
 
     Returns:
         By (metric, model) shape (seeds, resamples); NaN where a metric is undefined.
@@ -83,7 +85,7 @@ def bootstrap(
     if not references.size:
         raise MeasurementError("no examples to resample")
     generator = np.random.default_rng(seed)
-    if not classes and references.size > MANY and all(metric.influence for metric in metrics.values()):
+    if not classes and references.size > many and all(metric.influence for metric in metrics.values()):
         return _linear(generator, metrics, predictions, references, resamples)
     stacked = np.vstack([*predictions.values(), references])
     units = (

@@ -16,18 +16,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from scipy.special import ndtri, stdtrit
 
 from bertbench.stats import stopping
 from bertbench.stats.estimate import Estimate, MethodKind
-from bertbench.stats.intervals import CONFIDENCE
+from bertbench.stats.intervals import CONFIDENCE, SEEDS_FOR_METHOD
+
+if TYPE_CHECKING:
+    from bertbench.specs.claims import ClaimSpec
 
 Verdict = Literal["supported", "refuted", "inconclusive", "not measured"]
 
 EQUALITY = 0.90  # of the interval that stands for two one-sided tests of 5 %
 FARTHEST = 1000  # times as much measuring is no advice
+
+
+def seeds_needed(claim: ClaimSpec) -> int:
+    """How many trained seeds the claim takes: of a score at least as many as tell of the method and not of a checkpoint."""
+    return max(claim.needs.seeds, SEEDS_FOR_METHOD if claim.is_score else 1)
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ class Examples:
 
     What `inputs[i]` and `labels[i]` hold is the task kind's: one or two texts and a class index or number; question and
     context and the acceptable answers; words and their tags. `changes` counts by sort what loading changed or left out in the
-    whole split, and `notes` says it in words.
+    whole split, and `remarks` says it in words.
     """
 
     split: str
@@ -62,7 +62,14 @@ class Examples:
     labels: tuple[Any, ...]
     available: int  # rows of the split before any cut
     changes: Mapping[str, int] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    task_name: str | None = None  # whose split it is, where that is known
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The remarks, each after the names of the task and the split, for where examples of several are spoken of."""
+        names = ", ".join(filter(None, (self.task_name, self.split)))
+        return tuple(f"{names}: {remark}" for remark in self.remarks)
 
     def __len__(self) -> int:
         return len(self.ids)

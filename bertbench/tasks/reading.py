@@ -128,9 +128,15 @@ def of_table(task: TaskSpec, split: str, table: RowTable, *, labelled: bool = Tr
         notes.append(f"ids: {why}")
     if reading.places and not reading.by_place and task.labels:
         notes.append(f"labels are numbers, taken as places: {_listed_places(task.labels)}")
-    said = tuple(f"{task.name}, {split}: {note}" for note in notes)
     return Examples(
-        split, ids, tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs), len(rows), changes, said
+        split=split,
+        ids=ids,
+        inputs=tuple(pair[0] for pair in pairs),
+        labels=tuple(pair[1] for pair in pairs),
+        available=len(rows),
+        changes=changes,
+        remarks=tuple(notes),
+        task_name=task.name,
     )
 
 

@@ -3,11 +3,10 @@
 from bertbench.commands import _display
 
 
-def test_plain_lines_where_stderr_is_no_terminal(capsys, monkeypatch):
+def test_plain_lines_where_stderr_is_no_terminal(capsys):
     """Without a terminal there are no bars: a line when a longer step ends, none for a short one."""
     moments = iter([0.0, 1.0, 10.0, 15.0])
-    monkeypatch.setattr(_display.time, "monotonic", lambda: next(moments))
-    with _display.Display() as shown:
+    with _display.Display(lambda: next(moments)) as shown:
         shown("short", 0, 1)
         shown("short", 1, 1)
         shown("long", 0, 1)
@@ -37,16 +36,14 @@ def test_terminal_gets_bars_without_a_refresh_thread(monkeypatch):
         assert not shown._bars.live.auto_refresh
 
 
-def test_waiting_is_silent_for_what_takes_no_time(capsys, monkeypatch):
+def test_waiting_is_silent_for_what_takes_no_time(capsys):
     """Quick steps show nothing; one that takes longer than two seconds is named, and its end is said."""
-    clock = iter([0.0, 0.5, 1.0])
-    monkeypatch.setattr(_display.time, "monotonic", lambda: next(clock))
-    waiting = _display.Waiting()
+    moment = [0.0]
+    waiting = _display.Waiting(lambda: moment[0])
     for done in (1, 2):
         waiting("reading", done, 2)
+        moment[0] += 0.5
     assert capsys.readouterr().err == ""
-    moment = [0.0]
-    monkeypatch.setattr(_display.time, "monotonic", lambda: moment[0])
     for second in range(1, 9):
         moment[0] = float(second)
         waiting("reading", second, 8)

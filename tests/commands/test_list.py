@@ -1,12 +1,13 @@
 """`bertbench list`."""
 
+import csv
 import subprocess
 import sys
 
 import pytest
 
 from bertbench.commands.list import build_report, list_
-from bertbench.errors import ConfigError, UnknownNameError
+from bertbench.errors import ConfigError, UnknownNameError, UsageError
 from bertbench.specs.catalog import KINDS, Catalog
 
 
@@ -14,15 +15,6 @@ def rows(kind, catalog=None):
     """The list's rows by name."""
     (table,) = build_report(kind, catalog or Catalog()).tables
     return {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
-
-
-@pytest.fixture
-def emitted(monkeypatch):
-    """What was handed to the output module."""
-    calls = []
-    monkeypatch.setattr("bertbench.report.output.check_output", lambda output: calls.append(("check", output)))
-    monkeypatch.setattr("bertbench.report.output.emit", lambda report, **options: calls.append((report.title, options)))
-    return calls
 
 
 def test_models_show_where_they_come_from():
@@ -140,17 +132,20 @@ def test_broken_metric_is_a_row_of_its_own(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "metrics"])
-def test_output_is_proved_first_and_gets_the_options(kind, tmp_path, emitted):
-    """The output file is checked before anything is read, then the report goes out as asked."""
+def test_list_goes_where_it_is_asked_for(kind, tmp_path):
+    """A file has the format that its ending says, a line for each name after the header."""
     list_(kind, output=tmp_path / "list.csv")
-
-    assert emitted[0] == ("check", tmp_path / "list.csv")
-    title, options = emitted[1]
-    assert title == kind.capitalize()
-    assert options == {"format": "terminal", "output": tmp_path / "list.csv", "layout": "long"}
+    with (tmp_path / "list.csv").open(encoding="utf-8", newline="") as stream:
+        listed = list(csv.DictReader(stream))
+    assert [next(iter(row.values())) for row in listed] == list(rows(kind))
 
 
-@pytest.mark.usefixtures("emitted")
+def test_output_is_proved_first(tmp_path):
+    """The output file is checked before anything is read."""
+    with pytest.raises(UsageError, match="--output"):
+        list_("no such kind", output=tmp_path / "list.pdf")
+
+
 def test_config_dir_is_used(tmp_path):
     """A --config-dir that does not exist is refused."""
     with pytest.raises(ConfigError, match="no such folder"):

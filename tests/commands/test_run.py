@@ -3,16 +3,15 @@
 import pytest
 
 from bertbench import cli
-from bertbench.models import hub
 from bertbench.records import environment
 from bertbench.records.machines import Machine
 from bertbench.records.store import Store
 
 
+@pytest.mark.usefixtures("hub_not_asked")
 def test_value_that_no_recipe_takes_is_refused_before_the_hub_is_asked(capsys, tmp_path, monkeypatch):
     """An option outside the recipe's bounds is one line that names it, whether or not a hub is there."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(hub, "state", lambda: pytest.fail("asked"))
     assert cli.main(["run", "--task", "sst2", "--max-length", "2"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("Error: --max-length 2: ")

@@ -8,7 +8,6 @@ from bertbench import cli
 from bertbench.commands import speed as module
 from bertbench.commands._study import Answer, exit_code
 from bertbench.errors import NothingMeasuredError, UnavailableError
-from bertbench.models import hub
 from bertbench.records import environment
 from bertbench.records.store import StoredSession
 from bertbench.report.row import Report
@@ -33,15 +32,15 @@ def asked(monkeypatch, tmp_path):
         command = [*chosen, "--results-dir", str(tmp_path), *map(str, arguments)]
         done = CliRunner().invoke(app, command, catch_exceptions=False)
         assert done.exit_code == 0, done.output
+        build.said = done.stderr.splitlines()
         return found[-1]
 
     return build
 
 
 @pytest.fixture
-def error(capsys, tmp_path, monkeypatch):
+def error(capsys, tmp_path, hub_not_asked):
     """The one line that a command line is refused with, exit code 2; nothing is asked of the hub."""
-    monkeypatch.setattr(hub, "state", lambda: pytest.fail("the hub was asked"))
 
     def refuse(*arguments, code=2):
         command = ["speed", "--models", "bert-mini", "--results-dir", str(tmp_path), *map(str, arguments)]
@@ -257,21 +256,18 @@ def test_from_store_without_a_session(error):
     assert "no complete session of bert-mini" in error("--from-store", code=NothingMeasuredError.exit_code)
 
 
-@pytest.mark.parametrize(("threads", "warned"), [(3, True), (2, False)])
-def test_more_threads_than_cores_are_warned_of(asked, monkeypatch, threads, warned):
+@pytest.mark.parametrize(("more", "warned"), [(1, True), (0, False)])
+def test_more_threads_than_cores_are_warned_of(asked, more, warned):
     """They are taken as asked, with a word on what that does."""
-    said = []
-    monkeypatch.setattr(environment, "usable_cores", lambda: 2)
-    monkeypatch.setattr("bertbench.commands._study.say", said.append)
+    cores = environment.usable_cores()
+    threads = cores + more
     assert asked("--threads", threads).options.threads == threads
-    expected = [f"--threads {threads}: only 2 cores can be used; threads will wait for each other"]
-    assert said == (expected if warned else [])
+    expected = [f"--threads {threads}: only {cores} cores can be used; threads will wait for each other"]
+    assert asked.said == (expected if warned else [])
 
 
 def test_back_ends_left_out_of_all_are_said(asked, monkeypatch):
     """'all' takes what runs here and says what does not."""
-    said = []
-    monkeypatch.setattr("bertbench.commands._study.say", said.append)
     monkeypatch.setattr(backend, "backends", lambda: ["eager", "fake"])
 
     def check(name, _):
@@ -280,7 +276,7 @@ def test_back_ends_left_out_of_all_are_said(asked, monkeypatch):
 
     monkeypatch.setattr(backend.exports, "check", check)
     assert asked("--backends", "all").options.backends == ("eager",)
-    assert said == ["fake is left out: the extra 'some' is not installed"]
+    assert asked.said == ["fake is left out: the extra 'some' is not installed"]
 
 
 def test_help_shows_the_options_of_the_issue(capsys):

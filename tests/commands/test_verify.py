@@ -4,18 +4,19 @@ import csv
 import io
 import json
 import shlex
+import time
 from dataclasses import replace
 
 import pytest
 import typer
 
 from bertbench import cli
-from bertbench.commands import verify
+from bertbench.commands.verify import Verification, exit_code
 from bertbench.errors import MeasurementError
 from bertbench.records.record import Measurement
 from bertbench.records.store import Store
-from bertbench.session.study import Study
 from bertbench.specs.catalog import Catalog
+from bertbench.specs.claim_checks import load
 from tests import factories
 
 RIGHT = """\
@@ -177,35 +178,50 @@ def test_wrong_options_are_refused(project, capsys, options, message):
     assert message in capsys.readouterr().err
 
 
-def test_measure_fills_what_is_missing_and_only_that(project, monkeypatch, capsys):
+def measured(folder, measure, claims, minutes=10.0, clock=time.monotonic):
+    """The verification after measuring what `claims` need, each request of which `measure` answers."""
+    given_study = factories.answered(measure, Store(folder / "results"), "verify")
+    verification = Verification(given_study, load(",".join(claims), given_study.catalog), clock)
+    verification.measure(minutes, clock())
+    return verification
+
+
+def notes_of(verification):
+    """What its report says of the claims, in their order."""
+    return [row.note for row in verification.report().rows]
+
+
+def test_measure_fills_what_is_missing_and_only_that(project):
     """Claims that have their evidence are left alone; of the others one session measures what it can, of their kinds only."""
     asked = []
 
-    def measure(_, request):
+    def measure(request):
         asked.append(request)
         add_times(project, {"albert": 0.16, "bert": 0.16, "distilbert": 0.08})
 
-    monkeypatch.setattr(Study, "measure_or_read", measure)
-    rest = ["distilbert-for-speed", "albert-infers-faster"]
-    arguments = ["verify", "--measure", "--max-minutes", "5", "--claims", ",".join([SIZE, *rest]), "--format", "csv"]
-    cli.main(arguments)
+    verification = measured(project, measure, [SIZE, "distilbert-for-speed", "albert-infers-faster"], minutes=5.0)
     (request,) = asked
     assert {spec.name for spec in request.models} == {"bert", "distilbert", "albert"}
     assert request.kinds == ("size", "speed")
     assert request.options.max_minutes <= 5
     assert [shape.label for shape in request.timing.shapes] == ["1x128"]
     assert request.may_be_random
-    found = verdicts(capsys)
-    assert found[SIZE] == "supported"
+    assert [proof.verdict for proof in verification.proofs if proof.claim.name == SIZE] == ["supported"]
 
 
-def test_kinds_that_are_measured_are_those_of_the_claim(tmp_path, monkeypatch):
+def test_what_is_settled_is_not_measured(project, capsys):
+    """With evidence for all claims --measure measures nothing, and the verdicts are as without it."""
+    assert cli.main(["verify", "--measure", "--claims", SIZE, "--format", "csv"]) == 0
+    captured = capsys.readouterr()
+    assert SIZE in captured.out
+    assert "measuring for" not in captured.err
+
+
+def test_kinds_that_are_measured_are_those_of_the_claim(tmp_path):
     """Size alone for counts and beside everything else, as it tells the architecture; memory for memory; whole fine-tuning with all seeds for quality."""
-    monkeypatch.chdir(tmp_path)
     asked = []
-    monkeypatch.setattr(Study, "measure_or_read", lambda _, request: asked.append(request))
     claims = [SIZE, "albert-for-memory-training", "distilbert-60-percent-faster", "albert-trains-faster"]
-    assert cli.main(["verify", "--measure", "--claims", ",".join(claims)]) == 4
+    assert exit_code(measured(tmp_path, asked.append, claims).proofs) == 4
     size, memory, speed, quality = asked
     assert (size.kinds, memory.kinds, speed.kinds, quality.kinds) == (
         ("size",), ("size", "memory"), ("size", "speed"), ("size", "quality"),
@@ -219,24 +235,21 @@ def test_kinds_that_are_measured_are_those_of_the_claim(tmp_path, monkeypatch):
     assert [task.name for task in quality.tasks] == ["sst2"]
 
 
-def test_inference_alone_measures_no_training_step(tmp_path, monkeypatch, capsys):
+def test_inference_alone_measures_no_training_step(tmp_path):
     """A claim on the memory of inference, at whatever shape, costs no training step, which takes many times as much."""
-    monkeypatch.chdir(tmp_path)
     asked = []
-    monkeypatch.setattr(Study, "measure_or_read", lambda _, request: asked.append(request))
-    claims = "albert-for-memory-large-batches,albert-for-memory-training"
-    cli.main(["verify", "--measure", "--claims", claims, "--format", "json"])
+    claims = ["albert-for-memory-large-batches", "albert-for-memory-training"]
+    verification = measured(tmp_path, asked.append, claims)
     assert {(one.command, one.timing.shapes[0].label) for one in asked} == {("verify", "32x512"), ("speed", "8x128")}
     assert all(one.options.fresh for one in asked)
-    notes = [row["note"] for row in json.loads(capsys.readouterr().out)["rows"]]
-    assert "bertbench verify --measure --claims albert-for-memory-large-batches" in notes[0]
+    assert "bertbench verify --measure --claims albert-for-memory-large-batches" in notes_of(verification)[0]
 
 
-def test_one_measurement_serves_all_that_it_settles(project, monkeypatch):
+def test_one_measurement_serves_all_that_it_settles(project):
     """What an earlier measurement has given is not measured again for another claim."""
     shapes = []
 
-    def measure(_, request):
+    def measure(request):
         shapes.append([shape.label for shape in request.timing.shapes])
         values = {"training": 1e9, "optimizer_state": 1e8}
         found = tuple(
@@ -252,35 +265,28 @@ def test_one_measurement_serves_all_that_it_settles(project, monkeypatch):
         )
         factories.move_session(project / "more", project / "results", "20261125T120000-abc123")
 
-    monkeypatch.setattr(Study, "measure_or_read", measure)
-    cli.main(["verify", "--measure", "--claims", "albert-for-memory-training,albert-for-memory-optimizer-state"])
+    measured(project, measure, ["albert-for-memory-training", "albert-for-memory-optimizer-state"])
     assert shapes == [["8x128"]]
 
 
-def test_what_cannot_be_measured_stays_so_with_the_reason(tmp_path, monkeypatch, capsys):
+def test_what_cannot_be_measured_stays_so_with_the_reason(tmp_path):
     """A failing measurement costs its own claims only, and the reason stands in the report."""
-    monkeypatch.chdir(tmp_path)
 
-    def measure(_, request):
+    def measure(request):
         if request.kinds == ("size",):
             raise MeasurementError("the machine is on fire")
 
-    monkeypatch.setattr(Study, "measure_or_read", measure)
-    assert cli.main(["verify", "--measure", "--claims", SIZE, "--format", "json"]) == 4
-    (row,) = json.loads(capsys.readouterr().out)["rows"]
-    assert "the machine is on fire" in row["note"]
+    verification = measured(tmp_path, measure, [SIZE])
+    assert exit_code(verification.proofs) == 4
+    (note,) = notes_of(verification)
+    assert "the machine is on fire" in note
 
 
-def test_time_is_the_whole_commands(tmp_path, monkeypatch, capsys):
+def test_time_is_the_whole_commands(tmp_path):
     """When --max-minutes is used up, what is left is not begun, and that is the reason given."""
-    monkeypatch.chdir(tmp_path)
     asked = []
-    monkeypatch.setattr(Study, "measure_or_read", lambda _, request: asked.append(request))
-    clock = iter([0.0])
-    monkeypatch.setattr(verify, "time", type("Clock", (), {"monotonic": lambda: next(clock, 0.0)}))
-    monkeypatch.setattr(verify, "minutes_left", lambda limit, _: limit - 2 * len(asked))
-    claims = f"{SIZE},albert-for-memory-training,albert-infers-faster"
-    assert cli.main(["verify", "--measure", "--max-minutes", "3", "--claims", claims, "--format", "json"]) == 4
+    claims = [SIZE, "albert-for-memory-training", "albert-infers-faster"]
+    verification = measured(tmp_path, asked.append, claims, minutes=3.0, clock=lambda: 120.0 * len(asked))
     assert [request.options.max_minutes for request in asked] == [3.0, 1.0]
-    notes = {row["verdict"].split(":")[0]: row["note"] for row in json.loads(capsys.readouterr().out)["rows"]}
-    assert "--max-minutes is used up" in notes["albert-infers-faster"]
+    assert verification.failed == {"albert-infers-faster": "--max-minutes is used up"}
+    assert any("--max-minutes is used up" in note for note in notes_of(verification))

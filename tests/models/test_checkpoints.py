@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from bertbench.errors import CheckpointError
 from bertbench.models.checkpoints import (
+    MOST_WORDS_BYTES,
     Snapshot,
     check_tokenizer_files,
     copy_checkpoint,
@@ -285,9 +286,9 @@ def test_hostile_settings_of_a_tokenizer_are_one_line(folder, name, text, said):
         check_tokenizer_files(folder, "m")
 
 
-def test_word_lists_of_absurd_size_are_not_read(folder, monkeypatch):
+def test_word_lists_of_absurd_size_are_not_read(folder):
     """A tokenizer's file beyond every word list is refused by its size."""
-    monkeypatch.setattr("bertbench.models.checkpoints.MOST_WORDS_BYTES", 10)
-    (folder / "vocab.txt").write_text("a\n" * 10, encoding="utf-8")
+    with (folder / "vocab.txt").open("wb") as stream:
+        stream.truncate(MOST_WORDS_BYTES + 1)  # takes no room
     with pytest.raises(CheckpointError, match=r"vocab.txt: has"):
         check_tokenizer_files(folder, "m")

@@ -221,20 +221,26 @@ def test_all_shards_are_fetched():
     assert hub._weight_names("m", ["pytorch_model.bin", "x"]) == ["pytorch_model.bin"]
 
 
-def test_offline_mode_is_believed_without_a_probe(monkeypatch):
+def test_offline_mode_is_believed_without_a_probe(monkeypatch, small_hub):
     """HF_HUB_OFFLINE=1 asks nobody."""
+    server = small_hub()
+    monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(hub, "_answers", lambda _: pytest.fail("asked"))
     assert hub.state() == "offline"
+    assert server.requests == []
 
 
-def test_hub_is_asked_once_a_process(monkeypatch):
-    """The answer to the one probe is remembered, and offline mode is switched on for the libraries."""
-    asked = []
-    monkeypatch.setattr(hub, "_answers", asked.append)
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    assert [hub.state(), hub.state()] == ["unreachable", "unreachable"]
-    assert asked == [hub.endpoint()]
+def test_hub_is_asked_once_a_process(monkeypatch, small_hub):
+    """The answer to the one probe is remembered."""
+    server = small_hub()
+    monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+    assert [hub.state(), hub.state()] == ["online", "online"]
+    assert server.requests == ["/"]
+
+
+def test_hub_out_of_reach_switches_offline_mode_on():
+    """Where nobody answers, the libraries are told, so that none of them waits."""
+    assert hub.state() == "unreachable"
     assert os.environ["HF_HUB_OFFLINE"] == os.environ["HF_DATASETS_OFFLINE"] == "1"
 
 
@@ -378,9 +384,9 @@ def test_other_status_is_named(waits):
         hub.retrying("model x", failing(answered(418)), sleep=waits.append)
 
 
-def test_local_folder_is_taken_before_the_hub(tmp_path, monkeypatch):
+@pytest.mark.usefixtures("hub_not_asked")
+def test_local_folder_is_taken_before_the_hub(tmp_path):
     """A folder of the checkpoint's name is used without asking anybody."""
-    monkeypatch.setattr(hub, "state", lambda: pytest.fail("asked"))
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).write_bytes(FILES[name])
     snapshot = hub.locate(model_spec(checkpoint=str(tmp_path)))
@@ -394,9 +400,8 @@ def test_architecture_without_checkpoint_cannot_be_located():
         hub.locate(model_spec(checkpoint=None, config={"vocab_size": 5}))
 
 
-def test_offline_id_that_cannot_be_one_is_said_to_be_that(monkeypatch):
+def test_offline_id_that_cannot_be_one_is_said_to_be_that():
     """An id that the hub could not have is not looked for in the cache."""
-    monkeypatch.setattr(hub, "state", lambda: "unreachable")
     with pytest.raises(HubError, match="not a valid hub id"):
         hub.fetch("a/b/c")
 

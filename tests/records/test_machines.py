@@ -1,6 +1,6 @@
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import scipy.stats as reference
@@ -18,7 +18,6 @@ NOISE = Noise(
     backend="eager",
     dtype="fp32",
     threads=2,
-    measured_at="2026-01-01T00:00:00+00:00",
 )
 
 
@@ -35,23 +34,19 @@ def reloaded(machine):
 
 def test_nothing_is_known_at_first(machine, tmp_path):
     """Without a file there is neither a fact nor a warning, and loading creates nothing."""
-    assert (machine.noise, machine.warmup("key"), machine.ceiling("fp32", 2)) == (None, None, None)
+    assert (machine.warmup("key"), machine.training_dtype("cpu", 2)) == (None, None)
     assert machine.warnings == ()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_saved_is_read_again(machine):
-    """Noise, warm-up passes and ceilings survive; keys tell them apart; other classes have files of their own."""
-    known = machine.with_noise(NOISE).with_warmup("a", 4).with_warmup("b", 7).with_ceiling("fp32", 2, 1.5e11)
-    known = known.with_training_dtype("cpu", 2, "bf16")
-    known.save()
+    """Warm-up passes and how to train survive; keys tell them apart; other classes have files of their own."""
+    machine.with_warmup("a", 4).with_warmup("b", 7).with_training_dtype("cpu", 2, "bf16").save()
     found = reloaded(machine)
-    assert found.noise == NOISE
     assert (found.warmup("a"), found.warmup("b"), found.warmup("c")) == (4, 7, None)
-    assert (found.ceiling("fp32", 2), found.ceiling("fp32", 1), found.ceiling("bf16", 2)) == (1.5e11, None, None)
     assert (found.training_dtype("cpu", 2), found.training_dtype("cpu", 1)) == ("bf16", None)
     assert found.warnings == ()
-    assert Machine.load(machine.path.parents[1], "other").noise is None
+    assert Machine.load(machine.path.parents[1], "other").warmup("a") is None
 
 
 def test_machines_are_immutable(machine):
@@ -60,13 +55,16 @@ def test_machines_are_immutable(machine):
     assert machine.warmup("a") is None
 
 
-def test_the_newest_noise_counts(machine):
-    """A repeated measurement replaces its forerunner, one of other settings stands beside it."""
-    again = replace(NOISE, log_ratios=(0.1, 0.2))
-    other = replace(NOISE, dtype="bf16")
-    known = machine.with_noise(NOISE).with_noise(other).with_noise(again)
-    assert known.noise == again
-    assert known.facts.noise == (other, again)
+def test_an_older_file_is_read(machine):
+    """What earlier versions kept of noise and ceilings is passed over without a warning, and the rest is used."""
+    machine.path.parent.mkdir()
+    older = {"noise": [asdict(NOISE) | {"measured_at": "2026-01-01T00:00:00+00:00"}], "ceilings": {"fp32/2": 1.5e11}}
+    facts = {"schema_version": 1, "environment_class": "abc", "warmups": {"a": 4}, "training_dtypes": {"cpu/2": "bf16"}}
+    machine.path.write_text(json.dumps(older | facts))
+    found = reloaded(machine)
+    assert (found.warmup("a"), found.training_dtype("cpu", 2), found.warnings) == (4, "bf16", ())
+    found.with_warmup("b", 7).save()
+    assert json.loads(machine.path.read_text()) == facts | {"warmups": {"a": 4, "b": 7}}
 
 
 @pytest.mark.parametrize(
@@ -77,8 +75,8 @@ def test_the_newest_noise_counts(machine):
         ("{}", "schema"),
         ('{"schema_version": 1, "environment_class": "xyz"}', "another environment class"),
         ('{"schema_version": 1, "environment_class": "abc", "warmups": {"a": -1}}', "cannot be read"),
-        ('{"schema_version": 1, "environment_class": "abc", "ceilings": {"a": NaN}}', "NaN is not a finite number"),
-        ('{"schema_version": 1, "environment_class": "abc", "noise": [{"log_ratios": [1]}]}', "cannot be read"),
+        ('{"schema_version": 1, "environment_class": "abc", "warmups": {"a": NaN}}', "NaN is not a finite number"),
+        ('{"schema_version": 1, "environment_class": "abc", "training_dtypes": {"cpu/2": "fp7"}}', "cannot be read"),
     ],
 )
 def test_a_damaged_file_is_a_warning(machine, content, reason):
@@ -86,7 +84,7 @@ def test_a_damaged_file_is_a_warning(machine, content, reason):
     machine.path.parent.mkdir()
     machine.path.write_text(content)
     found = reloaded(machine)
-    assert found.noise is None
+    assert found.facts.warmups == {}
     (warning,) = found.warnings
     assert str(machine.path) in warning
     assert reason in warning

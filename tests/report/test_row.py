@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 
 from bertbench.report.caveats import (
-    BoundMissed,
     NoShare,
     RandomWeights,
     Stale,
     TasksLeftOut,
     TooFewSamples,
     TrainingCapped,
+    TriedLive,
     remarks,
 )
 from bertbench.report.row import HEADER, Row, columns, method_text
@@ -88,7 +88,7 @@ def test_caveats_in_words():
     """The note holds all caveats in their order, as it always said them."""
     caveats = (
         RandomWeights(), TrainingCapped(3000), TrainingCapped(None), TasksLeftOut(("cola", "rte")), NoShare("bert has no score on cola"),
-        TooFewSamples("p90", 64, "passes", 30), BoundMissed("MISSED live with 110 ms"), Stale("older"), *remarks("chance 40.0", None, ""),
+        TooFewSamples("p90", 64, "passes", 30), TriedLive("MISSED live with 110 ms", held_bound=False), Stale("older"), *remarks("chance 40.0", None, ""),
     )  # fmt: skip
     assert columns(Row(caveats=caveats))["note"] == (
         "random weights; training capped: 3,000 samples; training capped; without cola, rte; no share: bert has no score on cola; "

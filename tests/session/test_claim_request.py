@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from bertbench.records.store import Store
-from bertbench.session.claim_request import ClaimJob, common_options, request_of
+from bertbench.session.claim_request import ClaimJob, common_options, job_of, request_of
 from bertbench.session.options import SpeedOptions, StudyOptions
+from bertbench.specs.catalog import Catalog
 from tests.factories import study
 
 SPEED = ClaimJob("speed", ("size", "speed"), timed=SpeedOptions(batch_sizes="8", rounds=5, dtypes="bf16"))
@@ -71,3 +72,20 @@ def test_folders_and_threads_are_passed_on():
     assert common_options(chosen) == [
         "--config-dir", "a", "--config-dir", "b", "--data-dir", "d", "--results-dir", "r", "--threads", "2",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "command", "kinds", "seeds"),
+    [
+        ("distilbert-40-percent-smaller", "compare", ("size",), None),
+        ("albert-for-memory-training", "speed", ("size", "memory"), None),
+        ("distilbert-60-percent-faster", "speed", ("size", "speed"), None),
+        ("albert-trains-faster", "run", ("size", "quality"), "3"),
+    ],
+)
+def test_a_claim_asks_for_the_measuring_of_its_quantity(name, command, kinds, seeds):
+    """Counts take a comparison of sizes, times and memory a timing, and quality fine-tuning with all the seeds it needs."""
+    job = job_of(Catalog().claim(name), ("sst2",))
+    assert (job.command, job.kinds, job.options.seeds) == (command, kinds, seeds)
+    assert job.tasks == (("sst2",) if command == "run" else ())
+    assert (job.timed is not None) == (command == "speed")

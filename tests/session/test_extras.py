@@ -183,6 +183,7 @@ def test_simulated_and_confirmed(measured, live):
     assert simulated.note.startswith("p90 of latency within 50.0 ms, ")
     assert "held live with 10.0 ms" in confirmed.note
     assert len(live.asked["bert"]) == 64
+    assert (simulated.held_bound, confirmed.held_bound) == (None, True)
     assert said == []
 
 
@@ -191,6 +192,7 @@ def test_bound_that_is_missed_live_is_said(measured, live):
     live.latency = 0.2
     found, said = measured({"bert": SERVICE_S})
     assert "MISSED live with 200 ms" in found["bert"][1].note
+    assert found["bert"][1].held_bound is False
     assert said == [f"bert: {found['bert'][1].note}"]
 
 

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertbench.errors import ConfigError, DatasetError
-from bertbench.models import hub
 from bertbench.models.checkpoints import ABOUT_FILE, write_about
 from bertbench.models.loading import has_head
 from bertbench.models.sources import gather
@@ -38,7 +37,7 @@ def examples(split, count=100):
 
 
 @pytest.fixture
-def machine(monkeypatch):
+def machine():
     """A machine of known speed, data from nowhere; `machine(calibration, missing=…)`."""
 
     def make(rate=FAST, missing=(), state="online"):
@@ -47,7 +46,6 @@ def machine(monkeypatch):
                 raise DatasetError(f"no {split}")
             return examples(split)
 
-        monkeypatch.setattr(hub, "state", lambda: state)  # of weights too
         here.append(Instruments(pass_seconds=passes_at(rate), load=load, hub_state=lambda: state))
 
     yield make
@@ -315,7 +313,7 @@ def test_data_of_an_unreachable_hub_is_passed_over_by_compare(machine, small):
     assert (cell.work, cell.skipped.message) == (None, "no validation")
 
 
-def test_absent_weights_skip_quality(machine, monkeypatch):
+def test_absent_weights_skip_quality(machine):
     """A model on random weights only because the hub is away has no quality."""
     machine(state="unreachable")
     config = {

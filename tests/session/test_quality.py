@@ -94,7 +94,8 @@ def test_evaluated_checkpoint_says_where_it_comes_from(start, tiny):
 def test_what_loading_changed_is_in_the_record(start, folder):
     """Counts by split, and in words among the warnings."""
     session, whole = start(), cell(folder)
-    train = replace(whole.work.train, changes={"renumbered": 8}, notes=("sst2, train: 8 ids were replaced",))
+    changed = {"changes": {"renumbered": 8}, "remarks": ("8 ids were replaced",), "task_name": "sst2"}
+    train = replace(whole.work.train, **changed)
     measure_quality(session, replace(whole, work=replace(whole.work, train=train)))
     (record,) = session.written
     assert record.data_changes == {"train": {"renumbered": 8}, "validation": {}}

@@ -39,10 +39,8 @@ def test_without_a_paper_nothing_is_decided():
     assert with_paper(Catalog(), chosen, timed) == (chosen, timed)
 
 
-@pytest.mark.parametrize(
-    ("threads", "device", "notes"), [(3, "cpu", 1), (2, "cpu", 0), (None, "cpu", 0), (3, "cuda", 0)]
-)
-def test_more_threads_than_cores_are_noted(monkeypatch, threads, device, notes):
+@pytest.mark.parametrize(("more", "device", "notes"), [(1, "cpu", 1), (0, "cpu", 0), (None, "cpu", 0), (1, "cuda", 0)])
+def test_more_threads_than_cores_are_noted(more, device, notes):
     """On the CPU they wait for each other."""
-    monkeypatch.setattr(environment, "usable_cores", lambda: 2)
+    threads = None if more is None else environment.usable_cores() + more
     assert len(thread_notes(threads, device)) == notes

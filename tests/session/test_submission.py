@@ -11,7 +11,6 @@ from bertbench.models.sources import Encoder, Source
 from bertbench.quality.work import Work
 from bertbench.records.progress import silent
 from bertbench.records.store import Store, StoredSession
-from bertbench.session import submission as module
 from bertbench.session.plan import Cell
 from bertbench.session.quality import drop_checkpoints, measure_quality
 from bertbench.session.request import Options, Request
@@ -43,11 +42,12 @@ def work(tmp_path, folder):
 
     def make(*, task=TASK, seeds=(0,), mode="fine-tune", source=folder, **options):
         suite = SuiteSpec(name="base", title="Base", models=("bert",), reference="bert")
+        spec = model_spec(checkpoint=str(source), tokenizer="demo")
         asked = Request(
             "run",
             (),
             suite,
-            (model_spec(),),
+            (spec,),
             "bert",
             (task,),
             Options(data_dir=tmp_path / "data", seeds=seeds, **options),
@@ -56,7 +56,7 @@ def work(tmp_path, folder):
         said = []
         store, record = Store(tmp_path / "results"), session_record(session_id=ID)
         session = Session(asked, store, said.append, silent, environment(), record, None)
-        encoder = Encoder(Source(model_spec(), source, "demo", "pretrained", "d"), None)
+        encoder = Encoder(Source(spec, source, "demo", "pretrained", "d"), None)
         train = Examples("train", ("a", "b", "c", "d"), (("good",), ("bad",)) * 2, (1.0, 0.0) * 2, 4)
         for seed in seeds:
             trained = Work(
@@ -134,7 +134,7 @@ def test_only_the_first_seed_predicts(work, tmp_path):
     assert any("of 2 seeds, only seed 0 predicts" in line for line in said)
 
 
-def test_evaluated_checkpoint_predicts(work, tiny, tmp_path, monkeypatch):
+def test_evaluated_checkpoint_predicts(work, tiny, tmp_path):
     """What was published fine-tuned predicts from where it came from."""
     head = tiny(head="sequence-classification")
     settings = json.loads((head / "config.json").read_text())
@@ -143,9 +143,6 @@ def test_evaluated_checkpoint_predicts(work, tiny, tmp_path, monkeypatch):
     write(tmp_path, "sst2", [{"sentence": "good", "label": -1}])
     write(tmp_path, "ax", [{"sentence": "good"}])
     writer, stored, _ = work(mode="evaluate", source=head)
-    monkeypatch.setattr(
-        module, "gather", lambda specs, **_: [Encoder(Source(specs[0], head, "demo", "pretrained", "d"), None)]
-    )
     assert stored.records[0].finetuned_checkpoint is None
     assert writer.write(stored) == 0
     assert (tmp_path / "out" / "bert" / "SST-2.tsv").is_file()

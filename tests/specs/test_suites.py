@@ -8,14 +8,14 @@ import yaml
 from pydantic import ValidationError
 
 from bertbench import cli
-from bertbench.models import hub
 from bertbench.quality.finetune import total_steps
+from bertbench.records.store import Store
 from bertbench.session.request import Options, same_recipe
-from bertbench.session.study import Study
+from bertbench.session.selection import suite_for
 from bertbench.specs.catalog import Catalog
 from bertbench.specs.suites import RecipeSpec
 from bertbench.specs.tasks import TrainingSpec
-from tests.factories import model_spec, task_spec
+from tests.factories import model_spec, study, task_spec
 from tests.session.test_request import request as plain_request
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared/reference/recipes.yaml"
@@ -155,24 +155,21 @@ def test_recipes_do_not_matter_where_nothing_is_trained():
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"), [((), {"bert": 3, "albert": 6.9565}), (("--recipe", "task"), {"bert": 5, "albert": 5})]
+    ("given", "expected"), [({}, {"bert": 3, "albert": 6.9565}), ({"recipes": "task"}, {"bert": 5, "albert": 5})]
 )
-def test_option_chooses_between_published_and_task(monkeypatch, capsys, tmp_path, given, expected):
+def test_option_chooses_between_published_and_task(tmp_path, given, expected):
     """By default models have their own recipes; with --recipe task all have the task's; DistilBERT always has."""
-    asked = []
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Study, "measure_or_read", lambda _, request: asked.append(request) or 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        cli.main(["run", "--task", "mrpc", *given])
-    (request,) = asked
+    chosen = study(Store(tmp_path), **given)
+    suite = chosen.catalog.suite(suite_for("mrpc", chosen.catalog))
+    request = chosen.request(suite, ["mrpc"], models=chosen.options.models, reference=None, run=True)
     found = {spec.name: request.recipe(request.tasks[0], spec).epochs for spec in request.models}
     assert found == expected | {"distilbert": 5}
 
 
+@pytest.mark.usefixtures("hub_not_asked")
 def test_other_value_of_the_option_is_refused(monkeypatch, capsys, tmp_path):
     """A misspelt kind of recipe is one line, before any hub is asked."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(hub, "state", lambda: pytest.fail("asked"))
     assert cli.main(["run", "--task", "mrpc", "--recipe", "paper"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("Error: --recipe paper: must be published or task")

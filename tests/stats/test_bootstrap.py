@@ -103,7 +103,7 @@ def test_numbers_have_no_prior():
 
 
 @pytest.mark.parametrize("name", ["pearson", "spearman"])
-def test_very_many_numbers_are_taken_as_normal(name, monkeypatch):
+def test_very_many_numbers_are_taken_as_normal(name):
     """The quick way for very many numbers has the distribution of the exact one, pairs included."""
     generator = np.random.default_rng(1)
     truth = np.round(generator.normal(size=900), 1)
@@ -111,20 +111,18 @@ def test_very_many_numbers_are_taken_as_normal(name, monkeypatch):
         model: (0.9 * truth + noise * generator.normal(size=900))[None] for model, noise in (("a", 0.5), ("b", 0.6))
     }
     exact = bootstrap.bootstrap(metrics(name), models, truth, classes=False)
-    monkeypatch.setattr(bootstrap, "MANY", 100)
-    quick = bootstrap.bootstrap(metrics(name), models, truth, classes=False)
+    quick = bootstrap.bootstrap(metrics(name), models, truth, classes=False, many=100)
     for of in (lambda drawn: drawn[name, "a"], lambda drawn: drawn[name, "a"] - drawn[name, "b"]):
         assert of(quick).shape == of(exact).shape
         assert of(quick).mean() == pytest.approx(of(exact).mean(), abs=0.002)
         assert of(quick).std() == pytest.approx(of(exact).std(), rel=0.07)
 
 
-def test_very_many_numbers_without_a_value(monkeypatch):
+def test_very_many_numbers_without_a_value():
     """A constant model has no correlation there either, and the others have theirs."""
-    monkeypatch.setattr(bootstrap, "MANY", 10)
     truth = np.arange(100.0)
     models = {"constant": np.ones((1, 100)), "good": truth[None] + np.sin(truth)}
-    drawn = bootstrap.bootstrap(metrics("pearson"), models, truth, classes=False)
+    drawn = bootstrap.bootstrap(metrics("pearson"), models, truth, classes=False, many=10)
     assert np.isnan(drawn["pearson", "constant"]).all()
     assert np.isfinite(drawn["pearson", "good"]).all()
 

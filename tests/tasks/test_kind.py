@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bertbench.errors import DatasetError
-from bertbench.tasks import data, kind
+from bertbench.tasks import data
 from bertbench.tasks.examples import Examples
 from bertbench.tasks.kind import portions
 from bertbench.tasks.kinds import sequence_classification
@@ -41,20 +41,18 @@ def test_portions_change_no_token(monkeypatch):
     assert found[0].cut > 0
 
 
-def test_a_text_longer_than_any_is_refused_with_its_line(tmp_path, monkeypatch):
+def test_a_text_longer_than_any_is_refused_with_its_line(tmp_path):
     """It would be tokenized whole, at a hundred times its size, before it is cut."""
-    monkeypatch.setattr(kind, "LONGEST_TEXT", 50)
     folder = tmp_path / "sst2"
     folder.mkdir()
-    rows = [{"sentence": "short", "label": 0}, {"sentence": "long " * 20, "label": 1}]
+    rows = [{"sentence": "short", "label": 0}, {"sentence": "long " * 1_000_001, "label": 1}]
     (folder / "validation.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    with pytest.raises(DatasetError, match=r"line 2.*a text of 100 characters, expected at most 50"):
+    with pytest.raises(DatasetError, match=r"line 2.*a text of 5,000,005 characters, expected at most 5,000,000"):
         data.load(task_spec(), "validation", tmp_path)
 
 
-def test_a_line_of_unlabelled_text_longer_than_any_is_refused(tmp_path, monkeypatch):
+def test_a_line_of_unlabelled_text_longer_than_any_is_refused(tmp_path):
     """The same for text that models are pre-trained on."""
-    monkeypatch.setattr("bertbench.tasks.texts.LONGEST_TEXT", 50)
-    (tmp_path / "corpus.txt").write_text("short\n" + "long " * 20 + "\n", encoding="utf-8")
-    with pytest.raises(DatasetError, match=r"row 1: a text of 99 characters|row 1: a text of 100 characters"):
+    (tmp_path / "corpus.txt").write_text("short\n" + "long " * 1_000_001 + "\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match=r"row 1: a text of 5,000,00[45] characters"):
         list(Texts(str(tmp_path / "corpus.txt")))

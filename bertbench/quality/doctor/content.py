@@ -27,7 +27,7 @@ EMPTY = "clean the data: the model sees nothing but special tokens"
 def changed(subject: ExaminedTask) -> Verdict:
     """Report what loading changed or left out, and what it had to assume."""
     splits = [subject.validation, *([subject.training] if subject.training else [])]
-    notes = [note.partition(", ")[2] for split in splits for note in split.notes]
+    notes = [f"{split.split}: {remark}" for split in splits for remark in split.remarks]
     if any(split.changes for split in splits):
         return warning("; ".join(notes), "correct the data, so that nothing has to be changed")
     return ok("; ".join(notes) or "nothing is changed or left out")

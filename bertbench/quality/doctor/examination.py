@@ -187,15 +187,14 @@ def _published(encoder: Encoder, task: TaskSpec) -> tuple[Source | None, Verdict
 def _unloaded(work: Work, data: ExaminedTask, error: BertBenchError) -> Diagnosis:
     """Tell why a model cannot be had on a task, or which order fits where only its outputs' names are in the way."""
     model, task = work.source.spec.name, data.task.name
-    message = error.message.removeprefix(f"model {model}: ").removeprefix(f"{model}: ")
     named = data.task.kind in {SEQUENCES, TOKENS} and data.task.labels is not None
     if work.mode == "evaluate" and named and work.source.outputs is None:
         stated = replace(work, source=replace(work.source, outputs=data.task.labels))
         with contextlib.suppress(BertBenchError):
-            verdict = LABEL_ORDER(ModelOnTask(stated, data, run.prepare(stated), message))
+            verdict = LABEL_ORDER(ModelOnTask(stated, data, run.prepare(stated), error.finding))
             if verdict is not None and verdict.status != "not checked":
                 return Diagnosis(LABEL_ORDER.name, verdict, model, task)
-    return Diagnosis("loaded for the task", problem(message, error.hint), model, task)
+    return Diagnosis("loaded for the task", problem(error.finding, error.hint), model, task)
 
 
 def _work(source: Source, data: ExaminedTask, settings: Settings, *, trained: bool) -> Work:

@@ -143,13 +143,24 @@ def _naming(subject: ModelOnTask) -> str:
     """Tell what the outputs are called, and what they are taken for."""
     if subject.conflict:
         return subject.conflict
-    raw, taken = subject.config.id2label, ", ".join(subject.ready.outputs or ())
-    config_names = [str(raw[i]) for i in sorted(raw)]
+    taken = ", ".join(subject.ready.outputs or ())
     if subject.work.source.outputs is not None:
-        return f"outputs are stated in the model's YAML: {taken}" + _called(config_names)
-    if all(PLACEHOLDER.match(name) for name in config_names):
+        return f"outputs are stated in the model's YAML: {taken}" + _called(_config_names(subject))
+    if _is_guessed(subject):
         return f"LABEL_i in config.json, taken in the task's order: {taken}"
     return f"config.json names the outputs: {taken}"
+
+
+def _config_names(subject: ModelOnTask) -> list[str]:
+    raw = subject.config.id2label
+    return [str(raw[i]) for i in sorted(raw)]
+
+
+def _is_guessed(subject: ModelOnTask) -> bool:
+    """Tell whether nothing says what the outputs stand for: neither the model's YAML nor their names in config.json."""
+    if subject.conflict or subject.work.source.outputs is not None:
+        return False
+    return all(PLACEHOLDER.match(name) for name in _config_names(subject))
 
 
 def _called(config_names: Sequence[str]) -> str:

@@ -36,7 +36,7 @@ def sizes(subject: ExaminedCheckpoint) -> Verdict:
     try:
         tokens = len(subject.tokenizer)
     except CheckpointError as error:
-        return problem(error.message.removeprefix(f"model {subject.name}: "), error.hint)
+        return problem(error.finding, error.hint)
     rows = vocabulary_size(subject.config)
     shown = f"{tokens:,} tokens, {rows:,} embeddings"
     if tokens > rows:

@@ -30,7 +30,7 @@ def loading(subject: ExaminedCheckpoint) -> Verdict:
     try:
         model = subject.model
     except CheckpointError as error:
-        return problem(error.message.removeprefix(f"model {subject.name}: "), error.hint)
+        return problem(error.finding, error.hint)
     unused = _unused(folder)
     if unused:
         shown = f"{len(unused)} weights of layers in the checkpoint are not used, first {unused[0]}"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bertbench.records.record import Kind
 from bertbench.report.compare.quality_rows import DIFFERENCE
 from bertbench.report.compare.scores import ALL, MEANS
 from bertbench.report.compare.use_case import RESOURCES
 from bertbench.report.row import Row
+from bertbench.specs.claims import TIMES_OF_TRAINING
 from bertbench.stats.claim_tests import Bound, ClaimFigure, Judgement, judge
 from bertbench.stats.estimate import Estimate, Method, MethodKind, Replications, SeedsTaken
 from bertbench.stats.intervals import SEEDS_FOR_METHOD
@@ -18,15 +18,8 @@ from bertbench.units import quantity_of
 if TYPE_CHECKING:
     from bertbench.specs.claims import ClaimSpec
 
-# Counted, not timed: what they are judged by has no width.
-EXACT = frozenset({"parameters", "parameter_bytes", "checkpoint_bytes", "flops"})
+# Counted, as sizes are, and not read off: what they are judged by has no width.
 EXACT_READINGS = frozenset({"optimizer_state", "gradients", "saved_activations"})
-KINDS: dict[str, Kind] = {
-    **dict.fromkeys(EXACT, "size"),
-    **dict.fromkeys(("latency", "speedup", "throughput", "inference_time", "energy"), "speed"),
-    "peak_memory": "memory",
-}
-TRAINING = frozenset({"training_time", "evaluation_time"})  # of quality runs, and times: of one session only
 # The reading of a quantity that is meant where a claim names none.
 USUAL = {
     "parameters": "unique",
@@ -37,27 +30,11 @@ USUAL = {
     "peak_memory": "peak",
     "training_loss": "final",
     "padding_waste": "training",
-    **dict.fromkeys(("parameter_bytes", "checkpoint_bytes", "flops", "energy", *TRAINING), "value"),
+    **dict.fromkeys(("parameter_bytes", "checkpoint_bytes", "flops", "energy", *TIMES_OF_TRAINING), "value"),
 }
 MEMORY_MARGIN = next(resource.margin for resource in RESOURCES if resource.quantity == "peak_memory")
 SINGLE_READING = Method(MethodKind.SINGLE_READING, margin=MEMORY_MARGIN - 1)
 COUNTED = Method(MethodKind.COUNT)
-
-
-def kind_of(claim: ClaimSpec) -> Kind:
-    """Return the kind of measuring that gives the claim's quantity; metrics come from quality runs."""
-    return KINDS.get(claim.quantity, "quality")
-
-
-def is_timed(claim: ClaimSpec) -> bool:
-    """Tell whether the figure is a time, which is compared within one session only."""
-    return kind_of(claim) == "speed" or claim.quantity in TRAINING
-
-
-def seeds_needed(claim: ClaimSpec) -> int:
-    """Count the trained seeds that the claim takes: a score takes enough to tell of the method, not of a checkpoint."""
-    of_method = kind_of(claim) == "quality" and claim.quantity not in USUAL
-    return max(claim.needs.seeds, SEEDS_FOR_METHOD if of_method else 1)
 
 
 def macro_name(tasks: Sequence[str]) -> str:
@@ -74,15 +51,14 @@ def find_row(claim: ClaimSpec, rows: Sequence[Row], tasks: Sequence[str], texts:
         tasks: of the claim, groups taken apart.
         texts: the task whose texts were timed.
     """
-    # Timed on the texts of another task, a figure is another one.
-    if kind_of(claim) == "speed" and claim.task not in {None, texts}:
+    if claim.kind == "speed" and claim.task not in {None, texts}:
         return None
-    task = None if kind_of(claim) != "quality" else tasks[0] if len(tasks) == 1 else macro_name(tasks)
+    task = None if claim.kind != "quality" else tasks[0] if len(tasks) == 1 else macro_name(tasks)
     wanted = {"model": claim.model, "quantity": claim.quantity, "statistic": _statistic(claim, tasks), "task": task}
-    if kind_of(claim) == "speed":
+    if claim.kind == "speed":
         wanted |= {"backend": claim.backend, "dtype": claim.dtype}
     cell = {name: getattr(claim, name) for name in ("scenario", "batch_size", "sequence_length")}
-    if kind_of(claim) == "memory":
+    if claim.kind == "memory":
         cell["scenario"] = None  # a reading at a shape, of which memory has but fixed ones
     wanted |= {name: value for name, value in cell.items() if value is not None}
     if claim.statistic != "value" and claim.reference is not None:
@@ -95,7 +71,7 @@ def find_row(claim: ClaimSpec, rows: Sequence[Row], tasks: Sequence[str], texts:
 def _statistic(claim: ClaimSpec, tasks: Sequence[str]) -> str:
     """Return the statistic of the row."""
     several = len(tasks) > 1
-    if kind_of(claim) != "quality" or claim.quantity in USUAL:
+    if not claim.is_score:
         return claim.reading or USUAL[claim.quantity]
     if claim.statistic == "difference":
         return f"macro-{DIFFERENCE}" if several else DIFFERENCE
@@ -110,7 +86,7 @@ def figure_of(claim: ClaimSpec, row: Row) -> ClaimFigure | None:
     if estimate is None:
         return None
     relative = claim.statistic in {"ratio", "speedup"}
-    if claim.quantity in EXACT or claim.reading in EXACT_READINGS:
+    if claim.kind == "size" or claim.reading in EXACT_READINGS:
         return ClaimFigure(Estimate(estimate.value, estimate.value, estimate.value, COUNTED))
     if claim.quantity == "peak_memory":
         # A single reading has no spread of its own: the margin of the rule for best use stands in for it.
@@ -118,8 +94,7 @@ def figure_of(claim: ClaimSpec, row: Row) -> ClaimFigure | None:
         return ClaimFigure(Estimate(estimate.value, low, high, SINGLE_READING))
     n, unit = _replications(row, estimate)
     of_logs = estimate.method is not None and estimate.method.values is Replications.LOGARITHMS
-    # Intervals of ratios of times are symmetric in logarithms.
-    by_logs = (is_timed(claim) and relative) or of_logs
+    by_logs = (claim.is_timed and relative) or of_logs
     return ClaimFigure(estimate, n, unit, logarithmic=by_logs)
 
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from bertbench.records.record import NOT_MEASURED, UNDEFINED, RunRecord, digest
 from bertbench.records.sidecars import read_sidecar
 from bertbench.records.store import StoredSession
-from bertbench.report.claims.figure import find_row, is_timed, judged, kind_of, seeds_needed
+from bertbench.report.claims.figure import find_row, judged
 from bertbench.report.compare.evidence import Evidence, recipes
 from bertbench.report.compare.rows import all_rows, evidence_of
 from bertbench.report.row import Row
-from bertbench.stats.claim_tests import ClaimFigure, Judgement, Verdict, together
+from bertbench.stats.claim_tests import ClaimFigure, Judgement, Verdict, seeds_needed, together
 from bertbench.stats.intervals import scope_of
 from bertbench.units import millions
 
@@ -60,7 +60,7 @@ def problem(
             seen = True
             spec = evidence.specs[model].model_dump(mode="json")
             reason = next((misfit for record in done if (misfit := _unfit(claim, record, spec, counts))), None)
-            if reason is None and kind_of(claim) == "quality":
+            if reason is None and claim.kind == "quality":
                 reason = _too_few_seeds(claim, done, model)
             if reason is not None:
                 return reason
@@ -80,8 +80,8 @@ def _too_few_seeds(claim: ClaimSpec, done: Sequence[RunRecord], model: str) -> s
 
 
 def _partial(claim: ClaimSpec, evidence: Evidence) -> str | None:
-    """Tell what an option left out of quality runs; None for nothing."""
-    if kind_of(claim) != "quality" or claim.needs.capped_training:
+    """Say what was left out of quality runs by an option, or None."""
+    if claim.kind != "quality" or claim.needs.capped_training:
         return None
     options = evidence.stored.session.request.get("options", {})
     if options.get("eval_samples"):
@@ -93,8 +93,8 @@ def _partial(claim: ClaimSpec, evidence: Evidence) -> str | None:
 
 
 def _two_recipes(claim: ClaimSpec, evidence: Evidence, tasks: Sequence[str]) -> str | None:
-    """Find a hyperparameter in which model and reference were trained differently; None if there is none."""
-    if kind_of(claim) != "quality" or not claim.needs.one_recipe or claim.reference is None:
+    """Return a hyperparameter in which model and reference were trained differently, or None."""
+    if claim.kind != "quality" or not claim.needs.one_recipe or claim.reference is None:
         return None
     for task in tasks:
         pair = [evidence.records("quality", model, task) for model in claim.models]
@@ -110,7 +110,7 @@ def _two_recipes(claim: ClaimSpec, evidence: Evidence, tasks: Sequence[str]) -> 
 
 def _learnt_unlike(claim: ClaimSpec, evidence: Evidence, tasks: Sequence[str]) -> str | None:
     """Say that published checkpoints did not learn a task alike, or one and a model that was trained here; or None."""
-    if kind_of(claim) != "quality" or not claim.needs.one_recipe or claim.reference is None:
+    if claim.kind != "quality" or not claim.needs.one_recipe or claim.reference is None:
         return None
     for task in tasks:
         done = {
@@ -125,7 +125,7 @@ def _learnt_unlike(claim: ClaimSpec, evidence: Evidence, tasks: Sequence[str]) -
 
 
 def _records(claim: ClaimSpec, evidence: Evidence, model: str, tasks: Sequence[str]) -> list[list[RunRecord]]:
-    kind = kind_of(claim)
+    kind = claim.kind
     if kind == "quality":
         return [evidence.records("quality", model, task) for task in tasks]
     if kind == "speed":
@@ -161,7 +161,7 @@ def _unfit(claim: ClaimSpec, record: RunRecord, spec: Mapping[str, Any], counts:
     device = str(record.settings.get("device", "")).split(":")[0]
     if claim.needs.device is not None and device != claim.needs.device:
         return f"measured on {device}, the claim is about {claim.needs.device}"
-    return _unfit_quality(claim, record, model) if kind_of(claim) == "quality" else None
+    return _unfit_quality(claim, record, model) if claim.kind == "quality" else None
 
 
 def _unbound(bound: str | None, record: RunRecord, model: str, counts: Mapping[str, float]) -> str | None:
@@ -280,11 +280,11 @@ class Prover:
         return Proof(claim, "not measured", reason=next(filter(None, reasons), ""))
 
     def _candidates(self, claim: ClaimSpec, tasks: tuple[str, ...]) -> Iterator[StoredSession]:
-        """Yield sessions cut down to the records that the claim is about, the newest first."""
-        if kind_of(claim) == "quality" and not is_timed(claim):
+        """Sessions cut down to the records that the claim is about, the newest first."""
+        if claim.kind == "quality" and not claim.is_timed:
             yield from pooled(self.sessions, claim.models, tasks)
             return
-        kinds = {kind_of(claim)}
+        kinds = {claim.kind}
         for stored in self.sessions:
             records = tuple(
                 record
@@ -299,7 +299,7 @@ class Prover:
     def _rows_of(self, claim: ClaimSpec, evidence: Evidence) -> list[Row]:
         runs = tuple(record.run_id for record in evidence.stored.records)
         # A pool of one session's runs has lost their times.
-        key = (evidence.stored.session.session_id, kind_of(claim), is_timed(claim), claim.models, runs)
+        key = (evidence.stored.session.session_id, claim.kind, claim.is_timed, claim.models, runs)
         if key not in self._rows:
             self._rows[key] = all_rows(evidence)
         return self._rows[key]
@@ -312,7 +312,7 @@ def _undefined(claim: ClaimSpec, rows: Sequence[Row], tasks: Sequence[str]) -> s
         for row in rows
         if row.status == UNDEFINED and row.task in tasks and row.model in claim.models
     )
-    return next(of_claim, "") if kind_of(claim) == "quality" else ""
+    return next(of_claim, "") if claim.kind == "quality" else ""
 
 
 def texts(evidence: Evidence, model: str) -> str | None:

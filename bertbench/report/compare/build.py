@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from bertbench.report.claims.figure import find_row, judged, kind_of, macro_name
+from bertbench.report.claims.figure import find_row, judged, macro_name
 from bertbench.report.claims.proofs import parameter_counts, problem, texts
 from bertbench.report.claims.report import verdict_cell
 from bertbench.report.compare import notes
@@ -115,7 +115,7 @@ def with_verdicts(evidence: Evidence, rows: Sequence[Row], claims: Sequence[Clai
             verdict = _apply(evidence, verdicts.rows, part, of_part)
             if verdict is not None and part is claim:
                 line = f'claim "{claim.title}": {verdict}'
-                verdicts.lines.setdefault((claim.model, CELLS[kind_of(claim)]), []).append(line)
+                verdicts.lines.setdefault((claim.model, CELLS[claim.kind]), []).append(line)
     return verdicts
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.records.record import Kind, Measurement, RunRecord
 from bertbench.report.caveats import (
-    BoundMissed,
     Caveat,
     MeasurementNote,
     NoShare,
     RandomWeights,
     SampleOnly,
     TrainingCapped,
+    TriedLive,
     remarks,
 )
 from bertbench.report.row import Row
@@ -227,6 +227,6 @@ def note_of(measurement: Measurement) -> tuple[Caveat, ...]:
     """Return what the record says of this one measurement; none where it says nothing."""
     if not measurement.note:
         return ()
-    # Records hold the outcome of a rate that was tried live in the words of their note alone.
-    missed = measurement.quantity == "server_rate" and "MISSED" in measurement.note
-    return (BoundMissed(measurement.note) if missed else MeasurementNote(measurement.note),)
+    if measurement.held_bound is not None:
+        return (TriedLive(measurement.note, measurement.held_bound),)
+    return (MeasurementNote(measurement.note),)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bertbench.report.caveats import BoundMissed, MeasurementNote, joined
+from bertbench.report.caveats import MeasurementNote, TriedLive, joined
 from bertbench.report.row import Row, Table
 from bertbench.report.tables.figures import Figures, NeighbouringFigures, figure_text, shape_name, shown, way_name
 from bertbench.stats.padding import POLICIES
@@ -179,8 +179,10 @@ def server_table(figures: Figures, models: Sequence[str]) -> Table | None:
         rate = live(row)
         if rate is None:
             return ""
-        missed = any(isinstance(caveat, BoundMissed) for caveat in rate.caveats)
-        return f"{figure_text(rate)}, {'missed' if missed else 'held'}"
+        outcomes = [
+            "held" if caveat.held_bound else "missed" for caveat in rate.caveats if isinstance(caveat, TriedLive)
+        ]
+        return ", ".join([figure_text(rate), *outcomes])  # of an older record the note below the table alone tells it
 
     columns: Columns = (
         ("Model", lambda row: row.model or ""),

@@ -84,10 +84,10 @@ def test_model_without_head_has_no_score(tiny):
 def test_what_loading_changed_is_told():
     """Nothing changed is well; anything changed or left out is a warning with its words."""
     assert changed(task_data()).found == "nothing is changed or left out"
-    odd = replace(toy("train"), changes={"renumbered": 60}, notes=("toy, train: 60 ids were replaced",))
+    odd = replace(toy("train"), changes={"renumbered": 60}, remarks=("60 ids, all of them, were replaced",))
     found = changed(task_data(train=odd))
-    assert (found.status, found.found) == ("warning", "train: 60 ids were replaced")
-    assumed = changed(task_data(train=replace(toy("train"), notes=("toy, train: labels are numbers",))))
+    assert (found.status, found.found) == ("warning", "train: 60 ids, all of them, were replaced")
+    assumed = changed(task_data(train=replace(toy("train"), remarks=("labels are numbers",))))
     assert (assumed.status, assumed.found) == ("ok", "train: labels are numbers")
 
 

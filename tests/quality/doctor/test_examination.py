@@ -91,7 +91,7 @@ def test_hub_out_of_reach_is_not_checked(tmp_path, trained):
     assert by_check(findings, model="far")["weights loaded"].status == "not checked"
     found = by_check(findings, model=spec.name, task="toy")
     assert found["fine-tuned checkpoint"].status == "not checked"
-    assert "org/fine cannot be had" in found["fine-tuned checkpoint"].found
+    assert found["fine-tuned checkpoint"].found.startswith("the fine-tuned org/fine cannot be had (model org/fine: ")
     assert found["label order"].status == "ok"
 
 

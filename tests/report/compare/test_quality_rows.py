@@ -54,21 +54,18 @@ def answered(model, frame, seed=0):
 
 
 @pytest.fixture
-def session(tmp_path, monkeypatch):
+def session(tmp_path):
     """Writes a session of quality records: `session(scored, tasks=…)`."""
 
     def make(scored, tasks=("squad",)):
         models = tuple(dict.fromkeys(model for model, *_ in scored))
         record = factories.session_record(models, tasks)
-        monkeypatch.setattr(factories, "quality_record", _record)
-        return factories.stored_session(tmp_path, session=record, scored=scored)
-
-    plain = factories.quality_record
+        return factories.stored_session(tmp_path, session=record, scored=scored, make=_record)
 
     def _record(model, frame, **fields):
         given = {name: fields.pop(name) for name in ("task", "seed", "sidecar") if name in fields}
         if "measurements" not in fields:
-            return plain(model, frame, **given, **fields)
+            return factories.quality_record(model, frame, **given, **fields)
         task = given["task"]
         return factories.record(
             "quality", model, task_name=task.name, task=task.model_dump(mode="json"), seed=given["seed"],

@@ -9,6 +9,7 @@ import pytest
 
 from bertbench.records.record import Failure, Measurement
 from bertbench.records.store import StoredSession
+from bertbench.report.caveats import MeasurementNote, TriedLive
 from bertbench.report.compare.rows import all_rows, evidence_of
 from bertbench.report.compare.speed_rows import SessionTimings, Way, over_rounds, shape_of
 from bertbench.report.row import columns, method_text
@@ -319,6 +320,22 @@ def test_other_figures_of_a_run_are_shown_as_they_are(tmp_path):
     )
     row = figures_of(with_measurements(one_way(tmp_path), energy)).first("bert", "energy")
     assert (row.value, row.batch_size, row.sequence_length, row.n, row.note) == (2.5, 1, 128, 40, "RAPL")
+
+
+@pytest.mark.parametrize(
+    ("held_bound", "caveat"),
+    [
+        (True, TriedLive("odd words", held_bound=True)),
+        (False, TriedLive("odd words", held_bound=False)),
+        (None, MeasurementNote("odd words")),
+    ],
+)
+def test_outcome_of_a_live_trial_is_what_the_record_states(tmp_path, held_bound, caveat):
+    """Whether a bound was held is a fact of the record, whatever its note says; without the fact nothing is concluded."""
+    rate = Measurement("server_rate", "1/s", (30.0,), statistic="live", note="odd words", held_bound=held_bound)
+    row = figures_of(with_measurements(one_way(tmp_path), rate)).first("bert", "server_rate")
+    assert row.caveats == (caveat,)
+    assert columns(row)["note"] == "odd words"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bertbench.report.caveats import BoundMissed, MeasurementNote, RandomWeights, TooFewSamples, remarks
+from bertbench.report.caveats import MeasurementNote, RandomWeights, TooFewSamples, TriedLive, remarks
 from bertbench.report.formats.terminal import PLUGIN as TERMINAL
 from bertbench.report.row import Report, Row, Table
 from bertbench.report.tables import speed as tables
@@ -259,7 +259,7 @@ def rate(model, value, statistic, *caveats):
 
 
 def test_server():
-    """The rate by simulation, and whether the one tried live held the bound; a note says which bound."""
+    """The rate by simulation, and whether the one tried live held the bound, where a record says it; a note says which bound."""
     rows = [
         *ONE_WAY,
         rate(
@@ -270,10 +270,19 @@ def test_server():
             MeasurementNote("p90 of latency within 100 ms, 50% busy; by simulation"),
         ),
         rate(
-            "bert", 15.0, "live", RandomWeights(), MeasurementNote("p90 of latency within 100 ms: held live with 90 ms")
+            "bert",
+            15.0,
+            "live",
+            RandomWeights(),
+            TriedLive("p90 of latency within 100 ms: held live with 90 ms", held_bound=True),
         ),
         rate("distilbert", 40.0, "simulated", MeasurementNote("p90 of latency within 100 ms, 50% busy; by simulation")),
-        rate("distilbert", 30.0, "live", BoundMissed("p90 of latency within 100 ms: MISSED live with 110 ms")),
+        rate(
+            "distilbert",
+            30.0,
+            "live",
+            TriedLive("p90 of latency within 100 ms: MISSED live with 110 ms", held_bound=False),
+        ),
         rate("albert", 18.0, "simulated", MeasurementNote("p90 of latency within 100 ms, 50% busy; by simulation")),
     ]
     table = tables.server_table(Figures(rows), MODELS)
@@ -282,6 +291,10 @@ def test_server():
         ("distilbert", "40.0/s", "30.0/s, missed"),
         ("albert", "18.0/s", ""),
     ]
+    older = [*rows[:-2], rate("distilbert", 30.0, "live", MeasurementNote("MISSED live with 110 ms"))]
+    table_of_older = tables.server_table(Figures(older), MODELS)
+    assert cells(table_of_older, "Tried live")[1] == ("30.0/s",)
+    assert table_of_older.notes[1] == "distilbert: MISSED live with 110 ms"
     assert table.notes[0] == "bert: p90 of latency within 100 ms: held live with 90 ms"
     assert table.notes[2] == "albert: p90 of latency within 100 ms, 50% busy; by simulation"
     assert tables.server_table(Figures(ONE_WAY), MODELS) is None
