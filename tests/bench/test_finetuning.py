@@ -32,13 +32,13 @@ class Rates:
 @pytest.fixture(scope="module")
 def world(hub_in_process):
     """Loads a task: `world("sst2")` gives the work on a task."""
+    import huggingface_hub
+
     from bertbench.models.sources import Source
     from bertbench.quality.work import Work
     from bertbench.specs.catalog import Catalog
     from bertbench.speed import calibration
     from bertbench.tasks import data
-
-    import huggingface_hub
 
     folder = huggingface_hub.snapshot_download(MODEL, endpoint=hub_in_process)
     threads = environment.default_threads()
