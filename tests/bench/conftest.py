@@ -85,7 +85,10 @@ def hub_in_process(stand_in_hub, tmp_path_factory):
 
     for module in (huggingface_hub.constants, datasets.config):
         module.HF_ENDPOINT = stand_in_hub
-    huggingface_hub.constants.ENDPOINT = stand_in_hub
+    huggingface_hub.constants.ENDPOINT = stand_in_hub  # read at import, which may be long ago
+    huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE = (
+        f"{stand_in_hub}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    )
     hub.state.cache_clear()
     yield stand_in_hub
     os.environ.clear()

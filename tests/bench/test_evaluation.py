@@ -29,7 +29,7 @@ def work(hub_in_process, make_model, threads):
     from bertbench.tasks import data
 
     vocabulary = huggingface_hub.snapshot_download("sentence-transformers/all-MiniLM-L6-v2", endpoint=hub_in_process)
-    task, folder = Catalog().task("squad"), make_model(SCALE.base)
+    task, folder = Catalog().task("squad"), make_model(SCALE.base, vocab_size=30522, max_position_embeddings=512)
     examples = data.load(task, "validation").take(SCALE.evaluated_questions)
     source = Source(Catalog().model(SCALE.base), folder, vocabulary, "pretrained", "d")
     return Work(
