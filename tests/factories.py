@@ -312,6 +312,6 @@ def passes_at(flops_per_second):
     def pass_seconds(config, shapes, settings):
         from bertbench.models.size import count_flops
 
-        return [count_flops(config, *shape) / flops_per_second for shape in shapes]
+        return [count_flops(config, *shape[:2]) / flops_per_second for shape in shapes]
 
     return pass_seconds

@@ -12,8 +12,8 @@ from typer import Exit, Option
 from bertbench.commands._options import MeasuringOptions, spread
 from bertbench.commands._study import open_study
 from bertbench.errors import BertBenchError, UsageError
-from bertbench.session.claim_request import ClaimJob, common_options, job_of, minutes_left, request_of
 from bertbench.session.request import check_positive
+from bertbench.session.speed_request import ClaimJob, common_options, job_of, minutes_left, request_of
 from bertbench.specs.claim_checks import load, tasks_of
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from bertbench.models.lengths import length_limit
 from bertbench.models.loading import load_tokenizer, uses_token_types
@@ -28,6 +28,7 @@ from bertbench.specs import plugins
 from bertbench.specs.tasks import TaskSpec
 from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed.backend import combinations
+from bertbench.speed.calibration import ProbedShape
 from bertbench.speed.servant import USUAL_WARMUP
 from bertbench.tasks.examples import Examples, SampleOrder
 from bertbench.units import duration
@@ -35,10 +36,11 @@ from bertbench.units import duration
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
-PassSeconds = Callable[[Any, Sequence[tuple[int, int]], ExecutionSettings], list[float]]
+PassSeconds = Callable[[Any, Sequence[ProbedShape], ExecutionSettings], list[float]]
 
 FIRST = 128  # examples of the first block
-PROBED = (1, 8)  # inputs a pass: one, and enough for full speed
+# Inputs a pass: one, and enough for full speed, as it is timed and trained, and as it is evaluated.
+PROBED = ((1, False), (8, False), (8, True))
 PROBED_TOKENS = 128
 LENGTH_SAMPLE = 400  # examples whose length is looked at
 TRAINING_PASSES = 3.4  # forward, gradients of inputs and of weights, and the slower operators of a backward pass
@@ -56,19 +58,17 @@ class Pace:
     def __init__(self, options: Options, pass_seconds: PassSeconds) -> None:
         self._settings = ExecutionSettings(options.device, "fp32", options.threads, attention=options.attention)
         self._pass_seconds = pass_seconds
-        self._probes: dict[str, list[tuple[float, float]]] = {}  # FLOPs and seconds, growing
+        self._probes: dict[str, list[_Probe]] = {}
 
     def seconds(self, config: PretrainedConfig, *, batch_size: int, tokens: int, training: bool = False) -> float:
         """Expect so many seconds for a pass of `batch_size` inputs of `tokens`, or for a training step with it."""
-        from bertbench.models.size import count_flops
-
-        wanted = min(tokens, length_limit(config) or tokens)
-        flops = count_flops(config, batch_size, wanted) * tokens / wanted
-        small, large = self._probe(config)
-        known, took = small if flops <= small[0] else large
-        expected = took * flops / known
-        if small[0] < flops < large[0]:  # between both, as on a line through them
-            expected = small[1] + (large[1] - small[1]) * (flops - small[0]) / (large[0] - small[0])
+        flops = _flops(config, batch_size, tokens)
+        small, large, _ = self._probe(config)
+        flops_per_s = small.flops / small.seconds if flops <= small.flops else large.flops / large.seconds
+        expected = flops / flops_per_s
+        if small.flops < flops < large.flops:  # between both, as on a line through them
+            share = (flops - small.flops) / (large.flops - small.flops)
+            expected = small.seconds + (large.seconds - small.seconds) * share
         return expected * (TRAINING_PASSES if training else 1.0)
 
     def per_example(self, work: Work, examples: Examples, *, training: bool) -> float:
@@ -77,22 +77,34 @@ class Pace:
 
         config = config_of(work.source.spec, work.source.folder)
         tokens = mean_tokens(work, config, examples)
-        batch_size = max(1, PROBED[-1] * PROBED_TOKENS // tokens)
-        seconds = self.seconds(config, batch_size=batch_size, tokens=tokens, training=training) / batch_size
-        return seconds + FIXED_SECONDS["example"]
+        _, large, evaluating = self._probe(config)
+        known = large if training else evaluating
+        seconds = known.seconds * _flops(config, 1, tokens) / known.flops
+        return seconds * (TRAINING_PASSES if training else 1.0) + FIXED_SECONDS["example"]
 
-    def _probe(self, config: PretrainedConfig) -> list[tuple[float, float]]:
-        from bertbench.models.size import count_flops
-
-        values = {name: value for name, value in config.to_dict().items() if name not in LABELS}
-        key = digest([config.model_type, {name: str(value) for name, value in values.items()}])
+    def _probe(self, config: PretrainedConfig) -> list[_Probe]:
+        values = {name: str(value) for name, value in config.to_dict().items() if name not in LABELS}
+        key = digest([config.model_type, values])
         if key not in self._probes:
             tokens = min(PROBED_TOKENS, length_limit(config) or PROBED_TOKENS)
-            shapes = [(batch_size, tokens) for batch_size in PROBED]
+            shapes = [ProbedShape(inputs, tokens, evaluating) for inputs, evaluating in PROBED]
             seconds = self._pass_seconds(config, shapes, self._settings)
-            flops = [float(count_flops(config, *shape)) for shape in shapes]
-            self._probes[key] = list(zip(flops, seconds, strict=True))
+            flops = [_flops(config, shape.inputs, tokens) for shape in shapes]
+            self._probes[key] = [_Probe(*pair) for pair in zip(flops, seconds, strict=True)]
         return self._probes[key]
+
+
+class _Probe(NamedTuple):
+    flops: float
+    seconds: float
+
+
+def _flops(config: PretrainedConfig, batch_size: int, tokens: int) -> float:
+    """Count the FLOPs of a pass; windows beyond the model's limit count in proportion."""
+    from bertbench.models.size import count_flops
+
+    within = min(tokens, length_limit(config) or tokens)
+    return count_flops(config, batch_size, within) * tokens / within
 
 
 def mean_tokens(work: Work, config: PretrainedConfig, examples: Examples) -> int:

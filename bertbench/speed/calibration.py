@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from bertbench.models.products import quickest_products
 from bertbench.processes import Child, ChildDiedError, behave_as_child
 from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed.backends.eager import DTYPES
@@ -55,13 +56,21 @@ TRIES = 3  # of each shape; the least counts, as noise only adds
 LONG_PASS_S = 0.5  # a longer pass is tried twice
 
 
+class ProbedShape(NamedTuple):
+    """Inputs of so many tokens in a pass; `evaluating`: with the products that scores are computed by, not those that are timed."""
+
+    inputs: int
+    tokens: int
+    evaluating: bool = False
+
+
 def pass_seconds(
     config: PretrainedConfig,
-    shapes: Sequence[tuple[int, int]],
+    shapes: Sequence[ProbedShape],
     settings: ExecutionSettings,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[float]:
-    """Measure the seconds of a pass of the encoder at each shape (inputs, tokens), the least of several.
+    """Measure the seconds of a pass of the encoder at each shape, the least of several.
 
     Raises:
         ConfigError, CheckpointError: the model cannot be built, or is too large for this machine.
@@ -76,15 +85,16 @@ def pass_seconds(
         model: Any = random_model(config, attention=settings.attention).to(settings.device)
         least: list[float] = []
         with torch.inference_mode():
-            for batch_size, tokens in shapes:
-                ids = torch.ones(batch_size, tokens, dtype=torch.long, device=settings.device)
+            for shape in shapes:
+                ids = torch.ones(shape.inputs, shape.tokens, dtype=torch.long, device=settings.device)
                 mask = torch.ones_like(ids)
 
                 def run(ids: Any = ids, mask: Any = mask) -> None:
                     model(input_ids=ids, attention_mask=mask)
                     _wait(settings.device)
 
-                least.append(_least(run, clock))
+                with quickest_products(model) if shape.evaluating else nullcontext():
+                    least.append(_least(run, clock))
     finally:
         torch.set_num_threads(before)
     return least

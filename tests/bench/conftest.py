@@ -69,6 +69,33 @@ def make_model():
         yield make
 
 
+@pytest.fixture(scope="module")
+def hub_in_process(stand_in_hub, tmp_path_factory):
+    """The address of the stand-in hub, which the libraries of this process ask meanwhile."""
+    from bertbench.models import hub
+
+    before = dict(os.environ)
+    os.environ |= {
+        "HF_ENDPOINT": stand_in_hub,
+        "HF_HOME": str(tmp_path_factory.mktemp("hf")),
+        "HF_HUB_DISABLE_XET": "1",
+    }
+    import datasets
+    import huggingface_hub
+
+    for module in (huggingface_hub.constants, datasets.config):
+        module.HF_ENDPOINT = stand_in_hub
+    huggingface_hub.constants.ENDPOINT = stand_in_hub  # read at import, which may be long ago
+    huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE = (
+        f"{stand_in_hub}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    )
+    hub.state.cache_clear()
+    yield stand_in_hub
+    os.environ.clear()
+    os.environ.update(before)
+    hub.state.cache_clear()
+
+
 @pytest.fixture(scope="session")
 def threads():
     """Of everything that is timed in this process's children."""

@@ -28,11 +28,13 @@ class Scale:
     slower_sessions: int = 20
     simulated_sessions: int = 2000
     stored_records: int = 100_000
+    evaluated_questions: int = 1024
 
 
 TINY = Scale(
     judged=False,
     stored_records=1000,
+    evaluated_questions=16,
     threads=1,
     models=("bert-mini", "distilbert-mini", "albert-mini"),
     base="bert-mini",

@@ -205,6 +205,14 @@ def test_batches_are_bounded_in_tokens(tiny, monkeypatch):
     assert [tuple(size) for size in sizes] == [(1, 50), (2, 20), (3, 10)]
 
 
+def test_batches_fit_the_caches_where_they_are_work_enough(tiny, monkeypatch):
+    """A model whose small batches keep threads busy gets them; a tiny one takes large batches."""
+    model = quality.prepare(work_on(tiny(head="sequence-classification"))).model
+    assert evaluate._tokens_at_once(model) == evaluate.TOKENS_PER_BATCH
+    monkeypatch.setattr(evaluate, "WORK_FOR_THREADS", 1)
+    assert evaluate._tokens_at_once(model) == evaluate.TOKENS_IN_CACHE
+
+
 def test_regression_is_learnt_and_correlated(tiny):
     """A task of numbers is trained with one output and scored by correlations."""
     train, validation = toy("train"), toy("validation")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from bertbench.records.store import Store
-from bertbench.session.claim_request import ClaimJob, common_options, job_of, request_of
 from bertbench.session.options import SpeedOptions, StudyOptions
+from bertbench.session.speed_request import ClaimJob, common_options, job_of, request_of
 from bertbench.specs.catalog import Catalog
 from tests.factories import study
 

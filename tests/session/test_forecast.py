@@ -79,7 +79,7 @@ def test_an_architecture_is_probed_once(spec, work):
 
     def pass_seconds(config, shapes, settings):
         asked.append(settings.threads)
-        return [0.1, 0.4]
+        return [0.1, 0.4, 0.2]
 
     pace = Pace(Options(threads=3), pass_seconds)
     config = config_of(spec, work.source.folder)
@@ -91,6 +91,7 @@ def test_an_architecture_is_probed_once(spec, work):
     assert pace.seconds(config, batch_size=1, tokens=32) < one
     assert one < pace.seconds(config, batch_size=4, tokens=64) < 0.4
     assert pace.seconds(config, batch_size=16, tokens=64) == pytest.approx(0.8)
+    assert pace.per_example(work, examples(), training=True) > 2 * pace.per_example(work, examples(), training=False)
     assert asked == [3]
 
 

@@ -51,6 +51,7 @@ MEASURING = {
         "quality/finetune.py",
         "quality/evaluate.py",
         "quality/features.py",
+        "models/products.py",
         "quality/trainer.py",
         "tasks/kind.py",
         "tasks/answer_places.py",

@@ -2,7 +2,7 @@ import pytest
 
 from bertbench.models import configurations
 from bertbench.specs.timing import ExecutionSettings
-from bertbench.speed.calibration import ceiling, fastest, model_sizes, pass_seconds
+from bertbench.speed.calibration import ProbedShape, ceiling, fastest, model_sizes, pass_seconds
 
 
 def test_a_pass_is_the_least_of_several(tiny):
@@ -11,7 +11,7 @@ def test_a_pass_is_the_least_of_several(tiny):
 
     before = torch.get_num_threads()
     config = configurations.load(tiny())
-    one, eight = pass_seconds(config, [(1, 16), (8, 16)], ExecutionSettings())
+    one, eight = pass_seconds(config, [ProbedShape(1, 16), ProbedShape(8, 16, evaluating=True)], ExecutionSettings())
     assert torch.get_num_threads() == before
     assert 0 < one < 5
     assert 0 < eight < 5
@@ -21,9 +21,9 @@ def test_a_moment_of_noise_is_no_pass_time(tiny):
     """The least of the tries counts; a pass that takes long is tried twice."""
     config = configurations.load(tiny())
     readings = iter([0, 9, 10, 11, 20, 27, 30, 31])  # passes of 9, 1, 7 and 1 seconds
-    assert pass_seconds(config, [(1, 8)], ExecutionSettings(), clock=lambda: next(readings)) == [1]
+    assert pass_seconds(config, [ProbedShape(1, 8)], ExecutionSettings(), clock=lambda: next(readings)) == [1]
     long_passes = iter([0, 9, 10, 18])
-    assert pass_seconds(config, [(1, 8)], ExecutionSettings(), clock=lambda: next(long_passes)) == [8]
+    assert pass_seconds(config, [ProbedShape(1, 8)], ExecutionSettings(), clock=lambda: next(long_passes)) == [8]
 
 
 class Clock:
