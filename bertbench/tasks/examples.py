@@ -27,13 +27,13 @@ class SampleOrder:
     ends: tuple[int, ...]
 
     @classmethod
-    def draw(cls, count: int, groups: Sequence[str] | None = None) -> SampleOrder:
-        """Shuffle `count` examples with a fixed seed, those of a group one after the other."""
+    def draw(cls, count: int, groups: Sequence[str] | None = None, seed: int = SUBSET_SEED) -> SampleOrder:
+        """Shuffle `count` examples, those of a group one after the other."""
         members: dict[str | int, list[int]] = {}
         for index in range(count):
             members.setdefault(index if groups is None else groups[index], []).append(index)
         order = list(members.values())
-        random.Random(SUBSET_SEED).shuffle(order)  # noqa: S311 (a reproducible draw)
+        random.Random(seed).shuffle(order)  # noqa: S311 (a reproducible draw)
         return cls(tuple(itertools.chain.from_iterable(order)), tuple(itertools.accumulate(map(len, order))))
 
     def at_least(self, count: int) -> int:

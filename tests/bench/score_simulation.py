@@ -9,6 +9,7 @@ from scipy.stats import norm
 
 from bertbench.report.compare.replicates import Group, of_task, plugins_of
 from bertbench.report.compare.scores import SplitScores
+from bertbench.tasks.examples import SampleOrder
 
 
 def split_scores(predictions, labels, metrics, *, clusters=None, trained=0):
@@ -128,3 +129,30 @@ def held_trained(generator, n, seeds, spread):
     scores = split_scores(predictions, labels, ("accuracy",), trained=seeds)
     found = scores.estimate("score", "ours", n), scores.difference("ours", "theirs"), scores.ratio("score", "ours")
     return [covers(one, truth) for one, truth in zip(found, (0.9, 0.02, 0.9 / 0.88), strict=True)]
+
+
+def population(generator, metric, size):
+    """Answers to all examples of a split, as a store holds them: given, true, and the paragraph of each or None."""
+    if metric == "exact_match":
+        each = 1 + generator.poisson(4, size // 5)  # questions a paragraph
+        hard = np.repeat(generator.standard_normal(len(each)), each)
+        felt = np.sqrt(0.2) * hard + np.sqrt(0.8) * generator.standard_normal(len(hard))
+        given, golds = np.empty((1, len(hard)), dtype=object), np.empty(len(hard), dtype=object)
+        for place, is_wrong in enumerate(felt < norm.ppf(0.19)):
+            given[0, place], golds[place] = "a blue cup" if is_wrong else "red box", ["red box"]
+        return given, golds, np.repeat(np.arange(len(each)), each)
+    if metric == "entity_f1":
+        return *sentences(generator, size, 0.08), None
+    return *classes(generator, size, 0.08), None
+
+
+def held_sample(stored, metric, count, seed):
+    """Whether the interval of a sample of so many holds the score of all: drawn and scored as the program does."""
+    given, golds, clusters = stored
+    order = SampleOrder.draw(len(golds), None if clusters is None else [str(name) for name in clusters], seed)
+    taken = np.array(sorted(order.places[: order.at_least(count)]))
+    part = split_scores(
+        {"a": given[:, taken]}, golds[taken], (metric,), clusters=None if clusters is None else clusters[taken]
+    )
+    truth = plugins_of({metric})[metric].compute(list(given[0]), list(golds))
+    return covers(part.estimate("score", "a", len(taken) if clusters is None and metric == "accuracy" else None), truth)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.bench.scale import SCALE
-from tests.bench.score_simulation import held_answers, held_pair, held_single, held_trained
+from tests.bench.score_simulation import held_answers, held_pair, held_sample, held_single, held_trained, population
 
 pytestmark = [pytest.mark.bench_full, pytest.mark.timeout(3600)]
 
@@ -86,3 +86,17 @@ def test_coverage_of_a_method(seeds, n, spread, figures):
     ]
     name = f"score, difference and ratio of {seeds} seeds, {n:,} examples, seeds apart by {100 * spread:g} points"
     judged(figures, name, held, most=0.995 if n == 100 else MOST)
+
+
+@pytest.mark.parametrize("count", [128, 256, 512, 1024])
+@pytest.mark.parametrize(("metric", "size"), [("accuracy", 9815), ("exact_match", 10_570), ("entity_f1", 9815)])
+def test_coverage_of_a_sample(metric, size, count, figures):
+    """The interval of a sample, questions by paragraph, holds the score of all examples: 95 % give or take 1.5.
+
+    Of a finite set, an interval that speaks of the task holds a little more than 95 % as the sample grows.
+    """
+    stored = population(np.random.default_rng(size), metric, size)
+    held = [held_sample(stored, metric, count, seed) for seed in range(2 * SESSIONS)]
+    share, chance = np.mean(held), 2.6 * math.sqrt(0.05 * 0.95 / len(held))
+    holds = 0.935 - chance <= share <= 0.965 + chance
+    figures.judge(f"coverage, {metric}, {count:,} of {size:,}", f"{share:.1%}", "93.5% to 96.5%", holds=holds)
