@@ -29,12 +29,14 @@ class Scale:
     simulated_sessions: int = 2000
     stored_records: int = 100_000
     evaluated_questions: int = 1024
+    forecast_samples: int = 500
 
 
 TINY = Scale(
     judged=False,
     stored_records=1000,
     evaluated_questions=16,
+    forecast_samples=20,
     threads=1,
     models=("bert-mini", "distilbert-mini", "albert-mini"),
     base="bert-mini",

@@ -1,7 +1,7 @@
 """Evaluation against the machine's ceiling: questions on BERT-base, from texts to scores, block by block with the ceiling between.
 
 Real questions come from the stand-in hub beside the checkout; without it these bars are skipped. The ceiling is that of torch's own linear
-layers: where evaluation multiplies with a faster library (`bertbench/quality/products.py`), its share may exceed 100 %.
+layers: where evaluation multiplies with a faster library (`bertbench/models/products.py`), its share may exceed 100 %.
 """
 
 import statistics
@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from bertbench.speed.calibration import SQUARES, calibrate, ceiling, model_sizes
+from bertbench.quality.trainer import has_bf16
+from bertbench.speed.calibration import SQUARES, ceiling, model_sizes
 from tests.bench.scale import SCALE
 
 pytestmark = [pytest.mark.bench_full, pytest.mark.shared, pytest.mark.timeout(1800)]
@@ -41,7 +42,7 @@ def work(hub_in_process, make_model, threads):
 def blocks_of(examples):
     """The examples in as many equal blocks."""
     size = len(examples) // BLOCKS
-    return [examples._at(range(start, start + size)) for start in range(0, size * BLOCKS, size)]
+    return [examples.at(range(start, start + size)) for start in range(0, size * BLOCKS, size)]
 
 
 def operations(ready, features):
@@ -66,7 +67,7 @@ def test_evaluation_reaches_its_share_of_the_ceiling(work, figures, threads, dty
     from bertbench.specs.timing import ExecutionSettings
     from bertbench.speed.workers import preload
 
-    if dtype == "bf16" and not calibrate(threads).bf16_is_faster:
+    if dtype == "bf16" and not has_bf16("cpu"):
         pytest.skip("this processor has no bf16")
     ready = run.prepare(work)
     ready.model = ready.model.to(torch_dtype(dtype))
