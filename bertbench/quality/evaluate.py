@@ -123,7 +123,7 @@ def answer(
     all_answers: list[Replies] = []
     for examples in work.splits:
         features = ready.features(task, examples)
-        label = f"evaluating {work.source.spec.name} on {examples.split}"
+        label = f"evaluating {work.source.spec.name} on {task.name}, {examples.split}"
         started = clock()
         outputs = predict(model, ready.kind, features, ready.pad, label, in_time(progress, deadline))
         seconds = clock() - started

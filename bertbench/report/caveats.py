@@ -72,11 +72,13 @@ class SampleOnly(Caveat):
     examples: int
     available: int
     unit: str = "examples"
+    task: str | None = None  # where the figure is of several
 
     @property
     def text(self) -> str:
-        """'1,024 of 10,570 questions'."""
-        return f"{self.examples:,} of {self.available:,} {self.unit}"
+        """'1,024 of 10,570 questions', of a mean 'squad: 1,024 of 10,570 questions'."""
+        count = f"{self.examples:,} of {self.available:,} {self.unit}"
+        return f"{self.task}: {count}" if self.task else count
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def test_separable_task_is_learnt(tiny):
     assert (outcome.training.steps, outcome.training.samples_seen) == (30, 240)
     assert {label for label, done, total in told if done == total} == {
         "fine-tuning bert on sst2, seed 0",
-        "evaluating bert on validation",
+        "evaluating bert on sst2, validation",
     }
 
 
@@ -556,7 +556,7 @@ def test_texts_that_give_no_token_at_all(tiny, tmp_path):
     empty = replace(toy("train"), inputs=(("",), *toy("train").inputs[1:]))
     outcome = run(work, empty, [toy("validation")])
     assert outcome.training.left_out == 1
-    with pytest.raises(MeasurementError, match="evaluating bert on validation: 1 examples give no token"):
+    with pytest.raises(MeasurementError, match="evaluating bert on sst2, validation: 1 examples give no token"):
         run(work, toy("train"), [replace(empty, split="validation")])
 
 

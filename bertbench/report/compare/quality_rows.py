@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bertbench.records.record import UNDEFINED, Measurement, RunRecord, Undefined
-from bertbench.report.caveats import Remark, remarks
+from bertbench.report.caveats import Remark, SampleOnly, remarks
 from bertbench.report.compare import replicates as pairs
 from bertbench.report.compare.evidence import Evidence, figure, noted, plain_row, recipes, share_rows, with_ratio
 from bertbench.report.compare.replicates import of_task, plugins_of, resampled
@@ -47,11 +47,17 @@ def quality_rows(evidence: Evidence) -> dict[str, list[Row]]:
                     evidence.base(done[model]), *(splits[0].apart(model, evidence.reference) if splits else ())
                 )
                 rows += _model_rows(evidence, base, done[model], splits)
-                bases[model] = _wider(bases.get(model), base)
+                bases[model] = _wider(bases.get(model), _with_its_task(base))
             rows += [evidence.failed(run, "score") for run in records[model] if run.status != "ok"]
     for model, base in bases.items():
         rows_of[model] += macro_rows(base, model, firsts)
     return rows_of
+
+
+def _with_its_task(base: Row) -> Row:
+    """Say of which task a sample is, for a row of several."""
+    named = (replace(caveat, task=base.task) if isinstance(caveat, SampleOnly) else caveat for caveat in base.caveats)
+    return replace(base, caveats=tuple(named))
 
 
 def _wider(before: Row | None, base: Row) -> Row:
