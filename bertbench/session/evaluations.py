@@ -351,8 +351,7 @@ def _finish(session: Session, group: TaskEvaluation) -> None:
         if member.failure is not None:
             write_quality(session, member.cell, member.key, (None, member.failure, member.seconds))
         elif not group.written:
-            if group.task.name not in session.late:
-                session.late.append(group.task.name)
+            session.late.append(group.task.name)
             needed = duration(group.sample.cost(group.sample.next_block()))
             late = Failure(OUT_OF_TIME, f"its first block needs about {needed} for all models", "give more time")
             session.write("quality", member.cell.encoder, "skipped", error=late, **task_fields(member.cell))

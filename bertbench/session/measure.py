@@ -158,7 +158,7 @@ def measure(
             drop_checkpoints(session)
     if session.late:
         say(
-            f"--max-minutes {request.options.max_minutes:g} leaves no time for {', '.join(session.late)}; give more time"
+            f"--max-minutes {request.options.max_minutes:g} leaves no time for {', '.join(dict.fromkeys(session.late))}; give more time"
         )
     ended = replace(session.record, complete=True, ended_at=now())
     store.write_session(ended)

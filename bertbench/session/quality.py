@@ -44,6 +44,8 @@ def measure_quality(session: Session, cell: Cell, run: Run = run_and_save) -> No
     work = cell.work
     if work is None:
         reason = cell.skipped or Failure(UNAVAILABLE, "not measured")
+        if reason.kind == OUT_OF_TIME:
+            session.late.append(cell.task.name)
         session.write("quality", cell.encoder, "skipped", error=reason, **of_task)
         return
     cell = replace(cell, encoder=replace(cell.encoder, source=work.source))
@@ -61,7 +63,7 @@ def measure_quality(session: Session, cell: Cell, run: Run = run_and_save) -> No
         return
     late = _too_late(session, cell)
     if late:
-        session.say(f"{work.label}: skipped: {late.message}")
+        session.late.append(cell.task.name)
         session.write("quality", cell.encoder, "skipped", error=late, **of_task)
         return
     if cell.teacher is not None:
