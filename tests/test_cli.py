@@ -157,6 +157,7 @@ def test_help_loads_nothing_heavy(name, python):
 
 
 OF_THEIR_OWN = {
+    "--dry-run",
     "--models", "--suite", "--format", "--output", "--batch-size", "--max-minutes", "--task", "--rounds", "--paper",
     "--embedding-size", "--share", "--model", "--quantity",
 }  # fmt: skip

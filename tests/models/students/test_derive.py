@@ -125,7 +125,7 @@ def test_embedding_sizes_end_with_the_hidden_size():
 
 def test_unknown_ablations_and_half_of_one_are_refused():
     """The ablation of losses starts from all of them."""
-    with pytest.raises(UsageError, match="none of losses, sharing, embedding"):
+    with pytest.raises(UsageError, match="is not one of losses, sharing, embedding"):
         students(TEACHER, CONFIG, WISH, "all")
     with pytest.raises(UsageError, match="starts from all losses"):
         students(TEACHER, CONFIG, StudentOptions(DistillSpec(teacher="bert", alpha_hard=0)), "losses")

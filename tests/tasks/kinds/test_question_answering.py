@@ -106,7 +106,7 @@ def test_no_answer_where_it_scores_more(null, expected):
     outputs[0] = null / 2
     decoded = PLUGIN.decode(OPEN, one, features, [outputs], None)
     assert decoded.predictions == [expected]
-    assert [(m.quantity, m.statistic, m.values) for m in decoded.measurements] == [
+    assert [(m.quantity, m.statistic, m.values) for m in PLUGIN.figures(OPEN, one, decoded)] == [
         ("exact_match", "best-threshold", (1.0,)),
         ("answer_f1", "best-threshold", (1.0,)),
     ]
