@@ -110,7 +110,7 @@ def test_no_answer_where_it_scores_more(null, expected):
         ("exact_match", "best-threshold", (1.0,)),
         ("answer_f1", "best-threshold", (1.0,)),
     ]
-    assert "chosen on these examples" in decoded.measurements[0].note
+    assert "chosen on these examples" in PLUGIN.figures(OPEN, one, decoded)[0].note
     assert PLUGIN.decode(TASK, one, features, [outputs], None).predictions == [WORDS[1]]
 
 
