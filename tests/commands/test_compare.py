@@ -116,3 +116,13 @@ def test_the_whole_command(tmp_path, monkeypatch, capsys):
     captured = capsys.readouterr()
     assert "suite demo is left out: no complete session of" in captured.err
     assert {row["model"] for row in json.loads(captured.out)["rows"]} >= set(BASE)
+
+
+def test_a_dry_run_shows_the_plan_and_measures_nothing(tmp_path, capsys):
+    """The plan stands on stdout with what it takes; nothing is stored."""
+    folder = tmp_path / "results"
+    assert cli.main(["compare", "--suite", "demo", "--dry-run", "--results-dir", str(folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("plan (6 steps, about ")
+    assert any("fine-tuning bert-mini on demo-sentiment" in line for line in lines)
+    assert not list(folder.glob("sessions/*"))

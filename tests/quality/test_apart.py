@@ -52,6 +52,8 @@ def test_runs_come_back_and_checkpoints_are_saved(apart, tiny, tmp_path):
     first = apart._child.pid
     again = apart.run(work_on(keep, mode="evaluate", train=None), silent)
     assert again.predictions["prediction"] == outcome.predictions["prediction"]
+    part = apart.answer(work_on(keep, mode="evaluate", train=None), silent)
+    assert part.answers[0].columns["prediction"] == outcome.predictions["prediction"]
     assert apart._child.pid == first
 
 

@@ -4,6 +4,7 @@ import json
 import math
 import random
 import shutil
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from bertbench.errors import CheckpointError, ConfigError, MeasurementError, UsageError
+from bertbench.errors import CheckpointError, ConfigError, MeasurementError, OutOfTimeError, UsageError
 from bertbench.models.architecture import config_of
 from bertbench.models.demo_tokenizer import SPECIAL_TOKENS, vocabulary
 from bertbench.models.sources import Source
@@ -33,6 +34,14 @@ GOOD, BAD, *FILLERS = vocabulary()[len(SPECIAL_TOKENS) : len(SPECIAL_TOKENS) + 1
 RECIPE = TrainingSpec(epochs=5, batch_size=8, learning_rate=5e-3, max_length=32)
 TASK = task_spec(metrics=("accuracy", "f1"), primary_metrics=("accuracy", "f1"))
 NUMBERS = task_spec("numbers", labels=None, metrics=("pearson", "spearman"), primary_metrics=("pearson", "spearman"))
+
+
+def tags_task():
+    """A task of tags."""
+    return task_spec(
+        "tags", kind="token-classification", labels=("O", "B-PER", "I-PER"), metrics=("entity_f1",),
+        primary_metrics=("entity_f1",), inputs=("tokens",),
+    )  # fmt: skip
 
 
 def toy(split, count=48, *, pairs=False, seed=0):
@@ -593,3 +602,61 @@ def test_best_epoch_of_a_run_that_was_gone_on_from_is_left_out(tiny, tmp_path):
     assert not any(m.statistic == "best-epoch" for m in outcome.measurements)
     seen = next(m.n for m in outcome.measurements if m.quantity == "training_time")
     assert seen == 5 * 96
+
+
+def test_parts_add_up_to_the_whole(trained):
+    """Answers to parts, put together and brought into order, score as if all had been evaluated at once."""
+    split, work = toy("validation", 30), work_on(trained)
+    at_once = run(work, splits=[split])
+    places = random.Random(1).sample(range(30), 30)
+    first, second = (
+        quality.answer_part(replace(work, splits=(split.at(part),))) for part in (places[:11], places[11:])
+    )
+    together = (first.answers[0] + second.answers[0]).at(sorted(range(30), key=places.__getitem__))
+    scored = evaluate.score(TASK, [split], [together], RECIPE.max_length)
+    assert scored.predictions["example_id"] == list(split.ids)
+    assert scored.predictions["prediction"] == at_once.predictions["prediction"]
+    np.testing.assert_allclose(scored.predictions["scores"], at_once.predictions["scores"], atol=1e-5)
+    assert together.losses.examples == 30
+    of_whole = [m for m in at_once.measurements if m.unit != "s"]
+    assert [m for m in scored.measurements if m.unit != "s"] == of_whole
+    assert first.attention == at_once.attention
+
+
+def test_a_model_stays_loaded_between_parts(trained, monkeypatch):
+    """The next part of a checkpoint loads nothing; other weights, lengths and formats are loaded anew."""
+    loaded, prepare = [], quality.prepare
+    monkeypatch.setattr(quality, "prepare", lambda work: loaded.append(work.dtype) or prepare(work))
+    quality._waiting.clear()
+    work = work_on(trained, splits=(toy("validation", 4),))
+    for part in (
+        work,
+        work,
+        replace(work, dtype="bf16"),
+        work,
+        replace(work, recipe=RECIPE.updated({"max_length": 9})),
+    ):
+        quality.answer_part(part)
+    assert loaded == ["fp32", "bf16", "fp32"]
+
+
+def test_an_evaluation_ends_at_its_deadline(trained):
+    """What is not done when time is up is no answer; a training run's evaluation goes on."""
+    split = toy("validation", 300)
+    late = replace(work_on(trained), splits=(split,), deadline=time.monotonic() - 1)
+    with pytest.raises(OutOfTimeError, match="evaluating bert on sst2, validation: stopped at the time limit after"):
+        quality.answer_part(late)
+
+
+@pytest.mark.parametrize(
+    ("task", "first", "second", "expected"),
+    [
+        (TASK, [0, 1, 1], [0, 0, 1], (1, 3)),
+        (NUMBERS, [0.5, 1.0, 4.0], [0.51, 1.0, 4.1], (1, 3)),
+        (tags_task(), ['["O", "B-PER"]', '["O"]'], ['["O", "O"]', '["O"]'], (1, 3)),
+    ],
+)
+def test_answers_that_differ_are_counted(task, first, second, expected):
+    """Classes and tags one by one, numbers where they differ by more than rounding."""
+    given = [evaluate.Replies({"prediction": column}, 1.0, None) for column in (first, second)]
+    assert evaluate.disagreements(task, *given) == expected
