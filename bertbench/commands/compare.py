@@ -45,16 +45,13 @@ def answers(study: Study, *, with_published: bool = False, clock: Callable[[], f
     Raises:
         BertBenchError: the suite cannot be measured.
     """
-    started = clock()
     figures = _published(study) if with_published else []
     request, fallback = _request(study), study.suite().fallback
     first = answer(study, request, figures)
     # Without hub and data the fallback still shows real scores, of models that are trained here.
     if not fallback or not _quality_is_absent(first):
         return [first]
-    minutes = request.options.max_minutes
-    left = None if minutes is None else minutes - (clock() - started) / 60
-    return [first, *_fallback(study, fallback, left, figures)]
+    return [first, *_fallback(study, fallback, request, clock, figures)]
 
 
 def _published(study: Study) -> list[PublishedFigure]:
@@ -63,22 +60,28 @@ def _published(study: Study) -> list[PublishedFigure]:
     return published.load(study.catalog)
 
 
-def _fallback(study: Study, name: str, left: float | None, figures: list[PublishedFigure]) -> list[Answer]:
+def _fallback(
+    study: Study, name: str, first: Request, clock: Callable[[], float], figures: list[PublishedFigure]
+) -> list[Answer]:
     """Measure the fallback suite with its own recipe, in what time is left; its failure never costs the first report."""
-    # What was chosen for the first suite's models and data does not fit the fallback's.
+    # What was chosen for the first suite's models and data does not fit the fallback's; the limit is that of the command.
     options = replace(
-        study.options, learning_rate=None, batch_size=None, max_length=None, data_dir=None, finetune=False
+        study.options,
+        learning_rate=None,
+        batch_size=None,
+        max_length=None,
+        data_dir=None,
+        finetune=False,
+        full=False,
+        max_minutes=first.options.max_minutes or 0.0,
     )
     try:
-        if left is not None:
-            if left <= 0:
-                raise MeasurementError("--max-minutes is used up")
-            options = replace(options, max_minutes=left)
+        if first.deadline is not None and clock() >= first.deadline:
+            raise MeasurementError("--max-minutes is used up")
         fallback = replace(study, options=options)
         suite = study.catalog.suite(name)
-        return [
-            answer(fallback, fallback.request(suite, suite.tasks, models="all", reference=None, run=False), figures)
-        ]
+        request = fallback.request(suite, suite.tasks, models="all", reference=None, run=False)
+        return [answer(fallback, replace(request, started=first.started), figures)]
     except BertBenchError as error:
         study.say(f"suite {name} is left out: {error}")
         return []

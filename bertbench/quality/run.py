@@ -205,12 +205,23 @@ def _loaded(work: Work) -> Prepared:
         [work.source.identity, work.task.name, work.recipe.max_length, work.dtype, work.device, work.attention]
     )
     if key not in _waiting:
+        sizes = [_bytes(ready.model) for ready in _waiting.values()]
+        limit = MEMORY_SHARE * (_free_bytes(work.device) + sum(sizes) * (work.device != "cpu"))
+        while _waiting and sum(sizes) + max(sizes) > limit:  # the next is taken to be as large as the largest
+            _waiting.popitem(last=False)
+            sizes.pop(0)
         _waiting[key] = prepare(work)
     _waiting.move_to_end(key)
-    limit = MEMORY_SHARE * available_memory()
-    while len(_waiting) > 1 and sum(_bytes(ready.model) for ready in _waiting.values()) > limit:
-        _waiting.popitem(last=False)
     return _waiting[key]
+
+
+def _free_bytes(device: str) -> float:
+    """Return the bytes that are free where models of this device lie."""
+    if not device.startswith("cuda"):
+        return available_memory()
+    import torch
+
+    return float(torch.cuda.mem_get_info(device)[0])
 
 
 def _bytes(model: Any) -> int:

@@ -157,6 +157,13 @@ class Store:
         folder = self.folder(record.session_id)
         self._guarded(folder / f"{record.run_id}.json", lambda path: _write_text(path, to_json(record)))
 
+    def remove_record(self, record: RunRecord) -> None:
+        """Remove a record and its files, which another one stands for."""
+        folder = self.folder(record.session_id)
+        for name in (f"{record.run_id}.json", *(entry.name for entry in record.sidecars.values())):
+            with suppress(OSError):
+                (folder / name).unlink()
+
     def drop_sidecars(self, replaced: Sequence[RunRecord], *, keep: RunRecord) -> None:
         """Remove the files of records that `keep`, of the same run, has replaced, but for those that it refers to."""
         kept = {entry.name for entry in keep.sidecars.values()}
@@ -285,11 +292,14 @@ class Store:
 
     def find_quality(self, key: str) -> tuple[StoredSession, RunRecord] | None:
         """Find the newest finished quality run with this quality_key, or None."""
+        return next(self.qualities(key), None)
+
+    def qualities(self, key: str) -> Iterator[tuple[StoredSession, RunRecord]]:
+        """Yield the finished quality runs with this quality_key that are whole, newest first."""
         for stored in self._holding(lambda entry: entry.has_key(key)):
             for record in stored.records:
                 if record.kind == "quality" and record.status == "ok" and record.key == key and stored.is_whole(record):
-                    return stored, record
-        return None
+                    yield stored, record
 
     def adopt(self, stored: StoredSession, record: RunRecord, session_id: str, **changes: Any) -> RunRecord:
         """Copy a finished quality run into another session, sidecars first, and return the copy; its run id stays."""

@@ -22,7 +22,7 @@ from bertbench.session import number_format
 from bertbench.session.forecast import Sample, next_step
 from bertbench.session.number_format import Trial
 from bertbench.session.plan import Cell, by_task
-from bertbench.session.quality import is_lost, quality_key, task_fields, write_quality
+from bertbench.session.quality import quality_key, task_fields, write_quality
 from bertbench.session.request import OUT_OF_TIME
 from bertbench.session.steps import Session, guarded
 from bertbench.specs import plugins
@@ -54,6 +54,7 @@ class Member:
     seconds: float = 0.0
     took_over: str | None = None
     finished: tuple[StoredSession, RunRecord] | None = None
+    run_id: str | None = None  # of the record that was written of it
     failure: Failure | None = None
 
     @property
@@ -90,8 +91,7 @@ def measure_evaluations(session: Session, cells: Sequence[Cell], answer: Answer)
         cells: of evaluation alone, with work.
         answer: `bertbench.quality.run.answer_part`, here or in a process of its own.
     """
-    groups = [_group(session, of_task) for of_task in by_task(cells).values()]
-    _decide_format(session, groups, answer)
+    groups = _groups_in_format(session, cells, answer)
     for group in groups:
         _write_group(session, group)
     samples = {id(group.sample): group for group in groups}
@@ -112,11 +112,60 @@ def measure_evaluations(session: Session, cells: Sequence[Cell], answer: Answer)
         _finish(session, group)
 
 
-def _group(session: Session, cells: list[Cell]) -> TaskEvaluation:
-    first = cells[0].work
-    assert first is not None  # noqa: S101 (callers have filtered)
-    dtype = number_format.decided(session)
-    members = [_in_format(session, _member(session, cell), dtype) for cell in cells]
+# The number format: of what is gone on from, or tried on the first blocks, of which those of one format are kept.
+
+
+def _groups_in_format(session: Session, cells: Sequence[Cell], answer: Answer) -> list[TaskEvaluation]:
+    """Return the tasks' evaluations in the number format of this session: that of what is gone on from, or one that is tried."""
+
+    def groups_in(dtype: str) -> list[TaskEvaluation]:
+        return [_group(session, of_task, dtype) for of_task in by_task(cells).values()]
+
+    groups = groups_in(number_format.decided(session))
+    remaining = min(session.left_s(), sum(group.sample.cost(group.sample.total) for group in groups))
+    if _has_begun(groups) or not number_format.is_open(session, remaining):
+        return groups
+    before = groups_in("bf16")
+    if _has_begun(before):
+        return before
+    return _decide_format(session, groups, before, answer)
+
+
+def _has_begun(groups: Sequence[TaskEvaluation]) -> bool:
+    return any(member.answers for group in groups for member in group.members)
+
+
+def _decide_format(
+    session: Session, groups: list[TaskEvaluation], in_bf16: list[TaskEvaluation], answer: Answer
+) -> list[TaskEvaluation]:
+    """Try bf16 on the first block of every task, cheapest first, until it fails or all are done in it."""
+    trial = Trial()
+    for group, other in sorted(zip(groups, in_bf16, strict=True), key=lambda pair: pair[0].sample.seconds):
+        count = group.sample.next_block()
+        if 2 * group.sample.cost(count) > session.left_s():
+            break
+        in_turn = [member for pair in zip(group.members, other.members, strict=True) for member in pair]
+        both = TaskEvaluation(group.task, in_turn, group.splits, replace(group.sample))
+        if not _advance(session, both, count, answer):
+            break
+        for member, twin in zip(group.members, other.members, strict=True):
+            if member.failure is None:
+                trial.add(member.work, member.answers, twin.answers)
+        for each in (group, other):
+            each.sample.done, each.sample.seconds = count, sum(member.expected_s for member in each.alive)
+        if not (trial.agrees and trial.is_faster):
+            break
+    if not trial.answers:  # nothing was tried, so nothing is decided for those who go on
+        return groups
+    return in_bf16 if number_format.decide(session, trial) == "bf16" else groups
+
+
+# What earlier sessions have done.
+
+
+def _group(session: Session, cells: list[Cell], dtype: str) -> TaskEvaluation:
+    members = [_member(session, cell, dtype) for cell in cells]
+    first = members[0].work
     sample = Sample.of(first, sum(member.expected_s for member in members))
     group = TaskEvaluation(first.task, members, first.splits, sample)
     for member in members:
@@ -126,82 +175,39 @@ def _group(session: Session, cells: list[Cell]) -> TaskEvaluation:
     return group
 
 
-def _member(session: Session, cell: Cell) -> Member:
+def _member(session: Session, cell: Cell, dtype: str) -> Member:
     assert cell.work is not None  # noqa: S101 (callers have filtered)
-    work = cell.work
+    work = replace(cell.work, dtype=dtype)
     cell = replace(cell, work=work, encoder=replace(cell.encoder, source=work.source))
     return Member(cell, work, quality_key(cell, session.settings), cell.per_example_s)
 
 
-# The number format: the first blocks are tried in both, those of fp32 or of bf16 are kept.
-
-
-def _decide_format(session: Session, groups: Sequence[TaskEvaluation], answer: Answer) -> None:
-    """Try bf16 on the first block of every task, cheapest first, until it fails or all are done in it."""
-    remaining = min(session.left_s(), sum(group.sample.cost(group.sample.total) for group in groups))
-    if any(group.sample.done for group in groups) or not number_format.is_open(session, remaining):
-        return
-    trial, in_bf16 = Trial(), []
-    for group in sorted(groups, key=lambda group: group.sample.seconds):
-        count = group.sample.next_block()
-        if 2 * group.sample.cost(count) > session.left_s():
-            break
-        others = [_in_format(session, member, "bf16") for member in group.members]
-        in_turn = [member for pair in zip(group.members, others, strict=True) for member in pair]
-        both = TaskEvaluation(group.task, in_turn, group.splits, replace(group.sample))
-        if not _advance(session, both, count, answer):
-            break
-        for member, other in zip(group.members, others, strict=True):
-            if member.failure is None and other.failure is None:
-                trial.add(member.work, member.answers, other.answers)
-        group.sample.done, group.sample.seconds = count, sum(member.expected_s for member in group.alive)
-        in_bf16.append((group, others))
-        if not (trial.agrees and trial.is_faster):
-            break
-    if number_format.decide(session, trial) == "bf16":
-        for group in groups:
-            tried = next((others for other, others in in_bf16 if other is group), None)
-            group.members = tried or [_in_format(session, member, "bf16") for member in group.members]
-            group.sample.seconds = sum(member.expected_s for member in group.alive)
-
-
-def _in_format(session: Session, member: Member, dtype: str) -> Member:
-    """Return the same evaluation in another number format, with nothing done yet."""
-    cell = replace(member.cell, work=replace(member.work, dtype=dtype))
-    return _member(session, cell)
-
-
-# What earlier sessions have done.
-
-
 def _take_over(session: Session, group: TaskEvaluation, member: Member) -> None:
-    """Look for an evaluation of all examples, else for one of a part of them, which is gone on from."""
+    """Look for an evaluation of all examples, else for the largest of a part of them, which is gone on from."""
     if session.request.options.fresh:
         return
     whole = session.store.find_quality(member.key)
-    if whole is not None and not is_lost(session, whole[1]):
-        member.finished = whole
-        member.answers = _answers(group, *whole)
-        member.took_over = whole[1].run_id
+    parts = [] if whole else list(session.store.qualities(member.sample_key))
+    earlier = whole or max(parts, key=lambda pair: pair[1].settings.get("eval_samples", 0), default=None)
+    if earlier is None:
         return
-    part = session.store.find_quality(member.sample_key)
-    if part is None:
+    answers = _answers(group, *earlier)
+    if answers is None:
         return
-    answers = _answers(group, *part)
-    if all(
-        _is_prefix(answers[i], order, split)
-        for i, (order, split) in enumerate(zip(group.sample.orders, group.splits, strict=True))
-    ):
-        member.answers, member.took_over = answers, part[1].run_id
-        member.attention = part[1].settings.get("attention")
-        member.warnings = [item for item in part[1].cautions if item.kind not in OF_A_SAMPLE]
+    orders = zip(answers, group.sample.orders, group.splits, strict=True)
+    if not all(_is_prefix(given, order, split) for given, order, split in orders):
+        return
+    record = earlier[1]
+    member.finished, member.answers, member.took_over = whole, answers, record.run_id
+    member.attention = record.settings.get("attention")
+    member.warnings = [item for item in record.cautions if item.kind not in OF_A_SAMPLE]
 
 
-def _answers(group: TaskEvaluation, stored: StoredSession, record: RunRecord) -> list[Replies]:
-    """Read a record's predictions, those of each split in the order of samples."""
+def _answers(group: TaskEvaluation, stored: StoredSession, record: RunRecord) -> list[Replies] | None:
+    """Read a record's predictions, those of each split in the order of samples; None if it has none."""
     frame = stored.sidecar(record, "predictions")
     if frame is None:
-        return []
+        return None
     losses = [TextLosses(**values) for values in record.settings.get("losses", ())]
     answers = []
     for number, (order, split) in enumerate(zip(group.sample.orders, group.splits, strict=True)):
@@ -242,10 +248,11 @@ def _advance(session: Session, group: TaskEvaluation, count: int, answer: Answer
         seconds = session.instruments.monotonic() - started
         member.seconds += seconds
         if failure is not None:
-            if failure.kind == OutOfTimeError.__name__:
-                return False
+            if failure.kind != OutOfTimeError.__name__:
+                session.say(f"{member.work.label}: failed: {failure.message}")
+            if failure.kind == OutOfTimeError.__name__ or member.answers:
+                return False  # what all have done so far stands
             member.failure = failure
-            session.say(f"{member.work.label}: failed: {failure.message}")
             continue
         assert part is not None  # noqa: S101 (there is a result or a failure)
         _add(member, part, [len(part) > 0 for part in parts])
@@ -286,12 +293,13 @@ def _write_group(session: Session, group: TaskEvaluation) -> None:
         if whole and member.finished is not None:
             _adopt(session, member)
         else:
-            _write(session, group, member, counts, whole=whole)
+            member.run_id = _write(session, group, member, counts, whole=whole)
 
 
 def _adopt(session: Session, member: Member) -> None:
     assert member.finished is not None  # noqa: S101 (callers have looked)
     stored, record = member.finished
+    session.discard(member.run_id)
     session.say(f"{member.work.label}: taken from run {record.run_id}; --fresh measures again")
     spec = member.cell.encoder.spec
     copied: dict[str, Any] = {
@@ -302,8 +310,8 @@ def _adopt(session: Session, member: Member) -> None:
     session.written.append(session.store.adopt(stored, record, session.id, **copied))
 
 
-def _write(session: Session, group: TaskEvaluation, member: Member, counts: Sequence[int], *, whole: bool) -> None:
-    """Write the record of one model: in the order of the splits, as if only these examples were there."""
+def _write(session: Session, group: TaskEvaluation, member: Member, counts: Sequence[int], *, whole: bool) -> str:
+    """Write the record of one model: in the order of the splits, as if only these examples were there. Returns its run id."""
     splits, answers = [], []
     for order, split, given, count in zip(group.sample.orders, group.splits, member.answers, counts, strict=True):
         taken = sorted(range(count), key=lambda position: order.places[position])
@@ -327,7 +335,7 @@ def _write(session: Session, group: TaskEvaluation, member: Member, counts: Sequ
         )
     key = member.key if whole else member.sample_key
     cell = replace(member.cell, work=work)
-    write_quality(session, cell, key, (outcome, failure, member.seconds), is_sample=not whole)
+    return write_quality(session, cell, key, (outcome, failure, member.seconds), is_sample=not whole)
 
 
 def _with_losses(work: Work, split: Examples, given: Replies) -> Replies:
@@ -346,11 +354,18 @@ def _with_losses(work: Work, split: Examples, given: Replies) -> Replies:
 
 
 def _finish(session: Session, group: TaskEvaluation) -> None:
-    """Store why there is nothing of those that have nothing."""
+    """Store what there is of each model where there is nothing of all, and why there is nothing of others."""
     for member in group.members:
         if member.failure is not None:
             write_quality(session, member.cell, member.key, (None, member.failure, member.seconds))
-        elif not group.written:
+        elif group.written:
+            continue
+        elif member.finished is not None:
+            _adopt(session, member)
+        elif member.answers:
+            counts = [member.count(number) for number in range(len(group.splits))]
+            _write(session, group, member, counts, whole=False)
+        else:
             session.late.append(group.task.name)
             needed = duration(group.sample.cost(group.sample.next_block()))
             late = Failure(OUT_OF_TIME, f"its first block needs about {needed} for all models", "give more time")

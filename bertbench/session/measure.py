@@ -22,7 +22,7 @@ from bertbench.records.record import UNAVAILABLE, Environment, RunRecord, Sessio
 from bertbench.records.store import Store, StoredSession, new_session_id, newest
 from bertbench.session.cost import measure_cost
 from bertbench.session.evaluations import measure_evaluations
-from bertbench.session.plan import Plan, is_sampled, make
+from bertbench.session.plan import Cell, Plan, is_sampled, make
 from bertbench.session.quality import drop_checkpoints, measure_quality, quality_key
 from bertbench.session.request import (
     OUT_OF_TIME,
@@ -37,6 +37,9 @@ from bertbench.session.request import (
 from bertbench.session.steps import Instruments, Session
 from bertbench.speed.workers import begin
 from bertbench.tasks.data import source_fingerprint
+from bertbench.units import duration
+
+CUT_SHORT = frozenset({"time-limit", "time-limit-early"})  # what timing says that its time limit ended
 
 
 def find(
@@ -58,18 +61,16 @@ def find(
 
 def _settled(record: RunRecord, session: SessionRecord, request: Request) -> bool:
     """Tell whether a record is final, which a failed run is not, nor one that there was less time for than there is now."""
-    if record.status == "ok" and not _is_sample(record):
-        return True
-    if record.error is not None and record.error.kind == UNAVAILABLE:
-        return True
-    is_limited = record.status == "ok" or (record.error is not None and record.error.kind == OUT_OF_TIME)
     had, has = session.decisions.get("max_minutes"), request.options.max_minutes
-    return is_limited and had is not None and has is not None and has <= had
-
-
-def _is_sample(record: RunRecord) -> bool:
-    """Tell whether an evaluation could go on to further examples."""
-    return record.key is not None and record.settings.get("is_sample") is True
+    as_much_time = had is not None and has is not None and has <= had
+    if record.error is not None:
+        return record.error.kind == UNAVAILABLE or (record.error.kind == OUT_OF_TIME and as_much_time)
+    if record.status != "ok":
+        return False
+    if record.settings.get("is_sample"):
+        return as_much_time
+    was_limited = record.capped or any(caution.kind in CUT_SHORT for caution in record.cautions)
+    return as_much_time or had is None or not was_limited
 
 
 def _canonical(request: Request, encoders: Sequence[Encoder], machine: Environment) -> dict[str, Any]:
@@ -157,9 +158,8 @@ def measure(
         if session.request.options.keep_checkpoints != "all":
             drop_checkpoints(session)
     if session.late:
-        say(
-            f"--max-minutes {request.options.max_minutes:g} leaves no time for {', '.join(dict.fromkeys(session.late))}; give more time"
-        )
+        what = ", ".join(dict.fromkeys(session.late))
+        say(f"{duration(session.request.time_limit_s or 0.0)} leave no time for {what}; give more with --max-minutes")
     ended = replace(session.record, complete=True, ended_at=now())
     store.write_session(ended)
     return StoredSession(ended, tuple(session.written), store.folder(session.id))
@@ -186,7 +186,13 @@ def plan_of(
     instruments = instruments or Instruments()
     machine = instruments.capture(request.options.device)
     earlier = _earlier_decisions(store, _canonical(request, encoders, machine))
-    return make_plan(request, encoders, say, earlier, _training_format(request, store, machine, say), instruments)
+
+    def is_done(cell: Cell) -> bool:
+        key = quality_key(cell, {"device": request.options.device})
+        return not request.options.fresh and store.find_quality(key) is not None
+
+    training_format = _training_format(request, store, machine, say)
+    return make_plan(request, encoders, say, earlier, training_format, instruments, is_done)
 
 
 def _begun(request: Request, canonical: dict[str, Any], plan: Plan, machine: Environment) -> SessionRecord:

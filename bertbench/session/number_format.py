@@ -25,13 +25,17 @@ MOST_DIFFERENT = 0.002  # of the answers
 class Trial:
     """What trying bf16 beside fp32 has shown so far."""
 
+    failed: bool = False
     different: int = 0
     answers: int = 0
     fp32_s: float = 0.0
     bf16_s: float = 0.0
 
     def add(self, work: Work, fp32: Sequence[Replies], bf16: Sequence[Replies]) -> None:
-        """Count answers that differ, and sum up times."""
+        """Count answers that differ, and sum up times; a model that bf16 gave no answers of speaks against it."""
+        if not bf16:
+            self.failed = True
+            return
         for one_format, other in zip(fp32, bf16, strict=True):
             different, answers = disagreements(work.task, one_format, other)
             self.different += different
@@ -42,7 +46,7 @@ class Trial:
     @property
     def agrees(self) -> bool:
         """Whether bf16 gives fp32's answers."""
-        return self.different <= MOST_DIFFERENT * self.answers
+        return not self.failed and self.different <= MOST_DIFFERENT * self.answers
 
     @property
     def is_faster(self) -> bool:

@@ -82,16 +82,20 @@ def make(
     earlier: Mapping[str, Any] | None = None,
     decide: Callable[[], str] = lambda: "fp32",
     instruments: Instruments | None = None,
+    is_done: Callable[[Cell], bool] = lambda _: False,
 ) -> Plan:
     """Decide every quality run, the cap on training, and how long all of it should take.
 
     `earlier` holds the decisions of an interrupted session that is continued: they are kept, as calibration varies. `decide`
     says what number format models are trained in; it is asked once, and only if one is trained and no format was asked for.
+    `is_done` tells whether the store has a cell's run, uncut.
     """
     minutes = {"max_minutes": request.options.max_minutes}
     decisions: dict[str, Any] = {"cuts": {}} | dict(earlier or {})
     if decisions.get("max_minutes") != request.options.max_minutes:  # cut to another budget
         decisions["cuts"] = {}
+    if request.options.fresh:
+        decisions.pop("evaluation_dtype", None)
     decisions |= minutes
     instruments = instruments or Instruments()
     pace = Pace(request.options, instruments.pass_seconds)
@@ -108,7 +112,7 @@ def make(
         of_task = [
             cell for encoder in in_order for cell in _cells(request, encoder, loaded[task.name], trains_in_bf16, say)
         ]
-        capped = _capped(request, of_task, loaded[task.name], pace, decisions["cuts"], share_s, say)
+        capped = _capped(request, of_task, loaded[task.name], pace, decisions["cuts"], share_s, is_done, say)
         cells += _taught(capped, pace)
     steps, more = _steps(request, instruments, costs, cells)
     return Plan(loaded, tuple(cells), steps, decisions, more, {step.kind: step.seconds for step in uncut})
@@ -179,7 +183,7 @@ def _more(request: Request, rest_s: float, late: Sequence[Cell]) -> str | None:
         return None
     parts = []
     if rest_s:
-        minutes = math.ceil(request.options.max_minutes + rest_s / 60)
+        minutes = math.ceil(request.options.max_minutes + 1.1 * rest_s / 60)
         parts.append(f"--max-minutes {minutes} evaluates every example")
     if late:
         tasks = ", ".join(dict.fromkeys(cell.task.name for cell in late))
@@ -288,6 +292,7 @@ def _capped(
     pace: Pace,
     cuts: dict[str, list[float] | None],
     share_s: float | None,
+    is_done: Callable[[Cell], bool],
     say: Say,
 ) -> list[Cell]:
     """Cells of one task with expected times; training cut to the cap, or left out where too little would fit into `share_s`.
@@ -302,8 +307,12 @@ def _capped(
         if cell.work
     }
     timed = [_timed(cell, loaded, pace, per_sample) for cell in cells]
-    if not trained or train is None:
-        return timed
+    done = [cell for cell in trained if share_s is not None and is_done(cell)]
+    if len(done) == len(trained) or train is None:
+        return [
+            replace(cell, expected_s=0.0) if cell.work and cell.work.mode == "fine-tune" and done else cell
+            for cell in timed
+        ]
     cap_s = _cap(request, timed, share_s)
     cuts.setdefault(task, _decide_cut(request, trained, train, max(per_sample.values()), cap_s))
     cut_to = cuts[task]
@@ -311,8 +320,9 @@ def _capped(
         return timed
     count, epochs = int(cut_to[0]), cut_to[1]
     useful = min(loaded.task.useful_samples or 0, len(train))
-    if request.options.max_train_minutes is None and count < useful:
-        return [_too_long(cell) if cell.work and cell.work.mode == "fine-tune" else cell for cell in timed]
+    if share_s is not None and request.options.max_train_minutes is None and count < useful:
+        late = [name for cell in trained if cell not in done for name in [(cell.encoder.spec.name, cell.seed)]]
+        return [_too_long(cell) if (cell.encoder.spec.name, cell.seed) in late else cell for cell in timed]
     limit = duration(cap_s or 0.0)
     at_most = "at most " if any(cell.work and cell.work.recipe.epochs < epochs for cell in trained) else ""
     of_all = f"{count:,} of {len(train):,} samples, {at_most}{epochs:g} epochs"

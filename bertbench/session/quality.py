@@ -51,7 +51,7 @@ def measure_quality(session: Session, cell: Cell, run: Run = run_and_save) -> No
     cell = replace(cell, encoder=replace(cell.encoder, source=work.source))
     key = quality_key(cell, session.settings)
     earlier = None if session.request.options.fresh else session.store.find_quality(key)
-    if earlier is not None and not is_lost(session, earlier[1]):
+    if earlier is not None and not _is_lost(session, earlier[1]):
         session.say(f"{work.label}: taken from run {earlier[1].run_id}; --fresh measures again")
         spec = cell.encoder.spec
         copied: dict[str, Any] = {
@@ -102,7 +102,7 @@ def _holds_links(folder: Path) -> bool:
     return any(path.is_symlink() for path in folder.rglob("*"))
 
 
-def is_lost(session: Session, record: RunRecord) -> bool:
+def _is_lost(session: Session, record: RunRecord) -> bool:
     """Tell whether a run's checkpoint is needed to teach others and was not kept."""
     return record.key in session.teachers and session.store.checkpoint(record) is None
 
@@ -140,8 +140,8 @@ def write_quality(
     saved: Path | None = None,
     *,
     is_sample: bool = False,
-) -> None:
-    """Store the record of what was measured, or failed.
+) -> str:
+    """Store the record of what was measured, or failed, and return its run id.
 
     A model that was trained lies in `saved`. `is_sample`: more examples could be evaluated, had there been time.
     """
@@ -157,12 +157,13 @@ def write_quality(
     cautions += outcome.warnings if outcome else ()
     if outcome is not None:
         name = f"predictions-{slug(cell.encoder.spec.name)}-{cell.task.name}-{cell.seed}"
-        if len(work.splits[0]) < work.splits[0].available:  # a larger sample never overwrites what a record refers to
-            name += f"-{len(work.splits[0])}"
+        if any(len(split) < split.available for split in work.splits):
+            # A larger sample never overwrites what a record refers to.
+            name += f"-{sum(len(split) for split in work.splits)}"
         sidecars["predictions"] = session.store.write_sidecar(session.id, name, pd.DataFrame(outcome.predictions))
         if outcome.training is not None and saved is not None:
             checkpoint = _keep(session.store, key, saved)
-    session.write(
+    record = session.write(
         "quality",
         cell.encoder,
         "failed" if failure else "ok",
@@ -183,11 +184,12 @@ def write_quality(
         key=key,
         **task_fields(cell),
     )
+    return record.run_id
 
 
 def _quality_settings(work: Work, outcome: Outcome | None) -> dict[str, Any]:
     """Return what shaped a run's figures; of one that trained nothing no more than how it was evaluated."""
-    first = work.splits[0]
+    first = next((split for split in work.splits if len(split) < split.available), work.splits[0])
     evaluated: dict[str, Any] = {
         "mode": work.mode,
         "dtype": work.dtype,

@@ -99,6 +99,11 @@ class Request:
     enough: Callable[[Mapping[str, Sequence[float]]], bool] | None = None
 
     @property
+    def time_limit_s(self) -> float | None:
+        """Seconds of --max-minutes."""
+        return None if self.options.max_minutes is None else self.options.max_minutes * 60
+
+    @property
     def deadline(self) -> float | None:
         """time.monotonic() at which --max-minutes is used up."""
         minutes = self.options.max_minutes

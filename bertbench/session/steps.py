@@ -133,6 +133,12 @@ class Session:
         self.written = [*(other for other in self.written if other.run_id != run_id), record]
         return record
 
+    def discard(self, run_id: str | None) -> None:
+        """Remove a record of this session that another one stands for."""
+        for record in [record for record in self.written if record.run_id == run_id]:
+            self.store.remove_record(record)
+            self.written.remove(record)
+
 
 def guarded(action: Callable[[], T]) -> tuple[T | None, Failure | None, float]:
     """Return the action's result or failure, and its seconds; only Ctrl-C and a store that fails go through."""

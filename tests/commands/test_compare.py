@@ -75,12 +75,20 @@ def test_fallback_has_its_own_recipe(measured, tmp_path):
 
 def test_fallback_has_what_time_is_left(measured):
     """--max-minutes is for both suites together; if nothing is left the fallback is left out."""
-    clock = iter([0.0, 90.0, 0.0, 150.0])
-    measured(clock=lambda: next(clock), max_minutes=2.0)
-    assert [request.options.max_minutes for request in measured.requests] == [2.0, 0.5]
-    measured(clock=lambda: next(clock), max_minutes=2.0)
+    measured(clock=time.monotonic, max_minutes=2.0)
+    first, second = measured.requests
+    assert first.options.max_minutes == second.options.max_minutes == 2.0
+    assert first.deadline == second.deadline
+    measured(clock=lambda: time.monotonic() + 150, max_minutes=2.0)
     assert measured.said == ["suite demo is left out: --max-minutes is used up"]
     assert len(measured.requests) == 1
+
+
+def test_fallback_has_no_limit_where_the_first_suite_has_none(measured):
+    """Whoever asked for training, or for everything, has no limit of a quarter of an hour for the miniatures."""
+    for options in ({"finetune": True}, {"full": True}):
+        measured(**options)
+        assert [request.options.max_minutes for request in measured.requests] == [None, None]
 
 
 @pytest.mark.parametrize("kind", ["OutOfTime", "MeasurementError"])

@@ -276,3 +276,102 @@ def test_a_decided_format_is_kept(evaluate):
     quick = Machine(seconds=0.01, bf16=(2.0, 0))
     assert evaluate(quick, {"rte": 300}, may_use_bf16=True).record.decisions.get("evaluation_dtype") is None
     assert set(quick.formats) == {"fp32"}
+
+
+def records_of(session, model):
+    """What the session's folder holds of a model, as any reader finds it."""
+    (stored,) = [stored for stored in session.store.sessions() if stored.session.session_id == session.id]
+    return [record for record in stored.records if record.model_name == model]
+
+
+def test_what_is_whole_stands_alone_once_others_have_caught_up(evaluate):
+    """While another model catches up there is a sample; in the end the session holds the whole evaluation and nothing else."""
+    machine = Machine()
+    evaluate(machine, {"sst2": 600}, models=("bert",))
+    session = evaluate(machine, {"sst2": 600})
+    (record,) = records_of(session, "bert")
+    assert (record.settings["eval_samples"], record.settings.get("is_sample")) == (600, None)
+    assert len(records_of(session, "distilbert")) == 1
+    assert len(session.written) == 2
+
+
+def test_the_largest_sample_is_gone_on_from(evaluate):
+    """A shorter session in between, with other models, takes nothing away."""
+    machine = Machine(seconds=0.1)
+    evaluate(machine, {"sst2": 5000}, models=("bert",), minutes=3.0)
+    evaluate(machine, {"sst2": 5000}, minutes=0.5)
+    machine.seen.clear()
+    evaluate(machine, {"sst2": 5000}, models=("bert",), minutes=4.0)
+    assert sum(len(ids) for _, _, ids in machine.seen) <= 2400
+
+
+def test_a_failure_later_on_takes_nothing_away(evaluate):
+    """What all models have done before one fails stands, is said, and is gone on from."""
+    machine = Machine()
+    whole = machine.answer
+
+    def answer(work, progress):
+        if len(machine.seen) == 5:
+            raise MeasurementError("out of memory")
+        return whole(work, progress)
+
+    machine.answer = answer
+    session = evaluate(machine, {"sst2": 2000})
+    assert sizes(session) == {("bert", "sst2"): (256, True), ("distilbert", "sst2"): (256, True)}
+
+
+def test_what_is_done_of_one_is_shown_though_another_has_nothing(evaluate):
+    """A finished evaluation is in the table, whatever time there is for others."""
+    machine = Machine()
+    evaluate(machine, {"sst2": 200}, models=("bert",))
+    slow = Machine(seconds=100.0)
+    session = evaluate(slow, {"sst2": 200}, minutes=1.0)
+    assert sizes(session) == {("bert", "sst2"): (200, False), ("distilbert", "sst2"): ("skipped", False)}
+
+
+def test_what_was_done_in_a_format_decides_it(evaluate):
+    """Answers in bf16, or in fp32, are gone on from by whoever joins; nothing is tried again, and no format mixed."""
+    machine = Machine(bf16=(2.0, 0))
+    evaluate(machine, {"sst2": 300}, may_use_bf16=True)
+    machine.formats.clear()
+    session = evaluate(machine, {"sst2": 300}, models=("bert", "albert"), may_use_bf16=True)
+    assert set(machine.formats) == {"bf16"}
+    assert {record.settings["dtype"] for record in session.written} == {"bf16"}
+    other = Machine(bf16=(2.0, 0))
+    evaluate(other, {"rte": 300}, models=("bert",))
+    other.formats.clear()
+    session = evaluate(other, {"rte": 300}, may_use_bf16=True)
+    assert set(other.formats) == {"fp32"}
+
+
+def test_a_model_that_bf16_fails_on_is_evaluated_in_fp32(evaluate):
+    """One that gives no answers in bf16 decides against it for all."""
+    machine = Machine(bf16=(2.0, 0))
+    whole = machine.answer
+
+    def answer(work, progress):
+        if work.dtype == "bf16" and work.source.spec.name == "bert":
+            raise MeasurementError("not finite")
+        return whole(work, progress)
+
+    machine.answer = answer
+    session = evaluate(machine, {"sst2": 300}, may_use_bf16=True)
+    assert sizes(session) == {("bert", "sst2"): (300, False), ("distilbert", "sst2"): (300, False)}
+    assert {record.settings["dtype"] for record in session.written} == {"fp32"}
+
+
+def test_nothing_is_decided_where_nothing_was_tried(evaluate):
+    """Without time for a trial the next session is free to try."""
+    session = evaluate(Machine(bf16=(2.0, 0)), {"sst2": 5000}, minutes=5.0, may_use_bf16=True)
+    assert "evaluation_dtype" not in session.record.decisions
+    assert set(sizes(session).values()) == {(150, True)}
+
+
+def test_cautions_of_a_whole_evaluation_stay_where_it_is_cut(evaluate):
+    """What must be known of the model is known of a part of its answers, too."""
+    machine = Machine()
+    evaluate(machine, {"sst2": 700}, models=("bert",))
+    session = evaluate(machine, {"sst2": 700}, models=("bert", "albert"), minutes=5.0)
+    (bert,) = records_of(session, "bert")
+    assert caution("new-pooler") in bert.cautions
+    assert bert.settings["attention"] == "sdpa"
