@@ -134,8 +134,11 @@ def _within(request: Request, instruments: Instruments, costs: list[PlanStep]) -
 
 
 def _share(request: Request, instruments: Instruments, costs: Sequence[PlanStep]) -> float | None:
-    """Seconds that each task may take; None: no limit, or one that was not meant to shorten training."""
-    left = _left(request, instruments, costs) if request.options.samples else None
+    """Tell how many seconds each task may take; None: no limit, or training was asked for, which is then done as asked or not at all."""
+    options = request.options
+    if not options.samples or options.finetune or options.train_samples or options.max_train_minutes:
+        return None
+    left = _left(request, instruments, costs)
     return None if left is None else left / max(1, len(request.tasks))
 
 
@@ -320,7 +323,7 @@ def _capped(
         return timed
     count, epochs = int(cut_to[0]), cut_to[1]
     useful = min(loaded.task.useful_samples or 0, len(train))
-    if share_s is not None and request.options.max_train_minutes is None and count < useful:
+    if share_s is not None and count < useful:
         late = [name for cell in trained if cell not in done for name in [(cell.encoder.spec.name, cell.seed)]]
         return [_too_long(cell) if (cell.encoder.spec.name, cell.seed) in late else cell for cell in timed]
     limit = duration(cap_s or 0.0)
@@ -335,7 +338,7 @@ def _capped(
 
 def _cap(request: Request, cells: Sequence[Cell], share_s: float | None) -> float | None:
     """Seconds that the slowest model may be trained for: as asked for, or what its task's share of the budget leaves."""
-    if share_s is None or request.options.max_train_minutes is not None:
+    if share_s is None:
         return request.options.train_cap_s
     trained = [cell for cell in cells if cell.work and cell.work.mode == "fine-tune"]
     evaluating = sum(cell.per_example_s * _examples(cell) + FIXED_SECONDS["load"] for cell in trained)

@@ -1,5 +1,6 @@
 """`bertbench run`: its default suite, and what is refused before any work."""
 
+import numpy as np
 import pytest
 
 from bertbench import cli
@@ -37,4 +38,6 @@ def test_kept_checkpoint_has_the_score_of_its_training(bench, tmp_path):
     assert (evaluated.settings["mode"], evaluated.settings["max_length"]) == ("evaluate", 24)
     assert evaluated.find("score", "value").values == trained.find("score", "value").values
     before, after = (one.sidecar(one.records[0], "predictions") for one in Store(results).sessions())
-    assert before["scores"].map(list).tolist() == after["scores"].map(list).tolist()
+    assert before["prediction"].tolist() == after["prediction"].tolist()
+    # In blocks, so in other batches: outputs differ in the last digit, nothing that is decided by them does.
+    np.testing.assert_allclose(before["scores"].map(list).tolist(), after["scores"].map(list).tolist(), atol=1e-6)
