@@ -44,9 +44,9 @@ PROBED = ((1, False), (8, False), (8, True))
 PROBED_TOKENS = 128
 LENGTH_SAMPLE = 400  # examples whose length is looked at
 TRAINING_PASSES = 3.4  # forward, gradients of inputs and of weights, and the slower operators of a backward pass
-MEMORY_PASSES = 12  # of inference and training steps of a memory step
+MEMORY_PASSES = 4  # of inference and training steps of a memory step
 # What does not grow with the model: process starts, loading, tokenizing and decoding one example, a training step, saving.
-FIXED_SECONDS = {"size": 0.5, "speed": 6.0, "worker": 0.7, "memory": 1.5, "load": 1.0, "step": 0.006, "example": 0.0002}
+FIXED_SECONDS = {"size": 0.3, "speed": 6.0, "worker": 0.7, "memory": 0.1, "load": 0.4, "step": 0.006, "example": 0.0002}
 LABELS = frozenset(
     {"id2label", "label2id", "num_labels", "architectures", "_name_or_path", "name_or_path", "problem_type"}
 )
