@@ -182,13 +182,13 @@ def finetuned_source(encoder: Encoder, task: TaskSpec, say: Say) -> Source | Non
         source = published_source(encoder.spec, entry)
     except UnavailableError as error:
         why = f"the fine-tuned {entry.checkpoint} cannot be had ({error.message})"
-        say(f"{encoder.spec.name}: {why}; it is fine-tuned here instead")
+        say(f"{encoder.spec.name}: {why}; without it the model needs fine-tuning")
         return None
     try:
         check_fits(source, task)
     except CheckpointError as error:
         why = f"the fine-tuned checkpoint does not fit {task.name} ({error.message})"
-        say(f"{encoder.spec.name}: {why}; it is fine-tuned here instead")
+        say(f"{encoder.spec.name}: {why}; without it the model needs fine-tuning")
         return None
     return source
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import MeasurementError, OutOfTimeError
@@ -31,7 +31,7 @@ TOKENS_PER_BATCH = 4096  # padded tokens of an evaluation batch: large enough fo
 # 10 to 15 % faster (BERT-base and MiniLM on 1 and 2 cores, L3 of 32 MB; 512 is as fast, 8192 a quarter slower).
 TOKENS_IN_CACHE = 1024
 ROWS_PER_BATCH = 64
-REGRESSION_TOLERANCE = 0.02  # of a number: of 0 to 5 it moves no correlation that is shown
+REGRESSION_TOLERANCE = 0.004  # of the labels' range: it moves no correlation that is shown
 COLUMNS = frozenset({"example_id", "split", "prediction", "scores", "label", "cluster"})  # others are a kind's own
 # Below so many operations a batch, threads spend longer waiting for each other than computing; on a machine that is
 # busy with something else, a hundred times longer.
@@ -49,6 +49,10 @@ class TextLosses:
     windows: int = 0
     cut: int = 0
     tokenless: int = 0
+
+    def __post_init__(self) -> None:
+        if not all(type(count) is int and count >= 0 for count in astuple(self)):
+            raise ValueError(f"counts of what was lost are {astuple(self)!r:.60}")
 
     @classmethod
     def of(cls, features: Features, examples: int) -> TextLosses:
@@ -214,7 +218,9 @@ def disagreements(task: TaskSpec, first: Replies, second: Replies) -> tuple[int,
     """Count the answers that differ between two evaluations of the same examples, and all of them: tags count one by one."""
     pairs = list(zip(*(_read(task, replies.columns["prediction"]) for replies in (first, second)), strict=True))
     if task.is_regression:
-        return sum(abs(a - b) > REGRESSION_TOLERANCE for a, b in pairs), len(pairs)
+        labels = first.columns["label"]
+        tolerance = REGRESSION_TOLERANCE * (max(labels) - min(labels))
+        return sum(abs(a - b) > tolerance for a, b in pairs), len(pairs)
     if task.kind == TOKENS:
         pairs = [pair for tags in pairs for pair in zip(*tags, strict=True)]
     return sum(a != b for a, b in pairs), len(pairs)

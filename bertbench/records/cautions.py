@@ -14,6 +14,7 @@ from string import Formatter
 
 OTHER = "other"  # of a record that was made when warnings were sentences
 OF_DATA = "data"
+FAILED_LATER = "failed-later"
 
 # By kind its words. A field with a format is a figure, one without is a name.
 WORDINGS: dict[str, str] = {
@@ -71,6 +72,7 @@ WORDINGS: dict[str, str] = {
         "{count:.0f} of {examples:.0f} sentences of {split} have words that give no token, which no model can tag"
     ),
     "windows": "{split}: {examples:.0f} examples in {windows:.0f} windows of up to {tokens:.0f} tokens",
+    FAILED_LATER: "evaluating further examples failed ({reason}); repeat the command to go on",
     # How training went.
     "left-out": "{count:.0f} of {examples:.0f} training examples have nothing that gives a token: left out",
     "resumed": "went on from step {step:.0f} of an interrupted run",

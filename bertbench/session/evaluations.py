@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from bertbench.errors import OutOfTimeError
+from bertbench.errors import OutOfTimeError, first_line
 from bertbench.quality.evaluate import Replies, TextLosses, score
 from bertbench.quality.run import Evaluated, Outcome
 from bertbench.quality.work import Work
-from bertbench.records.cautions import OF_DATA, Caution, caution
+from bertbench.records.cautions import FAILED_LATER, OF_DATA, Caution, caution
 from bertbench.records.progress import Progress
 from bertbench.records.record import Failure, RunRecord, digest
 from bertbench.records.store import StoredSession
@@ -36,7 +36,9 @@ Answer = Callable[[Work, Progress], Evaluated]
 
 GRACE = 1.05  # of the time limit: a block that takes longer than forecast is stopped here
 # Cautions on the examples themselves, which are made anew for a larger sample.
-OF_A_SAMPLE = frozenset({"cut-questions", "cut-examples", "unreadable-words", "windows", "taken-over", OF_DATA})
+OF_A_SAMPLE = frozenset(
+    {"cut-questions", "cut-examples", "unreadable-words", "windows", "taken-over", OF_DATA, FAILED_LATER}
+)
 
 
 @dataclass
@@ -48,7 +50,6 @@ class Member:
     key: str
     expected_s: float  # for one example
     answers: list[Replies] = field(default_factory=list)  # a split each
-    parts: list[TextLosses] = field(default_factory=list)
     warnings: list[Caution] = field(default_factory=list)
     attention: str | None = None
     seconds: float = 0.0
@@ -108,6 +109,7 @@ def measure_evaluations(session: Session, cells: Sequence[Cell], answer: Answer)
             _write_group(session, group)
         else:
             sample.state = "ended"
+            _write_group(session, group)
     for group in groups:
         _finish(session, group)
 
@@ -139,7 +141,7 @@ def _decide_format(
     session: Session, groups: list[TaskEvaluation], in_bf16: list[TaskEvaluation], answer: Answer
 ) -> list[TaskEvaluation]:
     """Try bf16 on the first block of every task, cheapest first, until it fails or all are done in it."""
-    trial = Trial()
+    trial, tried = Trial(), 0
     for group, other in sorted(zip(groups, in_bf16, strict=True), key=lambda pair: pair[0].sample.seconds):
         count = group.sample.next_block()
         if 2 * group.sample.cost(count) > session.left_s():
@@ -153,9 +155,11 @@ def _decide_format(
                 trial.add(member.work, member.answers, twin.answers)
         for each in (group, other):
             each.sample.done, each.sample.seconds = count, sum(member.expected_s for member in each.alive)
+        tried += 1
         if not (trial.agrees and trial.is_faster):
             break
-    if not trial.answers:  # nothing was tried, so nothing is decided for those who go on
+    is_refused = tried and not (trial.agrees and trial.is_faster)
+    if tried < len(groups) and not is_refused:  # time ran out: fp32 now, and nothing is decided for those who go on
         return groups
     return in_bf16 if number_format.decide(session, trial) == "bf16" else groups
 
@@ -188,10 +192,14 @@ def _take_over(session: Session, group: TaskEvaluation, member: Member) -> None:
         return
     whole = session.store.find_quality(member.key)
     parts = [] if whole else list(session.store.qualities(member.sample_key))
-    earlier = whole or max(parts, key=lambda pair: pair[1].settings.get("eval_samples", 0), default=None)
+    earlier = whole or max(parts, key=lambda pair: _size(pair[1]), default=None)
     if earlier is None:
         return
-    answers = _answers(group, *earlier)
+    try:
+        answers = _answers(group, *earlier)
+    except (KeyError, TypeError, ValueError) as error:  # a stranger's record may hold anything
+        session.say(f"{member.work.label}: run {earlier[1].run_id} cannot be gone on from ({first_line(error)})")
+        return
     if answers is None:
         return
     orders = zip(answers, group.sample.orders, group.splits, strict=True)
@@ -201,6 +209,11 @@ def _take_over(session: Session, group: TaskEvaluation, member: Member) -> None:
     member.finished, member.answers, member.took_over = whole, answers, record.run_id
     member.attention = record.settings.get("attention")
     member.warnings = [item for item in record.cautions if item.kind not in OF_A_SAMPLE]
+
+
+def _size(record: RunRecord) -> int:
+    """Tell on how many examples a score is."""
+    return max((measurement.n or 0 for measurement in record.measurements), default=0)
 
 
 def _answers(group: TaskEvaluation, stored: StoredSession, record: RunRecord) -> list[Replies] | None:
@@ -250,8 +263,12 @@ def _advance(session: Session, group: TaskEvaluation, count: int, answer: Answer
         if failure is not None:
             if failure.kind != OutOfTimeError.__name__:
                 session.say(f"{member.work.label}: failed: {failure.message}")
-            if failure.kind == OutOfTimeError.__name__ or member.answers:
-                return False  # what all have done so far stands
+            if failure.kind == OutOfTimeError.__name__:
+                return False
+            if member.answers:  # what all have done so far stands, and says why it is no more
+                member.warnings.append(caution(FAILED_LATER, reason=failure.message))
+                group.written = 0
+                return False
             member.failure = failure
             continue
         assert part is not None  # noqa: S101 (there is a result or a failure)
@@ -316,7 +333,9 @@ def _write(session: Session, group: TaskEvaluation, member: Member, counts: Sequ
     for order, split, given, count in zip(group.sample.orders, group.splits, member.answers, counts, strict=True):
         taken = sorted(range(count), key=lambda position: order.places[position])
         splits.append(split.at([order.places[position] for position in taken]))
-        answers.append(given.at(taken))
+        # The time of answers that are left out is known only together with that of the others.
+        seconds = given.seconds if count == len(given.columns["example_id"]) else None
+        answers.append(replace(given.at(taken), seconds=seconds))
     work = replace(member.work, splits=tuple(splits))
     answers = [_with_losses(work, split, given) for split, given in zip(splits, answers, strict=True)]
     scored, failure, _ = guarded(lambda: score(work.task, work.splits, answers, work.recipe.max_length))

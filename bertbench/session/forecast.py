@@ -192,6 +192,37 @@ def steps_in_words(steps: Sequence[PlanStep]) -> list[str]:
     return [f"  {step.label.ljust(width)}  about {duration(step.seconds)}" for step in steps]
 
 
+def some_of(count: int, all_there_are: int) -> str:
+    """Write '1,024 of 10,570', or '872' of all."""
+    return f"{all_there_are:,}" if count == all_there_are else f"{count:,} of {all_there_are:,}"
+
+
+def more_in_words(max_minutes: float | None, rest_s: float, late_tasks: Sequence[str]) -> str | None:
+    """Say what more time would add to what fits into the time limit: `rest_s` of evaluating, and training on some tasks."""
+    if max_minutes is None or not (rest_s or late_tasks):
+        return None
+    # A longer session times models for longer, too.
+    parts = [f"--max-minutes {math.ceil(max_minutes + 1.1 * rest_s / 60)} evaluates every example"] if rest_s else []
+    if late_tasks:
+        parts.append(f"--full also fine-tunes on {', '.join(dict.fromkeys(late_tasks))}")
+    within = f"this fits into {max_minutes:g} minutes"
+    return f"  {within}; more time makes it more precise, and goes on from what is done: {'; '.join(parts)}"
+
+
+def share_out(seconds: float, needs: Sequence[float]) -> list[float]:
+    """Share time among those who need it: equally, but what one does not need goes to the others.
+
+    Who needs most has all that the others leave, as forecasts may be too low.
+    """
+    shares = [0.0] * len(needs)
+    in_order = sorted(range(len(needs)), key=needs.__getitem__)
+    for rank, index in enumerate(in_order):
+        equal = seconds / (len(needs) - rank)
+        shares[index] = equal if rank == len(needs) - 1 else min(needs[index], equal)
+        seconds -= shares[index]
+    return shares
+
+
 @dataclass
 class Sample:
     """How much of a task is evaluated: `done` examples of each split, or all that a smaller split has.

@@ -145,15 +145,7 @@ def measure(
     try:
         with weight_folders(encoders, store.folder(session.id)) as ready:
             measure_costs(session, ready, plan)
-        with closing(team.Team() if processes.world_size() > 1 else Apart()) as apart:
-            sampled = [cell for cell in plan.cells if is_sampled(request, cell)]
-            trained = [cell for cell in plan.cells if cell not in sampled]
-            rest_s = sum(step.seconds for step in plan.steps if step.kind == "quality")
-            for cell in trained:
-                expect(_at_most(rest_s, session))
-                measure_quality(session, cell, apart.run)
-                rest_s -= cell.expected_s
-            measure_evaluations(session, sampled, apart.answer)
+        _measure_qualities(session, plan)
     finally:
         if session.request.options.keep_checkpoints != "all":
             drop_checkpoints(session)
@@ -163,6 +155,19 @@ def measure(
     ended = replace(session.record, complete=True, ended_at=now())
     store.write_session(ended)
     return StoredSession(ended, tuple(session.written), store.folder(session.id))
+
+
+def _measure_qualities(session: Session, plan: Plan) -> None:
+    """Train and evaluate cell by cell, then evaluate the trained checkpoints as far as time goes."""
+    with closing(team.Team() if processes.world_size() > 1 else Apart()) as apart:
+        sampled = [cell for cell in plan.cells if is_sampled(session.request, cell)]
+        rest_s = sum(step.seconds for step in plan.steps if step.kind == "quality")
+        for cell in plan.cells:
+            if cell not in sampled:
+                session.expect(_at_most(rest_s, session))
+                measure_quality(session, cell, apart.run)
+                rest_s -= cell.expected_s
+        measure_evaluations(session, sampled, apart.answer)
 
 
 def _at_most(seconds: float, session: Session) -> float:

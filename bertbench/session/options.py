@@ -62,7 +62,7 @@ class TrainingOptions:
     seed: Annotated[int | None, Option("--seed", help="First seed (default 0).", show_default=False)] = None
     finetune: Annotated[
         bool,
-        Option("--finetune", help="Fine-tune even where a fine-tuned checkpoint is published; no cap on CPU."),
+        Option("--finetune", help="Fine-tune to the end even where a fine-tuned checkpoint is published."),
     ] = False
     recipes: Annotated[
         str,
@@ -99,7 +99,8 @@ class BudgetOptions:
         float | None,
         Option(
             "--max-train-minutes",
-            help="Cap on training the slowest model (default on CPU without --finetune: 10).",
+            help="Minutes of training for the slowest model at most (default: what --max-minutes leaves; in commands without "
+            "a limit of their own 10 on a CPU, none with --finetune).",
             show_default=False,
         ),
     ] = None

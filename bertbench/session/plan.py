@@ -26,6 +26,9 @@ from bertbench.session.forecast import (
     Sample,
     cost_steps,
     expected_counts,
+    more_in_words,
+    share_out,
+    some_of,
     steps_in_words,
     training_seconds,
 )
@@ -60,9 +63,8 @@ class Plan:
     steps: tuple[PlanStep, ...]
     decisions: dict[str, Any]
     more: str | None = None  # what a larger budget would add
-    costs: Mapping[str, float] = field(
-        default_factory=dict
-    )  # seconds of size, speed and memory, had they all they need
+    # Seconds of size, speed and memory, had they all they need.
+    costs: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def expected_s(self) -> float:
@@ -90,29 +92,29 @@ def make(
     says what number format models are trained in; it is asked once, and only if one is trained and no format was asked for.
     `is_done` tells whether the store has a cell's run, uncut.
     """
-    minutes = {"max_minutes": request.options.max_minutes}
     decisions: dict[str, Any] = {"cuts": {}} | dict(earlier or {})
     if decisions.get("max_minutes") != request.options.max_minutes:  # cut to another budget
         decisions["cuts"] = {}
     if request.options.fresh:
         decisions.pop("evaluation_dtype", None)
-    decisions |= minutes
+    decisions["max_minutes"] = request.options.max_minutes
     instruments = instruments or Instruments()
     pace = Pace(request.options, instruments.pass_seconds)
     trains_in_bf16 = partial(trainer.is_bf16, request.options.dtype, decisions, decide)
     loaded = {task.name: load_data(task, request, instruments) for task in request.tasks}
-    for line in [line for each in loaded.values() for line in each.notes]:
-        say(line)
+    for each in loaded.values():
+        for line in each.notes:
+            say(line)
     uncut = cost_steps(request, encoders, pace)
     costs = _within(request, instruments, uncut)
-    share_s = _share(request, instruments, costs)
+    uncapped = [
+        _uncapped(request, encoders, loaded[task.name], pace, trains_in_bf16, say)
+        for task in (request.tasks if "quality" in request.kinds else ())
+    ]
+    shares = _shares(request, _left(request, instruments, costs), uncapped)
     cells: list[Cell] = []
-    for task in request.tasks if "quality" in request.kinds else ():
-        in_order = teachers_first(encoders, lambda encoder: encoder.spec)
-        of_task = [
-            cell for encoder in in_order for cell in _cells(request, encoder, loaded[task.name], trains_in_bf16, say)
-        ]
-        capped = _capped(request, of_task, loaded[task.name], pace, decisions["cuts"], share_s, is_done, say)
+    for of_task, share_s in zip(uncapped, shares, strict=True):
+        capped = _capped(request, of_task, pace, decisions["cuts"], share_s, is_done, say)
         cells += _taught(capped, pace)
     steps, more = _steps(request, instruments, costs, cells)
     return Plan(loaded, tuple(cells), steps, decisions, more, {step.kind: step.seconds for step in uncut})
@@ -133,13 +135,49 @@ def _within(request: Request, instruments: Instruments, costs: list[PlanStep]) -
     return [replace(step, seconds=min(step.seconds, most)) if step.kind == "speed" else step for step in costs]
 
 
-def _share(request: Request, instruments: Instruments, costs: Sequence[PlanStep]) -> float | None:
-    """Tell how many seconds each task may take; None: no limit, or training was asked for, which is then done as asked or not at all."""
+@dataclass(frozen=True)
+class _OfTask:
+    """A task's cells with the times that they would take uncut, and by model the seconds of one training sample."""
+
+    loaded: TaskData
+    cells: list[Cell]
+    per_sample: dict[str, float]
+
+    @property
+    def trained(self) -> list[Cell]:
+        """Those that are fine-tuned."""
+        return [cell for cell in self.cells if cell.work and cell.work.mode == "fine-tune"]
+
+
+def _uncapped(
+    request: Request,
+    encoders: Sequence[Encoder],
+    loaded: TaskData,
+    pace: Pace,
+    trains_in_bf16: Callable[[], bool],
+    say: Say,
+) -> _OfTask:
+    """Decide what is evaluated and what is trained on a task, and how long all of it would take."""
+    in_order = teachers_first(encoders, lambda encoder: encoder.spec)
+    cells = [cell for encoder in in_order for cell in _cells(request, encoder, loaded, trains_in_bf16, say)]
+    per_sample = {
+        cell.encoder.spec.name: pace.per_example(cell.work, loaded.splits[0], training=True)
+        for cell in cells
+        if cell.work and cell.work.mode == "fine-tune"
+    }
+    return _OfTask(loaded, [_timed(cell, loaded, pace, per_sample) for cell in cells], per_sample)
+
+
+def _shares(request: Request, left_s: float | None, tasks: Sequence[_OfTask]) -> list[float | None]:
+    """Share the time that is left among tasks: equally, but what one does not need goes to the others.
+
+    None: no limit, or training was asked for, which is then done as asked or not at all.
+    """
     options = request.options
-    if not options.samples or options.finetune or options.train_samples or options.max_train_minutes:
-        return None
-    left = _left(request, instruments, costs)
-    return None if left is None else left / max(1, len(request.tasks))
+    asked = options.finetune or options.train_samples or options.max_train_minutes
+    if left_s is None or not options.samples or asked:
+        return [None] * len(tasks)
+    return list(share_out(left_s, [sum(cell.expected_s for cell in of_task.cells) for of_task in tasks]))
 
 
 def _steps(
@@ -157,19 +195,13 @@ def _steps(
     left = _left(request, instruments, steps)
     counts = dict(zip(samples, expected_counts(list(samples.values()), left), strict=True))
     for cell in sampled:
-        assert cell.work is not None  # noqa: S101 (they have been filtered)
-        sizes = [min(counts[cell.task.name], len(split)) for split in cell.work.splits]
-        all_of = [len(split) for split in cell.work.splits]
-        seconds = FIXED_SECONDS["load"] + cell.per_example_s * sum(sizes) if any(sizes) else 0.0
+        count = _done(cell, counts)
+        seconds = FIXED_SECONDS["load"] + cell.per_example_s * count if count else 0.0
         label = f"evaluating {cell.encoder.spec.name} on {cell.task.name}"
-        steps.append(PlanStep(f"{label} ({_of(sum(sizes), sum(all_of))} examples)", seconds))
+        steps.append(PlanStep(f"{label} ({some_of(count, _examples(cell))} examples)", seconds))
     rest = sum(cell.per_example_s * (_examples(cell) - _done(cell, counts)) for cell in sampled)
-    late = [cell for cell in cells if cell.skipped and cell.skipped.kind == OUT_OF_TIME]
-    return tuple(steps), _more(request, rest, late)
-
-
-def _of(some: int, all_there_are: int) -> str:
-    return f"{all_there_are:,}" if some == all_there_are else f"{some:,} of {all_there_are:,}"
+    late = [cell.task.name for cell in cells if cell.skipped and cell.skipped.kind == OUT_OF_TIME]
+    return tuple(steps), more_in_words(request.options.max_minutes, rest, late)
 
 
 def _examples(cell: Cell) -> int:
@@ -178,21 +210,6 @@ def _examples(cell: Cell) -> int:
 
 def _done(cell: Cell, counts: Mapping[str, int]) -> int:
     return sum(min(counts[cell.task.name], len(split)) for split in cell.work.splits) if cell.work else 0
-
-
-def _more(request: Request, rest_s: float, late: Sequence[Cell]) -> str | None:
-    """Say what more time would add to what fits into the budget."""
-    if request.options.max_minutes is None or not (rest_s or late):
-        return None
-    parts = []
-    if rest_s:
-        minutes = math.ceil(request.options.max_minutes + 1.1 * rest_s / 60)
-        parts.append(f"--max-minutes {minutes} evaluates every example")
-    if late:
-        tasks = ", ".join(dict.fromkeys(cell.task.name for cell in late))
-        parts.append(f"--full also fine-tunes on {tasks}")
-    within = f"this fits into {request.options.max_minutes:g} minutes"
-    return f"  {within}; more time makes it more precise, and goes on from what is done: {'; '.join(parts)}"
 
 
 def is_sampled(request: Request, cell: Cell) -> bool:
@@ -290,60 +307,47 @@ def choose(request: Request, encoder: Encoder, task: TaskSpec, say: Say) -> tupl
 
 def _capped(
     request: Request,
-    cells: list[Cell],
-    loaded: TaskData,
+    of_task: _OfTask,
     pace: Pace,
     cuts: dict[str, list[float] | None],
     share_s: float | None,
     is_done: Callable[[Cell], bool],
     say: Say,
 ) -> list[Cell]:
-    """Cells of one task with expected times; training cut to the cap, or left out where too little would fit into `share_s`.
+    """Cut a task's training to its cap, or leave it out where too little would fit into `share_s`.
 
     Decides `cuts` of the task if that is open.
     """
+    loaded, cells, trained = of_task.loaded, of_task.cells, of_task.trained
     task, train = loaded.task.name, loaded.train
-    trained = [cell for cell in cells if cell.work and cell.work.mode == "fine-tune"]
-    per_sample = {
-        cell.encoder.spec.name: pace.per_example(cell.work, loaded.splits[0], training=True)
-        for cell in trained
-        if cell.work
-    }
-    timed = [_timed(cell, loaded, pace, per_sample) for cell in cells]
     done = [cell for cell in trained if share_s is not None and is_done(cell)]
-    if len(done) == len(trained) or train is None:
-        return [
-            replace(cell, expected_s=0.0) if cell.work and cell.work.mode == "fine-tune" and done else cell
-            for cell in timed
-        ]
-    cap_s = _cap(request, timed, share_s)
-    cuts.setdefault(task, _decide_cut(request, trained, train, max(per_sample.values()), cap_s))
+    if train is None or len(done) == len(trained):  # what is done is taken from the store, whole
+        return [replace(cell, expected_s=0.0) if cell in done else cell for cell in cells]
+    cap_s = _cap(request, of_task, share_s)
+    cuts.setdefault(task, _decide_cut(request, trained, train, max(of_task.per_sample.values()), cap_s))
     cut_to = cuts[task]
     if cut_to is None:
-        return timed
+        return cells
     count, epochs = int(cut_to[0]), cut_to[1]
-    useful = min(loaded.task.useful_samples or 0, len(train))
-    if share_s is not None and count < useful:
-        late = [name for cell in trained if cell not in done for name in [(cell.encoder.spec.name, cell.seed)]]
-        return [_too_long(cell) if (cell.encoder.spec.name, cell.seed) in late else cell for cell in timed]
+    if share_s is not None and count < min(loaded.task.useful_samples or 0, len(train)):
+        left_out = [cell for cell in trained if cell not in done]
+        return [_too_long(cell) if cell in left_out else cell for cell in cells]
     limit = duration(cap_s or 0.0)
     at_most = "at most " if any(cell.work and cell.work.recipe.epochs < epochs for cell in trained) else ""
     of_all = f"{count:,} of {len(train):,} samples, {at_most}{epochs:g} epochs"
     lifts = "--full" if request.options.samples else "--finetune"
     say(f"{task}: training is capped at {limit} for the slowest model: {of_all}, the same for all; {lifts} lifts it")
     kept = train.take(count)
-    cells = [_cut_cell(cell, kept, epochs) if cell in trained else cell for cell in cells]
-    return [_timed(cell, loaded, pace, per_sample) for cell in cells]
+    cut_cells = [_cut_cell(cell, kept, epochs) if cell in trained else cell for cell in cells]
+    return [_timed(cell, loaded, pace, of_task.per_sample) for cell in cut_cells]
 
 
-def _cap(request: Request, cells: Sequence[Cell], share_s: float | None) -> float | None:
-    """Seconds that the slowest model may be trained for: as asked for, or what its task's share of the budget leaves."""
+def _cap(request: Request, of_task: _OfTask, share_s: float | None) -> float | None:
+    """Compute the seconds that the slowest model may be trained for: as asked for, or what its task's share leaves."""
     if share_s is None:
         return request.options.train_cap_s
-    trained = [cell for cell in cells if cell.work and cell.work.mode == "fine-tune"]
-    evaluating = sum(cell.per_example_s * _examples(cell) + FIXED_SECONDS["load"] for cell in trained)
-    models = {cell.encoder.spec.name for cell in trained}
-    return max(0.0, share_s - evaluating) / len(models)
+    evaluating = sum(cell.per_example_s * _examples(cell) + FIXED_SECONDS["load"] for cell in of_task.trained)
+    return max(0.0, share_s - evaluating) / len(of_task.per_sample)
 
 
 def _too_long(cell: Cell) -> Cell:

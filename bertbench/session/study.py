@@ -169,9 +169,10 @@ class Study:
 
     def plan(self, request: Request) -> list[str]:
         """Return the lines that say what would be measured and how long it would take; measures no more than that needs."""
+        request.check_recipes()
+        self.check_inputs(request)
         from bertbench.session import measure as session  # slow
 
-        request.check_recipes()
         encoders = session.find_weights(request, self.say)
         with self.display() as screen:
             return session.plan_of(request, self.store, encoders, say=screen.say).lines()

@@ -658,5 +658,6 @@ def test_an_evaluation_ends_at_its_deadline(trained):
 )
 def test_answers_that_differ_are_counted(task, first, second, expected):
     """Classes and tags one by one, numbers where they differ by more than rounding."""
-    given = [evaluate.Replies({"prediction": column}, 1.0, None) for column in (first, second)]
+    labels = [0.0, 2.0, 5.0]
+    given = [evaluate.Replies({"prediction": column, "label": labels}, 1.0, None) for column in (first, second)]
     assert evaluate.disagreements(task, *given) == expected

@@ -19,6 +19,7 @@ from bertbench.specs.tasks import TrainingSpec
 from bertbench.tasks.examples import Examples
 from tests.factories import environment, model_spec, session_record, task_spec
 
+said = []  # of the newest session
 IDS = [f"20261124T12000{number}-aaaaaa" for number in range(9)]
 SMALL = {
     "vocab_size": 430, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8, "pad_token_id": 0,
@@ -82,8 +83,9 @@ def evaluate(tmp_path):
         asked = Request("run", (), suite, specs, models[0], (), chosen, may_be_random=False, started=0.0)
         record = session_record(models, session_id=next(numbers), complete=False)
         machine.now = 0.0
+        said.clear()
         session = Session(
-            asked, Store(tmp_path), lambda _: None, silent, environment(), record, asked.deadline,
+            asked, Store(tmp_path), said.append, silent, environment(), record, asked.deadline,
             instruments=Instruments(monotonic=lambda: machine.now, has_bf16=lambda _: machine.bf16 is not None),
         )  # fmt: skip
         session.store.write_session(record)
@@ -318,6 +320,27 @@ def test_a_failure_later_on_takes_nothing_away(evaluate):
     machine.answer = answer
     session = evaluate(machine, {"sst2": 2000})
     assert sizes(session) == {("bert", "sst2"): (256, True), ("distilbert", "sst2"): (256, True)}
+    told = [record.model_name for record in session.written for item in record.cautions if item.kind == "failed-later"]
+    assert told == ["distilbert"]
+    times = {record.model_name: record.find("evaluation_time") for record in session.written}
+    assert times["bert"] is None  # it has answered more than is shown, and only the whole was timed
+    assert times["distilbert"].values == (2.0,)
+    (stored,) = session.store.sessions()
+    assert any("failed (out of memory)" in str(item) for record in stored.records for item in record.cautions)
+
+
+def test_a_strangers_record_is_no_traceback(evaluate):
+    """What says impossible things of its examples is said and not gone on from."""
+    machine = Machine()
+    first = evaluate(machine, {"sst2": 600}, minutes=8.0)
+    for record in first.written:
+        record.settings["losses"] = [{"examples": "many", "more": 3}]
+        first.store.write_record(record)
+    machine.seen.clear()
+    session = evaluate(machine, {"sst2": 600})
+    assert set(sizes(session).values()) == {(600, False)}
+    assert len(machine.seen[0][2]) == 128
+    assert sum("cannot be gone on from" in line for line in said) == 2
 
 
 def test_what_is_done_of_one_is_shown_though_another_has_nothing(evaluate):

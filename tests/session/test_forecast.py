@@ -19,6 +19,7 @@ from bertbench.session.forecast import (
     expected_counts,
     mean_tokens,
     next_step,
+    share_out,
 )
 from bertbench.session.request import Options, Request
 from bertbench.specs.suites import SuiteSpec
@@ -209,3 +210,18 @@ def test_a_larger_sample_holds_every_smaller_one(count, group, some, more):
     small, large = sorted((drawn.at_least(some), drawn.at_least(more)))
     assert set(drawn.places[:small]) <= set(drawn.places[:large])
     assert drawn.at_most(some) <= some
+
+
+@pytest.mark.parametrize(
+    ("needs", "expected"),
+    [
+        ([10.0, 500.0, 500.0], [10.0, 45.0, 45.0]),
+        ([500.0, 20.0], [80.0, 20.0]),
+        ([1.0, 2.0], [1.0, 99.0]),
+        ([7.0], [100.0]),
+        ([], []),
+    ],
+)
+def test_time_is_shared_by_need(needs, expected):
+    """Nobody gets more than is needed as long as another needs more, and nothing is left over."""
+    assert share_out(100.0, needs) == pytest.approx(expected)
