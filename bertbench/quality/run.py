@@ -68,9 +68,8 @@ class Outcome:
     tokenizer: Any = None
     training: TrainingRun | None = None
     attention: str | None = None
-    losses: list[dict[str, int]] = field(
-        default_factory=list
-    )  # by split what was lost of its examples, for what is gone on from
+    # By split what was lost of its examples, for whoever goes on from them.
+    losses: list[dict[str, int]] = field(default_factory=list)
 
 
 def prepare(work: Work) -> Prepared:

@@ -55,15 +55,16 @@ LABELS = frozenset(
 class Pace:
     """Seconds of passes by configuration: probed when first asked for, once for all tasks of an architecture."""
 
-    def __init__(self, options: Options, pass_seconds: PassSeconds) -> None:
+    def __init__(self, options: Options, pass_seconds: PassSeconds, *, evaluates: bool = True) -> None:
         self._settings = ExecutionSettings(options.device, "fp32", options.threads, attention=options.attention)
         self._pass_seconds = pass_seconds
+        self._probed = [probed for probed in PROBED if evaluates or not probed[1]]
         self._probes: dict[str, list[_Probe]] = {}
 
     def seconds(self, config: PretrainedConfig, *, batch_size: int, tokens: int, training: bool = False) -> float:
         """Expect so many seconds for a pass of `batch_size` inputs of `tokens`, or for a training step with it."""
         flops = _flops(config, batch_size, tokens)
-        small, large, _ = self._probe(config)
+        small, large, *_ = self._probe(config)
         flops_per_s = small.flops / small.seconds if flops <= small.flops else large.flops / large.seconds
         expected = flops / flops_per_s
         if small.flops < flops < large.flops:  # between both, as on a line through them
@@ -88,7 +89,7 @@ class Pace:
         key = digest([config.model_type, values])
         if key not in self._probes:
             tokens = min(PROBED_TOKENS, length_limit(config) or PROBED_TOKENS)
-            shapes = [ProbedShape(inputs, tokens, evaluating) for inputs, evaluating in PROBED]
+            shapes = [ProbedShape(inputs, tokens, evaluating) for inputs, evaluating in self._probed]
             seconds = self._pass_seconds(config, shapes, self._settings)
             flops = [_flops(config, shape.inputs, tokens) for shape in shapes]
             self._probes[key] = [_Probe(*pair) for pair in zip(flops, seconds, strict=True)]

@@ -99,7 +99,7 @@ def make(
         decisions.pop("evaluation_dtype", None)
     decisions["max_minutes"] = request.options.max_minutes
     instruments = instruments or Instruments()
-    pace = Pace(request.options, instruments.pass_seconds)
+    pace = Pace(request.options, instruments.pass_seconds, evaluates="quality" in request.kinds)
     trains_in_bf16 = partial(trainer.is_bf16, request.options.dtype, decisions, decide)
     loaded = {task.name: load_data(task, request, instruments) for task in request.tasks}
     for each in loaded.values():

@@ -225,3 +225,15 @@ def test_a_larger_sample_holds_every_smaller_one(count, group, some, more):
 def test_time_is_shared_by_need(needs, expected):
     """Nobody gets more than is needed as long as another needs more, and nothing is left over."""
     assert share_out(100.0, needs) == pytest.approx(expected)
+
+
+def test_only_what_is_needed_is_probed(spec, work):
+    """Where nothing is evaluated, no pass of evaluation is timed."""
+    shapes = []
+
+    def pass_seconds(config, probed, settings):
+        shapes.extend(probed)
+        return [0.1] * len(probed)
+
+    Pace(Options(), pass_seconds, evaluates=False).seconds(config_of(spec, work.source.folder), batch_size=1, tokens=8)
+    assert [shape.evaluating for shape in shapes] == [False, False]
