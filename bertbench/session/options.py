@@ -108,8 +108,8 @@ class BudgetOptions:
         float | None,
         Option(
             "--max-minutes",
-            help="Time for the whole command; 0: no limit (default of `run` and `compare` on a CPU: 15). Evaluation takes as "
-            "many examples as fit; a later command with more time goes on from there.",
+            help="Minutes for the whole command; what does not fit is skipped. `run` and `compare` evaluate as many examples "
+            "as fit; on a CPU they have 15 minutes unless told otherwise, and no limit with 0.",
             show_default=False,
         ),
     ] = None
@@ -131,7 +131,7 @@ class MachineOptions:
         Option(
             "--dtype",
             help="Number format of evaluation and timing: auto, fp32, bf16 or fp16 (default: fp32; `run` and `compare` "
-            "evaluate in bf16 where it is faster and gives the same answers).",
+            "evaluate in bf16 where that is faster and changes at most 2 of 1,000 answers).",
             show_default=False,
         ),
     ] = None
