@@ -7,6 +7,7 @@ import pytest
 
 from bertbench.errors import UnavailableError
 from bertbench.models.sources import Encoder, Source
+from bertbench.records.cautions import caution
 from bertbench.records.progress import silent
 from bertbench.records.record import UNAVAILABLE, Failure
 from bertbench.records.store import Store
@@ -122,6 +123,29 @@ def test_failed_run_or_one_that_time_ran_out_for_is_tried_again(store, encoder):
     assert find(asked(), store, [encoder]) is None
     store.write_record(skipped("OutOfTime"))
     assert find(asked(), store, [encoder]) is None
+
+
+@pytest.mark.parametrize(
+    "limited",
+    [
+        scored(settings={"is_sample": True}),
+        scored(capped=True),
+        scored(warnings=(caution("time-limit", rounds=3, planned=5),)),
+        skipped("OutOfTime"),
+    ],
+    ids=["sample", "capped", "few rounds", "out of time"],
+)
+@pytest.mark.parametrize(("had", "has", "answers"), [(15, 15, True), (15, 5, True), (15, 30, False), (15, None, False)])
+def test_more_time_measures_again_what_time_has_cut(store, encoder, limited, had, has, answers):
+    """The same time, or less, is answered from the store; with more, or without a limit, it is gone on from there."""
+    keep(store, asked(max_minutes=had), encoder, records=[limited], decisions={"max_minutes": had})
+    assert (find(asked(max_minutes=has), store, [encoder]) is not None) is answers
+
+
+def test_what_no_limit_has_cut_needs_no_more_time(store, encoder):
+    """Training that was cut by --max-train-minutes alone is what was asked for."""
+    keep(store, asked(max_train_minutes=1.0), encoder, records=[scored(capped=True)], decisions={"max_minutes": None})
+    assert find(asked(max_train_minutes=1.0), store, [encoder]) is not None
 
 
 @pytest.fixture

@@ -492,3 +492,22 @@ def test_a_cut_for_another_budget_is_forgotten(machine, small):
     machine(FAST)
     assert cut(2.0, short)["cuts"] == short["cuts"]
     assert cut(20.0, short)["cuts"] == {"sst2": None}
+
+
+def test_what_is_fine_tuned_already_is_not_left_out(machine, small, large):
+    """A model whose whole training is in the store is shown, whatever time there is; another still says what it needs."""
+    machine(SLOW)
+    task = TASK.model_copy(update={"useful_samples": 90})
+    asked = replace(request([small, large], samples=True, max_minutes=1.0), tasks=(task,), started=time.monotonic())
+    encoders = gather(asked.models, may_be_random=False)
+
+    def cells(done):
+        made_plan = plan.make(
+            asked, encoders, lambda _: None, None, lambda: "fp32", here[-1], lambda cell: cell.encoder.spec.name in done
+        )
+        return {cell.encoder.spec.name: cell for cell in made_plan.cells}
+
+    one_done = cells({"small"})
+    assert (len(one_done["small"].work.train), one_done["large"].work) == (100, None)
+    all_done = cells({"small", "large"})
+    assert [(cell.capped, cell.expected_s) for cell in all_done.values()] == [(False, 0.0), (False, 0.0)]
