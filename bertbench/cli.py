@@ -11,21 +11,32 @@ import contextlib
 import difflib
 import importlib
 import inspect
+import os
 import re
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NamedTuple
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from bertbench import __version__, processes, streams
 from bertbench.commands import _display
 from bertbench.errors import BertBenchError, UsageError
 
 INTERRUPTED = 130
+START = (
+    "bertbench compares BERT with DistilBERT, ALBERT and any other encoder, measured here. Start with one of:",
+    "  bertbench compare --models all   # the table, in at most 15 minutes; without a hub on small demo models",
+    "  bertbench run --task sst2 --models distilbert   # one model on one task",
+    "  bertbench recommend --max-latency-ms 50   # after that: which model to take",
+    "All commands: bertbench --help",
+)
+MANY_OPTIONS = 12  # from which on help has them in groups
+OPTION_GROUPS = ("What", "Training", "Time", "Output", "Advanced")  # as `commands._options` has them
 
 
 class TableEntry(NamedTuple):
@@ -36,28 +47,29 @@ class TableEntry(NamedTuple):
     line: str
 
 
-MEASURE, GATE, CONFIGS, RESULTS = "Measure", "Judge", "Models, tasks and what was published", "Stored results"
+MEASURE, JUDGE, EXPLAIN, KEEP = "Measure", "Judge", "Explain", "Keep"
 # A line is the first one of the command's docstring, which a test compares; read from there it would cost the import.
 COMMANDS = {
-    "compare": TableEntry("compare", MEASURE, "Compare models in size, speed, memory and quality, beside what was published."),
+    "compare": TableEntry("compare", MEASURE, "Compare models in size, speed, memory and quality."),
     "run": TableEntry("run", MEASURE, "Evaluate or fine-tune each model on a task, and time it."),
-    "speed": TableEntry("speed", MEASURE, "Time inference side by side: models, back-ends, number formats, batch sizes and lengths."),
-    "distill": TableEntry("distill", MEASURE, "Distil a smaller student from a teacher, on a task or on text without labels, and compare the two."),
-    "verify": TableEntry("verify", GATE, "Judge claims: supported, refuted, inconclusive, or not measured, with what would measure them."),
-    "baseline": TableEntry("baseline", GATE, "Save what `check` compares with: counts, label maps, outputs, predictions, ratios; small enough to commit."),
-    "check": TableEntry("check", GATE, "Measure now and gate it. Exit code 0: pass, 1: fail, 2: no usable baseline, 3: inconclusive, 4: nothing measured."),
-    "calibrate": TableEntry("calibrate", MEASURE, "Time a model against itself: this machine's noise, and what it can show in a given time."),
-    "doctor": TableEntry("doctor", MEASURE, "Check data, checkpoints and tokenizers for what would spoil figures; exit code 1 if there is a problem."),
-    "published": TableEntry("published", CONFIGS, "Show published figures with paper, table and status."),
-    "params": TableEntry("params", CONFIGS, "Count parameters by component: unique and executed, so that shared layers show."),
-    "anatomy": TableEntry("anatomy", CONFIGS, "Take models apart: parameters, FLOPs and time by component or layer, and what each technique saves."),
-    "list": TableEntry("list_", CONFIGS, "List the models, tasks, groups of tasks, suites, recipes, claims, papers, metrics or back-ends that can be named."),
-    "show": TableEntry("show", RESULTS, "List the newest runs, or show everything that is stored about one."),
-    "history": TableEntry("history", RESULTS, "Show figures over time, session by session, with the steps in them."),
-    "diff": TableEntry("diff", RESULTS, "Show why two runs or sessions differ: settings, environment, versions, and examples that flipped."),
-    "export": TableEntry("export", RESULTS, "Write every stored measurement as a row; in Python: bertbench.load_results(folder)."),
-    "gc": TableEntry("gc", RESULTS, "Remove checkpoints that no record names, leftovers of interrupted runs and, where asked, old sessions."),
-    "validate": TableEntry("validate", CONFIGS, "Check all configs; exit code 2 if anything is wrong with them."),
+    "speed": TableEntry("speed", MEASURE, "Time models, back-ends, number formats and shapes side by side."),
+    "distill": TableEntry("distill", MEASURE, "Distil a smaller student from a teacher, and compare the two."),
+    "recommend": TableEntry("recommend", JUDGE, "Say which model and back-end to take within your limits."),
+    "verify": TableEntry("verify", JUDGE, "Judge claims: supported, refuted, inconclusive, not measured."),
+    "baseline": TableEntry("baseline", JUDGE, "Save what `check` compares with, small enough to commit."),
+    "check": TableEntry("check", JUDGE, "Measure now and fail on regressions against the baseline."),
+    "doctor": TableEntry("doctor", JUDGE, "Check data, checkpoints and tokenizers for what spoils figures."),
+    "calibrate": TableEntry("calibrate", JUDGE, "Find this machine's noise, and what it can show in a given time."),
+    "list": TableEntry("list_", EXPLAIN, "List models, tasks, suites, claims and all else with a name."),
+    "published": TableEntry("published", EXPLAIN, "Show published figures with paper, table and status."),
+    "anatomy": TableEntry("anatomy", EXPLAIN, "Show parameters, FLOPs and time by component or layer."),
+    "params": TableEntry("params", EXPLAIN, "Count parameters by component: unique and executed."),
+    "validate": TableEntry("validate", EXPLAIN, "Check all configs."),
+    "show": TableEntry("show", KEEP, "List the newest runs, or show all that is stored about one."),
+    "history": TableEntry("history", KEEP, "Show figures over time, session by session, with their steps."),
+    "diff": TableEntry("diff", KEEP, "Show why two runs or sessions differ."),
+    "export": TableEntry("export", KEEP, "Write every stored measurement as a row."),
+    "gc": TableEntry("gc", KEEP, "Remove checkpoints and leftovers that nothing names."),
 }  # fmt: skip
 
 
@@ -100,11 +112,33 @@ class Commands(TyperGroup):
                 formatter.write_dl([(name, entry.line) for name, entry in COMMANDS.items() if entry.group == group])
 
 
+class GroupedCommand(TyperCommand):
+    """A command whose help has its options in groups."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments, then the options group by group; few options are one group."""
+        groups: dict[str, str] = getattr(self.callback, "option_groups", {})
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{group: [] for group in OPTION_GROUPS}}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                is_option = parameter.param_type_name == "option"
+                group = groups.get(parameter.name or "", OPTION_GROUPS[-1]) if is_option else "Arguments"
+                sections[group].append(record)
+        options = [record for group in OPTION_GROUPS for record in sections[group]]
+        if len(options) < MANY_OPTIONS:
+            sections = {"Arguments": sections["Arguments"], "Options": options}
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
 def _parser(name: str) -> Any:
     """Build the option parser of a command."""
     command = typer.Typer(add_completion=False, rich_markup_mode=None)
     function = function_of(name)
-    command.command(name, help=_help(function.__doc__))(function)
+    command.command(name, cls=GroupedCommand, help=_help(function.__doc__))(function)
     return typer.main.get_command(command)
 
 
@@ -166,8 +200,7 @@ def _main(arguments: Sequence[str] | None) -> int:
     try:
         words = list(sys.argv[1:] if arguments is None else arguments)
         _check_processes(words)
-        if len(words) == 2 and words[0] == "list" and not words[1].startswith("-"):
-            function_of("list")(words[1])  # at once: with options there is the option parser, which loads pydantic
+        if _is_answered_at_once(words):
             return 0
         status = app(args=words, standalone_mode=False)
     except BertBenchError as error:
@@ -185,6 +218,19 @@ def _main(arguments: Sequence[str] | None) -> int:
     except Exception as error:  # noqa: BLE001 (usage errors have no common class in all versions; others are raised again)
         return _usage(error)
     return status if isinstance(status, int) else 0
+
+
+def _is_answered_at_once(words: Sequence[str]) -> bool:
+    """Answer what needs no option parser, which loads pydantic: `list <kind>`, and nothing at all where nothing was measured."""
+    if len(words) == 2 and words[0] == "list" and not words[1].startswith("-"):
+        function_of("list")(words[1])
+        return True
+    is_new_here = not Path("results", "sessions").exists() and "_BERTBENCH_COMPLETE" not in os.environ
+    if words or not is_new_here:
+        return False
+    for line in START:
+        _display.show(line)
+    return True
 
 
 def _check_processes(words: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """The command line: exit codes, one-line errors, light start."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ import pytest
 import typer
 
 from bertbench import cli
+from bertbench.commands._options import OPTION_GROUPS
 from bertbench.errors import BertBenchError, MeasurementError, NothingMeasuredError
 
 
@@ -80,11 +82,65 @@ def test_nothing_in_the_store_is_exit_code_4(capsys, tmp_path, monkeypatch):
     assert not (tmp_path / "results").exists()
 
 
-def test_no_arguments_shows_help(capsys):
-    """`bertbench` alone shows what there is."""
+def test_no_arguments_shows_help(capsys, tmp_path, monkeypatch):
+    """`bertbench` alone shows what there is, where something was measured."""
+    (tmp_path / "results" / "sessions").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
     cli.main([])
     captured = capsys.readouterr()
-    assert "compare" in captured.out + captured.err
+    assert "Explain:" in captured.out + captured.err
+
+
+def test_no_arguments_and_no_results_say_how_to_start(capsys, tmp_path, monkeypatch):
+    """`bertbench` alone, where nothing was measured, says three commands that work."""
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([]) == 0
+    words = [
+        line.split("#")[0].split() for line in capsys.readouterr().out.splitlines() if line.startswith("  bertbench ")
+    ]
+    assert len(words) == 3
+    for _, name, *options in words:
+        known = {option for parameter in parser_of(name).params for option in parameter.opts}
+        assert {option for option in options if option.startswith("--")} <= known
+
+
+def test_lines_of_commands_fit_into_80_columns():
+    """The list of commands has a line each, in named groups."""
+    widest = max(map(len, cli.COMMANDS))
+    assert [name for name, entry in cli.COMMANDS.items() if len(entry.line) + widest + 4 > 80] == []
+    assert list(dict.fromkeys(entry.group for entry in cli.COMMANDS.values())) == [
+        "Measure",
+        "Judge",
+        "Explain",
+        "Keep",
+    ]
+
+
+def test_options_stand_in_groups(capsys):
+    """Many options are in groups, in one order, and each option is in one of them; few are not grouped."""
+    cli.main(["compare", "--help"])
+    shown = capsys.readouterr().out
+    titles = [line.rstrip(":") for line in shown.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert titles == list(cli.OPTION_GROUPS)
+    assert titles == list(OPTION_GROUPS)
+    sections = re.split(r"^\w+:$", shown, flags=re.MULTILINE)[1:]
+    of_training, of_output = sections[1], sections[3]
+    assert "--learning-rate" in of_training
+    assert "--results-dir" in of_output
+    for parameter in parser_of("compare").params:
+        assert sum(f" {parameter.opts[0]}" in section for section in sections) >= 1, parameter.name
+    cli.main(["diff", "--help"])
+    assert "Options:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_has_an_example(name):
+    """Every command's help shows a call of it, with options that it has."""
+    (line,) = (line for line in parser_of(name).help.splitlines() if line.startswith("Example: "))
+    words = line.removeprefix("Example: ").split()
+    assert words[:2] == ["bertbench", name]
+    known = {option for parameter in parser_of(name).params for option in (*parameter.opts, *parameter.secondary_opts)}
+    assert {word for word in words if word.startswith("--")} <= known
 
 
 def test_version_is_shown(capsys):
@@ -156,7 +212,7 @@ def test_help_loads_nothing_heavy(name, python):
     assert python(code).stdout.splitlines()[-1] == ""
 
 
-OF_THEIR_OWN = {
+OF_THEIR_OWN = {"--device",
     "--dry-run",
     "--models", "--suite", "--format", "--output", "--batch-size", "--max-minutes", "--task", "--rounds", "--paper",
     "--embedding-size", "--share", "--model", "--quantity",
@@ -194,7 +250,7 @@ def test_bug_keeps_its_traceback(monkeypatch):
     """What is no user's error is raised, not hidden."""
     monkeypatch.setattr(cli, "app", lambda **_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        cli.main([])
+        cli.main(["list"])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
@@ -203,6 +259,7 @@ def test_polite_kill_ends_like_an_interruption(python):
     code = """
 import signal
 from bertbench import cli
+from bertbench.commands._options import OPTION_GROUPS
 
 def work(**_):
     try:
@@ -211,7 +268,7 @@ def work(**_):
         print("tidied")
 
 cli.app = work
-raise SystemExit(cli.main([]))
+raise SystemExit(cli.main(["list"]))
 """
     done = python(code)  # in a process of its own: libraries loaded by other tests may not survive a signal
     assert (done.code, done.stdout) == (130, "tidied\n")

@@ -49,7 +49,7 @@ HEAVY = (
     "torchao", "ruptures", "sqlite3", "filelock",
 )  # fmt: skip
 
-MOST_FILES = 220
+MOST_FILES = 235  # 220 for measuring and judging; advice, reports, pictures and exporters come on top
 LONGEST_FILE = 400
 SHORTEST_FILE = 30
 SHORT_FOR_A_REASON = (

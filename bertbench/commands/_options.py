@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from typer import Option
 
-from bertbench.session.options import SelectionOptions, StudyOptions
+from bertbench.session.options import (
+    AnswerOptions,
+    BudgetOptions,
+    MachineOptions,
+    SelectionOptions,
+    StoreOptions,
+    StudyOptions,
+    TrainingOptions,
+)
 
 if TYPE_CHECKING:
     from bertbench.report.row import Report
@@ -98,6 +106,14 @@ class OutputOptions:
 @dataclass(frozen=True)
 class MeasuringOptions(StudyOptions, OutputOptions, SelectionOptions):
     """All that `run` and `compare` take. The selection is named again to stand before the output in the help."""
+
+    details: Annotated[
+        bool, Option("--details", help="Show every figure, source, warning and setting after the table.")
+    ] = False
+
+    def emit(self, report: Report) -> None:
+        """Show the report at a glance, or all of it; write it to the file if there is one."""
+        super().emit(report.unfolded() if self.details else report)
 
 
 @dataclass(frozen=True)
@@ -199,6 +215,30 @@ class DistillOptions:
     ] = None
 
 
+# Groups of options in the help, in this order; what is not listed is of the first one.
+
+OPTION_GROUPS = WHAT, TRAINING, TIME, OUTPUT, ADVANCED = ("What", "Training", "Time", "Output", "Advanced")
+_OF_CLASS = {
+    TrainingOptions: TRAINING,
+    BudgetOptions: TIME,
+    OutputOptions: OUTPUT,
+    MarginOptions: WHAT,
+    MachineOptions: ADVANCED,
+    AnswerOptions: ADVANCED,
+    StoreOptions: ADVANCED,
+}
+_OF_NAME = {
+    "only": WHAT, "max_train_minutes": TRAINING, "rounds": TIME, "precision": TIME, "details": OUTPUT, "results_dir": OUTPUT,
+    "junit": OUTPUT, "annotate": OUTPUT, "save_to": OUTPUT,
+}  # fmt: skip
+
+
+def _group_of(name: str, options: type | None) -> str:
+    """Return the group of an option, by its name or by the class that declares it."""
+    declaring = (kind for kind in options.__mro__ if name in vars(kind).get("__annotations__", {})) if options else ()
+    return _OF_NAME.get(name) or next((_OF_CLASS[kind] for kind in declaring if kind in _OF_CLASS), WHAT)
+
+
 def spread(**offered: tuple[str, ...]) -> Callable[[Command], Command]:
     """Make options of the fields of every dataclass among a command's parameters, and hand it the dataclasses.
 
@@ -238,6 +278,10 @@ def spread(**offered: tuple[str, ...]) -> Callable[[Command], Command]:
         wrapper.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in flat]
         )
+        of_class = {option.name: groups[name] for name, of in options.items() for option in of}
+        wrapper.option_groups = {  # type: ignore[attr-defined]
+            parameter.name: _group_of(parameter.name, of_class.get(parameter.name)) for parameter in flat
+        }
         wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}
         return wrapper
 

@@ -70,7 +70,12 @@ def anatomy(
     folders: StoreOptions,
     output: OutputOptions,
 ) -> None:
-    """Take models apart: parameters, FLOPs and time by component or layer, and what each technique saves."""
+    """Show parameters, FLOPs and time by component or layer.
+
+    Shows what each compression technique saves, too.
+
+    Example: bertbench anatomy --models bert,distilbert,albert
+    """
     from bertbench.models.hub import quiet_libraries  # slow for a help text
 
     output.check()

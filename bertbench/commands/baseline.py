@@ -54,7 +54,12 @@ def baseline(
     *,
     options: MeasuringOptions,
 ) -> None:
-    """Save what `check` compares with: counts, label maps, outputs, predictions, ratios; small enough to commit."""
+    """Save what `check` compares with, small enough to commit.
+
+    It holds counts, label maps, outputs, predictions and ratios of times.
+
+    Example: bertbench baseline save --suite demo --output baseline.json
+    """
     if action != "save":
         raise UsageError(f"baseline {action}: there is only `bertbench baseline save`")
     if output.suffix and output.suffix != ".json":

@@ -60,7 +60,12 @@ def calibrate(
     output: OutputOptions,
     folders: StoreOptions,
 ) -> None:
-    """Time a model against itself: this machine's noise, and what it can show in a given time."""
+    """Find this machine's noise, and what it can show in a given time.
+
+    A model is timed against itself.
+
+    Example: bertbench calibrate --max-minutes 5
+    """
     deadline = _deadline(calibration.rounds, calibration.max_minutes)
     output.check()
     settings = _settings(machine, calibration.backend)

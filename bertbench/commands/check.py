@@ -82,7 +82,12 @@ def check(
     annotate: AnnotateOption = None,
     options: MeasuringOptions,
 ) -> None:
-    """Measure now and gate it. Exit code 0: pass, 1: fail, 2: no usable baseline, 3: inconclusive, 4: nothing measured."""
+    """Measure now and fail on regressions against the baseline.
+
+    Exit code 0: pass, 1: fail, 2: no usable baseline, 3: inconclusive, 4: nothing measured.
+
+    Example: bertbench check --baseline baseline.json
+    """
     from bertbench.gate.check import with_baseline, with_code, with_model  # scipy
     from bertbench.gate.finding import EXIT_CODES, verdict_of
     from bertbench.gate.report import build, check_place

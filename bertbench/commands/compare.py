@@ -26,7 +26,12 @@ PublishedOption = Annotated[
 
 @spread()
 def compare(with_published: PublishedOption = False, *, options: MeasuringOptions) -> None:
-    """Compare models in size, speed, memory and quality, beside what was published."""
+    """Compare models in size, speed, memory and quality.
+
+    Published figures stand beside what is measured. Repeat the command with more time to refine the table.
+
+    Example: bertbench compare --models bert,distilbert --max-minutes 5
+    """
     study = open_study("compare", options)
     if options.dry_run:
         show_plan(study, _request(study))

@@ -29,7 +29,12 @@ def diff(
     folders: StoreOptions,
     output: OutputOptions,
 ) -> None:
-    """Show why two runs or sessions differ: settings, environment, versions, and examples that flipped."""
+    """Show why two runs or sessions differ.
+
+    Compares settings, environment, versions and single answers.
+
+    Example: bertbench diff 20261124T120000-abc123 20261125T120000-def456
+    """
     output.check()
     store = Store(folders.results_dir)
     report = report_on(store, first, second, examples)

@@ -44,7 +44,12 @@ COLUMNS = (
     )
 )  # fmt: skip
 def distill(wanted: DistillOptions, options: MeasuringOptions) -> None:
-    """Distil a smaller student from a teacher, on a task or on text without labels, and compare the two."""
+    """Distil a smaller student from a teacher, and compare the two.
+
+    It learns a task, or from text without labels.
+
+    Example: bertbench distill --teacher bert-mini --task demo-sentiment --student-layers 1
+    """
     # Students have no published recipe, and teacher and students should take equal steps.
     study = open_study("distill", replace(options, recipes="task"))
     if wanted.save_to is not None:

@@ -43,9 +43,9 @@ TaskOption = Annotated[
     )
 )  # fmt: skip
 def doctor(task: TaskOption = None, *, options: MeasuringOptions) -> None:
-    """Check data, checkpoints and tokenizers for what would spoil figures; exit code 1 if there is a problem.
+    """Check data, checkpoints and tokenizers for what spoils figures.
 
-    Models are run on 256 validation examples, or on --eval-samples. Nothing is stored.
+    Exit code 1: there is a problem. Models are run on 256 validation examples, or on --eval-samples. Nothing is stored.
 
     Example: bertbench doctor --task mrpc --models bert,albert
     """

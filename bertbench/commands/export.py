@@ -48,7 +48,12 @@ def export(
     *,
     folders: StoreOptions,
 ) -> None:
-    """Write every stored measurement as a row; in Python: bertbench.load_results(folder)."""
+    """Write every stored measurement as a row.
+
+    In Python: bertbench.load_results(folder).
+
+    Example: bertbench export --output measurements.csv
+    """
     from bertbench.records.table import frame_of  # pandas
 
     chosen = format or _by_ending(output)

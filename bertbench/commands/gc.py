@@ -48,7 +48,12 @@ def gc(
     folders: StoreOptions,
     output: OutputOptions,
 ) -> None:
-    """Remove checkpoints that no record names, leftovers of interrupted runs and, where asked, old sessions."""
+    """Remove checkpoints and leftovers that nothing names.
+
+    Old sessions go only where you ask for it.
+
+    Example: bertbench gc --dry-run
+    """
     output.check()
     store = Store(folders.results_dir, Waiting())
     if not store.root.is_dir():

@@ -40,7 +40,10 @@ def history(
     folders: StoreOptions,
     output: OutputOptions,
 ) -> None:
-    """Show figures over time, session by session, with the steps in them."""
+    """Show figures over time, session by session, with their steps.
+
+    Example: bertbench history --model distilbert --quantity latency
+    """
     from bertbench.records.table import frame_of  # pandas
     from bertbench.report.compare.history import build, series_of  # numpy
 

@@ -28,7 +28,7 @@ KindArgument = Annotated[
 
 @spread(folders=("config_dir",))
 def list_(kind: KindArgument, *, folders: StoreOptions, output: OutputOptions) -> None:
-    """List the models, tasks, groups of tasks, suites, recipes, claims, papers, metrics or back-ends that can be named.
+    """List models, tasks, suites, claims and all else with a name.
 
     Example: bertbench list models
     """

@@ -27,7 +27,12 @@ Figures = dict[tuple[str, str], float]  # (model, 'quantity' or 'parameters/stat
 def params(
     selection: SelectionOptions, suite: SuiteOfAllOption = "base", *, folders: StoreOptions, output: OutputOptions
 ) -> None:
-    """Count parameters by component: unique and executed, so that shared layers show."""
+    """Count parameters by component: unique and executed.
+
+    Shared layers are stored once and executed often.
+
+    Example: bertbench params --models bert,albert
+    """
     output.check()
     quiet_libraries()
     catalog = Catalog(folders.config_dir or ())

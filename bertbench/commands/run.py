@@ -36,7 +36,10 @@ PredictOption = Annotated[
 
 @spread()
 def run(task: TaskOption, *, predict_test: PredictOption = None, options: MeasuringOptions) -> None:
-    """Evaluate or fine-tune each model on a task, and time it."""
+    """Evaluate or fine-tune each model on a task, and time it.
+
+    Example: bertbench run --task sst2 --models bert,distilbert,albert
+    """
     from bertbench.session.selection import resolve_tasks, suite_for  # specs: slow for a help text
 
     study = open_study("run", options)

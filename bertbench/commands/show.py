@@ -30,7 +30,10 @@ RunArgument = Annotated[
 
 @spread()
 def show(run: RunArgument = None, *, folders: StoreOptions, output: OutputOptions) -> None:
-    """List the newest runs, or show everything that is stored about one."""
+    """List the newest runs, or show all that is stored about one.
+
+    Example: bertbench show
+    """
     output.check()
     store = Store(folders.results_dir)
     judge = Staleness(Catalog(folders.config_dir or ()))

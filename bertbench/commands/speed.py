@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     )
 )  # fmt: skip
 def speed(timed: SpeedOptions, options: MeasuringOptions) -> None:
-    """Time inference side by side: models, back-ends, number formats, batch sizes and lengths."""
+    """Time models, back-ends, number formats and shapes side by side.
+
+    Example: bertbench speed --models bert,distilbert --backends all --batch-sizes 1,8
+    """
     from bertbench.session.speed_request import build  # specs: slow for a help text
 
     study = open_study("speed", replace(options, yes=True))  # no cell of it is a training run

@@ -56,7 +56,9 @@ class CheckedConfigs:
 
 @spread(folders=("config_dir",))
 def validate(folders: StoreOptions, *, deep: DeepOption = False) -> None:
-    """Check all configs; exit code 2 if anything is wrong with them.
+    """Check all configs.
+
+    Exit code 2: something is wrong with them.
 
     Example: bertbench validate --config-dir my-configs
     """

@@ -39,10 +39,12 @@ MeasureOption = Annotated[
     )
 )  # fmt: skip
 def verify(claims: ClaimsOption = "all", measure: MeasureOption = False, *, options: MeasuringOptions) -> None:
-    """Judge claims: supported, refuted, inconclusive, or not measured, with what would measure them.
+    """Judge claims: supported, refuted, inconclusive, not measured.
 
     Exit code 1: a claim is refuted or has another verdict than its file expects, or with --measure could not be measured;
     3: inconclusive; 4: nothing measured.
+
+    Example: bertbench verify --claims all --measure --max-minutes 10
     """
     started = time.monotonic()
     if measure and options.from_store:

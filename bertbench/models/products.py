@@ -1,4 +1,4 @@
-"""Which library multiplies matrices in evaluation: oneDNN in fp32 on AMD's processors with AVX-512, else what torch takes.
+"""How passes are computed: with how many threads, and by which library: oneDNN for fp32 on AMD's AVX-512, else what torch takes.
 
 Torch gives fp32 products to MKL, which leaves the AVX-512 of AMD's processors unused: on Zen 5 a core reaches 111 GFLOP/s with MKL and
 252 with oneDNN, in the same format and to rounding with the same outputs. In bf16 torch takes oneDNN by itself.
@@ -12,6 +12,19 @@ from functools import lru_cache, partial
 from typing import Any
 
 from bertbench.records import environment
+
+TOKENS_PER_BATCH = 4096  # padded tokens of an evaluation batch: large enough for full speed, small enough for memory
+# Below so many operations a batch, threads spend longer waiting for each other than computing; on a machine that is
+# busy with something else, a hundred times longer.
+WORK_FOR_THREADS = 2e9
+
+
+def useful_threads(model: Any, tokens: int, asked: int) -> int:
+    """Return `asked` threads where a batch of `tokens` is work enough for them, else one."""
+    import torch
+
+    weights = sum(part.weight.numel() for part in model.modules() if isinstance(part, torch.nn.Linear))
+    return asked if 2 * weights * tokens >= WORK_FOR_THREADS else 1
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import MeasurementError, OutOfTimeError
-from bertbench.models.products import quickest_products
+from bertbench.models.products import TOKENS_PER_BATCH, quickest_products, useful_threads
 from bertbench.quality.features import padded
 from bertbench.records.cautions import Caution, caution
 from bertbench.records.progress import Progress
@@ -26,16 +26,12 @@ if TYPE_CHECKING:
     from bertbench.quality.work import Prepared, Work
     from bertbench.tasks.kind import Features, TaskKind
 
-TOKENS_PER_BATCH = 4096  # padded tokens of an evaluation batch: large enough for full speed, small enough for memory
-# The same on a CPU, if they are work enough for its threads: what a layer hands to the next then stays in the caches, which is
+# Tokens of a batch on a CPU, if they are work enough for its threads: what a layer hands to the next then stays in the caches, which is
 # 10 to 15 % faster (BERT-base and MiniLM on 1 and 2 cores, L3 of 32 MB; 512 is as fast, 8192 a quarter slower).
 TOKENS_IN_CACHE = 1024
 ROWS_PER_BATCH = 64
 REGRESSION_TOLERANCE = 0.004  # of the labels' range: it moves no correlation that is shown
 COLUMNS = frozenset({"example_id", "split", "prediction", "scores", "label", "cluster"})  # others are a kind's own
-# Below so many operations a batch, threads spend longer waiting for each other than computing; on a machine that is
-# busy with something else, a hundred times longer.
-WORK_FOR_THREADS = 2e9
 
 
 @dataclass(frozen=True)
@@ -339,14 +335,6 @@ def perfect_score(task: TaskSpec, kind: TaskKind, examples: Examples) -> float |
     by_metric = metric_values(task, references, right)
     values = [by_metric.get(metric) for metric in task.primary_metrics]
     return None if None in values else sum(value for value in values if value is not None) / len(values)
-
-
-def useful_threads(model: Any, tokens: int, asked: int) -> int:
-    """Return `asked` threads where a batch of `tokens` is work enough for them, else one."""
-    import torch
-
-    weights = sum(part.weight.numel() for part in model.modules() if isinstance(part, torch.nn.Linear))
-    return asked if 2 * weights * tokens >= WORK_FOR_THREADS else 1
 
 
 def what_was_lost(task: TaskSpec, losses: TextLosses, max_length: int, split: str) -> list[Caution]:

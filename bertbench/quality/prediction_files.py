@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bertbench.quality.evaluate import TOKENS_PER_BATCH, predict, useful_threads
+from bertbench.models.products import TOKENS_PER_BATCH, useful_threads
+from bertbench.quality.evaluate import predict
 from bertbench.records.progress import Progress, silent
 from bertbench.specs.tasks import QUESTIONS, SEQUENCES, SubmissionSpec, TaskSpec
 from bertbench.tasks.examples import HIDDEN

@@ -24,10 +24,10 @@ from bertbench.models.loading import (
     save,
     uses_token_types,
 )
+from bertbench.models.products import TOKENS_PER_BATCH, useful_threads
 from bertbench.models.students.transfer import check_start, start_from
 from bertbench.models.suitability import check_runs
 from bertbench.quality.evaluate import (
-    TOKENS_PER_BATCH,
     Replies,
     TextLosses,
     answer,
@@ -35,7 +35,6 @@ from bertbench.quality.evaluate import (
     perfect_score,
     torch_dtype,
     trivial_scores,
-    useful_threads,
     what_was_lost,
 )
 from bertbench.quality.finetune import TrainingRun, finetune

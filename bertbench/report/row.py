@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from bertbench.report.caveats import Caveat, joined
 from bertbench.stats.estimate import Method, MethodKind, Replications, Scope, SeedsTaken
@@ -148,11 +149,15 @@ def _bootstrap_text(method: Method) -> str:
     return f"{seeds}{paired}Bayesian bootstrap over {method.unit} ({method.draws:,} draws){over_tasks}"
 
 
+Style = Literal["dim", "good", "bad", "open"]
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of text as people read it. A cell may hold several lines; an empty one is shown as a dash.
 
-    `kinds` says per column whether it holds text ('text', aligned left) or figures ('number', aligned right).
+    `kinds` says per column whether it holds text ('text', aligned left) or figures ('number', aligned right); `accents` by
+    text in cells how that is shown where there are colours; `sections` how many rows belong together, if any do.
     """
 
     title: str
@@ -160,6 +165,8 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
+    accents: Mapping[str, Style] = field(default_factory=dict)
+    sections: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if any(len(row) != len(self.columns) for row in self.rows):
@@ -183,6 +190,7 @@ class Table:
             columns=tuple(map(text, self.columns)),
             rows=tuple(tuple(map(text, row)) for row in self.rows),
             notes=tuple(map(text, self.notes)),
+            accents={text(accented): style for accented, style in self.accents.items()},
         )
 
 
@@ -191,18 +199,28 @@ class Report:
     """Everything one command shows: tables for people, long rows for machines.
 
     `rows` is empty for reports that are not about measurements (lists of models, say): there CSV and JSON give the
-    first table.
+    first table. `glance` is what people see of it first, in place of `tables`, which have every detail.
     """
 
     title: str
     tables: tuple[Table, ...]
     rows: tuple[Row, ...] = ()
     notes: tuple[str, ...] = ()
+    glance: tuple[Table, ...] = ()
+
+    @property
+    def shown(self) -> tuple[Table, ...]:
+        """The tables for people: those at a glance, if there are."""
+        return self.glance or self.tables
+
+    def unfolded(self) -> Report:
+        """Return the report with all its tables to be shown."""
+        return replace(self, tables=(*self.glance, *self.tables), glance=())
 
     def written(self, text: Callable[[str], str]) -> Report:
         """Rewrite title, tables and notes of the report with `text`; rows stay as they are."""
-        tables = tuple(table.written(text) for table in self.tables)
-        return replace(self, title=text(self.title), tables=tables, notes=tuple(map(text, self.notes)))
+        tables, glance = (tuple(table.written(text) for table in part) for part in (self.tables, self.glance))
+        return replace(self, title=text(self.title), tables=tables, notes=tuple(map(text, self.notes)), glance=glance)
 
     @staticmethod
     def joined(reports: Iterable[Report]) -> Report:
@@ -213,4 +231,5 @@ class Report:
             tables=tuple(table for part in parts for table in part.tables),
             rows=tuple(row for part in parts for row in part.rows),
             notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
+            glance=tuple(table for part in parts for table in part.glance),
         )

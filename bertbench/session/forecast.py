@@ -39,8 +39,10 @@ if TYPE_CHECKING:
 PassSeconds = Callable[[Any, Sequence[ProbedShape], ExecutionSettings], list[float]]
 
 FIRST = 128  # examples of the first block
-# Inputs a pass: one, and enough for full speed, as it is timed and trained, and as it is evaluated.
-PROBED = ((1, False), (8, False), (8, True))
+# Inputs a pass: one, and enough for full speed, as it is timed, trained and evaluated.
+PROBED: tuple[tuple[int, Literal["timing", "training", "evaluating"]], ...] = (
+    (1, "timing"), (8, "timing"), (8, "training"), (8, "evaluating"),
+)  # fmt: skip
 PROBED_TOKENS = 128
 LENGTH_SAMPLE = 400  # examples whose length is looked at
 TRAINING_PASSES = 3.4  # forward, gradients of inputs and of weights, and the slower operators of a backward pass
@@ -58,7 +60,7 @@ class Pace:
     def __init__(self, options: Options, pass_seconds: PassSeconds, *, evaluates: bool = True) -> None:
         self._settings = ExecutionSettings(options.device, "fp32", options.threads, attention=options.attention)
         self._pass_seconds = pass_seconds
-        self._probed = [probed for probed in PROBED if evaluates or not probed[1]]
+        self._probed = [probed for probed in PROBED if evaluates or probed[1] == "timing"]
         self._probes: dict[str, list[_Probe]] = {}
 
     def seconds(self, config: PretrainedConfig, *, batch_size: int, tokens: int, training: bool = False) -> float:
@@ -78,8 +80,8 @@ class Pace:
 
         config = config_of(work.source.spec, work.source.folder)
         tokens = mean_tokens(work, config, examples)
-        _, large, evaluating = self._probe(config)
-        known = large if training else evaluating
+        _, _, of_training, of_evaluating = self._probe(config)
+        known = of_training if training else of_evaluating
         seconds = known.seconds * _flops(config, 1, tokens) / known.flops
         # What is trained on is tokenized once, and passed over in several epochs.
         return seconds * TRAINING_PASSES if training else seconds + FIXED_SECONDS["example"]
@@ -89,7 +91,7 @@ class Pace:
         key = digest([config.model_type, values])
         if key not in self._probes:
             tokens = min(PROBED_TOKENS, length_limit(config) or PROBED_TOKENS)
-            shapes = [ProbedShape(inputs, tokens, evaluating) for inputs, evaluating in self._probed]
+            shapes = [ProbedShape(inputs, tokens, use) for inputs, use in self._probed]
             seconds = self._pass_seconds(config, shapes, self._settings)
             flops = [_flops(config, shape.inputs, tokens) for shape in shapes]
             self._probes[key] = [_Probe(*pair) for pair in zip(flops, seconds, strict=True)]

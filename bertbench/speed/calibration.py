@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from bertbench.models.products import quickest_products
+from bertbench.models.products import TOKENS_PER_BATCH, quickest_products, useful_threads
 from bertbench.processes import Child, ChildDiedError, behave_as_child
 from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed.backends.eager import DTYPES
@@ -53,15 +53,16 @@ def _wait(device: str) -> None:
 # Passes of a model with random weights: what forecasts rest on.
 
 TRIES = 3  # of each shape; the least counts, as noise only adds
+SHORT_PASSES_S, MOST_TRIES = 0.15, 60  # of each shape
 LONG_PASS_S = 0.5  # a longer pass is tried twice
 
 
 class ProbedShape(NamedTuple):
-    """Inputs of so many tokens in a pass; `evaluating`: with the products that scores are computed by, not those that are timed."""
+    """Inputs of so many tokens in a pass, run as for this use: with its threads, and the products that scores are computed by."""
 
     inputs: int
     tokens: int
-    evaluating: bool = False
+    use: Literal["timing", "training", "evaluating"] = "timing"
 
 
 def pass_seconds(
@@ -80,12 +81,18 @@ def pass_seconds(
     from bertbench.models.architecture import random_model
 
     before = torch.get_num_threads()
-    torch.set_num_threads(settings.threads)
     try:
         model: Any = random_model(config, attention=settings.attention).to(settings.device)
         least: list[float] = []
+        probed: dict[tuple[int, int, int, bool], float] = {}
         with torch.inference_mode():
             for shape in shapes:
+                threads, evaluating = _threads(model, shape, settings.threads), shape.use == "evaluating"
+                key = (shape.inputs, shape.tokens, threads, evaluating)
+                if key in probed:  # training with all threads is as quick as timing
+                    least.append(probed[key])
+                    continue
+                torch.set_num_threads(threads)
                 ids = torch.ones(shape.inputs, shape.tokens, dtype=torch.long, device=settings.device)
                 mask = torch.ones_like(ids)
 
@@ -93,16 +100,25 @@ def pass_seconds(
                     model(input_ids=ids, attention_mask=mask)
                     _wait(settings.device)
 
-                with quickest_products(model) if shape.evaluating else nullcontext():
+                with quickest_products(model) if evaluating else nullcontext():
                     least.append(_least(run, clock))
+                probed[key] = least[-1]
     finally:
         torch.set_num_threads(before)
     return least
 
 
+def _threads(model: Any, shape: ProbedShape, asked: int) -> int:
+    """Return the threads of a use: what is timed has all that were asked for."""
+    if shape.use == "timing":
+        return asked
+    return useful_threads(model, TOKENS_PER_BATCH if shape.use == "evaluating" else shape.inputs * shape.tokens, asked)
+
+
 def _least(run: Callable[[], None], clock: Callable[[], float]) -> float:
     times: list[float] = []
-    while len(times) < TRIES + 1:
+    # Short passes are tried more often: beside busy programs most of them wait for a thread that does not run.
+    while len(times) < TRIES + 1 or (sum(times) < SHORT_PASSES_S and len(times) < MOST_TRIES):
         start = clock()
         run()
         times.append(clock() - start)

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from bertbench.errors import CheckpointError, ConfigError, MeasurementError, OutOfTimeError, UsageError
+from bertbench.models import products
 from bertbench.models.architecture import config_of
 from bertbench.models.demo_tokenizer import SPECIAL_TOKENS, vocabulary
 from bertbench.models.sources import Source
@@ -218,7 +219,7 @@ def test_batches_fit_the_caches_where_they_are_work_enough(tiny, monkeypatch):
     """A model whose small batches keep threads busy gets them; a tiny one takes large batches."""
     model = quality.prepare(work_on(tiny(head="sequence-classification"))).model
     assert evaluate._tokens_at_once(model) == evaluate.TOKENS_PER_BATCH
-    monkeypatch.setattr(evaluate, "WORK_FOR_THREADS", 1)
+    monkeypatch.setattr(products, "WORK_FOR_THREADS", 1)
     assert evaluate._tokens_at_once(model) == evaluate.TOKENS_IN_CACHE
 
 

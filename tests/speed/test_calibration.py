@@ -1,8 +1,8 @@
 import pytest
 
-from bertbench.models import configurations
+from bertbench.models import configurations, products
 from bertbench.specs.timing import ExecutionSettings
-from bertbench.speed.calibration import ProbedShape, ceiling, fastest, model_sizes, pass_seconds
+from bertbench.speed.calibration import MOST_TRIES, ProbedShape, ceiling, fastest, model_sizes, pass_seconds
 
 
 def test_a_pass_is_the_least_of_several(tiny):
@@ -11,7 +11,7 @@ def test_a_pass_is_the_least_of_several(tiny):
 
     before = torch.get_num_threads()
     config = configurations.load(tiny())
-    one, eight = pass_seconds(config, [ProbedShape(1, 16), ProbedShape(8, 16, evaluating=True)], ExecutionSettings())
+    one, eight = pass_seconds(config, [ProbedShape(1, 16), ProbedShape(8, 16, "evaluating")], ExecutionSettings())
     assert torch.get_num_threads() == before
     assert 0 < one < 5
     assert 0 < eight < 5
@@ -22,8 +22,32 @@ def test_a_moment_of_noise_is_no_pass_time(tiny):
     config = configurations.load(tiny())
     readings = iter([0, 9, 10, 11, 20, 27, 30, 31])  # passes of 9, 1, 7 and 1 seconds
     assert pass_seconds(config, [ProbedShape(1, 8)], ExecutionSettings(), clock=lambda: next(readings)) == [1]
+    short = iter(range(1000))
+    short_passes = pass_seconds(config, [ProbedShape(1, 8)], ExecutionSettings(), clock=lambda: next(short) * 1e-3)
+    assert short_passes == pytest.approx([1e-3])
+    assert next(short) == 2 * MOST_TRIES
     long_passes = iter([0, 9, 10, 18])
     assert pass_seconds(config, [ProbedShape(1, 8)], ExecutionSettings(), clock=lambda: next(long_passes)) == [8]
+
+
+@pytest.mark.parametrize(
+    ("use", "work", "expected"),
+    [("timing", 1e15, 2), ("training", 1e15, 1), ("training", 1, 2), ("evaluating", 1e15, 1)],
+)
+def test_a_pass_has_the_threads_of_its_use(tiny, monkeypatch, use, work, expected):
+    """What is timed has all threads; training and evaluating only where they are work enough for them."""
+    import torch
+
+    seen = []
+    monkeypatch.setattr(products, "WORK_FOR_THREADS", work)
+    ticks = iter(range(1000))
+
+    def clock():
+        seen.append(torch.get_num_threads())
+        return next(ticks)
+
+    pass_seconds(configurations.load(tiny()), [ProbedShape(8, 16, use)], ExecutionSettings(threads=2), clock=clock)
+    assert set(seen) == {expected}
 
 
 class Clock:

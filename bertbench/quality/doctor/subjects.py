@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from bertbench.errors import BertBenchError, CheckpointError, ConfigError, DatasetError, HubError, UnavailableError
 from bertbench.models import attention, sources
 from bertbench.models.loading import load_with_head, open_tokenizer
+from bertbench.models.products import TOKENS_PER_BATCH, useful_threads
 from bertbench.quality.doctor.verdict import Diagnosis, problem, unchecked
-from bertbench.quality.evaluate import TOKENS_PER_BATCH, metric_values, predict, useful_threads
+from bertbench.quality.evaluate import metric_values, predict
 from bertbench.records.progress import silent
 from bertbench.specs import plugins
 from bertbench.specs.tasks import SEQUENCES

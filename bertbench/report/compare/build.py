@@ -22,8 +22,16 @@ from bertbench.report.compare.rows import all_rows, evidence_of, primary_metrics
 from bertbench.report.compare.scores import ALL
 from bertbench.report.compare.use_case import RULE, use_cases
 from bertbench.report.row import Report, Row
-from bertbench.report.tables.comparison import NOT_MEASURED, Comparison, comparison_table, detail_table, scores_table
+from bertbench.report.tables.comparison import (
+    NOT_MEASURED,
+    Comparison,
+    JudgedClaim,
+    comparison_table,
+    detail_table,
+    scores_table,
+)
 from bertbench.report.tables.figures import Figures
+from bertbench.report.tables.glance import glance_table
 
 if TYPE_CHECKING:
     from bertbench.records.record import Kind
@@ -66,18 +74,22 @@ def build(
     uses = use_cases(Figures(rows), shown, reference)
     # Uses are derived from all other rows, so their own can only be filled in now.
     rows = [
-        replace(row, text="; ".join(uses[row.model or ""]) or NOT_MEASURED) if row.quantity == "best_use_case" else row
+        replace(row, text="; ".join(use.text for use in uses[row.model or ""]) or NOT_MEASURED)
+        if row.quantity == "best_use_case"
+        else row
         for row in rows
     ]
     comparison = Comparison(
-        Figures(rows), shown, reference, evidence.specs, _score_words(evidence), uses, verdicts.lines
+        Figures(rows), shown, reference, evidence.specs, _score_words(evidence), uses, verdicts.claims
     )
-    below = [*notes.notes(evidence, rows, now or datetime.now(UTC)), RULE, *([OF_CLAIMS] if verdicts.lines else [])]
+    now = now or datetime.now(UTC)
+    below = [*notes.notes(evidence, rows, now), RULE, *([OF_CLAIMS] if verdicts.claims else [])]
     title = f"{', '.join(shown)} (suite {stored.session.suite})"
     tables = [comparison_table(comparison, below), detail_table(comparison), *scores_table(comparison)]
     # The suite's name tells the tables apart where a report joins several suites.
     named = tuple(replace(table, title=f"{table.title} (suite {stored.session.suite})") for table in tables)
-    return Report(title, named, tuple(rows))
+    glance = glance_table(comparison, title, notes.at_a_glance(evidence, now))
+    return Report(title, named, tuple(rows), glance=(glance,))
 
 
 def _score_words(evidence: Evidence) -> dict[str, str]:
@@ -99,10 +111,10 @@ CELLS: dict[Kind, TableRow] = {"size": "size", "memory": "size", "speed": "speed
 
 @dataclass
 class Verdicts:
-    """Rows with verdicts, and by model and row of the table the lines for its cell."""
+    """Rows with verdicts, and by model and row of the table the claims that were judged."""
 
     rows: list[Row]
-    lines: dict[tuple[str, TableRow], list[str]] = field(default_factory=dict)
+    claims: dict[tuple[str, TableRow], list[JudgedClaim]] = field(default_factory=dict)
 
 
 def with_verdicts(evidence: Evidence, rows: Sequence[Row], claims: Sequence[Claimed]) -> Verdicts:
@@ -114,8 +126,7 @@ def with_verdicts(evidence: Evidence, rows: Sequence[Row], claims: Sequence[Clai
         for part, of_part in _parts(claim, tasks):
             verdict = _apply(evidence, verdicts.rows, part, of_part)
             if verdict is not None and part is claim:
-                line = f'claim "{claim.title}": {verdict}'
-                verdicts.lines.setdefault((claim.model, CELLS[claim.kind]), []).append(line)
+                verdicts.claims.setdefault((claim.model, CELLS[claim.kind]), []).append(JudgedClaim(claim, verdict))
     return verdicts
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from bertbench.records.cautions import LISTED, NAMES_ITS_TASK, OTHER, Caution, in_words
+from bertbench.records.cautions import FAILED_LATER, LISTED, NAMES_ITS_TASK, OTHER, Caution, in_words
 from bertbench.records.record import Environment, RunRecord
 from bertbench.records.table import Staleness
 from bertbench.report.caveats import Stale
@@ -52,8 +53,36 @@ def notes(evidence: Evidence, rows: Sequence[Row], now: datetime) -> list[str]:
     return _distinct([*lines, *_warnings(records)])
 
 
-def _warnings(records: Sequence[RunRecord]) -> list[str]:
-    """Write each warning once, with the models it is about; warnings of a whole session go without models.
+# Warnings that change how figures are read, the gravest first; others are for those who look closer.
+GRAVE = (
+    "not-learned", "guessed-outputs", FAILED_LATER, "other-attention", "time-limit-early", "swapped", "hypervisor",
+    "busy-start", "other-programs", "slower-at-the-end", "unsteady-start", "indistinct", "random-start",
+)  # fmt: skip
+
+
+def at_a_glance(evidence: Evidence, now: datetime) -> list[str]:
+    """Write the lines under a table at a glance: the gravest warning, and which session this is."""
+    session = evidence.stored.session
+    records = [record for record in evidence.stored.records if record.model_name in evidence.models]
+    kinds = {caution.kind for record in records for caution in record.cautions}
+    grave = [line for kind in GRAVE if kind in kinds for line in _warnings(records, {kind})]
+    more = f" (and {len(grave) - 1} more)" if len(grave) > 1 else ""
+    lines = [f"warning: {line}{more}" for line in grave[:1]]
+    unfinished = "" if session.complete else ", incomplete"
+    machines = [
+        f"{environment.gpu or environment.cpu}, {environment.usable_cores} cores"
+        for environment in _distinct(record.environment for record in records)
+    ]
+    where = "; ".join(dict.fromkeys(machines))
+    lines.append(
+        f"session {session.session_id}, {age(session.started_at, now)} ago{unfinished}, {where}; "
+        "--details shows how all was measured"
+    )
+    return lines
+
+
+def _warnings(records: Sequence[RunRecord], kinds: AbstractSet[str] | None = None) -> list[str]:
+    """Write each warning, or those of some kinds, once with the models it is about; those of a whole session without models.
 
     Those that differ in their subjects and figures alone are one line.
     """
@@ -62,6 +91,8 @@ def _warnings(records: Sequence[RunRecord]) -> list[str]:
     about: dict[tuple[str | None, Caution], list[str]] = {}
     for record in records:
         for caution in record.cautions:
+            if kinds is not None and caution.kind not in kinds:
+                continue
             named = several and record.kind == "quality" and caution.kind not in NAMES_ITS_TASK
             about.setdefault((record.task_name if named else None, caution), []).append(record.model_name)
     alike: dict[Any, list[tuple[str | None, Caution]]] = {}

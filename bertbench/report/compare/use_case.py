@@ -30,7 +30,6 @@ RULE = (
     "whole interval; memory, a single reading, 5%); highest score or not told apart from it: when quality decides; none "
     "for a model that another equals or beats on every axis, quality included"
 )
-NO_QUALITY = "quality not measured"
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,8 @@ RESOURCES = (
     Resource("peak_memory", "peak", "memory-bound inference", "less peak memory", 1.05),
 )
 
+BY_QUALITY = "when quality decides"
+
 
 @dataclass(frozen=True)
 class Gain:
@@ -65,15 +66,37 @@ class Gain:
         return f"{significant(self.value)}x{bounds} {wording}"
 
 
-def use_cases(figures: Figures, models: Sequence[str], reference: str) -> dict[str, tuple[str, ...]]:
-    """Tell in lines what each model is best used for, one a reason, and what is unknown; none without figures."""
+@dataclass(frozen=True)
+class Use:
+    """What a model is good for, in a phrase, and why.
+
+    Not `is_best`: it is best at nothing. `is_remark`: no use, but what it costs or what is not known.
+    """
+
+    phrase: str
+    reason: str = ""
+    is_best: bool = True
+    is_remark: bool = False
+
+    @property
+    def text(self) -> str:
+        """The phrase with its reason: 'latency-bound serving: 2.06x faster'."""
+        return f"{self.phrase}: {self.reason}" if self.reason else self.phrase
+
+
+NO_QUALITY = Use("quality not measured", is_best=False, is_remark=True)
+ALONE = Use("no other model to compare with", is_best=False, is_remark=True)
+
+
+def use_cases(figures: Figures, models: Sequence[str], reference: str) -> dict[str, tuple[Use, ...]]:
+    """Tell what each model is best used for, one use a reason, and what is unknown; none without figures."""
     if len(models) < 2:
-        return dict.fromkeys(models, ("no other model to compare with",))
+        return dict.fromkeys(models, (ALONE,))
     judge = _Judge(figures, tuple(models), reference)
-    uses: dict[str, list[str]] = {model: [] for model in models}
+    uses: dict[str, list[Use]] = {model: [] for model in models}
     for resource in RESOURCES:
-        for model, line in judge.resource_uses(resource).items():
-            uses[model].append(line)
+        for model, use in judge.resource_uses(resource).items():
+            uses[model].append(use)
     quality = judge.quality_uses()
     return {model: judge.verdict(model, uses[model], quality.get(model)) for model in models}
 
@@ -86,24 +109,24 @@ class _Judge:
     models: tuple[str, ...]
     reference: str
 
-    def verdict(self, model: str, uses: Sequence[str], quality: str | None) -> tuple[str, ...]:
-        """Write the lines of a model, from what it is best at."""
+    def verdict(self, model: str, uses: Sequence[Use], quality: Use | None) -> tuple[Use, ...]:
+        """Return what is said of a model, from what it is best at."""
         scored = bool(self._scores(model))
         if not scored and not any(self.figures.all(model, resource.quantity) for resource in RESOURCES):
             return ()
         better = next((other for other in self.models if other != model and self._dominates(other, model)), None)
         if better:
-            return (f"none here: {better} is at least as good on every axis",)
-        lines = [*uses, *([quality] if quality else [])] or [self._middle(model)]
+            return (Use("none here", f"{better} is at least as good on every axis", is_best=False),)
+        told = [*uses, *([quality] if quality else [])] or [self._middle(model)]
         if not scored:
-            lines.append(NO_QUALITY)
+            told.append(NO_QUALITY)
         elif not quality:
-            lines += self._costs(model)
-        return tuple(lines)
+            told += self._costs(model)
+        return tuple(told)
 
-    def resource_uses(self, resource: Resource) -> dict[str, str]:
-        """Write the lines that give models the use of a resource."""
-        lines: dict[str, str] = {}
+    def resource_uses(self, resource: Resource) -> dict[str, Use]:
+        """Return the uses that a resource gives models."""
+        uses: dict[str, Use] = {}
         others = (model for model in self.models if model != self.reference)
         gains = {model: gain for model in others if (gain := self._gain(model, resource))}
         better = {model: gain for model, gain in gains.items() if gain.low > resource.margin}
@@ -111,15 +134,15 @@ class _Judge:
             best = max(better, key=lambda model: better[model].value)
             for model, gain in better.items():
                 if model == best:
-                    lines[model] = f"{resource.use}: {gain.text(resource.gain)}"
+                    uses[model] = Use(resource.use, gain.text(resource.gain))
                 elif gain.high >= better[best].low:
-                    lines[model] = f"{resource.use}: {gain.text(resource.gain)}, not told apart from {best}"
+                    uses[model] = Use(resource.use, f"{gain.text(resource.gain)}, not told apart from {best}")
         elif gains and all(gain.high < 1 / resource.margin for gain in gains.values()):
-            lines[self.reference] = f"{resource.use}: no other model is better"
-        return lines
+            uses[self.reference] = Use(resource.use, "no other model is better")
+        return uses
 
-    def quality_uses(self) -> dict[str, str]:
-        """Write the lines that give models 'when quality decides', naming the tasks."""
+    def quality_uses(self) -> dict[str, Use]:
+        """Return for whom quality decides, naming the tasks."""
         parts: dict[str, list[str]] = {}
         for task in self.figures.tasks():
             scores = {model: row for model in self.models if (row := self._scores(model).get(task))}
@@ -133,7 +156,7 @@ class _Judge:
                     parts.setdefault(model, []).append(f"{told}, the highest")
                 elif row.value == scores[best].value or self._reaches(model, best, task):
                     parts.setdefault(model, []).append(f"{told}, not told apart from {best}")
-        return {model: f"when quality decides: {'; '.join(told)}" for model, told in parts.items()}
+        return {model: Use(BY_QUALITY, "; ".join(told)) for model, told in parts.items()}
 
     def _gain(self, model: str, resource: Resource) -> Gain | None:
         row = self.figures.first(model, resource.quantity, statistic=resource.statistic)
@@ -171,23 +194,25 @@ class _Judge:
         value, other_value = (row.value if row else None for row in rows)
         return (value / other_value, resource) if value and other_value else None
 
-    def _middle(self, model: str) -> str:
-        """Write what to say of a model that is best at nothing."""
+    def _middle(self, model: str) -> Use:
+        """Return what to say of a model that is best at nothing."""
         better = []
         for resource in RESOURCES:
             gain = self._gain(model, resource)
             if model != self.reference and gain is not None and gain.low > resource.margin:
                 better.append(gain.text(resource.gain))
         if better:
-            return f"a middle course: {listed(better)} than {self.reference}, surpassed by another model"
-        return "no axis on which it is best"
+            return Use(
+                "a middle course", f"{listed(better)} than {self.reference}, surpassed by another model", is_best=False
+            )
+        return Use("no axis on which it is best", is_best=False)
 
-    def _costs(self, model: str) -> list[str]:
-        """Write what a model loses in score against the reference, a line a task, where it loses at all."""
+    def _costs(self, model: str) -> list[Use]:
+        """Return what a model loses in score against the reference, task by task, where it loses at all."""
         scores = self._scores(model)
         rows = self.figures.all(model, "score", statistic=DIFFERENCE, reference=self.reference)
         return [
-            f"loses {_loss(row)} points of {row.task}{self._unsure(row)}"
+            Use(f"loses {_loss(row)} points of {row.task}{self._unsure(row)}", is_best=False, is_remark=True)
             for row in rows
             if row.task in scores and row.split == scores[row.task].split and (row.value or 0.0) < 0
         ]

@@ -25,15 +25,15 @@ class CsvExporter:
     """Writes commas, quotes where needed, lines ended by a line feed, and an empty field for what is absent."""
 
     def render(self, report: Report, *, layout: str, width: int | None) -> str:  # noqa: ARG002 (other exporters need it)
-        """Write the rows (`layout` 'long') or all tables, an empty line between them ('wide').
+        """Write the rows (`layout` 'long') or the tables shown, an empty line between them ('wide').
 
         A report without rows and with a table gives its first table in both layouts.
 
         Raises:
             ValueError: a number is not finite.
         """
-        if layout == "wide" and report.tables:
-            return "\n".join(_table(table) for table in report.tables)
+        if layout == "wide" and report.shown:
+            return "\n".join(_table(table) for table in report.shown)
         if report.rows or not report.tables:
             return _written([HEADER, *([_field(value) for value in columns(row).values()] for row in report.rows)])
         return _table(report.tables[0])

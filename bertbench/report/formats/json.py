@@ -27,7 +27,8 @@ class JsonExporter:
         if not rows and report.tables:
             rows = _objects(report.tables[0])
         tables = [
-            {"title": table.title, "rows": _objects(table), "notes": list(table.notes)} for table in report.tables
+            {"title": table.title, "rows": _objects(table), "notes": list(table.notes)}
+            for table in (*report.glance, *report.tables)
         ]
         content = {"title": report.title, "notes": list(report.notes), "rows": rows, "tables": tables}
         return json_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)) + "\n"

@@ -26,7 +26,7 @@ class MarkdownExporter:
 
     def render(self, report: Report, *, layout: str, width: int | None) -> str:  # noqa: ARG002 (other exporters need it)
         """Write the report's tables; both layouts are the same."""
-        parts = [f"## {_escaped(report.title)}", *(_table(table) for table in report.tables)]
+        parts = [f"## {_escaped(report.title)}", *(_table(table) for table in report.shown)]
         if report.notes:
             parts.append(_bullets(report.notes))
         return "\n\n".join(parts) + "\n"

@@ -10,14 +10,16 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, Literal
 
 from bertbench.safe_text import visible, visible_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
-    from bertbench.report.row import Report, Table
+    from bertbench.report.row import Report, Style, Table
 
 DEFAULT_WIDTH = 120
 _EMPTY = "-"
@@ -45,9 +47,9 @@ class TerminalExporter:
         """Draw the report on a console, in colour and with line-drawing frames where it is a terminal."""
         report = _visible(report)
         # A lone table may bear the report's title, which is shown once.
-        if [table.title for table in report.tables] != [report.title]:
+        if [table.title for table in report.shown] != [report.title]:
             _print(console, report.title, style="bold")
-        for table in report.tables:
+        for table in report.shown:
             console.print()
             if _fits(_widths(table, console.width), console.width):
                 _draw_table(table, console)
@@ -65,9 +67,10 @@ def _visible(report: Report) -> Report:
     """Write what is harmful as escapes, before widths are taken."""
     tables = tuple(
         replace(table.written(visible_lines), title=visible(table.title), notes=tuple(map(visible, table.notes)))
-        for table in report.tables
+        for table in report.shown
     )
-    return replace(report, title=visible(report.title), tables=tables, notes=tuple(map(visible, report.notes)))
+    title, notes = visible(report.title), tuple(map(visible, report.notes))
+    return replace(report, title=title, tables=tables, notes=notes, glance=())
 
 
 def _print(console: Console, text: str, style: str | None = None) -> None:
@@ -116,16 +119,31 @@ def _draw_table(table: Table, console: Console) -> None:
 
     drawn = rich_table.Table(
         title=Text(table.title), title_justify="left", title_style="italic", header_style="bold",
-        show_lines=any("\n" in cell for row in table.rows for cell in row),
+        show_lines=not table.sections and any("\n" in cell for row in table.rows for cell in row),
         box=box.ROUNDED if console.is_terminal else box.ASCII,
     )  # fmt: skip
     kinds = table.kinds or ("text",) * len(table.columns)
     for column, kind, columns in zip(table.columns, kinds, _widths(table, console.width), strict=True):
         side: Literal["left", "right"] = "right" if kind == "number" else "left"
         drawn.add_column(Text(column), justify=side, overflow="fold", width=columns)
-    for row in table.rows:
-        drawn.add_row(*(Text(cell or _EMPTY) for cell in row))
+    ends = set(accumulate(table.sections))
+    for number, row in enumerate(table.rows, 1):
+        # Within a section an empty cell belongs to what stands above it.
+        cells = (_accented(cell or ("" if table.sections else _EMPTY), table) for cell in row)
+        drawn.add_row(*cells, end_section=number in ends)
     console.print(drawn)
+
+
+STYLES: dict[Style, str] = {"dim": "dim", "good": "green", "bad": "red", "open": "yellow"}
+
+
+def _accented(cell: str, table: Table) -> Text:
+    from rich.text import Text
+
+    text = Text(cell)
+    for accented, style in table.accents.items():
+        text.highlight_words([accented], STYLES[style])
+    return text
 
 
 def _draw_blocks(table: Table, console: Console) -> None:

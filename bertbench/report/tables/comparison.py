@@ -15,17 +15,27 @@ from bertbench.report.tables.figures import Figures, figure_text, scope_text, sh
 from bertbench.units import megabytes, millions, quantity_of, significant, times
 
 if TYPE_CHECKING:
+    from bertbench.report.compare.use_case import Use
+    from bertbench.specs.claims import ClaimSpec
     from bertbench.specs.models import ModelSpec, TableRow
 
 NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True)
+class JudgedClaim:
+    """A claim and what the measured figures say to it: 'supported', 'refuted' or 'inconclusive'."""
+
+    claim: ClaimSpec
+    verdict: str
+
+
+@dataclass(frozen=True)
 class Comparison:
     """What the tables are made of.
 
-    `scores` says in words what the score of each task is, e.g. 'accuracy'; `uses` holds the lines of a model's best use,
-    `claims` by model and row those of verdicts.
+    `scores` says in words what the score of each task is, e.g. 'accuracy'; `uses` holds what each model is best used for,
+    `claims` by model and row of the table those that were judged.
     """
 
     figures: Figures
@@ -33,8 +43,8 @@ class Comparison:
     reference: str
     specs: Mapping[str, ModelSpec]
     scores: Mapping[str, str]
-    uses: Mapping[str, Sequence[str]]
-    claims: Mapping[tuple[str, TableRow], Sequence[str]] = field(default_factory=dict)
+    uses: Mapping[str, Sequence[Use]]
+    claims: Mapping[tuple[str, TableRow], Sequence[JudgedClaim]] = field(default_factory=dict)
 
 
 def comparison_table(comparison: Comparison, notes: Sequence[str] = ()) -> Table:
@@ -55,7 +65,7 @@ def comparison_table(comparison: Comparison, notes: Sequence[str] = ()) -> Table
                     [
                         *_published(comparison, model, row),
                         *lines(comparison, model),
-                        *comparison.claims.get((model, row), ()),
+                        *_judged(comparison, model, row),
                     ]
                 )
                 for model in comparison.models
@@ -108,6 +118,10 @@ def _own_scores(comparison: Comparison, model: str) -> Iterator[str]:
         if own:
             listed = ", ".join(f"{each.metric.replace('_', ' ')} {shown(each.metric, each.value)}" for each in own)
             yield f"published: {listed} on {task}; {own[0].source}"
+
+
+def _judged(comparison: Comparison, model: str, row: TableRow) -> list[str]:
+    return [f'claim "{each.claim.title}": {each.verdict}' for each in comparison.claims.get((model, row), ())]
 
 
 def _measured(texts: Sequence[str], row: Row) -> str:
@@ -203,7 +217,7 @@ def _kept(comparison: Comparison, model: str, score: Row, statistic: str) -> lis
 
 
 def _use(comparison: Comparison, model: str) -> list[str]:
-    return [f"derived: {line}" for line in comparison.uses[model]] or [NOT_MEASURED]
+    return [f"derived: {use.text}" for use in comparison.uses[model]] or [NOT_MEASURED]
 
 
 # The detail table: one row a model, one column a figure.

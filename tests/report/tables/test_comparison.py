@@ -3,6 +3,7 @@
 import pytest
 
 from bertbench.report.caveats import RandomWeights, TooFewSamples, remarks
+from bertbench.report.compare.use_case import NO_QUALITY, Use
 from bertbench.report.row import Row, Table
 from bertbench.report.tables.comparison import Comparison, comparison_table, detail_table, scores_table
 from bertbench.report.tables.figures import Figures, figure_text, listed, shape_label, shown
@@ -46,7 +47,7 @@ def comparison(rows=ROWS, **fields):
         "reference": "bert",
         "specs": specs,
         "scores": {"sst2": "accuracy"},
-        "uses": {"bert": ("when quality decides",), "tiny": ("storage", "quality not measured")},
+        "uses": {"bert": (Use("when quality decides"),), "tiny": (Use("storage"), NO_QUALITY)},
     }
     return Comparison(**(values | fields))
 

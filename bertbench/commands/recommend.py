@@ -1,0 +1,189 @@
+"""`bertbench recommend`: which model and back-end to take within limits, from what is stored. Measures nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Exit, Option
+
+from bertbench.commands._display import Waiting, show_warnings
+from bertbench.commands._options import OutputOptions, ShapeOptions, spread
+from bertbench.errors import NothingMeasuredError, UnknownNameError, UsageError
+from bertbench.records.store import Store, StoredSession
+from bertbench.report.compare.advice import Axis, Limits
+from bertbench.session.options import StoreOptions
+from bertbench.specs.catalog import Catalog
+
+if TYPE_CHECKING:
+    from bertbench.report.row import Report, Row
+
+LatencyOption = Annotated[
+    float | None, Option("--max-latency-ms", help="Longest median latency of a pass, in ms.", show_default=False)
+]
+MemoryOption = Annotated[
+    float | None, Option("--max-memory-mb", help="Largest peak memory at inference, in MB.", show_default=False)
+]
+SizeOption = Annotated[float | None, Option("--max-size-mb", help="Largest weights, in MB.", show_default=False)]
+ScoreOption = Annotated[
+    float | None, Option("--min-score", help="Lowest score on the task, from 0 to 1.", show_default=False)
+]
+TaskOption = Annotated[
+    str | None,
+    Option("--task", "-t", help="Task that scores are of (default: the only one there is).", show_default=False),
+]
+DeviceOption = Annotated[
+    str | None, Option("--device", help="Device that was measured (default: the newest session's).", show_default=False)
+]
+PreferOption = Annotated[
+    Axis | None,
+    Option(
+        "--prefer",
+        help="What decides among those within the limits (default: score; latency if only a score is asked for).",
+        show_default=False,
+    ),
+]
+
+
+@spread()
+def recommend(
+    max_latency_ms: LatencyOption = None,
+    max_memory_mb: MemoryOption = None,
+    max_size_mb: SizeOption = None,
+    min_score: ScoreOption = None,
+    task: TaskOption = None,
+    device: DeviceOption = None,
+    prefer: PreferOption = None,
+    *,
+    shape: ShapeOptions,
+    folders: StoreOptions,
+    output: OutputOptions,
+) -> None:
+    """Say which model and back-end to take within your limits.
+
+    Exit code 1: nothing that was measured stays within the limits; 3: that is not settled; 4: nothing is stored.
+
+    Example: bertbench recommend --max-latency-ms 50 --min-score 0.9 --task sst2
+    """
+    bounds = {
+        Axis.LATENCY: _positive("--max-latency-ms", max_latency_ms, 1e-3),
+        Axis.MEMORY: _positive("--max-memory-mb", max_memory_mb, 1e6),
+        Axis.SIZE: _positive("--max-size-mb", max_size_mb, 1e6),
+        Axis.SCORE: _share("--min-score", min_score),
+    }
+    limits = Limits({axis: bound for axis, bound in bounds.items() if bound is not None}, prefer)
+    output.check()
+    from bertbench.report.compare.advice import advise, candidates_of, tasks_of
+    from bertbench.report.tables.advice import Inquiry, build_advice
+
+    store, catalog = Store(folders.results_dir, Waiting()), Catalog(folders.config_dir or ())
+    sessions = _of_one_machine(list(store.sessions()), device)
+    show_warnings(store.warnings)
+    if not sessions:
+        raise NothingMeasuredError(
+            f"no figures in {folders.results_dir}", "`bertbench compare` measures size, speed, memory and quality"
+        )
+    rows = [_rows(stored, catalog) for stored in sessions]
+    known = tasks_of(rows)
+    if task is not None and task not in known:
+        raise UnknownNameError("task with scores", task, known)
+    if not limits.bounds and prefer is None:
+        output.emit(_uses(rows[0], sessions[0]))
+        return
+    chosen = task or _only_task(known, limits)
+    candidates = candidates_of(rows, batch_size=shape.batch_size, sequence_length=shape.sequence_length, task=chosen)
+    used = {row.session_id for candidate in candidates for row in candidate.rows.values()}
+    advice = advise(candidates, limits)
+    where = f" --results-dir {folders.results_dir}" if folders.results_dir.name != "results" else ""
+    inquiry = Inquiry(limits, f"{shape.batch_size}x{shape.sequence_length}", chosen, where)
+    output.emit(build_advice(advice, inquiry, _sources([each for each in sessions if each.session.session_id in used])))
+    raise Exit(0 if advice.taken else 3 if advice.open else 1)
+
+
+def _uses(rows: Sequence[Row], stored: StoredSession) -> Report:
+    """Report what each model of the newest session is best used for."""
+    from bertbench.report.compare.use_case import use_cases
+    from bertbench.report.tables.advice import build_uses
+    from bertbench.report.tables.figures import Figures
+
+    models = list(dict.fromkeys(str(row.model) for row in rows))
+    reference = stored.session.reference if stored.session.reference in models else models[0]
+    return build_uses(use_cases(Figures(rows), models, reference), _sources([stored]))
+
+
+def _positive(option: str, value: float | None, unit: float) -> float | None:
+    """Return a limit in base units.
+
+    Raises:
+        UsageError: it is not above 0.
+    """
+    if value is None:
+        return None
+    if not math.isfinite(value) or value <= 0:
+        raise UsageError(f"{option} {value:g}: is not above 0", "give a limit above 0, or leave it out")
+    return value * unit
+
+
+def _share(option: str, value: float | None) -> float | None:
+    """Return a score of 0..1.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if value is not None and not -1 <= value <= 1:
+        raise UsageError(f"{option} {value:g}: is no score from 0 to 1", f"for 90 points give {option} 0.9")
+    return value
+
+
+def _only_task(known: Sequence[str], limits: Limits) -> str | None:
+    """Return the only task with scores, where no task is asked for; None where scores do not count.
+
+    Raises:
+        UsageError: scores are of several tasks, or of none, and a score is asked for.
+    """
+    needs_score = Axis.SCORE in limits.bounds or limits.order[0] is Axis.SCORE
+    if len(known) > 1 and needs_score:
+        raise UsageError(f"scores are of several tasks: {', '.join(known)}", f"say of which: --task {known[0]}")
+    if not known and Axis.SCORE in limits.bounds:
+        raise UsageError("no score is stored", "`bertbench run --task <name>` measures one; or leave --min-score out")
+    return known[0] if len(known) == 1 else None
+
+
+def _of_one_machine(sessions: Sequence[StoredSession], device: str | None) -> list[StoredSession]:
+    """Keep the sessions of one class of machine and one device, the newest first: times of others are others."""
+    of_device = [each for each in sessions if _devices(each) and (device is None or device in _devices(each))]
+    if not of_device:
+        return []
+    newest = of_device[0]
+    devices = {device} if device is not None else _devices(newest)
+    machine = newest.session.environment_class
+    return [each for each in of_device if each.session.environment_class == machine and devices & _devices(each)]
+
+
+def _devices(stored: StoredSession) -> set[str]:
+    return {str(record.settings["device"]) for record in stored.records if record.settings.get("device")}
+
+
+def _rows(stored: StoredSession, catalog: Catalog) -> list[Row]:
+    """Build the rows of all models of a session."""
+    from bertbench.report.compare.rows import all_rows, evidence_of
+
+    known = set(catalog.entries("models"))
+    models = list(dict.fromkeys(record.model_name for record in stored.records))
+    specs = {name: catalog.model(name) for name in models if name in known}
+    reference = stored.session.reference
+    return all_rows(evidence_of(stored, specs, models, reference if reference in models else models[0]))
+
+
+def _sources(sessions: Sequence[StoredSession]) -> list[str]:
+    """Say which sessions figures are from."""
+    from bertbench.report.compare.notes import age
+
+    now = datetime.now(UTC)
+    named = [f"{each.session.session_id} ({age(each.session.started_at, now)} ago)" for each in sessions]
+    machine = next((record.environment for each in sessions for record in each.records if record.environment), None)
+    where = f" on {machine.gpu or machine.cpu}, {machine.usable_cores} cores" if machine else ""
+    several = "; times of different sessions differ by more than their intervals say" if len(named) > 1 else ""
+    return [f"figures: session{'s' if len(named) > 1 else ''} {', '.join(named)}{where}{several}"] if named else []

@@ -1,0 +1,227 @@
+"""Which model and back-end to take within limits, from what was measured: the rule behind `bertbench recommend`.
+
+A candidate is a model as it was run: on a back-end, in a number format. Each of its figures is the newest that there is of it on one
+class of machine. A limit is met or missed where the whole interval says so, else it is open; a figure that is missing leaves it unknown.
+Of the candidates that meet every limit the best by `prefer` is taken; those whose intervals overlap the best one's count as its equals, and
+the next quantity decides among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from bertbench.report.row import Row
+from bertbench.stats.estimate import Estimate
+
+MEMORY_MARGIN = 1.05  # of a single reading, as in the rule for best use
+
+
+class Axis(StrEnum):
+    """What candidates are compared in; the value is what the command line calls it."""
+
+    SCORE = "score"
+    LATENCY = "latency"
+    MEMORY = "memory"
+    SIZE = "size"
+
+
+HIGHER_IS_BETTER = frozenset({Axis.SCORE})
+
+
+class Fit(StrEnum):
+    """How a figure stands to a limit."""
+
+    MET = "met"
+    MISSED = "missed"
+    OPEN = "open"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is asked for: at most so much time (s), memory and size (bytes), at least so high a score (0..1)."""
+
+    bounds: Mapping[Axis, float]
+    prefer: Axis | None = None
+
+    @property
+    def order(self) -> tuple[Axis, ...]:
+        """By what candidates are ranked: what is preferred, then the others.
+
+        Without a preference the score decides, or the latency where only a score is asked for.
+        """
+        only_score = set(self.bounds) == {Axis.SCORE}
+        first = self.prefer or (Axis.LATENCY if only_score else Axis.SCORE)
+        return first, *(axis for axis in Axis if axis is not first)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model as it was run, and what is known of it; `rows` has by axis the row that a figure is from."""
+
+    model: str
+    backend: str
+    dtype: str
+    figures: Mapping[Axis, Estimate]
+    rows: Mapping[Axis, Row] = field(default_factory=dict)
+
+    def fit(self, axis: Axis, bound: float) -> Fit:
+        """Tell how a figure stands to its limit."""
+        estimate = self.figures.get(axis)
+        if estimate is None:
+            return Fit.UNKNOWN
+        low = estimate.value if estimate.low is None else estimate.low
+        high = estimate.value if estimate.high is None else estimate.high
+        worst, best = (low, high) if axis in HIGHER_IS_BETTER else (-high, -low)
+        bound = bound if axis in HIGHER_IS_BETTER else -bound
+        if worst >= bound:
+            return Fit.MET
+        return Fit.MISSED if best < bound else Fit.OPEN
+
+    def fits(self, limits: Limits) -> dict[Axis, Fit]:
+        """Tell how every limit is met."""
+        return {axis: self.fit(axis, bound) for axis, bound in limits.bounds.items()}
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Candidates by how they meet the limits; `taken` is the first of those that meet all of them, None if none does.
+
+    `equals` are told apart from `taken` only by what counts less than what is preferred.
+    """
+
+    taken: Candidate | None
+    equals: tuple[Candidate, ...]
+    fitting: tuple[Candidate, ...]
+    open: tuple[Candidate, ...]
+    missing: tuple[Candidate, ...]
+
+
+def advise(candidates: Sequence[Candidate], limits: Limits) -> Advice:
+    """Sort candidates by the limits, and take the best of those that meet all."""
+    fitting, unsettled, missing = [], [], []
+    for candidate in candidates:
+        fits = set(candidate.fits(limits).values())
+        if Fit.MISSED in fits:
+            missing.append(candidate)
+        elif fits <= {Fit.MET}:
+            fitting.append(candidate)
+        else:
+            unsettled.append(candidate)
+    # What is preferred must be known of whom is taken; without it a candidate can only be open.
+    first = limits.order[0]
+    unsettled += [candidate for candidate in fitting if first not in candidate.figures]
+    known = [candidate for candidate in fitting if first in candidate.figures]
+    ranked = ranking(known, limits.order)
+    equals = _equals(ranked[0], ranked, first)[1:] if ranked else []
+    return Advice(ranked[0] if ranked else None, tuple(equals), tuple(ranked), tuple(unsettled), tuple(missing))
+
+
+def ranking(candidates: Sequence[Candidate], order: Sequence[Axis]) -> list[Candidate]:
+    """Rank candidates: again and again the best of those left, of equals the best by the next axis."""
+    left, ranked = list(candidates), []
+    while left:
+        best = left
+        for axis in order:
+            best = _best(best, axis)
+        ranked.append(best[0])
+        left.remove(best[0])
+    return ranked
+
+
+def _best(candidates: list[Candidate], axis: Axis) -> list[Candidate]:
+    """Keep the best on an axis and those that are not told apart from it; those not measured only if none is."""
+    known = [candidate for candidate in candidates if axis in candidate.figures]
+    if not known:
+        return candidates
+    sign = 1 if axis in HIGHER_IS_BETTER else -1
+    best = max(known, key=lambda candidate: sign * candidate.figures[axis].value)
+    return _equals(best, known, axis)
+
+
+def _equals(best: Candidate, candidates: Sequence[Candidate], axis: Axis) -> list[Candidate]:
+    """Return the best and those whose interval overlaps its, the best first."""
+    others = [
+        candidate
+        for candidate in candidates
+        if candidate is not best and axis in candidate.figures and overlap(candidate.figures[axis], best.figures[axis])
+    ]
+    return [best, *others]
+
+
+def overlap(one: Estimate, other: Estimate) -> bool:
+    """Tell whether two intervals overlap; a figure without one is a point."""
+    low, high = _bounds(one)
+    other_low, other_high = _bounds(other)
+    return low <= other_high and other_low <= high
+
+
+def _bounds(estimate: Estimate) -> tuple[float, float]:
+    low = estimate.value if estimate.low is None else estimate.low
+    return low, estimate.value if estimate.high is None else estimate.high
+
+
+# From the rows of sessions to candidates.
+
+PLAIN = ("eager", "fp32")  # of whose answers scores are
+
+
+def candidates_of(
+    sessions: Iterable[Sequence[Row]], *, batch_size: int, sequence_length: int | None, task: str | None
+) -> list[Candidate]:
+    """Collect candidates from the rows of sessions, the newest session first; a figure is the newest there is.
+
+    A score is that of the model in eager fp32 unless the back-end's own answers were scored.
+    """
+    rows = [row for session in sessions for row in session if row.value is not None and row.model is not None]
+    ways = dict.fromkeys(
+        (str(row.model), row.backend or PLAIN[0], row.dtype or PLAIN[1]) for row in rows if row.quantity == "latency"
+    )
+    # A model that was never timed is a candidate of which the latency is unknown.
+    timed = {model for model, *_ in ways}
+    others = dict.fromkeys((str(row.model), *PLAIN) for row in rows if row.model not in timed)
+    shape = {"batch_size": batch_size, "sequence_length": sequence_length}
+    return [
+        Candidate(model, backend, dtype, {axis: estimate for axis, (estimate, _) in figures.items()}, {axis: row for axis, (_, row) in figures.items()})
+        for model, backend, dtype in (*ways, *others)
+        if (figures := dict(_figures([row for row in rows if row.model == model], (backend, dtype), shape, task)))
+    ]  # fmt: skip
+
+
+def _figures(
+    rows: Sequence[Row], way: tuple[str, str], shape: Mapping[str, int | None], task: str | None
+) -> Iterator[tuple[Axis, tuple[Estimate, Row]]]:
+    """Yield by axis the newest figure of a model that is run in a way, with its row."""
+    run = {"backend": way[0], "dtype": way[1]}
+    wanted: dict[Axis, list[dict[str, object]]] = {
+        Axis.LATENCY: [{"quantity": "latency", "statistic": "median", **run, **shape}],
+        Axis.MEMORY: [{"quantity": "peak_memory", "statistic": "peak", **run}],
+        Axis.SIZE: [{"quantity": "parameter_bytes"}],
+        Axis.SCORE: [{"quantity": "score", "statistic": "audited", "task": task, **run}, {"quantity": "score", "statistic": "mean", "task": task}],
+    }  # fmt: skip
+    for axis, choices in wanted.items():
+        if axis is Axis.SCORE and task is None:
+            continue
+        row = next((row for where in choices for row in rows if _is(row, where)), None)
+        if row is not None and row.value is not None:
+            low, high = row.low, row.high
+            if axis is Axis.MEMORY:
+                low, high = row.value / MEMORY_MARGIN, row.value * MEMORY_MARGIN
+            yield axis, (Estimate(row.value, low, high), row)
+
+
+def _is(row: Row, where: Mapping[str, object]) -> bool:
+    return all(getattr(row, name) == value for name, value in where.items())
+
+
+def tasks_of(sessions: Iterable[Sequence[Row]]) -> list[str]:
+    """Return the tasks on which there are scores, the newest first."""
+    scored = (
+        row.task
+        for rows in sessions
+        for row in rows
+        if row.quantity == "score" and row.statistic == "mean" and row.value is not None and row.task
+    )
+    return list(dict.fromkeys(scored))

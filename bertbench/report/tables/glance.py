@@ -1,0 +1,309 @@
+"""The comparison at a glance: five rows, a column a model, a cell of short lines, and the few notes that change how to read it.
+
+A line holds a figure, its ratio to the reference with the interval, the verdict on a claim as a mark, and what was published. What
+a cell has no room for stands in the tables that `--details` shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from bertbench.report.caveats import OtherRecipe, SampleOnly, TasksLeftOut, TrainingCapped
+from bertbench.report.row import Row, Style, Table
+from bertbench.report.tables.comparison import Comparison, on_random_weights, titles
+from bertbench.report.tables.figures import figure_text, listed, shape_label, shown
+from bertbench.units import megabytes, millions, significant, times
+
+if TYPE_CHECKING:
+    from bertbench.report.caveats import Caveat
+    from bertbench.specs.models import Published, TableRow
+
+MARKS = {"supported": "✔", "refuted": "✘", "inconclusive": "≈"}
+NOTHING = "·"
+STYLES: Mapping[str, Style] = {"✔": "good", "✘": "bad", "≈": "open", NOTHING: "dim"}
+SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+MOST_SHAPES = 3
+MOST_REASONS = 2
+SIZES = frozenset({"parameters", "parameter_bytes", "checkpoint_bytes", "flops"})
+SHARED_LEAST = 1.005  # parameters executed for those stored, from which on layers are shared
+
+
+Line = tuple[str, Mapping[str, str]]
+"""What stands in the first column, and by model a cell."""
+
+
+@dataclass
+class _Writer:
+    """Writes cells, and remembers what the notes must explain."""
+
+    comparison: Comparison
+    sources: dict[str, int] = field(default_factory=dict)
+    published: list[str] = field(default_factory=list)  # texts in cells, to be shown dimly
+    marks: set[str] = field(default_factory=set)
+    has_gaps: bool = False
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """All models but the reference."""
+        return tuple(model for model in self.comparison.models if model != self.comparison.reference)
+
+    def line(self, label: str, write: Callable[[str], str]) -> Line:
+        """Write a line of figures; a dot stands for what is missing."""
+        cells = {model: write(model) for model in self.comparison.models}
+        self.has_gaps |= not all(cells.values())
+        return label, {model: text or NOTHING for model, text in cells.items()}
+
+    def claims(self, write: Callable[[str], str]) -> list[Line]:
+        """Write a line of claims below figures, which models need not have; none where no model has any."""
+        cells = {model: write(model) for model in self.comparison.models}
+        return [("  claims", cells)] if any(cells.values()) else []
+
+    def paper(self, text: str, source: str) -> str:
+        """Write a published figure with the number of its source."""
+        number = self.sources.setdefault(source, len(self.sources) + 1)
+        written = f"({text}{str(number).translate(SUPERSCRIPTS)})"
+        self.published.append(written)
+        return written
+
+    def method(self) -> list[Line]:
+        """Write how models are compressed, and how often parameters are used where layers share them."""
+        return [self.line("Method", self._method)]
+
+    def _method(self, model: str) -> str:
+        compression = self.comparison.specs[model].compression
+        unique, executed = (self._value(model, "parameters", statistic) for statistic in ("unique", "executed"))
+        is_shared = unique and executed and executed / unique > SHARED_LEAST
+        return (
+            f"{compression}; parameters used {times(executed / unique)}"
+            if is_shared and unique and executed
+            else compression
+        )
+
+    def size(self) -> list[Line]:
+        """Write parameters and bytes, what was claimed of them, and memory at inference."""
+        lines = [self.line("Size", self._parameters), *self.claims(lambda model: self._judged(model, "size", SIZES))]
+        if self._any("peak_memory"):
+            lines.append(self.line("  memory", self._memory))
+        return lines + self.claims(lambda model: self._verdicts(model, "size", lambda name: name not in SIZES))
+
+    def _parameters(self, model: str) -> str:
+        row = self.comparison.figures.first(model, "parameters", statistic="unique")
+        if row is None or row.value is None:
+            return ""
+        stored = self._value(model, "parameter_bytes", "value")
+        return _beside([millions(row.value), self._ratio(model, row), megabytes(stored) if stored else ""])
+
+    def _memory(self, model: str) -> str:
+        row = self.comparison.figures.first(model, "peak_memory", statistic="peak")
+        return "" if row is None or row.value is None else _beside([megabytes(row.value), self._ratio(model, row)])
+
+    def speed(self) -> list[Line]:
+        """Write a line a shape: latencies and how many times as fast; the first is the one that is quoted."""
+        shapes: dict[str, dict[str, int | None]] = {}
+        for row in self.comparison.figures.rows:
+            if row.quantity == "latency" and row.statistic == "median" and row.value is not None:
+                where = {"batch_size": row.batch_size, "sequence_length": row.sequence_length}
+                shapes.setdefault(_short(row), where)
+        named = list(shapes.items())[:MOST_SHAPES] or [("", {})]
+        lines = [
+            self.line(_label("Speed", number, name), partial(self._latency, shape=shape))
+            for number, (name, shape) in enumerate(named)
+        ]
+        return lines + self.claims(lambda model: self._judged(model, "speed"))
+
+    def _latency(self, model: str, shape: Mapping[str, int | None]) -> str:
+        figures = self.comparison.figures
+        latency = figures.first(model, "latency", statistic="median", **shape)
+        if latency is None or latency.value is None:
+            return ""
+        speedup = None if model == self.comparison.reference else figures.first(model, "speedup", **shape)
+        return _beside([shown("latency", latency.value), figure_text(speedup) if speedup is not None else ""])
+
+    def accuracy(self) -> list[Line]:
+        """Write a line a task and a mean: the score, its share of the reference's, and what was published of it."""
+        scored = [task for task in self.comparison.scores if self._any("score", task)] or [""]
+        # Tasks without a single score are told of in the notes.
+        self.has_gaps |= len(scored) < len(self.comparison.scores)
+        lines = [
+            self.line(_label("Accuracy", number, task), partial(self._score, task=task))
+            for number, task in enumerate(scored)
+        ]
+        for row in self.comparison.figures.rows:
+            if row.quantity == "score" and row.statistic == "macro" and row.model == self.comparison.reference:
+                name = f"mean of {row.n}" if row.task == "all-tasks" else str(row.task)
+                lines.append(self.line(f"  {name}", partial(self._score, task=str(row.task), statistic="macro")))
+        # What papers say of the mean over other tasks stands beside a verdict only.
+        judged = any((model, "accuracy") in self.comparison.claims for model in self.comparison.models)
+        return lines + (self.claims(lambda model: self._judged(model, "accuracy")) if judged else [])
+
+    def _score(self, model: str, task: str, statistic: str = "mean") -> str:
+        row = self.comparison.figures.first(model, "score", statistic=statistic, task=task)
+        if row is None or row.value is None:
+            return ""
+        where = {"task": task, "split": row.split, "statistic": statistic}
+        kept = (
+            None if model == self.comparison.reference else self.comparison.figures.first(model, "retention", **where)
+        )
+        share = "" if kept is None or kept.value is None else shown("retention", kept.value)
+        return _beside([figure_text(row), share, self._published_score(model, task, row)])
+
+    def use(self) -> list[Line]:
+        """Write what models are best used for, in phrases; of one that is none's best the reason."""
+        return [self.line("Best use", self._use)]
+
+    def _use(self, model: str) -> str:
+        best = [use.phrase for use in self.comparison.uses[model] if use.is_best]
+        others = (use.text for use in self.comparison.uses[model] if not use.is_best and not use.is_remark)
+        return ", ".join(best) or next(others, "")
+
+    def _any(self, quantity: str, task: str | None = None) -> bool:
+        where = {} if task is None else {"task": task}
+        return any(self.comparison.figures.first(model, quantity, **where) for model in self.comparison.models)
+
+    def _value(self, model: str, quantity: str, statistic: str) -> float | None:
+        row = self.comparison.figures.first(model, quantity, statistic=statistic)
+        return None if row is None else row.value
+
+    def _ratio(self, model: str, row: Row) -> str:
+        return times(row.ratio) if model != self.comparison.reference and row.ratio is not None else ""
+
+    def _judged(self, model: str, row: TableRow, quantities: AbstractSet[str] | None = None) -> str:
+        """Write the verdicts on claims about some quantities of a row, or all, and what was published of the row as a whole."""
+        verdicts = self._verdicts(model, row, lambda name: quantities is None or name in quantities)
+        entries = self.comparison.specs[model].published
+        told = [entry for entry in entries if entry.row == row and entry.task is None and entry.value is not None]
+        return _beside([verdicts, *(self.paper(_stated(entry), entry.source) for entry in told[:1])])
+
+    def _verdicts(self, model: str, row: TableRow, is_about: Callable[[str], bool]) -> str:
+        judged = [each for each in self.comparison.claims.get((model, row), ()) if is_about(each.claim.quantity)]
+        self.marks |= {each.verdict for each in judged}
+        return "\n".join(f"{MARKS[each.verdict]} {each.claim.title}" for each in judged)
+
+    def _published_score(self, model: str, task: str, score: Row) -> str:
+        """Write what was published of the evaluated checkpoint on a task, else of the model."""
+        spec = self.comparison.specs[model]
+        own = spec.scores_of(score.checkpoint, task)
+        if own:
+            return self.paper(shown(own[0].metric, own[0].value), own[0].source)
+        entries = (entry for entry in spec.published if entry.task == task and entry.value is not None)
+        return next((self.paper(_stated(entry), entry.source) for entry in entries), "")
+
+
+def _stated(entry: Published) -> str:
+    """Write a published figure as short as it was published."""
+    value = entry.value or 0.0
+    return f"{significant(value / 1e6)}M" if entry.quantity == "parameters" else shown(entry.quantity or "score", value)
+
+
+def _short(row: Row) -> str:
+    """Write a shape in a word or two."""
+    if row.sequence_length is not None:
+        return shape_label(row)
+    return "natural" if row.batch_size == 1 else f"{row.batch_size} natural"
+
+
+def _label(section: str, number: int, name: str) -> str:
+    """Write the first column: the section with the first of its names, the others below it."""
+    return f"{section} {name}".rstrip() if number == 0 else f"  {name}"
+
+
+def _beside(parts: Iterable[str]) -> str:
+    return " ".join(filter(None, parts))
+
+
+def glance_table(comparison: Comparison, title: str, notes: Sequence[str] = ()) -> Table:
+    """Build the table: method, size, speed, accuracy and best use; `notes` stand after those that explain its marks."""
+    writer = _Writer(comparison)
+    sections = [writer.method(), writer.size(), writer.speed(), writer.accuracy(), writer.use()]
+    lines = [line for section in sections for line in section]
+    explained = [*_legend(writer), *_missing(writer), *_caveats(comparison), *_sources(writer)]
+    return Table(
+        title=title,
+        columns=("", *(_head(comparison, model) for model in comparison.models)),
+        rows=tuple((label, *(cells[model] for model in comparison.models)) for label, cells in lines),
+        notes=(*explained, *notes),
+        kinds=("text",) * (len(comparison.models) + 1),
+        accents={**STYLES, **dict.fromkeys(writer.published, "dim")},
+        sections=tuple(len(section) for section in sections),
+    )
+
+
+def _head(comparison: Comparison, model: str) -> str:
+    reference = " (reference)" if model == comparison.reference and len(comparison.models) > 1 else ""
+    return f"{titles(comparison)[model]}{'*' if on_random_weights(comparison, model) else ''}{reference}"
+
+
+def _legend(writer: _Writer) -> Iterator[str]:
+    """Explain the marks that are in the table, in one line."""
+    comparison = writer.comparison
+    parts = [f"{mark} {verdict}" for verdict, mark in MARKS.items() if verdict in writer.marks]
+    if len(comparison.models) > 1:
+        parts.append(f"x and %: against {titles(comparison)[comparison.reference]}")
+    if any(row.low is not None or row.ratio_low is not None for row in comparison.figures.rows):
+        parts.append("[95% interval]")
+    if writer.published:
+        parts.append("(published)")
+    if any(on_random_weights(comparison, model) for model in comparison.models):
+        parts.append("* random weights: right for size, speed and memory")
+    if parts:
+        yield "; ".join(parts)
+
+
+def _missing(writer: _Writer) -> Iterator[str]:
+    """Tell once why figures are missing; other reasons are counted."""
+    reasons: dict[str, dict[str, None]] = {}
+    for row in writer.comparison.figures.rows:
+        if row.status not in {None, "ok"} and row.model in writer.comparison.models:
+            reasons.setdefault(row.note or str(row.status), {})[row.task or str(row.quantity)] = None
+    if not reasons:
+        if writer.has_gaps:
+            yield f"{NOTHING} not measured"
+        return
+    told = [f"{', '.join(what)}: {reason}" for reason, what in list(reasons.items())[:MOST_REASONS]]
+    more = len(reasons) - len(told)
+    rest = f"; and {more} other reason{'s' if more > 1 else ''}: --details" if more else ""
+    yield f"{NOTHING} not measured: {'; '.join(told)}{rest}"
+
+
+SAID = (SampleOnly, TrainingCapped, TasksLeftOut, OtherRecipe)
+
+
+def _caveats(comparison: Comparison) -> Iterator[str]:
+    """Tell in one line of which figures the scores are not what they seem: samples, cut training, other recipes."""
+    about: dict[tuple[str | None, str], dict[str | None, None]] = {}
+    for row in comparison.figures.rows:
+        if row.quantity in {"score", "retention"} and row.statistic in {"mean", "macro"} and row.model is not None:
+            for caveat in _said(row.caveats):
+                task = None if isinstance(caveat, OtherRecipe | TasksLeftOut) or row.statistic == "macro" else row.task
+                about.setdefault((task, caveat.text), {})[titles(comparison).get(row.model, row.model)] = None
+    told = []
+    for (task, text), models in about.items():
+        who = "" if len(models) == len(comparison.models) else f" ({listed([str(model) for model in models])})"
+        told.append(f"{f'{task}: ' if task else ''}{text}{who}")
+    if told:
+        yield "; ".join(told)
+
+
+def _said(caveats: Iterable[Caveat]) -> Iterator[Caveat]:
+    """Leave out, of several tasks, what the tasks' own figures say."""
+    return (each for each in caveats if isinstance(each, SAID) and not (isinstance(each, SampleOnly) and each.task))
+
+
+def _sources(writer: _Writer) -> Iterator[str]:
+    """List the sources of published figures by their numbers; what several begin with stands once."""
+    groups: dict[str, list[str]] = {}
+    for source, number in writer.sources.items():
+        paper, bracket, where = source.partition(
+            ") "
+        )  # 'arXiv:1910.01108 (DistilBERT) Table 1' is one of a paper's places
+        numbered = str(number).translate(SUPERSCRIPTS)
+        if where and ": " not in paper:
+            groups.setdefault(f"{paper}{bracket}", []).append(f"{numbered} {where}")
+        else:
+            groups[f"{numbered} "] = [source]
+    if groups:
+        yield f"published: {'; '.join(start + ', '.join(parts) for start, parts in groups.items())}"

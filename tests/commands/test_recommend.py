@@ -1,0 +1,92 @@
+"""`bertbench recommend`, over a stored session."""
+
+import pytest
+
+from bertbench import cli
+from tests import factories
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A results folder with two models: times, sizes, memory, scores on one task."""
+    folder = tmp_path / "results"
+    factories.stored_session(
+        folder,
+        records=[
+            factories.size_record("bert"),
+            factories.size_record("distilbert", 66_362_880),
+            factories.memory_record("bert", 700e6),
+            factories.memory_record("distilbert", 500e6),
+        ],
+        timings=factories.timing_rows({"bert": 0.1, "distilbert": 0.05}),
+        scored=[
+            ("bert", factories.predictions(0.95)),
+            ("distilbert", factories.predictions(0.8, seed=1)),
+        ],
+    )
+    return folder
+
+
+def recommend(results, *options):
+    """Run the command on this folder."""
+    return cli.main(["recommend", "--results-dir", str(results), *options])
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("--max-latency-ms", "80"), 0, "Take distilbert: the best in score within latency 80.0 ms"),
+        (("--max-latency-ms", "500"), 0, "Take bert: the best in score"),
+        (("--min-score", "0.7", "--task", "sst2"), 0, "Take distilbert: the best in latency within score 70.0"),
+        (("--prefer", "memory"), 0, "Take distilbert: the best in memory"),
+        (("--max-size-mb", "100"), 1, "None of what was measured stays within size 100.0 MB"),
+        (("--max-memory-mb", "510"), 3, "Undecided"),
+        (("--max-latency-ms", "80", "--batch-size", "4"), 3, "not known: latency of bert"),
+        ((), 0, "latency-bound serving"),
+        (("--task", "sst2"), 0, "latency-bound serving"),
+    ],
+)
+def test_recommend(results, capsys, options, code, said):
+    """The answer is the title, and the exit code says whether there is one."""
+    assert recommend(results, *options) == code
+    assert said in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (("--max-latency-ms", "-1"), 2, "--max-latency-ms -1: is not above 0"),
+        (("--max-size-mb", "nan"), 2, "is not above 0"),
+        (("--min-score", "90"), 2, "For 90 points give --min-score 0.9"),
+        (("--task", "cola"), 2, "cola"),
+        (("--device", "cuda", "--prefer", "size"), 4, "no figures"),
+    ],
+)
+def test_what_cannot_be_asked(results, capsys, options, code, said):
+    """A wrong option is one line."""
+    assert recommend(results, *options) == code
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert said in line
+
+
+def test_scores_of_several_tasks_need_a_task(tmp_path, capsys):
+    """Where several tasks were scored, the one that counts must be named."""
+    scored = [("bert", factories.predictions(0.9), {"task": factories.task_spec(name)}) for name in ("sst2", "mrpc")]
+    factories.stored_session(tmp_path / "results", records=[factories.size_record("bert")], scored=scored)
+    assert recommend(tmp_path / "results", "--max-latency-ms", "80") == 2
+    assert "say of which: --task" in capsys.readouterr().err.lower()
+    assert recommend(tmp_path / "results", "--max-latency-ms", "80", "--prefer", "latency") == 3
+
+
+def test_an_empty_folder_is_nothing(tmp_path, capsys):
+    """Without a stored session the command that measures is named."""
+    assert recommend(tmp_path / "results") == 4
+    assert "bertbench compare" in capsys.readouterr().err
+
+
+def test_rows_are_those_behind_the_figures(results, capsys):
+    """CSV has the rows that the advice rests on, with their runs."""
+    assert recommend(results, "--max-latency-ms", "80", "--format", "csv") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {line.split(",")[1] for line in lines[1:]} == {"bert", "distilbert"}
+    assert any(",latency," in line for line in lines)

@@ -1,0 +1,231 @@
+"""The comparison at a glance, from hand-made rows."""
+
+from dataclasses import replace
+
+import pytest
+
+from bertbench.report.caveats import RandomWeights, SampleOnly, remarks
+from bertbench.report.compare.use_case import NO_QUALITY, Use
+from bertbench.report.formats.terminal import PLUGIN as TERMINAL
+from bertbench.report.row import Report
+from bertbench.report.tables.comparison import JudgedClaim
+from bertbench.report.tables.figures import Figures
+from bertbench.report.tables.glance import MARKS, glance_table
+from bertbench.specs.catalog import Catalog
+from bertbench.specs.models import Published
+from bertbench.streams import shown
+from tests import factories
+from tests.report.tables.test_comparison import ROWS, SHAPE, comparison, row
+
+CATALOG = Catalog()
+MEASURED = (
+    *(each for each in ROWS if each.status == "ok"),
+    row("tiny", "parameters", 512_000, "executed", ratio=0.00468),
+    row("tiny", "score", 0.9, "mean", low=0.88, high=0.92, task="sst2", split="validation"),
+    row("tiny", "retention", 0.971, "mean", low=0.95, high=0.99, task="sst2", split="validation"),
+)
+
+
+def claim(name="distilbert-60-percent-faster"):
+    """A claim of the catalog."""
+    return CATALOG.claim(name)
+
+
+def lines(table):
+    """The rows by their first column."""
+    return {cells[0].strip(): cells[1:] for cells in table.rows}
+
+
+def published(**fields):
+    """A spec of the tiny model with something published."""
+    return {
+        "bert": factories.model_spec("bert"),
+        "tiny": factories.model_spec("tiny", compression="made small", **fields),
+    }
+
+
+def test_a_cell_is_one_short_line():
+    """Each line has figure, ratio and interval side by side, and a row for each shape and task."""
+    table = glance_table(comparison(MEASURED), "bert, tiny")
+    assert lines(table) == {
+        "Method": ("none", "made small"),
+        "Size": ("109.5M 437.9 MB", "512.0k 0.00468x 2.0 MB"),
+        "Speed 1x128": ("155 ms", "79.1 ms 1.97x [1.93, 2.01]"),
+        "Accuracy sst2": ("92.7 [90.8, 94.2]", "90.0 [88.0, 92.0] 97.1%"),
+        "Best use": ("when quality decides", "storage"),
+    }
+    assert table.columns == ("", "BERT (reference)", "TINY*")
+    assert table.sections == (1, 1, 1, 1, 1)
+
+
+def test_claims_have_marks_and_papers_have_numbers():
+    """A verdict is a mark before the claim, a published figure stands beside it with the number of its source."""
+    specs = published(
+        published=(
+            Published(row="speed", statement="faster", source="A paper, Table 1", quantity="speedup", value=1.63),
+            Published(
+                row="accuracy", statement="91.3", source="B paper", quantity="accuracy", value=0.913, task="sst2"
+            ),
+        )
+    )
+    judged = {("tiny", "speed"): [JudgedClaim(claim(), "supported")]}
+    table = glance_table(comparison(MEASURED, specs=specs, claims=judged), "bert, tiny")
+    assert lines(table)["claims"] == ("", "✔ 60% faster (1.63x¹)")
+    assert lines(table)["Accuracy sst2"][1] == "90.0 [88.0, 92.0] 97.1% (91.3²)"
+    assert table.notes[0].startswith("✔ supported; x and %: against BERT")
+    assert table.notes[-1] == "published: ¹ A paper, Table 1; ² B paper"
+    assert table.accents["(1.63x¹)"] == "dim"
+
+
+@pytest.mark.parametrize("verdict", list(MARKS))
+def test_only_marks_in_the_table_are_explained(verdict):
+    """The legend names the verdicts that are there."""
+    judged = {("tiny", "size"): [JudgedClaim(claim("albert-much-smaller"), verdict)]}
+    legend = glance_table(comparison(MEASURED, claims=judged), "t").notes[0]
+    assert [each for each in MARKS if each in legend] == [verdict]
+
+
+def test_sources_of_one_paper_stand_together():
+    """Places in one paper are listed behind its name."""
+    specs = published(
+        published=(
+            Published(row="size", statement="", source="arXiv:1 (X) Table 1", quantity="parameters", value=5e5),
+            Published(row="speed", statement="", source="arXiv:1 (X) Sec 4", quantity="speedup", value=2.0),
+        )
+    )
+    notes = glance_table(comparison(MEASURED, specs=specs), "t").notes
+    assert "published: arXiv:1 (X) ¹ Table 1, ² Sec 4" in notes
+
+
+def test_what_is_missing_is_a_dot_with_one_note():
+    """Figures that are not there are dots; one note has the reasons, what they stopped beside them."""
+    rows = (
+        *ROWS[:5],
+        row("bert", "score", None, None, task="sst2", status="skipped", caveats=remarks("no hub")),
+        row("tiny", "score", None, None, task="sst2", status="skipped", caveats=remarks("no hub")),
+        row("tiny", "latency", None, None, status="failed", caveats=remarks("out of memory")),
+    )
+    table = glance_table(comparison(rows, uses={"bert": (), "tiny": (NO_QUALITY,)}), "t")
+    assert lines(table)["Size"] == ("109.5M 437.9 MB", "·")
+    assert lines(table)["Accuracy"] == ("·", "·")
+    assert lines(table)["Best use"] == ("·", "·")
+    assert [note for note in table.notes if note.startswith("·")] == [
+        "· not measured: sst2: no hub; latency: out of memory"
+    ]
+
+
+def test_further_reasons_are_counted():
+    """Of many reasons two are told and the others counted."""
+    failed = (
+        row("tiny", "score", None, None, task=f"t{n}", status="failed", caveats=remarks(f"reason {n}"))
+        for n in range(4)
+    )
+    (note,) = (note for note in glance_table(comparison((*ROWS[:5], *failed)), "t").notes if note.startswith("·"))
+    assert note == "· not measured: t0: reason 0; t1: reason 1; and 2 other reasons: --details"
+
+
+def test_samples_are_told_once():
+    """That scores are of samples is one note for all models, with the task."""
+    sampled = [
+        replace(each, caveats=(SampleOnly(100, 1000, "questions"),)) if each.quantity == "score" else each
+        for each in MEASURED
+    ]
+    notes = glance_table(comparison(sampled), "t").notes
+    assert "sst2: 100 of 1,000 questions" in notes
+    sampled = [each for each in sampled if each.model == "tiny" or each.quantity != "score"]
+    assert any(note == "sst2: 100 of 1,000 questions (TINY)" for note in glance_table(comparison(sampled), "t").notes)
+
+
+def test_shared_layers_are_told_with_the_method():
+    """Where a pass executes more parameters than are stored, the method says how often."""
+    rows = [
+        replace(each, value=5_120_000) if each.statistic == "executed" and each.model == "tiny" else each
+        for each in MEASURED
+    ]
+    assert lines(glance_table(comparison(rows), "t"))["Method"][1] == "made small; parameters used 10.0x"
+
+
+def test_best_use_is_a_phrase():
+    """Uses are phrases without their derivations; a model that is best at nothing has the reason."""
+    uses = {
+        "bert": (Use("none here", "tiny is at least as good", is_best=False),),
+        "tiny": (
+            Use("storage", "9x smaller"),
+            Use("speed", "2x faster"),
+            Use("loses 2 points", is_best=False, is_remark=True),
+        ),
+    }
+    cells = lines(glance_table(comparison(MEASURED, uses=uses), "t"))["Best use"]
+    assert cells == ("none here: tiny is at least as good", "storage, speed")
+
+
+def test_random_weights_are_a_mark_with_one_note():
+    """A star at the model's name, and what it means in the legend."""
+    table = glance_table(comparison(MEASURED), "t")
+    assert "* random weights: right for size, speed and memory" in table.notes[0]
+    trained = [
+        replace(each, weights="pretrained", caveats=tuple(c for c in each.caveats if not isinstance(c, RandomWeights)))
+        for each in MEASURED
+    ]
+    assert "random" not in glance_table(comparison(trained), "t").notes[0]
+
+
+def test_only_the_first_shapes_are_shown():
+    """A fourth shape is left to the details."""
+    more = [row("bert", "latency", 0.1 * n, "median", batch_size=n, sequence_length=128) for n in range(2, 6)]
+    table = glance_table(comparison((*MEASURED, *more)), "t")
+    assert [cells[0].strip() for cells in table.rows if "x128" in cells[0]] == ["Speed 1x128", "2x128", "3x128"]
+
+
+def test_without_unicode_marks_are_words():
+    """What a terminal's encoding lacks becomes words and plain numbers."""
+    assert shown("✔ 40% smaller (66M¹²)", "ascii") == "yes: 40% smaller (66M(1)(2))"
+
+
+def test_a_table_at_a_glance_is_short(tmp_path):
+    """In 120 columns three models take at most 25 lines and no frame is broken."""
+    models = ("bert", "distilbert", "albert")
+    rows = [
+        replace(each, model=model)
+        for model in models
+        for each in (
+            row("", "parameters", 66_362_880, "unique", ratio=0.606),
+            row("", "parameters", 166_362_880, "executed", ratio=0.606),
+            row("", "parameter_bytes", 265e6),
+            row("", "peak_memory", 520e6, "peak", ratio=0.74),
+            *(
+                row("", "latency", 0.1, "median", low=0.09, high=0.11, batch_size=n, sequence_length=128)
+                for n in (1, 4, 8)
+            ),
+            *(
+                row("", "speedup", 2.0, "median", low=1.9, high=2.1, batch_size=n, sequence_length=128)
+                for n in (1, 4, 8)
+            ),
+            *(row("", "score", 0.9, "mean", low=0.88, high=0.92, task=task) for task in ("sst2", "squad", "conll2003")),
+            *(row("", "retention", 0.97, "mean", task=task) for task in ("sst2", "squad", "conll2003")),
+        )
+    ]
+    made = comparison(
+        rows, models=models, specs={model: CATALOG.model(model) for model in models},
+        scores=dict.fromkeys(("sst2", "squad", "conll2003"), "score"),
+        uses=dict.fromkeys(models, (Use("latency-bound serving"), Use("storage and download"))),
+        claims={("distilbert", "speed"): [JudgedClaim(claim(), "refuted")]},
+    )  # fmt: skip
+    title = "bert, distilbert, albert"
+    table = glance_table(made, title)
+    text = TERMINAL.render(Report(title, (), glance=(replace(table, notes=()),)), layout="long", width=120)
+    assert len(text.splitlines()) <= 25
+    assert len({len(line) for line in text.splitlines()[1:]}) == 1
+
+
+def test_rows_of_figures_of_other_shapes_do_not_mix():
+    """A speed-up stands beside the latency of its own shape."""
+    rows = (
+        row("bert", "latency", 0.2, "median", **SHAPE),
+        row("tiny", "latency", 0.1, "median", **SHAPE),
+        row("tiny", "latency", 0.3, "median", batch_size=4, sequence_length=128),
+        row("tiny", "speedup", 1.5, "median", batch_size=4, sequence_length=128),
+    )
+    told = lines(glance_table(comparison(rows, figures=Figures(rows)), "t"))
+    assert told["Speed 1x128"] == ("200 ms", "100 ms")
+    assert told["4x128"] == ("·", "300 ms 1.50x")
