@@ -53,6 +53,8 @@ def _wait(device: str) -> None:
 # Passes of a model with random weights: what forecasts rest on.
 
 TRIES = 3  # of each shape; the least counts, as noise only adds
+# Many passes on end also wait for programs beside them, as single ones may not: a few turns of the scheduler long.
+WINDOW_S = 0.05
 SHORT_PASSES_S, MOST_TRIES = 0.15, 60  # of each shape
 LONG_PASS_S = 0.5  # a longer pass is tried twice
 
@@ -101,7 +103,7 @@ def pass_seconds(
                     _wait(settings.device)
 
                 with quickest_products(model) if evaluating else nullcontext():
-                    least.append(_least(run, clock))
+                    least.append(_least(run, clock, 0.0 if shape.use == "timing" else WINDOW_S))
                 probed[key] = least[-1]
     finally:
         torch.set_num_threads(before)
@@ -115,14 +117,18 @@ def _threads(model: Any, shape: ProbedShape, asked: int) -> int:
     return useful_threads(model, TOKENS_PER_BATCH if shape.use == "evaluating" else shape.inputs * shape.tokens, asked)
 
 
-def _least(run: Callable[[], None], clock: Callable[[], float]) -> float:
+def _least(run: Callable[[], None], clock: Callable[[], float], window_s: float) -> float:
+    """Time passes for `window_s` at least, again and again, and return the seconds of a pass of the quickest window."""
     times: list[float] = []
     # Short passes are tried more often: beside busy programs most of them wait for a thread that does not run.
-    while len(times) < TRIES + 1 or (sum(times) < SHORT_PASSES_S and len(times) < MOST_TRIES):
-        start = clock()
+    while len(times) < TRIES + 1 or (not window_s and sum(times) < SHORT_PASSES_S and len(times) < MOST_TRIES):
+        start, passes = clock(), 1
         run()
-        times.append(clock() - start)
-        if len(times) == 2 and times[1] > LONG_PASS_S:
+        while (passed := clock() - start) < window_s:
+            run()
+            passes += 1
+        times.append(passed / passes)
+        if len(times) == 2 and passed > LONG_PASS_S:
             break
     return max(min(times), 1e-9)
 

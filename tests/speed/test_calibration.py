@@ -26,6 +26,10 @@ def test_a_moment_of_noise_is_no_pass_time(tiny):
     short_passes = pass_seconds(config, [ProbedShape(1, 8)], ExecutionSettings(), clock=lambda: next(short) * 1e-3)
     assert short_passes == pytest.approx([1e-3])
     assert next(short) == 2 * MOST_TRIES
+    ticks = iter(range(10**6))
+    trained = [ProbedShape(1, 8, "training")]
+    assert pass_seconds(config, trained, ExecutionSettings(), clock=lambda: next(ticks) * 1e-3) == pytest.approx([1e-3])
+    assert 4 * 50 <= next(ticks) <= 4 * 53  # windows of 50 passes
     long_passes = iter([0, 9, 10, 18])
     assert pass_seconds(config, [ProbedShape(1, 8)], ExecutionSettings(), clock=lambda: next(long_passes)) == [8]
 
