@@ -64,6 +64,7 @@ COMMANDS = {
     "published": TableEntry("published", EXPLAIN, "Show published figures with paper, table and status."),
     "anatomy": TableEntry("anatomy", EXPLAIN, "Show parameters, FLOPs and time by component or layer."),
     "params": TableEntry("params", EXPLAIN, "Count parameters by component: unique and executed."),
+    "init": TableEntry("init", EXPLAIN, "Write a commented YAML for a model, task, claim or suite of yours."),
     "validate": TableEntry("validate", EXPLAIN, "Check all configs."),
     "show": TableEntry("show", KEEP, "List the newest runs, or show all that is stored about one."),
     "history": TableEntry("history", KEEP, "Show figures over time, session by session, with their steps."),
@@ -260,7 +261,8 @@ def _usage(error: Exception) -> int:
     if not message:  # no command given: the help has been shown
         return 2
     hint = f" See `{context.command_path} --help`." if context else ""
-    _display.say(f"Error: {_with_guess(message).rstrip('.')}.{hint}")
+    text = _with_guess(message.rstrip("."))
+    _display.say(f"Error: {text}{'' if text.endswith('?') else '.'}{hint}")
     return 2
 
 
