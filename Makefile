@@ -8,6 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/pip
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.installed-docs
 SETUP_FILES := pyproject.toml constraints.txt
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?= $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1 && echo $(CPU_INDEX))
@@ -23,7 +24,7 @@ NOT_QUICK := tests/report/compare/test_coverage.py tests/records/test_nothing_is
   tests/stats/metrics/test_module.py
 QUICK = $(VENV)/bin/python -m pytest -m "not slow and not shared and $(NO_BENCH)" $(NOT_QUICK:%=--ignore=%)
 
-.PHONY: compare quick quick-report quick-units test check setup lint types all-tests bench bench-full wheel clean
+.PHONY: compare quick quick-report quick-units test check setup lint types all-tests bench bench-full docs wheel clean
 
 compare: $(STAMP)
 	$(VENV)/bin/bertbench compare --models all
@@ -72,6 +73,14 @@ types: $(STAMP)
 	$(VENV)/bin/mypy
 
 check: lint types test
+
+# The pages of docs/ and those made from the code, as a site in build/docs; every link is checked.
+docs: $(DOCS_STAMP)
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict --config-file .config/mkdocs.yml
+
+$(DOCS_STAMP): $(STAMP)
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $@
 
 wheel: $(STAMP)
 	$(VENV)/bin/python -m build --wheel
