@@ -18,7 +18,7 @@ NO_BENCH := not bench and not bench_full
 
 # What needs neither torch nor a model: the reporting side and the units. Left to `make test` are simulations of many sessions, writers that
 # are killed, files that unfold to gigabytes, and what loads other libraries to compare with.
-QUICK_REPORT := tests/report tests/test_layers.py tests/test_readme.py tests/test_safe_text.py
+QUICK_REPORT := tests/report tests/test_layers.py tests/test_readme.py tests/test_docs.py tests/test_safe_text.py
 QUICK_UNITS := tests/stats tests/records tests/specs tests/test_units.py
 NOT_QUICK := tests/report/compare/test_coverage.py tests/records/test_nothing_is_lost.py tests/records/test_hostile_store.py \
   tests/stats/metrics/test_module.py

@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT))
 
 from bertbench import cli, units  # noqa: E402 (the checkout's own, whatever is installed)
 from bertbench.report.row import HEADER  # noqa: E402
-from bertbench.specs.catalog import KINDS, spec_types  # noqa: E402
+from bertbench.specs.catalog import spec_types  # noqa: E402
 
 OUTSIDE = re.compile(r"\[([^\]]+)\]\(\.\./([^)]+)\)")
 

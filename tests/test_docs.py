@@ -1,0 +1,154 @@
+"""The site of pages: what is made from the code, its navigation, and the tutorial, which is run from its first line to its last."""
+
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import bertbench
+from bertbench import cli
+from bertbench.specs.catalog import spec_types
+from tests.test_readme import COMING, parsers
+
+yaml = pytest.importorskip("yaml")
+
+ROOT = Path(__file__).parents[1]
+TUTORIAL = ROOT / "docs" / "tutorial.md"
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+# Enough to see that a command of the tutorial works; its figures are not looked at.
+QUICKLY = {
+    "compare": ["--only", "size", "--threads", "1"],
+    "run": ["--only", "quality", "--seeds", "1", "--epochs", "1", "--threads", "1"],
+    "baseline": ["--train-samples", "96", "--eval-samples", "64", "--epochs", "1"],
+    "check": ["--max-minutes", "1"],
+    "distill": ["--train-samples", "96", "--eval-samples", "64", "--epochs", "1", "--only", "size,quality"],
+}
+
+
+@cache
+def hook():
+    """The module that mkdocs calls."""
+    spec = importlib.util.spec_from_file_location("pages", ROOT / ".config" / "pages.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@cache
+def pages():
+    """The generated pages."""
+    return hook().pages()
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_page_of_a_command_has_all_options(name):
+    """Each command has a page with its help, its example and every option."""
+    page = pages()[f"commands/{name}.md"]
+    assert cli.COMMANDS[name].line in page
+    assert f"```sh\nbertbench {name}" in page
+    for parameter in parsers()[name].params:
+        for option in parameter.opts if parameter.param_type_name == "option" else ():
+            assert option in page
+    rows = [line for line in page.splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {3}
+
+
+def test_page_on_yaml_has_every_key():
+    """Every key that a YAML can have stands on a page, with its type."""
+    page = pages()["reference/yaml.md"]
+    for kind, spec_type in spec_types().items():
+        section = page.partition(f"## {kind}/\n")[2].partition("\n## ")[0]
+        for key in spec_type.model_fields.keys() - {"name"}:
+            assert f"| `{key}` | " in section
+    assert "any value" not in page
+
+
+def test_every_page_is_in_the_navigation():
+    """The site leads to every page in docs/."""
+    settings = (ROOT / ".config" / "mkdocs.yml").read_text(encoding="utf-8")
+    named = set(re.findall(r"[\w-]+\.md", settings.partition("\nnav:")[2]))
+    assert named == {path.name for path in (ROOT / "docs").glob("*.md")}
+
+
+def test_files_outside_are_named_on_the_site():
+    """A link out of docs/ becomes the file's name; other links stay."""
+    shown = hook().on_page_markdown("[what lies where](../results/README.md#a), [speed](speed.md#b)")
+    assert shown == "what lies where (`results/README.md`), [speed](speed.md#b)"
+
+
+def test_citation_is_of_this_version():
+    """CITATION.cff and the changes name the version that there is."""
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert str(citation["version"]) == bertbench.__version__
+    assert f"## {bertbench.__version__}" in (ROOT / "docs" / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("[!c]*.yml")), ids=lambda path: path.stem
+)
+def test_issue_forms_name_commands_that_exist(path):
+    """Forms are YAML as GitHub wants it, and name commands that there are."""
+    form = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert form.keys() >= {"name", "description", "body"}
+    assert all(part["attributes"] for part in form["body"])
+    named = set(re.findall(r"`bertbench (\w+)", path.read_text(encoding="utf-8")))
+    assert named <= cli.COMMANDS.keys() | COMING
+
+
+def test_site_is_built_without_warnings(tmp_path):
+    """Mkdocs finds every page and every link, and the site asks nothing of other hosts."""
+    pytest.importorskip("mkdocs")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    done = subprocess.run(
+        [*command, "--config-file", str(ROOT / ".config" / "mkdocs.yml")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    home = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert re.search(r'<(?:link|script|img)[^>]+(?:src|href)="https?://', home) is None
+    assert (tmp_path / "commands" / "compare.html").exists()
+
+
+def write(folder, block):
+    """Write a YAML of the tutorial to the file that its first line names, if it names one."""
+    name = re.match(r"# (configs/\S+)", block)
+    if name:
+        (folder / name[1]).write_text(block, encoding="utf-8")
+
+
+def _save_checkpoint(folder):
+    """Save a small encoder with random weights and the demo tasks' tokenizer."""
+    from bertbench.models.demo_tokenizer import build_tokenizer
+    from tests.models.architectures import config_for, save
+
+    tokenizer = build_tokenizer()
+    save(config_for("bert", vocab_size=len(tokenizer)), folder)
+    tokenizer.save_pretrained(folder)
+
+
+@pytest.mark.slow
+def test_tutorial_works(tmp_path, monkeypatch, capsys):
+    """Its commands are run in their order, with its YAML, and each ends well; they measure less than they would."""
+    monkeypatch.chdir(tmp_path)
+    _save_checkpoint(tmp_path / "checkpoints" / "ours")
+    (tmp_path / "data" / "tickets").mkdir(parents=True)
+    kinds = {"billing": "I was charged twice", "outage": "the site is down", "other": "thank you for the help"}
+    for split in ("train", "validation"):
+        rows = [f"{text} {split} {number},{label}" for number in range(20) for label, text in kinds.items()]
+        (tmp_path / "data" / "tickets" / f"{split}.csv").write_text("text,queue\n" + "\n".join(rows) + "\n")
+    codes = {}
+    for language, block in BLOCK.findall(TUTORIAL.read_text(encoding="utf-8")):
+        if language == "yaml":
+            write(tmp_path, block)
+        for line in block.splitlines() if language == "sh" else ():
+            words = shlex.split(line)
+            if words[0] == "bertbench":
+                codes[line] = cli.main([*words[1:], *QUICKLY.get(words[1], ())]), capsys.readouterr().err
+    allowed = {"recommend": {0, 3, 4}, "doctor": {0, 1}, "check": {0, 3}}
+    bad = {line: got for line, got in codes.items() if got[0] not in allowed.get(line.split()[1], {0})}
+    assert bad == {}
+    assert len(codes) > 15
