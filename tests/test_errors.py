@@ -154,8 +154,16 @@ TRAINED = "--task sst2 --data-dir data --models ./encoder"
         (TUNED, empty_split, "split 'validation' is empty"),
         (f"{TUNED} --results-dir {VALIDATION}/x", None, f"results directory {VALIDATION}/x: cannot be written"),
         (TUNED, fill_disk, "results directory results: 1 MB free"),
-        ("--task sst2 --models bert", None, "model google-bert/bert-base-uncased: the hub cannot be reached"),
-        ("--task sst2 --models ./tuned", None, "data set nyu-mll/glue (sst2): the hub cannot be reached"),
+        (
+            "--task sst2 --models bert",
+            None,
+            "model google-bert/bert-base-uncased: not cached, and the hub cannot be reached",
+        ),
+        (
+            "--task sst2 --models ./tuned",
+            None,
+            "data set nyu-mll/glue (sst2): not cached, and the hub cannot be reached",
+        ),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_2(

@@ -158,4 +158,4 @@ def test_only_takes_known_names(cli):
     """`--only` lists what there is."""
     done = cli("run", "--task", "demo-sentiment", "--models", "bert-mini", "--only", "qualty")
     assert done.code == 2
-    assert "'qualty' is none of size, speed, memory, quality" in done.error
+    assert "'qualty' is not one of size, speed, memory, quality" in done.error

@@ -96,7 +96,7 @@ class Display:
 
     def _in_all(self) -> str:
         left = 0.0 if self._ends is None else self._ends - time.monotonic()
-        return f"about {duration(left)} left in all" if left > 1 else ""
+        return f"about {duration(left)} left in total" if left > 1 else ""
 
     def __call__(self, label: str, done: float, total: float) -> None:
         """Show that `done` of `total` of the step `label` is done."""

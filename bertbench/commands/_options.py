@@ -150,7 +150,7 @@ class DistillOptions:
     teacher: Annotated[str, Option("--teacher", help="Model that teaches: a name, hub id, folder or run:<id>.")]
     task: Annotated[
         str | None,
-        Option("--task", "-t", help="Task that is learnt (`bertbench list tasks`).", show_default=False),
+        Option("--task", "-t", help="Task to learn (`bertbench list tasks`).", show_default=False),
     ] = None
     student: Annotated[
         str | None,
@@ -164,7 +164,7 @@ class DistillOptions:
         int | None,
         Option(
             "--student-layers",
-            help="Layers kept (default: half; all with --share, --embedding-size).",
+            help="Layers to keep (default: half; all of them with --share or --embedding-size).",
             show_default=False,
         ),
     ] = None

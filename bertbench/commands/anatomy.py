@@ -51,7 +51,7 @@ class AnatomyOptions:
     ] = None
     share: Annotated[
         Share | None,
-        Option("--share", help="Let all layers share nothing, attention, feed-forward, or all.", show_default=False),
+        Option("--share", help="What all layers share: none, attention, ffn or all.", show_default=False),
     ] = None
     layers: Annotated[int | None, Option("--layers", help="Keep this many layers.", show_default=False)] = None
     time: Annotated[bool, Option("--time", help="Time each part too, on the CPU, on random weights.")] = False
@@ -166,7 +166,7 @@ def _taken_apart(
 def _check_length(name: str, config: PretrainedConfig, tokens: int) -> None:
     limit = length_limit(config)
     if limit is not None and tokens > limit:
-        raise UsageError(f"--sequence-length {tokens}: {name} takes {limit} tokens at most", "give fewer")
+        raise UsageError(f"--sequence-length {tokens}: {name} takes at most {limit} tokens", "give fewer")
 
 
 def _dissected(spec: ModelSpec, config: PretrainedConfig, techniques: Techniques, shape: ShapeOptions) -> Anatomy:

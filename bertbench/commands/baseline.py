@@ -71,7 +71,7 @@ def baseline(
     check_positive(threads=options.threads, max_minutes=options.max_minutes)
     request = _request(study, study.suite(), rounds)
     path, saved = _save(request, study.measure_or_read(request), study, output, keep_mb)
-    say(f"saved in {path}; compare with it: bertbench check --baseline {output}")
+    say(f"saved in {path}; to compare with it: bertbench check --baseline {output}")
     for line in summary(saved):
         show(line)
     if any(cell.failed for cell in saved.lost):
@@ -149,7 +149,7 @@ def summary(saved: Baseline) -> list[str]:
         f"times: {len(saved.times)} ratios to {saved.reference}",
         f"peak memory: {sum(map(len, saved.peak_memory.values()))} readings",
         *(
-            f"score undefined: {score.model} {score.task}: {score.undefined}; a check will find it inconclusive"
+            f"score undefined: {score.model} {score.task}: {score.undefined}; a check of it will be inconclusive"
             for score in saved.scores
             if score.score is None
         ),

@@ -41,11 +41,11 @@ class CalibrationOptions:
     """For how long, and by what."""
 
     rounds: Annotated[
-        int | None, Option("--rounds", help="Rounds of fresh workers, instead of a time.", show_default=False)
+        int | None, Option("--rounds", help="Number of rounds, instead of a time limit.", show_default=False)
     ] = None
     max_minutes: Annotated[
         float | None,
-        Option("--max-minutes", help="Time for the whole command (default: 2).", show_default=False),
+        Option("--max-minutes", help="Minutes for the whole command (default: 2).", show_default=False),
     ] = None
     backend: Annotated[str, Option("--backend", "-b", help="Back-end that runs the model.")] = "eager"
 
@@ -160,7 +160,7 @@ def _check_length(model: str, folder: Path, shape: ShapeSpec) -> None:
 
     limit = limit_of(read_config(folder))
     if limit is not None and shape.sequence_length is not None and shape.sequence_length > limit:
-        raise UsageError(f"--sequence-length {shape.sequence_length}: {model} takes {limit} tokens at most")
+        raise UsageError(f"--sequence-length {shape.sequence_length}: {model} takes at most {limit} tokens")
 
 
 def _ceiling(encoder: Encoder, settings: ExecutionSettings, shape: ShapeSpec, display: Display) -> float | None:

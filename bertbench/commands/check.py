@@ -41,7 +41,7 @@ CodeOption = Annotated[
     str | None,
     Option(
         "--against-code",
-        help="Instead of a baseline: time this code side by side with that of a git revision, or of a folder with an environment.",
+        help="Instead of a baseline: time this code side by side with that of a git revision or a virtual environment's folder.",
         show_default=False,
     ),
 ]
@@ -102,7 +102,7 @@ def check(
     study = open_study("check", replace(options, fresh=True, yes=True, seeds="1"))
     check_positive(threads=options.threads, max_minutes=options.max_minutes)
     if against_code is not None and task is not None:
-        raise UsageError(f"--task {task}: --against-code compares times", "leave --task out")
+        raise UsageError(f"--task {task}: --against-code compares only times", "leave --task out")
     if against_code is not None:
         checked = with_code(study, against_code, margins)
     elif against_model is not None:

@@ -53,12 +53,16 @@ def report_on(store: Store, first: str, second: str, examples: int) -> Report:
     if record is None and other is None:
         pairs, unmatched = pairs_of(before, after)
         if not pairs:
-            raise UsageError(f"sessions {title} have no run in common", f"`bertbench show {first}…` lists a run")
+            raise UsageError(
+                f"sessions {title} have no run in common", "name two sessions of the same models, tasks and settings"
+            )
         return build(before, after, pairs, unmatched, title=title, ids=examples)
     if record is None or other is None:
-        raise UsageError(f"of {title} one is a run and one a session", "name two runs or two sessions")
+        raise UsageError(f"{title}: one is a run, the other a session", "name two runs or two sessions")
     if record.kind != other.kind:
-        raise UsageError(f"{first} is a run of {record.kind}, {second} of {other.kind}", "name two runs of one kind")
+        raise UsageError(
+            f"{first} is a run of {record.kind}, {second} of {other.kind}", "name two runs of the same kind"
+        )
     names = dict.fromkeys((name_of(record), name_of(other)))
     return build(before, after, [Pair(" and ".join(names), record, other)], [], title=title, ids=examples)
 

@@ -61,7 +61,7 @@ def distill(wanted: DistillOptions, options: MeasuringOptions) -> None:
             for_tasks = {name: getattr(options, name) or None for name in OF_TASKS}  # a flag that is off was not given
             _refuse("applies to the task that follows, and no --task is given", **for_tasks)
         if wanted.save_to is None:
-            raise UsageError("--text: the student needs a place", "--save-to FOLDER")
+            raise UsageError("--text: say where the student is saved", "add --save-to FOLDER")
         _on_text(study, options, wanted, wanted.text, wanted.save_to)
         return
     if wanted.task is None:
@@ -120,7 +120,8 @@ def _on_text(study: Study, options: MeasuringOptions, wanted: DistillOptions, te
     text_students = students_of(teacher, student, recipe, _ablation(wanted), folder)
     if teacher.name in {student.folder.name for student in text_students}:
         raise UsageError(
-            f"--save-to {folder}: a student is called by its folder, and so is the teacher", "name another folder"
+            f"--save-to {folder}: the student would have the teacher's name, as it is named after its folder",
+            "name another folder",
         )
     if followed is not None:
         check_task(followed, teacher, options.data_dir)
@@ -217,13 +218,13 @@ def _check_target(folder: Path, options: StudyOptions) -> None:
     from bertbench.session.request import parse_kinds
 
     if not is_text(folder):
-        raise UsageError(f"--save-to {folder}: its name has bytes that are no text", RENAME)
+        raise UsageError(f"--save-to {folder}: its name has bytes that are not text", RENAME)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"--save-to {folder}: there is something already", "name an empty or a new folder")
+        raise UsageError(f"--save-to {folder}: is not empty", "name an empty or a new folder")
     if options.keep_checkpoints == "none":
         raise UsageError("--save-to saves the checkpoint", "leave out --keep-checkpoints none")
     if "quality" not in parse_kinds(options.only):
-        raise UsageError("--save-to goes with quality", f"--only {options.only},quality")
+        raise UsageError("--save-to needs quality", f"--only {options.only},quality")
     try:
         if folder.exists():
             prove_writable(folder)
@@ -249,10 +250,12 @@ def _save(measured: Answer, store: Store, student: ModelSpec, folder: Path) -> i
     except BertBenchError as error:
         say(f"--save-to {folder}: nothing is saved: {error.message}")
         return 1
-    say(f"{student.name} is saved in {folder}: `bertbench run --models {folder}` and plain transformers take it")
+    say(
+        f"{student.name} is saved in {folder}: name it with `bertbench run --models {folder}`, or load it with transformers"
+    )
     if (student.config or {}).get(SHARING):
         say(
-            f"what its layers share is saved once a layer, as transformers reads it; bertbench ties it again ('{SHARING}' in config.json)"
+            f"weights that layers share are saved once per layer, as transformers expects them; bertbench ties them again ('{SHARING}' in config.json)"
         )
     return 0
 

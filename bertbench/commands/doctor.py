@@ -31,7 +31,10 @@ COLUMNS = ("Model", "Task", "Check", "Status", "Found", "What to do")
 TaskOption = Annotated[
     str | None,
     Option(
-        "--task", "-t", help="Tasks or groups, separated by commas; 'all' (default: the suite's).", show_default=False
+        "--task",
+        "-t",
+        help="Tasks or groups, separated by commas, or 'all' (default: the suite's).",
+        show_default=False,
     ),
 ]
 

@@ -33,7 +33,7 @@ class TableFormat(StrEnum):
 
 TableFormatOption = Annotated[
     TableFormat | None,
-    Option("--format", help="What is written (default: by the ending of --output, else csv).", show_default=False),
+    Option("--format", help="Format of the rows (default: by the ending of --output, else csv).", show_default=False),
 ]
 FileOption = Annotated[
     Path | None,
@@ -63,7 +63,7 @@ def export(
     show_warnings(store.warnings)
     if frame.empty:
         raise NothingMeasuredError(
-            f"no runs in {folders.results_dir}", "`bertbench run` or `bertbench compare` makes some"
+            f"no runs in {folders.results_dir}", "measure some with `bertbench run` or `bertbench compare`"
         )
     if output is None:
         streams.write_for_programs(text_of(frame, chosen))
@@ -81,7 +81,7 @@ def _by_ending(output: Path | None) -> TableFormat:
 def _check(chosen: TableFormat, output: Path | None) -> None:
     if output is None:
         if chosen is TableFormat.PARQUET:
-            raise UsageError("--format parquet: is not text", "name a file with --output")
+            raise UsageError("--format parquet: cannot be written to stdout", "name a file with --output")
         return
     output_files.check_file(output, "--output")
 

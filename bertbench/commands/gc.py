@@ -20,7 +20,7 @@ from bertbench.session.options import StoreOptions
 DryRunOption = Annotated[bool, Option("--dry-run", help="Show what would be removed, and remove nothing.")]
 KeepOption = Annotated[
     int | None,
-    Option("--keep-sessions", min=0, help="Also remove sessions, all but the newest N.", show_default=False),
+    Option("--keep-sessions", min=0, help="Also remove all sessions but the newest N.", show_default=False),
 ]
 OlderOption = Annotated[
     float | None,
@@ -57,7 +57,9 @@ def gc(
     output.check()
     store = Store(folders.results_dir, Waiting())
     if not store.root.is_dir():
-        raise StoreError(f"results directory {folders.results_dir}: not there", "name the right one with --results-dir")
+        raise StoreError(
+            f"results directory {folders.results_dir}: no such folder", "name the right one with --results-dir"
+        )
     age = None if older_than is None else timedelta(days=older_than)
     findings = find(store, Rules(keep_sessions, age, timedelta(hours=unused_for)))
     show_warnings(store.warnings)
@@ -76,7 +78,7 @@ def build_report(items: Sequence[Item], notes: Sequence[str], root: Path, *, dry
     summary = (
         f"{len(items)} removed, {total:,} bytes {verb}"
         if not dry_run
-        else f"{len(items)} would go: {verb} {total:,} bytes"
+        else f"{len(items)} would be removed: {verb} {total:,} bytes"
     )
     table = Table(
         "To be removed" if dry_run else "Removed",

@@ -27,7 +27,7 @@ QuantityOption = Annotated[
 TaskOption = Annotated[
     str | None, Option("--task", help="Show only scores on these tasks, separated by commas.", show_default=False)
 ]
-PartsOption = Annotated[bool, Option("--parts", help="Show parts, too: components of a model, tokenization.")]
+PartsOption = Annotated[bool, Option("--parts", help="Also show parts: components of a model, tokenization.")]
 
 
 @spread()
@@ -58,7 +58,7 @@ def history(
         frame = chosen(frame, model=model, quantity=quantity, task=task)
     if frame.empty:
         raise NothingMeasuredError(
-            f"no figures in {folders.results_dir}", "`bertbench run` or `bertbench compare` makes some"
+            f"no figures in {folders.results_dir}", "measure some with `bertbench run` or `bertbench compare`"
         )
     output.emit(build(series_of(frame), f"History of {folders.results_dir}"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -14,10 +13,9 @@ from bertbench.commands._options import spread
 from bertbench.errors import StoreError, UsageError
 from bertbench.session.options import StoreOptions
 from bertbench.specs.catalog import Catalog
-from bertbench.specs.starters import STARTERS, StarterKind
+from bertbench.specs.starters import STARTERS, StarterKind, is_name
 
 PROJECT = Path("configs")
-VALID_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 # A task and a group cannot share a name, as --task takes either.
 NAMESPACES = {"tasks": ("tasks", "groups")}
 
@@ -64,7 +62,7 @@ def _check_name(kind: StarterKind, name: str, folder: Path) -> None:
     Raises:
         UsageError: it is taken, reserved, or has characters that names do not have.
     """
-    if not VALID_NAME.fullmatch(name):
+    if not is_name(name):
         raise UsageError(
             f"'{name}' cannot be a name", "use small letters, digits and . _ -, and begin with a letter or digit"
         )

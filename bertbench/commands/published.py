@@ -84,7 +84,7 @@ def build_report(figures: Sequence[PublishedFigure]) -> Report:
         for figure in figures
     )
     kinds = ("text", "text", "number", "text", "text")
-    notes = (STATUSES, f"{len(figures):,} figures" if figures else "no published figure fits all of these at once")
+    notes = (STATUSES, f"{len(figures):,} figures" if figures else "no published figure matches all of these")
     return Report("Published figures", (Table("Published figures", COLUMNS, cells, notes, kinds),), _rows(figures))
 
 

@@ -26,7 +26,9 @@ LatencyOption = Annotated[
 MemoryOption = Annotated[
     float | None, Option("--max-memory-mb", help="Largest peak memory at inference, in MB.", show_default=False)
 ]
-SizeOption = Annotated[float | None, Option("--max-size-mb", help="Largest weights, in MB.", show_default=False)]
+SizeOption = Annotated[
+    float | None, Option("--max-size-mb", help="Largest size of the weights, in MB.", show_default=False)
+]
 ScoreOption = Annotated[
     float | None, Option("--min-score", help="Lowest score on the task, from 0 to 1.", show_default=False)
 ]
@@ -41,7 +43,7 @@ PreferOption = Annotated[
     Axis | None,
     Option(
         "--prefer",
-        help="What decides among those within the limits (default: score; latency if only a score is asked for).",
+        help="What to prefer among models within the limits (default: score; latency if only a score is asked for).",
         show_default=False,
     ),
 ]
@@ -122,7 +124,7 @@ def _positive(option: str, value: float | None, unit: float) -> float | None:
     if value is None:
         return None
     if not math.isfinite(value) or value <= 0:
-        raise UsageError(f"{option} {value:g}: is not above 0", "give a limit above 0, or leave it out")
+        raise UsageError(f"{option} {value:g}: must be above 0", "give a limit above 0, or leave it out")
     return value * unit
 
 
@@ -133,7 +135,7 @@ def _share(option: str, value: float | None) -> float | None:
         UsageError: it is none.
     """
     if value is not None and not -1 <= value <= 1:
-        raise UsageError(f"{option} {value:g}: is no score from 0 to 1", f"for 90 points give {option} 0.9")
+        raise UsageError(f"{option} {value:g}: must be a score from 0 to 1", f"for 90 points give {option} 0.9")
     return value
 
 
@@ -145,7 +147,9 @@ def _only_task(known: Sequence[str], limits: Limits) -> str | None:
     """
     needs_score = Axis.SCORE in limits.bounds or limits.order[0] is Axis.SCORE
     if len(known) > 1 and needs_score:
-        raise UsageError(f"scores are of several tasks: {', '.join(known)}", f"say of which: --task {known[0]}")
+        raise UsageError(
+            f"scores of several tasks are stored: {', '.join(known)}", f"name one of them: --task {known[0]}"
+        )
     if not known and Axis.SCORE in limits.bounds:
         raise UsageError("no score is stored", "`bertbench run --task <name>` measures one; or leave --min-score out")
     return known[0] if len(known) == 1 else None

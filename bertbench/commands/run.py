@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 TaskOption = Annotated[
     str,
     Option(
-        "--task", "-t", help="Tasks or groups of them, separated by commas (`bertbench list tasks`, `groups`); 'all'."
+        "--task",
+        "-t",
+        help="Tasks or groups, separated by commas, or 'all' (`bertbench list tasks`, `bertbench list groups`).",
     ),
 ]
 PredictOption = Annotated[
@@ -73,7 +75,7 @@ def check_predict(folder: Path, tasks: Sequence[str], catalog: Catalog, options:
     if options.keep_checkpoints == "none":
         raise UsageError("--predict-test predicts from the checkpoint", "leave out --keep-checkpoints none")
     if "quality" not in parse_kinds(options.only):
-        raise UsageError("--predict-test goes with quality", f"--only {options.only},quality")
+        raise UsageError("--predict-test needs quality", f"--only {options.only},quality")
     try:
         folder.mkdir(parents=True, exist_ok=True)  # now, not after hours of training
     except OSError as error:

@@ -60,9 +60,11 @@ def list_runs(store: Store, now: datetime | None = None, judge: Staleness | None
     )
     notes = [f"the newest {NEWEST} runs are listed; older ones are kept"] if len(newest) > NEWEST else []
     if not rows:
-        notes.append(f"no runs in {store.root}; `bertbench run` or `bertbench compare` makes some")
+        notes.append(f"no runs in {store.root}; measure some with `bertbench run` or `bertbench compare`")
     if any(reasons.values()):
-        notes.append("STALE: measured by an older version, or its configuration has changed; `bertbench show RUN` says")
+        notes.append(
+            "STALE: measured by an older version, or its configuration has changed; `bertbench show RUN` says which"
+        )
     table = Table("Runs", ("Run", "Kind", "Model", "Task", "Seed", "Status", "Age"), rows, tuple(notes))
     return Report(f"Runs in {store.root}", (table,))
 

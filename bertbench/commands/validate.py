@@ -102,7 +102,7 @@ def summary(checked: CheckedConfigs) -> str:
         f"{len(names)} {KINDS[kind] if len(names) == 1 else kind}" for kind, names in checked.entries.items() if names
     ]
     number = len(checked.findings)
-    verdict = "nothing found" if not number else f"{number} finding{'' if number == 1 else 's'}"
+    verdict = "no problems found" if not number else f"{number} problem{'' if number == 1 else 's'} found"
     return f"{', '.join(counts) or 'no configs'} checked: {verdict}"
 
 

@@ -29,7 +29,8 @@ QUICKEST_FIRST: tuple[Kind, ...] = ("size", "memory", "speed", "quality")
 
 ClaimsOption = Annotated[str, Option("--claims", "-c", help="Names of claims, separated by commas, or all.")]
 MeasureOption = Annotated[
-    bool, Option("--measure", help="Measure what claims need and the store lacks (default: at most 10 minutes).")
+    bool,
+    Option("--measure", help="Measure what the claims need and the store lacks, within --max-minutes (default: 10)."),
 ]
 
 

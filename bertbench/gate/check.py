@@ -120,7 +120,7 @@ def with_code(study: Study, name: str, margins: Margins) -> Checked:
     """
     chosen = study.options
     if chosen.only not in {None, "speed"}:
-        raise UsageError(f"--only {chosen.only}: --against-code compares times", "leave --only out")
+        raise UsageError(f"--only {chosen.only}: --against-code compares only times", "leave --only out")
     if os.name == "nt":
         raise UsageError("--against-code needs pipes that Windows lacks", "run it under Linux or macOS")
     suite = study.suite()

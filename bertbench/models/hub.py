@@ -154,7 +154,7 @@ def _cached(checkpoint: str, revision: str | None, *, weights: bool) -> Snapshot
 
     why = "the hub cannot be reached" if state() == "unreachable" else "HF_HUB_OFFLINE is set"
     nothing = HubError(
-        f"model {checkpoint}: {why} and it is not in the cache", "run once with a connection, or give a local folder"
+        f"model {checkpoint}: not cached, and {why}", "run once with a connection, or give a local folder"
     )
     kept = Path(constants.HF_HUB_CACHE) / f"models--{checkpoint.replace('/', '--')}"
     if PLAIN_ID.fullmatch(checkpoint) and not kept.is_dir():
@@ -176,7 +176,7 @@ def _cached(checkpoint: str, revision: str | None, *, weights: bool) -> Snapshot
     folder = Path(snapshot)
     if weights and not any((folder / name).is_file() for name in WEIGHT_FILES):
         raise HubError(
-            f"model {checkpoint}: {why} and its weights are not in the cache",
+            f"model {checkpoint}: its weights are not cached, and {why}",
             "run once with a connection, or give a local folder",
         )
     return _snapshot(checkpoint, folder, folder.name, weights=weights)

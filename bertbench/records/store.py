@@ -117,7 +117,7 @@ class Store:
                 is too full.
         """
         if not text_files.is_text(self.root):
-            raise StoreError(f"results directory {self.root}: its name has bytes that are no text", text_files.RENAME)
+            raise StoreError(f"results directory {self.root}: its name has bytes that are not text", text_files.RENAME)
         for name in PLACES:
             inside(self.root, self.root / name)
         try:

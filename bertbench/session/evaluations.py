@@ -198,7 +198,7 @@ def _take_over(session: Session, group: TaskEvaluation, member: Member) -> None:
     try:
         answers = _answers(group, *earlier)
     except (KeyError, TypeError, ValueError) as error:  # a stranger's record may hold anything
-        session.say(f"{member.work.label}: run {earlier[1].run_id} cannot be gone on from ({first_line(error)})")
+        session.say(f"{member.work.label}: cannot continue from run {earlier[1].run_id} ({first_line(error)})")
         return
     if answers is None:
         return

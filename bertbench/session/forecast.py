@@ -209,7 +209,7 @@ def more_in_words(max_minutes: float | None, rest_s: float, late_tasks: Sequence
     if late_tasks:
         parts.append(f"--full also fine-tunes on {', '.join(dict.fromkeys(late_tasks))}")
     within = f"this fits into {max_minutes:g} minutes"
-    return f"  {within}; more time makes it more precise, and goes on from what is done: {'; '.join(parts)}"
+    return f"  {within}; more time makes it more precise and continues from what is done: {'; '.join(parts)}"
 
 
 def share_out(seconds: float, needs: Sequence[float]) -> list[float]:

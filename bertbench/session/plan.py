@@ -244,7 +244,7 @@ def _taught(cells: list[Cell], pace: Pace) -> list[Cell]:
         if teacher is None or teacher.work is None:
             why = teacher.skipped.message if teacher and teacher.skipped else "it is not among the models"
             kind = teacher.skipped.kind if teacher and teacher.skipped else UNAVAILABLE
-            reason = Failure(kind, f"its teacher {spec.teacher} is not to be had: {why}")
+            reason = Failure(kind, f"its teacher {spec.teacher} is not available: {why}")
             taught.append(replace(cell, work=None, skipped=reason))
             continue
         check_pair(cell.work.source, teacher.work.source)

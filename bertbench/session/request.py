@@ -251,7 +251,7 @@ def parse_kinds(text: str | None) -> tuple[Kind, ...]:
     asked = [part.strip() for part in text.split(",")]
     unknown = [name for name in asked if name not in EVERYTHING]
     if unknown:
-        raise UsageError(f"--only {text}: '{unknown[0]}' is none of {', '.join(EVERYTHING)}")
+        raise UsageError(f"--only {text}: '{unknown[0]}' is not one of {', '.join(EVERYTHING)}")
     return tuple(kind for kind in EVERYTHING if kind in asked)
 
 

@@ -188,7 +188,7 @@ def _checkpoint_of(catalog: Catalog, entry: Entry) -> str | None:
 
 def _of_folder(name: str, folder: Path) -> ModelSpec:
     if not text_files.is_text(name):
-        raise UsageError(f"model {name}: its name has bytes that are no text", text_files.RENAME)
+        raise UsageError(f"model {name}: its name has bytes that are not text", text_files.RENAME)
     local_snapshot(folder, weights=False)
     return ModelSpec(
         name=name,

@@ -120,7 +120,7 @@ def check_task(task: TaskSpec, teacher: ModelSpec, data_dir: Path | None) -> Non
     limit = length_limit(own_config(teacher))
     if limit is not None and task.training.max_length > limit:
         raise UsageError(
-            f"--task {task.name}: takes texts of {task.training.max_length} tokens, {teacher.name} {limit} at most",
+            f"--task {task.name}: texts have up to {task.training.max_length} tokens, and {teacher.name} takes at most {limit}",
             "distil without --task, then `bertbench run` with --max-length",
         )
 

@@ -162,9 +162,7 @@ class Study:
                     yes=self.options.yes,
                 )
         except KeyboardInterrupt:
-            self.say(
-                f"Interrupted. What was finished is kept in {self.store.root}; repeat the command to go on from there."
-            )
+            self.say(f"Interrupted. What was finished is kept in {self.store.root}; repeat the command to continue.")
             raise
 
     def plan(self, request: Request) -> list[str]:

@@ -119,7 +119,7 @@ class Submission:
             _write(folder / name, text)
             lines.append(f"{len(examples):,} examples of split '{examples.split}' in {folder / name}")
         if wanted.split == task.evaluation_splits[0] and wanted.subset is None:
-            lines.append(f"there is no public test set: '{wanted.split}' is what the score is of too")
+            lines.append(f"there is no public test set: '{wanted.split}' is predicted, which is scored as well")
         return lines
 
 

@@ -5,8 +5,12 @@ Each is right as it stands; what can be left out is a comment. `tests/specs/test
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import NamedTuple
+
+# As `bertbench.specs.base.Name` has it, which loads pydantic.
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}")
 
 
 class StarterKind(StrEnum):
@@ -159,3 +163,8 @@ STARTERS = {
     StarterKind.CLAIM: Starter("claims", _CLAIM, "bertbench verify --claims {name} --measure"),
     StarterKind.SUITE: Starter("suites", _SUITE, "bertbench compare --suite {name}"),
 }
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a file of configs may be called so."""
+    return _NAME.fullmatch(text) is not None

@@ -248,7 +248,7 @@ def _out_of_reach(where: str, state: hub.State) -> DatasetError:
     """Neither the hub nor the cache has it."""
     why = "the hub cannot be reached" if state == "unreachable" else "HF_HUB_OFFLINE is set"
     return DatasetError(
-        f"{where}: {why} and it is not in the cache",
+        f"{where}: not cached, and {why}",
         "run once with a connection, or give --data-dir DIR with <task>/<split>.parquet",
     )
 

@@ -195,7 +195,7 @@ def test_a_paper_of_ones_own(shown, tmp_path):
         (("--share", "fnn"), "did you mean 'ffn'?"),
         (("--by", "part"), "'component', 'layer'"),
         (("--models", "brt"), "unknown model 'brt'; did you mean 'bert'?"),
-        (("--sequence-length", "513"), "--sequence-length 513: bert takes 512 tokens at most"),
+        (("--sequence-length", "513"), "--sequence-length 513: bert takes at most 512 tokens"),
         (("--batch-size", "0"), "--batch-size 0: must be a number above 0"),
         (("--threads", "0"), "--threads 0: must be a number above 0"),
         (("--paper", "albert-table-2"), "unknown paper 'albert-table-2'; did you mean 'albert-table-"),

@@ -203,7 +203,7 @@ def test_a_length_beyond_the_model(answered, model, tmp_path):
     """The limit of the model is named, and nothing is measured."""
     error = refused("--models", model, "--sequence-length", 65, "--threads", 1, "--results-dir", tmp_path)
     assert isinstance(error, UsageError)
-    assert "takes 64 tokens at most" in error.message
+    assert "takes at most 64 tokens" in error.message
     assert answered == {}
 
 

@@ -142,7 +142,7 @@ def plain(tmp_path, monkeypatch):
         (["--against-model", "bert", "--models", "bert"], "is among --models"),
         (["--against-model", "bert", "--baseline", "results/baseline"], "contradict each other"),
         (["--against-model", "a", "--against-code", "b"], "--against-model and --against-code contradict each other"),
-        (["--against-code", "b", "--only", "size"], "--against-code compares times"),
+        (["--against-code", "b", "--only", "size"], "--against-code compares only times"),
         (["--junit", "nowhere/gate.xml"], "--junit nowhere/gate.xml: no folder"),
     ],
 )

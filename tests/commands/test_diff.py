@@ -95,7 +95,7 @@ def test_fewer_ids_where_asked(root, capsys):
     [
         ("2026", IDS[0], "ambiguous"),
         ("nothing", IDS[0], "no run 'nothing'"),
-        (IDS[0], f"{IDS[1]}-q", "one is a run and one a session"),
+        (IDS[0], f"{IDS[1]}-q", "one is a run, the other a session"),
         (f"{IDS[0]}-q", f"{IDS[1]}-size", "is a run of quality"),
     ],
 )

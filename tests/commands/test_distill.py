@@ -96,14 +96,14 @@ def test_text_and_task_are_told_apart(refused):
 def test_a_place_that_cannot_be_written_is_found_before_training(refused):
     """Not after hours of it; nor is a checkpoint promised where none is made."""
     assert "--save-to /proc/student" in refused(*MINI, "--save-to", "/proc/student")
-    assert "--save-to goes with quality" in refused(*MINI, "--save-to", "s", "--only", "size")
+    assert "--save-to needs quality" in refused(*MINI, "--save-to", "s", "--only", "size")
 
 
 def test_a_place_that_is_taken_is_refused(refused, place):
     """A folder with something in it is never written over, and there must be a checkpoint to save."""
     (place / "taken").mkdir()
     (place / "taken" / "file").touch()
-    assert "--save-to taken: there is something already" in refused(*MINI, "--save-to", "taken")
+    assert "--save-to taken: is not empty" in refused(*MINI, "--save-to", "taken")
     assert "eave out --keep-checkpoints none" in refused(*MINI, "--save-to", "new", "--keep-checkpoints", "none")
 
 
@@ -247,7 +247,7 @@ def test_a_student_is_not_called_like_its_teacher(refused, place, tiny):
     shutil.copytree(tiny("bert", head="masked-lm"), place / "teacher")
     (place / "configs" / "models").mkdir(parents=True)
     (place / "configs" / "models" / "mine.yaml").write_text("title: m\narchitecture: bert\ncheckpoint: ./teacher\n")
-    assert "a student is called by its folder" in refused(
+    assert "the student would have the teacher's name" in refused(
         "--teacher", "mine", "--text", "text.txt", "--save-to", "o/mine", "--max-length", "64"
     )
 

@@ -9,10 +9,8 @@ code = cli.main({arguments!r})
 slow = {{"torch", "transformers", "datasets", "pandas", "scipy"}} & set(sys.modules)
 print("\\n", code, *sorted(slow))
 """
-NO_DATA = (
-    "data set nyu-mll/glue (sst2): the hub cannot be reached and it is not in the cache. Run once with a connection"
-)
-NO_MODEL = "model google-bert/bert-base-uncased: the hub cannot be reached and it is not in the cache."
+NO_DATA = "data set nyu-mll/glue (sst2): not cached, and the hub cannot be reached. Run once with a connection"
+NO_MODEL = "model google-bert/bert-base-uncased: not cached, and the hub cannot be reached."
 NO_FOLDER = "data folder nowhere/sst2: no such folder. Expected files like nowhere/sst2/validation.parquet"
 MINI = ("--models", "bert-mini")
 GATE = {"baseline", "check"}

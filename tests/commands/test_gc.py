@@ -107,7 +107,7 @@ def test_dry_run_removes_nothing(root, capsys):
     before = left(root)
     rows, said, _ = gc(root, capsys, "--dry-run")
     assert left(root) == before
-    assert "7 would go: would free 1,204 bytes" in said
+    assert "7 would be removed: would free 1,204 bytes" in said
     assert gc(root, capsys)[0] == rows
 
 
@@ -173,7 +173,7 @@ def test_what_cannot_be_removed_is_said(root, capsys, monkeypatch):
 def test_folder_that_is_not_there_is_said(capsys, tmp_path):
     """A wrong folder is an error."""
     assert cli.main(["gc", "--results-dir", str(tmp_path / "none")]) == 2
-    assert "not there" in capsys.readouterr().err
+    assert "no such folder" in capsys.readouterr().err
 
 
 def test_session_without_a_file_is_a_leftover(root, capsys):

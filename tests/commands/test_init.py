@@ -25,7 +25,7 @@ def test_what_is_written_is_accepted(kind, capsys, tmp_path):
     assert cli.main(["init", kind, "mine", "--config-dir", "own"]) == 0
     assert (tmp_path / "own" / f"{kind}s" / "mine.yaml").read_text().startswith("# ")
     assert cli.main(["validate", "--config-dir", "own"]) == 0
-    assert capsys.readouterr().out.endswith("checked: nothing found\n")
+    assert capsys.readouterr().out.endswith("checked: no problems found\n")
 
 
 @pytest.mark.parametrize("kind", StarterKind)

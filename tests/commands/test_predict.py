@@ -22,7 +22,7 @@ training: {epochs: 1, batch_size: 8, max_length: 16}
     [
         (("--task", "imdb"), "--predict-test: imdb: no test set to predict. These have one: cola"),
         (("--task", "rte", "--keep-checkpoints", "none"), "predicts from the checkpoint"),
-        (("--task", "rte", "--only", "size"), "--predict-test goes with quality. --only size,quality"),
+        (("--task", "rte", "--only", "size"), "--predict-test needs quality. --only size,quality"),
     ],
 )
 @pytest.mark.usefixtures("hub_not_asked")

@@ -55,8 +55,8 @@ def test_recommend(results, capsys, options, code, said):
 @pytest.mark.parametrize(
     ("options", "code", "said"),
     [
-        (("--max-latency-ms", "-1"), 2, "--max-latency-ms -1: is not above 0"),
-        (("--max-size-mb", "nan"), 2, "is not above 0"),
+        (("--max-latency-ms", "-1"), 2, "--max-latency-ms -1: must be above 0"),
+        (("--max-size-mb", "nan"), 2, "must be above 0"),
         (("--min-score", "90"), 2, "For 90 points give --min-score 0.9"),
         (("--task", "cola"), 2, "cola"),
         (("--device", "cuda", "--prefer", "size"), 4, "no figures"),
@@ -74,7 +74,7 @@ def test_scores_of_several_tasks_need_a_task(tmp_path, capsys):
     scored = [("bert", factories.predictions(0.9), {"task": factories.task_spec(name)}) for name in ("sst2", "mrpc")]
     factories.stored_session(tmp_path / "results", records=[factories.size_record("bert")], scored=scored)
     assert recommend(tmp_path / "results", "--max-latency-ms", "80") == 2
-    assert "say of which: --task" in capsys.readouterr().err.lower()
+    assert "name one of them: --task" in capsys.readouterr().err.lower()
     assert recommend(tmp_path / "results", "--max-latency-ms", "80", "--prefer", "latency") == 3
 
 

@@ -286,9 +286,9 @@ def test_summary_counts_what_was_checked():
     finding = Finding("a.yaml", "key", "found", "expected")
     checked = CheckedConfigs({"models": {"a": None, "b": None}, "tasks": {"c": None}, "suites": {}, "claims": {}})
 
-    assert summary(checked) == "2 models, 1 task checked: nothing found"
+    assert summary(checked) == "2 models, 1 task checked: no problems found"
     checked.findings.append(finding)
-    assert summary(checked) == "2 models, 1 task checked: 1 finding"
+    assert summary(checked) == "2 models, 1 task checked: 1 problem found"
     assert build_report(checked).tables[0].rows == (("a.yaml", "key", "found", "expected"),)
 
 
@@ -304,7 +304,7 @@ def test_command_exits_with_2_and_shows_the_findings(tmp_path, monkeypatch, caps
     assert raised.value.exit_code == 2
     lines = capsys.readouterr().out.splitlines()
     assert any(str(tmp_path / "suites/mine.yaml") in line for line in lines)
-    assert lines[-1].endswith("checked: 1 finding")
+    assert lines[-1].endswith("checked: 1 problem found")
 
 
 def test_command_passes_what_is_right(tmp_path, monkeypatch, capsys):
@@ -312,4 +312,4 @@ def test_command_passes_what_is_right(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert validate() is None
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.endswith(" checked: nothing found")
+    assert line.endswith(" checked: no problems found")

@@ -132,9 +132,7 @@ def test_cache_without_weights_is_said_to_be_that(fetch, small_hub, tmp_path):
     """Where only a tokenizer is cached, the weights' absence is the hub's, not a broken checkpoint."""
     assert fetch(small_hub(), weights=False, home=tmp_path).startswith("ok")
     answer = fetch(home=tmp_path)
-    assert answer.startswith(
-        "HubError model org/model: the hub cannot be reached and its weights are not in the cache."
-    )
+    assert answer.startswith("HubError model org/model: its weights are not cached, and the hub cannot be reached.")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +141,7 @@ def test_cache_without_weights_is_said_to_be_that(fetch, small_hub, tmp_path):
 def test_nothing_cached_is_one_clear_line(fetch, environment, why):
     """Without hub and cache the reason is said, and what can be done."""
     answer = fetch(**environment)
-    assert answer.startswith(f"HubError model org/model: {why} and it is not in the cache. Run once with a connection")
+    assert answer.startswith(f"HubError model org/model: not cached, and {why}. Run once with a connection")
 
 
 @pytest.mark.parametrize(

@@ -326,5 +326,5 @@ def test_names_that_are_no_text_are_readable_in_records():
 
 def test_results_folder_whose_name_is_no_text(tmp_path):
     """It is refused before the work: libraries could not save a checkpoint there."""
-    with pytest.raises(StoreError, match="bytes that are no text"):
+    with pytest.raises(StoreError, match="bytes that are not text"):
         Store(tmp_path / "r\udcff").check_writable()

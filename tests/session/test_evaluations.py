@@ -340,7 +340,7 @@ def test_a_strangers_record_is_no_traceback(evaluate):
     session = evaluate(machine, {"sst2": 600})
     assert set(sizes(session).values()) == {(600, False)}
     assert len(machine.seen[0][2]) == 128
-    assert sum("cannot be gone on from" in line for line in said) == 2
+    assert sum("cannot continue from run" in line for line in said) == 2
 
 
 def test_what_is_done_of_one_is_shown_though_another_has_nothing(evaluate):

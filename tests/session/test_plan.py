@@ -175,7 +175,7 @@ def test_a_student_without_its_teacher_is_left_out(machine):
     )
     (cell,) = made([lone]).cells
     assert cell.work is None
-    assert "its teacher small is not to be had" in cell.skipped.message
+    assert "its teacher small is not available" in cell.skipped.message
 
 
 def test_a_student_that_does_not_fit_is_refused_before_any_work(machine, small):
@@ -325,7 +325,7 @@ def test_absent_weights_skip_quality(machine):
     }
     (cell,) = made([model_spec(config=config)], may_be_random=True).cells
     assert cell.work is None
-    assert "not in the cache" in cell.skipped.message
+    assert "not cached" in cell.skipped.message
 
 
 def test_plan_says_what_and_how_long(machine, small, large):

@@ -270,7 +270,7 @@ def test_one_model_is_not_several(catalog):
 def test_folder_whose_name_is_no_text_is_refused(catalog, monkeypatch, tmp_path):
     """Bytes that are no UTF-8 in a name would stop the libraries later."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="bytes that are no text"):
+    with pytest.raises(UsageError, match="bytes that are not text"):
         resolve(b"./m\xff".decode("utf-8", "surrogateescape"), catalog, None)
 
 

@@ -62,13 +62,13 @@ def on_hub(**fields):
 def test_data_that_cannot_be_had_are_told_at_once_unless_the_store_may_answer(tmp_path):
     """A stored session of the recipe needs no data; --fresh, another recipe and an empty store do."""
     asked = on_hub()
-    with pytest.raises(DatasetError, match="not in the cache"):
+    with pytest.raises(DatasetError, match="not cached"):
         study(Store(tmp_path)).check_inputs(asked)
     canonical = asked.canonical(dict.fromkeys(BASE, "w"), {"sst2": "d"}, "elsewhere")
     stored_session(tmp_path, session=session_record(BASE, request=canonical))
     study(Store(tmp_path)).check_inputs(asked)
     for other in (on_hub(options=Options(fresh=True)), on_hub(options=Options(eval_samples=7))):
-        with pytest.raises(DatasetError, match="not in the cache"):
+        with pytest.raises(DatasetError, match="not cached"):
             study(Store(tmp_path)).check_inputs(other)
 
 

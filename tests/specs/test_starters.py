@@ -4,9 +4,11 @@ import re
 
 import pytest
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
+from bertbench.specs.base import Name
 from bertbench.specs.catalog import spec_types
-from bertbench.specs.starters import STARTERS, StarterKind
+from bertbench.specs.starters import STARTERS, StarterKind, is_name
 
 
 def uncommented(text):
@@ -39,3 +41,14 @@ def test_most_lines_explain(kind):
     assert lines[0].startswith("# ")
     keys = [line for line in lines if re.match(r"[a-z_]+:", line)]
     assert sum("# " in line for line in lines) >= len(keys) / 2
+
+
+@pytest.mark.parametrize("name", ["a", "my-model.2_b", "A", "-a", "", "a b", "a/b", "ä", "a" * 80, "a" * 81])
+def test_names_are_those_of_specs(name):
+    """What may be a name here is what the specs take."""
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError:
+        assert not is_name(name)
+    else:
+        assert is_name(name)
