@@ -74,9 +74,9 @@ types: $(STAMP)
 
 check: lint types test
 
-# The pages of docs/ and those made from the code, as a site in build/docs; every link is checked.
+# The pages of docs/ and those made from the code, as a site in build/docs; every link is checked. Not --quiet: then --strict counts no warnings.
 docs: $(DOCS_STAMP)
-	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict --config-file .config/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --config-file .config/mkdocs.yml
 
 $(DOCS_STAMP): $(STAMP)
 	$(PIP) install --quiet --constraint constraints.txt --editable ".[docs]"

@@ -12,7 +12,9 @@ import pytest
 
 import bertbench
 from bertbench import cli
+from bertbench.report.row import HEADER
 from bertbench.specs.catalog import spec_types
+from bertbench.units import QUANTITIES
 from tests.test_readme import COMING, parsers
 
 yaml = pytest.importorskip("yaml")
@@ -68,6 +70,13 @@ def test_page_on_yaml_has_every_key():
     assert "any value" not in page
 
 
+def test_page_on_columns_has_each():
+    """Every column of the CSV and every quantity is explained, in the order of the header."""
+    page = pages()["reference/columns.md"]
+    assert re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE) == [*HEADER, *QUANTITIES]
+    assert hook().COLUMNS.keys() == set(HEADER)
+
+
 def test_every_page_is_in_the_navigation():
     """The site leads to every page in docs/."""
     settings = (ROOT / ".config" / "mkdocs.yml").read_text(encoding="utf-8")
@@ -103,7 +112,7 @@ def test_issue_forms_name_commands_that_exist(path):
 def test_site_is_built_without_warnings(tmp_path):
     """Mkdocs finds every page and every link, and the site asks nothing of other hosts."""
     pytest.importorskip("mkdocs")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
     done = subprocess.run(
         [*command, "--config-file", str(ROOT / ".config" / "mkdocs.yml")], capture_output=True, text=True, check=False
     )
