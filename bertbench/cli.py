@@ -60,7 +60,7 @@ COMMANDS = {
     "check": TableEntry("check", JUDGE, "Measure now and fail on regressions against the baseline."),
     "doctor": TableEntry("doctor", JUDGE, "Check data, checkpoints and tokenizers for what spoils figures."),
     "calibrate": TableEntry("calibrate", JUDGE, "Find this machine's noise, and what it can show in a given time."),
-    "list": TableEntry("list_", EXPLAIN, "List models, tasks, suites, claims and all else with a name."),
+    "list": TableEntry("list_", EXPLAIN, "List models, tasks, suites, claims and everything else by name."),
     "published": TableEntry("published", EXPLAIN, "Show published figures with paper, table and status."),
     "anatomy": TableEntry("anatomy", EXPLAIN, "Show parameters, FLOPs and time by component or layer."),
     "params": TableEntry("params", EXPLAIN, "Count parameters by component: unique and executed."),
@@ -70,7 +70,7 @@ COMMANDS = {
     "history": TableEntry("history", KEEP, "Show figures over time, session by session, with their steps."),
     "diff": TableEntry("diff", KEEP, "Show why two runs or sessions differ."),
     "export": TableEntry("export", KEEP, "Write every stored measurement as a row."),
-    "gc": TableEntry("gc", KEEP, "Remove checkpoints and leftovers that nothing names."),
+    "gc": TableEntry("gc", KEEP, "Remove checkpoints and leftovers that nothing refers to."),
 }  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def anatomy(
 ) -> None:
     """Show parameters, FLOPs and time by component or layer.
 
-    Shows what each compression technique saves, too.
+    Also shows what each compression technique saves.
 
     Example: bertbench anatomy --models bert,distilbert,albert
     """

@@ -56,7 +56,7 @@ def baseline(
 ) -> None:
     """Save what `check` compares with, small enough to commit.
 
-    It holds counts, label maps, outputs, predictions and ratios of times.
+    The baseline holds counts, label maps, outputs, predictions and ratios of times.
 
     Example: bertbench baseline save --suite demo --output baseline.json
     """

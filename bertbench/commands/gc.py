@@ -48,9 +48,9 @@ def gc(
     folders: StoreOptions,
     output: OutputOptions,
 ) -> None:
-    """Remove checkpoints and leftovers that nothing names.
+    """Remove checkpoints and leftovers that nothing refers to.
 
-    Old sessions go only where you ask for it.
+    Old sessions are removed only if you ask for it.
 
     Example: bertbench gc --dry-run
     """

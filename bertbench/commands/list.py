@@ -28,7 +28,7 @@ KindArgument = Annotated[
 
 @spread(folders=("config_dir",))
 def list_(kind: KindArgument, *, folders: StoreOptions, output: OutputOptions) -> None:
-    """List models, tasks, suites, claims and all else with a name.
+    """List models, tasks, suites, claims and everything else by name.
 
     Example: bertbench list models
     """

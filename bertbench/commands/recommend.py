@@ -65,7 +65,7 @@ def recommend(
 ) -> None:
     """Say which model and back-end to take within your limits.
 
-    Exit code 1: nothing that was measured stays within the limits; 3: that is not settled; 4: nothing is stored.
+    Exit code 1: nothing that was measured stays within the limits; 3: the figures cannot tell; 4: nothing is stored.
 
     Example: bertbench recommend --max-latency-ms 50 --min-score 0.9 --task sst2
     """

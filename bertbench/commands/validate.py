@@ -58,7 +58,7 @@ class CheckedConfigs:
 def validate(folders: StoreOptions, *, deep: DeepOption = False) -> None:
     """Check all configs.
 
-    Exit code 2: something is wrong with them.
+    Exit code 2: there are problems.
 
     Example: bertbench validate --config-dir my-configs
     """
