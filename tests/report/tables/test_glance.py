@@ -110,7 +110,7 @@ def test_what_is_missing_is_a_dot_with_one_note():
     assert lines(table)["Accuracy"] == ("·", "·")
     assert lines(table)["Best use"] == ("·", "·")
     assert [note for note in table.notes if note.startswith("·")] == [
-        "· not measured: sst2: no hub; latency: out of memory"
+        "· sst2 skipped: no hub; latency failed: out of memory"
     ]
 
 
@@ -121,7 +121,7 @@ def test_further_reasons_are_counted():
         for n in range(4)
     )
     (note,) = (note for note in glance_table(comparison((*ROWS[:5], *failed)), "t").notes if note.startswith("·"))
-    assert note == "· not measured: t0: reason 0; t1: reason 1; and 2 other reasons: --details"
+    assert note == "· t0 failed: reason 0; t1 failed: reason 1; and 2 other reasons: --details"
 
 
 def test_samples_are_told_once():
@@ -216,6 +216,15 @@ def test_a_table_at_a_glance_is_short(tmp_path):
     text = TERMINAL.render(Report(title, (), glance=(replace(table, notes=()),)), layout="long", width=120)
     assert len(text.splitlines()) <= 25
     assert len({len(line) for line in text.splitlines()[1:]}) == 1
+
+
+def test_a_task_with_a_long_name_has_a_line_of_its_own():
+    """Beside the section's name it would take the room of the figures."""
+    rows = [replace(each, task="demo-sentiment" if each.task else None) for each in MEASURED]
+    table = glance_table(comparison(rows, scores={"demo-sentiment": "accuracy"}), "t")
+    assert lines(table)["Accuracy"] == ("", "")
+    assert lines(table)["demo-sentiment"][0] == "92.7 [90.8, 94.2]"
+    assert sum(table.sections) == len(table.rows)
 
 
 def test_rows_of_figures_of_other_shapes_do_not_mix():
