@@ -111,7 +111,7 @@ class ShownOptions(OutputOptions):
     details: Annotated[
         bool, Option("--details", help="Show every figure, source, warning and setting after the table.")
     ] = False
-    quiet: Annotated[bool, Option("--quiet", "-q", help="Show results and errors only.")] = False
+    quiet: Annotated[bool, Option("--quiet", help="Show results and errors only.")] = False
     verbose: Annotated[bool, Option("--verbose", help="Show a line for every step and every cell.")] = False
 
     def check(self) -> None:

@@ -157,7 +157,8 @@ class Table:
     """A table of text as people read it. A cell may hold several lines; an empty one is shown as a dash.
 
     `kinds` says per column whether it holds text ('text', aligned left) or figures ('number', aligned right); `accents` by
-    text in cells how that is shown where there are colours; `sections` how many rows belong together, if any do.
+    text in cells how that is shown where there are colours; `sections` how many rows belong together, if any do;
+    `repeated` how many first columns are repeated where a table is split for want of width, none: it is not split.
     """
 
     title: str
@@ -167,6 +168,7 @@ class Table:
     kinds: tuple[str, ...] = ()
     accents: Mapping[str, Style] = field(default_factory=dict)
     sections: tuple[int, ...] = ()
+    repeated: int = 0
 
     def __post_init__(self) -> None:
         if any(len(row) != len(self.columns) for row in self.rows):

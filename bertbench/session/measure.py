@@ -152,7 +152,7 @@ def measure(
             drop_checkpoints(session)
     if session.late:
         what = ", ".join(dict.fromkeys(session.late))
-        say(f"{duration(session.request.time_limit_s or 0.0)} leave no time for {what}; give more with --max-minutes")
+        say(f"no time within {duration(session.request.time_limit_s or 0.0)} for {what}; give more with --max-minutes")
     ended = replace(session.record, complete=True, ended_at=now())
     store.write_session(ended)
     return StoredSession(ended, tuple(session.written), store.folder(session.id))

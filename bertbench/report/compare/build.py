@@ -79,8 +79,9 @@ def build(
         else row
         for row in rows
     ]
+    hints = {record.run_id: record.error.hint for record in stored.records if record.error and record.error.hint}
     comparison = Comparison(
-        Figures(rows), shown, reference, evidence.specs, _score_words(evidence), uses, verdicts.claims
+        Figures(rows), shown, reference, evidence.specs, _score_words(evidence), uses, verdicts.claims, hints
     )
     now = now or datetime.now(UTC)
     below = [*notes.notes(evidence, rows, now), RULE, *([OF_CLAIMS] if verdicts.claims else [])]

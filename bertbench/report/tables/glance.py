@@ -115,7 +115,7 @@ class _Writer:
             self.line(_label("Speed", number, name), partial(self._latency, shape=shape))
             for number, (name, shape) in enumerate(named)
         ]
-        return lines + self.claims(lambda model: self._judged(model, "speed"))
+        return lines + (self.claims(lambda model: self._judged(model, "speed")) if shapes else [])
 
     def _latency(self, model: str, shape: Mapping[str, int | None]) -> str:
         figures = self.comparison.figures
@@ -237,6 +237,7 @@ def glance_table(comparison: Comparison, title: str, notes: Sequence[str] = ()) 
         kinds=("text",) * (len(comparison.models) + 1),
         accents={**STYLES, **dict.fromkeys(writer.published, "dim")},
         sections=tuple(len(section) for section in sections),
+        repeated=1 + (comparison.models[0] == comparison.reference),
     )
 
 
@@ -262,17 +263,25 @@ def _legend(writer: _Writer) -> Iterator[str]:
 
 
 def _missing(writer: _Writer) -> Iterator[str]:
-    """Tell once why figures are missing; other reasons are counted."""
+    """Tell once why figures are missing, and what to do about it; other reasons are counted."""
     reasons: dict[tuple[str, str], dict[str, None]] = {}
+    hints: dict[tuple[str, str], str] = {}
     for row in writer.comparison.figures.rows:
         is_missing = row.status not in {None, "ok"} and row.quantity in SHOWN
         if is_missing and row.model in writer.comparison.models:
-            reasons.setdefault((str(row.status), row.note or ""), {})[row.task or str(row.quantity)] = None
+            reason = (str(row.status), row.note or "")
+            reasons.setdefault(reason, {})[row.task or str(row.quantity)] = None
+            hint = next((writer.comparison.hints[run] for run in row.run_ids if run in writer.comparison.hints), None)
+            if hint:
+                hints[reason] = hint
     if not reasons:
         if writer.has_gaps:
             yield f"{NOTHING} not measured"
         return
-    told = [f"{', '.join(what)} {status}: {why}" for (status, why), what in list(reasons.items())[:MOST_REASONS]]
+    told = [
+        f"{', '.join(what)} {reason[0]}: {reason[1]}{f' ({hints[reason]})' if reason in hints else ''}"
+        for reason, what in list(reasons.items())[:MOST_REASONS]
+    ]
     more = len(reasons) - len(told)
     rest = f"; and {more} other reason{'s' if more > 1 else ''}: --details" if more else ""
     yield f"{NOTHING} {'; '.join(told)}{rest}"

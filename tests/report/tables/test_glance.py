@@ -114,6 +114,35 @@ def test_what_is_missing_is_a_dot_with_one_note():
     ]
 
 
+def test_what_to_do_stands_beside_the_reason():
+    """The hint of the run that gave nothing follows why it did."""
+    rows = (
+        *ROWS[:5],
+        row("tiny", "score", None, None, task="sst2", status="skipped", caveats=remarks("no hub"), run_ids=("r",)),
+    )
+    notes = glance_table(comparison(rows, hints={"r": "go online"}), "t").notes
+    assert "· sst2 skipped: no hub (go online)" in notes
+
+
+def test_many_models_are_split_into_tables_that_fit():
+    """Where all models do not fit side by side, tables of a few follow each other, each with the reference."""
+    models = ("bert", *(f"tiny{n}" for n in range(5)))
+    rows = [
+        replace(each, model=model)
+        for model in models
+        for each in MEASURED
+        if each.model == ("bert" if model == "bert" else "tiny")
+    ]
+    specs = {model: factories.model_spec(model) for model in models}
+    made = comparison(rows, models=models, specs=specs, uses=dict.fromkeys(models, ()))
+    table = replace(glance_table(made, "many"), notes=())
+    for width, count in ((60, 5), (80, 3), (200, 1)):
+        text = TERMINAL.render(Report("many", (), glance=(table,)), layout="long", width=width)
+        assert text.count("BERT (reference)") == count
+        assert all(f"TINY{n}" in text for n in range(5))
+        assert max(map(len, text.splitlines())) <= width
+
+
 def test_further_reasons_are_counted():
     """Of many reasons two are told and the others counted."""
     failed = (
