@@ -119,7 +119,9 @@ def check_output(output: Path | None) -> None:
         return
     name = _format_of(output)
     if name in LIBRARIES and find_spec(LIBRARIES[name][0]) is None:
-        raise UsageError(f"--output {output}: needs {LIBRARIES[name][1]}", f"install it: pip install 'bertbench[{name}]'")
+        raise UsageError(
+            f"--output {output}: needs {LIBRARIES[name][1]}", f"install it: pip install 'bertbench[{name}]'"
+        )
     check_file(output, "--output")
 
 
