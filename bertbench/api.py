@@ -90,32 +90,37 @@ class ComparisonResult:
 
     def _points(self, task: str | None) -> list[dict[str, Any]]:
         """List the models that have both, with what a chart shows of them."""
-        scores = [row for row in self.report.rows if row.quantity == "score" and row.value is not None]
-        means = [row for row in scores if row.statistic in {"mean", "macro"}]
-        tasks = [row.task for row in means]
+        means = [row for row in self.report.rows if row.quantity == "score" and row.statistic in {"mean", "macro"}]
+        tasks = [row.task for row in means if row.value is not None]
         named = task or (ALL_TASKS if ALL_TASKS in tasks else next(iter(tasks), None))
-        of_task = {row.model: row for row in reversed(means) if row.task == named}
+        scores: dict[str | None, float] = {}
+        for row in means:
+            if row.task == named and row.value is not None:
+                scores.setdefault(row.model, row.value * 100)
+        shape, latencies = _latencies(self.report.rows)
         return [
             {
                 "model": visible(str(model)),
-                "latency": (latency.value or 0.0) * 1e3,
-                "score": (of_task[model].value or 0.0) * 100,
-                "shape": shape_label(latency),
+                "latency": latency,
+                "score": scores[model],
+                "shape": shape,
                 "task": visible(str(named)),
             }
-            for model, latency in _latencies(self.report.rows).items()
-            if model in of_task
+            for model, latency in latencies.items()
+            if model in scores
         ]
 
 
-def _latencies(rows: Sequence[Row]) -> dict[str | None, Row]:
-    """Return every model's median latency at the first shape that was timed."""
-    timed = [row for row in rows if row.quantity == "latency" and row.statistic == "median" and row.value is not None]
-    latencies: dict[str | None, Row] = {}
-    for row in timed:
-        if shape_label(row) == shape_label(timed[0]):
-            latencies.setdefault(row.model, row)
-    return latencies
+def _latencies(rows: Sequence[Row]) -> tuple[str, dict[str | None, float]]:
+    """Return the first shape that was timed, and by model its median latency in ms."""
+    shape: str | None = None
+    latencies: dict[str | None, float] = {}
+    for row in rows:
+        if row.quantity == "latency" and row.statistic == "median" and row.value is not None:
+            shape = shape or shape_label(row)
+            if shape_label(row) == shape:
+                latencies.setdefault(row.model, row.value * 1e3)
+    return shape or "", latencies
 
 
 def _dtype(name: str) -> str:

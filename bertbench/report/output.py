@@ -82,6 +82,19 @@ def write_file(path: Path, option: str, fill: Callable[[Path], None], hint: str 
         raise StoreError(f"{option} {path}: {reason}", hint)
 
 
+def write_content(path: Path, option: str, content: str | bytes, hint: str | None = None) -> None:
+    """Write a text in UTF-8, or bytes, to a path that was given as `option`, whole or not at all.
+
+    Raises:
+        StoreError: it cannot be written; `hint` says what to do.
+    """
+
+    def fill(scratch: Path) -> None:
+        scratch.write_bytes(content if isinstance(content, bytes) else streams.encoded(content))
+
+    write_file(path, option, fill, hint)
+
+
 def _obstacle(path: Path) -> str:
     """Tell why what is there must not be replaced; empty if it may be, or nothing is there."""
     try:
@@ -193,7 +206,6 @@ def _draw(report: Report) -> None:
 
 
 def _write(output: Path, content: str | bytes) -> None:
-    def fill(scratch: Path) -> None:
-        scratch.write_bytes(content if isinstance(content, bytes) else streams.encoded(content))
-
-    write_file(output, "--output", fill, "what was measured is in the results directory; `bertbench show` lists it")
+    write_content(
+        output, "--output", content, "what was measured is in the results directory; `bertbench show` lists it"
+    )
