@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bertbench.report.row import Report, Table
 
 HEAD = r"% \usepackage{array,booktabs,amssymb}"
-NARROW, LINE = 24, 0.8  # characters of a column that does not wrap; what those that do share of a line
+NARROW, LINE = 24, 0.72  # characters of a column that does not wrap; what those that do share of a line
 _EMPTY = "-"
 _ALIGNED = {"text": "l", "number": "r"}
 _SIGNS = str.maketrans(
@@ -56,7 +56,7 @@ def _table(table: Table) -> str:
     ]
     lines = [
         r"\begin{table}",
-        r"\centering",
+        r"\centering\small\setlength{\tabcolsep}{3pt}",
         rf"\caption{{{_text(table.title)}}}",
         rf"\begin{{tabular}}{{{''.join(columns)}}}",
         r"\toprule",
@@ -102,7 +102,7 @@ def _cell(cell: str, *, wraps: bool) -> str:
 
 
 def _notes(notes: Sequence[str]) -> str:
-    return "\n".join(rf"\par{{\footnotesize {_text(note)}\par}}" for note in notes)
+    return "\n".join(rf"\par{{\footnotesize\raggedright {_text(note)}\par}}" for note in notes)
 
 
 def _text(text: str) -> str:

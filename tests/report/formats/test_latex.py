@@ -99,7 +99,7 @@ def test_cells_keep_their_lines():
     narrow = render(Table("t", ("x", "y"), (("a\nb", "1"),)))
     assert r"\begin{tabular}[t]{@{}l@{}}a \\ b\end{tabular} & 1 \tabularnewline" in narrow
     wide = render(Table("t", ("x",), (("a" * 40 + "\nb",),)))
-    assert r"p{0.80\linewidth}" in wide
+    assert r"p{0.72\linewidth}" in wide
     assert r"a \newline b" in wide
     assert r"\quad claims" in render(TABLE)
 
