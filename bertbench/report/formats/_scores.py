@@ -25,6 +25,7 @@ HUB_METRICS = {
     "entity_recall": "recall",
 }  # fmt: skip
 TRAIN = "fine-tune"  # the mode of a run that trained its model
+DOUBTS = frozenset({"not-learned", "indistinct", "guessed-outputs"})  # kinds of cautions with which a score says little
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,8 @@ class MeasuredScore:
         caveats = (caveat for caveat in self.row.caveats if isinstance(caveat, (SampleOnly, Stale, TrainingCapped)))
         texts = [caveat.text for caveat in caveats]
         if self.was_trained_here:
-            start = self.record.checkpoint if self.record.revision else None
-            texts.append(f"fine-tuned here from {start or 'random weights'}")
-            texts.append(f"seeds: {len(self.row.run_ids)}")
+            texts += [self._training, f"seeds: {len(self.row.run_ids)}"]
+        texts += [str(caution) for caution in self.record.cautions if caution.kind in DOUBTS]
         return tuple(map(visible, texts))
 
     @property
@@ -100,6 +100,14 @@ class MeasuredScore:
     def is_of_all(self) -> bool:
         """True if no example of the split was left out."""
         return not any(isinstance(caveat, SampleOnly) for caveat in self.row.caveats)
+
+    @property
+    def _training(self) -> str:
+        """How the model was trained here."""
+        how = "distilled here" if "teaching" in self.record.settings else "fine-tuned here"
+        if is_from_nothing(self.record):
+            return f"{how} from random weights"
+        return f"{how} from {self.record.checkpoint}" if self.record.revision else how
 
     @property
     def source(self) -> str:
@@ -147,11 +155,15 @@ def _is_score(row: Row, record: RunRecord) -> bool:
     return is_measured and (row.quantity == SCORE or row.quantity in metrics)
 
 
+def is_from_nothing(record: RunRecord) -> bool:
+    """Tell whether training began with random weights."""
+    return any(caution.kind == "random-start" for caution in record.cautions)
+
+
 def _why_not(score: MeasuredScore, *, hub_only: bool) -> str | None:
     """Tell why a score is not published; None if it may be."""
     record = score.record
-    from_nothing = any(caution.kind == "random-start" for caution in record.cautions)
-    if record.weights == "random" or (from_nothing and record.model.get("checkpoint")):
+    if record.weights == "random" or (is_from_nothing(record) and record.model.get("checkpoint")):
         return "not of the released weights, which could not be had"
     if hub_only and not score.dataset.get("path"):
         return "its data is not on the hub"

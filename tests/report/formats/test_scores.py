@@ -22,16 +22,23 @@ from tests.factories import (
 )
 
 EVALUATED = SETTINGS | {"mode": "evaluate"}
+TRAINED = SETTINGS | {"mode": "fine-tune", "train_samples": 3000}
 TASK = task_spec(title="SST-2", dataset={"path": "org/data", "subset": "sst2", "revision": "1" * 40})
 FORMATS = ("model-index", "eval-results", "every-eval-ever")
 
 
-def report_of(tmp_path, *scored, records=()):
+def without_checkpoint(model, frame, **fields):
+    """The quality record of a model that has no released weights."""
+    record = quality_record(model, frame, **fields)
+    return replace(record, model=record.model | {"checkpoint": None, "config": {}}, checkpoint=None)
+
+
+def report_of(tmp_path, *scored, records=(), make=None):
     """The report of a session with these scores of 'bert', each (fields of its record)."""
     frames = [
         ("bert", predictions(0.9, seed=7), fields | {"run_id": f"quality-{n}"}) for n, fields in enumerate(scored)
     ]
-    stored = stored_session(tmp_path, records=records, scored=frames)
+    stored = stored_session(tmp_path, records=records, scored=frames, make=make)
     return build(stored, {}, ("bert",), "bert")
 
 
@@ -200,6 +207,26 @@ def test_samples_are_named(tmp_path):
     (result,) = documents(report)[0]["evaluation_results"]
     assert result["score_details"]["details"]["notes"] == "400 of 872 examples"
     assert "samples_number" not in result["source_data"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, "fine-tuned here from org/bert-sst2"),
+        ({"settings": TRAINED | {"teaching": {}}}, "distilled here from org/bert-sst2"),
+        ({"revision": None, "warnings": (caution("random-start"),)}, "fine-tuned here from random weights"),
+        ({"capped": True}, "training capped: 3,000 samples"),
+        (
+            {"warnings": (caution("not-learned", score=50.9, baseline="majority class", trivial=50.9),)},
+            "learned nothing",
+        ),
+    ],
+)
+def test_how_a_score_came_about_goes_along(tmp_path, fields, words):
+    """How a model was trained here, and what makes its score doubtful, is said of it."""
+    model = {"make": without_checkpoint} if "revision" in fields else {}
+    report = report_of(tmp_path, evaluated(settings=TRAINED) | fields, **model)
+    assert words in index_of(report)[0]["results"][0]["metrics"][0]["name"]
 
 
 @pytest.mark.parametrize("name", FORMATS)
