@@ -3,7 +3,6 @@
 import inspect
 import re
 import sys
-from html.parser import HTMLParser
 
 import pytest
 
@@ -12,8 +11,9 @@ from bertbench import api, cli
 from bertbench.api import ComparisonResult
 from bertbench.errors import NothingMeasuredError, UnknownNameError
 from bertbench.records.store import Store
-from bertbench.report.row import HEADER, Report, Row, Table
+from bertbench.report.row import HEADER, Report, Row
 from tests.factories import predictions, session_record, size_record, stored_session, study, timing_rows
+from tests.report.test_notebook import Shown
 
 BASE = ("bert", "distilbert", "albert")
 LATENCY = {"quantity": "latency", "statistic": "median", "batch_size": 1, "sequence_length": 128}
@@ -26,13 +26,11 @@ ROWS = (
     Row(model="distilbert", value=0.85, **SCORE),
     Row(model="albert", value=0.3, **LATENCY),
 )
-EVIL = "<script>alert('a')</script>&\x1b"
-GLANCE = Table(EVIL, ("", EVIL), ((EVIL, "1 ms"), ("claims", EVIL)), (EVIL,), ("text", "number"), sections=(1, 1))
 
 
-def result_of(*rows, tables=()):
-    """A result with these rows and tables."""
-    return ComparisonResult(Report("A report", tables, rows))
+def result_of(*rows):
+    """A result with these rows."""
+    return ComparisonResult(Report("A report", (), rows))
 
 
 @pytest.fixture
@@ -51,28 +49,6 @@ def stored(tmp_path, monkeypatch):
         session=session_record(BASE, request=known),
     )  # fmt: skip
     return tmp_path / "results"
-
-
-class Shown(HTMLParser):
-    """The tags, and the text between them."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.open, self.text = [], [], ""
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        """Take note of a tag."""
-        self.tags.append((tag, dict(attrs)))
-        self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        """Close the last tag, which must be this one."""
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        """Collect text."""
-        self.text += data
 
 
 def test_a_comparison_from_the_store(stored):
@@ -131,27 +107,6 @@ def test_to_pandas():
     assert frame["n"].isna().tolist() == [False] + [True] * 5
     assert frame.loc[1, ["low", "high"]].tolist() == [0.8, 0.95]
     assert result_of().to_pandas().empty
-
-
-def test_html_is_escaped():
-    """Whatever a name holds stays text in a notebook."""
-    text = result_of(tables=(GLANCE,))._repr_html_()
-    shown = Shown(text)
-    assert "<script" not in text
-    assert "\x1b" not in text
-    assert "script" not in {tag for tag, _ in shown.tags}
-    assert shown.text.count("<script>alert('a')</script>&\\x1b") == 5
-
-
-def test_html_suits_dark_notebooks():
-    """No text or cell has a colour or ground of its own, but for lines that show on both."""
-    styles = "; ".join(
-        attributes.get("style", "") for _, attributes in Shown(result_of(tables=(GLANCE,))._repr_html_()).tags
-    )
-    assert "background" not in styles
-    assert set(re.findall(r"(?<![\w-])color: ([^;]+)", styles)) == {"inherit"}
-    assert set(re.findall(r"rgba\([^)]*\)", styles)) == {"rgba(128, 128, 128, 0.5)"}
-    assert "text-align: right" in styles
 
 
 def test_repr_is_a_line():
