@@ -36,6 +36,10 @@ class Format(StrEnum):
     CSV = "csv"
     JSON = "json"
     MARKDOWN = "markdown"
+    LATEX = "latex"
+    MODEL_INDEX = "model-index"
+    EVAL_RESULTS = "eval-results"
+    EVERY_EVAL_EVER = "every-eval-ever"
 
 
 class Layout(StrEnum):
@@ -75,7 +79,7 @@ class OutputOptions:
         Option(
             "--output",
             "-o",
-            help="Write the report to this file, too; its ending decides how: .csv, .json or .md.",
+            help="Write the report to this file, too; its ending decides how: .csv, .json, .md, .tex or .xlsx.",
             show_default=False,
         ),
     ] = None

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from bertbench.report.caveats import Caveat, joined
 from bertbench.stats.estimate import Method, MethodKind, Replications, Scope, SeedsTaken
+
+if TYPE_CHECKING:
+    from bertbench.records.record import RunRecord
 
 
 @dataclass(frozen=True)
@@ -201,7 +204,8 @@ class Report:
     """Everything one command shows: tables for people, long rows for machines.
 
     `rows` is empty for reports that are not about measurements (lists of models, say): there CSV and JSON give the
-    first table. `glance` is what people see of it first, in place of `tables`, which have every detail.
+    first table. `glance` is what people see of it first, in place of `tables`, which have every detail. `records` are what
+    the rows were made of, for formats that say which data and checkpoint a figure is of.
     """
 
     title: str
@@ -209,6 +213,7 @@ class Report:
     rows: tuple[Row, ...] = ()
     notes: tuple[str, ...] = ()
     glance: tuple[Table, ...] = ()
+    records: tuple[RunRecord, ...] = ()
 
     @property
     def shown(self) -> tuple[Table, ...]:
@@ -234,4 +239,5 @@ class Report:
             rows=tuple(row for part in parts for row in part.rows),
             notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
             glance=tuple(table for part in parts for table in part.glance),
+            records=tuple(record for part in parts for record in part.records),
         )
