@@ -12,7 +12,7 @@ Errors are those of the command line (`bertbench.errors`), raised. What is done 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from os import PathLike
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import NothingMeasuredError, UnknownNameError
+from bertbench.records.progress import Unwatched
 from bertbench.records.store import Store
 from bertbench.report.notebook import as_html
 from bertbench.report.row import HEADER, columns
@@ -201,13 +202,12 @@ def _say(line: str) -> None:
 
 
 @dataclass
-class _Lines:
+class _Lines(Unwatched):
     """A screen that says lines, and no more."""
 
-    say: Callable[[str], None] = _say
-
-    def expect(self, seconds: float) -> None:
-        """Take no note of how long it will be."""
+    def say(self, line: str) -> None:
+        """Print one line for people."""
+        _say(line)
 
     def __call__(self, label: str, done: float, total: float) -> None:
         """Show nothing of a step's progress."""
