@@ -64,13 +64,16 @@ def pages() -> dict[str, str]:
     """Make every generated page: its path below docs/, and its Markdown."""
     root = typer.main.get_command(cli.app)
     context = typer.Context(root, info_name="bertbench")
-    made = {f"commands/{name}.md": _command(root.get_command(context, name), name, context) for name in cli.COMMANDS}
+    made = {
+        f"commands/{name}.md": _command(root.get_command(context, name), name, context)
+        for name in root.list_commands(context)
+    }
     return {"commands/README.md": _commands(), **made, "reference/yaml.md": _yaml(), "reference/columns.md": _columns()}
 
 
 def _commands() -> str:
     lines = ["# Commands", ""]
-    for group in dict.fromkeys(entry.group for entry in cli.COMMANDS.values()):
+    for group in dict.fromkeys(entry.group for entry in cli.COMMANDS.values() if entry.group != cli.OLD):
         lines += [f"## {group}", "", "| command | what it does |", "|---|---|"]
         of_group = {name: entry for name, entry in cli.COMMANDS.items() if entry.group == group}
         lines += [f"| [`bertbench {name}`]({name}.md) | {_cell(entry.line)} |" for name, entry in of_group.items()]
@@ -228,7 +231,10 @@ def _cell(text: str) -> str:
 def on_config(config: Any) -> Any:
     """Put the generated pages into the navigation, as part of its reference."""
     reference = next(entry["Reference"] for entry in config.nav if isinstance(entry, dict) and "Reference" in entry)
-    commands = ["commands/README.md", *({name: f"commands/{name}.md"} for name in cli.COMMANDS)]
+    commands = [
+        "commands/README.md",
+        *({name: f"commands/{name}.md"} for name, entry in cli.COMMANDS.items() if entry.group != cli.OLD),
+    ]
     reference += [
         {"Commands": commands},
         {"YAML files": "reference/yaml.md"},

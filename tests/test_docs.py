@@ -47,7 +47,7 @@ def pages():
     return hook().pages()
 
 
-@pytest.mark.parametrize("name", cli.COMMANDS)
+@pytest.mark.parametrize("name", parsers())
 def test_page_of_a_command_has_all_options(name):
     """Each command has a page with its help, its example and every option."""
     page = pages()[f"commands/{name}.md"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from typer import Option
 
+from bertbench.errors import UsageError
 from bertbench.session.options import (
     AnswerOptions,
     BudgetOptions,
@@ -35,6 +36,10 @@ class Format(StrEnum):
     CSV = "csv"
     JSON = "json"
     MARKDOWN = "markdown"
+    LATEX = "latex"
+    MODEL_INDEX = "model-index"
+    EVAL_RESULTS = "eval-results"
+    EVERY_EVAL_EVER = "every-eval-ever"
 
 
 class Layout(StrEnum):
@@ -74,7 +79,7 @@ class OutputOptions:
         Option(
             "--output",
             "-o",
-            help="Write the report to this file, too; its ending decides how: .csv, .json or .md.",
+            help="Write the report to this file, too; its ending decides how: .csv, .json, .md, .tex or .xlsx.",
             show_default=False,
         ),
     ] = None
@@ -104,16 +109,33 @@ class OutputOptions:
 
 
 @dataclass(frozen=True)
-class MeasuringOptions(StudyOptions, OutputOptions, SelectionOptions):
-    """All that `run` and `compare` take. The selection is named again to stand before the output in the help."""
+class ShownOptions(OutputOptions):
+    """How much is shown of what is measured, and of measuring."""
 
     details: Annotated[
         bool, Option("--details", help="Show every figure, source, warning and setting after the table.")
     ] = False
+    quiet: Annotated[bool, Option("--quiet", help="Show results and errors only.")] = False
+    verbose: Annotated[bool, Option("--verbose", help="Show a line for every step and every cell.")] = False
+
+    def check(self) -> None:
+        """Refuse to show more and less at once, and prove that the file can be written.
+
+        Raises:
+            UsageError: one of both.
+        """
+        if self.quiet and self.verbose:
+            raise UsageError("--quiet and --verbose contradict each other", "leave one out")
+        super().check()
 
     def emit(self, report: Report) -> None:
         """Show the report at a glance, or all of it; write it to the file if there is one."""
         super().emit(report.unfolded() if self.details else report)
+
+
+@dataclass(frozen=True)
+class MeasuringOptions(StudyOptions, ShownOptions, OutputOptions, SelectionOptions):
+    """All that `run` and `compare` take. The selection is named again to stand before the output in the help."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +250,7 @@ _OF_CLASS = {
     StoreOptions: ADVANCED,
 }
 _OF_NAME = {
-    "only": WHAT, "max_train_minutes": TRAINING, "rounds": TIME, "precision": TIME, "details": OUTPUT, "results_dir": OUTPUT,
+    "only": WHAT, "max_train_minutes": TRAINING, "rounds": TIME, "precision": TIME, "results_dir": OUTPUT,
     "junit": OUTPUT, "annotate": OUTPUT, "save_to": OUTPUT,
 }  # fmt: skip
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from bertbench.report.caveats import Caveat, joined
 from bertbench.stats.estimate import Method, MethodKind, Replications, Scope, SeedsTaken
+
+if TYPE_CHECKING:
+    from bertbench.records.record import RunRecord
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,8 @@ class Table:
     """A table of text as people read it. A cell may hold several lines; an empty one is shown as a dash.
 
     `kinds` says per column whether it holds text ('text', aligned left) or figures ('number', aligned right); `accents` by
-    text in cells how that is shown where there are colours; `sections` how many rows belong together, if any do.
+    text in cells how that is shown where there are colours; `sections` how many rows belong together, if any do;
+    `repeated` how many first columns are repeated where a table is split for want of width, none: it is not split.
     """
 
     title: str
@@ -167,6 +171,7 @@ class Table:
     kinds: tuple[str, ...] = ()
     accents: Mapping[str, Style] = field(default_factory=dict)
     sections: tuple[int, ...] = ()
+    repeated: int = 0
 
     def __post_init__(self) -> None:
         if any(len(row) != len(self.columns) for row in self.rows):
@@ -199,7 +204,8 @@ class Report:
     """Everything one command shows: tables for people, long rows for machines.
 
     `rows` is empty for reports that are not about measurements (lists of models, say): there CSV and JSON give the
-    first table. `glance` is what people see of it first, in place of `tables`, which have every detail.
+    first table. `glance` is what people see of it first, in place of `tables`, which have every detail. `records` are what
+    the rows were made of, for formats that say which data and checkpoint a figure is of.
     """
 
     title: str
@@ -207,6 +213,7 @@ class Report:
     rows: tuple[Row, ...] = ()
     notes: tuple[str, ...] = ()
     glance: tuple[Table, ...] = ()
+    records: tuple[RunRecord, ...] = ()
 
     @property
     def shown(self) -> tuple[Table, ...]:
@@ -232,4 +239,5 @@ class Report:
             rows=tuple(row for part in parts for row in part.rows),
             notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
             glance=tuple(table for part in parts for table in part.glance),
+            records=tuple(record for part in parts for record in part.records),
         )
