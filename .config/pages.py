@@ -84,12 +84,12 @@ def _commands() -> str:
 def _command(command: Any, name: str, root: Any) -> str:
     """Make the page of a command: what its help says, its options by group as tables."""
     context = typer.Context(command, info_name=name, parent=root)
-    paragraphs = re.sub(r"\s*^(Example: )(.*)", r"\n\n```sh\n\2\n```", command.help, flags=re.MULTILINE)
+    paragraphs = re.sub(r"\s*^(Example: )(.*)", r"\n\n```sh\n\2\n```", _prose(command.help), flags=re.MULTILINE)
     lines = [f"# bertbench {name}", "", paragraphs, "", "```text", _usage(command, context), "```", ""]
     for title, options in _groups(command).items():
         lines += [f"## {title}", "", "| option | meaning |", "|---|---|"]
         records = [parameter.get_help_record(context) for parameter in options]
-        lines += [f"| `{_cell(names)}` | {_cell(meaning)} |" for names, meaning in filter(None, records)]
+        lines += [f"| `{_cell(names)}` | {_prose(_cell(meaning))} |" for names, meaning in filter(None, records)]
         lines.append("")
     return "\n".join(lines)
 
@@ -192,7 +192,7 @@ def _words(name: str) -> str:
 
 
 def _docstring(of: Any) -> str:
-    return inspect.cleandoc(of.__doc__)
+    return _prose(inspect.cleandoc(of.__doc__))
 
 
 def _columns() -> str:
@@ -219,6 +219,12 @@ def _columns() -> str:
         for name, quantity in units.QUANTITIES.items()
     ]
     return "\n".join(lines) + "\n"
+
+
+def _prose(text: str) -> str:
+    """Write text so that what stands in angle brackets is read as text, not as HTML; code is safe as it is."""
+    parts = text.split("`")
+    return "`".join(part.replace("<", "&lt;") if place % 2 == 0 else part for place, part in enumerate(parts))
 
 
 def _cell(text: str) -> str:

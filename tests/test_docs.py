@@ -60,6 +60,13 @@ def test_page_of_a_command_has_all_options(name):
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {3}
 
 
+def test_nothing_on_generated_pages_is_read_as_html():
+    """What stands in angle brackets, as in `run:<id>`, is shown."""
+    assert "run:&lt;id>" in pages()["commands/compare.md"]
+    for text in pages().values():
+        assert "<" not in re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL)
+
+
 def test_page_on_yaml_has_every_key():
     """Every key that a YAML can have stands on a page, with its type."""
     page = pages()["reference/yaml.md"]
