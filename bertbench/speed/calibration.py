@@ -58,7 +58,8 @@ WINDOW_S = 0.05
 TRAINING_PASSES = 3.4  # forward, gradients of inputs and of weights, and the slower operators of a backward pass
 SMALL_PASS_S = 0.05  # of a pass, up to which a training step is timed and not reckoned
 SHORT_PASSES_S, MOST_TRIES = 0.15, 60  # of each shape
-LONG_PASS_S = 0.5  # a longer pass is tried twice
+LONG_PASS_S = 0.5  # a longer pass is tried until two are alike
+ALIKE = 1.25
 
 
 class ProbedShape(NamedTuple):
@@ -159,17 +160,27 @@ def _threads(model: Any, shape: ProbedShape, asked: int) -> int:
 def _least(run: Callable[[], None], clock: Callable[[], float], window_s: float) -> float:
     """Time passes for `window_s` at least, again and again, and return the seconds of a pass of the quickest window."""
     times: list[float] = []
-    # Short passes are tried more often: beside busy programs most of them wait for a thread that does not run.
-    while len(times) < TRIES + 1 or (not window_s and sum(times) < SHORT_PASSES_S and len(times) < MOST_TRIES):
+    while not _is_enough(times, window_s):
         start, passes = clock(), 1
         run()
         while (passed := clock() - start) < window_s:
             run()
             passes += 1
         times.append(passed / passes)
-        if len(times) == 2 and passed > LONG_PASS_S:
-            break
     return max(min(times), 1e-9)
+
+
+def _is_enough(times: Sequence[float], window_s: float) -> bool:
+    """Tell whether the quickest of the tries can be believed."""
+    if len(times) < 2:
+        return False
+    if max(times[1:]) > LONG_PASS_S:
+        # The first is slower for what it sets up; a pause of the machine hardly takes two tries for as long.
+        least, second = sorted(times)[:2]
+        return second <= ALIKE * least or len(times) > 2 * TRIES
+    # Short passes are tried more often: beside busy programs most of them wait for a thread that does not run.
+    is_short = not window_s and sum(times) < SHORT_PASSES_S and len(times) < MOST_TRIES
+    return len(times) > TRIES and not is_short
 
 
 # The most floating-point operations a second that this machine reaches: what a model's own rate is held against. The best of
