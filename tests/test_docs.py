@@ -24,7 +24,10 @@ TUTORIAL = ROOT / "docs" / "tutorial.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
 # Enough to see that a command of the tutorial works; its figures are not looked at.
 QUICKLY = {
-    "compare": ["--only", "size", "--threads", "1"],
+    "compare": [
+        *("--only", "size,quality", "--train-samples", "96", "--eval-samples", "64", "--epochs", "1", "--threads", "1")
+    ],
+    "history": ["--quantity", "score"],
     "run": ["--only", "quality", "--seeds", "1", "--epochs", "1", "--threads", "1"],
     "baseline": ["--train-samples", "96", "--eval-samples", "64", "--epochs", "1"],
     "check": ["--max-minutes", "1"],
@@ -142,7 +145,7 @@ def _save_checkpoint(folder):
     from tests.models.architectures import config_for, save
 
     tokenizer = build_tokenizer()
-    save(config_for("bert", vocab_size=len(tokenizer)), folder)
+    save(config_for("bert", max_position_embeddings=128), folder)
     tokenizer.save_pretrained(folder)
 
 
@@ -163,8 +166,8 @@ def test_tutorial_works(tmp_path, monkeypatch, capsys):
         for line in block.splitlines() if language == "sh" else ():
             words = shlex.split(line)
             if words[0] == "bertbench":
-                codes[line] = cli.main([*words[1:], *QUICKLY.get(words[1], ())]), capsys.readouterr().err
-    allowed = {"recommend": {0, 3, 4}, "doctor": {0, 1}, "check": {0, 3}}
+                codes[line] = (cli.main([*words[1:], *QUICKLY.get(words[1], ())]), capsys.readouterr().err[-500:])
+    allowed = {"recommend": {0, 1, 3}, "doctor": {0, 1}, "check": {0, 3}}
     bad = {line: got for line, got in codes.items() if got[0] not in allowed.get(line.split()[1], {0})}
     assert bad == {}
     assert len(codes) > 15
