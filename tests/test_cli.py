@@ -37,7 +37,7 @@ from bertbench.errors import BertBenchError, MeasurementError, NothingMeasuredEr
         (["run", "--task", "sst2", "--epohcs", "2"], "--epochs"),
         (["run", "--task", "sst2", "--fresh", "--from-store"], "contradict"),
         (["run", "--task", "sst2", "--keep-checkpoints", "some"], "all, best or none"),
-        (["run", "--task", "sst2", "--output", "table.txt"], ".csv, .json or .md"),
+        (["run", "--task", "sst2", "--output", "table.txt"], ".csv, .json, .md or .html"),
         (["compare", "--suite", "bsae"], "did you mean 'base'?"),
         (["compare", "--reference", "brt"], "did you mean 'bert'?"),
         (["compare", "--config-dir", "nowhere"], "no such folder"),
@@ -201,6 +201,9 @@ HEAVY = (
     "onnxruntime",
     "openvino",
     "ruptures",
+    "altair",
+    "vl_convert",
+    "jinja2",
 )
 
 

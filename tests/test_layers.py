@@ -43,10 +43,13 @@ DOORS = {
     "pynvml": ("speed/energy.py",),
     "ruptures": ("stats/levels.py",),
     "sqlite3": ("records/index.py",),
+    "altair": ("report/page/charts.py",),
+    "vl_convert": ("report/page/",),
+    "jinja2": ("report/page/page.py",),
 }
 HEAVY = (
     "torch", "transformers", "datasets", "pandas", "pydantic", "scipy", "sklearn", "rich", "onnxruntime", "openvino",
-    "torchao", "ruptures", "sqlite3", "filelock",
+    "torchao", "ruptures", "sqlite3", "filelock", "altair", "vl_convert", "jinja2",
 )  # fmt: skip
 
 MOST_FILES = 235  # 220 for measuring and judging; advice, reports, pictures and exporters come on top

@@ -61,6 +61,10 @@ class Ablation(StrEnum):
     EMBEDDING = "embedding"
 
 
+PlotsOption = Annotated[
+    Path | None,
+    Option("--plots", help="Write the charts to this folder, too, as SVG and PNG.", show_default=False),
+]
 SuiteOfAllOption = Annotated[str, Option("--suite", "-s", help="The suite that 'all' is taken from.")]
 
 
@@ -74,7 +78,7 @@ class OutputOptions:
         Option(
             "--output",
             "-o",
-            help="Write the report to this file, too; its ending decides how: .csv, .json or .md.",
+            help="Write the report to this file, too; its ending decides how: .csv, .json, .md or .html (a page with charts).",
             show_default=False,
         ),
     ] = None
@@ -110,10 +114,28 @@ class MeasuringOptions(StudyOptions, OutputOptions, SelectionOptions):
     details: Annotated[
         bool, Option("--details", help="Show every figure, source, warning and setting after the table.")
     ] = False
+    plots: PlotsOption = None
+
+    def check(self) -> None:
+        """Prove, before any work, that the file and the pictures can be written.
+
+        Raises:
+            UsageError, UnavailableError: they cannot.
+        """
+        super().check()
+        if self.plots is not None:
+            from bertbench.report.page import pictures
+
+            pictures.check(self.plots)
 
     def emit(self, report: Report) -> None:
-        """Show the report at a glance, or all of it; write it to the file if there is one."""
+        """Show the report at a glance, or all of it; write it to the file, and its pictures, if they are asked for."""
         super().emit(report.unfolded() if self.details else report)
+        if self.plots is not None:
+            from bertbench.commands._display import say
+            from bertbench.report.page import pictures
+
+            say(pictures.summary(self.plots, pictures.write(report, self.plots)))
 
 
 @dataclass(frozen=True)
@@ -229,7 +251,7 @@ _OF_CLASS = {
 }
 _OF_NAME = {
     "only": WHAT, "max_train_minutes": TRAINING, "rounds": TIME, "precision": TIME, "details": OUTPUT, "results_dir": OUTPUT,
-    "junit": OUTPUT, "annotate": OUTPUT, "save_to": OUTPUT,
+    "junit": OUTPUT, "annotate": OUTPUT, "save_to": OUTPUT, "plots": OUTPUT,
 }  # fmt: skip
 
 

@@ -101,7 +101,7 @@ def _is_open(number: int, status: os.stat_result) -> bool:
         return False
 
 
-FORMATS = {".csv": "csv", ".json": "json", ".md": "markdown"}
+FORMATS = {".csv": "csv", ".json": "json", ".md": "markdown", ".html": "html"}
 _FALLBACK_WIDTH = 120  # of a pipe or a file, which have no width
 
 
@@ -110,10 +110,14 @@ def check_output(output: Path | None) -> None:
 
     Raises:
         UsageError: unknown ending, a folder or device, no such folder, or a folder that cannot be written to.
+        UnavailableError: a library that the format needs is missing.
     """
     if output is None:
         return
-    _format_of(output)
+    if _format_of(output) == "html":
+        from bertbench.report.page.page import check_installed
+
+        check_installed()
     check_file(output, "--output")
 
 
@@ -128,7 +132,7 @@ def emit(report: Report, *, format: str, output: Path | None, layout: str) -> No
         UnknownNameError: there is no such format.
     """
     if output is not None:
-        _write(output, _rendered(report, _format_of(output), layout, None))
+        write_report(report, output, layout)
     if format != "terminal":
         streams.write_for_programs(_rendered(report, format, layout, None))
         return
@@ -141,6 +145,15 @@ def emit(report: Report, *, format: str, output: Path | None, layout: str) -> No
     sys.stdout.flush()
 
 
+def write_report(report: Report, output: Path, layout: str = "long") -> None:
+    """Write a report to a file in the format of its ending.
+
+    Raises:
+        StoreError: the file cannot be written after all.
+    """
+    _write(output, _rendered(report, _format_of(output), layout, None))
+
+
 def _format_of(output: Path) -> str:
     ending = output.suffix.lower()
     if ending in FORMATS:
@@ -148,7 +161,7 @@ def _format_of(output: Path) -> str:
     close = difflib.get_close_matches(ending, FORMATS, n=1, cutoff=0.5)
     guess = f"; did you mean '{close[0]}'?" if close else ""
     problem = f"unknown ending '{output.suffix}'" if ending else "no ending"
-    raise UsageError(f"--output {output}: {problem}{guess}", "it decides the format: .csv, .json or .md")
+    raise UsageError(f"--output {output}: {problem}{guess}", "it decides the format: .csv, .json, .md or .html")
 
 
 def _rendered(report: Report, name: str, layout: str, width: int | None) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from bertbench.report.caveats import Caveat, joined
 from bertbench.stats.estimate import Method, MethodKind, Replications, Scope, SeedsTaken
+
+if TYPE_CHECKING:
+    from bertbench.records.store import StoredSession
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,8 @@ class Report:
     """Everything one command shows: tables for people, long rows for machines.
 
     `rows` is empty for reports that are not about measurements (lists of models, say): there CSV and JSON give the
-    first table. `glance` is what people see of it first, in place of `tables`, which have every detail.
+    first table. `glance` is what people see of it first, in place of `tables`, which have every detail. `sessions` are those
+    that the rows are from, the newest first: a page shows their records.
     """
 
     title: str
@@ -207,6 +211,7 @@ class Report:
     rows: tuple[Row, ...] = ()
     notes: tuple[str, ...] = ()
     glance: tuple[Table, ...] = ()
+    sessions: tuple[StoredSession, ...] = ()
 
     @property
     def shown(self) -> tuple[Table, ...]:
@@ -226,10 +231,12 @@ class Report:
     def joined(reports: Iterable[Report]) -> Report:
         """Join the tables, rows and notes of several reports into one, titled as the first."""
         parts = tuple(reports)
+        sessions = {stored.session.session_id: stored for part in parts for stored in part.sessions}
         return Report(
             title=parts[0].title,
             tables=tuple(table for part in parts for table in part.tables),
             rows=tuple(row for part in parts for row in part.rows),
             notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
             glance=tuple(table for part in parts for table in part.glance),
+            sessions=tuple(sessions.values()),
         )

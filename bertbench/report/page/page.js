@@ -1,0 +1,247 @@
+"use strict";
+/* Filters, the lists of figures and records, and the charts. Text is only ever set as text. */
+const content = JSON.parse(document.getElementById("content").textContent);
+const form = document.getElementById("filters");
+const PAGE = 60;
+const state = { models: null, task: "", device: "", backend: "" };
+
+function element(name, text, attributes) {
+  const made = document.createElement(name);
+  if (text !== undefined && text !== null) made.textContent = text;
+  for (const [key, value] of Object.entries(attributes || {})) made.setAttribute(key, value);
+  return made;
+}
+
+/* A figure that does not depend on what a filter is about passes it. */
+function passes(of) {
+  if (state.models && of.model && !state.models.has(of.model)) return false;
+  for (const name of ["task", "device", "backend"]) if (state[name] && of[name] && of[name] !== state[name]) return false;
+  return true;
+}
+
+function readFilters() {
+  if (!form) return;
+  const boxes = [...form.querySelectorAll("input[name=model]")];
+  const checked = boxes.filter((box) => box.checked).map((box) => box.value);
+  state.models = boxes.length && checked.length < boxes.length ? new Set(checked) : null;
+  for (const name of ["task", "device", "backend"]) {
+    const select = form.querySelector(`select[name=${name}]`);
+    state[name] = select ? select.value : "";
+  }
+}
+
+function filterTables() {
+  const all = !state.models && !state.task && !state.device && !state.backend;
+  for (const node of document.querySelectorAll("main [data-model], main tr[data-task], main tr[data-device]")) {
+    node.hidden = !all && !passes(node.dataset);
+  }
+}
+
+/* Every figure. */
+const figures = content.figures;
+const column = Object.fromEntries(figures.fields.map((name, index) => [name, index]));
+const textOf = (row, name) => figures.strings[row[column[name]]];
+let matching = [];
+let listed = 0;
+
+function filterFigures() {
+  const find = document.getElementById("find");
+  const words = find ? find.value.toLowerCase().split(/\s+/).filter(Boolean) : [];
+  matching = figures.rows.filter((row) => {
+    if (!passes({ model: textOf(row, "model"), task: textOf(row, "task"), device: textOf(row, "device"), backend: textOf(row, "backend") })) return false;
+    if (!words.length) return true;
+    const text = ["model", "figure", "device", "way", "note"].map((name) => textOf(row, name)).join(" ").toLowerCase();
+    return words.every((word) => text.includes(word));
+  });
+  const body = document.getElementById("figure-rows");
+  if (!body) return;
+  body.replaceChildren();
+  listed = 0;
+  listMore();
+  const shown = document.getElementById("shown");
+  const models = state.models ? state.models.size : new Set(figures.rows.map((row) => row[column.model])).size;
+  const of = matching.length === figures.rows.length ? `all ${figures.rows.length.toLocaleString("en")}` : `${matching.length.toLocaleString("en")} of ${figures.rows.length.toLocaleString("en")}`;
+  if (shown) shown.textContent = `Showing ${of} figures of ${models} model${models === 1 ? "" : "s"}.`;
+}
+
+function listMore() {
+  const body = document.getElementById("figure-rows");
+  for (const row of matching.slice(listed, listed + PAGE)) {
+    const line = element("tr");
+    line.append(element("th", textOf(row, "model"), { scope: "row" }));
+    line.append(element("td", textOf(row, "figure")), element("td", textOf(row, "value")));
+    line.append(element("td", textOf(row, "ratio") || "–"));
+    line.append(element("td", [textOf(row, "device"), textOf(row, "way")].filter(Boolean).join(", ") || "–"));
+    line.append(element("td", textOf(row, "count") || "–"));
+    line.append(element("td", [textOf(row, "method"), textOf(row, "note")].filter(Boolean).join("; ") || "–"));
+    const last = element("td");
+    const run = textOf(row, "run");
+    last.append(run ? element("a", "record", { href: `#run-${encodeURIComponent(run)}` }) : "–");
+    line.append(last);
+    body.append(line);
+  }
+  listed = Math.min(listed + PAGE, matching.length);
+  document.getElementById("more").hidden = listed >= matching.length;
+  document.getElementById("counted").textContent = `${listed.toLocaleString("en")} of ${matching.length.toLocaleString("en")} figures are listed.`;
+}
+
+/* Records: a line each; what is in it is written when it is opened. */
+const recordOf = new Map(content.records.map((record) => [record.run, record]));
+
+function listRecords() {
+  const list = document.getElementById("record-list");
+  if (!list) return;
+  const lines = document.createDocumentFragment();
+  for (const record of content.records) {
+    const line = element("details", null, { class: "record", id: `run-${record.run}` });
+    for (const name of content.filters) if (record[name]) line.dataset[name] = record[name];
+    const seed = record.seed ? `, seed ${record.seed}` : "";
+    const status = record.status === "ok" ? "" : ` (${record.status})`;
+    line.append(element("summary", `${record.model}: ${record.kind}${record.task ? ` on ${record.task}` : ""}${seed}${status}, ${record.started.slice(0, 16).replace("T", " ")}`));
+    line.addEventListener("toggle", () => { if (line.open) fill(line, record); });
+    lines.append(line);
+  }
+  list.append(lines);
+}
+
+function fill(line, record) {
+  if (line.querySelector("dl")) return;
+  const list = element("dl");
+  const session = content.sessions[record.session];
+  const add = (title, text, code) => {
+    if (!text) return;
+    list.append(element("dt", title));
+    const told = element("dd");
+    told.append(code ? element("code", text) : text);
+    list.append(told);
+  };
+  add("Run", record.run, true);
+  add("Command", session.command, true);
+  add("Session", `${session.id}, suite ${session.suite}${session.version ? `, bertbench ${session.version}` : ""}`);
+  add("Started", `${record.started}${record.took ? `, took ${record.took}` : ""}`);
+  add("Checkpoint", record.checkpoint);
+  add("Weights", record.weights);
+  add("Error", record.error);
+  add("Warnings", (record.warnings || []).join("\n"));
+  const settings = content.settings[record.settings] || {};
+  add("Settings", Object.entries(settings).map(([name, value]) => `${name}: ${value}`).join("\n"));
+  for (const [name, value] of Object.entries(content.environments[record.environment] || {})) add(name, value);
+  add("All readings", `bertbench show ${record.run}`, true);
+  add("Measure again", session.command, true);
+  line.append(list);
+}
+
+function openTarget() {
+  const hash = location.hash;
+  if (!hash.startsWith("#run-")) return;
+  let run;
+  try { run = decodeURIComponent(hash.slice(5)); } catch { return; }
+  if (!recordOf.has(run)) return;
+  const line = document.getElementById(`run-${run}`);
+  document.querySelectorAll(".record.here").forEach((other) => other.classList.remove("here"));
+  line.hidden = false;
+  line.classList.add("here");
+  line.open = true;
+  fill(line, recordOf.get(run));
+  line.scrollIntoView({ block: "start" });
+  line.querySelector("summary").focus({ preventScroll: true });
+}
+
+/* Charts: drawn as they come into view, the others when there is time. Colours are those of the style sheet. */
+const CONFIG = {
+  background: "transparent",
+  font: "system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif",
+  view: { stroke: null },
+  axis: { labelColor: "var(--ink)", titleColor: "var(--soft)", gridColor: "var(--line)", domainColor: "var(--soft)", tickColor: "var(--soft)", labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 150 },
+  legend: { labelColor: "var(--ink)", titleColor: "var(--soft)", labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", symbolFillColor: "var(--soft)", symbolBaseFillColor: "var(--soft)", symbolStrokeColor: "var(--soft)" },
+  range: { category: [1, 2, 3, 4, 5, 6, 7, 8].map((number) => `var(--m${number})`) },
+  aria: false,
+};
+const drawings = new Map();
+let ready = false;
+
+function pointsOf(chart) {
+  const at = Object.fromEntries(chart.fields.map((name, index) => [name, index]));
+  const task = chart.oneTask ? state.task || chart.oneTask : null;
+  const kept = [];
+  for (const row of chart.rows) {
+    const value = (name) => (at[name] === undefined ? null : row[at[name]]);
+    if (!passes({ model: value("model"), task: value("task"), device: value("device"), backend: value("backend") })) continue;
+    if (task && value("task") !== task) continue;
+    const point = {};
+    chart.fields.forEach((name, index) => { if (row[index] !== null) point[name] = row[index]; });
+    kept.push(point);
+  }
+  return kept;
+}
+
+async function draw(node) {
+  const chart = drawings.get(node);
+  if (!ready || !chart || !chart.stale) return;
+  chart.stale = false;
+  const points = pointsOf(chart.of);
+  const figure = node.closest("figure");
+  figure.querySelector(".empty").hidden = points.length > 0;
+  node.hidden = points.length === 0;
+  const task = figure.querySelector("[data-one-task]");
+  const name = state.task || chart.of.oneTask;
+  if (task) task.textContent = name === content.allTasks ? "mean of all tasks" : name;
+  if (!points.length) return;
+  const spec = { ...chart.of.spec, data: { name: "points", values: points }, autosize: { type: "fit-x", contains: "padding" } };
+  const columns = node.clientWidth < 420 ? 2 : 5;
+  const config = { ...CONFIG, legend: { ...CONFIG.legend, columns } };
+  const before = chart.view;
+  const made = await vegaEmbed(node, spec, { actions: false, renderer: "svg", config, tooltip: { theme: "custom" } });
+  if (before) before.finalize();
+  chart.view = made;
+  node.dataset.drawn = "yes";
+}
+
+function whenIdle(work) {
+  (window.requestIdleCallback || ((then) => setTimeout(then, 30)))(work);
+}
+
+function drawRest() {
+  const next = [...drawings.keys()].find((node) => drawings.get(node).stale);
+  if (next) draw(next).then(() => whenIdle(drawRest));
+}
+
+function drawVisible() {
+  for (const node of drawings.keys()) {
+    const box = node.closest("figure").getBoundingClientRect();
+    if (box.bottom > 0 && box.top < innerHeight) draw(node);
+  }
+  whenIdle(drawRest);
+}
+
+function drawCharts() {
+  ready = true;
+  drawVisible();
+}
+
+function update() {
+  readFilters();
+  filterTables();
+  filterFigures();
+  for (const drawing of drawings.values()) drawing.stale = true;
+  if (ready) drawVisible();
+}
+
+for (const chart of content.charts) drawings.set(document.querySelector(`[data-chart="${chart.name}"]`), { of: chart, stale: true, view: null });
+listRecords();
+if (form) {
+  form.addEventListener("change", update);
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("reset", () => setTimeout(update));
+}
+if (document.getElementById("find")) document.getElementById("find").addEventListener("input", filterFigures);
+if (document.getElementById("more")) document.getElementById("more").addEventListener("click", listMore);
+addEventListener("hashchange", openTarget);
+document.addEventListener("click", (event) => {
+  const link = event.target.closest && event.target.closest("a[href^='#run-']");
+  if (link && link.getAttribute("href") === location.hash) openTarget();
+});
+addEventListener("scroll", () => { if (ready) for (const [node, drawing] of drawings) if (drawing.stale) { drawVisible(); break; } }, { passive: true });
+update();
+openTarget();
+document.documentElement.dataset.ready = "yes";
