@@ -5,6 +5,7 @@ A chart that has nothing to show is None; the page says why. Colour is never the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +32,30 @@ def _tooltip(**fields: str) -> list[alt.Tooltip]:
     return [alt.Tooltip(f"{field}:N", title=title.replace("_", " ")) for title, field in fields.items()]
 
 
+def _amount(points: Sequence[Point], field: str) -> dict[str, Any]:
+    """Return scale and axis of an amount: logarithmic where the largest is more than ten times the smallest, else from 0."""
+    values = [point[field] for point in points if point[field] > 0]
+    if not values or max(values) <= 10 * min(values):
+        return {"scale": alt.Scale(zero=True), "axis": alt.Axis(tickCount=6)}
+    return _logarithmic(values)
+
+
+def _logarithmic(values: Sequence[float]) -> dict[str, Any]:
+    """Return scale and axis of values that differ by factors, with ticks at 1, 2 and 5."""
+    powers = range(math.floor(math.log10(min(values))) - 1, math.ceil(math.log10(max(values))) + 1)
+    steps = (1, 2, 5) if len(powers) < 6 else (1,)
+    ticks = [step * 10.0**power for power in powers for step in steps]
+    return {"scale": alt.Scale(type="log", nice=False, padding=14), "axis": alt.Axis(values=ticks, format="~g")}
+
+
+def _back_end(points: Sequence[Point]) -> alt.Shape:
+    """Tell back-ends apart by shape, with a legend where there are several."""
+    is_several = len({point["way"] for point in points}) > 1
+    return alt.Shape("way:N", legend=alt.Legend(title="Back-end", orient="top", columns=2) if is_several else None)
+
+
 def _nothing() -> Drawn:
     return alt.Chart(alt.InlineData(values=[], name="points"))
-
-
-def _title(text: str) -> dict[str, Any]:
-    return {"title": text}
 
 
 def trade_off(rows: Sequence[Row], models: Sequence[str]) -> Chart | None:
@@ -45,8 +64,8 @@ def trade_off(rows: Sequence[Row], models: Sequence[str]) -> Chart | None:
     if not points:
         return None
     base = _nothing().encode(
-        x=alt.X("latency:Q", title=f"Median latency at {points[0]['shape']} (ms)", scale=alt.Scale(zero=False, nice=True)),
-        y=alt.Y("score:Q", title="Score (points)", scale=alt.Scale(zero=False, nice=True)),
+        x=alt.X("latency:Q", title=f"Median latency at {points[0]['shape']} (ms)", **_amount(points, "latency")),
+        y=alt.Y("score:Q", title="Score (points)", scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=6)),
     )  # fmt: skip
     front = (
         base.transform_window(
@@ -60,9 +79,9 @@ def trade_off(rows: Sequence[Row], models: Sequence[str]) -> Chart | None:
     upright = base.mark_rule(strokeWidth=1.5).encode(y="score_low:Q", y2="score_high:Q", color=color)
     dots = base.mark_point(filled=True, opacity=0.9).encode(
         color=color,
-        shape=alt.Shape("way:N", legend=alt.Legend(title="Back-end", orient="top") if len({point["way"] for point in points}) > 1 else None),
-        size=alt.Size("megabytes:Q", title="Weights (MB)", scale=alt.Scale(range=[70, 700], zero=True), legend=alt.Legend(orient="top")),
-        tooltip=_tooltip(Model="model", Task="task", Back_end="way", Score="score_text", Latency="latency_text", Weights="megabytes_text"),
+        shape=_back_end(points),
+        size=alt.Size("megabytes:Q", title="Weights (MB)", scale=alt.Scale(range=[60, 700], zero=True), legend=alt.Legend(orient="top", tickCount=3)),
+        tooltip=_tooltip(Model="model", Task="task_text", Back_end="way", Score="score_text", Latency="latency_text", Weights="megabytes_text"),
     )  # fmt: skip
     names = base.mark_text(align="left", dx=12, dy=-10, fontSize=12).encode(text="model:N", color=color)
     return Chart(
@@ -73,7 +92,7 @@ def trade_off(rows: Sequence[Row], models: Sequence[str]) -> Chart | None:
         alt.layer(front, across, upright, dots, names).properties(width="container", height=360),
         tuple(points),
         {
-            "Model": "model", "Task": "task", "Back-end": "way", "Device": "device", "Score": "score_text",
+            "Model": "model", "Task": "task_text", "Back-end": "way", "Device": "device", "Score": "score_text",
             "Latency": "latency_text", "Weights": "megabytes_text", "On the front": "front",
         },
         one_task=data.tasks_of(points)[0],
@@ -95,33 +114,26 @@ def latency_by_shape(rows: Sequence[Row], models: Sequence[str]) -> Chart | None
     points = data.latency_points(rows)
     if not points:
         return None
-    ways = len({point["way"] for point in points})
     base = _nothing().encode(
         y=alt.Y("shape:N", title=None, sort=None, axis=alt.Axis(ticks=False)),
-        yOffset=alt.YOffset("model:N", scale=alt.Scale(domain=list(models), paddingOuter=0.3)),
+        yOffset=alt.YOffset("series:N", sort=None, scale=alt.Scale(paddingOuter=0.3)),
         color=_color(models),
         tooltip=_tooltip(Model="model", Shape="shape", Back_end="way", Latency="latency_text", Throughput="throughput_text"),
     )  # fmt: skip
     bars = base.mark_rule(strokeWidth=2.5).encode(x="latency_low:Q", x2="latency_high:Q")
     dots = base.mark_point(filled=True, size=80, opacity=1).encode(
-        x=alt.X("latency:Q", title="Median latency of a pass (ms)", scale=_scale(points, "latency")),
-        shape=alt.Shape("way:N", legend=alt.Legend(title="Back-end", orient="top") if ways > 1 else None),
+        x=alt.X("latency:Q", title="Median latency of a pass (ms)", **_amount(points, "latency")),
+        shape=_back_end(points),
     )
     return Chart(
         "latency-by-shape",
         "Latency by shape",
         "The median time of one pass over a batch, for each shape (inputs in a batch x tokens of an input). Left is faster; a bar is "
         "a 95% interval.",
-        alt.layer(bars, dots).properties(width="container", height={"step": 18}),
+        alt.layer(bars, dots).properties(width="container", height={"step": 16}),
         tuple(points),
         _LATENCY_COLUMNS,
     )
-
-
-def _scale(points: Sequence[Point], field: str) -> alt.Scale:
-    """Return an axis that is logarithmic where the largest value is more than ten times the smallest."""
-    values = [point[field] for point in points if point[field] > 0]
-    return alt.Scale(type="log") if values and max(values) > 10 * min(values) else alt.Scale(zero=True)
 
 
 def latency_over_length(rows: Sequence[Row], models: Sequence[str]) -> Chart | None:
@@ -153,7 +165,7 @@ def _latency_over(
         color=_color(models),
         detail="line:N",
     )
-    y = alt.Y("latency:Q", title="Median latency of a pass (ms)", scale=_scale(points, "latency"))
+    y = alt.Y("latency:Q", title="Median latency of a pass (ms)", **_amount(points, "latency"))
     dash = alt.StrokeDash(
         f"{other}:N", sort="ascending", legend=alt.Legend(title=told_apart, orient="top") if several else None
     )
@@ -224,9 +236,14 @@ def roofline(rows: Sequence[Row], models: Sequence[str]) -> Chart | None:
     if not points:
         return None
     base = _nothing().encode(
-        x=alt.X("intensity:Q", title="Operations per byte of weights", scale=alt.Scale(type="log", nice=True)),
+        x=alt.X(
+            "intensity:Q",
+            title="Operations per byte of weights",
+            **_logarithmic([point["intensity"] for point in points]),
+        ),
     )
-    y = alt.Y("rate:Q", title="Rate reached (GFLOP/s)", scale=alt.Scale(type="log", nice=True))
+    rates = [point[name] for point in points for name in ("rate", "ceiling")]
+    y = alt.Y("rate:Q", title="Rate reached (GFLOP/s)", **_logarithmic(rates))
     roof = _nothing().mark_rule(strokeDash=[6, 3], strokeWidth=2, color="#7d8590").encode(
         y=alt.Y("ceiling:Q", aggregate="max"), tooltip=_tooltip(Ceiling="ceiling_text")
     )  # fmt: skip
@@ -256,23 +273,25 @@ def scores(rows: Sequence[Row], models: Sequence[str], sessions: Sequence[Stored
     if not points:
         return None
     base = _nothing().encode(
-        y=alt.Y("task:N", title=None, sort=None, axis=alt.Axis(ticks=False)),
+        y=alt.Y("task_text:N", title=None, sort=None, axis=alt.Axis(ticks=False)),
         yOffset=alt.YOffset("model:N", scale=alt.Scale(domain=list(models), paddingOuter=0.3)),
         color=_color(models),
-        tooltip=_tooltip(Model="model", Task="task", Score="score_text", Seed="seed", Retained="retained", Examples="counted"),
+        tooltip=_tooltip(Model="model", Task="task_text", Score="score_text", Seed="seed", Retained="retained", Examples="counted"),
     )  # fmt: skip
-    x = alt.X("score:Q", title="Score (points)", scale=alt.Scale(zero=False, nice=True))
+    x = alt.X("score:Q", title="Score (points)", scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=6))
     bars = base.mark_rule(strokeWidth=2.5).encode(x="score_low:Q", x2="score_high:Q")
     dots = base.transform_filter("datum.kind == 'score'").mark_point(filled=True, size=80, opacity=1).encode(x=x)
-    seeds = base.transform_filter("datum.kind == 'seed'").mark_tick(thickness=1.5, size=12).encode(x=x)
+    layers = [bars, dots]
+    if any(point["kind"] == "seed" for point in points):
+        layers.insert(1, base.transform_filter("datum.kind == 'seed'").mark_tick(thickness=1.5, size=12).encode(x=x))
     return Chart(
         "scores",
         "Score by task",
         "Right is better. A mark is the score, a bar its 95% interval; thin ticks are single seeds. With fewer than 3 seeds the "
         "interval is that of this checkpoint, not of the method.",
-        alt.layer(bars, seeds, dots).properties(width="container", height={"step": 18}),
+        alt.layer(*layers).properties(width="container", height={"step": 16}),
         tuple(points),
-        {"Model": "model", "Task": "task", "Seed": "seed", "Score": "score_text", "Share of the reference's": "retained", "Counted": "counted"},
+        {"Model": "model", "Task": "task_text", "Seed": "seed", "Score": "score_text", "Share of the reference's": "retained", "Counted": "counted"},
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from bertbench.report.page.points import figure_name
 from bertbench.report.row import Row, method_text
 from bertbench.report.tables.figures import figure_text, way_name
 from bertbench.safe_text import visible
-from bertbench.units import duration, megabytes, times
+from bertbench.units import duration, times
 
 if TYPE_CHECKING:
     from bertbench.records.record import Environment, RunRecord, SessionRecord
@@ -158,7 +158,7 @@ def environment_lines(environment: Environment) -> dict[str, str]:
     )
     told = {
         "Processor": f"{environment.cpu}, {environment.usable_cores} usable cores",
-        "Memory": megabytes(environment.memory_bytes),
+        "Memory": f"{environment.memory_bytes / 1e9:.1f} GB of memory",
         "GPU": environment.gpu,
         "System": environment.system,
         "Python": environment.python,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bertbench.report.page.points import ALL_TASKS, Point
+from bertbench.report.page.points import Point, task_text
 
 Drawn = Any  # altair's charts have no class in common that types tell of
 
@@ -33,7 +33,7 @@ class Chart:
     @property
     def task_text(self) -> str:
         """The one task in words; empty where all are shown."""
-        return "mean of all tasks" if self.one_task == ALL_TASKS else self.one_task or ""
+        return task_text(self.one_task)
 
     def spec(self, values: Sequence[Point] | None = None) -> dict[str, Any]:
         """Return the chart in Vega-Lite, with these values or without any."""

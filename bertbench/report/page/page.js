@@ -2,7 +2,7 @@
 /* Filters, the lists of figures and records, and the charts. Text is only ever set as text. */
 const content = JSON.parse(document.getElementById("content").textContent);
 const form = document.getElementById("filters");
-const PAGE = 60;
+const PAGE = 25;
 const state = { models: null, task: "", device: "", backend: "" };
 
 function element(name, text, attributes) {
@@ -88,20 +88,46 @@ function listMore() {
 /* Records: a line each; what is in it is written when it is opened. */
 const recordOf = new Map(content.records.map((record) => [record.run, record]));
 
+const linesOf = new Map();
+
 function listRecords() {
   const list = document.getElementById("record-list");
   if (!list) return;
+  const bySession = content.sessions.map(() => []);
+  for (const record of content.records) bySession[record.session].push(record);
+  bySession.forEach((records, number) => {
+    if (!records.length) return;
+    const session = content.sessions[number];
+    const group = element("details", null, { class: "session" });
+    group.append(element("summary", `${minute(session.started)}, ${session.id}: ${records.length} record${records.length === 1 ? "" : "s"}`));
+    group.append(element("p", null, { class: "command" }));
+    group.lastChild.append(element("code", session.command));
+    group.addEventListener("toggle", () => { if (group.open) listLines(group, records); });
+    for (const record of records) linesOf.set(record.run, () => { listLines(group, records); group.open = true; });
+    list.append(group);
+    if (number === 0 && content.sessions.length === 1) { group.open = true; listLines(group, records); }
+  });
+}
+
+function minute(moment) {
+  return moment.slice(0, 16).replace("T", " ");
+}
+
+function listLines(group, records) {
+  if (group.querySelector(".record")) return;
   const lines = document.createDocumentFragment();
-  for (const record of content.records) {
+  for (const record of records) {
     const line = element("details", null, { class: "record", id: `run-${record.run}` });
     for (const name of content.filters) if (record[name]) line.dataset[name] = record[name];
     const seed = record.seed ? `, seed ${record.seed}` : "";
     const status = record.status === "ok" ? "" : ` (${record.status})`;
-    line.append(element("summary", `${record.model}: ${record.kind}${record.task ? ` on ${record.task}` : ""}${seed}${status}, ${record.started.slice(0, 16).replace("T", " ")}`));
+    const task = record.task ? ` on ${record.task}` : "";
+    line.append(element("summary", `${record.model}: ${record.kind}${task}${seed}${status}, ${minute(record.started)}`));
     line.addEventListener("toggle", () => { if (line.open) fill(line, record); });
+    line.hidden = !passes(line.dataset);
     lines.append(line);
   }
-  list.append(lines);
+  group.append(lines);
 }
 
 function fill(line, record) {
@@ -137,6 +163,7 @@ function openTarget() {
   let run;
   try { run = decodeURIComponent(hash.slice(5)); } catch { return; }
   if (!recordOf.has(run)) return;
+  linesOf.get(run)();
   const line = document.getElementById(`run-${run}`);
   document.querySelectorAll(".record.here").forEach((other) => other.classList.remove("here"));
   line.hidden = false;
@@ -153,7 +180,7 @@ const CONFIG = {
   font: "system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif",
   view: { stroke: null },
   axis: { labelColor: "var(--ink)", titleColor: "var(--soft)", gridColor: "var(--line)", domainColor: "var(--soft)", tickColor: "var(--soft)", labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 150 },
-  legend: { labelColor: "var(--ink)", titleColor: "var(--soft)", labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", symbolFillColor: "var(--soft)", symbolBaseFillColor: "var(--soft)", symbolStrokeColor: "var(--soft)" },
+  legend: { labelColor: "var(--ink)", titleColor: "var(--soft)", labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", symbolFillColor: "var(--soft)", symbolBaseFillColor: "var(--soft)", symbolStrokeColor: "var(--soft)", symbolOpacity: 1 },
   range: { category: [1, 2, 3, 4, 5, 6, 7, 8].map((number) => `var(--m${number})`) },
   aria: false,
 };
@@ -187,11 +214,11 @@ async function draw(node) {
   const name = state.task || chart.of.oneTask;
   if (task) task.textContent = name === content.allTasks ? "mean of all tasks" : name;
   if (!points.length) return;
-  const spec = { ...chart.of.spec, data: { name: "points", values: points }, autosize: { type: "fit-x", contains: "padding" } };
+  const spec = { ...chart.of.spec, data: { name: "points", values: points } };
   const columns = node.clientWidth < 420 ? 2 : 5;
   const config = { ...CONFIG, legend: { ...CONFIG.legend, columns } };
   const before = chart.view;
-  const made = await vegaEmbed(node, spec, { actions: false, renderer: "svg", config, tooltip: { theme: "custom" } });
+  const made = await vegaEmbed(node, spec, { actions: false, renderer: "svg", config, logLevel: 1, tooltip: { theme: "custom" } });
   if (before) before.finalize();
   chart.view = made;
   node.dataset.drawn = "yes";

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 NEEDED = ("altair", "vl_convert", "jinja2")
 FILTER_TITLES = {"model": "Model", "task": "Task", "device": "Device", "backend": "Back-end"}
 SOURCES = ("page.html", "page.css", "page.js")
+EXPORTS = "window.vegaEmbed = vegaEmbed;"
 VERDICTS = ("Model", "Figure", "Measured", "Against the reference", "Published", "Verdict")
 OF_FIGURES = (
     "Every figure carries its session. Ratios are taken within one session, round by round, so that other load cancels out.",
@@ -137,7 +138,7 @@ def _session(stored: StoredSession) -> dict[str, str]:
         "suite": session.suite,
         "started": session.started_at,
         "version": session.bertbench_version,
-        "machine": "; ".join(text for name, text in lines.items() if name not in {"Packages", "Commit of bertbench"}),
+        "machine": "; ".join(text for name, text in lines.items() if name in {"Processor", "Memory", "GPU", "System"}),
         "commit": lines.get("Commit of bertbench", ""),
         "pins": pins,
     }
@@ -170,7 +171,7 @@ def _filters(rows: Sequence[Row]) -> dict[str, tuple[str, list[str]]]:
         name: list(dict.fromkeys(str(value) for row in rows if (value := getattr(row, name)) is not None))
         for name in FILTERS
     }
-    return {name: (FILTER_TITLES[name], sorted(known)) for name, known in values.items() if len(known) > 1}
+    return {name: (FILTER_TITLES[name], known) for name, known in values.items() if len(known) > 1}
 
 
 def _cells_of(chart: Chart) -> Iterator[tuple[dict[str, str], list[str], str | None]]:
@@ -205,7 +206,7 @@ def _libraries() -> str:
     """Return Vega, Vega-Lite and vega-embed as one script."""
     import vl_convert
 
-    return str(vl_convert.javascript_bundle(None)).replace("</script", r"<\/script")
+    return str(vl_convert.javascript_bundle(EXPORTS)).replace("</script", r"<\/script")
 
 
 def _embedded(content: Any) -> str:

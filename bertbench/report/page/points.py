@@ -54,6 +54,11 @@ def plain(row: Row) -> Point:
     }
 
 
+def task_text(task: str | None) -> str:
+    """Write a task in words."""
+    return "mean of all tasks" if task == ALL_TASKS else task or ""
+
+
 def bounded(name: str, row: Row, factor: float) -> Point:
     """Return a row's value, bounds and text; without an interval there are no bounds."""
     point: Point = {name: (row.value or 0.0) * factor, f"{name}_text": figure_text(row)}
@@ -72,10 +77,11 @@ def latency_points(rows: Sequence[Row]) -> list[Point]:
     rates = {_run_of(row): row for row in rows if row.quantity == "throughput" and row.value is not None}
     points = []
     for row in _latencies(rows):
+        series = {"series": f"{row.model} {way_name(row)}"}
         shape = {"batch": row.batch_size, "length": row.sequence_length, "shape": shape_name(row)}
         rate = rates.get(_run_of(row))
         throughput = {"throughput_text": figure_text(rate) if rate else ""}
-        points.append(timed(row) | shape | bounded("latency", row, 1e3) | throughput)
+        points.append(timed(row) | series | shape | bounded("latency", row, 1e3) | throughput)
     return points
 
 
@@ -111,7 +117,12 @@ def trade_points(rows: Sequence[Row]) -> list[Point]:
             continue
         for (model, task), score in scores.items():
             if model == row.model:
-                about = {"task": task, "shape": shape_name(row), "megabytes": (size.value or 0.0) / 1e6}
+                about = {
+                    "task": task,
+                    "task_text": task_text(task),
+                    "shape": shape_name(row),
+                    "megabytes": (size.value or 0.0) / 1e6,
+                }
                 texts = {"megabytes_text": megabytes(size.value or 0.0)}
                 points.append(
                     timed(row) | about | texts | bounded("latency", row, 1e3) | bounded("score", score, 100.0)
@@ -217,7 +228,8 @@ def score_points(rows: Sequence[Row], sessions: Sequence[StoredSession]) -> list
         )
         kept = figure_text(share) if share is not None and share.value is not None else ""
         counted = f"{row.n:,} {row.n_unit or ''}".strip() if row.n is not None else ""
-        mean = {"kind": "score", "retained": kept, "counted": counted, "seed": ""}
+        name = task_text(row.task)
+        mean = {"kind": "score", "task_text": name, "retained": kept, "counted": counted, "seed": ""}
         points.append(plain(row) | bounded("score", row, 100.0) | mean)
         runs = [by_run[run] for run in row.run_ids if run in by_run and by_run[run].seed is not None]
         if row.statistic != "mean" or len(runs) < 2:
@@ -226,7 +238,14 @@ def score_points(rows: Sequence[Row], sessions: Sequence[StoredSession]) -> list
             measured = record.find("score", split=row.split)
             if measured is not None:
                 value = statistics.fmean(measured.values) * 100
-                seed = {"kind": "seed", "seed": str(record.seed), "retained": "", "counted": "", "run": record.run_id}
+                seed = {
+                    "kind": "seed",
+                    "task_text": name,
+                    "seed": str(record.seed),
+                    "retained": "",
+                    "counted": "",
+                    "run": record.run_id,
+                }
                 points.append(plain(row) | {"score": value, "score_text": f"{value:.1f}"} | seed)
     return points
 
