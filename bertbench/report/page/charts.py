@@ -20,11 +20,9 @@ if TYPE_CHECKING:
     from bertbench.report.compare.history import Series
     from bertbench.report.row import Row
 
-ROW_HEIGHT = 26
-
 
 def _color(models: Sequence[str], *, legend: bool = True) -> alt.Color:
-    shown = alt.Legend(title="Model", orient="top", columns=3, symbolLimit=60) if legend else None
+    shown = alt.Legend(title="Model", orient="top", symbolLimit=60) if legend else None
     return alt.Color("model:N", scale=alt.Scale(domain=list(models)), legend=shown)
 
 
@@ -51,7 +49,7 @@ def _logarithmic(values: Sequence[float]) -> dict[str, Any]:
 def _back_end(points: Sequence[Point]) -> alt.Shape:
     """Tell back-ends apart by shape, with a legend where there are several."""
     is_several = len({point["way"] for point in points}) > 1
-    return alt.Shape("way:N", legend=alt.Legend(title="Back-end", orient="top", columns=2) if is_several else None)
+    return alt.Shape("way:N", legend=alt.Legend(title="Back-end", orient="top") if is_several else None)
 
 
 def _nothing() -> Drawn:
@@ -69,9 +67,9 @@ def trade_off(rows: Sequence[Row], models: Sequence[str]) -> Chart | None:
     )  # fmt: skip
     front = (
         base.transform_window(
-            best="max(score)", sort=[alt.SortField("latency"), alt.SortField("score", order="descending")], frame=[None, 0]
+            best="max(score)", sort=[alt.SortField("latency"), alt.SortField("score", order="descending")], frame=[None, -1]
         )
-        .transform_filter("datum.score >= datum.best")
+        .transform_filter("!(datum.score <= datum.best)")
         .mark_line(interpolate="step-after", strokeDash=[5, 4], strokeWidth=1.5, color="#7d8590")
     )  # fmt: skip
     color = _color(models)
@@ -80,10 +78,14 @@ def trade_off(rows: Sequence[Row], models: Sequence[str]) -> Chart | None:
     dots = base.mark_point(filled=True, opacity=0.9).encode(
         color=color,
         shape=_back_end(points),
-        size=alt.Size("megabytes:Q", title="Weights (MB)", scale=alt.Scale(range=[60, 700], zero=True), legend=alt.Legend(orient="top", tickCount=3)),
+        size=alt.Size("megabytes:Q", title="Weights (MB)", scale=alt.Scale(range=[40, 420], zero=True), legend=alt.Legend(orient="top", tickCount=3)),
         tooltip=_tooltip(Model="model", Task="task_text", Back_end="way", Score="score_text", Latency="latency_text", Weights="megabytes_text"),
     )  # fmt: skip
-    names = base.mark_text(align="left", dx=12, dy=-10, fontSize=12).encode(text="model:N", color=color)
+    names = (
+        base.transform_filter("datum.named")
+        .mark_text(baseline="bottom", dy=-12, fontSize=12, limit=120)
+        .encode(text="model:N", color=color)
+    )
     return Chart(
         "trade-off",
         "Quality, latency and size",
@@ -116,7 +118,7 @@ def latency_by_shape(rows: Sequence[Row], models: Sequence[str]) -> Chart | None
         return None
     base = _nothing().encode(
         y=alt.Y("shape:N", title=None, sort=None, axis=alt.Axis(ticks=False)),
-        yOffset=alt.YOffset("series:N", sort=None, scale=alt.Scale(paddingOuter=0.3)),
+        yOffset=alt.YOffset("model:N", scale=alt.Scale(domain=list(models), paddingOuter=0.3)),
         color=_color(models),
         tooltip=_tooltip(Model="model", Shape="shape", Back_end="way", Latency="latency_text", Throughput="throughput_text"),
     )  # fmt: skip
@@ -130,9 +132,10 @@ def latency_by_shape(rows: Sequence[Row], models: Sequence[str]) -> Chart | None
         "Latency by shape",
         "The median time of one pass over a batch, for each shape (inputs in a batch x tokens of an input). Left is faster; a bar is "
         "a 95% interval.",
-        alt.layer(bars, dots).properties(width="container", height={"step": 16}),
+        alt.layer(bars, dots).properties(width="container"),
         tuple(points),
         _LATENCY_COLUMNS,
+        bands=("shape", "model"),
     )
 
 
@@ -159,15 +162,24 @@ def _latency_over(
     if not points:
         return None
     sizes = sorted({point[over] for point in points})
-    several = len({point[other] for point in points}) > 1
+    for point in points:
+        point["kind"] = f"{point[other]}, {point['way']}"
+    several = len({point["kind"] for point in points}) > 1
     base = _nothing().encode(
-        x=alt.X(f"{over}:Q", title=title, scale=alt.Scale(type="log", base=2, nice=False), axis=alt.Axis(values=sizes)),
+        x=alt.X(
+            f"{over}:Q",
+            title=title,
+            scale=alt.Scale(type="log", base=2, nice=False, padding=12),
+            axis=alt.Axis(values=sizes),
+        ),
         color=_color(models),
         detail="line:N",
     )
     y = alt.Y("latency:Q", title="Median latency of a pass (ms)", **_amount(points, "latency"))
     dash = alt.StrokeDash(
-        f"{other}:N", sort="ascending", legend=alt.Legend(title=told_apart, orient="top") if several else None
+        "kind:N",
+        sort=None,
+        legend=alt.Legend(title=f"{told_apart}, back-end", orient="top") if several else None,
     )
     line = base.mark_line(strokeWidth=2).encode(y=y, strokeDash=dash)
     bars = base.mark_rule(strokeWidth=1.5).encode(y="latency_low:Q", y2="latency_high:Q")
@@ -193,7 +205,7 @@ def memory(rows: Sequence[Row], models: Sequence[str]) -> Chart | None:  # noqa:
     bars = _nothing().mark_bar().encode(
         x=alt.X("megabytes:Q", title="Memory above that of the bare process (MB)"),
         y=alt.Y("bar:N", title=None, sort=None),
-        color=alt.Color("part:N", scale=alt.Scale(domain=parts), legend=alt.Legend(title="Part", orient="top", columns=2)),
+        color=alt.Color("part:N", scale=alt.Scale(domain=parts), legend=alt.Legend(title="Part", orient="top")),
         order=alt.Order("order:Q"),
         tooltip=_tooltip(Model="model", Back_end="way", Part="part", Memory="megabytes_text", Peak="peak_text"),
     )  # fmt: skip
@@ -202,9 +214,10 @@ def memory(rows: Sequence[Row], models: Sequence[str]) -> Chart | None:  # noqa:
         "Memory by part",
         "The most memory that inference took: the weights, what else the loaded model holds, and what a pass needs on top. "
         "A single reading, taken as certain to 5%.",
-        bars.properties(width="container", height={"step": ROW_HEIGHT}),
+        bars.properties(width="container"),
         tuple(points),
         {"Model and shape": "bar", "Back-end": "way", "Device": "device", "Part": "part", "Memory": "megabytes_text", "Peak": "peak_text"},
+        bands=("bar",),
     )  # fmt: skip
 
 
@@ -217,16 +230,17 @@ def parameters(rows: Sequence[Row], models: Sequence[str]) -> Chart | None:  # n
     bars = _nothing().mark_bar().encode(
         x=alt.X("parameters:Q", title="Parameters (millions)"),
         y=alt.Y("bar:N", title=None, sort=None),
-        color=alt.Color("component:N", scale=alt.Scale(domain=components), legend=alt.Legend(title="Component", orient="top", columns=2)),
+        color=alt.Color("component:N", scale=alt.Scale(domain=components), legend=alt.Legend(title="Component", orient="top")),
         tooltip=_tooltip(Model="model", Counted="counted", Component="component", Parameters="parameters_text"),
     )  # fmt: skip
     return Chart(
         "parameters",
         "Parameters: stored and executed",
         "Stored counts shared parameters once, executed as often as a pass uses them: sharing layers makes a model small, not fast.",
-        bars.properties(width="container", height={"step": ROW_HEIGHT}),
+        bars.properties(width="container"),
         tuple(points),
         {"Model": "model", "Counted": "counted", "Component": "component", "Parameters": "parameters_text"},
+        bands=("bar",),
     )
 
 
@@ -289,16 +303,18 @@ def scores(rows: Sequence[Row], models: Sequence[str], sessions: Sequence[Stored
         "Score by task",
         "Right is better. A mark is the score, a bar its 95% interval; thin ticks are single seeds. With fewer than 3 seeds the "
         "interval is that of this checkpoint, not of the method.",
-        alt.layer(*layers).properties(width="container", height={"step": 16}),
+        alt.layer(*layers).properties(width="container"),
         tuple(points),
         {"Model": "model", "Task": "task_text", "Seed": "seed", "Score": "score_text", "Share of the reference's": "retained", "Counted": "counted"},
+        bands=("task_text", "model"),
     )  # fmt: skip
 
 
+OTHER_LOAD = " Sessions also differ by what else the machine did. `bertbench history` shows every shape."
 _OVER_TIME = {
-    "latency": ("Latency", "Median latency (ms)"),
+    "latency": ("Latency", "Median latency (% of the first session)"),
     "score": ("Score", "Score (points)"),
-    "peak_memory": ("Peak memory", "Peak memory (MB)"),
+    "peak_memory": ("Peak memory", "Peak memory (% of the first session)"),
 }
 
 
@@ -322,7 +338,7 @@ def history(series: Sequence[Series], models: Sequence[str], quantity: str) -> C
     return Chart(
         f"history-{quantity.replace('_', '-')}",
         f"{title} over time",
-        "A line is one figure, a point one session. Times of different sessions also differ by what else the machine did.",
+        f"A line is one figure, a point one session.{'' if quantity == 'score' else OTHER_LOAD}",
         alt.layer(line, dots).properties(width="container", height=280),
         tuple(points),
         {

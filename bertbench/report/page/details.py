@@ -124,7 +124,9 @@ def _record(record: RunRecord, session: int, settings: Pool, environments: Pool)
         "error": f"{record.error.kind}: {record.error.message}" if record.error else None,
         "warnings": [_safe(str(caution)) for caution in record.cautions] or None,
     }
-    written = {name: _written(value) for name, value in sorted(record.settings.items()) if value not in (None, [], {})}
+    written = {
+        visible(name): _written(value) for name, value in sorted(record.settings.items()) if value not in (None, [], {})
+    }
     numbers = {"session": session, "settings": settings.number(written)}
     about = environment_lines(record.environment) if record.environment else None
     return {name: _safe(value) for name, value in told.items() if value is not None} | numbers | {
@@ -181,6 +183,7 @@ def charts(drawn: Sequence[Chart]) -> list[dict[str, Any]]:
                 "fields": fields,
                 "rows": rows,
                 "oneTask": chart.one_task,
+                "bands": chart.bands,
             }
         )
     return told

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bertbench.report.page.points import Point, task_text
 
+BAND, ROW, GAP = 26, 14, 10  # heights of a bar, of a row within a group of rows, and between groups
 Drawn = Any  # altair's charts have no class in common that types tell of
 
 
@@ -16,6 +18,7 @@ class Chart:
     """A chart with its points. `columns` are the titles of its table and the fields of points that stand there.
 
     `one_task` is the task that is shown where points of several would lie upon each other and none is chosen.
+    A chart that has a row for each value of a field, or of two fields, names them as `bands`; its height follows from them.
     """
 
     name: str
@@ -25,6 +28,7 @@ class Chart:
     points: tuple[Point, ...]
     columns: Mapping[str, str]
     one_task: str | None = None
+    bands: tuple[str, ...] = ()
 
     def shown(self) -> list[Point]:
         """Return the points that are drawn unless a filter says otherwise."""
@@ -40,7 +44,14 @@ class Chart:
         spec: dict[str, Any] = self.drawn.properties(description=self.about).to_dict()
         for layer in spec.get("layer", []):
             layer.pop("data", None)  # all layers show the same points
+        if self.bands and values is not None:
+            spec["height"] = self._height(values)
         return {**spec, "data": {"name": "points", "values": list(values or [])}}
+
+    def _height(self, points: Sequence[Point]) -> int:
+        """Return the height that the rows of these points take."""
+        rows, *within = (len({point.get(name) for point in points}) for name in self.bands)
+        return rows * (BAND if not within else math.prod(within) * ROW + GAP)
 
 
 @dataclass(frozen=True)

@@ -174,13 +174,13 @@ function openTarget() {
   line.querySelector("summary").focus({ preventScroll: true });
 }
 
-/* Charts: drawn as they come into view, the others when there is time. Colours are those of the style sheet. */
+/* Charts. Colours are those of the style sheet. */
 const CONFIG = {
   background: "transparent",
   font: "system-ui, -apple-system, 'Segoe UI', Roboto, Arial, sans-serif",
   view: { stroke: null },
-  axis: { labelColor: "var(--ink)", titleColor: "var(--soft)", gridColor: "var(--line)", domainColor: "var(--soft)", tickColor: "var(--soft)", labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", labelLimit: 150 },
-  legend: { labelColor: "var(--ink)", titleColor: "var(--soft)", labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", symbolFillColor: "var(--soft)", symbolBaseFillColor: "var(--soft)", symbolStrokeColor: "var(--soft)", symbolOpacity: 1 },
+  axis: { labelColor: "var(--ink)", titleColor: "var(--soft)", gridColor: "var(--line)", domainColor: "var(--soft)", tickColor: "var(--soft)", labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", },
+  legend: { labelColor: "var(--ink)", titleColor: "var(--soft)", labelFontSize: 12, titleFontSize: 12, titleFontWeight: "normal", symbolFillColor: "var(--soft)", symbolBaseFillColor: "var(--soft)", symbolStrokeColor: "var(--soft)", symbolOpacity: 1, layout: { top: { direction: "vertical", anchor: "start", margin: 8 } } },
   range: { category: [1, 2, 3, 4, 5, 6, 7, 8].map((number) => `var(--m${number})`) },
   aria: false,
 };
@@ -202,10 +202,15 @@ function pointsOf(chart) {
   return kept;
 }
 
+/* A bar takes 26 pixels; a row within a group of rows 14, with 10 between groups. */
+function heightOf(bands, points) {
+  const [rows, within] = bands.map((name) => new Set(points.map((point) => point[name])).size);
+  return rows * (within === undefined ? 26 : within * 14 + 10);
+}
+
 async function draw(node) {
   const chart = drawings.get(node);
-  if (!ready || !chart || !chart.stale) return;
-  chart.stale = false;
+    chart.stale = false;
   const points = pointsOf(chart.of);
   const figure = node.closest("figure");
   figure.querySelector(".empty").hidden = points.length > 0;
@@ -215,35 +220,46 @@ async function draw(node) {
   if (task) task.textContent = name === content.allTasks ? "mean of all tasks" : name;
   if (!points.length) return;
   const spec = { ...chart.of.spec, data: { name: "points", values: points } };
-  const columns = node.clientWidth < 420 ? 2 : 5;
-  const config = { ...CONFIG, legend: { ...CONFIG.legend, columns } };
+  if (chart.of.bands.length) spec.height = heightOf(chart.of.bands, points);
+  const width = node.clientWidth;
+  const columns = width < 420 ? (chart.of.bands.length === 1 ? 1 : 2) : width < 700 ? 3 : 5;
+  const labelLimit = Math.max(90, Math.round(width * 0.36));
+  const config = { ...CONFIG, axis: { ...CONFIG.axis, labelLimit }, legend: { ...CONFIG.legend, columns, labelLimit: Math.round((width * 0.75) / columns) - 20 } };
   const before = chart.view;
   const made = await vegaEmbed(node, spec, { actions: false, renderer: "svg", config, logLevel: 1, tooltip: { theme: "custom" } });
   if (before) before.finalize();
   chart.view = made;
+  node.querySelector("svg").setAttribute("aria-hidden", "true"); // the label and the table tell what it shows
   node.dataset.drawn = "yes";
 }
 
-function whenIdle(work) {
-  (window.requestIdleCallback || ((then) => setTimeout(then, 30)))(work);
+let drawing = false;
+
+function isInView(node) {
+  const box = node.closest("figure").getBoundingClientRect();
+  return box.bottom > 0 && box.top < innerHeight;
 }
 
-function drawRest() {
-  const next = [...drawings.keys()].find((node) => drawings.get(node).stale);
-  if (next) draw(next).then(() => whenIdle(drawRest));
-}
-
-function drawVisible() {
-  for (const node of drawings.keys()) {
-    const box = node.closest("figure").getBoundingClientRect();
-    if (box.bottom > 0 && box.top < innerHeight) draw(node);
+/* One chart after the other, those in view first; between two of them the page answers. */
+async function drawStale() {
+  if (drawing || !ready) return;
+  drawing = true;
+  for (;;) {
+    const stale = [...drawings.keys()].filter((node) => drawings.get(node).stale);
+    if (!stale.length) break;
+    try {
+      await draw(stale.find(isInView) || stale[0]);
+    } catch (error) {
+      console.error(error);
+    }
+    await new Promise((resolve) => setTimeout(resolve));
   }
-  whenIdle(drawRest);
+  drawing = false;
 }
 
 function drawCharts() {
   ready = true;
-  drawVisible();
+  drawStale();
 }
 
 function update() {
@@ -251,7 +267,7 @@ function update() {
   filterTables();
   filterFigures();
   for (const drawing of drawings.values()) drawing.stale = true;
-  if (ready) drawVisible();
+  drawStale();
 }
 
 for (const chart of content.charts) drawings.set(document.querySelector(`[data-chart="${chart.name}"]`), { of: chart, stale: true, view: null });
@@ -268,7 +284,6 @@ document.addEventListener("click", (event) => {
   const link = event.target.closest && event.target.closest("a[href^='#run-']");
   if (link && link.getAttribute("href") === location.hash) openTarget();
 });
-addEventListener("scroll", () => { if (ready) for (const [node, drawing] of drawings) if (drawing.stale) { drawVisible(); break; } }, { passive: true });
 update();
 openTarget();
 document.documentElement.dataset.ready = "yes";

@@ -75,7 +75,8 @@ def summary(folder: Path, files: Sequence[Path]) -> str:
     """Say what was written."""
     if not files:
         return f"{folder}: no pictures: there is nothing to draw"
-    return f"{folder}: {len(files) // 2} charts, each as .svg and .png"
+    charts = len(files) // 2
+    return f"{folder}: {charts} charts, each as .svg and .png" if charts > 1 else f"{folder}: 1 chart, as .svg and .png"
 
 
 def _spec(chart: Chart) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def _spec(chart: Chart) -> dict[str, Any]:
         "view": {"stroke": None},
         "title": {"anchor": "start", "fontSize": 13, "color": INK, "offset": 12},
         "axis": {"labelColor": INK, "titleColor": INK, "gridColor": "#e3e6ea", "domainColor": GRAY, "titleFontWeight": "normal"},
-        "legend": {"labelColor": INK, "titleColor": INK, "titleFontWeight": "normal"},
+        "legend": {"labelColor": INK, "titleColor": INK, "titleFontWeight": "normal", "columns": 4, "symbolOpacity": 1, "layout": {"top": {"direction": "vertical", "anchor": "start", "margin": 8}}},
         "range": {"category": list(SCHEME)},
     }  # fmt: skip
     return spec

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from bertbench.report.row import Row
-from bertbench.report.tables.figures import Figures, figure_text, shape_name, way_name
+from bertbench.report.tables.figures import Figures, figure_text, shape_name, way_label, way_name
+from bertbench.safe_text import visible
 from bertbench.units import megabytes, millions, quantity_of, times
 
 if TYPE_CHECKING:
@@ -35,7 +37,15 @@ def newest(rows: Iterable[Row]) -> list[Row]:
     kept: dict[tuple[Any, ...], Row] = {}
     for row in rows:
         kept.setdefault(tuple(getattr(row, name) for name in _SAME_FIGURE), row)
-    return list(kept.values())
+    return [
+        replace(row, model=_safe(row.model), task=_safe(row.task), device=_safe(row.device), backend=_safe(row.backend))
+        for row in kept.values()
+    ]
+
+
+def _safe(name: str | None) -> str | None:
+    """Return a name as it is shown, so that scales, filters and tables have the same."""
+    return None if name is None else visible(name)
 
 
 def timed(row: Row) -> Point:
@@ -77,11 +87,10 @@ def latency_points(rows: Sequence[Row]) -> list[Point]:
     rates = {_run_of(row): row for row in rows if row.quantity == "throughput" and row.value is not None}
     points = []
     for row in _latencies(rows):
-        series = {"series": f"{row.model} {way_name(row)}"}
         shape = {"batch": row.batch_size, "length": row.sequence_length, "shape": shape_name(row)}
         rate = rates.get(_run_of(row))
         throughput = {"throughput_text": figure_text(rate) if rate else ""}
-        points.append(timed(row) | series | shape | bounded("latency", row, 1e3) | throughput)
+        points.append(timed(row) | shape | bounded("latency", row, 1e3) | throughput)
     return points
 
 
@@ -127,7 +136,11 @@ def trade_points(rows: Sequence[Row]) -> list[Point]:
                 points.append(
                     timed(row) | about | texts | bounded("latency", row, 1e3) | bounded("score", score, 100.0)
                 )
+    named: set[tuple[Any, Any]] = set()
     for point in points:
+        # A name a model and task is enough where it was run in several ways.
+        point["named"] = (point["model"], point["task"]) not in named
+        named.add((point["model"], point["task"]))
         point["front"] = "yes" if _is_on_the_front(point, points) else "no"
     return points
 
@@ -275,40 +288,44 @@ def figure_name(row: Row) -> str:
     told = row.statistic if row.statistic not in {"value", "mean", None} else None
     shape = shape_name(row) if row.batch_size is not None else None
     parts = [f"{quantity_of(row.quantity or '').title}{of_task}", told, row.split, shape]
-    return ", ".join(part.replace("_", " ") for part in parts if part)
+    return ", ".join(part.replace("_", " ").replace("/", ", ") for part in parts if part)
 
 
 # Figures over time.
 
-OVER_TIME: Mapping[str, tuple[str, float]] = {
-    "latency": ("round-median", 1e3),
-    "score": ("value", 100.0),
-    "peak_memory": ("peak", 1e-6),
-}
+OVER_TIME: Mapping[str, str] = {"latency": "round-median", "score": "value", "peak_memory": "peak"}  # and the statistic
+
+
+def _is_of(series: Series, quantity: str, statistic: str) -> bool:
+    return (series.identity["quantity"], series.identity["statistic"]) == (quantity, statistic)
 
 
 def history_points(series: Sequence[Series], quantity: str) -> list[Point]:
-    """Return the points of the series of a quantity that have been measured more than once."""
-    statistic, factor = OVER_TIME[quantity]
+    """Return the points of the series of a quantity that have been measured more than once; of several shapes one."""
+    statistic, is_score = OVER_TIME[quantity], quantity == "score"
     write = quantity_of(quantity).format
     points = []
-    for number, figure in enumerate(series):
+    repeated = [figure for figure in series if len(figure.points) > 1 and _is_of(figure, quantity, statistic)]
+    shapes = [(figure.identity["batch_size"], figure.identity["sequence_length"]) for figure in repeated]
+    shape_shown = QUOTED if QUOTED in shapes else next(iter(shapes), None)
+    for number, figure in enumerate(repeated):
         identity = figure.identity
-        if (identity["quantity"], identity["statistic"]) != (quantity, statistic) or len(figure.points) < 2:
+        if (identity["batch_size"], identity["sequence_length"]) != shape_shown:
             continue
-        matters = quantity != "score"
+        # Costs of models differ by factors: of theirs the change is drawn.
+        factor = 100.0 if is_score else 100.0 / figure.points[0].value if figure.points[0].value else 0.0
         shape = f"{identity['batch_size']}x{identity['sequence_length'] or 'natural'}" if identity["batch_size"] else ""
         about = {
-            "model": identity["model"],
-            "task": identity["task"],
-            "device": identity["device"] if matters else None,
-            "backend": identity["backend"] if matters else None,
+            "model": _safe(identity["model"]),
+            "task": _safe(identity["task"]),
+            "device": None if is_score else identity["device"],
+            "backend": None if is_score else identity["backend"],
             "series": number,
-            "what": identity["task"] or shape,
+            "what": identity["task"] or f"{shape} {way_label(identity['backend'], identity['dtype'])}",
         }
         for position, point in enumerate(figure.points):
             moment = datetime.fromisoformat(point.measured).timestamp() * 1e3
-            value = {"value": point.value * factor, "value_text": write(point.value), "when": moment}
+            value = {"value": round(point.value * factor, 6), "value_text": write(point.value), "when": moment}
             seen = {"measured": point.measured, "commit": point.commit, "mark": figure.mark(position) or ""}
             points.append(about | value | seen | {"run": point.run})
     return points
