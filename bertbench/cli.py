@@ -48,6 +48,7 @@ class TableEntry(NamedTuple):
 
 
 MEASURE, JUDGE, EXPLAIN, KEEP = "Measure", "Judge", "Explain", "Keep"
+OLD = ""  # of a name that still works, and is not in the list
 # A line is the first one of the command's docstring, which a test compares; read from there it would cost the import.
 COMMANDS = {
     "compare": TableEntry("compare", MEASURE, "Compare models in size, speed, memory and quality."),
@@ -63,7 +64,7 @@ COMMANDS = {
     "list": TableEntry("list_", EXPLAIN, "List models, tasks, suites, claims and all else with a name."),
     "published": TableEntry("published", EXPLAIN, "Show published figures with paper, table and status."),
     "anatomy": TableEntry("anatomy", EXPLAIN, "Show parameters, FLOPs and time by component or layer."),
-    "params": TableEntry("params", EXPLAIN, "Count parameters by component: unique and executed."),
+    "params": TableEntry("params", OLD, "Count parameters by component: unique and executed."),
     "validate": TableEntry("validate", EXPLAIN, "Check all configs."),
     "show": TableEntry("show", KEEP, "List the newest runs, or show all that is stored about one."),
     "history": TableEntry("history", KEEP, "Show figures over time, session by session, with their steps."),
@@ -83,8 +84,8 @@ class Commands(TyperGroup):
     """All commands, each imported when it is called; their list in the help comes from the table."""
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 (a method of the option parser)
-        """List the names, in the order of the table."""
-        return list(COMMANDS)
+        """List the names, in the order of the table, but for old ones."""
+        return [name for name, entry in COMMANDS.items() if entry.group != OLD]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
         """Return the command of this name, or None."""
@@ -108,7 +109,7 @@ class Commands(TyperGroup):
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
         """Write the table, group by group."""
-        for group in dict.fromkeys(entry.group for entry in COMMANDS.values()):
+        for group in dict.fromkeys(entry.group for entry in COMMANDS.values() if entry.group != OLD):
             with formatter.section(group):
                 formatter.write_dl([(name, entry.line) for name, entry in COMMANDS.items() if entry.group == group])
 

@@ -16,6 +16,7 @@ from bertbench.session.study import Study
 from bertbench.specs.catalog import Catalog
 from bertbench.specs.models import ModelSpec
 from bertbench.specs.tasks import TaskSpec
+from bertbench.speed.calibration import TRAINING_PASSES
 
 SESSION_ID = "20261124T120000-abc123"
 STARTED = "2026-11-24T12:00:00+00:00"
@@ -312,6 +313,9 @@ def passes_at(flops_per_second):
     def pass_seconds(config, shapes, settings):
         from bertbench.models.size import count_flops
 
-        return [count_flops(config, *shape[:2]) / flops_per_second for shape in shapes]
+        return [
+            count_flops(config, *shape[:2]) / flops_per_second * (TRAINING_PASSES if shape.use == "training" else 1)
+            for shape in shapes
+        ]
 
     return pass_seconds

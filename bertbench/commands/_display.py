@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from bertbench.records.progress import Unwatched
 from bertbench.safe_text import visible
-from bertbench.units import duration
+from bertbench.units import duration, quantity_of
+
+if TYPE_CHECKING:
+    from bertbench.records.record import RunRecord
 
 PLAIN_EVERY_S = 30.0  # seconds between two lines of a step, so that a log stays short
 REDRAW_EVERY_S = 0.25  # drawing takes the processor from what is timed
@@ -42,19 +46,27 @@ def show_warnings(warnings: list[str]) -> None:
 
 
 class Display:
-    """A Progress that shows bars in a terminal, and a line now and then elsewhere. Use as a context manager."""
+    """A Progress and Watch that shows a grid and a bar in a terminal, and a line now and then elsewhere: a context manager.
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    `verbose`: every cell and every step has a line of its own, in a terminal too.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, verbose: bool = False) -> None:
         self._clock = clock
+        self._verbose = verbose
         self._bars: Any = None
+        self._live: Any = None
         self._tasks: dict[str, Any] = {}
         self._started: dict[str, float] = {}
         self._last_plain = self._drawn = 0.0
         self._ends: float | None = None  # of time.monotonic, when all steps should be done
+        self._columns: list[str] = []
+        self._cells: dict[str, dict[str, str]] = {}  # by model and column
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
             from rich.console import Console
+            from rich.live import Live
             from rich.progress import (
                 BarColumn,
                 MofNCompleteColumn,
@@ -72,21 +84,55 @@ class Display:
                 TimeRemainingColumn(),
                 TextColumn("{task.fields[in_all]}"),
             )
+            console = Console(stderr=True)
             # No refresh thread: it would take turns with what is being timed.
-            self._bars = Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False)
-            self._bars.start()
+            self._bars = Progress(*columns, console=console, auto_refresh=False)
+            self._live = Live(self._bars, console=console, transient=True, auto_refresh=False)
+            self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bars is not None:
-            self._bars.stop()
+        if self._live is not None:
+            self._live.stop()
+
+    def outline(self, models: Sequence[str], columns: Sequence[str]) -> None:
+        """Show a grid of models and what is measured of them, all waiting."""
+        self._columns = list(columns)
+        self._cells = {model: dict.fromkeys(columns, WAITS) for model in models}
+        self._show_grid()
+
+    def tell(self, record: RunRecord) -> None:
+        """Fill a cell of the grid: what was measured, or that it failed."""
+        cells, column = self._cells.get(record.model_name), record.task_name or record.kind
+        if cells is None or column not in cells:
+            return
+        cells[column] = _outcome(record)
+        if self._verbose:
+            self.say(f"{record.model_name}, {column}: {cells[column]}")
+        self._show_grid()
+
+    def _show_grid(self) -> None:
+        if self._live is None:
+            return
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        grid = Table(box=None, pad_edge=False)
+        for head in ("", *self._columns):
+            grid.add_column(Text(visible(head)))
+        for model, cells in self._cells.items():
+            grid.add_row(
+                Text(visible(model), style="bold"), *(Text(text, style=_style(text)) for text in cells.values())
+            )
+        self._live.update(Group(grid, self._bars), refresh=True)
 
     def say(self, line: str) -> None:
         """Print one line above the bars."""
-        if self._bars is not None:
-            self._bars.console.print(visible(line), markup=False, highlight=False, emoji=False)
+        if self._live is not None:
+            self._live.console.print(visible(line), markup=False, highlight=False, emoji=False)
         else:
             say(line)
 
@@ -114,19 +160,56 @@ class Display:
         self._bars.update(self._tasks[label], completed=done, total=total, in_all=self._in_all())
         if done >= total or self._clock() - self._drawn > REDRAW_EVERY_S:
             self._drawn = self._clock()
-            self._bars.refresh()
+            self._live.refresh()
 
     def _plain(self, label: str, done: float, total: float) -> None:
         moment = self._clock()
         started = self._started.setdefault(label, moment)
         if done >= total:
             del self._started[label]
-            if moment - started > 2.0:  # what is over at once needs no line
+            if self._verbose or moment - started > 2.0:  # what is over at once needs no line
                 say(f"{label}: done in {duration(moment - started)}")
         elif moment - max(started, self._last_plain) > PLAIN_EVERY_S:
             self._last_plain = moment
             in_all = self._in_all()
             say(f"{label}: {done / total:.0%}{f'; {in_all}' if in_all else ''}")
+
+
+WAITS, DONE, FAILED = "waiting", "done", "failed"
+
+
+def _outcome(record: RunRecord) -> str:
+    """Write what became of a cell, in a word or two: its score, how much of a sample is done, that it failed."""
+    if record.status != "ok":
+        return FAILED if record.status == "failed" else record.status
+    scores = [entry.values[0] for entry in record.measurements if entry.quantity == "score"]
+    if not scores:
+        return DONE
+    settings = record.settings
+    of_all = f" ({settings['eval_samples']:,} of {settings['eval_available']:,})" if settings.get("is_sample") else ""
+    return f"{quantity_of('score').format(scores[0])}{of_all}"
+
+
+def _style(text: str) -> str:
+    return {WAITS: "dim", FAILED: "red"}.get(text, "green")
+
+
+class Quiet(Unwatched):
+    """A Progress and Watch that shows nothing, and says nothing either: for `--quiet`."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave nothing behind."""
+
+    def __call__(self, label: str, done: float, total: float) -> None:
+        """Show nothing."""
+
+    def say(self, line: str) -> None:
+        """Say nothing."""
 
 
 class Waiting:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from typer import Option
 
+from bertbench.errors import UsageError
 from bertbench.session.options import (
     AnswerOptions,
     BudgetOptions,
@@ -35,6 +36,10 @@ class Format(StrEnum):
     CSV = "csv"
     JSON = "json"
     MARKDOWN = "markdown"
+    LATEX = "latex"
+    MODEL_INDEX = "model-index"
+    EVAL_RESULTS = "eval-results"
+    EVERY_EVAL_EVER = "every-eval-ever"
 
 
 class Layout(StrEnum):
@@ -78,7 +83,8 @@ class OutputOptions:
         Option(
             "--output",
             "-o",
-            help="Write the report to this file, too; its ending decides how: .csv, .json, .md or .html (a page with charts).",
+            help="Write the report to this file, too; its ending decides how: .csv, .json, .md, .html (a page with charts), "
+            ".tex or .xlsx.",
             show_default=False,
         ),
     ] = None
@@ -108,20 +114,24 @@ class OutputOptions:
 
 
 @dataclass(frozen=True)
-class MeasuringOptions(StudyOptions, OutputOptions, SelectionOptions):
-    """All that `run` and `compare` take. The selection is named again to stand before the output in the help."""
+class ShownOptions(OutputOptions):
+    """How much is shown of what is measured, and of measuring."""
 
     details: Annotated[
         bool, Option("--details", help="Show every figure, source, warning and setting after the table.")
     ] = False
     plots: PlotsOption = None
+    quiet: Annotated[bool, Option("--quiet", help="Show results and errors only.")] = False
+    verbose: Annotated[bool, Option("--verbose", help="Show a line for every step and every cell.")] = False
 
     def check(self) -> None:
-        """Prove, before any work, that the file and the pictures can be written.
+        """Refuse to show more and less at once, and prove that the file and the pictures can be written.
 
         Raises:
-            UsageError, UnavailableError: they cannot.
+            UsageError, UnavailableError: both, or they cannot.
         """
+        if self.quiet and self.verbose:
+            raise UsageError("--quiet and --verbose contradict each other", "leave one out")
         super().check()
         if self.plots is not None:
             from bertbench.report.page import pictures
@@ -136,6 +146,11 @@ class MeasuringOptions(StudyOptions, OutputOptions, SelectionOptions):
             from bertbench.report.page import pictures
 
             say(pictures.summary(self.plots, pictures.write(report, self.plots)))
+
+
+@dataclass(frozen=True)
+class MeasuringOptions(StudyOptions, ShownOptions, OutputOptions, SelectionOptions):
+    """All that `run` and `compare` take. The selection is named again to stand before the output in the help."""
 
 
 @dataclass(frozen=True)
@@ -250,7 +265,7 @@ _OF_CLASS = {
     StoreOptions: ADVANCED,
 }
 _OF_NAME = {
-    "only": WHAT, "max_train_minutes": TRAINING, "rounds": TIME, "precision": TIME, "details": OUTPUT, "results_dir": OUTPUT,
+    "only": WHAT, "max_train_minutes": TRAINING, "rounds": TIME, "precision": TIME, "results_dir": OUTPUT,
     "junit": OUTPUT, "annotate": OUTPUT, "save_to": OUTPUT, "plots": OUTPUT,
 }  # fmt: skip
 

@@ -5,22 +5,26 @@ What measures is imported when something is measured: the help of seven commands
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
 
-from bertbench.commands._display import Display, Waiting, say, show
+from bertbench.commands._display import Display, Quiet, Waiting, say, show
 
 if TYPE_CHECKING:
-    from bertbench.commands._options import MeasuringOptions, OutputOptions
+    from bertbench.commands._options import MeasuringOptions
     from bertbench.records.store import StoredSession
     from bertbench.report.row import Report
     from bertbench.session.request import Request
     from bertbench.session.study import Study
     from bertbench.specs.models import ModelSpec
     from bertbench.specs.published import PublishedFigure
+
+NOTHING = 4  # the exit code where nothing was measured
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,11 @@ def open_study(command: str, options: MeasuringOptions) -> Study:
     from bertbench.specs.catalog import Catalog
 
     options.check()
-    return Study(
-        command, options, Catalog(options.config_dir or ()), Store(options.results_dir, Waiting()), say, Display
-    )
+    catalog, silence = Catalog(options.config_dir or ()), Quiet()
+    store = Store(options.results_dir, silence if options.quiet else Waiting())
+    if options.quiet:
+        return Study(command, options, catalog, store, silence.say, Quiet)
+    return Study(command, options, catalog, store, say, partial(Display, verbose=options.verbose))
 
 
 def answer(study: Study, request: Request, published: Sequence[PublishedFigure] = ()) -> Answer:
@@ -69,7 +75,9 @@ def show_plan(study: Study, request: Request) -> None:
         show(line)
 
 
-def finish(options: OutputOptions, answers: Sequence[Answer], *, missing: int = 0, first: Report | None = None) -> None:
+def finish(
+    options: MeasuringOptions, answers: Sequence[Answer], *, missing: int = 0, first: Report | None = None
+) -> None:
     """Show the reports, after one that comes `first`, and leave with the exit code.
 
     The cells, and files that are `missing`, decide it.
@@ -77,12 +85,28 @@ def finish(options: OutputOptions, answers: Sequence[Answer], *, missing: int = 
     from bertbench.report.row import Report
 
     options.emit(Report.joined([*([first] if first else []), *(answer.report for answer in answers)]))
-    raise typer.Exit(exit_code(answers) or (1 if missing else 0))
+    code = exit_code(answers)
+    if not options.quiet and options.output_format.value == "terminal":
+        say(closing(options, answers, nothing=code == NOTHING))
+    raise typer.Exit(code or (1 if missing else 0))
+
+
+def closing(options: MeasuringOptions, answers: Sequence[Answer], *, nothing: bool) -> str:
+    """Say in one line where results are, and which commands go on from there."""
+    folder = options.results_dir
+    if nothing:
+        return f"Nothing was measured; why is kept in {folder}. `bertbench doctor` checks models and data"
+    sessions = ", ".join(dict.fromkeys(answer.stored.session.session_id for answer in answers))
+    where = "" if str(folder) == "results" else f" --results-dir {shlex.quote(str(folder))}"
+    return (
+        f"Stored in {folder} as {sessions}. `bertbench report{where}` makes a page of it, "
+        f"`bertbench recommend{where}` says what to take"
+    )
 
 
 def exit_code(answers: Sequence[Answer]) -> int:
     """Return 1 if a cell or a timed shape of a model that was asked for failed, 4 if nothing was measured, else 0."""
     records = [record for answer in answers for record in answer.stored.records if record.model_name in answer.models]
     if not any(record.status == "ok" for record in records):
-        return 4
+        return NOTHING
     return 1 if any(record.status == "failed" or record.settings.get("failed_shapes") for record in records) else 0

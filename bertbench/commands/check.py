@@ -67,7 +67,7 @@ AnnotateOption = Annotated[
 
 @spread(
     options=(
-        "models", "suite", "only", "max_minutes", "threads", "data_dir", "output_format", "output", "layout",
+        "models", "suite", "only", "max_minutes", "threads", "data_dir", "output_format", "output", "layout", "quiet", "verbose",
         "config_dir", "results_dir",
     )
 )  # fmt: skip

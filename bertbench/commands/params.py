@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from bertbench.commands._display import say
 from bertbench.commands._options import OutputOptions, SuiteOfAllOption, spread
 from bertbench.models.hub import fetch_config, quiet_libraries
 from bertbench.models.lengths import vocabulary_size
@@ -29,11 +30,12 @@ def params(
 ) -> None:
     """Count parameters by component: unique and executed.
 
-    Shared layers are stored once and executed often.
+    `bertbench anatomy` shows the same and more; this name goes with the next release.
 
     Example: bertbench params --models bert,albert
     """
     output.check()
+    say("`bertbench params` is now `bertbench anatomy`, which shows more; the old name goes with the next release")
     quiet_libraries()
     catalog = Catalog(folders.config_dir or ())
     chosen = catalog.suite(suite)

@@ -98,7 +98,7 @@ def recommend(
     used = {row.session_id for candidate in candidates for row in candidate.rows.values()}
     advice = advise(candidates, limits)
     where = f" --results-dir {folders.results_dir}" if folders.results_dir.name != "results" else ""
-    inquiry = Inquiry(limits, f"{shape.batch_size}x{shape.sequence_length}", chosen, where)
+    inquiry = Inquiry(limits, shape.batch_size, shape.sequence_length, chosen, where)
     output.emit(build_advice(advice, inquiry, _sources([each for each in sessions if each.session.session_id in used])))
     raise Exit(0 if advice.taken else 3 if advice.open else 1)
 

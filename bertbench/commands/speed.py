@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @spread(
     options=(
         "models", "reference", "suite", "device", "threads", "max_minutes", "max_length", "data_dir", "output_format",
-        "output", "layout", "fresh", "from_store", "config_dir", "results_dir",
+        "output", "layout", "quiet", "verbose", "fresh", "from_store", "config_dir", "results_dir",
     )
 )  # fmt: skip
 def speed(timed: SpeedOptions, options: MeasuringOptions) -> None:

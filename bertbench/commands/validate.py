@@ -15,7 +15,7 @@ from typer import Exit, Option
 
 from bertbench.commands._display import show
 from bertbench.commands._options import OutputOptions, spread
-from bertbench.errors import BertBenchError, ConfigError, UnknownNameError
+from bertbench.errors import BertBenchError, ConfigError, UnknownNameError, UsageError
 from bertbench.report.row import Report, Table
 from bertbench.session.options import StoreOptions
 from bertbench.specs import claim_checks as claims
@@ -33,6 +33,15 @@ from bertbench.stats.metric import misfit
 METRICS = "bertbench.stats.metrics"
 TASK_KINDS = "bertbench.tasks.kinds"
 DeepOption = Annotated[bool, Option("--deep", help="Build every model's architecture too (loads torch).")]
+SchemasOption = Annotated[
+    Path | None,
+    Option(
+        "--write-schemas",
+        metavar="<path>",
+        help="Write the JSON schemas of configs and records into this folder, for editors, and check nothing.",
+        show_default=False,
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -55,19 +64,42 @@ class CheckedConfigs:
 
 
 @spread(folders=("config_dir",))
-def validate(folders: StoreOptions, *, deep: DeepOption = False) -> None:
+def validate(folders: StoreOptions, *, deep: DeepOption = False, write_schemas: SchemasOption = None) -> None:
     """Check all configs.
 
     Exit code 2: something is wrong with them.
 
     Example: bertbench validate --config-dir my-configs
     """
+    if write_schemas is not None:
+        show(f"{_write(write_schemas)} schemas written to {write_schemas}")
+        return
     checked = check_all(Catalog(folders.config_dir or ()), deep=deep)
     if checked.findings:
         OutputOptions().emit(build_report(checked))
     show(summary(checked))
     if checked.findings:
         raise Exit(2)
+
+
+def _write(folder: Path) -> int:
+    """Write all schemas into a folder, which is made, and return how many there are.
+
+    Raises:
+        UsageError: the folder cannot be made.
+        StoreError: a file cannot be written.
+    """
+    from bertbench.records import schemas  # what records are made of: slow for a help text
+    from bertbench.report import output
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--write-schemas {folder}: {error.strerror or error}", "name a folder") from None
+    texts = schemas.texts()
+    for name, text in texts.items():
+        output.write_content(folder / name, "--write-schemas", text)
+    return len(texts)
 
 
 def check_all(catalog: Catalog, *, deep: bool = False) -> CheckedConfigs:

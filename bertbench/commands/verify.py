@@ -35,7 +35,7 @@ MeasureOption = Annotated[
 
 @spread(
     options=(
-        "max_minutes", "from_store", "threads", "data_dir", "output_format", "output", "layout", "config_dir", "results_dir",
+        "max_minutes", "from_store", "threads", "data_dir", "output_format", "output", "layout", "quiet", "verbose", "config_dir", "results_dir",
     )
 )  # fmt: skip
 def verify(claims: ClaimsOption = "all", measure: MeasureOption = False, *, options: MeasuringOptions) -> None:

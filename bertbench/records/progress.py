@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from bertbench.records.record import RunRecord
 
 
 class Progress(Protocol):
@@ -14,3 +18,29 @@ class Progress(Protocol):
 
 def silent(label: str, done: float, total: float) -> None:
     """Show nothing of the progress."""
+
+
+class SessionWatch(Protocol):
+    """A receiver of how a whole session goes: its grid of models and what is measured of them, record by record."""
+
+    def outline(self, models: Sequence[str], columns: Sequence[str]) -> None:
+        """Take note of all cells that there will be: models, and kinds or tasks."""
+
+    def tell(self, record: RunRecord) -> None:
+        """Take note of a record that was written, in the place of an earlier one of its cell."""
+
+    def expect(self, seconds: float) -> None:
+        """Take note of how long it is until all cells are done."""
+
+
+class Unwatched:
+    """Shows nothing of a session."""
+
+    def outline(self, models: Sequence[str], columns: Sequence[str]) -> None:
+        """Show nothing."""
+
+    def tell(self, record: RunRecord) -> None:
+        """Show nothing."""
+
+    def expect(self, seconds: float) -> None:
+        """Show nothing."""

@@ -9,12 +9,14 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bertbench import streams
 from bertbench.errors import StoreError, UsageError
 from bertbench.records.files import write_atomically
+from bertbench.safe_text import visible
 from bertbench.specs import plugins
 
 if TYPE_CHECKING:
@@ -80,6 +82,19 @@ def write_file(path: Path, option: str, fill: Callable[[Path], None], hint: str 
         raise StoreError(f"{option} {path}: {reason}", hint)
 
 
+def write_content(path: Path, option: str, content: str | bytes, hint: str | None = None) -> None:
+    """Write a text in UTF-8, or bytes, to a path that was given as `option`, whole or not at all.
+
+    Raises:
+        StoreError: it cannot be written; `hint` says what to do.
+    """
+
+    def fill(scratch: Path) -> None:
+        scratch.write_bytes(content if isinstance(content, bytes) else streams.encoded(content))
+
+    write_file(path, option, fill, hint)
+
+
 def _obstacle(path: Path) -> str:
     """Tell why what is there must not be replaced; empty if it may be, or nothing is there."""
     try:
@@ -101,7 +116,8 @@ def _is_open(number: int, status: os.stat_result) -> bool:
         return False
 
 
-FORMATS = {".csv": "csv", ".json": "json", ".md": "markdown", ".html": "html"}
+FORMATS = {".csv": "csv", ".json": "json", ".md": "markdown", ".html": "html", ".tex": "latex", ".xlsx": "excel"}
+LIBRARIES = {"excel": ("xlsxwriter", "XlsxWriter")}  # what a format needs beyond bertbench's own: module and package
 _FALLBACK_WIDTH = 120  # of a pipe or a file, which have no width
 
 
@@ -109,12 +125,18 @@ def check_output(output: Path | None) -> None:
     """Prove, before work starts, that a report can be written to `output`.
 
     Raises:
-        UsageError: unknown ending, a folder or device, no such folder, or a folder that cannot be written to.
-        UnavailableError: a library that the format needs is missing.
+        UnavailableError: a page cannot be made.
+        UsageError: unknown ending, a library that is not installed, a folder or device, no such folder, or a folder that
+            cannot be written to.
     """
     if output is None:
         return
-    if _format_of(output) == "html":
+    name = _format_of(output)
+    if name in LIBRARIES and find_spec(LIBRARIES[name][0]) is None:
+        raise UsageError(
+            f"--output {output}: needs {LIBRARIES[name][1]}", f"install it: pip install 'bertbench[{name}]'"
+        )
+    if name == "html":
         from bertbench.report.page.page import check_installed
 
         check_installed()
@@ -134,14 +156,15 @@ def emit(report: Report, *, format: str, output: Path | None, layout: str) -> No
     if output is not None:
         write_report(report, output, layout)
     if format != "terminal":
-        streams.write_for_programs(_rendered(report, format, layout, None))
+        streams.write_for_programs(_text(report, format, layout, None))
+        _remark(report, format)
         return
     encoding = sys.stdout.encoding
     report = report.written(lambda text: streams.shown(text, encoding))
     if sys.stdout.isatty():
         _draw(report)
     else:
-        sys.stdout.write(_rendered(report, format, layout, shutil.get_terminal_size((_FALLBACK_WIDTH, 24)).columns))
+        sys.stdout.write(_text(report, format, layout, shutil.get_terminal_size((_FALLBACK_WIDTH, 24)).columns))
     sys.stdout.flush()
 
 
@@ -154,6 +177,25 @@ def write_report(report: Report, output: Path, layout: str = "long") -> None:
     _write(output, _rendered(report, _format_of(output), layout, None))
 
 
+def _text(report: Report, name: str, layout: str, width: int | None) -> str:
+    """Render in a format of text.
+
+    Raises:
+        UsageError: it is no format of text.
+    """
+    content = _rendered(report, name, layout, width)
+    if isinstance(content, bytes):
+        raise UsageError(f"--format {name}: is not text", "name a file with --output")
+    return content
+
+
+def _remark(report: Report, name: str) -> None:
+    """Say on stderr what a format has no room for, if it has something to say."""
+    exporter = plugins.load("bertbench.report.formats", "format", name)
+    for line in exporter.remarks(report) if hasattr(exporter, "remarks") else ():
+        sys.stderr.write(f"{visible(line)}\n")
+
+
 def _format_of(output: Path) -> str:
     ending = output.suffix.lower()
     if ending in FORMATS:
@@ -161,12 +203,14 @@ def _format_of(output: Path) -> str:
     close = difflib.get_close_matches(ending, FORMATS, n=1, cutoff=0.5)
     guess = f"; did you mean '{close[0]}'?" if close else ""
     problem = f"unknown ending '{output.suffix}'" if ending else "no ending"
-    raise UsageError(f"--output {output}: {problem}{guess}", "it decides the format: .csv, .json, .md or .html")
+    *others, last = FORMATS
+    raise UsageError(f"--output {output}: {problem}{guess}", f"it decides the format: {', '.join(others)} or {last}")
 
 
-def _rendered(report: Report, name: str, layout: str, width: int | None) -> str:
-    text: str = plugins.load("bertbench.report.formats", "format", name).render(report, layout=layout, width=width)
-    return text
+def _rendered(report: Report, name: str, layout: str, width: int | None) -> str | bytes:
+    exporter = plugins.load("bertbench.report.formats", "format", name)
+    content: str | bytes = exporter.render(report, layout=layout, width=width)
+    return content
 
 
 def _draw(report: Report) -> None:
@@ -175,8 +219,7 @@ def _draw(report: Report) -> None:
     plugins.load("bertbench.report.formats", "format", "terminal").draw(report, Console(file=sys.stdout))
 
 
-def _write(output: Path, text: str) -> None:
-    def fill(scratch: Path) -> None:
-        scratch.write_bytes(streams.encoded(text))
-
-    write_file(output, "--output", fill, "what was measured is in the results directory; `bertbench show` lists it")
+def _write(output: Path, content: str | bytes) -> None:
+    write_content(
+        output, "--output", content, "what was measured is in the results directory; `bertbench show` lists it"
+    )

@@ -10,6 +10,7 @@ from bertbench.report.caveats import Caveat, joined
 from bertbench.stats.estimate import Method, MethodKind, Replications, Scope, SeedsTaken
 
 if TYPE_CHECKING:
+    from bertbench.records.record import RunRecord
     from bertbench.records.store import StoredSession
 
 
@@ -160,7 +161,8 @@ class Table:
     """A table of text as people read it. A cell may hold several lines; an empty one is shown as a dash.
 
     `kinds` says per column whether it holds text ('text', aligned left) or figures ('number', aligned right); `accents` by
-    text in cells how that is shown where there are colours; `sections` how many rows belong together, if any do.
+    text in cells how that is shown where there are colours; `sections` how many rows belong together, if any do;
+    `repeated` how many first columns are repeated where a table is split for want of width, none: it is not split.
     """
 
     title: str
@@ -170,6 +172,7 @@ class Table:
     kinds: tuple[str, ...] = ()
     accents: Mapping[str, Style] = field(default_factory=dict)
     sections: tuple[int, ...] = ()
+    repeated: int = 0
 
     def __post_init__(self) -> None:
         if any(len(row) != len(self.columns) for row in self.rows):
@@ -202,8 +205,9 @@ class Report:
     """Everything one command shows: tables for people, long rows for machines.
 
     `rows` is empty for reports that are not about measurements (lists of models, say): there CSV and JSON give the
-    first table. `glance` is what people see of it first, in place of `tables`, which have every detail. `sessions` are those
-    that the rows are from, the newest first: a page shows their records.
+    first table. `glance` is what people see of it first, in place of `tables`, which have every detail. `records` are what
+    the rows were made of, for formats that say which data and checkpoint a figure is of; `sessions` hold them, the newest first,
+    for a page that shows all of them.
     """
 
     title: str
@@ -211,6 +215,7 @@ class Report:
     rows: tuple[Row, ...] = ()
     notes: tuple[str, ...] = ()
     glance: tuple[Table, ...] = ()
+    records: tuple[RunRecord, ...] = ()
     sessions: tuple[StoredSession, ...] = ()
 
     @property
@@ -238,5 +243,6 @@ class Report:
             rows=tuple(row for part in parts for row in part.rows),
             notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
             glance=tuple(table for part in parts for table in part.glance),
+            records=tuple(record for part in parts for record in part.records),
             sessions=tuple(sessions.values()),
         )

@@ -98,7 +98,7 @@ def measure_evaluations(session: Session, cells: Sequence[Cell], answer: Answer)
     samples = {id(group.sample): group for group in groups}
     while True:
         left = None if session.deadline is None else session.deadline - session.instruments.monotonic()
-        session.expect(min(session.left_s(), sum(group.sample.cost(group.sample.total) for group in groups)))
+        session.watch.expect(min(session.left_s(), sum(group.sample.cost(group.sample.total) for group in groups)))
         step = next_step([group.sample for group in groups], left)
         if step is None:
             break

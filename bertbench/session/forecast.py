@@ -45,7 +45,6 @@ PROBED: tuple[tuple[int, Literal["timing", "training", "evaluating"]], ...] = (
 )  # fmt: skip
 PROBED_TOKENS = 128
 LENGTH_SAMPLE = 400  # examples whose length is looked at
-TRAINING_PASSES = 3.4  # forward, gradients of inputs and of weights, and the slower operators of a backward pass
 MEMORY_PASSES = 4  # of inference and training steps of a memory step
 # What does not grow with the model: process starts, loading, tokenizing and decoding one example, a training step, saving.
 FIXED_SECONDS = {"size": 0.3, "speed": 6.0, "worker": 0.7, "memory": 0.1, "load": 0.4, "step": 0.006, "example": 0.0002}
@@ -63,8 +62,8 @@ class Pace:
         self._probed = [probed for probed in PROBED if evaluates or probed[1] == "timing"]
         self._probes: dict[str, list[_Probe]] = {}
 
-    def seconds(self, config: PretrainedConfig, *, batch_size: int, tokens: int, training: bool = False) -> float:
-        """Expect so many seconds for a pass of `batch_size` inputs of `tokens`, or for a training step with it."""
+    def seconds(self, config: PretrainedConfig, *, batch_size: int, tokens: int) -> float:
+        """Expect so many seconds for a pass of `batch_size` inputs of `tokens`."""
         flops = _flops(config, batch_size, tokens)
         small, large, *_ = self._probe(config)
         flops_per_s = small.flops / small.seconds if flops <= small.flops else large.flops / large.seconds
@@ -72,7 +71,7 @@ class Pace:
         if small.flops < flops < large.flops:  # between both, as on a line through them
             share = (flops - small.flops) / (large.flops - small.flops)
             expected = small.seconds + (large.seconds - small.seconds) * share
-        return expected * (TRAINING_PASSES if training else 1.0)
+        return expected
 
     def per_example(self, work: Work, examples: Examples, *, training: bool) -> float:
         """Expect so many seconds for one of many examples of a task, in a batch with others."""
@@ -84,7 +83,7 @@ class Pace:
         known = of_training if training else of_evaluating
         seconds = known.seconds * _flops(config, 1, tokens) / known.flops
         # What is trained on is tokenized once, and passed over in several epochs.
-        return seconds * TRAINING_PASSES if training else seconds + FIXED_SECONDS["example"]
+        return seconds if training else seconds + FIXED_SECONDS["example"]
 
     def _probe(self, config: PretrainedConfig) -> list[_Probe]:
         values = {name: str(value) for name, value in config.to_dict().items() if name not in LABELS}

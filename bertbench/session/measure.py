@@ -17,7 +17,7 @@ from bertbench.models.sources import Encoder, Say, gather, weight_folders
 from bertbench.quality import run, team, trainer
 from bertbench.quality.apart import Apart
 from bertbench.records.files import now
-from bertbench.records.progress import Progress
+from bertbench.records.progress import Progress, SessionWatch, Unwatched
 from bertbench.records.record import UNAVAILABLE, Environment, RunRecord, SessionRecord
 from bertbench.records.store import Store, StoredSession, new_session_id, newest
 from bertbench.session.cost import measure_cost
@@ -99,7 +99,7 @@ def measure(
     say: Say,
     progress: Progress,
     yes: bool,
-    expect: Callable[[float], None] = lambda _: None,
+    watch: SessionWatch | None = None,
     instruments: Instruments | None = None,
     make_plan: Callable[..., Plan] = make,
     measure_costs: Callable[[Session, Sequence[Encoder], Plan], None] = measure_cost,
@@ -113,7 +113,7 @@ def measure(
         say: takes one line for people.
         progress: takes how far a step is.
         yes: more than ten runs are meant.
-        expect: takes the seconds until everything is done, and again as steps end.
+        watch: takes how the grid of models and tasks is filled, and how long that takes.
         instruments: what is asked of the machine and the hub.
         make_plan: decides what is done.
         measure_costs: measures size, speed and memory.
@@ -139,8 +139,9 @@ def measure(
     session = Session(request, store, say, progress, machine, record, request.deadline, instruments=instruments)
     taught = (cell.teacher for cell in plan.cells if cell.teacher and cell.teacher.work)
     session.teachers = frozenset(quality_key(teacher, session.settings) for teacher in taught)
-    session.expect = expect
-    expect(_at_most(plan.expected_s, session))
+    session.watch = watch or Unwatched()
+    session.watch.outline([encoder.spec.name for encoder in encoders], _columns(request))
+    session.watch.expect(_at_most(plan.expected_s, session))
     store.write_session(record)
     try:
         with weight_folders(encoders, store.folder(session.id)) as ready:
@@ -151,7 +152,7 @@ def measure(
             drop_checkpoints(session)
     if session.late:
         what = ", ".join(dict.fromkeys(session.late))
-        say(f"{duration(session.request.time_limit_s or 0.0)} leave no time for {what}; give more with --max-minutes")
+        say(f"no time within {duration(session.request.time_limit_s or 0.0)} for {what}; give more with --max-minutes")
     ended = replace(session.record, complete=True, ended_at=now())
     store.write_session(ended)
     return StoredSession(ended, tuple(session.written), store.folder(session.id))
@@ -164,10 +165,16 @@ def _measure_qualities(session: Session, plan: Plan) -> None:
         rest_s = sum(step.seconds for step in plan.steps if step.kind == "quality")
         for cell in plan.cells:
             if cell not in sampled:
-                session.expect(_at_most(rest_s, session))
+                session.watch.expect(_at_most(rest_s, session))
                 measure_quality(session, cell, apart.run)
                 rest_s -= cell.expected_s
         measure_evaluations(session, sampled, apart.answer)
+
+
+def _columns(request: Request) -> list[str]:
+    """Name what is measured of a model: kinds, and tasks in the place of quality."""
+    kinds = [kind for kind in ("size", "speed", "memory") if kind in request.kinds]
+    return [*kinds, *(task.name for task in request.tasks if "quality" in request.kinds)]
 
 
 def _at_most(seconds: float, session: Session) -> float:

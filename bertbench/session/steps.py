@@ -17,7 +17,7 @@ from bertbench.quality import trainer
 from bertbench.quality.apart import unexpected
 from bertbench.records import environment
 from bertbench.records.files import now
-from bertbench.records.progress import Progress
+from bertbench.records.progress import Progress, SessionWatch, Unwatched
 from bertbench.records.record import Environment, Failure, Kind, RunRecord, SessionRecord, Status, digest
 from bertbench.records.store import Store
 from bertbench.session.request import Request
@@ -66,7 +66,7 @@ class Session:
     record: SessionRecord
     deadline: float | None
     teachers: frozenset[str] = frozenset()
-    expect: Callable[[float], None] = lambda _: None  # takes the seconds until everything is done
+    watch: SessionWatch = field(default_factory=Unwatched)
     late: list[str] = field(default_factory=list)  # what did not fit into --max-minutes
     written: list[RunRecord] = field(default_factory=list)
     instruments: Instruments = field(default_factory=Instruments)
@@ -131,6 +131,7 @@ class Session:
         replaced = [other for other in self.written if other.run_id == run_id]
         self.store.drop_sidecars(replaced, keep=record)
         self.written = [*(other for other in self.written if other.run_id != run_id), record]
+        self.watch.tell(record)
         return record
 
     def discard(self, run_id: str | None) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from bertbench.errors import DatasetError, NothingMeasuredError, UnavailableError, UsageError
 from bertbench.records import environment
-from bertbench.records.progress import Progress
+from bertbench.records.progress import Progress, SessionWatch
 from bertbench.records.store import Store, StoredSession, covers, newest
 from bertbench.session.options import StudyOptions
 from bertbench.session.request import (
@@ -38,14 +38,11 @@ RECIPES: tuple[Literal["published", "task"], ...] = ("published", "task")
 Choice = TypeVar("Choice", bound=str)
 
 
-class Screen(Progress, Protocol):
-    """Shows how far a step is, and lines above that."""
+class Screen(Progress, SessionWatch, Protocol):
+    """Shows how far a step and the whole session are, and lines above that."""
 
     def say(self, line: str) -> None:
         """Print one line for people."""
-
-    def expect(self, seconds: float) -> None:
-        """Until all steps are done."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +155,7 @@ class Study:
                     encoders,
                     say=screen.say,
                     progress=screen,
-                    expect=screen.expect,
+                    watch=screen,
                     yes=self.options.yes,
                 )
         except KeyboardInterrupt:

@@ -303,3 +303,8 @@ def _short(text: str, most: int = 60) -> str:
 def quoted(text: str) -> str:
     """Quote a text so that YAML reads it as text for certain."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def to_yaml(*documents: Any) -> str:
+    """Write values as YAML documents, keys in their order, texts quoted where YAML would take them for something else."""
+    return str(yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=120))

@@ -55,6 +55,8 @@ def _wait(device: str) -> None:
 TRIES = 3  # of each shape; the least counts, as noise only adds
 # Many passes on end also wait for programs beside them, as single ones may not: a few turns of the scheduler long.
 WINDOW_S = 0.05
+TRAINING_PASSES = 3.4  # forward, gradients of inputs and of weights, and the slower operators of a backward pass
+SMALL_PASS_S = 0.05  # of a pass, up to which a training step is timed and not reckoned
 SHORT_PASSES_S, MOST_TRIES = 0.15, 60  # of each shape
 LONG_PASS_S = 0.5  # a longer pass is tried twice
 
@@ -73,7 +75,7 @@ def pass_seconds(
     settings: ExecutionSettings,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[float]:
-    """Measure the seconds of a pass of the encoder at each shape, the least of several.
+    """Measure the seconds of a pass of the encoder at each shape, the least of several; for training those of a whole step.
 
     Raises:
         ConfigError, CheckpointError: the model cannot be built, or is too large for this machine.
@@ -84,30 +86,67 @@ def pass_seconds(
 
     before = torch.get_num_threads()
     try:
-        model: Any = random_model(config, attention=settings.attention).to(settings.device)
-        least: list[float] = []
-        probed: dict[tuple[int, int, int, bool], float] = {}
-        with torch.inference_mode():
-            for shape in shapes:
-                threads, evaluating = _threads(model, shape, settings.threads), shape.use == "evaluating"
-                key = (shape.inputs, shape.tokens, threads, evaluating)
-                if key in probed:  # training with all threads is as quick as timing
-                    least.append(probed[key])
-                    continue
-                torch.set_num_threads(threads)
-                ids = torch.ones(shape.inputs, shape.tokens, dtype=torch.long, device=settings.device)
-                mask = torch.ones_like(ids)
-
-                def run(ids: Any = ids, mask: Any = mask) -> None:
-                    model(input_ids=ids, attention_mask=mask)
-                    _wait(settings.device)
-
-                with quickest_products(model) if evaluating else nullcontext():
-                    least.append(_least(run, clock, 0.0 if shape.use == "timing" else WINDOW_S))
-                probed[key] = least[-1]
+        model = random_model(config, attention=settings.attention).to(settings.device)
+        prober = _Prober(model, settings, clock)
+        return [prober.step(shape) if shape.use == "training" else prober.forward(shape) for shape in shapes]
     finally:
         torch.set_num_threads(before)
-    return least
+
+
+class _Prober:
+    """Times passes of a model; one that is run as an earlier one is not timed again."""
+
+    def __init__(self, model: Any, settings: ExecutionSettings, clock: Callable[[], float]) -> None:
+        self.model = model
+        self.settings = settings
+        self.clock = clock
+        self.known: dict[tuple[int, int, int, bool], float] = {}
+
+    def forward(self, shape: ProbedShape) -> float:
+        """Return the seconds of a pass without gradients."""
+        import torch
+
+        threads, evaluating = _threads(self.model, shape, self.settings.threads), shape.use == "evaluating"
+        key = (shape.inputs, shape.tokens, threads, evaluating)
+        if key not in self.known:
+            torch.set_num_threads(threads)
+            inputs = self._inputs(shape)
+
+            def run() -> None:
+                self.model(**inputs)
+                _wait(self.settings.device)
+
+            with torch.inference_mode(), quickest_products(self.model) if evaluating else nullcontext():
+                self.known[key] = _least(run, self.clock, 0.0 if shape.use == "timing" else WINDOW_S)
+        return self.known[key]
+
+    def step(self, shape: ProbedShape) -> float:
+        """Return the seconds of a training step: of a small model measured, as much of it is no product; else from a pass."""
+        import torch
+
+        forward = self.forward(shape)
+        if forward > SMALL_PASS_S:
+            return TRAINING_PASSES * forward
+        inputs = self._inputs(shape)
+        optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-6, fused=True)
+        self.model.train()
+
+        def run() -> None:
+            self.model(**inputs)[0].float().square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            _wait(self.settings.device)
+
+        try:
+            return _least(run, self.clock, WINDOW_S)
+        finally:
+            self.model.eval()
+
+    def _inputs(self, shape: ProbedShape) -> dict[str, Any]:
+        import torch
+
+        ids = torch.ones(shape.inputs, shape.tokens, dtype=torch.long, device=self.settings.device)
+        return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
 def _threads(model: Any, shape: ProbedShape, asked: int) -> int:

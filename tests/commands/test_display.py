@@ -1,6 +1,7 @@
 """What people see while they wait."""
 
 from bertbench.commands import _display
+from tests import factories
 
 
 def test_plain_lines_where_stderr_is_no_terminal(capsys):
@@ -66,3 +67,50 @@ def test_lines_and_labels_hold_no_orders(capsys, monkeypatch):
         shown(name, 1, 2)
         assert shown._bars.tasks[0].description == shown_name
     assert shown_name in capsys.readouterr().err
+
+
+def test_the_grid_is_filled_record_by_record(monkeypatch, capsys):
+    """In a terminal every model and column has a cell, which waits until a record says what became of it."""
+    monkeypatch.setattr(_display.sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "120")
+    with _display.Display() as shown:
+        shown.outline(["bert", "albert"], ["size", "sst2", "squad"])
+        assert shown._cells["bert"] == {"size": "waiting", "sst2": "waiting", "squad": "waiting"}
+        shown.tell(factories.size_record("bert"))
+        shown.tell(factories.quality_record("bert", factories.predictions(1.0)))
+        shown.tell(factories.failed("quality", "albert", task_name="sst2"))
+        shown.tell(factories.failed("quality", "albert", status="skipped", task_name="squad"))
+        shown.tell(factories.size_record("stranger"))
+        assert shown._cells["bert"] == {"size": "done", "sst2": "100.0", "squad": "waiting"}
+        assert shown._cells["albert"] == {"size": "waiting", "sst2": "failed", "squad": "skipped"}
+    assert "waiting" in capsys.readouterr().err
+
+
+def test_a_sample_says_how_much_of_it_is_done():
+    """A score of a sample stands beside its size."""
+    settings = factories.SETTINGS | {"is_sample": True, "eval_samples": 128, "eval_available": 10570}
+    record = factories.quality_record("bert", factories.predictions(1.0), settings=settings)
+    assert _display._outcome(record) == "100.0 (128 of 10,570)"
+
+
+def test_verbose_has_a_line_for_every_cell(capsys):
+    """Without a terminal, too, cells are told of where that is asked for."""
+    with _display.Display(verbose=True) as shown:
+        shown.outline(["bert"], ["size"])
+        shown.tell(factories.size_record("bert"))
+        shown("step", 0, 1)
+        shown("step", 1, 1)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "bert, size: done"
+    assert lines[1].startswith("step: done in")
+
+
+def test_quiet_says_nothing(capsys):
+    """Neither steps nor lines nor cells are shown."""
+    with _display.Quiet() as shown:
+        shown("step", 0, 1)
+        shown.say("a line")
+        shown.outline(["bert"], ["size"])
+        shown.tell(factories.size_record("bert"))
+        shown.expect(3)
+    assert capsys.readouterr() == ("", "")

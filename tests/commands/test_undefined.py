@@ -101,7 +101,7 @@ def test_run_gives_a_row_with_the_reason(project, capsys):
     assert (row["status"], row["value"], row["n"], row["split"]) == ("undefined", "", "40", "validation")
     assert REASON in row["note"]
     assert cli.main(command) == 0
-    assert "undefined on close: pearson and spearman: a correlation" in " ".join(capsys.readouterr().out.split())
+    assert "close undefined: pearson and spearman: a correlation" in " ".join(capsys.readouterr().out.split())
     ((record,),) = [stored.records for stored in Store(project / "results").sessions()]
     assert [one.metric for one in record.undefined] == ["pearson", "spearman", "score"]
     assert cli.main(["show", record.run_id]) == 0

@@ -20,7 +20,7 @@ def test_nothing_to_check():
     output.check_output(None)
 
 
-@pytest.mark.parametrize("name", ["out.csv", "out.json", "out.md", "OUT.CSV"])
+@pytest.mark.parametrize("name", ["out.csv", "out.json", "out.md", "out.tex", "out.xlsx", "OUT.CSV"])
 def test_check_accepts(tmp_path, name):
     """Known endings in an existing folder are right, and nothing is left behind."""
     output.check_output(tmp_path / name)
@@ -33,6 +33,29 @@ def test_check_unknown_ending(tmp_path):
         output.check_output(tmp_path / "out.cvs")
     with pytest.raises(UsageError, match="no ending"):
         output.check_output(tmp_path / "out")
+
+
+def test_check_missing_library(tmp_path, monkeypatch):
+    """A format whose library is not installed is refused before any work, with what installs it."""
+    monkeypatch.setattr(output, "find_spec", lambda _: None)
+    output.check_output(tmp_path / "out.csv")
+    with pytest.raises(UsageError, match=r"needs XlsxWriter. Install it: pip install 'bertbench\[excel\]'"):
+        output.check_output(tmp_path / "out.xlsx")
+
+
+def test_bytes_go_to_files_alone(tmp_path, capsys):
+    """A workbook is written to a file, and never to stdout."""
+    output.emit(REPORT, format="csv", output=tmp_path / "out.xlsx", layout="long")
+    assert (tmp_path / "out.xlsx").read_bytes().startswith(b"PK")
+    assert capsys.readouterr().out.startswith("suite,")
+    with pytest.raises(UsageError, match="is not text"):
+        output.emit(REPORT, format="excel", output=None, layout="long")
+
+
+def test_what_a_format_cannot_hold_is_said(capsys):
+    """JSON has no comments: what is left out of it stands on stderr."""
+    output.emit(REPORT, format="every-eval-ever", output=None, layout="long")
+    assert capsys.readouterr() == ("", "nothing to publish: no scores were measured\n")
 
 
 def test_check_place(tmp_path):

@@ -2,6 +2,7 @@ import pytest
 
 from bertbench.models import configurations, products
 from bertbench.specs.timing import ExecutionSettings
+from bertbench.speed import calibration
 from bertbench.speed.calibration import MOST_TRIES, ProbedShape, ceiling, fastest, model_sizes, pass_seconds
 
 
@@ -27,8 +28,10 @@ def test_a_moment_of_noise_is_no_pass_time(tiny):
     assert short_passes == pytest.approx([1e-3])
     assert next(short) == 2 * MOST_TRIES
     ticks = iter(range(10**6))
-    trained = [ProbedShape(1, 8, "training")]
-    assert pass_seconds(config, trained, ExecutionSettings(), clock=lambda: next(ticks) * 1e-3) == pytest.approx([1e-3])
+    evaluated = [ProbedShape(1, 8, "evaluating")]
+    assert pass_seconds(config, evaluated, ExecutionSettings(), clock=lambda: next(ticks) * 1e-3) == pytest.approx(
+        [1e-3]
+    )
     assert 4 * 50 <= next(ticks) <= 4 * 53  # windows of 50 passes
     long_passes = iter([0, 9, 10, 18])
     assert pass_seconds(config, [ProbedShape(1, 8)], ExecutionSettings(), clock=lambda: next(long_passes)) == [8]
@@ -52,6 +55,20 @@ def test_a_pass_has_the_threads_of_its_use(tiny, monkeypatch, use, work, expecte
 
     pass_seconds(configurations.load(tiny()), [ProbedShape(8, 16, use)], ExecutionSettings(threads=2), clock=clock)
     assert set(seen) == {expected}
+
+
+def test_training_is_whole_steps(tiny, monkeypatch):
+    """A step of a small model is timed with gradients and optimizer; a large one's is reckoned from a pass."""
+    config = configurations.load(tiny())
+    forward, step = pass_seconds(
+        config, [ProbedShape(8, 16, "evaluating"), ProbedShape(8, 16, "training")], ExecutionSettings()
+    )
+    assert step > 1.5 * forward
+    monkeypatch.setattr(calibration, "SMALL_PASS_S", 0.0)
+    shapes = [ProbedShape(8, 16), ProbedShape(8, 16, "training")]
+    readings = iter(range(0, 1000, 2))
+    forward, step = pass_seconds(config, shapes, ExecutionSettings(threads=1), clock=lambda: next(readings))
+    assert step == pytest.approx(calibration.TRAINING_PASSES * forward)
 
 
 class Clock:

@@ -151,10 +151,10 @@ def _equals(best: Candidate, candidates: Sequence[Candidate], axis: Axis) -> lis
     return [best, *others]
 
 
-def overlap(one: Estimate, other: Estimate) -> bool:
+def overlap(first: Estimate, second: Estimate) -> bool:
     """Tell whether two intervals overlap; a figure without one is a point."""
-    low, high = _bounds(one)
-    other_low, other_high = _bounds(other)
+    low, high = _bounds(first)
+    other_low, other_high = _bounds(second)
     return low <= other_high and other_low <= high
 
 

@@ -79,8 +79,9 @@ def build(
         else row
         for row in rows
     ]
+    hints = {record.run_id: record.error.hint for record in stored.records if record.error and record.error.hint}
     comparison = Comparison(
-        Figures(rows), shown, reference, evidence.specs, _score_words(evidence), uses, verdicts.claims
+        Figures(rows), shown, reference, evidence.specs, _score_words(evidence), uses, verdicts.claims, hints
     )
     now = now or datetime.now(UTC)
     below = [*notes.notes(evidence, rows, now), RULE, *([OF_CLAIMS] if verdicts.claims else [])]
@@ -89,7 +90,7 @@ def build(
     # The suite's name tells the tables apart where a report joins several suites.
     named = tuple(replace(table, title=f"{table.title} (suite {stored.session.suite})") for table in tables)
     glance = glance_table(comparison, title, notes.at_a_glance(evidence, now))
-    return Report(title, named, tuple(rows), glance=(glance,), sessions=(stored,))
+    return Report(title, named, tuple(rows), glance=(glance,), records=tuple(stored.records), sessions=(stored,))
 
 
 def _score_words(evidence: Evidence) -> dict[str, str]:

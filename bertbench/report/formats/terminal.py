@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bertbench.report.row import Report, Style, Table
 
 DEFAULT_WIDTH = 120
+COMFORTABLE = 18  # columns of a cell, below which a table of many is split
 _EMPTY = "-"
 _PADDING = 3  # a frame and a blank on either side of a column
 
@@ -46,15 +47,16 @@ class TerminalExporter:
     def draw(self, report: Report, console: Console) -> None:
         """Draw the report on a console, in colour and with line-drawing frames where it is a terminal."""
         report = _visible(report)
-        # A lone table may bear the report's title, which is shown once.
-        if [table.title for table in report.shown] != [report.title]:
+        # The first table may bear the report's title, which is shown once.
+        if not report.shown or report.shown[0].title != report.title:
             _print(console, report.title, style="bold")
         for table in report.shown:
             console.print()
-            if _fits(_widths(table, console.width), console.width):
-                _draw_table(table, console)
-            else:
-                _draw_blocks(table, console)
+            for part in _parts(table, console.width):
+                if _fits(_widths(part, console.width), console.width):
+                    _draw_table(part, console)
+                else:
+                    _draw_blocks(part, console)
             for note in table.notes:
                 _print(console, f"* {note}")
         if report.notes:
@@ -110,6 +112,36 @@ def _longest_word(cell: str) -> int:
     from rich.cells import cell_len
 
     return max((cell_len(word) for word in cell.split()), default=1)
+
+
+def _parts(table: Table, width: int) -> list[Table]:
+    """Split a table into as few as fit side by side, where its first columns may be repeated; else leave it whole."""
+    if not table.repeated or _fits_well(table, width):
+        return [table]
+    fixed, others = range(table.repeated), range(table.repeated, len(table.columns))
+    for size in range(len(others), 0, -1):
+        groups = [others[start : start + size] for start in range(0, len(others), size)]
+        parts = [_columns(table, [*fixed, *group]) for group in groups]
+        if all(_fits_well(part, width) for part in parts):
+            return parts
+    return [table]
+
+
+def _fits_well(table: Table, width: int) -> bool:
+    """Tell whether a table fits without being squeezed: no column much narrower than its lines."""
+    widths = _widths(table, width)
+    cells = [table.columns, *table.rows]
+    wanted = (max(_longest_line(row[index]) for row in cells) for index in range(len(table.columns)))
+    return _fits(widths, width) and all(
+        given >= min(longest, COMFORTABLE) for given, longest in zip(widths, wanted, strict=True)
+    )
+
+
+def _columns(table: Table, indices: Sequence[int]) -> Table:
+    """Return the table with some of its columns."""
+    rows = tuple(tuple(row[index] for index in indices) for row in table.rows)
+    kinds = tuple(table.kinds[index] for index in indices) if table.kinds else ()
+    return replace(table, columns=tuple(table.columns[index] for index in indices), rows=rows, kinds=kinds)
 
 
 def _draw_table(table: Table, console: Console) -> None:

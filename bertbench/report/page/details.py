@@ -40,7 +40,7 @@ _OF_RATIOS = {"reference", "ratio", "ratio_low", "ratio_high"}
 
 
 @dataclass
-class Pool:
+class SharedValues:
     """Values that stand once, each with its number; 0 is nothing."""
 
     values: list[Any] = field(default_factory=lambda: [""])
@@ -59,7 +59,7 @@ class Pool:
 
 def figures(rows: Sequence[Row]) -> dict[str, Any]:
     """Return every figure as numbers of strings, a list a figure, in the order of `FIGURE_FIELDS`."""
-    pool = Pool()
+    pool = SharedValues()
     told = [[pool.number(_safe(text)) for text in _figure(row)] for row in rows if row.value is not None or row.text]
     return {"fields": FIGURE_FIELDS, "strings": pool.values, "rows": told}
 
@@ -91,7 +91,7 @@ def _figure(row: Row) -> tuple[str | None, ...]:
 
 def records(sessions: Sequence[StoredSession]) -> dict[str, Any]:
     """Return every record once, with its session, settings and environment by number."""
-    settings, environments, told = Pool(), Pool(), []
+    settings, environments, told = SharedValues(), SharedValues(), []
     for number, stored in enumerate(sessions):
         told += [_record(record, number, settings, environments) for record in stored.records]
     commands = [_session(stored.session) for stored in sessions]
@@ -106,7 +106,7 @@ def records(sessions: Sequence[StoredSession]) -> dict[str, Any]:
     }
 
 
-def _record(record: RunRecord, session: int, settings: Pool, environments: Pool) -> dict[str, Any]:
+def _record(record: RunRecord, session: int, settings: SharedValues, environments: SharedValues) -> dict[str, Any]:
     at = f"@{record.revision[:12]}" if record.revision else ""
     told = {
         "run": record.run_id,

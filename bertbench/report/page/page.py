@@ -53,7 +53,7 @@ def check_installed() -> None:
 
 
 @dataclass(frozen=True)
-class Cell:
+class ColumnCell:
     """A cell of a table: its text, and whose column it is."""
 
     text: str
@@ -156,8 +156,10 @@ def _table(table: Table, report: Report) -> dict[str, Any]:
         row += count
     return {
         "title": table.title,
-        "columns": [Cell(text, model) for text, model in zip(table.columns, of_column, strict=True)],
-        "rows": [[Cell(text, model) for text, model in zip(cells, of_column, strict=True)] for cells in table.rows],
+        "columns": [ColumnCell(text, model) for text, model in zip(table.columns, of_column, strict=True)],
+        "rows": [
+            [ColumnCell(text, model) for text, model in zip(cells, of_column, strict=True)] for cells in table.rows
+        ],
         "numbers": numbers,
         "starts": starts,
         "notes": table.notes,

@@ -24,7 +24,8 @@ class Inquiry:
     """What was asked, beside the limits: the inputs of a pass, the task, and what stands in commands after their names."""
 
     limits: Limits
-    shape: str
+    batch_size: int
+    sequence_length: int
     task: str | None
     options: str = ""
 
@@ -33,7 +34,7 @@ def build_advice(advice: Advice, inquiry: Inquiry, sources: Sequence[str]) -> Re
     """Build the report; `sources` are the sessions that figures are from."""
     candidates = (*advice.fitting, *advice.open, *advice.missing)
     heads = {
-        Axis.LATENCY: f"Latency {inquiry.shape}",
+        Axis.LATENCY: f"Latency {inquiry.batch_size}x{inquiry.sequence_length}",
         Axis.MEMORY: "Peak memory",
         Axis.SIZE: "Size",
         Axis.SCORE: f"Score {inquiry.task}" if inquiry.task else "Score",
@@ -180,8 +181,8 @@ def _command(axis: Axis, models: Sequence[str], inquiry: Inquiry) -> str:
     if axis is Axis.SCORE:
         return f"bertbench run --task {inquiry.task or 'sst2'} {named}"
     if axis is Axis.LATENCY:
-        batch, _, length = inquiry.shape.partition("x")
-        return f"bertbench speed {named} --batch-sizes {batch} --sequence-lengths {length}"
+        shape = f"--batch-sizes {inquiry.batch_size} --sequence-lengths {inquiry.sequence_length}"
+        return f"bertbench speed {named} {shape}"
     return f"bertbench compare {named}"
 
 

@@ -28,7 +28,9 @@ STYLES: Mapping[str, Style] = {"✔": "good", "✘": "bad", "≈": "open", NOTHI
 SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 MOST_SHAPES = 3
 MOST_REASONS = 2
+LONG_NAME = 10  # of a task
 SIZES = frozenset({"parameters", "parameter_bytes", "checkpoint_bytes", "flops"})
+SHOWN = frozenset({"parameters", "latency", "peak_memory", "score"})
 SHARED_LEAST = 1.005  # parameters executed for those stored, from which on layers are shared
 
 
@@ -113,7 +115,7 @@ class _Writer:
             self.line(_label("Speed", number, name), partial(self._latency, shape=shape))
             for number, (name, shape) in enumerate(named)
         ]
-        return lines + self.claims(lambda model: self._judged(model, "speed"))
+        return lines + (self.claims(lambda model: self._judged(model, "speed")) if shapes else [])
 
     def _latency(self, model: str, shape: Mapping[str, int | None]) -> str:
         figures = self.comparison.figures
@@ -132,6 +134,12 @@ class _Writer:
             self.line(_label("Accuracy", number, task), partial(self._score, task=task))
             for number, task in enumerate(scored)
         ]
+        if len(scored[0]) > LONG_NAME:  # beside the section's name it would take the room of figures
+            lines = [
+                ("Accuracy", dict.fromkeys(self.comparison.models, "")),
+                (f"  {scored[0]}", lines[0][1]),
+                *lines[1:],
+            ]
         for row in self.comparison.figures.rows:
             if row.quantity == "score" and row.statistic == "macro" and row.model == self.comparison.reference:
                 name = f"mean of {row.n}" if row.task == "all-tasks" else str(row.task)
@@ -229,6 +237,7 @@ def glance_table(comparison: Comparison, title: str, notes: Sequence[str] = ()) 
         kinds=("text",) * (len(comparison.models) + 1),
         accents={**STYLES, **dict.fromkeys(writer.published, "dim")},
         sections=tuple(len(section) for section in sections),
+        repeated=1 + (comparison.models[0] == comparison.reference),
     )
 
 
@@ -254,19 +263,28 @@ def _legend(writer: _Writer) -> Iterator[str]:
 
 
 def _missing(writer: _Writer) -> Iterator[str]:
-    """Tell once why figures are missing; other reasons are counted."""
-    reasons: dict[str, dict[str, None]] = {}
+    """Tell once why figures are missing, and what to do about it; other reasons are counted."""
+    reasons: dict[tuple[str, str], dict[str, None]] = {}
+    hints: dict[tuple[str, str], str] = {}
     for row in writer.comparison.figures.rows:
-        if row.status not in {None, "ok"} and row.model in writer.comparison.models:
-            reasons.setdefault(row.note or str(row.status), {})[row.task or str(row.quantity)] = None
+        is_missing = row.status not in {None, "ok"} and row.quantity in SHOWN
+        if is_missing and row.model in writer.comparison.models:
+            reason = (str(row.status), row.note or "")
+            reasons.setdefault(reason, {})[row.task or str(row.quantity)] = None
+            hint = next((writer.comparison.hints[run] for run in row.run_ids if run in writer.comparison.hints), None)
+            if hint:
+                hints[reason] = hint
     if not reasons:
         if writer.has_gaps:
             yield f"{NOTHING} not measured"
         return
-    told = [f"{', '.join(what)}: {reason}" for reason, what in list(reasons.items())[:MOST_REASONS]]
+    told = [
+        f"{', '.join(what)} {reason[0]}: {reason[1]}{f' ({hints[reason]})' if reason in hints else ''}"
+        for reason, what in list(reasons.items())[:MOST_REASONS]
+    ]
     more = len(reasons) - len(told)
     rest = f"; and {more} other reason{'s' if more > 1 else ''}: --details" if more else ""
-    yield f"{NOTHING} not measured: {'; '.join(told)}{rest}"
+    yield f"{NOTHING} {'; '.join(told)}{rest}"
 
 
 SAID = (SampleOnly, TrainingCapped, TasksLeftOut, OtherRecipe)

@@ -111,7 +111,7 @@ def test_memory_is_a_reading_with_a_margin():
     assert [only.fit(Axis.MEMORY, bound) for bound in (1.06e9, 1.02e9, 0.94e9)] == [Fit.MET, Fit.OPEN, Fit.MISSED]
 
 
-INQUIRY = Inquiry(Limits({Axis.LATENCY: 0.2}), "1x128", "sst2", " --results-dir there")
+INQUIRY = Inquiry(Limits({Axis.LATENCY: 0.2}), 1, 128, "sst2", " --results-dir there")
 
 
 def report(candidates, inquiry=INQUIRY):
@@ -146,7 +146,7 @@ def test_the_report_says_what_would_settle_it():
 
 def test_the_report_says_that_nothing_fits():
     """Where all miss a limit the title says so, and each says which."""
-    inquiry = Inquiry(Limits({Axis.SIZE: 1e6}), "1x128", None)
+    inquiry = Inquiry(Limits({Axis.SIZE: 1e6}), 1, 128, None)
     made = report([FAST, SMALL], inquiry)
     assert made.title == "None of what was measured stays within size 1.0 MB"
     assert [cells[-1] for cells in made.tables[0].rows] == ["no: size 200.0 MB", "no: size 40.0 MB"]

@@ -6,8 +6,10 @@ import json
 
 import pytest
 
+from bertbench.commands._options import Format
 from bertbench.report.caveats import remarks
 from bertbench.report.formats import terminal
+from bertbench.report.output import FORMATS
 from bertbench.report.row import HEADER, Report, Row, Table
 from bertbench.specs import plugins
 
@@ -38,7 +40,9 @@ def parsed(text):
 
 def test_all_formats_are_there():
     """The exporters are those of the --format option."""
-    assert plugins.names("bertbench.report.formats") == ["csv", "json", "markdown", "terminal"]
+    only_to_files = {"excel", "html"}
+    assert {*plugins.names("bertbench.report.formats")} == {*map(str, Format)} | only_to_files
+    assert {*FORMATS.values()} <= {*plugins.names("bertbench.report.formats")}
 
 
 def test_csv_long():
@@ -232,7 +236,7 @@ def test_terminal_colour(monkeypatch):
     assert "\x1b[" in out.getvalue()
 
 
-@pytest.mark.parametrize("name", ["csv", "json", "markdown", "terminal"])
+@pytest.mark.parametrize("name", plugins.names("bertbench.report.formats"))
 def test_loading_is_light(name):
     """Loading an exporter loads no heavy library."""
     import subprocess
@@ -240,7 +244,7 @@ def test_loading_is_light(name):
 
     code = (
         f"import sys; from bertbench.specs import plugins; plugins.load('bertbench.report.formats', 'format', {name!r})\n"
-        "print([name for name in ('rich', 'pandas', 'pydantic', 'torch', 'numpy') if name in sys.modules])"
+        "print([name for name in ('rich', 'pandas', 'pydantic', 'torch', 'numpy', 'xlsxwriter', 'yaml', 'altair') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

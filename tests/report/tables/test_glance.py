@@ -110,8 +110,37 @@ def test_what_is_missing_is_a_dot_with_one_note():
     assert lines(table)["Accuracy"] == ("·", "·")
     assert lines(table)["Best use"] == ("·", "·")
     assert [note for note in table.notes if note.startswith("·")] == [
-        "· not measured: sst2: no hub; latency: out of memory"
+        "· sst2 skipped: no hub; latency failed: out of memory"
     ]
+
+
+def test_what_to_do_stands_beside_the_reason():
+    """The hint of the run that gave nothing follows why it did."""
+    rows = (
+        *ROWS[:5],
+        row("tiny", "score", None, None, task="sst2", status="skipped", caveats=remarks("no hub"), run_ids=("r",)),
+    )
+    notes = glance_table(comparison(rows, hints={"r": "go online"}), "t").notes
+    assert "· sst2 skipped: no hub (go online)" in notes
+
+
+def test_many_models_are_split_into_tables_that_fit():
+    """Where all models do not fit side by side, tables of a few follow each other, each with the reference."""
+    models = ("bert", *(f"tiny{n}" for n in range(5)))
+    rows = [
+        replace(each, model=model)
+        for model in models
+        for each in MEASURED
+        if each.model == ("bert" if model == "bert" else "tiny")
+    ]
+    specs = {model: factories.model_spec(model) for model in models}
+    made = comparison(rows, models=models, specs=specs, uses=dict.fromkeys(models, ()))
+    table = replace(glance_table(made, "many"), notes=())
+    for width, count in ((60, 5), (80, 3), (200, 1)):
+        text = TERMINAL.render(Report("many", (), glance=(table,)), layout="long", width=width)
+        assert text.count("BERT (reference)") == count
+        assert all(f"TINY{n}" in text for n in range(5))
+        assert max(map(len, text.splitlines())) <= width
 
 
 def test_further_reasons_are_counted():
@@ -121,7 +150,7 @@ def test_further_reasons_are_counted():
         for n in range(4)
     )
     (note,) = (note for note in glance_table(comparison((*ROWS[:5], *failed)), "t").notes if note.startswith("·"))
-    assert note == "· not measured: t0: reason 0; t1: reason 1; and 2 other reasons: --details"
+    assert note == "· t0 failed: reason 0; t1 failed: reason 1; and 2 other reasons: --details"
 
 
 def test_samples_are_told_once():
@@ -216,6 +245,15 @@ def test_a_table_at_a_glance_is_short(tmp_path):
     text = TERMINAL.render(Report(title, (), glance=(replace(table, notes=()),)), layout="long", width=120)
     assert len(text.splitlines()) <= 25
     assert len({len(line) for line in text.splitlines()[1:]}) == 1
+
+
+def test_a_task_with_a_long_name_has_a_line_of_its_own():
+    """Beside the section's name it would take the room of the figures."""
+    rows = [replace(each, task="demo-sentiment" if each.task else None) for each in MEASURED]
+    table = glance_table(comparison(rows, scores={"demo-sentiment": "accuracy"}), "t")
+    assert lines(table)["Accuracy"] == ("", "")
+    assert lines(table)["demo-sentiment"][0] == "92.7 [90.8, 94.2]"
+    assert sum(table.sections) == len(table.rows)
 
 
 def test_rows_of_figures_of_other_shapes_do_not_mix():
