@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench import __version__
 from bertbench.errors import UnavailableError
+from bertbench.report.compare.notes import HOW_TO_SEE_MORE
 from bertbench.report.page.drawing import Chart, Gap
 from bertbench.report.page.points import ALL_TASKS, FILTERS, verdict_cells
 from bertbench.safe_text import visible, visible_lines
@@ -162,7 +163,7 @@ def _table(table: Table, report: Report) -> dict[str, Any]:
         ],
         "numbers": numbers,
         "starts": starts,
-        "notes": table.notes,
+        "notes": [note for note in table.notes if note != HOW_TO_SEE_MORE],
         "styles": table.accents,
     }
 
