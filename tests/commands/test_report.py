@@ -81,7 +81,8 @@ def test_measuring_commands_draw_too(tmp_path, capsys):
     rows = (Row(statistic="unique/attention", value=1e6, **about),)
     options = MeasuringOptions(plots=tmp_path / "plots", output=tmp_path / "page.html")
     options.check()
-    options.emit(Report("R", (), rows))
+    stored = factories.stored_session(tmp_path / "results", records=[factories.size_record("bert")])
+    options.emit(Report("R", (), rows, sessions=(stored,)))
     assert (tmp_path / "plots" / "parameters.png").is_file()
     assert "<!doctype html>" in (tmp_path / "page.html").read_text()
     assert "1 chart, as .svg and .png" in capsys.readouterr().err

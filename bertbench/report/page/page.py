@@ -105,8 +105,8 @@ def page(report: Report, now: datetime | None = None) -> str:
 
 
 def charts_of(report: Report) -> list[Chart | Gap]:
-    """Return the charts of a report on measurements, and for each that it has not why; none of a report on other things."""
-    if not any(row.model and row.value is not None for row in report.rows):
+    """Return the charts of a report on sessions, and for each that it has not why; none of a report on other things."""
+    if not report.sessions:
         return []
     from bertbench.report.page.charts import charts_of as drawn_of  # altair
 

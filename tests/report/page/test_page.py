@@ -11,6 +11,7 @@ from bertbench.errors import UnavailableError
 from bertbench.report.page import page as module
 from bertbench.report.page.page import page
 from bertbench.report.row import Report, Row, Table
+from tests import factories
 from tests.test_safe_text import raw
 
 NOW = datetime(2026, 11, 30, 12, 0, tzinfo=UTC)
@@ -78,13 +79,18 @@ def test_a_report_without_figures_is_a_table():
     assert len(html) < 60_000
 
 
-def test_strangers_words_do_nothing():
+def test_strangers_words_do_nothing(tmp_path):
     """Whatever a report holds, no text closes an element, moves a cursor or turns the direction."""
     table = Table(EVIL, (EVIL, EVIL), ((EVIL, EVIL),), (EVIL,), sections=(1,))
     row = Row(
         model=EVIL, task=EVIL, quantity="score", statistic="mean", value=0.5, device=EVIL, backend=EVIL, verdict=EVIL
     )
-    html = page(Report(EVIL, (table,), (row, row), (EVIL,), glance=(table,)))
+    told = {"warnings": (EVIL,), "checkpoint": EVIL, "settings": {"device": EVIL, EVIL: EVIL}, "seed": 1}
+    session = factories.session_record((EVIL,), suite=EVIL, argv=(EVIL,))
+    records = [factories.record("quality", EVIL, run_id="q", task_name=EVIL, **told)]
+    stored = factories.stored_session(tmp_path, records=records, session=session)
+    html = page(Report(EVIL, (table,), (row, row), (EVIL,), glance=(table,), sessions=(stored,)))
+    assert 'data-chart="scores"' in html
     assert raw(html.replace(module._libraries(), "")) == []
     assert "<script>alert" not in html
 
