@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bertbench.report.row import Report
 
 MOST_TABLES = 3  # suites whose newest session has its comparison table on the page
+IN_FULL = 10  # newest sessions whose figures are all listed; of older ones those that were not measured again since
 PAGE = ".html"
 
 PageOption = Annotated[Path, Option("--output", "-o", help="File to write the page to.")]
@@ -103,16 +104,39 @@ def _reports(
 ) -> Iterator[tuple[StoredSession, Report]]:
     from bertbench.report.row import Report
 
-    for stored in sessions:
-        suite = stored.session.suite
+    progress, measured = Waiting(), set[Hashable]()
+    for number, stored in enumerate(sessions):
+        progress("computing figures", number, len(sessions))
+        suite, figures = stored.session.suite, _figures_of(stored)
+        is_old = number >= IN_FULL and figures <= measured
+        measured |= figures
         try:
             if suite not in tabled and len(tabled) < MOST_TABLES:
                 tabled[suite] = report_of(stored, catalog)
                 yield stored, tabled[suite]
+            elif is_old:
+                yield stored, Report("", ())
             else:
                 yield stored, Report("", (), tuple(rows_of(stored, catalog)))
         except StoreError as error:
             say(f"session {stored.session.session_id} is left out: {error}")
+    progress("computing figures", len(sessions), len(sessions))
+
+
+def _figures_of(stored: StoredSession) -> set[Hashable]:
+    """Return what was measured in a session: kinds, models, tasks and how they were run."""
+    names = ("device", "backend", "dtype", "mode")
+    return {
+        (
+            record.kind,
+            record.model_name,
+            record.task_name,
+            *(record.settings.get(name) for name in names),
+            *(record.settings.get("shapes") or ()),
+        )
+        for record in stored.records
+        if record.status == "ok"
+    }
 
 
 def _title(report: Report) -> str:

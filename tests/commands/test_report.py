@@ -3,8 +3,12 @@
 import pytest
 
 from bertbench import cli
+from bertbench.commands import report as command
 from bertbench.commands._options import MeasuringOptions
+from bertbench.records.store import Store
+from bertbench.report.page.page import page
 from bertbench.report.row import Report, Row
+from bertbench.specs.catalog import Catalog
 from tests import factories
 
 
@@ -86,3 +90,21 @@ def test_measuring_commands_draw_too(tmp_path, capsys):
     assert (tmp_path / "plots" / "parameters.png").is_file()
     assert "<!doctype html>" in (tmp_path / "page.html").read_text()
     assert "1 chart, as .svg and .png" in capsys.readouterr().err
+
+
+def test_old_sessions_that_were_measured_again_are_not_listed(tmp_path, monkeypatch):
+    """Figures of an old session count where no newer one has them; its records are on the page all the same."""
+    monkeypatch.setattr(command, "IN_FULL", 1)
+    for day, models in ((24, ["bert"]), (25, ["bert", "albert"]), (26, ["bert"])):
+        session_id = f"202611{day}T120000-aaaaaa"
+        session = factories.session_record(["bert"], session_id=session_id, started_at=f"2026-11-{day}T12:00:00+00:00")
+        records = [factories.size_record(model, run_id=f"{model}-{day}", session_id=session_id) for model in models]
+        factories.stored_session(tmp_path, records=records, session=session)
+    joined = command._joined(list(Store(tmp_path).sessions()), Catalog())
+    assert len(joined.sessions) == 3
+    assert {(row.session_id[6:8], row.model) for row in joined.rows} == {
+        ("26", "bert"),
+        ("25", "bert"),
+        ("25", "albert"),
+    }
+    assert "Of 1 older session nothing is listed" in page(joined)

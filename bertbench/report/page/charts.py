@@ -27,7 +27,10 @@ def _color(models: Sequence[str], *, legend: bool = True) -> alt.Color:
 
 
 def _tooltip(**fields: str) -> list[alt.Tooltip]:
-    return [alt.Tooltip(f"{field}:N", title=title.replace("_", " ")) for title, field in fields.items()]
+    return [
+        alt.Tooltip(f"{field}:N", title=title.replace("_", " ").replace("Back end", "Back-end"))
+        for title, field in fields.items()
+    ]
 
 
 def _amount(points: Sequence[Point], field: str) -> dict[str, Any]:

@@ -36,7 +36,7 @@ FIGURE_FIELDS = (
     "note",
     "run",
 )
-_OF_RATIOS = {"reference", "ratio", "ratio_low", "ratio_high"}
+ANSWERED = {"compare", "run", "speed", "distill"}  # commands that the store answers where it can
 
 
 @dataclass
@@ -142,15 +142,17 @@ def _safe(value: Any) -> Any:
     return visible(value) if isinstance(value, str) else value
 
 
-def command_of(session: SessionRecord) -> str:
-    """Write the command that made a session, as it would be typed."""
-    return visible(shlex.join(["bertbench", *session.argv]))
+def command_of(session: SessionRecord, *, fresh: bool = False) -> str:
+    """Write the command that made a session, as it would be typed; `fresh`: so that the store does not answer it."""
+    is_answered = session.command in ANSWERED and "--fresh" not in session.argv
+    return visible(shlex.join(["bertbench", *session.argv, *(["--fresh"] if fresh and is_answered else [])]))
 
 
 def _session(session: SessionRecord) -> dict[str, Any]:
     told = {"id": session.session_id, "suite": session.suite, "started": session.started_at}
     version = {"version": session.bertbench_version}
-    return {name: _safe(value) for name, value in (told | version).items()} | {"command": command_of(session)}
+    commands = {"command": command_of(session), "again": command_of(session, fresh=True)}
+    return {name: _safe(value) for name, value in (told | version).items()} | commands
 
 
 def environment_lines(environment: Environment) -> dict[str, str]:
@@ -160,7 +162,7 @@ def environment_lines(environment: Environment) -> dict[str, str]:
     )
     told = {
         "Processor": f"{environment.cpu}, {environment.usable_cores} usable cores",
-        "Memory": f"{environment.memory_bytes / 1e9:.1f} GB of memory",
+        "Memory": f"{environment.memory_bytes / 1e9:.1f} GB",
         "GPU": environment.gpu,
         "System": environment.system,
         "Python": environment.python,

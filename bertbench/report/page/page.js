@@ -153,7 +153,7 @@ function fill(line, record) {
   add("Settings", Object.entries(settings).map(([name, value]) => `${name}: ${value}`).join("\n"));
   for (const [name, value] of Object.entries(content.environments[record.environment] || {})) add(name, value);
   add("All readings", `bertbench show ${record.run}`, true);
-  add("Measure again", session.command, true);
+  add("Measure again", session.again, true);
   line.append(list);
 }
 
@@ -208,6 +208,15 @@ function heightOf(bands, points) {
   return rows * (within === undefined ? 26 : within * 14 + 10);
 }
 
+/* As many columns as the longest label of a legend leaves room for. */
+function columnsOf(spec, points, width) {
+  const encodings = (spec.layer || [spec]).map((layer) => layer.encoding || {});
+  const fields = new Set(encodings.flatMap((encoding) => ["color", "shape", "strokeDash"].map((channel) => encoding[channel] && encoding[channel].field)));
+  let longest = 4;
+  for (const field of fields) for (const point of points) longest = Math.max(longest, String((field && point[field]) || "").length);
+  return Math.max(1, Math.min(6, Math.floor((width * 0.8) / (longest * 6.6 + 34))));
+}
+
 async function draw(node) {
   const chart = drawings.get(node);
     chart.stale = false;
@@ -222,9 +231,9 @@ async function draw(node) {
   const spec = { ...chart.of.spec, data: { name: "points", values: points } };
   if (chart.of.bands.length) spec.height = heightOf(chart.of.bands, points);
   const width = node.clientWidth;
-  const columns = width < 420 ? (chart.of.bands.length === 1 ? 1 : 2) : width < 700 ? 3 : 5;
+  const columns = columnsOf(chart.of.spec, points, width);
   const labelLimit = Math.max(90, Math.round(width * 0.36));
-  const config = { ...CONFIG, axis: { ...CONFIG.axis, labelLimit }, legend: { ...CONFIG.legend, columns, labelLimit: Math.round((width * 0.75) / columns) - 20 } };
+  const config = { ...CONFIG, axis: { ...CONFIG.axis, labelLimit }, legend: { ...CONFIG.legend, columns, labelLimit: Math.round(width * 0.75) } };
   const before = chart.view;
   const made = await vegaEmbed(node, spec, { actions: false, renderer: "svg", config, logLevel: 1, tooltip: { theme: "custom" } });
   if (before) before.finalize();

@@ -36,7 +36,7 @@ OF_FIGURES = (
     "Times of different sessions or machines differ by more than their intervals say.",
     "Brackets and bars are 95% intervals: of times over rounds of fresh processes, of scores over examples and, from 3 seeds, seeds.",
     "Sizes and operations are exact counts of the module that was built. Memory is a single reading, taken as certain to 5%.",
-    "Where the same figure was measured in several sessions, charts show the newest; the others are in the list of figures.",
+    "Where the same figure was measured in several sessions, charts show the newest one.",
 )
 
 
@@ -94,7 +94,7 @@ def page(report: Report, now: datetime | None = None) -> str:
         has_records=bool(report.sessions),
         has_figures=bool(content["figures"]["rows"]),
         cells=_cells_of,
-        how=[*OF_FIGURES] if report.rows else [],
+        how=[*OF_FIGURES, *_of_older(report)] if report.rows else [],
         notes=_notes(report),
         css=_source("page.css"),
         script=_source("page.js"),
@@ -135,7 +135,7 @@ def _session(stored: StoredSession) -> dict[str, str]:
     pins = " ".join(f"{name}=={version}" for name, version in sorted(packages.items()))
     return {
         "id": session.session_id,
-        "command": command_of(session),
+        "again": command_of(session, fresh=True),
         "suite": session.suite,
         "started": session.started_at,
         "version": session.bertbench_version,
@@ -182,6 +182,14 @@ def _cells_of(chart: Chart) -> Iterator[tuple[dict[str, str], list[str], str | N
     for point in chart.points:
         keys = {name: str(point[name]) for name in FILTERS if point.get(name) is not None}
         yield keys, [str(point.get(name) or "") for name in chart.columns.values()], point.get("run")
+
+
+def _of_older(report: Report) -> list[str]:
+    """Say of which sessions no figure is listed, as all of it was measured again."""
+    listed = {row.session_id for row in report.rows}
+    count = len([stored for stored in report.sessions if stored.session.session_id not in listed])
+    told = f"{count} older session{'s' if count > 1 else ''}"
+    return [f"Of {told} nothing is listed, as all was measured again; see the charts over time."] if count else []
 
 
 def _notes(report: Report) -> list[str]:

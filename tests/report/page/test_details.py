@@ -56,3 +56,4 @@ def test_commands_are_quoted():
     """A command can be pasted into a shell, whatever its words hold."""
     session = factories.session_record(argv=("compare", "--models", "a b; rm x"))
     assert details.command_of(session) == "bertbench compare --models 'a b; rm x'"
+    assert details.command_of(session, fresh=True) == "bertbench compare --models 'a b; rm x' --fresh"

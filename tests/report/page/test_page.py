@@ -47,7 +47,7 @@ def test_sections_stand_for_what_there_is(html):
     for heading in ("Comparison", "Charts", "Every figure", "Records", "How this was measured", "Reproduce"):
         assert re.search(rf"<h2[^>]*>{heading}</h2>", html), heading
     assert "pip install torch==2.6.0 transformers==5.0.0" in html
-    assert "bertbench compare --models" in html
+    assert re.search(r"bertbench compare --models \S+ --fresh", html)
     assert "2026-11-30 12:00 UTC" in html
 
 
