@@ -162,7 +162,8 @@ class Table:
 
     `kinds` says per column whether it holds text ('text', aligned left) or figures ('number', aligned right); `accents` by
     text in cells how that is shown where there are colours; `sections` how many rows belong together, if any do;
-    `repeated` how many first columns are repeated where a table is split for want of width, none: it is not split.
+    `repeated` how many first columns are repeated where a table is split for want of width, none: it is not split;
+    `models` whose the last columns are, where they are of a model each.
     """
 
     title: str
@@ -173,6 +174,7 @@ class Table:
     accents: Mapping[str, Style] = field(default_factory=dict)
     sections: tuple[int, ...] = ()
     repeated: int = 0
+    models: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if any(len(row) != len(self.columns) for row in self.rows):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -24,7 +25,7 @@ from bertbench.safe_text import visible, visible_lines
 if TYPE_CHECKING:
     from bertbench.records.store import StoredSession
     from bertbench.report.compare.history import Series
-    from bertbench.report.row import Report, Row, Table
+    from bertbench.report.row import Report, Row, Style, Table
 
 NEEDED = ("altair", "vl_convert", "jinja2")
 FILTER_TITLES = {"model": "Model", "task": "Task", "device": "Device", "backend": "Back-end"}
@@ -84,8 +85,8 @@ def page(report: Report, now: datetime | None = None) -> str:
         title=report.title,
         made=f"Made by bertbench {__version__} on {moment}",
         sessions=[_session(stored) for stored in report.sessions],
-        glance=[_table(table, report) for table in report.shown],
-        details=[_table(table, report) for table in report.tables] if report.glance else [],
+        glance=[_table(table) for table in report.shown],
+        details=[_table(table) for table in report.tables] if report.glance else [],
         verdicts=verdict_cells(report.rows),
         verdict_titles=VERDICTS,
         filters=_filters(report.rows),
@@ -145,12 +146,9 @@ def _session(stored: StoredSession) -> dict[str, str]:
     }
 
 
-def _table(table: Table, report: Report) -> dict[str, Any]:
-    """Prepare a table; in one with a column a model the columns are named after their models."""
-    models = list(dict.fromkeys(row.model for row in report.rows if row.model))
-    is_by_model = bool(table.sections) and len(report.glance) == 1 and len(table.columns) == len(models) + 1
-    of_column = [None, *models] if is_by_model else [None] * len(table.columns)
-    numbers = [kind == "number" for kind in table.kinds] or [False] * len(table.columns)
+def _table(table: Table) -> dict[str, Any]:
+    """Prepare a table: cells with whose they are, rows that begin a section, notes but for those on a terminal."""
+    of_column = [*(None,) * (len(table.columns) - len(table.models)), *table.models]
     starts, row = set(), 0
     for count in table.sections:
         starts.add(row)
@@ -161,11 +159,25 @@ def _table(table: Table, report: Report) -> dict[str, Any]:
         "rows": [
             [ColumnCell(text, model) for text, model in zip(cells, of_column, strict=True)] for cells in table.rows
         ],
-        "numbers": numbers,
+        "numbers": [kind == "number" for kind in table.kinds] or [False] * len(table.columns),
         "starts": starts,
         "notes": [note for note in table.notes if note != HOW_TO_SEE_MORE],
-        "styles": table.accents,
+        "accents": table.accents,
     }
+
+
+def _accented(text: str, accents: Mapping[str, Style]) -> Any:
+    """Escape text, and mark those of its parts that are shown otherwise."""
+    from markupsafe import Markup, escape
+
+    if not accents:
+        return escape(visible_lines(text))
+    parts = re.split(f"({'|'.join(re.escape(accent) for accent in sorted(accents, key=len, reverse=True))})", text)
+    marked = Markup('<span class="{}">{}</span>')
+    return Markup().join(
+        marked.format(accents[part], visible_lines(part)) if part in accents else escape(visible_lines(part))
+        for part in parts
+    )
 
 
 def _filters(rows: Sequence[Row]) -> dict[str, tuple[str, list[str]]]:
@@ -208,7 +220,11 @@ def _template() -> Any:
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"one_line": lambda text: visible(str(text)), "lines": lambda text: visible_lines(str(text))}
+    environment.filters |= {
+        "one_line": lambda text: visible(str(text)),
+        "lines": lambda text: visible_lines(str(text)),
+        "accented": _accented,
+    }
     return environment.from_string(_source("page.html"))
 
 

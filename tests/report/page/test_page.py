@@ -79,6 +79,14 @@ def test_a_report_without_figures_is_a_table():
     assert len(html) < 60_000
 
 
+def test_cells_are_marked_by_style_and_model():
+    """A verdict's mark has its colour, a column its model, so that a filter can hide it."""
+    table = Table("T", ("", "A"), (("Size", "✔ <b>"),), accents={"✔": "good"}, models=("a",))
+    html = page(Report("T", (), glance=(table,)))
+    assert '<td data-model="a"><span class="good">✔</span> &lt;b&gt;</td>' in html
+    assert '<th scope="col" data-model="a">A</th>' in html
+
+
 def test_strangers_words_do_nothing(tmp_path):
     """Whatever a report holds, no text closes an element, moves a cursor or turns the direction."""
     table = Table(EVIL, (EVIL, EVIL), ((EVIL, EVIL),), (EVIL,), sections=(1,))
