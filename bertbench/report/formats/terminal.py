@@ -161,7 +161,9 @@ def _draw_table(table: Table, console: Console) -> None:
     ends = set(accumulate(table.sections))
     for number, row in enumerate(table.rows, 1):
         # Within a section an empty cell belongs to what stands above it.
-        cells = (_accented(cell or ("" if table.sections else _EMPTY), table) for cell in row)
+        cells = [_accented(cell or ("" if table.sections else _EMPTY), table) for cell in row]
+        if table.sections and not row[0].startswith(" "):  # a section's name, and not that of a line of it
+            cells[0].stylize("bold")
         drawn.add_row(*cells, end_section=number in ends)
     console.print(drawn)
 
