@@ -55,6 +55,12 @@ def _back_end(points: Sequence[Point]) -> alt.Shape:
     return alt.Shape("way:N", legend=alt.Legend(title="Back-end", orient="top") if is_several else None)
 
 
+def _ends(values: Sequence[float]) -> list[float]:
+    """Return the smallest and the largest value, as a legend shows them."""
+    digits = 0 if min(values) >= 10 else 2
+    return sorted({round(min(values), digits), round(max(values), digits)})
+
+
 def _nothing() -> Drawn:
     return alt.Chart(alt.InlineData(values=[], name="points"))
 
@@ -81,7 +87,7 @@ def trade_off(rows: Sequence[Row], models: Sequence[str]) -> Chart | None:
     dots = base.mark_point(filled=True, opacity=0.9).encode(
         color=color,
         shape=_back_end(points),
-        size=alt.Size("megabytes:Q", title="Weights (MB)", scale=alt.Scale(range=[40, 420], zero=True), legend=alt.Legend(orient="top", tickCount=3)),
+        size=alt.Size("megabytes:Q", title="Weights (MB)", scale=alt.Scale(range=[40, 420], zero=True), legend=alt.Legend(orient="top", values=_ends([point["megabytes"] for point in points]))),
         tooltip=_tooltip(Model="model", Task="task_text", Back_end="way", Score="score_text", Latency="latency_text", Weights="megabytes_text"),
     )  # fmt: skip
     names = (
@@ -93,7 +99,7 @@ def trade_off(rows: Sequence[Row], models: Sequence[str]) -> Chart | None:
         "trade-off",
         "Quality, latency and size",
         "Up and to the left is better. A bar is a 95% interval, the area of a mark the size of the weights. The dashed line joins "
-        "the models that none beats in both score and latency (the Pareto front).",
+        "the models that no other beats in both score and latency (the Pareto front).",
         alt.layer(front, across, upright, dots, names).properties(width="container", height=360),
         tuple(points),
         {

@@ -60,12 +60,17 @@ class SharedValues:
 def figures(rows: Sequence[Row]) -> dict[str, Any]:
     """Return every figure as numbers of strings, a list a figure, in the order of `FIGURE_FIELDS`."""
     pool = SharedValues()
-    told = [[pool.number(_safe(text)) for text in _figure(row)] for row in rows if row.value is not None or row.text]
+    told = [[pool.number(_safe(text)) for text in _figure(row)] for row in rows if _is_told(row)]
     return {"fields": FIGURE_FIELDS, "strings": pool.values, "rows": told}
 
 
+def _is_told(row: Row) -> bool:
+    """Tell whether a row has something to show; a failed run is a figure, too."""
+    return row.value is not None or bool(row.text) or row.status not in {None, "ok"}
+
+
 def _figure(row: Row) -> tuple[str | None, ...]:
-    value = figure_text(row) if row.value is not None else row.text
+    value = figure_text(row) if row.value is not None else row.text or row.status
     has_bounds = row.ratio is not None and row.ratio_low is not None and row.ratio_high is not None
     bounds = f" [{times(row.ratio_low or 0.0)}, {times(row.ratio_high or 0.0)}]" if has_bounds else ""
     ratio = f"{times(row.ratio)}{bounds}" if row.ratio is not None else None

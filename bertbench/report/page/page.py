@@ -140,7 +140,7 @@ def _session(stored: StoredSession) -> dict[str, str]:
         "suite": session.suite,
         "started": session.started_at,
         "version": session.bertbench_version,
-        "machine": "; ".join(text for name, text in lines.items() if name in {"Processor", "Memory", "GPU", "System"}),
+        "machine": ", ".join(lines[name] for name in ("GPU", "Processor", "System") if name in lines),
         "commit": lines.get("Commit of bertbench", ""),
         "pins": pins,
     }

@@ -285,7 +285,7 @@ def verdict_cells(rows: Sequence[Row]) -> list[tuple[Row, tuple[str, ...]]]:
 def figure_name(row: Row) -> str:
     """Name a figure: 'Latency, median, 1x128', 'Score of sst2, validation'."""
     of_task = f" of {row.task}" if row.task else ""
-    told = row.statistic if row.statistic not in {"value", "mean", None} else None
+    told = row.statistic if row.statistic not in {"value", "mean", "text", None} else None
     shape = shape_name(row) if row.batch_size is not None else None
     parts = [f"{quantity_of(row.quantity or '').title}{of_task}", told, row.split, shape]
     return ", ".join(part.replace("_", " ").replace("/", ", ") for part in parts if part)

@@ -20,8 +20,9 @@ def test_strings_stand_once():
 
 
 def test_empty_figures_are_left_out():
-    """A row without value and text is no figure."""
-    assert details.figures([Row(model="bert", quantity="latency")])["rows"] == []
+    """A row without value and text is no figure; a run that failed is one."""
+    assert details.figures([Row(model="bert", quantity="latency", status="ok")])["rows"] == []
+    assert "failed" in details.figures([Row(model="bert", quantity="latency", status="failed")])["strings"]
 
 
 def test_ratio_has_its_interval():
