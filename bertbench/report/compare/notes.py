@@ -60,6 +60,9 @@ GRAVE = (
 )  # fmt: skip
 
 
+HOW_TO_SEE_MORE = "--details shows how all was measured"  # which a page does by itself
+
+
 def at_a_glance(evidence: Evidence, now: datetime) -> list[str]:
     """Write the lines under a table at a glance: the gravest warning, and which session this is."""
     session = evidence.stored.session
@@ -74,11 +77,8 @@ def at_a_glance(evidence: Evidence, now: datetime) -> list[str]:
         for environment in _distinct(record.environment for record in records)
     ]
     where = "; ".join(dict.fromkeys(machines))
-    lines.append(
-        f"session {session.session_id}, {age(session.started_at, now)} ago{unfinished}, {where}; "
-        "--details shows how all was measured"
-    )
-    return lines
+    lines.append(f"session {session.session_id}, {age(session.started_at, now)} ago{unfinished}, {where}")
+    return [*lines, HOW_TO_SEE_MORE]
 
 
 def _warnings(records: Sequence[RunRecord], kinds: AbstractSet[str] | None = None) -> list[str]:
