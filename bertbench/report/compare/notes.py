@@ -60,9 +60,6 @@ GRAVE = (
 )  # fmt: skip
 
 
-HOW_TO_SEE_MORE = "--details shows how all was measured"  # which a page does by itself
-
-
 def at_a_glance(evidence: Evidence, now: datetime) -> list[str]:
     """Write the lines under a table at a glance: the gravest warning, and which session this is."""
     session = evidence.stored.session
@@ -78,7 +75,7 @@ def at_a_glance(evidence: Evidence, now: datetime) -> list[str]:
     ]
     where = "; ".join(dict.fromkeys(machines))
     lines.append(f"session {session.session_id}, {age(session.started_at, now)} ago{unfinished}, {where}")
-    return [*lines, HOW_TO_SEE_MORE]
+    return lines
 
 
 def _warnings(records: Sequence[RunRecord], kinds: AbstractSet[str] | None = None) -> list[str]:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench import __version__
 from bertbench.errors import UnavailableError
-from bertbench.report.compare.notes import HOW_TO_SEE_MORE
 from bertbench.report.page.drawing import Chart, Gap
 from bertbench.report.page.points import ALL_TASKS, FILTERS, verdict_cells
 from bertbench.safe_text import visible, visible_lines
@@ -161,7 +160,7 @@ def _table(table: Table) -> dict[str, Any]:
         ],
         "numbers": [kind == "number" for kind in table.kinds] or [False] * len(table.columns),
         "starts": starts,
-        "notes": [note for note in table.notes if note != HOW_TO_SEE_MORE],
+        "notes": list(table.notes),
         "accents": table.accents,
     }
 
