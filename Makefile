@@ -14,7 +14,7 @@ CPU_INDEX := https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?= $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1 && echo $(CPU_INDEX))
 TORCH := $(shell grep '^torch==' constraints.txt)
 PYTEST_ARGS ?=
-NO_BENCH := not bench and not bench_full
+NO_BENCH := not bench and not bench_full and not browser
 
 # What needs neither torch nor a model: the reporting side and the units. Left to `make test` are simulations of many sessions, writers that
 # are killed, files that unfold to gigabytes, and what loads other libraries to compare with.
@@ -24,7 +24,7 @@ NOT_QUICK := tests/report/compare/test_coverage.py tests/records/test_nothing_is
   tests/stats/metrics/test_module.py
 QUICK = $(VENV)/bin/python -m pytest -m "not slow and not shared and $(NO_BENCH)" $(NOT_QUICK:%=--ignore=%)
 
-.PHONY: compare quick quick-report quick-units test check setup lint types all-tests bench bench-full docs wheel clean
+.PHONY: compare quick quick-report quick-units test browser check setup lint types all-tests bench bench-full docs wheel clean
 
 compare: $(STAMP)
 	$(VENV)/bin/bertbench compare --models all
@@ -41,6 +41,10 @@ quick-units:
 
 test: $(STAMP)
 	$(VENV)/bin/python -m pytest -m "not slow and $(NO_BENCH)" $(PYTEST_ARGS)
+
+# The page of `bertbench report` in a real browser: needs chromium (apt-get install chromium).
+browser: $(STAMP)
+	$(VENV)/bin/python -m pytest -m browser $(PYTEST_ARGS)
 
 all-tests: $(STAMP)
 	$(VENV)/bin/python -m pytest -m "$(NO_BENCH)" $(PYTEST_ARGS)

@@ -82,7 +82,8 @@ class ComparisonResult:
             raise NothingMeasuredError("nothing to plot: no model has both a latency and a score")
         scale = alt.Scale(zero=False)
         shape, quality = points[0]["shape"], points[0]["task"]
-        places = alt.Chart(alt.Data(values=points)).encode(
+        inline = alt.Data(values=points)  # type: ignore[no-untyped-call]
+        places = alt.Chart(inline).encode(
             x=alt.X("latency:Q", title=f"Median latency at {shape}, ms", scale=scale),
             y=alt.Y("score:Q", title=f"Score on {quality}", scale=scale),
             tooltip=["model:N", "latency:Q", "score:Q"],

@@ -70,6 +70,7 @@ COMMANDS = {
     "show": TableEntry("show", KEEP, "List the newest runs, or show all that is stored about one."),
     "history": TableEntry("history", KEEP, "Show figures over time, session by session, with their steps."),
     "diff": TableEntry("diff", KEEP, "Show why two runs or sessions differ."),
+    "report": TableEntry("report", KEEP, "Write one page with tables, charts and records of what is stored."),
     "export": TableEntry("export", KEEP, "Write every stored measurement as a row."),
     "gc": TableEntry("gc", KEEP, "Remove checkpoints and leftovers that nothing refers to."),
 }  # fmt: skip

@@ -202,6 +202,8 @@ HEAVY = (
     "openvino",
     "ruptures",
     "altair",
+    "vl_convert",
+    "jinja2",
     "xlsxwriter",
 )
 

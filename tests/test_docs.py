@@ -15,7 +15,7 @@ from bertbench import cli
 from bertbench.report.row import HEADER
 from bertbench.specs.catalog import spec_types
 from bertbench.units import QUANTITIES
-from tests.test_readme import COMING, parsers
+from tests.test_readme import parsers
 
 yaml = pytest.importorskip("yaml")
 
@@ -116,7 +116,7 @@ def test_issue_forms_name_commands_that_exist(path):
     assert form.keys() >= {"name", "description", "body"}
     assert all(part["attributes"] for part in form["body"])
     named = set(re.findall(r"`bertbench (\w+)", path.read_text(encoding="utf-8")))
-    assert named <= cli.COMMANDS.keys() | COMING
+    assert named <= cli.COMMANDS.keys()
 
 
 def test_site_is_built_without_warnings(tmp_path):

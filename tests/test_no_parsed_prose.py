@@ -34,6 +34,7 @@ JOINTS = ("; ", ": ")  # with which this program joins what it says
 EXCEPTIONS = {
     "report/tables/figures.py:fields_of_shape": "'1x128' is a key of records, no sentence",
     "report/tables/figures.py:way_label": "a back-end's name ends with its number format: both are names",
+    "report/page/page.py:_accented": "marks what the table itself names as accented; decides nothing",
     "report/formats/markdown.py:": "escapes what Markdown would read, in any text",
     "gate/check.py:with_baseline": "the kinds in a scope, which are no text",
     "gate/baseline.py:": "names of files that may be anybody's",

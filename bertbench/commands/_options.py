@@ -66,6 +66,10 @@ class Ablation(StrEnum):
     EMBEDDING = "embedding"
 
 
+PlotsOption = Annotated[
+    Path | None,
+    Option("--plots", help="Write the charts to this folder, too, as SVG and PNG.", show_default=False),
+]
 SuiteOfAllOption = Annotated[str, Option("--suite", "-s", help="The suite that 'all' is taken from.")]
 
 
@@ -79,7 +83,8 @@ class OutputOptions:
         Option(
             "--output",
             "-o",
-            help="Write the report to this file, too; its ending decides how: .csv, .json, .md, .tex or .xlsx.",
+            help="Write the report to this file, too; its ending decides how: .csv, .json, .md, .html (a page with charts), "
+            ".tex or .xlsx.",
             show_default=False,
         ),
     ] = None
@@ -115,22 +120,32 @@ class ShownOptions(OutputOptions):
     details: Annotated[
         bool, Option("--details", help="Show every figure, source, warning and setting after the table.")
     ] = False
+    plots: PlotsOption = None
     quiet: Annotated[bool, Option("--quiet", help="Show results and errors only.")] = False
     verbose: Annotated[bool, Option("--verbose", help="Show a line for every step and every cell.")] = False
 
     def check(self) -> None:
-        """Refuse to show more and less at once, and prove that the file can be written.
+        """Refuse to show more and less at once, and prove that the file and the pictures can be written.
 
         Raises:
-            UsageError: one of both.
+            UsageError, UnavailableError: both, or they cannot.
         """
         if self.quiet and self.verbose:
             raise UsageError("--quiet and --verbose contradict each other", "leave one out")
         super().check()
+        if self.plots is not None:
+            from bertbench.report.page import pictures
+
+            pictures.check(self.plots)
 
     def emit(self, report: Report) -> None:
-        """Show the report at a glance, or all of it; write it to the file if there is one."""
+        """Show the report at a glance, or all of it; write it to the file, and its pictures, if they are asked for."""
         super().emit(report.unfolded() if self.details else report)
+        if self.plots is not None:
+            from bertbench.commands._display import say
+            from bertbench.report.page import pictures
+
+            say(pictures.summary(self.plots, pictures.write(report, self.plots)))
 
 
 @dataclass(frozen=True)
@@ -251,7 +266,7 @@ _OF_CLASS = {
 }
 _OF_NAME = {
     "only": WHAT, "max_train_minutes": TRAINING, "rounds": TIME, "precision": TIME, "results_dir": OUTPUT,
-    "junit": OUTPUT, "annotate": OUTPUT, "save_to": OUTPUT,
+    "junit": OUTPUT, "annotate": OUTPUT, "save_to": OUTPUT, "plots": OUTPUT,
 }  # fmt: skip
 
 

@@ -98,8 +98,9 @@ def closing(options: MeasuringOptions, answers: Sequence[Answer], *, nothing: bo
         return f"Nothing was measured; why is kept in {folder}. `bertbench doctor` checks models and data"
     sessions = ", ".join(dict.fromkeys(answer.stored.session.session_id for answer in answers))
     where = "" if str(folder) == "results" else f" --results-dir {shlex.quote(str(folder))}"
+    details = "" if options.details else "--details shows how all was measured, "
     return (
-        f"Stored in {folder} as {sessions}. `bertbench report{where}` makes a page of it, "
+        f"Stored in {folder} as {sessions}. {details}`bertbench report{where}` makes a page of it, "
         f"`bertbench recommend{where}` says what to take"
     )
 

@@ -11,6 +11,7 @@ from typer import Exit, Option
 
 from bertbench.commands._display import Waiting, show_warnings
 from bertbench.commands._options import OutputOptions, ShapeOptions, spread
+from bertbench.commands._stored import rows_of
 from bertbench.errors import NothingMeasuredError, UnknownNameError, UsageError
 from bertbench.records.store import Store, StoredSession
 from bertbench.report.compare.advice import Axis, Limits
@@ -87,7 +88,7 @@ def recommend(
         raise NothingMeasuredError(
             f"no figures in {folders.results_dir}", "`bertbench compare` measures size, speed, memory and quality"
         )
-    rows = [_rows(stored, catalog) for stored in sessions]
+    rows = [rows_of(stored, catalog) for stored in sessions]
     known = tasks_of(rows)
     if task is not None and task not in known:
         raise UnknownNameError("task with scores", task, known)
@@ -168,17 +169,6 @@ def _of_one_machine(sessions: Sequence[StoredSession], device: str | None) -> li
 
 def _devices(stored: StoredSession) -> set[str]:
     return {str(record.settings["device"]) for record in stored.records if record.settings.get("device")}
-
-
-def _rows(stored: StoredSession, catalog: Catalog) -> list[Row]:
-    """Build the rows of all models of a session."""
-    from bertbench.report.compare.rows import all_rows, evidence_of
-
-    known = set(catalog.entries("models"))
-    models = list(dict.fromkeys(record.model_name for record in stored.records))
-    specs = {name: catalog.model(name) for name in models if name in known}
-    reference = stored.session.reference
-    return all_rows(evidence_of(stored, specs, models, reference if reference in models else models[0]))
 
 
 def _sources(sessions: Sequence[StoredSession]) -> list[str]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import statistics
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -101,20 +101,30 @@ def frame_of(store: Store, catalog: Catalog | None = None) -> pd.DataFrame:
     Raises:
         StoreError: there is no such folder.
     """
-    import pandas as pd
-
     if not store.root.is_dir():
         raise StoreError(f"results directory {store.root}: not there", "name the right one; `bertbench run` makes one")
-    judge = Staleness(catalog or Catalog())
+    return frame_of_sessions(_counted(store), Staleness(catalog or Catalog()))
+
+
+def frame_of_sessions(sessions: Iterable[StoredSession], judge: Staleness | None = None) -> pd.DataFrame:
+    """Build the rows of sessions that have been read; without a judge no run is stale."""
+    import pandas as pd
+
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    total = len(folders(store.sessions_folder))
-    for count, stored in enumerate(store.sessions(), 1):
+    for stored in sessions:
         for row in _rows(stored, judge):
             for name, values in columns.items():
                 values.append(row.get(name))
+    return pd.DataFrame({name: pd.Series(values, dtype=_dtype(name)) for name, values in columns.items()})
+
+
+def _counted(store: Store) -> Iterator[StoredSession]:
+    """Yield a store's sessions and say how many have been read."""
+    total = len(folders(store.sessions_folder))
+    for count, stored in enumerate(store.sessions(), 1):
+        yield stored
         store.progress("reading stored sessions", count, total)
     store.progress("reading stored sessions", total, total)
-    return pd.DataFrame({name: pd.Series(values, dtype=_dtype(name)) for name, values in columns.items()})
 
 
 def _dtype(name: str) -> str:
@@ -125,10 +135,10 @@ def _dtype(name: str) -> str:
     return "Int64" if name in WHOLE else "boolean" if name in TRUTHS else "string"
 
 
-def _rows(stored: StoredSession, judge: Staleness) -> Iterator[dict[str, Any]]:
+def _rows(stored: StoredSession, judge: Staleness | None) -> Iterator[dict[str, Any]]:
     for record in stored.records:
         base = (
-            {"stale": judge.reason(stored.session, record)}
+            {"stale": judge.reason(stored.session, record) if judge else None}
             | _of_session(stored.session, record)
             | _of_run(record)
             | _of_environment(record.environment)

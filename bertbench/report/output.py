@@ -116,7 +116,7 @@ def _is_open(number: int, status: os.stat_result) -> bool:
         return False
 
 
-FORMATS = {".csv": "csv", ".json": "json", ".md": "markdown", ".tex": "latex", ".xlsx": "excel"}
+FORMATS = {".csv": "csv", ".json": "json", ".md": "markdown", ".html": "html", ".tex": "latex", ".xlsx": "excel"}
 LIBRARIES = {"excel": ("xlsxwriter", "XlsxWriter")}  # what a format needs beyond bertbench's own: module and package
 _FALLBACK_WIDTH = 120  # of a pipe or a file, which have no width
 
@@ -125,6 +125,7 @@ def check_output(output: Path | None) -> None:
     """Prove, before work starts, that a report can be written to `output`.
 
     Raises:
+        UnavailableError: a page cannot be made.
         UsageError: unknown ending, a library that is not installed, a folder or device, no such folder, or a folder that
             cannot be written to.
     """
@@ -135,6 +136,10 @@ def check_output(output: Path | None) -> None:
         raise UsageError(
             f"--output {output}: needs {LIBRARIES[name][1]}", f"install it: pip install 'bertbench[{name}]'"
         )
+    if name == "html":
+        from bertbench.report.page.page import check_installed
+
+        check_installed()
     check_file(output, "--output")
 
 
@@ -149,7 +154,7 @@ def emit(report: Report, *, format: str, output: Path | None, layout: str) -> No
         UnknownNameError: there is no such format.
     """
     if output is not None:
-        _write(output, _rendered(report, _format_of(output), layout, None))
+        write_report(report, output, layout)
     if format != "terminal":
         streams.write_for_programs(_text(report, format, layout, None))
         _remark(report, format)
@@ -161,6 +166,15 @@ def emit(report: Report, *, format: str, output: Path | None, layout: str) -> No
     else:
         sys.stdout.write(_text(report, format, layout, shutil.get_terminal_size((_FALLBACK_WIDTH, 24)).columns))
     sys.stdout.flush()
+
+
+def write_report(report: Report, output: Path, layout: str = "long") -> None:
+    """Write a report to a file in the format of its ending.
+
+    Raises:
+        StoreError: the file cannot be written after all.
+    """
+    _write(output, _rendered(report, _format_of(output), layout, None))
 
 
 def _text(report: Report, name: str, layout: str, width: int | None) -> str:

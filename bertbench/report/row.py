@@ -11,6 +11,7 @@ from bertbench.stats.estimate import Method, MethodKind, Replications, Scope, Se
 
 if TYPE_CHECKING:
     from bertbench.records.record import RunRecord
+    from bertbench.records.store import StoredSession
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,8 @@ class Table:
 
     `kinds` says per column whether it holds text ('text', aligned left) or figures ('number', aligned right); `accents` by
     text in cells how that is shown where there are colours; `sections` how many rows belong together, if any do;
-    `repeated` how many first columns are repeated where a table is split for want of width, none: it is not split.
+    `repeated` how many first columns are repeated where a table is split for want of width, none: it is not split;
+    `models` whose the last columns are, where they are of a model each.
     """
 
     title: str
@@ -172,6 +174,7 @@ class Table:
     accents: Mapping[str, Style] = field(default_factory=dict)
     sections: tuple[int, ...] = ()
     repeated: int = 0
+    models: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if any(len(row) != len(self.columns) for row in self.rows):
@@ -205,7 +208,8 @@ class Report:
 
     `rows` is empty for reports that are not about measurements (lists of models, say): there CSV and JSON give the
     first table. `glance` is what people see of it first, in place of `tables`, which have every detail. `records` are what
-    the rows were made of, for formats that say which data and checkpoint a figure is of.
+    the rows were made of, for formats that say which data and checkpoint a figure is of; `sessions` hold them, the newest first,
+    for a page that shows all of them.
     """
 
     title: str
@@ -214,6 +218,7 @@ class Report:
     notes: tuple[str, ...] = ()
     glance: tuple[Table, ...] = ()
     records: tuple[RunRecord, ...] = ()
+    sessions: tuple[StoredSession, ...] = ()
 
     @property
     def shown(self) -> tuple[Table, ...]:
@@ -233,6 +238,7 @@ class Report:
     def joined(reports: Iterable[Report]) -> Report:
         """Join the tables, rows and notes of several reports into one, titled as the first."""
         parts = tuple(reports)
+        sessions = {stored.session.session_id: stored for part in parts for stored in part.sessions}
         return Report(
             title=parts[0].title,
             tables=tuple(table for part in parts for table in part.tables),
@@ -240,4 +246,5 @@ class Report:
             notes=tuple(dict.fromkeys(note for part in parts for note in part.notes)),
             glance=tuple(table for part in parts for table in part.glance),
             records=tuple(record for part in parts for record in part.records),
+            sessions=tuple(sessions.values()),
         )

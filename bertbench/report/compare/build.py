@@ -90,7 +90,7 @@ def build(
     # The suite's name tells the tables apart where a report joins several suites.
     named = tuple(replace(table, title=f"{table.title} (suite {stored.session.suite})") for table in tables)
     glance = glance_table(comparison, title, notes.at_a_glance(evidence, now))
-    return Report(title, named, tuple(rows), glance=(glance,), records=tuple(stored.records))
+    return Report(title, named, tuple(rows), glance=(glance,), records=tuple(stored.records), sessions=(stored,))
 
 
 def _score_words(evidence: Evidence) -> dict[str, str]:

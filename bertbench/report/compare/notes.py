@@ -74,10 +74,7 @@ def at_a_glance(evidence: Evidence, now: datetime) -> list[str]:
         for environment in _distinct(record.environment for record in records)
     ]
     where = "; ".join(dict.fromkeys(machines))
-    lines.append(
-        f"session {session.session_id}, {age(session.started_at, now)} ago{unfinished}, {where}; "
-        "--details shows how all was measured"
-    )
+    lines.append(f"session {session.session_id}, {age(session.started_at, now)} ago{unfinished}, {where}")
     return lines
 
 

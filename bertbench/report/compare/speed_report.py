@@ -260,7 +260,7 @@ def build_speed(
     short = _short_names(evidence)
     below += [f"{name}: {model}" for model, name in short.items()]
     title = f"Speed of {', '.join(short.get(model, model) for model in shown)}"
-    return Report(title, tuple(table.renamed(short) for table in kept), tuple(rows), tuple(below))
+    return Report(title, tuple(table.renamed(short) for table in kept), tuple(rows), tuple(below), sessions=(stored,))
 
 
 def _short_names(evidence: Evidence) -> dict[str, str]:

@@ -80,6 +80,7 @@ def comparison_table(comparison: Comparison, notes: Sequence[str] = ()) -> Table
         rows=tuple(cells),
         notes=tuple(notes),
         kinds=("text",) * (len(heads) + 1),
+        models=tuple(comparison.models),
     )
 
 

@@ -238,6 +238,7 @@ def glance_table(comparison: Comparison, title: str, notes: Sequence[str] = ()) 
         accents={**STYLES, **dict.fromkeys(writer.published, "dim")},
         sections=tuple(len(section) for section in sections),
         repeated=1 + (comparison.models[0] == comparison.reference),
+        models=tuple(comparison.models),
     )
 
 

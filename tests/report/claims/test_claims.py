@@ -347,6 +347,14 @@ def test_seeds_of_another_way_of_measuring_are_not_mixed_in(tmp_path):
     assert "1 of 2 seeds" in prove(tmp_path, claim(**KEEPS, needs={"seeds": 2})).reason
 
 
+def test_other_words_on_a_model_change_no_evidence(tmp_path):
+    """What a configuration only says of a model, such as how it is compressed, may be put otherwise at any time."""
+    words = {"compression": "said otherwise", "description": "so too"}
+    other = {name: factories.model_spec(name, **words).model_dump(mode="json") for name in MODELS[:2]}
+    stored(tmp_path, records=[replace(factories.size_record(name, 100), model=spec) for name, spec in other.items()])
+    assert prove(tmp_path, claim()).verdict != "not measured"
+
+
 def test_a_model_that_has_become_another_is_no_evidence(tmp_path):
     """What was measured of an earlier configuration of the same name neither settles a claim nor joins newer runs."""
     other = {name: factories.model_spec(name, config={"a": 1}).model_dump(mode="json") for name in MODELS[:2]}

@@ -40,7 +40,7 @@ def parsed(text):
 
 def test_all_formats_are_there():
     """The exporters are those of the --format option."""
-    only_to_files = {"excel"}
+    only_to_files = {"excel", "html"}
     assert {*plugins.names("bertbench.report.formats")} == {*map(str, Format)} | only_to_files
     assert {*FORMATS.values()} <= {*plugins.names("bertbench.report.formats")}
 

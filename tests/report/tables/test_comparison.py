@@ -79,6 +79,7 @@ def test_comparison_table():
         ),
         notes=("a note",),
         kinds=("text", "text", "text"),
+        models=("bert", "tiny"),
     )
 
 

@@ -1,0 +1,150 @@
+"""`bertbench report`: everything stored on one page with charts. Measures nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Option
+
+from bertbench.commands._display import Waiting, say, show, show_warnings
+from bertbench.commands._options import PlotsOption, spread
+from bertbench.commands._stored import report_of, rows_of
+from bertbench.errors import NothingMeasuredError, StoreError, UnknownNameError, UsageError
+from bertbench.records.store import Store, StoredSession
+from bertbench.session.options import StoreOptions
+from bertbench.specs.catalog import Catalog
+from bertbench.specs.name_lists import split
+
+if TYPE_CHECKING:
+    from bertbench.report.row import Report
+
+MOST_TABLES = 3  # suites whose newest session has its comparison table on the page
+IN_FULL = 10  # newest sessions whose figures are all listed; of older ones those that were not measured again since
+PAGE = ".html"
+
+PageOption = Annotated[Path, Option("--output", "-o", help="File to write the page to.")]
+SessionOption = Annotated[
+    str | None,
+    Option("--session", help="Show only these sessions, separated by commas (default: all).", show_default=False),
+]
+
+
+@spread()
+def report(
+    output: PageOption = Path("report.html"),
+    session: SessionOption = None,
+    plots: PlotsOption = None,
+    *,
+    folders: StoreOptions,
+) -> None:
+    """Write one page with tables, charts and records of what is stored.
+
+    The page is one file that opens without a network.
+
+    Example: bertbench report --output report.html
+    """
+    from bertbench.report import output as outputs
+    from bertbench.report.page import pictures
+
+    if output.suffix.lower() != PAGE:
+        raise UsageError(f"--output {output}: a page ends in {PAGE}", "`bertbench export` writes CSV and JSON")
+    outputs.check_output(output)
+    if plots is not None:
+        pictures.check(plots)
+    store, catalog = Store(folders.results_dir, Waiting()), Catalog(folders.config_dir or ())
+    sessions = _chosen([stored for stored in store.sessions() if stored.records], session)
+    show_warnings(store.warnings)
+    if not sessions:
+        raise NothingMeasuredError(
+            f"no figures in {folders.results_dir}", "`bertbench compare` measures size, speed, memory and quality"
+        )
+    made = _joined(sessions, catalog)
+    outputs.write_report(made, output)
+    models = len({row.model for row in made.rows if row.model})
+    show(f"{output}: {_counted(models, 'model')}, {_counted(len(sessions), 'session')}; open it in a browser")
+    if plots is not None:
+        show(pictures.summary(plots, pictures.write(made, plots)))
+
+
+def _chosen(sessions: Sequence[StoredSession], names: str | None) -> list[StoredSession]:
+    """Keep the sessions asked for.
+
+    Raises:
+        UnknownNameError: there is no such session.
+    """
+    if names is None:
+        return list(sessions)
+    known = {stored.session.session_id: stored for stored in sessions}
+    asked = split("--session", names, known.__contains__, known.__contains__)
+    for name in asked:
+        if name not in known:
+            raise UnknownNameError("session", name, known)
+    return [stored for name, stored in known.items() if name in asked]
+
+
+def _joined(sessions: Sequence[StoredSession], catalog: Catalog) -> Report:
+    """Report the newest session of each suite with its tables, and the figures of all others."""
+    from bertbench.report.row import Report
+
+    tabled: dict[str, Report] = {}
+    parts = []
+    for stored, part in _reports(sessions, catalog, tabled):
+        parts.append(replace(part, sessions=(stored,)))
+    if not parts:
+        raise NothingMeasuredError("no stored session can be read", "`bertbench show` lists what is stored")
+    joined = Report.joined(parts)
+    return joined if len(sessions) == 1 else replace(joined, title=_title(joined))
+
+
+def _reports(
+    sessions: Sequence[StoredSession], catalog: Catalog, tabled: dict[str, Report]
+) -> Iterator[tuple[StoredSession, Report]]:
+    from bertbench.report.row import Report
+
+    progress, measured = Waiting(), set[Hashable]()
+    for number, stored in enumerate(sessions):
+        progress("computing figures", number, len(sessions))
+        suite, figures = stored.session.suite, _figures_of(stored)
+        is_old = number >= IN_FULL and figures <= measured
+        measured |= figures
+        try:
+            if suite not in tabled and len(tabled) < MOST_TABLES:
+                tabled[suite] = report_of(stored, catalog)
+                yield stored, tabled[suite]
+            elif is_old:
+                yield stored, Report("", ())
+            else:
+                yield stored, Report("", (), tuple(rows_of(stored, catalog)))
+        except StoreError as error:
+            say(f"session {stored.session.session_id} is left out: {error}")
+    progress("computing figures", len(sessions), len(sessions))
+
+
+def _figures_of(stored: StoredSession) -> set[Hashable]:
+    """Return what was measured in a session: kinds, models, tasks and how they were run."""
+    names = ("device", "backend", "dtype", "mode")
+    return {
+        (
+            record.kind,
+            record.model_name,
+            record.task_name,
+            *(record.settings.get(name) for name in names),
+            *(record.settings.get("shapes") or ()),
+        )
+        for record in stored.records
+        if record.status == "ok"
+    }
+
+
+def _title(report: Report) -> str:
+    """Name a report on several sessions after its models."""
+    models = list(dict.fromkeys(str(row.model) for row in report.rows if row.model))
+    rest = f" and {len(models) - 6} more" if len(models) > 6 else ""
+    return f"{', '.join(models[:6])}{rest}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

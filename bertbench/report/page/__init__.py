@@ -1,0 +1,1 @@
+"""A report as one page for a browser, and its charts as pictures."""
