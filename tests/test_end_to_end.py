@@ -95,9 +95,13 @@ def records(project):
 
 
 def test_comparison_has_the_tables_of_the_mission(compared):
-    """`compare` gives the table with its five rows and the reference marked, and the detail table with a row a model."""
+    """`compare` gives the table at a glance, that with all its sources, with five rows each, and a row a model in detail."""
     report = json.loads(compared.stdout)
-    comparison, detail = report["tables"][:2]
+    glance, comparison, detail = report["tables"][:3]
+    sections = [
+        next(iter(row.values())).split()[0] for row in glance["rows"] if not next(iter(row.values())).startswith(" ")
+    ]
+    assert sections == ["Method", "Size", "Speed", "Accuracy", "Best"]
     assert [next(iter(row.values())) for row in comparison["rows"]] == [
         "Compression method", "Model size", "Speed", "Accuracy", "Best use case",
     ]  # fmt: skip

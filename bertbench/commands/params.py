@@ -35,7 +35,6 @@ def params(
     Example: bertbench params --models bert,albert
     """
     output.check()
-    say("`bertbench params` is now `bertbench anatomy`, which shows more; the old name goes with the next release")
     quiet_libraries()
     catalog = Catalog(folders.config_dir or ())
     chosen = catalog.suite(suite)
@@ -47,6 +46,7 @@ def params(
         reference = extra.name
     elif chosen.reference in {spec.name for spec in specs}:
         reference = chosen.reference
+    say("`bertbench params` is now `bertbench anatomy`, which shows more; the old name goes with the next release")
     output.emit(build_report(specs, suite, reference))
 
 
