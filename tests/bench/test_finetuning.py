@@ -30,19 +30,20 @@ class Rates:
 
 
 @pytest.fixture(scope="module")
-def world(hub_in_process):
+def world(hub_in_process, tmp_path_factory):
     """Loads a task: `world("sst2")` gives the work on a task."""
     import huggingface_hub
 
     from bertbench.models.sources import Source
+    from bertbench.quality.trainer import decide_training_format
     from bertbench.quality.work import Work
     from bertbench.specs.catalog import Catalog
-    from bertbench.speed import calibration
     from bertbench.tasks import data
 
     folder = huggingface_hub.snapshot_download(MODEL, endpoint=hub_in_process)
     threads = environment.default_threads()
-    faster = calibration.calibrate(threads).bf16_is_faster
+    results, machine = tmp_path_factory.mktemp("machine"), environment.capture("cpu").environment_class
+    faster = decide_training_format(results, machine, "cpu", threads, print) == "bf16"
 
     def load(name):
         from pathlib import Path
