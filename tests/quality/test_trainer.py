@@ -10,9 +10,9 @@ from bertbench.records.machines import Machine
 def machine(tmp_path):
     """A processor with these flags: `machine(*flags)` gives the decision and what was said."""
 
-    def make(*flags, device="cpu", threads=2):
-        said = []
-        chosen = decide_training_format(tmp_path, "class", device, threads, said.append, flags=lambda: flags)
+    def make(*flags, device="cpu", threads=2, cpu="AMD EPYC"):
+        said, processor = [], {"flags": lambda: flags, "cpu": lambda: cpu}
+        chosen = decide_training_format(tmp_path, "class", device, threads, said.append, **processor)
         return chosen, " ".join(said)
 
     return make
@@ -32,6 +32,12 @@ def test_instructions_decide(machine, flags, chosen):
     """A processor with products in bf16 trains in it, any other in fp32; it is said."""
     found, said = machine(*flags)
     assert (found, f"models are trained in {chosen}: cpu has " in said) == (chosen, True)
+
+
+def test_only_instructions_that_are_faster_count(machine):
+    """Intel's AVX-512 in bf16 is half as fast as in fp32, so that it takes AMX there."""
+    assert machine("avx512f", "avx512_bf16", cpu="Intel(R) Xeon(R) Processor")[0] == "fp32"
+    assert machine("avx512_bf16", "amx_bf16", cpu="Intel(R) Xeon(R) Processor")[0] == "bf16"
 
 
 def test_nothing_is_measured_and_nothing_changes(machine, tmp_path):
