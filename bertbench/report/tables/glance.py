@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from bertbench.report.caveats import OtherRecipe, SampleOnly, TasksLeftOut, TrainingCapped
 from bertbench.report.row import Row, Style, Table
-from bertbench.report.tables.comparison import Comparison, on_random_weights, titles
-from bertbench.report.tables.figures import figure_text, listed, shape_label, shown
+from bertbench.report.tables.comparison import Comparison, on_random_weights, speedup_of, titles, ways_timed
+from bertbench.report.tables.figures import figure_text, listed, shape_label, shown, way_name
 from bertbench.units import megabytes, millions, significant, times
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ SHOWN = frozenset({"parameters", "latency", "peak_memory", "score"})
 SHARED_LEAST = 1.005  # parameters executed for those stored, from which on layers are shared
 
 
+OF_SHAPE = ("batch_size", "sequence_length", "scenario")
+Shape = Mapping[str, int | str | None]
 Line = tuple[str, Mapping[str, str]]
 """What stands in the first column, and by model a cell."""
 
@@ -47,6 +49,7 @@ class _Writer:
     published: list[str] = field(default_factory=list)  # texts in cells, to be shown dimly
     marks: set[str] = field(default_factory=set)
     has_gaps: bool = False
+    untold: list[str] = field(default_factory=list)  # shapes and ways of running that were timed, too
 
     @property
     def others(self) -> tuple[str, ...]:
@@ -105,25 +108,32 @@ class _Writer:
 
     def speed(self) -> list[Line]:
         """Write a line a shape: latencies and how many times as fast; the first is the one that is quoted."""
-        shapes: dict[str, dict[str, int | None]] = {}
+        shapes: dict[str, Shape] = {}
         for row in self.comparison.figures.rows:
             if row.quantity == "latency" and row.statistic == "median" and row.value is not None:
-                where = {"batch_size": row.batch_size, "sequence_length": row.sequence_length}
-                shapes.setdefault(_short(row), where)
+                shapes.setdefault(_short(row), {name: getattr(row, name) for name in OF_SHAPE})
         named = list(shapes.items())[:MOST_SHAPES] or [("", {})]
+        self.untold = [*list(shapes)[MOST_SHAPES:], *ways_timed(self.comparison)[1:]]
         lines = [
             self.line(_label("Speed", number, name), partial(self._latency, shape=shape))
             for number, (name, shape) in enumerate(named)
         ]
         return lines + (self.claims(lambda model: self._judged(model, "speed")) if shapes else [])
 
-    def _latency(self, model: str, shape: Mapping[str, int | None]) -> str:
-        figures = self.comparison.figures
-        latency = figures.first(model, "latency", statistic="median", **shape)
-        if latency is None or latency.value is None:
+    def _latency(self, model: str, shape: Shape) -> str:
+        latencies = self.comparison.figures.all(model, "latency", statistic="median", **shape)
+        first = next(iter(ways_timed(self.comparison)), "")
+        latency = next((row for row in latencies if way_name(row) == first), next(iter(latencies), None))
+        if latency is None:
             return ""
-        speedup = None if model == self.comparison.reference else figures.first(model, "speedup", **shape)
-        return _beside([shown("latency", latency.value), figure_text(speedup) if speedup is not None else ""])
+        speedup = speedup_of(self.comparison, latency)
+        return _beside(
+            [
+                shown("latency", latency.value or 0.0),
+                f"({way_name(latency)})" if way_name(latency) != first else "",
+                figure_text(speedup) if speedup is not None else "",
+            ]
+        )
 
     def accuracy(self) -> list[Line]:
         """Write a line a task and a mean: the score, its share of the reference's, and what was published of it."""
@@ -211,6 +221,8 @@ def _short(row: Row) -> str:
     """Write a shape in a word or two."""
     if row.sequence_length is not None:
         return shape_label(row)
+    if row.scenario == "offline":
+        return f"{row.batch_size} split"
     return "natural" if row.batch_size == 1 else f"{row.batch_size} natural"
 
 
@@ -228,7 +240,7 @@ def glance_table(comparison: Comparison, title: str, notes: Sequence[str] = ()) 
     writer = _Writer(comparison)
     sections = [writer.method(), writer.size(), writer.speed(), writer.accuracy(), writer.use()]
     lines = [line for section in sections for line in section]
-    explained = [*_legend(writer), *_missing(writer), *_caveats(comparison), *_sources(writer)]
+    explained = [*_legend(writer), *_missing(writer), *_untold(writer), *_caveats(comparison), *_sources(writer)]
     return Table(
         title=title,
         columns=("", *(_head(comparison, model) for model in comparison.models)),
@@ -286,6 +298,12 @@ def _missing(writer: _Writer) -> Iterator[str]:
     more = len(reasons) - len(told)
     rest = f"; and {more} other reason{'s' if more > 1 else ''}: --details" if more else ""
     yield f"{NOTHING} {'; '.join(told)}{rest}"
+
+
+def _untold(writer: _Writer) -> Iterator[str]:
+    """Name what was timed and has no room in the table."""
+    if writer.untold:
+        yield f"also timed: {listed(writer.untold)} (--details)"
 
 
 SAID = (SampleOnly, TrainingCapped, TasksLeftOut, OtherRecipe)

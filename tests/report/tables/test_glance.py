@@ -267,3 +267,56 @@ def test_rows_of_figures_of_other_shapes_do_not_mix():
     told = lines(glance_table(comparison(rows, figures=Figures(rows)), "t"))
     assert told["Speed 1x128"] == ("200 ms", "100 ms")
     assert told["4x128"] == ("·", "300 ms 1.50x")
+
+
+def ways(*backends, model="tiny", factor=1.0):
+    """Latencies of a model on several back-ends, with what each is over the reference on the same one."""
+    run = {"dtype": "fp32", **SHAPE}
+    return [
+        each
+        for number, backend in enumerate(backends, 1)
+        for each in (
+            row(model, "latency", factor * number / 10, "median", backend=backend, **run),
+            *(
+                [row(model, "speedup", 1.0 + number, "median", backend=backend, reference="bert", **run)]
+                if model == "tiny"
+                else []
+            ),
+        )
+    ]
+
+
+def test_several_back_ends_do_not_mix():
+    """Of several back-ends the first is shown, with its own speed-up; the others are named."""
+    rows = (*ways("eager", "onnxruntime", model="bert"), *ways("eager", "onnxruntime", factor=0.5))
+    table = glance_table(comparison(rows), "t")
+    assert lines(table)["Speed 1x128"] == ("100 ms", "50.0 ms 2.00x")
+    assert "also timed: onnxruntime fp32 (--details)" in table.notes
+
+
+def test_another_back_end_than_the_reference_s_is_named():
+    """A model that was timed on another back-end alone says so, and has no speed-up over the reference."""
+    other = row("tiny", "latency", 0.05, "median", backend="onnxruntime", dtype="fp32", **SHAPE)
+    rows = (
+        *ways("eager", model="bert"),
+        other,
+        replace(other, quantity="speedup", value=2.0, reference="bert eager fp32"),
+    )
+    assert lines(glance_table(comparison(rows), "t"))["Speed 1x128"] == ("100 ms", "50.0 ms (onnxruntime fp32)")
+
+
+def test_a_whole_split_is_no_pass_of_natural_length():
+    """Both have no length of their own: they are told apart, and each has its own speed-up."""
+    rows = [
+        row("tiny", quantity, value * number, "median", batch_size=8, scenario=scenario)
+        for number, scenario in enumerate(("offline", "natural"), 1)
+        for quantity, value in (("latency", 0.1), ("speedup", 1.5))
+    ]
+    told = lines(glance_table(comparison(rows), "t"))
+    assert (told["Speed 8 split"][1], told["8 natural"][1]) == ("100 ms 1.50x", "200 ms 3.00x")
+
+
+def test_shapes_without_room_are_named():
+    """What was timed beyond the first shapes is in no cell, and said."""
+    more = [row("bert", "latency", 0.1 * n, "median", batch_size=n, sequence_length=128) for n in range(2, 6)]
+    assert "also timed: 4x128 and 5x128 (--details)" in glance_table(comparison((*MEASURED, *more)), "t").notes
