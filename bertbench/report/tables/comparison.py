@@ -42,7 +42,7 @@ class JudgedClaim:
 class Comparison:
     """What the tables are made of.
 
-    `scores` says in words what the score of each task is, e.g. 'accuracy'; `uses` holds what each model is best used for,
+    `scores` says in words what the score of each task is, e.g. 'accuracy', and `metrics` of which metrics it is the mean; `uses` holds what each model is best used for,
     `claims` by model and row of the table those that were judged, `hints` by run that gave nothing what to do about it.
     """
 
@@ -54,6 +54,7 @@ class Comparison:
     uses: Mapping[str, Sequence[Use]]
     claims: Mapping[tuple[str, TableRow], Sequence[JudgedClaim]] = field(default_factory=dict)
     hints: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def comparison_table(comparison: Comparison, notes: Sequence[str] = ()) -> Table:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bertbench.report.caveats import OtherRecipe, SampleOnly, TasksLeftOut, TrainingCapped
+from bertbench.report.compare.use_case import ALONE
 from bertbench.report.row import Row, Style, Table
 from bertbench.report.tables.comparison import Comparison, on_random_weights, speedup_of, titles, ways_timed
 from bertbench.report.tables.figures import figure_text, listed, shape_label, shown, way_name
@@ -49,6 +50,7 @@ class _Writer:
     published: list[str] = field(default_factory=list)  # texts in cells, to be shown dimly
     marks: set[str] = field(default_factory=set)
     has_gaps: bool = False
+    has_ratios: bool = False
     untold: list[str] = field(default_factory=list)  # shapes and ways of running that were timed, too
 
     @property
@@ -127,6 +129,7 @@ class _Writer:
         if latency is None:
             return ""
         speedup = speedup_of(self.comparison, latency)
+        self.has_ratios |= speedup is not None
         return _beside(
             [
                 shown("latency", latency.value or 0.0),
@@ -167,6 +170,7 @@ class _Writer:
             None if model == self.comparison.reference else self.comparison.figures.first(model, "retention", **where)
         )
         share = "" if kept is None or kept.value is None else shown("retention", kept.value)
+        self.has_ratios |= bool(share)
         return _beside([figure_text(row), share, self._published_score(model, task, row)])
 
     def use(self) -> list[Line]:
@@ -175,7 +179,8 @@ class _Writer:
 
     def _use(self, model: str) -> str:
         best = [use.phrase for use in self.comparison.uses[model] if use.is_best]
-        others = (use.text for use in self.comparison.uses[model] if not use.is_best and not use.is_remark)
+        told = self.comparison.uses[model]
+        others = (use.text for use in told if not use.is_best and (use is ALONE or not use.is_remark))
         return ", ".join(best) or next(others, "")
 
     def _any(self, quantity: str, task: str | None = None) -> bool:
@@ -187,7 +192,9 @@ class _Writer:
         return None if row is None else row.value
 
     def _ratio(self, model: str, row: Row) -> str:
-        return times(row.ratio) if model != self.comparison.reference and row.ratio is not None else ""
+        is_shown = model != self.comparison.reference and row.ratio is not None
+        self.has_ratios |= is_shown
+        return times(row.ratio) if is_shown and row.ratio is not None else ""
 
     def _judged(self, model: str, row: TableRow, quantities: AbstractSet[str] | None = None) -> str:
         """Write the verdicts on claims about some quantities of a row, or all, and what was published of the row as a whole."""
@@ -204,11 +211,21 @@ class _Writer:
     def _published_score(self, model: str, task: str, score: Row) -> str:
         """Write what was published of the evaluated checkpoint on a task, else of the model."""
         spec = self.comparison.specs[model]
-        own = spec.scores_of(score.checkpoint, task)
-        if own:
-            return self.paper(shown(own[0].metric, own[0].value), own[0].source)
-        entries = (entry for entry in spec.published if entry.task == task and entry.value is not None)
-        return next((self.paper(_stated(entry), entry.source) for entry in entries), "")
+        told = [
+            (each.metric, shown(each.metric, each.value), each.source)
+            for each in spec.scores_of(score.checkpoint, task)
+        ]
+        told = told or [
+            (entry.quantity or "score", _stated(entry), entry.source)
+            for entry in spec.published
+            if entry.task == task and entry.row == "accuracy" and entry.value is not None
+        ]
+        if not told:
+            return ""
+        metrics = tuple(self.comparison.metrics.get(task, ()))
+        metric, text, source = next((each for each in told if metrics == (each[0],) or each[0] == "score"), told[0])
+        is_the_score = metric == "score" or metrics in {(), (metric,)}
+        return self.paper(text if is_the_score else f"{metric.replace('_', ' ')} {text}", source)
 
 
 def _stated(entry: Published) -> str:
@@ -263,7 +280,7 @@ def _legend(writer: _Writer) -> Iterator[str]:
     """Explain the marks that are in the table, in one line."""
     comparison = writer.comparison
     parts = [f"{mark} {verdict}" for verdict, mark in MARKS.items() if verdict in writer.marks]
-    if len(comparison.models) > 1:
+    if writer.has_ratios:
         parts.append(f"x and %: against {titles(comparison)[comparison.reference]}")
     if any(row.low is not None or row.ratio_low is not None for row in comparison.figures.rows):
         parts.append("[95% interval]")
@@ -283,7 +300,7 @@ def _missing(writer: _Writer) -> Iterator[str]:
         is_missing = row.status not in {None, "ok"} and row.quantity in SHOWN
         if is_missing and row.model in writer.comparison.models:
             reason = (str(row.status), row.note or "")
-            reasons.setdefault(reason, {})[row.task or str(row.quantity)] = None
+            reasons.setdefault(reason, {})[row.task or str(row.quantity).replace("_", " ")] = None
             hint = next((writer.comparison.hints[run] for run in row.run_ids if run in writer.comparison.hints), None)
             if hint:
                 hints[reason] = hint

@@ -242,6 +242,5 @@ def test_several_back_ends_have_their_own_speedups():
     assert comparison_table(comparison(rows)).rows[2] == (
         "Speed",
         "measured: 200 ms at 1x128, eager fp32\nmeasured: 100 ms at 1x128, onnxruntime fp32",
-        "measured: 100 ms at 1x128, eager fp32, 2.00x the speed\n"
-        "measured: 50.0 ms at 1x128, onnxruntime fp32, 1.30x the speed",
+        "measured: 100 ms at 1x128, eager fp32, 2.00x the speed\nmeasured: 50.0 ms at 1x128, onnxruntime fp32, 1.30x the speed",
     )

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bertbench.report.caveats import RandomWeights, SampleOnly, remarks
-from bertbench.report.compare.use_case import NO_QUALITY, Use
+from bertbench.report.compare.use_case import ALONE, NO_QUALITY, Use
 from bertbench.report.formats.terminal import PLUGIN as TERMINAL
 from bertbench.report.row import Report
 from bertbench.report.tables.comparison import JudgedClaim
@@ -320,3 +320,51 @@ def test_shapes_without_room_are_named():
     """What was timed beyond the first shapes is in no cell, and said."""
     more = [row("bert", "latency", 0.1 * n, "median", batch_size=n, sequence_length=128) for n in range(2, 6)]
     assert "also timed: 4x128 and 5x128 (--details)" in glance_table(comparison((*MEASURED, *more)), "t").notes
+
+
+def test_published_figures_are_of_the_metric_that_the_score_is():
+    """Of several metrics that were published that of the score stands beside it; another one says which it is."""
+    told = [
+        Published(row="speed", statement="", source="A", quantity="speedup", value=2.0, task="sst2"),
+        Published(row="accuracy", statement="", source="A", quantity="exact_match", value=0.7, task="sst2"),
+        Published(row="accuracy", statement="", source="A", quantity="answer_f1", value=0.8, task="sst2"),
+    ]
+
+    def cell(*entries):
+        specs = published(published=entries)
+        made = comparison(MEASURED, specs=specs, metrics={"sst2": ("answer_f1",)})
+        return lines(glance_table(made, "t"))["Accuracy sst2"][1]
+
+    assert cell(*told).endswith("(80.0¹)")
+    assert cell(*told[:2]).endswith("(exact match 70.0¹)")
+    assert cell(told[0]).endswith("97.1%")
+
+
+def test_published_scores_of_the_checkpoint_are_of_the_metric_that_the_score_is():
+    """So it is with what was published of the very checkpoint that was evaluated."""
+    scores = {"exact_match": 70.0, "answer_f1": 80.0}
+    specs = published(finetuned={"sst2": {"checkpoint": "org/t", "scores": scores, "source": "card"}})
+    rows = [replace(each, checkpoint="org/t") if each.quantity == "score" else each for each in MEASURED]
+    made = comparison(rows, specs=specs, metrics={"sst2": ("answer_f1",)})
+    assert lines(glance_table(made, "t"))["Accuracy sst2"][1].endswith("(80.0¹)")
+
+
+def test_ratios_are_explained_where_there_are_some():
+    """Without the reference's figures nothing is a share of them."""
+    rows = [replace(each, ratio=None) for each in MEASURED if each.model == "tiny" and each.quantity == "parameters"]
+    assert not any("against BERT" in note for note in glance_table(comparison(rows), "t").notes)
+    assert any("against BERT" in note for note in glance_table(comparison(MEASURED), "t").notes)
+
+
+def test_quantities_that_failed_are_words():
+    """Memory that could not be measured is no identifier."""
+    rows = (*MEASURED, row("tiny", "peak_memory", None, None, status="failed", caveats=remarks("no room")))
+    assert any("· peak memory failed: no room" in note for note in glance_table(comparison(rows), "t").notes)
+
+
+def test_a_model_alone_has_nothing_missing():
+    """That there is nothing to compare with is said, and not that something was not measured."""
+    rows = [each for each in MEASURED if each.model == "bert"]
+    table = glance_table(comparison(rows, models=("bert",), uses={"bert": (ALONE,)}), "t")
+    assert lines(table)["Best use"] == ("no other model to compare with",)
+    assert not any("not measured" in note for note in table.notes)
