@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,7 @@ from bertbench.specs.catalog import Catalog
 if TYPE_CHECKING:
     from bertbench.report.row import Report, Row
 
+MOST_WARNINGS = 3
 LatencyOption = Annotated[
     float | None, Option("--max-latency-ms", help="Longest median latency of a pass, in ms.", show_default=False)
 ]
@@ -87,11 +89,15 @@ def recommend(
             f"no figures in {folders.results_dir}", "`bertbench compare` measures size, speed, memory and quality"
         )
     rows = [rows_of(stored, catalog) for stored in sessions]
+    if not any(row.value is not None for of_session in rows for row in of_session):
+        raise NothingMeasuredError(
+            f"nothing but failed runs in {folders.results_dir}", "`bertbench show` lists them, with what to do"
+        )
     known = tasks_of(rows)
     if task is not None and task not in known:
         raise UnknownNameError("task with scores", task, known)
     if not limits.bounds and prefer is None:
-        output.emit(_uses(rows[0], sessions[0]))
+        output.emit(_uses(*_with_most_to_say(rows, sessions)))
         return
     chosen = task or _only_task(known, limits)
     candidates = candidates_of(rows, batch_size=shape.batch_size, sequence_length=shape.sequence_length, task=chosen)
@@ -99,7 +105,9 @@ def recommend(
     advice = advise(candidates, limits)
     where = f" --results-dir {folders.results_dir}" if folders.results_dir.name != "results" else ""
     inquiry = Inquiry(limits, shape.batch_size, shape.sequence_length, chosen, where)
-    output.emit(build_advice(advice, inquiry, _sources([each for each in sessions if each.session.session_id in used])))
+    runs = {run for candidate in candidates for row in candidate.rows.values() for run in row.run_ids}
+    sources = _sources([each for each in sessions if each.session.session_id in used], runs)
+    output.emit(build_advice(advice, inquiry, sources))
     raise Exit(0 if advice.taken else 3 if advice.open else 1)
 
 
@@ -111,7 +119,18 @@ def _uses(rows: Sequence[Row], stored: StoredSession) -> Report:
 
     models = list(dict.fromkeys(str(row.model) for row in rows))
     reference = stored.session.reference if stored.session.reference in models else models[0]
-    return build_uses(use_cases(Figures(rows), models, reference), _sources([stored]))
+    runs = {run for row in rows for run in row.run_ids}
+    return build_uses(use_cases(Figures(rows), models, reference), _sources([stored], runs))
+
+
+def _with_most_to_say(
+    rows: Sequence[Sequence[Row]], sessions: Sequence[StoredSession]
+) -> tuple[Sequence[Row], StoredSession]:
+    """Return the newest session with figures of several models; where none has them, of one."""
+    models = [len({row.model for row in of_session if row.value is not None}) for of_session in rows]
+    several, some = ([index for index, count in enumerate(models) if count >= least] for least in (2, 1))
+    index = [*several, *some][0]
+    return rows[index], sessions[index]
 
 
 def _positive(option: str, value: float | None, unit: float) -> float | None:
@@ -167,13 +186,17 @@ def _devices(stored: StoredSession) -> set[str]:
     return {str(record.settings["device"]) for record in stored.records if record.settings.get("device")}
 
 
-def _sources(sessions: Sequence[StoredSession]) -> list[str]:
-    """Say which sessions figures are from."""
-    from bertbench.report.compare.notes import age
+def _sources(sessions: Sequence[StoredSession], runs: AbstractSet[str]) -> list[str]:
+    """Say which sessions figures are from, after what the runs behind them warn of."""
+    from bertbench.report.compare.notes import age, grave_warnings
 
     now = datetime.now(UTC)
     named = [f"{each.session.session_id} ({age(each.session.started_at, now)} ago)" for each in sessions]
     machine = next((record.environment for each in sessions for record in each.records if record.environment), None)
     where = f" on {machine.gpu or machine.cpu}, {machine.usable_cores} cores" if machine else ""
     several = "; times of different sessions differ by more than their intervals say" if len(named) > 1 else ""
-    return [f"figures: session{'s' if len(named) > 1 else ''} {', '.join(named)}{where}{several}"] if named else []
+    warnings = grave_warnings([record for each in sessions for record in each.records if record.run_id in runs])
+    lines = [f"figures: session{'s' if len(named) > 1 else ''} {', '.join(named)}{where}{several}"] if named else []
+    more = f" (and {len(warnings) - MOST_WARNINGS} more)" if len(warnings) > MOST_WARNINGS else ""
+    told = [f"warning: {line}" for line in warnings[:MOST_WARNINGS]]
+    return [*told[:-1], *(f"{line}{more}" for line in told[-1:]), *lines]

@@ -3,6 +3,7 @@
 import pytest
 
 from bertbench import cli
+from bertbench.records import cautions
 from tests import factories
 
 
@@ -90,3 +91,27 @@ def test_rows_are_those_behind_the_figures(results, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert {line.split(",")[1] for line in lines[1:]} == {"bert", "distilbert"}
     assert any(",latency," in line for line in lines)
+
+
+def test_what_the_runs_warn_of_is_told(tmp_path, capsys):
+    """A score that says little is no reason to take a model without its warning."""
+    fields = {"warnings": (cautions.caution("not-learned", score=50.0, baseline="majority", trivial=50.0),)}
+    factories.stored_session(tmp_path / "results", scored=[("bert", factories.predictions(0.5), fields)])
+    assert recommend(tmp_path / "results", "--prefer", "score") == 0
+    assert "* warning: bert: " in capsys.readouterr().out
+
+
+def test_failed_runs_alone_are_nothing(tmp_path, capsys):
+    """Where nothing but failures is stored nothing can be said of models."""
+    factories.stored_session(tmp_path / "results", records=[factories.failed("speed", "bert")])
+    for options in ((), ("--prefer", "latency")):
+        assert recommend(tmp_path / "results", *options) == 4
+        assert "nothing but failed runs" in capsys.readouterr().err
+
+
+def test_uses_are_those_of_the_newest_comparison(results, capsys):
+    """A newer session of one model alone has nothing to say about uses."""
+    factories.stored_session(tmp := results.parent / "one", records=[factories.size_record("bert")])
+    factories.move_session(tmp, results, "20261125T120000-abc123")
+    assert recommend(results) == 0
+    assert "latency-bound serving" in capsys.readouterr().out
