@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Exit, Option
 
-from bertbench.commands._display import Waiting, show_warnings
+from bertbench.commands._display import Waiting, say, show_warnings
 from bertbench.commands._options import OutputOptions, ShapeOptions, spread
 from bertbench.commands._stored import rows_of
-from bertbench.errors import NothingMeasuredError, UnknownNameError, UsageError
+from bertbench.errors import NothingMeasuredError, StoreError, UnknownNameError, UsageError
 from bertbench.records.store import Store, StoredSession
 from bertbench.report.compare.advice import Axis, Limits
 from bertbench.session.options import StoreOptions
@@ -88,10 +88,10 @@ def recommend(
         raise NothingMeasuredError(
             f"no figures in {folders.results_dir}", "`bertbench compare` measures size, speed, memory and quality"
         )
-    rows = [rows_of(stored, catalog) for stored in sessions]
+    rows, sessions = _readable(sessions, catalog)
     if not any(row.value is not None for of_session in rows for row in of_session):
         raise NothingMeasuredError(
-            f"nothing but failed runs in {folders.results_dir}", "`bertbench show` lists them, with what to do"
+            f"no run in {folders.results_dir} gave a figure", "`bertbench show` lists them, with what to do"
         )
     known = tasks_of(rows)
     if task is not None and task not in known:
@@ -121,6 +121,17 @@ def _uses(rows: Sequence[Row], stored: StoredSession) -> Report:
     reference = stored.session.reference if stored.session.reference in models else models[0]
     runs = {run for row in rows for run in row.run_ids}
     return build_uses(use_cases(Figures(rows), models, reference), _sources([stored], runs))
+
+
+def _readable(sessions: Sequence[StoredSession], catalog: Catalog) -> tuple[list[list[Row]], list[StoredSession]]:
+    """Return the rows of each session that can be read, and these sessions; say which are left out."""
+    read = []
+    for stored in sessions:
+        try:
+            read.append((rows_of(stored, catalog), stored))
+        except StoreError as error:
+            say(f"session {stored.session.session_id} is left out: {error}")
+    return [rows for rows, _ in read], [stored for _, stored in read]
 
 
 def _with_most_to_say(

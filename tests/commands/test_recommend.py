@@ -106,7 +106,7 @@ def test_failed_runs_alone_are_nothing(tmp_path, capsys):
     factories.stored_session(tmp_path / "results", records=[factories.failed("speed", "bert")])
     for options in ((), ("--prefer", "latency")):
         assert recommend(tmp_path / "results", *options) == 4
-        assert "nothing but failed runs" in capsys.readouterr().err
+        assert "no run in" in capsys.readouterr().err
 
 
 def test_uses_are_those_of_the_newest_comparison(results, capsys):
@@ -115,3 +115,15 @@ def test_uses_are_those_of_the_newest_comparison(results, capsys):
     factories.move_session(tmp, results, "20261125T120000-abc123")
     assert recommend(results) == 0
     assert "latency-bound serving" in capsys.readouterr().out
+
+
+def test_a_damaged_session_is_left_out(results, capsys):
+    """What cannot be read is said, and the others answer."""
+    factories.stored_session(broken := results.parent / "one", timings=factories.timing_rows({"bert": 0.1}))
+    factories.move_session(broken, results, "20261125T120000-abc123")
+    (sidecar,) = (results / "sessions" / "20261125T120000-abc123").glob("*timings*")
+    sidecar.write_bytes(b"damaged")
+    assert recommend(results, "--max-latency-ms", "80") == 0
+    printed = capsys.readouterr()
+    assert "Take distilbert" in printed.out
+    assert "session 20261125T120000-abc123 is left out" in printed.err

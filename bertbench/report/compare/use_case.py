@@ -159,13 +159,13 @@ class _Judge:
         return {model: Use(BY_QUALITY, "; ".join(told)) for model, told in parts.items()}
 
     def _figure(self, model: str, resource: Resource) -> Row | None:
-        """Return what a model takes of a resource; latency at the first shape, which is the same for all models."""
+        """Return what a model takes of a resource; of a pass at the first shape, which is the same for all models."""
         where = {"statistic": resource.statistic}
-        if resource.quantity != "latency":
+        if resource.quantity == "parameter_bytes":
             return self.figures.first(model, resource.quantity, **where)
-        timed = (self.figures.first(name, "latency", **where) for name in (self.reference, *self.models))
-        first = next((row for row in timed if row is not None), None)
-        return None if first is None else self.figures.first(model, "latency", **where, **latency_fields(first))
+        rows = (self.figures.first(name, resource.quantity, **where) for name in (self.reference, *self.models))
+        first = next((row for row in rows if row is not None), None)
+        return None if first is None else self.figures.first(model, resource.quantity, **where, **latency_fields(first))
 
     def _gain(self, model: str, resource: Resource) -> Gain | None:
         row = self._figure(model, resource)

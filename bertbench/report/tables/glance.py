@@ -16,7 +16,7 @@ from bertbench.report.caveats import OtherRecipe, SampleOnly, TasksLeftOut, Trai
 from bertbench.report.compare.use_case import ALONE
 from bertbench.report.row import Row, Style, Table
 from bertbench.report.tables.comparison import Comparison, on_random_weights, speedup_of, titles, ways_timed
-from bertbench.report.tables.figures import figure_text, listed, shape_label, shown, way_name
+from bertbench.report.tables.figures import figure_text, latency_fields, listed, shape_label, shown, way_name
 from bertbench.units import megabytes, millions, significant, times
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class _Writer:
     def size(self) -> list[Line]:
         """Write parameters and bytes, what was claimed of them, and memory at inference."""
         lines = [self.line("Size", self._parameters), *self.claims(lambda model: self._judged(model, "size", SIZES))]
-        if self._any("peak_memory"):
+        if any(self._value(model, "peak_memory", "peak") for model in self.comparison.models):
             lines.append(self.line("  memory", self._memory))
         return lines + self.claims(lambda model: self._verdicts(model, "size", lambda name: name not in SIZES))
 
@@ -105,7 +105,11 @@ class _Writer:
         return _beside([millions(row.value), self._ratio(model, row), megabytes(stored) if stored else ""])
 
     def _memory(self, model: str) -> str:
-        row = self.comparison.figures.first(model, "peak_memory", statistic="peak")
+        figures = self.comparison.figures
+        peaks = (figures.first(name, "peak_memory", statistic="peak") for name in self.comparison.models)
+        # At one shape, which is the first that was measured.
+        first = next(row for row in peaks if row is not None)
+        row = figures.first(model, "peak_memory", statistic="peak", **latency_fields(first))
         return "" if row is None or row.value is None else _beside([megabytes(row.value), self._ratio(model, row)])
 
     def speed(self) -> list[Line]:

@@ -42,3 +42,13 @@ def test_another_back_end_makes_no_model_fast():
         ),
     )  # fmt: skip
     assert texts(rows)["tiny"] == ["no axis on which it is best", "quality not measured"]
+
+
+def test_memory_of_different_shapes_is_not_compared():
+    """Memory at another shape than the first says nothing about the first."""
+    rows = (
+        row("bert", "peak_memory", 8e8, "peak", **WIDE),
+        row("tiny", "peak_memory", 4e8, "peak", ratio=0.5, ratio_low=0.49, ratio_high=0.51, **SHAPE),
+        *(row(model, "score", 0.9, "mean", task="sst2") for model in ("bert", "tiny")),
+    )
+    assert texts(rows)["bert"] == ["when quality decides: sst2 90.0, the highest"]

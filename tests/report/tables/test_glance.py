@@ -368,3 +368,13 @@ def test_a_model_alone_has_nothing_missing():
     table = glance_table(comparison(rows, models=("bert",), uses={"bert": (ALONE,)}), "t")
     assert lines(table)["Best use"] == ("no other model to compare with",)
     assert not any("not measured" in note for note in table.notes)
+
+
+def test_memory_is_of_one_shape():
+    """A model without a reading at the first shape has none beside that of another shape."""
+    rows = (
+        *MEASURED,
+        row("bert", "peak_memory", 8e8, "peak", **SHAPE),
+        row("tiny", "peak_memory", 4e8, "peak", batch_size=8, sequence_length=128),
+    )
+    assert lines(glance_table(comparison(rows), "t"))["memory"] == ("800.0 MB", "·")
