@@ -7,7 +7,7 @@ are in the units of the axes (ms, MB, points of a score).
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -36,7 +36,9 @@ def newest(rows: Iterable[Row]) -> list[Row]:
     """Keep of equal figures the first, which is the newest where the rows of the newest session come first."""
     kept: dict[tuple[Any, ...], Row] = {}
     for row in rows:
-        kept.setdefault(tuple(getattr(row, name) for name in _SAME_FIGURE), row)
+        # A ceiling is that of its session's latencies alone.
+        session = row.session_id if row.quantity == "ceiling" else None
+        kept.setdefault((session, *(getattr(row, name) for name in _SAME_FIGURE)), row)
     return [
         replace(row, model=_safe(row.model), task=_safe(row.task), device=_safe(row.device), backend=_safe(row.backend))
         for row in kept.values()
@@ -164,11 +166,23 @@ def memory_points(rows: Sequence[Row]) -> list[Point]:
     for row in peaks:
         size = figures.first(str(row.model), "parameter_bytes")
         resident = figures.first(str(row.model), "peak_memory", statistic="resident", device=row.device)
-        bar = {"bar": f"{row.model} {shape_name(row)}", "peak_text": figure_text(row)}
+        bar = {"bar": _bar(row, peaks), "peak_text": figure_text(row)}
         for order, (part, value) in enumerate(_parts_of(row, size, resident)):
             text = {"part": part, "order": order, "megabytes": value / 1e6, "megabytes_text": megabytes(value)}
             points.append(timed(row) | bar | text)
     return points
+
+
+def _bar(row: Row, peaks: Sequence[Row]) -> str:
+    """Name a bar by model and shape, and by what else tells it apart: parts of two readings must not pile up in one."""
+    alike = [other for other in peaks if (other.model, shape_name(other)) == (row.model, shape_name(row))]
+    words: tuple[Callable[[Row], str], ...] = (lambda each: each.device or "", way_name, _threads)
+    told = [write(row) for write in words if len(set(map(write, alike))) > 1]
+    return ", ".join([f"{row.model} {shape_name(row)}", *told])
+
+
+def _threads(row: Row) -> str:
+    return "" if row.threads is None else f"{row.threads} thread{'' if row.threads == 1 else 's'}"
 
 
 def _parts_of(peak: Row, size: Row | None, resident: Row | None) -> Iterator[tuple[str, float]]:
@@ -189,11 +203,12 @@ def _parts_of(peak: Row, size: Row | None, resident: Row | None) -> Iterator[tup
 
 def parameter_points(rows: Sequence[Row]) -> list[Point]:
     """Return parameters by component, as they are stored and as a pass executes them."""
-    points = []
+    points, told = [], set()
     for row in rows:
         counted, slash, component = (row.statistic or "").partition("/")
-        if row.quantity != "parameters" or not slash or row.value is None:
+        if row.quantity != "parameters" or not slash or row.value is None or (row.model, row.statistic) in told:
             continue
+        told.add((row.model, row.statistic))  # counts are the same on every device: of several sessions the newest
         word = {"unique": "stored", "executed": "executed"}.get(counted, counted)
         name = {"component": component.replace("_", " "), "counted": word, "bar": f"{row.model}, {word}"}
         points.append(plain(row) | name | {"parameters": row.value / 1e6, "parameters_text": millions(row.value)})
@@ -210,13 +225,13 @@ def roofline_points(rows: Sequence[Row]) -> list[Point]:
     ceilings: dict[tuple[Any, ...], Row] = {}
     for row in rows:
         if row.quantity == "ceiling" and row.value is not None:
-            ceilings.setdefault((row.device, row.backend, row.dtype), row)
+            ceilings.setdefault((row.session_id, row.device, row.backend, row.dtype), row)
     figures = Figures(rows)
     points = []
     for row in _latencies(rows):
         flops = work.get((row.model, row.batch_size, row.sequence_length))
         size = figures.first(str(row.model), "parameter_bytes")
-        ceiling = ceilings.get((row.device, row.backend, row.dtype))
+        ceiling = ceilings.get((row.session_id, row.device, row.backend, row.dtype))
         if flops is None or ceiling is None or size is None or not size.value or not row.value or not ceiling.value:
             continue
         rate = flops / row.value
