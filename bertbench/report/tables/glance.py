@@ -304,7 +304,7 @@ def _missing(writer: _Writer) -> Iterator[str]:
         is_missing = row.status not in {None, "ok"} and row.quantity in SHOWN
         if is_missing and row.model in writer.comparison.models:
             reason = (str(row.status), row.note or "")
-            reasons.setdefault(reason, {})[row.task or str(row.quantity).replace("_", " ")] = None
+            reasons.setdefault(reason, {})[_lacking(writer.comparison, row)] = None
             hint = next((writer.comparison.hints[run] for run in row.run_ids if run in writer.comparison.hints), None)
             if hint:
                 hints[reason] = hint
@@ -319,6 +319,17 @@ def _missing(writer: _Writer) -> Iterator[str]:
     more = len(reasons) - len(told)
     rest = f"; and {more} other reason{'s' if more > 1 else ''}: --details" if more else ""
     yield f"{NOTHING} {'; '.join(told)}{rest}"
+
+
+def _lacking(comparison: Comparison, row: Row) -> str:
+    """Name what a run did not give; whose it is shows the dot, unless other runs, of other seeds, gave a figure."""
+    what = row.task or str(row.quantity).replace("_", " ")
+    where = {name: getattr(row, name) for name in ("task", *OF_SHAPE)}
+    has_figure = comparison.figures.first(str(row.model), str(row.quantity), **where) is not None
+    if not has_figure:
+        return what
+    title = titles(comparison)[str(row.model)]
+    return f"a run of {title} on {what}" if row.task else f"one {what} of {title}"
 
 
 def _untold(writer: _Writer) -> Iterator[str]:

@@ -378,3 +378,9 @@ def test_memory_is_of_one_shape():
         row("tiny", "peak_memory", 4e8, "peak", batch_size=8, sequence_length=128),
     )
     assert lines(glance_table(comparison(rows), "t"))["memory"] == ("800.0 MB", "·")
+
+
+def test_a_seed_that_failed_is_told_with_its_model():
+    """Where other seeds gave a score there is no dot, so the note says whose run failed."""
+    rows = (*MEASURED, row("tiny", "score", None, None, task="sst2", status="failed", caveats=remarks("diverged")))
+    assert "· a run of TINY on sst2 failed: diverged" in glance_table(comparison(rows), "t").notes
