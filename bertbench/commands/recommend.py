@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
@@ -103,7 +104,7 @@ def recommend(
     candidates = candidates_of(rows, batch_size=shape.batch_size, sequence_length=shape.sequence_length, task=chosen)
     used = {row.session_id for candidate in candidates for row in candidate.rows.values()}
     advice = advise(candidates, limits)
-    where = f" --results-dir {folders.results_dir}" if folders.results_dir.name != "results" else ""
+    where = f" --results-dir {shlex.quote(str(folders.results_dir))}" if str(folders.results_dir) != "results" else ""
     inquiry = Inquiry(limits, shape.batch_size, shape.sequence_length, chosen, where)
     runs = {run for candidate in candidates for row in candidate.rows.values() for run in row.run_ids}
     sources = _sources([each for each in sessions if each.session.session_id in used], runs)

@@ -127,3 +127,11 @@ def test_a_damaged_session_is_left_out(results, capsys):
     printed = capsys.readouterr()
     assert "Take distilbert" in printed.out
     assert "session 20261125T120000-abc123 is left out" in printed.err
+
+
+def test_commands_name_the_folder(tmp_path, capsys):
+    """A command to go on with measures into the same folder, whatever it is called."""
+    folder = tmp_path / "my own" / "results"
+    factories.stored_session(folder, records=[factories.size_record("bert")])
+    assert recommend(folder, "--prefer", "latency") == 3
+    assert f"--results-dir '{folder}'" in " ".join(capsys.readouterr().out.replace("\n", " ").split())
