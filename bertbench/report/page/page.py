@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -132,7 +133,7 @@ def _session(stored: StoredSession) -> dict[str, str]:
     machine = next((record.environment for record in stored.records if record.environment), None)
     lines = environment_lines(machine) if machine else {}
     packages = machine.packages if machine else {}
-    pins = " ".join(f"{name}=={version}" for name, version in sorted(packages.items()))
+    pins = shlex.join(f"{name}=={version}" for name, version in sorted(packages.items()))
     return {
         "id": session.session_id,
         "again": command_of(session, fresh=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -210,9 +211,9 @@ def _of_scores(candidates: Sequence[Candidate], inquiry: Inquiry) -> Iterator[st
 
 def _command(axis: Axis, models: Sequence[str], inquiry: Inquiry) -> str:
     """Write the command that measures an axis of models."""
-    named = f"--models {','.join(models)}{inquiry.options}"
+    named = f"--models {shlex.quote(','.join(models))}{inquiry.options}"  # names may be strangers'
     if axis is Axis.SCORE:
-        return f"bertbench run --task {inquiry.task or 'sst2'} {named}"
+        return f"bertbench run --task {shlex.quote(inquiry.task or 'sst2')} {named}"
     if axis in {Axis.LATENCY, Axis.MEMORY}:
         shape = f"--batch-sizes {inquiry.batch_size} --sequence-lengths {inquiry.sequence_length}"
         return f"bertbench speed {named} {shape}"

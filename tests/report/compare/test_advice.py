@@ -230,3 +230,9 @@ def test_what_a_score_is_of_is_told():
     notes = report(candidates_of([rows], task="sst2", **SHAPE)).tables[0].notes
     assert "score on sst2 of a: 100 of 872 examples" in notes
     assert "score on sst2 of a: random weights" in notes
+
+
+def test_commands_quote_names():
+    """A name that a shell would run is no part of a command that may be pasted."""
+    notes = "\n".join(report([candidate("a;b", size=1e6)]).tables[0].notes)
+    assert "bertbench speed --models 'a;b' " in notes
