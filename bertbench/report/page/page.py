@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 NEEDED = ("altair", "vl_convert", "jinja2")
 FILTER_TITLES = {"model": "Model", "task": "Task", "device": "Device", "backend": "Back-end"}
 SOURCES = ("page.html", "page.css", "page.js")
+TORCH_WHEELS = "https://download.pytorch.org/whl"  # PyPI has no builds for one device, such as 2.6.0+cpu
+_TORCH_BUILD = re.compile(r"\+(cpu|cu\d+)$", re.ASCII)
 EXPORTS = "window.vegaEmbed = vegaEmbed;"
 VERDICTS = ("Model", "Figure", "Measured", "Against the reference", "Published", "Verdict")
 OF_FIGURES = (
@@ -133,7 +135,9 @@ def _session(stored: StoredSession) -> dict[str, str]:
     machine = next((record.environment for record in stored.records if record.environment), None)
     lines = environment_lines(machine) if machine else {}
     packages = machine.packages if machine else {}
-    pins = shlex.join(f"{name}=={version}" for name, version in sorted(packages.items()))
+    pins = [f"{name}=={version}" for name, version in sorted(packages.items())]
+    builds = {match[1] for version in packages.values() if (match := _TORCH_BUILD.search(version))}
+    indices = [part for build in sorted(builds) for part in ("--extra-index-url", f"{TORCH_WHEELS}/{build}")]
     return {
         "id": session.session_id,
         "again": command_of(session, fresh=True),
@@ -142,7 +146,7 @@ def _session(stored: StoredSession) -> dict[str, str]:
         "version": session.bertbench_version,
         "machine": ", ".join(lines[name] for name in ("GPU", "Processor", "System") if name in lines),
         "commit": lines.get("Commit of bertbench", ""),
-        "pins": pins,
+        "pins": shlex.join([*indices, *pins]) if pins else "",
     }
 
 
