@@ -335,7 +335,7 @@ def _lacking(comparison: Comparison, row: Row) -> str:
 def _untold(writer: _Writer) -> Iterator[str]:
     """Name what was timed and has no room in the table."""
     if writer.untold:
-        yield f"also timed: {listed(writer.untold)} (--details)"
+        yield f"also timed: {listed(writer.untold)} (in the details)"
 
 
 SAID = (SampleOnly, TrainingCapped, TasksLeftOut, OtherRecipe)

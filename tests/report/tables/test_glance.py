@@ -291,7 +291,7 @@ def test_several_back_ends_do_not_mix():
     rows = (*ways("eager", "onnxruntime", model="bert"), *ways("eager", "onnxruntime", factor=0.5))
     table = glance_table(comparison(rows), "t")
     assert lines(table)["Speed 1x128"] == ("100 ms", "50.0 ms 2.00x")
-    assert "also timed: onnxruntime fp32 (--details)" in table.notes
+    assert "also timed: onnxruntime fp32 (in the details)" in table.notes
 
 
 def test_another_back_end_than_the_reference_s_is_named():
@@ -319,7 +319,7 @@ def test_a_whole_split_is_no_pass_of_natural_length():
 def test_shapes_without_room_are_named():
     """What was timed beyond the first shapes is in no cell, and said."""
     more = [row("bert", "latency", 0.1 * n, "median", batch_size=n, sequence_length=128) for n in range(2, 6)]
-    assert "also timed: 4x128 and 5x128 (--details)" in glance_table(comparison((*MEASURED, *more)), "t").notes
+    assert "also timed: 4x128 and 5x128 (in the details)" in glance_table(comparison((*MEASURED, *more)), "t").notes
 
 
 def test_published_figures_are_of_the_metric_that_the_score_is():
