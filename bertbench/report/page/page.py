@@ -31,7 +31,6 @@ NEEDED = ("altair", "vl_convert", "jinja2")
 FILTER_TITLES = {"model": "Model", "task": "Task", "device": "Device", "backend": "Back-end"}
 SOURCES = ("page.html", "page.css", "page.js")
 TORCH_WHEELS = "https://download.pytorch.org/whl"  # PyPI has no builds for one device, such as 2.6.0+cpu
-_TORCH_BUILD = re.compile(r"\+(cpu|cu\d+)$", re.ASCII)
 EXPORTS = "window.vegaEmbed = vegaEmbed;"
 VERDICTS = ("Model", "Figure", "Measured", "Against the reference", "Published", "Verdict")
 OF_FIGURES = (
@@ -136,8 +135,12 @@ def _session(stored: StoredSession) -> dict[str, str]:
     lines = environment_lines(machine) if machine else {}
     packages = machine.packages if machine else {}
     pins = [f"{name}=={version}" for name, version in sorted(packages.items())]
-    builds = {match[1] for version in packages.values() if (match := _TORCH_BUILD.search(version))}
-    indices = [part for build in sorted(builds) for part in ("--extra-index-url", f"{TORCH_WHEELS}/{build}")]
+    builds = {version.partition("+")[2] for version in packages.values()}
+    indices = [
+        part
+        for build in sorted(filter(_is_of_torch, builds))
+        for part in ("--extra-index-url", f"{TORCH_WHEELS}/{build}")
+    ]
     return {
         "id": session.session_id,
         "again": command_of(session, fresh=True),
@@ -148,6 +151,11 @@ def _session(stored: StoredSession) -> dict[str, str]:
         "commit": lines.get("Commit of bertbench", ""),
         "pins": shlex.join([*indices, *pins]) if pins else "",
     }
+
+
+def _is_of_torch(build: str) -> bool:
+    """Tell whether torch is built for a device under this name: 'cpu', 'cu128'."""
+    return build == "cpu" or (build[:2] == "cu" and build[2:].isdecimal())
 
 
 def _table(table: Table) -> dict[str, Any]:
