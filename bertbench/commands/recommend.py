@@ -86,8 +86,9 @@ def recommend(
     sessions = _of_one_machine(list(store.sessions()), device)
     show_warnings(store.warnings)
     if not sessions:
+        on = "" if device is None else f" on {device}"
         raise NothingMeasuredError(
-            f"no figures in {folders.results_dir}", "`bertbench compare` measures size, speed, memory and quality"
+            f"no figures{on} in {folders.results_dir}", "`bertbench compare` measures size, speed, memory and quality"
         )
     rows, sessions = _readable(sessions, catalog)
     if not any(row.value is not None for of_session in rows for row in of_session):

@@ -60,7 +60,7 @@ def test_recommend(results, capsys, options, code, said):
         (("--max-size-mb", "nan"), 2, "is not above 0"),
         (("--min-score", "90"), 2, "For 90 points give --min-score 0.9"),
         (("--task", "cola"), 2, "cola"),
-        (("--device", "cuda", "--prefer", "size"), 4, "no figures"),
+        (("--device", "cuda", "--prefer", "size"), 4, "no figures on cuda in"),
     ],
 )
 def test_what_cannot_be_asked(results, capsys, options, code, said):

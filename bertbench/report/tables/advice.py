@@ -117,6 +117,12 @@ def _named(candidate: Candidate) -> str:
     )
 
 
+def _is_audited(candidate: Candidate) -> bool:
+    """Tell whether a score is of the back-end's own answers."""
+    row = candidate.rows.get(Axis.SCORE)
+    return row is not None and row.statistic == "audited"
+
+
 def _is_plain(candidate: Candidate) -> bool:
     return (candidate.backend, candidate.dtype) == PLAIN
 
@@ -143,12 +149,14 @@ def costs_of(candidate: Candidate, taken: Candidate, order: Sequence[Axis]) -> I
     """Yield what another candidate costs and saves against what is taken: '1.9x slower', '1.2 points higher'."""
     for axis in order:
         ours, theirs = candidate.figures.get(axis), taken.figures.get(axis)
-        if ours is None or theirs is None or not ours.value or not theirs.value or overlap(ours, theirs):
+        if ours is None or theirs is None or overlap(ours, theirs):
             continue
         if axis in HIGHER_IS_BETTER:
             points = 100 * (ours.value - theirs.value)
             if abs(points) >= 0.05:
                 yield f"{abs(points):.1f} points {'higher' if points > 0 else 'lower'}"
+            continue
+        if not ours.value or not theirs.value:
             continue
         ratio = ours.value / theirs.value
         if max(ratio, 1 / ratio) >= SAME:
@@ -163,7 +171,8 @@ def _why(advice: Advice, inquiry: Inquiry) -> Iterator[str]:
         yield f"in {order[0]} not told apart from {others}: {nexts} decide"
     elif advice.taken is not None and len(advice.fitting) > 1:
         yield f"in {order[0]} ahead of all others that fit"
-    if any(not _is_plain(each) for each in (*advice.fitting, *advice.open)) and inquiry.task:
+    borrowed = [each for each in (*advice.fitting, *advice.open) if not _is_plain(each) and not _is_audited(each)]
+    if borrowed and inquiry.task:
         yield "scores are those of PyTorch in fp32; `bertbench speed --task` tells what a back-end changes in the answers"
 
 
@@ -207,6 +216,10 @@ def _of_scores(candidates: Sequence[Candidate], inquiry: Inquiry) -> Iterator[st
                 about.setdefault(caveat.text, {})[candidate.model] = None
     for text, models in about.items():
         yield f"score on {inquiry.task} of {listed(list(models))}: {text}"
+    for candidate in candidates:
+        row = candidate.rows.get(Axis.SCORE)
+        if row is not None and row.n is not None and _is_audited(candidate):
+            yield f"score on {inquiry.task} of {_named(candidate)}: its own answers to {row.n:,} examples, without an interval"
 
 
 def _command(axis: Axis, models: Sequence[str], inquiry: Inquiry) -> str:

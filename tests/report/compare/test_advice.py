@@ -236,3 +236,21 @@ def test_commands_quote_names():
     """A name that a shell would run is no part of a command that may be pasted."""
     notes = "\n".join(report([candidate("a;b", size=1e6)]).tables[0].notes)
     assert "bertbench speed --models 'a;b' " in notes
+
+
+def test_a_back_end_s_own_score_is_not_that_of_pytorch():
+    """Where its own answers were scored the note says of how many examples, and not that the score is PyTorch's."""
+    way = {"backend": "onnxruntime-int8", "dtype": "int8"}
+    rows = [
+        row("a", "latency", 0.1, "median", **way, **SHAPE),
+        row("a", "score", 0.9, "audited", task="sst2", n=200, n_unit="examples", **way),
+    ]
+    notes = report(candidates_of([rows], task="sst2", **SHAPE)).tables[0].notes
+    assert "score on sst2 of a (onnxruntime-int8): its own answers to 200 examples, without an interval" in notes
+    assert not any("PyTorch in fp32" in note for note in notes)
+
+
+def test_a_score_of_nothing_is_a_difference():
+    """A model that learned nothing may score 0, which is told as any other score."""
+    order = Limits({}, Axis.SCORE).order
+    assert list(costs_of(candidate("none", score=0.0), candidate("good", score=0.55), order)) == ["55.0 points lower"]
