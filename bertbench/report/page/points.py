@@ -26,6 +26,7 @@ Point = dict[str, Any]
 ALL_TASKS = "all-tasks"
 QUOTED = (1, 128)  # the shape that latencies are usually quoted at
 FILTERS = ("model", "task", "device", "backend")
+_OF_RUN = ("device", "backend", "dtype", "threads", "scenario", "batch_size", "sequence_length")
 _SAME_FIGURE = (
     "model", "task", "split", "quantity", "statistic", "scenario", "batch_size", "sequence_length", "device", "backend", "dtype",
     "threads",
@@ -79,6 +80,17 @@ def bounded(name: str, row: Row, factor: float) -> Point:
     return point
 
 
+def _ways(rows: Sequence[Row]) -> Callable[[Row], Point]:
+    """Return what begins the points of latencies; where they were taken with several numbers of threads, these are told."""
+    several = len({row.threads for row in _latencies(rows)}) > 1
+
+    def begin(row: Row) -> Point:
+        told = [way_name(row), *([_threads(row)] if several and row.threads else [])]
+        return timed(row) | {"way": ", ".join(told)}
+
+    return begin
+
+
 def _latencies(rows: Sequence[Row]) -> list[Row]:
     is_latency = [row for row in rows if row.quantity == "latency" and row.statistic == "median"]
     return [row for row in is_latency if row.value is not None and row.batch_size is not None]
@@ -87,18 +99,18 @@ def _latencies(rows: Sequence[Row]) -> list[Row]:
 def latency_points(rows: Sequence[Row]) -> list[Point]:
     """Return the median latencies of all shapes."""
     rates = {_run_of(row): row for row in rows if row.quantity == "throughput" and row.value is not None}
-    points = []
+    points, begin = [], _ways(rows)
     for row in _latencies(rows):
         shape = {"batch": row.batch_size, "length": row.sequence_length, "shape": shape_name(row)}
         rate = rates.get(_run_of(row))
         throughput = {"throughput_text": figure_text(rate) if rate else ""}
-        points.append(timed(row) | shape | bounded("latency", row, 1e3) | throughput)
+        points.append(begin(row) | shape | bounded("latency", row, 1e3) | throughput)
     return points
 
 
 def _run_of(row: Row) -> tuple[Any, ...]:
     """Return what figures of one model, run in one way on inputs of one shape, have in common."""
-    return (row.model, row.device, row.backend, row.dtype, row.scenario, row.batch_size, row.sequence_length)
+    return (row.model, *(getattr(row, name) for name in _OF_RUN))
 
 
 def score_rows(rows: Sequence[Row]) -> dict[tuple[str, str], Row]:
@@ -121,7 +133,7 @@ def trade_points(rows: Sequence[Row]) -> list[Point]:
     latencies, scores, figures = _latencies(rows), score_rows(rows), Figures(rows)
     shapes = list(dict.fromkeys((row.batch_size, row.sequence_length, row.scenario) for row in latencies))
     shape = next((each for each in shapes if each[:2] == QUOTED), shapes[0] if shapes else None)
-    points = []
+    points, begin = [], _ways(rows)
     for row in latencies:
         size = figures.first(str(row.model), "parameter_bytes")
         if (row.batch_size, row.sequence_length, row.scenario) != shape or size is None:
@@ -136,7 +148,7 @@ def trade_points(rows: Sequence[Row]) -> list[Point]:
                 }
                 texts = {"megabytes_text": megabytes(size.value or 0.0)}
                 points.append(
-                    timed(row) | about | texts | bounded("latency", row, 1e3) | bounded("score", score, 100.0)
+                    begin(row) | about | texts | bounded("latency", row, 1e3) | bounded("score", score, 100.0)
                 )
     named: set[tuple[Any, Any]] = set()
     for point in points:
@@ -227,7 +239,7 @@ def roofline_points(rows: Sequence[Row]) -> list[Point]:
         if row.quantity == "ceiling" and row.value is not None:
             ceilings.setdefault((row.session_id, row.device, row.backend, row.dtype), row)
     figures = Figures(rows)
-    points = []
+    points, begin = [], _ways(rows)
     for row in _latencies(rows):
         flops = work.get((row.model, row.batch_size, row.sequence_length))
         size = figures.first(str(row.model), "parameter_bytes")
@@ -238,7 +250,7 @@ def roofline_points(rows: Sequence[Row]) -> list[Point]:
         drawn = {"rate": rate / 1e9, "ceiling": ceiling.value / 1e9, "intensity": flops / size.value}
         write = quantity_of("ceiling").format
         texts = {"rate_text": write(rate), "ceiling_text": write(ceiling.value), "share": f"{rate / ceiling.value:.0%}"}
-        points.append(timed(row) | {"shape": shape_name(row)} | drawn | texts)
+        points.append(begin(row) | {"shape": shape_name(row)} | drawn | texts)
     return points
 
 

@@ -142,3 +142,15 @@ def test_a_ceiling_is_that_of_the_same_session():
     ]
     rows.append(replace(work, batch_size=8))
     assert [point["ceiling"] for point in points.roofline_points(points.newest(rows))] == [100.0]
+
+
+def test_times_with_other_threads_are_told_apart():
+    """Latencies with one and with two threads are two ways of running, each with its own throughput."""
+    rows = [latency("a", seconds, threads=threads) for seconds, threads in ((0.1, 2), (0.2, 1))]
+    rates = [replace(row, quantity="throughput", value=1 / row.value) for row in rows]
+    drawn = points.latency_points([*rows, *rates])
+    assert [(point["way"], point["throughput_text"]) for point in drawn] == [
+        ("eager fp32, 2 threads", "10.0/s"),
+        ("eager fp32, 1 thread", "5.00/s"),
+    ]
+    assert [point["way"] for point in points.latency_points(rows[:1])] == ["eager fp32"]
