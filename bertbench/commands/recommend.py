@@ -18,6 +18,7 @@ from bertbench.errors import NothingMeasuredError, StoreError, UnknownNameError,
 from bertbench.records.store import Store, StoredSession
 from bertbench.report.compare.advice import Axis, Limits
 from bertbench.session.options import StoreOptions
+from bertbench.session.request import check_positive
 from bertbench.specs.catalog import Catalog
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def recommend(
         Axis.SCORE: _share("--min-score", min_score),
     }
     limits = Limits({axis: bound for axis, bound in bounds.items() if bound is not None}, prefer)
+    check_positive(sequence_length=shape.sequence_length, batch_size=shape.batch_size)
     output.check()
     from bertbench.report.compare.advice import advise, candidates_of, tasks_of
     from bertbench.report.tables.advice import Inquiry, build_advice

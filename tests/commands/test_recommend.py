@@ -58,6 +58,7 @@ def test_recommend(results, capsys, options, code, said):
     [
         (("--max-latency-ms", "-1"), 2, "--max-latency-ms -1: is not above 0"),
         (("--max-size-mb", "nan"), 2, "is not above 0"),
+        (("--batch-size", "0", "--prefer", "size"), 2, "--batch-size 0"),
         (("--min-score", "90"), 2, "For 90 points give --min-score 0.9"),
         (("--task", "cola"), 2, "cola"),
         (("--device", "cuda", "--prefer", "size"), 4, "no figures on cuda in"),

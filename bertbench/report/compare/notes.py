@@ -57,6 +57,7 @@ def notes(evidence: Evidence, rows: Sequence[Row], now: datetime) -> list[str]:
 GRAVE = (
     "not-learned", "guessed-outputs", FAILED_LATER, "other-attention", "time-limit-early", "swapped", "hypervisor",
     "busy-start", "other-programs", "slower-at-the-end", "unsteady-start", "indistinct", "random-start",
+    OTHER,  # of older records, which do not say what kind it is
 )  # fmt: skip
 
 
