@@ -101,7 +101,8 @@ def recommend(
     if task is not None and task not in known:
         raise UnknownNameError("task with scores", task, known)
     if not limits.bounds and prefer is None:
-        output.emit(_uses(*_with_most_to_say(rows, sessions)))
+        of_task = [[row for row in of_session if task is None or row.task in {None, task}] for of_session in rows]
+        output.emit(_uses(*_with_most_to_say(of_task, sessions)))
         return
     chosen = task or _only_task(known, limits)
     candidates = candidates_of(rows, batch_size=shape.batch_size, sequence_length=shape.sequence_length, task=chosen)

@@ -136,3 +136,20 @@ def test_commands_name_the_folder(tmp_path, capsys):
     factories.stored_session(folder, records=[factories.size_record("bert")])
     assert recommend(folder, "--prefer", "latency") == 3
     assert f"--results-dir '{folder}'" in " ".join(capsys.readouterr().out.replace("\n", " ").split())
+
+
+def test_uses_are_on_the_task_asked_for(tmp_path, capsys):
+    """With a task, quality is that on this task alone."""
+    models = ("bert", "distilbert")
+    scored = [
+        (model, factories.predictions(0.9), {"task": factories.task_spec(name)})
+        for name in ("sst2", "mrpc")
+        for model in models
+    ]
+    factories.stored_session(
+        tmp_path / "results", scored=scored, session=factories.session_record(models, ("sst2", "mrpc"))
+    )
+    assert recommend(tmp_path / "results", "--task", "mrpc") == 0
+    printed = capsys.readouterr().out
+    assert "mrpc" in printed
+    assert "sst2" not in printed
