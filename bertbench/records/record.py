@@ -16,13 +16,7 @@ from typing import Any, Literal
 from bertbench import units
 from bertbench.records.cautions import OTHER, Caution, caution
 
-NOT_MEASURED = {
-    "published",
-    "description",
-    "source",
-    "title",
-    "compression",
-}  # parts of a ModelSpec that change no figure
+NOT_MEASURED = {"published", "description", "source", "title", "compression"}  # parts of a ModelSpec that change no figure
 
 
 # One integer a measuring module: raise it when a change there changes figures. A test guards it by the source's hash.
