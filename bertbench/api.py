@@ -155,7 +155,7 @@ def compare(
     Raises:
         BertBenchError: the comparison cannot be made, or the store has none.
     """
-    known = {field.name for field in fields(StudyOptions)}
+    known = {field.name for field in fields(StudyOptions)} - {"dry_run"}  # which would measure all the same
     for name in options.keys() - known:
         raise UnknownNameError("option", name, known)
     chosen = StudyOptions(

@@ -159,3 +159,9 @@ def test_importing_is_light(python):
 def test_the_two_signatures_are_one():
     """What the package offers takes what `bertbench.api` does, with the same defaults."""
     assert str(inspect.signature(bertbench.compare)) == str(inspect.signature(api.compare))
+
+
+def test_a_dry_run_is_none_of_its_options():
+    """It would measure all the same, so it is refused."""
+    with pytest.raises(UnknownNameError, match="dry_run"):
+        bertbench.compare(models="bert", dry_run=True)

@@ -62,6 +62,7 @@ class Display:
         self._ends: float | None = None  # of time.monotonic, when all steps should be done
         self._columns: list[str] = []
         self._cells: dict[str, dict[str, str]] = {}  # by model and column
+        self._told: dict[tuple[str, str], dict[str, str]] = {}  # by cell and run, as a cell may have several seeds
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -101,6 +102,7 @@ class Display:
         """Show a grid of models and what is measured of them, all waiting."""
         self._columns = list(columns)
         self._cells = {model: dict.fromkeys(columns, WAITS) for model in models}
+        self._told = {}
         self._show_grid()
 
     def tell(self, record: RunRecord) -> None:
@@ -108,9 +110,11 @@ class Display:
         cells, column = self._cells.get(record.model_name), record.task_name or record.kind
         if cells is None or column not in cells:
             return
-        cells[column] = _outcome(record)
+        outcomes = self._told.setdefault((record.model_name, column), {})
+        outcomes[record.run_id] = _outcome(record)
+        cells[column] = FAILED if FAILED in outcomes.values() else ", ".join(dict.fromkeys(outcomes.values()))
         if self._verbose:
-            self.say(f"{record.model_name}, {column}: {cells[column]}")
+            self.say(f"{record.model_name}, {column}: {outcomes[record.run_id]}")
         self._show_grid()
 
     def _show_grid(self) -> None:
@@ -191,7 +195,7 @@ def _outcome(record: RunRecord) -> str:
 
 
 def _style(text: str) -> str:
-    return {WAITS: "dim", FAILED: "red"}.get(text, "green")
+    return {WAITS: "dim", FAILED: "red", "skipped": "yellow"}.get(text, "green")
 
 
 class Quiet(Unwatched):

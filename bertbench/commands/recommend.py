@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Exit, Option
 
-from bertbench.commands._display import Waiting, show_warnings
+from bertbench.commands._display import Waiting, say, show_warnings
 from bertbench.commands._options import OutputOptions, ShapeOptions, spread
 from bertbench.commands._stored import rows_of
-from bertbench.errors import NothingMeasuredError, UnknownNameError, UsageError
+from bertbench.errors import NothingMeasuredError, StoreError, UnknownNameError, UsageError
 from bertbench.records.store import Store, StoredSession
 from bertbench.report.compare.advice import Axis, Limits
 from bertbench.session.options import StoreOptions
+from bertbench.session.request import check_positive
 from bertbench.specs.catalog import Catalog
 
 if TYPE_CHECKING:
     from bertbench.report.row import Report, Row
 
+MOST_WARNINGS = 3
 LatencyOption = Annotated[
     float | None, Option("--max-latency-ms", help="Longest median latency of a pass, in ms.", show_default=False)
 ]
@@ -77,6 +81,7 @@ def recommend(
         Axis.SCORE: _share("--min-score", min_score),
     }
     limits = Limits({axis: bound for axis, bound in bounds.items() if bound is not None}, prefer)
+    check_positive(sequence_length=shape.sequence_length, batch_size=shape.batch_size)
     output.check()
     from bertbench.report.compare.advice import advise, candidates_of, tasks_of
     from bertbench.report.tables.advice import Inquiry, build_advice
@@ -85,23 +90,31 @@ def recommend(
     sessions = _of_one_machine(list(store.sessions()), device)
     show_warnings(store.warnings)
     if not sessions:
+        on = "" if device is None else f" on {device}"
         raise NothingMeasuredError(
-            f"no figures in {folders.results_dir}", "`bertbench compare` measures size, speed, memory and quality"
+            f"no figures{on} in {folders.results_dir}", "`bertbench compare` measures size, speed, memory and quality"
         )
-    rows = [rows_of(stored, catalog) for stored in sessions]
+    rows, sessions = _readable(sessions, catalog)
+    if not any(row.value is not None for of_session in rows for row in of_session):
+        raise NothingMeasuredError(
+            f"no run in {folders.results_dir} gave a figure", "`bertbench show` lists them, with what to do"
+        )
     known = tasks_of(rows)
     if task is not None and task not in known:
         raise UnknownNameError("task with scores", task, known)
     if not limits.bounds and prefer is None:
-        output.emit(_uses(rows[0], sessions[0]))
+        of_task = [[row for row in of_session if task is None or row.task in {None, task}] for of_session in rows]
+        output.emit(_uses(*_with_most_to_say(of_task, sessions)))
         return
     chosen = task or _only_task(known, limits)
     candidates = candidates_of(rows, batch_size=shape.batch_size, sequence_length=shape.sequence_length, task=chosen)
     used = {row.session_id for candidate in candidates for row in candidate.rows.values()}
     advice = advise(candidates, limits)
-    where = f" --results-dir {folders.results_dir}" if folders.results_dir.name != "results" else ""
+    where = f" --results-dir {shlex.quote(str(folders.results_dir))}" if str(folders.results_dir) != "results" else ""
     inquiry = Inquiry(limits, shape.batch_size, shape.sequence_length, chosen, where)
-    output.emit(build_advice(advice, inquiry, _sources([each for each in sessions if each.session.session_id in used])))
+    runs = {run for candidate in candidates for row in candidate.rows.values() for run in row.run_ids}
+    sources = _sources([each for each in sessions if each.session.session_id in used], runs)
+    output.emit(build_advice(advice, inquiry, sources))
     raise Exit(0 if advice.taken else 3 if advice.open else 1)
 
 
@@ -113,7 +126,29 @@ def _uses(rows: Sequence[Row], stored: StoredSession) -> Report:
 
     models = list(dict.fromkeys(str(row.model) for row in rows))
     reference = stored.session.reference if stored.session.reference in models else models[0]
-    return build_uses(use_cases(Figures(rows), models, reference), _sources([stored]))
+    runs = {run for row in rows for run in row.run_ids}
+    return build_uses(use_cases(Figures(rows), models, reference), _sources([stored], runs))
+
+
+def _readable(sessions: Sequence[StoredSession], catalog: Catalog) -> tuple[list[list[Row]], list[StoredSession]]:
+    """Return the rows of each session that can be read, and these sessions; say which are left out."""
+    read = []
+    for stored in sessions:
+        try:
+            read.append((rows_of(stored, catalog), stored))
+        except StoreError as error:
+            say(f"session {stored.session.session_id} is left out: {error}")
+    return [rows for rows, _ in read], [stored for _, stored in read]
+
+
+def _with_most_to_say(
+    rows: Sequence[Sequence[Row]], sessions: Sequence[StoredSession]
+) -> tuple[Sequence[Row], StoredSession]:
+    """Return the newest session with figures of several models; where none has them, of one."""
+    models = [len({row.model for row in of_session if row.value is not None}) for of_session in rows]
+    several, some = ([index for index, count in enumerate(models) if count >= least] for least in (2, 1))
+    index = [*several, *some][0]
+    return rows[index], sessions[index]
 
 
 def _positive(option: str, value: float | None, unit: float) -> float | None:
@@ -171,13 +206,17 @@ def _devices(stored: StoredSession) -> set[str]:
     return {str(record.settings["device"]) for record in stored.records if record.settings.get("device")}
 
 
-def _sources(sessions: Sequence[StoredSession]) -> list[str]:
-    """Say which sessions figures are from."""
-    from bertbench.report.compare.notes import age
+def _sources(sessions: Sequence[StoredSession], runs: AbstractSet[str]) -> list[str]:
+    """Say which sessions figures are from, after what the runs behind them warn of."""
+    from bertbench.report.compare.notes import age, grave_warnings
 
     now = datetime.now(UTC)
     named = [f"{each.session.session_id} ({age(each.session.started_at, now)} ago)" for each in sessions]
     machine = next((record.environment for each in sessions for record in each.records if record.environment), None)
     where = f" on {machine.gpu or machine.cpu}, {machine.usable_cores} cores" if machine else ""
     several = "; times of different sessions differ by more than their intervals say" if len(named) > 1 else ""
-    return [f"figures: session{'s' if len(named) > 1 else ''} {', '.join(named)}{where}{several}"] if named else []
+    warnings = grave_warnings([record for each in sessions for record in each.records if record.run_id in runs])
+    lines = [f"figures: session{'s' if len(named) > 1 else ''} {', '.join(named)}{where}{several}"] if named else []
+    more = f" (and {len(warnings) - MOST_WARNINGS} more)" if len(warnings) > MOST_WARNINGS else ""
+    told = [f"warning: {line}" for line in warnings[:MOST_WARNINGS]]
+    return [*told[:-1], *(f"{line}{more}" for line in told[-1:]), *lines]

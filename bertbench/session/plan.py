@@ -73,7 +73,7 @@ class Plan:
 
     def lines(self) -> list[str]:
         """Return the plan as people read it."""
-        heading = f"plan ({len(self.steps)} steps, about {duration(self.expected_s)}):"
+        heading = f"plan ({len(self.steps)} step{'s'[len(self.steps) == 1 :]}, about {duration(self.expected_s)}):"
         return [heading, *steps_in_words(self.steps), *([self.more] if self.more else [])]
 
 

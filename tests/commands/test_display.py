@@ -114,3 +114,19 @@ def test_quiet_says_nothing(capsys):
         shown.tell(factories.size_record("bert"))
         shown.expect(3)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_cell_has_all_of_its_seeds():
+    """Scores of several seeds stand side by side, and one that failed is not covered by the next."""
+    with _display.Display() as shown:
+        shown.outline(["bert", "albert"], ["sst2"])
+        for seed, accuracy in ((1, 1.0), (2, 0.0)):
+            shown.tell(factories.quality_record("bert", factories.predictions(accuracy), seed=seed))
+        shown.tell(factories.failed("quality", "albert", task_name="sst2", seed=1, run_id="one"))
+        shown.tell(factories.quality_record("albert", factories.predictions(1.0), seed=2))
+        assert shown._cells == {"bert": {"sst2": "100.0, 0.0"}, "albert": {"sst2": "failed"}}
+
+
+def test_what_is_skipped_is_not_green():
+    """A cell that was left out is no success."""
+    assert [_display._style(text) for text in ("91.2", "skipped", "failed")] == ["green", "yellow", "red"]

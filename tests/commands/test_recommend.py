@@ -3,6 +3,7 @@
 import pytest
 
 from bertbench import cli
+from bertbench.records import cautions
 from tests import factories
 
 
@@ -57,9 +58,10 @@ def test_recommend(results, capsys, options, code, said):
     [
         (("--max-latency-ms", "-1"), 2, "--max-latency-ms -1: must be above 0"),
         (("--max-size-mb", "nan"), 2, "must be above 0"),
+        (("--batch-size", "0", "--prefer", "size"), 2, "--batch-size 0"),
         (("--min-score", "90"), 2, "For 90 points give --min-score 0.9"),
         (("--task", "cola"), 2, "cola"),
-        (("--device", "cuda", "--prefer", "size"), 4, "no figures"),
+        (("--device", "cuda", "--prefer", "size"), 4, "no figures on cuda in"),
     ],
 )
 def test_what_cannot_be_asked(results, capsys, options, code, said):
@@ -90,3 +92,64 @@ def test_rows_are_those_behind_the_figures(results, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert {line.split(",")[1] for line in lines[1:]} == {"bert", "distilbert"}
     assert any(",latency," in line for line in lines)
+
+
+def test_what_the_runs_warn_of_is_told(tmp_path, capsys):
+    """A score that says little is no reason to take a model without its warning."""
+    fields = {"warnings": (cautions.caution("not-learned", score=50.0, baseline="majority", trivial=50.0),)}
+    factories.stored_session(tmp_path / "results", scored=[("bert", factories.predictions(0.5), fields)])
+    assert recommend(tmp_path / "results", "--prefer", "score") == 0
+    assert "* warning: bert: " in capsys.readouterr().out
+
+
+def test_failed_runs_alone_are_nothing(tmp_path, capsys):
+    """Where nothing but failures is stored nothing can be said of models."""
+    factories.stored_session(tmp_path / "results", records=[factories.failed("speed", "bert")])
+    for options in ((), ("--prefer", "latency")):
+        assert recommend(tmp_path / "results", *options) == 4
+        assert "no run in" in capsys.readouterr().err
+
+
+def test_uses_are_those_of_the_newest_comparison(results, capsys):
+    """A newer session of one model alone has nothing to say about uses."""
+    factories.stored_session(tmp := results.parent / "one", records=[factories.size_record("bert")])
+    factories.move_session(tmp, results, "20261125T120000-abc123")
+    assert recommend(results) == 0
+    assert "latency-bound serving" in capsys.readouterr().out
+
+
+def test_a_damaged_session_is_left_out(results, capsys):
+    """What cannot be read is said, and the others answer."""
+    factories.stored_session(broken := results.parent / "one", timings=factories.timing_rows({"bert": 0.1}))
+    factories.move_session(broken, results, "20261125T120000-abc123")
+    (sidecar,) = (results / "sessions" / "20261125T120000-abc123").glob("*timings*")
+    sidecar.write_bytes(b"damaged")
+    assert recommend(results, "--max-latency-ms", "80") == 0
+    printed = capsys.readouterr()
+    assert "Take distilbert" in printed.out
+    assert "session 20261125T120000-abc123 is left out" in printed.err
+
+
+def test_commands_name_the_folder(tmp_path, capsys):
+    """A command to go on with measures into the same folder, whatever it is called."""
+    folder = tmp_path / "my own" / "results"
+    factories.stored_session(folder, records=[factories.size_record("bert")])
+    assert recommend(folder, "--prefer", "latency") == 3
+    assert f"--results-dir '{folder}'" in " ".join(capsys.readouterr().out.replace("\n", " ").split())
+
+
+def test_uses_are_on_the_task_asked_for(tmp_path, capsys):
+    """With a task, quality is that on this task alone."""
+    models = ("bert", "distilbert")
+    scored = [
+        (model, factories.predictions(0.9), {"task": factories.task_spec(name)})
+        for name in ("sst2", "mrpc")
+        for model in models
+    ]
+    factories.stored_session(
+        tmp_path / "results", scored=scored, session=factories.session_record(models, ("sst2", "mrpc"))
+    )
+    assert recommend(tmp_path / "results", "--task", "mrpc") == 0
+    printed = capsys.readouterr().out
+    assert "mrpc" in printed
+    assert "sst2" not in printed

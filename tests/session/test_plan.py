@@ -343,6 +343,7 @@ def test_plan_says_what_and_how_long(machine, small, large):
         "fine-tuning large on sst2, seed 0 (100 samples)",
     ]
     assert made_plan.expected_s == pytest.approx(sum(step.seconds for step in made_plan.steps))
+    assert replace(made_plan, steps=made_plan.steps[:1]).lines()[0].startswith("plan (1 step, about ")
 
 
 def test_slower_machine_and_larger_model_take_longer(machine, small, large):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import islice
 
 from bertbench.report.row import Row
 from bertbench.stats.estimate import Estimate
@@ -173,7 +174,8 @@ def candidates_of(
 ) -> list[Candidate]:
     """Collect candidates from the rows of sessions, the newest session first; a figure is the newest there is.
 
-    A score is that of the model in eager fp32 unless the back-end's own answers were scored.
+    A score is that of the model in eager fp32 unless the back-end's own answers were scored. Times are those with as many threads as
+    the newest. Bytes of weights are counted in fp32: of other number formats they are not known.
     """
     rows = [row for session in sessions for row in session if row.value is not None and row.model is not None]
     ways = dict.fromkeys(
@@ -183,6 +185,9 @@ def candidates_of(
     timed = {model for model, *_ in ways}
     others = dict.fromkeys((str(row.model), *PLAIN) for row in rows if row.model not in timed)
     shape = {"batch_size": batch_size, "sequence_length": sequence_length}
+    latencies = (row for row in rows if row.quantity == "latency" and row.statistic == "median" and _is(row, shape))
+    threads = {row.threads for row in islice(latencies, 1)}
+    rows = [row for row in rows if row.quantity != "latency" or row.threads in threads]
     return [
         Candidate(model, backend, dtype, {axis: estimate for axis, (estimate, _) in figures.items()}, {axis: row for axis, (_, row) in figures.items()})
         for model, backend, dtype in (*ways, *others)
@@ -195,12 +200,16 @@ def _figures(
 ) -> Iterator[tuple[Axis, tuple[Estimate, Row]]]:
     """Yield by axis the newest figure of a model that is run in a way, with its row."""
     run = {"backend": way[0], "dtype": way[1]}
+    scores: list[dict[str, object]] = [
+        {"quantity": "score", "statistic": "audited", "task": task, **run},  # of some hundred examples
+        {"quantity": "score", "statistic": "mean", "task": task},
+    ]
     wanted: dict[Axis, list[dict[str, object]]] = {
         Axis.LATENCY: [{"quantity": "latency", "statistic": "median", **run, **shape}],
-        Axis.MEMORY: [{"quantity": "peak_memory", "statistic": "peak", **run}],
-        Axis.SIZE: [{"quantity": "parameter_bytes"}],
-        Axis.SCORE: [{"quantity": "score", "statistic": "audited", "task": task, **run}, {"quantity": "score", "statistic": "mean", "task": task}],
-    }  # fmt: skip
+        Axis.MEMORY: [{"quantity": "peak_memory", "statistic": "peak", **run, **shape}],
+        Axis.SIZE: [{"quantity": "parameter_bytes"}] if way[1] == PLAIN[1] else [],
+        Axis.SCORE: scores if way != PLAIN else scores[::-1],
+    }
     for axis, choices in wanted.items():
         if axis is Axis.SCORE and task is None:
             continue

@@ -80,8 +80,10 @@ def build(
         for row in rows
     ]
     hints = {record.run_id: record.error.hint for record in stored.records if record.error and record.error.hint}
+    metrics = {task: primary_metrics_of(evidence, task) for task in evidence.tasks()}
+    words = {task: _score_words(names) for task, names in metrics.items()}
     comparison = Comparison(
-        Figures(rows), shown, reference, evidence.specs, _score_words(evidence), uses, verdicts.claims, hints
+        Figures(rows), shown, reference, evidence.specs, words, uses, verdicts.claims, hints, metrics
     )
     now = now or datetime.now(UTC)
     below = [*notes.notes(evidence, rows, now), RULE, *([OF_CLAIMS] if verdicts.claims else [])]
@@ -93,13 +95,10 @@ def build(
     return Report(title, named, tuple(rows), glance=(glance,), records=tuple(stored.records), sessions=(stored,))
 
 
-def _score_words(evidence: Evidence) -> dict[str, str]:
-    """Write by task what its score is: 'accuracy', 'mean of accuracy and f1'."""
-    words = {}
-    for task in evidence.tasks():
-        metrics = [metric.replace("_", " ") for metric in primary_metrics_of(evidence, task)]
-        words[task] = metrics[0] if len(metrics) == 1 else f"mean of {' and '.join(metrics)}" if metrics else "score"
-    return words
+def _score_words(metrics: Sequence[str]) -> str:
+    """Write what a score is: 'accuracy', 'mean of accuracy and f1'."""
+    words = [metric.replace("_", " ") for metric in metrics]
+    return words[0] if len(words) == 1 else f"mean of {' and '.join(words)}" if words else "score"
 
 
 # Verdicts on claims beside the figures of a comparison: in rows, and in the cells of its table.

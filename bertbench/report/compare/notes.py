@@ -57,6 +57,7 @@ def notes(evidence: Evidence, rows: Sequence[Row], now: datetime) -> list[str]:
 GRAVE = (
     "not-learned", "guessed-outputs", FAILED_LATER, "other-attention", "time-limit-early", "swapped", "hypervisor",
     "busy-start", "other-programs", "slower-at-the-end", "unsteady-start", "indistinct", "random-start",
+    OTHER,  # of older records, which do not say what kind it is
 )  # fmt: skip
 
 
@@ -64,8 +65,7 @@ def at_a_glance(evidence: Evidence, now: datetime) -> list[str]:
     """Write the lines under a table at a glance: the gravest warning, and which session this is."""
     session = evidence.stored.session
     records = [record for record in evidence.stored.records if record.model_name in evidence.models]
-    kinds = {caution.kind for record in records for caution in record.cautions}
-    grave = [line for kind in GRAVE if kind in kinds for line in _warnings(records, {kind})]
+    grave = grave_warnings(records)
     more = f" (and {len(grave) - 1} more)" if len(grave) > 1 else ""
     lines = [f"warning: {line}{more}" for line in grave[:1]]
     unfinished = "" if session.complete else ", incomplete"
@@ -76,6 +76,12 @@ def at_a_glance(evidence: Evidence, now: datetime) -> list[str]:
     where = "; ".join(dict.fromkeys(machines))
     lines.append(f"session {session.session_id}, {age(session.started_at, now)} ago{unfinished}, {where}")
     return lines
+
+
+def grave_warnings(records: Sequence[RunRecord]) -> list[str]:
+    """Write the warnings that change how figures are read, the gravest first."""
+    kinds = {caution.kind for record in records for caution in record.cautions}
+    return [line for kind in GRAVE if kind in kinds for line in _warnings(records, {kind})]
 
 
 def _warnings(records: Sequence[RunRecord], kinds: AbstractSet[str] | None = None) -> list[str]:

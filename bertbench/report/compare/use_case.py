@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from bertbench.report.compare.quality_rows import DIFFERENCE
 from bertbench.report.row import Row
-from bertbench.report.tables.figures import Figures, listed, shown
+from bertbench.report.tables.figures import Figures, latency_fields, listed, shown
 from bertbench.units import significant
 
 RULE = (
@@ -158,9 +158,18 @@ class _Judge:
                     parts.setdefault(model, []).append(f"{told}, not told apart from {best}")
         return {model: Use(BY_QUALITY, "; ".join(told)) for model, told in parts.items()}
 
+    def _figure(self, model: str, resource: Resource) -> Row | None:
+        """Return what a model takes of a resource; of a pass at the first shape, which is the same for all models."""
+        where = {"statistic": resource.statistic}
+        if resource.quantity == "parameter_bytes":
+            return self.figures.first(model, resource.quantity, **where)
+        rows = (self.figures.first(name, resource.quantity, **where) for name in (self.reference, *self.models))
+        first = next((row for row in rows if row is not None), None)
+        return None if first is None else self.figures.first(model, resource.quantity, **where, **latency_fields(first))
+
     def _gain(self, model: str, resource: Resource) -> Gain | None:
-        row = self.figures.first(model, resource.quantity, statistic=resource.statistic)
-        if row is None or not row.ratio:
+        row = self._figure(model, resource)
+        if row is None or not row.ratio or row.reference not in {None, self.reference}:
             return None
         if not row.ratio_low or not row.ratio_high:
             # Bytes are exact; a time without an interval (one round) tells nothing apart.
@@ -190,7 +199,7 @@ class _Judge:
 
     def _share(self, model: str, other: str, resource: Resource) -> tuple[float, Resource] | None:
         """Compute what `model` takes of a resource over what `other` takes; None where one was not measured."""
-        rows = [self.figures.first(name, resource.quantity, statistic=resource.statistic) for name in (model, other)]
+        rows = [self._figure(name, resource) for name in (model, other)]
         value, other_value = (row.value if row else None for row in rows)
         return (value / other_value, resource) if value and other_value else None
 

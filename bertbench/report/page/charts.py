@@ -95,11 +95,17 @@ def trade_off(rows: Sequence[Row], models: Sequence[str]) -> Chart | None:
         .mark_text(baseline="bottom", dy=-12, fontSize=12, limit=120)
         .encode(text="model:N", color=color)
     )
+    ways = {point["way"] for point in points}
+    of_scores = (
+        " Scores and sizes are those of PyTorch in fp32, also where another back-end was timed."
+        if len(ways) > 1
+        else ""
+    )
     return Chart(
         "trade-off",
         "Quality, latency and size",
         "Up and to the left is better. A bar is a 95% interval, the area of a mark the size of the weights. The dashed line joins "
-        "the models that no other beats in both score and latency (the Pareto front).",
+        f"the models that no other beats in both score and latency (the Pareto front).{of_scores}",
         alt.layer(front, across, upright, dots, names).properties(width="container", height=360),
         tuple(points),
         {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 NEEDED = ("altair", "vl_convert", "jinja2")
 FILTER_TITLES = {"model": "Model", "task": "Task", "device": "Device", "backend": "Back-end"}
 SOURCES = ("page.html", "page.css", "page.js")
+TORCH_WHEELS = "https://download.pytorch.org/whl"  # PyPI has no builds for one device, such as 2.6.0+cpu
 EXPORTS = "window.vegaEmbed = vegaEmbed;"
 VERDICTS = ("Model", "Figure", "Measured", "Against the reference", "Published", "Verdict")
 OF_FIGURES = (
@@ -132,7 +134,13 @@ def _session(stored: StoredSession) -> dict[str, str]:
     machine = next((record.environment for record in stored.records if record.environment), None)
     lines = environment_lines(machine) if machine else {}
     packages = machine.packages if machine else {}
-    pins = " ".join(f"{name}=={version}" for name, version in sorted(packages.items()))
+    pins = [f"{name}=={version}" for name, version in sorted(packages.items())]
+    builds = {version.partition("+")[2] for version in packages.values()}
+    indices = [
+        part
+        for build in sorted(filter(_is_of_torch, builds))
+        for part in ("--extra-index-url", f"{TORCH_WHEELS}/{build}")
+    ]
     return {
         "id": session.session_id,
         "again": command_of(session, fresh=True),
@@ -141,8 +149,13 @@ def _session(stored: StoredSession) -> dict[str, str]:
         "version": session.bertbench_version,
         "machine": ", ".join(lines[name] for name in ("GPU", "Processor", "System") if name in lines),
         "commit": lines.get("Commit of bertbench", ""),
-        "pins": pins,
+        "pins": shlex.join([*indices, *pins]) if pins else "",
     }
+
+
+def _is_of_torch(build: str) -> bool:
+    """Tell whether torch is built for a device under this name: 'cpu', 'cu128'."""
+    return build == "cpu" or (build[:2] == "cu" and build[2:].isdecimal())
 
 
 def _table(table: Table) -> dict[str, Any]:

@@ -7,7 +7,7 @@ are in the units of the axes (ms, MB, points of a score).
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ Point = dict[str, Any]
 ALL_TASKS = "all-tasks"
 QUOTED = (1, 128)  # the shape that latencies are usually quoted at
 FILTERS = ("model", "task", "device", "backend")
+_OF_RUN = ("device", "backend", "dtype", "threads", "scenario", "batch_size", "sequence_length")
 _SAME_FIGURE = (
     "model", "task", "split", "quantity", "statistic", "scenario", "batch_size", "sequence_length", "device", "backend", "dtype",
     "threads",
@@ -36,7 +37,9 @@ def newest(rows: Iterable[Row]) -> list[Row]:
     """Keep of equal figures the first, which is the newest where the rows of the newest session come first."""
     kept: dict[tuple[Any, ...], Row] = {}
     for row in rows:
-        kept.setdefault(tuple(getattr(row, name) for name in _SAME_FIGURE), row)
+        # A ceiling is that of its session's latencies alone.
+        session = row.session_id if row.quantity == "ceiling" else None
+        kept.setdefault((session, *(getattr(row, name) for name in _SAME_FIGURE)), row)
     return [
         replace(row, model=_safe(row.model), task=_safe(row.task), device=_safe(row.device), backend=_safe(row.backend))
         for row in kept.values()
@@ -77,6 +80,17 @@ def bounded(name: str, row: Row, factor: float) -> Point:
     return point
 
 
+def _ways(rows: Sequence[Row]) -> Callable[[Row], Point]:
+    """Return what begins the points of latencies; where they were taken with several numbers of threads, these are told."""
+    several = len({row.threads for row in _latencies(rows)}) > 1
+
+    def begin(row: Row) -> Point:
+        told = [way_name(row), *([_threads(row)] if several and row.threads else [])]
+        return timed(row) | {"way": ", ".join(told)}
+
+    return begin
+
+
 def _latencies(rows: Sequence[Row]) -> list[Row]:
     is_latency = [row for row in rows if row.quantity == "latency" and row.statistic == "median"]
     return [row for row in is_latency if row.value is not None and row.batch_size is not None]
@@ -85,18 +99,18 @@ def _latencies(rows: Sequence[Row]) -> list[Row]:
 def latency_points(rows: Sequence[Row]) -> list[Point]:
     """Return the median latencies of all shapes."""
     rates = {_run_of(row): row for row in rows if row.quantity == "throughput" and row.value is not None}
-    points = []
+    points, begin = [], _ways(rows)
     for row in _latencies(rows):
         shape = {"batch": row.batch_size, "length": row.sequence_length, "shape": shape_name(row)}
         rate = rates.get(_run_of(row))
         throughput = {"throughput_text": figure_text(rate) if rate else ""}
-        points.append(timed(row) | shape | bounded("latency", row, 1e3) | throughput)
+        points.append(begin(row) | shape | bounded("latency", row, 1e3) | throughput)
     return points
 
 
 def _run_of(row: Row) -> tuple[Any, ...]:
     """Return what figures of one model, run in one way on inputs of one shape, have in common."""
-    return (row.model, row.device, row.backend, row.dtype, row.scenario, row.batch_size, row.sequence_length)
+    return (row.model, *(getattr(row, name) for name in _OF_RUN))
 
 
 def score_rows(rows: Sequence[Row]) -> dict[tuple[str, str], Row]:
@@ -119,7 +133,7 @@ def trade_points(rows: Sequence[Row]) -> list[Point]:
     latencies, scores, figures = _latencies(rows), score_rows(rows), Figures(rows)
     shapes = list(dict.fromkeys((row.batch_size, row.sequence_length, row.scenario) for row in latencies))
     shape = next((each for each in shapes if each[:2] == QUOTED), shapes[0] if shapes else None)
-    points = []
+    points, begin = [], _ways(rows)
     for row in latencies:
         size = figures.first(str(row.model), "parameter_bytes")
         if (row.batch_size, row.sequence_length, row.scenario) != shape or size is None:
@@ -134,7 +148,7 @@ def trade_points(rows: Sequence[Row]) -> list[Point]:
                 }
                 texts = {"megabytes_text": megabytes(size.value or 0.0)}
                 points.append(
-                    timed(row) | about | texts | bounded("latency", row, 1e3) | bounded("score", score, 100.0)
+                    begin(row) | about | texts | bounded("latency", row, 1e3) | bounded("score", score, 100.0)
                 )
     named: set[tuple[Any, Any]] = set()
     for point in points:
@@ -164,11 +178,23 @@ def memory_points(rows: Sequence[Row]) -> list[Point]:
     for row in peaks:
         size = figures.first(str(row.model), "parameter_bytes")
         resident = figures.first(str(row.model), "peak_memory", statistic="resident", device=row.device)
-        bar = {"bar": f"{row.model} {shape_name(row)}", "peak_text": figure_text(row)}
+        bar = {"bar": _bar(row, peaks), "peak_text": figure_text(row)}
         for order, (part, value) in enumerate(_parts_of(row, size, resident)):
             text = {"part": part, "order": order, "megabytes": value / 1e6, "megabytes_text": megabytes(value)}
             points.append(timed(row) | bar | text)
     return points
+
+
+def _bar(row: Row, peaks: Sequence[Row]) -> str:
+    """Name a bar by model and shape, and by what else tells it apart: parts of two readings must not pile up in one."""
+    alike = [other for other in peaks if (other.model, shape_name(other)) == (row.model, shape_name(row))]
+    words: tuple[Callable[[Row], str], ...] = (lambda each: each.device or "", way_name, _threads)
+    told = [write(row) for write in words if len(set(map(write, alike))) > 1]
+    return ", ".join([f"{row.model} {shape_name(row)}", *told])
+
+
+def _threads(row: Row) -> str:
+    return "" if row.threads is None else f"{row.threads} thread{'' if row.threads == 1 else 's'}"
 
 
 def _parts_of(peak: Row, size: Row | None, resident: Row | None) -> Iterator[tuple[str, float]]:
@@ -189,11 +215,12 @@ def _parts_of(peak: Row, size: Row | None, resident: Row | None) -> Iterator[tup
 
 def parameter_points(rows: Sequence[Row]) -> list[Point]:
     """Return parameters by component, as they are stored and as a pass executes them."""
-    points = []
+    points, told = [], set()
     for row in rows:
         counted, slash, component = (row.statistic or "").partition("/")
-        if row.quantity != "parameters" or not slash or row.value is None:
+        if row.quantity != "parameters" or not slash or row.value is None or (row.model, row.statistic) in told:
             continue
+        told.add((row.model, row.statistic))  # counts are the same on every device: of several sessions the newest
         word = {"unique": "stored", "executed": "executed"}.get(counted, counted)
         name = {"component": component.replace("_", " "), "counted": word, "bar": f"{row.model}, {word}"}
         points.append(plain(row) | name | {"parameters": row.value / 1e6, "parameters_text": millions(row.value)})
@@ -210,20 +237,20 @@ def roofline_points(rows: Sequence[Row]) -> list[Point]:
     ceilings: dict[tuple[Any, ...], Row] = {}
     for row in rows:
         if row.quantity == "ceiling" and row.value is not None:
-            ceilings.setdefault((row.device, row.backend, row.dtype), row)
+            ceilings.setdefault((row.session_id, row.device, row.backend, row.dtype), row)
     figures = Figures(rows)
-    points = []
+    points, begin = [], _ways(rows)
     for row in _latencies(rows):
         flops = work.get((row.model, row.batch_size, row.sequence_length))
         size = figures.first(str(row.model), "parameter_bytes")
-        ceiling = ceilings.get((row.device, row.backend, row.dtype))
+        ceiling = ceilings.get((row.session_id, row.device, row.backend, row.dtype))
         if flops is None or ceiling is None or size is None or not size.value or not row.value or not ceiling.value:
             continue
         rate = flops / row.value
         drawn = {"rate": rate / 1e9, "ceiling": ceiling.value / 1e9, "intensity": flops / size.value}
         write = quantity_of("ceiling").format
         texts = {"rate_text": write(rate), "ceiling_text": write(ceiling.value), "share": f"{rate / ceiling.value:.0%}"}
-        points.append(timed(row) | {"shape": shape_name(row)} | drawn | texts)
+        points.append(begin(row) | {"shape": shape_name(row)} | drawn | texts)
     return points
 
 

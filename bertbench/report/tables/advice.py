@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from bertbench.report.caveats import OtherRecipe, RandomWeights, SampleOnly, TrainingCapped
 from bertbench.report.compare.advice import HIGHER_IS_BETTER, PLAIN, Advice, Axis, Candidate, Fit, Limits, overlap
 from bertbench.report.compare.use_case import RULE, Use
 from bertbench.report.row import Report, Row, Style, Table
@@ -35,7 +37,7 @@ def build_advice(advice: Advice, inquiry: Inquiry, sources: Sequence[str]) -> Re
     candidates = (*advice.fitting, *advice.open, *advice.missing)
     heads = {
         Axis.LATENCY: f"Latency {inquiry.batch_size}x{inquiry.sequence_length}",
-        Axis.MEMORY: "Peak memory",
+        Axis.MEMORY: f"Peak memory {inquiry.batch_size}x{inquiry.sequence_length}",
         Axis.SIZE: "Size",
         Axis.SCORE: f"Score {inquiry.task}" if inquiry.task else "Score",
     }
@@ -52,7 +54,12 @@ def build_advice(advice: Advice, inquiry: Inquiry, sources: Sequence[str]) -> Re
         title="Candidates",
         columns=("Model", "Back-end", *heads.values(), "Verdict"),
         rows=rows,
-        notes=(*_why(advice, inquiry), *_unknown(advice, candidates, inquiry), *sources),
+        notes=(
+            *_why(advice, inquiry),
+            *_unknown(advice, candidates, inquiry),
+            *_of_scores(candidates, inquiry),
+            *sources,
+        ),
         kinds=("text", "text", "number", "number", "number", "number", "text"),
         accents=STYLES,
     )
@@ -79,6 +86,9 @@ def headline(advice: Advice, limits: Limits) -> str:
     asked = f" within {limits_text(limits)}" if limits.bounds else ""
     if advice.taken is not None:
         return f"Take {_named(advice.taken)}: the best in {limits.order[0]}{asked}"
+    within = [each for each in advice.open if set(each.fits(limits).values()) <= {Fit.MET}]
+    if within:  # what is preferred is not known of them
+        return f"Undecided: {limits.order[0]} is not known of {listed([_named(each) for each in within])}"
     if advice.open:
         return f"Undecided: nothing is known to stay{asked}; {listed([_named(each) for each in advice.open])} may"
     return f"None of what was measured stays{asked}"
@@ -107,6 +117,12 @@ def _named(candidate: Candidate) -> str:
     )
 
 
+def _is_audited(candidate: Candidate) -> bool:
+    """Tell whether a score is of the back-end's own answers."""
+    row = candidate.rows.get(Axis.SCORE)
+    return row is not None and row.statistic == "audited"
+
+
 def _is_plain(candidate: Candidate) -> bool:
     return (candidate.backend, candidate.dtype) == PLAIN
 
@@ -133,12 +149,14 @@ def costs_of(candidate: Candidate, taken: Candidate, order: Sequence[Axis]) -> I
     """Yield what another candidate costs and saves against what is taken: '1.9x slower', '1.2 points higher'."""
     for axis in order:
         ours, theirs = candidate.figures.get(axis), taken.figures.get(axis)
-        if ours is None or theirs is None or not ours.value or not theirs.value or overlap(ours, theirs):
+        if ours is None or theirs is None or overlap(ours, theirs):
             continue
         if axis in HIGHER_IS_BETTER:
             points = 100 * (ours.value - theirs.value)
             if abs(points) >= 0.05:
                 yield f"{abs(points):.1f} points {'higher' if points > 0 else 'lower'}"
+            continue
+        if not ours.value or not theirs.value:
             continue
         ratio = ours.value / theirs.value
         if max(ratio, 1 / ratio) >= SAME:
@@ -153,7 +171,8 @@ def _why(advice: Advice, inquiry: Inquiry) -> Iterator[str]:
         yield f"in {order[0]} not told apart from {others}: {nexts} decide"
     elif advice.taken is not None and len(advice.fitting) > 1:
         yield f"in {order[0]} ahead of all others that fit"
-    if any(not _is_plain(each) for each in (*advice.fitting, *advice.open)) and inquiry.task:
+    borrowed = [each for each in (*advice.fitting, *advice.open) if not _is_plain(each) and not _is_audited(each)]
+    if borrowed and inquiry.task:
         yield "scores are those of PyTorch in fp32; `bertbench speed --task` tells what a back-end changes in the answers"
 
 
@@ -161,7 +180,12 @@ def _unknown(advice: Advice, candidates: Sequence[Candidate], inquiry: Inquiry) 
     """Yield what is not known, with the commands that would settle it."""
     wanted = dict.fromkeys((*inquiry.limits.bounds, inquiry.limits.order[0]))
     for axis in wanted:
-        lacking = [each for each in advice.open if axis not in each.figures]
+        without = [each for each in advice.open if axis not in each.figures]
+        never = [each for each in without if _is_never_measured(axis, each)]
+        if never:
+            what = "weights are counted in fp32" if axis is Axis.SIZE else "memory is measured in PyTorch"
+            yield f"not known: {axis} of {listed([_named(each) for each in never])}; {what} only"
+        lacking = [each for each in without if each not in never]
         if lacking:
             names = list(dict.fromkeys(each.model for each in lacking))
             yield f"not known: {axis} of {listed([_named(each) for each in lacking])}: {_command(axis, names, inquiry)}"
@@ -170,17 +194,40 @@ def _unknown(advice: Advice, candidates: Sequence[Candidate], inquiry: Inquiry) 
     if timed:
         names = list(dict.fromkeys(each.model for each in timed))
         yield f"too close to tell: {_command(Axis.LATENCY, names, inquiry)} --rounds {MORE_ROUNDS}"
-    if candidates and all(_is_plain(each) for each in candidates) and Axis.LATENCY in wanted:
+    is_timed = any(Axis.LATENCY in each.figures for each in candidates)
+    if is_timed and all(_is_plain(each) for each in candidates) and Axis.LATENCY in wanted:
         names = list(dict.fromkeys(each.model for each in candidates))
         yield f"only PyTorch was timed: {_command(Axis.LATENCY, names, inquiry)} --backends all"
 
 
+def _is_never_measured(axis: Axis, candidate: Candidate) -> bool:
+    """Tell whether no command measures this of the candidate."""
+    backend, dtype = PLAIN
+    return (axis is Axis.SIZE and candidate.dtype != dtype) or (axis is Axis.MEMORY and candidate.backend != backend)
+
+
+def _of_scores(candidates: Sequence[Candidate], inquiry: Inquiry) -> Iterator[str]:
+    """Say which scores are of samples, of cut training or of random weights."""
+    about: dict[str, dict[str, None]] = {}
+    for candidate in candidates:
+        row = candidate.rows.get(Axis.SCORE)
+        for caveat in row.caveats if row else ():
+            if isinstance(caveat, SampleOnly | TrainingCapped | OtherRecipe | RandomWeights):
+                about.setdefault(caveat.text, {})[candidate.model] = None
+    for text, models in about.items():
+        yield f"score on {inquiry.task} of {listed(list(models))}: {text}"
+    for candidate in candidates:
+        row = candidate.rows.get(Axis.SCORE)
+        if row is not None and row.n is not None and _is_audited(candidate):
+            yield f"score on {inquiry.task} of {_named(candidate)}: its own answers to {row.n:,} examples, without an interval"
+
+
 def _command(axis: Axis, models: Sequence[str], inquiry: Inquiry) -> str:
     """Write the command that measures an axis of models."""
-    named = f"--models {','.join(models)}{inquiry.options}"
+    named = f"--models {shlex.quote(','.join(models))}{inquiry.options}"  # names may be strangers'
     if axis is Axis.SCORE:
-        return f"bertbench run --task {inquiry.task or 'sst2'} {named}"
-    if axis is Axis.LATENCY:
+        return f"bertbench run --task {shlex.quote(inquiry.task or 'sst2')} {named}"
+    if axis in {Axis.LATENCY, Axis.MEMORY}:
         shape = f"--batch-sizes {inquiry.batch_size} --sequence-lengths {inquiry.sequence_length}"
         return f"bertbench speed {named} {shape}"
     return f"bertbench compare {named}"

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 
 from bertbench.report.caveats import NoShare, joined, words_beside
 from bertbench.report.row import Row, Table
-from bertbench.report.tables.figures import Figures, figure_text, scope_text, shape_label, shown
+from bertbench.report.tables.figures import (
+    Figures,
+    figure_text,
+    latency_fields,
+    scope_text,
+    shape_label,
+    shown,
+    way_name,
+)
 from bertbench.units import megabytes, millions, quantity_of, significant, times
 
 if TYPE_CHECKING:
@@ -34,7 +42,7 @@ class JudgedClaim:
 class Comparison:
     """What the tables are made of.
 
-    `scores` says in words what the score of each task is, e.g. 'accuracy'; `uses` holds what each model is best used for,
+    `scores` says in words what the score of each task is, e.g. 'accuracy', and `metrics` of which metrics it is the mean; `uses` holds what each model is best used for,
     `claims` by model and row of the table those that were judged, `hints` by run that gave nothing what to do about it.
     """
 
@@ -46,6 +54,7 @@ class Comparison:
     uses: Mapping[str, Sequence[Use]]
     claims: Mapping[tuple[str, TableRow], Sequence[JudgedClaim]] = field(default_factory=dict)
     hints: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def comparison_table(comparison: Comparison, notes: Sequence[str] = ()) -> Table:
@@ -167,14 +176,31 @@ def _size(comparison: Comparison, model: str) -> list[str]:
 
 def _speed(comparison: Comparison, model: str) -> list[str]:
     lines = []
+    has_ways = len(ways_timed(comparison)) > 1
     for latency in comparison.figures.all(model, "latency", statistic="median"):
-        texts = [f"{shown('latency', latency.value or 0.0)} at {shape_label(latency)}"]
-        shape = {"batch_size": latency.batch_size, "sequence_length": latency.sequence_length}
-        speedup = comparison.figures.first(model, "speedup", **shape)
-        if model != comparison.reference and speedup is not None:
+        way = f", {way_name(latency)}" if has_ways else ""
+        texts = [f"{shown('latency', latency.value or 0.0)} at {shape_label(latency)}{way}"]
+        speedup = speedup_of(comparison, latency)
+        if speedup is not None:
             texts.append(_faster(speedup))
         lines.append(_measured(texts, latency))
     return [*lines, *_failed(comparison, model, "latency")] or [NOT_MEASURED]
+
+
+def ways_timed(comparison: Comparison) -> list[str]:
+    """Return the ways of running that were timed, the first of the first model foremost."""
+    rows = comparison.figures.rows
+    timed = (row for row in rows if row.quantity == "latency" and row.statistic == "median" and row.value is not None)
+    return list(dict.fromkeys(map(way_name, timed)))
+
+
+def speedup_of(comparison: Comparison, latency: Row) -> Row | None:
+    """Return how many times as fast a model is as the reference where both were run alike; None of the reference itself."""
+    if latency.model == comparison.reference:
+        return None
+    speedups = comparison.figures.all(str(latency.model), "speedup", **latency_fields(latency))
+    # Where the reference was not run like this the ratio is to another way of running, which is no comparison of models.
+    return next((row for row in speedups if row.reference in {None, comparison.reference}), None)
 
 
 def _faster(speedup: Row) -> str:
@@ -291,7 +317,7 @@ def _score(figures: Figures, task: str, statistic: str = "mean") -> Find:
 def _at(figures: Figures, quantity: str, statistic: str, shape: Row | None) -> Find:
     if shape is None:
         return lambda _: None
-    where = {"batch_size": shape.batch_size, "sequence_length": shape.sequence_length}
+    where = latency_fields(shape)
     return lambda model: figures.first(model, quantity, statistic=statistic, **where)
 
 

@@ -119,6 +119,11 @@ def way_name(row: Row) -> str:
     return way_label(row.backend, row.dtype)
 
 
+def latency_fields(row: Row) -> dict[str, Any]:
+    """Return the fields that figures of the row's shape and way of running have in common with it."""
+    return {name: getattr(row, name) for name in ("batch_size", "sequence_length", "scenario", "backend", "dtype")}
+
+
 def ratio_text(row: Row | None) -> str:
     """Write a speed-up with its interval; 'reference' for that of the reference to itself."""
     if row is None or row.value is None:
@@ -134,9 +139,7 @@ class NeighbouringFigures:
 
     def of(self, row: Row, quantity: str, **where: object) -> Row | None:
         """Return the first such figure of the row's shape."""
-        names = ("batch_size", "sequence_length", "scenario", "backend", "dtype")
-        cell = {name: getattr(row, name) for name in names}
-        return self.figures.first(row.model or "", quantity, **(cell | where))
+        return self.figures.first(row.model or "", quantity, **(latency_fields(row) | where))
 
     def text(self, row: Row, quantity: str, statistic: str = "median") -> str:
         """Write the figure's value for people."""

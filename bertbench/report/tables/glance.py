@@ -13,9 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bertbench.report.caveats import OtherRecipe, SampleOnly, TasksLeftOut, TrainingCapped
+from bertbench.report.compare.use_case import ALONE
 from bertbench.report.row import Row, Style, Table
-from bertbench.report.tables.comparison import Comparison, on_random_weights, titles
-from bertbench.report.tables.figures import figure_text, listed, shape_label, shown
+from bertbench.report.tables.comparison import Comparison, on_random_weights, speedup_of, titles, ways_timed
+from bertbench.report.tables.figures import figure_text, latency_fields, listed, shape_label, shown, way_name
 from bertbench.units import megabytes, millions, significant, times
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ SHOWN = frozenset({"parameters", "latency", "peak_memory", "score"})
 SHARED_LEAST = 1.005  # parameters executed for those stored, from which on layers are shared
 
 
+OF_SHAPE = ("batch_size", "sequence_length", "scenario")
+Shape = Mapping[str, int | str | None]
 Line = tuple[str, Mapping[str, str]]
 """What stands in the first column, and by model a cell."""
 
@@ -47,6 +50,8 @@ class _Writer:
     published: list[str] = field(default_factory=list)  # texts in cells, to be shown dimly
     marks: set[str] = field(default_factory=set)
     has_gaps: bool = False
+    has_ratios: bool = False
+    untold: list[str] = field(default_factory=list)  # shapes and ways of running that were timed, too
 
     @property
     def others(self) -> tuple[str, ...]:
@@ -88,7 +93,7 @@ class _Writer:
     def size(self) -> list[Line]:
         """Write parameters and bytes, what was claimed of them, and memory at inference."""
         lines = [self.line("Size", self._parameters), *self.claims(lambda model: self._judged(model, "size", SIZES))]
-        if self._any("peak_memory"):
+        if any(self._value(model, "peak_memory", "peak") for model in self.comparison.models):
             lines.append(self.line("  memory", self._memory))
         return lines + self.claims(lambda model: self._verdicts(model, "size", lambda name: name not in SIZES))
 
@@ -100,30 +105,42 @@ class _Writer:
         return _beside([millions(row.value), self._ratio(model, row), megabytes(stored) if stored else ""])
 
     def _memory(self, model: str) -> str:
-        row = self.comparison.figures.first(model, "peak_memory", statistic="peak")
+        figures = self.comparison.figures
+        peaks = (figures.first(name, "peak_memory", statistic="peak") for name in self.comparison.models)
+        # At one shape, which is the first that was measured.
+        first = next(row for row in peaks if row is not None)
+        row = figures.first(model, "peak_memory", statistic="peak", **latency_fields(first))
         return "" if row is None or row.value is None else _beside([megabytes(row.value), self._ratio(model, row)])
 
     def speed(self) -> list[Line]:
         """Write a line a shape: latencies and how many times as fast; the first is the one that is quoted."""
-        shapes: dict[str, dict[str, int | None]] = {}
+        shapes: dict[str, Shape] = {}
         for row in self.comparison.figures.rows:
             if row.quantity == "latency" and row.statistic == "median" and row.value is not None:
-                where = {"batch_size": row.batch_size, "sequence_length": row.sequence_length}
-                shapes.setdefault(_short(row), where)
+                shapes.setdefault(_short(row), {name: getattr(row, name) for name in OF_SHAPE})
         named = list(shapes.items())[:MOST_SHAPES] or [("", {})]
+        self.untold = [*list(shapes)[MOST_SHAPES:], *ways_timed(self.comparison)[1:]]
         lines = [
             self.line(_label("Speed", number, name), partial(self._latency, shape=shape))
             for number, (name, shape) in enumerate(named)
         ]
         return lines + (self.claims(lambda model: self._judged(model, "speed")) if shapes else [])
 
-    def _latency(self, model: str, shape: Mapping[str, int | None]) -> str:
-        figures = self.comparison.figures
-        latency = figures.first(model, "latency", statistic="median", **shape)
-        if latency is None or latency.value is None:
+    def _latency(self, model: str, shape: Shape) -> str:
+        latencies = self.comparison.figures.all(model, "latency", statistic="median", **shape)
+        first = next(iter(ways_timed(self.comparison)), "")
+        latency = next((row for row in latencies if way_name(row) == first), next(iter(latencies), None))
+        if latency is None:
             return ""
-        speedup = None if model == self.comparison.reference else figures.first(model, "speedup", **shape)
-        return _beside([shown("latency", latency.value), figure_text(speedup) if speedup is not None else ""])
+        speedup = speedup_of(self.comparison, latency)
+        self.has_ratios |= speedup is not None
+        return _beside(
+            [
+                shown("latency", latency.value or 0.0),
+                f"({way_name(latency)})" if way_name(latency) != first else "",
+                figure_text(speedup) if speedup is not None else "",
+            ]
+        )
 
     def accuracy(self) -> list[Line]:
         """Write a line a task and a mean: the score, its share of the reference's, and what was published of it."""
@@ -157,6 +174,7 @@ class _Writer:
             None if model == self.comparison.reference else self.comparison.figures.first(model, "retention", **where)
         )
         share = "" if kept is None or kept.value is None else shown("retention", kept.value)
+        self.has_ratios |= bool(share)
         return _beside([figure_text(row), share, self._published_score(model, task, row)])
 
     def use(self) -> list[Line]:
@@ -165,7 +183,8 @@ class _Writer:
 
     def _use(self, model: str) -> str:
         best = [use.phrase for use in self.comparison.uses[model] if use.is_best]
-        others = (use.text for use in self.comparison.uses[model] if not use.is_best and not use.is_remark)
+        told = self.comparison.uses[model]
+        others = (use.text for use in told if not use.is_best and (use is ALONE or not use.is_remark))
         return ", ".join(best) or next(others, "")
 
     def _any(self, quantity: str, task: str | None = None) -> bool:
@@ -177,7 +196,9 @@ class _Writer:
         return None if row is None else row.value
 
     def _ratio(self, model: str, row: Row) -> str:
-        return times(row.ratio) if model != self.comparison.reference and row.ratio is not None else ""
+        is_shown = model != self.comparison.reference and row.ratio is not None
+        self.has_ratios |= is_shown
+        return times(row.ratio) if is_shown and row.ratio is not None else ""
 
     def _judged(self, model: str, row: TableRow, quantities: AbstractSet[str] | None = None) -> str:
         """Write the verdicts on claims about some quantities of a row, or all, and what was published of the row as a whole."""
@@ -194,11 +215,21 @@ class _Writer:
     def _published_score(self, model: str, task: str, score: Row) -> str:
         """Write what was published of the evaluated checkpoint on a task, else of the model."""
         spec = self.comparison.specs[model]
-        own = spec.scores_of(score.checkpoint, task)
-        if own:
-            return self.paper(shown(own[0].metric, own[0].value), own[0].source)
-        entries = (entry for entry in spec.published if entry.task == task and entry.value is not None)
-        return next((self.paper(_stated(entry), entry.source) for entry in entries), "")
+        told = [
+            (each.metric, shown(each.metric, each.value), each.source)
+            for each in spec.scores_of(score.checkpoint, task)
+        ]
+        told = told or [
+            (entry.quantity or "score", _stated(entry), entry.source)
+            for entry in spec.published
+            if entry.task == task and entry.row == "accuracy" and entry.value is not None
+        ]
+        if not told:
+            return ""
+        metrics = tuple(self.comparison.metrics.get(task, ()))
+        metric, text, source = next((each for each in told if metrics == (each[0],) or each[0] == "score"), told[0])
+        is_the_score = metric == "score" or metrics in {(), (metric,)}
+        return self.paper(text if is_the_score else f"{metric.replace('_', ' ')} {text}", source)
 
 
 def _stated(entry: Published) -> str:
@@ -211,6 +242,8 @@ def _short(row: Row) -> str:
     """Write a shape in a word or two."""
     if row.sequence_length is not None:
         return shape_label(row)
+    if row.scenario == "offline":
+        return f"{row.batch_size} split"
     return "natural" if row.batch_size == 1 else f"{row.batch_size} natural"
 
 
@@ -228,7 +261,7 @@ def glance_table(comparison: Comparison, title: str, notes: Sequence[str] = ()) 
     writer = _Writer(comparison)
     sections = [writer.method(), writer.size(), writer.speed(), writer.accuracy(), writer.use()]
     lines = [line for section in sections for line in section]
-    explained = [*_legend(writer), *_missing(writer), *_caveats(comparison), *_sources(writer)]
+    explained = [*_legend(writer), *_missing(writer), *_untold(writer), *_caveats(comparison), *_sources(writer)]
     return Table(
         title=title,
         columns=("", *(_head(comparison, model) for model in comparison.models)),
@@ -251,7 +284,7 @@ def _legend(writer: _Writer) -> Iterator[str]:
     """Explain the marks that are in the table, in one line."""
     comparison = writer.comparison
     parts = [f"{mark} {verdict}" for verdict, mark in MARKS.items() if verdict in writer.marks]
-    if len(comparison.models) > 1:
+    if writer.has_ratios:
         parts.append(f"x and %: against {titles(comparison)[comparison.reference]}")
     if any(row.low is not None or row.ratio_low is not None for row in comparison.figures.rows):
         parts.append("[95% interval]")
@@ -271,7 +304,7 @@ def _missing(writer: _Writer) -> Iterator[str]:
         is_missing = row.status not in {None, "ok"} and row.quantity in SHOWN
         if is_missing and row.model in writer.comparison.models:
             reason = (str(row.status), row.note or "")
-            reasons.setdefault(reason, {})[row.task or str(row.quantity)] = None
+            reasons.setdefault(reason, {})[_lacking(writer.comparison, row)] = None
             hint = next((writer.comparison.hints[run] for run in row.run_ids if run in writer.comparison.hints), None)
             if hint:
                 hints[reason] = hint
@@ -286,6 +319,23 @@ def _missing(writer: _Writer) -> Iterator[str]:
     more = len(reasons) - len(told)
     rest = f"; and {more} other reason{'s' if more > 1 else ''}: --details" if more else ""
     yield f"{NOTHING} {'; '.join(told)}{rest}"
+
+
+def _lacking(comparison: Comparison, row: Row) -> str:
+    """Name what a run did not give; whose it is shows the dot, unless other runs, of other seeds, gave a figure."""
+    what = row.task or str(row.quantity).replace("_", " ")
+    where = {name: getattr(row, name) for name in ("task", *OF_SHAPE)}
+    has_figure = comparison.figures.first(str(row.model), str(row.quantity), **where) is not None
+    if not has_figure:
+        return what
+    title = titles(comparison)[str(row.model)]
+    return f"a run of {title} on {what}" if row.task else f"one {what} of {title}"
+
+
+def _untold(writer: _Writer) -> Iterator[str]:
+    """Name what was timed and has no room in the table."""
+    if writer.untold:
+        yield f"also timed: {listed(writer.untold)} (in the details)"
 
 
 SAID = (SampleOnly, TrainingCapped, TasksLeftOut, OtherRecipe)

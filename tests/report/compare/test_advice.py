@@ -2,6 +2,7 @@
 
 import pytest
 
+from bertbench.report.caveats import RandomWeights, SampleOnly
 from bertbench.report.compare.advice import Axis, Candidate, Fit, Limits, advise, candidates_of, tasks_of
 from bertbench.report.row import Row
 from bertbench.report.tables.advice import Inquiry, build_advice, costs_of, headline
@@ -107,7 +108,7 @@ def test_candidates_are_models_as_they_were_run():
 
 def test_memory_is_a_reading_with_a_margin():
     """A single reading within 5 % of the limit does not settle it."""
-    (only,) = candidates_of([[row("a", "peak_memory", 1e9, "peak", **WAY)]], task=None, **SHAPE)
+    (only,) = candidates_of([[row("a", "peak_memory", 1e9, "peak", **WAY, **SHAPE)]], task=None, **SHAPE)
     assert [only.fit(Axis.MEMORY, bound) for bound in (1.06e9, 1.02e9, 0.94e9)] == [Fit.MET, Fit.OPEN, Fit.MISSED]
 
 
@@ -163,3 +164,93 @@ def test_costs_leave_out_what_is_not_told_apart():
     """Overlapping intervals are no difference."""
     other = candidate("other", (0.052, 0.047, 0.057), (0.895, 0.885, 0.905), 200e6)
     assert list(costs_of(other, FAST, INQUIRY.limits.order)) == []
+
+
+def test_memory_counts_at_the_shape_asked_for():
+    """What a model needs for one input says nothing about eight."""
+    (only,) = candidates_of(
+        [[row("a", "peak_memory", 1e9, "peak", **WAY, **SHAPE)]], task=None, batch_size=8, sequence_length=128
+    ) or [candidate("none")]
+    assert only.fit(Axis.MEMORY, 2e9) is Fit.UNKNOWN
+
+
+def test_times_with_other_threads_do_not_count():
+    """A time with one thread is not compared with the newest, which has two."""
+    new = [row("a", "latency", 0.1, "median", threads=2, **WAY, **SHAPE)]
+    old = [row(model, "latency", 0.05, "median", threads=1, **WAY, **SHAPE) for model in ("a", "b")]
+    old.append(row("b", "parameter_bytes", 1e8))
+    known, other = candidates_of([new, old], task=None, **SHAPE)
+    assert known.figures[Axis.LATENCY].value == 0.1
+    assert other.model == "b"
+    assert Axis.LATENCY not in other.figures
+
+
+def test_weights_in_another_format_have_no_size_here():
+    """Bytes are counted in fp32, which says nothing about weights in int8; no command is said to count them."""
+    rows = [
+        row("a", "latency", 0.1, "median", backend="onnxruntime-int8", dtype="int8", **SHAPE),
+        row("a", "parameter_bytes", 4e8, **WAY),
+    ]
+    (only,) = candidates_of([rows], task=None, **SHAPE)
+    assert Axis.SIZE not in only.figures
+    inquiry = Inquiry(Limits({Axis.SIZE: 1e8}, Axis.LATENCY), 1, 128, None)
+    notes = report([only], inquiry).tables[0].notes
+    assert "not known: size of a (onnxruntime-int8); weights are counted in fp32 only" in notes
+
+
+def test_the_score_of_all_examples_counts_before_that_of_some():
+    """In PyTorch and fp32 the task's own score counts, and not that of the rows by which back-ends are checked."""
+    rows = [
+        row("a", "latency", 0.1, "median", **WAY, **SHAPE),
+        row("a", "score", 0.5, "audited", task="sst2", **WAY),
+        row("a", "score", 0.9, "mean", low=0.88, high=0.92, task="sst2", **WAY),
+    ]
+    (only,) = candidates_of([rows], task="sst2", **SHAPE)
+    assert only.figures[Axis.SCORE].value == 0.9
+
+
+def test_without_limits_the_title_says_what_is_not_known():
+    """Where nothing is asked for but a preference no limits are spoken of."""
+    made = report([candidate("a", size=1e6)], Inquiry(Limits({}, Axis.LATENCY), 1, 128, None))
+    assert made.title == "Undecided: latency is not known of a"
+    assert (
+        headline(advise([candidate("a", score=0.9)], Limits({Axis.SCORE: 0.5})), Limits({Axis.SCORE: 0.5}))
+        == made.title
+    )
+    assert not any("only PyTorch was timed" in note for note in made.tables[0].notes)
+
+
+def test_what_a_score_is_of_is_told():
+    """A score of a sample, or of random weights, is no reason to take a model without saying so."""
+    caveats = (SampleOnly(100, 872), RandomWeights())
+    rows = [
+        row("a", "latency", 0.1, "median", **WAY, **SHAPE),
+        row("a", "score", 0.9, "mean", task="sst2", caveats=caveats, **WAY),
+    ]
+    notes = report(candidates_of([rows], task="sst2", **SHAPE)).tables[0].notes
+    assert "score on sst2 of a: 100 of 872 examples" in notes
+    assert "score on sst2 of a: random weights" in notes
+
+
+def test_commands_quote_names():
+    """A name that a shell would run is no part of a command that may be pasted."""
+    notes = "\n".join(report([candidate("a;b", size=1e6)]).tables[0].notes)
+    assert "bertbench speed --models 'a;b' " in notes
+
+
+def test_a_back_end_s_own_score_is_not_that_of_pytorch():
+    """Where its own answers were scored the note says of how many examples, and not that the score is PyTorch's."""
+    way = {"backend": "onnxruntime-int8", "dtype": "int8"}
+    rows = [
+        row("a", "latency", 0.1, "median", **way, **SHAPE),
+        row("a", "score", 0.9, "audited", task="sst2", n=200, n_unit="examples", **way),
+    ]
+    notes = report(candidates_of([rows], task="sst2", **SHAPE)).tables[0].notes
+    assert "score on sst2 of a (onnxruntime-int8): its own answers to 200 examples, without an interval" in notes
+    assert not any("PyTorch in fp32" in note for note in notes)
+
+
+def test_a_score_of_nothing_is_a_difference():
+    """A model that learned nothing may score 0, which is told as any other score."""
+    order = Limits({}, Axis.SCORE).order
+    assert list(costs_of(candidate("none", score=0.0), candidate("good", score=0.55), order)) == ["55.0 points lower"]

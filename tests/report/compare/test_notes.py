@@ -71,3 +71,11 @@ def test_runs_taken_over_are_listed_by_model():
         "bert: result of run bert-1, bert-2, not run again",
         "albert: result of run albert-1, albert-2, not run again",
     ]
+
+
+def test_warnings_of_older_records_are_not_lost():
+    """A warning that is a sentence does not say what kind it is, so it comes last, and is told."""
+    old = record("speed", "bert", warnings=("the machine was busy",))
+    new = record("quality", "albert", task_name="sst2", warnings=(caution("random-start"),))
+    assert notes.grave_warnings([old]) == ["the machine was busy"]
+    assert notes.grave_warnings([old, new])[-1] == "the machine was busy"

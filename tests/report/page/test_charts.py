@@ -80,3 +80,8 @@ def test_what_is_missing_is_said(size_report):
 def test_nothing_measured_has_no_charts():
     """Without rows every chart is a gap."""
     assert list(charts_of([], [], [])) == list(WITHOUT.values())
+
+
+def test_scores_of_other_back_ends_are_not_theirs(drawn):
+    """Where several back-ends were timed the trade-off says whose scores it has."""
+    assert "Scores and sizes are those of PyTorch in fp32" in drawn[0].about

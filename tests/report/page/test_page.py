@@ -110,3 +110,12 @@ def test_missing_libraries_are_named(monkeypatch, missing):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == missing else find(name))
     with pytest.raises(UnavailableError, match=rf"need {missing}\. Install them: pip install 'bertbench\[report\]'"):
         page(Report("R", ()))
+
+
+def test_packages_are_quoted(tmp_path):
+    """A package that a stranger's record names is no command of its own in the line to paste."""
+    machine = factories.environment(packages={"torch": "2.6.0+cpu", "a; echo": "1"})
+    stored = factories.stored_session(tmp_path, records=[factories.size_record(environment=machine)])
+    told = module._session(stored)  # what the template writes
+    index = "--extra-index-url https://download.pytorch.org/whl/cpu"  # PyPI does not have this build
+    assert told["pins"] == f"{index} 'a; echo==1' torch==2.6.0+cpu"

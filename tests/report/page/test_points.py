@@ -100,3 +100,57 @@ def test_verdicts_are_those_of_figures():
     ((row, cells),) = points.verdict_cells([judged, size("b")])
     assert row is judged
     assert cells == ("a", "Parameter bytes", "400.0 MB", "0.500x", "", "smaller: supported")
+
+
+def test_counts_of_several_sessions_do_not_pile_up():
+    """Parameters are the same on every device and with any number of threads: each is drawn once."""
+    rows = [
+        Row(model="a", quantity="parameters", statistic="unique/attention", value=value, device=device, threads=threads)
+        for value, device, threads in ((1e6, "cpu", 2), (1e6, "cpu", 1), (1e6, "cuda", 2))
+    ]
+    assert [point["parameters"] for point in points.parameter_points(points.newest(rows))] == [1.0]
+
+
+def test_readings_of_several_devices_do_not_pile_up():
+    """Memory on two devices, or with other threads, is two bars, named by what tells them apart."""
+    about = {"quantity": "peak_memory", "statistic": "peak", "value": 7e8, "batch_size": 1, "sequence_length": 128}
+    ran = {"backend": "eager", "dtype": "fp32"}
+    rows = [
+        Row(model="a", device=device, threads=threads, **ran, **about)
+        for device, threads in (("cpu", 2), ("cpu", 1), ("cuda", 2))
+    ]
+    rows.append(Row(model="b", device="cpu", threads=2, **ran, **about))
+    assert [point["bar"] for point in points.memory_points(points.newest(rows))] == [
+        "a 1x128, cpu, 2 threads",
+        "a 1x128, cpu, 1 thread",
+        "a 1x128, cuda, 2 threads",
+        "b 1x128",
+    ]
+
+
+def test_a_ceiling_is_that_of_the_same_session():
+    """A rate is never held against what the machine reached in another session."""
+    work = Row(model="a", quantity="flops", statistic="value", value=2e9, batch_size=1, sequence_length=128)
+    ran = {"quantity": "ceiling", "statistic": "fp32", "device": "cpu", "backend": "eager", "dtype": "fp32"}
+    ceilings = [Row(model="a", value=value, session_id=session, **ran) for value, session in ((2e11, "t"), (1e11, "s"))]
+    rows = [
+        latency("a", 0.1, session_id="s"),
+        latency("a", 0.1, batch_size=8, session_id="u"),
+        work,
+        *ceilings,
+        size("a"),
+    ]
+    rows.append(replace(work, batch_size=8))
+    assert [point["ceiling"] for point in points.roofline_points(points.newest(rows))] == [100.0]
+
+
+def test_times_with_other_threads_are_told_apart():
+    """Latencies with one and with two threads are two ways of running, each with its own throughput."""
+    rows = [latency("a", seconds, threads=threads) for seconds, threads in ((0.1, 2), (0.2, 1))]
+    rates = [replace(row, quantity="throughput", value=1 / row.value) for row in rows]
+    drawn = points.latency_points([*rows, *rates])
+    assert [(point["way"], point["throughput_text"]) for point in drawn] == [
+        ("eager fp32, 2 threads", "10.0/s"),
+        ("eager fp32, 1 thread", "5.00/s"),
+    ]
+    assert [point["way"] for point in points.latency_points(rows[:1])] == ["eager fp32"]

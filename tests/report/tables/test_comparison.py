@@ -225,3 +225,22 @@ def test_figures_in_words():
     assert shape_label(Row(batch_size=4)) == "4 of natural length"
     assert shape_label(Row(batch_size=4, sequence_length=128)) == "4x128"
     assert [listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
+
+
+def test_several_back_ends_have_their_own_speedups():
+    """Each latency names its back-end, and stands beside the speed-up over the reference on the same one."""
+    rows = [
+        each
+        for backend, seconds, speedup in (("eager", 0.1, 2.0), ("onnxruntime", 0.05, 1.3))
+        for each in (
+            row("bert", "latency", 2 * seconds, "median", backend=backend, dtype="fp32", **SHAPE),
+            row("tiny", "latency", seconds, "median", backend=backend, dtype="fp32", **SHAPE),
+            row("tiny", "speedup", speedup, "median", backend=backend, dtype="fp32", reference="bert", **SHAPE),
+            row("tiny", "speedup", 9.0, "median", backend=backend, dtype="fp32", reference="tiny eager fp32", **SHAPE),
+        )
+    ]
+    assert comparison_table(comparison(rows)).rows[2] == (
+        "Speed",
+        "measured: 200 ms at 1x128, eager fp32\nmeasured: 100 ms at 1x128, onnxruntime fp32",
+        "measured: 100 ms at 1x128, eager fp32, 2.00x the speed\nmeasured: 50.0 ms at 1x128, onnxruntime fp32, 1.30x the speed",
+    )

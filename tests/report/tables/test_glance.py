@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from bertbench.report.caveats import RandomWeights, SampleOnly, remarks
-from bertbench.report.compare.use_case import NO_QUALITY, Use
+from bertbench.report.compare.use_case import ALONE, NO_QUALITY, Use
 from bertbench.report.formats.terminal import PLUGIN as TERMINAL
 from bertbench.report.row import Report
 from bertbench.report.tables.comparison import JudgedClaim
@@ -267,3 +267,120 @@ def test_rows_of_figures_of_other_shapes_do_not_mix():
     told = lines(glance_table(comparison(rows, figures=Figures(rows)), "t"))
     assert told["Speed 1x128"] == ("200 ms", "100 ms")
     assert told["4x128"] == ("·", "300 ms 1.50x")
+
+
+def ways(*backends, model="tiny", factor=1.0):
+    """Latencies of a model on several back-ends, with what each is over the reference on the same one."""
+    run = {"dtype": "fp32", **SHAPE}
+    return [
+        each
+        for number, backend in enumerate(backends, 1)
+        for each in (
+            row(model, "latency", factor * number / 10, "median", backend=backend, **run),
+            *(
+                [row(model, "speedup", 1.0 + number, "median", backend=backend, reference="bert", **run)]
+                if model == "tiny"
+                else []
+            ),
+        )
+    ]
+
+
+def test_several_back_ends_do_not_mix():
+    """Of several back-ends the first is shown, with its own speed-up; the others are named."""
+    rows = (*ways("eager", "onnxruntime", model="bert"), *ways("eager", "onnxruntime", factor=0.5))
+    table = glance_table(comparison(rows), "t")
+    assert lines(table)["Speed 1x128"] == ("100 ms", "50.0 ms 2.00x")
+    assert "also timed: onnxruntime fp32 (in the details)" in table.notes
+
+
+def test_another_back_end_than_the_reference_s_is_named():
+    """A model that was timed on another back-end alone says so, and has no speed-up over the reference."""
+    other = row("tiny", "latency", 0.05, "median", backend="onnxruntime", dtype="fp32", **SHAPE)
+    rows = (
+        *ways("eager", model="bert"),
+        other,
+        replace(other, quantity="speedup", value=2.0, reference="bert eager fp32"),
+    )
+    assert lines(glance_table(comparison(rows), "t"))["Speed 1x128"] == ("100 ms", "50.0 ms (onnxruntime fp32)")
+
+
+def test_a_whole_split_is_no_pass_of_natural_length():
+    """Both have no length of their own: they are told apart, and each has its own speed-up."""
+    rows = [
+        row("tiny", quantity, value * number, "median", batch_size=8, scenario=scenario)
+        for number, scenario in enumerate(("offline", "natural"), 1)
+        for quantity, value in (("latency", 0.1), ("speedup", 1.5))
+    ]
+    told = lines(glance_table(comparison(rows), "t"))
+    assert (told["Speed 8 split"][1], told["8 natural"][1]) == ("100 ms 1.50x", "200 ms 3.00x")
+
+
+def test_shapes_without_room_are_named():
+    """What was timed beyond the first shapes is in no cell, and said."""
+    more = [row("bert", "latency", 0.1 * n, "median", batch_size=n, sequence_length=128) for n in range(2, 6)]
+    assert "also timed: 4x128 and 5x128 (in the details)" in glance_table(comparison((*MEASURED, *more)), "t").notes
+
+
+def test_published_figures_are_of_the_metric_that_the_score_is():
+    """Of several metrics that were published that of the score stands beside it; another one says which it is."""
+    told = [
+        Published(row="speed", statement="", source="A", quantity="speedup", value=2.0, task="sst2"),
+        Published(row="accuracy", statement="", source="A", quantity="exact_match", value=0.7, task="sst2"),
+        Published(row="accuracy", statement="", source="A", quantity="answer_f1", value=0.8, task="sst2"),
+    ]
+
+    def cell(*entries):
+        specs = published(published=entries)
+        made = comparison(MEASURED, specs=specs, metrics={"sst2": ("answer_f1",)})
+        return lines(glance_table(made, "t"))["Accuracy sst2"][1]
+
+    assert cell(*told).endswith("(80.0¹)")
+    assert cell(*told[:2]).endswith("(exact match 70.0¹)")
+    assert cell(told[0]).endswith("97.1%")
+
+
+def test_published_scores_of_the_checkpoint_are_of_the_metric_that_the_score_is():
+    """So it is with what was published of the very checkpoint that was evaluated."""
+    scores = {"exact_match": 70.0, "answer_f1": 80.0}
+    specs = published(finetuned={"sst2": {"checkpoint": "org/t", "scores": scores, "source": "card"}})
+    rows = [replace(each, checkpoint="org/t") if each.quantity == "score" else each for each in MEASURED]
+    made = comparison(rows, specs=specs, metrics={"sst2": ("answer_f1",)})
+    assert lines(glance_table(made, "t"))["Accuracy sst2"][1].endswith("(80.0¹)")
+
+
+def test_ratios_are_explained_where_there_are_some():
+    """Without the reference's figures nothing is a share of them."""
+    rows = [replace(each, ratio=None) for each in MEASURED if each.model == "tiny" and each.quantity == "parameters"]
+    assert not any("against BERT" in note for note in glance_table(comparison(rows), "t").notes)
+    assert any("against BERT" in note for note in glance_table(comparison(MEASURED), "t").notes)
+
+
+def test_quantities_that_failed_are_words():
+    """Memory that could not be measured is no identifier."""
+    rows = (*MEASURED, row("tiny", "peak_memory", None, None, status="failed", caveats=remarks("no room")))
+    assert any("· peak memory failed: no room" in note for note in glance_table(comparison(rows), "t").notes)
+
+
+def test_a_model_alone_has_nothing_missing():
+    """That there is nothing to compare with is said, and not that something was not measured."""
+    rows = [each for each in MEASURED if each.model == "bert"]
+    table = glance_table(comparison(rows, models=("bert",), uses={"bert": (ALONE,)}), "t")
+    assert lines(table)["Best use"] == ("no other model to compare with",)
+    assert not any("not measured" in note for note in table.notes)
+
+
+def test_memory_is_of_one_shape():
+    """A model without a reading at the first shape has none beside that of another shape."""
+    rows = (
+        *MEASURED,
+        row("bert", "peak_memory", 8e8, "peak", **SHAPE),
+        row("tiny", "peak_memory", 4e8, "peak", batch_size=8, sequence_length=128),
+    )
+    assert lines(glance_table(comparison(rows), "t"))["memory"] == ("800.0 MB", "·")
+
+
+def test_a_seed_that_failed_is_told_with_its_model():
+    """Where other seeds gave a score there is no dot, so the note says whose run failed."""
+    rows = (*MEASURED, row("tiny", "score", None, None, task="sst2", status="failed", caveats=remarks("diverged")))
+    assert "· a run of TINY on sst2 failed: diverged" in glance_table(comparison(rows), "t").notes
