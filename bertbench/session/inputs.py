@@ -73,7 +73,7 @@ def choose(session: Session, encoders: Sequence[Encoder], plan: Plan) -> Heads:
     if len(classifiers) < len(encoders):
         if classifiers:
             names = ", ".join(encoder.spec.name for encoder in classifiers)
-            session.say(f"bare encoders are timed: only {names} can be had fine-tuned on {task.name}")
+            session.say(f"bare encoders are timed: on {task.name} only {names} can be loaded fine-tuned")
         return bare
     orders = {encoder.spec.name: _order_of_labels(encoder, task) for encoder in classifiers}
     return Heads(tuple(classifiers), "sequence-classification", task, orders)
@@ -128,7 +128,7 @@ def _missing(encoders: Sequence[Encoder], plan: Plan) -> str | None:
     without = [encoder.spec.name for encoder in encoders if not encoder.source.tokenizer]
     if not any(loaded.splits for loaded in plan.data.values()):
         return next((loaded.absent for loaded in plan.data.values() if loaded.absent), "no task is given")
-    return f"no tokenizer of {', '.join(without)} can be had" if without else None
+    return f"no tokenizer of {', '.join(without)} can be loaded" if without else None
 
 
 def _encoded(

@@ -84,7 +84,7 @@ def test_lengths_and_padding_are_measured(encoder, begin, plan):
     ("tokenizer", "absent", "reason"),
     [
         ("demo", "the hub cannot be reached", "the hub cannot be reached"),
-        ("", None, "no tokenizer of bert can be had"),
+        ("", None, "no tokenizer of bert can be loaded"),
         ("", "the hub cannot be reached", "the hub cannot be reached"),
     ],
 )
@@ -200,7 +200,7 @@ def test_bare_encoders_where_one_has_none(classifier, encoder, begin, plan):
     heads = choose(session, both, plan(task=TASK))
     assert (heads.head, heads.task) == (None, None)
     assert heads.encoders == tuple(both)
-    assert any("only bert can be had fine-tuned on demo" in line for line in session.said)
+    assert any("on demo only bert can be loaded fine-tuned" in line for line in session.said)
 
 
 def test_bare_encoders_without_a_task_and_in_compare(classifier, begin, plan):

@@ -308,7 +308,7 @@ def test_warm_up_counts_of_the_machine(opened, target):
     result = opened.run(targets, timing=QUICK.model_copy(update={"warmup_passes": None}), warmups={"a": 7})
     assert opened.warmed == {"ref": [None, 2], "a": [7, 7], "never": [None, 3]}
     assert result.warmups == {"ref": 2}
-    assert any("never: its first 12 passes did not become steady" in str(warning) for warning in result.warnings)
+    assert any("never: its first 12 passes were not steady" in str(warning) for warning in result.warnings)
 
 
 def test_warm_up_counts_of_the_protocol(opened, target):
