@@ -36,9 +36,7 @@ WORDINGS: dict[str, str] = {
     "unread-machine": "{text}",
     "no-task-inputs": "natural lengths were not timed: there are no task inputs",
     "no-natural-lengths": "natural lengths are not timed: {reason}",
-    "unsteady-start": (
-        "its first {passes:.0f} passes were not steady: timings may drift; repeat on a quiet machine"
-    ),
+    "unsteady-start": ("its first {passes:.0f} passes were not steady: timings may drift; repeat on a quiet machine"),
     "spread": "round medians spread by {spread:.0f}%; more rounds or a quieter machine would help",
     "few-rounds": "only {rounds:.0f} rounds were timed: intervals over so few are wide",
     "time-limit": (

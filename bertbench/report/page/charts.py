@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from bertbench.report.row import Row
 
 
-def _color(models: Sequence[str], *, legend: bool = True) -> alt.Color:
-    shown = alt.Legend(title="Model", orient="top", symbolLimit=60) if legend else None
+def _color(models: Sequence[str], points: Sequence[Mapping[str, Any]] = (), *, legend: bool = True) -> alt.Color:
+    present = {point["model"] for point in points}
+    # A model has its colour in every chart, and stands in the legends of those that it is in.
+    named = [model for model in models if model in present or not present]
+    shown = alt.Legend(title="Model", orient="top", symbolLimit=60, values=named) if legend else None
     return alt.Color("model:N", scale=alt.Scale(domain=list(models)), legend=shown)
 
 
@@ -81,7 +84,7 @@ def trade_off(rows: Sequence[Row], models: Sequence[str]) -> Chart | None:
         .transform_filter("!(datum.score <= datum.best)")
         .mark_line(interpolate="step-after", strokeDash=[5, 4], strokeWidth=1.5, color="#7d8590")
     )  # fmt: skip
-    color = _color(models)
+    color = _color(models, points)
     across = base.mark_rule(strokeWidth=1.5).encode(x="latency_low:Q", x2="latency_high:Q", color=color)
     upright = base.mark_rule(strokeWidth=1.5).encode(y="score_low:Q", y2="score_high:Q", color=color)
     dots = base.mark_point(filled=True, opacity=0.9).encode(
@@ -92,7 +95,7 @@ def trade_off(rows: Sequence[Row], models: Sequence[str]) -> Chart | None:
     )  # fmt: skip
     names = (
         base.transform_filter("datum.named")
-        .mark_text(baseline="bottom", dy=-12, fontSize=12, limit=120)
+        .mark_text(align="left", baseline="bottom", dx=11, dy=-5, fontSize=12, limit=120)
         .encode(text="model:N", color=color)
     )
     ways = {point["way"] for point in points}
@@ -134,7 +137,7 @@ def latency_by_shape(rows: Sequence[Row], models: Sequence[str]) -> Chart | None
     base = _nothing().encode(
         y=alt.Y("shape:N", title=None, sort=None, axis=alt.Axis(ticks=False)),
         yOffset=alt.YOffset("model:N", scale=alt.Scale(domain=list(models), paddingOuter=0.3)),
-        color=_color(models),
+        color=_color(models, points),
         tooltip=_tooltip(Model="model", Shape="shape", Back_end="way", Latency="latency_text", Throughput="throughput_text"),
     )  # fmt: skip
     bars = base.mark_rule(strokeWidth=2.5).encode(x="latency_low:Q", x2="latency_high:Q")
@@ -187,7 +190,7 @@ def _latency_over(
             scale=alt.Scale(type="log", base=2, nice=False, padding=12),
             axis=alt.Axis(values=sizes),
         ),
-        color=_color(models),
+        color=_color(models, points),
         detail="line:N",
     )
     y = alt.Y("latency:Q", title="Median latency of a pass (ms)", **_amount(points, "latency"))
@@ -278,7 +281,7 @@ def roofline(rows: Sequence[Row], models: Sequence[str]) -> Chart | None:
     )  # fmt: skip
     dots = base.mark_point(filled=True, size=90, opacity=1).encode(
         y=y,
-        color=_color(models),
+        color=_color(models, points),
         shape=alt.Shape("shape:N", legend=alt.Legend(title="Shape", orient="top")),
         tooltip=_tooltip(Model="model", Shape="shape", Back_end="way", Rate="rate_text", Of_the_ceiling="share", Ceiling="ceiling_text"),
     )  # fmt: skip
@@ -304,7 +307,7 @@ def scores(rows: Sequence[Row], models: Sequence[str], sessions: Sequence[Stored
     base = _nothing().encode(
         y=alt.Y("task_text:N", title=None, sort=None, axis=alt.Axis(ticks=False)),
         yOffset=alt.YOffset("model:N", scale=alt.Scale(domain=list(models), paddingOuter=0.3)),
-        color=_color(models),
+        color=_color(models, points),
         tooltip=_tooltip(Model="model", Task="task_text", Score="score_text", Seed="seed", Retained="retained", Examples="counted"),
     )  # fmt: skip
     x = alt.X("score:Q", title="Score (points)", scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=6))
@@ -342,7 +345,7 @@ def history(series: Sequence[Series], models: Sequence[str], quantity: str) -> C
     base = _nothing().encode(
         x=alt.X("when:T", title="Measured"),
         y=alt.Y("value:Q", title=axis, scale=alt.Scale(zero=False, nice=True)),
-        color=_color(models),
+        color=_color(models, points),
         detail="series:N",
     )
     line = base.mark_line(strokeWidth=2).encode(strokeDash=alt.StrokeDash("what:N", legend=None))
