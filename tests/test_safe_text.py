@@ -140,7 +140,9 @@ def hostile_report(text):
     return Report(text, (table,), (row,), (text,))
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "html" else name for name in FORMATS]
+)
 def test_no_format_lets_harmful_text_through(name):
     """Whatever titles, columns, cells, notes and rows hold, every format shows it and no program obeys it."""
     exporter = plugins.load("bertbench.report.formats", "format", name)

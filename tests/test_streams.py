@@ -79,6 +79,7 @@ def test_people_get_the_encoding_of_the_stream(project, encoding):
         assert len({len(line) for line in text.splitlines() if line.startswith(("|", "+"))}) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", [["params", "--models", "mine"], ["published"], ["validate"], ["show"], ["--help"], ["--version"]]
 )

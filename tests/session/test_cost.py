@@ -144,6 +144,7 @@ def test_wrong_answers_are_a_failure_without_latency(encoder, begin, plan, monke
     assert any(line.startswith("bert fake bf16: speed failed: bert fake bf16: wrong answers") for line in session.said)
 
 
+@pytest.mark.slow
 def test_answers_are_compared_with_pytorch(encoder, begin, plan):
     """The fake back-end answers nothing like the model: PyTorch in fp32, run now, finds out."""
     models = [encoder("bert")]
@@ -295,6 +296,7 @@ def test_energy_goes_to_its_variant(encoder, begin, plan):
     assert records(session)["bert", "fake", "fp32"].find("energy") is None
 
 
+@pytest.mark.slow
 def test_key_tells_ways_and_shapes_apart(encoder, begin, plan):
     """The timing key depends on what decides about a figure, and only on that."""
     models = [encoder("bert")]

@@ -113,6 +113,7 @@ def test_sizes_of_a_model():
     assert model_sizes(128, 768, 3072) == [(128, 768, 768), (128, 768, 3072), (128, 3072, 768)]
 
 
+@pytest.mark.slow
 def test_real_process():
     """A process of its own measures a plausible rate, and one that dies gives none."""
     rate, size = ceiling(ExecutionSettings(threads=1), [(64, 64, 64)])

@@ -244,6 +244,7 @@ def test_interrupt_while_the_fork_server_imports(fake_plan):
     assert parent.communicate(timeout=30) == ("", "")  # ends when the last child has closed its output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_workers_end_with_the_parent(fake_plan, tmp_path, sent):
     """Ctrl-C, sent to the whole group as a terminal does, or the parent's death ends all workers, quietly."""

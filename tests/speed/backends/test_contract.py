@@ -125,6 +125,7 @@ def test_exports_take_any_batch_size_and_length(load, name, architecture):
         assert_close(outputs(model, rows), outputs(eager, rows), 1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BACKENDS)
 def test_token_types_count(load, name):
     """Absent token types are zeros, given ones are used; a model without them ignores them."""
