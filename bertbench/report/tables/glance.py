@@ -85,7 +85,7 @@ class _Writer:
         unique, executed = (self._value(model, "parameters", statistic) for statistic in ("unique", "executed"))
         is_shared = unique and executed and executed / unique > SHARED_LEAST
         return (
-            f"{compression}; parameters used {times(executed / unique)}"
+            f"{compression}; weights used {times(executed / unique)}"
             if is_shared and unique and executed
             else compression
         )

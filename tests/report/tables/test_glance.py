@@ -171,7 +171,7 @@ def test_shared_layers_are_told_with_the_method():
         replace(each, value=5_120_000) if each.statistic == "executed" and each.model == "tiny" else each
         for each in MEASURED
     ]
-    assert lines(glance_table(comparison(rows), "t"))["Method"][1] == "made small; parameters used 10.0x"
+    assert lines(glance_table(comparison(rows), "t"))["Method"][1] == "made small; weights used 10.0x"
 
 
 def test_best_use_is_a_phrase():
