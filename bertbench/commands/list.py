@@ -22,7 +22,11 @@ METRICS = "bertbench.stats.metrics"
 Cells = tuple[str, ...]
 KindArgument = Annotated[
     str,
-    Argument(help="models, tasks, groups, suites, recipes, claims, papers, metrics or backends.", show_default=False),
+    Argument(
+        help="models, tasks, groups, suites, recipes, claims, papers, metrics, backends or published (figures, with "
+        "filters: `bertbench published`).",
+        show_default=False,
+    ),
 ]
 
 
@@ -43,8 +47,12 @@ def build_report(kind: str, catalog: Catalog) -> Report:
         UnknownNameError: there is no such kind.
     """
     others = {"metrics": _metrics, "backends": _backends}
+    if kind == "published":
+        from bertbench.commands import published  # with the specs that the other kinds do without
+
+        return published.build_report(published.load(catalog))
     if kind not in {*KINDS, *others}:
-        raise UnknownNameError("kind", kind, (*KINDS, *others))
+        raise UnknownNameError("kind", kind, (*KINDS, *others, "published"))
     columns, rows = others[kind]() if kind in others else _configs(kind, catalog)
     title = kind.capitalize()
     return Report(title, (Table(title, columns, rows, kinds=("text",) * len(columns)),))

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from bertbench.commands import published
 from bertbench.commands.list import build_report, list_
 from bertbench.errors import ConfigError, UnknownNameError, UsageError
 from bertbench.specs.catalog import KINDS, Catalog
@@ -163,3 +164,10 @@ def test_listing_loads_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+def test_published_figures_are_a_kind():
+    """`list published` is `published` without filters."""
+    figures = published.build_report(published.load(Catalog()))
+    assert build_report("published", Catalog()) == figures
+    assert len(figures.rows) > 1000
