@@ -49,8 +49,9 @@ def build_report(kind: str, catalog: Catalog) -> Report:
     others = {"metrics": _metrics, "backends": _backends}
     if kind == "published":
         from bertbench.commands import published  # with the specs that the other kinds do without
+        from bertbench.specs.published import load
 
-        return published.build_report(published.load(catalog))
+        return published.build_report(load(catalog))
     if kind not in {*KINDS, *others}:
         raise UnknownNameError("kind", kind, (*KINDS, *others, "published"))
     columns, rows = others[kind]() if kind in others else _configs(kind, catalog)

@@ -10,6 +10,7 @@ from bertbench.commands import published
 from bertbench.commands.list import build_report, list_
 from bertbench.errors import ConfigError, UnknownNameError, UsageError
 from bertbench.specs.catalog import KINDS, Catalog
+from bertbench.specs.published import load
 
 
 def rows(kind, catalog=None):
@@ -168,6 +169,6 @@ def test_listing_loads_nothing_heavy():
 
 def test_published_figures_are_a_kind():
     """`list published` is `published` without filters."""
-    figures = published.build_report(published.load(Catalog()))
+    figures = published.build_report(load(Catalog()))
     assert build_report("published", Catalog()) == figures
     assert len(figures.rows) > 1000

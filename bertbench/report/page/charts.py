@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 def _color(models: Sequence[str], points: Sequence[Mapping[str, Any]] = (), *, legend: bool = True) -> alt.Color:
     present = {point["model"] for point in points}
-    # A model has its colour in every chart, and stands in the legends of those that it is in.
     named = [model for model in models if model in present or not present]
     shown = alt.Legend(title="Model", orient="top", symbolLimit=60, values=named) if legend else None
     return alt.Color("model:N", scale=alt.Scale(domain=list(models)), legend=shown)
