@@ -195,8 +195,8 @@ def test_command_reports_once(together, tmp_path):
     for count in (1, 2):
         done = together(count, *command, tmp_path / str(count))
         assert done.code == 0, done.stderr
-        assert done.stdout.count("Comparison") == 1
-        assert done.stderr.count("plan (1 steps") == 1
+        assert done.stdout.count("Method") == 1
+        assert done.stderr.count("plan (1 step,") == 1
         (path,) = (tmp_path / str(count)).rglob("*-quality-*.json")
         records[count] = json.loads(path.read_text())
     assert [records[count]["settings"].get("processes") for count in (1, 2)] == [None, 2]

@@ -292,6 +292,11 @@ def _legend(writer: _Writer) -> Iterator[str]:
         parts.append("(published)")
     if any(on_random_weights(comparison, model) for model in comparison.models):
         parts.append("* random weights: right for size, speed and memory")
+    # What the scores are; of a task that nobody has a score of it would only be read in vain.
+    scored = {row.task for row in comparison.figures.rows if row.quantity == "score" and row.value is not None}
+    metrics = [f"{task} {words}" for task, words in comparison.scores.items() if task in scored]
+    if metrics:
+        parts.append(f"scores: {', '.join(metrics)}")
     if parts:
         yield "; ".join(parts)
 

@@ -165,6 +165,12 @@ def test_samples_are_told_once():
     assert any(note == "sst2: 100 of 1,000 questions (TINY)" for note in glance_table(comparison(sampled), "t").notes)
 
 
+def test_the_legend_says_which_metric_a_score_is():
+    """A figure without its metric could be taken for another; tasks without a score are not named."""
+    made = comparison(MEASURED, scores={"sst2": "accuracy", "squad": "answer f1"})
+    assert glance_table(made, "t").notes[0].endswith("scores: sst2 accuracy")
+
+
 def test_shared_layers_are_told_with_the_method():
     """Where a pass executes more parameters than are stored, the method says how often."""
     rows = [
