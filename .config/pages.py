@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bertbench import cli, units  # noqa: E402 (the checkout's own, whatever is installed)
+from bertbench.commands._options import OPTION_GROUPS  # noqa: E402
 from bertbench.report.row import HEADER  # noqa: E402
 from bertbench.specs.catalog import spec_types  # noqa: E402
 
@@ -101,11 +102,11 @@ def _usage(command: Any, context: Any) -> str:
 def _groups(command: Any) -> dict[str, list[Any]]:
     """Sort the parameters as the help does: arguments, then the options group by group; few are one group."""
     of_name = getattr(command.callback, "option_groups", {})
-    groups: dict[str, list[Any]] = {"Arguments": [], **{group: [] for group in cli.OPTION_GROUPS}}
+    groups: dict[str, list[Any]] = {"Arguments": [], **{group: [] for group in OPTION_GROUPS}}
     for parameter in command.params:
         is_option = parameter.param_type_name == "option"
-        groups[of_name.get(parameter.name, cli.OPTION_GROUPS[-1]) if is_option else "Arguments"].append(parameter)
-    options = [parameter for group in cli.OPTION_GROUPS for parameter in groups[group]]
+        groups[of_name.get(parameter.name, OPTION_GROUPS[-1]) if is_option else "Arguments"].append(parameter)
+    options = [parameter for group in OPTION_GROUPS for parameter in groups[group]]
     if len(options) < cli.MANY_OPTIONS:
         groups = {"Arguments": groups["Arguments"], "Options": options}
     return {title: of_title for title, of_title in groups.items() if of_title}

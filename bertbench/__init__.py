@@ -2,48 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bertbench.api import ComparisonResult
+    from bertbench.api import compare
 
 __all__ = ["__version__", "compare", "load_results"]
 
 __version__ = "0.1.0"
 
 
-def compare(
-    models: str | Sequence[str] = "all",
-    tasks: str | Sequence[str] | None = None,
-    *,
-    suite: str | None = None,
-    reference: str | None = None,
-    results_dir: str | PathLike[str] = "results",
-    max_minutes: float | None = None,
-    from_store: bool = False,
-    **options: Any,
-) -> ComparisonResult:
-    """Compare models in size, speed, memory and quality; `bertbench.api.compare` says what the arguments mean.
+def __getattr__(name: str) -> Any:
+    """Load what measures when it is first asked for."""
+    if name == "compare":
+        from bertbench.api import compare
 
-    Raises:
-        BertBenchError: the comparison cannot be made, or the store has none.
-    """
-    from bertbench import api  # loads what measures
+        return compare
+    raise AttributeError(f"module 'bertbench' has no attribute {name!r}")
 
-    return api.compare(
-        models,
-        tasks,
-        suite=suite,
-        reference=reference,
-        results_dir=results_dir,
-        max_minutes=max_minutes,
-        from_store=from_store,
-        **options,
-    )
+
+def __dir__() -> list[str]:
+    """List what the package offers, loaded or not."""
+    return sorted({*globals(), *__all__})
 
 
 def load_results(folder: str | PathLike[str]) -> pd.DataFrame:

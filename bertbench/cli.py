@@ -36,7 +36,6 @@ START = (
     "All commands: bertbench --help",
 )
 MANY_OPTIONS = 12  # from which on help has them in groups
-OPTION_GROUPS = ("What", "Training", "Time", "Output", "Advanced")  # as `commands._options` has them
 
 
 class TableEntry(NamedTuple):
@@ -120,6 +119,8 @@ class GroupedCommand(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write arguments, then the options group by group; few options are one group."""
+        from bertbench.commands._options import OPTION_GROUPS  # which the command has loaded
+
         groups: dict[str, str] = getattr(self.callback, "option_groups", {})
         sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{group: [] for group in OPTION_GROUPS}}
         for parameter in self.get_params(ctx):

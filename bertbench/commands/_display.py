@@ -46,7 +46,7 @@ def show_warnings(warnings: list[str]) -> None:
 
 
 class Display:
-    """A Progress and Watch that shows a grid and a bar in a terminal, and a line now and then elsewhere: a context manager.
+    """A Progress and SessionWatch that shows a grid and a bar in a terminal, and a line now and then elsewhere: a context manager.
 
     `verbose`: every cell and every step has a line of its own, in a terminal too.
     """
@@ -103,6 +103,14 @@ class Display:
         self._columns = list(columns)
         self._cells = {model: dict.fromkeys(columns, WAITS) for model in models}
         self._told = {}
+        self._show_grid()
+
+    def begin(self, models: Sequence[str], column: str) -> None:
+        """Show that a cell of each of these models is being measured, beside what is known of it."""
+        for model in models:
+            cells = self._cells.get(model, {})
+            if column in cells:
+                cells[column] = RUNS if cells[column] == WAITS else f"{cells[column].removesuffix(MORE)}{MORE}"
         self._show_grid()
 
     def tell(self, record: RunRecord) -> None:
@@ -179,7 +187,8 @@ class Display:
             say(f"{label}: {done / total:.0%}{f'; {in_all}' if in_all else ''}")
 
 
-WAITS, DONE, FAILED = "waiting", "done", "failed"
+WAITS, RUNS, DONE, FAILED = "waiting", "running", "done", "failed"
+MORE = " …"  # after what is known of a cell of which more is being measured
 
 
 def _outcome(record: RunRecord) -> str:
@@ -195,11 +204,11 @@ def _outcome(record: RunRecord) -> str:
 
 
 def _style(text: str) -> str:
-    return {WAITS: "dim", FAILED: "red", "skipped": "yellow"}.get(text, "green")
+    return {WAITS: "dim", RUNS: "cyan", FAILED: "red", "skipped": "yellow"}.get(text, "green")
 
 
 class Quiet(Unwatched):
-    """A Progress and Watch that shows nothing, and says nothing either: for `--quiet`."""
+    """A Progress and SessionWatch that shows nothing, and says nothing either: for `--quiet`."""
 
     def __enter__(self) -> Self:
         return self

@@ -6,6 +6,7 @@ import math
 import shlex
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,7 @@ from bertbench.commands._options import OutputOptions, ShapeOptions, spread
 from bertbench.commands._stored import rows_of
 from bertbench.errors import NothingMeasuredError, StoreError, UnknownNameError, UsageError
 from bertbench.records.store import Store, StoredSession
-from bertbench.report.compare.advice import Axis, Limits
+from bertbench.report.compare.advice import Axis, Candidate, Limits
 from bertbench.session.options import StoreOptions
 from bertbench.session.request import check_positive
 from bertbench.specs.catalog import Catalog
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from bertbench.report.row import Report, Row
 
 MOST_WARNINGS = 3
+NO_SCORES = "no score is stored: latency decides, and quality is not known; `bertbench run --task <name>` measures it"
 LatencyOption = Annotated[
     float | None, Option("--max-latency-ms", help="Longest median latency of a pass, in ms.", show_default=False)
 ]
@@ -43,6 +45,10 @@ TaskOption = Annotated[
 ]
 DeviceOption = Annotated[
     str | None, Option("--device", help="Device that was measured (default: the newest session's).", show_default=False)
+]
+SuiteOption = Annotated[
+    str | None,
+    Option("--suite", "-s", help="Suite that was measured (default: all but the demo).", show_default=False),
 ]
 PreferOption = Annotated[
     Axis | None,
@@ -63,6 +69,7 @@ def recommend(
     task: TaskOption = None,
     device: DeviceOption = None,
     prefer: PreferOption = None,
+    suite: SuiteOption = None,
     *,
     shape: ShapeOptions,
     folders: StoreOptions,
@@ -74,20 +81,15 @@ def recommend(
 
     Example: bertbench recommend --max-latency-ms 50 --min-score 0.9 --task sst2
     """
-    bounds = {
-        Axis.LATENCY: _positive("--max-latency-ms", max_latency_ms, 1e-3),
-        Axis.MEMORY: _positive("--max-memory-mb", max_memory_mb, 1e6),
-        Axis.SIZE: _positive("--max-size-mb", max_size_mb, 1e6),
-        Axis.SCORE: _share("--min-score", min_score),
-    }
-    limits = Limits({axis: bound for axis, bound in bounds.items() if bound is not None}, prefer)
+    limits = _limits(max_latency_ms, max_memory_mb, max_size_mb, min_score, prefer)
     check_positive(sequence_length=shape.sequence_length, batch_size=shape.batch_size)
     output.check()
     from bertbench.report.compare.advice import advise, candidates_of, tasks_of
     from bertbench.report.tables.advice import Inquiry, build_advice
 
     store, catalog = Store(folders.results_dir, Waiting()), Catalog(folders.config_dir or ())
-    sessions = _of_one_machine(list(store.sessions()), device)
+    sessions, left_out = _of_one_suite(list(store.sessions()), suite, catalog)
+    sessions = _of_one_machine(sessions, device)
     show_warnings(store.warnings)
     if not sessions:
         on = "" if device is None else f" on {device}"
@@ -104,21 +106,65 @@ def recommend(
         raise UnknownNameError("task with scores", task, known)
     if not limits.bounds and prefer is None:
         of_task = [[row for row in of_session if task is None or row.task in {None, task}] for of_session in rows]
-        output.emit(_uses(*_with_most_to_say(of_task, sessions)))
+        output.emit(_uses(*_with_most_to_say(of_task, sessions), left_out))
         return
+    if not known and prefer is None and Axis.SCORE not in limits.bounds:
+        limits, left_out = replace(limits, prefer=Axis.LATENCY), [NO_SCORES, *left_out]
     chosen = task or _only_task(known, limits)
     candidates = candidates_of(rows, batch_size=shape.batch_size, sequence_length=shape.sequence_length, task=chosen)
-    used = {row.session_id for candidate in candidates for row in candidate.rows.values()}
     advice = advise(candidates, limits)
     where = f" --results-dir {shlex.quote(str(folders.results_dir))}" if str(folders.results_dir) != "results" else ""
     inquiry = Inquiry(limits, shape.batch_size, shape.sequence_length, chosen, where)
-    runs = {run for candidate in candidates for row in candidate.rows.values() for run in row.run_ids}
-    sources = _sources([each for each in sessions if each.session.session_id in used], runs)
-    output.emit(build_advice(advice, inquiry, sources))
+    output.emit(build_advice(advice, inquiry, [*left_out, *_sources_of(candidates, sessions)]))
     raise Exit(0 if advice.taken else 3 if advice.open else 1)
 
 
-def _uses(rows: Sequence[Row], stored: StoredSession) -> Report:
+def _limits(
+    max_latency_ms: float | None,
+    max_memory_mb: float | None,
+    max_size_mb: float | None,
+    min_score: float | None,
+    prefer: Axis | None,
+) -> Limits:
+    """Return what is asked for, in base units.
+
+    Raises:
+        UsageError: a limit can be none.
+    """
+    bounds = {
+        Axis.LATENCY: _positive("--max-latency-ms", max_latency_ms, 1e-3),
+        Axis.MEMORY: _positive("--max-memory-mb", max_memory_mb, 1e6),
+        Axis.SIZE: _positive("--max-size-mb", max_size_mb, 1e6),
+        Axis.SCORE: _share("--min-score", min_score),
+    }
+    return Limits({axis: bound for axis, bound in bounds.items() if bound is not None}, prefer)
+
+
+def _of_one_suite(
+    sessions: Sequence[StoredSession], suite: str | None, catalog: Catalog
+) -> tuple[list[StoredSession], list[str]]:
+    """Keep the sessions of a suite; without one those of all suites but what stands in for others, and say what is left out.
+
+    Raises:
+        UnknownNameError: no session is of this suite.
+    """
+    if suite is not None:
+        known = dict.fromkeys(each.session.suite for each in sessions)
+        if suite not in known:
+            raise UnknownNameError("suite with results", suite, list(known))
+        return [each for each in sessions if each.session.suite == suite], []
+    stand_ins = {catalog.suite(name).fallback for name in catalog.entries("suites")}
+    own = [each for each in sessions if each.session.suite not in stand_ins]
+    if not own:
+        return list(sessions), []
+    others = dict.fromkeys(each.session.suite for each in sessions if each.session.suite in stand_ins)
+    return own, [
+        f"left out: models of the suite {name}, which only stands in for others; --suite {name} takes them"
+        for name in others
+    ]
+
+
+def _uses(rows: Sequence[Row], stored: StoredSession, left_out: Sequence[str]) -> Report:
     """Report what each model of the newest session is best used for."""
     from bertbench.report.compare.use_case import use_cases
     from bertbench.report.tables.advice import build_uses
@@ -127,7 +173,7 @@ def _uses(rows: Sequence[Row], stored: StoredSession) -> Report:
     models = list(dict.fromkeys(str(row.model) for row in rows))
     reference = stored.session.reference if stored.session.reference in models else models[0]
     runs = {run for row in rows for run in row.run_ids}
-    return build_uses(use_cases(Figures(rows), models, reference), _sources([stored], runs))
+    return build_uses(use_cases(Figures(rows), models, reference), [*left_out, *_sources([stored], runs)])
 
 
 def _readable(sessions: Sequence[StoredSession], catalog: Catalog) -> tuple[list[list[Row]], list[StoredSession]]:
@@ -204,6 +250,13 @@ def _of_one_machine(sessions: Sequence[StoredSession], device: str | None) -> li
 
 def _devices(stored: StoredSession) -> set[str]:
     return {str(record.settings["device"]) for record in stored.records if record.settings.get("device")}
+
+
+def _sources_of(candidates: Sequence[Candidate], sessions: Sequence[StoredSession]) -> list[str]:
+    """Say which sessions the figures of candidates are from."""
+    rows = [row for candidate in candidates for row in candidate.rows.values()]
+    used, runs = {row.session_id for row in rows}, {run for row in rows for run in row.run_ids}
+    return _sources([each for each in sessions if each.session.session_id in used], runs)
 
 
 def _sources(sessions: Sequence[StoredSession], runs: AbstractSet[str]) -> list[str]:

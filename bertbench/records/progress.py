@@ -26,6 +26,9 @@ class SessionWatch(Protocol):
     def outline(self, models: Sequence[str], columns: Sequence[str]) -> None:
         """Take note of all cells that there will be: models, and kinds or tasks."""
 
+    def begin(self, models: Sequence[str], column: str) -> None:
+        """Take note that this kind or task is being measured of these models."""
+
     def tell(self, record: RunRecord) -> None:
         """Take note of a record that was written, in the place of an earlier one of its cell."""
 
@@ -37,6 +40,9 @@ class Unwatched:
     """Shows nothing of a session."""
 
     def outline(self, models: Sequence[str], columns: Sequence[str]) -> None:
+        """Show nothing."""
+
+    def begin(self, models: Sequence[str], column: str) -> None:
         """Show nothing."""
 
     def tell(self, record: RunRecord) -> None:

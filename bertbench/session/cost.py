@@ -38,13 +38,16 @@ def measure_cost(session: Session, encoders: Sequence[Encoder], plan: Plan) -> N
     kinds = session.request.kinds
     if "size" in kinds:
         for number, encoder in enumerate(encoders):
+            session.watch.begin([encoder.spec.name], "size")
             session.progress("counting parameters and FLOPs", number, len(encoders))
             _store_plain(session, "size", encoder, partial(_size, session, encoder))
         session.progress("counting parameters and FLOPs", 1, 1)
     if "speed" in kinds and not _is_late(session, "speed", encoders, _least_seconds(session, plan)):
+        session.watch.begin([encoder.spec.name for encoder in encoders], "speed")
         measure_speeds(session, encoders, plan)
     if "memory" in kinds and not _is_late(session, "memory", encoders, plan.costs.get("memory", 0.0)):
         for number, encoder in enumerate(encoders):
+            session.watch.begin([encoder.spec.name], "memory")
             session.progress("measuring memory", number, len(encoders))
             _store_plain(session, "memory", encoder, partial(_memory, session, encoder))
         session.progress("measuring memory", 1, 1)

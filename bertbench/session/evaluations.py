@@ -256,6 +256,7 @@ def _advance(session: Session, group: TaskEvaluation, count: int, answer: Answer
             per_example += member.expected_s
             continue
         work = replace(member.work, splits=tuple(part for part in parts if len(part)), deadline=_limit(session))
+        session.watch.begin([member.cell.encoder.spec.name], member.cell.task.name)
         started = session.instruments.monotonic()
         part, failure, _ = guarded(partial(answer, work, session.progress))
         seconds = session.instruments.monotonic() - started

@@ -76,6 +76,7 @@ def measure_quality(session: Session, cell: Cell, run: Run = run_and_save) -> No
             return
         assert work.teaching is not None  # noqa: S101 (cells with a teacher have it)
         work = replace(work, teaching=replace(work.teaching, teacher=teacher))
+    session.watch.begin([cell.encoder.spec.name], cell.task.name)
     folder = session.store.checkpoints_folder
     state = inside(folder, folder / f".training-{key}") if work.mode == "fine-tune" else None
     if state is not None and (session.request.options.fresh or _holds_links(state)):

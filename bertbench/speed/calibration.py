@@ -60,6 +60,7 @@ SMALL_PASS_S = 0.05  # of a pass, up to which a training step is timed and not r
 SHORT_PASSES_S, MOST_TRIES = 0.15, 60  # of each shape
 LONG_PASS_S = 0.5  # a longer pass is tried until two are alike
 ALIKE = 1.25
+LONGEST_PROBE_S = 6.0  # planning comes out of the time that is planned
 
 
 class ProbedShape(NamedTuple):
@@ -128,6 +129,7 @@ class _Prober:
         forward = self.forward(shape)
         if forward > SMALL_PASS_S:
             return TRAINING_PASSES * forward
+        torch.set_num_threads(_threads(self.model, shape, self.settings.threads))
         inputs = self._inputs(shape)
         optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-6, fused=True)
         self.model.train()
@@ -177,7 +179,7 @@ def _is_enough(times: Sequence[float], window_s: float) -> bool:
     if max(times[1:]) > LONG_PASS_S:
         # The first is slower for what it sets up; a pause of the machine hardly takes two tries for as long.
         least, second = sorted(times)[:2]
-        return second <= ALIKE * least or len(times) > 2 * TRIES
+        return second <= ALIKE * least or sum(times) > LONGEST_PROBE_S
     # Short passes are tried more often: beside busy programs most of them wait for a thread that does not run.
     is_short = not window_s and sum(times) < SHORT_PASSES_S and len(times) < MOST_TRIES
     return len(times) > TRIES and not is_short

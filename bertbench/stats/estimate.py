@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum, StrEnum, auto
 
+SINGLE_READING_MARGIN = 1.05  # of memory, which is read once: so much less or more is no difference
+
 
 class MethodKind(Enum):
     """What gave the bounds of an interval."""

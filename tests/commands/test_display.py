@@ -130,3 +130,17 @@ def test_a_cell_has_all_of_its_seeds():
 def test_what_is_skipped_is_not_green():
     """A cell that was left out is no success."""
     assert [_display._style(text) for text in ("91.2", "skipped", "failed")] == ["green", "yellow", "red"]
+
+
+def test_what_is_being_measured_is_seen_in_the_grid():
+    """A cell that is waiting runs; one of which something is known, such as a first block, says that more comes."""
+    with _display.Display() as shown:
+        shown.outline(["bert", "albert"], ["size", "sst2"])
+        shown.begin(["bert", "stranger"], "size")
+        assert shown._cells["bert"] == {"size": "running", "sst2": "waiting"}
+        shown.tell(factories.size_record("bert"))
+        shown.tell(factories.quality_record("bert", factories.predictions(1.0)))
+        for _ in range(2):
+            shown.begin(["bert"], "sst2")
+        assert shown._cells["bert"] == {"size": "done", "sst2": "100.0 …"}
+        assert shown._cells["albert"] == {"size": "waiting", "sst2": "waiting"}

@@ -153,3 +153,49 @@ def test_uses_are_on_the_task_asked_for(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "mrpc" in printed
     assert "sst2" not in printed
+
+
+def test_without_scores_latency_decides_and_that_is_said(tmp_path, capsys):
+    """Where nobody was scored, a limit still gets an answer, which says that quality is not known."""
+    records = [factories.size_record("bert"), factories.size_record("distilbert", 66_362_880)]
+    timings = factories.timing_rows({"bert": 0.1, "distilbert": 0.05})
+    factories.stored_session(tmp_path / "results", records=records, timings=timings)
+    assert recommend(tmp_path / "results", "--max-latency-ms", "500") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "Take distilbert: the best in latency within latency 500 ms" in shown
+    assert "no score is stored: latency decides, and quality is not known" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "taken", "said"),
+    [
+        (
+            (),
+            "distilbert",
+            "left out: models of the suite demo, which only stands in for others; --suite demo takes them",
+        ),
+        (("--suite", "demo"), "albert-mini", "Take albert-mini"),
+        (("--suite", "base"), "distilbert", "Take distilbert"),
+    ],
+)
+def test_miniatures_stand_in_for_no_released_model(tmp_path, capsys, options, taken, said):
+    """The demo that `compare` falls back to never competes with what it stands in for, unless it is asked for."""
+    base, demo = tmp_path / "results", tmp_path / "demo"
+    factories.stored_session(base, timings=factories.timing_rows({"bert": 0.1, "distilbert": 0.05}))
+    factories.stored_session(
+        demo,
+        timings=factories.timing_rows({"bert-mini": 0.002, "albert-mini": 0.001}),
+        session=factories.session_record(("bert-mini", "albert-mini"), suite="demo"),
+    )
+    factories.move_session(demo, base, "20261124T130000-abc124")
+    assert recommend(base, "--prefer", "latency", *options) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"Take {taken}" in shown
+    assert said in shown
+    assert ("bert-mini" in shown) == (taken == "albert-mini")
+
+
+def test_a_suite_without_results_is_named(results, capsys):
+    """A suite that nothing was measured of is a wrong name."""
+    assert recommend(results, "--suite", "dmo") == 2
+    assert "dmo" in capsys.readouterr().err

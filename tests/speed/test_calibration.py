@@ -35,8 +35,36 @@ def test_a_moment_of_noise_is_no_pass_time(tiny):
         [1e-3]
     )
     assert 4 * 50 <= next(ticks) <= 4 * 53  # windows of 50 passes
-    long_passes = iter([0, 30, 30, 48, 50, 58, 60, 69])  # passes of 30, 18, 8 and 9 seconds
-    assert pass_seconds(config, [ProbedShape(1, 8)], ExecutionSettings(), clock=lambda: next(long_passes)) == [8]
+    long_passes = iter([0.0, 3.0, 3.0, 4.8, 5.0, 5.8, 6.0, 6.9])  # passes of 3, 1.8, 0.8 and 0.9 seconds
+    least = pass_seconds(config, [ProbedShape(1, 8)], ExecutionSettings(), clock=lambda: next(long_passes))
+    assert least == [pytest.approx(0.8)]
+
+
+def test_planning_does_not_wait_for_very_long_passes(tiny):
+    """Passes that are never alike are tried for some seconds in all, as planning takes of the time that is planned."""
+    unlike = iter([0.0, 9.0, 10.0, 14.0])  # passes of 9 and 4 seconds, and no third
+    assert pass_seconds(
+        configurations.load(tiny()), [ProbedShape(1, 8)], ExecutionSettings(), clock=lambda: next(unlike)
+    ) == [4]
+
+
+def test_a_training_step_has_its_own_threads(tiny, monkeypatch):
+    """What was timed in between with other threads does not change those of a training step."""
+    import torch
+
+    monkeypatch.setattr(products, "WORK_FOR_THREADS", 1e15)  # training takes one thread
+    seen: list[int] = []
+    ticks = iter(range(10**6))
+
+    def clock():
+        seen.append(torch.get_num_threads())
+        return next(ticks) * 1e-3
+
+    shapes = [ProbedShape(8, 16, "training"), ProbedShape(8, 16), ProbedShape(8, 16, "training")]
+    pass_seconds(configurations.load(tiny()), shapes[:2], ExecutionSettings(threads=2), clock=clock)
+    start = len(seen)
+    pass_seconds(configurations.load(tiny()), shapes, ExecutionSettings(threads=2), clock=clock)
+    assert seen[start] == seen[-1] == 1
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from bertbench.report.compare.quality_rows import DIFFERENCE
 from bertbench.report.compare.scores import ALL, MEANS
-from bertbench.report.compare.use_case import RESOURCES
 from bertbench.report.row import Row
 from bertbench.specs.claims import TIMES_OF_TRAINING
 from bertbench.stats.claim_tests import Bound, ClaimFigure, Judgement, judge
-from bertbench.stats.estimate import Estimate, Method, MethodKind, Replications, SeedsTaken
+from bertbench.stats.estimate import SINGLE_READING_MARGIN, Estimate, Method, MethodKind, Replications, SeedsTaken
 from bertbench.stats.intervals import SEEDS_FOR_METHOD
 from bertbench.units import quantity_of
 
@@ -32,8 +31,7 @@ USUAL = {
     "padding_waste": "training",
     **dict.fromkeys(("parameter_bytes", "checkpoint_bytes", "flops", "energy", *TIMES_OF_TRAINING), "value"),
 }
-MEMORY_MARGIN = next(resource.margin for resource in RESOURCES if resource.quantity == "peak_memory")
-SINGLE_READING = Method(MethodKind.SINGLE_READING, margin=MEMORY_MARGIN - 1)
+SINGLE_READING = Method(MethodKind.SINGLE_READING, margin=SINGLE_READING_MARGIN - 1)
 COUNTED = Method(MethodKind.COUNT)
 
 
@@ -90,7 +88,7 @@ def figure_of(claim: ClaimSpec, row: Row) -> ClaimFigure | None:
         return ClaimFigure(Estimate(estimate.value, estimate.value, estimate.value, COUNTED))
     if claim.quantity == "peak_memory":
         # A single reading has no spread of its own: the margin of the rule for best use stands in for it.
-        low, high = sorted((estimate.value / MEMORY_MARGIN, estimate.value * MEMORY_MARGIN))
+        low, high = sorted((estimate.value / SINGLE_READING_MARGIN, estimate.value * SINGLE_READING_MARGIN))
         return ClaimFigure(Estimate(estimate.value, low, high, SINGLE_READING))
     n, unit = _replications(row, estimate)
     of_logs = estimate.method is not None and estimate.method.values is Replications.LOGARITHMS

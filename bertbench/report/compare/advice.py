@@ -2,8 +2,9 @@
 
 A candidate is a model as it was run: on a back-end, in a number format. Each of its figures is the newest that there is of it on one
 class of machine. A limit is met or missed where the whole interval says so, else it is open; a figure that is missing leaves it unknown.
-Of the candidates that meet every limit the best by `prefer` is taken; those whose intervals overlap the best one's count as its equals, and
-the next quantity decides among them.
+Of the candidates that meet every limit the best by `prefer` is taken; those that are not told apart from it count as its equals, and the
+next quantity decides among them. Scores of one session are told apart by their paired difference, as in the rule for best use, all else
+by intervals that do not overlap.
 """
 
 from __future__ import annotations
@@ -14,9 +15,7 @@ from enum import StrEnum
 from itertools import islice
 
 from bertbench.report.row import Row
-from bertbench.stats.estimate import Estimate
-
-MEMORY_MARGIN = 1.05  # of a single reading, as in the rule for best use
+from bertbench.stats.estimate import SINGLE_READING_MARGIN, Estimate
 
 
 class Axis(StrEnum):
@@ -60,13 +59,17 @@ class Limits:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model as it was run, and what is known of it; `rows` has by axis the row that a figure is from."""
+    """A model as it was run, and what is known of it.
+
+    `rows` has by axis the row that a figure is from, `differences` by other model that of the paired difference of scores.
+    """
 
     model: str
     backend: str
     dtype: str
     figures: Mapping[Axis, Estimate]
     rows: Mapping[Axis, Row] = field(default_factory=dict)
+    differences: Mapping[str, Row] = field(default_factory=dict)
 
     def fit(self, axis: Axis, bound: float) -> Fit:
         """Tell how a figure stands to its limit."""
@@ -147,9 +150,26 @@ def _equals(best: Candidate, candidates: Sequence[Candidate], axis: Axis) -> lis
     others = [
         candidate
         for candidate in candidates
-        if candidate is not best and axis in candidate.figures and overlap(candidate.figures[axis], best.figures[axis])
+        if candidate is not best and axis in candidate.figures and not are_apart(candidate, best, axis)
     ]
     return [best, *others]
+
+
+def are_apart(first: Candidate, second: Candidate, axis: Axis) -> bool:
+    """Tell whether two candidates differ on an axis: by their paired difference if there is one, else by their intervals."""
+    paired = _paired(first, second) or _paired(second, first) if axis is Axis.SCORE else None
+    if paired is not None and paired.low is not None and paired.high is not None:
+        return paired.low > 0 or paired.high < 0
+    return not overlap(first.figures[axis], second.figures[axis])
+
+
+def _paired(first: Candidate, second: Candidate) -> Row | None:
+    """Return the paired difference of the very scores of two candidates."""
+    row, ours, theirs = first.differences.get(second.model), first.rows.get(Axis.SCORE), second.rows.get(Axis.SCORE)
+    if row is None or ours is None or theirs is None or {ours.statistic, theirs.statistic} != {"mean"}:
+        return None
+    places = {(each.session_id, each.task, each.split) for each in (row, ours, theirs)}
+    return row if len(places) == 1 else None
 
 
 def overlap(first: Estimate, second: Estimate) -> bool:
@@ -188,11 +208,23 @@ def candidates_of(
     latencies = (row for row in rows if row.quantity == "latency" and row.statistic == "median" and _is(row, shape))
     threads = {row.threads for row in islice(latencies, 1)}
     rows = [row for row in rows if row.quantity != "latency" or row.threads in threads]
-    return [
-        Candidate(model, backend, dtype, {axis: estimate for axis, (estimate, _) in figures.items()}, {axis: row for axis, (_, row) in figures.items()})
-        for model, backend, dtype in (*ways, *others)
-        if (figures := dict(_figures([row for row in rows if row.model == model], (backend, dtype), shape, task)))
-    ]  # fmt: skip
+    candidates = []
+    for model, backend, dtype in (*ways, *others):
+        of_model = [row for row in rows if row.model == model]
+        known = dict(_figures(of_model, (backend, dtype), shape, task))
+        if known:
+            figures = {axis: estimate for axis, (estimate, _) in known.items()}
+            behind = {axis: row for axis, (_, row) in known.items()}
+            candidates.append(Candidate(model, backend, dtype, figures, behind, _differences(of_model, task)))
+    return candidates
+
+
+def _differences(rows: Sequence[Row], task: str | None) -> dict[str, Row]:
+    """Return by other model the newest paired difference of a model's score on a task."""
+    from bertbench.report.compare.quality_rows import DIFFERENCE  # numpy, which a help text does without
+
+    wanted = {"quantity": "score", "statistic": DIFFERENCE, "task": task}
+    return {str(row.reference): row for row in reversed(rows) if _is(row, wanted)}
 
 
 def _figures(
@@ -217,7 +249,7 @@ def _figures(
         if row is not None and row.value is not None:
             low, high = row.low, row.high
             if axis is Axis.MEMORY:
-                low, high = row.value / MEMORY_MARGIN, row.value * MEMORY_MARGIN
+                low, high = row.value / SINGLE_READING_MARGIN, row.value * SINGLE_READING_MARGIN
             yield axis, (Estimate(row.value, low, high), row)
 
 

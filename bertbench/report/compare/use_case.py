@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from bertbench.report.compare.quality_rows import DIFFERENCE
 from bertbench.report.row import Row
 from bertbench.report.tables.figures import Figures, latency_fields, listed, shown
+from bertbench.stats.estimate import SINGLE_READING_MARGIN
 from bertbench.units import significant
 
 RULE = (
@@ -46,7 +47,7 @@ class Resource:
 RESOURCES = (
     Resource("latency", "median", "latency-bound serving", "faster", 1.02),
     Resource("parameter_bytes", "value", "storage and download", "smaller weights", 1.02),
-    Resource("peak_memory", "peak", "memory-bound inference", "less peak memory", 1.05),
+    Resource("peak_memory", "peak", "memory-bound inference", "less peak memory", SINGLE_READING_MARGIN),
 )
 
 BY_QUALITY = "when quality decides"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bertbench.report.caveats import OtherRecipe, RandomWeights, SampleOnly, TrainingCapped
-from bertbench.report.compare.advice import HIGHER_IS_BETTER, PLAIN, Advice, Axis, Candidate, Fit, Limits, overlap
+from bertbench.report.compare.advice import HIGHER_IS_BETTER, PLAIN, Advice, Axis, Candidate, Fit, Limits, are_apart
 from bertbench.report.compare.use_case import RULE, Use
 from bertbench.report.row import Report, Row, Style, Table
 from bertbench.report.tables.figures import listed, shown, way_label
@@ -149,7 +149,7 @@ def costs_of(candidate: Candidate, taken: Candidate, order: Sequence[Axis]) -> I
     """Yield what another candidate costs and saves against what is taken: '1.9x slower', '1.2 points higher'."""
     for axis in order:
         ours, theirs = candidate.figures.get(axis), taken.figures.get(axis)
-        if ours is None or theirs is None or overlap(ours, theirs):
+        if ours is None or theirs is None or not are_apart(candidate, taken, axis):
             continue
         if axis in HIGHER_IS_BETTER:
             points = 100 * (ours.value - theirs.value)

@@ -6,14 +6,14 @@ import pytest
 
 from bertbench.records.record import Measurement, Undefined
 from bertbench.records.store import Store
-from bertbench.report.claims.figure import MEMORY_MARGIN, SINGLE_READING
+from bertbench.report.claims.figure import SINGLE_READING
 from bertbench.report.claims.proofs import Prover
 from bertbench.report.claims.report import build_verdicts, verdict_text
 from bertbench.report.compare.build import build
 from bertbench.report.compare.rows import all_rows, evidence_of
 from bertbench.report.row import method_text
 from bertbench.specs.claims import ClaimSpec
-from bertbench.stats.estimate import SeedsTaken
+from bertbench.stats.estimate import SINGLE_READING_MARGIN, SeedsTaken
 from tests import factories
 
 MODELS = ("bert", "distilbert", "albert")
@@ -182,7 +182,7 @@ def test_reading_of_memory_is_certain_to_five_percent(tmp_path):
     less = {"quantity": "peak_memory", "relation": "at_most", "expected": 1.0, "margin": 0.0}
     found = prove(tmp_path, claim(**less))
     assert found.verdict == "inconclusive"
-    assert found.judgement.interval.high == pytest.approx(0.97 * MEMORY_MARGIN)
+    assert found.judgement.interval.high == pytest.approx(0.97 * SINGLE_READING_MARGIN)
     assert any(note.startswith(method_text(SINGLE_READING)) for note in build_verdicts([found], {}).tables[0].notes)
     assert prove(tmp_path, claim(**less | {"expected": 1.1})).verdict == "supported"
     assert prove(tmp_path, claim(**less | {"expected": 0.9})).verdict == "refuted"

@@ -1,5 +1,7 @@
 """Advice within limits: which candidate is taken, which are open, which miss, and why."""
 
+from dataclasses import replace
+
 import pytest
 
 from bertbench.report.caveats import RandomWeights, SampleOnly
@@ -254,3 +256,23 @@ def test_a_score_of_nothing_is_a_difference():
     """A model that learned nothing may score 0, which is told as any other score."""
     order = Limits({}, Axis.SCORE).order
     assert list(costs_of(candidate("none", score=0.0), candidate("good", score=0.55), order)) == ["55.0 points lower"]
+
+
+def test_scores_of_one_session_are_told_apart_by_their_difference():
+    """Intervals that overlap hide what the same examples show: then the better score is taken, as in the table of uses."""
+    scored = {"task": "sst2", "split": "validation", **WAY}
+    rows = [
+        row("a", "score", 0.96, "mean", low=0.95, high=0.97, **scored),
+        row("b", "score", 0.955, "mean", low=0.945, high=0.965, **scored),
+        row("b", "score", -0.005, "difference", low=-0.008, high=-0.002, reference="a", **scored),
+        row("a", "latency", 0.2, "median", low=0.19, high=0.21, **WAY, **SHAPE),
+        row("b", "latency", 0.1, "median", low=0.09, high=0.11, **WAY, **SHAPE),
+    ]
+    limits = Limits({Axis.LATENCY: 1.0})
+    advice = advise(candidates_of([rows], task="sst2", **SHAPE), limits)
+    assert (advice.taken.model, advice.equals) == ("a", ())
+    assert list(costs_of(advice.fitting[1], advice.taken, limits.order)) == ["0.5 points lower", "2.00x faster"]
+    level = [replace(each, high=0.001) if each.statistic == "difference" else each for each in rows]
+    assert advise(candidates_of([level], task="sst2", **SHAPE), limits).taken.model == "b"
+    other = [replace(each, session_id="t") if each.statistic == "difference" else each for each in rows]
+    assert advise(candidates_of([other], task="sst2", **SHAPE), limits).taken.model == "b"
