@@ -54,7 +54,7 @@ PreferOption = Annotated[
     Axis | None,
     Option(
         "--prefer",
-        help="What to prefer among models within the limits (default: score; latency if only a score is asked for).",
+        help="What to prefer among models within the limits (default: score; latency if only a score is asked for, or none is stored).",
         show_default=False,
     ),
 ]
