@@ -57,6 +57,7 @@ def open_study(command: str, options: MeasuringOptions) -> Study:
 
 def answer(study: Study, request: Request, published: Sequence[PublishedFigure] = ()) -> Answer:
     """Measure what is asked, or read it from the store, and compare; `published` scores stand beside those measured."""
+    _tell_part(request)
     stored = study.measure_or_read(request)
     from bertbench.report.compare.build import build  # scipy: after what may end in an error at once
     from bertbench.report.compare.notes import mark_stale
@@ -71,8 +72,21 @@ def answer(study: Study, request: Request, published: Sequence[PublishedFigure] 
 
 def show_plan(study: Study, request: Request) -> None:
     """Show what would be measured, on stdout."""
+    _tell_part(request)
     for line in study.plan(request):
         show(line)
+
+
+def _tell_part(request: Request) -> None:
+    """Say which part of a grid is done here, and leave where it is none."""
+    part = request.part
+    if part is None:
+        return
+    cells = f"{part.total} cell{'s'[part.total == 1 :]}"
+    if not part.units:
+        say(f"shard {part.label} has nothing to do: the grid has {cells}")
+        raise typer.Exit
+    say(f"shard {part.label} measures {len(part.units)} of {cells}: {'; '.join(unit.label for unit in part.units)}")
 
 
 def finish(

@@ -54,7 +54,8 @@ def answers(study: Study, *, with_published: bool = False, clock: Callable[[], f
     request, fallback = _request(study), study.suite().fallback
     first = answer(study, request, figures)
     # Without hub and data the fallback still shows real scores, of models that are trained here.
-    if not fallback or not _quality_is_absent(first):
+    # A shard has no fallback, which would be whole only where each shard took to it.
+    if not fallback or request.part is not None or not _quality_is_absent(first):
         return [first]
     return [first, *_fallback(study, fallback, request, clock, figures)]
 

@@ -39,7 +39,7 @@ COLUMNS = (
 @spread(
     options=(
         "suite", "output_format", "output", "layout", "details", "quiet", "verbose", "seeds", "seed", "finetune", "train_samples", "eval_samples",
-        "epochs", "batch_size", "learning_rate", "max_length", "max_train_minutes", "max_minutes", "device", "dtype",
+        "epochs", "batch_size", "learning_rate", "max_length", "max_train_minutes", "max_minutes", "shard", "device", "dtype",
         "threads", "data_dir", "keep_checkpoints", "only", "fresh", "from_store", "yes", "config_dir", "results_dir",
     )
 )  # fmt: skip
@@ -55,7 +55,12 @@ def distill(wanted: DistillOptions, options: MeasuringOptions) -> None:
     if wanted.save_to is not None:
         _check_target(wanted.save_to, options)
     if wanted.text is not None:
-        _refuse("goes with a task, not with --text", student=wanted.student, alpha_hard=wanted.alpha_hard)
+        _refuse(
+            "goes with a task, not with --text",
+            student=wanted.student,
+            alpha_hard=wanted.alpha_hard,
+            shard=options.shard,
+        )
         _refuse("does not go with --text, which trains anew", from_store=options.from_store or None)
         if wanted.task is None:
             for_tasks = {name: getattr(options, name) or None for name in OF_TASKS}  # a flag that is off was not given
@@ -93,7 +98,8 @@ def _on_task(study: Study, options: MeasuringOptions, wanted: DistillOptions, ta
     teacher = resolve_one(wanted.teacher, catalog, study.store)
     # Without the students: what they are is read from the teacher's configuration, which loads slow libraries.
     if not options.from_store:
-        study.check_inputs(study.request(suite, [task], models=[teacher], reference=teacher.name, run=True))
+        whole = replace(study, options=replace(study.options, shard=None))
+        study.check_inputs(whole.request(suite, [task], models=[teacher], reference=teacher.name, run=True))
     if wanted.student is not None:
         _check_alone(student, ablation)
         existing = resolve_one(wanted.student, catalog, study.store)

@@ -69,6 +69,8 @@ def check_predict(folder: Path, tasks: Sequence[str], catalog: Catalog, options:
     """
     from bertbench.session.request import parse_kinds
 
+    if options.shard is not None:
+        raise UsageError("--predict-test needs all models and tasks", "join the shards first, then run without --shard")
     if not any(catalog.task(name).test_sets for name in tasks):
         having = ", ".join(_with_test_sets(catalog))
         raise UsageError(f"--predict-test: {', '.join(tasks)}: no test set to predict", f"these have one: {having}")

@@ -58,6 +58,13 @@ def _fields() -> dict[str, dict[str, Any]]:
         "training": {"epochs": amount, "train_samples": count | None},
         "task": {"name": str, "kind": str, "metrics": names, "primary_metrics": names, "labels": names | None},
         "options": {"recipes": str | None, "threads": some | None},
+        "part": {
+            "label": str,
+            "units": list[Annotated[int, Field(ge=0)]],
+            "total": some,
+            "reference": str,
+            **dict.fromkeys(("models", "tasks", "kinds"), names),
+        },
         "decisions": {
             "cuts": dict[str, Annotated[list[amount], Field(min_length=2, max_length=2)] | None],
             "training_dtype": Literal["fp32", "bf16"],
@@ -71,6 +78,7 @@ def _shapes() -> dict[str, Any]:
     from pydantic import ConfigDict, create_model
 
     fields = _fields()
+    names = list[str]
 
     def shape(name: str, /, **more: Any) -> Any:
         lenient = ConfigDict(strict=True, extra="allow")
@@ -78,7 +86,15 @@ def _shapes() -> dict[str, Any]:
         return create_model(name, __config__=lenient, **optional)
 
     task = shape("task", training=shape("training"))
-    request = shape("request", options=shape("options"), timing=dict[str, Any], versions=dict[str, int])
+    request = shape(
+        "request",
+        options=shape("options"),
+        timing=dict[str, Any],
+        versions=dict[str, int],
+        part=shape("part") | None,
+        joined=names | None,
+        **dict.fromkeys(("models", "tasks", "teaching"), dict[str, str]),
+    )
     return {
         "run": shape("run", settings=shape("settings"), model=shape("model"), task=task | None),
         "session": shape("session", request=request, decisions=shape("decisions")),

@@ -201,7 +201,7 @@ class Store:
         for name in folders(self.sessions_folder) if entries is None else entries:
             if among is not None and not self._is_among(name, None if entries is None else entries[name], among):
                 continue
-            stored = self._loaded(name)
+            stored = self.load(name)
             # Asked of the files again, which an index may be wrong about.
             if stored is not None and (among is None or among(stored.session)):
                 yield stored
@@ -218,7 +218,8 @@ class Store:
             self.warnings += damaged
         return taken
 
-    def _loaded(self, name: str) -> StoredSession | None:
+    def load(self, name: str) -> StoredSession | None:
+        """Read one session by its id; None if it is not there or unreadable, which `warnings` says."""
         folder = self.folder(name)
         session = read_session(folder, self.warnings)
         if session is None:
@@ -242,7 +243,7 @@ class Store:
         for name, entry in entries.items():
             if not wanted(entry):
                 self.warnings += entry.damaged.splitlines()
-            elif (stored := self._loaded(name)) is not None:
+            elif (stored := self.load(name)) is not None:
                 yield stored
 
     def _entries(self) -> Mapping[str, IndexedSession] | None:
@@ -303,14 +304,18 @@ class Store:
 
     def adopt(self, stored: StoredSession, record: RunRecord, session_id: str, **changes: Any) -> RunRecord:
         """Copy a finished quality run into another session, sidecars first, and return the copy; its run id stays."""
-        target = self.folder(session_id)
-        for entry in record.sidecars.values():
-            self._guarded(target / entry.name, partial(_copy, stored.folder / entry.name))
         taken_over = caution("taken-over", run=record.run_id)
         is_known = str(taken_over) in map(str, record.warnings)  # once, however often it is taken over
         warnings = record.warnings if is_known else (*record.warnings, taken_over)
         timeless = tuple(item for item in record.measurements if item.unit != "s")  # times belong to their session
-        copy = replace(record, session_id=session_id, warnings=warnings, measurements=timeless, **changes)
+        return self.copy_run(stored, record, session_id, warnings=warnings, measurements=timeless, **changes)
+
+    def copy_run(self, stored: StoredSession, record: RunRecord, session_id: str, **changes: Any) -> RunRecord:
+        """Copy a run, perhaps of another results folder, into a session here, sidecars first, and return the copy."""
+        target = self.folder(session_id)
+        for entry in record.sidecars.values():
+            self._guarded(target / entry.name, partial(_copy, stored.folder / entry.name))
+        copy = replace(record, session_id=session_id, **changes)
         self.write_record(copy)
         return copy
 

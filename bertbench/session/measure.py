@@ -222,12 +222,15 @@ def _begun(request: Request, canonical: dict[str, Any], plan: Plan, machine: Env
         started_at=now(),
         environment_class=machine.environment_class,
         bertbench_version=__version__,
+        notes=() if request.part is None else (request.part.note,),
     )
 
 
 def _training_format(request: Request, store: Store, machine: Environment, say: Say) -> Callable[[], str]:
     """Return a function that decides, when called, what number format models are trained in."""
     options = request.options
+    if request.part is not None:  # what another machine decides for the other parts is not known here
+        return lambda: "fp32"
     return partial(
         trainer.decide_training_format, store.root, machine.environment_class, options.device, options.threads, say
     )

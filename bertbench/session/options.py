@@ -116,6 +116,15 @@ class BudgetOptions:
     full: Annotated[
         bool, Option("--full", help="No time limit: every example, and fine-tuning to the end of the recipe.")
     ] = False
+    shard: Annotated[
+        str | None,
+        Option(
+            "--shard",
+            metavar="I/N",
+            help="Measure only every N-th cell, from the I-th on, and all of it; `bertbench merge` joins the shards.",
+            show_default=False,
+        ),
+    ] = None
     dry_run: Annotated[bool, Option("--dry-run", help="Show what would be done and how long it takes, and stop.")] = (
         False
     )

@@ -122,9 +122,11 @@ def make(
 
 def _left(request: Request, instruments: Instruments, costs: Sequence[PlanStep]) -> float | None:
     """Seconds that are left for quality once size, speed and memory are measured; None: no limit."""
-    if request.deadline is None:
-        return None
-    return max(0.0, request.deadline - instruments.monotonic() - sum(step.seconds for step in costs))
+    return (
+        None
+        if request.deadline is None
+        else max(0.0, request.deadline - instruments.monotonic() - sum(step.seconds for step in costs))
+    )
 
 
 def _within(request: Request, instruments: Instruments, costs: list[PlanStep]) -> list[PlanStep]:
@@ -159,7 +161,8 @@ def _uncapped(
 ) -> _OfTask:
     """Decide what is evaluated and what is trained on a task, and how long all of it would take."""
     in_order = teachers_first(encoders, lambda encoder: encoder.spec)
-    cells = [cell for encoder in in_order for cell in _cells(request, encoder, loaded, trains_in_bf16, say)]
+    all_cells = (cell for encoder in in_order for cell in _cells(request, encoder, loaded, trains_in_bf16, say))
+    cells = [cell for cell in all_cells if request.takes(cell.encoder.spec.name, cell.task.name, cell.seed)]
     per_sample = {
         cell.encoder.spec.name: pace.per_example(cell.work, loaded.splits[0], training=True)
         for cell in cells
@@ -184,16 +187,16 @@ def _steps(
     request: Request, instruments: Instruments, costs: list[PlanStep], cells: Sequence[Cell]
 ) -> tuple[tuple[PlanStep, ...], str | None]:
     """List all steps with their expected times, and say what a larger budget would add."""
-    trained = [cell for cell in cells if cell.work and not is_sampled(request, cell)]
-    steps = [*costs, *(PlanStep(_label(cell), cell.expected_s) for cell in trained)]
+    whole = (cell for cell in cells if cell.work and not is_sampled(request, cell))
+    steps = [*costs, *(PlanStep(_label(cell), cell.expected_s) for cell in whole)]
     sampled = [cell for cell in cells if is_sampled(request, cell)]
     samples = {
         name: Sample.of(cells[0].work, sum(cell.per_example_s for cell in cells))
         for name, cells in by_task(sampled).items()
         if cells[0].work
     }
-    left = _left(request, instruments, steps)
-    counts = dict(zip(samples, expected_counts(list(samples.values()), left), strict=True))
+    counts_in_order = expected_counts(list(samples.values()), _left(request, instruments, steps))
+    counts = dict(zip(samples, counts_in_order, strict=True))
     for cell in sampled:
         count = _done(cell, counts)
         seconds = FIXED_SECONDS["load"] + cell.per_example_s * count if count else 0.0
@@ -248,8 +251,7 @@ def _taught(cells: list[Cell], pace: Pace) -> list[Cell]:
             taught.append(replace(cell, work=None, skipped=reason))
             continue
         check_pair(cell.work.source, teacher.work.source)
-        per_sample = pace.per_example(teacher.work, cell.work.splits[0], training=False)
-        asked_s = len(cell.work.train or ()) * per_sample
+        asked_s = len(cell.work.train or ()) * pace.per_example(teacher.work, cell.work.splits[0], training=False)
         taught.append(replace(cell, teacher=teacher, expected_s=cell.expected_s + asked_s))
     return taught
 
@@ -337,8 +339,7 @@ def _capped(
     of_all = f"{count:,} of {len(train):,} samples, {at_most}{epochs:g} epochs"
     lifts = "--full" if request.options.samples else "--finetune"
     say(f"{task}: training is capped at {limit} for the slowest model: {of_all}, the same for all; {lifts} lifts it")
-    kept = train.take(count)
-    cut_cells = [_cut_cell(cell, kept, epochs) if cell in trained else cell for cell in cells]
+    cut_cells = [_cut_cell(cell, train.take(count), epochs) if cell in trained else cell for cell in cells]
     return [_timed(cell, loaded, pace, of_task.per_sample) for cell in cut_cells]
 
 
@@ -352,8 +353,7 @@ def _cap(request: Request, of_task: _OfTask, share_s: float | None) -> float | N
 
 def _too_long(cell: Cell) -> Cell:
     """Leave the cell out: so few samples would fit into the budget that its score would say nothing."""
-    name, task = cell.encoder.spec.name, cell.task.name
-    command = f"`bertbench run --task {task} --models {name} --full`"
+    command = f"`bertbench run --task {cell.task.name} --models {cell.encoder.spec.name} --full`"
     reason = f"needs fine-tuning, about {duration(cell.expected_s)} here: {command}"
     return replace(cell, work=None, skipped=Failure(OUT_OF_TIME, reason))
 

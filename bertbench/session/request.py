@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from typing import Any, Literal
 from bertbench import processes
 from bertbench.errors import CheckpointError, DatasetError, UsageError
 from bertbench.records.record import MEASURE_VERSIONS, NOT_MEASURED, Kind, digest
+from bertbench.session.parts import GridPart, Shard, Unit, units_of
 from bertbench.specs.models import ModelSpec
 from bertbench.specs.suites import SuiteSpec, resolve
 from bertbench.specs.tasks import TaskSpec, TrainingSpec
@@ -97,6 +98,37 @@ class Request:
     recipes: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
     enough: Callable[[Mapping[str, Sequence[float]]], bool] | None = None
+    part: GridPart | None = None  # of a larger grid, whose other parts other machines do
+
+    def units(self) -> list[Unit]:
+        """List what of the grid can be measured on machines of its own."""
+        options = self.options
+        return units_of(self.models, self.tasks, options.seeds, self.kinds, finetune=options.finetune)
+
+    def shard(self, shard: Shard) -> Request:
+        """Return the request for one share: every n-th unit."""
+        return self.only(range(shard.index - 1, len(self.units()), shard.count), str(shard))
+
+    def only(self, numbers: Sequence[int], label: str) -> Request:
+        """Return the request for some units of the grid, with no more models, tasks and kinds than they need."""
+        every = self.units()
+        units = tuple(every[number] for number in numbers)
+        models, tasks = names_of(self.models), names_of(self.tasks)
+        part = GridPart(label, units, tuple(numbers), len(every), models, tasks, self.kinds, self.reference)
+        needed = [spec for spec in self.models if part.needs_model(spec.name)]
+        has_quality = any(not unit.is_cost for unit in units)
+        return replace(
+            self,
+            models=tuple(needed),
+            reference=self.reference if part.needs_model(self.reference) or not needed else needed[0].name,
+            tasks=tuple(task for task in self.tasks if part.needs_task(task.name)),
+            kinds=tuple(kind for kind in self.kinds if (has_quality if kind == "quality" else part.has_cost)),
+            part=part,
+        )
+
+    def takes(self, model: str, task: str, seed: int) -> bool:
+        """Tell whether a cell is to be measured here."""
+        return self.part is None or self.part.takes(model, task, seed, self.options.seeds[0])
 
     @property
     def time_limit_s(self) -> float | None:
@@ -120,7 +152,9 @@ class Request:
     def recipe_parts(self) -> dict[str, Any]:
         """Return the parts of `canonical` that need no look at weights, data and machine."""
         whole = self.canonical({spec.name: "" for spec in self.models}, {task.name: "" for task in self.tasks}, "")
-        kept = {name: whole[name] for name in ("suite", "timing", "kinds", "versions", "teaching")}
+        kept = {
+            name: whole[name] for name in ("suite", "timing", "kinds", "versions", "teaching", "part") if name in whole
+        }
         return kept | {"tasks": list(whole["tasks"]), "options": _portable(whole["options"])}
 
     @property
@@ -171,7 +205,7 @@ class Request:
                 spec.name: digest([spec.distill.model_dump(mode="json"), spec.config]) for spec in self.models if spec.distill
             },
             "environment_class": environment_class,
-        }  # fmt: skip
+        } | ({"part": self.part.as_json()} if self.part else {})  # fmt: skip
 
     def _model_digest(self, spec: ModelSpec, weights: str) -> str:
         """Identify a model by spec, weights and, where it has one of its own, recipe."""
@@ -196,7 +230,8 @@ def same_recipe(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     tasks = set(wanted["tasks"]) <= set(stored.get("tasks", {}))
     had = _portable(stored.get("options", {}))
     options = had == _not_wider(wanted["options"], had)
-    return taught and tasks and options and all(stored.get(key) == wanted[key] for key in rest)
+    same_part = stored.get("part") == wanted.get("part")
+    return same_part and taught and tasks and options and all(stored.get(key) == wanted[key] for key in rest)
 
 
 def _portable(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -222,6 +257,7 @@ def answers(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     had = stored.get("options", {})
     return (
         all(stored.get(key) == wanted[key] for key in rest)
+        and stored.get("part") == wanted.get("part")
         and had == _not_wider(wanted["options"], had)
         and wanted["models"].items() <= stored.get("models", {}).items()
     )

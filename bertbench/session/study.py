@@ -14,6 +14,7 @@ from bertbench.records import environment
 from bertbench.records.progress import Progress, SessionWatch
 from bertbench.records.store import Store, StoredSession, covers, newest
 from bertbench.session.options import StudyOptions
+from bertbench.session.parts import Shard
 from bertbench.session.request import (
     Options,
     Request,
@@ -95,7 +96,7 @@ class Study:
         if "quality" in kinds:
             wanted = with_teachers(wanted, self.catalog, suite, self.store)
         specs, name = self.with_reference(wanted, suite, reference, add_suites=not run)
-        return Request(
+        request = Request(
             command=self.command,
             argv=tuple(sys.argv[1:]),
             suite=suite,
@@ -108,6 +109,7 @@ class Study:
             kinds=kinds,
             recipes=published_recipes(specs, tasks, self.catalog) if options.recipes == "published" else {},
         )
+        return request if self.options.shard is None else request.shard(Shard.parse(self.options.shard))
 
     def with_reference(
         self, models: list[ModelSpec], suite: SuiteSpec, reference: str | None, *, add_suites: bool
@@ -283,8 +285,9 @@ def resolve_options(chosen: StudyOptions, default_seeds: int, command: str) -> O
         finetune=chosen.finetune,
         max_train_minutes=chosen.max_train_minutes,
         max_minutes=_minutes(chosen, device, command),
-        samples=command in ANYTIME,
-        may_use_bf16=command in ANYTIME and chosen.dtype is None,
+        # Machines must not decide by their own speed: shards are measured whole, in the number format that is asked for.
+        samples=command in ANYTIME or chosen.shard is not None,
+        may_use_bf16=command in ANYTIME and chosen.dtype is None and chosen.shard is None,
         keep_checkpoints=keep_checkpoints,
         recipes=recipes,
         fresh=chosen.fresh,
@@ -302,9 +305,15 @@ def _minutes(chosen: StudyOptions, device: str, command: str) -> float | None:
     minutes = chosen.max_minutes
     if minutes is not None and not (math.isfinite(minutes) and minutes >= 0):
         raise UsageError(f"--max-minutes {minutes:g}: must be a number above 0, or 0 for no limit")
+    if chosen.shard is not None and (minutes or chosen.max_train_minutes):
+        option = "max-minutes" if minutes else "max-train-minutes"
+        raise UsageError(
+            f"--shard and --{option} do not go together: in the same time machines do different amounts",
+            "bound the work itself with --train-samples, --eval-samples or --epochs",
+        )
     if chosen.full and minutes:
         raise UsageError(f"--full and --max-minutes {minutes:g} contradict each other", "leave one out")
-    if chosen.full or minutes == 0:
+    if chosen.full or minutes == 0 or chosen.shard is not None:
         return None
     trains = chosen.finetune or chosen.train_samples or chosen.max_train_minutes
     if minutes is not None or trains or command not in ANYTIME or device != "cpu":
