@@ -71,6 +71,8 @@ COMMANDS = {
     "diff": TableEntry("diff", KEEP, "Show why two runs or sessions differ."),
     "report": TableEntry("report", KEEP, "Write one page with tables, charts and records of what is stored."),
     "export": TableEntry("export", KEEP, "Write every stored measurement as a row."),
+    "status": TableEntry("status", KEEP, "Show how far grids on executors are."),
+    "stop": TableEntry("stop", KEEP, "Let grids on executors end after the cells that run."),
     "merge": TableEntry("merge_", KEEP, "Join results folders, and the shards in them."),
     "gc": TableEntry("gc", KEEP, "Remove checkpoints and leftovers that nothing refers to."),
 }  # fmt: skip

@@ -265,7 +265,7 @@ _OF_CLASS = {
     StoreOptions: ADVANCED,
 }
 _OF_NAME = {
-    "only": WHAT, "shard": ADVANCED, "max_train_minutes": TRAINING, "rounds": TIME, "precision": TIME, "results_dir": OUTPUT,
+    "only": WHAT, "shard": ADVANCED, "executor": ADVANCED, "ray_address": ADVANCED, "max_train_minutes": TRAINING, "rounds": TIME, "precision": TIME, "results_dir": OUTPUT,
     "junit": OUTPUT, "annotate": OUTPUT, "save_to": OUTPUT, "plots": OUTPUT,
 }  # fmt: skip
 

@@ -39,7 +39,7 @@ COLUMNS = (
 @spread(
     options=(
         "suite", "output_format", "output", "layout", "details", "quiet", "verbose", "seeds", "seed", "finetune", "train_samples", "eval_samples",
-        "epochs", "batch_size", "learning_rate", "max_length", "max_train_minutes", "max_minutes", "shard", "device", "dtype",
+        "epochs", "batch_size", "learning_rate", "max_length", "max_train_minutes", "max_minutes", "shard", "executor", "ray_address", "device", "dtype",
         "threads", "data_dir", "keep_checkpoints", "only", "fresh", "from_store", "yes", "config_dir", "results_dir",
     )
 )  # fmt: skip

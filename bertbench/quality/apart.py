@@ -125,3 +125,22 @@ def unexpected(error: Exception) -> Failure:
         trace = trace.tb_next
     line = "" if trace is None else f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})"
     return Failure(type(error).__name__, f"{type(error).__name__}: {first_line(error)}{line}")
+
+
+class InPlace:
+    """Does quality runs in this very process, which is a worker's own already."""
+
+    def run(self, work: Work, progress: Progress) -> Outcome:
+        """Call `quality.run.run_and_save`."""
+        from bertbench.quality.run import run_and_save
+
+        return run_and_save(work, progress)
+
+    def answer(self, work: Work, progress: Progress) -> Evaluated:
+        """Call `quality.run.answer_part`."""
+        from bertbench.quality.run import answer_part
+
+        return answer_part(work, progress)
+
+    def close(self) -> None:
+        """Leave nothing behind."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import filecmp
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +22,10 @@ from bertbench.records.garbage import Item, remove
 from bertbench.records.record import RunRecord, SessionRecord, digest
 from bertbench.records.store import Store, StoredSession
 
+Said = Callable[[str, int, int], None]
 JOINED = "joined"  # key of a joined session's request: the ids of the sessions that it has been joined from
 OF_THE_MACHINE = frozenset({"threads", "processes"})  # options in which shards of one grid may differ
+LISTED = 8  # labels of shards in a sentence
 MOST_COPIES = 10_000  # of checkpoints with one key
 
 
@@ -39,7 +41,7 @@ class Merged:
     problems: list[str] = field(default_factory=list)
 
 
-def merge(sources: Sequence[Store], target: Store, said: Callable[[str, int, int], None] | None = None) -> Merged:
+def merge(sources: Sequence[Store], target: Store, said: Said | None = None) -> Merged:
     """Copy the sessions of `sources` into `target`, then join the shards that lie there.
 
     Args:
@@ -52,21 +54,28 @@ def merge(sources: Sequence[Store], target: Store, said: Callable[[str, int, int
     """
     target.check_writable()
     merged = Merged()
-    in_joined = _joined_before(target)
     for source in sources:
-        stored = list(source.sessions())
-        for number, session in enumerate(reversed(stored), 1):
-            if session.session.session_id in in_joined:
-                merged.known += len(session.records)
-            else:
-                _copy_session(source, session, target, merged)
-            if said is not None:
-                said(f"reading {source.root}", number, len(stored))
-        merged.problems += source.warnings
-        source.warnings.clear()
+        copy_sessions(source, target, merged, said)
         _copy_machines(source, target)
     join_shards(target, merged)
     return merged
+
+
+def copy_sessions(
+    source: Store, target: Store, merged: Merged, said: Said | None = None, *, with_paths: bool = False
+) -> None:
+    """Copy all sessions of a results folder; `with_paths`: where checkpoints lie in the target, records keep their place."""
+    in_joined = _joined_before(target)
+    stored = list(source.sessions())
+    for number, session in enumerate(reversed(stored), 1):
+        if session.session.session_id in in_joined:
+            merged.known += len(session.records)
+        else:
+            _copy_session(source, session, target, merged, with_paths=with_paths)
+        if said is not None:
+            said(f"reading {source.root}", number, len(stored))
+    merged.problems += source.warnings
+    source.warnings.clear()
 
 
 def _joined_before(store: Store) -> set[str]:
@@ -85,7 +94,7 @@ def _joined_before(store: Store) -> set[str]:
 # Copying.
 
 
-def _copy_session(source: Store, stored: StoredSession, target: Store, merged: Merged) -> None:
+def _copy_session(source: Store, stored: StoredSession, target: Store, merged: Merged, *, with_paths: bool) -> None:
     there = target.load(stored.session.session_id)
     if there is not None and not _continues(stored.session, there.session):
         merged.problems.append(f"{stored.folder}: left out, another session has its id in {target.root}")
@@ -94,7 +103,7 @@ def _copy_session(source: Store, stored: StoredSession, target: Store, merged: M
     for record in stored.records:
         twin = had.get(record.run_id)
         if twin is None:
-            _copy_run(source, stored, record, target, merged)
+            _copy_run(source, stored, record, target, merged, with_paths=with_paths)
         elif _same(record, twin):
             merged.known += 1
         else:
@@ -119,7 +128,9 @@ def _same(record: RunRecord, twin: RunRecord) -> bool:
     return replace(record, finetuned_checkpoint=None) == replace(twin, finetuned_checkpoint=None)
 
 
-def _copy_run(source: Store, stored: StoredSession, record: RunRecord, target: Store, merged: Merged) -> None:
+def _copy_run(
+    source: Store, stored: StoredSession, record: RunRecord, target: Store, merged: Merged, *, with_paths: bool
+) -> None:
     for name in record.sidecars:
         try:
             stored.sidecar(record, name)
@@ -131,6 +142,8 @@ def _copy_run(source: Store, stored: StoredSession, record: RunRecord, target: S
     except (OSError, StoreError) as error:
         merged.problems.append(f"{stored.folder / record.run_id}.json: its checkpoint is left out ({error})")
         kept = None
+    if kept is None and with_paths and target.checkpoint(record) is not None:
+        kept = record.finetuned_checkpoint
     target.copy_run(stored, record, record.session_id, finetuned_checkpoint=kept)
     merged.copied += 1
 
@@ -185,12 +198,15 @@ def _copy_machines(source: Store, target: Store) -> None:
 # Joining.
 
 
-def join_shards(store: Store, merged: Merged) -> None:
-    """Join the shards in a results folder that make a whole grid, each grid to one session in the place of its shards."""
+def join_shards(store: Store, merged: Merged, only: Collection[str] | None = None) -> None:
+    """Join the shards in a results folder that make a whole grid, each grid to one session in the place of its shards.
+
+    `only` names grids as `grid_of` does; None: all.
+    """
     grids: dict[str, list[StoredSession]] = {}
     for stored in store.sessions(lambda session: session.complete and bool(session.request.get("part"))):
         grids.setdefault(grid_of(stored.session), []).append(stored)  # the newest first
-    for shards in grids.values():
+    for shards in (shards for grid, shards in grids.items() if only is None or grid in only):
         chosen, missing = _covering(shards)
         part = chosen[0].session.request["part"]
         labels = ", ".join(sorted(stored.session.request["part"]["label"] for stored in chosen))
@@ -248,12 +264,21 @@ def _difference(shards: Sequence[StoredSession]) -> str | None:
             for key, value in (stored.session.request.get(name) or {}).items():
                 if known.setdefault(key, value) != value:
                     return f"{what} {key} differ between them; measure anew with --fresh"
-    decided: dict[str, Any] = {}
+    decided: dict[tuple[str, str], Any] = {}
     for stored in shards:
-        for key, value in stored.session.decisions.items():
-            if decided.setdefault(key, value) != value:
-                return f"{key} was decided differently; measure anew with --fresh"
+        for what, value in _decisions(stored.session):
+            if decided.setdefault(what, value) != value:
+                return f"{' of '.join(filter(None, what))} was decided differently; measure anew with --fresh"
     return None
+
+
+def _decisions(session: SessionRecord) -> Iterator[tuple[tuple[str, str], Any]]:
+    """Yield what a session has decided: each decision, but cuts of training task by task."""
+    for name, value in session.decisions.items():
+        if name == "cuts":
+            yield from (((name, task), cut) for task, cut in value.items())
+        else:
+            yield (name, ""), value
 
 
 def _join(store: Store, shards: Sequence[StoredSession], merged: Merged) -> str:
@@ -278,7 +303,8 @@ def _join(store: Store, shards: Sequence[StoredSession], merged: Merged) -> str:
         name: _united((session.request.get(name) or {} for session in sessions), part.get(name, ()))
         for name in ("models", "tasks", "teaching")
     }
-    labels = ", ".join(session.request["part"]["label"] for session in sessions)
+    labels = ", ".join(session.request["part"]["label"] for session in sessions[:LISTED])
+    labels += f" and {len(sessions) - LISTED} more" if len(sessions) > LISTED else ""
     store.write_session(
         replace(
             host,
@@ -290,7 +316,8 @@ def _join(store: Store, shards: Sequence[StoredSession], merged: Merged) -> str:
             request=request | {"kinds": part["kinds"], "reference": part["reference"], JOINED: sorted(ids)},
             started_at=first.started_at,
             ended_at=max((session.ended_at for session in sessions if session.ended_at), default=None),
-            decisions=_united((session.decisions for session in sessions), ()),
+            decisions=_united((session.decisions for session in sessions), ())
+            | {"cuts": _united((session.decisions.get("cuts", {}) for session in sessions), part["tasks"])},
             notes=(f"joined from shards {labels}, which may be of several machines",),
         )
     )

@@ -38,7 +38,15 @@ if TYPE_CHECKING:
 
 MINIMUM_FREE_BYTES = 50 * 2**20  # records, timings and predictions of one command stay far below this
 TIDIED = 20  # newest sessions; earlier commands have tidied the others
-PLACES = ("sessions", CHECKPOINTS, "machines", "exports", INDEX_FILE, f"{INDEX_FILE}.lock")  # all that is written to
+PLACES = (
+    "sessions",
+    CHECKPOINTS,
+    "machines",
+    "exports",
+    "grids",
+    INDEX_FILE,
+    f"{INDEX_FILE}.lock",
+)  # all that is written to
 
 
 @dataclass(frozen=True)

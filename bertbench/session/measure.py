@@ -15,7 +15,7 @@ from bertbench import __version__, processes
 from bertbench.models import hub
 from bertbench.models.sources import Encoder, Say, gather, weight_folders
 from bertbench.quality import run, team, trainer
-from bertbench.quality.apart import Apart
+from bertbench.quality.apart import Apart, InPlace
 from bertbench.records.files import now
 from bertbench.records.progress import Progress, SessionWatch, Unwatched
 from bertbench.records.record import UNAVAILABLE, Environment, RunRecord, SessionRecord
@@ -101,6 +101,7 @@ def measure(
     yes: bool,
     watch: SessionWatch | None = None,
     instruments: Instruments | None = None,
+    apart: bool = True,
     make_plan: Callable[..., Plan] = make,
     measure_costs: Callable[[Session, Sequence[Encoder], Plan], None] = measure_cost,
 ) -> StoredSession:
@@ -115,6 +116,7 @@ def measure(
         yes: more than ten runs are meant.
         watch: takes how the grid of models and tasks is filled, and how long that takes.
         instruments: what is asked of the machine and the hub.
+        apart: quality is measured in a process of its own, which may die without this one.
         make_plan: decides what is done.
         measure_costs: measures size, speed and memory.
 
@@ -146,7 +148,7 @@ def measure(
     try:
         with weight_folders(encoders, store.folder(session.id)) as ready:
             measure_costs(session, ready, plan)
-        _measure_qualities(session, plan)
+        _measure_qualities(session, plan, _doer(apart=apart))
     finally:
         if session.request.options.keep_checkpoints != "all":
             drop_checkpoints(session)
@@ -158,9 +160,16 @@ def measure(
     return StoredSession(ended, tuple(session.written), store.folder(session.id))
 
 
-def _measure_qualities(session: Session, plan: Plan) -> None:
+def _doer(*, apart: bool) -> team.Team | Apart | InPlace:
+    """Choose who does quality runs: the team of torchrun, a process of its own, or this one."""
+    if processes.world_size() > 1:
+        return team.Team()
+    return Apart() if apart else InPlace()
+
+
+def _measure_qualities(session: Session, plan: Plan, doer: team.Team | Apart | InPlace) -> None:
     """Train and evaluate cell by cell, then evaluate the trained checkpoints as far as time goes."""
-    with closing(team.Team() if processes.world_size() > 1 else Apart()) as apart:
+    with closing(doer) as apart:
         sampled = [cell for cell in plan.cells if is_sampled(session.request, cell)]
         rest_s = sum(step.seconds for step in plan.steps if step.kind == "quality")
         for cell in plan.cells:

@@ -125,6 +125,20 @@ class BudgetOptions:
             show_default=False,
         ),
     ] = None
+    executor: Annotated[
+        str | None,
+        Option(
+            "--executor",
+            metavar="NAME|YAML",
+            help="Measure the cells on an executor, all of each: in-process, local, ray, or a YAML file that says what a cell "
+            "needs.",
+            show_default=False,
+        ),
+    ] = None
+    ray_address: Annotated[
+        str | None,
+        Option("--ray-address", help="Ray cluster for --executor ray, such as auto.", show_default=False),
+    ] = None
     dry_run: Annotated[bool, Option("--dry-run", help="Show what would be done and how long it takes, and stop.")] = (
         False
     )
@@ -180,6 +194,11 @@ class AnswerOptions:
 @dataclass(frozen=True)
 class StudyOptions(StoreOptions, AnswerOptions, MachineOptions, BudgetOptions, TrainingOptions, SelectionOptions):
     """All of them. Python collects the fields of the last base first, so help begins with the models."""
+
+    @property
+    def is_spread(self) -> bool:
+        """Tell whether several machines may do it, which then must decide nothing by their own speed."""
+        return self.shard is not None or self.executor is not None
 
 
 @dataclass(frozen=True)

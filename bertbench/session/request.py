@@ -197,7 +197,7 @@ class Request:
             | {"backends": list(options.backends), "dtypes": list(options.dtypes)}
             | {"seeds": list(options.seeds), "train_cap_s": options.train_cap_s}
             | ({"may_use_bf16": True} if options.may_use_bf16 else {})
-            | ({"recipes": options.recipes} if "quality" in self.kinds else {})
+            | ({"recipes": options.recipes} if "quality" in (self.part or self).kinds else {})
             | ({"processes": processes.world_size()} if processes.world_size() > 1 else {}),
             "kinds": list(self.kinds),
             "versions": MEASURE_VERSIONS,

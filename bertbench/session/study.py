@@ -141,14 +141,18 @@ class Study:
         self.check_inputs(request)
         from bertbench.session import measure as session  # slow
 
-        encoders = session.find_weights(request, self.say)
-        stored = None if request.options.fresh else session.find(request, self.store, encoders)
+        # Who leaves the work to others looks for weights only where the store may have the answer.
+        is_sent = self.options.executor is not None and not self._may_answer(request)
+        encoders = [] if is_sent else session.find_weights(request, self.say)
+        stored = None if request.options.fresh or is_sent else session.find(request, self.store, encoders)
         self.pass_on_warnings()
         if stored is not None:
             self.say(
                 f"taken from session {stored.session.session_id} of {stored.session.started_at}; --fresh measures again"
             )
             return stored
+        if self.options.executor is not None:
+            return self._measure_grid(request)
         try:
             with self.display() as screen:
                 return session.measure(
@@ -160,6 +164,22 @@ class Study:
                     watch=screen,
                     yes=self.options.yes,
                 )
+        except KeyboardInterrupt:
+            self.say(f"Interrupted. What was finished is kept in {self.store.root}; repeat the command to continue.")
+            raise
+
+    def _measure_grid(self, request: Request) -> StoredSession:
+        """Measure the cells on the executor that was chosen."""
+        from bertbench.session.grid import measure_grid
+        from bertbench.specs import plugins
+        from bertbench.specs.executors import read_executor
+
+        assert self.options.executor is not None  # noqa: S101 (the caller has looked)
+        spec = read_executor(self.options.executor, address=self.options.ray_address)
+        executor = plugins.load("bertbench.session.executors", "executor", spec.engine)(spec)
+        try:
+            with self.display() as screen:
+                return measure_grid(request, self.store, spec, executor, say=screen.say, watch=screen)
         except KeyboardInterrupt:
             self.say(f"Interrupted. What was finished is kept in {self.store.root}; repeat the command to continue.")
             raise
@@ -286,8 +306,8 @@ def resolve_options(chosen: StudyOptions, default_seeds: int, command: str) -> O
         max_train_minutes=chosen.max_train_minutes,
         max_minutes=_minutes(chosen, device, command),
         # Machines must not decide by their own speed: shards are measured whole, in the number format that is asked for.
-        samples=command in ANYTIME or chosen.shard is not None,
-        may_use_bf16=command in ANYTIME and chosen.dtype is None and chosen.shard is None,
+        samples=command in ANYTIME or chosen.is_spread,
+        may_use_bf16=command in ANYTIME and chosen.dtype is None and not chosen.is_spread,
         keep_checkpoints=keep_checkpoints,
         recipes=recipes,
         fresh=chosen.fresh,
@@ -305,15 +325,19 @@ def _minutes(chosen: StudyOptions, device: str, command: str) -> float | None:
     minutes = chosen.max_minutes
     if minutes is not None and not (math.isfinite(minutes) and minutes >= 0):
         raise UsageError(f"--max-minutes {minutes:g}: must be a number above 0, or 0 for no limit")
-    if chosen.shard is not None and (minutes or chosen.max_train_minutes):
+    if chosen.shard is not None and chosen.executor is not None:
+        raise UsageError("--shard and --executor both share out the grid", "leave one out")
+    if chosen.ray_address is not None and chosen.executor is None:
+        raise UsageError("--ray-address goes with --executor ray", "add it, or leave --ray-address out")
+    if chosen.is_spread and (minutes or chosen.max_train_minutes):
         option = "max-minutes" if minutes else "max-train-minutes"
         raise UsageError(
-            f"--shard and --{option} do not go together: in the same time machines do different amounts",
+            f"--{'shard' if chosen.shard else 'executor'} and --{option} do not go together: in the same time machines do different amounts",
             "bound the work itself with --train-samples, --eval-samples or --epochs",
         )
     if chosen.full and minutes:
         raise UsageError(f"--full and --max-minutes {minutes:g} contradict each other", "leave one out")
-    if chosen.full or minutes == 0 or chosen.shard is not None:
+    if chosen.full or minutes == 0 or chosen.is_spread:
         return None
     trains = chosen.finetune or chosen.train_samples or chosen.max_train_minutes
     if minutes is not None or trains or command not in ANYTIME or device != "cpu":

@@ -1,0 +1,79 @@
+"""Does jobs in processes on this machine, each with its share of the processors; one that dies takes only its own job along."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+from bertbench.errors import UsageError
+from bertbench.processes import behave_as_child
+from bertbench.records import environment
+from bertbench.session.executors._executor import LostWorkerError
+from bertbench.session.jobs import Job, Needs, Parcel, work_off
+from bertbench.specs.executors import ExecutorSpec
+
+
+class Local:
+    """Holds as many worker processes as there is room for; a thread here waits for each."""
+
+    def __init__(self, spec: ExecutorSpec) -> None:
+        cores = environment.default_threads()
+        self._workers = spec.workers or max(1, cores // spec.cpus)
+        self._cores = cores
+        self._threads = ThreadPoolExecutor(self._workers, thread_name_prefix="bertbench-worker")
+        self._mine = threading.local()
+        self._pools: set[ProcessPoolExecutor] = set()
+        self._closed = False
+
+    def check(self, needs: Needs) -> None:
+        """Refuse what wants more processors than this machine has.
+
+        Raises:
+            UsageError: naming both numbers.
+        """
+        if needs.cpus > self._cores:
+            raise UsageError(
+                f"executor local: a cell needs {needs.cpus} CPUs, this machine has {self._cores}", "lower cpus"
+            )
+
+    def room(self, needs: Needs) -> int:
+        """Return the number of workers; 1 where a job needs the machine for itself."""
+        return 1 if needs.whole_node else self._workers
+
+    def shares_machine(self) -> bool:
+        """Return true: this machine."""
+        return True
+
+    def submit(self, job: Job) -> Future[Parcel]:
+        """Give the job to the next process that is free."""
+        return self._threads.submit(self._do, job)
+
+    def _do(self, job: Job) -> Parcel:
+        pool = getattr(self._mine, "pool", None)
+        if pool is None:
+            context = multiprocessing.get_context("spawn")  # a fork would inherit locks of torch's threads
+            pool = self._mine.pool = ProcessPoolExecutor(1, mp_context=context, initializer=behave_as_child)
+            self._pools.add(pool)
+        try:
+            return pool.submit(work_off, job).result()
+        except BrokenProcessPool:
+            self._pools.discard(pool)
+            self._mine.pool = None
+            reason = "stopped" if self._closed else "its process was killed, or has run out of memory"
+            raise LostWorkerError(reason) from None
+
+    def close(self, *, kill: bool) -> None:
+        """End the processes; `kill` ends them at once."""
+        self._closed = True
+        for pool in list(self._pools):
+            if kill:
+                for process in list((pool._processes or {}).values()):  # noqa: SLF001 (there is no public way before 3.14)
+                    if process.pid is not None and process.is_alive():
+                        process.kill()
+            pool.shutdown(wait=not kill, cancel_futures=True)
+        self._threads.shutdown(wait=not kill, cancel_futures=True)
+
+
+PLUGIN = Local

@@ -1,0 +1,121 @@
+"""Does jobs on a Ray cluster (extra `ray`): Ray places them by what they need, and bertbench begins lost ones again.
+
+Every machine needs bertbench of this version and Ray; models, data and tokens come from each machine's own hub cache and
+environment.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from concurrent.futures import Future
+from typing import Any
+
+from bertbench.errors import UnavailableError, UsageError
+from bertbench.session.executors._executor import LostWorkerError
+from bertbench.session.jobs import Job, Needs, Parcel, work_off
+from bertbench.specs.executors import ExecutorSpec
+
+
+class OnRay:
+    """Submits jobs as Ray tasks."""
+
+    def __init__(self, spec: ExecutorSpec) -> None:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+        try:
+            import ray
+        except ImportError:
+            raise UnavailableError("executor ray: Ray is not installed", "pip install 'bertbench[ray]'") from None
+        self._ray: Any = ray
+        self._spec = spec
+        self._began = not ray.is_initialized()
+        if self._began:
+            try:
+                ray.init(
+                    address=spec.address,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    include_dashboard=None if spec.address else False,
+                )
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+                raise UnavailableError(
+                    f"executor ray: no cluster at {spec.address or 'this machine'} ({reason})",
+                    "start one with `ray start --head`, or leave the address out for one of this machine alone",
+                ) from None
+        self._task = ray.remote(max_retries=0)(work_off)
+
+    def _nodes(self) -> list[dict[str, float]]:
+        """Return the resources of every node that is alive."""
+        return [dict(node["Resources"]) for node in self._ray.nodes() if node["Alive"]]
+
+    def _fitting(self, needs: Needs) -> int:
+        """Count how many such jobs fit onto the nodes, were they free."""
+        total = 0
+        for node in self._nodes():
+            wanted = {"CPU": float(needs.cpus), "GPU": needs.gpus, "memory": float(needs.memory_bytes or 0)}
+            total += min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in wanted.items() if amount)
+        return total
+
+    def check(self, needs: Needs) -> None:
+        """Refuse what no node of the cluster has room for.
+
+        Raises:
+            UsageError: saying what the largest node has.
+        """
+        if self._fitting(needs):
+            return
+        nodes = self._nodes()
+        largest = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
+        gpus = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
+        what = "timing all models side by side needs a whole node with" if needs.whole_node else "a cell needs"
+        memory = f", {needs.memory_bytes / 1e9:.0f} GB of memory" if needs.memory_bytes else ""
+        raise UsageError(
+            f"executor ray: {what} {needs.cpus} CPUs, {needs.gpus:g} GPUs{memory}; the largest of {len(nodes)} nodes has "
+            f"{largest:g} CPUs, {gpus:g} GPUs",
+            "lower --threads, or measure --only quality" if needs.whole_node else "lower cpus, gpus or memory_gb",
+        )
+
+    def room(self, needs: Needs) -> int:
+        """Tell how many such jobs the cluster has room for now, nodes that have come or gone included."""
+        fitting = 1 if needs.whole_node else max(1, self._fitting(needs))
+        return min(fitting, self._spec.workers or fitting)
+
+    def shares_machine(self) -> bool:
+        """Return false: a node for itself is asked for where that matters."""
+        return False
+
+    def submit(self, job: Job) -> Future[Parcel]:
+        """Let Ray place the job."""
+        needs = job.needs
+        options: dict[str, Any] = {"num_cpus": needs.cpus, "num_gpus": needs.gpus, "memory": needs.memory_bytes}
+        if needs.whole_node:
+            options["num_cpus"] = self._cpus_of_a_node(needs)
+        answered: Future[Parcel] = Future()
+        reference = self._task.options(**options).remote(job)
+        reference.future().add_done_callback(lambda future: self._pass_on(future, answered))
+        return answered
+
+    def _cpus_of_a_node(self, needs: Needs) -> float:
+        """Return all CPUs of the largest node, which leaves no room there for anything else."""
+        with_gpus = [node for node in self._nodes() if node.get("GPU", 0.0) >= needs.gpus]
+        return max((node.get("CPU", 0.0) for node in with_gpus), default=float(needs.cpus))
+
+    def _pass_on(self, future: Future[Any], answered: Future[Parcel]) -> None:
+        error = future.exception()
+        if error is None:
+            answered.set_result(future.result())
+        elif isinstance(error, self._ray.exceptions.RayTaskError):
+            answered.set_exception(error)
+        elif isinstance(error, self._ray.exceptions.RayError):
+            answered.set_exception(LostWorkerError(type(error).__name__))
+        else:
+            answered.set_exception(error)
+
+    def close(self, *, kill: bool) -> None:  # noqa: ARG002 (leaving a cluster ends this command's tasks)
+        """Leave the cluster, or end the one that was started here."""
+        if self._began:
+            self._ray.shutdown()
+
+
+PLUGIN = OnRay

@@ -1,0 +1,318 @@
+"""A grid's units done by an executor: sent out as jobs, brought back to one results folder, and joined to one session.
+
+Each unit that is done is stored at once as a shard of its own, so that whoever stops loses no more than what was running, and
+the command, repeated, goes on. However often a job was begun, its cells are in the joined session once.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bertbench import __version__
+from bertbench.errors import NothingMeasuredError
+from bertbench.records.files import now
+from bertbench.records.grids import GridState
+from bertbench.records.merge import Merged, copy_sessions, grid_of, join_shards
+from bertbench.records.record import Failure, RunRecord, SessionRecord
+from bertbench.records.store import Store, StoredSession, new_session_id
+from bertbench.session.executors._executor import Executor, LostWorkerError
+from bertbench.session.jobs import Job, Needs, Parcel, pack_runs, unpack
+from bertbench.session.request import Request, names_of, same_recipe
+from bertbench.session.steps import slug
+from bertbench.specs.executors import ExecutorSpec
+
+if TYPE_CHECKING:
+    from bertbench.records.progress import SessionWatch
+    from bertbench.session.parts import Unit
+
+LOOK_EVERY_S = 1.0  # for a wish to stop, and for machines that have come
+
+
+@dataclass
+class Grid:
+    """One grid that is being worked off: what is left, what runs, and where what is done is kept."""
+
+    request: Request
+    spec: ExecutorSpec
+    executor: Executor
+    store: Store
+    say: Callable[[str], None]
+    watch: SessionWatch
+    state: GridState
+    waiting: list[int] = field(default_factory=list)
+    running: dict[Future[Parcel], int] = field(default_factory=dict)
+    tries: dict[int, int] = field(default_factory=dict)
+    known: dict[int, bytes] = field(default_factory=dict)
+    parts: list[StoredSession] = field(default_factory=list)
+
+    def needs(self, unit: Unit) -> Needs:
+        """Tell what a unit needs: timing a whole machine, a cell of quality what the spec says."""
+        memory = None if self.spec.memory_gb is None else int(self.spec.memory_gb * 1e9)
+        if unit.is_cost:
+            return Needs(self.request.options.threads, self.spec.gpus, memory, whole_node=True)
+        return Needs(self.spec.cpus, self.spec.gpus, memory)
+
+
+def measure_grid(
+    request: Request,
+    store: Store,
+    spec: ExecutorSpec,
+    executor: Executor,
+    *,
+    say: Callable[[str], None],
+    watch: SessionWatch,
+) -> StoredSession:
+    """Measure all units of a request with an executor, and return the session that they make.
+
+    Raises:
+        BertBenchError: there is no room for a unit, or the results folder cannot be written.
+        NothingMeasuredError: somebody asked to stop before all was done, or the parts do not fit together.
+        KeyboardInterrupt: what was finished is stored.
+    """
+    store.check_writable()
+    units = request.units()
+    state = GridState(
+        store.root, f"{spec.engine} ({spec.name})" if spec.name != spec.engine else spec.engine, len(units)
+    )
+    grid = Grid(request, spec, executor, store, say, watch, state)
+    for needs in {grid.needs(unit) for unit in units}:
+        executor.check(needs)
+    _take_finished(grid)
+    columns = [*(kind for kind in request.kinds if kind != "quality"), *names_of(request.tasks)]
+    watch.outline(names_of(request.models), columns)
+    for part in grid.parts:
+        _tell(grid, part)
+    if grid.waiting:
+        say(
+            f"{len(grid.waiting)} of {len(units)} cells to do on {state.engine}; `bertbench status` shows how far it is"
+        )
+    try:
+        with state:
+            _work_off(grid)
+    except BaseException:
+        executor.close(kill=True)
+        raise
+    executor.close(kill=False)
+    if grid.waiting:
+        raise NothingMeasuredError(
+            f"stopped after {len(units) - len(grid.waiting)} of {len(units)} cells, which are kept in {store.root}",
+            "repeat the command to go on",
+        )
+    return _joined(grid)
+
+
+def _take_finished(grid: Grid) -> None:
+    """Find the parts of this grid that are done, and earlier runs of cells that are not; all others wait."""
+    request, store = grid.request, grid.store
+    units = request.units()
+    grid.waiting = list(range(len(units)))
+    if request.options.fresh:
+        return
+    wanted = request.only([0], "").recipe_parts()["part"] if units else {}
+    names, tasks = set(names_of(request.models)), set(names_of(request.tasks))
+    runs: dict[tuple[str, str | None, int | None], tuple[StoredSession, RunRecord]] = {}
+    for stored in store.sessions(lambda session: bool(names & set(session.models) and tasks & set(session.tasks))):
+        for record in stored.records:
+            if record.kind == "quality" and record.status == "ok":
+                runs.setdefault((record.model_name, record.task_name, record.seed), (stored, record))
+        part = stored.session.request.get("part")
+        if part is None or any(
+            part.get(name) != wanted[name] for name in ("total", "models", "tasks", "kinds", "reference")
+        ):
+            continue
+        numbers = [number for number in part["units"] if number in grid.waiting]
+        if stored.session.complete and numbers and _is_good(grid, stored, part["units"], str(part["label"])):
+            grid.waiting = [number for number in grid.waiting if number not in numbers]
+            grid.parts.append(stored)
+    for number in grid.waiting:
+        unit = units[number]
+        seeds = {*unit.seeds, request.options.seeds[0]}
+        cells = [(name, unit.task, seed) for name in (unit.model, *unit.teachers) if name for seed in seeds]
+        grid.known[number] = pack_runs(runs[cell] for cell in cells if cell in runs)
+
+
+def _is_good(grid: Grid, stored: StoredSession, numbers: Sequence[int], label: str) -> bool:
+    """Tell whether a stored part is what would be measured now, and nothing in it has failed."""
+    if any(record.status == "failed" for record in stored.records):
+        return False
+    return same_recipe(stored.session.request, grid.request.only(numbers, label).recipe_parts())
+
+
+# Jobs out, parcels in.
+
+
+def _work_off(grid: Grid) -> None:
+    grid.state.update(done=grid.state.total - len(grid.waiting), running=[])
+    while grid.waiting or grid.running:
+        if not grid.state.is_stopping():
+            _submit(grid)
+        elif not grid.running:
+            return
+        finished, _ = wait(grid.running, timeout=LOOK_EVERY_S, return_when=FIRST_COMPLETED)
+        for future in finished:
+            _receive(grid, grid.running.pop(future), future)
+        _update(grid)
+
+
+def _update(grid: Grid) -> None:
+    units = grid.request.units()
+    left = len(grid.waiting) + len(grid.running)
+    grid.state.update(
+        done=grid.state.total - left, running=[units[number].label for number in sorted(grid.running.values())]
+    )
+
+
+def _submit(grid: Grid) -> None:
+    """Send out as many of the waiting units as there is room for; what is timed has its machine to itself."""
+    request, units = grid.request, grid.request.units()
+    for number in list(grid.waiting):
+        needs = grid.needs(units[number])
+        alone = grid.executor.shares_machine()
+        is_timing = any(units[other].is_cost for other in grid.running.values())
+        if (alone and (is_timing or (needs.whole_node and grid.running))) or len(grid.running) >= grid.executor.room(
+            needs
+        ):
+            return
+        grid.waiting.remove(number)
+        job = _job(grid, number, needs)
+        unit = units[number]
+        grid.watch.begin(names_of(request.models) if unit.model is None else [unit.model], unit.task or "speed")
+        grid.running[grid.executor.submit(job)] = number
+
+
+def _job(grid: Grid, number: int, needs: Needs) -> Job:
+    request = grid.request.only([number], f"{number + 1}/{grid.state.total}")
+    device = request.options.device
+    if grid.spec.engine == "ray":  # Ray says who has a GPU, not the machine that the command is called on
+        device = "cuda" if grid.spec.gpus else "cpu"
+    options = replace(request.options, threads=needs.cpus, device=device)
+    label = request.units()[0].label if request.part is None else request.part.units[0].label
+    return Job(number, label, replace(request, options=options), needs, grid.known.get(number, b""), str(Path.cwd()))
+
+
+def _receive(grid: Grid, number: int, future: Future[Parcel]) -> None:
+    """Store what a job gave; send it out again if its worker was lost."""
+    label = grid.request.units()[number].label
+    try:
+        parcel = future.result()
+    except LostWorkerError as lost:
+        tries = grid.tries[number] = grid.tries.get(number, 0) + 1
+        grid.state.lost += 1
+        if tries <= grid.spec.retries:
+            grid.say(f"{label}: its worker is lost ({lost}); begun again, {tries} of {grid.spec.retries}")
+            grid.waiting.insert(0, number)
+            return
+        parcel = Parcel(
+            failure=Failure(
+                "WorkerLost", f"{label}: its worker was lost {tries} times ({lost})", "more memory_gb may help"
+            )
+        )
+    except Exception as error:  # noqa: BLE001 (one job's trouble is a record of it; the others go on)
+        parcel = Parcel(
+            failure=Failure(
+                type(error).__name__, f"{label}: {str(error).splitlines()[-1][:200] if str(error) else 'failed'}"
+            )
+        )
+    part = _failed_part(grid, number, parcel.failure) if parcel.failure else _landed(grid, parcel)
+    grid.parts.append(part)
+    grid.state.failed += sum(record.status == "failed" for record in part.records)
+    _tell(grid, part)
+
+
+def _tell(grid: Grid, part: StoredSession) -> None:
+    for record in part.records:
+        grid.watch.tell(record)
+        if record.error is not None:
+            grid.say(f"{record.model_name}, {record.task_name or record.kind}: {record.status}: {record.error.message}")
+
+
+def _landed(grid: Grid, parcel: Parcel) -> StoredSession:
+    """Bring a parcel's session into the results folder.
+
+    Raises:
+        StoreError: it is damaged, or cannot be written.
+    """
+    with tempfile.TemporaryDirectory(prefix=".parcel-", dir=grid.store.root) as scratch:
+        source = Store(Path(scratch) / "results")
+        unpack(parcel.content, source.root)
+        merged = Merged()
+        copy_sessions(source, grid.store, merged, with_paths=True)
+        for line in merged.problems:
+            grid.say(f"warning: {line}")
+        (name,) = [stored.session.session_id for stored in source.sessions()]
+    part = grid.store.load(name)
+    assert part is not None  # noqa: S101 (it has just been written)
+    return part
+
+
+def _failed_part(grid: Grid, number: int, failure: Failure | None) -> StoredSession:
+    """Store that a unit gave nothing, a record for each of its cells."""
+    request = grid.request.only([number], f"{number + 1}/{grid.state.total}")
+    assert request.part is not None  # noqa: S101 (it has just been made one)
+    (unit,) = request.part.units
+    whole = request.canonical(
+        dict.fromkeys(names_of(request.models), ""), dict.fromkeys(names_of(request.tasks), ""), ""
+    )
+    session = SessionRecord(
+        session_id=new_session_id(),
+        command=request.command,
+        argv=request.argv,
+        suite=request.suite.name,
+        models=names_of(request.models),
+        reference=request.reference,
+        tasks=names_of(request.tasks),
+        request=whole | {"models": {}, "tasks": {}},  # whose weights and data are not known
+        started_at=now(),
+        ended_at=now(),
+        complete=True,
+        bertbench_version=__version__,
+    )
+    grid.store.write_session(session)
+    settings = {"device": request.options.device, "dtype": request.options.dtype, "threads": request.options.threads}
+    cells = [("quality", unit.model, unit.task, seed) for seed in unit.seeds] if unit.task else [
+        (kind, name, None, None) for kind in request.kinds for name in session.models
+    ]  # fmt: skip
+    specs, tasks = {spec.name: spec for spec in request.models}, {task.name: task for task in request.tasks}
+    for kind, model, task, seed in cells:
+        middle = "-".join(str(part) for part in (task, seed) if part is not None)
+        grid.store.write_record(
+            RunRecord(
+                run_id="-".join(filter(None, (session.session_id, kind, slug(str(model)), middle))),
+                session_id=session.session_id,
+                kind=kind,  # type: ignore[arg-type]
+                suite=session.suite,
+                model_name=str(model),
+                model=specs[str(model)].model_dump(mode="json"),
+                status="failed",
+                started_at=session.started_at,
+                task_name=task,
+                task=tasks[task].model_dump(mode="json") if task else None,
+                seed=seed,
+                settings=settings,
+                error=failure,
+            )
+        )
+    part = grid.store.load(session.session_id)
+    assert part is not None  # noqa: S101 (it has just been written)
+    return part
+
+
+def _joined(grid: Grid) -> StoredSession:
+    """Join the parts to the session that they are.
+
+    Raises:
+        NothingMeasuredError: they do not fit together; the message says why.
+    """
+    mine = {grid_of(part.session) for part in grid.parts}
+    merged = Merged()
+    join_shards(grid.store, merged, mine)
+    whole = grid.store.load(merged.joined[0]) if len(merged.joined) == 1 else None
+    if whole is None:
+        reasons = "; ".join([*merged.problems, *merged.waiting]) or "the parts are of several grids"
+        raise NothingMeasuredError(f"the cells are not joined: {reasons}", "repeat the command with --fresh")
+    return whole

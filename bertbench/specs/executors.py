@@ -1,0 +1,52 @@
+"""Specs of executors: on what the cells of a grid are measured, and what each of them needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import Field, ValidationError
+
+from bertbench.specs.base import Positive, PositiveFloat, Spec
+from bertbench.specs.yaml_files import describe, read_yaml
+
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class ExecutorSpec(Spec):
+    """What does the cells, and what one cell of quality needs.
+
+    `engine`: in-process (one after another), local (processes on this machine), ray (a cluster). `workers` bounds how many
+    cells are done at a time; None: as many as there is room for. `cpus`, `gpus` and `memory_gb` are those of one cell, and
+    its number of threads is `cpus`. `retries`: how often a cell is begun again whose worker was lost.
+    """
+
+    name: str = "executor"
+    engine: str
+    address: str | None = None
+    workers: Positive | None = None
+    cpus: Positive = 1
+    gpus: float = Field(default=0.0, ge=0, le=64, allow_inf_nan=False)
+    memory_gb: PositiveFloat | None = None
+    retries: int = Field(default=2, ge=0, le=100)
+
+
+def read_executor(text: str, **changes: Any) -> ExecutorSpec:
+    """Read what `--executor` names: a YAML file, or an engine by its name; `changes` come from options, None for none.
+
+    Raises:
+        ConfigError: the file cannot be read.
+    """
+    from bertbench.errors import ConfigError
+
+    chosen = {name: value for name, value in changes.items() if value is not None}
+    path = Path(text)
+    if path.suffix not in {".yaml", ".yml"}:
+        return ExecutorSpec(name=text, engine=text, **chosen)
+    try:
+        return ExecutorSpec(**(read_yaml(path, path.stem) | chosen))
+    except ValidationError as error:
+        raise ConfigError(
+            f"{path}: {describe(error, path)}", "keys: engine, address, workers, cpus, gpus, memory_gb, retries"
+        ) from None
