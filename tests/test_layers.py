@@ -47,10 +47,11 @@ DOORS = {
     "altair": ("api.py", "report/page/charts.py"),
     "vl_convert": ("report/page/",),
     "jinja2": ("report/page/page.py",),
+    "ray": ("session/executors/ray.py",),
 }
 HEAVY = (
     "torch", "transformers", "datasets", "pandas", "pydantic", "scipy", "sklearn", "rich", "onnxruntime", "openvino",
-    "torchao", "ruptures", "sqlite3", "filelock", "altair", "vl_convert", "jinja2", "xlsxwriter",
+    "torchao", "ruptures", "sqlite3", "filelock", "altair", "vl_convert", "jinja2", "xlsxwriter", "ray",
 )  # fmt: skip
 
 MOST_FILES = 260  # 220 for measuring and judging; on top advice, reports, pictures, exporters, and what spreads work over machines
@@ -63,6 +64,7 @@ SHORT_FOR_A_REASON = (
     "stats/metrics/",  # a plugin is one file
     "speed/backends/",
     "report/formats/",
+    "session/executors/",
     "tasks/kinds/",
     "tasks/demo/",
 )

@@ -266,9 +266,9 @@ def _difference(shards: Sequence[StoredSession]) -> str | None:
                     return f"{what} {key} differ between them; measure anew with --fresh"
     decided: dict[tuple[str, str], Any] = {}
     for stored in shards:
-        for what, value in _decisions(stored.session):
-            if decided.setdefault(what, value) != value:
-                return f"{' of '.join(filter(None, what))} was decided differently; measure anew with --fresh"
+        for about, decision in _decisions(stored.session):
+            if decided.setdefault(about, decision) != decision:
+                return f"{' of '.join(filter(None, about))} was decided differently; measure anew with --fresh"
     return None
 
 

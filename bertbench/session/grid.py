@@ -218,7 +218,8 @@ def _receive(grid: Grid, number: int, future: Future[Parcel]) -> None:
                 type(error).__name__, f"{label}: {str(error).splitlines()[-1][:200] if str(error) else 'failed'}"
             )
         )
-    part = _failed_part(grid, number, parcel.failure) if parcel.failure else _landed(grid, parcel)
+    part = _landed(grid, parcel, label) if parcel.failure is None else parcel.failure
+    part = _failed_part(grid, number, part) if isinstance(part, Failure) else part
     grid.parts.append(part)
     grid.state.failed += sum(record.status == "failed" for record in part.records)
     _tell(grid, part)
@@ -231,26 +232,28 @@ def _tell(grid: Grid, part: StoredSession) -> None:
             grid.say(f"{record.model_name}, {record.task_name or record.kind}: {record.status}: {record.error.message}")
 
 
-def _landed(grid: Grid, parcel: Parcel) -> StoredSession:
-    """Bring a parcel's session into the results folder.
+def _landed(grid: Grid, parcel: Parcel, label: str) -> StoredSession | Failure:
+    """Bring a parcel's session into the results folder, or say what is wrong with it.
 
     Raises:
-        StoreError: it is damaged, or cannot be written.
+        StoreError: the results folder cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix=".parcel-", dir=grid.store.root) as scratch:
         source = Store(Path(scratch) / "results")
-        unpack(parcel.content, source.root)
+        try:
+            unpack(parcel.content, source.root)
+        except ValueError as error:
+            return Failure("DamagedParcel", f"{label}: what its worker gave {error}", "repeat the command")
+        names = [stored.session.session_id for stored in source.sessions()]
         merged = Merged()
         copy_sessions(source, grid.store, merged, with_paths=True)
-        for line in merged.problems:
-            grid.say(f"warning: {line}")
-        (name,) = [stored.session.session_id for stored in source.sessions()]
-    part = grid.store.load(name)
-    assert part is not None  # noqa: S101 (it has just been written)
-    return part
+    for line in merged.problems:
+        grid.say(f"warning: {line}")
+    part = grid.store.load(names[0]) if len(names) == 1 else None
+    return part or Failure("DamagedParcel", f"{label}: its worker gave no session", "repeat the command")
 
 
-def _failed_part(grid: Grid, number: int, failure: Failure | None) -> StoredSession:
+def _failed_part(grid: Grid, number: int, failure: Failure) -> StoredSession:
     """Store that a unit gave nothing, a record for each of its cells."""
     request = grid.request.only([number], f"{number + 1}/{grid.state.total}")
     assert request.part is not None  # noqa: S101 (it has just been made one)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bertbench import __version__
-from bertbench.errors import BertBenchError, StoreError
+from bertbench.errors import BertBenchError
 from bertbench.records.progress import silent
 from bertbench.records.record import Failure, RunRecord
 from bertbench.records.store import Store, StoredSession
@@ -121,7 +121,7 @@ def unpack(content: bytes, root: Path) -> None:
     """Unpack an archive into a results folder; nothing gets outside of it.
 
     Raises:
-        StoreError: it is damaged, or has something in it that no results folder has.
+        ValueError: it is damaged, or has something in it that no results folder has.
     """
     if not content:
         return
@@ -130,10 +130,10 @@ def unpack(content: bytes, root: Path) -> None:
         with tarfile.open(fileobj=io.BytesIO(content)) as archive:
             odd = next((member.name for member in archive if not (member.isreg() or member.isdir())), None)
             if odd is not None:
-                raise StoreError(f"parcel of a worker: {odd!r:.60} is no file")
+                raise ValueError(f"{odd!r:.60} is no file")
             archive.extractall(root, filter="data")
     except (tarfile.TarError, OSError) as error:
-        raise StoreError(f"parcel of a worker: cannot be unpacked ({error})", "repeat the command to go on") from None
+        raise ValueError(f"cannot be unpacked ({error})") from None
 
 
 def pack_runs(runs: Iterable[tuple[StoredSession, RunRecord]]) -> bytes:

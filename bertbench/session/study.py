@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -178,7 +179,8 @@ class Study:
         spec = read_executor(self.options.executor, address=self.options.ray_address)
         executor = plugins.load("bertbench.session.executors", "executor", spec.engine)(spec)
         try:
-            with self.display() as screen:
+            # Ray prints what becomes of its nodes to stdout, which is for results.
+            with contextlib.redirect_stdout(sys.stderr), self.display() as screen:
                 return measure_grid(request, self.store, spec, executor, say=screen.say, watch=screen)
         except KeyboardInterrupt:
             self.say(f"Interrupted. What was finished is kept in {self.store.root}; repeat the command to continue.")

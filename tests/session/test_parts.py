@@ -126,6 +126,16 @@ def test_shards_do_not_answer_for_the_whole_nor_for_each_other():
             assert same_recipe(stored, asked.recipe_parts()) is (asked is other)
 
 
+def test_all_parts_were_asked_the_same():
+    """Whether or not a part measures quality, its options are those of the grid, so that the parts are known as one."""
+    whole = grid((TEACHER, OTHER))
+    options = [
+        whole.only([number], "x").canonical({"teacher": "", "other": ""}, {"sst2": "", "rte": ""}, "")["options"]
+        for number in range(3)
+    ]
+    assert options[0] == options[1] == options[2]
+
+
 @pytest.mark.parametrize("limit", [{"max_minutes": 5.0}, {"max_train_minutes": 5.0}])
 def test_time_limits_do_not_go_with_shards(limit):
     """In the same time two machines do different amounts, so that the scores would not be comparable."""

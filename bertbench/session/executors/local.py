@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -18,7 +19,8 @@ from bertbench.specs.executors import ExecutorSpec
 class Local:
     """Holds as many worker processes as there is room for; a thread here waits for each."""
 
-    def __init__(self, spec: ExecutorSpec) -> None:
+    def __init__(self, spec: ExecutorSpec, do: Callable[[Job], Parcel] = work_off) -> None:
+        self._work_off = do
         cores = environment.default_threads()
         self._workers = spec.workers or max(1, cores // spec.cpus)
         self._cores = cores
@@ -57,7 +59,7 @@ class Local:
             pool = self._mine.pool = ProcessPoolExecutor(1, mp_context=context, initializer=behave_as_child)
             self._pools.add(pool)
         try:
-            return pool.submit(work_off, job).result()
+            return pool.submit(self._work_off, job).result()
         except BrokenProcessPool:
             self._pools.discard(pool)
             self._mine.pool = None
