@@ -94,7 +94,7 @@ def test_the_slurm_example_works(tmp_path):
         "PYTHONPATH": str(ROOT),
     }
     finished = subprocess.run(
-        ["bash", "-euc", submit], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        ["/bin/bash", "-euc", submit], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert finished.returncode == 0, finished.stderr
     assert "its shards are whole" in finished.stdout
