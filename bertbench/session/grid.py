@@ -20,8 +20,7 @@ from bertbench.records.grids import GridState
 from bertbench.records.merge import Merged, copy_sessions, grid_of, join_shards
 from bertbench.records.record import Failure, RunRecord, SessionRecord
 from bertbench.records.store import Store, StoredSession, new_session_id
-from bertbench.session.executors._executor import Executor, LostWorkerError
-from bertbench.session.jobs import Job, Needs, Parcel, pack_runs, unpack
+from bertbench.session.jobs import Executor, Job, JobNeeds, LostWorkerError, Parcel, pack_runs, unpack
 from bertbench.session.request import Request, names_of, same_recipe
 from bertbench.session.steps import slug
 from bertbench.specs.executors import ExecutorSpec
@@ -50,12 +49,12 @@ class Grid:
     known: dict[int, bytes] = field(default_factory=dict)
     parts: list[StoredSession] = field(default_factory=list)
 
-    def needs(self, unit: Unit) -> Needs:
+    def needs(self, unit: Unit) -> JobNeeds:
         """Tell what a unit needs: timing a whole machine, a cell of quality what the spec says."""
         memory = None if self.spec.memory_gb is None else int(self.spec.memory_gb * 1e9)
         if unit.is_cost:
-            return Needs(self.request.options.threads, self.spec.gpus, memory, whole_node=True)
-        return Needs(self.spec.cpus, self.spec.gpus, memory)
+            return JobNeeds(self.request.options.threads, self.spec.gpus, memory, whole_node=True)
+        return JobNeeds(self.spec.cpus, self.spec.gpus, memory)
 
 
 def measure_grid(
@@ -185,7 +184,7 @@ def _submit(grid: Grid) -> None:
         grid.running[grid.executor.submit(job)] = number
 
 
-def _job(grid: Grid, number: int, needs: Needs) -> Job:
+def _job(grid: Grid, number: int, needs: JobNeeds) -> Job:
     request = grid.request.only([number], f"{number + 1}/{grid.state.total}")
     device = request.options.device
     if grid.spec.engine == "ray":  # Ray says who has a GPU, not the machine that the command is called on

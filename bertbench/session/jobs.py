@@ -12,8 +12,10 @@ import os
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from bertbench import __version__
 from bertbench.errors import BertBenchError
@@ -24,7 +26,7 @@ from bertbench.session.request import Request
 
 
 @dataclass(frozen=True)
-class Needs:
+class JobNeeds:
     """What a job needs of the machine that does it; `whole_node`: nothing else may run there meanwhile."""
 
     cpus: int = 1
@@ -40,7 +42,7 @@ class Job:
     number: int
     label: str
     request: Request
-    needs: Needs
+    needs: JobNeeds
     known: bytes = b""
     folder: str = ""
     version: str = __version__
@@ -149,3 +151,33 @@ def pack_runs(runs: Iterable[tuple[StoredSession, RunRecord]]) -> bytes:
         for stored in sessions.values():
             store.write_session(stored.session)
         return pack(store, sessions.values()) if sessions else b""
+
+
+# What every executor can do, shaped like concurrent.futures.
+
+
+class LostWorkerError(Exception):
+    """Whoever did a job is gone: killed, out of memory, or with a machine that has failed. The job may be begun again."""
+
+
+class Executor(Protocol):
+    """Does jobs, each in its own place and time."""
+
+    def check(self, needs: JobNeeds) -> None:
+        """Find out whether there is, or can be, room for such a job.
+
+        Raises:
+            UsageError: there is not; the message says how much there is.
+        """
+
+    def room(self, needs: JobNeeds) -> int:
+        """Tell how many such jobs can be done at a time."""
+
+    def shares_machine(self) -> bool:
+        """Tell whether all jobs are done on one machine, so that nothing else may run while a model is timed."""
+
+    def submit(self, job: Job) -> Future[Parcel]:
+        """Take a job; its future gives the parcel, or raises LostWorkerError."""
+
+    def close(self, *, kill: bool) -> None:
+        """End the workers; `kill`: without waiting for what they do."""

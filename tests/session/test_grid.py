@@ -16,10 +16,9 @@ from bertbench.records.grids import GridState, running_grids
 from bertbench.records.progress import Unwatched
 from bertbench.records.record import Failure, RunRecord, SessionRecord
 from bertbench.records.store import Store, new_session_id
-from bertbench.session.executors._executor import LostWorkerError
 from bertbench.session.executors.local import Local
 from bertbench.session.grid import measure_grid
-from bertbench.session.jobs import Job, Needs, Parcel, pack, unpack, work_off
+from bertbench.session.jobs import Job, JobNeeds, LostWorkerError, Parcel, pack, unpack, work_off
 from bertbench.session.options import StudyOptions
 from bertbench.session.request import names_of
 from bertbench.session.study import resolve_options
@@ -282,7 +281,7 @@ def test_a_parcel_gets_nowhere_but_into_its_folder(tmp_path, odd):
 def test_a_worker_of_another_version_does_nothing():
     """Its figures could be made otherwise."""
     request = grid((TEACHER,), tasks=TASKS[:1]).only([1], "2/3")
-    parcel = work_off(Job(1, "x", request, Needs(), version="0.0"))
+    parcel = work_off(Job(1, "x", request, JobNeeds(), version="0.0"))
     assert parcel.failure.kind == "OtherVersion"
 
 
@@ -304,13 +303,13 @@ def test_a_killed_process_takes_only_its_own_job_along():
     request = grid((TEACHER,), tasks=TASKS[:1])
     executor = Local(ExecutorSpec(engine="local", workers=1), kill_or_answer)
     try:
-        futures = [executor.submit(Job(0, label, request, Needs())) for label in ("live", "die", "live")]
+        futures = [executor.submit(Job(0, label, request, JobNeeds())) for label in ("live", "die", "live")]
         assert futures[0].result(60).content == b"done"
         with pytest.raises(LostWorkerError, match="killed"):
             futures[1].result(60)
         assert futures[2].result(60).content == b"done"
         with pytest.raises(UsageError, match="this machine has"):
-            executor.check(Needs(cpus=10_000))
+            executor.check(JobNeeds(cpus=10_000))
     finally:
         executor.close(kill=True)
 

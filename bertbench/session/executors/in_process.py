@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
-from bertbench.session.jobs import Job, Needs, Parcel, work_off
+from bertbench.session.jobs import Job, JobNeeds, Parcel, work_off
 from bertbench.specs.executors import ExecutorSpec
 
 
@@ -14,10 +14,10 @@ class InProcess:
     def __init__(self, spec: ExecutorSpec) -> None:
         self._spec = spec
 
-    def check(self, needs: Needs) -> None:
+    def check(self, needs: JobNeeds) -> None:
         """There is room for any one job."""
 
-    def room(self, needs: Needs) -> int:  # noqa: ARG002 (a method of the protocol)
+    def room(self, needs: JobNeeds) -> int:  # noqa: ARG002 (a method of the protocol)
         """Return 1: there is one process."""
         return 1
 

@@ -11,8 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from bertbench.errors import UsageError
 from bertbench.processes import behave_as_child
 from bertbench.records import environment
-from bertbench.session.executors._executor import LostWorkerError
-from bertbench.session.jobs import Job, Needs, Parcel, work_off
+from bertbench.session.jobs import Job, JobNeeds, LostWorkerError, Parcel, work_off
 from bertbench.specs.executors import ExecutorSpec
 
 
@@ -29,7 +28,7 @@ class Local:
         self._pools: set[ProcessPoolExecutor] = set()
         self._closed = False
 
-    def check(self, needs: Needs) -> None:
+    def check(self, needs: JobNeeds) -> None:
         """Refuse what wants more processors than this machine has.
 
         Raises:
@@ -40,7 +39,7 @@ class Local:
                 f"executor local: a cell needs {needs.cpus} CPUs, this machine has {self._cores}", "lower cpus"
             )
 
-    def room(self, needs: Needs) -> int:
+    def room(self, needs: JobNeeds) -> int:
         """Return the number of workers; 1 where a job needs the machine for itself."""
         return 1 if needs.whole_node else self._workers
 

@@ -12,8 +12,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from bertbench.errors import UnavailableError, UsageError
-from bertbench.session.executors._executor import LostWorkerError
-from bertbench.session.jobs import Job, Needs, Parcel, work_off
+from bertbench.session.jobs import Job, JobNeeds, LostWorkerError, Parcel, work_off
 from bertbench.specs.executors import ExecutorSpec
 
 
@@ -49,7 +48,7 @@ class OnRay:
         """Return the resources of every node that is alive."""
         return [dict(node["Resources"]) for node in self._ray.nodes() if node["Alive"]]
 
-    def _fitting(self, needs: Needs) -> int:
+    def _fitting(self, needs: JobNeeds) -> int:
         """Count how many such jobs fit onto the nodes, were they free."""
         total = 0
         for node in self._nodes():
@@ -57,7 +56,7 @@ class OnRay:
             total += min(int(node.get(name, 0.0) / amount + 1e-9) for name, amount in wanted.items() if amount)
         return total
 
-    def check(self, needs: Needs) -> None:
+    def check(self, needs: JobNeeds) -> None:
         """Refuse what no node of the cluster has room for.
 
         Raises:
@@ -76,7 +75,7 @@ class OnRay:
             "lower --threads, or measure --only quality" if needs.whole_node else "lower cpus, gpus or memory_gb",
         )
 
-    def room(self, needs: Needs) -> int:
+    def room(self, needs: JobNeeds) -> int:
         """Tell how many such jobs the cluster has room for now, nodes that have come or gone included."""
         fitting = 1 if needs.whole_node else max(1, self._fitting(needs))
         return min(fitting, self._spec.workers or fitting)
@@ -96,7 +95,7 @@ class OnRay:
         reference.future().add_done_callback(lambda future: self._pass_on(future, answered))
         return answered
 
-    def _cpus_of_a_node(self, needs: Needs) -> float:
+    def _cpus_of_a_node(self, needs: JobNeeds) -> float:
         """Return all CPUs of the largest node, which leaves no room there for anything else."""
         with_gpus = [node for node in self._nodes() if node.get("GPU", 0.0) >= needs.gpus]
         return max((node.get("CPU", 0.0) for node in with_gpus), default=float(needs.cpus))
