@@ -14,7 +14,7 @@ CPU_INDEX := https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?= $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1 && echo $(CPU_INDEX))
 TORCH := $(shell grep '^torch==' constraints.txt)
 PYTEST_ARGS ?=
-NO_BENCH := not bench and not bench_full and not browser
+NO_BENCH := not bench and not bench_full and not browser and not fuzz
 
 # What needs neither torch nor a model: the reporting side and the units. Left to `make test` are simulations of many sessions, writers that
 # are killed, files that unfold to gigabytes, and what loads other libraries to compare with.
@@ -24,7 +24,7 @@ NOT_QUICK := tests/report/compare/test_coverage.py tests/records/test_nothing_is
   tests/stats/metrics/test_module.py
 QUICK = $(VENV)/bin/python -m pytest -m "not slow and not shared and $(NO_BENCH)" $(NOT_QUICK:%=--ignore=%)
 
-.PHONY: compare quick quick-report quick-units test browser check setup lint types all-tests bench bench-full docs wheel clean
+.PHONY: compare quick quick-report quick-units test browser check setup lint types all-tests fuzz bench bench-full docs wheel clean
 
 compare: $(STAMP)
 	$(VENV)/bin/bertbench compare --models all
@@ -48,6 +48,13 @@ browser: $(STAMP)
 
 all-tests: $(STAMP)
 	$(VENV)/bin/python -m pytest -m "$(NO_BENCH)" $(PYTEST_ARGS)
+
+# Random input for everything that reads files or options, FUZZ_CASES a target, some hours at 10,000; each run takes another seed, which it prints.
+FUZZ_CASES ?= 10000
+FUZZ_SEED ?= $(shell date +%s)
+fuzz: $(STAMP)
+	@echo "FUZZ_SEED=$(FUZZ_SEED) FUZZ_CASES=$(FUZZ_CASES)"
+	BERTBENCH_FUZZ_CASES=$(FUZZ_CASES) $(VENV)/bin/python -m pytest -m fuzz tests/fuzz --hypothesis-seed=$(FUZZ_SEED) $(PYTEST_ARGS)
 
 # Bars on time and noise, at most 15 minutes; leave the machine alone meanwhile. Figures go to build/bench.txt.
 bench: $(STAMP)

@@ -20,6 +20,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -112,15 +113,20 @@ class NothingMeasuredError(BertBenchError):
     exit_code = 4
 
 
+def without_credentials(text: str) -> str:
+    """Leave a user's name and password out of addresses such as https://name:password@host."""
+    return re.sub(r"(?<=://)[^/\s?#]*@", "", text)
+
+
 def first_line(error: BaseException, most: int = 200) -> str:
     """Say in one line of at most `most` characters what a library's error says; name its class where it says nothing.
 
-    Of several findings of pydantic the first, with its place.
+    Of several findings of pydantic the first, with its place. Addresses lose what logs in.
     """
     # By its name: pydantic is not loaded for the question.
     if type(error).__name__ == "ValidationError" and hasattr(error, "errors"):
         first = error.errors(include_url=False, include_input=False)[0]
         location = ".".join(map(str, first["loc"]))
         return f"{location}: {first['msg'].removeprefix('Value error, ')}".removeprefix(": ")[:most]
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in without_credentials(str(error)).splitlines() if line.strip()]
     return lines[0][:most] if lines else type(error).__name__

@@ -196,3 +196,9 @@ def test_model_that_the_hub_does_not_have_ends_a_run(hub_cli):
     done = hub_cli("run", "--task", "rte", "--models", "org/nothing")
     assert done.code == 2
     assert done.error == "model org/nothing: not found (the hub answered 404). Check the id"
+
+
+def test_addresses_lose_what_logs_in():
+    """A library's message about https://name:password@host is told without name and password; other signs stay."""
+    error = OSError("no answer of https://user:hunter2@host:80/a@b and http://x/y?z=a@b, ask me@mail.org")
+    assert errors.first_line(error) == "no answer of https://host:80/a@b and http://x/y?z=a@b, ask me@mail.org"

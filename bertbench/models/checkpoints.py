@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,10 +81,15 @@ class Snapshot:
 
 
 def side_digest(folder: Path) -> str:
-    """Compute the sha256 over configuration and tokenizer files, which decide what the weights mean."""
+    """Compute the sha256 over configuration and tokenizer files, which decide what the weights mean.
+
+    Raises:
+        CheckpointError: one is far larger than any real one.
+    """
     content = hashlib.sha256()
     for name in SIDE_FILES:
         if (folder / name).is_file():
+            _check_size(folder / name)
             # Names and ends are hashed too: content that moves from one file to the next changes the digest.
             content.update(name.encode() + b"\0" + (folder / name).read_bytes() + b"\0")
     return content.hexdigest()
@@ -115,17 +120,21 @@ def check_tokenizer_files(folder: Path, name: str) -> None:
         try:
             if path.suffix == ".json" and path.name not in WORD_LISTS:
                 read_object(path)
-            size = path.stat().st_size
+            _check_size(path, f"model {name}")
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path}: {error}", "take the tokenizer's own files", about=f"model {name}") from None
-        if size > MOST_WORDS_BYTES:
-            raise CheckpointError(
-                f"{path}: has {megabytes(size)}, expected at most {megabytes(MOST_WORDS_BYTES)}",
-                "take the tokenizer's own files",
-                about=f"model {name}",
-            )
+
+
+def _check_size(path: Path, about: str | None = None) -> None:
+    """Refuse a word list or settings that no tokenizer has, before they are read."""
+    if (size := path.stat().st_size) > MOST_WORDS_BYTES:
+        raise CheckpointError(
+            f"{path}: has {megabytes(size)}, expected at most {megabytes(MOST_WORDS_BYTES)}",
+            "take the tokenizer's own files",
+            about=about,
+        )
 
 
 def local_snapshot(folder: Path, *, weights: bool = True) -> Snapshot:
@@ -255,6 +264,25 @@ def header_of(path: Path) -> tuple[int, dict[str, dict[str, Any]]]:
         if not isinstance(shape, list) or not all(type(size) is int and size >= 0 for size in shape):
             raise ValueError(f"{name:.60} has no shape")
     return length, tensors
+
+
+def remove_forged(files: Sequence[Path], known: Collection[str]) -> str | None:
+    """Remove new files of the hub's cache from it whose content is another than their name says, and name the first.
+
+    Only files with a sha256 for a name, which digests are taken from, and none of those `known` before the download.
+    """
+    forged = [
+        path
+        for path in files
+        if BLOB_SHA256.match(name := path.resolve().name)
+        and name not in known
+        and path.is_file()
+        and _sha256(path) != name
+    ]
+    for path in forged:
+        path.resolve().unlink()
+        path.unlink()
+    return forged[0].name if forged else None
 
 
 def _sha256_of_cached(path: Path) -> str:

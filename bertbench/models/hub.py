@@ -18,8 +18,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from bertbench.errors import CheckpointError, HubError, first_line
-from bertbench.models.checkpoints import WEIGHT_FILES, Snapshot, local_snapshot, weight_files
+from bertbench.errors import CheckpointError, HubError, first_line, without_credentials
+from bertbench.models.checkpoints import WEIGHT_FILES, Snapshot, local_snapshot, remove_forged, weight_files
 from bertbench.specs.models import ModelSpec
 
 T = TypeVar("T")
@@ -38,8 +38,8 @@ SIDE_FILES = re.compile(r"^(?!.*training_args)[^/]+\.(json|txt|model)$")
 
 
 def endpoint() -> str:
-    """Return the hub's address: $HF_ENDPOINT, else the public one."""
-    return (os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
+    """Return the hub's address: $HF_ENDPOINT without a user's name and password, else the public one."""
+    return without_credentials(os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT).rstrip("/")
 
 
 @lru_cache(maxsize=1)
@@ -98,6 +98,7 @@ def _go_offline() -> None:
 def quiet_libraries() -> None:
     """Set what the hub libraries read when they are imported; what the user has set stays."""
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # its warnings repeat addresses, passwords included
     os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")  # would ask the hub in a background thread
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
@@ -143,10 +144,19 @@ def _weight_names(checkpoint: str, names: list[str]) -> list[str]:
 
 
 def _download(checkpoint: str, revision: str | None, files: list[str]) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
 
+    blobs = Path(constants.HF_HUB_CACHE) / f"models--{checkpoint.replace('/', '--')}" / "blobs"
+    before = {path.name for path in blobs.glob("*")}
     # By its name, not by the commit: the cache then knows the revision when offline.
-    return Path(snapshot_download(checkpoint, revision=revision, allow_patterns=files))
+    folder = Path(snapshot_download(checkpoint, revision=revision, allow_patterns=files))
+    forged = remove_forged([folder / name for name in files], before)
+    if forged is not None:
+        raise HubError(
+            f"model {checkpoint}: {forged} is not what the hub announced (its sha256 is another)",
+            "try again; if it stays so, the hub or what lies on the way to it is not to be trusted",
+        )
+    return folder
 
 
 def _cached(checkpoint: str, revision: str | None, *, weights: bool) -> Snapshot:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -91,18 +91,10 @@ def read_table(content: bytes, wanted: Sequence[str] = ()) -> pd.DataFrame:
         ValueError: it is damaged, or holds more than fits into memory; one line says what.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(io.BytesIO(content))
-        _check_size(file.metadata)
-        schema = file.schema_arrow
-        texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_binary(field.type)]
-        # A text that is repeated is held once as long as columns are read as dictionaries.
-        file = pq.ParquetFile(io.BytesIO(content), read_dictionary=texts)
-        table = file.read(columns=[name for name in schema.names if name in wanted] if wanted else None)
-        _check_texts(table)
-        frame: pd.DataFrame = table.cast(_plain(table.schema)).to_pandas()
+        table = bounded_table(io.BytesIO(content), lambda names: [name for name in names if name in wanted] or None)
+        frame: pd.DataFrame = table.to_pandas()
     except ValueError:
         raise
     except (
@@ -116,6 +108,29 @@ def read_table(content: bytes, wanted: Sequence[str] = ()) -> pd.DataFrame:
     ) as error:
         raise ValueError(first_line(error, 120)) from None
     return frame
+
+
+def bounded_table(source: Path | io.BytesIO, choose: Callable[[list[str]], list[str] | None] = lambda _: None) -> Any:
+    """Read the columns of a parquet file that `choose` takes of its names (None: all).
+
+    Raises:
+        ValueError: it holds more than fits into memory.
+        pyarrow's errors, OSError: it is damaged, or cannot be read.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(source) as file:
+        _check_size(file.metadata)
+        schema = file.schema_arrow
+    texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_binary(field.type)]
+    if isinstance(source, io.BytesIO):
+        source.seek(0)
+    # A text that is repeated is held once as long as columns are read as dictionaries.
+    with pq.ParquetFile(source, read_dictionary=texts) as file:
+        table = file.read(columns=choose(schema.names))
+    _check_texts(table)
+    return table.cast(_plain(table.schema))
 
 
 def _check_size(about: Any) -> None:
@@ -133,11 +148,10 @@ def _check_texts(table: Any) -> None:
     size = 0
     for column in table.columns:
         for chunk in column.chunks if pa.types.is_dictionary(column.type) else ():
-            # As if each row held the longest text: the most that the texts take once they are written out.
-            longest = pc.max(pc.binary_length(chunk.dictionary)).as_py() or 0
-            size += longest * len(chunk)
+            # What the texts take once each row has its own.
+            size += pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() or 0
     if size > MOST_BYTES:
-        raise ValueError(f"{table.num_rows:,} rows of texts of up to {size:,} bytes are too much")
+        raise ValueError(f"{table.num_rows:,} rows of texts of {size:,} bytes are too much")
 
 
 def _plain(schema: Any) -> Any:

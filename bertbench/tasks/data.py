@@ -257,8 +257,7 @@ def _explained(error: Exception, where: str, split: str, state: hub.State) -> Ex
     """Put a data-set library's error into one clear line; leave hub errors and bugs as they are."""
     if state != "online":
         return _out_of_reach(where, state)
-    name, text = type(error).__name__, str(error).strip().splitlines()
-    reason = text[0] if text else name
+    name, reason = type(error).__name__, first_line(error)
     if name == "DatasetNotFoundError":
         return DatasetError(
             f"{where}: not found on the hub, or not open to you",

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from bertbench.errors import DatasetError, first_line
+from bertbench.records.sidecars import MOST_BYTES, bounded_table
 from bertbench.specs.text_files import is_deep, object_of
 from bertbench.tasks.delimited import Delimited, Expected, read_csv, read_tsv, tidy
+from bertbench.units import megabytes
 
 ID_COLUMNS = ("idx", "id")
 
@@ -68,6 +70,11 @@ def read(path: Path, expected: Expected) -> RowTable:
     where = str(path)
     if path.suffix == ".parquet":
         return _parquet(path, expected)
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise DatasetError(
+            f"{where}: has {megabytes(size)}, expected at most {megabytes(MOST_BYTES)}",
+            "leave rows out, all of them would be held in memory",
+        )
     text, notes = decode(where, path.read_bytes())
     if path.suffix == ".jsonl":
         return _json_lines(where, text, notes)
@@ -195,15 +202,18 @@ def _kind(value: Any) -> str:
 
 def _parquet(path: Path, expected: Expected) -> RowTable:
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    wanted = {tidy(name).casefold() for name in (*expected.columns, expected.label, *ID_COLUMNS)}
+    names: list[str] = []
+
+    def choose(there: list[str]) -> list[str] | None:
+        names.extend(there)
+        some = [name for name in there if tidy(name).casefold() in wanted]
+        known = {tidy(name) for name in some} >= {tidy(name) for name in expected.columns}
+        return some if known and expected.columns else None
 
     try:
-        names = pq.read_schema(path).names
-        wanted = {tidy(name).casefold() for name in (*expected.columns, expected.label, *ID_COLUMNS)}
-        some = [name for name in names if tidy(name).casefold() in wanted]
-        known = {tidy(name) for name in some} >= {tidy(name) for name in expected.columns}
-        # No partitioning: a folder called key=value would add a column.
-        table = pq.read_table(path, columns=some if known and expected.columns else None, partitioning=None)
+        table = bounded_table(path, choose)
         rows = table.to_pylist()
     except (pa.ArrowException, ValueError, OSError, OverflowError) as error:
         # The file is absent or closed to us: not damaged.

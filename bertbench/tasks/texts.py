@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bertbench.errors import DatasetError
+from bertbench.errors import DatasetError, first_line
 from bertbench.models import hub
 from bertbench.tasks.kind import LONGEST_TEXT
 
@@ -97,10 +97,8 @@ class Texts:
         except UnicodeDecodeError as error:
             raise DatasetError(f"{self.source}: is not UTF-8 ({error.reason})", "save the files as UTF-8") from error
         except Exception as error:
-            lines = str(error).strip().splitlines()
-            reason = lines[0] if lines else type(error).__name__
             raise DatasetError(
-                f"{self.source}: cannot be read ({reason:.160})", "check the files, id or subset"
+                f"{self.source}: cannot be read ({first_line(error, 160)})", "check the files, id or subset"
             ) from error
 
 

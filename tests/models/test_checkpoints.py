@@ -290,5 +290,6 @@ def test_word_lists_of_absurd_size_are_not_read(folder):
     """A tokenizer's file beyond every word list is refused by its size."""
     with (folder / "vocab.txt").open("wb") as stream:
         stream.truncate(MOST_WORDS_BYTES + 1)  # takes no room
-    with pytest.raises(CheckpointError, match=r"vocab.txt: has"):
-        check_tokenizer_files(folder, "m")
+    for look in (lambda: check_tokenizer_files(folder, "m"), lambda: side_digest(folder)):
+        with pytest.raises(CheckpointError, match=r"vocab.txt: has"):
+            look()

@@ -44,6 +44,9 @@ assert not {{"torch", "transformers"}} & set(sys.modules)
 """
 
 
+FORGED = {"other bytes": lambda content: content[:-1] + b"\1", "more bytes": lambda content: content + b"\0" * 8}
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     """Just enough of the hub's interface for one model; `server.fault` may spoil an answer."""
 
@@ -69,6 +72,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif f"/resolve/{COMMIT}/" in self.path and name in self.server.files:
             content = self.server.files[name]
             headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
+            if fault in FORGED and self.command == "GET":
+                content = FORGED[fault](content)
             self.answer(200, content, headers, cut=fault == "cut")
         else:
             self.answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
@@ -200,6 +205,31 @@ def test_file_damaged_on_the_hub_is_noticed(fetch, small_hub):
     """Weights that are cut off on the hub itself are a damaged checkpoint."""
     server = small_hub(files=FILES | {"model.safetensors": FILES["model.safetensors"][:-4]})
     assert "CheckpointError checkpoint org/model: model.safetensors is damaged or cut off" in fetch(server)
+
+
+def test_other_content_than_announced_is_refused_and_not_kept(fetch, small_hub, tmp_path):
+    """Weights whose sha256 is not the one by which the hub names them never count as those, nor does the cache keep them."""
+    server = small_hub(lambda method, path, _: "other bytes" if method == "GET" and "safetensors" in path else None)
+    for _ in range(2):
+        answer = fetch(server, home=tmp_path)
+        assert answer.startswith("HubError model org/model: model.safetensors is not what the hub announced")
+    assert "its weights are not cached" in fetch(home=tmp_path)
+    assert fetch(small_hub(), home=tmp_path).startswith("ok")
+
+
+def test_another_size_than_announced_is_refused(fetch, small_hub, tmp_path):
+    """A file that is longer than the hub said is never taken for whole."""
+    server = small_hub(lambda method, path, _: "more bytes" if method == "GET" and "safetensors" in path else None)
+    assert fetch(server, home=tmp_path).startswith("HubError model org/model: ")
+
+
+def test_what_logs_in_is_in_no_message(python, small_hub):
+    """Name and password in HF_ENDPOINT, and the token, are told by no error nor by the libraries; the hub behind them is found."""
+    server = small_hub(lambda _, path, __: (503, None) if "vocab" in path else None)
+    endpoint = server.endpoint.replace("//", "//user:hunter2@")
+    done = python(FETCH.format(weights=True), endpoint=endpoint, HF_TOKEN="hf_secretsecret")
+    assert "keeps failing" in done.stdout
+    assert not any(secret in done.stdout + done.stderr for secret in ("user:", "hunter2", "hf_secret"))
 
 
 @pytest.mark.shared

@@ -1,6 +1,7 @@
 """Data files of strangers: what is no row is one line, whatever it is."""
 
 import json
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -54,3 +55,23 @@ def test_hostile_notes_in_a_parquet_file_say_nothing(tmp_path, metadata):
     pq.write_table(table, tmp_path / "x.parquet")
     found = rowfiles.read(tmp_path / "x.parquet", Expected(("sentence",), "label"))
     assert (len(found.rows), found.classes) == (1, {})
+
+
+def test_parquet_that_unfolds_to_gigabytes_is_one_line(tmp_path):
+    """A small file of one long text many times over is refused before its rows are made."""
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 3_000, pa.int32()), ["x" * 900_000])
+    path = tmp_path / "validation.parquet"
+    pq.write_table(pa.table({"sentence": texts, "label": [1] * 3_000}), path, compression="zstd")
+    assert path.stat().st_size < 2_000_000
+    with pytest.raises(DatasetError, match=r"validation\.parquet: .*are too much"):
+        rowfiles.read(path, Expected(["sentence"], "label"))
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "json"])
+def test_text_of_terabytes_is_one_line(tmp_path, ending):
+    """A file that no memory holds is refused by its size."""
+    path = tmp_path / f"validation.{ending}"
+    path.touch()
+    os.truncate(path, 10**12)  # takes no room
+    with pytest.raises(DatasetError, match="expected at most"):
+        rowfiles.read(path, Expected(["sentence"], "label"))
