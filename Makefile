@@ -14,7 +14,7 @@ CPU_INDEX := https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?= $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1 && echo $(CPU_INDEX))
 TORCH := $(shell grep '^torch==' constraints.txt)
 PYTEST_ARGS ?=
-NO_BENCH := not bench and not bench_full and not browser and not fuzz
+NO_BENCH := not bench and not bench_full and not browser and not chaos and not fuzz
 
 # What needs neither torch nor a model: the reporting side and the units. Left to `make test` are simulations of many sessions, writers that
 # are killed, files that unfold to gigabytes, and what loads other libraries to compare with.
@@ -24,7 +24,7 @@ NOT_QUICK := tests/report/compare/test_coverage.py tests/records/test_nothing_is
   tests/stats/metrics/test_module.py
 QUICK = $(VENV)/bin/python -m pytest -m "not slow and not shared and $(NO_BENCH)" $(NOT_QUICK:%=--ignore=%)
 
-.PHONY: compare quick quick-report quick-units test browser check setup lint types all-tests fuzz bench bench-full docs wheel clean
+.PHONY: compare quick quick-report quick-units test browser check setup lint types all-tests fuzz bench bench-full chaos docs wheel lock clean
 
 compare: $(STAMP)
 	$(VENV)/bin/bertbench compare --models all
@@ -65,6 +65,10 @@ bench: $(STAMP)
 bench-full: $(STAMP)
 	$(VENV)/bin/python -m pytest -m bench_full tests/bench $(PYTEST_ARGS)
 
+# A whole `compare` killed 1,000 times, and 50 times with real training: some 40 minutes.
+chaos: $(STAMP)
+	$(VENV)/bin/python -m pytest -m chaos tests/test_chaos.py $(PYTEST_ARGS)
+
 setup: $(STAMP)
 
 # torch first and alone: a release that lies on this machine, else the CPU index, else what pip would take.
@@ -95,6 +99,15 @@ $(DOCS_STAMP): $(STAMP)
 
 wheel: $(STAMP)
 	$(VENV)/bin/python -m build --wheel
+
+# .config/requirements.lock: the hashes of what constraints.txt pins, for Linux, Python 3.11 and development. PyTorch is left out, as
+# its wheel for CPUs comes from an index of its own; networkx and sympy, which only it asks for, are named.
+lock: $(STAMP)
+	$(PIP) install --quiet uv
+	mkdir -p build && echo "torch ; python_version < '3'" > build/without-torch.txt
+	printf 'networkx\nsympy\n' | $(VENV)/bin/uv pip compile --quiet --generate-hashes --no-annotate --no-header --extra dev \
+	  --python-version 3.11 --python-platform x86_64-manylinux_2_28 --constraints constraints.txt \
+	  --override build/without-torch.txt --output-file .config/requirements.lock pyproject.toml -
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import difflib
+import errno
 import importlib
 import inspect
 import os
@@ -35,6 +36,7 @@ START = (
     "  bertbench recommend --max-latency-ms 50   # after that: which model to take",
     "All commands: bertbench --help",
 )
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})  # wherever it happens: a user can cause and cure it
 MANY_OPTIONS = 12  # from which on help has them in groups
 
 
@@ -256,10 +258,15 @@ def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (a
 
 
 def _usage(error: Exception) -> int:
-    """Report a usage error of the option parser in one line and return its exit code; raise all else: it is a bug."""
+    """Report a usage error of the option parser, or a full disk, in one line and return its exit code; raise all else: a bug."""
     # By its name: the class is not in the same library in all versions.
     if type(error).__name__ == "Abort":
         return INTERRUPTED
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        where = "a file" if error.filename is None else str(error.filename)
+        hint = "Make room there, or choose another disk with --results-dir, HF_HOME or TMPDIR; what is finished is kept"
+        _display.say(f"Error: {where}: cannot be written ({error.strerror}). {hint}")
+        return UsageError.exit_code
     if not hasattr(error, "format_message"):
         raise error
     message = error.format_message()

@@ -1,5 +1,6 @@
 """The command line: exit codes, one-line errors, light start."""
 
+import errno
 import os
 import re
 import subprocess
@@ -253,6 +254,24 @@ def test_bug_keeps_its_traceback(monkeypatch):
     """What is no user's error is raised, not hidden."""
     monkeypatch.setattr(cli, "app", lambda **_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
+        cli.main(["list"])
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_full_and_read_only_disks_are_one_line(monkeypatch, capsys, number):
+    """Wherever a disk has no room, the file and what to do are said; other errors of the system stay bugs."""
+    error = OSError(number, os.strerror(number), "/somewhere/file")
+
+    def fail(**_):
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    assert cli.main(["list"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"Error: /somewhere/file: cannot be written ({os.strerror(number)}). Make room there")
+    assert said.count("\n") == 1
+    error.errno = errno.EBADF
+    with pytest.raises(OSError, match="/somewhere/file"):
         cli.main(["list"])
 
 

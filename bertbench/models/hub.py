@@ -28,7 +28,11 @@ State = Literal["online", "offline", "unreachable"]
 DEFAULT_ENDPOINT = "https://huggingface.co"
 # Of the five seconds within which a command says that there is no hub; starting takes up to two on a busy machine.
 PROBE_SECONDS = 2.5
-ATTEMPTS = 6  # 8 s of waiting between them in all
+ATTEMPTS = 9  # 20 s of waiting between them in all
+LASTING_S = 45.0  # of failures in a row; with the libraries' own tries trouble is said within a minute
+OWN_TRIES_S = (
+    25.0  # how long the hub library tries one request before it raises; what took longer has got something done
+)
 RETRIED_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 # Surely valid: the hub's library tells of others, and is slow to load.
 PLAIN_ID = re.compile(r"(?!.*\.git$)(?=.{1,96}$)(?:\w+(?:[.-]\w+)*/)?\w+(?:[.-]\w+)*", re.ASCII)
@@ -217,20 +221,31 @@ def locate(spec: ModelSpec, *, weights: bool = True) -> Snapshot:
     return fetch(spec.checkpoint, spec.revision, weights=weights)
 
 
-def retrying(what: str, action: Callable[[], T], *, sleep: Callable[[float], None] | None = None) -> T:
+def retrying(
+    what: str,
+    action: Callable[[], T],
+    *,
+    sleep: Callable[[float], None] | None = None,
+    now: Callable[[], float] = time.monotonic,
+) -> T:
     """Call `action` until it succeeds, waiting longer each time; give up at once where waiting cannot help.
 
     Raises:
         HubError: the hub refused, or kept failing.
     """
     quiet_libraries()
+    failing_since = None
     for attempt in range(ATTEMPTS):
+        began = now()
         try:
             return action()
         except Exception as error:
             if not _is_passing(error):
                 raise _explained(what, error) from error
-            if attempt == ATTEMPTS - 1:
+            failed = now()
+            failing_since = failed if failing_since is None else failing_since
+            took = failed - began if _is_silence(error) else min(failed - began, OWN_TRIES_S)
+            if attempt == ATTEMPTS - 1 or failed - failing_since + took > LASTING_S:  # the next would take as long
                 raise HubError(
                     f"{what}: the hub at {endpoint()} keeps failing ({_brief(error)})",
                     "try again later; what is finished is kept",
@@ -248,9 +263,8 @@ def _is_passing(error: BaseException) -> bool:
         return False  # a data set that could not be written looks like one that could not be read
     # By their names, so that none of these libraries is imported to ask.
     passing = {"FileMetadataError", "LocalEntryNotFoundError", "IncompleteSnapshotError", "DatasetGenerationError"}
-    names = {kind.__name__ for link in _chain(error) for kind in type(link).__mro__}
     return bool(
-        names
+        _kinds(error)
         & {
             *passing,
             "ConnectionError",
@@ -261,6 +275,16 @@ def _is_passing(error: BaseException) -> bool:
             "IncompleteRead",
         }
     ) or ("Consistency check failed" in str(error))  # a download that was cut short
+
+
+def _is_silence(error: BaseException) -> bool:
+    """Tell whether nobody answered in time."""
+    return bool(_kinds(error) & {"TimeoutError", "TimeoutException"})
+
+
+def _kinds(error: BaseException) -> set[str]:
+    """Name the classes of an error and of what led to it."""
+    return {kind.__name__ for link in _chain(error) for kind in type(link).__mro__}
 
 
 def _chain(error: BaseException) -> list[BaseException]:

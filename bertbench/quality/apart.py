@@ -18,25 +18,31 @@ from bertbench.processes import Child, ChildDiedError, Death, behave_as_child
 from bertbench.records.progress import Progress
 from bertbench.records.record import Failure
 from bertbench.speed.rounds import WorkerError, failure_of
+from bertbench.units import duration
 
 if TYPE_CHECKING:
     from bertbench.quality.run import Evaluated, Outcome
     from bertbench.quality.work import Work
 
 SECONDS_BETWEEN_WORDS = 0.2  # how often progress is sent
+SILENCE_S = 1800.0  # without a word: longer than any model loads or any step takes
 
 
 class Apart:
-    """Does quality runs one after another in a process that is started when first needed, and anew when it died."""
+    """Does quality runs one after another in a process that is started when first needed, and anew when it died.
 
-    def __init__(self) -> None:
+    One that says nothing for `silence_s` hangs, and is ended.
+    """
+
+    def __init__(self, silence_s: float = SILENCE_S) -> None:
         self._child: Child | None = None
+        self._silence_s = silence_s
 
     def run(self, work: Work, progress: Progress) -> Outcome:
         """Call `quality.run.run_and_save` in that process.
 
         Raises:
-            WorkerError: it failed, or the process died.
+            WorkerError: it failed, or the process died or hung.
         """
         outcome: Outcome = self._ask("run", work, progress)
         return outcome
@@ -45,7 +51,7 @@ class Apart:
         """Call `quality.run.answer_part` in that process.
 
         Raises:
-            WorkerError: it failed, or the process died.
+            WorkerError: it failed, or the process died or hung.
         """
         part: Evaluated = self._ask("answer", work, progress)
         return part
@@ -56,13 +62,17 @@ class Apart:
         try:
             child.send((what, work, left))
             while True:
-                kind, content = child.receive()
+                kind, content = child.receive(self._silence_s)
                 if kind != "progress":
                     break
                 progress(*content)
         except ChildDiedError as error:
             self.close()
             raise WorkerError(_death_of(work, error.death)) from None
+        except TimeoutError:
+            self.close()
+            said = f"{work.label}: its process said nothing for {duration(self._silence_s)}, and was ended"
+            raise WorkerError(Failure("TimedOut", said, "repeat the command: what is finished is kept")) from None
         except BaseException:  # Ctrl-C: it may be anywhere
             self.close()
             raise

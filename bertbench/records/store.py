@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from glob import escape
 from pathlib import Path
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MINIMUM_FREE_BYTES = 50 * 2**20  # records, timings and predictions of one command stay far below this
+MOMENT = "%Y%m%dT%H%M%S"  # what session ids begin with
 TIDIED = 20  # newest sessions; earlier commands have tidied the others
 PLACES = (
     "sessions",
@@ -76,9 +77,13 @@ class StoredSession:
         return True
 
 
-def new_session_id() -> str:
-    """Make a session id that sorts by time, e.g. '20261124T120000-3f9a2c'."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+def new_session_id(newest: str | None = None, now: datetime | None = None) -> str:
+    """Make a session id that sorts by time, e.g. '20261124T120000-3f9a2c', and after `newest` though the clock went back."""
+    moment = now or datetime.now(UTC)
+    with suppress(ValueError, OverflowError):  # a name of another form, or the end of all time
+        before = datetime.strptime((newest or "").partition("-")[0], MOMENT).replace(tzinfo=UTC)
+        moment = max(moment, before + timedelta(seconds=1))
+    return f"{moment:{MOMENT}}-{uuid.uuid4().hex[:6]}"
 
 
 class Store:
@@ -116,6 +121,10 @@ class Store:
             return None
         folder = inside(self.root, self.root / record.finetuned_checkpoint)
         return folder if folder.is_dir() else None
+
+    def new_session_id(self) -> str:
+        """Make the id of a session that will be the newest one here."""
+        return new_session_id(next(iter(folders(self.sessions_folder)), None))
 
     def check_writable(self, needed_bytes: int = 0) -> None:
         """Prove, before work starts, that results can be written.

@@ -159,7 +159,8 @@ def _of_session(session: SessionRecord, record: RunRecord) -> dict[str, Any]:
         "session": session.session_id,
         "command": session.command,
         "complete": session.complete,
-        "taken_over": record.started_at < session.started_at,  # a finished run of an earlier session, not run again
+        # A finished run of an earlier session, not run again; a clock that goes back makes none of it.
+        "taken_over": record.started_at < session.started_at and not record.run_id.startswith(session.session_id),
         "bertbench_version": session.bertbench_version or None,
         "measure_version": session.request.get("versions", {}).get(record.kind),
         "environment_class": session.environment_class,

@@ -19,7 +19,7 @@ from bertbench.quality.apart import Apart, InPlace
 from bertbench.records.files import now
 from bertbench.records.progress import Progress, SessionWatch, Unwatched
 from bertbench.records.record import UNAVAILABLE, Environment, RunRecord, SessionRecord
-from bertbench.records.store import Store, StoredSession, new_session_id, newest
+from bertbench.records.store import Store, StoredSession, newest
 from bertbench.session.cost import measure_cost
 from bertbench.session.evaluations import measure_evaluations
 from bertbench.session.plan import Cell, Plan, is_sampled, make
@@ -137,7 +137,7 @@ def measure(
     store.tidy()
     for line in plan.lines():
         say(line)
-    record = _begun(request, canonical, plan, machine)
+    record = _begun(request, canonical, plan, machine, store.new_session_id())
     session = Session(request, store, say, progress, machine, record, request.deadline, instruments=instruments)
     taught = (cell.teacher for cell in plan.cells if cell.teacher and cell.teacher.work)
     session.teachers = frozenset(quality_key(teacher, session.settings) for teacher in taught)
@@ -216,10 +216,12 @@ def plan_of(
     return make_plan(request, encoders, say, earlier, training_format, instruments, is_done)
 
 
-def _begun(request: Request, canonical: dict[str, Any], plan: Plan, machine: Environment) -> SessionRecord:
+def _begun(
+    request: Request, canonical: dict[str, Any], plan: Plan, machine: Environment, session_id: str
+) -> SessionRecord:
     """Build the record of a session as it begins."""
     return SessionRecord(
-        session_id=new_session_id(),
+        session_id=session_id,
         command=request.command,
         argv=request.argv,
         suite=request.suite.name,

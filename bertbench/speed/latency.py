@@ -15,6 +15,7 @@ from bertbench.specs.timing import ShapeSpec
 from bertbench.speed.rounds import Cell, TimingRow
 
 WIDE_SPREAD = 0.10
+STOOD_STILL, STOOD_STILL_S = 10, 1.0  # times as long as usual, and so much longer: no load does that to a pass
 USUAL_ROUNDS = 5
 PARTS: dict[str, Callable[[TimingRow], float | None]] = {
     "round-median": lambda row: row.seconds,
@@ -122,6 +123,21 @@ def unsteady(measurements: Mapping[str, Sequence[Measurement]]) -> list[Caution]
     if fewest < USUAL_ROUNDS:
         warnings.append(caution("few-rounds", rounds=fewest))
     return warnings
+
+
+def interrupted(rows: Iterable[TimingRow]) -> list[Caution]:
+    """Warn about timed passes in which the machine stood still: they stay among the raw rows, and medians hardly see them."""
+    cells: dict[Cell, list[TimingRow]] = {}
+    for row in rows:
+        if not row.warmup and row.scenario != "offline":
+            cells.setdefault((row.model, row.shape), []).append(row)
+    lost = []
+    for passes in cells.values():
+        usual = statistics.median(row.seconds for row in passes)
+        factor = STOOD_STILL if passes[0].sequence_length else STOOD_STILL**2  # natural lengths differ by themselves
+        late = [row.seconds - usual for row in passes if row.seconds > factor * usual]
+        lost += [seconds for seconds in late if seconds > STOOD_STILL_S]
+    return [caution("stood-still", passes=len(lost), seconds=sum(lost))] if lost else []
 
 
 def _turns(rows: Iterable[TimingRow], part: Callable[[TimingRow], float | None]) -> dict[Cell, Turns]:

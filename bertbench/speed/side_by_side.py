@@ -15,7 +15,7 @@ from bertbench.records.progress import Progress, silent
 from bertbench.records.record import Failure, Measurement
 from bertbench.specs.timing import ExecutionSettings, TimingSpec
 from bertbench.speed.blocks import THIS_MACHINE, Blocks, Inspect, Probes, SpeedTarget, TaskInputs
-from bertbench.speed.latency import latencies, round_ratios, unsteady, whole_splits
+from bertbench.speed.latency import interrupted, latencies, round_ratios, unsteady, whole_splits
 from bertbench.speed.rounds import MINIMUM_ROUNDS, Cell, IsEnough, TimingRow, Timings, WorkerError, measure
 from bertbench.speed.servant import USUAL_WARMUP
 from bertbench.speed.workers import WorkerProcess, preload
@@ -164,7 +164,8 @@ def measure_speed(
     failures = blocks.failures | timings.failures
     measurements = _measurements([row for row in timings.rows if _is_kept(row, failures, timings.cells)], natural or {})
     ended = _ended(timings, timing, stop)
-    warnings += [*blocks.warnings, *warm.warnings, *ended, *unsteady(measurements), *watch.findings()]
+    warnings += [*blocks.warnings, *warm.warnings, *ended, *unsteady(measurements), *interrupted(timings.rows)]
+    warnings += watch.findings()
     return SpeedResult(
         session_id,
         tuple(targets),

@@ -362,6 +362,30 @@ def test_passing_status_is_waited_for_longer_each_time(waits, status):
     assert waits == [0.25, 0.5, 1.0, 2.0, 4.0]
 
 
+@pytest.mark.parametrize(
+    ("error", "seconds", "calls"),
+    [
+        (answered(503), 24.0, 2),  # one request that the library itself has tried six times
+        (answered(503), 600.0, 2),  # a long download that broke off goes on where it was
+        (TimeoutError(), 83.0, 1),  # six time-outs
+        (answered(503), 5.0, 7),  # a data set: many requests, of which now this, now that fails
+    ],
+)
+def test_trouble_is_said_within_a_minute(error, seconds, calls):
+    """However long the library itself tries, failures in a row end within 60 s, of which the next attempt is a part."""
+    clock, begun = [0.0], []
+
+    def action():
+        begun.append(clock[0])
+        clock[0] += seconds
+        raise error
+
+    with pytest.raises(HubError, match="keeps failing"):
+        hub.retrying("model x", action, sleep=lambda wait: clock.append(clock.pop() + wait), now=lambda: clock[0])
+    assert len(begun) == calls
+    assert begun[-1] - seconds < 60
+
+
 def test_status_hidden_in_a_cause_counts(waits):
     """The hub library wraps its errors: the status of the first cause decides."""
     outer = OSError("cannot find the file in the cache")

@@ -179,6 +179,28 @@ def test_code_beside_a_checkpoint_is_never_run(tiny):
     assert type(model).__module__.startswith("transformers.")
 
 
+class Evil:
+    """Makes a folder where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        """What pickle would call."""
+        return os.mkdir, (self.path,)
+
+
+def test_pickled_weights_run_nothing(tiny, tmp_path):
+    """A pytorch_model.bin that would call a function when unpickled is refused, and the function is not called."""
+    folder = tiny(head="sequence-classification")
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights | {"evil": Evil(str(tmp_path / "was-run"))}, folder / "pytorch_model.bin")
+    with pytest.raises(CheckpointError):
+        load(folder, trained=True)
+    assert not (tmp_path / "was-run").exists()
+
+
 def test_random_encoder_is_the_same_every_time(tiny, tmp_path):
     """Seeded weights have the same digest in every process, and drawing them leaves torch's generator alone."""
     settings = config(tiny())

@@ -79,6 +79,25 @@ def test_killed_process_is_a_failure(apart, tiny):
 
 
 @pytest.mark.slow
+def test_a_process_that_hangs_is_ended(apart, tiny):
+    """One that is stopped and so says nothing is a failure after its limit, by name; another takes the next run."""
+
+    def stop(*_):
+        os.kill(apart._child.pid, signal.SIGSTOP)
+        apart._silence_s = 0.5
+
+    apart._silence_s = 60.0
+    with pytest.raises(
+        WorkerError, match=r"fine-tuning bert on sst2, seed 0: its process said nothing for 0\.5 s"
+    ) as caught:
+        apart.run(work_on(tiny(), 400), stop)
+    assert caught.value.failure.kind == "TimedOut"
+    assert apart._child is None
+    apart._silence_s = 60.0
+    assert apart.run(work_on(tiny()), silent).measurements
+
+
+@pytest.mark.slow
 def test_interruption_ends_the_process(apart, tiny):
     """After Ctrl-C nothing is left running."""
 

@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from dataclasses import replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pandas as pd
@@ -161,6 +162,30 @@ def test_sessions_come_newest_first(store):
     assert newest(store, lambda stored: stored.session.session_id < OTHER_ID).session.session_id == SESSION_ID
     assert newest(store, lambda _: False) is None
     assert new_session_id() > "20260101"
+
+
+@pytest.mark.parametrize(
+    ("newest_id", "begins"),
+    [
+        ("20350101T000000-abcdef", "20350101T000001-"),  # the clock was wrong then, or is now
+        ("20260102T030405-abcdef", "20260102T030406-"),  # within a second
+        ("20250101T000000-abcdef", "20260102T030405-"),
+        ("99991231T235959-abcdef", "20260102T030405-"),
+        ("of-a-stranger", "20260102T030405-"),
+        (None, "20260102T030405-"),
+    ],
+)
+def test_a_new_session_is_the_newest_though_the_clock_went_back(newest_id, begins):
+    """A session's id comes after that of the newest one, whatever the clock says; names of another form do not count."""
+    assert new_session_id(newest_id, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)).startswith(begins)
+
+
+def test_a_store_from_the_future_goes_on(store):
+    """What is measured after a clock was set right is found as the newest."""
+    store.write_session(session_record(session_id="20990101T000000-abcdef"))
+    session_id = store.new_session_id()
+    store.write_session(session_record(session_id=session_id))
+    assert newest(store, lambda _: True).session.session_id == session_id
 
 
 def test_only_complete_sessions_of_all_models_cover_a_question(store):

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from bertbench.records.sidecars import TimingRow
-from bertbench.speed.latency import latencies, round_ratios, unsteady, whole_splits
+from bertbench.speed.latency import interrupted, latencies, round_ratios, unsteady, whole_splits
 
 
 def row(model, seconds, place=(0, 0), *, warmup=False, shape="1x128", **fields):
@@ -80,3 +80,20 @@ def test_unsteady_names_shape_and_spread():
     rows = [row("a", value, (place, 0)) for place, value in enumerate((1.0, 1.0, 1.3, 1.0, 1.0))]
     (warning,) = unsteady(latencies(rows))
     assert str(warning) == "a 1x128: round medians spread by 30%; more rounds or a quieter machine would help"
+
+
+@pytest.mark.parametrize(("shape", "seconds", "said"), [("1x128", 10.0, 1), ("1xnatural", 10.0, 1), ("1x128", 0.5, 0)])
+def test_a_pass_in_which_the_machine_slept_is_said(shape, seconds, said):
+    """Ten seconds in one pass of milliseconds are a stop, whose round is marked; half a second is another program."""
+    rows = [row("a", 0.01, (number, 0), shape=shape) for number in range(8)]
+    cautions = interrupted([*rows, row("a", seconds, (3, 1), shape=shape), row("a", 60.0, warmup=True, shape=shape)])
+    assert [caution.kind for caution in cautions] == ["stood-still"] * said
+    if said:
+        assert str(cautions[0]).startswith("the machine stood still for 10 s in 1 passes")
+
+
+def test_a_slow_model_never_stood_still():
+    """Passes that all take long, and lengths that differ thirtyfold, are as they should be."""
+    rows = [row("a", seconds) for seconds in (20.0, 21.0, 25.0)]
+    rows += [row("a", seconds, shape="1xnatural") for seconds in (0.1, 0.1, 3.0)]
+    assert interrupted(rows) == []

@@ -56,7 +56,7 @@ def notes(evidence: Evidence, rows: Sequence[Row], now: datetime) -> list[str]:
 # Warnings that change how figures are read, the gravest first; others are for those who look closer.
 GRAVE = (
     "not-learned", "guessed-outputs", FAILED_LATER, "other-attention", "time-limit-early", "swapped", "hypervisor",
-    "busy-start", "other-programs", "slower-at-the-end", "unsteady-start", "indistinct", "random-start",
+    "stood-still", "busy-start", "other-programs", "slower-at-the-end", "unsteady-start", "indistinct", "random-start",
     OTHER,  # of older records, which do not say what kind it is
 )  # fmt: skip
 

@@ -1,0 +1,112 @@
+"""A whole `compare` that is killed at random moments, and disks that are full or read-only: nothing finished is lost."""
+
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bertbench.records.store import Store
+
+CHECKOUT = Path(__file__).parents[1]
+RUN = ("run", "--task", "demo-sentiment", "--models", "bert-mini", "--seeds", "2", "--only", "quality")
+SMALL = ("--max-minutes", "0", "--train-samples", "64", "--eval-samples", "64", "--threads", "1")
+
+
+def chaos(kind, folder, kills):
+    """What the driver says, in a process of its own since it forks."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.chaos", kind, str(folder), str(kills)],
+        capture_output=True, text=True, cwd=CHECKOUT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_15_kills_of_a_compare_lose_nothing(tmp_path):
+    """After kill -9 every record is whole, no finished one is lost or measured again, and the scores are the same in the end."""
+    assert chaos("quick", tmp_path, 15).startswith("15 kills")
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(7200)
+def test_1000_kills_of_a_compare_lose_nothing(tmp_path):
+    """The same at 1,000 random moments; training is a stand-in."""
+    assert chaos("quick", tmp_path, 1000).startswith("1000 kills")
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(7200)
+def test_50_kills_of_real_training_lose_nothing(tmp_path):
+    """The same with the command as users run it, whose models are trained."""
+    assert chaos("real", tmp_path, 50).startswith("50 kills")
+
+
+@contextmanager
+def mounted(folder, *arguments):
+    """A real mount on a folder while the block lasts; skips the test where nobody may mount."""
+    folder.mkdir(exist_ok=True)
+    try:
+        done = subprocess.run(
+            ["mount", *arguments, folder],  # noqa: S607 (whichever the system has)
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    except FileNotFoundError:
+        pytest.skip("needs mount")
+    if done.returncode:
+        pytest.skip(f"may not mount here: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)  # noqa: S607 (as above)
+
+
+def fill_when(pattern, root):
+    """Fill the disk to its last byte as soon as a file is there."""
+    end = time.monotonic() + 120
+    while not list(root.glob(pattern)) and time.monotonic() < end:
+        time.sleep(0.01)
+    try:
+        with (root / "filler").open("wb", buffering=0) as stream:
+            while stream.write(b"\0" * 4096):
+                pass
+    except OSError:  # that was the last byte
+        pass
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_during_training_costs_no_finished_run(bench, tmp_path):
+    """On a real full disk a command ends in one line; what was finished is there, and with room the next command goes on."""
+    disk = tmp_path / "disk"
+    with mounted(disk, "-t", "tmpfs", "-o", "size=100m", "tmpfs"):
+        filling = threading.Thread(target=fill_when, args=("results/sessions/*/*quality*-0.json", disk))
+        filling.start()
+        done = bench(*RUN, *SMALL, "--results-dir", disk / "results")
+        filling.join()
+        assert done.code == 2
+        assert "No space left on device" in done.error
+        finished = [record for stored in Store(disk / "results").sessions() for record in stored.records]
+        assert [(record.status, record.seed) for record in finished] == [("ok", 0)]
+        (disk / "filler").unlink()
+        again = bench(*RUN, *SMALL, "--results-dir", disk / "results")
+        assert again.code == 0, again.stderr
+        assert f"taken from run {finished[0].run_id}" in again.stderr
+
+
+@pytest.mark.slow
+def test_a_read_only_disk_is_read_and_not_written(bench, tmp_path):
+    """From a real read-only mount results are shown as ever, without a word on locks; what would write says so before it measures."""
+    assert bench(*RUN, *SMALL, "--results-dir", tmp_path / "results").code == 0
+    archive = tmp_path / "archive"
+    with mounted(archive, "--bind", str(tmp_path / "results")):
+        subprocess.run(["mount", "-o", "remount,bind,ro", archive], check=True)  # noqa: S607 (as above)
+        for command in (("show",), ("export",)):
+            shown = bench(*command, "--results-dir", archive)
+            assert (shown.code, "lock" in shown.stderr) == (0, False), shown.stderr
+        done = bench(*RUN, *SMALL, "--fresh", "--results-dir", archive)
+        assert done.code == 2
+        assert "cannot be written (Read-only file system)" in done.error
