@@ -159,7 +159,10 @@ def _cells(column: pa.Array, chosen: TableFormat) -> pa.Array:
         cells = pa.array(map(write, column.dictionary.to_pylist()), pa.string()).take(column.indices)
     elif pa.types.is_floating(column.type):
         infinite = (math.inf, -math.inf) if is_csv else ()  # which strict JSON does not know
-        texts = (repr(value) if value is not None and (math.isfinite(value) or value in infinite) else None for value in column.to_pylist())
+        texts = (
+            repr(value) if value is not None and (math.isfinite(value) or value in infinite) else None
+            for value in column.to_pylist()
+        )
         cells = pa.array(texts, pa.string())
     elif pa.types.is_boolean(column.type) and is_csv:
         cells = pc.if_else(column, "True", "False")

@@ -17,7 +17,7 @@ import os
 import sqlite3
 import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,7 +69,7 @@ class IndexedSession:
     @property
     def sum(self) -> int:
         """A check sum over everything."""
-        return zlib.crc32("\0".join((self.files, self.glance, self.session, self.runs, self.damaged)).encode())
+        return zlib.crc32(f"{self.files}\0{self.glance}\0{self.session}\0{self.runs}\0{self.damaged}".encode())
 
     def read_session(self) -> SessionRecord | None:
         """Read the session; None if the entry holds something else, as a forged one may."""

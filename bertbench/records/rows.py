@@ -8,7 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bertbench.errors import first_line
-from bertbench.records.record import UNDEFINED, Environment, Measurement, RunRecord, SessionRecord, canonical_json, digest
+from bertbench.records.record import (
+    UNDEFINED,
+    Environment,
+    Measurement,
+    RunRecord,
+    SessionRecord,
+    canonical_json,
+    digest,
+)
 from bertbench.specs.tasks import TrainingSpec
 
 if TYPE_CHECKING:
@@ -64,7 +72,11 @@ def table_of(session: SessionRecord, records: Iterable[RunRecord]) -> pa.Table:
     import pyarrow as pa
 
     columns: dict[str, list[Any]] = {name: [] for name in (*STORED, *ORIGINS)}
-    text_of_model, text_of_task, of_environment = _Latest(canonical_json), _Latest(canonical_json), _Latest(_of_environment)
+    text_of_model, text_of_task, of_environment = (
+        _Latest(canonical_json),
+        _Latest(canonical_json),
+        _Latest(_of_environment),
+    )
     request = canonical_json({name: session.request.get(name, {}) for name in ("versions", "options")})
     for record in records:
         base = {

@@ -151,7 +151,9 @@ def frame_of_tables(tables: Iterable[pa.Table]) -> pd.DataFrame:
     kinds = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype(), pa.string(): pd.StringDtype()}
     nothing = _judged(schema().empty_table(), None)
     whole = pa.concat_tables([nothing, *tables])
-    plain = pa.schema([(part.name, pa.string() if pa.types.is_dictionary(part.type) else part.type) for part in whole.schema])
+    plain = pa.schema(
+        [(part.name, pa.string() if pa.types.is_dictionary(part.type) else part.type) for part in whole.schema]
+    )
     frame: pd.DataFrame = whole.cast(plain).to_pandas(types_mapper=kinds.get)
     return frame
 

@@ -48,9 +48,7 @@ def templates():
         "environment": environment(), "model": model.model_dump(mode="json"), "checkpoint": "<MODEL>", "seconds": SECONDS,
     }  # fmt: skip
     scored = factories.quality_record("<MODEL>", factories.predictions(0.8, n=40), task=task, seed=SEED)
-    measured = tuple(
-        replace(one, values=(SCORE if one.unit == "1" else SECONDS,)) for one in scored.measurements
-    )
+    measured = tuple(replace(one, values=(SCORE if one.unit == "1" else SECONDS,)) for one in scored.measurements)
     made = {
         "quality": replace(scored, measurements=measured),
         "size": factories.size_record("<MODEL>"),

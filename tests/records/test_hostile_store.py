@@ -435,9 +435,9 @@ def test_a_view_in_the_index_is_not_asked(store):
     database = sqlite3.connect(store.root / INDEX_FILE)
     database.executescript(
         "DROP TABLE IF EXISTS sessions; CREATE VIEW sessions AS WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id FROM n) "
-        "SELECT id, 'f' files, '' glance, 's' session, 'r' runs, '' damaged, 1 sum, x'00' rows FROM n; "
-        f"PRAGMA user_version = {LAYOUT};"
+        "SELECT id, 'f' files, '' glance, 's' session, 'r' runs, '' damaged, 1 sum, x'00' rows FROM n;"
     )
+    database.execute(f"PRAGMA user_version = {LAYOUT}")
     database.close()
     assert Store(store.root).find_run("size-bert")[1].run_id == "size-bert"
 
