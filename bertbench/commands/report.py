@@ -106,11 +106,13 @@ def _chosen(store: Store, names: str | None, choice: RowChoice) -> tuple[list[St
 def _fitting(figures: Mapping[str, tuple[int, set[Hashable]]]) -> set[str]:
     """Choose sessions, by name with their number of records and their figures: first those with figures of their own."""
     measured: set[Hashable] = set()
-    needed, others = [], []
+    needed: list[str] = []
+    others: list[str] = []
     for number, (name, (_, of_session)) in enumerate(figures.items()):
         (others if number >= IN_FULL and of_session <= measured else needed).append(name)
         measured |= of_session
-    fitting, count = set(), 0
+    fitting: set[str] = set()
+    count = 0
     for name in [*needed, *others]:
         count += figures[name][0]
         if count > MOST_RECORDS and fitting:

@@ -285,13 +285,14 @@ class Index:
         gone = [] if thorough else sorted(known.keys() - set(names))
         stale = []
         for name in names:
-            entry, glance = known.get(name), glance_at(self._sessions / name)
-            if entry is None or thorough or not glance or entry.glance != glance:
-                if entry is None or entry.files != files_of(self._sessions / name):
-                    stale.append(name)
-                elif glance and entry.glance != glance:
-                    known[name] = replace(entry, glance=glance)
-                    settled.append((glance, known[name].sum, name))
+            old, glance = known.get(name), glance_at(self._sessions / name)
+            if old is not None and not thorough and glance and old.glance == glance:
+                continue
+            if old is None or old.files != files_of(self._sessions / name):
+                stale.append(name)
+            elif glance:
+                known[name] = replace(old, glance=glance)
+                settled.append((glance, known[name].sum, name))
         self._write(database, "UPDATE sessions SET glance = ?, sum = ? WHERE id = ?", settled)
         self._write(database, "DELETE FROM sessions WHERE id = ?", [(name,) for name in gone])
         for batch in self._made_in_batches(stale):

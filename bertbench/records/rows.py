@@ -197,7 +197,7 @@ def packed(table: pa.Table, files: str) -> bytes:
     with pa.ipc.new_stream(stream, table.schema) as writer:
         writer.write_table(table.combine_chunks())
     content = stream.getvalue()
-    body = content.size.to_bytes(_SIZE, "big") + pa.compress(content, codec="zstd", asbytes=True)
+    body: bytes = content.size.to_bytes(_SIZE, "big") + pa.compress(content, codec="zstd", asbytes=True)
     return _sum(body, files) + body
 
 
