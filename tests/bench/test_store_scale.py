@@ -87,7 +87,10 @@ def test_campaign(tmp_path, figures, count):
     for command, options in OF_A_SUITE.items():
         seconds, memory = min(cost_of(folder, *options) for _ in range(2))
         figures.judge(
-            f"{name}, {command}", f"{seconds:.1f} s", f"< {MOST_OF_A_CAMPAIGN_S} s", holds=seconds < MOST_OF_A_CAMPAIGN_S
+            f"{name}, {command}",
+            f"{seconds:.1f} s",
+            f"< {MOST_OF_A_CAMPAIGN_S} s",
+            holds=seconds < MOST_OF_A_CAMPAIGN_S,
         )
         figures.judge(
             f"{name}, {command}, memory",
