@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import json
 import math
@@ -173,11 +171,8 @@ def _cells(column: pa.Array, chosen: TableFormat) -> pa.Array:
 
 def _csv_cell(text: str) -> str:
     safe = spreadsheet_cell(text)
-    if not any(sign in safe for sign in ',"\r\n'):
-        return safe
-    line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow([safe])
-    return line.getvalue().removesuffix("\n")
+    doubled = safe.replace('"', '""')
+    return f'"{doubled}"' if any(sign in safe for sign in ',"\n') else safe
 
 
 def _json_value(text: str) -> str:

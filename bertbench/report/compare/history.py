@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -197,5 +197,11 @@ def _long_rows(series: Series) -> Iterator[Row]:
     for position, point in enumerate(series.points):
         commit = f"commit {point.commit}" if point.commit else None
         caveats = remarks(f"measured {point.measured}", commit, series.mark(position))
-        figure = Row(**identity, value=point.value, session_id=point.session, status="ok")
-        yield replace(figure, caveats=caveats, run_ids=(point.run,))
+        yield Row(
+            **identity,
+            value=point.value,
+            session_id=point.session,
+            status="ok",
+            caveats=caveats,
+            run_ids=(point.run,),
+        )
