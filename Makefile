@@ -60,8 +60,8 @@ fuzz: $(STAMP)
 bench: $(STAMP)
 	$(VENV)/bin/python -m pytest -m bench tests/bench $(PYTEST_ARGS)
 
-# How often intervals hold the truth, over thousands of simulated sessions, and a store of 100,000 records: some
-# 30 minutes, on any machine.
+# How often intervals hold the truth, over thousands of simulated sessions, and stores of up to 1,000,000 records (20 GB):
+# some hours, on any machine.
 bench-full: $(STAMP)
 	$(VENV)/bin/python -m pytest -m bench_full tests/bench $(PYTEST_ARGS)
 

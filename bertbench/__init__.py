@@ -6,6 +6,8 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from bertbench.api import compare
@@ -29,12 +31,17 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def load_results(folder: str | PathLike[str]) -> pd.DataFrame:
+def load_results(folder: str | PathLike[str], **only: str | Sequence[str]) -> pd.DataFrame:
     """Load every measurement in a results folder as a row; `bertbench.records.table` says which columns there are.
+
+    Args:
+        folder: what `--results-dir` names.
+        only: what rows are limited to, a name or several: `suite="base"`, or another column of texts.
 
     Raises:
         StoreError: there is no such folder.
+        KeyError: there is no such column of texts.
     """
     from bertbench.records import table  # loads pandas
 
-    return table.load_results(folder)
+    return table.load_results(folder, **only)

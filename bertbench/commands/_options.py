@@ -154,6 +154,40 @@ class MeasuringOptions(StudyOptions, ShownOptions, OutputOptions, SelectionOptio
 
 
 @dataclass(frozen=True)
+class RowOptions:
+    """Which of what is stored is wanted; None: all."""
+
+    suite: Annotated[
+        str | None,
+        Option("--suite", "-s", help="Take only sessions of these suites, separated by commas.", show_default=False),
+    ] = None
+    since: Annotated[
+        str | None,
+        Option("--since", help="Take only sessions from this day or moment on (ISO 8601, UTC).", show_default=False),
+    ] = None
+    model: Annotated[
+        str | None, Option("--model", "-m", help="Take only these models, separated by commas.", show_default=False)
+    ] = None
+    task: Annotated[
+        str | None, Option("--task", help="Take only scores on these tasks, separated by commas.", show_default=False)
+    ] = None
+    kind: Annotated[
+        str | None,
+        Option(
+            "--kind",
+            help="Take only these kinds of figures, separated by commas: quality, size, speed, memory.",
+            show_default=False,
+        ),
+    ] = None
+    quantity: Annotated[
+        str | None,
+        Option(
+            "--quantity", help="Take only these quantities, separated by commas: latency, score, …", show_default=False
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
 class ShapeOptions:
     """The inputs of one pass."""
 

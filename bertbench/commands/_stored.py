@@ -1,14 +1,60 @@
-"""What is stored, as reports show it: the rows of a session, and the report on it with what was published and claimed."""
+"""What is stored, as reports show it: which of it is wanted, the rows of a session, and the report on it with what was published."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bertbench.errors import UnknownNameError, UsageError
+from bertbench.specs.name_lists import split
+
 if TYPE_CHECKING:
-    from bertbench.records.store import StoredSession
+    from bertbench.commands._options import RowOptions
+    from bertbench.records.store import Store, StoredSession
+    from bertbench.records.table import RowChoice
     from bertbench.report.row import Report, Row
     from bertbench.specs.catalog import Catalog
     from bertbench.specs.models import ModelSpec
+
+
+def choice_of(store: Store, options: RowOptions) -> RowChoice:
+    """Find out which rows are meant.
+
+    Raises:
+        UsageError: `--since` is no moment.
+        UnknownNameError: nothing stored is called so.
+    """
+    from bertbench.records.table import RowChoice, moment_of  # pandas
+
+    try:
+        since = None if options.since is None else moment_of(options.since)
+    except ValueError:
+        raise UsageError(f"--since {options.since}: is no day and no moment", "write it like 2026-11-24") from None
+    suites = None
+    if options.suite is not None:
+        suites = _known("suite", options.suite, store.suites())
+    choice = RowChoice(suites, since)
+    texts = {name: getattr(options, name) for name in ("model", "task", "kind", "quantity")}
+    texts = {name: text for name, text in texts.items() if text is not None}
+    known: dict[str, set[str]] = {name: set() for name in texts}
+    for table in store.tables(choice.takes) if texts else ():
+        for name, names in known.items():
+            names.update(filter(None, table[name].unique().to_pylist()))
+    if not any(known.values()):  # nothing is stored, which is to be said first
+        return choice
+    return RowChoice(suites, since, {name: _known(name, text, known[name]) for name, text in texts.items()})
+
+
+def _known(option: str, text: str, known: set[str]) -> list[str]:
+    """Return the names that a text lists.
+
+    Raises:
+        UnknownNameError: nothing stored is called so.
+    """
+    names = split(f"--{option}", text, known.__contains__, known.__contains__)
+    for name in names:
+        if known and name not in known:
+            raise UnknownNameError(f"stored {option}", name, sorted(known))
+    return names
 
 
 def rows_of(stored: StoredSession, catalog: Catalog) -> list[Row]:

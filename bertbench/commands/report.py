@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from bertbench.commands._display import Waiting, say, show, show_warnings
-from bertbench.commands._options import PlotsOption, spread
-from bertbench.commands._stored import report_of, rows_of
+from bertbench.commands._options import PlotsOption, RowOptions, spread
+from bertbench.commands._stored import choice_of, report_of, rows_of
 from bertbench.errors import NothingMeasuredError, StoreError, UnknownNameError, UsageError
 from bertbench.records.store import Store, StoredSession
 from bertbench.session.options import StoreOptions
@@ -19,10 +19,14 @@ from bertbench.specs.catalog import Catalog
 from bertbench.specs.name_lists import split
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from bertbench.records.table import RowChoice
     from bertbench.report.row import Report
 
 MOST_TABLES = 3  # suites whose newest session has its comparison table on the page
 IN_FULL = 10  # newest sessions whose figures are all listed; of older ones those that were not measured again since
+MOST_RECORDS = 2_500  # on a page, which then has some megabytes
 PAGE = ".html"
 
 PageOption = Annotated[Path, Option("--output", "-o", help="File to write the page to.")]
@@ -32,12 +36,13 @@ SessionOption = Annotated[
 ]
 
 
-@spread()
+@spread(rows=("suite", "since"))
 def report(
     output: PageOption = Path("report.html"),
     session: SessionOption = None,
     plots: PlotsOption = None,
     *,
+    rows: RowOptions,
     folders: StoreOptions,
 ) -> None:
     """Write one page with tables, charts and records of what is stored.
@@ -55,34 +60,75 @@ def report(
     if plots is not None:
         pictures.check(plots)
     store, catalog = Store(folders.results_dir, Waiting()), Catalog(folders.config_dir or ())
-    sessions = _chosen([stored for stored in store.sessions() if stored.records], session)
+    sessions, left_out = _chosen(store, session, choice_of(store, rows))
     show_warnings(store.warnings)
     if not sessions:
         raise NothingMeasuredError(
             f"no figures in {folders.results_dir}", "`bertbench compare` measures size, speed, memory and quality"
         )
     made = _joined(sessions, catalog)
-    outputs.write_report(made, output)
+    outputs.write_report(replace(made, notes=(*([left_out] if left_out else []), *made.notes)), output)
+    if left_out:
+        say(left_out)
     models = len({row.model for row in made.rows if row.model})
     show(f"{output}: {_counted(models, 'model')}, {_counted(len(sessions), 'session')}; open it in a browser")
     if plots is not None:
         show(pictures.summary(plots, pictures.write(made, plots)))
 
 
-def _chosen(sessions: Sequence[StoredSession], names: str | None) -> list[StoredSession]:
-    """Keep the sessions asked for.
+def _chosen(store: Store, names: str | None, choice: RowChoice) -> tuple[list[StoredSession], str]:
+    """Read the sessions asked for that have records, as many as fit onto a page, and say which do not.
 
     Raises:
         UnknownNameError: there is no such session.
     """
-    if names is None:
-        return list(sessions)
-    known = {stored.session.session_id: stored for stored in sessions}
-    asked = split("--session", names, known.__contains__, known.__contains__)
-    for name in asked:
-        if name not in known:
-            raise UnknownNameError("session", name, known)
-    return [stored for name, stored in known.items() if name in asked]
+    figures = {}
+    for table in store.tables(choice.takes):
+        if table.num_rows:
+            figures[table["session"][0].as_py()] = _figures_in(table)
+    asked = list(figures)
+    if names is not None:
+        asked = split("--session", names, figures.__contains__, figures.__contains__)
+        for name in asked:
+            if figures and name not in figures:
+                raise UnknownNameError("session", name, figures)
+    fitting = _fitting({name: of_session for name, of_session in figures.items() if name in asked})
+    sessions = [stored for stored in store.sessions(lambda session: session.session_id in fitting) if stored.records]
+    count = len(set(asked) & figures.keys()) - len(fitting)
+    if not count:
+        return sessions, ""
+    return sessions, (
+        f"{_counted(count, 'session')} left out: a page holds {MOST_RECORDS:,} records, here of the newest sessions with figures "
+        "that no newer one has; --session, --suite and --since choose, and `bertbench export` has all"
+    )
+
+
+def _fitting(figures: Mapping[str, tuple[int, set[Hashable]]]) -> set[str]:
+    """Choose sessions, by name with their number of records and their figures: first those with figures of their own."""
+    measured: set[Hashable] = set()
+    needed: list[str] = []
+    others: list[str] = []
+    for number, (name, (_, of_session)) in enumerate(figures.items()):
+        (others if number >= IN_FULL and of_session <= measured else needed).append(name)
+        measured |= of_session
+    fitting: set[str] = set()
+    count = 0
+    for name in [*needed, *others]:
+        count += figures[name][0]
+        if count > MOST_RECORDS and fitting:
+            break
+        fitting.add(name)
+    return fitting
+
+
+def _figures_in(table: pa.Table) -> tuple[int, set[Hashable]]:
+    """Return how many records a session's table has, and what was measured: kinds, models, tasks and settings."""
+    names = ("kind", "model", "task", "settings", "status")
+    columns = [table[name].combine_chunks() for name in names]
+    texts = [column.dictionary.to_pylist() for column in columns]
+    numbers = dict.fromkeys(zip(*(column.indices.to_pylist() for column in columns), strict=True))
+    rows = [tuple(None if n is None else known[n] for known, n in zip(texts, row, strict=True)) for row in numbers]
+    return len(table["run_id"].unique()), {row[:-1] for row in rows if row[-1] == "ok"}
 
 
 def _joined(sessions: Sequence[StoredSession], catalog: Catalog) -> Report:

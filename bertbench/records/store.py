@@ -30,11 +30,13 @@ from bertbench.records.files import (
 from bertbench.records.index import INDEX_FILE, Index, IndexedSession, UnusableIndexError, folders, links
 from bertbench.records.progress import Progress, silent
 from bertbench.records.record import RunRecord, SessionRecord, Sidecar
+from bertbench.records.rows import table_of
 from bertbench.records.sidecars import read_sidecar
 from bertbench.specs import text_files
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 MINIMUM_FREE_BYTES = 50 * 2**20  # records, timings and predictions of one command stay far below this
 MOMENT = "%Y%m%dT%H%M%S"  # what session ids begin with
@@ -222,6 +224,36 @@ class Store:
             # Asked of the files again, which an index may be wrong about.
             if stored is not None and (among is None or among(stored.session)):
                 yield stored
+
+    def tables(self, among: Callable[[SessionRecord], bool] = lambda _: True) -> Iterator[pa.Table]:
+        """Yield the rows of the sessions that `among` takes, newest first, as `bertbench.records.rows.table_of` makes them.
+
+        An index gives them without reading the records; unreadable files are named in `warnings`.
+        """
+        entries = self._entries()
+        if entries is None or self._index is None:
+            for stored in self.sessions(among):
+                yield table_of(stored.session, stored.records)
+            return
+        self._warn_of_links()
+        chosen = [name for name, entry in entries.items() if self._is_among(name, entry, among)]
+        for number, (entry, table) in enumerate(self._index.tables(chosen)):
+            self.progress("reading stored sessions", number, len(chosen))
+            self.warnings += entry.damaged.splitlines()
+            yield table
+        self.progress("reading stored sessions", len(chosen), len(chosen))
+
+    def suites(self) -> set[str]:
+        """Return the suites of which there are sessions."""
+        known: set[str] = set()
+
+        def note(session: SessionRecord) -> bool:
+            known.add(session.suite)
+            return False
+
+        for _ in self.sessions(note):
+            raise AssertionError  # pragma: no cover (none is taken)
+        return known
 
     def _is_among(self, name: str, entry: IndexedSession | None, among: Callable[[SessionRecord], bool]) -> bool:
         damaged: list[str] = []

@@ -12,88 +12,97 @@ is now. A model or task without a configuration is never stale. Damaged files ar
 
 from __future__ import annotations
 
-import statistics
+import json
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import ConfigError, StoreError
-from bertbench.records.index import folders
-from bertbench.records.record import (
-    MEASURE_VERSIONS,
-    NOT_MEASURED,
-    UNDEFINED,
-    Environment,
-    Measurement,
-    RunRecord,
-    SessionRecord,
-    canonical_json,
-    digest,
-)
+from bertbench.records.record import MEASURE_VERSIONS, NOT_MEASURED, RunRecord, SessionRecord, canonical_json
+from bertbench.records.rows import NUMBERS, ORIGINS, STORED, TRUTHS, WHOLE, schema, table_of
 from bertbench.records.store import Store, StoredSession
 from bertbench.safe_text import visible
 from bertbench.specs.catalog import Catalog
 from bertbench.specs.models import FineTuned, ModelSpec
 from bertbench.specs.suites import RecipeSpec
-from bertbench.specs.tasks import TrainingSpec
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
     from bertbench.specs.base import Spec
 
-OF_MEASUREMENTS = (
-    "split", "quantity", "statistic", "unit", "value", "smallest", "largest", "readings", "n", "n_unit", "scenario",
-    "batch_size", "sequence_length", "note",
-)  # fmt: skip
-COLUMNS = (
-    "session", "started_at", "model", "task", *OF_MEASUREMENTS, "seed", "kind", "status", "error", "run_id", "command",
-    "complete", "taken_over", "suite", "checkpoint", "revision", "weights", "weights_digest", "device", "backend", "dtype",
-    "threads", "environment_class", "cpu", "gpu", "usable_cores", "system", "python", "torch", "transformers", "commit",
-    "dirty", "bertbench_version", "measure_version", "schema_version", "key", "data_fingerprint", "recipe",
-    "capped", "finetuned_checkpoint", "seconds", "stale",
-)  # fmt: skip
-WHOLE = (
-    "readings",
-    "n",
-    "batch_size",
-    "sequence_length",
-    "seed",
-    "threads",
-    "usable_cores",
-    "measure_version",
-    "schema_version",
-)
-NO_RECIPE = {"origin", "losses", "is_sample", "eval_available"}
-OF_TRAINING = {*TrainingSpec.model_fields, "train_available", "bf16_training"} - {"max_length"}
-NUMBERS = ("value", "smallest", "largest", "seconds")
+COLUMNS = (*STORED, "stale")
+JUDGED_BY = (*ORIGINS, "model", "task", "kind", "command")
 GATES = {"check", "baseline"}  # which evaluate a baseline's kept checkpoint in place of what is configured
 OF_A_CHECKPOINT = {"checkpoint", "revision", "tokenizer"}
 OF_QUALITY = {"training", "finetuned", "distill"}  # parts of a model's spec that only its quality depends on
 NOT_OF_A_TASK = {*NOT_MEASURED, "test_sets", "useful_samples"}
-TRUTHS = ("complete", "taken_over", "dirty", "capped")
 
 
-def load_results(folder: str | PathLike[str]) -> pd.DataFrame:
+@dataclass(frozen=True)
+class RowChoice:
+    """Which rows are wanted: of sessions of these suites, from a moment on, with one of these names in a column; None: all."""
+
+    suites: Collection[str] | None = None
+    since: datetime | None = None
+    names: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+    def takes(self, session: SessionRecord) -> bool:
+        """Tell whether a session's rows are wanted."""
+        is_late = self.since is None or datetime.fromisoformat(session.started_at) >= self.since
+        return is_late and (self.suites is None or session.suite in self.suites)
+
+    def of(self, table: pa.Table) -> pa.Table:
+        """Keep the rows with the names that are wanted."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        for column, names in self.names.items():
+            table = table.filter(pc.is_in(table[column], pa.array(sorted(names), pa.string())))
+        return table
+
+
+EVERYTHING = RowChoice()
+
+
+def moment_of(text: str) -> datetime:
+    """Read a day or a moment in ISO 8601; without a zone it is UTC.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def load_results(folder: str | PathLike[str], **only: str | Sequence[str]) -> pd.DataFrame:
     """Load every measurement in a results folder as a row, the newest session first.
 
     Args:
         folder: what `--results-dir` names.
+        only: what rows are limited to, a name or several: `suite` (of the session), or another column of texts.
 
     Raises:
         StoreError: there is no such folder.
+        KeyError: there is no such column of texts.
     """
     store = Store(Path(folder))
-    frame = frame_of(store)
+    names = {column: {chosen} if isinstance(chosen, str) else set(chosen) for column, chosen in only.items()}
+    unknown = names.keys() - set(STORED) | names.keys() & {*NUMBERS, *WHOLE, *TRUTHS}
+    if unknown:
+        raise KeyError(f"no column of texts: {', '.join(sorted(unknown))}")
+    frame = frame_of(store, choice=RowChoice(names.pop("suite", None), names=names))
     for warning in store.warnings:
         warnings.warn(visible(warning), stacklevel=2)  # a warning may name files of a stranger
     return frame
 
 
-def frame_of(store: Store, catalog: Catalog | None = None) -> pd.DataFrame:
+def frame_of(store: Store, catalog: Catalog | None = None, choice: RowChoice = EVERYTHING) -> pd.DataFrame:
     """Build what `load_results` gives; unreadable files are named in the store's `warnings`.
 
     `catalog` has the configurations by which runs are stale; None: those that commands find here.
@@ -101,124 +110,71 @@ def frame_of(store: Store, catalog: Catalog | None = None) -> pd.DataFrame:
     Raises:
         StoreError: there is no such folder.
     """
+    return frame_of_tables(tables_of(store, catalog, choice))
+
+
+def check_there(store: Store) -> None:
+    """Refuse a folder that is not there, instead of finding nothing in it.
+
+    Raises:
+        StoreError: it is not there.
+    """
     if not store.root.is_dir():
         raise StoreError(f"results directory {store.root}: not there", "name the right one; `bertbench run` makes one")
-    return frame_of_sessions(_counted(store), Staleness(catalog or Catalog()))
 
 
-def frame_of_sessions(sessions: Iterable[StoredSession], judge: Staleness | None = None) -> pd.DataFrame:
-    """Build the rows of sessions that have been read; without a judge no run is stale."""
+def tables_of(store: Store, catalog: Catalog | None = None, choice: RowChoice = EVERYTHING) -> Iterator[pa.Table]:
+    """Yield the rows of `load_results` by session, as columns of pyarrow; sessions without a row are left out.
+
+    Raises:
+        StoreError: there is no such folder.
+    """
+    check_there(store)
+    judge = Staleness(catalog or Catalog())
+    for whole in store.tables(choice.takes):
+        table = choice.of(whole)
+        if table.num_rows:
+            yield _judged(table, judge)
+
+
+def frame_of_sessions(sessions: Iterable[StoredSession]) -> pd.DataFrame:
+    """Build the rows of sessions that have been read; no run counts as stale."""
+    return frame_of_tables(_judged(table_of(stored.session, stored.records), None) for stored in sessions)
+
+
+def frame_of_tables(tables: Iterable[pa.Table]) -> pd.DataFrame:
+    """Join tables to a frame; columns have the same types, whether they hold values or not."""
     import pandas as pd
+    import pyarrow as pa
 
-    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    for stored in sessions:
-        for row in _rows(stored, judge):
-            for name, values in columns.items():
-                values.append(row.get(name))
-    return pd.DataFrame({name: pd.Series(values, dtype=_dtype(name)) for name, values in columns.items()})
-
-
-def _counted(store: Store) -> Iterator[StoredSession]:
-    """Yield a store's sessions and say how many have been read."""
-    total = len(folders(store.sessions_folder))
-    for count, stored in enumerate(store.sessions(), 1):
-        yield stored
-        store.progress("reading stored sessions", count, total)
-    store.progress("reading stored sessions", total, total)
-
-
-def _dtype(name: str) -> str:
-    """Return a column's type, the same whether it has values or not, so that files of two folders fit together."""
-    if name in NUMBERS:
-        return "float64"
     # Types of pandas' own, which leave room for what is absent.
-    return "Int64" if name in WHOLE else "boolean" if name in TRUTHS else "string"
-
-
-def _rows(stored: StoredSession, judge: Staleness | None) -> Iterator[dict[str, Any]]:
-    for record in stored.records:
-        base = (
-            {"stale": judge.reason(stored.session, record) if judge else None}
-            | _of_session(stored.session, record)
-            | _of_run(record)
-            | _of_environment(record.environment)
-        )
-        if not record.measurements:
-            yield base
-        for measurement in record.measurements:
-            yield base | _of_measurement(measurement)
-        for undefined in record.undefined:
-            counted = {"split": undefined.split, "n": undefined.n, "n_unit": "examples", "note": undefined.reason}
-            yield (
-                base | {"status": UNDEFINED, "quantity": undefined.metric, "statistic": "value", "unit": "1"} | counted
-            )
-
-
-def _of_session(session: SessionRecord, record: RunRecord) -> dict[str, Any]:
-    return {
-        "session": session.session_id,
-        "command": session.command,
-        "complete": session.complete,
-        # A finished run of an earlier session, not run again; a clock that goes back makes none of it.
-        "taken_over": record.started_at < session.started_at and not record.run_id.startswith(session.session_id),
-        "bertbench_version": session.bertbench_version or None,
-        "measure_version": session.request.get("versions", {}).get(record.kind),
-        "environment_class": session.environment_class,
-    }
-
-
-def _of_run(record: RunRecord) -> dict[str, Any]:
-    names = (
-        "started_at", "seed", "kind", "status", "run_id", "suite", "checkpoint", "revision", "weights", "weights_digest",
-        "schema_version", "key", "data_fingerprint", "capped", "finetuned_checkpoint", "seconds",
-    )  # fmt: skip
-    error = record.error
-    return {
-        **{name: getattr(record, name) for name in names},
-        **{name: record.settings.get(name) for name in ("device", "backend", "dtype", "threads")},
-        "model": record.model_name,
-        "recipe": _recipe(record.settings) if record.kind == "quality" else None,
-        "task": record.task_name,
-        "error": f"{error.kind}: {error.message}" if error else None,
-    }
-
-
-def _recipe(settings: Mapping[str, Any]) -> str:
-    """Compute what tells recipes apart; of an evaluated checkpoint nothing of training, which earlier records hold."""
-    left_out = NO_RECIPE | (OF_TRAINING if settings.get("mode") == "evaluate" else set())
-    return digest({name: value for name, value in settings.items() if name not in left_out})[:8]
-
-
-def _of_environment(environment: Environment | None) -> dict[str, Any]:
-    if environment is None:
-        return {}
-    names = ("environment_class", "cpu", "gpu", "usable_cores", "system", "python", "commit", "dirty")
-    return {name: getattr(environment, name) for name in names} | {
-        name: environment.packages.get(name) for name in ("torch", "transformers")
-    }
-
-
-def _of_measurement(measurement: Measurement) -> dict[str, Any]:
-    same = (
-        "split",
-        "quantity",
-        "statistic",
-        "unit",
-        "n",
-        "n_unit",
-        "scenario",
-        "batch_size",
-        "sequence_length",
-        "note",
+    kinds = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype(), pa.string(): pd.StringDtype()}
+    nothing = _judged(schema().empty_table(), None)
+    whole = pa.concat_tables([nothing, *tables])
+    plain = pa.schema(
+        [(part.name, pa.string() if pa.types.is_dictionary(part.type) else part.type) for part in whole.schema]
     )
-    values = measurement.values
-    return {
-        **{name: getattr(measurement, name) for name in same},
-        "value": statistics.median(values),
-        "smallest": min(values),
-        "largest": max(values),
-        "readings": len(values),
-    }
+    frame: pd.DataFrame = whole.cast(plain).to_pandas(types_mapper=kinds.get)
+    return frame
+
+
+def _judged(table: pa.Table, judge: Staleness | None) -> pa.Table:
+    """Put what is stale in place of what decides it; without a judge nothing is."""
+    import pyarrow as pa
+
+    reasons: list[str | None] = [None] * table.num_rows
+    if judge is not None:
+        columns = [table[name].combine_chunks() for name in JUDGED_BY]
+        texts = [column.dictionary.to_pylist() for column in columns]
+        # By the numbers of texts: a row's texts together are longer than all its figures.
+        rows = list(zip(*(column.indices.to_pylist() for column in columns), strict=True))
+        judged = {
+            row: judge.of_row(tuple(None if n is None else known[n] for known, n in zip(texts, row, strict=True)))
+            for row in dict.fromkeys(rows)
+        }
+        reasons = [judged[row] for row in rows]
+    stale = pa.array(reasons, pa.dictionary(pa.int32(), pa.string()))
+    return table.select(STORED).append_column("stale", stale)
 
 
 @dataclass
@@ -228,6 +184,21 @@ class Staleness:
     catalog: Catalog
     _now: dict[tuple[str, str], Spec | None] = field(default_factory=dict)
     _seen: dict[str, bool] = field(default_factory=dict)
+    _parsed: dict[str, Any] = field(default_factory=dict)
+    _of_rows: dict[tuple[str | None, ...], str | None] = field(default_factory=dict)
+
+    def of_row(self, origin: tuple[Any, ...]) -> str | None:
+        """Say why a row is stale, by its columns JUDGED_BY; each combination is judged once."""
+        if origin not in self._of_rows:
+            *texts, model, task, kind, command = origin
+            request, settings, model_spec, task_spec = map(self._parse, texts)
+            started = "1970-01-01T00:00:00+00:00"  # which nothing is judged by
+            session = SessionRecord("", command, (), "", (), "", (), request, started)
+            record = RunRecord(
+                "", "", kind, "", model, model_spec, "ok", started, task_name=task, task=task_spec, settings=settings
+            )
+            self._of_rows[origin] = self.reason(session, record)
+        return self._of_rows[origin]
 
     def reason(self, session: SessionRecord, record: RunRecord) -> str | None:
         """Say why a record is stale, or return None."""
@@ -245,6 +216,11 @@ class Staleness:
         if record.kind == "quality" and not evaluated and self._recipe_changed(session, record):
             return f"the published recipe of {record.model_name} for {record.task_name} has changed since"
         return None
+
+    def _parse(self, text: str) -> Any:
+        if text not in self._parsed:
+            self._parsed[text] = json.loads(text)
+        return self._parsed[text]
 
     def _recipe_changed(self, session: SessionRecord, record: RunRecord) -> bool:
         """Tell whether a run took the published recipe, and now another is published; what options said is left out."""

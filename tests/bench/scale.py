@@ -28,6 +28,7 @@ class Scale:
     slower_sessions: int = 20
     simulated_sessions: int = 2000
     stored_records: int = 100_000
+    campaign_records: tuple[int, ...] = (100_000, 1_000_000)
     evaluated_questions: int = 1024
     forecast_samples: int = 500
 
@@ -35,6 +36,7 @@ class Scale:
 TINY = Scale(
     judged=False,
     stored_records=1000,
+    campaign_records=(3500,),
     evaluated_questions=16,
     forecast_samples=20,
     threads=1,

@@ -4,15 +4,17 @@ import io
 import json
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import bertbench
 from bertbench import cli
 from bertbench.commands import export
 from bertbench.errors import StoreError
-from bertbench.records import table
+from bertbench.records import rows, table
 from bertbench.records.record import Measurement
 from bertbench.records.store import Store
+from bertbench.safe_text import json_text, spreadsheet_cell
 from tests.factories import SESSION_ID, failed, predictions, record, session_record, size_record, stored_session
 
 TIMES = Measurement("latency", "s", (0.3, 0.1, 0.2), statistic="round-median", batch_size=1, sequence_length=128, n=9)
@@ -114,11 +116,70 @@ def test_nothing_stored_is_exit_code_4(tmp_path, capsys):
     assert cli.main(["export", "--results-dir", str(tmp_path)]) == 4
 
 
-def test_numbers_keep_all_digits(tmp_path, capsys):
+def test_numbers_keep_all_digits(tmp_path):
     """JSON, too, gives every number as it was measured, and null for what is not finite."""
     values = (0.1 + 0.2, 1.2345678901234567e-9, 1e300)
-    stored_session(tmp_path, records=[record("speed", measurements=(Measurement("latency", "s", values),))])
-    frame = bertbench.load_results(tmp_path)
-    frame.loc[0, "value"] = float("inf")
-    (row,) = json.loads(export.text_of(frame, export.TableFormat.JSON))
+    timed = record("speed", measurements=(Measurement("latency", "s", values),))
+    whole = rows.table_of(session_record(), [timed])
+    whole = whole.set_column(whole.column_names.index("value"), "value", pa.array([float("inf")]))
+    (row,) = json.loads("".join(export.texts_of([whole], export.TableFormat.JSON)))
     assert (row["smallest"], row["largest"], row["value"], row["readings"]) == (min(values), 1e300, None, 3)
+
+
+ODD = ["=1+1", "a,b", 'say "x"', "two\nlines", "", "a\rb", "\u202ebert", "##x[", "café", "::set", "-1", " ", "\u200cx"]
+
+
+def test_text_is_that_of_pandas_and_json(tmp_path):
+    """CSV and JSON, made column by column, are to the byte what pandas' and Python's writers give, also of odd names."""
+    parts = [
+        rows.table_of(
+            session_record(),
+            [failed("memory", name, message=name), size_record(name), record("speed", name, measurements=(TIMES,))],
+        )
+        for name in ODD
+    ]
+    whole = table.frame_of_tables([part.select(table.STORED).append_column("stale", part["kind"]) for part in parts])
+    tables = [part.select(table.STORED).append_column("stale", part["kind"]) for part in parts]
+    safe = whole.copy()
+    for name in safe.select_dtypes("string").columns:
+        safe[name] = safe[name].map(lambda text: text if pd.isna(text) else spreadsheet_cell(text)).astype("string")
+    assert "".join(export.texts_of(tables, export.TableFormat.CSV)) == safe.to_csv(index=False, lineterminator="\n")
+    plain = whole.astype(object).where(whole.notna(), None).to_dict("records")
+    text = f"{json_text(json.dumps(plain, indent=1, ensure_ascii=False))}\n"
+    assert "".join(export.texts_of(tables, export.TableFormat.JSON)) == text
+
+
+def exported(root, capsys, *options, code=0):
+    """The rows that the command writes, and what it says."""
+    assert cli.main(["export", "--results-dir", str(root), *options]) == code
+    out, err = capsys.readouterr()
+    return (pd.read_csv(io.StringIO(out)) if out else None), err
+
+
+def test_rows_are_chosen(root, capsys):
+    """Only rows of the suite, model, task, kind, quantity and time asked for are written, as by `load_results`."""
+    stored_session(root, records=[size_record("albert", session_id="20261125T120000-def456", suite="other")],
+        session=session_record(session_id="20261125T120000-def456", started_at="2026-11-25T12:00:00+00:00", suite="other"))  # fmt: skip
+    assert set(exported(root, capsys, "--suite", "other")[0]["model"]) == {"albert"}
+    assert set(exported(root, capsys, "--since", "2026-11-25")[0]["model"]) == {"albert"}
+    assert set(exported(root, capsys, "--kind", "quality,speed")[0]["kind"]) == {"quality", "speed"}
+    assert set(exported(root, capsys, "--quantity", "latency")[0]["quantity"]) == {"latency"}
+    assert set(exported(root, capsys, "--task", "sst2", "--model", "bert")[0]["kind"]) == {"quality"}
+    assert set(bertbench.load_results(root, suite="other")["model"]) == {"albert"}
+    assert set(bertbench.load_results(root, kind=["speed"], model="bert")["kind"]) == {"speed"}
+    with pytest.raises(KeyError, match="no column of texts: seed"):
+        bertbench.load_results(root, seed="1")
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "code"),
+    [
+        (["--suite", "bas"], "did you mean 'base'?", 2),
+        (["--model", "brt"], "did you mean 'bert'?", 2),
+        (["--since", "yesterday"], "is no day and no moment", 2),
+        (["--since", "2030-01-01"], "no runs in", 4),
+    ],
+)
+def test_wrong_choices_are_said(root, options, said, code, capsys):
+    """What is not stored is named with what is, and what leaves nothing is said to."""
+    assert said in exported(root, capsys, *options, code=code)[1]

@@ -128,3 +128,24 @@ def test_an_unknown_model_is_answered_with_those_there_are(root, capsys):
     assert "unknown stored model 'brt'. Known: org/own" in history(root, capsys, "--model", "brt", code=2).err
     (root / "nothing").mkdir()
     assert "no figures in" in history(root / "nothing", capsys, "--model", "brt", code=4).err
+
+
+def test_of_many_figures_fifty_are_shown(root, capsys, monkeypatch):
+    """Where there are more figures than people read, those with steps come first, the rest is said, and CSV has all."""
+    monkeypatch.setattr("bertbench.report.compare.history.MOST_TABLES", 2)
+    tables = json.loads(history(root, capsys, "--format", "json").out)["tables"]
+    stepping = {(row["Model"], row["Quantity"]) for row in tables[-1]["rows"]}
+    assert len(tables) == 3
+    assert {tuple(table["title"].split(": ")) for table in tables[:-1]} <= stepping
+    said = history(root, capsys).out
+    assert "figures are shown, those with steps first" in said
+    whole = list(csv.DictReader(io.StringIO(history(root, capsys, "--format", "csv").out)))
+    assert len({row["quantity"] for row in whole}) > 4
+
+
+def test_sessions_are_chosen_by_suite_and_day(root, capsys):
+    """Sessions before a day, or of other suites, are left out."""
+    options = ("--quantity", "latency", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(history(root, capsys, "--since", "2026-01-15", *options).out)))
+    assert [row["session_id"][6:8] for row in rows] == ["15", "16"]
+    assert "unknown stored suite 'demo'. Known: base" in history(root, capsys, "--suite", "demo", code=2).err

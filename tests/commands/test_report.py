@@ -108,3 +108,31 @@ def test_old_sessions_that_were_measured_again_are_not_listed(tmp_path, monkeypa
         ("25", "albert"),
     }
     assert "Of 1 older session nothing is listed" in page(joined)
+
+
+def test_a_page_holds_so_many_records(tmp_path, monkeypatch, capsys):
+    """Of a large store the newest sessions with figures of their own are on the page, and what is left out is said, there too."""
+    monkeypatch.setattr(command, "IN_FULL", 1)
+    monkeypatch.setattr(command, "MOST_RECORDS", 2)
+    for day, model in ((24, "albert"), (25, "bert"), (26, "bert")):
+        session_id = f"202611{day}T120000-aaaaaa"
+        session = factories.session_record([model], session_id=session_id, started_at=f"2026-11-{day}T12:00:00+00:00")
+        records = [factories.size_record(model, run_id=f"{model}-{day}", session_id=session_id)]
+        factories.stored_session(tmp_path / "results", records=records, session=session)
+    assert report(tmp_path / "results", "--output", tmp_path / "page.html") == 0
+    out, err = capsys.readouterr()
+    assert out.startswith(f"{tmp_path / 'page.html'}: 2 models, 2 sessions;")
+    assert "1 session left out: a page holds 2 records" in err
+    html = (tmp_path / "page.html").read_text()
+    assert "1 session left out" in html
+    assert "20261124T120000-aaaaaa" in html
+    assert "20261125T120000-aaaaaa" not in html
+
+
+def test_sessions_are_chosen(results, tmp_path, capsys):
+    """Suites and days limit what is on the page; what leaves nothing is exit code 4, and a wrong suite is named."""
+    target = tmp_path / "page.html"
+    assert report(results, "--output", target, "--suite", "base", "--since", "2026-11-24") == 0
+    assert report(results, "--output", target, "--since", "2026-11-25") == 4
+    assert report(results, "--output", target, "--suite", "bas") == 2
+    assert "did you mean 'base'?" in capsys.readouterr().err

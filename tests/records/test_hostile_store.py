@@ -16,7 +16,7 @@ from bertbench import cli
 from bertbench.errors import StoreError
 from bertbench.records.bounds import MARK, inside, is_plain, read_file
 from bertbench.records.files import SUM, _sum, from_json, to_json
-from bertbench.records.index import INDEX_FILE, IndexedSession, files_of
+from bertbench.records.index import INDEX_FILE, LAYOUT, IndexedSession, files_of
 from bertbench.records.record import Measurement, Sidecar
 from bertbench.records.sidecars import read_table
 from bertbench.records.store import Store
@@ -224,10 +224,11 @@ def test_a_forged_entry_of_the_index_is_no_session(store):
     """An entry that holds no session, though its sums fit, is passed over."""
     store.find_run("size-bert")
     (store.sessions_folder / "20260101T000000-aaaaaa").mkdir()
-    entry = IndexedSession(files_of(store.sessions_folder / "20260101T000000-aaaaaa"), '{"x":', "size-z\t\n", "")
+    files = files_of(store.sessions_folder / "20260101T000000-aaaaaa")
+    entry = IndexedSession(files, "", '{"x":', "size-z\t\n", "")
     with sqlite3.connect(store.root / INDEX_FILE) as database:
-        values = ("20260101T000000-aaaaaa", entry.files, entry.session, entry.runs, entry.damaged, entry.sum)
-        database.execute("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?)", values)
+        values = ("20260101T000000-aaaaaa", files, "", entry.session, entry.runs, entry.damaged, entry.sum, b"forged")
+        database.execute("INSERT INTO sessions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
     database.close()
     found = list(Store(store.root).sessions(lambda _: True))
     assert [one.session.session_id for one in found] == [SESSION_ID]
@@ -434,8 +435,9 @@ def test_a_view_in_the_index_is_not_asked(store):
     database = sqlite3.connect(store.root / INDEX_FILE)
     database.executescript(
         "DROP TABLE IF EXISTS sessions; CREATE VIEW sessions AS WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id FROM n) "
-        "SELECT id, 'f' files, 's' session, 'r' runs, '' damaged, 1 sum FROM n; PRAGMA user_version = 4;"
+        "SELECT id, 'f' files, '' glance, 's' session, 'r' runs, '' damaged, 1 sum, x'00' rows FROM n;"
     )
+    database.execute(f"PRAGMA user_version = {LAYOUT}")
     database.close()
     assert Store(store.root).find_run("size-bert")[1].run_id == "size-bert"
 

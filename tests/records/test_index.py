@@ -6,12 +6,14 @@ import random
 import sqlite3
 
 import filelock
+import pandas as pd
 import pytest
 
 from bertbench.records import index
 from bertbench.records.files import from_json
 from bertbench.records.record import RunRecord
 from bertbench.records.store import Store, newest
+from bertbench.records.table import frame_of
 from tests.factories import failed, predictions, session_record, size_record, stored_session
 
 FRAME = predictions(0.8, n=20)
@@ -241,3 +243,67 @@ def test_failed_runs_do_not_answer_for_a_key(root):
     """A failed quality run's key is not in the index."""
     Store(root).write_record(failed("quality", session_id=IDS[2], run_id="f", key="k9"))
     assert Store(root).find_quality("k9") is None
+
+
+@pytest.fixture
+def settled(root, monkeypatch):
+    """The three sessions, whose folders count as unchanged for long, with their index."""
+    monkeypatch.setattr(index, "SETTLED_NS", -(10**12))
+    frame_of(Store(root))
+    return root
+
+
+def rows_of(root):
+    """What a new process reads as rows, and the warnings."""
+    store = Store(root)
+    return frame_of(store), store.warnings
+
+
+def test_rows_come_from_the_index(settled, read):
+    """With a warm index no record is read for the rows, which are those of the files."""
+    whole, warnings = rows_of(settled)
+    assert read == []
+    (settled / index.INDEX_FILE).unlink()
+    pd.testing.assert_frame_equal(rows_of(settled)[0], whole)
+    assert warnings == []
+
+
+def test_choosing_looks_at_folders_only(settled, monkeypatch):
+    """Sessions are chosen without a look at each of their files, as long as their folders are unchanged."""
+    monkeypatch.setattr(index, "files_of", None)
+    assert newest(Store(settled), lambda _: True, lambda session: session.complete).session.session_id == IDS[1]
+
+
+def test_a_record_changed_in_place_is_seen_in_rows(settled):
+    """A record that is overwritten, which leaves its folder as it was, is read anew before its rows are taken."""
+    path = settled / "sessions" / IDS[1] / f"{IDS[1]}-size.json"
+    before, _ = rows_of(settled)
+    with path.open("r+") as stream:
+        stream.write("x")
+    after, warnings = rows_of(settled)
+    assert set(before["session"]) - set(after["session"]) == {IDS[1]}
+    assert [path.name in warning for warning in warnings] == [True]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"x" * 99, "text"])
+def test_damaged_rows_are_read_from_the_files(settled, content):
+    """Rows in the index that are damaged, or another session's, are those of the files all the same."""
+    before, _ = rows_of(settled)
+    with sqlite3.connect(settled / index.INDEX_FILE) as database:
+        database.execute("UPDATE sessions SET rows = ? WHERE id = ?", (content, IDS[1]))
+        database.execute(
+            "UPDATE sessions SET rows = (SELECT rows FROM sessions WHERE id = ?) WHERE id = ?", IDS[:1] + IDS[2:]
+        )
+    database.close()
+    pd.testing.assert_frame_equal(rows_of(settled)[0], before)
+
+
+def test_rows_without_an_index_are_those_of_the_files(settled, monkeypatch):
+    """Where no index can be locked the rows are the same."""
+    before, _ = rows_of(settled)
+
+    def refuse(_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    pd.testing.assert_frame_equal(rows_of(settled)[0], before)

@@ -7,8 +7,8 @@ machines, quality of one recipe.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,14 @@ KEY = (
     "suite", "model", "checkpoint", "weights", "task", "split", "quantity", "statistic", "unit", "scenario", "batch_size",
     "sequence_length", "device", "backend", "dtype", "threads", "machine", "recipe",
 )  # fmt: skip
+OF_POINT = ("session", "value", "started_at", "run_id", "commit", "dirty", "stale")
 NEWEST = 20  # points of a series that people are shown; CSV and JSON have all
 COLUMNS = ("Measured", "Session", "Commit", "Value", "Change", "Mark")
+MOST_TABLES = 50  # figures that people are shown; CSV and JSON have the rows of all
+FEWER = (
+    f"{MOST_TABLES} of {{:,}} figures are shown, those with steps first; --model, --task and --quantity choose, "
+    "--format csv has all"
+)
 OF_STEPS = (
     "a step is where the level changes (PELT, each confirmed by a t-test at 1% over the whole series); "
     "`bertbench diff SESSION SESSION` shows what differs there"
@@ -79,50 +85,47 @@ def series_of(frame: pd.DataFrame) -> list[Series]:
     frame = frame[frame["value"].notna() & ~frame["taken_over"].fillna(value=False)]
     machine_matters = frame["kind"].isin(["speed", "memory"]) | (frame["unit"] == "s")
     frame = frame.assign(machine=frame["environment_class"].where(machine_matters))
-    series = []
-    for key, rows in frame.groupby(list(KEY), dropna=False, sort=True):
-        identity = {name: None if _absent(value) else value for name, value in zip(KEY, key, strict=True)}
-        points = tuple(_points(rows))
-        values = [point.value for point in points]
-        relative = identity["machine"] is not None and min(values) > 0
-        # Costs change by factors, so that noise is alike at every level in logarithms only; scores change by points.
-        starts = steps([math.log(value) for value in values] if relative else values)
-        series.append(Series(identity, points, tuple(starts)))
-    return series
+    # Through lists: a group of pandas takes a thousand times as long as one of a dictionary, and there may be many thousands.
+    columns = {name: _present(frame[name]) for name in (*KEY, *OF_POINT)}
+    figures: dict[tuple[Any, ...], dict[str, list[tuple[Any, ...]]]] = {}
+    keys = zip(*(columns[name] for name in KEY), strict=True)
+    for key, (session, *facts) in zip(keys, zip(*(columns[name] for name in OF_POINT), strict=True), strict=True):
+        figures.setdefault(key, {}).setdefault(session, []).append(tuple(facts))
+    return [_series(key, figures[key]) for key in sorted(figures, key=_rank)]
 
 
-def _points(rows: pd.DataFrame) -> Iterator[Point]:
-    sessions = rows.groupby("session", sort=True).agg(
-        value=("value", "mean"), started_at=("started_at", "min"), run=("run_id", "first"), commit=("commit", "first"),
-        dirty=("dirty", "first"), stale=("stale", "first"),
-    )  # fmt: skip
-    for session, session_row in zip(sessions.index, sessions.to_dict("records"), strict=True):
-        commit = (
-            ""
-            if _absent(session_row["commit"])
-            # `is True`: pandas' NA is neither true nor false.
-            else f"{session_row['commit'][:10]}{'+' if session_row['dirty'] is True else ''}"
-        )
-        stale = None if _absent(session_row["stale"]) else str(session_row["stale"])
-        yield Point(
-            float(session_row["value"]),
-            str(session_row["started_at"]),
-            str(session),
-            str(session_row["run"]),
-            commit,
-            stale,
-        )
+def _present(column: pd.Series) -> list[Any]:
+    """Return a column's values, None where there is none."""
+    return list(column.astype(object).where(column.notna(), None))
 
 
-def _absent(value: Any) -> bool:
-    import pandas as pd
+def _rank(key: Sequence[Any]) -> tuple[tuple[bool, Any], ...]:
+    """Order what is absent last."""
+    return tuple((value is None, 0 if value is None else value) for value in key)
 
-    return value is None or bool(pd.isna(value))
+
+def _series(key: Sequence[Any], sessions: Mapping[str, Sequence[tuple[Any, ...]]]) -> Series:
+    identity = dict(zip(KEY, key, strict=True))
+    points = tuple(_point(session, sessions[session]) for session in sorted(sessions))
+    values = [point.value for point in points]
+    relative = identity["machine"] is not None and min(values) > 0
+    # Costs change by factors, so that noise is alike at every level in logarithms only; scores change by points.
+    starts = steps([math.log(value) for value in values] if relative else values)
+    return Series(identity, points, tuple(starts))
+
+
+def _point(session: str, rows: Sequence[tuple[Any, ...]]) -> Point:
+    """Make a session's point of what its runs say: the mean, and the first of each fact."""
+    values, started, *facts = zip(*rows, strict=True)
+    run, commit, dirty, stale = (next((fact for fact in of_runs if fact is not None), None) for of_runs in facts)
+    mark = "" if commit is None else f"{commit[:10]}{'+' if dirty else ''}"
+    return Point(math.fsum(values) / len(values), str(min(started)), session, str(run), mark, stale)
 
 
 def build(series: Sequence[Series], title: str) -> Report:
     """Report the points of every series with their marks, and the steps by themselves."""
-    tables = [_table(figure) for figure in series]
+    shown = sorted(series, key=lambda figure: not figure.starts)[:MOST_TABLES] if len(series) > MOST_TABLES else series
+    tables = [_table(figure) for figure in shown]
     stepping = tuple(
         (
             str(figure.identity["model"]),
@@ -139,6 +142,7 @@ def build(series: Sequence[Series], title: str) -> Report:
     notes = [
         *([] if stepping else ["no steps"]),
         OF_STEPS,
+        *([FEWER.format(len(series))] if len(shown) < len(series) else []),
         *([CUT] if any(len(figure.points) > NEWEST for figure in series) else []),
         *([OF_TIMES] if any(figure.identity["machine"] for figure in series) else []),
         *([OF_COMMITS] if any(point.commit for figure in series for point in figure.points) else []),
@@ -193,5 +197,11 @@ def _long_rows(series: Series) -> Iterator[Row]:
     for position, point in enumerate(series.points):
         commit = f"commit {point.commit}" if point.commit else None
         caveats = remarks(f"measured {point.measured}", commit, series.mark(position))
-        figure = Row(**identity, value=point.value, session_id=point.session, status="ok")
-        yield replace(figure, caveats=caveats, run_ids=(point.run,))
+        yield Row(
+            **identity,
+            value=point.value,
+            session_id=point.session,
+            status="ok",
+            caveats=caveats,
+            run_ids=(point.run,),
+        )
