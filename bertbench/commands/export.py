@@ -14,7 +14,7 @@ from bertbench import streams
 from bertbench.commands._display import Waiting, show_warnings
 from bertbench.commands._options import spread
 from bertbench.errors import NothingMeasuredError, UsageError
-from bertbench.records.store import Store
+from bertbench.records.store import open_store
 from bertbench.report import output as output_files
 from bertbench.safe_text import json_text, spreadsheet_cell
 from bertbench.session.options import StoreOptions
@@ -58,7 +58,7 @@ def export(
 
     chosen = format or _by_ending(output)
     _check(chosen, output)
-    store = Store(folders.results_dir, Waiting())
+    store = open_store(folders.results_dir, Waiting())
     frame = frame_of(store)
     show_warnings(store.warnings)
     if frame.empty:

@@ -9,7 +9,7 @@ from typer import Option
 from bertbench.commands._display import Waiting, show_warnings
 from bertbench.commands._options import OutputOptions, spread
 from bertbench.errors import NothingMeasuredError, UnknownNameError
-from bertbench.records.store import Store
+from bertbench.records.store import open_store
 from bertbench.session.options import StoreOptions
 from bertbench.specs.catalog import Catalog
 from bertbench.specs.name_lists import split
@@ -48,7 +48,7 @@ def history(
     from bertbench.report.compare.history import build, series_of  # numpy
 
     output.check()
-    store = Store(folders.results_dir, Waiting())
+    store = open_store(folders.results_dir, Waiting())
     frame = frame_of(store, Catalog(folders.config_dir or ()))
     show_warnings(store.warnings)
     frame = frame[frame["value"].notna()]

@@ -13,7 +13,7 @@ from bertbench.commands._display import Waiting, say, show, show_warnings
 from bertbench.commands._options import PlotsOption, spread
 from bertbench.commands._stored import report_of, rows_of
 from bertbench.errors import NothingMeasuredError, StoreError, UnknownNameError, UsageError
-from bertbench.records.store import Store, StoredSession
+from bertbench.records.store import StoredSession, open_store
 from bertbench.session.options import StoreOptions
 from bertbench.specs.catalog import Catalog
 from bertbench.specs.name_lists import split
@@ -54,7 +54,7 @@ def report(
     outputs.check_output(output)
     if plots is not None:
         pictures.check(plots)
-    store, catalog = Store(folders.results_dir, Waiting()), Catalog(folders.config_dir or ())
+    store, catalog = open_store(folders.results_dir, Waiting()), Catalog(folders.config_dir or ())
     sessions = _chosen([stored for stored in store.sessions() if stored.records], session)
     show_warnings(store.warnings)
     if not sessions:

@@ -17,7 +17,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import ConfigError, StoreError
@@ -33,7 +32,7 @@ from bertbench.records.record import (
     canonical_json,
     digest,
 )
-from bertbench.records.store import Store, StoredSession
+from bertbench.records.store import Store, StoredSession, open_store
 from bertbench.safe_text import visible
 from bertbench.specs.catalog import Catalog
 from bertbench.specs.models import FineTuned, ModelSpec
@@ -86,7 +85,7 @@ def load_results(folder: str | PathLike[str]) -> pd.DataFrame:
     Raises:
         StoreError: there is no such folder.
     """
-    store = Store(Path(folder))
+    store = open_store(folder)
     frame = frame_of(store)
     for warning in store.warnings:
         warnings.warn(visible(warning), stacklevel=2)  # a warning may name files of a stranger
@@ -101,8 +100,8 @@ def frame_of(store: Store, catalog: Catalog | None = None) -> pd.DataFrame:
     Raises:
         StoreError: there is no such folder.
     """
-    if not store.root.is_dir():
-        raise StoreError(f"results directory {store.root}: not there", "name the right one; `bertbench run` makes one")
+    if not store.is_there:
+        raise StoreError(f"results directory {store.name}: not there", "name the right one; `bertbench run` makes one")
     return frame_of_sessions(_counted(store), Staleness(catalog or Catalog()))
 
 

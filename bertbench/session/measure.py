@@ -155,7 +155,7 @@ def measure(
         say(f"no time within {duration(session.request.time_limit_s or 0.0)} for {what}; give more with --max-minutes")
     ended = replace(session.record, complete=True, ended_at=now())
     store.write_session(ended)
-    return StoredSession(ended, tuple(session.written), store.folder(session.id))
+    return store.stored(ended, session.written)
 
 
 def _measure_qualities(session: Session, plan: Plan) -> None:

@@ -159,7 +159,7 @@ class Study:
                     yes=self.options.yes,
                 )
         except KeyboardInterrupt:
-            self.say(f"Interrupted. What was finished is kept in {self.store.root}; repeat the command to continue.")
+            self.say(f"Interrupted. What was finished is kept in {self.store.name}; repeat the command to continue.")
             raise
 
     def plan(self, request: Request) -> list[str]:
@@ -210,7 +210,7 @@ class Study:
         self.pass_on_warnings()
         if stored is None:
             raise NothingMeasuredError(
-                f"no complete session of {', '.join(names)} with these tasks and options in {self.store.root}",
+                f"no complete session of {', '.join(names)} with these tasks and options in {self.store.name}",
                 "leave --from-store out to measure",
             )
         return stored
