@@ -28,7 +28,7 @@ PACKAGES = {
     "abfss": "adlfs",
     "memory": "fsspec",
 }
-KINDS = "s3://BUCKET/PATH, gs://, az:// and memory:// are known, beside folders"
+KINDS = "beside folders there are s3://BUCKET/PATH, gs://, az:// and memory://"
 AGAIN = "check the address, the connection and the credentials, then repeat the command"
 TIMES = ("LastModified", "last_modified", "updated", "mtime", "modified", "created")
 LONGEST_KEY = 800
@@ -195,7 +195,8 @@ def _asking(about: str) -> Iterator[None]:
     except ImportError as error:
         package = PACKAGES[about.partition("://")[0]]
         raise StoreError(
-            f"{about}: {package} is needed, and cannot be imported ({first_line(error)})", f"pip install {package}"
+            f"{about}: {package} is needed, and cannot be imported ({first_line(error)})",
+            f"install it: pip install {package}",
         ) from None
     except Exception as error:  # noqa: BLE001 (each library has classes of its own, without a common one)
         raise StoreError(_reason(error), AGAIN, about=about) from None

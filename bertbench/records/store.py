@@ -290,9 +290,8 @@ class Store:
 
     def stored(self, session: SessionRecord, records: Sequence[RunRecord]) -> StoredSession:
         """Return a session of this store with records of it."""
-        return StoredSession(
-            session, tuple(records), self.folder(session.session_id), self.remote and self.remote.fetch
-        )
+        fetch = self.remote.fetch if self.remote else None
+        return StoredSession(session, tuple(records), self.folder(session.session_id), fetch)
 
     def _warn_of_links(self) -> None:
         for name in links(self.sessions_folder):
@@ -372,7 +371,7 @@ class Store:
         """Copy a finished quality run into another session, sidecars first, and return the copy; its run id stays."""
         target = self.folder(session_id)
         for entry in record.sidecars.values():
-            self._guarded(target / entry.name, partial(_copy, stored.folder / entry.name))
+            self._guarded(target / entry.name, partial(shutil.copyfile, stored.folder / entry.name))
         taken_over = caution("taken-over", run=record.run_id)
         is_known = str(taken_over) in map(str, record.warnings)  # once, however often it is taken over
         warnings = record.warnings if is_known else (*record.warnings, taken_over)
@@ -396,7 +395,3 @@ def covers(session: SessionRecord, models: Sequence[str], reference: str) -> boo
 
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
-
-
-def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)
