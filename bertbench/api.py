@@ -15,13 +15,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
-from os import PathLike
-from pathlib import Path
+from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import NothingMeasuredError, UnknownNameError
 from bertbench.records.progress import Unwatched
-from bertbench.records.store import Store
+from bertbench.records.store import open_store
 from bertbench.report.notebook import as_html
 from bertbench.report.row import HEADER, columns
 from bertbench.report.tables.figures import shape_label
@@ -34,7 +33,7 @@ from bertbench.specs.catalog import Catalog
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bertbench.records.store import StoredSession
+    from bertbench.records.stored import StoredSession
     from bertbench.report.row import Report, Row
     from bertbench.session.request import Request
 
@@ -147,7 +146,7 @@ def compare(
         tasks: names of tasks and groups; None: those of the suite.
         suite: gives models, tasks and timing (default: base, or the one that fits the first of `tasks`).
         reference: model that ratios refer to (default: the suite's).
-        results_dir: folder where everything measured is stored.
+        results_dir: folder, or URL of a remote store, where everything measured is stored.
         max_minutes: time limit, 0 for none (default: 15 on a CPU).
         from_store: read the store only, measure nothing.
         options: the other options of `bertbench compare` by their names in Python, such as fresh=True or eval_samples=500.
@@ -162,12 +161,12 @@ def compare(
         models=_joined(models),
         suite=suite,
         reference=reference,
-        results_dir=Path(results_dir),
+        results_dir=fspath(results_dir),
         max_minutes=max_minutes,
         from_store=from_store,
         **options,
     )
-    study = Study("compare", chosen, Catalog(chosen.config_dir or ()), Store(chosen.results_dir), _say, _lines)
+    study = Study("compare", chosen, Catalog(chosen.config_dir or ()), open_store(chosen.results_dir), _say, _lines)
     request = _request(study, None if tasks is None else _joined(tasks))
     return ComparisonResult(_report(study, request, study.measure_or_read(request)))
 

@@ -9,7 +9,8 @@ from bertbench.specs.name_lists import split
 
 if TYPE_CHECKING:
     from bertbench.commands._options import RowOptions
-    from bertbench.records.store import Store, StoredSession
+    from bertbench.records.store import Store
+    from bertbench.records.stored import StoredSession
     from bertbench.records.table import RowChoice
     from bertbench.report.row import Report, Row
     from bertbench.specs.catalog import Catalog

@@ -17,7 +17,7 @@ from bertbench.commands._display import Display, Quiet, Waiting, say, show
 
 if TYPE_CHECKING:
     from bertbench.commands._options import MeasuringOptions
-    from bertbench.records.store import StoredSession
+    from bertbench.records.stored import StoredSession
     from bertbench.report.row import Report
     from bertbench.session.request import Request
     from bertbench.session.study import Study
@@ -43,13 +43,13 @@ def open_study(command: str, options: MeasuringOptions) -> Study:
     Raises:
         UsageError, ConfigError: the output or a config folder cannot be used.
     """
-    from bertbench.records.store import Store
+    from bertbench.records.store import open_store
     from bertbench.session.study import Study
     from bertbench.specs.catalog import Catalog
 
     options.check()
     catalog, silence = Catalog(options.config_dir or ()), Quiet()
-    store = Store(options.results_dir, silence if options.quiet else Waiting())
+    store = open_store(options.results_dir, silence if options.quiet else Waiting())
     if options.quiet:
         return Study(command, options, catalog, store, silence.say, Quiet)
     return Study(command, options, catalog, store, say, partial(Display, verbose=options.verbose))

@@ -19,7 +19,7 @@ from bertbench.models.checkpoints import files_to_keep
 from bertbench.session.request import Request, check_positive, names_of
 
 if TYPE_CHECKING:
-    from bertbench.records.store import StoredSession
+    from bertbench.records.stored import StoredSession
     from bertbench.session.study import Study
     from bertbench.specs.suites import SuiteSpec
 

@@ -14,7 +14,8 @@ from bertbench.commands._options import OutputOptions, ShapeOptions, spread
 from bertbench.errors import MeasurementError, NothingMeasuredError, UsageError
 from bertbench.models.lengths import limit_of
 from bertbench.records import environment
-from bertbench.records.store import Store, new_session_id
+from bertbench.records.store import Store, open_store
+from bertbench.records.stored import new_session_id
 from bertbench.session.options import MachineOptions, StoreOptions
 from bertbench.session.request import check_positive
 from bertbench.specs.catalog import Catalog
@@ -71,7 +72,7 @@ def calibrate(
     settings = _settings(machine, calibration.backend)
     check_positive(batch_size=shape.batch_size, sequence_length=shape.sequence_length)
     timed = ShapeSpec(batch_size=shape.batch_size, sequence_length=shape.sequence_length)
-    store = Store(folders.results_dir)
+    store = open_store(folders.results_dir)
     spec = _model(models, folders.config_dir, store)
     store.check_writable()
     timing = TimingSpec(rounds=calibration.rounds or MOST_ROUNDS, turns=TURNS, passes=PASSES, shapes=(timed,))

@@ -10,7 +10,8 @@ from bertbench.commands._display import show_warnings
 from bertbench.commands._options import OutputOptions, spread
 from bertbench.errors import StoreError, UsageError
 from bertbench.records.record import RunRecord
-from bertbench.records.store import Store, StoredSession
+from bertbench.records.store import Store, open_store
+from bertbench.records.stored import StoredSession
 from bertbench.report.compare.differences import Pair, build, name_of, pairs_of
 from bertbench.report.row import Report
 from bertbench.session.options import StoreOptions
@@ -36,7 +37,7 @@ def diff(
     Example: bertbench diff 20261124T120000-abc123 20261125T120000-def456
     """
     output.check()
-    store = Store(folders.results_dir)
+    store = open_store(folders.results_dir)
     report = report_on(store, first, second, examples)
     show_warnings(store.warnings)
     output.emit(report)
@@ -79,5 +80,5 @@ def _named(store: Store, text: str) -> tuple[StoredSession, RunRecord | None]:
         return (exact or sessions)[0], None
     if sessions:
         several = ", ".join(stored.session.session_id for stored in sessions[:5])
-        raise StoreError(f"'{text}' is ambiguous in {store.root}: {several}", "give more of the id")
+        raise StoreError(f"'{text}' is ambiguous in {store.name}: {several}", "give more of the id")
     return store.find_run(text)

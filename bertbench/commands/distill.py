@@ -251,7 +251,7 @@ def _save(measured: Answer, store: Store, student: ModelSpec, folder: Path) -> i
             return 1
         copy_checkpoint(kept, folder)
     except OSError as error:
-        say(f"--save-to {folder}: cannot be written ({error}); `--models run:<id>` takes the student from {store.root}")
+        say(f"--save-to {folder}: cannot be written ({error}); `--models run:<id>` takes the student from {store.name}")
         return 1
     except BertBenchError as error:
         say(f"--save-to {folder}: nothing is saved: {error.message}")

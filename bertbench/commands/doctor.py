@@ -12,7 +12,7 @@ from bertbench.commands._display import Display, say
 from bertbench.commands._options import MeasuringOptions, spread
 from bertbench.models.hub import quiet_libraries
 from bertbench.records import environment
-from bertbench.records.store import Store
+from bertbench.records.store import open_store
 from bertbench.report.row import Report, Table
 from bertbench.session.options import StudyOptions
 from bertbench.session.request import Options, check_positive
@@ -58,7 +58,7 @@ def doctor(task: TaskOption = None, *, options: MeasuringOptions) -> None:
     suite = catalog.suite(options.suite or "base")
     tasks = list(suite.tasks) if task is None else resolve_tasks(task, catalog, suite.name)
     specs = [catalog.task(name) for name in tasks]
-    models = resolve(options.models, catalog, suite, Store(options.results_dir))
+    models = resolve(options.models, catalog, suite, open_store(options.results_dir))
     settings = build_settings(options, models, specs, catalog)
     findings = _findings(models, specs, settings)
     options.emit(build_report(findings, f"{', '.join(spec.name for spec in models)} on {', '.join(tasks)}"))

@@ -17,7 +17,7 @@ from bertbench.commands._display import Waiting, show_warnings
 from bertbench.commands._options import RowOptions, spread
 from bertbench.commands._stored import choice_of
 from bertbench.errors import NothingMeasuredError, UsageError
-from bertbench.records.store import Store
+from bertbench.records.store import open_store
 from bertbench.report import output as output_files
 from bertbench.safe_text import json_text, spreadsheet_cell
 from bertbench.session.options import StoreOptions
@@ -65,7 +65,7 @@ def export(
 
     chosen = format or _by_ending(output)
     _check(chosen, output)
-    store = Store(folders.results_dir, Waiting())
+    store = open_store(folders.results_dir, Waiting())
     check_there(store)
     parts = _joined(tables_of(store, choice=choice_of(store, rows)))
     first = next(parts, None)

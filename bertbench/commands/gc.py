@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated
 
 from typer import Option
@@ -13,7 +12,7 @@ from bertbench.commands._display import Waiting, show_warnings
 from bertbench.commands._options import OutputOptions, spread
 from bertbench.errors import StoreError
 from bertbench.records.garbage import Item, Rules, find, remove
-from bertbench.records.store import Store
+from bertbench.records.store import Store, open_store
 from bertbench.report.row import Report, Table
 from bertbench.session.options import StoreOptions
 
@@ -55,8 +54,8 @@ def gc(
     Example: bertbench gc --dry-run
     """
     output.check()
-    store = Store(folders.results_dir, Waiting())
-    if not store.root.is_dir():
+    store = open_store(folders.results_dir, Waiting())
+    if not store.is_there:
         raise StoreError(
             f"results directory {folders.results_dir}: no such folder", "name the right one with --results-dir"
         )
@@ -64,15 +63,15 @@ def gc(
     findings = find(store, Rules(keep_sessions, age, timedelta(hours=unused_for)))
     show_warnings(store.warnings)
     gone, failed = (findings.items, []) if dry_run else remove(findings.items, store)
-    output.emit(build_report(gone, findings.notes, folders.results_dir, dry_run=dry_run))
+    output.emit(build_report(gone, findings.notes, store, dry_run=dry_run))
     if failed:
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
         raise StoreError(f"{failed[0]}{more}", "the rest is removed; see who owns it")
 
 
-def build_report(items: Sequence[Item], notes: Sequence[str], root: Path, *, dry_run: bool) -> Report:
+def build_report(items: Sequence[Item], notes: Sequence[str], store: Store, *, dry_run: bool) -> Report:
     """Report what is, or would be, removed and how many bytes that frees."""
-    rows = tuple((item.path.relative_to(root).as_posix(), f"{item.size:,}", item.why) for item in items)
+    rows = tuple((item.path.relative_to(store.root).as_posix(), f"{item.size:,}", item.why) for item in items)
     total = sum(item.size for item in items)
     verb = "would free" if dry_run else "freed"
     summary = (
@@ -87,4 +86,4 @@ def build_report(items: Sequence[Item], notes: Sequence[str], root: Path, *, dry
         (summary, *notes),
         ("text", "number", "text"),
     )
-    return Report(f"Unused in {root}", (table,))
+    return Report(f"Unused in {store.name}", (table,))

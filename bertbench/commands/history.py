@@ -10,7 +10,7 @@ from bertbench.commands._display import Waiting, show_warnings
 from bertbench.commands._options import OutputOptions, RowOptions, spread
 from bertbench.commands._stored import choice_of
 from bertbench.errors import NothingMeasuredError
-from bertbench.records.store import Store
+from bertbench.records.store import open_store
 from bertbench.session.options import StoreOptions
 from bertbench.specs.catalog import Catalog
 
@@ -33,7 +33,7 @@ def history(
     from bertbench.report.compare.history import build, series_of  # numpy
 
     output.check()
-    store = Store(folders.results_dir, Waiting())
+    store = open_store(folders.results_dir, Waiting())
     check_there(store)
     frame = frame_of(store, Catalog(folders.config_dir or ()), choice_of(store, rows))
     show_warnings(store.warnings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,34 +10,38 @@ from typer import Argument, Option
 from bertbench.commands._display import Waiting, say, show, show_warnings
 from bertbench.errors import StoreError, UsageError
 from bertbench.records.merge import Merged, merge
-from bertbench.records.store import Store
+from bertbench.records.store import Store, open_store
 
 SourcesArgument = Annotated[
-    list[Path] | None,
-    Argument(help="Results folders to read; none: only join the shards that lie in --into.", show_default=False),
+    list[str] | None,
+    Argument(
+        metavar="DIR...",
+        help="Results folders to read; none: only join the shards that lie in --into.",
+        show_default=False,
+    ),
 ]
-IntoOption = Annotated[Path, Option("--into", help="Results folder to write; what is there stays.")]
+IntoOption = Annotated[str, Option("--into", help="Results folder to write; what is there stays.")]
 
 
-def merge_(sources: SourcesArgument = None, *, into: IntoOption = Path("results")) -> None:
+def merge_(folders: SourcesArgument = None, *, into: IntoOption = "results") -> None:
     """Join results folders, and the shards in them.
 
     Equal records are kept once; what differs is named, and nothing is overwritten.
 
     Example: bertbench merge shard-1 shard-2 --into results
     """
-    folders = sources or []
-    for folder in folders:
-        if not folder.is_dir():
-            raise StoreError(f"results directory {folder}: not there", "name the results folders to merge")
-        if folder.resolve() == into.resolve():
-            raise UsageError(f"{folder} is --into itself", "leave it out: its shards are joined, too")
-    target = Store(into, Waiting())
-    merged = merge([Store(folder, Waiting()) for folder in folders], target, Waiting())
+    target = open_store(into, Waiting())
+    sources = [open_store(folder, Waiting()) for folder in folders or ()]
+    for store in sources:
+        if not store.is_there:
+            raise StoreError(f"results directory {store.name}: not there", "name the results folders to merge")
+        if store.root.resolve() == target.root.resolve():
+            raise UsageError(f"{store.name} is --into itself", "leave it out: its shards are joined, too")
+    merged = merge(sources, target, Waiting())
     show_warnings(target.warnings)
     for line in merged.problems:
         say(f"warning: {line}")
-    for line in _lines(merged, target, len(folders)):
+    for line in _lines(merged, target, len(sources)):
         show(line)
     raise typer.Exit(1 if merged.problems else 0)
 
@@ -49,7 +52,7 @@ def _lines(merged: Merged, target: Store, folders: int) -> list[str]:
     if folders:
         left_out = f", {len(merged.problems)} left out" if merged.problems else ""
         lines.append(
-            f"{_counted(merged.copied, 'record')} copied to {target.root}, {merged.known:,} were there{left_out}"
+            f"{_counted(merged.copied, 'record')} copied to {target.name}, {merged.known:,} were there{left_out}"
         )
     lines += [f"joined to session {session}: its shards are whole" for session in merged.joined]
     if merged.again:

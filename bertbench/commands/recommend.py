@@ -16,7 +16,8 @@ from bertbench.commands._display import Waiting, say, show_warnings
 from bertbench.commands._options import OutputOptions, ShapeOptions, spread
 from bertbench.commands._stored import rows_of
 from bertbench.errors import NothingMeasuredError, StoreError, UnknownNameError, UsageError
-from bertbench.records.store import Store, StoredSession
+from bertbench.records.store import open_store
+from bertbench.records.stored import StoredSession
 from bertbench.report.compare.advice import Axis, Candidate, Limits
 from bertbench.session.options import StoreOptions
 from bertbench.session.request import check_positive
@@ -87,7 +88,7 @@ def recommend(
     from bertbench.report.compare.advice import advise, candidates_of, tasks_of
     from bertbench.report.tables.advice import Inquiry, build_advice
 
-    store, catalog = Store(folders.results_dir, Waiting()), Catalog(folders.config_dir or ())
+    store, catalog = open_store(folders.results_dir, Waiting()), Catalog(folders.config_dir or ())
     sessions, left_out = _of_one_suite(list(store.sessions()), suite, catalog)
     sessions = _of_one_machine(sessions, device)
     show_warnings(store.warnings)

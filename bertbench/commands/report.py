@@ -13,7 +13,8 @@ from bertbench.commands._display import Waiting, say, show, show_warnings
 from bertbench.commands._options import PlotsOption, RowOptions, spread
 from bertbench.commands._stored import choice_of, report_of, rows_of
 from bertbench.errors import NothingMeasuredError, StoreError, UnknownNameError, UsageError
-from bertbench.records.store import Store, StoredSession
+from bertbench.records.store import Store, open_store
+from bertbench.records.stored import StoredSession
 from bertbench.session.options import StoreOptions
 from bertbench.specs.catalog import Catalog
 from bertbench.specs.name_lists import split
@@ -59,7 +60,7 @@ def report(
     outputs.check_output(output)
     if plots is not None:
         pictures.check(plots)
-    store, catalog = Store(folders.results_dir, Waiting()), Catalog(folders.config_dir or ())
+    store, catalog = open_store(folders.results_dir, Waiting()), Catalog(folders.config_dir or ())
     sessions, left_out = _chosen(store, session, choice_of(store, rows))
     show_warnings(store.warnings)
     if not sessions:

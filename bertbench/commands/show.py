@@ -12,7 +12,8 @@ from typer import Argument
 
 from bertbench.commands._options import OutputOptions, spread
 from bertbench.records.record import UNDEFINED, Environment, RunRecord, SessionRecord
-from bertbench.records.store import Store, StoredSession
+from bertbench.records.store import Store, open_store
+from bertbench.records.stored import StoredSession
 from bertbench.records.table import Staleness
 from bertbench.report.caveats import remarks
 from bertbench.report.row import Report, Row, Table
@@ -35,7 +36,7 @@ def show(run: RunArgument = None, *, folders: StoreOptions, output: OutputOption
     Example: bertbench show
     """
     output.check()
-    store = Store(folders.results_dir)
+    store = open_store(folders.results_dir)
     judge = Staleness(Catalog(folders.config_dir or ()))
     report = list_runs(store, judge=judge) if run is None else run_report(*store.find_run(run), judge)
     output.emit(replace(report, notes=(*report.notes, *dict.fromkeys(store.warnings))))
@@ -60,13 +61,13 @@ def list_runs(store: Store, now: datetime | None = None, judge: Staleness | None
     )
     notes = [f"the newest {NEWEST} runs are listed; older ones are kept"] if len(newest) > NEWEST else []
     if not rows:
-        notes.append(f"no runs in {store.root}; measure some with `bertbench run` or `bertbench compare`")
+        notes.append(f"no runs in {store.name}; measure some with `bertbench run` or `bertbench compare`")
     if any(reasons.values()):
         notes.append(
             "STALE: measured by an older version, or its configuration has changed; `bertbench show RUN` says which"
         )
     table = Table("Runs", ("Run", "Kind", "Model", "Task", "Seed", "Status", "Age"), rows, tuple(notes))
-    return Report(f"Runs in {store.root}", (table,))
+    return Report(f"Runs in {store.name}", (table,))
 
 
 def _newest(store: Store) -> Iterator[tuple[SessionRecord, RunRecord]]:

@@ -23,8 +23,9 @@ def status(*, folders: StoreOptions) -> None:
     Example: bertbench status --results-dir results
     """
     from bertbench.records.grids import running_grids  # records: slow for a help text
+    from bertbench.records.store import open_store
 
-    grids = running_grids(folders.results_dir)
+    grids = running_grids(open_store(folders.results_dir).root)
     for grid in grids:
         show(line_of(grid))
     if not grids:

@@ -26,14 +26,16 @@ def stop(grid: GridArgument = None, *, folders: StoreOptions) -> None:
     Example: bertbench stop --results-dir results
     """
     from bertbench.records.grids import ask_to_stop, running_grids  # records: slow for a help text
+    from bertbench.records.store import open_store
 
-    grids = running_grids(folders.results_dir)
+    root = open_store(folders.results_dir).root
+    grids = running_grids(root)
     names = [each.name for each in grids]
     if grid is not None and grid not in names:
         raise UnknownNameError("grid", grid, names, "`bertbench status` lists them")
     chosen = [each for each in grids if grid in {None, each.name}]
     for each in chosen:
-        ask_to_stop(folders.results_dir, each)
+        ask_to_stop(root, each)
         show(f"{each.name}: ends after the cells that run")
     if not chosen:
         show(f"no grid is being worked off into {folders.results_dir}")

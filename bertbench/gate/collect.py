@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from bertbench.gate.finding import ModelTask
     from bertbench.records.record import RunRecord
-    from bertbench.records.store import Store, StoredSession
+    from bertbench.records.store import Store
+    from bertbench.records.stored import StoredSession
     from bertbench.report.compare.evidence import Evidence
 
 KEPT_OPTIONS = (

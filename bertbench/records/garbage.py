@@ -19,7 +19,9 @@ from pathlib import Path
 
 from bertbench.errors import StoreError
 from bertbench.records.bounds import KEY, MARK, SESSION_ID, inside, is_marked
-from bertbench.records.store import Store, StoredSession
+from bertbench.records.remote import NO_PROMISE
+from bertbench.records.store import Store
+from bertbench.records.stored import StoredSession
 
 REMOVING = ".removing-"
 _KEY, _SESSION, _ENDING = KEY.pattern, SESSION_ID.pattern, r"[a-z0-9_]{8}"
@@ -102,12 +104,13 @@ def find(store: Store, rules: Rules, now: datetime | None = None) -> Findings:
     before = len(store.warnings)
     stored = [SessionUse.of(session) for session in store.sessions()]
     damaged = len(store.warnings) > before
-    if not is_marked(store.root) and not stored:
+    is_its_own = is_marked(store.root) if store.remote is None else MARK in store.remote.objects
+    if not is_its_own and not stored:
         raise StoreError(
-            f"results directory {store.root}: has no mark of bertbench ({MARK}) and no session, so nothing in it is removed",
+            f"results directory {store.name}: has no mark of bertbench ({MARK}) and no session, so nothing in it is removed",
             "name the right one with --results-dir",
         )
-    findings, recent = Findings(), 0
+    findings, recent = Findings(notes=[] if store.remote is None else [NO_PROMISE]), 0
     going = {id(session) for session in _old(stored, rules, present)}
     kept = [session for session in stored if id(session) not in going]
     candidates = [
@@ -124,7 +127,7 @@ def find(store: Store, rules: Rules, now: datetime | None = None) -> Findings:
     for path, why in candidates:
         if path in links:
             continue
-        size, changed = _size_and_change(path)
+        size, changed = _size_and_change(path, store)
         if changed > newest_change:
             recent += 1
         else:
@@ -148,7 +151,9 @@ def remove(items: Sequence[Item], store: Store) -> tuple[list[Item], list[str]]:
                 is_session = item.path.parent == store.sessions_folder
                 shutil.rmtree(_set_aside(item.path) if is_session else item.path)
             else:
-                item.path.unlink()
+                item.path.unlink(missing_ok=store.remote is not None)
+            if store.remote is not None:
+                store.remote.remove(item.path)
         except StoreError as error:
             failed.append(error.message)
         except OSError as error:
@@ -185,12 +190,12 @@ def _age(session: SessionUse, present: datetime) -> timedelta:
 
 
 def _leftovers(store: Store, kept: Sequence[SessionUse]) -> Iterator[Path]:
-    yield from (path for path in _children(store.checkpoints_folder) if LEFTOVER.fullmatch(path.name))
-    for folder in _children(store.sessions_folder):
-        if SESSION.fullmatch(folder.name) and (folder.name.startswith(REMOVING) or _is_begun(folder)):
+    yield from (path for path in _children(store.checkpoints_folder, store) if LEFTOVER.fullmatch(path.name))
+    for folder in _children(store.sessions_folder, store):
+        if SESSION.fullmatch(folder.name) and (folder.name.startswith(REMOVING) or _is_begun(folder, store)):
             yield folder  # killed before its first file was whole, or while it was being removed
     for session in kept:
-        paths = list(_children(session.folder))
+        paths = _children(session.folder, store)
         yield from (path for path in paths if TEMPORARY.fullmatch(path.name))
         # Only where all records were read (one file is the session's own) is it known which tables they name.
         if session.complete and session.read == sum(path.suffix == ".json" for path in paths) - 1:
@@ -198,29 +203,32 @@ def _leftovers(store: Store, kept: Sequence[SessionUse]) -> Iterator[Path]:
             yield from (path for path in tables if path.name not in session.sidecars)
 
 
-def _is_begun(folder: Path) -> bool:
+def _is_begun(folder: Path, store: Store) -> bool:
     """Tell whether nothing is in a session's folder but what is written before the first record."""
-    names = [path.name for path in _children(folder)]
+    names = [path.name for path in _children(folder, store)]
     return all(TEMPORARY.fullmatch(name) or SIDECAR.fullmatch(name) for name in names)
 
 
 def _unnamed_checkpoints(store: Store, kept: Sequence[SessionUse]) -> Iterator[Path]:
     named = {name for session in kept for name in session.checkpoints}
-    for path in _children(store.checkpoints_folder):
-        is_checkpoint = CHECKPOINT.fullmatch(path.name) and (path / "config.json").is_file()
+    for path in _children(store.checkpoints_folder, store):
+        is_checkpoint = CHECKPOINT.fullmatch(path.name) and path / "config.json" in _children(path, store)
         if is_checkpoint and path.relative_to(store.root).as_posix() not in named:
             yield path
 
 
-def _children(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError:
-        return []
+def _children(folder: Path, store: Store) -> list[Path]:
+    """List what lies in a folder; of a remote store what lies only there, too."""
+    paths = set() if store.remote is None else {folder / name for name in store.remote.children(folder)}
+    with contextlib.suppress(OSError):
+        paths.update(folder.iterdir())
+    return sorted(paths)
 
 
-def _size_and_change(path: Path) -> tuple[int, float]:
-    """Return the bytes of all files below, and when the newest of them changed."""
+def _size_and_change(path: Path, store: Store) -> tuple[int, float]:
+    """Return the bytes of all files below, and when the newest of them changed; of a remote store what is said there."""
+    if store.remote is not None and (facts_there := store.remote.size_and_change(path)) is not None:
+        return facts_there
     size, changed = 0, 0.0
     for entry in [path, *(Path(root) / name for root, _, names in os.walk(path) for name in names)]:
         with contextlib.suppress(OSError):

@@ -20,7 +20,8 @@ from bertbench.records.bounds import SAVING, claimed, inside
 from bertbench.records.files import sync
 from bertbench.records.garbage import Item, remove
 from bertbench.records.record import RunRecord, SessionRecord, digest
-from bertbench.records.store import Store, StoredSession
+from bertbench.records.store import Store
+from bertbench.records.stored import StoredSession
 
 Said = Callable[[str, int, int], None]
 JOINED = "joined"  # key of a joined session's request: the ids of the sessions that it has been joined from

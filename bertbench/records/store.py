@@ -6,13 +6,12 @@ import hashlib
 import os
 import shutil
 import tempfile
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from functools import partial
 from glob import escape
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +27,12 @@ from bertbench.records.files import (
     write_atomically,
 )
 from bertbench.records.index import INDEX_FILE, Index, IndexedSession, UnusableIndexError, folders, links
+from bertbench.records.objects import is_url
 from bertbench.records.progress import Progress, silent
 from bertbench.records.record import RunRecord, SessionRecord, Sidecar
+from bertbench.records.remote import Remote
 from bertbench.records.rows import table_of
-from bertbench.records.sidecars import read_sidecar
+from bertbench.records.stored import StoredSession, new_session_id
 from bertbench.specs import text_files
 
 if TYPE_CHECKING:
@@ -39,65 +40,49 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MINIMUM_FREE_BYTES = 50 * 2**20  # records, timings and predictions of one command stay far below this
-MOMENT = "%Y%m%dT%H%M%S"  # what session ids begin with
 TIDIED = 20  # newest sessions; earlier commands have tidied the others
-PLACES = (
-    "sessions",
-    CHECKPOINTS,
-    "machines",
-    "exports",
-    "grids",
-    INDEX_FILE,
-    f"{INDEX_FILE}.lock",
-)  # all that is written to
+# All that is written to.
+PLACES = ("sessions", CHECKPOINTS, "machines", "exports", "grids", INDEX_FILE, f"{INDEX_FILE}.lock")
 
 
-@dataclass(frozen=True)
-class StoredSession:
-    """A session with the records that could be read."""
+def open_store(results_dir: str | PathLike[str], progress: Progress = silent) -> Store:
+    """Open the results that a user names: a folder, or the URL of a remote store.
 
-    session: SessionRecord
-    records: tuple[RunRecord, ...]
-    folder: Path
-
-    def sidecar(self, record: RunRecord, name: str) -> pd.DataFrame | None:
-        """Read the rows of a record's sidecar ('timings' or 'predictions'), or None if it has none.
-
-        Raises:
-            StoreError: the file is missing, damaged or not the one that was recorded.
-        """
-        entry = record.sidecars.get(name)
-        return None if entry is None else read_sidecar(self.folder, entry, name)
-
-    def is_whole(self, record: RunRecord) -> bool:
-        """Tell whether all of a record's sidecars are there as they were recorded."""
-        try:
-            for name in record.sidecars:
-                self.sidecar(record, name)
-        except StoreError:
-            return False
-        return True
-
-
-def new_session_id(newest: str | None = None, now: datetime | None = None) -> str:
-    """Make a session id that sorts by time, e.g. '20261124T120000-3f9a2c', and after `newest` though the clock went back."""
-    moment = now or datetime.now(UTC)
-    with suppress(ValueError, OverflowError):  # a name of another form, or the end of all time
-        before = datetime.strptime((newest or "").partition("-")[0], MOMENT).replace(tzinfo=UTC)
-        moment = max(moment, before + timedelta(seconds=1))
-    return f"{moment:{MOMENT}}-{uuid.uuid4().hex[:6]}"
+    Raises:
+        StoreError: a remote store cannot be read.
+    """
+    name = os.fspath(results_dir)
+    if not is_url(name):
+        return Store(Path(name), progress)
+    remote = Remote.open(name, progress)
+    return Store(remote.root, progress, remote=remote)
 
 
 class Store:
-    """A results folder. Nothing is created before something is written or `check_writable` is called."""
+    """A results folder, or the mirror of a remote store; `name` is what people know it by.
+
+    Nothing is created in a folder before something is written or `check_writable` is called.
+    """
 
     def __init__(
-        self, root: Path, progress: Progress = silent, *, index: Callable[[Path, Progress], Index] = Index
+        self,
+        root: Path,
+        progress: Progress = silent,
+        *,
+        index: Callable[[Path, Progress], Index] = Index,
+        remote: Remote | None = None,
     ) -> None:
         self.root = root
-        self.warnings: list[str] = []
+        self.name = str(root) if remote is None else remote.bucket.url
+        self.remote = remote
+        self.warnings: list[str] = [] if remote is None else remote.warnings
         self.progress = progress
         self._index: Index | None = index(root, progress)
+
+    @property
+    def is_there(self) -> bool:
+        """Tell whether there is such a folder, or anything in the remote store."""
+        return self.root.is_dir() if self.remote is None else self.remote.is_there
 
     @property
     def sessions_folder(self) -> Path:
@@ -117,11 +102,13 @@ class Store:
         """Return the folder of the checkpoint that a run has kept; None if it kept none or it is gone.
 
         Raises:
-            StoreError: it is, or lies in, a link.
+            StoreError: it is, or lies in, a link, or cannot be fetched.
         """
         if record.finetuned_checkpoint is None:
             return None
         folder = inside(self.root, self.root / record.finetuned_checkpoint)
+        if self.remote:
+            self.remote.fetch_folder(folder)
         return folder if folder.is_dir() else None
 
     def new_session_id(self) -> str:
@@ -159,6 +146,8 @@ class Store:
                 f"results directory {self.root}: {free / 1e6:,.0f} MB free, about {needed / 1e6:,.0f} MB needed",
                 "free some space or choose another disk with --results-dir",
             )
+        if self.remote is not None:
+            self.warnings += self.remote.check_writable()
 
     def tidy(self) -> None:
         """Remove what killed runs have left unfinished: copies of checkpoints, and random weights of the last sessions."""
@@ -167,9 +156,15 @@ class Store:
             remove_dead(self.folder(name), RANDOM)
 
     def write_session(self, session: SessionRecord) -> None:
-        """Write or replace a session's own file."""
+        """Write or replace a session's own file.
+
+        Raises:
+            StoreError: it cannot be written, or the session is complete and not all of it could be sent to a remote store.
+        """
         folder = self.folder(session.session_id)
         self._guarded(folder / SESSION_FILE, lambda path: _write_text(path, to_json(session)))
+        if session.complete and self.remote is not None:
+            self.remote.settle()
 
     def write_record(self, record: RunRecord) -> None:
         """Write a record; its sidecars must lie there already."""
@@ -178,19 +173,29 @@ class Store:
 
     def remove_record(self, record: RunRecord) -> None:
         """Remove a record and its files, which another one stands for."""
-        folder = self.folder(record.session_id)
-        for name in (f"{record.run_id}.json", *(entry.name for entry in record.sidecars.values())):
-            with suppress(OSError):
-                (folder / name).unlink()
+        self._unlink(record, [f"{record.run_id}.json", *(entry.name for entry in record.sidecars.values())])
 
     def drop_sidecars(self, replaced: Sequence[RunRecord], *, keep: RunRecord) -> None:
         """Remove the files of records that `keep`, of the same run, has replaced, but for those that it refers to."""
         kept = {entry.name for entry in keep.sidecars.values()}
         for record in replaced:
-            for entry in record.sidecars.values():
-                if entry.name not in kept:
-                    with suppress(OSError):
-                        (self.folder(record.session_id) / entry.name).unlink()
+            self._unlink(record, {entry.name for entry in record.sidecars.values()} - kept)
+
+    def _unlink(self, record: RunRecord, names: Collection[str]) -> None:
+        paths = [self.folder(record.session_id) / name for name in names]
+        for path in paths:
+            with suppress(OSError):
+                path.unlink()
+        if self.remote is not None and paths:
+            self.remote.note(*paths, removed=True)
+            self.remote.send()
+
+    def keep_checkpoint(self, folder: Path) -> None:
+        """Send a checkpoint that stays to the remote store, if this is one."""
+        if self.remote is not None:
+            files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.is_symlink())
+            self.remote.note(*files)
+            self.remote.send()
 
     def write_sidecar(self, session_id: str, name: str, rows: pd.DataFrame) -> Sidecar:
         """Write rows as `<name>.parquet` and return what a record refers to them by."""
@@ -203,12 +208,16 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             mark(self.root)
+            if self.remote is not None:
+                self.remote.note(path)
             write_atomically(path, write)
         except OSError as error:
             raise StoreError(
                 f"{path}: cannot be written ({error.strerror or error})",
                 "what was finished before is kept; make room or choose another --results-dir, then repeat the command",
             ) from None
+        if self.remote is not None:
+            self.remote.send()
 
     def sessions(self, among: Callable[[SessionRecord], bool] | None = None) -> Iterator[StoredSession]:
         """Yield every readable session, newest first; unreadable files are named in `warnings`.
@@ -275,7 +284,12 @@ class Store:
             return None
         paths = (path for path in sorted(folder.glob("*.json")) if path.name != SESSION_FILE)
         records = (read_record(path, RunRecord, self.warnings) for path in paths)
-        return StoredSession(session, tuple(record for record in records if record is not None), folder)
+        return self.stored(session, [record for record in records if record is not None])
+
+    def stored(self, session: SessionRecord, records: Sequence[RunRecord]) -> StoredSession:
+        """Return a session of this store with records of it."""
+        fetch = self.remote.fetch if self.remote else None
+        return StoredSession(session, tuple(records), self.folder(session.session_id), fetch)
 
     def _warn_of_links(self) -> None:
         for name in links(self.sessions_folder):
@@ -326,10 +340,10 @@ class Store:
             return next(iter(matches.values()))
         if matches:
             several = ", ".join(sorted(matches)[:5])
-            raise StoreError(f"run '{run_id}' is ambiguous in {self.root}: {several}", "give more of the id")
+            raise StoreError(f"run '{run_id}' is ambiguous in {self.name}: {several}", "give more of the id")
         kept = " with a checkpoint" if with_checkpoint else ""
         hint = self._why_unread(run_id) or "`bertbench show` lists the runs there are"
-        raise StoreError(f"no run '{run_id}'{kept} in {self.root}", hint)
+        raise StoreError(f"no run '{run_id}'{kept} in {self.name}", hint)
 
     def _why_unread(self, run_id: str) -> str | None:
         """Say why a record that is called so, or begins so, was left out; None if there is none."""
@@ -363,7 +377,7 @@ class Store:
         """Copy a run, perhaps of another results folder, into a session here, sidecars first, and return the copy."""
         target = self.folder(session_id)
         for entry in record.sidecars.values():
-            self._guarded(target / entry.name, partial(_copy, stored.folder / entry.name))
+            self._guarded(target / entry.name, partial(shutil.copyfile, stored.folder / entry.name))
         copy = replace(record, session_id=session_id, **changes)
         self.write_record(copy)
         return copy
@@ -376,14 +390,5 @@ def newest(
     return next((stored for stored in store.sessions(among) if accept(stored)), None)
 
 
-def covers(session: SessionRecord, models: Sequence[str], reference: str) -> bool:
-    """Tell whether a complete session measured all `models` and took `reference` into its rounds."""
-    return session.complete and {*models, reference} <= set(session.models)
-
-
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
-
-
-def _copy(source: Path, target: Path) -> None:
-    shutil.copyfile(source, target)

@@ -18,13 +18,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import ConfigError, StoreError
 from bertbench.records.record import MEASURE_VERSIONS, NOT_MEASURED, RunRecord, SessionRecord, canonical_json
 from bertbench.records.rows import NUMBERS, ORIGINS, STORED, TRUTHS, WHOLE, schema, table_of
-from bertbench.records.store import Store, StoredSession
+from bertbench.records.store import Store, open_store
+from bertbench.records.stored import StoredSession
 from bertbench.safe_text import visible
 from bertbench.specs.catalog import Catalog
 from bertbench.specs.models import FineTuned, ModelSpec
@@ -91,7 +91,7 @@ def load_results(folder: str | PathLike[str], **only: str | Sequence[str]) -> pd
         StoreError: there is no such folder.
         KeyError: there is no such column of texts.
     """
-    store = Store(Path(folder))
+    store = open_store(folder)
     names = {column: {chosen} if isinstance(chosen, str) else set(chosen) for column, chosen in only.items()}
     unknown = names.keys() - set(STORED) | names.keys() & {*NUMBERS, *WHOLE, *TRUTHS}
     if unknown:
@@ -119,8 +119,8 @@ def check_there(store: Store) -> None:
     Raises:
         StoreError: it is not there.
     """
-    if not store.root.is_dir():
-        raise StoreError(f"results directory {store.root}: not there", "name the right one; `bertbench run` makes one")
+    if not store.is_there:
+        raise StoreError(f"results directory {store.name}: not there", "name the right one; `bertbench run` makes one")
 
 
 def tables_of(store: Store, catalog: Catalog | None = None, choice: RowChoice = EVERYTHING) -> Iterator[pa.Table]:

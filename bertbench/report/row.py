@@ -11,7 +11,7 @@ from bertbench.stats.estimate import Method, MethodKind, Replications, Scope, Se
 
 if TYPE_CHECKING:
     from bertbench.records.record import RunRecord
-    from bertbench.records.store import StoredSession
+    from bertbench.records.stored import StoredSession
 
 
 @dataclass(frozen=True)

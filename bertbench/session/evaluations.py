@@ -17,7 +17,7 @@ from bertbench.quality.work import Work
 from bertbench.records.cautions import FAILED_LATER, OF_DATA, Caution, caution
 from bertbench.records.progress import Progress
 from bertbench.records.record import Failure, RunRecord, digest
-from bertbench.records.store import StoredSession
+from bertbench.records.stored import StoredSession
 from bertbench.session import number_format
 from bertbench.session.forecast import Sample, next_step
 from bertbench.session.number_format import Trial

@@ -19,7 +19,8 @@ from bertbench.records.files import now
 from bertbench.records.grids import GridState
 from bertbench.records.merge import Merged, copy_sessions, grid_of, join_shards
 from bertbench.records.record import Failure, RunRecord, SessionRecord
-from bertbench.records.store import Store, StoredSession, new_session_id
+from bertbench.records.store import Store
+from bertbench.records.stored import StoredSession, new_session_id
 from bertbench.session.jobs import Executor, Job, JobNeeds, LostWorkerError, Parcel, pack_runs, unpack
 from bertbench.session.request import Request, names_of, same_recipe
 from bertbench.session.steps import slug

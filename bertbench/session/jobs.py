@@ -21,7 +21,8 @@ from bertbench import __version__
 from bertbench.errors import BertBenchError
 from bertbench.records.progress import silent
 from bertbench.records.record import Failure, RunRecord
-from bertbench.records.store import Store, StoredSession
+from bertbench.records.store import Store
+from bertbench.records.stored import StoredSession
 from bertbench.session.request import Request
 
 

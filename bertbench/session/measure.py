@@ -19,7 +19,8 @@ from bertbench.quality.apart import Apart, InPlace
 from bertbench.records.files import now
 from bertbench.records.progress import Progress, SessionWatch, Unwatched
 from bertbench.records.record import UNAVAILABLE, Environment, RunRecord, SessionRecord
-from bertbench.records.store import Store, StoredSession, newest
+from bertbench.records.store import Store, newest
+from bertbench.records.stored import StoredSession
 from bertbench.session.cost import measure_cost
 from bertbench.session.evaluations import measure_evaluations
 from bertbench.session.plan import Cell, Plan, is_sampled, make
@@ -157,7 +158,7 @@ def measure(
         say(f"no time within {duration(session.request.time_limit_s or 0.0)} for {what}; give more with --max-minutes")
     ended = replace(session.record, complete=True, ended_at=now())
     store.write_session(ended)
-    return StoredSession(ended, tuple(session.written), store.folder(session.id))
+    return store.stored(ended, session.written)
 
 
 def _doer(*, apart: bool) -> team.Team | Apart | InPlace:

@@ -27,9 +27,14 @@ class StoreOptions:
             show_default=False,
         ),
     ] = None
-    results_dir: Annotated[Path, Option("--results-dir", help="Folder where everything measured is stored.")] = Path(
-        "results"
-    )
+    results_dir: Annotated[
+        str,
+        Option(
+            "--results-dir",
+            metavar="<path>",
+            help="Folder where everything measured is stored, or a bucket's URL: s3://, gs://, az://.",
+        ),
+    ] = "results"
 
 
 @dataclass(frozen=True)

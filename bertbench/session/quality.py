@@ -164,6 +164,8 @@ def write_quality(
         sidecars["predictions"] = session.store.write_sidecar(session.id, name, pd.DataFrame(outcome.predictions))
         if outcome.training is not None and saved is not None:
             checkpoint = _keep(session.store, key, saved)
+            if session.request.options.keep_checkpoints == "all":
+                session.store.keep_checkpoint(session.store.root / checkpoint)
     record = session.write(
         "quality",
         cell.encoder,
@@ -306,7 +308,11 @@ def drop_checkpoints(session: Session) -> None:
             )
         kept = {run_id for _, run_id in best.values()}
     for record in trained:
-        if record.run_id not in kept:
-            if (folder := session.store.checkpoint(record)) is not None:
+        folder = session.store.checkpoint(record)
+        if record.run_id in kept:
+            if folder is not None:
+                session.store.keep_checkpoint(folder)
+        else:
+            if folder is not None:
                 shutil.rmtree(folder, ignore_errors=True)
             session.store.write_record(replace(record, finetuned_checkpoint=None))

@@ -13,7 +13,8 @@ from typing import Any, Literal, Protocol, TypeVar
 from bertbench.errors import DatasetError, NothingMeasuredError, UnavailableError, UsageError
 from bertbench.records import environment
 from bertbench.records.progress import Progress, SessionWatch
-from bertbench.records.store import Store, StoredSession, covers, newest
+from bertbench.records.store import Store, newest
+from bertbench.records.stored import StoredSession, covers
 from bertbench.session.options import StudyOptions
 from bertbench.session.parts import Shard
 from bertbench.session.request import (
@@ -166,7 +167,7 @@ class Study:
                     yes=self.options.yes,
                 )
         except KeyboardInterrupt:
-            self.say(f"Interrupted. What was finished is kept in {self.store.root}; repeat the command to continue.")
+            self.say(f"Interrupted. What was finished is kept in {self.store.name}; repeat the command to continue.")
             raise
 
     def _measure_grid(self, request: Request) -> StoredSession:
@@ -234,7 +235,7 @@ class Study:
         self.pass_on_warnings()
         if stored is None:
             raise NothingMeasuredError(
-                f"no complete session of {', '.join(names)} with these tasks and options in {self.store.root}",
+                f"no complete session of {', '.join(names)} with these tasks and options in {self.store.name}",
                 "leave --from-store out to measure",
             )
         return stored

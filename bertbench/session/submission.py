@@ -15,7 +15,8 @@ from bertbench.quality.work import Work
 from bertbench.records.files import write_atomically
 from bertbench.records.progress import Progress
 from bertbench.records.record import Failure, RunRecord
-from bertbench.records.store import Store, StoredSession
+from bertbench.records.store import Store
+from bertbench.records.stored import StoredSession
 from bertbench.session import plan
 from bertbench.session.request import Request
 from bertbench.session.steps import guarded, slug

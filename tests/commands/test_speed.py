@@ -9,7 +9,7 @@ from bertbench.commands import speed as module
 from bertbench.commands._study import Answer, exit_code
 from bertbench.errors import NothingMeasuredError, UnavailableError
 from bertbench.records import environment
-from bertbench.records.store import StoredSession
+from bertbench.records.stored import StoredSession
 from bertbench.report.row import Report
 from bertbench.specs.timing import ShapeSpec
 from bertbench.speed import backend

@@ -15,7 +15,8 @@ from bertbench.records.bounds import MARK
 from bertbench.records.cautions import caution
 from bertbench.records.files import from_json, to_json, write_atomically
 from bertbench.records.record import SCHEMA_VERSION, Measurement
-from bertbench.records.store import Store, covers, new_session_id, newest
+from bertbench.records.store import Store, newest
+from bertbench.records.stored import covers, new_session_id
 from tests.factories import (
     SESSION_ID,
     failed,

@@ -15,7 +15,8 @@ from bertbench.errors import ConfigError, NothingMeasuredError, UsageError
 from bertbench.records.grids import GridState, running_grids
 from bertbench.records.progress import Unwatched
 from bertbench.records.record import Failure, RunRecord, SessionRecord
-from bertbench.records.store import Store, new_session_id
+from bertbench.records.store import Store
+from bertbench.records.stored import new_session_id
 from bertbench.session.executors.local import Local
 from bertbench.session.grid import measure_grid
 from bertbench.session.jobs import Job, JobNeeds, LostWorkerError, Parcel, pack, unpack, work_off

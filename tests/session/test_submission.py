@@ -10,7 +10,8 @@ from bertbench.errors import StoreError
 from bertbench.models.sources import Encoder, Source
 from bertbench.quality.work import Work
 from bertbench.records.progress import silent
-from bertbench.records.store import Store, StoredSession
+from bertbench.records.store import Store
+from bertbench.records.stored import StoredSession
 from bertbench.session.plan import Cell
 from bertbench.session.quality import drop_checkpoints, measure_quality
 from bertbench.session.request import Options, Request

@@ -14,8 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from bertbench.records.record import NOT_MEASURED, UNDEFINED, RunRecord, digest
-from bertbench.records.sidecars import read_sidecar
-from bertbench.records.store import StoredSession
+from bertbench.records.stored import StoredSession
 from bertbench.report.claims.figure import find_row, judged
 from bertbench.report.compare.evidence import Evidence, recipes
 from bertbench.report.compare.rows import all_rows, evidence_of
@@ -331,7 +330,7 @@ class Pool(StoredSession):
     def sidecar(self, record: RunRecord, name: str) -> pd.DataFrame | None:
         """Read a record's sidecar from the session it was run in."""
         entry = record.sidecars.get(name)
-        return None if entry is None else read_sidecar(self.folders[record.run_id], entry, name)
+        return None if entry is None else self._read(self.folders[record.run_id], entry, name)
 
 
 def pooled(sessions: Sequence[StoredSession], models: Sequence[str], tasks: Sequence[str]) -> Iterator[Pool]:
@@ -373,7 +372,9 @@ def _pool(runs: Sequence[tuple[RunRecord, StoredSession]], tasks: Sequence[str])
         for record, _ in runs
     )
     session = replace(newest.session, tasks=tuple(tasks))
-    return Pool(session, records, newest.folder, {record.run_id: stored.folder for record, stored in runs})
+    return Pool(
+        session, records, newest.folder, newest.fetch, {record.run_id: stored.folder for record, stored in runs}
+    )
 
 
 def _recipe(stored: StoredSession) -> str:

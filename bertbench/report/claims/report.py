@@ -16,7 +16,7 @@ from bertbench.stats.claim_tests import EQUALITY
 from bertbench.units import quantity_of, significant
 
 if TYPE_CHECKING:
-    from bertbench.records.store import StoredSession
+    from bertbench.records.stored import StoredSession
     from bertbench.report.claims.proofs import Proof
     from bertbench.specs.claims import ClaimSpec
     from bertbench.stats.estimate import Estimate

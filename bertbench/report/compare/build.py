@@ -35,7 +35,7 @@ from bertbench.report.tables.glance import glance_table
 
 if TYPE_CHECKING:
     from bertbench.records.record import Kind
-    from bertbench.records.store import StoredSession
+    from bertbench.records.stored import StoredSession
     from bertbench.specs.claims import ClaimSpec
     from bertbench.specs.models import ModelSpec, TableRow
 

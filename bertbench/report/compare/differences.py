@@ -12,7 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from bertbench.records.record import Measurement, RunRecord
-from bertbench.records.store import StoredSession
+from bertbench.records.stored import StoredSession
 from bertbench.report.row import Report, Table
 from bertbench.stats.answer_scores import words
 from bertbench.units import quantity_of

@@ -22,7 +22,7 @@ from bertbench.specs.tasks import QUESTIONS, TOKENS
 from bertbench.stats.estimate import Estimate
 
 if TYPE_CHECKING:
-    from bertbench.records.store import StoredSession
+    from bertbench.records.stored import StoredSession
     from bertbench.specs.models import ModelSpec
 
 UNITS = {QUESTIONS: "questions", TOKENS: "sentences"}  # what an example is, by kind of task

@@ -19,7 +19,7 @@ from bertbench.report.tables.figures import way_label
 from bertbench.units import duration
 
 if TYPE_CHECKING:
-    from bertbench.records.store import StoredSession
+    from bertbench.records.stored import StoredSession
     from bertbench.specs.catalog import Catalog
 
 NO_ATTENTION = "none"  # of a back-end that runs a file of its own

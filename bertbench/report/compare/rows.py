@@ -14,7 +14,7 @@ from bertbench.specs.models import ModelSpec
 from bertbench.units import quantity_of
 
 if TYPE_CHECKING:
-    from bertbench.records.store import StoredSession
+    from bertbench.records.stored import StoredSession
     from bertbench.specs.models import CheckpointScore, Published
 
 

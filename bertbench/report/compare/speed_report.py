@@ -22,7 +22,7 @@ from bertbench.report.tables.figures import Figures, shape_label
 from bertbench.units import flop_rate, gigaflops, millions, percent, quantity_of, significant, times
 
 if TYPE_CHECKING:
-    from bertbench.records.store import StoredSession
+    from bertbench.records.stored import StoredSession
     from bertbench.specs.models import ModelSpec
     from bertbench.specs.papers import PaperSpec
 

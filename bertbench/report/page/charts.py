@@ -16,7 +16,7 @@ from bertbench.report.page.drawing import Chart, Drawn, Gap
 from bertbench.report.page.points import Point
 
 if TYPE_CHECKING:
-    from bertbench.records.store import StoredSession
+    from bertbench.records.stored import StoredSession
     from bertbench.report.compare.history import Series
     from bertbench.report.row import Row
 

@@ -19,7 +19,7 @@ from bertbench.units import duration, times
 
 if TYPE_CHECKING:
     from bertbench.records.record import Environment, RunRecord, SessionRecord
-    from bertbench.records.store import StoredSession
+    from bertbench.records.stored import StoredSession
     from bertbench.report.page.drawing import Chart
 
 FIGURE_FIELDS = (

@@ -23,7 +23,7 @@ from bertbench.report.page.points import ALL_TASKS, FILTERS, verdict_cells
 from bertbench.safe_text import visible, visible_lines
 
 if TYPE_CHECKING:
-    from bertbench.records.store import StoredSession
+    from bertbench.records.stored import StoredSession
     from bertbench.report.compare.history import Series
     from bertbench.report.row import Report, Row, Style, Table
 

@@ -18,7 +18,7 @@ from bertbench.safe_text import visible
 from bertbench.units import megabytes, millions, quantity_of, times
 
 if TYPE_CHECKING:
-    from bertbench.records.store import StoredSession
+    from bertbench.records.stored import StoredSession
     from bertbench.report.compare.history import Series
 
 Point = dict[str, Any]

@@ -10,7 +10,7 @@ import pytest
 
 from bertbench.errors import StoreError
 from bertbench.records.record import Measurement, Undefined
-from bertbench.records.store import StoredSession
+from bertbench.records.stored import StoredSession
 from bertbench.report.compare.build import build
 from bertbench.report.compare.notes import merged
 from bertbench.report.row import HEADER, columns

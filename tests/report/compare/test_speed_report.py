@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bertbench.records.record import Failure, Measurement
-from bertbench.records.store import StoredSession
+from bertbench.records.stored import StoredSession
 from bertbench.report.compare.speed_report import build_speed
 from bertbench.report.row import Table
 from bertbench.specs.papers import PaperSpec

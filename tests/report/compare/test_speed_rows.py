@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from bertbench.records.record import Failure, Measurement
-from bertbench.records.store import StoredSession
+from bertbench.records.stored import StoredSession
 from bertbench.report.caveats import MeasurementNote, TriedLive
 from bertbench.report.compare.rows import all_rows, evidence_of
 from bertbench.report.compare.speed_rows import SessionTimings, Way, over_rounds, shape_of
