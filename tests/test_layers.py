@@ -44,6 +44,7 @@ DOORS = {
     "ruptures": ("stats/levels.py",),
     "xlsxwriter": ("report/formats/excel.py",),
     "sqlite3": ("records/index.py",),
+    "fsspec": ("records/objects.py",),
     "altair": ("api.py", "report/page/charts.py"),
     "vl_convert": ("report/page/",),
     "jinja2": ("report/page/page.py",),
@@ -51,7 +52,7 @@ DOORS = {
 }
 HEAVY = (
     "torch", "transformers", "datasets", "pandas", "pydantic", "scipy", "sklearn", "rich", "onnxruntime", "openvino",
-    "torchao", "ruptures", "sqlite3", "filelock", "altair", "vl_convert", "jinja2", "xlsxwriter", "ray",
+    "torchao", "ruptures", "sqlite3", "filelock", "altair", "vl_convert", "jinja2", "xlsxwriter", "ray", "fsspec",
 )  # fmt: skip
 
 MOST_FILES = 260  # 220 for measuring and judging; on top advice, reports, pictures, exporters, and what spreads work over machines
