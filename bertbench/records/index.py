@@ -28,6 +28,7 @@ from bertbench.records.files import SESSION_FILE, from_json, read_record, read_s
 from bertbench.records.progress import Progress, silent
 from bertbench.records.record import RunRecord, SessionRecord
 from bertbench.records.rows import packed, schema, table_of, unpacked
+from bertbench.safe_text import visible
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -130,20 +131,25 @@ def glance_at(folder: str | Path) -> str:
     return ""
 
 
+def _lines(damaged: list[str]) -> str:
+    """Join lines; a name of a file that has a line feed in it gets its escape, as where it is shown."""
+    return "\n".join(map(visible, damaged))
+
+
 def made_from_files(folder: Path, files: str) -> tuple[IndexedSession, bytes]:
     """Make the entry of a session from its files, and its packed rows."""
     damaged: list[str] = []
     glance = glance_at(folder)
     session = read_session(folder, damaged)
     if session is None:
-        return IndexedSession(files, glance, "", "", "\n".join(damaged)), packed(schema().empty_table(), files)
+        return IndexedSession(files, glance, "", "", _lines(damaged)), packed(schema().empty_table(), files)
     paths = (path for path in sorted(folder.glob("*.json")) if path.name != SESSION_FILE)
     records = [record for path in paths if (record := read_record(path, RunRecord, damaged)) is not None]
     runs = []
     for record in records:
         key = record.key if record.kind == "quality" and record.status == "ok" else None
         runs.append(f"{record.run_id}\t{key or ''}\n")
-    entry = IndexedSession(files, glance, to_json(session), "".join(runs), "\n".join(damaged))
+    entry = IndexedSession(files, glance, to_json(session), "".join(runs), _lines(damaged))
     return entry, packed(table_of(session, records), files)
 
 
