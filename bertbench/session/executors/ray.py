@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from concurrent.futures import Future
 from typing import Any
 
 from bertbench.errors import UnavailableError, UsageError
 from bertbench.session.jobs import Job, JobNeeds, LostWorkerError, Parcel, work_off
 from bertbench.specs.executors import ExecutorSpec
+
+REACHED_WITHIN_S = 5.0
 
 
 class OnRay:
@@ -30,13 +33,14 @@ class OnRay:
         self._began = not ray.is_initialized()
         if self._began:
             try:
+                _check_reachable(spec.address)
                 ray.init(
                     address=spec.address,
                     log_to_driver=False,
                     logging_level=logging.ERROR,
                     include_dashboard=None if spec.address else False,
                 )
-            except (ConnectionError, ValueError, RuntimeError) as error:
+            except (OSError, ValueError, RuntimeError) as error:
                 reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
                 raise UnavailableError(
                     f"executor ray: no cluster at {spec.address or 'this machine'} ({reason})",
@@ -115,6 +119,17 @@ class OnRay:
         """Leave the cluster, or end the one that was started here."""
         if self._began:
             self._ray.shutdown()
+
+
+def _check_reachable(address: str | None) -> None:
+    """Find out within seconds whether somebody answers at HOST:PORT, for which Ray takes minutes.
+
+    Raises:
+        OSError, ValueError: nobody does, or it is no address.
+    """
+    host, separator, port = (address or "").rpartition(":")
+    if separator and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACHED_WITHIN_S).close()
 
 
 PLUGIN = OnRay
