@@ -74,7 +74,7 @@ COMMANDS = {
     "report": TableEntry("report", KEEP, "Write one page with tables, charts and records of what is stored."),
     "export": TableEntry("export", KEEP, "Write every stored measurement as a row."),
     "status": TableEntry("status", KEEP, "Show how far grids on executors are."),
-    "stop": TableEntry("stop", KEEP, "Let grids on executors end after the cells that run."),
+    "stop": TableEntry("stop", KEEP, "End grids on executors after the cells that are being measured."),
     "merge": TableEntry("merge_", KEEP, "Join results folders, and the shards in them."),
     "gc": TableEntry("gc", KEEP, "Remove checkpoints and leftovers that nothing refers to."),
 }  # fmt: skip

@@ -111,6 +111,10 @@ def closing(options: MeasuringOptions, answers: Sequence[Answer], *, nothing: bo
     if nothing:
         return f"Nothing was measured; why is kept in {folder}. `bertbench doctor` checks models and data"
     sessions = ", ".join(dict.fromkeys(answer.stored.session.session_id for answer in answers))
+    part = next((answer.request.part for answer in answers if answer.request is not None), None)
+    if part is not None:
+        merge = f"`bertbench merge {shlex.quote(str(folder))} … --into DIR`"
+        return f"Stored in {folder} as {sessions}, shard {part.label}: {merge} joins it with the others"
     where = "" if str(folder) == "results" else f" --results-dir {shlex.quote(str(folder))}"
     details = "" if options.details else "--details shows how all was measured, "
     return (

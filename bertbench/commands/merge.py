@@ -15,12 +15,12 @@ from bertbench.records.store import Store, open_store
 SourcesArgument = Annotated[
     list[str] | None,
     Argument(
-        metavar="DIR...",
+        metavar="DIR",
         help="Results folders to read; none: only join the shards that lie in --into.",
         show_default=False,
     ),
 ]
-IntoOption = Annotated[str, Option("--into", help="Results folder to write; what is there stays.")]
+IntoOption = Annotated[str, Option("--into", metavar="DIR", help="Results folder to write; what is there stays.")]
 
 
 def merge_(folders: SourcesArgument = None, *, into: IntoOption = "results") -> None:
@@ -37,6 +37,8 @@ def merge_(folders: SourcesArgument = None, *, into: IntoOption = "results") -> 
             raise StoreError(f"results directory {store.name}: not there", "name the results folders to merge")
         if store.root.resolve() == target.root.resolve():
             raise UsageError(f"{store.name} is --into itself", "leave it out: its shards are joined, too")
+    if not sources and not target.is_there:
+        raise StoreError(f"results directory {target.name}: not there", "name the folders to merge, or one with shards")
     merged = merge(sources, target, Waiting())
     show_warnings(target.warnings)
     for line in merged.problems:
@@ -50,14 +52,15 @@ def _lines(merged: Merged, target: Store, folders: int) -> list[str]:
     """Say what was done, in a line each."""
     lines = []
     if folders:
-        left_out = f", {len(merged.problems)} left out" if merged.problems else ""
+        left_out = "; what is left out is named above" if merged.problems else ""
         lines.append(
             f"{_counted(merged.copied, 'record')} copied to {target.name}, {merged.known:,} were there{left_out}"
         )
     lines += [f"joined to session {session}: its shards are whole" for session in merged.joined]
+    lines += [f"dropped session {session}: a newer shard has its cells" for session in merged.outdated]
     if merged.again:
         lines.append(
-            f"{_counted(merged.again, 'record')} dropped that several shards have (a teacher is trained in each): the first is kept"
+            f"{_counted(merged.again, 'record')} dropped that several shards have, such as a teacher's: the first is kept"
         )
     lines += [f"not joined yet: {line}" for line in merged.waiting]
     if not (merged.joined or merged.waiting):

@@ -36,7 +36,7 @@ def line_of(grid: RunningGrid) -> str:
     """Say in one line how far a grid is."""
     parts = [f"{grid.number('done'):,} of {grid.number('total'):,} cells done"]
     parts += [
-        f"{grid.number(key):,} {what}"
+        f"{what}: {grid.number(key):,}"
         for key, what in (("failed", "failed"), ("lost", "workers lost"))
         if grid.number(key)
     ]

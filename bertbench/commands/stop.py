@@ -19,7 +19,7 @@ GridArgument = Annotated[
 
 @spread(folders=("results_dir",))
 def stop(grid: GridArgument = None, *, folders: StoreOptions) -> None:
-    """Let grids on executors end after the cells that run.
+    """End grids on executors after the cells that are being measured.
 
     What is finished is kept, and the grid's command, repeated, goes on. Ctrl-C in that command ends it at once.
 
@@ -36,7 +36,7 @@ def stop(grid: GridArgument = None, *, folders: StoreOptions) -> None:
     chosen = [each for each in grids if grid in {None, each.name}]
     for each in chosen:
         ask_to_stop(root, each)
-        show(f"{each.name}: ends after the cells that run")
+        show(f"{each.name}: ends after the cells that are being measured")
     if not chosen:
         show(f"no grid is being worked off into {folders.results_dir}")
         raise typer.Exit

@@ -26,6 +26,7 @@ from bertbench.records.stored import StoredSession
 Said = Callable[[str, int, int], None]
 JOINED = "joined"  # key of a joined session's request: the ids of the sessions that it has been joined from
 OF_THE_MACHINE = frozenset({"threads", "processes"})  # options in which shards of one grid may differ
+OF_A_PART = ("label", "units", "total", "reference", "models", "tasks", "kinds")
 LISTED = 8  # labels of shards in a sentence
 MOST_COPIES = 10_000  # of checkpoints with one key
 
@@ -37,6 +38,7 @@ class Merged:
     copied: int = 0
     known: int = 0
     joined: list[str] = field(default_factory=list)
+    outdated: list[str] = field(default_factory=list)  # sessions of shards that were measured again, and are dropped
     again: int = 0  # records that several shards have, such as those of a teacher
     waiting: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -205,23 +207,32 @@ def join_shards(store: Store, merged: Merged, only: Collection[str] | None = Non
     `only` names grids as `grid_of` does; None: all.
     """
     grids: dict[str, list[StoredSession]] = {}
-    for stored in store.sessions(lambda session: session.complete and bool(session.request.get("part"))):
+    for stored in store.sessions(lambda session: session.complete and part_of(session) is not None):
         grids.setdefault(grid_of(stored.session), []).append(stored)  # the newest first
     for shards in (shards for grid, shards in grids.items() if only is None or grid in only):
         chosen, missing = _covering(shards)
         part = chosen[0].session.request["part"]
         labels = ", ".join(sorted(stored.session.request["part"]["label"] for stored in chosen))
         if missing:
-            cells = f"{len(missing)} of {part['total']} cells"
-            merged.waiting.append(f"{', '.join(part['models'])}: shards {labels} are here, {cells} are missing")
+            are_missing = f"{missing:,} of {part['total']:,} cells {'is' if missing == 1 else 'are'} missing"
+            merged.waiting.append(f"{', '.join(part['models'])}: shards {labels} are here, {are_missing}")
             continue
         differing = _difference(chosen)
         if differing:
             merged.problems.append(f"shards {labels} are not joined: {differing}")
             continue
         merged.joined.append(_join(store, chosen, merged))
+        merged.outdated += [stored.session.session_id for stored in shards if stored not in chosen]
         folders = [stored.folder for stored in shards]
         merged.problems += remove([Item(folder, 0, "joined") for folder in folders], store)[1]
+
+
+def part_of(session: SessionRecord) -> dict[str, Any] | None:
+    """Return which part of a grid a session is; None if it is a whole one, or does not say it as bertbench does."""
+    part = session.request.get("part")
+    if not isinstance(part, dict) or any(part.get(key) is None for key in OF_A_PART):
+        return None
+    return part if part["units"] and 0 <= min(part["units"]) <= max(part["units"]) < part["total"] else None
 
 
 def grid_of(session: SessionRecord) -> str:
@@ -240,8 +251,8 @@ def grid_of(session: SessionRecord) -> str:
     )
 
 
-def _covering(shards: Sequence[StoredSession]) -> tuple[list[StoredSession], set[int]]:
-    """Choose the newest sessions that together have as many units as can be, in the grid's order, and name what is missing."""
+def _covering(shards: Sequence[StoredSession]) -> tuple[list[StoredSession], int]:
+    """Choose the newest sessions that together have as many units as can be, in the grid's order, and count what is missing."""
     chosen: list[StoredSession] = []
     covered: set[int] = set()
     for stored in shards:
@@ -249,8 +260,7 @@ def _covering(shards: Sequence[StoredSession]) -> tuple[list[StoredSession], set
         if not units <= covered:
             chosen.append(stored)
             covered |= units
-    missing = set(range(shards[0].session.request["part"]["total"])) - covered
-    return sorted(chosen, key=_first_unit), missing
+    return sorted(chosen, key=_first_unit), shards[0].session.request["part"]["total"] - len(covered)
 
 
 def _first_unit(stored: StoredSession) -> int:

@@ -7,23 +7,23 @@ the command, repeated, goes on. However often a job was begun, its cells are in 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bertbench import __version__
 from bertbench.errors import NothingMeasuredError
 from bertbench.records.files import now
 from bertbench.records.grids import GridState
-from bertbench.records.merge import Merged, copy_sessions, grid_of, join_shards
-from bertbench.records.record import Failure, RunRecord, SessionRecord
+from bertbench.records.merge import Merged, copy_sessions, grid_of, join_shards, part_of
+from bertbench.records.record import Failure, Kind, RunRecord
 from bertbench.records.store import Store
-from bertbench.records.stored import StoredSession, new_session_id
+from bertbench.records.stored import StoredSession
 from bertbench.session.jobs import Executor, Job, JobNeeds, LostWorkerError, Parcel, pack_runs, unpack
 from bertbench.session.request import Request, names_of, same_recipe
-from bertbench.session.steps import slug
+from bertbench.session.steps import run_id_of, session_of
 from bertbench.specs.executors import ExecutorSpec
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ class Grid:
     say: Callable[[str], None]
     watch: SessionWatch
     state: GridState
-    waiting: list[int] = field(default_factory=list)
+    waiting: deque[int] = field(default_factory=deque)
     running: dict[Future[Parcel], int] = field(default_factory=dict)
     tries: dict[int, int] = field(default_factory=dict)
-    known: dict[int, bytes] = field(default_factory=dict)
+    runs: dict[tuple[str | None, str | None, int | None], tuple[StoredSession, RunRecord]] = field(default_factory=dict)
     parts: list[StoredSession] = field(default_factory=list)
 
     def needs(self, unit: Unit) -> JobNeeds:
@@ -74,8 +74,10 @@ def measure_grid(
         NothingMeasuredError: somebody asked to stop before all was done, or the parts do not fit together.
         KeyboardInterrupt: what was finished is stored.
     """
+    if spec.engine == "ray":  # Ray says who has a GPU, not the machine that the command is called on
+        request = replace(request, options=replace(request.options, device="cuda" if spec.gpus else "cpu"))
     store.check_writable()
-    units = request.units()
+    units = request.units
     state = GridState(
         store.root, f"{spec.engine} ({spec.name})" if spec.name != spec.engine else spec.engine, len(units)
     )
@@ -109,38 +111,47 @@ def measure_grid(
 def _take_finished(grid: Grid) -> None:
     """Find the parts of this grid that are done, and earlier runs of cells that are not; all others wait."""
     request, store = grid.request, grid.store
-    units = request.units()
-    grid.waiting = list(range(len(units)))
+    grid.waiting = deque(range(len(request.units)))
     if request.options.fresh:
         return
-    wanted = request.only([0], "").recipe_parts()["part"] if units else {}
+    waiting, whole = set(grid.waiting), _grid_of(request)
     names, tasks = set(names_of(request.models)), set(names_of(request.tasks))
-    runs: dict[tuple[str, str | None, int | None], tuple[StoredSession, RunRecord]] = {}
     for stored in store.sessions(lambda session: bool(names & set(session.models) and tasks & set(session.tasks))):
         for record in stored.records:
             if record.kind == "quality" and record.status == "ok":
-                runs.setdefault((record.model_name, record.task_name, record.seed), (stored, record))
-        part = stored.session.request.get("part")
-        if part is None or any(
-            part.get(name) != wanted[name] for name in ("total", "models", "tasks", "kinds", "reference")
-        ):
+                grid.runs.setdefault((record.model_name, record.task_name, record.seed), (stored, record))
+        part = part_of(stored.session)
+        if part is None or not stored.session.complete or any(part[name] != whole[name] for name in whole):
             continue
-        numbers = [number for number in part["units"] if number in grid.waiting]
-        if stored.session.complete and numbers and _is_good(grid, stored, part["units"], str(part["label"])):
-            grid.waiting = [number for number in grid.waiting if number not in numbers]
+        if waiting & set(part["units"]) and _is_good(request, stored, part):
+            waiting -= set(part["units"])
             grid.parts.append(stored)
-    for number in grid.waiting:
-        unit = units[number]
-        seeds = {*unit.seeds, request.options.seeds[0]}
-        cells = [(name, unit.task, seed) for name in (unit.model, *unit.teachers) if name for seed in seeds]
-        grid.known[number] = pack_runs(runs[cell] for cell in cells if cell in runs)
+    grid.waiting = deque(sorted(waiting))
 
 
-def _is_good(grid: Grid, stored: StoredSession, numbers: Sequence[int], label: str) -> bool:
-    """Tell whether a stored part is what would be measured now, and nothing in it has failed."""
+def _grid_of(request: Request) -> dict[str, Any]:
+    """Describe the whole grid as each of its parts does."""
+    described = {} if not request.units else request.only([0], "").recipe_parts()["part"]
+    return {name: value for name, value in described.items() if name not in {"label", "units"}}
+
+
+def _known(grid: Grid, number: int) -> bytes:
+    """Collect what is stored of a unit's cells, and of its teachers', for whoever does it."""
+    unit, first = grid.request.units[number], grid.request.options.seeds[0]
+    cells = [(unit.model, unit.task, seed) for seed in unit.seeds]
+    # A teacher that is evaluated as it is has the first seed alone.
+    cells += [(name, unit.task, seed) for name in unit.teachers for seed in {*unit.seeds, first}]
+    return pack_runs(grid.runs[cell] for cell in cells if cell in grid.runs)
+
+
+def _is_good(request: Request, stored: StoredSession, part: Mapping[str, Any]) -> bool:
+    """Tell whether a stored part is what would be measured now, on this kind of device, and nothing in it has failed."""
+    had = stored.session.request
     if any(record.status == "failed" for record in stored.records):
         return False
-    return same_recipe(stored.session.request, grid.request.only(numbers, label).recipe_parts())
+    if (had.get("options") or {}).get("device") != request.options.device:
+        return False
+    return same_recipe(had, request.only(part["units"], part["label"]).recipe_parts())
 
 
 # Jobs out, parcels in.
@@ -160,7 +171,7 @@ def _work_off(grid: Grid) -> None:
 
 
 def _update(grid: Grid) -> None:
-    units = grid.request.units()
+    units = grid.request.units
     left = len(grid.waiting) + len(grid.running)
     grid.state.update(
         done=grid.state.total - left, running=[units[number].label for number in sorted(grid.running.values())]
@@ -169,35 +180,28 @@ def _update(grid: Grid) -> None:
 
 def _submit(grid: Grid) -> None:
     """Send out as many of the waiting units as there is room for; what is timed has its machine to itself."""
-    request, units = grid.request, grid.request.units()
-    for number in list(grid.waiting):
-        needs = grid.needs(units[number])
-        alone = grid.executor.shares_machine()
+    request, units = grid.request, grid.request.units
+    while grid.waiting:
+        unit = units[grid.waiting[0]]
+        needs = grid.needs(unit)
         is_timing = any(units[other].is_cost for other in grid.running.values())
-        if (alone and (is_timing or (needs.whole_node and grid.running))) or len(grid.running) >= grid.executor.room(
-            needs
-        ):
+        must_wait = grid.executor.shares_machine() and (is_timing or (needs.whole_node and grid.running))
+        if must_wait or len(grid.running) >= grid.executor.room(needs):
             return
-        grid.waiting.remove(number)
-        job = _job(grid, number, needs)
-        unit = units[number]
+        job = _job(grid, grid.waiting.popleft(), needs)
         grid.watch.begin(names_of(request.models) if unit.model is None else [unit.model], unit.task or "speed")
-        grid.running[grid.executor.submit(job)] = number
+        grid.running[grid.executor.submit(job)] = job.number
 
 
 def _job(grid: Grid, number: int, needs: JobNeeds) -> Job:
     request = grid.request.only([number], f"{number + 1}/{grid.state.total}")
-    device = request.options.device
-    if grid.spec.engine == "ray":  # Ray says who has a GPU, not the machine that the command is called on
-        device = "cuda" if grid.spec.gpus else "cpu"
-    options = replace(request.options, threads=needs.cpus, device=device)
-    label = request.units()[0].label if request.part is None else request.part.units[0].label
-    return Job(number, label, replace(request, options=options), needs, grid.known.get(number, b""), str(Path.cwd()))
+    request = replace(request, options=replace(request.options, threads=needs.cpus))
+    return Job(number, grid.request.units[number].label, request, needs, _known(grid, number), str(Path.cwd()))
 
 
 def _receive(grid: Grid, number: int, future: Future[Parcel]) -> None:
     """Store what a job gave; send it out again if its worker was lost."""
-    label = grid.request.units()[number].label
+    label = grid.request.units[number].label
     try:
         parcel = future.result()
     except LostWorkerError as lost:
@@ -205,7 +209,7 @@ def _receive(grid: Grid, number: int, future: Future[Parcel]) -> None:
         grid.state.lost += 1
         if tries <= grid.spec.retries:
             grid.say(f"{label}: its worker is lost ({lost}); begun again, {tries} of {grid.spec.retries}")
-            grid.waiting.insert(0, number)
+            grid.waiting.appendleft(number)
             return
         parcel = Parcel(
             failure=Failure(
@@ -249,7 +253,7 @@ def _landed(grid: Grid, parcel: Parcel, label: str) -> StoredSession | Failure:
         copy_sessions(source, grid.store, merged, with_paths=True)
     for line in merged.problems:
         grid.say(f"warning: {line}")
-    part = grid.store.load(names[0]) if len(names) == 1 else None
+    part = grid.store.load(names[0]) if len(names) == 1 and merged.copied else None
     return part or Failure("DamagedParcel", f"{label}: its worker gave no session", "repeat the command")
 
 
@@ -261,33 +265,22 @@ def _failed_part(grid: Grid, number: int, failure: Failure) -> StoredSession:
     whole = request.canonical(
         dict.fromkeys(names_of(request.models), ""), dict.fromkeys(names_of(request.tasks), ""), ""
     )
-    session = SessionRecord(
-        session_id=new_session_id(),
-        command=request.command,
-        argv=request.argv,
-        suite=request.suite.name,
-        models=names_of(request.models),
-        reference=request.reference,
-        tasks=names_of(request.tasks),
-        request=whole | {"models": {}, "tasks": {}},  # whose weights and data are not known
-        started_at=now(),
-        ended_at=now(),
-        complete=True,
-        bertbench_version=__version__,
-    )
+    # Whose weights and data are not known.
+    canonical = whole | {"models": {}, "tasks": {}}
+    session = session_of(request, canonical, grid.store.new_session_id(), complete=True, ended_at=now())
     grid.store.write_session(session)
     settings = {"device": request.options.device, "dtype": request.options.dtype, "threads": request.options.threads}
+    cells: list[tuple[Kind, str | None, str | None, int | None]]
     cells = [("quality", unit.model, unit.task, seed) for seed in unit.seeds] if unit.task else [
         (kind, name, None, None) for kind in request.kinds for name in session.models
     ]  # fmt: skip
     specs, tasks = {spec.name: spec for spec in request.models}, {task.name: task for task in request.tasks}
     for kind, model, task, seed in cells:
-        middle = "-".join(str(part) for part in (task, seed) if part is not None)
         grid.store.write_record(
             RunRecord(
-                run_id="-".join(filter(None, (session.session_id, kind, slug(str(model)), middle))),
+                run_id=run_id_of(session.session_id, kind, str(model), task, seed),
                 session_id=session.session_id,
-                kind=kind,  # type: ignore[arg-type]
+                kind=kind,
                 suite=session.suite,
                 model_name=str(model),
                 model=specs[str(model)].model_dump(mode="json"),

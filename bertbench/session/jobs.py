@@ -140,11 +140,13 @@ def unpack(content: bytes, root: Path) -> None:
 
 
 def pack_runs(runs: Iterable[tuple[StoredSession, RunRecord]]) -> bytes:
-    """Put single runs with their predictions into an archive, without checkpoints."""
+    """Put single runs with their predictions into an archive, without checkpoints, and without those whose files are damaged."""
     with tempfile.TemporaryDirectory(prefix="bertbench-job-") as scratch:
         store = Store(Path(scratch) / "results")
         sessions: dict[str, StoredSession] = {}
         for stored, record in runs:
+            if not stored.is_whole(record):
+                continue
             sessions.setdefault(
                 stored.session.session_id, replace(stored, records=(), folder=store.folder(stored.session.session_id))
             )

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from bertbench import __version__, processes
+from bertbench import processes
 from bertbench.models import hub
 from bertbench.models.sources import Encoder, Say, gather, weight_folders
 from bertbench.quality import run, team, trainer
@@ -31,11 +31,10 @@ from bertbench.session.request import (
     answers,
     check_many,
     check_processes,
-    names_of,
     no_texts,
     no_tokenizer,
 )
-from bertbench.session.steps import Instruments, Session
+from bertbench.session.steps import Instruments, Session, session_of
 from bertbench.speed.workers import begin
 from bertbench.tasks.data import source_fingerprint
 from bertbench.units import duration
@@ -138,7 +137,13 @@ def measure(
     store.tidy()
     for line in plan.lines():
         say(line)
-    record = _begun(request, canonical, plan, machine, store.new_session_id())
+    record = session_of(
+        request,
+        canonical,
+        store.new_session_id(),
+        decisions=plan.decisions,
+        environment_class=machine.environment_class,
+    )
     session = Session(request, store, say, progress, machine, record, request.deadline, instruments=instruments)
     taught = (cell.teacher for cell in plan.cells if cell.teacher and cell.teacher.work)
     session.teachers = frozenset(quality_key(teacher, session.settings) for teacher in taught)
@@ -215,27 +220,6 @@ def plan_of(
 
     training_format = _training_format(request, store, machine, say)
     return make_plan(request, encoders, say, earlier, training_format, instruments, is_done)
-
-
-def _begun(
-    request: Request, canonical: dict[str, Any], plan: Plan, machine: Environment, session_id: str
-) -> SessionRecord:
-    """Build the record of a session as it begins."""
-    return SessionRecord(
-        session_id=session_id,
-        command=request.command,
-        argv=request.argv,
-        suite=request.suite.name,
-        models=names_of(request.models),
-        reference=request.reference,
-        tasks=names_of(request.tasks),
-        request=canonical,
-        decisions=plan.decisions,
-        started_at=now(),
-        environment_class=machine.environment_class,
-        bertbench_version=__version__,
-        notes=() if request.part is None else (request.part.note,),
-    )
 
 
 def _training_format(request: Request, store: Store, machine: Environment, say: Say) -> Callable[[], str]:

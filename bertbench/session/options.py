@@ -126,7 +126,7 @@ class BudgetOptions:
         Option(
             "--shard",
             metavar="I/N",
-            help="Measure only every N-th cell, from the I-th on, and all of it; `bertbench merge` joins the shards.",
+            help="Measure every N-th cell, from the I-th on, without a time limit; `bertbench merge` joins the shards.",
             show_default=False,
         ),
     ] = None
@@ -135,14 +135,15 @@ class BudgetOptions:
         Option(
             "--executor",
             metavar="NAME|YAML",
-            help="Measure the cells on an executor, all of each: in-process, local, ray, or a YAML file that says what a cell "
-            "needs.",
+            help="Measure cell by cell, without a time limit: in-process, on local processes, on ray, or as a YAML file says.",
             show_default=False,
         ),
     ] = None
     ray_address: Annotated[
         str | None,
-        Option("--ray-address", help="Ray cluster for --executor ray, such as auto.", show_default=False),
+        Option(
+            "--ray-address", help="Address of the Ray cluster; auto finds the one that runs here.", show_default=False
+        ),
     ] = None
     dry_run: Annotated[bool, Option("--dry-run", help="Show what would be done and how long it takes, and stop.")] = (
         False

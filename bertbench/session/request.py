@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -100,21 +101,21 @@ class Request:
     enough: Callable[[Mapping[str, Sequence[float]]], bool] | None = None
     part: GridPart | None = None  # of a larger grid, whose other parts other machines do
 
+    @cached_property
     def units(self) -> list[Unit]:
-        """List what of the grid can be measured on machines of its own."""
+        """What of the grid can be measured on machines of its own."""
         options = self.options
         return units_of(self.models, self.tasks, options.seeds, self.kinds, finetune=options.finetune)
 
     def shard(self, shard: Shard) -> Request:
         """Return the request for one share: every n-th unit."""
-        return self.only(range(shard.index - 1, len(self.units()), shard.count), str(shard))
+        return self.only(range(shard.index - 1, len(self.units), shard.count), str(shard))
 
     def only(self, numbers: Sequence[int], label: str) -> Request:
         """Return the request for some units of the grid, with no more models, tasks and kinds than they need."""
-        every = self.units()
-        units = tuple(every[number] for number in numbers)
+        units = tuple(self.units[number] for number in numbers)
         models, tasks = names_of(self.models), names_of(self.tasks)
-        part = GridPart(label, units, tuple(numbers), len(every), models, tasks, self.kinds, self.reference)
+        part = GridPart(label, units, tuple(numbers), len(self.units), models, tasks, self.kinds, self.reference)
         needed = [spec for spec in self.models if part.needs_model(spec.name)]
         has_quality = any(not unit.is_cost for unit in units)
         return replace(

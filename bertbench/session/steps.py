@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bertbench import __version__
 from bertbench.errors import BertBenchError, DatasetError, HubError, StoreError, UnavailableError
 from bertbench.models import hub
 from bertbench.models.sources import Encoder, Say, Source, finetuned_source
@@ -20,7 +21,7 @@ from bertbench.records.files import now
 from bertbench.records.progress import Progress, SessionWatch, Unwatched
 from bertbench.records.record import Environment, Failure, Kind, RunRecord, SessionRecord, Status, digest
 from bertbench.records.store import Store
-from bertbench.session.request import Request
+from bertbench.session.request import Request, names_of
 from bertbench.specs.tasks import TaskSpec
 from bertbench.speed import calibration, energy, exports, workers
 from bertbench.speed.calibration import Size
@@ -106,8 +107,7 @@ class Session:
         source = encoder.source
         settings = self.settings | fields.pop("settings", {})
         parts = (fields.get("task_name"), fields.get("seed"), fields.pop("variant", None))
-        middle = "-".join(str(part) for part in parts if part is not None)
-        run_id = "-".join(filter(None, (self.id, kind, slug(encoder.spec.name), middle)))
+        run_id = run_id_of(self.id, kind, encoder.spec.name, *parts)
         values = {
             "checkpoint": source.checkpoint,
             "revision": source.revision,
@@ -153,6 +153,29 @@ def guarded(action: Callable[[], T]) -> tuple[T | None, Failure | None, float]:
     except Exception as error:  # noqa: BLE001 (a failed run is a record; the others go on)
         failure = unexpected(error)
     return None, failure, time.perf_counter() - started
+
+
+def run_id_of(session_id: str, kind: Kind, model: str, *parts: object) -> str:
+    """Name a run after its session, kind and model, and its task, seed and way of running, as far as it has them."""
+    return "-".join([session_id, kind, slug(model), *(str(part) for part in parts if part is not None)])
+
+
+def session_of(request: Request, canonical: dict[str, Any], session_id: str, **fields: Any) -> SessionRecord:
+    """Build the record of a session as it begins, or with other `fields`."""
+    common: dict[str, Any] = {
+        "session_id": session_id,
+        "command": request.command,
+        "argv": request.argv,
+        "suite": request.suite.name,
+        "models": names_of(request.models),
+        "reference": request.reference,
+        "tasks": names_of(request.tasks),
+        "request": canonical,
+        "started_at": now(),
+        "bertbench_version": __version__,
+        "notes": () if request.part is None else (request.part.note,),
+    }
+    return SessionRecord(**(common | fields))
 
 
 def slug(name: str) -> str:

@@ -135,8 +135,12 @@ class Study:
         """Return the session that answers a request: from the store if it holds one, else measured now.
 
         Raises:
-            NothingMeasuredError: `--from-store`, and the store has nothing that fits.
+            NothingMeasuredError: `--from-store`, and the store has nothing that fits; or a shard without a cell.
         """
+        if request.part is not None and not request.part.units:
+            raise NothingMeasuredError(
+                f"shard {request.part.label} has no cell: the grid has {request.part.total}", "take fewer shards"
+            )
         if self.options.from_store:
             return self._read(request)
         request.check_recipes()

@@ -44,6 +44,8 @@ def read_executor(text: str, **changes: Any) -> ExecutorSpec:
     path = Path(text)
     if path.suffix not in {".yaml", ".yml"}:
         return ExecutorSpec(name=text, engine=text, **chosen)
+    if not path.is_file():
+        raise ConfigError(f"executor {text}: no such file", "name a file, or in-process, local or ray")
     try:
         return ExecutorSpec(**(read_yaml(path, path.stem) | chosen))
     except ValidationError as error:

@@ -224,8 +224,7 @@ def test_the_command_says_what_it_did(shards, target, capsys):
     folders = [str(store.root) for store in shards]
     assert cli.main(["merge", *folders[:2], "--into", str(target.root)]) == 0
     assert (
-        "not joined yet: bert, distilbert: shards 1/3, 2/3 are here, 1 of 3 cells are missing"
-        in capsys.readouterr().out
+        "not joined yet: bert, distilbert: shards 1/3, 2/3 are here, 1 of 3 cells is missing" in capsys.readouterr().out
     )
     assert cli.main(["merge", folders[2], "--into", str(target.root)]) == 0
     out = capsys.readouterr().out
@@ -233,3 +232,32 @@ def test_the_command_says_what_it_did(shards, target, capsys):
     assert "joined to session 20261124T120001-" in out
     assert cli.main(["merge", folders[0], "--into", folders[0]]) == 2
     assert cli.main(["merge", "nowhere", "--into", folders[0]]) == 2
+
+
+def test_a_shard_that_was_measured_again_is_named_when_it_goes(shards, target, tmp_path):
+    """Of two sessions of one shard the older is dropped, and said by its name."""
+    newer = shard(tmp_path / "newer", 3, session_id="20261125T120000-bbbbbb")
+    merged = merge([*shards, newer], target)
+    assert merged.outdated == ["20261124T120003-aaaaa3"]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{}, {"units": []}, {"units": [7]}, {"total": 10**15, "units": [10**15]}, {"units": [0], "total": 10**15}],
+)  # fmt: skip
+def test_what_a_stranger_calls_a_shard_is_left_alone(shards, target, odd):
+    """A part that is not described as bertbench does it is no shard: nothing fails, nothing is removed, and its grid is never whole."""
+    (store, *_) = shards
+    (stored,) = store.sessions()
+    part = stored.session.request["part"] | odd if odd else {}
+    store.write_session(replace(stored.session, request=stored.session.request | {"part": part}))
+    merged = merge([Store(each.root) for each in shards], target)
+    assert merged.joined == []
+    assert len(sessions(target)) == 3
+
+
+def test_merging_into_nothing_makes_nothing(tmp_path, capsys):
+    """Without folders to read, the one with shards must be there."""
+    assert cli.main(["merge", "--into", str(tmp_path / "typo")]) == 2
+    assert "not there" in capsys.readouterr().err
+    assert not (tmp_path / "typo").exists()

@@ -128,7 +128,7 @@ def test_every_unit_is_a_job_and_every_cell_a_record(store, fakes):
     stored, _ = measured(store, executor)
     assert cells(stored) == ALL
     assert [job.label for job in executor.jobs] == [
-        unit.label for unit in grid((TEACHER, OTHER), tasks=TASKS[:1]).units()
+        unit.label for unit in grid((TEACHER, OTHER), tasks=TASKS[:1]).units
     ]
     assert [each.session.session_id for each in Store(store.root).sessions()] == [stored.session.session_id]
     assert (executor.closed, running_grids(store.root), list(store.root.glob(".parcel-*"))) == (False, [], [])
@@ -176,7 +176,7 @@ def test_asked_to_stop_it_ends_and_goes_on_the_next_time(store, fakes, capsys):
     executor.after = stop
     with pytest.raises(NothingMeasuredError, match="stopped after 2 of 5 cells"):
         measured(store, executor)
-    assert "ends after the cells that run" in capsys.readouterr().out
+    assert "ends after the cells that are being measured" in capsys.readouterr().out
     rest = fakes()
     stored, said = measured(store, rest)
     assert (cells(stored), len(rest.jobs)) == (ALL, 3)
@@ -229,7 +229,7 @@ def test_status_shows_how_far_a_grid_is(store, capsys):
         state.lost = 1
         state.update(3, ["bert on sst2, seed 0"])
         assert cli.main(["status", "--results-dir", str(store.root)]) == 0
-        assert "3 of 7 cells done, 1 workers lost, running: bert on sst2, seed 0" in capsys.readouterr().out
+        assert "3 of 7 cells done, workers lost: 1, running: bert on sst2, seed 0" in capsys.readouterr().out
         assert cli.main(["stop", "nobody", "--results-dir", str(store.root)]) == 2
         assert "unknown grid 'nobody'" in capsys.readouterr().err
     assert cli.main(["status", "--results-dir", str(store.root)]) == 0
@@ -361,3 +361,39 @@ def test_failed_records_are_as_others(store, fakes):
     assert {record.kind for record in failed} == {"size", "speed", "memory"}
     assert all(isinstance(record, RunRecord) for record in failed)
     assert cli.main(["show", failed[0].run_id, "--results-dir", str(store.root)]) == 0
+
+
+def test_a_cell_on_another_device_is_measured_again(store, fakes):
+    """What was done on a GPU is no part of a grid on the CPU."""
+    executor = fakes()
+    executor.after = lambda: cli.main(["stop", "--results-dir", str(store.root)])
+    with pytest.raises(NothingMeasuredError):
+        measured(store, executor, grid((TEACHER, OTHER), tasks=TASKS[:1], device="cuda"))
+    rest = fakes()
+    measured(store, rest)
+    assert len(rest.jobs) == 5
+
+
+def test_a_damaged_earlier_run_is_not_sent_along(store, fakes):
+    """A worker gets no run whose predictions are lost; it measures the cell."""
+    stored, _ = measured(store, fakes({"other on sst2, seed 0": [RuntimeError("bad luck")]}))
+    for path in stored.folder.glob("predictions-teacher-sst2-1*.parquet"):
+        path.write_bytes(b"")
+    executor = fakes()
+    measured(store, executor)
+    known = {job.label: bool(job.known) for job in executor.jobs}
+    assert (known["teacher on sst2, seed 0"], known["teacher on sst2, seed 1"]) == (True, False)
+
+
+def test_a_parcel_with_a_session_that_is_there_already_is_no_result(store, fakes):
+    """Two sessions of one id are not taken for each other."""
+    executor = fakes()
+    plan = {"other on sst2, seed 0": []}
+    first = fakes()
+    job = Job(1, "x", grid((TEACHER, OTHER), tasks=TASKS[:1]).only([1], "2/5"), JobNeeds())
+    same = first.parcel(job)
+    unpack(same.content, store.root)
+    plan["other on sst2, seed 0"] = [same]
+    executor = fakes(plan)
+    stored, _ = measured(store, executor)
+    assert [record.error.kind for record in stored.records if record.status == "failed"] == ["DamagedParcel"]

@@ -45,7 +45,7 @@ def labels(request):
 
 def test_units_are_the_cost_of_all_models_then_task_by_task_and_seed_by_seed():
     """Size, speed and memory stay together, and what is trained is apart for every seed."""
-    units = grid((TEACHER, OTHER), tasks=TASKS[:1]).units()
+    units = grid((TEACHER, OTHER), tasks=TASKS[:1]).units
     assert [unit.label for unit in units] == [
         "size, speed and memory", "teacher on sst2, seed 0", "teacher on sst2, seed 1", "other on sst2, seed 0", "other on sst2, seed 1",
     ]  # fmt: skip
@@ -54,13 +54,13 @@ def test_units_are_the_cost_of_all_models_then_task_by_task_and_seed_by_seed():
 
 def test_without_quality_there_is_one_unit():
     """Timing ratios exist only side by side, so that there is nothing to share out."""
-    assert grid(kinds=("size", "speed")).units() == [Unit()]
+    assert grid(kinds=("size", "speed")).units == [Unit()]
 
 
 def test_a_published_checkpoint_is_evaluated_once_for_all_seeds():
     """Where one is published its unit has all seeds, whatever becomes of it; --finetune trains it seed by seed."""
-    assert grid((PUBLISHED,), tasks=TASKS[:1], kinds=("quality",)).units() == [Unit("published", "sst2", (0, 1))]
-    assert len(grid((PUBLISHED,), tasks=TASKS[:1], kinds=("quality",), finetune=True).units()) == 2
+    assert grid((PUBLISHED,), tasks=TASKS[:1], kinds=("quality",)).units == [Unit("published", "sst2", (0, 1))]
+    assert len(grid((PUBLISHED,), tasks=TASKS[:1], kinds=("quality",), finetune=True).units) == 2
 
 
 @given(st.integers(1, 12), st.integers(1, 4), st.sets(st.sampled_from(KINDS), min_size=1))
@@ -68,7 +68,7 @@ def test_shards_have_every_unit_once(count, seeds, kinds):
     """Together they are the grid; no unit is in two of them."""
     whole = grid(seeds=tuple(range(seeds)), kinds=tuple(kind for kind in KINDS if kind in kinds))
     numbers = [number for index in range(1, count + 1) for number in whole.shard(Shard(index, count)).part.numbers]
-    assert sorted(numbers) == list(range(len(whole.units())))
+    assert sorted(numbers) == list(range(len(whole.units)))
 
 
 def test_a_shard_asks_for_no_more_than_its_own():
@@ -87,7 +87,7 @@ def test_a_shard_asks_for_no_more_than_its_own():
 def test_a_student_takes_its_teacher_along():
     """A shard with a student trains the teacher too, with the same seed, and nothing else."""
     whole = grid(kinds=("quality",))
-    number = [unit.label for unit in whole.units()].index("student on sst2, seed 1")
+    number = [unit.label for unit in whole.units].index("student on sst2, seed 1")
     share = whole.only([number], "student")
     assert [spec.name for spec in share.models] == ["teacher", "student"]
     taken = [
