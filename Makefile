@@ -44,7 +44,7 @@ test: $(STAMP)
 
 # The page of `bertbench report` in a real browser: needs chromium (apt-get install chromium).
 browser: $(STAMP)
-	$(VENV)/bin/python -m pytest -m browser $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -m "browser and not bench" $(PYTEST_ARGS)
 
 all-tests: $(STAMP)
 	$(VENV)/bin/python -m pytest -m "$(NO_BENCH)" $(PYTEST_ARGS)
@@ -58,7 +58,7 @@ fuzz: $(STAMP)
 
 # Bars on time and noise, at most 15 minutes; leave the machine alone meanwhile. Figures go to build/bench.txt.
 bench: $(STAMP)
-	$(VENV)/bin/python -m pytest -m bench tests/bench $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -m bench tests/bench tests/report/page/test_browser.py $(PYTEST_ARGS)
 
 # How often intervals hold the truth, over thousands of simulated sessions, and stores of up to 1,000,000 records (20 GB):
 # some hours, on any machine.
