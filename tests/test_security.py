@@ -16,7 +16,9 @@ def versions(name):
     return {re.sub(r"[-_.]+", "-", package).lower(): version for package, version in lines}
 
 
-@pytest.mark.parametrize("path", [*YAMLS, ROOT / "docs" / "gate.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [*YAMLS, ROOT / "docs" / "gate.md", ROOT / "docs" / "distributed.md"], ids=lambda path: path.name
+)
 def test_actions_of_others_are_pinned_by_commit(path):
     """Tags can be moved: each action is named by all digits of a commit, with the version as a comment."""
     used = re.findall(r"uses: +(.+)", path.read_text(encoding="utf-8"))

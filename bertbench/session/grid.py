@@ -307,6 +307,8 @@ def _joined(grid: Grid) -> StoredSession:
     mine = {grid_of(part.session) for part in grid.parts}
     merged = Merged()
     join_shards(grid.store, merged, mine)
+    for name in merged.outdated:
+        grid.say(f"dropped session {name}: its cells were measured again")
     whole = grid.store.load(merged.joined[0]) if len(merged.joined) == 1 else None
     if whole is None:
         reasons = "; ".join([*merged.problems, *merged.waiting]) or "the parts are of several grids"
