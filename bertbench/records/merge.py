@@ -174,6 +174,7 @@ def _copy_checkpoint(source: Store, record: RunRecord, target: Store) -> str | N
                 shutil.copytree(folder, scratch / "model")
                 sync(scratch / "model")
                 (scratch / "model").rename(copy)
+            target.keep_checkpoint(copy)
         return copy.relative_to(target.root).as_posix()
     raise StoreError(
         f"{target.checkpoints_folder}: holds too many checkpoints of one run", "`bertbench gc` removes them"

@@ -377,6 +377,8 @@ class Store:
         """Copy a run, perhaps of another results folder, into a session here, sidecars first, and return the copy."""
         target = self.folder(session_id)
         for entry in record.sidecars.values():
+            if stored.fetch is not None:
+                stored.fetch(stored.folder / entry.name)
             self._guarded(target / entry.name, partial(shutil.copyfile, stored.folder / entry.name))
         copy = replace(record, session_id=session_id, **changes)
         self.write_record(copy)

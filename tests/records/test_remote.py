@@ -11,7 +11,8 @@ import bertbench
 from bertbench import cli
 from bertbench.errors import StoreError
 from bertbench.records.bounds import LIMIT_BYTES, MARK
-from bertbench.records.store import open_store
+from bertbench.records.merge import Merged, copy_sessions, merge
+from bertbench.records.store import Store, open_store
 from tests.factories import predictions, quality_record, session_record
 
 ID = "20261124T120000-abc123"
@@ -218,3 +219,30 @@ def test_urls_that_are_none(name, word):
     with pytest.raises(StoreError, match=word) as caught:
         open_store(name)
     assert "secret" not in str(caught.value)
+
+
+def test_shards_in_a_bucket_are_joined_from_anywhere(url, elsewhere, tmp_path):
+    """A machine that has measured none of them joins the shards that lie in a bucket, predictions and checkpoints included."""
+    for number, model in enumerate(("bert", "distilbert")):
+        session_id = f"20261124T12000{number}-aaaaa{number}"
+        part = {
+            "label": f"{number + 1}/2", "units": [number], "total": 2, "models": ["bert", "distilbert"], "tasks": ["sst2"],
+            "kinds": ["quality"], "reference": "bert",
+        }  # fmt: skip
+        folder = Store(tmp_path / session_id)
+        sidecar = folder.write_sidecar(session_id, f"predictions-{model}", ROWS)
+        key = str(number) * 64
+        (folder.checkpoints_folder / key).mkdir(parents=True)
+        (folder.checkpoints_folder / key / "config.json").write_text("{}")
+        record = quality_record(
+            model, ROWS, sidecar=sidecar, session_id=session_id, run_id=f"{session_id}-q", finetuned_checkpoint=f"checkpoints/{key}"
+        )  # fmt: skip
+        folder.write_record(record)
+        folder.write_session(session_record((model,), session_id=session_id, request={"part": part}))
+        copy_sessions(folder, open_store(url), Merged())
+    elsewhere()
+    assert len(merge([], open_store(url)).joined) == 1
+    store = open_store(url)
+    (stored,) = store.sessions()
+    assert all(stored.is_whole(record) and store.checkpoint(record) for record in stored.records)
+    assert {key.split("/")[1] for key in keys(store) if key.startswith("sessions/")} == {stored.session.session_id}
