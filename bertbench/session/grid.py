@@ -82,18 +82,10 @@ def measure_grid(
         store.root, f"{spec.engine} ({spec.name})" if spec.name != spec.engine else spec.engine, len(units)
     )
     grid = Grid(request, spec, executor, store, say, watch, state)
-    for needs in {grid.needs(unit) for unit in units}:
-        executor.check(needs)
-    _take_finished(grid)
-    columns = [*(kind for kind in request.kinds if kind != "quality"), *names_of(request.tasks)]
-    watch.outline(names_of(request.models), columns)
-    for part in grid.parts:
-        _tell(grid, part)
-    if grid.waiting:
-        say(
-            f"{len(grid.waiting)} of {len(units)} cells to do on {state.engine}; `bertbench status` shows how far it is"
-        )
     try:
+        for needs in sorted({grid.needs(unit) for unit in units}, key=lambda needs: not needs.whole_node):
+            executor.check(needs)
+        _begin(grid)
         with state:
             _work_off(grid)
     except BaseException:
@@ -106,6 +98,18 @@ def measure_grid(
             "repeat the command to go on",
         )
     return _joined(grid)
+
+
+def _begin(grid: Grid) -> None:
+    """Find what is done already, and show it and what is left."""
+    _take_finished(grid)
+    columns = [*(kind for kind in grid.request.kinds if kind != "quality"), *names_of(grid.request.tasks)]
+    grid.watch.outline(names_of(grid.request.models), columns)
+    for part in grid.parts:
+        _tell(grid, part)
+    if grid.waiting:
+        left = f"{len(grid.waiting)} of {len(grid.request.units)} cells to do on {grid.state.engine}"
+        grid.say(f"{left}; `bertbench status` shows how far it is")
 
 
 def _take_finished(grid: Grid) -> None:

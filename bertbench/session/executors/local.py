@@ -36,7 +36,7 @@ class Local:
         """
         if needs.cpus > self._cores:
             raise UsageError(
-                f"executor local: a cell needs {needs.cpus} CPUs, this machine has {self._cores}", "lower cpus"
+                f"executor local: a cell needs {needs.cpus} CPUs, this machine has {self._cores}", "lower --threads or cpus"
             )
 
     def room(self, needs: JobNeeds) -> int:
