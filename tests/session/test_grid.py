@@ -397,3 +397,17 @@ def test_a_parcel_with_a_session_that_is_there_already_is_no_result(store, fakes
     executor = fakes(plan)
     stored, _ = measured(store, executor)
     assert [record.error.kind for record in stored.records if record.status == "failed"] == ["DamagedParcel"]
+
+
+def test_a_refused_grid_leaves_the_executor(store, fakes, monkeypatch):
+    """Where there is no room, timing's whole node is asked for first, nothing is submitted, and the executor is left."""
+    executor, asked = fakes(), []
+
+    def refuse(needs):
+        asked.append(needs.whole_node)
+        raise UsageError("no room", "take more")
+
+    monkeypatch.setattr(executor, "check", refuse)
+    with pytest.raises(UsageError, match="no room"):
+        measured(store, executor)
+    assert (asked, executor.jobs, executor.closed) == ([True], [], True)
