@@ -14,6 +14,8 @@ CPU_INDEX := https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?= $(shell [ "$$(uname -s)" = Linux ] && ! command -v nvidia-smi >/dev/null 2>&1 && echo $(CPU_INDEX))
 TORCH := $(shell grep '^torch==' constraints.txt)
 PYTEST_ARGS ?=
+# Test files are shared out among so many processes, with up to 2 GB each; 0: one after another.
+WORKERS ?= 2
 NO_BENCH := not bench and not bench_full and not browser and not chaos and not fuzz
 
 # What needs neither torch nor a model: the reporting side and the units. Left to `make test` are simulations of many sessions, writers that
@@ -40,7 +42,7 @@ quick-units:
 	@$(QUICK) $(QUICK_UNITS) $(PYTEST_ARGS)
 
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest -m "not slow and $(NO_BENCH)" $(PYTEST_ARGS)
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and $(NO_BENCH)" $(PYTEST_ARGS)
 
 # The page of `bertbench report` in a real browser: needs chromium (apt-get install chromium).
 browser: $(STAMP)

@@ -37,6 +37,7 @@ def pytest_configure():
     _world.callback(shutil.rmtree, home, ignore_errors=True)
     for name in [name for name in os.environ if name.startswith(HUB_VARIABLES)]:
         del os.environ[name]
+    os.environ.pop("COLUMNS", None)  # which pytest-xdist sets, too; expected tables have the width of no terminal
     os.environ["HF_HOME"] = home
     os.environ["HF_ENDPOINT"] = f"http://127.0.0.1:{closed.getsockname()[1]}"
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"

@@ -31,6 +31,7 @@ class Scale:
     campaign_records: tuple[int, ...] = (100_000, 1_000_000)
     evaluated_questions: int = 1024
     forecast_samples: int = 500
+    grid_options: tuple[str, ...] = ("--seeds", "5", "--epochs", "3", "--train-samples", "8000")
 
 
 TINY = Scale(
@@ -39,6 +40,7 @@ TINY = Scale(
     campaign_records=(3500,),
     evaluated_questions=16,
     forecast_samples=20,
+    grid_options=("--seeds", "1", "--epochs", "1", "--train-samples", "200", "--eval-samples", "100"),
     threads=1,
     models=("bert-mini", "distilbert-mini", "albert-mini"),
     base="bert-mini",

@@ -1,0 +1,68 @@
+"""Grids on two nodes of one core against one cell after another on one core: what sharing out costs."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from bertbench import cli
+from bertbench.records.store import Store
+from tests.bench.scale import SCALE
+
+ray = pytest.importorskip("ray")
+pytestmark = [pytest.mark.bench, pytest.mark.ray, pytest.mark.timeout(1200), pytest.mark.filterwarnings("ignore")]
+LEAST_EFFICIENCY = 0.9
+GRID = (
+    "run", "--task", "demo-sentiment", "--suite", "demo", "--models", "bert-mini,distilbert-mini", "--only", "quality",
+    "--threads", "1", "--dtype", "fp32", "--full", "--keep-checkpoints", "none", *SCALE.grid_options,
+)  # fmt: skip
+
+
+@pytest.fixture
+def address():
+    """The address of two nodes of one core each."""
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster.add_node(num_cpus=1)
+    yield cluster.address
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def seconds_of_cells(folder):
+    """How long each cell took by its own record."""
+    return [record.seconds for stored in Store(folder).sessions() for record in stored.records]
+
+
+def test_two_nodes_do_nearly_twice_as_much(address, tmp_path, figures):
+    """Cells of some 30 s on two nodes take at most 1/(2 * 90 %) of the time that one core takes for them, Python's start included."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "bertbench", *GRID, "--results-dir", str(tmp_path / "one")]
+    subprocess.run(command, check=True, capture_output=True)
+    alone = time.perf_counter() - start
+    start = time.perf_counter()
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert (
+            cli.main([*GRID, "--executor", "ray", "--ray-address", address, "--results-dir", str(tmp_path / "two")])
+            == 0
+        )
+    shared = time.perf_counter() - start
+    cells, both = seconds_of_cells(tmp_path / "one"), seconds_of_cells(tmp_path / "two")
+    assert len(cells) == len(both)
+    figures.note(
+        f"{len(cells)} cells, {sum(cells) / len(cells):.1f} s each alone and {sum(both) / len(both):.1f} s beside another: "
+        f"one core {alone:.0f} s, two nodes {shared:.0f} s"
+    )
+    efficiency = alone / (2 * shared)
+    figures.judge(
+        "Ray, efficiency of two nodes",
+        f"{efficiency:.0%}",
+        f">= {LEAST_EFFICIENCY:.0%}",
+        holds=efficiency >= LEAST_EFFICIENCY,
+    )
