@@ -8,7 +8,7 @@ from typer import Option
 
 from bertbench.commands._display import Waiting, show_warnings
 from bertbench.commands._options import OutputOptions, RowOptions, spread
-from bertbench.commands._stored import choice_of
+from bertbench.commands._stored import choice_of, many_objects
 from bertbench.errors import NothingMeasuredError
 from bertbench.records.store import open_store
 from bertbench.session.options import StoreOptions
@@ -44,4 +44,5 @@ def history(
         raise NothingMeasuredError(
             f"no figures in {folders.results_dir}", "measure some with `bertbench run` or `bertbench compare`"
         )
-    output.emit(build(series_of(frame), f"History of {folders.results_dir}"))
+    with many_objects():
+        output.emit(build(series_of(frame), f"History of {folders.results_dir}"))

@@ -11,7 +11,7 @@ from typer import Option
 
 from bertbench.commands._display import Waiting, say, show, show_warnings
 from bertbench.commands._options import PlotsOption, RowOptions, spread
-from bertbench.commands._stored import choice_of, report_of, rows_of
+from bertbench.commands._stored import choice_of, many_objects, report_of, rows_of
 from bertbench.errors import NothingMeasuredError, StoreError, UnknownNameError, UsageError
 from bertbench.records.store import Store, open_store
 from bertbench.records.stored import StoredSession
@@ -67,8 +67,9 @@ def report(
         raise NothingMeasuredError(
             f"no figures in {folders.results_dir}", "`bertbench compare` measures size, speed, memory and quality"
         )
-    made = _joined(sessions, catalog)
-    outputs.write_report(replace(made, notes=(*([left_out] if left_out else []), *made.notes)), output)
+    with many_objects():
+        made = _joined(sessions, catalog)
+        outputs.write_report(replace(made, notes=(*([left_out] if left_out else []), *made.notes)), output)
     if left_out:
         say(left_out)
     models = len({row.model for row in made.rows if row.model})
