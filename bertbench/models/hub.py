@@ -329,7 +329,7 @@ def _explained(what: str, error: Exception) -> Exception:
 
 def _brief(error: BaseException) -> str:
     status = _status(error)
-    kind, line = type(error).__name__, first_line(error, 80)
+    kind, line = type(error).__name__, first_line(error, 120)
     return f"status {status}" if status else kind if line == kind else f"{kind}: {line}"
 
 
