@@ -67,7 +67,7 @@ bench: $(STAMP)
 bench-full: $(STAMP)
 	$(VENV)/bin/python -m pytest -m bench_full tests/bench $(PYTEST_ARGS)
 
-# A whole `compare` killed 1,000 times, and 50 times with real training: some 40 minutes.
+# A whole `compare` killed 1,000 times, 50 times with real training, a hub that fails, a machine asleep: some 50 minutes.
 chaos: $(STAMP)
 	$(VENV)/bin/python -m pytest -m chaos tests/test_chaos.py $(PYTEST_ARGS)
 

@@ -1,5 +1,7 @@
-"""A whole `compare` that is killed at random moments, and disks that are full or read-only: nothing finished is lost."""
+"""A whole `compare` that is killed at random moments, disks that are full or read-only, a hub that fails, a machine put to sleep: nothing finished is lost."""
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -110,3 +112,83 @@ def test_a_read_only_disk_is_read_and_not_written(bench, tmp_path):
         done = bench(*RUN, *SMALL, "--fresh", "--results-dir", archive)
         assert done.code == 2
         assert "cannot be written (Read-only file system)" in done.error
+
+
+@contextmanager
+def failing_hub(folder, log, rate, seed):
+    """The address of a stand-in hub that answers a share of requests with 503 or half of what was asked."""
+    command = [
+        sys.executable,
+        str(folder / "serve.py"),
+        "--standins",
+        "tiny",
+        "--fail-rate",
+        str(rate),
+        "--seed",
+        str(seed),
+    ]
+    with subprocess.Popen([*command, "--log", str(log)], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            yield server.stdout.readline().strip().removeprefix("HF_ENDPOINT=")
+        finally:
+            server.terminate()
+
+
+OVER_THE_HUB = (
+    "run", "--models", "bert,distilbert", "--task", "sst2,mrpc", "--only", "size,quality", *SMALL, "--epochs", "1",
+)  # fmt: skip
+CELLS = {(model, task) for model in ("bert", "distilbert") for task in ("sst2", "mrpc")}
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    "seed",
+    [pytest.param(1, marks=pytest.mark.slow), *(pytest.param(seed, marks=pytest.mark.chaos) for seed in range(2, 8))],
+)
+def test_a_hub_that_fails_a_third_of_all_requests(bench, shared_hub_folder, tmp_path, seed):
+    """A run over two models and two data sets succeeds, or ends in one clear line and goes on where it stopped."""
+    with failing_hub(shared_hub_folder, tmp_path / "log", 0.3, seed) as address:
+        for _ in range(3):
+            done = bench(*OVER_THE_HUB, "--results-dir", tmp_path / "results", endpoint=address, home=tmp_path / "hf")
+            if done.code == 0:
+                break
+            assert "what is finished is kept" in done.error
+    assert done.code == 0, done.stderr
+    records = [record for stored in Store(tmp_path / "results").sessions() for record in stored.records]
+    assert {(r.model_name, r.task_name) for r in records if r.kind == "quality" and r.status == "ok"} == CELLS
+    assert " 503 " in (tmp_path / "log").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+def test_a_hub_that_keeps_failing_ends_the_command(bench, shared_hub_folder, tmp_path):
+    """One clear line, soon after the last try, when nearly nothing comes through."""
+    with failing_hub(shared_hub_folder, tmp_path / "log", 0.97, 5) as address:
+        done = bench(*OVER_THE_HUB, "--results-dir", tmp_path / "results", endpoint=address, home=tmp_path / "hf")
+        silent = time.time() - (tmp_path / "log").stat().st_mtime
+    assert done.code == 2
+    assert "keeps failing" in done.error
+    assert silent < 60
+
+
+@pytest.mark.chaos
+def test_a_machine_put_to_sleep_goes_on_and_says_so(tmp_path):
+    """All processes stop for some seconds while models are timed: nothing fails, and the results say that the machine stood still."""
+    command = [sys.executable, "-m", "bertbench", "speed", "--models", "bert-mini", "--suite", "demo", "--threads", "1"]
+    with subprocess.Popen(
+        [*command, "--rounds", "3", "--results-dir", str(tmp_path)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=CHECKOUT, start_new_session=True,
+    ) as running:  # fmt: skip
+        asleep = 0
+        while running.poll() is None and asleep < 60:
+            time.sleep(1)
+            if running.poll() is None:
+                os.killpg(running.pid, signal.SIGSTOP)
+                time.sleep(2)
+                os.killpg(running.pid, signal.SIGCONT)
+                asleep += 1
+        _, error = running.communicate(timeout=300)
+    assert running.returncode == 0, error
+    (record,) = (record for stored in Store(tmp_path).sessions() for record in stored.records if record.kind == "speed")
+    assert record.status == "ok"
+    assert any(warning.kind == "stood-still" for warning in record.warnings)
