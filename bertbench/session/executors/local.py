@@ -36,7 +36,8 @@ class Local:
         """
         if needs.cpus > self._cores:
             raise UsageError(
-                f"executor local: a cell needs {needs.cpus} CPUs, this machine has {self._cores}", "lower --threads or cpus"
+                f"executor local: a cell needs {needs.cpus} CPUs, this machine has {self._cores}",
+                "lower --threads or cpus",
             )
 
     def room(self, needs: JobNeeds) -> int:

@@ -76,7 +76,9 @@ class OnRay:
         raise UsageError(
             f"executor ray: {what} {needs.cpus} CPUs, {needs.gpus:g} GPUs{memory}; the largest of {len(nodes)} nodes has "
             f"{largest:g} CPUs, {gpus:g} GPUs",
-            "lower --threads, or measure --only quality" if needs.whole_node else "lower --threads or cpus, gpus, memory_gb",
+            "lower --threads, or measure --only quality"
+            if needs.whole_node
+            else "lower --threads or cpus, gpus, memory_gb",
         )
 
     def room(self, needs: JobNeeds) -> int:
