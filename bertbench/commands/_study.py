@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 import typer
 
 from bertbench.commands._display import Display, Quiet, Waiting, say, show
-from bertbench.errors import UnknownNameError, UsageError
+from bertbench.errors import StoreError, UnknownNameError, UsageError
 from bertbench.specs.name_lists import split
 
 if TYPE_CHECKING:
     from bertbench.commands._options import MeasuringOptions, RowOptions
+    from bertbench.records.record import RunRecord
     from bertbench.records.store import Store
     from bertbench.records.stored import StoredSession
     from bertbench.records.table import RowChoice
@@ -57,9 +58,10 @@ def open_study(command: str, options: MeasuringOptions) -> Study:
     options.check()
     catalog, silence = Catalog(options.config_dir or ()), Quiet()
     store = open_store(options.results_dir, silence if options.quiet else Waiting())
+    argv = options.argv or None
     if options.quiet:
-        return Study(command, options, catalog, store, silence.say, Quiet)
-    return Study(command, options, catalog, store, say, partial(Display, verbose=options.verbose))
+        return Study(command, options, catalog, store, silence.say, Quiet, argv)
+    return Study(command, options, catalog, store, say, partial(Display, verbose=options.verbose), argv)
 
 
 def answer(study: Study, request: Request, published: Sequence[PublishedFigure] = ()) -> Answer:
@@ -228,3 +230,19 @@ def reference_of(stored: StoredSession, models: list[str]) -> str:
 def _specs(models: list[str], catalog: Catalog) -> dict[str, ModelSpec]:
     known = set(catalog.entries("models"))
     return {name: catalog.model(name) for name in models if name in known}
+
+
+def named(store: Store, text: str) -> tuple[StoredSession, RunRecord | None]:
+    """Find the session whose id is, or uniquely starts with, `text`; otherwise the run, in its session.
+
+    Raises:
+        StoreError: none or several are called so.
+    """
+    sessions = list(store.sessions(lambda session: session.session_id.startswith(text)))
+    exact = [stored for stored in sessions if stored.session.session_id == text]
+    if exact or len(sessions) == 1:
+        return (exact or sessions)[0], None
+    if sessions:
+        several = ", ".join(stored.session.session_id for stored in sessions[:5])
+        raise StoreError(f"'{text}' is ambiguous in {store.name}: {several}", "give more of the id")
+    return store.find_run(text)
