@@ -19,6 +19,7 @@ sys.path.insert(0, str(ROOT))
 from bertbench import cli, units  # noqa: E402 (the checkout's own, whatever is installed)
 from bertbench.commands import _run_file  # noqa: E402
 from bertbench.commands._options import OPTION_GROUPS  # noqa: E402
+from bertbench.gate.policy import GatePolicySpec  # noqa: E402
 from bertbench.report.row import HEADER  # noqa: E402
 from bertbench.specs.catalog import spec_types  # noqa: E402
 
@@ -125,6 +126,7 @@ def _yaml() -> str:
     shown: set[str] = set()
     for kind, spec_type in spec_types().items():
         lines += [f"## {kind}/", "", *_spec(spec_type, shown, skip=("name",))]
+    lines += ["## Policies of the gate", "", *_spec(GatePolicySpec, shown, skip=("name",))]
     return "\n".join([*lines, *_run_files()])
 
 

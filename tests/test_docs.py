@@ -91,6 +91,13 @@ def test_page_on_yaml_has_the_keys_of_run_files():
             assert (f"| `{key}` | " in section) == (key != "file")
 
 
+def test_page_on_yaml_has_the_keys_of_policies():
+    """The page has what a gate's policy holds, rules and waivers too."""
+    section = pages()["reference/yaml.md"].partition("## Policies of the gate\n")[2]
+    for key in ("critical", "advisory", "others", "waivers", "quantity", "margin", "reason", "expires"):
+        assert f"| `{key}` | " in section
+
+
 def test_page_on_columns_has_each():
     """Every column of the CSV and every quantity is explained, in the order of the header."""
     page = pages()["reference/columns.md"]

@@ -216,21 +216,40 @@ class ShapeOptions:
 
 @dataclass(frozen=True)
 class MarginOptions:
-    """How much worse than before still passes."""
+    """How much worse than before still passes; None: as usual."""
 
     margin_speed: Annotated[
-        float,
-        Option("--margin-speed", help="Largest slowdown that passes, as a factor of the baseline (1.05 = 5 % slower)."),
-    ] = 1.05
+        float | None,
+        Option(
+            "--margin-speed",
+            help="Largest slowdown that passes, as a factor of the baseline (default 1.05: 5 % slower).",
+            show_default=False,
+        ),
+    ] = None
     margin_memory: Annotated[
-        float, Option("--margin-memory", help="Largest growth of peak memory that passes, as a factor.")
-    ] = 1.10
+        float | None,
+        Option(
+            "--margin-memory",
+            help="Largest growth of peak memory that passes, as a factor (default 1.1).",
+            show_default=False,
+        ),
+    ] = None
     margin_quality: Annotated[
-        float, Option("--margin-quality", help="Smallest share of the score that must be retained (0.99 = 99 %).")
-    ] = 0.99
+        float | None,
+        Option(
+            "--margin-quality",
+            help="Smallest share of the score that must be retained (default 0.99: 99 %).",
+            show_default=False,
+        ),
+    ] = None
     margin_outputs: Annotated[
-        float, Option("--margin-outputs", help="Largest absolute difference between outputs for fixed inputs.")
-    ] = 1e-3
+        float | None,
+        Option(
+            "--margin-outputs",
+            help="Largest absolute difference between outputs for fixed inputs (default 0.001).",
+            show_default=False,
+        ),
+    ] = None
 
 
 # Groups of options in the help, in this order; what is not listed is of the first one.
@@ -247,7 +266,7 @@ _OF_CLASS = {
 }
 _OF_NAME = {
     "file": WHAT, "only": WHAT, "shard": ADVANCED, "executor": ADVANCED, "ray_address": ADVANCED, "max_train_minutes": TRAINING, "rounds": TIME, "precision": TIME, "results_dir": OUTPUT,
-    "junit": OUTPUT, "annotate": OUTPUT, "save_to": OUTPUT, "plots": OUTPUT,
+    "junit": OUTPUT, "bencher": OUTPUT, "annotate": OUTPUT, "save_to": OUTPUT, "plots": OUTPUT,
 }  # fmt: skip
 
 
