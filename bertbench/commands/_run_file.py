@@ -137,7 +137,7 @@ def _as_option(name: str, kind: Any, folder: Path, value: Any) -> Any:
     if isinstance(value, list):
         return _joined(name, value, folder)
     if str not in kinds or not isinstance(value, str):
-        return str(value) if name in NUMBERS else value
+        return str(value) if name in NUMBERS and isinstance(value, int | float) else value
     return _text(name, value, folder)
 
 

@@ -77,7 +77,7 @@ class GatedSpec(Spec):
 class RuleSpec(GatedSpec):
     """What a tier gates; without a margin the usual one."""
 
-    margin: float | None = Field(None, allow_inf_nan=False)
+    margin: float | None = Field(None, allow_inf_nan=False, strict=True)  # true is no 1
 
     @model_validator(mode="after")
     def _has_margin(self) -> Self:

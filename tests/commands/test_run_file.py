@@ -166,6 +166,7 @@ WRONG = [
     ("seeds: [1]", "key 'seeds': a list of one would be read as a count"),
     ("seeds: [1, two]", "key 'seeds': expected a list of whole numbers, found [1, 'two'] (line 3)"),
     ("models: [1, 2]", "key 'models': expected a list of names"),
+    ("seeds: {a: 1}", "key 'seeds'"),
     ("models: []", "key 'models': the list is empty"),
     ("device: [cpu]", "key 'device': expected one value, not a list"),
     ("epochs: many", "key 'epochs': input should be a valid number"),

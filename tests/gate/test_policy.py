@@ -207,6 +207,7 @@ def test_nothing_critical_at_all():
     """A gate with nothing but advice passes where something was measured, and measured nothing where nothing was."""
     advice = GateFinding("speed", "a", "time", "fail", tier="advisory")
     assert verdict_of([advice]) == "pass"
+    assert "nothing is critical: this gate cannot fail" in build([advice], "Gate", "base").tables[0].notes
     assert verdict_of([replace(advice, verdict="inconclusive", measured=False)]) == "nothing measured"
     lacking = GateFinding("size", "a", "counts", "inconclusive", measured=False)
     assert verdict_of([advice, lacking]) == "inconclusive"
@@ -223,6 +224,7 @@ def test_nothing_critical_at_all():
         ("critical: [{quantity: time, model: bert, margin: 1.1}]", "the margin of time is one for all models"),
         ("critical: [{quantity: time, margin: 0.9}]", "margin 0.9 must be a factor above 1"),
         ("critical: [{quantity: score, margin: 1.5}]", "margin 1.5 must lie between 0 and 1"),
+        ("critical: [{quantity: outputs, margin: true}]", "key 'critical.0.margin': input should be a valid number"),
         ("critical: [{quantity: score, margin: '.nan'}]", "key 'critical.0.margin'"),
         ("critical: [{quantity: score}, {quantity: score, margin: 0.9}]", "critical names score twice"),
         ("critical: [{quantity: score, task: a}, {quantity: score, model: b}]", "name model and task in one rule"),
