@@ -17,7 +17,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from bertbench import cli, units  # noqa: E402 (the checkout's own, whatever is installed)
+from bertbench.commands import _run_file  # noqa: E402
 from bertbench.commands._options import OPTION_GROUPS  # noqa: E402
+from bertbench.gate.policy import GatePolicySpec  # noqa: E402
 from bertbench.report.row import HEADER  # noqa: E402
 from bertbench.specs.catalog import spec_types  # noqa: E402
 
@@ -124,7 +126,40 @@ def _yaml() -> str:
     shown: set[str] = set()
     for kind, spec_type in spec_types().items():
         lines += [f"## {kind}/", "", *_spec(spec_type, shown, skip=("name",))]
-    return "\n".join(lines)
+    lines += ["## Policies of the gate", "", *_spec(GatePolicySpec, shown, skip=("name",))]
+    return "\n".join([*lines, *_run_files()])
+
+
+def _run_files() -> list[str]:
+    """Make the section on run files: the options that each command takes from one, with their types and defaults."""
+    lines = [
+        "## Run files",
+        "",
+        "What `--file` takes. `command` says which command it is for; all else may be left out.",
+        "",
+    ]
+    lines += ["| key | commands | type | default |", "|---|---|---|---|", "| `command` | | text | required |"]
+    keys: dict[str, tuple[Any, str, list[str]]] = {}
+    for command in _run_file.TAKERS:
+        options = _run_file.keys_of(list(inspect.signature(cli.function_of(command)).parameters.values()))
+        schema = _run_file.type_of(options, Path()).model_json_schema()
+        for key, parameter in options.items():
+            keys.setdefault(key, (parameter, _type_in(schema, key), []))[2].append(command)
+    for key, (parameter, words, commands) in keys.items():
+        is_list = parameter.name in _run_file.LISTS_OF_NAMES | _run_file.LISTS_OF_NUMBERS
+        taken = f"{words}, or a list" if is_list else words
+        default = "" if parameter.default is inspect.Parameter.empty else _default(parameter.default)
+        lines.append(f"| `{key}` | {', '.join(commands)} | {_cell(taken)} | {_cell(default)} |")
+    return [*lines, ""]
+
+
+def _type_in(schema: dict[str, Any], key: str) -> str:
+    """Write the type of a key in words, choices included."""
+    value = schema["properties"][key]
+    parts = [each for each in value.get("anyOf", [value]) if each.get("type") != "null"]
+    return " or ".join(
+        _type(schema["$defs"][each["$ref"].rpartition("/")[2]] if "$ref" in each else each) for each in parts
+    )
 
 
 def _spec(spec_type: Any, shown: set[str], skip: tuple[str, ...] = ()) -> list[str]:

@@ -15,7 +15,19 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="the action says that it needs Linux or macOS"),
     pytest.mark.skipif(not ACTION.exists(), reason="not in this copy of the project"),
 ]
-NAMES = ("BASELINE", "MODELS", "AGAINST_MODEL", "SUITE", "ONLY", "MAX_MINUTES", "ARGUMENTS", "COMMENT_FILE", "JUNIT")
+NAMES = (
+    "BASELINE",
+    "MODELS",
+    "AGAINST_MODEL",
+    "SUITE",
+    "ONLY",
+    "MAX_MINUTES",
+    "ARGUMENTS",
+    "COMMENT_FILE",
+    "JUNIT",
+    "POLICY",
+    "BENCHER",
+)
 
 
 @pytest.fixture
@@ -61,6 +73,8 @@ def test_inputs_are_options(gate):
     _, words, _ = gate(AGAINST_MODEL="./released")
     assert "--baseline" not in words
     assert words[-2:] == ["--against-model", "./released"]
+    _, words, _ = gate(POLICY="my gate.yaml", BENCHER="b.json")
+    assert words[-4:] == ["--policy", "my gate.yaml", "--bencher", "b.json"]
 
 
 @pytest.mark.parametrize(

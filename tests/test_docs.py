@@ -80,6 +80,24 @@ def test_page_on_yaml_has_every_key():
     assert "any value" not in page
 
 
+def test_page_on_yaml_has_the_keys_of_run_files():
+    """Every option that a file may set stands in a table with the commands that take it."""
+    section = pages()["reference/yaml.md"].partition("## Run files\n")[2]
+    assert "| `seeds` | run, compare, distill | text, or a list |  |" in section
+    assert "| `train-samples` | run, compare, distill | whole number |  |" in section
+    for name in ("run", "compare", "speed", "distill"):
+        for parameter in parsers()[name].params:
+            key = next(option[2:] for option in parameter.opts if option.startswith("--"))
+            assert (f"| `{key}` | " in section) == (key != "file")
+
+
+def test_page_on_yaml_has_the_keys_of_policies():
+    """The page has what a gate's policy holds, rules and waivers too."""
+    section = pages()["reference/yaml.md"].partition("## Policies of the gate\n")[2]
+    for key in ("critical", "advisory", "others", "waivers", "quantity", "margin", "reason", "expires"):
+        assert f"| `{key}` | " in section
+
+
 def test_page_on_columns_has_each():
     """Every column of the CSV and every quantity is explained, in the order of the header."""
     page = pages()["reference/columns.md"]

@@ -71,8 +71,16 @@ def parsers():
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_shown_command_is_understood(line):
-    """Every command line that is shown names a command, and options that exist with values that they take."""
+def test_shown_command_is_understood(line, tmp_path, monkeypatch):
+    """Every command line that is shown names a command, and options that exist with values that they take.
+
+    A file of options that it names is the one that the page on it shows.
+    """
+    (study,) = re.findall(
+        r"^```yaml\n(command: .*?)^```", text_of(ROOT / "docs" / "comparing.md"), re.MULTILINE | re.DOTALL
+    )
+    (tmp_path / "study.yaml").write_text(study, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
     name, *arguments = shlex.split(line)[1:]
     command = parsers().get(name)
     if command is None:  # an option of bertbench itself, or a placeholder

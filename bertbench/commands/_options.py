@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from copy import copy
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
-from typer import Option
+from typer import Context, Option
 
-from bertbench.errors import UsageError
+from bertbench.commands import _run_file
+from bertbench.errors import BertBenchError, UsageError
 from bertbench.session.options import (
     AnswerOptions,
     BudgetOptions,
@@ -56,14 +58,6 @@ class Share(StrEnum):
     ATTENTION = "attention"
     FFN = "ffn"
     ALL = "all"
-
-
-class Ablation(StrEnum):
-    """What is left out or varied, one thing at a time."""
-
-    LOSSES = "losses"
-    SHARING = "sharing"
-    EMBEDDING = "embedding"
 
 
 PlotsOption = Annotated[
@@ -148,8 +142,33 @@ class ShownOptions(OutputOptions):
             say(pictures.summary(self.plots, pictures.write(report, self.plots)))
 
 
+def _take_file(context: Context, path: Path | None) -> Path | None:
+    """Let a run file say what the command line leaves out."""
+    if path is not None and not context.resilient_parsing:
+        options = inspect.signature(context.command.callback or _take_file).parameters.values()
+        context.default_map = _run_file.read(path, context.info_name or "", list(options))
+    return path
+
+
 @dataclass(frozen=True)
-class MeasuringOptions(StudyOptions, ShownOptions, OutputOptions, SelectionOptions):
+class FileOptions:
+    """A file of options. `argv` is the command line that says all that file and command line said; empty without a file."""
+
+    file: Annotated[
+        Path | None,
+        Option(
+            "--file",
+            help="Take options from this YAML file, as `bertbench show RUN --as-file` writes it; those on the command line win.",
+            callback=_take_file,
+            is_eager=True,
+            show_default=False,
+        ),
+    ] = None
+    argv: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MeasuringOptions(StudyOptions, FileOptions, ShownOptions, OutputOptions, SelectionOptions):
     """All that `run` and `compare` take. The selection is named again to stand before the output in the help."""
 
 
@@ -197,92 +216,39 @@ class ShapeOptions:
 
 @dataclass(frozen=True)
 class MarginOptions:
-    """How much worse than before still passes."""
+    """How much worse than before still passes; None: as usual."""
 
     margin_speed: Annotated[
-        float,
-        Option("--margin-speed", help="Largest slowdown that passes, as a factor of the baseline (1.05 = 5 % slower)."),
-    ] = 1.05
+        float | None,
+        Option(
+            "--margin-speed",
+            help="Largest slowdown that passes, as a factor of the baseline (default 1.05: 5 % slower).",
+            show_default=False,
+        ),
+    ] = None
     margin_memory: Annotated[
-        float, Option("--margin-memory", help="Largest growth of peak memory that passes, as a factor.")
-    ] = 1.10
+        float | None,
+        Option(
+            "--margin-memory",
+            help="Largest growth of peak memory that passes, as a factor (default 1.1).",
+            show_default=False,
+        ),
+    ] = None
     margin_quality: Annotated[
-        float, Option("--margin-quality", help="Smallest share of the score that must be retained (0.99 = 99 %).")
-    ] = 0.99
+        float | None,
+        Option(
+            "--margin-quality",
+            help="Smallest share of the score that must be retained (default 0.99: 99 %).",
+            show_default=False,
+        ),
+    ] = None
     margin_outputs: Annotated[
-        float, Option("--margin-outputs", help="Largest absolute difference between outputs for fixed inputs.")
-    ] = 1e-3
-
-
-@dataclass(frozen=True)
-class DistillOptions:
-    """Who teaches, what the student is, and what it learns from."""
-
-    teacher: Annotated[str, Option("--teacher", help="Model that teaches: a name, hub id, folder or run:<id>.")]
-    task: Annotated[
-        str | None,
-        Option("--task", "-t", help="Task to learn (`bertbench list tasks`).", show_default=False),
-    ] = None
-    student: Annotated[
-        str | None,
+        float | None,
         Option(
-            "--student",
-            help="Teach this model as it is, instead of deriving a student from the teacher.",
+            "--margin-outputs",
+            help="Largest absolute difference between outputs for fixed inputs (default 0.001).",
             show_default=False,
         ),
-    ] = None
-    student_layers: Annotated[
-        int | None,
-        Option(
-            "--student-layers",
-            help="Layers to keep (default: half; all of them with --share or --embedding-size).",
-            show_default=False,
-        ),
-    ] = None
-    embedding_size: Annotated[
-        int | None, Option("--embedding-size", help="Factorize the embeddings to this width.", show_default=False)
-    ] = None
-    share: Annotated[Share, Option("--share", help="What all layers of the student share.")] = Share.NONE
-    random_start: Annotated[
-        bool, Option("--random-start", help="Start from random weights, not from the teacher's.")
-    ] = False
-    temperature: Annotated[
-        float, Option("--temperature", help="Temperature that softens the teacher's and the student's answers.")
-    ] = 2.0
-    alpha_soft: Annotated[
-        float | None,
-        Option("--alpha-soft", help="Weight of the teacher's answers (default 0.5; on text 5).", show_default=False),
-    ] = None
-    alpha_hard: Annotated[
-        float | None, Option("--alpha-hard", help="Weight of the labels (default 0.5).", show_default=False)
-    ] = None
-    text: Annotated[
-        str | None,
-        Option(
-            "--text",
-            help="Distil on this text first: files, or a hub id like owner/name:subset.",
-            show_default=False,
-        ),
-    ] = None
-    text_column: Annotated[str, Option("--text-column", help="Column that holds the text.")] = "text"
-    steps: Annotated[
-        int | None, Option("--steps", help="Steps of distillation on text (default 1000).", show_default=False)
-    ] = None
-    alpha_mlm: Annotated[
-        float | None,
-        Option("--alpha-mlm", help="On text: weight of the masked tokens (default 2).", show_default=False),
-    ] = None
-    alpha_cos: Annotated[
-        float | None,
-        Option("--alpha-cos", help="On text: weight of the hidden states (default 1).", show_default=False),
-    ] = None
-    ablation: Annotated[
-        Ablation | None,
-        Option("--ablation", help="Compare students that differ in one thing.", show_default=False),
-    ] = None
-    save_to: Annotated[
-        Path | None,
-        Option("--save-to", help="Copy the checkpoint of the (first) student to this folder.", show_default=False),
     ] = None
 
 
@@ -299,8 +265,8 @@ _OF_CLASS = {
     StoreOptions: ADVANCED,
 }
 _OF_NAME = {
-    "only": WHAT, "shard": ADVANCED, "executor": ADVANCED, "ray_address": ADVANCED, "max_train_minutes": TRAINING, "rounds": TIME, "precision": TIME, "results_dir": OUTPUT,
-    "junit": OUTPUT, "annotate": OUTPUT, "save_to": OUTPUT, "plots": OUTPUT,
+    "file": WHAT, "only": WHAT, "shard": ADVANCED, "executor": ADVANCED, "ray_address": ADVANCED, "max_train_minutes": TRAINING, "rounds": TIME, "precision": TIME, "results_dir": OUTPUT,
+    "junit": OUTPUT, "bencher": OUTPUT, "annotate": OUTPUT, "save_to": OUTPUT, "plots": OUTPUT,
 }  # fmt: skip
 
 
@@ -331,19 +297,29 @@ def spread(**offered: tuple[str, ...]) -> Callable[[Command], Command]:
         for parameter in parameters:
             flat += options.get(parameter.name, [parameter])
         names = [parameter.name for parameter in flat]
+        flat = [_negatable(parameter) for parameter in flat] if "file" in names else flat
         if len(set(names)) < len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
             raise TypeError(f"{command.__name__}: declared twice: {', '.join(twice)}")
 
         @functools.wraps(command)
         def wrapper(*arguments: Any, **values: Any) -> None:
+            path, chosen = values.get("file"), dict(values)
             packed = {
                 name: group(
                     **{option.name: values.pop(option.name) for option in options[name] if option.name in values}
                 )
                 for name, group in groups.items()
             }
-            command(*arguments, **values, **packed)
+            if path is None:
+                command(*arguments, **values, **packed)
+                return
+            argv = _run_file.words(command.__name__, flat, chosen)
+            packed = {name: _with_argv(group, argv) for name, group in packed.items()}
+            try:
+                command(*arguments, **values, **packed)
+            except BertBenchError as error:
+                raise _run_file.explained(error, path) from None
 
         # Typer reads the options from the signature, which nothing but this attribute can say of a function.
         wrapper.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -359,10 +335,26 @@ def spread(**offered: tuple[str, ...]) -> Callable[[Command], Command]:
     return decorate
 
 
+def _with_argv(group: Any, argv: tuple[str, ...]) -> Any:
+    return replace(group, argv=argv) if isinstance(group, FileOptions) else group
+
+
+def _negatable(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Give a flag its negation, by which the command line overrides a file."""
+    kind, *rest = get_args(parameter.annotation)
+    if kind is not bool:
+        return parameter
+    info = copy(rest[0])
+    names = [f"{name}/--no-{name[2:]}" if name.startswith("--") else name for name in _run_file.declared(info)]
+    info.default, info.param_decls = names[0], names[1:]
+    return parameter.replace(annotation=Annotated[kind, info])
+
+
 def _options(group: type, names: tuple[str, ...] | None) -> list[inspect.Parameter]:
     """Make a parameter of each field of a dataclass of options, or of those named."""
     hints = get_type_hints(group, include_extras=True)
-    defaults = {field.name: field.default for field in fields(group)}
+    # What is no option says so by having no text for the help.
+    defaults = {field.name: field.default for field in fields(group) if hasattr(hints[field.name], "__metadata__")}
     unknown = [name for name in names or () if name not in defaults]
     if unknown:
         raise TypeError(f"{group.__name__} has no option {', '.join(unknown)}")

@@ -1,12 +1,14 @@
-"""How commands measure: options to a Study that shows its work in the terminal, sessions to answers, the exit code.
+"""How commands come by what they show: measured by a Study that shows its work in the terminal, or chosen from the store; the exit code.
 
 What measures is imported when something is measured: the help of seven commands loads this module, and would take a third longer.
 """
 
 from __future__ import annotations
 
+import gc
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,13 +16,19 @@ from typing import TYPE_CHECKING
 import typer
 
 from bertbench.commands._display import Display, Quiet, Waiting, say, show
+from bertbench.errors import StoreError, UnknownNameError, UsageError
+from bertbench.specs.name_lists import split
 
 if TYPE_CHECKING:
-    from bertbench.commands._options import MeasuringOptions
+    from bertbench.commands._options import MeasuringOptions, RowOptions
+    from bertbench.records.record import RunRecord
+    from bertbench.records.store import Store
     from bertbench.records.stored import StoredSession
-    from bertbench.report.row import Report
+    from bertbench.records.table import RowChoice
+    from bertbench.report.row import Report, Row
     from bertbench.session.request import Request
     from bertbench.session.study import Study
+    from bertbench.specs.catalog import Catalog
     from bertbench.specs.models import ModelSpec
     from bertbench.specs.published import PublishedFigure
 
@@ -50,9 +58,10 @@ def open_study(command: str, options: MeasuringOptions) -> Study:
     options.check()
     catalog, silence = Catalog(options.config_dir or ()), Quiet()
     store = open_store(options.results_dir, silence if options.quiet else Waiting())
+    argv = options.argv or None
     if options.quiet:
-        return Study(command, options, catalog, store, silence.say, Quiet)
-    return Study(command, options, catalog, store, say, partial(Display, verbose=options.verbose))
+        return Study(command, options, catalog, store, silence.say, Quiet, argv)
+    return Study(command, options, catalog, store, say, partial(Display, verbose=options.verbose), argv)
 
 
 def answer(study: Study, request: Request, published: Sequence[PublishedFigure] = ()) -> Answer:
@@ -129,3 +138,111 @@ def exit_code(answers: Sequence[Answer]) -> int:
     if not any(record.status == "ok" for record in records):
         return NOTHING
     return 1 if any(record.status == "failed" or record.settings.get("failed_shapes") for record in records) else 0
+
+
+# What is stored: which of it is wanted, the rows of a session, and the report on it with what was published.
+
+
+@contextmanager
+def many_objects() -> Iterator[None]:
+    """Make a hundred thousand small objects that all stay: Python's search for garbage among them takes a quarter of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def choice_of(store: Store, options: RowOptions) -> RowChoice:
+    """Find out which rows are meant.
+
+    Raises:
+        UsageError: `--since` is no moment.
+        UnknownNameError: nothing stored is called so.
+    """
+    from bertbench.records.table import RowChoice, moment_of  # pandas
+
+    try:
+        since = None if options.since is None else moment_of(options.since)
+    except ValueError:
+        raise UsageError(f"--since {options.since}: is no day and no moment", "write it like 2026-11-24") from None
+    suites = None
+    if options.suite is not None:
+        suites = _known("suite", options.suite, store.suites())
+    choice = RowChoice(suites, since)
+    texts = {name: getattr(options, name) for name in ("model", "task", "kind", "quantity")}
+    texts = {name: text for name, text in texts.items() if text is not None}
+    known: dict[str, set[str]] = {name: set() for name in texts}
+    for table in store.tables(choice.takes) if texts else ():
+        for name, names in known.items():
+            names.update(filter(None, table[name].unique().to_pylist()))
+    if not any(known.values()):  # nothing is stored, which is to be said first
+        return choice
+    return RowChoice(suites, since, {name: _known(name, text, known[name]) for name, text in texts.items()})
+
+
+def _known(option: str, text: str, known: set[str]) -> list[str]:
+    """Return the names that a text lists.
+
+    Raises:
+        UnknownNameError: nothing stored is called so.
+    """
+    names = split(f"--{option}", text, known.__contains__, known.__contains__)
+    for name in names:
+        if known and name not in known:
+            raise UnknownNameError(f"stored {option}", name, sorted(known))
+    return names
+
+
+def rows_of(stored: StoredSession, catalog: Catalog) -> list[Row]:
+    """Build the rows of all models of a session."""
+    from bertbench.report.compare.rows import all_rows, evidence_of  # scipy
+
+    models = models_of(stored)
+    return all_rows(evidence_of(stored, _specs(models, catalog), models, reference_of(stored, models)))
+
+
+def report_of(stored: StoredSession, catalog: Catalog) -> Report:
+    """Build the report on all models of a session."""
+    from bertbench.report.compare.build import build
+    from bertbench.report.compare.notes import mark_stale
+    from bertbench.specs.claim_checks import usable
+
+    models = models_of(stored)
+    report = build(stored, _specs(models, catalog), models, reference_of(stored, models), claims=usable(catalog))
+    return mark_stale(report, stored, catalog)
+
+
+def models_of(stored: StoredSession) -> list[str]:
+    """Return the models of a session, in the order asked for."""
+    recorded = dict.fromkeys(record.model_name for record in stored.records)
+    asked = [model for model in stored.session.models if model in recorded]
+    return list(dict.fromkeys([*asked, *recorded]))
+
+
+def reference_of(stored: StoredSession, models: list[str]) -> str:
+    """Return what ratios refer to: the session's reference if it was measured, else the first model."""
+    return stored.session.reference if stored.session.reference in models else models[0]
+
+
+def _specs(models: list[str], catalog: Catalog) -> dict[str, ModelSpec]:
+    known = set(catalog.entries("models"))
+    return {name: catalog.model(name) for name in models if name in known}
+
+
+def named(store: Store, text: str) -> tuple[StoredSession, RunRecord | None]:
+    """Find the session whose id is, or uniquely starts with, `text`; otherwise the run, in its session.
+
+    Raises:
+        StoreError: none or several are called so.
+    """
+    sessions = list(store.sessions(lambda session: session.session_id.startswith(text)))
+    exact = [stored for stored in sessions if stored.session.session_id == text]
+    if exact or len(sessions) == 1:
+        return (exact or sessions)[0], None
+    if sessions:
+        several = ", ".join(stored.session.session_id for stored in sessions[:5])
+        raise StoreError(f"'{text}' is ambiguous in {store.name}: {several}", "give more of the id")
+    return store.find_run(text)

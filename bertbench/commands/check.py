@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Exit, Option
 
-from bertbench.commands._display import order
+from bertbench.commands._display import order, say
 from bertbench.commands._options import MarginOptions, MeasuringOptions, spread
 from bertbench.commands._study import open_study
 from bertbench.errors import UsageError
@@ -18,7 +19,8 @@ from bertbench.session.request import check_positive
 from bertbench.specs import plugins
 
 if TYPE_CHECKING:
-    from bertbench.gate.finding import GateFinding, Margins
+    from bertbench.gate.finding import GateFinding, Margin
+    from bertbench.gate.policy import GatePolicy
     from bertbench.report.row import Report
 
 DEFAULT_BASELINE = Path("results/baseline")
@@ -54,7 +56,18 @@ TaskOption = Annotated[
         show_default=False,
     ),
 ]
+PolicyOption = Annotated[
+    Path | None,
+    Option(
+        "--policy",
+        help="YAML file with what is critical, what is advisory, their margins, and waivers that expire.",
+        show_default=False,
+    ),
+]
 JunitOption = Annotated[Path | None, Option("--junit", help="Write JUnit XML to this file.", show_default=False)]
+BencherOption = Annotated[
+    Path | None, Option("--bencher", help="Write Bencher's JSON (metric format) to this file.", show_default=False)
+]
 AnnotateOption = Annotated[
     bool | None,
     Option(
@@ -67,7 +80,7 @@ AnnotateOption = Annotated[
 
 @spread(
     options=(
-        "models", "suite", "only", "max_minutes", "threads", "data_dir", "output_format", "output", "layout", "quiet", "verbose",
+        "models", "suite", "only", "max_minutes", "dry_run", "threads", "data_dir", "output_format", "output", "layout", "quiet", "verbose",
         "config_dir", "results_dir",
     )
 )  # fmt: skip
@@ -77,8 +90,10 @@ def check(
     against_code: CodeOption = None,
     task: TaskOption = None,
     *,
+    policy: PolicyOption = None,
     allowed: MarginOptions,
     junit: JunitOption = None,
+    bencher: BencherOption = None,
     annotate: AnnotateOption = None,
     options: MeasuringOptions,
 ) -> None:
@@ -88,54 +103,75 @@ def check(
 
     Example: bertbench check --baseline baseline.json
     """
-    from bertbench.gate.check import with_baseline, with_code, with_model  # scipy
+    from bertbench.gate.check import GateRun, with_baseline, with_code, with_model  # scipy
     from bertbench.gate.finding import EXIT_CODES, verdict_of
-    from bertbench.gate.report import build, check_place
+    from bertbench.gate.report import build, build_plan, check_places
 
     references = {"--baseline": baseline, "--against-model": against_model, "--against-code": against_code}
     named = [name for name, value in references.items() if value is not None]
     if len(named) > 1:
         raise UsageError(f"{' and '.join(named)} contradict each other", "leave all but one out")
-    margins = _margins(allowed)
-    check_place(junit, options.output)
+    gate = _policy(policy, allowed)
+    check_places(output=options.output, junit=junit, bencher=bencher)
+    if options.dry_run and (junit or bencher):
+        raise UsageError("--dry-run judges nothing", f"leave {'--junit' if junit else '--bencher'} out")
     # Fresh: a session from the store would answer with what the code did then.
     study = open_study("check", replace(options, fresh=True, yes=True, seeds="1"))
     check_positive(threads=options.threads, max_minutes=options.max_minutes)
     if against_code is not None and task is not None:
         raise UsageError(f"--task {task}: --against-code compares only times", "leave --task out")
+    run = GateRun(study, gate, datetime.now(UTC).date(), options.dry_run)
     if against_code is not None:
-        checked = with_code(study, against_code, margins)
+        checked = with_code(run, against_code)
     elif against_model is not None:
-        checked = with_model(study, against_model, margins, task)
+        checked = with_model(run, against_model, task)
     else:
-        checked = with_baseline(study, baseline or DEFAULT_BASELINE, margins, task)
+        checked = with_baseline(run, baseline or DEFAULT_BASELINE, task)
+    if options.dry_run:
+        options.emit(build_plan(checked.findings, gate.tiers, checked.title, checked.notes))
+        return
     report = build(checked.findings, checked.title, checked.suite, checked.notes)
     # First what people read: where a file cannot be written after all, the verdicts are not lost.
     options.emit(report)
-    publish(report, checked.findings, junit, annotate=annotate)
+    publish(report, checked.findings, junit, bencher, annotate=annotate)
     raise Exit(EXIT_CODES[verdict_of(checked.findings)])
 
 
-def _margins(allowed: MarginOptions) -> Margins:
+def _policy(path: Path | None, allowed: MarginOptions) -> GatePolicy:
+    """Read what is gated with which margins: from a file or from options, never from both.
+
+    Raises:
+        UsageError: a margin cannot be one, or there is a policy beside it; ConfigError: the policy is wrong.
+    """
     from bertbench.gate.finding import Margins  # scipy
+    from bertbench.gate.policy import GatePolicy, read_policy, wrong_margin
 
-    for name, value in (("speed", allowed.margin_speed), ("memory", allowed.margin_memory)):
-        if not 1 < value < 100:
-            raise UsageError(f"--margin-{name} {value:g}: must be a factor above 1", "1.05 allows 5% more")
-    quality, outputs = allowed.margin_quality, allowed.margin_outputs
-    if not 0 < quality < 1:
-        raise UsageError(f"--margin-quality {quality:g}: must lie between 0 and 1", "0.99 asks for 99% of the score")
-    if not 0 <= outputs < 100:
-        raise UsageError(f"--margin-outputs {outputs:g}: must be a small number, 0 or more")
-    return Margins(allowed.margin_speed, allowed.margin_memory, quality, outputs)
+    names: tuple[Margin, ...] = ("speed", "memory", "quality", "outputs")
+    given = {name: value for name in names if (value := getattr(allowed, f"margin_{name}")) is not None}
+    for name, value in given.items():
+        if path is not None:
+            raise UsageError(f"--policy {path} states the margins", f"leave --margin-{name} out, or change the file")
+        wrong = wrong_margin(name, value)
+        if wrong:
+            raise UsageError(f"--margin-{name} {value:g}: {wrong[0]}", wrong[1])
+    return GatePolicy(Margins(**given)) if path is None else read_policy(path)
 
 
-def publish(report: Report, findings: Sequence[GateFinding], junit: Path | None, *, annotate: bool | None) -> None:
-    """Write what continuous integration takes: JUnit XML, annotations on stderr, GitHub's job summary."""
-    from bertbench.gate.report import add_summary, annotation_lines, write_junit  # scipy
+def publish(
+    report: Report,
+    findings: Sequence[GateFinding],
+    junit: Path | None,
+    bencher: Path | None = None,
+    *,
+    annotate: bool | None,
+) -> None:
+    """Write what continuous integration takes: JUnit XML, Bencher's JSON, annotations on stderr, GitHub's job summary."""
+    from bertbench.gate.report import add_summary, annotation_lines, write_bencher, write_junit  # scipy
 
     if junit is not None:
         write_junit(findings, junit)
+    if bencher is not None and (without := write_bencher(findings, bencher)):
+        say(f"--bencher {bencher}: {without} of {len(findings)} quantities have no number and are not in it")
     on_github = os.environ.get("GITHUB_ACTIONS") == "true"
     if annotate if annotate is not None else on_github:
         for line in annotation_lines(findings):

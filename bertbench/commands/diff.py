@@ -8,10 +8,9 @@ from typer import Argument, Option
 
 from bertbench.commands._display import show_warnings
 from bertbench.commands._options import OutputOptions, spread
-from bertbench.errors import StoreError, UsageError
-from bertbench.records.record import RunRecord
+from bertbench.commands._study import named
+from bertbench.errors import UsageError
 from bertbench.records.store import Store, open_store
-from bertbench.records.stored import StoredSession
 from bertbench.report.compare.differences import Pair, build, name_of, pairs_of
 from bertbench.report.row import Report
 from bertbench.session.options import StoreOptions
@@ -49,7 +48,7 @@ def report_on(store: Store, first: str, second: str, examples: int) -> Report:
     Raises:
         StoreError, UsageError: as `diff`.
     """
-    (before, record), (after, other) = _named(store, first), _named(store, second)
+    (before, record), (after, other) = named(store, first), named(store, second)
     title = f"{first} and {second}"
     if record is None and other is None:
         pairs, unmatched = pairs_of(before, after)
@@ -66,19 +65,3 @@ def report_on(store: Store, first: str, second: str, examples: int) -> Report:
         )
     names = dict.fromkeys((name_of(record), name_of(other)))
     return build(before, after, [Pair(" and ".join(names), record, other)], [], title=title, ids=examples)
-
-
-def _named(store: Store, text: str) -> tuple[StoredSession, RunRecord | None]:
-    """Find the session whose id is, or uniquely starts with, `text`; otherwise the run, in its session.
-
-    Raises:
-        StoreError: none or several are called so.
-    """
-    sessions = list(store.sessions(lambda session: session.session_id.startswith(text)))
-    exact = [stored for stored in sessions if stored.session.session_id == text]
-    if exact or len(sessions) == 1:
-        return (exact or sessions)[0], None
-    if sessions:
-        several = ", ".join(stored.session.session_id for stored in sessions[:5])
-        raise StoreError(f"'{text}' is ambiguous in {store.name}: {several}", "give more of the id")
-    return store.find_run(text)

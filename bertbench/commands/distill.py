@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import ValidationError
+from typer import Option
 
 from bertbench.commands._display import say
-from bertbench.commands._options import DistillOptions, MeasuringOptions, spread
+from bertbench.commands._options import MeasuringOptions, Share, spread
 from bertbench.commands._study import Answer, answer, finish, open_study
 from bertbench.errors import BertBenchError, UsageError
 from bertbench.models.checkpoints import copy_checkpoint
@@ -36,9 +38,89 @@ COLUMNS = (
 )  # fmt: skip
 
 
+class Ablation(StrEnum):
+    """What is left out or varied, one thing at a time."""
+
+    LOSSES = "losses"
+    SHARING = "sharing"
+    EMBEDDING = "embedding"
+
+
+@dataclass(frozen=True)
+class DistillOptions:
+    """Who teaches, what the student is, and what it learns from."""
+
+    teacher: Annotated[str, Option("--teacher", help="Model that teaches: a name, hub id, folder or run:<id>.")]
+    task: Annotated[
+        str | None,
+        Option("--task", "-t", help="Task to learn (`bertbench list tasks`).", show_default=False),
+    ] = None
+    student: Annotated[
+        str | None,
+        Option(
+            "--student",
+            help="Teach this model as it is, instead of deriving a student from the teacher.",
+            show_default=False,
+        ),
+    ] = None
+    student_layers: Annotated[
+        int | None,
+        Option(
+            "--student-layers",
+            help="Layers to keep (default: half; all of them with --share or --embedding-size).",
+            show_default=False,
+        ),
+    ] = None
+    embedding_size: Annotated[
+        int | None, Option("--embedding-size", help="Factorize the embeddings to this width.", show_default=False)
+    ] = None
+    share: Annotated[Share, Option("--share", help="What all layers of the student share.")] = Share.NONE
+    random_start: Annotated[
+        bool, Option("--random-start", help="Start from random weights, not from the teacher's.")
+    ] = False
+    temperature: Annotated[
+        float, Option("--temperature", help="Temperature that softens the teacher's and the student's answers.")
+    ] = 2.0
+    alpha_soft: Annotated[
+        float | None,
+        Option("--alpha-soft", help="Weight of the teacher's answers (default 0.5; on text 5).", show_default=False),
+    ] = None
+    alpha_hard: Annotated[
+        float | None, Option("--alpha-hard", help="Weight of the labels (default 0.5).", show_default=False)
+    ] = None
+    text: Annotated[
+        str | None,
+        Option(
+            "--text",
+            help="Distil on this text first: files, or a hub id like owner/name:subset.",
+            show_default=False,
+        ),
+    ] = None
+    text_column: Annotated[str, Option("--text-column", help="Column that holds the text.")] = "text"
+    steps: Annotated[
+        int | None, Option("--steps", help="Steps of distillation on text (default 1000).", show_default=False)
+    ] = None
+    alpha_mlm: Annotated[
+        float | None,
+        Option("--alpha-mlm", help="On text: weight of the masked tokens (default 2).", show_default=False),
+    ] = None
+    alpha_cos: Annotated[
+        float | None,
+        Option("--alpha-cos", help="On text: weight of the hidden states (default 1).", show_default=False),
+    ] = None
+    ablation: Annotated[
+        Ablation | None,
+        Option("--ablation", help="Compare students that differ in one thing.", show_default=False),
+    ] = None
+    save_to: Annotated[
+        Path | None,
+        Option("--save-to", help="Copy the checkpoint of the (first) student to this folder.", show_default=False),
+    ] = None
+
+
 @spread(
     options=(
-        "suite", "output_format", "output", "layout", "details", "quiet", "verbose", "seeds", "seed", "finetune", "train_samples", "eval_samples",
+        "suite", "file", "output_format", "output", "layout", "details", "quiet", "verbose", "seeds", "seed", "finetune", "train_samples", "eval_samples",
         "epochs", "batch_size", "learning_rate", "max_length", "max_train_minutes", "max_minutes", "shard", "executor", "ray_address", "device", "dtype",
         "threads", "data_dir", "keep_checkpoints", "only", "fresh", "from_store", "yes", "config_dir", "results_dir",
     )

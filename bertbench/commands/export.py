@@ -15,7 +15,7 @@ from typer import Option
 from bertbench import streams
 from bertbench.commands._display import Waiting, show_warnings
 from bertbench.commands._options import RowOptions, spread
-from bertbench.commands._stored import choice_of
+from bertbench.commands._study import choice_of
 from bertbench.errors import NothingMeasuredError, UsageError
 from bertbench.records.store import open_store
 from bertbench.report import output as output_files

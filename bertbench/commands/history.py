@@ -8,7 +8,7 @@ from typer import Option
 
 from bertbench.commands._display import Waiting, show_warnings
 from bertbench.commands._options import OutputOptions, RowOptions, spread
-from bertbench.commands._stored import choice_of, many_objects
+from bertbench.commands._study import choice_of, many_objects
 from bertbench.errors import NothingMeasuredError
 from bertbench.records.store import open_store
 from bertbench.session.options import StoreOptions

@@ -14,7 +14,7 @@ from typer import Exit, Option
 
 from bertbench.commands._display import Waiting, say, show_warnings
 from bertbench.commands._options import OutputOptions, ShapeOptions, spread
-from bertbench.commands._stored import rows_of
+from bertbench.commands._study import rows_of
 from bertbench.errors import NothingMeasuredError, StoreError, UnknownNameError, UsageError
 from bertbench.records.store import open_store
 from bertbench.records.stored import StoredSession

@@ -11,7 +11,7 @@ from typer import Option
 
 from bertbench.commands._display import Waiting, say, show, show_warnings
 from bertbench.commands._options import PlotsOption, RowOptions, spread
-from bertbench.commands._stored import choice_of, many_objects, report_of, rows_of
+from bertbench.commands._study import choice_of, many_objects, report_of, rows_of
 from bertbench.errors import NothingMeasuredError, StoreError, UnknownNameError, UsageError
 from bertbench.records.store import Store, open_store
 from bertbench.records.stored import StoredSession

@@ -8,9 +8,14 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated, Any
 
-from typer import Argument
+from typer import Argument, Option
 
+from bertbench.commands._display import show as show_line
+from bertbench.commands._display import show_warnings
 from bertbench.commands._options import OutputOptions, spread
+from bertbench.commands._run_file import as_text
+from bertbench.commands._study import named
+from bertbench.errors import UsageError
 from bertbench.records.record import UNDEFINED, Environment, RunRecord, SessionRecord
 from bertbench.records.store import Store, open_store
 from bertbench.records.stored import StoredSession
@@ -27,19 +32,46 @@ RunArgument = Annotated[
     str | None,
     Argument(help="A run's id or the start of it; without one the newest runs are listed.", show_default=False),
 ]
+FileOption = Annotated[
+    bool,
+    Option(
+        "--as-file", help="Write the file with which --file repeats the command that measured RUN, a run or session."
+    ),
+]
 
 
 @spread()
-def show(run: RunArgument = None, *, folders: StoreOptions, output: OutputOptions) -> None:
+def show(run: RunArgument = None, as_file: FileOption = False, *, folders: StoreOptions, output: OutputOptions) -> None:
     """List the newest runs, or show all that is stored about one.
 
     Example: bertbench show
     """
     output.check()
     store = open_store(folders.results_dir)
+    if as_file:
+        _show_file(store, run, output)
+        return
     judge = Staleness(Catalog(folders.config_dir or ()))
     report = list_runs(store, judge=judge) if run is None else run_report(*store.find_run(run), judge)
     output.emit(replace(report, notes=(*report.notes, *dict.fromkeys(store.warnings))))
+
+
+def _show_file(store: Store, run: str | None, output: OutputOptions) -> None:
+    """Print the run file of a session.
+
+    Raises:
+        UsageError: none is named, a format is, or no file can say what was measured.
+    """
+    if run is None:
+        raise UsageError("--as-file: no run is named", "`bertbench show` lists the runs there are")
+    if output != OutputOptions():
+        raise UsageError(
+            "--as-file writes YAML to stdout", "leave --format, --output and --layout out, and add > study.yaml"
+        )
+    stored, _ = named(store, run)
+    show_warnings(store.warnings)
+    for line in as_text(stored).splitlines():
+        show_line(line)
 
 
 def list_runs(store: Store, now: datetime | None = None, judge: Staleness | None = None) -> Report:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @spread(
     options=(
-        "models", "reference", "suite", "device", "threads", "max_minutes", "max_length", "data_dir", "output_format",
+        "models", "reference", "suite", "file", "device", "threads", "max_minutes", "max_length", "data_dir", "output_format",
         "output", "layout", "quiet", "verbose", "fresh", "from_store", "config_dir", "results_dir",
     )
 )  # fmt: skip

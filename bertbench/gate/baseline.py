@@ -9,6 +9,7 @@ The two are named after the JSON file; `gate/saving.py` writes them.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -21,10 +22,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, TypeAdapter
 
 from bertbench.errors import StoreError, first_line
-from bertbench.gate import stored_predictions
-from bertbench.records.bounds import LIMIT_BYTES
+from bertbench.records import sidecars
+from bertbench.records.bounds import LIMIT_BYTES, read_file
 from bertbench.report.output import followed
 from bertbench.specs import text_files
+from bertbench.specs.tasks import QUESTIONS, TOKENS
 from bertbench.specs.timing import TimingSpec
 from bertbench.units import ROUNDING
 
@@ -206,7 +208,7 @@ def read(path: Path) -> Saved:
         raise StoreError(f"baseline {file}: is damaged ({first_line(error)})", MAKE) from None
     _check(baseline, file)
     kinds = {(scored.model, scored.task): scored.kind for scored in baseline.scores}
-    predictions = stored_predictions.read(file.with_suffix(".parquet"), baseline.predictions_sha256, kinds)
+    predictions = _read_predictions(file.with_suffix(".parquet"), baseline.predictions_sha256, kinds)
     return Saved(baseline, predictions, file)
 
 
@@ -276,3 +278,95 @@ def _options_adapter() -> Any:
 @lru_cache(maxsize=1)
 def _adapter() -> Any:
     return TypeAdapter(Baseline)
+
+
+# A baseline's predictions, read from a parquet file that anybody may have written.
+
+_NEEDED = ("example_id", "prediction", "label", "model", "task")
+_COLUMNS = (*_NEEDED, "cluster")
+_EXACT = 2**53  # up to which floats hold every whole number
+_AGAIN = "restore it, or save a new baseline"
+
+
+def _read_predictions(path: Path, sha256: str | None, kinds: Mapping[ModelTask, str]) -> dict[ModelTask, pd.DataFrame]:
+    """Read predictions by model and task; none where there is no check sum.
+
+    Args:
+        path: the parquet file.
+        sha256: what was recorded of it.
+        kinds: by model and task the kind of the task, which decides what a prediction can be.
+
+    Raises:
+        StoreError: the file is gone or another one, or holds something else than predictions.
+    """
+    if sha256 is None:
+        return {}
+    try:
+        content = read_file(path, sidecars.LIMIT_BYTES)
+    except ValueError as error:
+        raise StoreError(f"{path}: {error}", _AGAIN) from None
+    except OSError as error:
+        raise StoreError(f"{path}: the baseline's predictions are lost ({error.strerror or error})", _AGAIN) from None
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise StoreError(f"{path}: differs from what the baseline was saved with", _AGAIN)
+    try:
+        return _by_model_and_task(_table(content), kinds)
+    except Exception as error:  # noqa: BLE001 - a file of a stranger's making fails in as many ways as parquet has
+        raise StoreError(f"{path}: holds no predictions ({first_line(error)})", _AGAIN) from None
+
+
+def _table(content: bytes) -> pd.DataFrame:
+    table = sidecars.read_table(content, _COLUMNS)
+    missing = [name for name in _NEEDED if name not in table]
+    if missing:
+        raise ValueError(f"no column {', '.join(missing)}")
+    return table
+
+
+def _by_model_and_task(table: pd.DataFrame, kinds: Mapping[ModelTask, str]) -> dict[ModelTask, pd.DataFrame]:
+    frames = {}
+    for (model, task), frame in table.groupby(["model", "task"], sort=False):
+        key = (str(model), str(task))
+        values = {
+            name: [json.loads(text, parse_constant=_refuse) for text in frame[name]] for name in ("prediction", "label")
+        }
+        values = _checked(values, kinds.get(key))
+        # A column without values is one that only other tasks have.
+        part = frame.assign(**values).drop(columns=["model", "task"]).dropna(axis=1, how="all").reset_index(drop=True)
+        frames[key] = part.infer_objects()
+    return frames
+
+
+def _checked(values: dict[str, list[Any]], kind: str | None) -> dict[str, list[Any]]:
+    """Return the values if all are finite numbers or, for tasks with answers or tags, texts that hold those.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if kind is None:
+        return values  # of no score: compared with nothing
+    structured = kind in {QUESTIONS, TOKENS}
+    for name, cells in values.items():
+        for cell in cells:
+            if not (_is_structure(cell, kind, name) if structured else _is_number(cell)):
+                raise ValueError(f"{name} {cell!r:.40} is none of {kind}")
+    if structured:
+        return values
+    # A whole number that no column of numbers holds would make it one of objects.
+    return {name: [float(cell) if abs(cell) > _EXACT else cell for cell in cells] for name, cells in values.items()}
+
+
+def _is_number(cell: Any) -> bool:
+    # In Python `true` is an integer, and JSON can hold a number too large to be finite.
+    return isinstance(cell, int | float) and not isinstance(cell, bool) and abs(cell) < 1e300 and math.isfinite(cell)
+
+
+def _is_structure(cell: Any, kind: str | None, name: str) -> bool:
+    """Tell whether a text is the JSON of an answer, or of a list of acceptable ones or of tags."""
+    return sidecars.is_structure(cell) and isinstance(json.loads(cell), str) == (
+        kind == QUESTIONS and name == "prediction"
+    )
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is no prediction")

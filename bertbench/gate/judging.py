@@ -36,7 +36,7 @@ def against_baseline(
         if "speed" in kinds:
             findings += ratios.speed_findings(old.times, new.times, margins)
         if "memory" in kinds:
-            findings += ratios.memory_findings(old, new, margins.memory)
+            findings += ratios.memory_findings(old, new, margins)
     findings += _failed(new, kinds)
     # Gaps come last: they are what no finding covers.
     return _explained([*findings, *_gaps(before.baseline, findings, models, kinds)], new.lost)
@@ -101,15 +101,22 @@ def _cell(finding: GateFinding) -> tuple[str, str, str | None]:
     return finding.kind, finding.model, finding.detail if finding.kind == "quality" else None
 
 
-def broken_checkpoints(before: Saved, prints: Fingerprints, margins: Margins) -> bool:
-    """Tell whether a checkpoint cannot be loaded or is not the right one, so that a score would mean nothing."""
+def broken_checkpoints(
+    before: Saved, prints: Fingerprints, margins: Margins, is_critical: Callable[[GateFinding], bool] = lambda _: True
+) -> bool:
+    """Tell whether a checkpoint cannot be loaded or is not the right one, so that a score would mean nothing.
+
+    Outputs that are not critical do not keep a score from being measured, which may be.
+    """
     if prints.failed:
         return True
     return any(
-        finding.verdict == "fail"
+        finding.verdict == "fail" and (finding.quantity != "outputs" or is_critical(finding))
         for scored in before.baseline.scores
         if (scored.model, scored.task) in prints.taken
-        for finding in checkpoint_findings(scored, prints.taken[scored.model, scored.task], "", margins.outputs)
+        for finding in checkpoint_findings(
+            scored, prints.taken[scored.model, scored.task], "", margins.at("outputs", scored.model, scored.task)
+        )
     )
 
 
@@ -134,16 +141,17 @@ def _quality(
     for old in scores:
         key = (old.model, old.task)
         if key in prints.taken or key in prints.failed:
-            yield from checkpoint_findings(old, prints.taken.get(key), prints.failed.get(key, ""), margins.outputs)
+            tolerance = margins.at("outputs", *key)
+            yield from checkpoint_findings(old, prints.taken.get(key), prints.failed.get(key, ""), tolerance)
         new = measured.get(key)
-        if new is not None and (lacking := undefined_finding(old, new, margins.quality)):
+        if new is not None and (lacking := undefined_finding(old, new, margins.at("quality", *key))):
             yield lacking
             continue
         if new is None or key not in now.predictions or key not in before.predictions:
             reason = "not evaluated now" if new is None else "the baseline has no predictions"
             yield _unmeasured("quality", old.model, "score", reason, old.task)
             continue
-        yield score_finding(old, new, (before.predictions[key], now.predictions[key]), margins.quality)
+        yield score_finding(old, new, (before.predictions[key], now.predictions[key]), margins.at("quality", *key))
 
 
 def _elsewhere(before: Baseline, kinds: Collection[Kind], why: str) -> Iterator[GateFinding]:
@@ -185,19 +193,20 @@ def against_model(
     for head in heads:
         for task in wanted.tasks if "quality" in wanted.kinds else ():
             keys = ((base, task), (head, task))
+            retained = margins.at("quality", head, task)
             pair = [scores[key] for key in keys if key in scores]
-            if len(pair) == 2 and (lacking := undefined_finding(pair[0], pair[1], margins.quality, head)):
+            if len(pair) == 2 and (lacking := undefined_finding(pair[0], pair[1], retained, head)):
                 findings.append(lacking)
                 continue
             if not all(key in scores and key in now.predictions for key in keys):
                 findings.append(_unmeasured("quality", head, "score", "one of the two was not evaluated", task))
                 continue
             frames = (now.predictions[keys[0]], now.predictions[keys[1]])
-            findings.append(score_finding(scores[keys[0]], scores[keys[1]], frames, margins.quality, head))
+            findings.append(score_finding(scores[keys[0]], scores[keys[1]], frames, retained, head))
     if "speed" in wanted.kinds:
         findings += ratios.speed_findings(None, [timed for timed in new.times if timed.model in heads], margins)
     if "memory" in wanted.kinds:
-        findings += ratios.memory_findings(None, new, margins.memory)
+        findings += ratios.memory_findings(None, new, margins)
     findings += _failed(new, wanted.kinds)
     return _explained([*findings, *_absent(findings, heads, wanted)], new.lost)
 
@@ -225,7 +234,8 @@ def size_findings(before: Baseline, now: Baseline, model: str) -> Iterator[GateF
     for name, value in old.items():
         shown = f"{new[name]:,.0f}" if name in new else ""
         reason = "" if name in new else "is not counted any more"
-        yield GateFinding("size", model, name, _equal(value == new.get(name)), f"{value:,.0f}", shown, EQUAL, reason)
+        verdict = _equal(value == new.get(name))
+        yield GateFinding("size", model, name, verdict, f"{value:,.0f}", shown, EQUAL, reason, value=new.get(name))
     if model in before.weights and model not in now.weights:
         reason = "its configuration cannot be read now"
         yield GateFinding(

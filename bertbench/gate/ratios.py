@@ -85,7 +85,7 @@ def _speed_finding(timed: Timed, stored: Sequence[float] | None, decision: Decis
     return GateFinding(
         "speed", timed.model, "time", verdict, f"{_mean_ratio(stored):.3f}x" if stored else "1x", f"{now:.3f}x",
         # Fewer than the first look takes is nothing measured.
-        f"{margin:g}x", reason, timed.shape, estimate, decision.rounds, "rounds", measured=decision.rounds >= LOOKS[0],
+        f"{margin:g}x", reason, timed.shape, estimate, decision.rounds, "rounds", measured=decision.rounds >= LOOKS[0], value=now,
     )  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def _mean_ratio(logs: Sequence[float]) -> float:
     return math.exp(math.fsum(logs) / len(logs))
 
 
-def memory_findings(before: Baseline | None, now: Baseline, margin: float) -> Iterator[GateFinding]:
+def memory_findings(before: Baseline | None, now: Baseline, margins: Margins) -> Iterator[GateFinding]:
     """Judge peaks relative to the reference's, now over before; single readings, so that the margin alone decides."""
     for model, peaks in (before or now).peak_memory.items():
         if model == now.reference:
@@ -112,7 +112,7 @@ def memory_findings(before: Baseline | None, now: Baseline, margin: float) -> It
                     measured=False,
                 )
                 continue
-            yield _memory_finding(now, (model, shape), (old, new), margin)
+            yield _memory_finding(now, (model, shape), (old, new), margins.at("memory", model))
 
 
 def _memory_finding(now: Baseline, key: tuple[str, str], ratios: tuple[float, float], margin: float) -> GateFinding:
@@ -126,7 +126,7 @@ def _memory_finding(now: Baseline, key: tuple[str, str], ratios: tuple[float, fl
     estimate = Estimate(new / old, method=Method(MethodKind.SINGLE_READINGS))
     return GateFinding(
         "memory", model, "peak memory", verdict, f"{old:.3f}x" if old != 1 else "1x", f"{new:.3f}x", f"{margin:g}x",
-        reason, shape, estimate, 1, "reading",
+        reason, shape, estimate, 1, "reading", value=new,
     )  # fmt: skip
 
 

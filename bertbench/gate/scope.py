@@ -107,8 +107,8 @@ class GateScope:
         except BertBenchError:
             return None  # the session will say so, with the reason
 
-    def request(self, kinds: Sequence[Kind], margins: Margins) -> Request:
-        """Build the request for these kinds; timing may end where every verdict is clear."""
+    def request(self, kinds: Sequence[Kind], *margins: Margins) -> Request:
+        """Build the request for these kinds; timing may end where every verdict is clear, by all of the margins."""
         base = self.before.baseline
         recipe: dict[str, Any] = {name: base.options[name] for name in AS_BEFORE if base.options.get(name) is not None}
         # One seed: a baseline holds the first one's score.
@@ -125,7 +125,9 @@ class GateScope:
             self.suite, base.tasks or self.suite.tasks, models=list(self.specs), reference=base.reference, run=False
         )
         timing = protocol(TimingSpec(**base.timing))
-        return replace(request, timing=timing, enough=lambda ratios: enough(base.times, margins, ratios))
+        return replace(
+            request, timing=timing, enough=lambda ratios: all(enough(base.times, each, ratios) for each in margins)
+        )
 
     def nothing(self) -> Saved:
         """Return what is known where nothing is measured."""

@@ -42,6 +42,7 @@ def score_finding(
         "margin": f"{100 * retained:g}% retained",
         "before": _points(before),
         "now": _points(now),
+        "value": now.score,
     }
     other = _other_measure(before, now, same_task=name is None)
     if other:

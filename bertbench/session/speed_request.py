@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shlex
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -52,7 +51,7 @@ def build(study: Study, timed: SpeedOptions) -> Request:
     specs, reference = study.with_reference(models, suite, chosen.reference, add_suites=False)
     return Request(
         command="speed",
-        argv=tuple(sys.argv[1:]),
+        argv=study.recorded_argv,
         suite=suite,
         models=tuple(specs),
         reference=reference,

@@ -52,7 +52,7 @@ class Screen(Progress, SessionWatch, Protocol):
 class Study:
     """What a command measures with: its name, its options, configs and results, and how people are told.
 
-    `display` opens a screen for as long as something is being measured.
+    `display` opens a screen for as long as something is being measured. `argv` is the command line that is recorded; None: as typed.
     """
 
     command: str
@@ -61,6 +61,12 @@ class Study:
     store: Store
     say: Callable[[str], None]
     display: Callable[[], AbstractContextManager[Screen]]
+    argv: tuple[str, ...] | None = None
+
+    @property
+    def recorded_argv(self) -> tuple[str, ...]:
+        """The command line that a session's record has."""
+        return tuple(sys.argv[1:]) if self.argv is None else self.argv
 
     def suite(self) -> SuiteSpec:
         """Return the suite that was chosen, else base.
@@ -100,7 +106,7 @@ class Study:
         specs, name = self.with_reference(wanted, suite, reference, add_suites=not run)
         request = Request(
             command=self.command,
-            argv=tuple(sys.argv[1:]),
+            argv=self.recorded_argv,
             suite=suite,
             models=tuple(specs),
             reference=name,

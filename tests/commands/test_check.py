@@ -144,14 +144,73 @@ def plain(tmp_path, monkeypatch):
         (["--against-model", "a", "--against-code", "b"], "--against-model and --against-code contradict each other"),
         (["--against-code", "b", "--only", "size"], "--against-code compares only times"),
         (["--junit", "nowhere/gate.xml"], "--junit nowhere/gate.xml: no folder"),
+        (["--bencher", "nowhere/gate.json"], "--bencher nowhere/gate.json: no folder"),
+        (["--bencher", "a.json", "--junit", "a.json"], "--bencher a.json: is the file of --junit too"),
+        (["--policy", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
+        (
+            ["--policy", "gate.yaml", "--margin-speed", "1.05"],
+            "--policy gate.yaml states the margins. Leave --margin-speed out",
+        ),
+        (["--policy", "gate.yaml"], "gate.yaml: key 'critical.0.task': unknown task 'sst3'; did you mean 'sst2'?"),
+        (["--dry-run", "--junit", "a.xml"], "--dry-run judges nothing. Leave --junit out"),
     ],
 )
 def test_bad_input_is_one_line(plain, capsys, arguments, message):
     """What cannot be checked is refused before any measuring, with exit code 2."""
+    (plain / "gate.yaml").write_text("critical: [{quantity: score, task: sst3}]")
     assert cli.main(["check", *arguments]) == 2
     shown = capsys.readouterr().err
     assert message in shown
     assert shown.count("\n") == 1
+
+
+def test_a_plan_of_another_machine_measures_nothing(plain, capsys):
+    """--dry-run says what would be gated with which margin, and why what cannot be is not; exit code 0, nothing is stored."""
+    (plain / "gate.yaml").write_text(
+        "critical: [{quantity: time, margin: 1.2}]\nadvisory: [{quantity: memory}]\nothers: none\n"
+    )
+    assert cli.main(["check", "--dry-run", "--policy", "gate.yaml"]) == 0
+    shown = capsys.readouterr().out
+    assert "Would be gated" in shown
+    for words in ("1.2x", "advisory", "another class of", "nothing would be measured"):
+        assert words in shown
+    assert not list((plain / "results").glob("sessions/*"))
+
+
+def test_a_policy_decides_what_fails(plain, capsys):
+    """Critical times that could not be compared leave the gate open whatever else there is; all that is shown has its tier."""
+    (plain / "gate.yaml").write_text("critical: [{quantity: time}]\nadvisory: [{quantity: memory}]\nothers: none\n")
+    assert cli.main(["check", "--policy", "gate.yaml", "--format", "csv", "--bencher", "b.json"]) == 4
+    shown = capsys.readouterr()
+    rows = list(csv.DictReader(io.StringIO(shown.out)))
+    assert {row["quantity"] for row in rows} == {"time", "peak_memory"}
+    assert any("inconclusive, advisory" in row["note"] for row in rows)
+    assert "2 of 2 quantities have no number" in shown.err
+    assert json.loads((plain / "b.json").read_text()) == {}
+
+
+@pytest.mark.slow
+def test_advice_waivers_and_the_critical_of_one_change(project, capsys):
+    """A wider layer fails as critical, passes as advisory and while it is waived, and fails again when the waiver has expired."""
+    from bertbench.specs.catalog import packaged_folder
+
+    text = (packaged_folder() / "models" / "bert-mini.yaml").read_text()
+    folder = project / "configs" / "models"
+    folder.mkdir(parents=True)
+    (folder / "bert-mini.yaml").write_text(text.replace("intermediate_size: 128", "intermediate_size: 132"))
+    waiver = "waivers: [{quantity: counts, reason: wider on purpose, expires: '%s'}]\n"
+    counts = "critical: [{quantity: counts}]\n"
+    codes = {}
+    for name, policy in {
+        "critical": counts,
+        "advisory": "advisory: [{quantity: counts}]\n",
+        "waived": counts + waiver % "9999-12-31",
+        "expired": counts + waiver % "2026-01-01",
+    }.items():
+        (project / "gate.yaml").write_text(policy + "others: none\n")
+        codes[name] = cli.main(["check", "--policy", "gate.yaml", "--only", "size", "--format", "csv"])
+        capsys.readouterr()
+    assert codes == {"critical": 1, "advisory": 0, "waived": 0, "expired": 1}
 
 
 def test_other_schema_is_refused(plain, capsys):

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from bertbench.errors import BertBenchError, StoreError
-from bertbench.gate import stored_predictions
+from bertbench.gate import baseline as stored
 from bertbench.gate.baseline import Fingerprints, read
 from bertbench.gate.finding import Margins
 from bertbench.gate.judging import against_baseline
@@ -238,7 +238,7 @@ def test_numbers_of_predictions_are_numbers_of_one_kind():
     table = pd.DataFrame(
         {"example_id": ["1"], "prediction": ["1"], "label": ["100000000000000000000"], "model": ["m"], "task": ["t"]}
     )
-    (frame,) = stored_predictions._by_model_and_task(table, {("m", "t"): "sequence-classification"}).values()
+    (frame,) = stored._by_model_and_task(table, {("m", "t"): "sequence-classification"}).values()
     assert [str(frame[name].dtype) for name in ("prediction", "label")] == ["int64", "float64"]
 
 

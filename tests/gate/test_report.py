@@ -5,7 +5,7 @@ from junitparser import JUnitXml
 
 from bertbench.errors import UsageError
 from bertbench.gate.finding import GateFinding
-from bertbench.gate.report import SUMMARY, add_summary, annotation_lines, build, check_place, write_junit
+from bertbench.gate.report import SUMMARY, add_summary, annotation_lines, build, check_places, write_junit
 from bertbench.stats.estimate import Estimate
 
 FINDINGS = [
@@ -49,27 +49,27 @@ def test_junit_holds_what_workers_print(tmp_path):
 def test_two_outputs_need_two_files(tmp_path):
     """One file for JUnit and for the report would lose one of them."""
     with pytest.raises(UsageError, match="--output too"):
-        check_place(tmp_path / "a.xml", tmp_path / "a.xml")
+        check_places(output=tmp_path / "a.xml", junit=tmp_path / "a.xml")
 
 
 def test_two_outputs_of_one_file_are_seen_through_links(tmp_path):
     """A link and the file that it names are one."""
     (tmp_path / "b.csv").symlink_to(tmp_path / "a.xml")
     with pytest.raises(UsageError, match="--output too"):
-        check_place(tmp_path / "a.xml", tmp_path / "b.csv")
+        check_places(output=tmp_path / "b.csv", junit=tmp_path / "a.xml")
 
 
 def test_junit_replaces_no_device(tmp_path):
     """A place that is a device is refused before anything is measured."""
     (tmp_path / "gate.xml").symlink_to("/dev/null")
     with pytest.raises(UsageError, match="not a regular file"):
-        check_place(tmp_path / "gate.xml")
+        check_places(junit=tmp_path / "gate.xml")
 
 
 def test_junit_needs_a_folder(tmp_path):
     """A place that cannot be written is refused before anything is measured."""
     with pytest.raises(UsageError, match="no folder"):
-        check_place(tmp_path / "nowhere" / "gate.xml")
+        check_places(junit=tmp_path / "nowhere" / "gate.xml")
 
 
 def test_annotations_are_escaped():

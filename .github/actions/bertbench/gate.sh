@@ -10,6 +10,8 @@ if [ -n "$AGAINST_MODEL" ]; then options+=(--against-model "$AGAINST_MODEL"); el
 [ -z "$SUITE" ] || options+=(--suite "$SUITE")
 [ -z "$ONLY" ] || options+=(--only "$ONLY")
 [ -z "$MAX_MINUTES" ] || options+=(--max-minutes "$MAX_MINUTES")
+[ -z "${POLICY:-}" ] || options+=(--policy "$POLICY")
+[ -z "${BENCHER:-}" ] || options+=(--bencher "$BENCHER")
 # Words as on a command line, quotes and line ends included.
 words="$(ARGUMENTS="$ARGUMENTS" "$python" -c 'import os, shlex; print(*shlex.split(os.environ["ARGUMENTS"]), sep="\n")')" ||
   { echo "::error::arguments: cannot be split into words; a quote is left open"; exit 2; }
