@@ -10,6 +10,10 @@ import pytest
 
 from bertbench import cli
 from bertbench.records.store import Store
+from bertbench.session.executors.ray import OnRay
+from bertbench.session.jobs import Job, JobNeeds, LostWorkerError, Parcel
+from bertbench.specs.executors import ExecutorSpec
+from tests.session.test_parts import TASKS, TEACHER, grid
 
 ray = pytest.importorskip("ray")
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # Ray warns of its own files
@@ -53,6 +57,25 @@ def test_timing_has_a_node_to_itself_or_is_refused(on_ray):
     code, rows, err = on_ray("--threads", "1", "--only", "size,speed")
     assert code == 0, err
     assert {row["model"] for row in rows if row["quantity"] == "latency"} == {"bert-mini", "albert-mini"}
+
+
+def test_a_worker_that_hangs_is_lost_after_its_minutes(cluster):
+    """Its process is killed, which is said with the minutes; another job is done."""
+
+    def sleep_or_answer(job):
+        if job.label == "hang":
+            time.sleep(600)
+        return Parcel(b"done")
+
+    executor = OnRay(ExecutorSpec(engine="ray", address=cluster.address, minutes=0.2), sleep_or_answer)
+    try:
+        request = grid((TEACHER,), tasks=TASKS[:1])
+        hanging, other = (executor.submit(Job(0, label, request, JobNeeds())) for label in ("hang", "live"))
+        assert other.result(60).content == b"done"
+        with pytest.raises(LostWorkerError, match=r"no end after 0\.2 minutes"):
+            hanging.result(60)
+    finally:
+        executor.close(kill=True)
 
 
 def test_a_killed_node_costs_no_cell(on_ray, cluster, tmp_path, capsys):

@@ -217,7 +217,9 @@ def _receive(grid: Grid, number: int, future: Future[Parcel]) -> None:
             return
         parcel = Parcel(
             failure=Failure(
-                "WorkerLost", f"{label}: its worker was lost {tries} times ({lost})", "more memory_gb may help"
+                "WorkerLost",
+                f"{label}: its worker was lost {tries} times ({lost})",
+                "more memory_gb, or more minutes, may help",
             )
         )
     except Exception as error:  # noqa: BLE001 (one job's trouble is a record of it; the others go on)

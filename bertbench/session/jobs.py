@@ -160,7 +160,12 @@ def pack_runs(runs: Iterable[tuple[StoredSession, RunRecord]]) -> bytes:
 
 
 class LostWorkerError(Exception):
-    """Whoever did a job is gone: killed, out of memory, or with a machine that has failed. The job may be begun again."""
+    """Whoever did a job is gone: killed, out of memory, with a machine that has failed, or hangs. The job may be begun again."""
+
+
+def no_end(minutes: float) -> str:
+    """Say of a worker that it hangs."""
+    return f"no end after {minutes:g} minutes"
 
 
 class Executor(Protocol):

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
+from bertbench import processes
 from bertbench.errors import DatasetError, NothingMeasuredError, UnavailableError, UsageError
 from bertbench.records import environment
 from bertbench.records.progress import Progress, SessionWatch
@@ -342,6 +343,11 @@ def _minutes(chosen: StudyOptions, device: str, command: str) -> float | None:
         raise UsageError("--shard and --executor both share out the grid", "leave one out")
     if chosen.ray_address is not None and chosen.executor is None:
         raise UsageError("--ray-address goes with --executor ray", "add it, or leave --ray-address out")
+    if chosen.executor is not None and processes.world_size() > 1:
+        raise UsageError(
+            "--executor shares out cells, torchrun one training: they do not go together",
+            "leave torchrun out, or give each machine a --shard",
+        )
     if chosen.is_spread and (minutes or chosen.max_train_minutes):
         option = "max-minutes" if minutes else "max-train-minutes"
         raise UsageError(

@@ -19,7 +19,8 @@ class ExecutorSpec(Spec):
 
     `engine`: in-process (one after another), local (processes on this machine), ray (a cluster). `workers` bounds how many
     cells are done at a time; None: as many as there is room for. `cpus`, `gpus` and `memory_gb` are those of one cell, and
-    its number of threads is `cpus`. `retries`: how often a cell is begun again whose worker was lost.
+    its number of threads is `cpus`. `retries`: how often a cell is begun again whose worker was lost; one that takes more than
+    `minutes` is lost, too (None: it is waited for).
     """
 
     name: str = "executor"
@@ -29,6 +30,7 @@ class ExecutorSpec(Spec):
     cpus: Positive = 1
     gpus: float = Field(default=0.0, ge=0, le=64, allow_inf_nan=False)
     memory_gb: PositiveFloat | None = None
+    minutes: PositiveFloat | None = None
     retries: int = Field(default=2, ge=0, le=100)
 
 
@@ -50,5 +52,6 @@ def read_executor(text: str, **changes: Any) -> ExecutorSpec:
         return ExecutorSpec(**(read_yaml(path, path.stem) | chosen))
     except ValidationError as error:
         raise ConfigError(
-            f"{path}: {describe(error, path)}", "keys: engine, address, workers, cpus, gpus, memory_gb, retries"
+            f"{path}: {describe(error, path)}",
+            "keys: engine, address, workers, cpus, gpus, memory_gb, minutes, retries",
         ) from None

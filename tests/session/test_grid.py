@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import tarfile
+import time
 from concurrent.futures import Future
 from dataclasses import replace
 
@@ -17,6 +18,7 @@ from bertbench.records.progress import Unwatched
 from bertbench.records.record import Failure, RunRecord, SessionRecord
 from bertbench.records.store import Store
 from bertbench.records.stored import new_session_id
+from bertbench.session.executors.in_process import InProcess
 from bertbench.session.executors.local import Local
 from bertbench.session.grid import measure_grid
 from bertbench.session.jobs import Job, JobNeeds, LostWorkerError, Parcel, pack, unpack, work_off
@@ -315,6 +317,31 @@ def test_a_killed_process_takes_only_its_own_job_along():
         executor.close(kill=True)
 
 
+def sleep_or_answer(job):
+    """A job that hangs, if its label says so."""
+    if job.label == "hang":
+        time.sleep(600)
+    return Parcel(b"done")
+
+
+@pytest.mark.skipif(
+    multiprocessing.get_start_method(allow_none=True) == "fork", reason="the test's workers are spawned"
+)
+def test_a_worker_that_hangs_is_lost_after_its_minutes():
+    """Its process is killed, which costs a try; the next job has a new one."""
+    request = grid((TEACHER,), tasks=TASKS[:1])
+    executor = Local(ExecutorSpec(engine="local", workers=1, minutes=0.2), sleep_or_answer)
+    try:
+        futures = [executor.submit(Job(0, label, request, JobNeeds())) for label in ("hang", "live")]
+        with pytest.raises(LostWorkerError, match=r"no end after 0\.2 minutes"):
+            futures[0].result(60)
+        assert futures[1].result(60).content == b"done"
+    finally:
+        executor.close(kill=True)
+    with pytest.raises(UsageError, match="minutes cannot be kept"):
+        InProcess(ExecutorSpec(engine="in-process", minutes=1))
+
+
 def test_an_executor_is_named_or_read_from_a_file(tmp_path):
     """A name is an engine; a file says what a cell needs, an option wins over it, and a wrong key is one line."""
     assert read_executor("ray", address="auto") == ExecutorSpec(name="ray", engine="ray", address="auto")
@@ -327,14 +354,18 @@ def test_an_executor_is_named_or_read_from_a_file(tmp_path):
         read_executor(str(path))
 
 
-def test_an_executor_goes_with_no_shard_and_no_time_limit():
-    """Both share out the grid, and a limit would be another amount of work on each machine."""
+def test_an_executor_goes_with_no_shard_no_time_limit_and_no_launcher(monkeypatch):
+    """The first shares out the grid, too, a limit would be another amount of work on each machine, and a launcher shares each cell."""
     with pytest.raises(UsageError, match="--shard and --executor"):
         resolve_options(StudyOptions(shard="1/2", executor="local"), 1, "run")
     with pytest.raises(UsageError, match="--executor and --max-minutes"):
         resolve_options(StudyOptions(executor="local", max_minutes=3.0), 1, "run")
     with pytest.raises(UsageError, match="--ray-address goes with"):
         resolve_options(StudyOptions(ray_address="auto"), 1, "run")
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="--executor shares out cells, torchrun one training"):
+        resolve_options(StudyOptions(executor="local"), 1, "run")
 
 
 def test_an_unknown_executor_is_one_line(capsys, tmp_path):

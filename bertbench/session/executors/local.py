@@ -5,13 +5,13 @@ from __future__ import annotations
 import multiprocessing
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 
 from bertbench.errors import UsageError
 from bertbench.processes import behave_as_child
 from bertbench.records import environment
-from bertbench.session.jobs import Job, JobNeeds, LostWorkerError, Parcel, work_off
+from bertbench.session.jobs import Job, JobNeeds, LostWorkerError, Parcel, no_end, work_off
 from bertbench.specs.executors import ExecutorSpec
 
 
@@ -20,6 +20,7 @@ class Local:
 
     def __init__(self, spec: ExecutorSpec, do: Callable[[Job], Parcel] = work_off) -> None:
         self._work_off = do
+        self._minutes = spec.minutes
         cores = environment.default_threads()
         self._workers = spec.workers or max(1, cores // spec.cpus)
         self._cores = cores
@@ -59,23 +60,35 @@ class Local:
             pool = self._mine.pool = ProcessPoolExecutor(1, mp_context=context, initializer=behave_as_child)
             self._pools.add(pool)
         try:
-            return pool.submit(self._work_off, job).result()
+            future = pool.submit(self._work_off, job)
+            if self._minutes is not None and not wait([future], 60 * self._minutes).done:
+                _kill(pool)
+                self._lose(pool)
+                raise LostWorkerError(no_end(self._minutes))
+            return future.result()
         except BrokenProcessPool:
-            self._pools.discard(pool)
-            self._mine.pool = None
+            self._lose(pool)
             reason = "stopped" if self._closed else "its process was killed, or has run out of memory"
             raise LostWorkerError(reason) from None
+
+    def _lose(self, pool: ProcessPoolExecutor) -> None:
+        self._pools.discard(pool)
+        self._mine.pool = None
 
     def close(self, *, kill: bool) -> None:
         """End the processes; `kill` ends them at once."""
         self._closed = True
         for pool in list(self._pools):
             if kill:
-                for process in list((pool._processes or {}).values()):  # noqa: SLF001 (there is no public way before 3.14)
-                    if process.pid is not None and process.is_alive():
-                        process.kill()
+                _kill(pool)
             pool.shutdown(wait=not kill, cancel_futures=True)
         self._threads.shutdown(wait=not kill, cancel_futures=True)
+
+
+def _kill(pool: ProcessPoolExecutor) -> None:
+    for process in list((pool._processes or {}).values()):  # noqa: SLF001 (there is no public way before 3.14)
+        if process.pid is not None and process.is_alive():
+            process.kill()
 
 
 PLUGIN = Local

@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 from bertbench.errors import UnavailableError, UsageError
-from bertbench.session.jobs import Job, JobNeeds, LostWorkerError, Parcel, work_off
+from bertbench.session.jobs import Job, JobNeeds, LostWorkerError, Parcel, no_end, work_off
 from bertbench.specs.executors import ExecutorSpec
 
 REACHED_WITHIN_S = 5.0
@@ -22,7 +24,7 @@ REACHED_WITHIN_S = 5.0
 class OnRay:
     """Submits jobs as Ray tasks."""
 
-    def __init__(self, spec: ExecutorSpec) -> None:
+    def __init__(self, spec: ExecutorSpec, do: Callable[[Job], Parcel] = work_off) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
         try:
             import ray
@@ -46,7 +48,7 @@ class OnRay:
                     f"executor ray: no cluster at {spec.address or 'this machine'} ({reason})",
                     "start one with `ray start --head`, or leave the address out for one of this machine alone",
                 ) from None
-        self._task = ray.remote(max_retries=0)(work_off)
+        self._task = ray.remote(max_retries=0)(do)
 
     def _nodes(self) -> list[dict[str, float]]:
         """Return the resources of every node that is alive."""
@@ -98,22 +100,36 @@ class OnRay:
             options["num_cpus"] = self._cpus_of_a_node(needs)
         answered: Future[Parcel] = Future()
         reference = self._task.options(**options).remote(job)
-        reference.future().add_done_callback(lambda future: self._pass_on(future, answered))
+        watch = self._watch(reference)
+        reference.future().add_done_callback(lambda future: self._pass_on(future, answered, watch))
         return answered
+
+    def _watch(self, reference: Any) -> threading.Timer | None:
+        """Have a task's worker killed after the minutes that a cell may take."""
+        if self._spec.minutes is None:
+            return None
+        watch = threading.Timer(60 * self._spec.minutes, lambda: self._ray.cancel(reference, force=True))
+        watch.daemon = True
+        watch.start()
+        return watch
 
     def _cpus_of_a_node(self, needs: JobNeeds) -> float:
         """Return all CPUs of the largest node, which leaves no room there for anything else."""
         with_gpus = [node for node in self._nodes() if node.get("GPU", 0.0) >= needs.gpus]
         return max((node.get("CPU", 0.0) for node in with_gpus), default=float(needs.cpus))
 
-    def _pass_on(self, future: Future[Any], answered: Future[Parcel]) -> None:
+    def _pass_on(self, future: Future[Any], answered: Future[Parcel], watch: threading.Timer | None) -> None:
+        is_late = watch is not None and watch.finished.is_set()
+        if watch is not None:
+            watch.cancel()
         error = future.exception()
         if error is None:
             answered.set_result(future.result())
         elif isinstance(error, self._ray.exceptions.RayTaskError):
             answered.set_exception(error)
         elif isinstance(error, self._ray.exceptions.RayError):
-            answered.set_exception(LostWorkerError(type(error).__name__))
+            minutes = self._spec.minutes
+            answered.set_exception(LostWorkerError(no_end(minutes) if is_late and minutes else type(error).__name__))
         else:
             answered.set_exception(error)
 
