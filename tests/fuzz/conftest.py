@@ -15,6 +15,8 @@ def pytest_collection_modifyitems(items):
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.fuzz)
             item.add_marker(pytest.mark.timeout(0))
+            # An edit may be a text of 64 kB: hypothesis warns that it shows it, where the test has not failed.
+            item.add_marker(pytest.mark.filterwarnings("ignore:Generating overly large repr"))
 
 
 @pytest.fixture(scope="module")
