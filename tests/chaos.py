@@ -188,7 +188,7 @@ def chaos(folder, kills, *, real):
         for module in HEAVY:  # so that forks find them imported
             importlib.import_module(module)
     expected, longest = {}, 0.0
-    chance, killed, number, whole = random.Random(0), 0, 0, 0
+    chance, killed, number, whole = random.Random(int(os.environ.get("CHAOS_SEED", "0"))), 0, 0, 0
     while killed < kills:
         number, root, seeds = number + 1, folder / f"results-{number}", range(10 * number, 10 * number + SEEDS)
         if real:
