@@ -115,6 +115,40 @@ def test_a_read_only_disk_is_read_and_not_written(bench, tmp_path):
 
 
 @contextmanager
+def without_locks(root, mountpoint):
+    """A real mount without locks on a folder; skips the test where it cannot be made."""
+    for folder in (root, mountpoint):
+        folder.mkdir()
+    command = [sys.executable, "-m", "tests.lockless", str(root), str(mountpoint)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=CHECKOUT) as serving:
+        end = time.monotonic() + 30
+        while not os.path.ismount(mountpoint):
+            if serving.poll() is not None or time.monotonic() > end:
+                serving.kill()
+                pytest.skip(f"needs libfuse2, /dev/fuse and root: {serving.stderr.read()[-200:]}")
+            time.sleep(0.05)
+        try:
+            yield
+        finally:
+            subprocess.run(["umount", "--lazy", mountpoint], check=True)  # noqa: S607 (whichever the system has)
+
+
+@pytest.mark.slow
+def test_a_file_system_without_locks_keeps_results(bench, tmp_path):
+    """On a real mount that refuses every lock results are stored, found again, shown and cleaned up; that it is slower is said."""
+    with without_locks(tmp_path / "disk", tmp_path / "mount"):
+        results = tmp_path / "mount" / "results"
+        assert bench(*RUN, *SMALL, "--results-dir", results).code == 0
+        again = bench(*RUN, *SMALL, "--results-dir", results)
+        assert (again.code, "taken from session" in again.stderr) == (0, True), again.stderr
+        assert "this file system has no locks; the record files are read instead" in again.stderr
+        for command in (("show",), ("export",), ("gc",)):
+            done = bench(*command, "--results-dir", results)
+            assert done.code == 0, done.stderr
+    assert len([record for stored in Store(tmp_path / "disk" / "results").sessions() for record in stored.records]) == 2
+
+
+@contextmanager
 def failing_hub(folder, log, rate, seed):
     """The address of a stand-in hub that answers a share of requests with 503 or half of what was asked."""
     command = [

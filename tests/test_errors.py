@@ -119,7 +119,7 @@ def empty_split(folder, **_):
 
 def fill_disk(_, monkeypatch, **__):
     """Nothing is free any more."""
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=2**40, free=10**6))
 
 
 def drop_tensor(folder, edit_weights, **_):

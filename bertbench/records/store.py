@@ -134,16 +134,16 @@ class Store:
                 probe.write(b"\0" * 4096)
                 probe.flush()
                 os.fsync(probe.fileno())
-            free = shutil.disk_usage(self.sessions_folder).free
+            room = shutil.disk_usage(self.sessions_folder)
         except OSError as error:
             raise StoreError(
                 f"results directory {self.root}: cannot be written ({error.strerror or error})",
                 "choose another one with --results-dir",
             ) from None
         needed = needed_bytes + MINIMUM_FREE_BYTES
-        if free < needed:
+        if room.total and room.free < needed:  # some network file systems do not tell their size, and say 0
             raise StoreError(
-                f"results directory {self.root}: {free / 1e6:,.0f} MB free, about {needed / 1e6:,.0f} MB needed",
+                f"results directory {self.root}: {room.free / 1e6:,.0f} MB free, about {needed / 1e6:,.0f} MB needed",
                 "free some space or choose another disk with --results-dir",
             )
         if self.remote is not None:

@@ -237,11 +237,14 @@ def test_adopted_run_is_whole_in_its_new_session(store):
 
 def test_full_disk_is_noticed_before_the_work(store, monkeypatch):
     """Too little space is refused with what there is, what is needed and what to do."""
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=60 * 2**20))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=2**40, free=60 * 2**20))
     store.check_writable()
     with pytest.raises(StoreError, match="63 MB free, about 1,052 MB needed") as caught:
         store.check_writable(needed_bytes=10**9)
     assert "--results-dir" in caught.value.hint
+    # A file system that does not tell its size says 0 of everything.
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=0, free=0))
+    store.check_writable(needed_bytes=10**9)
 
 
 def test_folder_that_cannot_be_made_is_noticed_before_the_work(tmp_path):
