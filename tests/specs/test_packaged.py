@@ -103,6 +103,13 @@ CLAIMS = {
     "albert-for-memory-inference": "supported",
     "albert-for-memory-large-batches": "refuted",
     "albert-for-memory-training": "refuted",
+    "modernbert-twice-as-fast-as-deberta": "supported",
+    "modernbert-twice-as-fast-as-deberta-on-a-cpu": "refuted",
+    "modernbert-faster-than-bert": "refuted",
+    "modernbert-87-on-rte": "refuted",
+    "modernbert-better-than-deberta-on-glue": "inconclusive",
+    "minilm-l6-5-times-as-fast": "supported",
+    "minilm-l6-7-times-as-fast": "inconclusive",
 }
 
 
@@ -268,6 +275,45 @@ def test_base_suite_quotes_speed_at_one_sentence_of_128_tokens():
 
     assert (suite.models, suite.reference, suite.tasks, suite.fallback) == (COMPARED, "bert", BASE_TASKS, "demo")
     assert [shape.label for shape in suite.timing.shapes] == ["1x128", "1xnatural", "4x128"]
+
+
+def test_modern_suite_sets_bert_beside_newer_and_smaller_encoders():
+    """The models of the claims about newer layers are in it, BERT is the reference, and no task gets another default suite."""
+    suite = CATALOG.suite("modern")
+    assert suite.reference == "bert"
+    assert {"modernbert-base", "deberta-v3-base", "minilm-l6-h384"} < set(suite.models)
+    assert set(suite.tasks) <= set(BASE_TASKS)
+    assert [shape.label for shape in suite.timing.shapes] == ["1x128", "1x512", "1xnatural"]
+
+
+def test_disputes_about_modernbert_are_on_record():
+    """The score on RTE is published with where it starts from, and beside it what others found from the released weights."""
+    from bertbench.specs.published import load
+
+    figures = [figure for figure in load(CATALOG) if (figure.model, figure.task) == ("ModernBERT-base", "rte")]
+    assert [figure.value for figure in figures] == [0.874, 0.57, 0.66]
+    assert "MNLI" in figures[0].caution
+    assert {figure.source for figure in figures[1:]} == {"AnswerDotAI/ModernBERT#225"}
+    claim = CATALOG.claim("modernbert-87-on-rte")
+    assert claim.least > 0.66
+
+
+def test_two_figures_of_one_models_speed_are_two_claims():
+    """MiniLM-L6 is 5.3 times as fast by its authors and 7.17 by figures of Intel's; both are judged in one cell."""
+    five, seven = (CATALOG.claim(f"minilm-l6-{name}-times-as-fast") for name in ("5", "7"))
+    cell = ("models", "quantity", "statistic", "scenario", "batch_size", "sequence_length")
+    assert [getattr(five, name) for name in cell] == [getattr(seven, name) for name in cell]
+    assert (five.expected, seven.expected) == (5.3, 7.17)
+
+
+def test_published_figures_are_of_packaged_models_where_there_are_such():
+    """Figures of a listed model bear the name of its checkpoint, so that they stand beside what is measured of it."""
+    from bertbench.specs.published import load, published_name
+
+    figures = {figure.model for figure in load(CATALOG)}
+    named = {name: published_name(CATALOG.model(name).checkpoint) for name in MODERN_COUNTS}
+    assert {name for name, title in named.items() if title not in figures} == {"mpnet-base"}
+    assert not figures & {"minilm-l6-h384", "minilm-l12-h384", "tinybert4", "tinybert6", "mobilebert", "electra-small"}
 
 
 def test_papers_repeat_what_the_paper_states():
