@@ -1,6 +1,7 @@
 """How long an input may be: what is said is what a model takes, tried at exactly that length and one token beyond."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -186,15 +187,11 @@ def test_nobody_asks_elsewhere():
 
 
 @pytest.mark.parametrize("name", ["modernbert-base", "eurobert-210m"])
-def test_trying_warns_of_nothing(name, capfd):
+def test_trying_warns_of_nothing(name, caplog, monkeypatch):
     """Ids of special tokens lie beyond the small vocabulary that is tried, of which the user needs not hear."""
-    from transformers.utils import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity_warning()
+    logger = logging.getLogger("transformers")
+    monkeypatch.setattr(logger, "propagate", True)
     lengths._tried.cache_clear()
-    try:
+    with caplog.at_level(logging.WARNING, "transformers"):
         assert length_limit(config_of(Catalog().model(name))) == 8192
-    finally:
-        logging.set_verbosity(before)
-    assert capfd.readouterr() == ("", "")
+    assert caplog.messages == []
