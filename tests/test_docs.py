@@ -15,6 +15,7 @@ from bertbench import cli
 from bertbench.report.row import HEADER
 from bertbench.specs.catalog import spec_types
 from bertbench.units import QUANTITIES
+from tests.specs.test_packaged import EVERY_COUNT
 from tests.test_readme import parsers
 
 yaml = pytest.importorskip("yaml")
@@ -116,6 +117,13 @@ def test_files_outside_are_named_on_the_site():
     """A link out of docs/ becomes the file's name; other links stay."""
     shown = hook().on_page_markdown("[what lies where](../results/README.md#a), [speed](speed.md#b)")
     assert shown == "what lies where (`results/README.md`), [speed](speed.md#b)"
+
+
+def test_page_of_models_has_each_with_its_count():
+    """Every released model that is packaged stands on the page, with its counted parameters."""
+    rows = (ROOT / "docs" / "models.md").read_text(encoding="utf-8").splitlines()
+    stated = {row.split("`")[1]: row.split(" | ")[1] for row in rows if row.startswith("| `")}
+    assert stated == {name: f"{count / 1e6:.1f}M" for name, count in EVERY_COUNT.items()}
 
 
 def test_citation_is_of_this_version():

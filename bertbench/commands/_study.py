@@ -73,7 +73,10 @@ def answer(study: Study, request: Request, published: Sequence[PublishedFigure] 
     from bertbench.specs.claim_checks import usable
     from bertbench.specs.published import with_published
 
-    specs: dict[str, ModelSpec] = {spec.name: with_published(spec, request.tasks, published) for spec in request.models}
+    reference = next((spec for spec in request.models if spec.name == request.reference), None)
+    specs: dict[str, ModelSpec] = {
+        spec.name: with_published(spec, request.tasks, published, reference) for spec in request.models
+    }
     names = tuple(specs)
     report = build(stored, specs, names, request.reference, claims=usable(study.catalog))
     return Answer(mark_stale(report, stored, study.catalog), stored, names, request)

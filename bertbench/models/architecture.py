@@ -83,6 +83,7 @@ def config_of(spec: ModelSpec, folder: Path | None = None) -> PretrainedConfig:
 def _from_folder(folder: Path) -> PretrainedConfig:
     path = folder / configurations.FILE
     model_type = configurations.read(folder).get("model_type")
+    configurations.check_native(folder, model_type)
     if model_type is not None:
         _known_type(model_type, f"{path}: ", CheckpointError)
     return _checked(configurations.load(folder), lambda text, hint: CheckpointError(f"{path}: {text}", hint))

@@ -78,6 +78,7 @@ def load(folder: Path, **settings: Any) -> PretrainedConfig:
         CheckpointError: config.json is missing, damaged or of no architecture that transformers has, or a value is wrong.
     """
     values = read(folder)
+    check_native(folder, values.get("model_type"))
     if "model_type" not in values:
         raise CheckpointError(
             f"{folder / FILE}: names no 'model_type'", "save it again with a current transformers, or add the key"
@@ -94,6 +95,33 @@ def load(folder: Path, **settings: Any) -> PretrainedConfig:
         raise CheckpointError(
             f"{folder / FILE}: {line_of(error)}", "correct the value, or download the file again"
         ) from error
+
+
+def check_native(folder: Path, model_type: Any) -> None:
+    """Refuse a folder whose architecture only the code knows that comes with it, since that code is never run.
+
+    Raises:
+        CheckpointError: config.json names such code ('auto_map') and no architecture that transformers has.
+    """
+    from transformers import CONFIG_MAPPING
+
+    if model_type not in CONFIG_MAPPING:
+        check_own_code(folder, model_type)
+
+
+def check_own_code(folder: Path, model_type: Any = None) -> None:
+    """Refuse a folder whose config.json names code of its own ('auto_map'); `model_type` is unknown here, or absent.
+
+    Raises:
+        CheckpointError: it does.
+    """
+    if "auto_map" in read_object(folder / FILE):
+        named = "" if model_type is None else f" '{model_type}'"
+        raise CheckpointError(
+            f"{folder / FILE}: unknown architecture{named}: it comes as code with the checkpoint (auto_map), which is never run",
+            "take a model whose architecture transformers has itself (`bertbench list models` shows some), "
+            "or a newer transformers if that has it by now",
+        )
 
 
 def for_tokenizer(folder: Path) -> PretrainedConfig | None:

@@ -159,6 +159,8 @@ def _small(config: Any, padding: int | None, layers: int | None) -> Any:
     for key, value in small.to_dict().items():
         if key.endswith("vocab_size") and key != "type_vocab_size" and isinstance(value, int):
             setattr(small, key, min(value, TRIED_TOKENS))
+        elif key.endswith("_token_id") and isinstance(value, int):  # or transformers warns of ids beyond the vocabulary
+            setattr(small, key, min(value, TRIED_TOKENS - 1))
         elif key in WIDTHS and isinstance(value, int):
             setattr(small, key, min(value, TRIED_WIDTH))
         elif layers and isinstance(value, list) and len(value) == depth:  # one entry a layer

@@ -68,11 +68,34 @@ class Step:
     flops: int | None
 
 
+Kind = Literal[
+    "local-attention",
+    "gated-feed-forward",
+    "rotary-positions",
+    "relative-positions",
+    "factorized-embeddings",
+    "bottleneck",
+]
+
+
+@dataclass(frozen=True)
+class Trait:
+    """Something in which a model is built otherwise than BERT, with the numbers that belong to it.
+
+    Local attention: layers that have it, all layers, and the windows there are, in tokens on either side. Relative positions:
+    how many there are. Factorized embeddings and bottlenecks: the narrow width, the wide one.
+    """
+
+    kind: Kind
+    figures: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True)
 class Anatomy:
     """One model taken apart. `base` is the model it was made from by `switches`; both None for a model as configured.
 
-    `steps` begins with the plain counterpart and ends with the model; it is empty where nothing was saved.
+    `steps` begins with the plain counterpart and ends with the model; it is empty where nothing was saved. `hidden_flops`
+    are those of its FLOPs that local attention hides by a mask; None where FLOPs are unknown.
     """
 
     name: str
@@ -82,6 +105,8 @@ class Anatomy:
     base: str | None = None
     checkpoint: str | None = None
     steps: tuple[Step, ...] = ()
+    traits: tuple[Trait, ...] = ()
+    hidden_flops: int | None = None
     timing: Timing | None = None
     notes: tuple[str, ...] = ()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from bertbench.errors import CheckpointError, ConfigError, UnknownNameError, UsageError
 from bertbench.models.checkpoints import local_snapshot
+from bertbench.models.configurations import check_own_code
 from bertbench.records.store import Store
 from bertbench.specs import name_lists, text_files
 from bertbench.specs.catalog import Catalog, Entry
@@ -221,7 +222,9 @@ def _of_run(run_id: str, store: Store | None) -> ModelSpec:
 def _architecture(folder: Path) -> str:
     try:
         kind = read_object(folder / "config.json")["model_type"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, KeyError):
+            check_own_code(folder)
         raise CheckpointError(
             f"checkpoint {folder}: config.json is damaged or names no model_type",
             "save it again with model.save_pretrained(folder)",

@@ -37,6 +37,8 @@ FACTORS: dict[str, tuple[float, str]] = {
     "hours": (3600.0, "s"),
     "MB": (1e6, "byte"),
 }
+SPEEDUP = "speedup"
+SPEED_REFERENCE = "bert-base-uncased"  # what published speed-ups are relative to
 # How the caution begins of figures that nothing should be held against.
 NO_TARGET = ("suspect", "before an evaluation bug")
 
@@ -143,24 +145,52 @@ def published_name(checkpoint: str | None) -> str | None:
     return checkpoint.rpartition("/")[2] if checkpoint else None
 
 
-def with_published(spec: ModelSpec, tasks: Sequence[TaskSpec], figures: Sequence[PublishedFigure]) -> ModelSpec:
-    """Add to a spec the published scores of its checkpoint on `tasks` that it does not state itself.
+def with_published(
+    spec: ModelSpec,
+    tasks: Sequence[TaskSpec],
+    figures: Sequence[PublishedFigure],
+    reference: ModelSpec | None = None,
+) -> ModelSpec:
+    """Add to a spec the published scores of its checkpoint on `tasks`, and its published speed-ups, that it does not state.
 
-    Those of the split that is evaluated here; of several sources the first paper's, else the first; none that is suspect, and
-    no score of a task of which metrics are stated.
+    Scores are those of the split that is evaluated here; of several sources the first paper's, else the first; none that is
+    suspect, and no score of a task of which metrics are stated. Speed-ups are relative to BERT: without it as `reference` none
+    is added, with it all of them, since they are of different machines.
     """
-    name, splits = published_name(spec.checkpoint), {task.name: _split(task) for task in tasks}
+    name = published_name(spec.checkpoint)
+    of_model = [figure for figure in figures if figure.model == name and not figure.caution.startswith(NO_TARGET)]
+    is_bert = reference is not None and published_name(reference.checkpoint) == SPEED_REFERENCE
+    speedups = _speedups(spec, of_model) if is_bert else []
+    return spec.model_copy(update={"published": (*spec.published, *_scores(spec, tasks, of_model), *speedups)})
+
+
+def _scores(spec: ModelSpec, tasks: Sequence[TaskSpec], figures: Sequence[PublishedFigure]) -> list[Published]:
+    splits = {task.name: _split(task) for task in tasks}
     stated = {(entry.task, entry.quantity) for entry in spec.published}
     tasks_with_metrics = {task for task, _ in stated}
     added: dict[tuple[str, str], Published] = {}
     for figure in sorted(figures, key=lambda figure: not figure.source.startswith("arXiv:")):
         key = (figure.task, figure.quantity)
-        fits = figure.model == name and splits.get(figure.task) == (figure.split or "dev")
+        fits = figure.printed_unit == "points" and splits.get(figure.task) == (figure.split or "dev")
         is_stated = key in stated or (figure.quantity == "score" and figure.task in tasks_with_metrics)
-        is_usable = figure.printed_unit == "points" and not figure.caution.startswith(NO_TARGET)
-        if fits and is_usable and not is_stated and key not in added:
+        if fits and not is_stated and key not in added:
             added[key] = _entry(figure)
-    return spec.model_copy(update={"published": (*spec.published, *added.values())})
+    return list(added.values())
+
+
+def _speedups(spec: ModelSpec, figures: Sequence[PublishedFigure]) -> list[Published]:
+    stated = {entry.value for entry in spec.published if entry.quantity == SPEEDUP}
+    return [_speedup(figure) for figure in figures if figure.quantity == SPEEDUP and figure.value not in stated]
+
+
+def _speedup(figure: PublishedFigure) -> Published:
+    return Published(
+        row="speed",
+        statement=f"{figure.printed}x as fast as BERT",
+        source=_with_caution(figure),
+        quantity=SPEEDUP,
+        value=figure.value,
+    )
 
 
 def _split(task: TaskSpec) -> str:
@@ -169,14 +199,18 @@ def _split(task: TaskSpec) -> str:
 
 
 def _entry(figure: PublishedFigure) -> Published:
-    caution = f" ({figure.caution})" if figure.caution else ""
     title = quantity_of(figure.quantity).title
     return Published(
         row="accuracy",
-        statement=f"{figure.printed} on {figure.task} ({figure.split or 'split not stated'}), {title}{caution}",
-        source=figure.where,
+        statement=f"{figure.printed} on {figure.task} ({figure.split or 'split not stated'}), {title}",
+        source=_with_caution(figure),
         quantity=figure.quantity,
         value=float(figure.printed),
         unit="points",
         task=figure.task,
     )
+
+
+def _with_caution(figure: PublishedFigure) -> str:
+    """Return where a figure stands and what to beware of, which goes wherever the figure is shown."""
+    return f"{figure.where} ({figure.caution})" if figure.caution else figure.where

@@ -104,6 +104,17 @@ def test_switches_show_the_variant_beside_the_model(rows, shown):
     assert "| bert +E128" in " ".join(shown(*switches).split())
 
 
+def test_newer_models_say_in_what_they_differ(rows, shown):
+    """ModernBERT's layers beside BERT's: what is built otherwise, and how many FLOPs only a kernel for windows saves."""
+    models = ("--models", "bert,modernbert-base", "--sequence-length", "512")
+    text = " ".join(shown(*models).split())
+    assert "modernbert-base differs from BERT: local attention in 14 of 22 layers, 64 tokens on either side" in text
+    assert "8.61 GFLOPs of them (6.6%) lie outside of the windows" in text
+    found = rows(*models)
+    assert found["modernbert-base", "flops", "outside-windows"]["value"] == str(14 * 4 * 768 * 447 * 448)
+    assert ("bert", "flops", "outside-windows") not in found
+
+
 def test_a_switch_that_changes_nothing_is_said(shown):
     """DistilBERT shares nothing as it is: no second column, a note instead."""
     text = shown("--models", "distilbert", "--share", "none")

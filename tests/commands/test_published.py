@@ -95,3 +95,46 @@ def test_published_score_stands_in_row_and_cell(tmp_path):
     filled = {row.model: row.published for row in report.rows if row.task == "imdb" and row.published}
     assert filled["distilbert"].startswith("92.8 (arXiv:1910.01108")
     assert any("92.82 on imdb" in cell for row in report.tables[0].rows for cell in row)
+
+
+def test_published_speed_of_others_stands_beside_ours_where_bert_is_the_reference():
+    """Ratios to BERT with source, hardware and caution; none beside a ratio to another model, none that the YAML states."""
+    catalog, figures = Catalog(), load(Catalog())
+    bert, distilbert = catalog.model("bert"), catalog.model("distilbert")
+    added = with_published(distilbert, (), figures, bert).published[len(distilbert.published) :]
+    assert {entry.quantity for entry in added} == {"speedup"}
+    assert {1.98, 1.95, 1.97} <= {entry.value for entry in added}
+    (cloud,) = (entry for entry in added if entry.value == 1.98)
+    assert "c6i.2xlarge, PyTorch, 1x128" in cloud.source
+    assert "54.3 ms and 27.4 ms" in cloud.source
+    for other in (None, distilbert, factories.model_spec("bert")):
+        assert with_published(distilbert, (), figures, other).published == distilbert.published
+    minilm = catalog.model("minilm-l6-h384")
+    assert [entry.value for entry in with_published(minilm, (), figures, bert).published if entry.value == 5.3] == [5.3]
+    assert 0.82 in {entry.value for entry in with_published(catalog.model("albert"), (), figures, bert).published}
+
+
+def test_no_speed_of_another_number_format_or_model_is_taken_for_a_ratio_to_bert():
+    """What int8 gains over fp32, or ModernBERT over DeBERTa, is listed, and stands beside no ratio of ours."""
+    catalog, figures = Catalog(), load(Catalog())
+    bert, modern = catalog.model("bert"), catalog.model("modernbert-base")
+    assert with_published(modern, (), figures, bert).published == modern.published
+    assert with_published(bert, (), figures, bert).published == bert.published
+    gains = [figure.value for figure in figures if figure.quantity == "int8_speedup"]
+    assert (min(gains), max(gains)) == (1.36, 5.29)
+
+
+def test_cautions_go_with_the_figure():
+    """What to beware of stands in the source, which is shown wherever the figure is."""
+    spec = Catalog().model("modernbert-base")
+    (rte,) = with_published(spec, tasks("rte"), load(Catalog())).published[len(spec.published) :]
+    assert rte.value == pytest.approx(0.874)
+    assert "from a checkpoint of MNLI" in rte.source
+    assert "AnswerDotAI/ModernBERT#225" in rte.source
+
+
+@pytest.mark.parametrize("name", ["electra-small", "mobilebert", "tinybert-4", "minilm-l12-h384", "deberta-v3-base"])
+def test_figures_of_a_newer_model_are_found_by_its_name(capsys, name):
+    """The name of the YAML stands for the checkpoint's, under which its figures are published."""
+    shown = {row["model"] for row in rows(capsys, "--model", name)}
+    assert shown == {Catalog().model(name).checkpoint.partition("/")[2]}

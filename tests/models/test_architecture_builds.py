@@ -5,7 +5,9 @@ import torch
 from transformers import AutoConfig
 
 from bertbench.errors import CheckpointError, ConfigError, MeasurementError, UnknownNameError
+from bertbench.models import configurations
 from bertbench.models.architecture import config_of, empty_model, encoder_types, run_shapes
+from bertbench.specs.catalog import Catalog
 from bertbench.specs.models import ModelSpec
 
 
@@ -99,6 +101,42 @@ def test_a_broken_config_json_is_refused(tmp_path, text, expected):
     with pytest.raises(CheckpointError, match=expected) as caught:
         config_of(spec_of("bert"), folder_of(tmp_path, text))
     assert str(tmp_path / "config.json") in caught.value.message
+
+
+NEOBERT = {"architectures": ["NeoBERTLMHead"], "auto_map": {"AutoConfig": "model.NeoBERTConfig"}, "hidden_size": 768}
+
+
+@pytest.mark.parametrize(
+    ("values", "named"), [({}, ""), ({"model_type": "neobert"}, " 'neobert'"), ({"model_type": None}, "")]
+)
+@pytest.mark.parametrize("read", [lambda folder: config_of(spec_of("auto"), folder), configurations.load])
+def test_code_that_comes_with_a_checkpoint_is_refused_in_one_line(tmp_path, values, named, read):
+    """What only a checkpoint's own code can build, as NeoBERT, is refused with the reason and what to do instead."""
+    folder = folder_of(tmp_path, json.dumps(NEOBERT | values))
+    with pytest.raises(CheckpointError) as caught:
+        read(folder)
+    assert caught.value.message == (
+        f"{folder / 'config.json'}: unknown architecture{named}: it comes as code with the checkpoint (auto_map), which is never run"
+    )
+    assert caught.value.hint.startswith("take a model whose architecture transformers has itself")
+
+
+def test_code_beside_an_architecture_that_transformers_has_is_not_needed(tmp_path):
+    """EuroBERT's repository brings code of its own: transformers' class is built, and the code is as if it were not there."""
+    values = Catalog().model("eurobert-210m").config | {
+        "model_type": "eurobert",
+        "auto_map": {"AutoModel": "evil.Model"},
+    }
+    config = config_of(spec_of("auto"), folder_of(tmp_path, json.dumps(values)))
+    assert type(empty_model(config)).__module__ == "transformers.models.eurobert.modeling_eurobert"
+    assert not hasattr(config, "auto_map")
+
+
+def test_an_architecture_of_foreign_code_in_a_yaml_is_refused():
+    """A model's YAML that names such an architecture says that the code is never run."""
+    with pytest.raises(UnknownNameError, match="unknown architecture 'neobert'") as caught:
+        config_of(spec_of("neobert", hidden_size=768))
+    assert "code that comes with a checkpoint is never run" in caught.value.hint
 
 
 def test_a_folder_without_config_json_is_refused(tmp_path):

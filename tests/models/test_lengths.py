@@ -1,16 +1,19 @@
 """How long an input may be: what is said is what a model takes, tried at exactly that length and one token beyond."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
 import torch
 
 from bertbench.errors import CheckpointError, MeasurementError, UsageError
-from bertbench.models.architecture import empty_model, encoder_types, run_shapes
+from bertbench.models import lengths
+from bertbench.models.architecture import config_of, empty_model, encoder_types, run_shapes
 from bertbench.models.lengths import check_length, length_limit, limit_of, unused_positions, vocabulary_size
 from bertbench.models.loading import new_with_head
 from bertbench.quality import run
+from bertbench.specs.catalog import Catalog
 from tests.models.architectures import POSITIONS, config_for, save
 from tests.quality.test_run import RECIPE, work_on
 
@@ -181,3 +184,14 @@ def test_nobody_asks_elsewhere():
     package = Path(bertbench.__file__).parent
     asking = {path.name for path in package.rglob("*.py") if "max_position_embeddings" in path.read_text("utf-8")}
     assert asking <= {"lengths.py", "architecture.py", "derive.py", "transfer.py"}  # the last two make students
+
+
+@pytest.mark.parametrize("name", ["modernbert-base", "eurobert-210m"])
+def test_trying_warns_of_nothing(name, caplog, monkeypatch):
+    """Ids of special tokens lie beyond the small vocabulary that is tried, of which the user needs not hear."""
+    logger = logging.getLogger("transformers")
+    monkeypatch.setattr(logger, "propagate", True)
+    lengths._tried.cache_clear()
+    with caplog.at_level(logging.WARNING, "transformers"):
+        assert length_limit(config_of(Catalog().model(name))) == 8192
+    assert caplog.messages == []

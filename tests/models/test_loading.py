@@ -310,3 +310,21 @@ def test_a_task_whose_labels_are_placeholders_goes_by_them():
     """LABEL_1, LABEL_0 are names where the task's labels are called so."""
     labels = ("LABEL_0", "LABEL_1")
     assert output_order("m", {0: "LABEL_1", 1: "LABEL_0"}, labels, None) == (("LABEL_1", "LABEL_0"), None)
+
+
+def test_tokenizer_of_a_sentencepiece_file_alone(tmp_path):
+    """DeBERTa-v3's repositories have spm.model and no tokenizer.json: a fast tokenizer is made of it that cuts texts alike."""
+    import sentencepiece
+
+    lines = [f"the cat number {i} sat on the mat and saw {7 * i} dogs near the bank" for i in range(200)]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_prefix=str(tmp_path / "spm"), vocab_size=100, minloglevel=2,
+        pad_id=0, bos_id=1, eos_id=2, unk_id=3, pad_piece="[PAD]", bos_piece="[CLS]", eos_piece="[SEP]", unk_piece="[UNK]",
+    )  # fmt: skip
+    (tmp_path / "config.json").write_text('{"model_type": "deberta-v2"}')
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lower_case": false, "vocab_type": "spm"}')
+    tokenizer = loading.open_tokenizer(tmp_path, "deberta")
+    pieces = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "spm.model"))
+    assert tokenizer.is_fast
+    assert [tokenizer.tokenize(line) for line in lines] == [pieces.encode(line, out_type=str) for line in lines]
+    assert tokenizer.convert_ids_to_tokens(tokenizer("cat", "mat")["input_ids"]).count("[SEP]") == 2

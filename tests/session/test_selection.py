@@ -107,6 +107,13 @@ def test_folder_without_a_sound_config_is_refused(catalog, checkpoint, text, mes
         resolve(str(checkpoint), catalog, None)
 
 
+def test_folder_of_foreign_code_is_told_by_it(catalog, checkpoint):
+    """A config.json that names code instead of an architecture is not called damaged: that code is never run."""
+    (checkpoint / "config.json").write_text('{"auto_map": {"AutoModel": "model.NeoBERT"}}')
+    with pytest.raises(CheckpointError, match=r"it comes as code with the checkpoint \(auto_map\), which is never run"):
+        resolve(str(checkpoint), catalog, None)
+
+
 def test_path_that_does_not_exist_is_no_hub_id(catalog, tmp_path):
     """What looks like a path is answered as one."""
     with pytest.raises(CheckpointError, match="no such folder"):

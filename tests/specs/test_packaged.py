@@ -32,6 +32,49 @@ COUNTS = {
     "distilroberta": 82_118_400,
     "all-minilm-l6": 22_713_216,
 }
+# The same of the models of the suite `modern` and their like.
+MODERN_COUNTS = {
+    "modernbert-base": 149_014_272,
+    "modernbert-large": 394_781_696,
+    "ettin-17m": 16_797_440,
+    "ettin-32m": 31_883_136,
+    "ettin-68m": 68_144_640,
+    "ettin-150m": 149_014_272,
+    "mmbert-small": 140_493_696,
+    "eurobert-210m": 211_766_016,
+    "deberta-v3-small": 141_304_320,
+    "deberta-v3-base": 183_831_552,
+    "electra-small": 13_483_008,
+    "electra-base": 108_891_648,
+    "mobilebert": 24_581_888,
+    "mpnet-base": 109_486_464,
+    "minilm-l6-h384": 22_713_216,
+    "minilm-l12-h384": 33_360_000,
+    "tinybert-4": 14_350_248,
+    "tinybert-6": 66_955_008,
+}
+EVERY_COUNT = COUNTS | MODERN_COUNTS
+# Most tokens of an input, and whether token types tell sentences apart.
+INPUTS = {
+    "modernbert-base": (8192, False),
+    "modernbert-large": (8192, False),
+    "ettin-17m": (7999, False),
+    "ettin-32m": (7999, False),
+    "ettin-68m": (7999, False),
+    "ettin-150m": (7999, False),
+    "mmbert-small": (8192, False),
+    "eurobert-210m": (8192, False),
+    "deberta-v3-small": (512, False),
+    "deberta-v3-base": (512, False),
+    "electra-small": (512, True),
+    "electra-base": (512, True),
+    "mobilebert": (512, True),
+    "mpnet-base": (512, False),
+    "minilm-l6-h384": (512, True),
+    "minilm-l12-h384": (512, True),
+    "tinybert-4": (512, True),
+    "tinybert-6": (512, True),
+}
 PLAUSIBLE = {
     "parameters": (1e7, 1e9),
     "speedup": (0.2, 10),
@@ -60,6 +103,13 @@ CLAIMS = {
     "albert-for-memory-inference": "supported",
     "albert-for-memory-large-batches": "refuted",
     "albert-for-memory-training": "refuted",
+    "modernbert-twice-as-fast-as-deberta": "supported",
+    "modernbert-twice-as-fast-as-deberta-on-a-cpu": "refuted",
+    "modernbert-faster-than-bert": "refuted",
+    "modernbert-87-on-rte": "refuted",
+    "modernbert-better-than-deberta-on-glue": "inconclusive",
+    "minilm-l6-5-times-as-fast": "supported",
+    "minilm-l6-7-times-as-fast": "inconclusive",
 }
 
 
@@ -85,13 +135,13 @@ def test_parameter_counts_are_the_released_ones():
     from transformers import AutoConfig, AutoModel
 
     counts = {}
-    for name in COUNTS:
+    for name in EVERY_COUNT:
         spec = CATALOG.model(name)
         with torch.device("meta"):
             model = AutoModel.from_config(AutoConfig.for_model(spec.architecture, **spec.config))
         counts[name] = sum(parameter.numel() for parameter in model.parameters())
 
-    assert counts == COUNTS
+    assert counts == EVERY_COUNT
 
 
 @pytest.mark.parametrize("name", COMPARED)
@@ -102,7 +152,7 @@ def test_every_row_of_the_comparison_has_a_published_statement(name):
     assert rows == {"method", "size", "speed", "accuracy", "use"}
 
 
-@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("name", EVERY_COUNT)
 def test_published_figures_are_plausible_and_sourced(name):
     """Published statements are short, name their source and lie in the range their quantity allows."""
     spec = CATALOG.model(name)
@@ -118,12 +168,28 @@ def test_published_figures_are_plausible_and_sourced(name):
             assert published.quantity in QUANTITIES
 
 
-@pytest.mark.parametrize("name", COUNTS)
+def test_every_released_model_is_counted():
+    """No packaged model with a checkpoint goes without its exact count."""
+    assert {name for name in CATALOG.entries("models") if CATALOG.model(name).checkpoint} == set(EVERY_COUNT)
+
+
+@pytest.mark.parametrize("name", MODERN_COUNTS)
+def test_inputs_are_those_that_the_release_takes(name):
+    """How long an input may be, found by trying, and whether sentences have types, as the releases say."""
+    from bertbench.models.architecture import config_of
+    from bertbench.models.lengths import length_limit
+    from bertbench.models.loading import uses_token_types
+
+    config = config_of(CATALOG.model(name))
+    assert (length_limit(config), uses_token_types(config)) == INPUTS[name]
+
+
+@pytest.mark.parametrize("name", EVERY_COUNT)
 def test_published_parameters_are_close_to_the_counted_ones(name):
     """A published number of parameters, rounded as it is, is within 6 per cent of the exact one."""
     for published in CATALOG.model(name).published:
         if published.quantity == "parameters":
-            assert published.value == pytest.approx(COUNTS[name], rel=0.06)
+            assert published.value == pytest.approx(EVERY_COUNT[name], rel=0.06)
 
 
 @pytest.mark.parametrize("name", COMPARED)
@@ -209,6 +275,51 @@ def test_base_suite_quotes_speed_at_one_sentence_of_128_tokens():
 
     assert (suite.models, suite.reference, suite.tasks, suite.fallback) == (COMPARED, "bert", BASE_TASKS, "demo")
     assert [shape.label for shape in suite.timing.shapes] == ["1x128", "1xnatural", "4x128"]
+
+
+def test_modern_suite_sets_bert_beside_newer_and_smaller_encoders():
+    """The models of the claims about newer layers are in it, BERT is the reference, and no task gets another default suite."""
+    suite = CATALOG.suite("modern")
+    assert suite.reference == "bert"
+    assert {"modernbert-base", "deberta-v3-base", "minilm-l6-h384"} < set(suite.models)
+    assert set(suite.tasks) <= set(BASE_TASKS)
+    assert [shape.label for shape in suite.timing.shapes] == ["1x128", "1x512", "1xnatural"]
+
+
+def test_disputes_about_modernbert_are_on_record():
+    """The score on RTE is published with where it starts from, and beside it what others found from the released weights."""
+    from bertbench.specs.published import load
+
+    figures = [figure for figure in load(CATALOG) if (figure.model, figure.task) == ("ModernBERT-base", "rte")]
+    assert [figure.value for figure in figures] == [0.874, 0.57, 0.66]
+    assert "MNLI" in figures[0].caution
+    assert {figure.source for figure in figures[1:]} == {"AnswerDotAI/ModernBERT#225"}
+    claim = CATALOG.claim("modernbert-87-on-rte")
+    assert claim.least > 0.66
+
+
+def test_two_figures_of_one_models_speed_are_two_claims():
+    """MiniLM-L6 is 5.3 times as fast by its authors and 7.17 by figures of Intel's; both are judged in one cell."""
+    five, seven = (CATALOG.claim(f"minilm-l6-{name}-times-as-fast") for name in ("5", "7"))
+    cell = ("models", "quantity", "statistic", "scenario", "batch_size", "sequence_length")
+    assert [getattr(five, name) for name in cell] == [getattr(seven, name) for name in cell]
+    assert (five.expected, seven.expected) == (5.3, 7.17)
+
+
+def test_published_figures_are_of_packaged_models_where_there_are_such():
+    """Figures of a listed model bear the name of its checkpoint, so that they stand beside what is measured of it."""
+    from bertbench.specs.published import load, published_name
+
+    figures = {figure.model for figure in load(CATALOG)}
+    named = {name: published_name(CATALOG.model(name).checkpoint) for name in MODERN_COUNTS}
+    assert {name for name, title in named.items() if title not in figures} == set()
+    counted = {
+        figure.model: figure.value
+        for figure in load(CATALOG)
+        if figure.status == "computed" and figure.quantity == "parameters"
+    }
+    assert {name: counted[title] for name, title in named.items()} == MODERN_COUNTS
+    assert not figures & {"minilm-l6-h384", "minilm-l12-h384", "tinybert4", "tinybert6", "mobilebert", "electra-small"}
 
 
 def test_papers_repeat_what_the_paper_states():

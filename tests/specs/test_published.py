@@ -5,11 +5,31 @@ import csv
 import pytest
 
 from bertbench.errors import ConfigError, UnknownNameError
-from bertbench.specs.catalog import Catalog
+from bertbench.specs.catalog import Catalog, packaged_folder
 from bertbench.specs.published import COLUMNS, STATUSES, load, select
 from tests.specs.test_packaged import SHARED
 
 ROW = ("mine", "sst2", "accuracy", "dev", "92.7", "points", "somewhere", "Table 1", "confirmed", "")
+
+
+# Collected since: figures of newer models, and speeds that third parties published.
+LATER = ("modern.csv", "speed.csv")
+# What the collection calls otherwise than the released checkpoint, by whose name figures stand beside those measured.
+CALLED = {
+    "minilm-l12-h384": "MiniLM-L12-H384-uncased",
+    "minilm-l6-h384": "MiniLM-L6-H384-uncased",
+    "tinybert4": "TinyBERT_General_4L_312D",
+    "tinybert6": "TinyBERT_General_6L_768D",
+    "mobilebert": "mobilebert-uncased",
+    "electra-small": "electra-small-discriminator",
+    "electra-base": "electra-base-discriminator",
+}
+
+
+def rows_of(path):
+    """The rows of a CSV."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +124,15 @@ def test_selection_by_name_and_pattern(figures):
 def test_figures_are_the_collected_ones(figures):
     """No figure was lost or changed: values and statuses are those of the collection they come from."""
     with (SHARED / "reference/published.csv").open(encoding="utf-8") as stream:
-        collected = sorted((row["model"], row["value"], row["table"], row["status"]) for row in csv.DictReader(stream))
-    assert sorted((each.model, each.printed, each.place, each.status) for each in figures) == collected
+        collected = sorted(
+            (CALLED.get(row["model"], row["model"]), row["value"], row["table"], row["status"])
+            for row in csv.DictReader(stream)
+        )
+    later = [row for path in packaged_folder().glob("published/*.csv") if path.name in LATER for row in rows_of(path)]
+    rest = [(each.model, each.printed, each.place, each.status) for each in figures]
+    for row in later:
+        rest.remove((row["model"], row["value"], row["place"], row["status"]))
+    assert sorted(rest) == collected
 
 
 def test_file_that_a_spreadsheet_saved(tmp_path):

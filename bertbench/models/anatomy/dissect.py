@@ -15,10 +15,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bertbench.errors import BertBenchError, ConfigError, MeasurementError
 from bertbench.models import components
-from bertbench.models.anatomy.techniques import UNCHANGED, Techniques, build, check, merged, plain, state
+from bertbench.models.anatomy.techniques import UNCHANGED, Techniques, build, check, merged, plain, state, traits
 from bertbench.models.architecture import run_shapes
 from bertbench.models.components import Naming
-from bertbench.models.size import BERT_LIKE
+from bertbench.models.size import BERT_LIKE, outside_windows
 from bertbench.records.anatomy import AFTER, BEFORE, Anatomy, Part, RebuiltCell, Step
 
 if TYPE_CHECKING:
@@ -121,7 +121,9 @@ def dissect(
         UsageError, ConfigError: the techniques do not fit the model, or it cannot be built.
     """
     check(techniques, config, name)
-    parts, notes = _parts(build(config, techniques), batch_size, sequence_length)
+    model = build(config, techniques)
+    parts, notes = _parts(model, batch_size, sequence_length)
+    is_counted = all(part.flops is not None for part in parts)
     changed = techniques != UNCHANGED
     full_name = f"{name}{techniques.label}"
     return Anatomy(
@@ -131,6 +133,8 @@ def dissect(
         batch_size=batch_size,
         sequence_length=sequence_length,
         steps=_steps(config, techniques, parts, (batch_size, sequence_length)),
+        traits=traits(model),
+        hidden_flops=outside_windows(config, batch_size, sequence_length) if is_counted else None,
         notes=tuple(f"{full_name}: {note}" for note in notes),
     )
 

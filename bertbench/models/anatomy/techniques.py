@@ -1,4 +1,4 @@
-"""ALBERT's and DistilBERT's ways of making a model smaller, as switches on any encoder with BERT's layer.
+"""ALBERT's and DistilBERT's ways of making a model smaller, as switches on any encoder with BERT's layer; what else is built otherwise.
 
 Factorized embeddings: the tables are V x E wide, with a projection to the hidden size H, and none where E equals H.
 Shared layers: the tensors of later layers are those of the first one, a block's norm included. Kept layers: the first N.
@@ -9,6 +9,8 @@ Sources: Lan et al. 2020 (arXiv:1909.11942), section 3.1 and tables 3 and 4; San
 from __future__ import annotations
 
 import copy
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -17,8 +19,10 @@ from torch import nn
 
 from bertbench.errors import ConfigError, UnknownNameError, UsageError
 from bertbench.models.architecture import empty_model, random_model
-from bertbench.models.size import BERT_LIKE
+from bertbench.models.components import Naming
+from bertbench.models.size import BERT_LIKE, inner_size, local_windows
 from bertbench.models.students.sharing import SHARING, tie_layers
+from bertbench.records.anatomy import Trait
 from bertbench.specs.models import Sharing
 
 if TYPE_CHECKING:
@@ -161,3 +165,55 @@ def parameters_built(config: PretrainedConfig, techniques: Techniques) -> int:
         share = "none"
     untied = replace(techniques, share=share if _is_albert(config) else None)
     return sum(parameter.numel() for parameter in build(config, untied).parameters())
+
+
+# In what a model is built otherwise than BERT, read off its configuration and the module that was built.
+
+RELATIVE = re.compile(r"rel_embeddings|relative_attention_bias|distance_embedding")
+LAYER = re.compile(r".*?\.\d+\.")  # the dotted name of the layer that a module is in
+
+
+def traits(model: Any) -> tuple[Trait, ...]:
+    """Name in what an empty model is built otherwise than BERT; parts that go by unknown names are not told of."""
+    return tuple(_traits(model, model.config.get_text_config()))
+
+
+def _traits(model: Any, text: Any) -> Iterator[Trait]:
+    if windows := local_windows(model.config):
+        yield Trait("local-attention", (len(windows), int(text.num_hidden_layers), *sorted(set(windows))))
+    if _is_gated(model):
+        yield Trait("gated-feed-forward")
+    if any("rotary" in type(module).__name__.lower() for module in model.modules()):
+        yield Trait("rotary-positions")
+    relative = next((tensor for name, tensor in model.named_parameters() if RELATIVE.search(name)), None)
+    if relative is not None:
+        yield Trait("relative-positions", (int(relative.shape[0]),))
+    narrow, wide = _embedding_width(model), int(getattr(text, "hidden_size", 0))
+    if narrow is not None and narrow < wide:
+        yield Trait("factorized-embeddings", (narrow, wide))
+    if any("bottleneck" in name.split(".") for name, _ in model.named_modules()):
+        yield Trait("bottleneck", (int(text.true_hidden_size), wide))
+
+
+def _is_gated(model: Any) -> bool:
+    """Tell whether a layer's feed-forward block has three matrices' weights instead of two: one of them is the gate's."""
+    naming, inner = Naming(model), inner_size(model.config.get_text_config())
+    products = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and naming.of_parameter(f"{name}.weight") == "feed_forward"
+    ]
+    layer = LAYER.match(products[0][0]) if products else None
+    if layer is None or inner is None:
+        return False
+    weights = sum(module.weight.numel() for name, module in products if name.startswith(layer[0]))
+    return bool(weights == 3 * inner * products[0][1].in_features)
+
+
+def _embedding_width(model: Any) -> int | None:
+    try:
+        table = model.get_input_embeddings()
+    except (AttributeError, NotImplementedError):  # CANINE has several
+        return None
+    weight = getattr(table, "weight", None)
+    return int(weight.shape[1]) if isinstance(weight, torch.Tensor) and weight.ndim == 2 else None

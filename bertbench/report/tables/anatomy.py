@@ -16,6 +16,7 @@ from bertbench.records.anatomy import (
     Counter,
     RebuiltCell,
     Step,
+    Trait,
 )
 from bertbench.report.caveats import remarks
 from bertbench.report.row import Report, Row, Table
@@ -56,6 +57,9 @@ def _figures(anatomy: Anatomy, reference: Anatomy, axis: Axis) -> Iterator[Row]:
         for key, value in anatomy.by(axis, counter).items():
             note = f"{value / total:.4%} of the model's"
             yield replace(_row(anatomy, quantity, f"{statistic}/{key}", value * factor), caveats=remarks(note))
+    if anatomy.hidden_flops:
+        note = "of the model's FLOPs: scores and contexts that local attention computes and a mask hides"
+        yield replace(_row(anatomy, "flops", "outside-windows", anatomy.hidden_flops), caveats=remarks(note))
     if anatomy.timing:
         note = "a pass with the hooks that tell parts apart"
         yield replace(_row(anatomy, "latency", "hooked", anatomy.timing.hooked_s), caveats=remarks(note))
@@ -252,7 +256,9 @@ def _difference(before: int | None, after: int | None, write: Write) -> str:
 
 
 def _notes(anatomies: Sequence[Anatomy], axis: Axis) -> list[str]:
-    notes = [note for each in anatomies for note in each.notes]
+    notes = [f"{each.name} differs from BERT: {_traits(each)}" for each in anatomies if each.traits]
+    notes += [_hidden(each) for each in anatomies if each.hidden_flops]
+    notes += [note for each in anatomies for note in each.notes]
     if axis == "layer" and any(each.total("executed") != each.total("unique") for each in anatomies):
         notes.append("a shared tensor is held by the first layer that uses it")
     timed = [each for each in anatomies if each.timing]
@@ -264,6 +270,31 @@ def _notes(anatomies: Sequence[Anatomy], axis: Axis) -> list[str]:
             "Models are timed one after another: `bertbench speed` compares them"
         )
     return notes
+
+
+def _traits(anatomy: Anatomy) -> str:
+    return "; ".join(_trait(trait) for trait in anatomy.traits)
+
+
+def _trait(trait: Trait) -> str:
+    texts = {
+        "local-attention": "local attention in {0} of {1} layers, {2} tokens on either side",
+        "gated-feed-forward": "gated feed-forward",
+        "rotary-positions": "rotary positions",
+        "relative-positions": "{0} relative positions",
+        "factorized-embeddings": "embeddings of {0} projected to {1}",
+        "bottleneck": "bottlenecks: layers {0} wide within, {1} between them",
+    }
+    first, windows = trait.figures[:2], trait.figures[2:]
+    return texts[trait.kind].format(*first, " or ".join(map(str, windows)))
+
+
+def _hidden(anatomy: Anatomy) -> str:
+    hidden, total = anatomy.hidden_flops or 0, anatomy.total("flops") or 1
+    return (
+        f"{anatomy.name}: FLOPs count local attention in full, as PyTorch computes it; {gigaflops(hidden)} of them "
+        f"({percent(hidden / total)}) lie outside of the windows, and only kernels made for windows leave them out"
+    )
 
 
 def _timing_note(anatomy: Anatomy) -> str:

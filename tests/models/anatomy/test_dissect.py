@@ -11,7 +11,10 @@ from bertbench.models.architecture import config_of, empty_model, run_shapes
 from bertbench.specs.catalog import Catalog
 from bertbench.specs.papers import PaperSpec
 
-PACKAGED = ("bert", "distilbert", "albert", "albert-xxlarge", "roberta", "bert-mini", "albert-mini", "all-minilm-l6")
+PACKAGED = (
+    "bert", "distilbert", "albert", "albert-xxlarge", "roberta", "bert-mini", "albert-mini", "all-minilm-l6",
+    "ettin-17m", "eurobert-210m", "deberta-v3-small", "electra-small", "mobilebert", "mpnet-base",
+)  # fmt: skip
 
 
 def of(name, *techniques, **shape):
@@ -57,6 +60,23 @@ def test_flops_by_component_follow_the_matrices():
         "attention_output": 2 * layers * tokens * hidden * hidden,
         "feed_forward": 2 * layers * tokens * 2 * hidden * inner,
         "pooler": 2 * hidden * hidden,
+    }
+
+
+def test_flops_of_newer_layers_follow_their_matrices():
+    """ModernBERT's gate is feed-forward; DeBERTa's keys and queries of 512 positions are projections, their scores products."""
+    tokens, hidden, inner = 128, 768, 1152
+    assert of("modernbert-base").by("component", "flops") == {
+        "attention_projections": 2 * 22 * tokens * 3 * hidden * hidden,
+        "attention_products": 2 * 22 * 2 * tokens * tokens * hidden,
+        "attention_output": 2 * 22 * tokens * hidden * hidden,
+        "feed_forward": 2 * 22 * tokens * 3 * hidden * inner,
+    }
+    assert of("deberta-v3-small").by("component", "flops") == {
+        "attention_projections": 2 * 6 * (tokens * 3 + 512 * 2) * hidden * hidden,
+        "attention_products": 2 * 6 * (2 * tokens * tokens + 2 * tokens * 512) * hidden,
+        "attention_output": 2 * 6 * tokens * hidden * hidden,
+        "feed_forward": 2 * 6 * tokens * 2 * hidden * 3072,
     }
 
 

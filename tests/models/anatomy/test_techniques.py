@@ -3,8 +3,10 @@ import torch
 from transformers import AutoConfig
 
 from bertbench.errors import ConfigError, UnknownNameError, UsageError
-from bertbench.models.anatomy.techniques import Techniques, build, check, parameters_built, plain, state
-from bertbench.models.architecture import empty_model
+from bertbench.models.anatomy.techniques import Techniques, build, check, parameters_built, plain, state, traits
+from bertbench.models.architecture import config_of, empty_model
+from bertbench.records.anatomy import Trait
+from bertbench.specs.catalog import Catalog
 
 SIZES = {
     "vocab_size": 500,
@@ -152,3 +154,40 @@ def test_memory_is_needed_before_tying():
     assert parameters_built(config("bert"), Techniques(share="all")) == unique(build(config("bert")))
     assert parameters_built(config("albert"), Techniques(share="all")) == unique(build(config("albert")))
     assert parameters_built(config("albert"), Techniques(share="ffn")) == formula(8, "none", 4, 2, pooler=True)
+
+
+GATED, ROTARY = Trait("gated-feed-forward"), Trait("rotary-positions")
+TRAITS = {
+    "bert": (),
+    "minilm-l6-h384": (),
+    "electra-base": (),
+    "albert": (Trait("factorized-embeddings", (128, 768)),),
+    "electra-small": (Trait("factorized-embeddings", (128, 256)),),
+    "mobilebert": (Trait("factorized-embeddings", (128, 512)), Trait("bottleneck", (128, 512))),
+    "mpnet-base": (Trait("relative-positions", (32,)),),
+    "deberta-v3-small": (Trait("relative-positions", (512,)),),
+    "eurobert-210m": (GATED, ROTARY),
+    "modernbert-base": (Trait("local-attention", (14, 22, 64)), GATED, ROTARY),
+    "ettin-17m": (Trait("local-attention", (4, 7, 64)), GATED, ROTARY),
+}
+
+
+@pytest.mark.parametrize("name", TRAITS)
+def test_what_is_built_otherwise_than_bert_is_named(name):
+    """Read off the built module and its configuration: local attention, gates, positions, narrow embeddings and bottlenecks."""
+    assert traits(empty_model(config_of(Catalog().model(name)))) == TRAITS[name]
+
+
+def test_each_window_is_named_where_layers_differ():
+    """Of six layers five are local, in windows of two sizes."""
+    local = traits(empty_model(AutoConfig.for_model("neomme", num_hidden_layers=6)))[0]
+    assert local == Trait("local-attention", (5, 6, 256, 1024))
+
+
+@pytest.mark.parametrize("separate", [True, False])
+def test_a_gate_is_told_by_the_weights(separate):
+    """Three matrices of H x I are a gated block, in whatever pieces; two are not, even where H equals I."""
+    names = "eurobert" if separate else "modernbert"
+    square = {"hidden_size": 48, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    assert GATED in traits(empty_model(AutoConfig.for_model(names, **square)))
+    assert traits(empty_model(AutoConfig.for_model("bert", **square))) == ()

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from bertbench.records.anatomy import Anatomy, Part, RebuiltCell, Step, Timing
+from bertbench.records.anatomy import Anatomy, Part, RebuiltCell, Step, Timing, Trait
 from bertbench.report.tables.anatomy import build_anatomy, share, verdict
 
 PARTS = (
@@ -88,6 +88,33 @@ def test_each_technique_has_its_line():
     assert lines["factorized embeddings"] == ("-9,992  50.0%", "-40.0 kB", "-9,992", "+0.0100 kFLOPs")
     assert lines["shared layers"] == ("-8  <0.1%", "-0.0 kB", "0", "0")
     assert lines["as it is"][0] == "10,000  50.0%"
+
+
+def test_what_differs_from_bert_is_a_note_each():
+    """Traits are named with their numbers, a model a note; a model without any has none."""
+    traits = (
+        Trait("local-attention", (5, 6, 256, 1024)),
+        Trait("gated-feed-forward"),
+        Trait("rotary-positions"),
+        Trait("relative-positions", (32,)),
+        Trait("factorized-embeddings", (128, 512)),
+        Trait("bottleneck", (128, 512)),
+    )
+    notes = build_anatomy([replace(ONE, traits=traits, timing=None), replace(ONE, name="two")], "component").notes
+    assert notes[0] == (
+        "one differs from BERT: local attention in 5 of 6 layers, 256 or 1024 tokens on either side; gated feed-forward; "
+        "rotary positions; 32 relative positions; embeddings of 128 projected to 512; "
+        "bottlenecks: layers 128 wide within, 512 between them"
+    )
+    assert not any("two differs" in note for note in notes)
+
+
+def test_flops_outside_of_windows_are_a_row_and_a_note():
+    """What local attention computes and hides is told apart from what its windows need."""
+    report = build_anatomy([replace(ONE, hidden_flops=1500, timing=None)], "component")
+    (row,) = (row for row in report.rows if row.statistic == "outside-windows")
+    assert (row.quantity, row.value) == ("flops", 1500)
+    assert "1.50 kFLOPs of them (25.0%) lie outside of the windows" in report.notes[0]
 
 
 def test_hooks_that_take_much_are_said_to_be_rough():
