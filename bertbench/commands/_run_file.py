@@ -272,12 +272,14 @@ def _chosen(argv: Sequence[str], session_id: str) -> tuple[list[Parameter], dict
             f"session {session_id}: measured by {how}; files are for {', '.join(TAKERS)}",
             "write a file of its models and tasks, which `bertbench diff` and `bertbench show` name",
         )
+    if any(word.partition("=")[0] == f"--{FILE}" for word in argv):  # none is recorded: this one is somebody else's
+        raise UsageError(f"session {session_id}: its command line names a file, which is not read")
     function = getattr(importlib.import_module(f"bertbench.commands.{argv[0]}"), argv[0])
     parameters = list(inspect.signature(function).parameters.values())
     command = typer.Typer(add_completion=False)
     command.command()(function)
     try:
-        context = typer.main.get_command(command).make_context(argv[0], list(argv[1:]))
+        context = typer.main.get_command(command).make_context(argv[0], list(argv[1:]), help_option_names=[])
     except Exception as error:
         if not hasattr(error, "format_message"):  # usage errors have no common class in all versions
             raise

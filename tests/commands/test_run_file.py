@@ -289,6 +289,8 @@ def test_more_than_ten_runs_need_their_yes(here):
         ((), "measured by a program or a notebook"),
         (("verify", "--measure"), "measured by `bertbench verify`; files are for run, compare, speed, distill"),
         (("run", "--gone", "1"), "its command line is of another version: No such option: --gone"),
+        (("run", "--help"), "its command line is of another version: No such option: --help"),
+        (("run", "--file", "/etc/passwd"), "its command line names a file, which is not read"),
     ],
 )
 def test_what_no_file_can_say_is_refused(here, argv, said):
