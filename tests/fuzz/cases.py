@@ -85,7 +85,7 @@ def spoilt(value, edits):
         if not spots:
             return value
         container, key = spots[number % len(spots)]
-        old = container[key]
+        old, new = container[key], copy.deepcopy(new)  # a later edit must not change what other cases get
         if action == "remove":
             del container[key]
         elif action == "rename":
