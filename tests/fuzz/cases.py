@@ -80,12 +80,12 @@ def _rename(container, key, value):
 def spoilt(value, edits):
     """The same value with something somewhere replaced, taken out, renamed, repeated, nested or taken from elsewhere in it."""
     value = copy.deepcopy(value)
-    for number, action, new in edits:
+    for number, action, odd in edits:
         spots = list(_spots(value))
         if not spots:
             return value
         container, key = spots[number % len(spots)]
-        old, new = container[key], copy.deepcopy(new)  # a later edit must not change what other cases get
+        old, new = container[key], copy.deepcopy(odd)  # a later edit must not change what other cases get
         if action == "remove":
             del container[key]
         elif action == "rename":
