@@ -219,7 +219,7 @@ def _receive(grid: Grid, number: int, future: Future[Parcel]) -> None:
             failure=Failure(
                 "WorkerLost",
                 f"{label}: its worker was lost {tries} times ({lost})",
-                "more memory_gb, or more minutes, may help",
+                "fewer workers, more memory_gb or more minutes may help",
             )
         )
     except Exception as error:  # noqa: BLE001 (one job's trouble is a record of it; the others go on)

@@ -189,6 +189,7 @@ class Study:
 
         assert self.options.executor is not None  # noqa: S101 (the caller has looked)
         spec = read_executor(self.options.executor, address=self.options.ray_address, cpus=self.options.threads)
+        spec.check_device(self.options.device)
         executor = plugins.load("bertbench.session.executors", "executor", spec.engine)(spec)
         try:
             # Ray prints what becomes of its nodes to stdout, which is for results.

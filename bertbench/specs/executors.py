@@ -33,6 +33,37 @@ class ExecutorSpec(Spec):
     minutes: PositiveFloat | None = None
     retries: int = Field(default=2, ge=0, le=100)
 
+    def refuse(self, *keys: str) -> None:
+        """Refuse keys that an engine cannot keep.
+
+        Raises:
+            UsageError: one of them has another value than its default.
+        """
+        from bertbench.errors import UsageError
+
+        for key in keys:
+            if getattr(self, key) != type(self).model_fields[key].default:
+                option = "--ray-address" if key == "address" else f"key '{key}'"
+                raise UsageError(
+                    f"executor {self.name}: engine {self.engine} cannot keep {option}",
+                    "leave it out, or name engine ray",
+                )
+
+    def check_device(self, device: str) -> None:
+        """Refuse a device that a Ray cluster, which gives each cell what is asked for here, would not use.
+
+        Raises:
+            UsageError: they contradict each other.
+        """
+        from bertbench.errors import UsageError
+
+        given = "cuda" if self.gpus else "cpu"
+        if self.engine == "ray" and device not in {"auto", given}:
+            raise UsageError(
+                f"--device {device}: executor {self.name} asks for {self.gpus:g} GPUs a cell, which is device {given}",
+                "leave --device out, or set the executor's key 'gpus'",
+            )
+
 
 def read_executor(text: str, **changes: Any) -> ExecutorSpec:
     """Read what `--executor` names: a YAML file, or an engine by its name; `changes` come from options, None for none.

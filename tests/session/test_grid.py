@@ -338,8 +338,23 @@ def test_a_worker_that_hangs_is_lost_after_its_minutes():
         assert futures[1].result(60).content == b"done"
     finally:
         executor.close(kill=True)
-    with pytest.raises(UsageError, match="minutes cannot be kept"):
-        InProcess(ExecutorSpec(engine="in-process", minutes=1))
+
+
+@pytest.mark.parametrize(
+    ("make", "key", "value"),
+    [
+        (InProcess, "minutes", 1),
+        (InProcess, "workers", 2),
+        (Local, "address", "auto"),
+        (Local, "gpus", 1),
+        (Local, "memory_gb", 8),
+    ],
+)
+def test_an_engine_refuses_what_it_cannot_keep(make, key, value):
+    """A key without an effect would be believed."""
+    with pytest.raises(UsageError, match="executor mine: engine that cannot keep") as caught:
+        make(ExecutorSpec(name="mine", engine="that", **{key: value}))
+    assert ("--ray-address" if key == "address" else f"key '{key}'") in str(caught.value)
 
 
 def test_an_executor_is_named_or_read_from_a_file(tmp_path):
@@ -366,6 +381,15 @@ def test_an_executor_goes_with_no_shard_no_time_limit_and_no_launcher(monkeypatc
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match="--executor shares out cells, torchrun one training"):
         resolve_options(StudyOptions(executor="local"), 1, "run")
+
+
+@pytest.mark.parametrize(("device", "gpus"), [("cuda", 0), ("cpu", 1), ("cuda:1", 1), ("mps", 0)])
+def test_a_device_that_the_cluster_would_not_use_is_refused(device, gpus, tmp_path):
+    """On Ray the executor's GPUs decide on what a cell runs; --device may only say the same."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"engine: ray\ngpus: {gpus}\n", encoding="utf-8")
+    with pytest.raises(UsageError, match=f"--device {device}: executor mine asks for {gpus} GPUs a cell"):
+        read_executor(str(path)).check_device(device)
 
 
 def test_an_unknown_executor_is_one_line(capsys, tmp_path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 
-from bertbench.errors import UsageError
 from bertbench.session.jobs import Job, JobNeeds, Parcel, work_off
 from bertbench.specs.executors import ExecutorSpec
 
@@ -13,11 +12,7 @@ class InProcess:
     """Does a job when it is submitted."""
 
     def __init__(self, spec: ExecutorSpec) -> None:
-        if spec.minutes is not None:
-            raise UsageError(
-                "executor in-process: minutes cannot be kept, as nothing is left that could end a cell",
-                "name local or ray, or leave minutes out",
-            )
+        spec.refuse("address", "workers", "gpus", "memory_gb", "minutes", "retries")
         self._spec = spec
 
     def check(self, needs: JobNeeds) -> None:

@@ -19,6 +19,7 @@ class Local:
     """Holds as many worker processes as there is room for; a thread here waits for each."""
 
     def __init__(self, spec: ExecutorSpec, do: Callable[[Job], Parcel] = work_off) -> None:
+        spec.refuse("address", "gpus", "memory_gb")
         self._work_off = do
         self._minutes = spec.minutes
         cores = environment.default_threads()

@@ -6,16 +6,18 @@ environment.
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import socket
-import threading
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from bertbench.errors import UnavailableError, UsageError
-from bertbench.session.jobs import Job, JobNeeds, LostWorkerError, Parcel, no_end, work_off
+from bertbench.session.jobs import Job, JobNeeds, LostWorkerError, Parcel, work_off
 from bertbench.specs.executors import ExecutorSpec
 
 REACHED_WITHIN_S = 5.0
@@ -31,7 +33,7 @@ class OnRay:
         except ImportError:
             raise UnavailableError("executor ray: Ray is not installed", "pip install 'bertbench[ray]'") from None
         self._ray: Any = ray
-        self._spec = spec
+        self._spec, self._do = spec, do
         self._began = not ray.is_initialized()
         if self._began:
             try:
@@ -48,7 +50,7 @@ class OnRay:
                     f"executor ray: no cluster at {spec.address or 'this machine'} ({reason})",
                     "start one with `ray start --head`, or leave the address out for one of this machine alone",
                 ) from None
-        self._task = ray.remote(max_retries=0)(do)
+        self._task = ray.remote(max_retries=0)(_in_time)
 
     def _nodes(self) -> list[dict[str, float]]:
         """Return the resources of every node that is alive."""
@@ -99,37 +101,24 @@ class OnRay:
         if needs.whole_node:
             options["num_cpus"] = self._cpus_of_a_node(needs)
         answered: Future[Parcel] = Future()
-        reference = self._task.options(**options).remote(job)
-        watch = self._watch(reference)
-        reference.future().add_done_callback(lambda future: self._pass_on(future, answered, watch))
+        reference = self._task.options(**options).remote(job, self._do, self._spec.minutes)
+        reference.future().add_done_callback(partial(self._pass_on, answered))
         return answered
-
-    def _watch(self, reference: Any) -> threading.Timer | None:
-        """Have a task's worker killed after the minutes that a cell may take."""
-        if self._spec.minutes is None:
-            return None
-        watch = threading.Timer(60 * self._spec.minutes, lambda: self._ray.cancel(reference, force=True))
-        watch.daemon = True
-        watch.start()
-        return watch
 
     def _cpus_of_a_node(self, needs: JobNeeds) -> float:
         """Return all CPUs of the largest node, which leaves no room there for anything else."""
         with_gpus = [node for node in self._nodes() if node.get("GPU", 0.0) >= needs.gpus]
         return max((node.get("CPU", 0.0) for node in with_gpus), default=float(needs.cpus))
 
-    def _pass_on(self, future: Future[Any], answered: Future[Parcel], watch: threading.Timer | None) -> None:
-        is_late = watch is not None and watch.finished.is_set()
-        if watch is not None:
-            watch.cancel()
+    def _pass_on(self, answered: Future[Parcel], future: Future[Any]) -> None:
         error = future.exception()
         if error is None:
             answered.set_result(future.result())
         elif isinstance(error, self._ray.exceptions.RayTaskError):
             answered.set_exception(error)
         elif isinstance(error, self._ray.exceptions.RayError):
-            minutes = self._spec.minutes
-            answered.set_exception(LostWorkerError(no_end(minutes) if is_late and minutes else type(error).__name__))
+            late = f", or more than {self._spec.minutes:g} minutes have passed" if self._spec.minutes else ""
+            answered.set_exception(LostWorkerError(f"{type(error).__name__}{late}"))
         else:
             answered.set_exception(error)
 
@@ -137,6 +126,18 @@ class OnRay:
         """Leave the cluster, or end the one that was started here."""
         if self._began:
             self._ray.shutdown()
+
+
+def _in_time(job: Job, do: Callable[[Job], Parcel], minutes: float | None) -> Parcel:
+    """Do a job on its worker, which ends itself after its minutes; waiting for the worker is no part of them."""
+    if minutes is None:
+        return do(job)
+    # A thread of C, which needs nothing of what hangs, and writes to Ray's log of the worker where that was.
+    faulthandler.dump_traceback_later(60 * minutes, exit=True, file=sys.__stderr__ or sys.stderr)
+    try:
+        return do(job)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _check_reachable(address: str | None) -> None:
