@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from bertbench import processes
 from bertbench.errors import DatasetError, NothingMeasuredError, UnavailableError, UsageError
 from bertbench.records import environment
-from bertbench.records.progress import Progress, SessionWatch
+from bertbench.records.progress import Listener, Progress, SessionWatch, nobody
 from bertbench.records.store import Store, newest
 from bertbench.records.stored import StoredSession, covers
 from bertbench.session.options import StudyOptions
@@ -54,6 +54,7 @@ class Study:
     """What a command measures with: its name, its options, configs and results, and how people are told.
 
     `display` opens a screen for as long as something is being measured. `argv` is the command line that is recorded; None: as typed.
+    `listen` is told of the records that answer without being measured; the screen tells of the others.
     """
 
     command: str
@@ -63,6 +64,7 @@ class Study:
     say: Callable[[str], None]
     display: Callable[[], AbstractContextManager[Screen]]
     argv: tuple[str, ...] | None = None
+    listen: Listener = nobody
 
     @property
     def recorded_argv(self) -> tuple[str, ...]:
@@ -149,7 +151,7 @@ class Study:
                 f"shard {request.part.label} has no cell: the grid has {request.part.total}", "take fewer shards"
             )
         if self.options.from_store:
-            return self._read(request)
+            return self._heard(self._read(request))
         request.check_recipes()
         self.check_inputs(request)
         from bertbench.session import measure as session  # slow
@@ -163,7 +165,7 @@ class Study:
             self.say(
                 f"taken from session {stored.session.session_id} of {stored.session.started_at}; --fresh measures again"
             )
-            return stored
+            return self._heard(stored)
         if self.options.executor is not None:
             return self._measure_grid(request)
         try:
@@ -180,6 +182,13 @@ class Study:
         except KeyboardInterrupt:
             self.say(f"Interrupted. What was finished is kept in {self.store.name}; repeat the command to continue.")
             raise
+
+    def _heard(self, stored: StoredSession) -> StoredSession:
+        """Tell of the records of a session that the store had, and return it."""
+        for record in stored.records:
+            for line in self.listen(record):
+                self.say(line)
+        return stored
 
     def _measure_grid(self, request: Request) -> StoredSession:
         """Measure the cells on the executor that was chosen."""
