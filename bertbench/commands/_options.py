@@ -64,6 +64,13 @@ PlotsOption = Annotated[
     Path | None,
     Option("--plots", help="Write the charts to this folder, too, as SVG and PNG.", show_default=False),
 ]
+PrivateOption = Annotated[
+    bool, Option("--private", help="Push to a repository that only its owner sees; refused where others see it.")
+]
+SessionsOption = Annotated[
+    str | None,
+    Option("--session", help="Take only these sessions, separated by commas (default: all).", show_default=False),
+]
 SuiteOfAllOption = Annotated[str, Option("--suite", "-s", help="The suite that 'all' is taken from.")]
 
 
