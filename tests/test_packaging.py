@@ -134,3 +134,98 @@ def test_a_release_has_one_version():
     scripts = [step.get("run", "") for job in workflow("release.yml")["jobs"].values() for step in job["steps"]]
     assert not [script for script in scripts if "${{" in script]
     assert any("bertbench-${TAG#v}-py3-none-any.whl" in script for script in scripts)
+
+
+# The container, without docker: what can be seen in its files.
+
+CONTAINER = ROOT / ".config" / "Dockerfile"
+
+
+def instructions():
+    """The instructions of the Dockerfile in order, each as (name, arguments); continued lines are joined."""
+    text = re.sub(r"^\s*#.*\n", "", CONTAINER.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    lines = [line for line in text.replace("\\\n", " ").splitlines() if line.strip()]
+    return [(line.split(maxsplit=1)[0], " ".join(line.split()[1:])) for line in lines]
+
+
+def arguments_of(name):
+    """The arguments of every instruction of a name."""
+    return [arguments for instruction, arguments in instructions() if instruction == name]
+
+
+def test_dockerfile_has_instructions_that_exist():
+    """Every line is an instruction, and the first is where it comes from."""
+    known = {"FROM", "ARG", "WORKDIR", "ENV", "RUN", "COPY", "USER", "VOLUME", "ENTRYPOINT", "CMD"}
+    names = [name for name, _ in instructions()]
+    assert set(names) <= known
+    assert names[0] == "FROM"
+
+
+def test_container_comes_from_a_version():
+    """Bases are named by a whole version, never by what is newest, and are those of the Python that is tested."""
+    bases = {arguments.split()[0] for arguments in arguments_of("FROM")}
+    assert all(re.fullmatch(r"python:3\.11\.\d+-slim-\w+(@sha256:[0-9a-f]{64})?", base) for base in bases)
+    assert len(bases) == 1
+
+
+def test_container_is_of_the_versions_that_are_tested():
+    """PyTorch comes from the index that is asked for, by default that of CPUs; the rest is held by constraints.txt."""
+    assert "TORCH=cpu" in arguments_of("ARG")
+    torch, bertbench = (line for line in arguments_of("RUN") if "pip install" in line)
+    assert "https://download.pytorch.org/whl/${TORCH}" in torch
+    assert "'^torch==' constraints.txt" in torch
+    assert "--constraint constraints.txt ." in bertbench
+    assert ("ENV", "PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1") in instructions()
+
+
+def test_container_runs_bertbench_and_not_as_root():
+    """The last user is none with rights, and the entry point is a list, so that signals reach the command."""
+    names = [name for name, _ in instructions()]
+    last = len(names) - 1 - names[::-1].index("FROM")
+    after = instructions()[last:]
+    (user,) = (arguments for name, arguments in after if name == "USER")
+    assert user not in {"root", "0"}
+    assert after.index(("USER", user)) < after.index(("ENTRYPOINT", '["bertbench"]'))
+    assert arguments_of("CMD") == ['["--help"]']
+    assert not [line for line in arguments_of("RUN") if re.search(r"\bsudo\b|curl .*\| *(ba)?sh|apt-get upgrade", line)]
+
+
+def test_container_copies_what_is_there_and_is_sent():
+    """Each file that is copied exists and is no exception of the list of what stays here."""
+    sent = (ROOT / ".config" / "Dockerfile.dockerignore").read_text(encoding="utf-8").splitlines()
+    copied = {word for line in arguments_of("COPY") if "--from" not in line for word in line.split()[:-1]}
+    assert {name for name in copied if not (ROOT / name).exists()} == set()
+    assert {line[1:] for line in sent if line.startswith("!")} == copied
+    assert "*" in sent
+
+
+# What conda calls differently.
+CONDA_NAMES = {"torch": "pytorch", "huggingface-hub": "huggingface_hub"}
+
+
+def test_conda_recipe_says_what_pyproject_says():
+    """Its version, its bounds and its entry point are those of the wheel."""
+    import bertbench
+
+    recipe = yaml.safe_load((ROOT / ".config" / "conda" / "recipe.yaml").read_text(encoding="utf-8"))
+    assert recipe["context"]["version"] == bertbench.__version__
+    bounds = dict(re.match(r"([\w-]+)>=([\d.]+)$", line).groups() for line in PROJECT["dependencies"])
+    asked = dict(line.split(" >=") for line in recipe["requirements"]["run"])
+    assert asked.pop("python") == PROJECT["requires-python"].removeprefix(">=")
+    assert asked == {CONDA_NAMES.get(name, name): bound for name, bound in bounds.items()}
+    assert recipe["build"]["python"]["entry_points"] == [
+        f"{name} = {target}" for name, target in PROJECT["scripts"].items()
+    ]
+    assert recipe["about"]["license"] == PROJECT["license"]
+
+
+def test_other_systems_are_tried_in_ci():
+    """Windows and macOS install the package and try what works there."""
+    job = workflow("ci.yml")["jobs"]["elsewhere"]
+    assert {name.split("-")[0] for name in job["strategy"]["matrix"]["os"]} == {"windows", "macos"}
+    script = "\n".join(step.get("run", "") for step in job["steps"])
+    for command in ("--help", "list models", "init", "validate", "report"):
+        assert f"bertbench {command}" in script
+    tried = re.findall(r"tests/[\w/]+(?:\.py)?", script)
+    assert tried
+    assert [path for path in tried if not (ROOT / path).exists()] == []
