@@ -15,7 +15,7 @@ from bertbench.errors import DatasetError, NothingMeasuredError, UnavailableErro
 from bertbench.records import environment
 from bertbench.records.progress import Listener, Progress, SessionWatch, nobody
 from bertbench.records.store import Store, newest
-from bertbench.records.stored import StoredSession, covers
+from bertbench.records.stored import StoredSession, covers, heard
 from bertbench.session.options import StudyOptions
 from bertbench.session.parts import Shard
 from bertbench.session.request import (
@@ -151,7 +151,7 @@ class Study:
                 f"shard {request.part.label} has no cell: the grid has {request.part.total}", "take fewer shards"
             )
         if self.options.from_store:
-            return self._heard(self._read(request))
+            return heard(self._read(request), self.listen, self.say)
         request.check_recipes()
         self.check_inputs(request)
         from bertbench.session import measure as session  # slow
@@ -165,7 +165,7 @@ class Study:
             self.say(
                 f"taken from session {stored.session.session_id} of {stored.session.started_at}; --fresh measures again"
             )
-            return self._heard(stored)
+            return heard(stored, self.listen, self.say)
         if self.options.executor is not None:
             return self._measure_grid(request)
         try:
@@ -182,13 +182,6 @@ class Study:
         except KeyboardInterrupt:
             self.say(f"Interrupted. What was finished is kept in {self.store.name}; repeat the command to continue.")
             raise
-
-    def _heard(self, stored: StoredSession) -> StoredSession:
-        """Tell of the records of a session that the store had, and return it."""
-        for record in stored.records:
-            for line in self.listen(record):
-                self.say(line)
-        return stored
 
     def _measure_grid(self, request: Request) -> StoredSession:
         """Measure the cells on the executor that was chosen."""

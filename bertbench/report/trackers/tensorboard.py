@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +38,7 @@ class TensorboardTracker:
 
 def _folder(name: str) -> str:
     """Keep of a name what every file system takes."""
-    return re.sub(r"[^\w.-]", "-", name, flags=re.ASCII)
+    return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "_.-") else "-" for sign in name)
 
 
 PLUGIN = TensorboardTracker()
