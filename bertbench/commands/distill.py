@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bertbench.session.students import Distilled
     from bertbench.session.study import Study
 
-OF_TASKS = ("seeds", "only", "epochs", "train_samples", "eval_samples", "max_train_minutes", "finetune")
+OF_TASKS = ("seeds", "only", "epochs", "train_samples", "eval_samples", "max_train_minutes", "finetune", "track")
 COLUMNS = (
     "Student", "Architecture", "Soft / MLM / cosine", "Steps", "Tokens", "Time", "Losses, not weighted", "Saved in",
 )  # fmt: skip
