@@ -73,6 +73,7 @@ COMMANDS = {
     "diff": TableEntry("diff", KEEP, "Show why two runs or sessions differ."),
     "report": TableEntry("report", KEEP, "Write one page with tables, charts and records of what is stored."),
     "export": TableEntry("export", KEEP, "Write every stored measurement as a row."),
+    "push": TableEntry("push", KEEP, "Push stored sessions to the Hub as a data set."),
     "status": TableEntry("status", KEEP, "Show how far grids on executors are."),
     "stop": TableEntry("stop", KEEP, "End grids on executors after the cells that are being measured."),
     "merge": TableEntry("merge_", KEEP, "Join results folders, and the shards in them."),

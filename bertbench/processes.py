@@ -24,6 +24,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from bertbench.errors import UnavailableError
+
 PROC = Path("/proc/self")
 DYING_S = 10.0  # how long a child whose pipe has ended may take to end itself: it may still write a core dump
 
@@ -93,7 +95,13 @@ class Child:
 
     @classmethod
     def launch(cls, command: Sequence[str], environment: Mapping[str, str]) -> Child:
-        """Run a command whose last argument is the file descriptor of its end of the pipe; it hears no Ctrl-C either."""
+        """Run a command whose last argument is the file descriptor of its end of the pipe; it hears no Ctrl-C either.
+
+        Raises:
+            UnavailableError: on Windows, where no file descriptor is inherited.
+        """
+        if os.name == "nt":
+            raise UnavailableError("another interpreter cannot be measured on Windows", "use Linux, macOS or WSL")
         ours, theirs = Pipe()
         process = subprocess.Popen(
             [*command, str(theirs.fileno())],

@@ -45,6 +45,7 @@ EXCEPTIONS = {
     "records/environment.py:resolve_device": "a device that the user types",
     "records/files.py:": "signs that no text may hold",
     "records/garbage.py:": "names of files and folders",
+    "records/outgoing.py:": "forms of tokens and passwords, in any content",
     "records/remote.py:_below": "keys of objects, which are paths of files",
     "records/remote.py:_rank": "keys of objects, which are paths of files",
     "records/remote.py:children": "keys of objects, which are paths of files",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from bertbench.records.progress import Unwatched
+from bertbench.records.progress import Listener, Unwatched, nobody
 from bertbench.safe_text import visible
 from bertbench.units import duration, quantity_of
 
@@ -48,12 +48,19 @@ def show_warnings(warnings: list[str]) -> None:
 class Display:
     """A Progress and SessionWatch that shows a grid and a bar in a terminal, and a line now and then elsewhere: a context manager.
 
-    `verbose`: every cell and every step has a line of its own, in a terminal too.
+    `verbose`: every cell and every step has a line of its own, in a terminal too. `listen` is told of every record, too.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, *, verbose: bool = False) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        verbose: bool = False,
+        listen: Listener = nobody,
+    ) -> None:
         self._clock = clock
         self._verbose = verbose
+        self._listen = listen
         self._bars: Any = None
         self._live: Any = None
         self._tasks: dict[str, Any] = {}
@@ -115,6 +122,8 @@ class Display:
 
     def tell(self, record: RunRecord) -> None:
         """Fill a cell of the grid: what was measured, or that it failed."""
+        for line in self._listen(record):
+            self.say(line)
         cells, column = self._cells.get(record.model_name), record.task_name or record.kind
         if cells is None or column not in cells:
             return
@@ -208,7 +217,10 @@ def _style(text: str) -> str:
 
 
 class Quiet(Unwatched):
-    """A Progress and SessionWatch that shows nothing, and says nothing either: for `--quiet`."""
+    """A Progress and SessionWatch that shows nothing, and says nothing either: for `--quiet`. `listen` is told of every record."""
+
+    def __init__(self, listen: Listener = nobody) -> None:
+        self._listen = listen
 
     def __enter__(self) -> Self:
         return self
@@ -220,6 +232,10 @@ class Quiet(Unwatched):
 
     def __call__(self, label: str, done: float, total: float) -> None:
         """Show nothing."""
+
+    def tell(self, record: RunRecord) -> None:
+        """Show nothing of the record."""
+        self._listen(record)
 
     def say(self, line: str) -> None:
         """Say nothing."""

@@ -64,6 +64,13 @@ PlotsOption = Annotated[
     Path | None,
     Option("--plots", help="Write the charts to this folder, too, as SVG and PNG.", show_default=False),
 ]
+PrivateOption = Annotated[
+    bool, Option("--private", help="Push to a repository that only its owner sees; refused where others see it.")
+]
+SessionsOption = Annotated[
+    str | None,
+    Option("--session", help="Take only these sessions, separated by commas (default: all).", show_default=False),
+]
 SuiteOfAllOption = Annotated[str, Option("--suite", "-s", help="The suite that 'all' is taken from.")]
 
 
@@ -168,7 +175,22 @@ class FileOptions:
 
 
 @dataclass(frozen=True)
-class MeasuringOptions(StudyOptions, FileOptions, ShownOptions, OutputOptions, SelectionOptions):
+class TrackOptions:
+    """Where finished records are logged besides the results folder."""
+
+    track: Annotated[
+        str | None,
+        Option(
+            "--track",
+            metavar="NAMES",
+            help="Log finished records with these trackers, too, separated by commas: trackio, mlflow, wandb, tensorboard.",
+            show_default=False,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class MeasuringOptions(StudyOptions, FileOptions, TrackOptions, ShownOptions, OutputOptions, SelectionOptions):
     """All that `run` and `compare` take. The selection is named again to stand before the output in the help."""
 
 
@@ -267,6 +289,7 @@ _OF_CLASS = {
 _OF_NAME = {
     "file": WHAT, "only": WHAT, "shard": ADVANCED, "executor": ADVANCED, "ray_address": ADVANCED, "max_train_minutes": TRAINING, "rounds": TIME, "precision": TIME, "results_dir": OUTPUT,
     "junit": OUTPUT, "bencher": OUTPUT, "annotate": OUTPUT, "save_to": OUTPUT, "plots": OUTPUT,
+    "track": OUTPUT,
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ import typer
 
 from bertbench.commands._display import Display, Quiet, Waiting, say, show
 from bertbench.errors import StoreError, UnknownNameError, UsageError
+from bertbench.records.progress import Listener, nobody
 from bertbench.specs.name_lists import split
 
 if TYPE_CHECKING:
@@ -49,19 +50,34 @@ def open_study(command: str, options: MeasuringOptions) -> Study:
     """Open a command's study, after proving that its output can be written.
 
     Raises:
-        UsageError, ConfigError: the output or a config folder cannot be used.
+        UsageError, ConfigError, UnavailableError: the output, a tracker or a config folder cannot be used.
     """
     from bertbench.records.store import open_store
     from bertbench.session.study import Study
     from bertbench.specs.catalog import Catalog
 
     options.check()
+    listen = _listener(options)
     catalog, silence = Catalog(options.config_dir or ()), Quiet()
     store = open_store(options.results_dir, silence if options.quiet else Waiting())
     argv = options.argv or None
     if options.quiet:
-        return Study(command, options, catalog, store, silence.say, Quiet, argv)
-    return Study(command, options, catalog, store, say, partial(Display, verbose=options.verbose), argv)
+        return Study(command, options, catalog, store, silence.say, partial(Quiet, listen), argv, listen)
+    screen = partial(Display, verbose=options.verbose, listen=listen)
+    return Study(command, options, catalog, store, say, screen, argv, listen)
+
+
+def _listener(options: MeasuringOptions) -> Listener:
+    """Find out who is told of records besides the results folder.
+
+    Raises:
+        UsageError, UnknownNameError, UnavailableError: `--track` names what cannot be used.
+    """
+    if options.track is None:
+        return nobody
+    from bertbench.report.tracking import open_tracking
+
+    return open_tracking(options.track).tell
 
 
 def answer(study: Study, request: Request, published: Sequence[PublishedFigure] = ()) -> Answer:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Option
 
 from bertbench.commands._display import Waiting, say, show, show_warnings
-from bertbench.commands._options import PlotsOption, RowOptions, spread
+from bertbench.commands._options import PlotsOption, PrivateOption, RowOptions, SessionsOption, spread
 from bertbench.commands._study import choice_of, many_objects, report_of, rows_of
 from bertbench.errors import NothingMeasuredError, StoreError, UnknownNameError, UsageError
 from bertbench.records.store import Store, open_store
@@ -22,6 +22,7 @@ from bertbench.specs.name_lists import split
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from bertbench.models.uploads import Target
     from bertbench.records.table import RowChoice
     from bertbench.report.row import Report
 
@@ -31,17 +32,26 @@ MOST_RECORDS = 2_500  # on a page, which then has some megabytes
 PAGE = ".html"
 
 PageOption = Annotated[Path, Option("--output", "-o", help="File to write the page to.")]
-SessionOption = Annotated[
+
+
+PushOption = Annotated[
     str | None,
-    Option("--session", help="Show only these sessions, separated by commas (default: all).", show_default=False),
+    Option(
+        "--push",
+        metavar="hf://spaces/OWNER/NAME",
+        help="Push the page to this Space, or data set, of the hub, too.",
+        show_default=False,
+    ),
 ]
 
 
 @spread(rows=("suite", "since"))
 def report(
     output: PageOption = Path("report.html"),
-    session: SessionOption = None,
+    session: SessionsOption = None,
     plots: PlotsOption = None,
+    push: PushOption = None,
+    private: PrivateOption = False,
     *,
     rows: RowOptions,
     folders: StoreOptions,
@@ -60,6 +70,9 @@ def report(
     outputs.check_output(output)
     if plots is not None:
         pictures.check(plots)
+    target = None if push is None else _target(push)
+    if target is None and private:
+        raise UsageError("--private goes with --push", "add it, or leave --private out")
     store, catalog = open_store(folders.results_dir, Waiting()), Catalog(folders.config_dir or ())
     sessions, left_out = _chosen(store, session, choice_of(store, rows))
     show_warnings(store.warnings)
@@ -76,6 +89,32 @@ def report(
     show(f"{output}: {_counted(models, 'model')}, {_counted(len(sessions), 'session')}; open it in a browser")
     if plots is not None:
         show(pictures.summary(plots, pictures.write(made, plots)))
+    if target is not None:
+        show(f"pushed to {_push(target, output, private=private)}")
+
+
+def _target(text: str) -> Target:
+    """Read where to push the page, and find out at once whether that can be.
+
+    Raises:
+        UsageError, HubError: it is no address, the hub does not answer, or nobody is logged in.
+    """
+    from bertbench.models import uploads  # slow
+
+    target = uploads.parse_target(text, "--push")
+    uploads.check_ready(target)
+    return target
+
+
+def _push(target: Target, page: Path, *, private: bool) -> str:
+    """Push the page, which a Space shows by its name there, and return its address."""
+    from bertbench.models import uploads
+    from bertbench.records.outgoing import refuse_secrets
+
+    content = page.read_bytes()
+    refuse_secrets(content, str(page))
+    name = uploads.PAGE_OF_SPACE if target.kind == "space" else page.name
+    return uploads.push(target, {name: content}, private=private, message=f"{page.name} of bertbench")
 
 
 def _chosen(store: Store, names: str | None, choice: RowChoice) -> tuple[list[StoredSession], str]:

@@ -125,7 +125,7 @@ def fetch(checkpoint: str, revision: str | None = None, *, weights: bool = True)
     """
     if state() != "online":
         return _cached(checkpoint, revision, weights=weights)
-    info = retrying(f"model {checkpoint}", lambda: _api().model_info(checkpoint, revision=revision))
+    info = retrying(f"model {checkpoint}", lambda: api().model_info(checkpoint, revision=revision))
     names = [sibling.rfilename for sibling in info.siblings or []]
     wanted = [name for name in names if SIDE_FILES.match(name)]
     if weights:
@@ -256,7 +256,7 @@ def retrying(
 
 def _is_passing(error: BaseException) -> bool:
     """Tell whether a fault may be gone in a moment: 503 and the like, cut connections, time-outs."""
-    status = _status(error)
+    status = status_of(error)
     if status is not None:
         return status in RETRIED_STATUS
     if any(isinstance(link, OSError) and link.errno in NOT_WRITABLE for link in _chain(error)):
@@ -296,7 +296,8 @@ def _chain(error: BaseException) -> list[BaseException]:
     return errors
 
 
-def _status(error: BaseException) -> int | None:
+def status_of(error: BaseException) -> int | None:
+    """Return what the hub answered, as an error or what led to it says; None where it did not."""
     for link in _chain(error):
         status = getattr(getattr(link, "response", None), "status_code", None)
         if isinstance(status, int):
@@ -306,7 +307,7 @@ def _status(error: BaseException) -> int | None:
 
 def _explained(what: str, error: Exception) -> Exception:
     """Return the error as one clear line, or itself if it is not the hub's."""
-    status, kind = _status(error), type(error).__name__
+    status, kind = status_of(error), type(error).__name__
     if status in {401, 403} or kind == "GatedRepoError":
         return HubError(
             f"{what}: not found, or not open to you (the hub answered {status})",
@@ -328,13 +329,14 @@ def _explained(what: str, error: Exception) -> Exception:
 
 
 def _brief(error: BaseException) -> str:
-    status = _status(error)
+    status = status_of(error)
     kind, line = type(error).__name__, first_line(error, 120)
     return f"status {status}" if status else kind if line == kind else f"{kind}: {line}"
 
 
 @lru_cache(maxsize=1)
-def _api() -> Any:
+def api() -> Any:
+    """Return the hub library's client, which logs in by its own means."""
     from huggingface_hub import HfApi
 
     return HfApi()

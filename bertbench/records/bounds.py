@@ -7,6 +7,8 @@ what is a link in it is neither read, written through nor removed: the folder it
 from __future__ import annotations
 
 import errno
+import functools
+import operator
 import os
 import re
 import shutil
@@ -75,7 +77,9 @@ def read_file(path: Path, limit_bytes: int = LIMIT_BYTES) -> bytes:
     if path.is_symlink():
         raise ValueError("a link, which is not followed")
     # It may have become a link just now, which only the system's own call can refuse; and a pipe would be waited for.
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    # Windows, which has neither flag, would else change line ends.
+    flags = (getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
+    handle = os.open(path, functools.reduce(operator.or_, flags, os.O_RDONLY))
     try:
         facts = os.fstat(handle)
         if not stat.S_ISREG(facts.st_mode):

@@ -36,6 +36,18 @@ class SessionWatch(Protocol):
         """Take note of how long it is until all cells are done."""
 
 
+class Listener(Protocol):
+    """A receiver of records as they are finished, who gives lines for people."""
+
+    def __call__(self, record: RunRecord) -> Sequence[str]:
+        """Take note of a record, and return what is to be said of it."""
+
+
+def nobody(record: RunRecord) -> Sequence[str]:  # noqa: ARG001 (the signature of a Listener)
+    """Take no note of a record."""
+    return ()
+
+
 class Unwatched:
     """Shows nothing of a session."""
 

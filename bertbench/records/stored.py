@@ -17,6 +17,8 @@ from bertbench.records.sidecars import read_sidecar
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bertbench.records.progress import Listener
+
 MOMENT = "%Y%m%dT%H%M%S"  # what session ids begin with
 
 
@@ -51,6 +53,14 @@ class StoredSession:
         except StoreError:
             return False
         return True
+
+
+def heard(stored: StoredSession, listen: Listener, say: Callable[[str], None]) -> StoredSession:
+    """Tell a listener of every record of a session, say what it answers, and return the session."""
+    for record in stored.records:
+        for line in listen(record):
+            say(line)
+    return stored
 
 
 def new_session_id(newest: str | None = None, now: datetime | None = None) -> str:

@@ -13,9 +13,9 @@ from typing import Any, Literal, Protocol, TypeVar
 from bertbench import processes
 from bertbench.errors import DatasetError, NothingMeasuredError, UnavailableError, UsageError
 from bertbench.records import environment
-from bertbench.records.progress import Progress, SessionWatch
+from bertbench.records.progress import Listener, Progress, SessionWatch, nobody
 from bertbench.records.store import Store, newest
-from bertbench.records.stored import StoredSession, covers
+from bertbench.records.stored import StoredSession, covers, heard
 from bertbench.session.options import StudyOptions
 from bertbench.session.parts import Shard
 from bertbench.session.request import (
@@ -54,6 +54,7 @@ class Study:
     """What a command measures with: its name, its options, configs and results, and how people are told.
 
     `display` opens a screen for as long as something is being measured. `argv` is the command line that is recorded; None: as typed.
+    `listen` is told of the records that answer without being measured; the screen tells of the others.
     """
 
     command: str
@@ -63,6 +64,7 @@ class Study:
     say: Callable[[str], None]
     display: Callable[[], AbstractContextManager[Screen]]
     argv: tuple[str, ...] | None = None
+    listen: Listener = nobody
 
     @property
     def recorded_argv(self) -> tuple[str, ...]:
@@ -149,7 +151,7 @@ class Study:
                 f"shard {request.part.label} has no cell: the grid has {request.part.total}", "take fewer shards"
             )
         if self.options.from_store:
-            return self._read(request)
+            return heard(self._read(request), self.listen, self.say)
         request.check_recipes()
         self.check_inputs(request)
         from bertbench.session import measure as session  # slow
@@ -163,7 +165,7 @@ class Study:
             self.say(
                 f"taken from session {stored.session.session_id} of {stored.session.started_at}; --fresh measures again"
             )
-            return stored
+            return heard(stored, self.listen, self.say)
         if self.options.executor is not None:
             return self._measure_grid(request)
         try:

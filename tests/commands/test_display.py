@@ -144,3 +144,21 @@ def test_what_is_being_measured_is_seen_in_the_grid():
             shown.begin(["bert"], "sst2")
         assert shown._cells["bert"] == {"size": "done", "sst2": "100.0 …"}
         assert shown._cells["albert"] == {"size": "waiting", "sst2": "waiting"}
+
+
+def test_a_listener_is_told_of_every_record(capsys):
+    """Whoever listens is told, quiet or not; what it answers is said."""
+    told = []
+
+    def listen(record):
+        told.append(record.run_id)
+        return ["cannot log"]
+
+    record = factories.size_record("bert")
+    with _display.Display(listen=listen) as shown:
+        shown.tell(record)
+    assert capsys.readouterr().err == "cannot log\n"
+    with _display.Quiet(listen) as silent:
+        silent.tell(record)
+    assert capsys.readouterr().err == ""
+    assert told == [record.run_id] * 2

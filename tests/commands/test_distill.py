@@ -93,6 +93,13 @@ def test_text_and_task_are_told_apart(refused):
     assert "--from-store does not go with --text" in refused(*text, "--from-store")
 
 
+def test_a_tracker_has_nothing_to_log_where_no_task_follows(refused, monkeypatch):
+    """Distillation on text makes no record, so --track is refused rather than ignored."""
+    monkeypatch.setattr("bertbench.report.tracking.find_spec", lambda _: object())
+    text = ("--teacher", "bert-mini", "--text", "x.txt", "--save-to", "s")
+    assert "--track applies to the task that follows" in refused(*text, "--track", "trackio")
+
+
 def test_a_place_that_cannot_be_written_is_found_before_training(refused):
     """Not after hours of it; nor is a checkpoint promised where none is made."""
     assert "--save-to /proc/student" in refused(*MINI, "--save-to", "/proc/student")

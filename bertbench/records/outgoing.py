@@ -1,0 +1,143 @@
+"""What of a results folder is handed to others: whole sessions, as they are read, and nothing in which somebody could log in.
+
+Files are named one by one: what lies beside them in the folder is not taken.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bertbench.errors import StoreError
+from bertbench.records.bounds import inside, read_file
+from bertbench.records.files import SESSION_FILE
+from bertbench.records.record import RunRecord
+from bertbench.records.store import Store
+from bertbench.records.stored import StoredSession
+
+LIMIT_BYTES = 2**30  # of a table
+SECRETS = {
+    "a token": re.compile(
+        rb"\bhf_[A-Za-z0-9]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}|\bxox[abprs]-[\w-]{10,}|\bsk-[A-Za-z0-9_-]{32,}"
+    ),
+    "an access key": re.compile(rb"\bA(?:KIA|SIA)[0-9A-Z]{16}\b"),
+    "an address with a password": re.compile(rb"://[^/\s?#\"'@:]*:[^/\s?#\"'@]+@"),
+}
+_OF_ENVIRONMENT = re.compile(r"(TOKEN|PASSWORD|SECRET|_KEY)$")
+SHORTEST_SECRET = 12  # characters; shorter values occur by chance
+
+
+@dataclass
+class Outgoing:
+    """Files to hand over, by their names there, and a line for each that is left out."""
+
+    files: dict[str, Path] = field(default_factory=dict)
+    sessions: int = 0
+    records: int = 0
+    left_out: list[str] = field(default_factory=list)
+
+    @property
+    def size_bytes(self) -> int:
+        """How much it is."""
+        return sum(path.stat().st_size for path in self.files.values())
+
+
+def collect(store: Store, sessions: Iterable[StoredSession], *, checkpoints: bool) -> Outgoing:
+    """Collect the files of sessions: records, their tables and, if wanted, the checkpoints that they kept.
+
+    Raises:
+        StoreError: a file holds what logs somebody in, or cannot be read.
+    """
+    outgoing = Outgoing()
+    for stored in sessions:
+        outgoing.sessions += 1
+        _take(outgoing, store, stored.folder / SESSION_FILE)
+        for record in stored.records:
+            outgoing.records += 1
+            _take(outgoing, store, stored.folder / f"{record.run_id}.json")
+            _take_tables(outgoing, store, stored, record)
+            if checkpoints:
+                _take_checkpoint(outgoing, store, record)
+    return outgoing
+
+
+def _take(outgoing: Outgoing, store: Store, path: Path) -> None:
+    name = path.relative_to(store.root).as_posix()
+    refuse_secrets(_content(store, path, name), name)
+    outgoing.files[name] = path
+
+
+def _take_tables(outgoing: Outgoing, store: Store, stored: StoredSession, record: RunRecord) -> None:
+    """Take a record's tables that are what was recorded; say of the others that they are not."""
+    for sidecar in record.sidecars.values():
+        path = stored.folder / sidecar.name
+        name = path.relative_to(store.root).as_posix()
+        if name in outgoing.files:
+            continue
+        if stored.fetch is not None:
+            stored.fetch(path)
+        try:
+            content = _content(store, path, name)
+        except StoreError as error:
+            outgoing.left_out.append(error.message)
+            continue
+        if hashlib.sha256(content).hexdigest() != sidecar.sha256:
+            outgoing.left_out.append(f"{name}: is not the file that was recorded")
+            continue
+        refuse_secrets(content, name)
+        outgoing.files[name] = path
+
+
+def _take_checkpoint(outgoing: Outgoing, store: Store, record: RunRecord) -> None:
+    if record.finetuned_checkpoint is None:
+        return
+    folder = store.checkpoint(record)
+    if folder is None:
+        outgoing.left_out.append(f"{record.run_id}: its checkpoint is gone")
+        return
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            inside(store.root, path)
+            name = path.relative_to(store.root).as_posix()
+            if path.suffix in {".json", ".txt"}:
+                refuse_secrets(_content(store, path, name), name)
+            outgoing.files[name] = path
+
+
+def _content(store: Store, path: Path, name: str) -> bytes:
+    """Read a file of the folder.
+
+    Raises:
+        StoreError: it is missing, a link, too large or cannot be read.
+    """
+    try:
+        return read_file(inside(store.root, path), LIMIT_BYTES)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(f"{name}: cannot be read ({reason})", "leave its session out with --session") from None
+
+
+def refuse_secrets(content: bytes, name: str) -> None:
+    """Refuse what holds a token, a key or a password, by its form or because a variable of this machine holds it.
+
+    Raises:
+        StoreError: it does; its value is not repeated.
+    """
+    kind = next(_secrets(content), None)
+    if kind is not None:
+        raise StoreError(
+            f"{name}: holds {kind}, and nothing is pushed",
+            "leave its session out with --session, or measure again without it on the command line",
+        )
+
+
+def _secrets(content: bytes) -> Iterator[str]:
+    yield from (kind for kind, pattern in SECRETS.items() if pattern.search(content))
+    for name, value in os.environ.items():
+        is_secret = bool(_OF_ENVIRONMENT.search(name.upper())) and len(value) >= SHORTEST_SECRET
+        if is_secret and os.fsencode(value) in content:
+            yield f"the value of ${name}"

@@ -1,0 +1,1 @@
+"""Records to experiment trackers, one file a tracker: each module has `PLUGIN`."""
