@@ -17,7 +17,7 @@ ray = pytest.importorskip("ray")
 pytestmark = [pytest.mark.bench, pytest.mark.ray, pytest.mark.timeout(1200), pytest.mark.filterwarnings("ignore")]
 LEAST_EFFICIENCY = 0.9
 GRID = (
-    "run", "--task", "demo-sentiment", "--suite", "demo", "--models", "bert-mini,distilbert-mini", "--only", "quality",
+    "run", "--task", "demo-sentiment", "--suite", "demo", "--models", "bert-mini,albert-mini", "--only", "quality",
     "--threads", "1", "--dtype", "fp32", "--full", "--keep-checkpoints", "none", *SCALE.grid_options,
 )  # fmt: skip
 
