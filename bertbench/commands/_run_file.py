@@ -32,7 +32,8 @@ FILE, COMMAND = "file", "command"
 HINT = "`bertbench show RUN --as-file` writes one that is right"
 # By their names in Python: texts that may be lists of names or of numbers, models, which may be folders, and other places.
 LISTS_OF_NAMES = frozenset({"models", "task", "only", "backends", "dtypes", "scenario"})
-LISTS_OF_NUMBERS = frozenset({"seeds", "batch_sizes", "sequence_lengths"})
+SEEDS = frozenset({"seeds", "init_seeds", "data_seeds"})
+LISTS_OF_NUMBERS = SEEDS | frozenset({"batch_sizes", "sequence_lengths"})
 NUMBERS = LISTS_OF_NUMBERS | {"precision"}
 MODELS = frozenset({"models", "reference", "teacher", "student"})
 # Of this machine, this moment or the reader's taste: read from a file, never written to one, but for what is needed.
@@ -151,8 +152,9 @@ def _joined(name: str, entries: list[Any], folder: Path) -> str:
         raise ValueError("expected one value, not a list")
     if not entries:
         raise ValueError("the list is empty: leave the key out")
-    if name == "seeds" and len(entries) == 1:
-        raise ValueError("a list of one would be read as a count: write 'seeds: 1', and its number as 'seed'")
+    if name in SEEDS and len(entries) == 1:
+        key = name.replace("_", "-")
+        raise ValueError(f"a list of one would be read as a count: write '{key}: 1', and its number as 'seed'")
     kind, wanted = (
         (int, "whole numbers") if name in LISTS_OF_NUMBERS else (str, "names; quote what YAML takes for others")
     )

@@ -64,6 +64,18 @@ class TrainingOptions:
     seeds: Annotated[
         str | None, Option("--seeds", help="Number of seeds, or a list such as 0,1,2.", show_default=False)
     ] = None
+    init_seeds: Annotated[
+        str | None,
+        Option(
+            "--init-seeds",
+            help="Number or list of seeds that initialize; every pair with --data-seeds is trained.",
+            show_default=False,
+        ),
+    ] = None
+    data_seeds: Annotated[
+        str | None,
+        Option("--data-seeds", help="Number or list of seeds for data order and dropout.", show_default=False),
+    ] = None
     seed: Annotated[int | None, Option("--seed", help="First seed (default 0).", show_default=False)] = None
     finetune: Annotated[
         bool,

@@ -36,7 +36,8 @@ class Options:
     device: str = "cpu"
     dtype: str = "fp32"
     threads: int = 1
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = (0,)  # of initialization, and of the data where `data_seeds` has none
+    data_seeds: tuple[int, ...] = ()  # each goes with each of `seeds`
     train_samples: int | None = None
     eval_samples: int | None = None
     epochs: float | None = None
@@ -59,6 +60,11 @@ class Options:
         None  # simulate a server with this bound on latency; 0: one that follows from the models
     )
     paper: str | None = None  # the published measurement that is repeated
+
+    @property
+    def seed_pairs(self) -> tuple[tuple[int, int | None], ...]:
+        """The seeds of each run: of initialization, and of the data where that has its own."""
+        return tuple((seed, data_seed) for seed in self.seeds for data_seed in self.data_seeds or (None,))
 
     @property
     def train_cap_s(self) -> float | None:
@@ -105,7 +111,7 @@ class Request:
     def units(self) -> list[Unit]:
         """What of the grid can be measured on machines of its own."""
         options = self.options
-        return units_of(self.models, self.tasks, options.seeds, self.kinds, finetune=options.finetune)
+        return units_of(self.models, self.tasks, options.seed_pairs, self.kinds, finetune=options.finetune)
 
     def shard(self, shard: Shard) -> Request:
         """Return the request for one share: every n-th unit."""
@@ -127,9 +133,9 @@ class Request:
             part=part,
         )
 
-    def takes(self, model: str, task: str, seed: int) -> bool:
+    def takes(self, model: str, task: str, seed: int, data_seed: int | None = None) -> bool:
         """Tell whether a cell is to be measured here."""
-        return self.part is None or self.part.takes(model, task, seed, self.options.seeds[0])
+        return self.part is None or self.part.takes(model, task, (seed, data_seed), self.options.seeds[0])
 
     @property
     def time_limit_s(self) -> float | None:
@@ -197,6 +203,7 @@ class Request:
             }
             | {"backends": list(options.backends), "dtypes": list(options.dtypes)}
             | {"seeds": list(options.seeds), "train_cap_s": options.train_cap_s}
+            | ({"data_seeds": list(options.data_seeds)} if options.data_seeds else {})
             | ({"may_use_bf16": True} if options.may_use_bf16 else {})
             | ({"recipes": options.recipes} if "quality" in (self.part or self).kinds else {})
             | ({"processes": processes.world_size()} if processes.world_size() > 1 else {}),
@@ -292,7 +299,7 @@ def parse_kinds(text: str | None) -> tuple[Kind, ...]:
     return tuple(kind for kind in EVERYTHING if kind in asked)
 
 
-def parse_seeds(seeds: str | None, first: int | None, default_count: int) -> tuple[int, ...]:
+def parse_seeds(seeds: str | None, first: int | None, default_count: int, option: str = "--seeds") -> tuple[int, ...]:
     """Read the seeds: `--seeds N` is a count, a comma list is literal, and `--seed S` is the first of a count.
 
     Raises:
@@ -306,18 +313,36 @@ def parse_seeds(seeds: str | None, first: int | None, default_count: int) -> tup
     try:
         numbers = [int(part) for part in seeds.split(",")]
     except ValueError:
-        raise UsageError(f"--seeds {seeds}: expected a count such as 3, or a list such as 0,1,2") from None
+        raise UsageError(f"{option} {seeds}: expected a count such as 3, or a list such as 0,1,2") from None
     if "," in seeds:
         if first is not None:
             raise UsageError("--seed goes with a count, not with a list of seeds", "leave --seed out")
         if not 0 <= min(numbers) <= max(numbers) <= LARGEST_SEED or len(set(numbers)) != len(numbers):
-            raise UsageError(f"--seeds {seeds}: seeds must be from 0 to {LARGEST_SEED} and each given once")
+            raise UsageError(f"{option} {seeds}: seeds must be from 0 to {LARGEST_SEED} and each given once")
         return tuple(numbers)
     if not 1 <= numbers[0] <= MOST_SEEDS:
         limit = "at least 1 seed is" if numbers[0] < 1 else f"at most {MOST_SEEDS} seeds are"
-        hint = "--seeds N is a count; --seed S picks the first"
-        raise UsageError(f"--seeds {numbers[0]}: {limit} {'needed' if numbers[0] < 1 else 'taken'}", hint)
+        hint = f"{option} N is a count; --seed S picks the first"
+        raise UsageError(f"{option} {numbers[0]}: {limit} {'needed' if numbers[0] < 1 else 'taken'}", hint)
     return tuple(range(start, start + numbers[0]))
+
+
+def parse_seed_grid(
+    init: str | None, data: str | None, seeds: str | None, first: int | None
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Read the seeds of a grid: those that initialize, and those of the data; what is not said is one seed.
+
+    Raises:
+        UsageError: as `parse_seeds`, or --seeds is given too, or there are too many pairs.
+    """
+    if seeds is not None:
+        raise UsageError("--seeds sets one seed for both", "take either --seeds, or --init-seeds and --data-seeds")
+    options = {"--init-seeds": init, "--data-seeds": data}
+    inits, of_data = (parse_seeds(text, first, 1, option) for option, text in options.items())
+    if len(inits) * len(of_data) > MOST_SEEDS:
+        pairs = f"{len(inits)} x {len(of_data)} = {len(inits) * len(of_data):,}"
+        raise UsageError(f"--init-seeds, --data-seeds: {pairs} pairs of seeds, at most {MOST_SEEDS:,} are taken")
+    return inits, of_data
 
 
 def check_positive(**options: float | None) -> None:

@@ -209,7 +209,7 @@ def _of_run(run_id: str, store: Store | None) -> ModelSpec:
     folder = store.checkpoint(record)
     if folder is None:
         raise CheckpointError(f"run {record.run_id}: kept no checkpoint", "fine-tune again with --keep-checkpoints all")
-    title = f"{record.model.get('title', record.model_name)} ({record.task_name}, seed {record.seed})"
+    title = f"{record.model.get('title', record.model_name)} ({record.task_name}, seed {record.seed_label})"
     return ModelSpec(
         name=f"run:{record.run_id}",
         title=title,

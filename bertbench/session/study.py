@@ -25,6 +25,7 @@ from bertbench.session.request import (
     no_texts,
     no_tokenizer,
     parse_kinds,
+    parse_seed_grid,
     parse_seeds,
     same_recipe,
 )  # fmt: skip
@@ -306,12 +307,18 @@ def resolve_options(chosen: StudyOptions, default_seeds: int, command: str) -> O
         threads=chosen.threads,
         max_train_minutes=chosen.max_train_minutes,
     )
+    if chosen.init_seeds is None and chosen.data_seeds is None:
+        seeds = parse_seeds(chosen.seeds, chosen.seed, default_seeds)
+        data_seeds: tuple[int, ...] = ()
+    else:
+        seeds, data_seeds = parse_seed_grid(chosen.init_seeds, chosen.data_seeds, chosen.seeds, chosen.seed)
     device = environment.resolve_device(chosen.device)
     return Options(
         device=device,
         dtype=environment.resolve_dtype(chosen.dtype or "fp32", device),
         threads=chosen.threads or environment.default_threads(),
-        seeds=parse_seeds(chosen.seeds, chosen.seed, default_seeds),
+        seeds=seeds,
+        data_seeds=data_seeds,
         train_samples=chosen.train_samples,
         eval_samples=chosen.eval_samples,
         epochs=chosen.epochs,
