@@ -135,7 +135,9 @@ def _as_option(name: str, kind: Any, folder: Path, value: Any) -> Any:
         return [_path(entry, folder) for entry in (value if isinstance(value, list) else [value])]
     if Path in kinds:
         return _path(value, folder)
-    if isinstance(value, list):
+    if list[str] in kinds and not isinstance(value, list):
+        value = [value]
+    if isinstance(value, list) and list[str] not in kinds:
         return _joined(name, value, folder)
     if str not in kinds or not isinstance(value, str):
         return str(value) if name in NUMBERS and isinstance(value, int | float) else value

@@ -16,7 +16,7 @@ from bertbench.records.bounds import SAVING, claimed, inside
 from bertbench.records.cautions import OF_DATA, caution
 from bertbench.records.record import MEASURE_VERSIONS, UNAVAILABLE, Failure, RunRecord, Sidecar, digest
 from bertbench.records.store import Store
-from bertbench.session.plan import Cell
+from bertbench.session.cells import Cell
 from bertbench.session.request import OUT_OF_TIME
 from bertbench.session.steps import Session, guarded, slug
 from bertbench.units import duration

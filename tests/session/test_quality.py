@@ -13,7 +13,7 @@ from bertbench.quality.work import Teaching, Work
 from bertbench.records.cautions import caution
 from bertbench.records.progress import silent
 from bertbench.records.store import Store
-from bertbench.session.plan import Cell
+from bertbench.session.cells import Cell
 from bertbench.session.quality import drop_checkpoints, measure_quality, quality_key
 from bertbench.session.request import Options, Request
 from bertbench.session.steps import Session

@@ -48,6 +48,8 @@ def problem(
 
     `counts`: parameters by digest of the weights, from `parameter_counts`.
     """
+    if claim.kind == "quality" and "sweep" in evidence.stored.session.decisions:
+        return "the scores are of the best of several trials, chosen by them"
     if (unlike := _learnt_unlike(claim, evidence, tasks)) is not None:
         return unlike
     seen = False
@@ -343,6 +345,8 @@ def pooled(sessions: Sequence[StoredSession], models: Sequence[str], tasks: Sequ
     by_recipe: dict[str, dict[tuple[Any, ...], tuple[RunRecord, StoredSession]]] = {}
     newest: dict[tuple[str, str], Any] = {}
     for stored in sessions:
+        if "sweep" in stored.session.decisions:  # the best of several trials flatters
+            continue
         for record in stored.records:
             if record.kind == "quality" and record.model_name in models and record.task_name in tasks:
                 weights = record.weights_digest, measured_part(record.model)

@@ -32,7 +32,7 @@ from bertbench.report.tables.comparison import (
 )
 from bertbench.report.tables.figures import Figures
 from bertbench.report.tables.glance import glance_table
-from bertbench.report.tables.protocol import seeds_tables
+from bertbench.report.tables.protocol import seeds_tables, sweep_tables
 
 if TYPE_CHECKING:
     from bertbench.records.record import Kind
@@ -89,7 +89,7 @@ def build(
     now = now or datetime.now(UTC)
     below = [*notes.notes(evidence, rows, now), RULE, *([OF_CLAIMS] if verdicts.claims else [])]
     title = f"{', '.join(shown)} (suite {stored.session.suite})"
-    protocol = seeds_tables(comparison.figures, shown)
+    protocol = (*seeds_tables(comparison.figures, shown), *sweep_tables(comparison.figures, shown))
     tables = [comparison_table(comparison, below), detail_table(comparison), *scores_table(comparison), *protocol]
     # The suite's name tells the tables apart where a report joins several suites.
     named = tuple(replace(table, title=f"{table.title} (suite {stored.session.suite})") for table in tables)

@@ -20,6 +20,7 @@ from bertbench.report.compare.evidence import Evidence, figure, noted, plain_row
 from bertbench.report.compare.replicates import of_task, plugins_of, resampled
 from bertbench.report.compare.scores import SplitScores, macro_rows
 from bertbench.report.compare.seed_grids import SeedGrid, mean_over, variance_rows
+from bertbench.report.compare.sweeps import Sweep
 from bertbench.report.row import Row
 from bertbench.stats import intervals
 from bertbench.stats.estimate import Estimate, Replications, Scope
@@ -35,6 +36,7 @@ def quality_rows(evidence: Evidence) -> dict[str, list[Row]]:
     rows_of: dict[str, list[Row]] = {model: [] for model in evidence.models}
     firsts: list[SplitScores] = []
     bases: dict[str, Row] = {}
+    sweep = Sweep.of(evidence.stored)
     for task in evidence.tasks():
         everyone = tuple(dict.fromkeys((*evidence.models, evidence.reference)))
         records = {model: evidence.records("quality", model, task) for model in everyone}
@@ -47,6 +49,9 @@ def quality_rows(evidence: Evidence) -> dict[str, list[Row]]:
                 base = noted(
                     evidence.base(done[model]), *(splits[0].apart(model, evidence.reference) if splits else ())
                 )
+                if sweep is not None:
+                    rows += sweep.rows(base, model, task)
+                    base = noted(base, *sweep.caveats(model, task, splits[0].split if splits else None))
                 rows += _model_rows(evidence, base, done[model], splits)
                 bases[model] = _wider(bases.get(model), _with_its_task(base))
             rows += [evidence.failed(run, "score") for run in records[model] if run.status != "ok"]
