@@ -12,6 +12,7 @@ from bertbench.specs.models import DistillSpec
 from bertbench.specs.tasks import TaskSpec, TrainingSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from bertbench.records.cautions import Caution
@@ -59,6 +60,7 @@ class Work:
     save_every_s: float = SAVE_EVERY_S
     keep: Path | None = None
     data_seed: int | None = None
+    start: Mapping[str, str] | None = None  # the task and run whose checkpoint `source` is, for records
 
     @property
     def order_seed(self) -> int:

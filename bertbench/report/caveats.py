@@ -124,6 +124,18 @@ class OtherRecipe(Caveat):
 
 
 @dataclass(frozen=True)
+class StartedFrom(Caveat):
+    """The model had learnt another task before it was trained on this one."""
+
+    task: str
+
+    @property
+    def text(self) -> str:
+        """'started from mnli'."""
+        return f"started from {self.task}"
+
+
+@dataclass(frozen=True)
 class BestOfTrials(Caveat):
     """The figure is of the best of several trials, chosen by the score on a split; `optimistic`: on the very examples shown."""
 
@@ -168,7 +180,7 @@ def remarks(*texts: str | None) -> tuple[Remark, ...]:
     return tuple(Remark(text) for text in texts if text)
 
 
-BESIDE = (TrainingCapped, SampleOnly, TasksLeftOut, OtherRecipe, BestOfTrials)
+BESIDE = (TrainingCapped, SampleOnly, TasksLeftOut, OtherRecipe, BestOfTrials, StartedFrom)
 
 
 def words_beside(caveats: Iterable[Caveat]) -> str:

@@ -88,6 +88,15 @@ class TrainingOptions:
             help="Recipe for fine-tuning: published (each model's own, where there is one) or task (the task's).",
         ),
     ] = "published"
+    start_from: Annotated[
+        str | None,
+        Option(
+            "--start-from",
+            metavar="TASK",
+            help="Train from each model's checkpoint of this task, e.g. mnli, and not from the model.",
+            show_default=False,
+        ),
+    ] = None
     train_samples: Annotated[
         int | None, Option("--train-samples", help="Train on this many examples.", show_default=False)
     ] = None

@@ -222,6 +222,9 @@ def _cells(
     if reason:
         return [Cell(encoder, task, seeds[0], None, skipped=Failure(UNAVAILABLE, reason))]
     source, mode_is_evaluate = choose(request, encoder, task, say)
+    start = request.starts.get(encoder.spec.name)
+    if start is not None:
+        source = start.source(source)
     # Recipes that were published are for training: what is evaluated as it is gets the length it was trained with here, or
     # the task's.
     recipe = (request.options if mode_is_evaluate else request).recipe(task, encoder.spec)
@@ -241,6 +244,7 @@ def _cells(
         teaching=Teaching(encoder.spec.distill) if encoder.spec.distill and not mode_is_evaluate else None,
         train=None if mode_is_evaluate else loaded.train,
         splits=loaded.splits,
+        start=start.as_json() if start else None,
     )
     if mode_is_evaluate:  # nothing random: more seeds would repeat the same figure
         return [Cell(encoder, task, seeds[0], work)]

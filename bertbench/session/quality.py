@@ -217,6 +217,7 @@ def _quality_settings(work: Work, outcome: Outcome | None) -> dict[str, Any]:
             "training_dtype": _training_dtype(work),
             "left_out_of_training": trained.left_out if trained else None,
         }
+        | ({"start": dict(work.start)} if work.start else {})
         | ({"teaching": work.teaching.spec.model_dump(mode="json")} if work.teaching else {})
         | _processes(work)
     )

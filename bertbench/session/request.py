@@ -15,6 +15,7 @@ from bertbench import processes
 from bertbench.errors import CheckpointError, DatasetError, UsageError
 from bertbench.records.record import MEASURE_VERSIONS, NOT_MEASURED, Kind, digest
 from bertbench.session.parts import GridPart, Shard, Unit, units_of
+from bertbench.session.starts import Start, digests_of
 from bertbench.specs.models import ModelSpec
 from bertbench.specs.suites import SuiteSpec, resolve
 from bertbench.specs.tasks import TaskSpec, TrainingSpec
@@ -23,8 +24,6 @@ from bertbench.specs.timing import TimingSpec
 DEFAULT_TRAIN_MINUTES = 10.0  # the cap on CPU without --finetune, for the slowest model
 MANY_RUNS = 10
 OUT_OF_TIME = "OutOfTime"  # the kind of failure of what did not fit into --max-minutes
-MOST_SEEDS = 1000
-LARGEST_SEED = 2**32 - 1  # numpy's
 
 EVERYTHING: tuple[Kind, ...] = ("size", "speed", "memory", "quality")
 
@@ -60,6 +59,7 @@ class Options:
         None  # simulate a server with this bound on latency; 0: one that follows from the models
     )
     paper: str | None = None  # the published measurement that is repeated
+    start_from: str | None = None  # the task whose checkpoint training starts from
 
     @property
     def seed_pairs(self) -> tuple[tuple[int, int | None], ...]:
@@ -105,6 +105,7 @@ class Request:
     recipes: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
     enough: Callable[[Mapping[str, Sequence[float]]], bool] | None = None
+    starts: Mapping[str, Start] = field(default_factory=dict)  # by model, with --start-from
     part: GridPart | None = None  # of a larger grid, whose other parts other machines do
 
     @cached_property
@@ -204,6 +205,7 @@ class Request:
             | {"backends": list(options.backends), "dtypes": list(options.dtypes)}
             | {"seeds": list(options.seeds), "train_cap_s": options.train_cap_s}
             | ({"data_seeds": list(options.data_seeds)} if options.data_seeds else {})
+            | ({"start_from": options.start_from} if options.start_from else {})
             | ({"may_use_bf16": True} if options.may_use_bf16 else {})
             | ({"recipes": options.recipes} if "quality" in (self.part or self).kinds else {})
             | ({"processes": processes.world_size()} if processes.world_size() > 1 else {}),
@@ -213,7 +215,7 @@ class Request:
                 spec.name: digest([spec.distill.model_dump(mode="json"), spec.config]) for spec in self.models if spec.distill
             },
             "environment_class": environment_class,
-        } | ({"part": self.part.as_json()} if self.part else {})  # fmt: skip
+        } | ({"part": self.part.as_json()} if self.part else {}) | ({"starts": digests_of(self.starts)} if self.starts else {})  # fmt: skip
 
     def _model_digest(self, spec: ModelSpec, weights: str) -> str:
         """Identify a model by spec, weights and, where it has one of its own, recipe."""
@@ -297,52 +299,6 @@ def parse_kinds(text: str | None) -> tuple[Kind, ...]:
     if unknown:
         raise UsageError(f"--only {text}: '{unknown[0]}' is not one of {', '.join(EVERYTHING)}")
     return tuple(kind for kind in EVERYTHING if kind in asked)
-
-
-def parse_seeds(seeds: str | None, first: int | None, default_count: int, option: str = "--seeds") -> tuple[int, ...]:
-    """Read the seeds: `--seeds N` is a count, a comma list is literal, and `--seed S` is the first of a count.
-
-    Raises:
-        UsageError: not numbers, none, too many, negative or too large, or both a list and a first seed.
-    """
-    start = 0 if first is None else first
-    if not 0 <= start <= LARGEST_SEED - MOST_SEEDS:
-        raise UsageError(f"--seed {start}: must be 0 or more" if start < 0 else f"--seed {start}: too large")
-    if seeds is None:
-        return tuple(range(start, start + default_count))
-    try:
-        numbers = [int(part) for part in seeds.split(",")]
-    except ValueError:
-        raise UsageError(f"{option} {seeds}: expected a count such as 3, or a list such as 0,1,2") from None
-    if "," in seeds:
-        if first is not None:
-            raise UsageError("--seed goes with a count, not with a list of seeds", "leave --seed out")
-        if not 0 <= min(numbers) <= max(numbers) <= LARGEST_SEED or len(set(numbers)) != len(numbers):
-            raise UsageError(f"{option} {seeds}: seeds must be from 0 to {LARGEST_SEED} and each given once")
-        return tuple(numbers)
-    if not 1 <= numbers[0] <= MOST_SEEDS:
-        limit = "at least 1 seed is" if numbers[0] < 1 else f"at most {MOST_SEEDS} seeds are"
-        hint = f"{option} N is a count; --seed S picks the first"
-        raise UsageError(f"{option} {numbers[0]}: {limit} {'needed' if numbers[0] < 1 else 'taken'}", hint)
-    return tuple(range(start, start + numbers[0]))
-
-
-def parse_seed_grid(
-    init: str | None, data: str | None, seeds: str | None, first: int | None
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Read the seeds of a grid: those that initialize, and those of the data; what is not said is one seed.
-
-    Raises:
-        UsageError: as `parse_seeds`, or --seeds is given too, or there are too many pairs.
-    """
-    if seeds is not None:
-        raise UsageError("--seeds sets one seed for both", "take either --seeds, or --init-seeds and --data-seeds")
-    options = {"--init-seeds": init, "--data-seeds": data}
-    inits, of_data = (parse_seeds(text, first, 1, option) for option, text in options.items())
-    if len(inits) * len(of_data) > MOST_SEEDS:
-        pairs = f"{len(inits)} x {len(of_data)} = {len(inits) * len(of_data):,}"
-        raise UsageError(f"--init-seeds, --data-seeds: {pairs} pairs of seeds, at most {MOST_SEEDS:,} are taken")
-    return inits, of_data
 
 
 def check_positive(**options: float | None) -> None:

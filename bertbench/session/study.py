@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypeVar
 
 from bertbench import processes
@@ -25,11 +25,11 @@ from bertbench.session.request import (
     no_texts,
     no_tokenizer,
     parse_kinds,
-    parse_seed_grid,
-    parse_seeds,
     same_recipe,
 )  # fmt: skip
+from bertbench.session.seeds import seeds_of
 from bertbench.session.selection import published_recipes, resolve, resolve_one, with_teachers
+from bertbench.session.starts import starts_of
 from bertbench.specs.catalog import Catalog
 from bertbench.specs.models import ModelSpec
 from bertbench.specs.suites import SuiteSpec
@@ -97,7 +97,11 @@ class Study:
         Raises:
             BertBenchError: an option, a model or a task cannot be used; the message says which.
         """
-        options, kinds = resolve_options(self.options, suite.seeds, self.command), parse_kinds(self.options.only)
+        start = self.options.start_from
+        chosen = self.options if start is None else replace(self.options, finetune=True)
+        options, kinds = resolve_options(chosen, suite.seeds, self.command), parse_kinds(self.options.only)
+        if start is not None:
+            self.catalog.task(start)
         specified = tuple(self.catalog.task(task) for task in tasks)
         if "quality" in kinds:
             for task in specified:
@@ -119,6 +123,7 @@ class Study:
             may_be_random=not run,
             timing=suite.timing,
             kinds=kinds,
+            starts={} if self.options.from_store else starts_of(start, specs, tasks, self.store),
             recipes=published_recipes(specs, tasks, self.catalog) if options.recipes == "published" else {},
         )
         return request if self.options.shard is None else request.shard(Shard.parse(self.options.shard))
@@ -307,11 +312,7 @@ def resolve_options(chosen: StudyOptions, default_seeds: int, command: str) -> O
         threads=chosen.threads,
         max_train_minutes=chosen.max_train_minutes,
     )
-    if chosen.init_seeds is None and chosen.data_seeds is None:
-        seeds = parse_seeds(chosen.seeds, chosen.seed, default_seeds)
-        data_seeds: tuple[int, ...] = ()
-    else:
-        seeds, data_seeds = parse_seed_grid(chosen.init_seeds, chosen.data_seeds, chosen.seeds, chosen.seed)
+    seeds, data_seeds = seeds_of(chosen, default_seeds)
     device = environment.resolve_device(chosen.device)
     return Options(
         device=device,
@@ -334,6 +335,7 @@ def resolve_options(chosen: StudyOptions, default_seeds: int, command: str) -> O
         may_use_bf16=command in ANYTIME and chosen.dtype is None and not chosen.is_spread,
         keep_checkpoints=keep_checkpoints,
         recipes=recipes,
+        start_from=chosen.start_from,
         fresh=chosen.fresh,
     )
 

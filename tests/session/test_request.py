@@ -19,10 +19,9 @@ from bertbench.session.request import (
     answers,
     check_many,
     check_positive,
-    parse_seed_grid,
-    parse_seeds,
     same_recipe,
 )
+from bertbench.session.seeds import parse_seed_grid, parse_seeds
 from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.timing import TimingSpec
 from tests.factories import model_spec, task_spec

@@ -13,6 +13,7 @@ from bertbench.report.caveats import (
     NoShare,
     RandomWeights,
     SampleOnly,
+    StartedFrom,
     TrainingCapped,
     TriedLive,
     remarks,
@@ -111,6 +112,9 @@ def caveats_of(record: RunRecord) -> list[Caveat]:
     if record.capped:
         samples = record.settings.get("train_samples")
         caveats.append(TrainingCapped(samples if isinstance(samples, int) else None))
+    start = record.settings.get("start")
+    if isinstance(start, dict):
+        caveats.append(StartedFrom(str(start.get("task"))))
     samples, available = record.settings.get("eval_samples"), record.settings.get("eval_available")
     if isinstance(samples, int) and isinstance(available, int) and samples < available:
         caveats.append(SampleOnly(samples, available, UNITS.get((record.task or {}).get("kind", ""), "examples")))
