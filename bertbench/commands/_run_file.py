@@ -246,7 +246,7 @@ def as_text(stored: StoredSession) -> str:
     Raises:
         UsageError: no command that takes a file has measured it.
     """
-    from bertbench.session.study import ANYTIME
+    from bertbench.session.options import ANYTIME
     from bertbench.specs.yaml_files import to_yaml
 
     session = stored.session

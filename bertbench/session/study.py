@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypeVar
 
-from bertbench import processes
 from bertbench.errors import DatasetError, NothingMeasuredError, UnavailableError, UsageError
 from bertbench.records import environment
 from bertbench.records.progress import Listener, Progress, SessionWatch, nobody
 from bertbench.records.store import Store, newest
 from bertbench.records.stored import StoredSession, covers, heard
-from bertbench.session.options import StudyOptions
+from bertbench.session.options import ANYTIME, StudyOptions, minutes_of
 from bertbench.session.parts import Shard
 from bertbench.session.request import (
     Options,
@@ -36,8 +34,6 @@ from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.tasks import TaskSpec
 from bertbench.stats import metric
 
-ANYTIME = frozenset({"run", "compare"})  # commands that give what fits into a time limit
-DEFAULT_MINUTES = 15.0  # their limit on a CPU
 KEPT: tuple[Literal["all", "best", "none"], ...] = ("all", "best", "none")
 RECIPES: tuple[Literal["published", "task"], ...] = ("published", "task")
 Choice = TypeVar("Choice", bound=str)
@@ -329,7 +325,7 @@ def resolve_options(chosen: StudyOptions, default_seeds: int, command: str) -> O
         data_dir=chosen.data_dir,
         finetune=chosen.finetune,
         max_train_minutes=chosen.max_train_minutes,
-        max_minutes=_minutes(chosen, device, command),
+        max_minutes=minutes_of(chosen, device, command),
         # Machines must not decide by their own speed: shards are measured whole, in the number format that is asked for.
         samples=command in ANYTIME or chosen.is_spread,
         may_use_bf16=command in ANYTIME and chosen.dtype is None and not chosen.is_spread,
@@ -338,42 +334,6 @@ def resolve_options(chosen: StudyOptions, default_seeds: int, command: str) -> O
         start_from=chosen.start_from,
         fresh=chosen.fresh,
     )
-
-
-def _minutes(chosen: StudyOptions, device: str, command: str) -> float | None:
-    """Choose the command's time limit; None: none.
-
-    Whoever asks for training sets its amount, and gets no limit that was not asked for.
-
-    Raises:
-        UsageError: it is no number from 0, or is asked for and ruled out at once.
-    """
-    minutes = chosen.max_minutes
-    if minutes is not None and not (math.isfinite(minutes) and minutes >= 0):
-        raise UsageError(f"--max-minutes {minutes:g}: must be a number above 0, or 0 for no limit")
-    if chosen.shard is not None and chosen.executor is not None:
-        raise UsageError("--shard and --executor both share out the grid", "leave one out")
-    if chosen.ray_address is not None and chosen.executor is None:
-        raise UsageError("--ray-address goes with --executor ray", "add it, or leave --ray-address out")
-    if chosen.executor is not None and processes.world_size() > 1:
-        raise UsageError(
-            "--executor shares out cells, torchrun one training: they do not go together",
-            "leave torchrun out, or give each machine a --shard",
-        )
-    if chosen.is_spread and (minutes or chosen.max_train_minutes):
-        option = "max-minutes" if minutes else "max-train-minutes"
-        raise UsageError(
-            f"--{'shard' if chosen.shard else 'executor'} and --{option} do not go together: in the same time machines do different amounts",
-            "bound the work itself with --train-samples, --eval-samples or --epochs",
-        )
-    if chosen.full and minutes:
-        raise UsageError(f"--full and --max-minutes {minutes:g} contradict each other", "leave one out")
-    if chosen.full or minutes == 0 or chosen.is_spread:
-        return None
-    trains = chosen.finetune or chosen.train_samples or chosen.max_train_minutes
-    if minutes is not None or trains or command not in ANYTIME or device != "cpu":
-        return minutes
-    return DEFAULT_MINUTES
 
 
 def check_store_options(chosen: StudyOptions) -> None:
