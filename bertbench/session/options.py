@@ -92,7 +92,7 @@ class TrainingOptions:
         str,
         Option(
             "--recipe",
-            help="Recipe for fine-tuning: published (each model's own, where there is one) or task (the task's).",
+            help="Recipe for fine-tuning: published (each model's own, where there is one), task (the task's), or the name of one for any model, e.g. stable.",
         ),
     ] = "published"
     start_from: Annotated[

@@ -50,7 +50,9 @@ class Options:
     may_use_bf16: bool = False  # evaluation, where it is faster and gives the same answers
     samples: bool = False  # evaluate as many examples as --max-minutes leaves time for; it bounds training, too
     keep_checkpoints: Literal["all", "best", "none"] = "all"
-    recipes: Literal["published", "task"] = "published"  # what models are fine-tuned with: their own where there is one
+    recipes: str = (
+        "published"  # what models are fine-tuned with: their own where there is one; task; or a recipe's name
+    )
     fresh: bool = False
     attention: str = "sdpa"
     backends: tuple[str, ...] = ("eager",)

@@ -26,7 +26,14 @@ from bertbench.session.request import (
     same_recipe,
 )  # fmt: skip
 from bertbench.session.seeds import seeds_of
-from bertbench.session.selection import published_recipes, resolve, resolve_one, with_teachers
+from bertbench.session.selection import (
+    is_named_recipe,
+    named_recipe,
+    published_recipes,
+    resolve,
+    resolve_one,
+    with_teachers,
+)
 from bertbench.session.starts import starts_of
 from bertbench.specs.catalog import Catalog
 from bertbench.specs.models import ModelSpec
@@ -95,7 +102,10 @@ class Study:
         """
         start = self.options.start_from
         chosen = self.options if start is None else replace(self.options, finetune=True)
-        options, kinds = resolve_options(chosen, suite.seeds, self.command), parse_kinds(self.options.only)
+        named = chosen.recipes if is_named_recipe(chosen.recipes, self.catalog) else None
+        checked = replace(chosen, recipes="task") if named else chosen
+        options, kinds = resolve_options(checked, suite.seeds, self.command), parse_kinds(self.options.only)
+        options = replace(options, recipes=named or options.recipes)
         if start is not None:
             self.catalog.task(start)
         specified = tuple(self.catalog.task(task) for task in tasks)
@@ -120,9 +130,15 @@ class Study:
             timing=suite.timing,
             kinds=kinds,
             starts={} if self.options.from_store else starts_of(start, specs, tasks, self.store),
-            recipes=published_recipes(specs, tasks, self.catalog) if options.recipes == "published" else {},
+            recipes=self._recipes(options.recipes, specs, tasks),
         )
         return request if self.options.shard is None else request.shard(Shard.parse(self.options.shard))
+
+    def _recipes(self, choice: str, specs: Sequence[ModelSpec], tasks: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return by model and task what goes over the tasks' own recipes: what was published, or the recipe that is named."""
+        if choice == "published":
+            return published_recipes(specs, tasks, self.catalog)
+        return {} if choice == "task" else named_recipe(choice, specs, tasks, self.catalog)
 
     def with_reference(
         self, models: list[ModelSpec], suite: SuiteSpec, reference: str | None, *, add_suites: bool
