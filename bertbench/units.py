@@ -216,6 +216,7 @@ QUANTITIES: dict[str, Quantity] = {
         _score("pearson", "Pearson correlation"),
         _score("spearman", "Spearman correlation"),
         Quantity("retention", "1", "Retained", percent, higher_is_better=True),
+        Quantity("variance_share", "1", "Share of the variance", percent, possible=SHARE),
         Quantity("training_time", "s", "Training time", duration, higher_is_better=False, possible=SOME),
         Quantity("training_loss", "1", "Training loss", plain, higher_is_better=False, possible=SOME),
         Quantity("accumulation", "1", "Steps that gradients are summed over", plain, possible=COUNT),

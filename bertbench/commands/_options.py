@@ -24,6 +24,7 @@ from bertbench.session.options import (
     StudyOptions,
     TrainingOptions,
 )
+from bertbench.session.sweep import SweepOptions
 
 if TYPE_CHECKING:
     from bertbench.report.row import Report
@@ -279,6 +280,7 @@ class MarginOptions:
 OPTION_GROUPS = WHAT, TRAINING, TIME, OUTPUT, ADVANCED = ("What", "Training", "Time", "Output", "Advanced")
 _OF_CLASS = {
     TrainingOptions: TRAINING,
+    SweepOptions: TRAINING,
     BudgetOptions: TIME,
     OutputOptions: OUTPUT,
     MarginOptions: WHAT,

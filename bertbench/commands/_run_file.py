@@ -32,7 +32,8 @@ FILE, COMMAND = "file", "command"
 HINT = "`bertbench show RUN --as-file` writes one that is right"
 # By their names in Python: texts that may be lists of names or of numbers, models, which may be folders, and other places.
 LISTS_OF_NAMES = frozenset({"models", "task", "only", "backends", "dtypes", "scenario"})
-LISTS_OF_NUMBERS = frozenset({"seeds", "batch_sizes", "sequence_lengths"})
+SEEDS = frozenset({"seeds", "init_seeds", "data_seeds"})
+LISTS_OF_NUMBERS = SEEDS | frozenset({"batch_sizes", "sequence_lengths"})
 NUMBERS = LISTS_OF_NUMBERS | {"precision"}
 MODELS = frozenset({"models", "reference", "teacher", "student"})
 # Of this machine, this moment or the reader's taste: read from a file, never written to one, but for what is needed.
@@ -134,7 +135,9 @@ def _as_option(name: str, kind: Any, folder: Path, value: Any) -> Any:
         return [_path(entry, folder) for entry in (value if isinstance(value, list) else [value])]
     if Path in kinds:
         return _path(value, folder)
-    if isinstance(value, list):
+    if list[str] in kinds and not isinstance(value, list):
+        value = [value]
+    if isinstance(value, list) and list[str] not in kinds:
         return _joined(name, value, folder)
     if str not in kinds or not isinstance(value, str):
         return str(value) if name in NUMBERS and isinstance(value, int | float) else value
@@ -151,8 +154,9 @@ def _joined(name: str, entries: list[Any], folder: Path) -> str:
         raise ValueError("expected one value, not a list")
     if not entries:
         raise ValueError("the list is empty: leave the key out")
-    if name == "seeds" and len(entries) == 1:
-        raise ValueError("a list of one would be read as a count: write 'seeds: 1', and its number as 'seed'")
+    if name in SEEDS and len(entries) == 1:
+        key = name.replace("_", "-")
+        raise ValueError(f"a list of one would be read as a count: write '{key}: 1', and its number as 'seed'")
     kind, wanted = (
         (int, "whole numbers") if name in LISTS_OF_NUMBERS else (str, "names; quote what YAML takes for others")
     )
@@ -242,7 +246,7 @@ def as_text(stored: StoredSession) -> str:
     Raises:
         UsageError: no command that takes a file has measured it.
     """
-    from bertbench.session.study import ANYTIME
+    from bertbench.session.options import ANYTIME
     from bertbench.specs.yaml_files import to_yaml
 
     session = stored.session

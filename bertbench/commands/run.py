@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 from typer import Option
 
 from bertbench.commands._display import Display
 from bertbench.commands._options import MeasuringOptions, spread
-from bertbench.commands._study import Answer, answer, finish, open_study, show_plan
+from bertbench.commands._study import Answer, answer, finish, open_study, report_of, show_plan
 from bertbench.errors import ConfigError, UsageError
+from bertbench.session.sweep import SweepOptions, chosen_session, options_of, splits_of, trials_of
 
 if TYPE_CHECKING:
     from bertbench.records.store import Store
     from bertbench.session.options import StudyOptions
+    from bertbench.session.study import Study
     from bertbench.specs.catalog import Catalog
+    from bertbench.specs.suites import SuiteSpec
 
 TaskOption = Annotated[
     str,
@@ -37,7 +41,9 @@ PredictOption = Annotated[
 
 
 @spread()
-def run(task: TaskOption, *, predict_test: PredictOption = None, options: MeasuringOptions) -> None:
+def run(
+    task: TaskOption, *, predict_test: PredictOption = None, sweeping: SweepOptions, options: MeasuringOptions
+) -> None:
     """Evaluate or fine-tune each model on a task, and time it.
 
     Example: bertbench run --task sst2 --models bert,distilbert,albert
@@ -52,6 +58,15 @@ def run(task: TaskOption, *, predict_test: PredictOption = None, options: Measur
     if predict_test:
         check_predict(predict_test, tasks, catalog, options)
     suite = catalog.suite(options.suite or suite_for(tasks[0], catalog))
+    if sweeping.sweep:
+        if predict_test:
+            raise UsageError(
+                "--predict-test and --sweep do not go together", "predict with the values that were chosen"
+            )
+        sweep(study, suite, tasks, sweeping)
+        return
+    if sweeping.select_on is not None:
+        raise UsageError(f"--select-on {sweeping.select_on} chooses among trials", "add --sweep")
     request = study.request(suite, tasks, models=options.models, reference=options.reference, run=True)
     if options.dry_run:
         show_plan(study, request)
@@ -59,6 +74,32 @@ def run(task: TaskOption, *, predict_test: PredictOption = None, options: Measur
     measured = answer(study, request)
     missing = predict(measured, study.store, predict_test) if predict_test else 0
     finish(options, [measured], missing=missing)
+
+
+def sweep(study: Study, suite: SuiteSpec, tasks: Sequence[str], sweeping: SweepOptions) -> None:
+    """Measure every trial, and show each model's best; a shard shows its trials, since only all shards together can choose."""
+    from bertbench.session.request import check_many
+
+    options = cast("MeasuringOptions", study.options)
+    trials = trials_of(sweeping.sweep or ())
+    studies = [replace(study, options=options_of(options, values)) for values in trials]
+    requests = [
+        each.request(suite, tasks, models=options.models, reference=options.reference, run=True) for each in studies
+    ]
+    splits = splits_of(requests[0].tasks, sweeping.select_on)
+    if options.dry_run:
+        for each, request in zip(studies, requests, strict=True):
+            show_plan(each, request)
+        return
+    check_many(len(trials) * len(requests[0].units), yes=options.yes or options.from_store)
+    answers = [answer(each, request) for each, request in zip(studies, requests, strict=True)]
+    if options.shard is None:
+        stored = [(values, each.stored) for values, each in zip(trials, answers, strict=True)]
+        plain = replace(study, options=replace(options, only="quality", finetune=True))
+        whole = plain.request(suite, tasks, models=options.models, reference=options.reference, run=True)
+        chosen = chosen_session(plain, whole, stored, splits)
+        answers = [Answer(report_of(chosen, study.catalog), chosen, answers[0].models, whole)]
+    finish(options, answers)
 
 
 def check_predict(folder: Path, tasks: Sequence[str], catalog: Catalog, options: StudyOptions) -> None:

@@ -85,7 +85,7 @@ def list_runs(store: Store, now: datetime | None = None, judge: Staleness | None
             record.kind,
             record.model_name,
             record.task_name or "",
-            "" if record.seed is None else str(record.seed),
+            record.seed_label or "",
             f"{record.status}{', STALE' if reasons[id(record)] else ''}",
             _age(record.started_at, present),
         )
@@ -157,7 +157,7 @@ def _identity(stored: StoredSession, record: RunRecord) -> Iterator[tuple[str, A
     yield "suite", record.suite
     yield "model", record.model_name
     yield "task", record.task_name
-    yield "seed", record.seed
+    yield "seed", record.seed_label
     yield "session", f"{record.session_id}{'' if stored.session.complete else ' (incomplete)'}"
     yield "command", " ".join(("bertbench", *stored.session.argv)) if stored.session.argv else None
     yield "started", record.started_at

@@ -250,7 +250,10 @@ def _group(spec: GroupSpec, checked: CheckedConfigs) -> Iterator[Parts]:
 
 
 def _recipe(spec: RecipeSpec, checked: CheckedConfigs) -> Iterator[Parts]:
-    yield from _unknown("name", "model", spec.name, checked.entries["models"])
+    if not spec.any_model:
+        yield from _unknown("name", "model", spec.name, checked.entries["models"])
+    elif spec.name in checked.entries["models"]:
+        yield "name", f"'{spec.name}', a model's name", "a name that no model has, or leave any_model out"
     for name in spec.tasks:
         yield from _unknown(f"tasks.{name}", "task", name, checked.entries["tasks"])
 

@@ -182,12 +182,12 @@ class Attempt:
         from transformers.trainer_callback import PrinterCallback
 
         work, lengths = self.work, [len(row["input_ids"]) for row in self.rows]
-        order = LengthGrouped(lengths, self.micro * processes.world_size() * accumulation, work.seed)
+        order = LengthGrouped(lengths, self.micro * processes.world_size() * accumulation, work.order_seed)
         trainer = trainer_class(order, self.soft)(
             model=model,
             args=arguments(
                 str(output), work.recipe, total_steps(len(self.rows), work.recipe), micro=self.micro,
-                accumulation=accumulation, seed=work.seed, device=work.device, bf16=work.bf16_training,
+                accumulation=accumulation, seed=work.order_seed, device=work.device, bf16=work.bf16_training,
             ),
             train_dataset=Rows(self.rows),
             data_collator=collator,

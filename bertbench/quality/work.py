@@ -12,6 +12,7 @@ from bertbench.specs.models import DistillSpec
 from bertbench.specs.tasks import TaskSpec, TrainingSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from bertbench.records.cautions import Caution
@@ -45,7 +46,7 @@ class Work:
     task: TaskSpec
     mode: Literal["evaluate", "fine-tune"]
     recipe: TrainingSpec
-    seed: int
+    seed: int  # of what is new in the model
     device: str
     dtype: str
     bf16_training: bool
@@ -58,12 +59,20 @@ class Work:
     state: Path | None = None
     save_every_s: float = SAVE_EVERY_S
     keep: Path | None = None
+    data_seed: int | None = None
+    start: Mapping[str, str] | None = None  # the task and run whose checkpoint `source` is, for records
+
+    @property
+    def order_seed(self) -> int:
+        """The seed of the examples' order and of dropout: the data's, where it has one of its own."""
+        return self.seed if self.data_seed is None else self.data_seed
 
     @property
     def label(self) -> str:
         """A name for progress and messages."""
         verb = "evaluating" if self.mode == "evaluate" else "distilling" if self.teaching else "fine-tuning"
-        return f"{verb} {self.source.spec.name} on {self.task.name}, seed {self.seed}"
+        seed = f"seed {self.seed}" + ("" if self.data_seed is None else f"/{self.data_seed}")
+        return f"{verb} {self.source.spec.name} on {self.task.name}, {seed}"
 
     def training_examples(self) -> Examples:
         """Return what is trained on.

@@ -338,7 +338,7 @@ def _join(store: Store, shards: Sequence[StoredSession], merged: Merged) -> str:
 
 def _cell(record: RunRecord) -> tuple[Any, ...]:
     of_speed = (record.settings.get("backend"), record.settings.get("dtype")) if record.kind == "speed" else ()
-    return record.kind, record.model_name, record.task_name, record.seed, *of_speed
+    return record.kind, record.model_name, record.task_name, record.seeds, *of_speed
 
 
 def _united(parts: Iterable[Mapping[str, Any]], order: Sequence[str]) -> dict[str, Any]:

@@ -141,7 +141,8 @@ class RunRecord:
     threads, back-end, samples), `key` the quality_key or timing_key. `revision` is the resolved commit of the checkpoint
     that was loaded. `capped` says that training was cut short to fit a time limit. `data_changes` counts by split what
     loading the data changed or left out (`bertbench.tasks.reading.CHANGES`). `warnings` are sentences in records that were
-    made before they were facts; readers take `cautions`.
+    made before they were facts; readers take `cautions`. `seed` initializes what is new in the model; `data_seed` orders the
+    examples and draws dropout, None: it is `seed`, too.
     """
 
     run_id: str
@@ -157,6 +158,7 @@ class RunRecord:
     task: dict[str, Any] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     seed: int | None = None
+    data_seed: int | None = None
     checkpoint: str | None = None
     revision: str | None = None
     weights: Weights | None = None
@@ -178,6 +180,18 @@ class RunRecord:
         check_time("started_at", self.started_at)
         if self.seconds is not None and not (math.isfinite(self.seconds) and self.seconds >= 0):
             raise ValueError(f"seconds is {self.seconds!r:.60}")
+
+    @property
+    def seeds(self) -> tuple[int | None, int | None]:
+        """The seeds of initialization and of the data."""
+        return self.seed, self.seed if self.data_seed is None else self.data_seed
+
+    @property
+    def seed_label(self) -> str | None:
+        """Its seed for people, '0' or '0/1' with a data seed of its own; None without any."""
+        if self.seed is None:
+            return None
+        return str(self.seed) if self.data_seed is None else f"{self.seed}/{self.data_seed}"
 
     @property
     def cautions(self) -> tuple[Caution, ...]:

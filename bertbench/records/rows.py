@@ -30,7 +30,7 @@ OF_MEASUREMENTS = (
     "batch_size", "sequence_length", "note",
 )  # fmt: skip
 STORED = (
-    "session", "started_at", "model", "task", *OF_MEASUREMENTS, "seed", "kind", "status", "error", "run_id", "command",
+    "session", "started_at", "model", "task", *OF_MEASUREMENTS, "seed", "data_seed", "kind", "status", "error", "run_id", "command",
     "complete", "taken_over", "suite", "checkpoint", "revision", "weights", "weights_digest", "device", "backend", "dtype",
     "threads", "environment_class", "cpu", "gpu", "usable_cores", "system", "python", "torch", "transformers", "commit",
     "dirty", "bertbench_version", "measure_version", "schema_version", "key", "data_fingerprint", "recipe",
@@ -43,6 +43,7 @@ WHOLE = (
     "batch_size",
     "sequence_length",
     "seed",
+    "data_seed",
     "threads",
     "usable_cores",
     "measure_version",
@@ -132,8 +133,8 @@ def _of_session(session: SessionRecord, record: RunRecord) -> dict[str, Any]:
 
 def _of_run(record: RunRecord) -> dict[str, Any]:
     names = (
-        "started_at", "seed", "kind", "status", "run_id", "suite", "checkpoint", "revision", "weights", "weights_digest",
-        "schema_version", "key", "data_fingerprint", "capped", "finetuned_checkpoint", "seconds",
+        "started_at", "seed", "data_seed", "kind", "status", "run_id", "suite", "checkpoint", "revision", "weights",
+        "weights_digest", "schema_version", "key", "data_fingerprint", "capped", "finetuned_checkpoint", "seconds",
     )  # fmt: skip
     error = record.error
     return {

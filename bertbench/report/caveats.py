@@ -124,6 +124,34 @@ class OtherRecipe(Caveat):
 
 
 @dataclass(frozen=True)
+class StartedFrom(Caveat):
+    """The model had learnt another task before it was trained on this one."""
+
+    task: str
+
+    @property
+    def text(self) -> str:
+        """'started from mnli'."""
+        return f"started from {self.task}"
+
+
+@dataclass(frozen=True)
+class BestOfTrials(Caveat):
+    """The figure is of the best of several trials, chosen by the score on a split; `optimistic`: on the very examples shown."""
+
+    values: str
+    trials: int
+    split: str | None
+    optimistic: bool
+
+    @property
+    def text(self) -> str:
+        """'best of 3 trials (learning_rate=2e-05), chosen on validation: optimistic'."""
+        chosen = f"best of {self.trials} trials ({self.values}), chosen on {self.split or 'the examples'}"
+        return f"{chosen}: optimistic" if self.optimistic else chosen
+
+
+@dataclass(frozen=True)
 class NoShare(Caveat):
     """There is no share retained of the reference's score."""
 
@@ -152,7 +180,7 @@ def remarks(*texts: str | None) -> tuple[Remark, ...]:
     return tuple(Remark(text) for text in texts if text)
 
 
-BESIDE = (TrainingCapped, SampleOnly, TasksLeftOut, OtherRecipe)
+BESIDE = (TrainingCapped, SampleOnly, TasksLeftOut, OtherRecipe, BestOfTrials, StartedFrom)
 
 
 def words_beside(caveats: Iterable[Caveat]) -> str:

@@ -136,6 +136,8 @@ def _bounds_text(method: Method) -> str:
     name = _NAMED[method.kind]
     if method.level is not None:  # the gate's, which is hyphenated
         name = f"{method.level * 100:.0f}% {name.replace(' ', '-')}"
+    if method.crossed:
+        name = f"random-effects {name}"
     if method.unit is None:
         return name
     counted = f"{' and '.join(map(str, method.counts))} " if method.counts else ""
@@ -148,6 +150,8 @@ def _bootstrap_text(method: Method) -> str:
         SeedsTaken.OF_ONE_MODEL: "Student's t over one model's seeds and ",
         SeedsTaken.OF_ALL_MODELS: "Student's t over seeds and ",
     }[method.seeds]
+    if method.crossed:
+        seeds = f"{seeds.removesuffix(' and ')}, initializations and data seeds apart, and "
     paired = "paired " if method.paired else ""
     over_tasks = ", mean over tasks" if method.over_tasks else ""
     return f"{seeds}{paired}Bayesian bootstrap over {method.unit} ({method.draws:,} draws){over_tasks}"

@@ -16,8 +16,8 @@ from bertbench.records.record import MEASURE_VERSIONS, UNAVAILABLE, Failure, Kin
 from bertbench.session import extras
 from bertbench.session import inputs as _heads
 from bertbench.session import inputs as _inputs
+from bertbench.session.cells import Plan
 from bertbench.session.extras import measure_energy, measure_server
-from bertbench.session.plan import Plan
 from bertbench.session.request import OUT_OF_TIME
 from bertbench.session.steps import Session, guarded, slug
 from bertbench.session.variants import Checker, Variant, variants

@@ -19,9 +19,9 @@ from bertbench.records.progress import Progress
 from bertbench.records.record import Failure, RunRecord, digest
 from bertbench.records.stored import StoredSession
 from bertbench.session import number_format
+from bertbench.session.cells import Cell, by_task
 from bertbench.session.forecast import Sample, next_step
 from bertbench.session.number_format import Trial
-from bertbench.session.plan import Cell, by_task
 from bertbench.session.quality import quality_key, task_fields, write_quality
 from bertbench.session.request import OUT_OF_TIME
 from bertbench.session.steps import Session, guarded

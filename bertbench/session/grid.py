@@ -47,7 +47,7 @@ class Grid:
     waiting: deque[int] = field(default_factory=deque)
     running: dict[Future[Parcel], int] = field(default_factory=dict)
     tries: dict[int, int] = field(default_factory=dict)
-    runs: dict[tuple[str | None, str | None, int | None], tuple[StoredSession, RunRecord]] = field(default_factory=dict)
+    runs: dict[tuple[Any, ...], tuple[StoredSession, RunRecord]] = field(default_factory=dict)
     parts: list[StoredSession] = field(default_factory=list)
 
     def needs(self, unit: Unit) -> JobNeeds:
@@ -123,7 +123,7 @@ def _take_finished(grid: Grid) -> None:
     for stored in store.sessions(lambda session: bool(names & set(session.models) and tasks & set(session.tasks))):
         for record in stored.records:
             if record.kind == "quality" and record.status == "ok":
-                grid.runs.setdefault((record.model_name, record.task_name, record.seed), (stored, record))
+                grid.runs.setdefault((record.model_name, record.task_name, record.seeds), (stored, record))
         part = part_of(stored.session)
         if part is None or not stored.session.complete or any(part[name] != whole[name] for name in whole):
             continue
@@ -142,9 +142,10 @@ def _grid_of(request: Request) -> dict[str, Any]:
 def _known(grid: Grid, number: int) -> bytes:
     """Collect what is stored of a unit's cells, and of its teachers', for whoever does it."""
     unit, first = grid.request.units[number], grid.request.options.seeds[0]
-    cells = [(unit.model, unit.task, seed) for seed in unit.seeds]
+    pairs = {(seed, seed if data_seed is None else data_seed) for seed, data_seed in unit.pairs}
+    cells = [(unit.model, unit.task, pair) for pair in sorted(pairs)]
     # A teacher that is evaluated as it is has the first seed alone.
-    cells += [(name, unit.task, seed) for name in unit.teachers for seed in {*unit.seeds, first}]
+    cells += [(name, unit.task, pair) for name in unit.teachers for pair in {*pairs, (first, first)}]
     return pack_runs(grid.runs[cell] for cell in cells if cell in grid.runs)
 
 
@@ -276,15 +277,15 @@ def _failed_part(grid: Grid, number: int, failure: Failure) -> StoredSession:
     session = session_of(request, canonical, grid.store.new_session_id(), complete=True, ended_at=now())
     grid.store.write_session(session)
     settings = {"device": request.options.device, "dtype": request.options.dtype, "threads": request.options.threads}
-    cells: list[tuple[Kind, str | None, str | None, int | None]]
-    cells = [("quality", unit.model, unit.task, seed) for seed in unit.seeds] if unit.task else [
-        (kind, name, None, None) for kind in request.kinds for name in session.models
+    cells: list[tuple[Kind, str | None, str | None, tuple[int | None, int | None]]]
+    cells = [("quality", unit.model, unit.task, pair) for pair in unit.pairs] if unit.task else [
+        (kind, name, None, (None, None)) for kind in request.kinds for name in session.models
     ]  # fmt: skip
     specs, tasks = {spec.name: spec for spec in request.models}, {task.name: task for task in request.tasks}
-    for kind, model, task, seed in cells:
+    for kind, model, task, (seed, data_seed) in cells:
         grid.store.write_record(
             RunRecord(
-                run_id=run_id_of(session.session_id, kind, str(model), task, seed),
+                run_id=run_id_of(session.session_id, kind, str(model), task, seed, data_seed),
                 session_id=session.session_id,
                 kind=kind,
                 suite=session.suite,
@@ -295,6 +296,7 @@ def _failed_part(grid: Grid, number: int, failure: Failure) -> StoredSession:
                 task_name=task,
                 task=tasks[task].model_dump(mode="json") if task else None,
                 seed=seed,
+                data_seed=data_seed,
                 settings=settings,
                 error=failure,
             )

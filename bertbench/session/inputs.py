@@ -15,7 +15,7 @@ from bertbench.models.token_ids import Encoded, ragged_ids
 from bertbench.quality.evaluate import scores
 from bertbench.records.cautions import Caution, caution
 from bertbench.records.record import Measurement
-from bertbench.session.plan import Plan
+from bertbench.session.cells import Plan
 from bertbench.session.steps import Session, TaskData
 from bertbench.specs import plugins
 from bertbench.specs.tasks import SEQUENCES, TaskSpec

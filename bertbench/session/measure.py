@@ -21,9 +21,10 @@ from bertbench.records.progress import Progress, SessionWatch, Unwatched
 from bertbench.records.record import UNAVAILABLE, Environment, RunRecord, SessionRecord
 from bertbench.records.store import Store, newest
 from bertbench.records.stored import StoredSession
+from bertbench.session.cells import Cell, Plan
 from bertbench.session.cost import measure_cost
 from bertbench.session.evaluations import measure_evaluations
-from bertbench.session.plan import Cell, Plan, is_sampled, make
+from bertbench.session.plan import is_sampled, make
 from bertbench.session.quality import drop_checkpoints, measure_quality, quality_key
 from bertbench.session.request import (
     OUT_OF_TIME,

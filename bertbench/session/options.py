@@ -6,11 +6,18 @@ everything below the commands reads them. Nobody changes them: who decides diffe
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from typer import Option
+
+from bertbench import processes
+from bertbench.errors import UsageError
+
+ANYTIME = frozenset({"run", "compare"})  # commands that give what fits into a time limit
+DEFAULT_MINUTES = 15.0  # their limit on a CPU
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,18 @@ class TrainingOptions:
     seeds: Annotated[
         str | None, Option("--seeds", help="Number of seeds, or a list such as 0,1,2.", show_default=False)
     ] = None
+    init_seeds: Annotated[
+        str | None,
+        Option(
+            "--init-seeds",
+            help="Number or list of seeds that initialize; every pair with --data-seeds is trained.",
+            show_default=False,
+        ),
+    ] = None
+    data_seeds: Annotated[
+        str | None,
+        Option("--data-seeds", help="Number or list of seeds for data order and dropout.", show_default=False),
+    ] = None
     seed: Annotated[int | None, Option("--seed", help="First seed (default 0).", show_default=False)] = None
     finetune: Annotated[
         bool,
@@ -73,9 +92,18 @@ class TrainingOptions:
         str,
         Option(
             "--recipe",
-            help="Recipe for fine-tuning: published (each model's own, where there is one) or task (the task's).",
+            help="Recipe for fine-tuning: published (each model's own, where there is one), task (the task's), or the name of one for any model, e.g. stable.",
         ),
     ] = "published"
+    start_from: Annotated[
+        str | None,
+        Option(
+            "--start-from",
+            metavar="TASK",
+            help="Train from each model's checkpoint of this task, e.g. mnli, and not from the model.",
+            show_default=False,
+        ),
+    ] = None
     train_samples: Annotated[
         int | None, Option("--train-samples", help="Train on this many examples.", show_default=False)
     ] = None
@@ -258,3 +286,39 @@ class SpeedOptions:
             show_default=False,
         ),
     ] = None
+
+
+def minutes_of(chosen: StudyOptions, device: str, command: str) -> float | None:
+    """Choose the command's time limit; None: none.
+
+    Whoever asks for training sets its amount, and gets no limit that was not asked for.
+
+    Raises:
+        UsageError: it is no number from 0, or is asked for and ruled out at once.
+    """
+    minutes = chosen.max_minutes
+    if minutes is not None and not (math.isfinite(minutes) and minutes >= 0):
+        raise UsageError(f"--max-minutes {minutes:g}: must be a number above 0, or 0 for no limit")
+    if chosen.shard is not None and chosen.executor is not None:
+        raise UsageError("--shard and --executor both share out the grid", "leave one out")
+    if chosen.ray_address is not None and chosen.executor is None:
+        raise UsageError("--ray-address goes with --executor ray", "add it, or leave --ray-address out")
+    if chosen.executor is not None and processes.world_size() > 1:
+        raise UsageError(
+            "--executor shares out cells, torchrun one training: they do not go together",
+            "leave torchrun out, or give each machine a --shard",
+        )
+    if chosen.is_spread and (minutes or chosen.max_train_minutes):
+        option = "max-minutes" if minutes else "max-train-minutes"
+        raise UsageError(
+            f"--{'shard' if chosen.shard else 'executor'} and --{option} do not go together: in the same time machines do different amounts",
+            "bound the work itself with --train-samples, --eval-samples or --epochs",
+        )
+    if chosen.full and minutes:
+        raise UsageError(f"--full and --max-minutes {minutes:g} contradict each other", "leave one out")
+    if chosen.full or minutes == 0 or chosen.is_spread:
+        return None
+    trains = chosen.finetune or chosen.train_samples or chosen.max_train_minutes
+    if minutes is not None or trains or command not in ANYTIME or device != "cpu":
+        return minutes
+    return DEFAULT_MINUTES

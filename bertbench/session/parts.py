@@ -16,6 +16,8 @@ from bertbench.records.record import Kind
 from bertbench.specs.models import ModelSpec
 from bertbench.specs.tasks import TaskSpec
 
+SeedPair = tuple[int, int | None]  # of initialization, and of the data where it has its own
+
 MOST_SHARDS = 100_000
 
 
@@ -52,13 +54,14 @@ class Shard:
 class Unit:
     """What is measured on one machine: a model on a task, with these seeds; or, without a task, the cost of all models.
 
-    `teachers` are the models that must be trained before it, on the same task.
+    `teachers` are the models that must be trained before it, on the same task; `data_seeds` has one for each of `seeds`.
     """
 
     model: str | None = None
     task: str | None = None
     seeds: tuple[int, ...] = ()
     teachers: tuple[str, ...] = ()
+    data_seeds: tuple[int | None, ...] = ()
 
     @property
     def is_cost(self) -> bool:
@@ -66,11 +69,17 @@ class Unit:
         return self.task is None
 
     @property
+    def pairs(self) -> tuple[SeedPair, ...]:
+        """The seeds of its runs."""
+        return tuple(zip(self.seeds, self.data_seeds or (None,) * len(self.seeds), strict=True))
+
+    @property
     def label(self) -> str:
         """Name it for people."""
         if self.task is None:
             return "size, speed and memory"
-        seed = f", seed {self.seeds[0]}" if len(self.seeds) == 1 else ""
+        of_data = f"/{self.data_seeds[0]}" if self.data_seeds and self.data_seeds[0] is not None else ""
+        seed = f", seed {self.seeds[0]}{of_data}" if len(self.seeds) == 1 else ""
         return f"{self.model} on {self.task}{seed}"
 
 
@@ -108,12 +117,13 @@ class GridPart:
         """Tell whether a task's data is used: timing chooses its texts among all tasks."""
         return self.has_cost or any(unit.task == name for unit in self.units)
 
-    def takes(self, model: str, task: str, seed: int, first_seed: int) -> bool:
-        """Tell whether a cell belongs to it; a teacher that is evaluated as it is has the first seed alone."""
+    def takes(self, model: str, task: str, seeds: SeedPair, first_seed: int) -> bool:
+        """Tell whether a cell belongs to it; what is evaluated as it is has the first seed alone, and none of the data."""
         for unit in self.units:
-            if unit.task == task and unit.model == model and seed in unit.seeds:
+            is_in = seeds in unit.pairs or (seeds[1] is None and seeds[0] in unit.seeds)
+            if unit.task == task and unit.model == model and is_in:
                 return True
-            if unit.task == task and model in unit.teachers and (seed in unit.seeds or seed == first_seed):
+            if unit.task == task and model in unit.teachers and (is_in or seeds == (first_seed, None)):
                 return True
         return False
 
@@ -133,7 +143,7 @@ class GridPart:
 def units_of(
     models: Sequence[ModelSpec],
     tasks: Sequence[TaskSpec],
-    seeds: tuple[int, ...],
+    seeds: Sequence[SeedPair],
     kinds: Sequence[Kind],
     *,
     finetune: bool,
@@ -148,9 +158,16 @@ def units_of(
             teachers = _teachers(spec, by_name)
             # Published as fine-tuned, it is evaluated once for all seeds; and if it cannot be had, trained with all of them.
             is_published = task.name in spec.finetuned and not finetune and spec.distill is None
-            seeds_apart = [seeds] if is_published else [(seed,) for seed in seeds]
-            units += [Unit(spec.name, task.name, some, teachers) for some in seeds_apart]
+            pairs_apart = [seeds] if is_published else [(pair,) for pair in seeds]
+            units += [_unit(spec.name, task.name, pairs, teachers) for pairs in pairs_apart]
     return units
+
+
+def _unit(model: str, task: str, pairs: Sequence[SeedPair], teachers: tuple[str, ...]) -> Unit:
+    """Make a unit of these runs; without seeds of the data where none has its own."""
+    of_data = tuple(data_seed for _, data_seed in pairs)
+    has_own = any(data_seed is not None for data_seed in of_data)
+    return Unit(model, task, tuple(seed for seed, _ in pairs), teachers, of_data if has_own else ())
 
 
 def _teachers(spec: ModelSpec, by_name: dict[str, ModelSpec]) -> tuple[str, ...]:

@@ -6,9 +6,8 @@ that so few samples teach nothing.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,6 +18,7 @@ from bertbench.models.students.transfer import check_pair, teachers_first
 from bertbench.quality import trainer
 from bertbench.quality.work import Teaching, Work
 from bertbench.records.record import UNAVAILABLE, Failure
+from bertbench.session.cells import Cell, Plan, by_task, cut
 from bertbench.session.forecast import (
     FIXED_SECONDS,
     Pace,
@@ -29,52 +29,13 @@ from bertbench.session.forecast import (
     more_in_words,
     share_out,
     some_of,
-    steps_in_words,
     training_seconds,
 )
 from bertbench.session.request import OUT_OF_TIME, Request
 from bertbench.session.steps import TIMING_SHARE, Instruments, TaskData, load_data
-from bertbench.specs.tasks import TaskSpec, TrainingSpec
+from bertbench.specs.tasks import TaskSpec
 from bertbench.tasks.examples import Examples
 from bertbench.units import duration
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One quality run to be done, or the reason why it is not."""
-
-    encoder: Encoder
-    task: TaskSpec
-    seed: int
-    work: Work | None
-    skipped: Failure | None = None
-    capped: bool = False
-    expected_s: float = 0.0
-    per_example_s: float = 0.0  # of those of evaluating one example
-    teacher: Cell | None = None  # must be done before, and keep its checkpoint
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Everything a session will do."""
-
-    data: dict[str, TaskData]
-    cells: tuple[Cell, ...]
-    steps: tuple[PlanStep, ...]
-    decisions: dict[str, Any]
-    more: str | None = None  # what a larger budget would add
-    # Seconds of size, speed and memory, had they all they need.
-    costs: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def expected_s(self) -> float:
-        """Seconds for all steps."""
-        return sum(step.seconds for step in self.steps)
-
-    def lines(self) -> list[str]:
-        """Return the plan as people read it."""
-        heading = f"plan ({len(self.steps)} step{'s'[len(self.steps) == 1 :]}, about {duration(self.expected_s)}):"
-        return [heading, *steps_in_words(self.steps), *([self.more] if self.more else [])]
 
 
 def make(
@@ -162,7 +123,7 @@ def _uncapped(
     """Decide what is evaluated and what is trained on a task, and how long all of it would take."""
     in_order = teachers_first(encoders, lambda encoder: encoder.spec)
     all_cells = (cell for encoder in in_order for cell in _cells(request, encoder, loaded, trains_in_bf16, say))
-    cells = [cell for cell in all_cells if request.takes(cell.encoder.spec.name, cell.task.name, cell.seed)]
+    cells = [cell for cell in all_cells if request.takes(cell.encoder.spec.name, cell.task.name, *cell.seeds)]
     per_sample = {
         cell.encoder.spec.name: pace.per_example(cell.work, loaded.splits[0], training=True)
         for cell in cells
@@ -220,14 +181,6 @@ def is_sampled(request: Request, cell: Cell) -> bool:
     return request.options.samples and cell.work is not None and cell.work.mode == "evaluate"
 
 
-def by_task(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
-    """Return the cells of each task, tasks in the order of their first cells."""
-    tasks: dict[str, list[Cell]] = {}
-    for cell in cells:
-        tasks.setdefault(cell.task.name, []).append(cell)
-    return tasks
-
-
 def _taught(cells: list[Cell], pace: Pace) -> list[Cell]:
     """Cells of one task, teachers first, with each student's teacher: of the same seed, or the one there is.
 
@@ -243,7 +196,7 @@ def _taught(cells: list[Cell], pace: Pace) -> list[Cell]:
             taught.append(cell)
             continue
         teachers = [other for other in taught if other.encoder.spec.name == spec.teacher]
-        teacher = next((other for other in teachers if other.seed == cell.seed), teachers[0] if teachers else None)
+        teacher = next((other for other in teachers if other.seeds == cell.seeds), teachers[0] if teachers else None)
         if teacher is None or teacher.work is None:
             why = teacher.skipped.message if teacher and teacher.skipped else "it is not among the models"
             kind = teacher.skipped.kind if teacher and teacher.skipped else UNAVAILABLE
@@ -269,6 +222,9 @@ def _cells(
     if reason:
         return [Cell(encoder, task, seeds[0], None, skipped=Failure(UNAVAILABLE, reason))]
     source, mode_is_evaluate = choose(request, encoder, task, say)
+    start = request.starts.get(encoder.spec.name)
+    if start is not None:
+        source = start.source(source)
     # Recipes that were published are for training: what is evaluated as it is gets the length it was trained with here, or
     # the task's.
     recipe = (request.options if mode_is_evaluate else request).recipe(task, encoder.spec)
@@ -288,12 +244,16 @@ def _cells(
         teaching=Teaching(encoder.spec.distill) if encoder.spec.distill and not mode_is_evaluate else None,
         train=None if mode_is_evaluate else loaded.train,
         splits=loaded.splits,
+        start=start.as_json() if start else None,
     )
     if mode_is_evaluate:  # nothing random: more seeds would repeat the same figure
         return [Cell(encoder, task, seeds[0], work)]
     if loaded.no_train:
         raise loaded.no_train
-    return [Cell(encoder, task, seed, replace(work, seed=seed)) for seed in seeds]
+    return [
+        Cell(encoder, task, seed, replace(work, seed=seed, data_seed=data_seed), data_seed=data_seed)
+        for seed, data_seed in request.options.seed_pairs
+    ]
 
 
 def choose(request: Request, encoder: Encoder, task: TaskSpec, say: Say) -> tuple[Source, bool]:
@@ -365,17 +325,10 @@ def _decide_cut(
     recipes = [cell.work.recipe for cell in trained if cell.work]
     if cap_s is None:
         return None
-    seen = cap_s / len(request.options.seeds) / slowest
+    seen = cap_s / len(request.options.seed_pairs) / slowest
     if seen >= len(train) * max(recipe.epochs for recipe in recipes):
         return None
     return list(cut(len(train), max(recipes, key=lambda recipe: recipe.batch_size), seen))
-
-
-def cut(available: int, recipe: TrainingSpec, samples_seen: float) -> tuple[int, float]:
-    """Compute the samples and epochs that fit into `samples_seen`: distinct samples before epochs, a batch at least."""
-    if samples_seen >= available:
-        return available, round(samples_seen / available, 2)
-    return max(recipe.batch_size, math.floor(samples_seen / recipe.batch_size) * recipe.batch_size), 1.0
 
 
 def _cut_cell(cell: Cell, train: Examples, epochs: float) -> Cell:

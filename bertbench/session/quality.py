@@ -16,7 +16,7 @@ from bertbench.records.bounds import SAVING, claimed, inside
 from bertbench.records.cautions import OF_DATA, caution
 from bertbench.records.record import MEASURE_VERSIONS, UNAVAILABLE, Failure, RunRecord, Sidecar, digest
 from bertbench.records.store import Store
-from bertbench.session.plan import Cell
+from bertbench.session.cells import Cell
 from bertbench.session.request import OUT_OF_TIME
 from bertbench.session.steps import Session, guarded, slug
 from bertbench.units import duration
@@ -58,6 +58,7 @@ def measure_quality(session: Session, cell: Cell, run: Run = run_and_save) -> No
             "model_name": spec.name,
             "model": spec.model_dump(mode="json"),
             "suite": session.request.suite.name,
+            "data_seed": cell.data_seed,
         }
         session.written.append(session.store.adopt(*earlier, session.id, **copied))
         return
@@ -95,7 +96,8 @@ def measure_quality(session: Session, cell: Cell, run: Run = run_and_save) -> No
 
 def task_fields(cell: Cell) -> dict[str, Any]:
     """Return what a record says of the cell's task."""
-    return {"task_name": cell.task.name, "task": cell.task.model_dump(mode="json"), "seed": cell.seed}
+    seeds = {"seed": cell.seed, "data_seed": cell.data_seed}
+    return {"task_name": cell.task.name, "task": cell.task.model_dump(mode="json")} | seeds
 
 
 def _holds_links(folder: Path) -> bool:
@@ -158,6 +160,7 @@ def write_quality(
     cautions += outcome.warnings if outcome else ()
     if outcome is not None:
         name = f"predictions-{slug(cell.encoder.spec.name)}-{cell.task.name}-{cell.seed}"
+        name += "" if cell.data_seed is None else f"-{cell.data_seed}"
         if any(len(split) < split.available for split in work.splits):
             # A larger sample never overwrites what a record refers to.
             name += f"-{sum(len(split) for split in work.splits)}"
@@ -214,6 +217,7 @@ def _quality_settings(work: Work, outcome: Outcome | None) -> dict[str, Any]:
             "training_dtype": _training_dtype(work),
             "left_out_of_training": trained.left_out if trained else None,
         }
+        | ({"start": dict(work.start)} if work.start else {})
         | ({"teaching": work.teaching.spec.model_dump(mode="json")} if work.teaching else {})
         | _processes(work)
     )
@@ -249,6 +253,7 @@ def quality_key(cell: Cell, settings: dict[str, Any]) -> str:
             "device": settings["device"].split(":")[0],
             "version": MEASURE_VERSIONS["quality"],
         }
+        | ({"data_seed": work.order_seed} if work.order_seed != cell.seed else {})
         | _teaching(cell, settings)
         | _processes(work)
     )

@@ -15,6 +15,7 @@ from bertbench import processes
 from bertbench.errors import CheckpointError, DatasetError, UsageError
 from bertbench.records.record import MEASURE_VERSIONS, NOT_MEASURED, Kind, digest
 from bertbench.session.parts import GridPart, Shard, Unit, units_of
+from bertbench.session.starts import Start, digests_of
 from bertbench.specs.models import ModelSpec
 from bertbench.specs.suites import SuiteSpec, resolve
 from bertbench.specs.tasks import TaskSpec, TrainingSpec
@@ -23,8 +24,6 @@ from bertbench.specs.timing import TimingSpec
 DEFAULT_TRAIN_MINUTES = 10.0  # the cap on CPU without --finetune, for the slowest model
 MANY_RUNS = 10
 OUT_OF_TIME = "OutOfTime"  # the kind of failure of what did not fit into --max-minutes
-MOST_SEEDS = 1000
-LARGEST_SEED = 2**32 - 1  # numpy's
 
 EVERYTHING: tuple[Kind, ...] = ("size", "speed", "memory", "quality")
 
@@ -36,7 +35,8 @@ class Options:
     device: str = "cpu"
     dtype: str = "fp32"
     threads: int = 1
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[int, ...] = (0,)  # of initialization, and of the data where `data_seeds` has none
+    data_seeds: tuple[int, ...] = ()  # each goes with each of `seeds`
     train_samples: int | None = None
     eval_samples: int | None = None
     epochs: float | None = None
@@ -50,7 +50,9 @@ class Options:
     may_use_bf16: bool = False  # evaluation, where it is faster and gives the same answers
     samples: bool = False  # evaluate as many examples as --max-minutes leaves time for; it bounds training, too
     keep_checkpoints: Literal["all", "best", "none"] = "all"
-    recipes: Literal["published", "task"] = "published"  # what models are fine-tuned with: their own where there is one
+    recipes: str = (
+        "published"  # what models are fine-tuned with: their own where there is one; task; or a recipe's name
+    )
     fresh: bool = False
     attention: str = "sdpa"
     backends: tuple[str, ...] = ("eager",)
@@ -59,6 +61,12 @@ class Options:
         None  # simulate a server with this bound on latency; 0: one that follows from the models
     )
     paper: str | None = None  # the published measurement that is repeated
+    start_from: str | None = None  # the task whose checkpoint training starts from
+
+    @property
+    def seed_pairs(self) -> tuple[tuple[int, int | None], ...]:
+        """The seeds of each run: of initialization, and of the data where that has its own."""
+        return tuple((seed, data_seed) for seed in self.seeds for data_seed in self.data_seeds or (None,))
 
     @property
     def train_cap_s(self) -> float | None:
@@ -99,13 +107,14 @@ class Request:
     recipes: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     started: float = field(default_factory=time.monotonic)
     enough: Callable[[Mapping[str, Sequence[float]]], bool] | None = None
+    starts: Mapping[str, Start] = field(default_factory=dict)  # by model, with --start-from
     part: GridPart | None = None  # of a larger grid, whose other parts other machines do
 
     @cached_property
     def units(self) -> list[Unit]:
         """What of the grid can be measured on machines of its own."""
         options = self.options
-        return units_of(self.models, self.tasks, options.seeds, self.kinds, finetune=options.finetune)
+        return units_of(self.models, self.tasks, options.seed_pairs, self.kinds, finetune=options.finetune)
 
     def shard(self, shard: Shard) -> Request:
         """Return the request for one share: every n-th unit."""
@@ -127,9 +136,9 @@ class Request:
             part=part,
         )
 
-    def takes(self, model: str, task: str, seed: int) -> bool:
+    def takes(self, model: str, task: str, seed: int, data_seed: int | None = None) -> bool:
         """Tell whether a cell is to be measured here."""
-        return self.part is None or self.part.takes(model, task, seed, self.options.seeds[0])
+        return self.part is None or self.part.takes(model, task, (seed, data_seed), self.options.seeds[0])
 
     @property
     def time_limit_s(self) -> float | None:
@@ -197,6 +206,8 @@ class Request:
             }
             | {"backends": list(options.backends), "dtypes": list(options.dtypes)}
             | {"seeds": list(options.seeds), "train_cap_s": options.train_cap_s}
+            | ({"data_seeds": list(options.data_seeds)} if options.data_seeds else {})
+            | ({"start_from": options.start_from} if options.start_from else {})
             | ({"may_use_bf16": True} if options.may_use_bf16 else {})
             | ({"recipes": options.recipes} if "quality" in (self.part or self).kinds else {})
             | ({"processes": processes.world_size()} if processes.world_size() > 1 else {}),
@@ -206,7 +217,7 @@ class Request:
                 spec.name: digest([spec.distill.model_dump(mode="json"), spec.config]) for spec in self.models if spec.distill
             },
             "environment_class": environment_class,
-        } | ({"part": self.part.as_json()} if self.part else {})  # fmt: skip
+        } | ({"part": self.part.as_json()} if self.part else {}) | ({"starts": digests_of(self.starts)} if self.starts else {})  # fmt: skip
 
     def _model_digest(self, spec: ModelSpec, weights: str) -> str:
         """Identify a model by spec, weights and, where it has one of its own, recipe."""
@@ -290,34 +301,6 @@ def parse_kinds(text: str | None) -> tuple[Kind, ...]:
     if unknown:
         raise UsageError(f"--only {text}: '{unknown[0]}' is not one of {', '.join(EVERYTHING)}")
     return tuple(kind for kind in EVERYTHING if kind in asked)
-
-
-def parse_seeds(seeds: str | None, first: int | None, default_count: int) -> tuple[int, ...]:
-    """Read the seeds: `--seeds N` is a count, a comma list is literal, and `--seed S` is the first of a count.
-
-    Raises:
-        UsageError: not numbers, none, too many, negative or too large, or both a list and a first seed.
-    """
-    start = 0 if first is None else first
-    if not 0 <= start <= LARGEST_SEED - MOST_SEEDS:
-        raise UsageError(f"--seed {start}: must be 0 or more" if start < 0 else f"--seed {start}: too large")
-    if seeds is None:
-        return tuple(range(start, start + default_count))
-    try:
-        numbers = [int(part) for part in seeds.split(",")]
-    except ValueError:
-        raise UsageError(f"--seeds {seeds}: expected a count such as 3, or a list such as 0,1,2") from None
-    if "," in seeds:
-        if first is not None:
-            raise UsageError("--seed goes with a count, not with a list of seeds", "leave --seed out")
-        if not 0 <= min(numbers) <= max(numbers) <= LARGEST_SEED or len(set(numbers)) != len(numbers):
-            raise UsageError(f"--seeds {seeds}: seeds must be from 0 to {LARGEST_SEED} and each given once")
-        return tuple(numbers)
-    if not 1 <= numbers[0] <= MOST_SEEDS:
-        limit = "at least 1 seed is" if numbers[0] < 1 else f"at most {MOST_SEEDS} seeds are"
-        hint = "--seeds N is a count; --seed S picks the first"
-        raise UsageError(f"--seeds {numbers[0]}: {limit} {'needed' if numbers[0] < 1 else 'taken'}", hint)
-    return tuple(range(start, start + numbers[0]))
 
 
 def check_positive(**options: float | None) -> None:

@@ -137,6 +137,26 @@ def published_recipes(
     return {spec.name: {task: spec.values(task) for task in tasks if task in spec.tasks} for spec in specs}
 
 
+def is_named_recipe(name: str, catalog: Catalog) -> bool:
+    """Tell whether a recipe for any model is called so."""
+    return name in catalog.entries("recipes") and catalog.recipe(name).any_model
+
+
+def named_recipe(
+    name: str, models: Sequence[ModelSpec], tasks: Sequence[str], catalog: Catalog
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the hyperparameters that a recipe for any model has, by model and task.
+
+    Raises:
+        UsageError: it says nothing of a task.
+    """
+    recipe = catalog.recipe(name)
+    if lacking := [task for task in tasks if task not in recipe.tasks]:
+        known = ", ".join(recipe.tasks)
+        raise UsageError(f"--recipe {name}: says nothing of {', '.join(lacking)}", f"it is for {known}")
+    return {spec.name: {task: recipe.values(task) for task in tasks} for spec in models}
+
+
 def _one(name: str, catalog: Catalog, store: Store | None) -> ModelSpec:
     known = catalog.entries("models")
     if name in known:
@@ -209,7 +229,7 @@ def _of_run(run_id: str, store: Store | None) -> ModelSpec:
     folder = store.checkpoint(record)
     if folder is None:
         raise CheckpointError(f"run {record.run_id}: kept no checkpoint", "fine-tune again with --keep-checkpoints all")
-    title = f"{record.model.get('title', record.model_name)} ({record.task_name}, seed {record.seed})"
+    title = f"{record.model.get('title', record.model_name)} ({record.task_name}, seed {record.seed_label})"
     return ModelSpec(
         name=f"run:{record.run_id}",
         title=title,

@@ -106,7 +106,8 @@ class Session:
         """
         source = encoder.source
         settings = self.settings | fields.pop("settings", {})
-        parts = (fields.get("task_name"), fields.get("seed"), fields.pop("variant", None))
+        seeds = (fields.get("seed"), fields.get("data_seed"))
+        parts = (fields.get("task_name"), *seeds, fields.pop("variant", None))
         run_id = run_id_of(self.id, kind, encoder.spec.name, *parts)
         values = {
             "checkpoint": source.checkpoint,

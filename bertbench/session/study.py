@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypeVar
 
-from bertbench import processes
 from bertbench.errors import DatasetError, NothingMeasuredError, UnavailableError, UsageError
 from bertbench.records import environment
 from bertbench.records.progress import Listener, Progress, SessionWatch, nobody
 from bertbench.records.store import Store, newest
 from bertbench.records.stored import StoredSession, covers, heard
-from bertbench.session.options import StudyOptions
+from bertbench.session.options import ANYTIME, StudyOptions, minutes_of
 from bertbench.session.parts import Shard
 from bertbench.session.request import (
     Options,
@@ -25,18 +23,24 @@ from bertbench.session.request import (
     no_texts,
     no_tokenizer,
     parse_kinds,
-    parse_seeds,
     same_recipe,
 )  # fmt: skip
-from bertbench.session.selection import published_recipes, resolve, resolve_one, with_teachers
+from bertbench.session.seeds import seeds_of
+from bertbench.session.selection import (
+    is_named_recipe,
+    named_recipe,
+    published_recipes,
+    resolve,
+    resolve_one,
+    with_teachers,
+)
+from bertbench.session.starts import starts_of
 from bertbench.specs.catalog import Catalog
 from bertbench.specs.models import ModelSpec
 from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.tasks import TaskSpec
 from bertbench.stats import metric
 
-ANYTIME = frozenset({"run", "compare"})  # commands that give what fits into a time limit
-DEFAULT_MINUTES = 15.0  # their limit on a CPU
 KEPT: tuple[Literal["all", "best", "none"], ...] = ("all", "best", "none")
 RECIPES: tuple[Literal["published", "task"], ...] = ("published", "task")
 Choice = TypeVar("Choice", bound=str)
@@ -96,7 +100,14 @@ class Study:
         Raises:
             BertBenchError: an option, a model or a task cannot be used; the message says which.
         """
-        options, kinds = resolve_options(self.options, suite.seeds, self.command), parse_kinds(self.options.only)
+        start = self.options.start_from
+        chosen = self.options if start is None else replace(self.options, finetune=True)
+        named = chosen.recipes if is_named_recipe(chosen.recipes, self.catalog) else None
+        checked = replace(chosen, recipes="task") if named else chosen
+        options, kinds = resolve_options(checked, suite.seeds, self.command), parse_kinds(self.options.only)
+        options = replace(options, recipes=named or options.recipes)
+        if start is not None:
+            self.catalog.task(start)
         specified = tuple(self.catalog.task(task) for task in tasks)
         if "quality" in kinds:
             for task in specified:
@@ -118,9 +129,16 @@ class Study:
             may_be_random=not run,
             timing=suite.timing,
             kinds=kinds,
-            recipes=published_recipes(specs, tasks, self.catalog) if options.recipes == "published" else {},
+            starts={} if self.options.from_store else starts_of(start, specs, tasks, self.store),
+            recipes=self._recipes(options.recipes, specs, tasks),
         )
         return request if self.options.shard is None else request.shard(Shard.parse(self.options.shard))
+
+    def _recipes(self, choice: str, specs: Sequence[ModelSpec], tasks: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return by model and task what goes over the tasks' own recipes: what was published, or the recipe that is named."""
+        if choice == "published":
+            return published_recipes(specs, tasks, self.catalog)
+        return {} if choice == "task" else named_recipe(choice, specs, tasks, self.catalog)
 
     def with_reference(
         self, models: list[ModelSpec], suite: SuiteSpec, reference: str | None, *, add_suites: bool
@@ -306,12 +324,14 @@ def resolve_options(chosen: StudyOptions, default_seeds: int, command: str) -> O
         threads=chosen.threads,
         max_train_minutes=chosen.max_train_minutes,
     )
+    seeds, data_seeds = seeds_of(chosen, default_seeds)
     device = environment.resolve_device(chosen.device)
     return Options(
         device=device,
         dtype=environment.resolve_dtype(chosen.dtype or "fp32", device),
         threads=chosen.threads or environment.default_threads(),
-        seeds=parse_seeds(chosen.seeds, chosen.seed, default_seeds),
+        seeds=seeds,
+        data_seeds=data_seeds,
         train_samples=chosen.train_samples,
         eval_samples=chosen.eval_samples,
         epochs=chosen.epochs,
@@ -321,50 +341,15 @@ def resolve_options(chosen: StudyOptions, default_seeds: int, command: str) -> O
         data_dir=chosen.data_dir,
         finetune=chosen.finetune,
         max_train_minutes=chosen.max_train_minutes,
-        max_minutes=_minutes(chosen, device, command),
+        max_minutes=minutes_of(chosen, device, command),
         # Machines must not decide by their own speed: shards are measured whole, in the number format that is asked for.
         samples=command in ANYTIME or chosen.is_spread,
         may_use_bf16=command in ANYTIME and chosen.dtype is None and not chosen.is_spread,
         keep_checkpoints=keep_checkpoints,
         recipes=recipes,
+        start_from=chosen.start_from,
         fresh=chosen.fresh,
     )
-
-
-def _minutes(chosen: StudyOptions, device: str, command: str) -> float | None:
-    """Choose the command's time limit; None: none.
-
-    Whoever asks for training sets its amount, and gets no limit that was not asked for.
-
-    Raises:
-        UsageError: it is no number from 0, or is asked for and ruled out at once.
-    """
-    minutes = chosen.max_minutes
-    if minutes is not None and not (math.isfinite(minutes) and minutes >= 0):
-        raise UsageError(f"--max-minutes {minutes:g}: must be a number above 0, or 0 for no limit")
-    if chosen.shard is not None and chosen.executor is not None:
-        raise UsageError("--shard and --executor both share out the grid", "leave one out")
-    if chosen.ray_address is not None and chosen.executor is None:
-        raise UsageError("--ray-address goes with --executor ray", "add it, or leave --ray-address out")
-    if chosen.executor is not None and processes.world_size() > 1:
-        raise UsageError(
-            "--executor shares out cells, torchrun one training: they do not go together",
-            "leave torchrun out, or give each machine a --shard",
-        )
-    if chosen.is_spread and (minutes or chosen.max_train_minutes):
-        option = "max-minutes" if minutes else "max-train-minutes"
-        raise UsageError(
-            f"--{'shard' if chosen.shard else 'executor'} and --{option} do not go together: in the same time machines do different amounts",
-            "bound the work itself with --train-samples, --eval-samples or --epochs",
-        )
-    if chosen.full and minutes:
-        raise UsageError(f"--full and --max-minutes {minutes:g} contradict each other", "leave one out")
-    if chosen.full or minutes == 0 or chosen.is_spread:
-        return None
-    trains = chosen.finetune or chosen.train_samples or chosen.max_train_minutes
-    if minutes is not None or trains or command not in ANYTIME or device != "cpu":
-        return minutes
-    return DEFAULT_MINUTES
 
 
 def check_store_options(chosen: StudyOptions) -> None:

@@ -69,7 +69,7 @@ class Submission:
         Raises:
             CheckpointError: there are none.
         """
-        done = sorted((run for run in runs if run.status == "ok"), key=lambda run: run.seed or 0)
+        done = sorted((run for run in runs if run.status == "ok"), key=lambda run: [seed or 0 for seed in run.seeds])
         if not done:
             reason = next((run.error.message for run in runs if run.error), "it was not measured")
             raise CheckpointError(f"no finished run: {reason}")
@@ -81,7 +81,7 @@ class Submission:
         run = kept[0]
         if len(done) > 1:
             self.say(
-                f"test predictions of {spec.name} on {task.name}: of {len(done)} seeds, only seed {run.seed} predicts"
+                f"test predictions of {spec.name} on {task.name}: of {len(done)} seeds, only seed {run.seed_label} predicts"
             )
         options, settings = self.request.options, run.settings
         work = Work(

@@ -54,12 +54,14 @@ Hyperparameters = Annotated[dict[str, Any], AfterValidator(_are_hyperparameters)
 class RecipeSpec(Spec):
     """What was published about fine-tuning the model that the file is called after; what a source leaves open is left out.
 
-    `tasks` holds fields of a TrainingSpec by task, `common` those of all of them; a task may have a `source` of its own.
+    `tasks` holds fields of a TrainingSpec by task, `common` those of all of them; a task may have a `source` of its own. One for
+    `any_model` is called after no model: it is taken where `--recipe` names it, for all models.
     """
 
     name: str
     title: str
     source: str
+    any_model: bool = False
     common: Hyperparameters = Field(default_factory=dict)
     tasks: Annotated[dict[Name, Hyperparameters], Field(min_length=1)]
 

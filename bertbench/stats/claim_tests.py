@@ -15,10 +15,11 @@ if that interval lies outside. An exact figure is an interval of no width.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from scipy.special import ndtri, stdtrit
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from bertbench.stats import stopping
 from bertbench.stats.estimate import Estimate, MethodKind
@@ -148,3 +149,41 @@ def _scaled(figure: ClaimFigure, value: float) -> float:
 
 def _unscaled(figure: ClaimFigure, value: float) -> float:
     return math.exp(value) if figure.logarithmic else value
+
+
+# Several claims at once: of many true bounds some interval falls short by chance, so the verdicts of a table are corrected together.
+
+
+def settling_p(figure: ClaimFigure, judgement: Judgement, bound: Bound) -> float | None:
+    """Compute the p-value, two-sided, at which the verdict is reached: 0.05 where the interval just touches the bound.
+
+    The interval is inverted: its half that faces the bound over its quantile is the standard error. For intervals that are
+    not Student's the normal distribution stands in. None where nothing is tested: an open verdict, a figure without width.
+    """
+    estimate = judgement.interval
+    if judgement.verdict not in {"supported", "refuted"} or estimate.low is None or estimate.high is None:
+        return None
+    degrees = figure.n - 1 if figure.n and figure.by_student else None
+    level = EQUALITY if bound.relation == "equal" else CONFIDENCE
+    quantile = float(ndtri((1 + level) / 2) if degrees is None else stdtrit(degrees, (1 + level) / 2))
+    value, tails = _scaled(figure, estimate.value), []
+    for edge in (_scaled(figure, edge) for edge in bound.range if math.isfinite(edge)):
+        half = abs(_scaled(figure, estimate.high if edge > value else estimate.low) - value)
+        if not half:
+            return None
+        distance = abs(edge - value) / half * quantile
+        tails.append(float(ndtr(-distance) if degrees is None else stdtr(degrees, -distance)))
+    # Equality is supported if both tests reject, which are one-sided at 5 % each; it is refuted by the nearer bound.
+    return min(1.0, max(tails) * (1 if bound.relation == "equal" else 2))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values so that at most 5 % of families have a false one among those below 0.05.
+
+    Source: Holm 1979, Scandinavian Journal of Statistics 6:65-70.
+    """
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, number in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[number]))
+        adjusted[number] = largest
+    return adjusted

@@ -76,6 +76,7 @@ class Method:
         over_tasks: of a mean over tasks.
         narrowed: from 95 % to 90 %, for two one-sided tests of 5 %.
         margin: that stands in place of an interval, as a share of the value.
+        crossed: over initialization seeds and data seeds that share runs, each with a term of its own.
     """
 
     kind: MethodKind
@@ -90,6 +91,7 @@ class Method:
     over_tasks: bool = False
     narrowed: bool = False
     margin: float | None = None
+    crossed: bool = False
 
     @property
     def replications(self) -> int | None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.special import bdtr, betaincinv, ndtr, ndtri, stdtrit
 
-from bertbench.stats import stopping
+from bertbench.stats import stopping, two_way
 from bertbench.stats.estimate import Estimate, Method, MethodKind, Replications, Scope, SeedsTaken
 from bertbench.stats.queueing import order_statistic
 
@@ -265,12 +266,13 @@ class SeedTerm(NamedTuple):
     """What the seeds of one model add to the variance of a figure.
 
     `variance` is that of the mean over its seeds, of which `noise` comes from examples on which the seeds happen to differ
-    and is in the examples' variance too; `freedom` counts the seeds less one.
+    and is in the examples' variance too; `freedom` counts the seeds less one. `crossed`: of one side of a grid.
     """
 
     variance: float
     noise: float
     freedom: int
+    crossed: bool = False
 
 
 def seed_term(values: Sequence[float], replicates: Floats, factor: float = 1.0) -> SeedTerm:
@@ -287,6 +289,31 @@ def seed_term(values: Sequence[float], replicates: Floats, factor: float = 1.0) 
     return SeedTerm(float(np.var(values, ddof=1)) * square, noise * square, seeds - 1)
 
 
+def crossed_terms(
+    values: Sequence[float], replicates: Floats, grid: tuple[int, int], factor: float = 1.0
+) -> list[SeedTerm]:
+    """Compute the two terms of a grid of initialization seeds by data seeds, whose runs are not independent.
+
+    Each is a mean square over the number of runs; what both hold of the rest is left in, which is conservative.
+
+    Args:
+        values: the runs' scores, the data seeds of the first initialization first.
+        replicates: of the same, shape (runs, r).
+        grid: the numbers of initialization and of data seeds, two or more each.
+        factor: the derivative of the figure.
+
+    Source: `bertbench.stats.two_way`.
+    """
+    scores, square = np.asarray(values, dtype=float), factor**2 / len(values)
+    apart = (replicates - scores[:, None]).reshape(*grid, -1)
+    apart = apart[..., np.isfinite(apart).all(axis=(0, 1))]
+    of_values, of_noise = two_way.mean_squares(scores.reshape(grid)), two_way.mean_squares(apart)
+    return [
+        SeedTerm(float(seen) * square, float(noise.mean()) * square if noise.size else 0.0, count - 1, crossed=True)
+        for seen, noise, count in zip(of_values, of_noise, grid, strict=False)  # but for the rest
+    ]
+
+
 def with_seeds(
     value: float, replicates: Floats, terms: Sequence[SeedTerm], method: Method, n: int | None = None
 ) -> Estimate:
@@ -294,6 +321,7 @@ def with_seeds(
 
     Each side's half is the root of the sum of squares of two halves: that of the examples, as the replicates give it, and that
     of the seeds by Student's t. What examples explain of the seeds' variance is taken from it first: it is in the replicates.
+    Each side of a grid of seeds has a half of its own.
 
     Args:
         value: the figure.
@@ -306,15 +334,25 @@ def with_seeds(
     side); degrees of freedom of several models' seeds: Satterthwaite 1946, Biometrics 2:110-114.
     """
     alone = interval(value, replicates, method, n)
-    beyond_noise = [(max(term.variance - term.noise, 0.0), term.freedom) for term in terms]
-    variance = sum(part for part, _ in beyond_noise)
+    beyond_noise = [(max(term.variance - term.noise, 0.0), term.freedom, term.crossed) for term in terms]
     rounding = (ROUNDING * max(abs(value), 1.0)) ** 2  # seeds that differ by less are equal
-    if variance <= rounding or np.isfinite(replicates).mean() < DEFINED:
+    if sum(part for part, *_ in beyond_noise) <= rounding or np.isfinite(replicates).mean() < DEFINED:
         return alone
-    freedom = variance**2 / sum(part**2 / degrees for part, degrees in beyond_noise)
-    seeds = float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * math.sqrt(variance)
+    seeds = _half_of_seeds([(part, freedom) for part, freedom, crossed in beyond_noise if not crossed])
+    sides = [two_way.student_half(part, freedom) for part, freedom, crossed in beyond_noise if crossed]
+    seeds = math.hypot(seeds, *sides) if sides else seeds
+    method = replace(method, crossed=True) if sides else method
     low, high = (0.0 if bound is None else abs(bound - value) for bound in (alone.low, alone.high))
     return Estimate(value, value - math.hypot(low, seeds), value + math.hypot(high, seeds), method)
+
+
+def _half_of_seeds(parts: Sequence[tuple[float, int]]) -> float:
+    """Return half the width of Student's interval for variances of these degrees of freedom together."""
+    variance = sum(part for part, _ in parts)
+    if not variance:
+        return 0.0
+    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2)) * math.sqrt(variance)
 
 
 def scope_of(seeds: Sequence[int]) -> Scope:

@@ -10,8 +10,8 @@ from bertbench.quality.work import Work
 from bertbench.records.cautions import caution
 from bertbench.records.progress import silent
 from bertbench.records.store import Store
+from bertbench.session.cells import Cell
 from bertbench.session.evaluations import measure_evaluations
-from bertbench.session.plan import Cell
 from bertbench.session.request import Options, Request
 from bertbench.session.steps import Instruments, Session
 from bertbench.specs.suites import SuiteSpec

@@ -12,7 +12,7 @@ from bertbench.records.progress import silent
 from bertbench.records.record import UNAVAILABLE, Failure
 from bertbench.records.store import Store
 from bertbench.session import measure as session
-from bertbench.session.plan import Plan
+from bertbench.session.cells import Plan
 from bertbench.session.request import Options, Request
 from bertbench.session.steps import Instruments, TaskData
 from bertbench.specs.suites import SuiteSpec

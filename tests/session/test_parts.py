@@ -52,6 +52,15 @@ def test_units_are_the_cost_of_all_models_then_task_by_task_and_seed_by_seed():
     assert [unit.is_cost for unit in units] == [True, False, False, False, False]
 
 
+def test_every_pair_of_a_grid_of_seeds_is_a_unit():
+    """Each pair is measured once, whichever shard it is in, and a shard takes its own pairs alone."""
+    whole = grid((TEACHER,), tasks=TASKS[:1], kinds=("quality",), data_seeds=(0, 5))
+    assert [unit.label.rpartition(" ")[2] for unit in whole.units] == ["0/0", "0/5", "1/0", "1/5"]
+    shard = whole.shard(Shard(2, 2))
+    taken = [pair for pair in whole.options.seed_pairs if shard.takes("teacher", "sst2", *pair)]
+    assert taken == [(0, 5), (1, 5)]
+
+
 def test_without_quality_there_is_one_unit():
     """Timing ratios exist only side by side, so that there is nothing to share out."""
     assert grid(kinds=("size", "speed")).units == [Unit()]

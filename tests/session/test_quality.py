@@ -13,7 +13,7 @@ from bertbench.quality.work import Teaching, Work
 from bertbench.records.cautions import caution
 from bertbench.records.progress import silent
 from bertbench.records.store import Store
-from bertbench.session.plan import Cell
+from bertbench.session.cells import Cell
 from bertbench.session.quality import drop_checkpoints, measure_quality, quality_key
 from bertbench.session.request import Options, Request
 from bertbench.session.steps import Session
@@ -78,6 +78,17 @@ def test_fine_tuned_record_says_so(start, folder):
     (record,) = session.written
     assert (record.status, record.weights, record.weights_digest) == ("ok", "fine-tuned", "d")
     assert (session.store.root / record.finetuned_checkpoint / "model.safetensors").is_file()
+
+
+def test_record_of_a_grid_says_both_seeds(start, folder):
+    """A run of a grid has the seed of its data, and a run with one seed for both is taken into the grid as that."""
+    session = start()
+    measure_quality(session, cell(folder))
+    plain = cell(folder)
+    measure_quality(session, replace(plain, work=replace(plain.work, data_seed=0), data_seed=0))
+    measure_quality(session, replace(plain, work=replace(plain.work, data_seed=1), data_seed=1))
+    assert [record.seed_label for record in session.written] == ["0", "0/0", "0/1"]
+    assert session.written[1].key == session.written[0].key != session.written[2].key
 
 
 def test_evaluated_checkpoint_says_where_it_comes_from(start, tiny):
@@ -258,6 +269,9 @@ def test_key_tells_sources_apart(folder):
     assert len({quality_key(each, settings) for each in others}) == len(others)
     retitled = cell(folder, spec=model_spec(title="Another"))
     assert quality_key(retitled, settings) == quality_key(base, settings)
+    same, other = (replace(base, work=replace(base.work, data_seed=seed), data_seed=seed) for seed in (0, 1))
+    assert quality_key(same, settings) == quality_key(base, settings)  # both seeds are the same, as ever
+    assert quality_key(other, settings) != quality_key(base, settings)
     more = replace(base, work=replace(base.work, train=examples("train", 10)))
     assert quality_key(more, settings) != quality_key(base, settings)
 

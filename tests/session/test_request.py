@@ -13,7 +13,15 @@ import pytest
 import bertbench
 from bertbench.errors import UsageError
 from bertbench.records.record import MEASURE_VERSIONS
-from bertbench.session.request import Options, Request, answers, check_many, check_positive, parse_seeds, same_recipe
+from bertbench.session.request import (
+    Options,
+    Request,
+    answers,
+    check_many,
+    check_positive,
+    same_recipe,
+)
+from bertbench.session.seeds import parse_seed_grid, parse_seeds
 from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.timing import TimingSpec
 from tests.factories import model_spec, task_spec
@@ -120,6 +128,21 @@ def test_bad_seeds_are_refused(seeds, first, message):
     """A count of none or too many, no number, repeated, negative or too large seeds are usage errors."""
     with pytest.raises(UsageError, match=message):
         parse_seeds(seeds, first, 1)
+
+
+def test_seeds_of_a_grid():
+    """Each kind of seed is a count or a list; what is not said is one seed."""
+    assert parse_seed_grid("3", "5,7", None, None) == ((0, 1, 2), (5, 7))
+    assert parse_seed_grid("2", None, None, 4) == ((4, 5), (4,))
+    assert Options(seeds=(0, 1), data_seeds=(0, 2)).seed_pairs == ((0, 0), (0, 2), (1, 0), (1, 2))
+    for given, message in (
+        (("3", None, "2", None), "--seeds sets one seed for both"),
+        (("0", None, None, None), "--init-seeds 0: at least 1"),
+        ((None, "x", None, None), "--data-seeds x: expected a count"),
+        (("100", "11", None, None), "1,100 pairs of seeds"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            parse_seed_grid(*given)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 0, -1])

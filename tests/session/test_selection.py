@@ -6,7 +6,15 @@ import pytest
 
 from bertbench.errors import CheckpointError, ConfigError, StoreError, UnknownNameError, UsageError
 from bertbench.records.store import Store
-from bertbench.session.selection import published_recipes, resolve, resolve_one, resolve_tasks, suite_for
+from bertbench.session.selection import (
+    is_named_recipe,
+    named_recipe,
+    published_recipes,
+    resolve,
+    resolve_one,
+    resolve_tasks,
+    suite_for,
+)
 from bertbench.specs.catalog import Catalog
 from tests.factories import model_spec, predictions, quality_record, size_record, stored_session
 
@@ -309,3 +317,17 @@ def test_suite_of_a_task_is_base_where_base_has_it():
     """SST-2 is in base, the demo task in demo; a task in no suite gets base's timing."""
     catalog = Catalog()
     assert [suite_for(task, catalog) for task in ("sst2", "demo-sentiment", "nothing")] == ["base", "demo", "base"]
+
+
+def test_a_recipe_for_any_model_goes_over_all_models_and_no_other_task():
+    """The stable recipe is the same for every model; of a task that it says nothing of it is refused; a model's own is no such recipe."""
+    catalog = Catalog()
+    assert is_named_recipe("stable", catalog)
+    assert not is_named_recipe("bert", catalog)
+    assert not is_named_recipe("task", catalog)
+    models = [catalog.model("bert"), catalog.model("albert")]
+    of_bert, of_albert = (named_recipe("stable", models, ["rte"], catalog)[spec.name]["rte"] for spec in models)
+    assert of_bert == of_albert
+    assert (of_bert["epochs"], of_bert["learning_rate"], of_bert["warmup_ratio"]) == (20, 2e-5, 0.1)
+    with pytest.raises(UsageError, match="--recipe stable: says nothing of mnli"):
+        named_recipe("stable", models, ["rte", "mnli"], catalog)

@@ -12,7 +12,7 @@ from bertbench.quality.work import Work
 from bertbench.records.progress import silent
 from bertbench.records.store import Store
 from bertbench.records.stored import StoredSession
-from bertbench.session.plan import Cell
+from bertbench.session.cells import Cell
 from bertbench.session.quality import drop_checkpoints, measure_quality
 from bertbench.session.request import Options, Request
 from bertbench.session.steps import Session

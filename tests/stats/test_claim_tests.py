@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm
 from scipy.stats import t as student
 
-from bertbench.stats.claim_tests import Bound, ClaimFigure, judge, together
+from bertbench.stats.claim_tests import Bound, ClaimFigure, holm, judge, settling_p, together
 from bertbench.stats.estimate import Estimate, Method, MethodKind
 from bertbench.stats.intervals import t_interval
 
@@ -151,3 +152,41 @@ def test_advice_for_figures_in_seconds():
     )
     assert found.verdict == "inconclusive"
     assert found.needed > 3
+
+
+@pytest.mark.parametrize("relation", ["at_least", "at_most", "equal"])
+def test_a_verdict_that_is_just_reached_has_p_of_five_percent(relation):
+    """Where the interval touches the bound p is 0.05, and it is smaller the farther the interval lies."""
+    quantile = norm.ppf(0.95 if relation == "equal" else 0.975)
+    figure = ClaimFigure(Estimate(2.0, 2.0 - norm.ppf(0.975), 2.0 + norm.ppf(0.975)))
+    sign = -1 if relation == "at_least" else 1
+    for expected, p in ((2.0 + sign * (quantile + 1e-9), 0.05), (2.0 + sign * 4, None)):
+        bound = (
+            Bound(relation, 2.0, quantile + 1e-9 if p else 4) if relation == "equal" else Bound(relation, expected, 0.0)
+        )
+        judgement = judge(figure, bound)
+        assert judgement.verdict == "supported"
+        found = settling_p(figure, judgement, bound)
+        assert found == pytest.approx(p, abs=1e-6) if p else found < 0.001
+
+
+def test_a_refuted_equality_is_tested_at_the_nearer_bound():
+    """The farther bound would make it look surer than it is."""
+    figure = ClaimFigure(Estimate(5.0, 5.0 - norm.ppf(0.975), 5.0 + norm.ppf(0.975)))
+    bound = Bound("equal", 2.0, 1.0)
+    assert settling_p(figure, judge(figure, bound), bound) == pytest.approx(norm.sf(2))
+
+
+def test_open_and_exact_figures_test_nothing():
+    """What has no width cannot err, and what is open claims nothing."""
+    exact, open_one = ClaimFigure(Estimate(2.0, 2.0, 2.0)), ClaimFigure(Estimate(2.0, 1.0, 3.0))
+    bound = Bound("at_least", 1.5, 0.0)
+    assert settling_p(exact, judge(exact, bound), bound) is None
+    assert settling_p(open_one, judge(open_one, bound), bound) is None
+
+
+def test_holm_by_hand():
+    """The smallest is multiplied by all, the next by one fewer, and none falls below one before it."""
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []

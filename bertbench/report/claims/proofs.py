@@ -18,6 +18,7 @@ from bertbench.records.stored import StoredSession
 from bertbench.report.claims.figure import find_row, judged
 from bertbench.report.compare.evidence import Evidence, recipes
 from bertbench.report.compare.rows import all_rows, evidence_of
+from bertbench.report.compare.seed_grids import SeedGrid
 from bertbench.report.row import Row
 from bertbench.stats.claim_tests import ClaimFigure, Judgement, Verdict, seeds_needed, together
 from bertbench.stats.intervals import scope_of
@@ -47,6 +48,8 @@ def problem(
 
     `counts`: parameters by digest of the weights, from `parameter_counts`.
     """
+    if claim.kind == "quality" and "sweep" in evidence.stored.session.decisions:
+        return "the scores are of the best of several trials, chosen by them"
     if (unlike := _learnt_unlike(claim, evidence, tasks)) is not None:
         return unlike
     seen = False
@@ -68,13 +71,14 @@ def problem(
 
 def _too_few_seeds(claim: ClaimSpec, done: Sequence[RunRecord], model: str) -> str | None:
     """Report fewer seeds than the claim takes, or so few that their score is of checkpoints, not of the method."""
-    if len(done) < claim.needs.seeds:
-        return f"{model} has {len(done)} of {claim.needs.seeds} seeds"
+    independent = SeedGrid.of(done).independent if done else 0  # runs that share a seed count for less
+    if independent < claim.needs.seeds:
+        return f"{model} has {independent} of {claim.needs.seeds} seeds"
     is_trained = any(record.settings.get("mode") == "fine-tune" for record in done)
     needed = seeds_needed(claim)
-    if is_trained and len(done) < needed:
-        scope = scope_of([len(done)])
-        return f"{model} has {len(done)} of {needed} seeds: its score tells of {scope}, a claim is about the method"
+    if is_trained and independent < needed:
+        scope = scope_of([independent])
+        return f"{model} has {independent} of {needed} seeds: its score tells of {scope}, a claim is about the method"
     return None
 
 
@@ -193,6 +197,8 @@ def _unfit_quality(claim: ClaimSpec, record: RunRecord, model: str) -> str | Non
         return f"{model} had random weights, which say nothing about quality"
     if record.capped and not claim.needs.capped_training:
         return f"training of {model} was cut to fit a time limit"
+    if (start := record.settings.get("start")) is not None:
+        return f"{model} was started from its checkpoint of {start.get('task')}"
     samples, available = (record.settings.get(name) for name in ("train_samples", "train_available"))
     meant = ((record.task or {}).get("training") or {}).get("train_samples")
     if (
@@ -338,16 +344,18 @@ def pooled(sessions: Sequence[StoredSession], models: Sequence[str], tasks: Sequ
 
     Only seeds that all models have on all tasks: means over others could not be compared.
     """
-    by_recipe: dict[str, dict[tuple[str, str | None, int | None], tuple[RunRecord, StoredSession]]] = {}
+    by_recipe: dict[str, dict[tuple[Any, ...], tuple[RunRecord, StoredSession]]] = {}
     newest: dict[tuple[str, str], Any] = {}
     for stored in sessions:
+        if "sweep" in stored.session.decisions:  # the best of several trials flatters
+            continue
         for record in stored.records:
             if record.kind == "quality" and record.model_name in models and record.task_name in tasks:
                 weights = record.weights_digest, measured_part(record.model)
                 if newest.setdefault((_recipe(stored), record.model_name), weights) != weights:
                     continue  # of a model that has since become another one
                 runs = by_recipe.setdefault(_recipe(stored), {})
-                cell = (record.model_name, record.task_name, record.seed)
+                cell = (record.model_name, record.task_name, record.seeds)
                 # Sessions come newest first, so a run is only replaced if it failed and an older one finished.
                 if cell not in runs or (runs[cell][0].status != "ok" and record.status == "ok"):
                     runs[cell] = record, stored

@@ -12,7 +12,7 @@ from bertbench.report.claims.figure import SINGLE_READING
 from bertbench.report.compare.notes import age
 from bertbench.report.row import Report, Row, Table, method_text
 from bertbench.report.tables.figures import shown
-from bertbench.stats.claim_tests import EQUALITY
+from bertbench.stats.claim_tests import EQUALITY, Bound, holm, settling_p
 from bertbench.units import quantity_of, significant
 
 if TYPE_CHECKING:
@@ -29,12 +29,13 @@ COLUMNS = ("Claim", "Expected", "Found", "Verdict", "Rests on")
 
 def verdict_table(proofs: list[Proof], notes: list[str]) -> Table:
     """Build the table of verdicts, a row a claim."""
+    adjusted = adjusted_p(proofs)
     rows = tuple(
         (
             f"{proof.claim.wording} ({proof.claim.name})",
             expected_text(proof.claim),
             "\n".join(_found(proof)),
-            verdict_text(proof),
+            verdict_text(proof) + _not_together(proof, adjusted),
             _basis(proof),
         )
         for proof in proofs
@@ -103,6 +104,44 @@ def verdict_text(proof: Proof) -> str:
     return f"{text}: {more}" if more else text
 
 
+TOGETHER = 0.05
+SETTLED = ("supported", "refuted")
+
+
+def adjusted_p(proofs: Sequence[Proof]) -> dict[str, float]:
+    """Adjust the p-values of a table's claims by Holm's procedure, by name; exact figures and open verdicts test nothing.
+
+    Every claim that was tested counts, also those that stayed open: their p-values are above 0.05.
+    """
+    tested = {proof.claim.name: p for proof in proofs if (p := _p_of(proof)) is not None}
+    return dict(zip(tested, holm(list(tested.values())), strict=True))
+
+
+def _p_of(proof: Proof) -> float | None:
+    """Return the p-value of a claim's verdict: of an open one 1; of parts that must all hold the largest."""
+    if proof.parts:
+        # One refuted part refutes the whole, whichever it is: that chance is as many times as large.
+        known = [p for part in proof.parts if part.verdict == proof.verdict and (p := _p_of(part)) is not None]
+        if not known:
+            return None
+        return min(1.0, min(known) * len(proof.parts)) if proof.verdict == "refuted" else max(known)
+    if proof.figure is None or proof.judgement is None:
+        return None
+    estimate, claim = proof.judgement.interval, proof.claim
+    if estimate.low is None or estimate.low == estimate.high:
+        return None
+    p = settling_p(proof.figure, proof.judgement, Bound(claim.relation, claim.expected, claim.margin))
+    return 1.0 if p is None else p
+
+
+def _not_together(proof: Proof, adjusted: Mapping[str, float]) -> str:
+    """Say that a verdict does not stand once all claims of the table are taken together; empty if it does, or is open."""
+    p = adjusted.get(proof.claim.name)
+    if p is None or p <= TOGETHER or proof.verdict not in SETTLED:
+        return ""
+    return f"; alone: with Holm over {len(adjusted)} claims p = {p:.2g}"
+
+
 def open_text(proof: Proof) -> str:
     """Tell how much more measuring is expected to settle an inconclusive verdict."""
     if proof.verdict != "inconclusive" or proof.figure is None or proof.judgement is None:
@@ -146,12 +185,29 @@ def build_verdicts(proofs: Sequence[Proof], commands: Mapping[str, str], now: da
         now: the present, for the sessions' ages.
     """
     notes = [*_missing(proofs, commands), *_sessions(proofs, now or datetime.now(UTC)), *_methods(proofs), RULE]
+    adjusted = adjusted_p(proofs)
+    notes += _together_text(proofs, adjusted)
     table = verdict_table(list(proofs), notes)
-    rows = [row for proof in proofs for row in verdict_rows(proof, commands.get(proof.claim.name))]
+    rows = [
+        row
+        for proof in proofs
+        for row in verdict_rows(proof, commands.get(proof.claim.name), adjusted.get(proof.claim.name))
+    ]
     return Report("Claims", (table,), tuple(rows))
 
 
-def verdict_rows(proof: Proof, command: str | None = None) -> Iterator[Row]:
+def _together_text(proofs: Sequence[Proof], adjusted: Mapping[str, float]) -> Iterator[str]:
+    """Say how many verdicts stand when all claims that were tested are taken together."""
+    settled = [proof.claim.name for proof in proofs if proof.claim.name in adjusted and proof.verdict in SETTLED]
+    if len(adjusted) < 2:
+        return
+    standing = [name for name in settled if adjusted[name] <= TOGETHER]
+    others = ", ".join(name for name in settled if name not in standing)
+    text = f"Holm over the {len(adjusted)} claims that were tested: {len(standing)} of {len(settled)} verdicts stand together at 5%"
+    yield f"{text}; alone at 5% only: {others}" if others else text
+
+
+def verdict_rows(proof: Proof, command: str | None = None, adjusted: float | None = None) -> Iterator[Row]:
     """Yield a row for the claim, and before it one for each of its tasks where it is about several."""
     for part in proof.parts:
         yield from verdict_rows(part)
@@ -160,6 +216,8 @@ def verdict_rows(proof: Proof, command: str | None = None) -> Iterator[Row]:
         model=claim.model, task=claim.task or ",".join(claim.tasks) or None, reference=claim.reference
     )
     more = remarks(proof.reason, open_text(proof), f"measure it: {command}" if command else None)
+    if adjusted is not None and proof.verdict in SETTLED:
+        more = (*more, *remarks(f"Holm-adjusted p = {adjusted:.2g}"))
     unit = "1" if claim.statistic in {"ratio", "speedup"} else quantity_of(claim.quantity).unit
     estimate = proof.judgement.interval if proof.judgement else None
     yield replace(

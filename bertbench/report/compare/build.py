@@ -32,6 +32,7 @@ from bertbench.report.tables.comparison import (
 )
 from bertbench.report.tables.figures import Figures
 from bertbench.report.tables.glance import glance_table
+from bertbench.report.tables.protocol import seeds_tables, sweep_tables
 
 if TYPE_CHECKING:
     from bertbench.records.record import Kind
@@ -88,11 +89,14 @@ def build(
     now = now or datetime.now(UTC)
     below = [*notes.notes(evidence, rows, now), RULE, *([OF_CLAIMS] if verdicts.claims else [])]
     title = f"{', '.join(shown)} (suite {stored.session.suite})"
-    tables = [comparison_table(comparison, below), detail_table(comparison), *scores_table(comparison)]
+    protocol = (*seeds_tables(comparison.figures, shown), *sweep_tables(comparison.figures, shown))
+    tables = [comparison_table(comparison, below), detail_table(comparison), *scores_table(comparison), *protocol]
     # The suite's name tells the tables apart where a report joins several suites.
     named = tuple(replace(table, title=f"{table.title} (suite {stored.session.suite})") for table in tables)
     glance = glance_table(comparison, title, notes.at_a_glance(evidence, now))
-    return Report(title, named, tuple(rows), glance=(glance,), records=tuple(stored.records), sessions=(stored,))
+    return Report(
+        title, named, tuple(rows), glance=(glance, *protocol), records=tuple(stored.records), sessions=(stored,)
+    )
 
 
 def _score_words(metrics: Sequence[str]) -> str:

@@ -129,7 +129,7 @@ def pairs_of(before: StoredSession, after: StoredSession) -> tuple[list[Pair], l
 def name_of(record: RunRecord) -> str:
     """Name a run: 'quality bert sst2 seed 1', 'speed bert eager fp32'."""
     way = [record.settings.get("backend"), record.settings.get("dtype")] if record.kind == "speed" else []
-    seed = None if record.seed is None else f"seed {record.seed}"
+    seed = None if record.seed_label is None else f"seed {record.seed_label}"
     return " ".join(
         str(part) for part in (record.kind, record.model_name, record.task_name, seed, *way) if part is not None
     )
@@ -152,7 +152,12 @@ def facts_of(stored: StoredSession, record: RunRecord) -> Facts:
     weights = {name: getattr(record, name) for name in ("checkpoint", "revision", "weights", "weights_digest")}
     groups: dict[str, Mapping[str, Any]] = {
         "status": {"status": record.status, "error": record.error.message if record.error else None},
-        "settings": {**record.settings, "seed": record.seed, "training capped": record.capped, "suite": record.suite},
+        "settings": {
+            **record.settings,
+            "seed": record.seed_label,
+            "training capped": record.capped,
+            "suite": record.suite,
+        },
         # What was published shapes no figure.
         "model": {name: value for name, value in record.model.items() if name != "published"},
         "weights": weights,

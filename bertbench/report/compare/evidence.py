@@ -13,6 +13,7 @@ from bertbench.report.caveats import (
     NoShare,
     RandomWeights,
     SampleOnly,
+    StartedFrom,
     TrainingCapped,
     TriedLive,
     remarks,
@@ -39,11 +40,11 @@ class Evidence:
 
     def records(self, kind: Kind, model: str, task: str | None = None) -> list[RunRecord]:
         """Return a model's records of one kind (and task), the newest a seed, in the order of seeds."""
-        latest: dict[int | None, RunRecord] = {}
+        latest: dict[tuple[int | None, int | None], RunRecord] = {}
         for record in sorted(self.stored.records, key=lambda record: record.started_at):
             if (record.kind, record.model_name, record.task_name) == (kind, model, task):
-                latest[record.seed] = record  # a later run replaces an earlier one
-        return sorted(latest.values(), key=lambda record: -1 if record.seed is None else record.seed)
+                latest[record.seeds] = record  # a later run replaces an earlier one
+        return sorted(latest.values(), key=lambda record: [-1 if seed is None else seed for seed in record.seeds])
 
     def one(self, kind: Kind, model: str) -> RunRecord | None:
         """Return the newest record of a kind of which a model has one, whatever its seed."""
@@ -74,7 +75,7 @@ class Evidence:
     def base(self, records: Sequence[RunRecord]) -> Row:
         """Fill the fields of a row that its records decide; `records` are equal but for their seeds."""
         first = records[0]
-        seeds = [str(record.seed) for record in records if record.seed is not None]
+        seeds = [record.seed_label for record in records if record.seed_label is not None]
         averaged = f"mean of seeds {', '.join(seeds)}" if first.kind == "quality" and len(seeds) > 1 else None
         return Row(
             suite=first.suite,
@@ -111,6 +112,9 @@ def caveats_of(record: RunRecord) -> list[Caveat]:
     if record.capped:
         samples = record.settings.get("train_samples")
         caveats.append(TrainingCapped(samples if isinstance(samples, int) else None))
+    start = record.settings.get("start")
+    if isinstance(start, dict):
+        caveats.append(StartedFrom(str(start.get("task"))))
     samples, available = record.settings.get("eval_samples"), record.settings.get("eval_available")
     if isinstance(samples, int) and isinstance(available, int) and samples < available:
         caveats.append(SampleOnly(samples, available, UNITS.get((record.task or {}).get("kind", ""), "examples")))

@@ -208,10 +208,10 @@ def _quality(records: Sequence[RunRecord]) -> list[str]:
     for task in _distinct(record.task_name for record in runs):
         of_task = [record for record in runs if record.task_name == task]
         modes = _distinct(record.settings.get("mode") for record in of_task)
-        seeds = sorted({record.seed for record in of_task if record.seed is not None})
+        seeds = [label for label in dict.fromkeys(map(_seed_label, sorted(of_task, key=_seeds))) if label is not None]
         parts = [
             *modes,
-            f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}" if seeds else None,
+            f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}" if seeds else None,
             *_counted(of_task, "train_samples", "training samples"),
             *_evaluated(of_task),
             *_counted(of_task, "epochs", "epochs"),
@@ -220,6 +220,14 @@ def _quality(records: Sequence[RunRecord]) -> list[str]:
         ]
         lines += [f"{task}: {', '.join(part for part in parts if part)}", *_origins(task, of_task)]
     return lines
+
+
+def _seeds(record: RunRecord) -> list[int]:
+    return [-1 if seed is None else seed for seed in record.seeds]
+
+
+def _seed_label(record: RunRecord) -> str | None:
+    return record.seed_label
 
 
 def _origins(task: str, records: Sequence[RunRecord]) -> list[str]:

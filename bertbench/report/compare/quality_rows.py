@@ -19,6 +19,8 @@ from bertbench.report.compare import replicates as pairs
 from bertbench.report.compare.evidence import Evidence, figure, noted, plain_row, recipes, share_rows, with_ratio
 from bertbench.report.compare.replicates import of_task, plugins_of, resampled
 from bertbench.report.compare.scores import SplitScores, macro_rows
+from bertbench.report.compare.seed_grids import SeedGrid, mean_over, variance_rows
+from bertbench.report.compare.sweeps import Sweep
 from bertbench.report.row import Row
 from bertbench.stats import intervals
 from bertbench.stats.estimate import Estimate, Replications, Scope
@@ -34,6 +36,7 @@ def quality_rows(evidence: Evidence) -> dict[str, list[Row]]:
     rows_of: dict[str, list[Row]] = {model: [] for model in evidence.models}
     firsts: list[SplitScores] = []
     bases: dict[str, Row] = {}
+    sweep = Sweep.of(evidence.stored)
     for task in evidence.tasks():
         everyone = tuple(dict.fromkeys((*evidence.models, evidence.reference)))
         records = {model: evidence.records("quality", model, task) for model in everyone}
@@ -46,6 +49,9 @@ def quality_rows(evidence: Evidence) -> dict[str, list[Row]]:
                 base = noted(
                     evidence.base(done[model]), *(splits[0].apart(model, evidence.reference) if splits else ())
                 )
+                if sweep is not None:
+                    rows += sweep.rows(base, model, task)
+                    base = noted(base, *sweep.caveats(model, task, splits[0].split if splits else None))
                 rows += _model_rows(evidence, base, done[model], splits)
                 bases[model] = _wider(bases.get(model), _with_its_task(base))
             rows += [evidence.failed(run, "score") for run in records[model] if run.status != "ok"]
@@ -95,8 +101,9 @@ def _split_scores(
 ) -> SplitScores:
     first = next(iter(records.values()))[0]
     trained = {model: _trained(runs) for model, runs in records.items()}
+    grids = {model: shape for model, runs in records.items() if (shape := SeedGrid.of(runs).shape) and trained[model]}
     scores = SplitScores(
-        task, split, primary_metrics(first), evidence.reference, trained, chance=_chance(records, split)
+        task, split, primary_metrics(first), evidence.reference, trained, chance=_chance(records, split), grids=grids
     )
     for metric in (*_metrics(first), "score"):
         for model, runs in records.items():
@@ -112,8 +119,8 @@ def _split_scores(
 
 
 def _trained(runs: Sequence[RunRecord]) -> int:
-    """Count the seeds that were trained here; none for a checkpoint that was only evaluated."""
-    return len(runs) if all(run.settings.get("mode") == "fine-tune" for run in runs) else 0
+    """Count the independent seeds that were trained here; none for a checkpoint that was only evaluated."""
+    return SeedGrid.of(runs).independent if all(run.settings.get("mode") == "fine-tune" for run in runs) else 0
 
 
 def _chance(records: Mapping[str, Sequence[RunRecord]], split: str | None) -> float | None:
@@ -205,12 +212,15 @@ def _seed_rows(base: Row, runs: Sequence[RunRecord], scores: SplitScores) -> Ite
     yield figure(base, "score", "median", "1", float(np.median(values)), **counted)
     yield figure(base, "score", "standard_deviation", "1", float(np.std(values, ddof=1)), **counted)
     scope = Scope.METHOD_ON_EXAMPLES if _trained(runs) else None
-    mean = replace(_over_seeds(values), scope=scope)
-    yield figure(base, "score", "seed_mean", "1", mean, **counted)
+    mean = replace(_over_seeds(values, runs), scope=scope)
+    yield noted(figure(base, "score", "seed_mean", "1", mean, **counted), *remarks(SeedGrid.of(runs).problem))
+    yield from variance_rows(replace(base, split=scores.split), values, runs)
 
 
-def _over_seeds(values: Sequence[float]) -> Estimate:
+def _over_seeds(values: Sequence[float], runs: Sequence[RunRecord]) -> Estimate:
     """Average over seeds, with a t-interval; equal values get none, as they do not show that other seeds agree."""
+    if (shared := mean_over(values, runs)) is not None:
+        return shared
     return Estimate(values[0]) if len(set(values)) == 1 else intervals.t_interval(values, "seeds")
 
 
@@ -223,7 +233,7 @@ def _other_rows(evidence: Evidence, base: Row, runs: Sequence[RunRecord]) -> Ite
             continue
         same = [run.find(measurement.quantity, measurement.statistic, split=measurement.split) for run in runs]
         values = [of_seed.values[0] for of_seed in same if of_seed is not None]
-        mean = _over_seeds(values)
+        mean = _over_seeds(values, runs)
         row = plain_row(base, measurement)
         row = replace(row, value=mean.value, low=mean.low, high=mean.high, method=mean.method)
         ratio = _time_ratio(measurement, runs, of_reference) if measurement.unit == "s" else None
@@ -235,11 +245,12 @@ def _time_ratio(time: Measurement, runs: Sequence[RunRecord], of_reference: Sequ
     if not of_reference or runs[0].model_name == of_reference[0].model_name:
         return None
     of_seed = {
-        run.seed: run.find(time.quantity, time.statistic, split=time.split)
+        run.seeds: run.find(time.quantity, time.statistic, split=time.split)
         for run in of_reference
         if run.status == "ok"
     }
-    pairs = [(run.find(time.quantity, time.statistic, split=time.split), of_seed.get(run.seed)) for run in runs]
+    pairs = [(run.find(time.quantity, time.statistic, split=time.split), of_seed.get(run.seeds)) for run in runs]
+    shares_seeds = SeedGrid.of(runs).independent < len(runs)
     logs = [
         math.log(own_time.values[0] / reference_time.values[0])
         for own_time, reference_time in pairs
@@ -247,6 +258,8 @@ def _time_ratio(time: Measurement, runs: Sequence[RunRecord], of_reference: Sequ
     ]
     if len(logs) < 2:
         return None
+    if shares_seeds:  # whose times are no independent replications
+        return Estimate(math.exp(float(np.mean(logs))))
     return intervals.of_logarithms(logs, "seeds", Replications.SEED_LOG_RATIOS)
 
 

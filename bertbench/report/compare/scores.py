@@ -23,6 +23,7 @@ from bertbench.stats.intervals import (
     SEEDS_FOR_METHOD,
     SeedTerm,
     bootstrap_method,
+    crossed_terms,
     scope_of,
     seed_term,
     with_seeds,
@@ -38,7 +39,8 @@ class SplitScores:
     """What is known about one task and split: values by (metric, model), of each seed, and predictions.
 
     `trained` counts the seeds that a model was fine-tuned with here, 0 for a checkpoint that was only evaluated. `recipes`
-    says how models learnt the task, where published checkpoints are among them.
+    says how models learnt the task, where published checkpoints are among them. `grids` counts the seeds of initialization and of
+    the data by model where each pair was trained; `trained` then counts what they are worth.
     """
 
     task: str
@@ -52,6 +54,7 @@ class SplitScores:
     chance: float | None = None
     drawer: Drawer | None = None
     recipes: Mapping[str, str] = field(default_factory=dict)
+    grids: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def is_accuracy(self) -> bool:
@@ -156,11 +159,12 @@ class SplitScores:
 
     def terms(self, metric: str, of: dict[str, tuple[Floats, float]]) -> list[SeedTerm]:
         """Estimate what seeds add for models with enough of them; `of` holds replicates and derivatives by model."""
-        return [
-            seed_term(self.by_seed[metric, model], drawn, factor)
-            for model, (drawn, factor) in of.items()
-            if self.trained[model] >= SEEDS_FOR_METHOD
-        ]
+        terms: list[SeedTerm] = []
+        for model, (drawn, factor) in of.items():
+            if self.trained[model] >= SEEDS_FOR_METHOD:
+                values, grid = self.by_seed[metric, model], self.grids.get(model)
+                terms += crossed_terms(values, drawn, grid, factor) if grid else [seed_term(values, drawn, factor)]
+        return terms
 
     def scope(self, *models: str) -> Scope:
         """Return what an interval of figures of the models is about."""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bertbench.report.caveats import SampleOnly, Stale, TrainingCapped
+from bertbench.report.caveats import BestOfTrials, SampleOnly, Stale, StartedFrom, TrainingCapped
 from bertbench.safe_text import visible
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ HUB_METRICS = {
     "pearson": "pearsonr", "spearman": "spearmanr", "answer_f1": "f1", "entity_f1": "f1", "entity_precision": "precision",
     "entity_recall": "recall",
 }  # fmt: skip
+SAID = (SampleOnly, Stale, TrainingCapped, StartedFrom, BestOfTrials)  # without which a score is taken for another
 TRAIN = "fine-tune"  # the mode of a run that trained its model
 DOUBTS = frozenset({"not-learned", "indistinct", "guessed-outputs"})  # kinds of cautions with which a score says little
 
@@ -84,7 +85,7 @@ class MeasuredScore:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader must know of the score who sees nothing else of it."""
-        caveats = (caveat for caveat in self.row.caveats if isinstance(caveat, (SampleOnly, Stale, TrainingCapped)))
+        caveats = (caveat for caveat in self.row.caveats if isinstance(caveat, SAID))
         texts = [caveat.text for caveat in caveats]
         if self.was_trained_here:
             texts += [self._training, f"seeds: {len(self.row.run_ids)}"]

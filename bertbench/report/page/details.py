@@ -118,7 +118,7 @@ def _record(record: RunRecord, session: int, settings: SharedValues, environment
         "kind": record.kind,
         "model": record.model_name,
         "task": record.task_name,
-        "seed": None if record.seed is None else str(record.seed),
+        "seed": record.seed_label,
         "status": record.status,
         "started": record.started_at,
         "took": None if record.seconds is None else duration(record.seconds),

@@ -281,7 +281,7 @@ def score_points(rows: Sequence[Row], sessions: Sequence[StoredSession]) -> list
                 seed = {
                     "kind": "seed",
                     "task_text": name,
-                    "seed": str(record.seed),
+                    "seed": str(record.seed_label),
                     "retained": "",
                     "counted": "",
                     "run": record.run_id,

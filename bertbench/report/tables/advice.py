@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bertbench.report.caveats import OtherRecipe, RandomWeights, SampleOnly, TrainingCapped
+from bertbench.report.caveats import BestOfTrials, OtherRecipe, RandomWeights, SampleOnly, StartedFrom, TrainingCapped
 from bertbench.report.compare.advice import HIGHER_IS_BETTER, PLAIN, Advice, Axis, Candidate, Fit, Limits, are_apart
 from bertbench.report.compare.use_case import RULE, Use
 from bertbench.report.row import Report, Row, Style, Table
@@ -212,7 +212,9 @@ def _of_scores(candidates: Sequence[Candidate], inquiry: Inquiry) -> Iterator[st
     for candidate in candidates:
         row = candidate.rows.get(Axis.SCORE)
         for caveat in row.caveats if row else ():
-            if isinstance(caveat, SampleOnly | TrainingCapped | OtherRecipe | RandomWeights):
+            if isinstance(
+                caveat, SampleOnly | TrainingCapped | OtherRecipe | RandomWeights | StartedFrom | BestOfTrials
+            ):
                 about.setdefault(caveat.text, {})[candidate.model] = None
     for text, models in about.items():
         yield f"score on {inquiry.task} of {listed(list(models))}: {text}"

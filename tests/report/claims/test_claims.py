@@ -484,3 +484,24 @@ def test_mean_over_other_tasks_is_not_the_claims(tmp_path):
     specs = {name: factories.model_spec(name) for name in MODELS[:2]}
     report = build(session, specs, MODELS[:2], "bert", claims=[(spec, two)])
     assert not any(row.verdict for row in report.rows)
+
+
+def test_verdicts_of_a_table_are_taken_together(tmp_path):
+    """With Holm over all claims that were tested, the table says which verdicts stand only alone; exact figures test nothing."""
+    stored(tmp_path, records=sizes(), timings=factories.timing_rows(SECONDS))
+    found = prove(tmp_path, claim(**FASTER))
+    interval = found.judgement.interval
+    edge = found.claim.model_copy(update={"name": "edge", "expected": interval.low * 0.9999, "margin": 0.0})
+    close = replace(found, claim=edge)
+    exact = prove(tmp_path, claim(name="exact"))
+    report = build_verdicts([found, close, exact], {})
+    table = report.tables[0]
+    assert any(note.startswith("Holm over the 2 claims that were tested") for note in table.notes)
+    assert "alone: with Holm over 2 claims" not in table.rows[0][3]
+    adjusted = [row.note for row in report.rows if "Holm-adjusted" in (row.note or "")]
+    assert len(adjusted) == 2
+    many = build_verdicts(
+        [close, *(replace(close, claim=edge.model_copy(update={"name": f"e{i}"})) for i in range(3))], {}
+    )
+    assert all("alone: with Holm over 4 claims p = 0.19" in row[3] for row in many.tables[0].rows)
+    assert any("0 of 4 verdicts stand together" in note for note in many.tables[0].notes)

@@ -164,6 +164,41 @@ def test_seeds_have_median_deviation_and_interval(session):
     assert "over seeds" in columns(figures.first("bert", "score", statistic="mean"))["interval_method"]
 
 
+def of_pair(share, seed, data_seed):
+    """A record of a run with these seeds."""
+    model, frame, fields = answered("bert", answers(share, 10 * seed + data_seed), seed)
+    return model, frame, fields | {"data_seed": data_seed, "run_id": f"quality-{model}-{seed}-{data_seed}"}
+
+
+GRID = {(0, 0): 0.6, (0, 1): 0.65, (1, 0): 0.7, (1, 1): 0.75, (2, 0): 0.8, (2, 1): 0.9}
+
+
+def test_a_grid_of_seeds_is_taken_apart(session):
+    """Runs that share seeds are not taken for independent, and each kind of seed has its share of the variance."""
+    report, figures = report_of(session([of_pair(share, *pair) for pair, share in GRID.items()]), ("bert",))
+    mean = figures.first("bert", "score", statistic="seed_mean")
+    assert columns(mean)["interval_method"] == "random-effects t-interval over 3 and 2 initialization and data seeds"
+    score = columns(figures.first("bert", "score", statistic="mean"))
+    assert "initializations and data seeds apart" in score["interval_method"]
+    assert score["interval_scope"] == "method"
+    shares = [figures.first("bert", "variance_share", statistic=source).value for source in ("init", "data", "rest")]
+    assert sum(shares) == pytest.approx(1)
+    assert shares[0] > shares[1]
+    assert [table.title for table in report.glance][1:] == ["What seeds add to the score"]
+
+
+@pytest.mark.parametrize("lost", [[(2, 1)], [(0, 1), (1, 1), (2, 1)]])
+def test_runs_that_share_seeds_without_a_full_grid_tell_of_checkpoints(session, lost):
+    """Where a pair is missing, or one kind of seed does not vary, no interval claims to be of the method."""
+    _, figures = report_of(
+        session([of_pair(share, *pair) for pair, share in GRID.items() if pair not in lost]), ("bert",)
+    )
+    mean = figures.first("bert", "score", statistic="seed_mean")
+    assert (mean.low, figures.first("bert", "score", statistic="init_deviation")) == (None, None)
+    assert "share" in columns(mean)["note"]
+    assert columns(figures.first("bert", "score", statistic="mean"))["interval_scope"] == "these checkpoints"
+
+
 def test_equal_seeds_have_no_interval_without_width(session):
     """Three seeds with one score do not show that a fourth has it too: no t-interval, and the examples' interval stands."""
     stored = session([answered("bert", answers(0.7, 5), seed) for seed in (0, 1, 2)])
