@@ -20,7 +20,7 @@ from bertbench.gate.baseline import Baseline, Fingerprints, Saved, Timed, read
 from bertbench.gate.collect import collected, fingerprints_of
 from bertbench.gate.finding import GateFinding, Margins, ModelTask
 from bertbench.gate.judging import GateRequest, against_baseline, against_model, broken_checkpoints
-from bertbench.gate.policy import GatePolicy
+from bertbench.gate.policy import Gated, GatePolicy
 from bertbench.gate.ratios import enough, protocol, speed_findings
 from bertbench.gate.scope import GateScope, of_tasks
 from bertbench.models.sources import Encoder, gather, weight_folders
@@ -93,6 +93,7 @@ def with_baseline(run: GateRun, folder: Path, task: str | None) -> Checked:
         notes += measured
     findings, said = policy.judged(
         lambda margins: against_baseline(before, now, scope.names, scope.kinds, margins, prints),
+        Gated(scope.names, before.baseline.tasks, before.baseline.reference),
         run.today,
         is_dry=run.is_dry,
     )
@@ -160,7 +161,7 @@ def with_model(run: GateRun, base: str, task: str | None) -> Checked:
         raise UsageError(f"--only {chosen.only}: two models need not be of one size", "name quality, speed or memory")
     request = replace(request, timing=protocol(request.timing))
     shapes = [shape.label for shape in request.timing.shapes if not shape.whole_split]
-    gated = GateRequest(request.kinds, names_of(request.tasks), shapes)
+    asked = GateRequest(request.kinds, names_of(request.tasks), shapes)
     if run.is_dry:
         now, notes = _nothing(request), study.plan(request)
     else:
@@ -174,11 +175,12 @@ def with_model(run: GateRun, base: str, task: str | None) -> Checked:
         ]
 
     def judge(margins: Margins) -> list[GateFinding]:
-        findings = against_model(now, first.name, [spec.name for spec in heads], gated, margins)
+        findings = against_model(now, first.name, [spec.name for spec in heads], asked, margins)
         # That nothing was measured is no news of a dry run.
         return [replace(finding, reason="") for finding in findings] if run.is_dry else findings
 
-    findings, said = policy.judged(judge, run.today, is_dry=run.is_dry)
+    gated = Gated(names_of(heads), asked.tasks, first.name)
+    findings, said = policy.judged(judge, gated, run.today, is_dry=run.is_dry)
     return Checked(findings, f"Gate against {first.name} (suite {suite.name})", suite.name, (*notes, *said))
 
 
@@ -211,9 +213,10 @@ def with_code(run: GateRun, name: str) -> Checked:
     specs = resolve(chosen.models, study.catalog, suite, study.store)
     policy.check_names(names_of(specs), suite.tasks)
     title, timing = f"Gate against the code of {name} (suite {suite.name})", _timing(suite.timing)
+    gated = Gated(names_of(specs), suite.tasks)
     if run.is_dry:
         timed = [(model, shape.label) for model in names_of(specs) for shape in timing.shapes]
-        findings, said = policy.judged(lambda _: [_planned(*each) for each in timed], run.today, is_dry=True)
+        findings, said = policy.judged(lambda _: [_planned(*each) for each in timed], gated, run.today, is_dry=True)
         seconds = 2 * len(timed) * timing.rounds * timing.min_shape_s  # by both versions
         notes = [f"timing takes about {duration(seconds)} at most, and ends when every verdict is clear"]
         return Checked(findings, title, suite.name, (*notes, *said))
@@ -240,7 +243,7 @@ def with_code(run: GateRun, name: str) -> Checked:
         "weights are the same for both; raw times are not stored",
     ]
     findings, said = policy.judged(
-        lambda margins: [finding for model in measured for finding in model.findings(margins)], run.today
+        lambda margins: [finding for model in measured for finding in model.findings(margins)], gated, run.today
     )
     return Checked(findings, title, suite.name, (*notes, *said))
 

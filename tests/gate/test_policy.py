@@ -11,10 +11,10 @@ from bertbench.errors import ConfigError
 from bertbench.gate.baseline import Fingerprints, read
 from bertbench.gate.finding import GateFinding, Margins, Waiver, verdict_of
 from bertbench.gate.judging import against_baseline, broken_checkpoints
-from bertbench.gate.policy import GatePolicy, margin_text, quantity_named, read_policy
+from bertbench.gate.policy import Gated, GatePolicy, margin_text, quantity_named, read_policy
 from bertbench.gate.report import annotation_lines, bencher_metrics, build, build_plan, write_bencher, write_junit
 from bertbench.stats.estimate import Estimate
-from tests.gate.conftest import MODEL, TASK, checkpoint, saved
+from tests.gate.conftest import MODEL, TASK, baseline, checkpoint, saved
 
 TODAY = date(2026, 11, 30)
 ROOT = Path(__file__).parents[2]
@@ -27,10 +27,13 @@ def policy(tmp_path, text):
     return read_policy(tmp_path / "gate.yaml")
 
 
+GATED = Gated([MODEL], [TASK], "bert")
+
+
 def checked(rules, before, now, kinds=EVERYTHING, today=TODAY):
     """Findings and notes of one baseline against another."""
     prints = Fingerprints({(MODEL, TASK): now.baseline.scores[0].checkpoint})
-    return rules.judged(lambda margins: against_baseline(before, now, [MODEL], kinds, margins, prints), today)
+    return rules.judged(lambda margins: against_baseline(before, now, [MODEL], kinds, margins, prints), GATED, today)
 
 
 def verdicts(findings):
@@ -136,7 +139,7 @@ def test_what_is_missing_cannot_be_waived(before, tmp_path):
     assert verdict_of(findings) == "inconclusive"
     assert "is not used" in notes[-1]
     broken = GateFinding("memory", MODEL, "measuring", "fail", reason="killed")
-    findings, _ = rules.judged(lambda _: [broken], TODAY)
+    findings, _ = rules.judged(lambda _: [broken], GATED, TODAY)
     assert verdict_of(findings) == "fail"
 
 
@@ -160,6 +163,62 @@ def test_nothing_critical_passes_unmeasured(before, tmp_path, rule, kinds):
     )
     assert verdict_of(findings) in {"inconclusive", "nothing measured"}
     assert "advisory counts of bert was not measured" in notes
+
+
+OTHER = "albert"
+
+
+def with_other(kept):
+    """A baseline of two models with scores, of which the second has this checkpoint."""
+    first = baseline().scores[0]
+    scores = (first, replace(first, model=OTHER, checkpoint=kept))
+    models = {"bert": {}, MODEL: {}, OTHER: {}}
+    frame = saved().predictions[MODEL, TASK]
+    both = saved(scores=scores, models=models)
+    return replace(both, predictions={(MODEL, TASK): frame, (OTHER, TASK): frame})
+
+
+@pytest.mark.parametrize("kept", [checkpoint(), None])
+def test_what_one_model_has_says_nothing_about_another(tmp_path, kept):
+    """A critical rule asks for every model: one whose checkpoint cannot be loaded, or was not kept, leaves the gate open."""
+    both = with_other(kept)
+    lost = {(OTHER, TASK): "damaged"} if kept else {}
+    prints = Fingerprints({(MODEL, TASK): checkpoint()}, lost)
+    gated = Gated(["bert", MODEL, OTHER], [TASK], "bert")
+
+    def judged(text, models=gated):
+        rules = policy(tmp_path, text)
+        return rules.judged(
+            lambda margins: against_baseline(both, both, models.models, ["quality"], margins, prints), models, TODAY
+        )
+
+    findings, _ = judged("critical: [{quantity: outputs}]\nothers: none\n")
+    assert {finding.model: (finding.verdict, finding.measured) for finding in findings} == {
+        "bert": ("inconclusive", False),
+        MODEL: ("pass", True),
+        OTHER: ("inconclusive", False),
+    }
+    assert {finding.detail for finding in findings} == {TASK}
+    assert verdict_of(findings) == "inconclusive"
+    findings, _ = judged(f"critical: [{{quantity: outputs, model: {MODEL}}}]\nothers: none\n")
+    assert verdict_of(findings) == "pass"
+    _, notes = judged("advisory: [{quantity: outputs}]\nothers: none\n", replace(gated, models=[MODEL, OTHER]))
+    assert f"advisory outputs was not measured: {OTHER} on {TASK}" in notes
+
+
+def test_no_rule_asks_for_the_ratio_of_the_reference_to_itself(before, tmp_path):
+    """Times and memory are asked of all models but the one that they are divided by; two rules ask for one thing once."""
+    gated = Gated(["bert", MODEL], [TASK], "bert")
+    rules = policy(tmp_path, "critical: [{quantity: memory}]\nothers: none\n")
+    findings, _ = rules.judged(
+        lambda margins: against_baseline(before, saved(), gated.models, ["memory"], margins, Fingerprints()),
+        gated,
+        TODAY,
+    )
+    assert [(finding.model, finding.verdict) for finding in findings] == [(MODEL, "pass")]
+    rules = policy(tmp_path, f"critical: [{{quantity: score}}, {{quantity: score, task: {TASK}}}]\nothers: none\n")
+    findings, _ = rules.judged(lambda _: [], gated, TODAY)
+    assert [(finding.model, finding.detail) for finding in findings] == [("bert", TASK), (MODEL, TASK)]
 
 
 def test_what_a_critical_rule_names_is_gated_or_open(before, tmp_path):
@@ -265,7 +324,10 @@ def test_a_plan_has_margin_tier_and_waiver(before, tmp_path):
     rules = policy(tmp_path, f"advisory: [{{quantity: memory}}]\n{waived('2027-01-01').partition('none')[2]}")
     prints = Fingerprints({(MODEL, TASK): checkpoint()})
     findings, notes = rules.judged(
-        lambda margins: against_baseline(before, before, [MODEL], EVERYTHING, margins, prints), TODAY, is_dry=True
+        lambda margins: against_baseline(before, before, [MODEL], EVERYTHING, margins, prints),
+        GATED,
+        TODAY,
+        is_dry=True,
     )
     rows = {row[1]: row[2:5] for row in build_plan(findings, rules.tiers, "Gate", notes).tables[0].rows}
     assert rows == {
