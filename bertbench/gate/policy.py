@@ -205,12 +205,21 @@ class GatePolicy:
         return {tier: self._margins_of(tier) for tier in TIERS if self.spec.rules(tier) or self.spec.others == tier}
 
     def _margins_of(self, tier: Tier) -> Margins:
-        rules = [rule for rule in self.spec.rules(tier) if rule.margin is not None]
-        usual = {MARGIN_OF[rule.quantity]: rule.margin for rule in rules if rule.model is None and rule.task is None}
-        special = {
-            (MARGIN_OF[rule.quantity], rule.model, rule.task): rule.margin for rule in rules if rule.model or rule.task
-        }
+        usual, special = {}, {}
+        for rule in self.spec.rules(tier):
+            margin = MARGIN_OF.get(rule.quantity)
+            if margin is None:
+                continue
+            if rule.model is None and rule.task is None:
+                usual[margin] = self._margin(rule, margin)
+            elif margin != "speed":  # one for all models
+                special[margin, rule.model, rule.task] = self._margin(rule, margin)
         return replace(self.margins, by=special, **usual)  # type: ignore[arg-type]
+
+    def _margin(self, rule: RuleSpec, margin: Margin) -> float:
+        """Return a rule's margin; without one it has the usual one, whatever a rule of more says."""
+        usual: float = getattr(self.margins, margin)
+        return usual if rule.margin is None else rule.margin
 
     @property
     def deciding(self) -> tuple[Margins, ...]:

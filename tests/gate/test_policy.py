@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,23 @@ def test_the_most_telling_rule_gives_the_margin(tmp_path):
     assert margins.speed == Margins().speed
 
 
+def test_a_rule_without_a_margin_has_the_usual_one(before, tmp_path):
+    """A looser rule of all loosens no rule of fewer: that has the usual margin; of times one margin holds of all models."""
+    text = (
+        "critical:\n- {quantity: score, margin: 0.9}\n- {quantity: score, task: sst2}\n"
+        "- {quantity: outputs, margin: 0.5}\n- {quantity: outputs, model: bert}\n"
+        "- {quantity: time, margin: 1.5}\n- {quantity: time, model: bert}\nothers: none\n"
+    )
+    rules = policy(tmp_path, text)
+    (margins,) = rules.tiers.values()
+    usual = Margins()
+    assert (margins.at("quality", "bert", "sst2"), margins.at("quality", "bert", "mrpc")) == (usual.quality, 0.9)
+    assert (margins.at("outputs", "bert", "sst2"), margins.at("outputs", "x", "sst2")) == (usual.outputs, 0.5)
+    assert margins.speed == margins.at("speed", "bert") == 1.5
+    (score,) = (finding for finding in checked(rules, before, saved(right=4500))[0] if finding.quantity == "score")
+    assert (score.verdict, score.margin) == ("fail", "99% retained")
+
+
 def test_margins_by_task_reach_the_verdict(before, tmp_path):
     """A score that lost 1.05 % of itself fails at 99.9 % retained and passes at 90 %, each only on its task."""
     now = saved(right=4700)
@@ -141,6 +159,29 @@ def test_what_is_missing_cannot_be_waived(before, tmp_path):
     broken = GateFinding("memory", MODEL, "measuring", "fail", reason="killed")
     findings, _ = rules.judged(lambda _: [broken], GATED, TODAY)
     assert verdict_of(findings) == "fail"
+
+
+def test_what_broke_cannot_be_waived(before, tmp_path):
+    """A checkpoint that cannot be loaded, outputs that are no numbers, and what is not counted any more fail under a waiver."""
+    text = "critical: [{quantity: %s}]\nothers: none\nwaivers: [{quantity: %s, reason: x, expires: '9999-12-31'}]\n"
+    damaged = Fingerprints(failed={(MODEL, TASK): "damaged"})
+    no_numbers = Fingerprints({(MODEL, TASK): checkpoint(outputs=(0.5, float("nan"), 1.0, 2.0))})
+    moved = Fingerprints({(MODEL, TASK): checkpoint(outputs=(0.5, -0.5, 1.0, 2.01))})
+    fewer = saved(counts={MODEL: {"parameters unique": 66.0}})
+    other = saved(counts={MODEL: {"parameters unique": 67.0, "flops 1x128": 11.0}})
+    for quantity, kind, now, prints, verdict in (
+        ("checkpoint", "quality", saved(), damaged, "fail"),
+        ("outputs", "quality", saved(), no_numbers, "fail"),
+        ("outputs", "quality", saved(), moved, "pass"),
+        ("counts", "size", fewer, Fingerprints(), "fail"),
+        ("counts", "size", other, Fingerprints(), "pass"),
+    ):
+        rules = policy(tmp_path, text % (quantity, quantity))
+        findings, notes = rules.judged(
+            partial(against_baseline, before, now, [MODEL], [kind], prints=prints), GATED, TODAY
+        )
+        assert verdict_of(findings) == verdict
+        assert any("is not used" in note for note in notes) == (verdict == "fail")
 
 
 @pytest.mark.parametrize(
