@@ -121,14 +121,20 @@ def _measured(
     if certain:  # whatever is found of the checkpoints, which takes torch
         study.check_inputs(scope.request(certain, *policy.deciding))
     prints = fingerprints_of(folders)
-    broken = any(broken_checkpoints(before, prints, margins, policy.is_critical) for margins in policy.tiers.values())
-    left_out = ({"speed", "memory"} if elsewhere else set()) | ({"quality"} if broken else set())
+    broken = broken_checkpoints(
+        before, prints, policy.critical_margins, lambda finding: policy.decides(finding, run.today)
+    )
+    is_all_broken = {
+        (score.model, score.task) for score in before.baseline.scores if score.model in scope.names
+    } <= broken
+    left_out = ({"speed", "memory"} if elsewhere else set()) | ({"quality"} if broken and is_all_broken else set())
     # What could not be compared is not measured: it would take time for nothing.
     kinds = [kind for kind in scope.kinds if kind not in left_out]
-    stored = study.measure_or_read(scope.request(kinds, *policy.deciding)) if kinds else None
+    request = scope.request(kinds, *policy.deciding, without=broken) if kinds else None
+    stored = study.measure_or_read(request) if request else None
     now = collected(stored, scope.specs, before.baseline.reference, prints.taken) if stored else scope.nothing()
     notes = [f"now: session {stored.session.session_id}"] if stored else []
-    notes += [BROKEN] if broken else []
+    notes += [f"{BROKEN}: {', '.join(f'{model} on {task}' for model, task in sorted(broken))}"] if broken else []
     notes += (
         [f"nothing timed was measured: {elsewhere}"] if elsewhere and {"speed", "memory"} & set(scope.kinds) else []
     )

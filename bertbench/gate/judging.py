@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from bertbench.gate import ratios
-from bertbench.gate.finding import EQUAL, GateFinding, Kind, Margins, Verdict
+from bertbench.gate.finding import EQUAL, GateFinding, Kind, Margins, ModelTask, Verdict
 from bertbench.gate.scores import score_finding, undefined_finding
 
 if TYPE_CHECKING:
@@ -102,22 +102,26 @@ def _cell(finding: GateFinding) -> tuple[str, str, str | None]:
 
 
 def broken_checkpoints(
-    before: Saved, prints: Fingerprints, margins: Margins, is_critical: Callable[[GateFinding], bool] = lambda _: True
-) -> bool:
-    """Tell whether a checkpoint cannot be loaded or is not the right one, so that a score would mean nothing.
+    before: Saved, prints: Fingerprints, margins: Margins, decides: Callable[[GateFinding], bool] = lambda _: True
+) -> frozenset[ModelTask]:
+    """Find where a checkpoint cannot be loaded or is not the right one, so that a score would mean nothing.
 
-    Outputs that are not critical do not keep a score from being measured, which may be.
+    Outputs that decide nothing, being advisory or waived, do not keep a score from being measured, which may be critical. A
+    score by swapped labels or other weights means nothing whatever a policy says of them.
     """
-    if prints.failed:
-        return True
-    return any(
-        finding.verdict == "fail" and (finding.quantity != "outputs" or is_critical(finding))
-        for scored in before.baseline.scores
-        if (scored.model, scored.task) in prints.taken
-        for finding in checkpoint_findings(
-            scored, prints.taken[scored.model, scored.task], "", margins.at("outputs", scored.model, scored.task)
+    broken = set(prints.failed)
+    for scored in before.baseline.scores:
+        key = (scored.model, scored.task)
+        findings = (
+            checkpoint_findings(scored, prints.taken[key], "", margins.at("outputs", *key))
+            if key in prints.taken
+            else ()
         )
-    )
+        if any(
+            finding.verdict == "fail" and (finding.quantity != "outputs" or decides(finding)) for finding in findings
+        ):
+            broken.add(key)
+    return frozenset(broken)
 
 
 def _limited_to(baseline: Baseline, models: Sequence[str]) -> Baseline:

@@ -238,9 +238,15 @@ class GatePolicy:
         quantities = [quantity for quantity, of_kind in KIND_OF.items() if of_kind == kind]
         return any(self._names(tier, quantity) for tier in TIERS for quantity in quantities)
 
-    def is_critical(self, finding: GateFinding) -> bool:
-        """Tell whether a finding is of the tier that decides."""
-        return self._owns("critical", finding)
+    @property
+    def critical_margins(self) -> Margins:
+        """The margins of the tier that decides."""
+        return self.tiers.get("critical", self.margins)
+
+    def decides(self, finding: GateFinding, today: date) -> bool:
+        """Tell whether a finding, judged by the critical margins, is of the tier that decides, and not waived."""
+        is_waived = _can_be_waived(finding) and self._waiver(finding, today) is not None
+        return self._owns("critical", finding) and not is_waived
 
     def _owns(self, tier: Tier, finding: GateFinding) -> bool:
         if any(rule.matches(finding) for rule in self.spec.rules(tier)):

@@ -89,6 +89,31 @@ def test_changed_label_map_fails(project, capsys):
 
 
 @pytest.mark.slow
+def test_a_broken_checkpoint_takes_no_score_from_another(project, capsys):
+    """Of two models the one whose checkpoint cannot be loaded, or has other labels, has no score; the other one's is measured."""
+    before = read(project / "results" / "baseline")
+    base, (score,) = before.baseline, before.baseline.scores
+    shutil.copytree(config_of(project).parent, project / "kept")
+    kept = f"twin-{score.task}"
+    scores = (score, replace(score, model="twin", checkpoint=replace(score.checkpoint, kept=kept)))
+    models = {**base.models, "twin": {**base.models[score.model], "name": "twin"}}
+    frames = {**before.predictions, ("twin", score.task): before.predictions[score.model, score.task]}
+    both = replace(before, baseline=replace(base, scores=scores, models=models), predictions=frames)
+    folders = {f"{score.model}-{score.task}": project / "kept", kept: project / "kept"}
+    write(both, project / "results" / "baseline", folders)
+    twin = config_of(project).parent.parent / kept
+    (project / "gate.yaml").write_text(
+        "critical: [{quantity: score}]\nadvisory: [{quantity: checkpoint}]\nothers: none\n"
+    )
+    labels = json.loads((twin / "config.json").read_text()) | {"id2label": {"0": "a", "1": "b"}}
+    for damage in (lambda: (twin / "config.json").write_text(json.dumps(labels)), (twin / "model.safetensors").unlink):
+        damage()
+        assert cli.main(["check", "--only", "quality", "--policy", "gate.yaml", "--format", "csv"]) == 3
+        rows = [row for row in csv.DictReader(io.StringIO(capsys.readouterr().out)) if row["quantity"] == "score"]
+        assert {row["model"]: row["verdict"] for row in rows} == {score.model: "pass", "twin": "inconclusive"}
+
+
+@pytest.mark.slow
 def test_flipped_predictions_fail(project, capsys):
     """Of a baseline that was better by far, the evaluated checkpoint fails."""
     before = read(project / "results" / "baseline")

@@ -280,8 +280,32 @@ def test_advisory_outputs_keep_no_score_from_being_measured(before, tmp_path):
     moved = replace(checkpoint(), outputs=(0.6, -0.5, 1.0, 2.0))
     prints = Fingerprints({(MODEL, TASK): moved})
     advisory = policy(tmp_path, "critical: [{quantity: score}]\nadvisory: [{quantity: outputs}]\n")
-    assert not broken_checkpoints(before, prints, Margins(), advisory.is_critical)
-    assert broken_checkpoints(before, prints, Margins(), GatePolicy().is_critical)
+    assert not broken_checkpoints(before, prints, Margins(), lambda finding: advisory.decides(finding, TODAY))
+    assert broken_checkpoints(before, prints, Margins(), lambda finding: GatePolicy().decides(finding, TODAY))
+
+
+@pytest.mark.parametrize(
+    ("text", "outputs", "is_broken"),
+    [
+        (
+            "critical: [{quantity: outputs, margin: 0.5}]\nadvisory: [{quantity: outputs}]\n",
+            (0.6, -0.5, 1.0, 2.0),
+            False,
+        ),
+        ("critical: [{quantity: outputs}]\n", (0.6, -0.5, 1.0, 2.0), True),
+        ("waivers: [{quantity: outputs, reason: x, expires: '2026-11-30'}]\n", (0.6, -0.5, 1.0, 2.0), False),
+        ("waivers: [{quantity: outputs, reason: x, expires: '2026-11-29'}]\n", (0.6, -0.5, 1.0, 2.0), True),
+        ("waivers: [{quantity: outputs, reason: x, expires: '2026-11-30'}]\n", (float("nan"), -0.5, 1.0, 2.0), True),
+    ],
+)
+def test_only_outputs_that_decide_keep_a_score_from_being_measured(tmp_path, text, outputs, is_broken):
+    """Outputs go by the critical margin alone and not by what is waived; of two checkpoints only the one that is broken counts."""
+    rules = policy(tmp_path, text)
+    prints = Fingerprints({(MODEL, TASK): checkpoint(outputs=outputs), (OTHER, TASK): checkpoint()})
+    broken = broken_checkpoints(
+        with_other(checkpoint()), prints, rules.critical_margins, lambda finding: rules.decides(finding, TODAY)
+    )
+    assert broken == ({(MODEL, TASK)} if is_broken else set())
 
 
 def test_others_may_be_left_out(before, tmp_path):
