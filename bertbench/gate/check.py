@@ -20,13 +20,13 @@ from bertbench.gate.baseline import Baseline, Fingerprints, Saved, Timed, read
 from bertbench.gate.collect import collected, fingerprints_of
 from bertbench.gate.finding import GateFinding, Margins, ModelTask
 from bertbench.gate.judging import GateRequest, against_baseline, against_model, broken_checkpoints
-from bertbench.gate.policy import Gated, GatePolicy
+from bertbench.gate.policy import Gated, GatedQuantity, GatePolicy
 from bertbench.gate.ratios import enough, protocol, speed_findings
 from bertbench.gate.scope import GateScope, of_tasks
 from bertbench.models.sources import Encoder, gather, weight_folders
 from bertbench.records import environment
 from bertbench.records.progress import Progress
-from bertbench.session.request import Request, names_of
+from bertbench.session.request import Request, names_of, parse_kinds
 from bertbench.session.selection import resolve, resolve_one, resolve_tasks
 from bertbench.session.study import Study
 from bertbench.specs.timing import ExecutionSettings, TimingSpec
@@ -37,6 +37,7 @@ from bertbench.speed.workers import Interpreter, checked_out, environment_in, of
 from bertbench.units import duration
 
 BROKEN = "scores were not measured: a checkpoint is not what the baseline says"
+NO_TIME = "the policy does not gate 'time', all that --against-code compares"
 SAME_REFERENCE = "a slow-down common to all models leaves every ratio as it is; --against-code sees it"
 
 
@@ -146,20 +147,20 @@ def with_model(run: GateRun, base: str, task: str | None) -> Checked:
     """Measure head models beside a base model, interleaved in one session, and gate their ratios.
 
     Raises:
-        UsageError: no head is named, or it is the base, or several bases are; sizes are asked for.
+        UsageError: no head is named, or it is the base, or several bases are; sizes are asked for; the policy gates nothing of it.
         ConfigError: the policy names what is not compared.
     """
     study, policy = run.study, run.policy
     chosen = study.options
     if chosen.models == "all":
         raise UsageError("--against-model compares the models of --models with it", "name them: --models ./head")
+    kinds = _gated_of_model(policy, chosen.only)
     suite = study.suite()
     first = resolve_one(base, study.catalog, study.store)
     heads = resolve(chosen.models, study.catalog, suite, study.store)
     if first.name in {spec.name for spec in heads}:
         raise UsageError(f"--against-model {base}: is among --models", "name two different models")
-    usual = ",".join(kind for kind in ("quality", "speed", "memory") if policy.gates(kind))
-    study = replace(study, options=replace(chosen, only=chosen.only or usual or "quality,speed,memory"))
+    study = replace(study, options=replace(chosen, only=chosen.only or ",".join(kinds)))
     tasks = resolve_tasks(task, study.catalog, suite.name) if task else suite.tasks
     policy.check_names([spec.name for spec in heads], suite.tasks if task is None else {*suite.tasks, *tasks})
     request = study.request(suite, tasks, models=[first, *heads], reference=first.name, run=False)
@@ -188,6 +189,22 @@ def with_model(run: GateRun, base: str, task: str | None) -> Checked:
     gated = Gated(names_of(heads), asked.tasks, first.name)
     findings, said = policy.judged(judge, gated, run.today, is_dry=run.is_dry)
     return Checked(findings, f"Gate against {first.name} (suite {suite.name})", suite.name, (*notes, *said))
+
+
+def _gated_of_model(policy: GatePolicy, only: str | None) -> list[str]:
+    """Choose the kinds of what a policy gates and two models can be compared by.
+
+    Raises:
+        UsageError: there is none, so that all of it would be measured for nothing.
+    """
+    compared: dict[str, GatedQuantity] = {"quality": "score", "speed": "time", "memory": "memory"}
+    kinds = [kind for kind, quantity in compared.items() if policy.names(quantity)]
+    asked = parse_kinds(only) if only else compared
+    if not set(kinds) & set(asked) and "size" not in asked:  # which is refused for a reason of its own
+        what = f"of --only {only}" if kinds else "that --against-model compares"
+        quantities = [quantity for kind, quantity in compared.items() if kind in asked]
+        raise UsageError(f"--policy {policy.path}: gates nothing {what}", f"name {' or '.join(quantities)} in it")
+    return kinds
 
 
 def _nothing(request: Request) -> Saved:
@@ -220,6 +237,11 @@ def with_code(run: GateRun, name: str) -> Checked:
     policy.check_names(names_of(specs), suite.tasks)
     title, timing = f"Gate against the code of {name} (suite {suite.name})", _timing(suite.timing)
     gated = Gated(names_of(specs), suite.tasks)
+    if not policy.names("time"):
+        findings, said = policy.judged(lambda _: [], gated, run.today, is_dry=run.is_dry)
+        return Checked(
+            findings, title, suite.name, (f"nothing {'would be' if run.is_dry else 'was'} timed: {NO_TIME}", *said)
+        )
     if run.is_dry:
         timed = [(model, shape.label) for model in names_of(specs) for shape in timing.shapes]
         findings, said = policy.judged(lambda _: [_planned(*each) for each in timed], gated, run.today, is_dry=True)

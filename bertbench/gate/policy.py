@@ -178,7 +178,7 @@ class Gated:
         kind = KIND_OF[rule.quantity]
         models = [name for name in self.models if kind not in {"speed", "memory"} or name != self.reference]
         names = [rule.model] if rule.model else models or [ANY_MODEL]
-        tasks = [rule.task] if rule.task else list(self.tasks) if kind == "quality" else []
+        tasks: list[str | None] = [rule.task] if rule.task else [*self.tasks] if kind == "quality" else []
         return [(model, task) for model in names for task in tasks or [None]]
 
     def missing(self, rule: RuleSpec, findings: Collection[GateFinding]) -> list[tuple[str, str | None]]:
@@ -226,17 +226,20 @@ class GatePolicy:
         """The margins by which times must be clear before timing may end, each once."""
         distinct: list[Margins] = []
         for tier, margins in self.tiers.items():
-            if self._names(tier, "time") and all(margins.speed != other.speed for other in distinct):
+            if self._gates(tier, "time") and all(margins.speed != other.speed for other in distinct):
                 distinct.append(margins)
         return tuple(distinct) or (self.margins,)
 
-    def _names(self, tier: Tier, quantity: GatedQuantity) -> bool:
+    def _gates(self, tier: Tier, quantity: GatedQuantity) -> bool:
         return self.spec.others == tier or any(rule.quantity == quantity for rule in self.spec.rules(tier))
+
+    def names(self, quantity: GatedQuantity) -> bool:
+        """Tell whether any tier gates a quantity of anything."""
+        return any(self._gates(tier, quantity) for tier in TIERS)
 
     def gates(self, kind: str) -> bool:
         """Tell whether anything of a kind is gated at all."""
-        quantities = [quantity for quantity, of_kind in KIND_OF.items() if of_kind == kind]
-        return any(self._names(tier, quantity) for tier in TIERS for quantity in quantities)
+        return any(self.names(quantity) for quantity, of_kind in KIND_OF.items() if of_kind == kind)
 
     @property
     def critical_margins(self) -> Margins:
