@@ -20,13 +20,13 @@ from bertbench.gate.baseline import Baseline, Fingerprints, Saved, Timed, read
 from bertbench.gate.collect import collected, fingerprints_of
 from bertbench.gate.finding import GateFinding, Margins, ModelTask
 from bertbench.gate.judging import GateRequest, against_baseline, against_model, broken_checkpoints
-from bertbench.gate.policy import GatePolicy
+from bertbench.gate.policy import Gated, GatedQuantity, GatePolicy
 from bertbench.gate.ratios import enough, protocol, speed_findings
 from bertbench.gate.scope import GateScope, of_tasks
 from bertbench.models.sources import Encoder, gather, weight_folders
 from bertbench.records import environment
 from bertbench.records.progress import Progress
-from bertbench.session.request import Request, names_of
+from bertbench.session.request import Request, names_of, parse_kinds
 from bertbench.session.selection import resolve, resolve_one, resolve_tasks
 from bertbench.session.study import Study
 from bertbench.specs.timing import ExecutionSettings, TimingSpec
@@ -37,6 +37,7 @@ from bertbench.speed.workers import Interpreter, checked_out, environment_in, of
 from bertbench.units import duration
 
 BROKEN = "scores were not measured: a checkpoint is not what the baseline says"
+NO_TIME = "the policy does not gate 'time', all that --against-code compares"
 SAME_REFERENCE = "a slow-down common to all models leaves every ratio as it is; --against-code sees it"
 
 
@@ -93,6 +94,7 @@ def with_baseline(run: GateRun, folder: Path, task: str | None) -> Checked:
         notes += measured
     findings, said = policy.judged(
         lambda margins: against_baseline(before, now, scope.names, scope.kinds, margins, prints),
+        Gated(scope.names, before.baseline.tasks, before.baseline.reference),
         run.today,
         is_dry=run.is_dry,
     )
@@ -120,14 +122,20 @@ def _measured(
     if certain:  # whatever is found of the checkpoints, which takes torch
         study.check_inputs(scope.request(certain, *policy.deciding))
     prints = fingerprints_of(folders)
-    broken = any(broken_checkpoints(before, prints, margins, policy.is_critical) for margins in policy.tiers.values())
-    left_out = ({"speed", "memory"} if elsewhere else set()) | ({"quality"} if broken else set())
+    broken = broken_checkpoints(
+        before, prints, policy.critical_margins, lambda finding: policy.decides(finding, run.today)
+    )
+    is_all_broken = {
+        (score.model, score.task) for score in before.baseline.scores if score.model in scope.names
+    } <= broken
+    left_out = ({"speed", "memory"} if elsewhere else set()) | ({"quality"} if broken and is_all_broken else set())
     # What could not be compared is not measured: it would take time for nothing.
     kinds = [kind for kind in scope.kinds if kind not in left_out]
-    stored = study.measure_or_read(scope.request(kinds, *policy.deciding)) if kinds else None
+    request = scope.request(kinds, *policy.deciding, without=broken) if kinds else None
+    stored = study.measure_or_read(request) if request else None
     now = collected(stored, scope.specs, before.baseline.reference, prints.taken) if stored else scope.nothing()
     notes = [f"now: session {stored.session.session_id}"] if stored else []
-    notes += [BROKEN] if broken else []
+    notes += [f"{BROKEN}: {', '.join(f'{model} on {task}' for model, task in sorted(broken))}"] if broken else []
     notes += (
         [f"nothing timed was measured: {elsewhere}"] if elsewhere and {"speed", "memory"} & set(scope.kinds) else []
     )
@@ -139,20 +147,20 @@ def with_model(run: GateRun, base: str, task: str | None) -> Checked:
     """Measure head models beside a base model, interleaved in one session, and gate their ratios.
 
     Raises:
-        UsageError: no head is named, or it is the base, or several bases are; sizes are asked for.
+        UsageError: no head is named, or it is the base, or several bases are; sizes are asked for; the policy gates nothing of it.
         ConfigError: the policy names what is not compared.
     """
     study, policy = run.study, run.policy
     chosen = study.options
     if chosen.models == "all":
         raise UsageError("--against-model compares the models of --models with it", "name them: --models ./head")
+    kinds = _gated_of_model(policy, chosen.only)
     suite = study.suite()
     first = resolve_one(base, study.catalog, study.store)
     heads = resolve(chosen.models, study.catalog, suite, study.store)
     if first.name in {spec.name for spec in heads}:
         raise UsageError(f"--against-model {base}: is among --models", "name two different models")
-    usual = ",".join(kind for kind in ("quality", "speed", "memory") if policy.gates(kind))
-    study = replace(study, options=replace(chosen, only=chosen.only or usual or "quality,speed,memory"))
+    study = replace(study, options=replace(chosen, only=chosen.only or ",".join(kinds)))
     tasks = resolve_tasks(task, study.catalog, suite.name) if task else suite.tasks
     policy.check_names([spec.name for spec in heads], suite.tasks if task is None else {*suite.tasks, *tasks})
     request = study.request(suite, tasks, models=[first, *heads], reference=first.name, run=False)
@@ -160,7 +168,7 @@ def with_model(run: GateRun, base: str, task: str | None) -> Checked:
         raise UsageError(f"--only {chosen.only}: two models need not be of one size", "name quality, speed or memory")
     request = replace(request, timing=protocol(request.timing))
     shapes = [shape.label for shape in request.timing.shapes if not shape.whole_split]
-    gated = GateRequest(request.kinds, names_of(request.tasks), shapes)
+    asked = GateRequest(request.kinds, names_of(request.tasks), shapes)
     if run.is_dry:
         now, notes = _nothing(request), study.plan(request)
     else:
@@ -174,12 +182,29 @@ def with_model(run: GateRun, base: str, task: str | None) -> Checked:
         ]
 
     def judge(margins: Margins) -> list[GateFinding]:
-        findings = against_model(now, first.name, [spec.name for spec in heads], gated, margins)
+        findings = against_model(now, first.name, [spec.name for spec in heads], asked, margins)
         # That nothing was measured is no news of a dry run.
         return [replace(finding, reason="") for finding in findings] if run.is_dry else findings
 
-    findings, said = policy.judged(judge, run.today, is_dry=run.is_dry)
+    gated = Gated(names_of(heads), asked.tasks, first.name)
+    findings, said = policy.judged(judge, gated, run.today, is_dry=run.is_dry)
     return Checked(findings, f"Gate against {first.name} (suite {suite.name})", suite.name, (*notes, *said))
+
+
+def _gated_of_model(policy: GatePolicy, only: str | None) -> list[str]:
+    """Choose the kinds of what a policy gates and two models can be compared by.
+
+    Raises:
+        UsageError: there is none, so that all of it would be measured for nothing.
+    """
+    compared: dict[str, GatedQuantity] = {"quality": "score", "speed": "time", "memory": "memory"}
+    kinds = [kind for kind, quantity in compared.items() if policy.names(quantity)]
+    asked = parse_kinds(only) if only else compared
+    if not set(kinds) & set(asked) and "size" not in asked:  # which is refused for a reason of its own
+        what = f"of --only {only}" if kinds else "that --against-model compares"
+        quantities = [quantity for kind, quantity in compared.items() if kind in asked]
+        raise UsageError(f"--policy {policy.path}: gates nothing {what}", f"name {' or '.join(quantities)} in it")
+    return kinds
 
 
 def _nothing(request: Request) -> Saved:
@@ -211,9 +236,15 @@ def with_code(run: GateRun, name: str) -> Checked:
     specs = resolve(chosen.models, study.catalog, suite, study.store)
     policy.check_names(names_of(specs), suite.tasks)
     title, timing = f"Gate against the code of {name} (suite {suite.name})", _timing(suite.timing)
+    gated = Gated(names_of(specs), suite.tasks)
+    if not policy.names("time"):
+        findings, said = policy.judged(lambda _: [], gated, run.today, is_dry=run.is_dry)
+        return Checked(
+            findings, title, suite.name, (f"nothing {'would be' if run.is_dry else 'was'} timed: {NO_TIME}", *said)
+        )
     if run.is_dry:
         timed = [(model, shape.label) for model in names_of(specs) for shape in timing.shapes]
-        findings, said = policy.judged(lambda _: [_planned(*each) for each in timed], run.today, is_dry=True)
+        findings, said = policy.judged(lambda _: [_planned(*each) for each in timed], gated, run.today, is_dry=True)
         seconds = 2 * len(timed) * timing.rounds * timing.min_shape_s  # by both versions
         notes = [f"timing takes about {duration(seconds)} at most, and ends when every verdict is clear"]
         return Checked(findings, title, suite.name, (*notes, *said))
@@ -240,7 +271,7 @@ def with_code(run: GateRun, name: str) -> Checked:
         "weights are the same for both; raw times are not stored",
     ]
     findings, said = policy.judged(
-        lambda margins: [finding for model in measured for finding in model.findings(margins)], run.today
+        lambda margins: [finding for model in measured for finding in model.findings(margins)], gated, run.today
     )
     return Checked(findings, title, suite.name, (*notes, *said))
 

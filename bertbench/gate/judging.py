@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from bertbench.gate import ratios
-from bertbench.gate.finding import EQUAL, GateFinding, Kind, Margins, Verdict
+from bertbench.gate.finding import EQUAL, GateFinding, Kind, Margins, ModelTask, Verdict
 from bertbench.gate.scores import score_finding, undefined_finding
 
 if TYPE_CHECKING:
@@ -102,22 +102,26 @@ def _cell(finding: GateFinding) -> tuple[str, str, str | None]:
 
 
 def broken_checkpoints(
-    before: Saved, prints: Fingerprints, margins: Margins, is_critical: Callable[[GateFinding], bool] = lambda _: True
-) -> bool:
-    """Tell whether a checkpoint cannot be loaded or is not the right one, so that a score would mean nothing.
+    before: Saved, prints: Fingerprints, margins: Margins, decides: Callable[[GateFinding], bool] = lambda _: True
+) -> frozenset[ModelTask]:
+    """Find where a checkpoint cannot be loaded or is not the right one, so that a score would mean nothing.
 
-    Outputs that are not critical do not keep a score from being measured, which may be.
+    Outputs that decide nothing, being advisory or waived, do not keep a score from being measured, which may be critical. A
+    score by swapped labels or other weights means nothing whatever a policy says of them.
     """
-    if prints.failed:
-        return True
-    return any(
-        finding.verdict == "fail" and (finding.quantity != "outputs" or is_critical(finding))
-        for scored in before.baseline.scores
-        if (scored.model, scored.task) in prints.taken
-        for finding in checkpoint_findings(
-            scored, prints.taken[scored.model, scored.task], "", margins.at("outputs", scored.model, scored.task)
+    broken = set(prints.failed)
+    for scored in before.baseline.scores:
+        key = (scored.model, scored.task)
+        findings = (
+            checkpoint_findings(scored, prints.taken[key], "", margins.at("outputs", *key))
+            if key in prints.taken
+            else ()
         )
-    )
+        if any(
+            finding.verdict == "fail" and (finding.quantity != "outputs" or decides(finding)) for finding in findings
+        ):
+            broken.add(key)
+    return frozenset(broken)
 
 
 def _limited_to(baseline: Baseline, models: Sequence[str]) -> Baseline:
@@ -167,7 +171,15 @@ def _failed(now: Baseline, kinds: Collection[Kind]) -> Iterator[GateFinding]:
     """Yield a failure for everything that broke while it was measured."""
     for lost in now.lost:
         if lost.failed and lost.kind in kinds:
-            yield GateFinding(lost.kind, lost.model, "measuring", "fail", reason=lost.reason, detail=lost.task)  # type: ignore[arg-type]
+            yield GateFinding(
+                lost.kind,  # type: ignore[arg-type]
+                lost.model,
+                "measuring",
+                "fail",
+                reason=lost.reason,
+                detail=lost.task,
+                measured=False,
+            )
 
 
 def _unmeasured(kind: Kind, model: str, quantity: str, reason: str, detail: str | None) -> GateFinding:
@@ -232,10 +244,11 @@ def size_findings(before: Baseline, now: Baseline, model: str) -> Iterator[GateF
     """Compare counts and the architecture's weights of a model."""
     old, new = before.counts.get(model, {}), now.counts.get(model, {})
     for name, value in old.items():
-        shown = f"{new[name]:,.0f}" if name in new else ""
-        reason = "" if name in new else "is not counted any more"
-        verdict = _equal(value == new.get(name))
-        yield GateFinding("size", model, name, verdict, f"{value:,.0f}", shown, EQUAL, reason, value=new.get(name))
+        finding = partial(GateFinding, "size", model, name, before=f"{value:,.0f}", margin=EQUAL)
+        if name in new:
+            yield finding(_equal(value == new[name]), now=f"{new[name]:,.0f}", value=new[name])
+        else:
+            yield finding("fail", reason="is not counted any more", measured=False)
     if model in before.weights and model not in now.weights:
         reason = "its configuration cannot be read now"
         yield GateFinding(
@@ -263,7 +276,7 @@ def checkpoint_findings(
         return
     finding = partial(GateFinding, "quality", scored.model, detail=scored.task)
     if now is None:
-        yield finding("checkpoint", "fail", margin=EQUAL, reason=why)
+        yield finding("checkpoint", "fail", margin=EQUAL, reason=why, measured=False)
         return
     old_labels, new_labels = (", ".join(checkpoint.labels or ()) for checkpoint in (old, now))
     yield finding("labels", _equal(old.labels == now.labels), old_labels, new_labels, EQUAL)
@@ -282,7 +295,8 @@ def _outputs(finding: Callable[..., GateFinding], old: Checkpoint, now: Checkpoi
         reason = f"shape {'x'.join(map(str, now.output_shape))} instead of {'x'.join(map(str, old.output_shape))}"
         return finding("fail", reason=reason)
     if not now.outputs or not all(map(math.isfinite, now.outputs)):
-        return finding("fail", reason="outputs are not all finite numbers" if now.outputs else "there are no outputs")
+        reason = "outputs are not all finite numbers" if now.outputs else "there are no outputs"
+        return finding("fail", reason=reason, measured=False)
     largest = max((abs(a - b) for a, b in zip(old.outputs, now.outputs, strict=True)), default=0.0)
     moved = sum(a != b for a, b in zip(_answers(old), _answers(now), strict=True))
     # A small difference that changes an answer is no rounding to whoever reads the answer.

@@ -33,6 +33,7 @@ MARGIN_OF: dict[GatedQuantity, Margin] = {
 BROKEN = "measuring"  # the quantity of what broke while it was measured
 TIERS: tuple[Tier, ...] = ("critical", "advisory")
 NOT_MEASURED = "critical by the policy, and not measured"
+ANY_MODEL = "any model"  # where no model is gated at all
 HINT = "see docs/gate.md, A policy"
 
 
@@ -165,6 +166,32 @@ def margin_text(finding: GateFinding, margins: Margins) -> str:
 
 
 @dataclass(frozen=True)
+class Gated:
+    """What a check gates: models, tasks, and the model that times and memory are divided by, whose ratio to itself is 1."""
+
+    models: Sequence[str]
+    tasks: Sequence[str]
+    reference: str | None = None
+
+    def pairs(self, rule: RuleSpec) -> list[tuple[str, str | None]]:
+        """List the models, and of what has a task the tasks, that a rule asks for; at least one, lest it ask for nothing."""
+        kind = KIND_OF[rule.quantity]
+        models = [name for name in self.models if kind not in {"speed", "memory"} or name != self.reference]
+        names = [rule.model] if rule.model else models or [ANY_MODEL]
+        tasks: list[str | None] = [rule.task] if rule.task else [*self.tasks] if kind == "quality" else []
+        return [(model, task) for model in names for task in tasks or [None]]
+
+    def missing(self, rule: RuleSpec, findings: Collection[GateFinding]) -> list[tuple[str, str | None]]:
+        """List what of these pairs has no finding: what others have says nothing about them."""
+        had = [finding for finding in findings if rule.matches(finding)]
+        return [
+            (model, task)
+            for model, task in self.pairs(rule)
+            if not any(model in {finding.model, ANY_MODEL} and task in {None, finding.detail} for finding in had)
+        ]
+
+
+@dataclass(frozen=True)
 class GatePolicy:
     """What a check goes by: the file's rules, or none, on top of the usual margins."""
 
@@ -178,33 +205,51 @@ class GatePolicy:
         return {tier: self._margins_of(tier) for tier in TIERS if self.spec.rules(tier) or self.spec.others == tier}
 
     def _margins_of(self, tier: Tier) -> Margins:
-        rules = [rule for rule in self.spec.rules(tier) if rule.margin is not None]
-        usual = {MARGIN_OF[rule.quantity]: rule.margin for rule in rules if rule.model is None and rule.task is None}
-        special = {
-            (MARGIN_OF[rule.quantity], rule.model, rule.task): rule.margin for rule in rules if rule.model or rule.task
-        }
+        usual, special = {}, {}
+        for rule in self.spec.rules(tier):
+            margin = MARGIN_OF.get(rule.quantity)
+            if margin is None:
+                continue
+            if rule.model is None and rule.task is None:
+                usual[margin] = self._margin(rule, margin)
+            elif margin != "speed":  # one for all models
+                special[margin, rule.model, rule.task] = self._margin(rule, margin)
         return replace(self.margins, by=special, **usual)  # type: ignore[arg-type]
+
+    def _margin(self, rule: RuleSpec, margin: Margin) -> float:
+        """Return a rule's margin; without one it has the usual one, whatever a rule of more says."""
+        usual: float = getattr(self.margins, margin)
+        return usual if rule.margin is None else rule.margin
 
     @property
     def deciding(self) -> tuple[Margins, ...]:
         """The margins by which times must be clear before timing may end, each once."""
         distinct: list[Margins] = []
         for tier, margins in self.tiers.items():
-            if self._names(tier, "time") and all(margins.speed != other.speed for other in distinct):
+            if self._gates(tier, "time") and all(margins.speed != other.speed for other in distinct):
                 distinct.append(margins)
         return tuple(distinct) or (self.margins,)
 
-    def _names(self, tier: Tier, quantity: GatedQuantity) -> bool:
+    def _gates(self, tier: Tier, quantity: GatedQuantity) -> bool:
         return self.spec.others == tier or any(rule.quantity == quantity for rule in self.spec.rules(tier))
+
+    def names(self, quantity: GatedQuantity) -> bool:
+        """Tell whether any tier gates a quantity of anything."""
+        return any(self._gates(tier, quantity) for tier in TIERS)
 
     def gates(self, kind: str) -> bool:
         """Tell whether anything of a kind is gated at all."""
-        quantities = [quantity for quantity, of_kind in KIND_OF.items() if of_kind == kind]
-        return any(self._names(tier, quantity) for tier in TIERS for quantity in quantities)
+        return any(self.names(quantity) for quantity, of_kind in KIND_OF.items() if of_kind == kind)
 
-    def is_critical(self, finding: GateFinding) -> bool:
-        """Tell whether a finding is of the tier that decides."""
-        return self._owns("critical", finding)
+    @property
+    def critical_margins(self) -> Margins:
+        """The margins of the tier that decides."""
+        return self.tiers.get("critical", self.margins)
+
+    def decides(self, finding: GateFinding, today: date) -> bool:
+        """Tell whether a finding, judged by the critical margins, is of the tier that decides, and not waived."""
+        is_waived = _can_be_waived(finding) and self._waiver(finding, today) is not None
+        return self._owns("critical", finding) and not is_waived
 
     def _owns(self, tier: Tier, finding: GateFinding) -> bool:
         if any(rule.matches(finding) for rule in self.spec.rules(tier)):
@@ -227,12 +272,13 @@ class GatePolicy:
                         raise ConfigError(f"{self.path}: key '{part}.{number}.{kind}': {error.message}", error.hint)
 
     def judged(
-        self, judge: Callable[[Margins], Iterable[GateFinding]], today: date, *, is_dry: bool = False
+        self, judge: Callable[[Margins], Iterable[GateFinding]], gated: Gated, today: date, *, is_dry: bool = False
     ) -> tuple[list[GateFinding], list[str]]:
         """Judge by every tier, and return the findings and what is to be said of rules and waivers.
 
         Args:
             judge: gives the findings with these margins.
+            gated: what the rules hold of.
             today: the day in UTC, by which waivers end.
             is_dry: nothing is measured yet, so that a waiver covers all that it names.
         """
@@ -245,8 +291,8 @@ class GatePolicy:
                 everything = list(judge(margins))
                 done.append((margins, everything))
             owned = [replace(finding, tier=tier) for finding in everything if self._owns(tier, finding)]
-            findings += self._complete(tier, owned)
-            notes += self._unmet(tier, owned)
+            findings += self._complete(tier, owned, gated)
+            notes += self._unmet(tier, owned, gated)
         named = sum(not any(self._owns(tier, finding) for tier in TIERS) for finding in done[0][1]) if done else 0
         if named:
             notes.append(f"{named} quantities that the policy does not name are not gated")
@@ -256,30 +302,28 @@ class GatePolicy:
         ]
         return findings, [*notes, *self._on_waivers(findings, today)]
 
-    def _complete(self, tier: Tier, findings: Sequence[GateFinding]) -> Iterator[GateFinding]:
-        """Yield a tier's findings; what a critical rule names and was not measured is open, whatever the reason."""
+    def _complete(self, tier: Tier, findings: Sequence[GateFinding], gated: Gated) -> Iterator[GateFinding]:
+        """Yield a tier's findings; what a critical rule names and was not measured is open, model by model, whatever the reason."""
         rules = self.spec.critical if tier == "critical" else ()
         for finding in findings:
             is_open = finding.verdict == "not gated" and any(rule.matches(finding) for rule in rules)
             yield replace(finding, verdict="inconclusive", measured=False) if is_open else finding
-        for rule in rules:
-            if not any(rule.matches(finding) for finding in findings):
-                quantity = "peak memory" if rule.quantity == "memory" else rule.quantity
-                yield GateFinding(
-                    KIND_OF[rule.quantity],
-                    rule.model or "any model",
-                    quantity,
-                    "inconclusive",
-                    reason=NOT_MEASURED,
-                    detail=rule.task,
-                    measured=False,
-                )
+        # Two rules may ask for one thing.
+        missing = [(rule.quantity, *pair) for rule in rules for pair in gated.missing(rule, findings)]
+        for named, model, task in dict.fromkeys(missing):
+            quantity = "peak memory" if named == "memory" else named
+            yield GateFinding(
+                KIND_OF[named], model, quantity, "inconclusive", reason=NOT_MEASURED, detail=task, measured=False
+            )
 
-    def _unmet(self, tier: Tier, findings: Sequence[GateFinding]) -> Iterator[str]:
+    def _unmet(self, tier: Tier, findings: Sequence[GateFinding], gated: Gated) -> Iterator[str]:
         """Yield what advisory rules name and was not measured."""
         for rule in self.spec.advisory if tier == "advisory" else ():
-            if not any(rule.matches(finding) for finding in findings):
-                yield f"advisory {rule.label} was not measured"
+            missing = gated.missing(rule, findings)
+            if missing:
+                names = [f"{model} on {task}" if task else model for model, task in missing]
+                is_part = len(names) < len(gated.pairs(rule))
+                yield f"advisory {rule.label} was not measured" + (f": {', '.join(names)}" if is_part else "")
 
     def _waiver(self, finding: GateFinding, today: date) -> Waiver | None:
         """Return what covers a finding on this day."""

@@ -219,6 +219,8 @@ def check_places(**paths: Path | None) -> None:
 def write_junit(findings: Sequence[GateFinding], path: Path) -> None:
     """Write a test case a finding: failures fail, what is inconclusive or not gated is skipped, with the reason.
 
+    A quantity may be in both tiers; what is advisory has a class of its own, so that no two cases are one to who reads them.
+
     Raises:
         StoreError: the file cannot be written.
     """
@@ -229,7 +231,9 @@ def write_junit(findings: Sequence[GateFinding], path: Path) -> None:
         words = visible_lines(sentence(finding))
         case = TestCase(
             visible(finding.subject),
-            classname=visible(f"bertbench.{finding.kind}.{finding.model}"),
+            classname=visible(
+                f"bertbench.{'advisory.' if finding.tier == 'advisory' else ''}{finding.kind}.{finding.model}"
+            ),
         )
         if finding.verdict == "fail" and finding.counts:
             case.result = [Failure(words, "regression")]

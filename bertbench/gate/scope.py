@@ -10,13 +10,13 @@ from typing import Any
 from bertbench.errors import BertBenchError, StoreError, UsageError, first_line
 from bertbench.gate.baseline import Baseline, Saved, StoredScore
 from bertbench.gate.collect import spec_with
-from bertbench.gate.finding import Margins
+from bertbench.gate.finding import Margins, ModelTask
 from bertbench.gate.judging import incomparable
 from bertbench.gate.ratios import enough, protocol
 from bertbench.models import hub
 from bertbench.records import environment
 from bertbench.records.record import Kind
-from bertbench.session.request import Request, parse_kinds
+from bertbench.session.request import Request, names_of, parse_kinds
 from bertbench.session.study import Study
 from bertbench.specs.models import ModelSpec
 from bertbench.specs.name_lists import split
@@ -107,9 +107,16 @@ class GateScope:
         except BertBenchError:
             return None  # the session will say so, with the reason
 
-    def request(self, kinds: Sequence[Kind], *margins: Margins) -> Request:
-        """Build the request for these kinds; timing may end where every verdict is clear, by all of the margins."""
+    def request(self, kinds: Sequence[Kind], *margins: Margins, without: frozenset[ModelTask] = frozenset()) -> Request:
+        """Build the request for these kinds; timing may end where every verdict is clear, by all of the margins.
+
+        Models on tasks in `without` get no score; those of which nothing else is asked are not even looked for.
+        """
         base = self.before.baseline
+        tasks = base.tasks or self.suite.tasks
+        has_cost = any(kind != "quality" for kind in kinds)
+        specs = [spec for spec in self.specs if has_cost or any((spec.name, task) not in without for task in tasks)]
+        names = names_of(specs)
         recipe: dict[str, Any] = {name: base.options[name] for name in AS_BEFORE if base.options.get(name) is not None}
         # One seed: a baseline holds the first one's score.
         seeds = base.options.get("seeds") or [0]
@@ -122,11 +129,18 @@ class GateScope:
             **recipe,
         )
         request = replace(self.study, options=options).request(
-            self.suite, base.tasks or self.suite.tasks, models=list(self.specs), reference=base.reference, run=False
+            self.suite,
+            tasks,
+            models=specs,
+            reference=names[0] if without and base.reference not in names else base.reference,
+            run=False,
         )
         timing = protocol(TimingSpec(**base.timing))
         return replace(
-            request, timing=timing, enough=lambda ratios: all(enough(base.times, each, ratios) for each in margins)
+            request,
+            without=without,
+            timing=timing,
+            enough=lambda ratios: all(enough(base.times, each, ratios) for each in margins),
         )
 
     def nothing(self) -> Saved:

@@ -93,6 +93,7 @@ def _shapes() -> dict[str, Any]:
         versions=dict[str, int],
         part=shape("part") | None,
         joined=names | None,
+        without=list[names] | None,
         **dict.fromkeys(("models", "tasks", "teaching"), dict[str, str]),
     )
     return {

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 INDEX_FILE = "index.sqlite"
-LAYOUT = 5  # raise it when what an entry holds changes, or what is read of the files: an older version may have called them damaged
+LAYOUT = 6  # raise it when what an entry holds changes, or what is read of the files: an older version may have called them damaged
 LOCK_WAIT_S = 5.0  # then the files are read instead
 AT_ONCE = 500  # sessions a transaction, or as many as hold so many files: what was indexed before a kill is kept
 FILES_AT_ONCE = 5000

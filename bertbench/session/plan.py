@@ -83,11 +83,9 @@ def make(
 
 def _left(request: Request, instruments: Instruments, costs: Sequence[PlanStep]) -> float | None:
     """Seconds that are left for quality once size, speed and memory are measured; None: no limit."""
-    return (
-        None
-        if request.deadline is None
-        else max(0.0, request.deadline - instruments.monotonic() - sum(step.seconds for step in costs))
-    )
+    if request.deadline is None:
+        return None
+    return max(0.0, request.deadline - instruments.monotonic() - sum(step.seconds for step in costs))
 
 
 def _within(request: Request, instruments: Instruments, costs: list[PlanStep]) -> list[PlanStep]:
@@ -121,7 +119,9 @@ def _uncapped(
     say: Say,
 ) -> _OfTask:
     """Decide what is evaluated and what is trained on a task, and how long all of it would take."""
-    in_order = teachers_first(encoders, lambda encoder: encoder.spec)
+    ordered = teachers_first(encoders, lambda encoder: encoder.spec)
+    # What is left out is not even looked for: it may be what is damaged.
+    in_order = (encoder for encoder in ordered if (encoder.spec.name, loaded.task.name) not in request.without)
     all_cells = (cell for encoder in in_order for cell in _cells(request, encoder, loaded, trains_in_bf16, say))
     cells = [cell for cell in all_cells if request.takes(cell.encoder.spec.name, cell.task.name, *cell.seeds)]
     per_sample = {

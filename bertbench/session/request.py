@@ -25,6 +25,7 @@ DEFAULT_TRAIN_MINUTES = 10.0  # the cap on CPU without --finetune, for the slowe
 MANY_RUNS = 10
 OUT_OF_TIME = "OutOfTime"  # the kind of failure of what did not fit into --max-minutes
 
+APART = ("part", "without")  # what a request has that is not for a whole grid
 EVERYTHING: tuple[Kind, ...] = ("size", "speed", "memory", "quality")
 
 
@@ -92,6 +93,7 @@ class Request:
     """What to measure. `may_be_random`: where no weights can be had, size and speed come from random ones.
 
     `recipes` holds published hyperparameters by model and task. `enough` is asked at looks whether timing may end.
+    `without` are models on tasks whose scores are left out.
     """
 
     command: str
@@ -109,6 +111,7 @@ class Request:
     enough: Callable[[Mapping[str, Sequence[float]]], bool] | None = None
     starts: Mapping[str, Start] = field(default_factory=dict)  # by model, with --start-from
     part: GridPart | None = None  # of a larger grid, whose other parts other machines do
+    without: frozenset[tuple[str, str]] = frozenset()
 
     @cached_property
     def units(self) -> list[Unit]:
@@ -138,7 +141,8 @@ class Request:
 
     def takes(self, model: str, task: str, seed: int, data_seed: int | None = None) -> bool:
         """Tell whether a cell is to be measured here."""
-        return self.part is None or self.part.takes(model, task, (seed, data_seed), self.options.seeds[0])
+        is_here = self.part is None or self.part.takes(model, task, (seed, data_seed), self.options.seeds[0])
+        return is_here and (model, task) not in self.without
 
     @property
     def time_limit_s(self) -> float | None:
@@ -163,7 +167,7 @@ class Request:
         """Return the parts of `canonical` that need no look at weights, data and machine."""
         whole = self.canonical({spec.name: "" for spec in self.models}, {task.name: "" for task in self.tasks}, "")
         kept = {
-            name: whole[name] for name in ("suite", "timing", "kinds", "versions", "teaching", "part") if name in whole
+            name: whole[name] for name in ("suite", "timing", "kinds", "versions", "teaching", *APART) if name in whole
         }
         return kept | {"tasks": list(whole["tasks"]), "options": _portable(whole["options"])}
 
@@ -217,7 +221,9 @@ class Request:
                 spec.name: digest([spec.distill.model_dump(mode="json"), spec.config]) for spec in self.models if spec.distill
             },
             "environment_class": environment_class,
-        } | ({"part": self.part.as_json()} if self.part else {}) | ({"starts": digests_of(self.starts)} if self.starts else {})  # fmt: skip
+        } | ({"part": self.part.as_json()} if self.part else {}) | ({"starts": digests_of(self.starts)} if self.starts else {}) | (
+            {"without": [list(pair) for pair in sorted(self.without)]} if self.without else {}
+        )  # fmt: skip
 
     def _model_digest(self, spec: ModelSpec, weights: str) -> str:
         """Identify a model by spec, weights and, where it has one of its own, recipe."""
@@ -242,8 +248,13 @@ def same_recipe(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     tasks = set(wanted["tasks"]) <= set(stored.get("tasks", {}))
     had = _portable(stored.get("options", {}))
     options = had == _not_wider(wanted["options"], had)
-    same_part = stored.get("part") == wanted.get("part")
-    return same_part and taught and tasks and options and all(stored.get(key) == wanted[key] for key in rest)
+    return (
+        _is_as_whole(stored, wanted)
+        and taught
+        and tasks
+        and options
+        and all(stored.get(key) == wanted[key] for key in rest)
+    )
 
 
 def _portable(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -269,10 +280,15 @@ def answers(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     had = stored.get("options", {})
     return (
         all(stored.get(key) == wanted[key] for key in rest)
-        and stored.get("part") == wanted.get("part")
+        and _is_as_whole(stored, wanted)
         and had == _not_wider(wanted["options"], had)
         and wanted["models"].items() <= stored.get("models", {}).items()
     )
+
+
+def _is_as_whole(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Tell whether the same of a grid is left out of both."""
+    return all(stored.get(key) == wanted.get(key) for key in APART)
 
 
 TEXTS_HINT = "read the task with --data-dir, or take what needs no hub: --task demo-sentiment --models bert-mini"

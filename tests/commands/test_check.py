@@ -89,6 +89,31 @@ def test_changed_label_map_fails(project, capsys):
 
 
 @pytest.mark.slow
+def test_a_broken_checkpoint_takes_no_score_from_another(project, capsys):
+    """Of two models the one whose checkpoint cannot be loaded, or has other labels, has no score; the other one's is measured."""
+    before = read(project / "results" / "baseline")
+    base, (score,) = before.baseline, before.baseline.scores
+    shutil.copytree(config_of(project).parent, project / "kept")
+    kept = f"twin-{score.task}"
+    scores = (score, replace(score, model="twin", checkpoint=replace(score.checkpoint, kept=kept)))
+    models = {**base.models, "twin": {**base.models[score.model], "name": "twin"}}
+    frames = {**before.predictions, ("twin", score.task): before.predictions[score.model, score.task]}
+    both = replace(before, baseline=replace(base, scores=scores, models=models), predictions=frames)
+    folders = {f"{score.model}-{score.task}": project / "kept", kept: project / "kept"}
+    write(both, project / "results" / "baseline", folders)
+    twin = config_of(project).parent.parent / kept
+    (project / "gate.yaml").write_text(
+        "critical: [{quantity: score}]\nadvisory: [{quantity: checkpoint}]\nothers: none\n"
+    )
+    labels = json.loads((twin / "config.json").read_text()) | {"id2label": {"0": "a", "1": "b"}}
+    for damage in (lambda: (twin / "config.json").write_text(json.dumps(labels)), (twin / "model.safetensors").unlink):
+        damage()
+        assert cli.main(["check", "--only", "quality", "--policy", "gate.yaml", "--format", "csv"]) == 3
+        rows = [row for row in csv.DictReader(io.StringIO(capsys.readouterr().out)) if row["quantity"] == "score"]
+        assert {row["model"]: row["verdict"] for row in rows} == {score.model: "pass", "twin": "inconclusive"}
+
+
+@pytest.mark.slow
 def test_flipped_predictions_fail(project, capsys):
     """Of a baseline that was better by far, the evaluated checkpoint fails."""
     before = read(project / "results" / "baseline")
@@ -152,12 +177,22 @@ def plain(tmp_path, monkeypatch):
             "--policy gate.yaml states the margins. Leave --margin-speed out",
         ),
         (["--policy", "gate.yaml"], "gate.yaml: key 'critical.0.task': unknown task 'sst3'; did you mean 'sst2'?"),
+        (
+            ["--policy", "counts.yaml", "--against-model", "bert", "--models", "distilbert"],
+            "--policy counts.yaml: gates nothing that --against-model compares. Name score or time or memory in it",
+        ),
+        (
+            ["--policy", "time.yaml", "--against-model", "bert", "--models", "distilbert", "--only", "quality,memory"],
+            "--policy time.yaml: gates nothing of --only quality,memory. Name score or memory in it",
+        ),
         (["--dry-run", "--junit", "a.xml"], "--dry-run judges nothing. Leave --junit out"),
     ],
 )
 def test_bad_input_is_one_line(plain, capsys, arguments, message):
     """What cannot be checked is refused before any measuring, with exit code 2."""
     (plain / "gate.yaml").write_text("critical: [{quantity: score, task: sst3}]")
+    (plain / "counts.yaml").write_text("critical: [{quantity: counts}, {quantity: outputs}]\nothers: none\n")
+    (plain / "time.yaml").write_text("critical: [{quantity: time}]\nothers: none\n")
     assert cli.main(["check", *arguments]) == 2
     shown = capsys.readouterr().err
     assert message in shown
@@ -175,6 +210,19 @@ def test_a_plan_of_another_machine_measures_nothing(plain, capsys):
     for words in ("1.2x", "advisory", "another class of", "nothing would be measured"):
         assert words in shown
     assert not list((plain / "results").glob("sessions/*"))
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_code_is_not_timed_where_no_time_is_gated(plain, capsys, monkeypatch, more):
+    """Two versions of the code are compared by times alone: a policy without them has nothing timed, and what it names stays open."""
+    monkeypatch.setattr("bertbench.gate.check.measure_speed", None)
+    monkeypatch.setattr("bertbench.gate.check.code_of", None)
+    (plain / "gate.yaml").write_text("critical: [{quantity: score}]\nothers: none\n")
+    arguments = ["--against-code", "main", "--suite", "demo", "--models", "bert-mini", "--policy", "gate.yaml"]
+    assert cli.main(["check", *arguments, "--format", "markdown", *more]) == (0 if more else 4)
+    shown = capsys.readouterr().out
+    assert "timed: the policy does not gate 'time'" in shown
+    assert "critical by the policy, and not measured" in shown
 
 
 def test_a_policy_decides_what_fails(plain, capsys):

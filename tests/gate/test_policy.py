@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,10 @@ from bertbench.errors import ConfigError
 from bertbench.gate.baseline import Fingerprints, read
 from bertbench.gate.finding import GateFinding, Margins, Waiver, verdict_of
 from bertbench.gate.judging import against_baseline, broken_checkpoints
-from bertbench.gate.policy import GatePolicy, margin_text, quantity_named, read_policy
+from bertbench.gate.policy import Gated, GatePolicy, margin_text, quantity_named, read_policy
 from bertbench.gate.report import annotation_lines, bencher_metrics, build, build_plan, write_bencher, write_junit
 from bertbench.stats.estimate import Estimate
-from tests.gate.conftest import MODEL, TASK, checkpoint, saved
+from tests.gate.conftest import MODEL, TASK, baseline, checkpoint, saved
 
 TODAY = date(2026, 11, 30)
 ROOT = Path(__file__).parents[2]
@@ -27,10 +28,13 @@ def policy(tmp_path, text):
     return read_policy(tmp_path / "gate.yaml")
 
 
+GATED = Gated([MODEL], [TASK], "bert")
+
+
 def checked(rules, before, now, kinds=EVERYTHING, today=TODAY):
     """Findings and notes of one baseline against another."""
     prints = Fingerprints({(MODEL, TASK): now.baseline.scores[0].checkpoint})
-    return rules.judged(lambda margins: against_baseline(before, now, [MODEL], kinds, margins, prints), today)
+    return rules.judged(lambda margins: against_baseline(before, now, [MODEL], kinds, margins, prints), GATED, today)
 
 
 def verdicts(findings):
@@ -86,6 +90,23 @@ def test_the_most_telling_rule_gives_the_margin(tmp_path):
     assert margins.speed == Margins().speed
 
 
+def test_a_rule_without_a_margin_has_the_usual_one(before, tmp_path):
+    """A looser rule of all loosens no rule of fewer: that has the usual margin; of times one margin holds of all models."""
+    text = (
+        "critical:\n- {quantity: score, margin: 0.9}\n- {quantity: score, task: sst2}\n"
+        "- {quantity: outputs, margin: 0.5}\n- {quantity: outputs, model: bert}\n"
+        "- {quantity: time, margin: 1.5}\n- {quantity: time, model: bert}\nothers: none\n"
+    )
+    rules = policy(tmp_path, text)
+    (margins,) = rules.tiers.values()
+    usual = Margins()
+    assert (margins.at("quality", "bert", "sst2"), margins.at("quality", "bert", "mrpc")) == (usual.quality, 0.9)
+    assert (margins.at("outputs", "bert", "sst2"), margins.at("outputs", "x", "sst2")) == (usual.outputs, 0.5)
+    assert margins.speed == margins.at("speed", "bert") == 1.5
+    (score,) = (finding for finding in checked(rules, before, saved(right=4500))[0] if finding.quantity == "score")
+    assert (score.verdict, score.margin) == ("fail", "99% retained")
+
+
 def test_margins_by_task_reach_the_verdict(before, tmp_path):
     """A score that lost 1.05 % of itself fails at 99.9 % retained and passes at 90 %, each only on its task."""
     now = saved(right=4700)
@@ -136,8 +157,31 @@ def test_what_is_missing_cannot_be_waived(before, tmp_path):
     assert verdict_of(findings) == "inconclusive"
     assert "is not used" in notes[-1]
     broken = GateFinding("memory", MODEL, "measuring", "fail", reason="killed")
-    findings, _ = rules.judged(lambda _: [broken], TODAY)
+    findings, _ = rules.judged(lambda _: [broken], GATED, TODAY)
     assert verdict_of(findings) == "fail"
+
+
+def test_what_broke_cannot_be_waived(before, tmp_path):
+    """A checkpoint that cannot be loaded, outputs that are no numbers, and what is not counted any more fail under a waiver."""
+    text = "critical: [{quantity: %s}]\nothers: none\nwaivers: [{quantity: %s, reason: x, expires: '9999-12-31'}]\n"
+    damaged = Fingerprints(failed={(MODEL, TASK): "damaged"})
+    no_numbers = Fingerprints({(MODEL, TASK): checkpoint(outputs=(0.5, float("nan"), 1.0, 2.0))})
+    moved = Fingerprints({(MODEL, TASK): checkpoint(outputs=(0.5, -0.5, 1.0, 2.01))})
+    fewer = saved(counts={MODEL: {"parameters unique": 66.0}})
+    other = saved(counts={MODEL: {"parameters unique": 67.0, "flops 1x128": 11.0}})
+    for quantity, kind, now, prints, verdict in (
+        ("checkpoint", "quality", saved(), damaged, "fail"),
+        ("outputs", "quality", saved(), no_numbers, "fail"),
+        ("outputs", "quality", saved(), moved, "pass"),
+        ("counts", "size", fewer, Fingerprints(), "fail"),
+        ("counts", "size", other, Fingerprints(), "pass"),
+    ):
+        rules = policy(tmp_path, text % (quantity, quantity))
+        findings, notes = rules.judged(
+            partial(against_baseline, before, now, [MODEL], [kind], prints=prints), GATED, TODAY
+        )
+        assert verdict_of(findings) == verdict
+        assert any("is not used" in note for note in notes) == (verdict == "fail")
 
 
 @pytest.mark.parametrize(
@@ -162,6 +206,62 @@ def test_nothing_critical_passes_unmeasured(before, tmp_path, rule, kinds):
     assert "advisory counts of bert was not measured" in notes
 
 
+OTHER = "albert"
+
+
+def with_other(kept):
+    """A baseline of two models with scores, of which the second has this checkpoint."""
+    first = baseline().scores[0]
+    scores = (first, replace(first, model=OTHER, checkpoint=kept))
+    models = {"bert": {}, MODEL: {}, OTHER: {}}
+    frame = saved().predictions[MODEL, TASK]
+    both = saved(scores=scores, models=models)
+    return replace(both, predictions={(MODEL, TASK): frame, (OTHER, TASK): frame})
+
+
+@pytest.mark.parametrize("kept", [checkpoint(), None])
+def test_what_one_model_has_says_nothing_about_another(tmp_path, kept):
+    """A critical rule asks for every model: one whose checkpoint cannot be loaded, or was not kept, leaves the gate open."""
+    both = with_other(kept)
+    lost = {(OTHER, TASK): "damaged"} if kept else {}
+    prints = Fingerprints({(MODEL, TASK): checkpoint()}, lost)
+    gated = Gated(["bert", MODEL, OTHER], [TASK], "bert")
+
+    def judged(text, models=gated):
+        rules = policy(tmp_path, text)
+        return rules.judged(
+            lambda margins: against_baseline(both, both, models.models, ["quality"], margins, prints), models, TODAY
+        )
+
+    findings, _ = judged("critical: [{quantity: outputs}]\nothers: none\n")
+    assert {finding.model: (finding.verdict, finding.measured) for finding in findings} == {
+        "bert": ("inconclusive", False),
+        MODEL: ("pass", True),
+        OTHER: ("inconclusive", False),
+    }
+    assert {finding.detail for finding in findings} == {TASK}
+    assert verdict_of(findings) == "inconclusive"
+    findings, _ = judged(f"critical: [{{quantity: outputs, model: {MODEL}}}]\nothers: none\n")
+    assert verdict_of(findings) == "pass"
+    _, notes = judged("advisory: [{quantity: outputs}]\nothers: none\n", replace(gated, models=[MODEL, OTHER]))
+    assert f"advisory outputs was not measured: {OTHER} on {TASK}" in notes
+
+
+def test_no_rule_asks_for_the_ratio_of_the_reference_to_itself(before, tmp_path):
+    """Times and memory are asked of all models but the one that they are divided by; two rules ask for one thing once."""
+    gated = Gated(["bert", MODEL], [TASK], "bert")
+    rules = policy(tmp_path, "critical: [{quantity: memory}]\nothers: none\n")
+    findings, _ = rules.judged(
+        lambda margins: against_baseline(before, saved(), gated.models, ["memory"], margins, Fingerprints()),
+        gated,
+        TODAY,
+    )
+    assert [(finding.model, finding.verdict) for finding in findings] == [(MODEL, "pass")]
+    rules = policy(tmp_path, f"critical: [{{quantity: score}}, {{quantity: score, task: {TASK}}}]\nothers: none\n")
+    findings, _ = rules.judged(lambda _: [], gated, TODAY)
+    assert [(finding.model, finding.detail) for finding in findings] == [("bert", TASK), (MODEL, TASK)]
+
+
 def test_what_a_critical_rule_names_is_gated_or_open(before, tmp_path):
     """Outputs of other weights are not gated as a rule; where they are critical, that leaves the gate open."""
     other = replace(checkpoint(), digest="e" * 64, kept=None)
@@ -180,8 +280,32 @@ def test_advisory_outputs_keep_no_score_from_being_measured(before, tmp_path):
     moved = replace(checkpoint(), outputs=(0.6, -0.5, 1.0, 2.0))
     prints = Fingerprints({(MODEL, TASK): moved})
     advisory = policy(tmp_path, "critical: [{quantity: score}]\nadvisory: [{quantity: outputs}]\n")
-    assert not broken_checkpoints(before, prints, Margins(), advisory.is_critical)
-    assert broken_checkpoints(before, prints, Margins(), GatePolicy().is_critical)
+    assert not broken_checkpoints(before, prints, Margins(), lambda finding: advisory.decides(finding, TODAY))
+    assert broken_checkpoints(before, prints, Margins(), lambda finding: GatePolicy().decides(finding, TODAY))
+
+
+@pytest.mark.parametrize(
+    ("text", "outputs", "is_broken"),
+    [
+        (
+            "critical: [{quantity: outputs, margin: 0.5}]\nadvisory: [{quantity: outputs}]\n",
+            (0.6, -0.5, 1.0, 2.0),
+            False,
+        ),
+        ("critical: [{quantity: outputs}]\n", (0.6, -0.5, 1.0, 2.0), True),
+        ("waivers: [{quantity: outputs, reason: x, expires: '2026-11-30'}]\n", (0.6, -0.5, 1.0, 2.0), False),
+        ("waivers: [{quantity: outputs, reason: x, expires: '2026-11-29'}]\n", (0.6, -0.5, 1.0, 2.0), True),
+        ("waivers: [{quantity: outputs, reason: x, expires: '2026-11-30'}]\n", (float("nan"), -0.5, 1.0, 2.0), True),
+    ],
+)
+def test_only_outputs_that_decide_keep_a_score_from_being_measured(tmp_path, text, outputs, is_broken):
+    """Outputs go by the critical margin alone and not by what is waived; of two checkpoints only the one that is broken counts."""
+    rules = policy(tmp_path, text)
+    prints = Fingerprints({(MODEL, TASK): checkpoint(outputs=outputs), (OTHER, TASK): checkpoint()})
+    broken = broken_checkpoints(
+        with_other(checkpoint()), prints, rules.critical_margins, lambda finding: rules.decides(finding, TODAY)
+    )
+    assert broken == ({(MODEL, TASK)} if is_broken else set())
 
 
 def test_others_may_be_left_out(before, tmp_path):
@@ -265,7 +389,10 @@ def test_a_plan_has_margin_tier_and_waiver(before, tmp_path):
     rules = policy(tmp_path, f"advisory: [{{quantity: memory}}]\n{waived('2027-01-01').partition('none')[2]}")
     prints = Fingerprints({(MODEL, TASK): checkpoint()})
     findings, notes = rules.judged(
-        lambda margins: against_baseline(before, before, [MODEL], EVERYTHING, margins, prints), TODAY, is_dry=True
+        lambda margins: against_baseline(before, before, [MODEL], EVERYTHING, margins, prints),
+        GATED,
+        TODAY,
+        is_dry=True,
     )
     rows = {row[1]: row[2:5] for row in build_plan(findings, rules.tiers, "Gate", notes).tables[0].rows}
     assert rows == {

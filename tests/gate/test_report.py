@@ -1,5 +1,7 @@
 """JUnit, annotations, the job summary and the report's table, from the same findings."""
 
+from dataclasses import replace
+
 import pytest
 from junitparser import JUnitXml
 
@@ -44,6 +46,17 @@ def test_junit_holds_what_workers_print(tmp_path):
     write_junit([noisy], tmp_path / "gate.xml")
     (suite,) = JUnitXml.fromfile(str(tmp_path / "gate.xml"))
     assert r"\x1b[31mbroken\x00\ud800" in next(iter(suite)).result[0].message
+
+
+def test_junit_names_a_quantity_of_both_tiers_twice(tmp_path):
+    """A quantity with a critical and an advisory margin is two cases, each with an identity of its own."""
+    critical = GateFinding("speed", "bert", "time", "pass", detail="1x128")
+    write_junit([critical, replace(critical, verdict="fail", tier="advisory")], tmp_path / "gate.xml")
+    (suite,) = JUnitXml.fromfile(str(tmp_path / "gate.xml"))
+    assert [(case.classname, case.name) for case in suite] == [
+        ("bertbench.speed.bert", "time (1x128)"),
+        ("bertbench.advisory.speed.bert", "time (1x128)"),
+    ]
 
 
 def test_two_outputs_need_two_files(tmp_path):

@@ -157,6 +157,20 @@ def test_absent_and_positive_options_pass():
     check_positive(epochs=None, batch_size=8, learning_rate=1e-5)
 
 
+def test_what_leaves_scores_out_answers_no_whole_request():
+    """A model on a task that is left out is not taken, and a session without it is no answer to who asks for it, nor the reverse."""
+    whole = request()
+    fewer = replace(whole, without=frozenset({("bert", "sst2")}))
+    assert [fewer.takes(model, "sst2", 0) for model in ("bert", "distilbert")] == [False, True]
+    assert "without" not in canonical(whole)
+    assert json.loads(json.dumps(canonical(fewer)))["without"] == [["bert", "sst2"]]
+    assert answers(canonical(fewer), canonical(fewer))
+    assert not answers(canonical(fewer), canonical(whole))
+    assert not answers(canonical(whole), canonical(fewer))
+    assert not same_recipe(canonical(fewer), whole.recipe_parts())
+    assert same_recipe(canonical(fewer), fewer.recipe_parts())
+
+
 def test_more_than_ten_runs_ask_for_yes():
     """Ten runs are made at once, eleven only with --yes."""
     check_many(10, yes=False)
