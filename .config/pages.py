@@ -144,6 +144,8 @@ def _run_files() -> list[str]:
         options = _run_file.keys_of(list(inspect.signature(cli.function_of(command)).parameters.values()))
         schema = _run_file.type_of(options, Path()).model_json_schema()
         for key, parameter in options.items():
+            if parameter.name in _run_file.ON_THE_COMMAND_LINE:
+                continue
             keys.setdefault(key, (parameter, _type_in(schema, key), []))[2].append(command)
     for key, (parameter, words, commands) in keys.items():
         is_list = parameter.name in _run_file.LISTS_OF_NAMES | _run_file.LISTS_OF_NUMBERS

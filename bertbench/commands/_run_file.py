@@ -41,6 +41,9 @@ NOT_SHARED = frozenset({
     "results_dir", "config_dir", "output", "plots", "output_format", "layout", "details", "quiet", "verbose", "yes", "executor",
     "ray_address", "shard", "fresh", "from_store", "dry_run", "predict_test", "save_to",
 })  # fmt: skip
+# A file may be a stranger's: where things are written, and on whose machines they are done, is said on the command line alone.
+ON_THE_COMMAND_LINE = frozenset({"results_dir", "output", "plots", "predict_test", "executor", "ray_address"})
+_is_never = frozenset[str]().__contains__  # no name that holds a comma is known to a file
 LOCAL = (".", "/", "~")  # how the name of a folder begins
 
 
@@ -80,6 +83,11 @@ def read(path: Path, command: str, parameters: Sequence[Parameter]) -> dict[str,
     if not written["name"]:
         del written["name"]  # which only configs have
     _check_command(path, written.pop(COMMAND), command)
+    for key in written.keys() & {key for key, each in options.items() if each.name in ON_THE_COMMAND_LINE}:
+        raise ConfigError(
+            f"{path}: key '{key}': no file says where to write and whom to connect to",
+            f"give --{key} on the command line",
+        )
     for key in written.keys() - options.keys():
         close = difflib.get_close_matches(key.replace("_", "-"), options, n=1)
         guess = f"did you mean '{close[0]}'?" if close else f"`bertbench {command} --help` lists the options"
@@ -131,6 +139,8 @@ def _as_option(name: str, kind: Any, folder: Path, value: Any) -> Any:
         if value is not None and isinstance(value, bool) != (bool in kinds):
             raise ValueError("expected true or false" if bool in kinds else "true and false are for other options")
         return value
+    if name == "save_to":
+        _check_inside(value, folder)
     if list[Path] in kinds:
         return [_path(entry, folder) for entry in (value if isinstance(value, list) else [value])]
     if Path in kinds:
@@ -142,6 +152,26 @@ def _as_option(name: str, kind: Any, folder: Path, value: Any) -> Any:
     if str not in kinds or not isinstance(value, str):
         return str(value) if name in NUMBERS and isinstance(value, int | float) else value
     return _text(name, value, folder)
+
+
+def _check_inside(value: Any, folder: Path) -> None:
+    """Refuse to write anywhere but into the file's folder, and over anything.
+
+    Raises:
+        ValueError: the path leads elsewhere, is there, or is none.
+    """
+    if isinstance(value, str):
+        path = folder / value
+        if os.path.lexists(path) or not path.resolve().is_relative_to(folder.resolve()):
+            raise ValueError("must be a new folder beside this file; give any other with --save-to on the command line")
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether something lies there; what is too long for a name does not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _joined(name: str, entries: list[Any], folder: Path) -> str:
@@ -172,16 +202,24 @@ def _text(name: str, text: str, folder: Path) -> str:
         return text if _is_here(folder) else name_lists.joined(_one_model(entry, folder) for entry in names)
     if name in MODELS:
         return _one_model(text, folder)
-    is_path = {
-        "results_dir": "://" not in text,
-        "executor": Path(text).suffix in {".yaml", ".yml"},
-        "text": text.startswith(LOCAL) or (folder / text).exists(),
-    }
-    return str(_path(text, folder)) if is_path.get(name) else text
+    return _texts(text, folder) if name == "text" else text
 
 
-def _is_never(_: str) -> bool:
-    return False
+def _texts(text: str, folder: Path) -> str:
+    """Write files of text, or a data set of the hub, as seen from here.
+
+    Raises:
+        ValueError: it is not beside the file, and of the same name here, where another would be read.
+    """
+    if _is_here(folder):
+        return text
+    if text.startswith(LOCAL) or _is_there(folder / text):
+        return str(_path(text, folder))
+    if _is_there(Path(text)):
+        raise ValueError(
+            f"is not beside this file, and one in the current folder would be read: write ./{text} if that beside the file is meant"
+        )
+    return text
 
 
 def _is_here(folder: Path) -> bool:
@@ -206,7 +244,7 @@ def _one_model(text: str, folder: Path) -> str:
     if text.startswith(LOCAL):
         path = str(_path(text, folder))
         return path if path.startswith(LOCAL) else f"./{path}"
-    if any((start / text).is_dir() for start in (folder, Path())):
+    if any(_is_there(start / text) and (start / text).is_dir() for start in (folder, Path())):
         from bertbench.specs.catalog import Catalog
 
         if text not in Catalog().entries("models"):
@@ -255,6 +293,8 @@ def as_text(stored: StoredSession) -> str:
     values = {name: value for name, value in chosen.items() if name not in NOT_SHARED} | _needed(stored, chosen)
     if command in ANYTIME and chosen.keys() & {"shard", "executor"}:  # which measure without a limit, and in one format
         values = {"max_minutes": 0.0, "dtype": "fp32"} | values
+    if "executor" in chosen and (device := (session.request.get("options") or {}).get("device")):
+        values = {"device": str(device)} | values  # the cluster's, where no command line says it
     content = {COMMAND: command} | {
         key: _as_yaml(parameter.name, values[parameter.name])
         for key, parameter in keys_of(parameters).items()
@@ -300,8 +340,14 @@ def _needed(stored: StoredSession, chosen: Mapping[str, Any]) -> dict[str, Any]:
 
     session = stored.session
     runs = sum(record.kind == "quality" for record in stored.records)
-    names = {"models": session.models, "recipes": session.models, "tasks": session.tasks, "suites": (session.suite,)}
+    named = {name for key in ("task", "paper", "recipe") for name in str(chosen.get(key, "")).split(",")} - {""}
+    names = {
+        "models": session.models, "recipes": {*session.models, *named}, "tasks": session.tasks, "suites": (session.suite,),
+        "groups": named, "papers": named,
+    }  # fmt: skip
     files = [f"{kind}/{name}.y*ml" for kind, of_kind in names.items() for name in of_kind if Path(name).name == name]
+    if chosen.get("with_published"):
+        files.append("published/*.csv")
     folders = [folder for folder in chosen.get("config_dir", ()) if _holds(Path(folder), files)]
     needed = {"yes": runs > MANY_RUNS, "config_dir": folders, "save_to": "text" in chosen and chosen.get("save_to")}
     return {name: value for name, value in needed.items() if name in chosen and value}

@@ -189,15 +189,17 @@ def choice_of(store: Store, options: RowOptions) -> RowChoice:
         raise UsageError(f"--since {options.since}: is no day and no moment", "write it like 2026-11-24") from None
     suites = None
     if options.suite is not None:
-        suites = _known("suite", options.suite, store.suites())
+        suites = _known("suite", options.suite, stored) if (stored := store.suites()) else [options.suite]
     choice = RowChoice(suites, since)
     texts = {name: getattr(options, name) for name in ("model", "task", "kind", "quantity")}
     texts = {name: text for name, text in texts.items() if text is not None}
     known: dict[str, set[str]] = {name: set() for name in texts}
+    is_empty = True
     for table in store.tables(choice.takes) if texts else ():
+        is_empty = False
         for name, names in known.items():
             names.update(filter(None, table[name].unique().to_pylist()))
-    if not any(known.values()):  # nothing is stored, which is to be said first
+    if is_empty:  # nothing is stored, which is to be said first
         return choice
     return RowChoice(suites, since, {name: _known(name, text, known[name]) for name, text in texts.items()})
 
@@ -210,7 +212,7 @@ def _known(option: str, text: str, known: set[str]) -> list[str]:
     """
     names = split(f"--{option}", text, known.__contains__, known.__contains__)
     for name in names:
-        if known and name not in known:
+        if name not in known:
             raise UnknownNameError(f"stored {option}", name, sorted(known))
     return names
 

@@ -38,6 +38,11 @@ FACTORS: dict[str, tuple[float, str]] = {
     "MB": (1e6, "byte"),
 }
 SPEEDUP = "speedup"
+# On the hub those who released what publications are about, or keep it; anybody else's checkpoint of the same name is another.
+RELEASED_BY = frozenset({
+    "EuroBERT", "FacebookAI", "albert", "answerdotai", "distilbert", "google", "google-bert", "huawei-noah", "jhu-clsp", "microsoft",
+    "nreimers", "sentence-transformers",
+})  # fmt: skip
 SPEED_REFERENCE = "bert-base-uncased"  # what published speed-ups are relative to
 # How the caution begins of figures that nothing should be held against.
 NO_TARGET = ("suspect", "before an evaluation bug")
@@ -141,8 +146,11 @@ def select(figures: Iterable[PublishedFigure], field: str, wanted: Sequence[str]
 
 
 def published_name(checkpoint: str | None) -> str | None:
-    """Return what publications call a checkpoint: its name without the owner."""
-    return checkpoint.rpartition("/")[2] if checkpoint else None
+    """Return what figures call a checkpoint: a released one's name without the owner, any other's with it; None of a folder."""
+    if not checkpoint or checkpoint.startswith((".", "/", "~")):
+        return None
+    owner, _, name = checkpoint.rpartition("/")
+    return name if owner in RELEASED_BY or not owner else checkpoint
 
 
 def with_published(

@@ -149,3 +149,11 @@ def test_sessions_are_chosen_by_suite_and_day(root, capsys):
     rows = list(csv.DictReader(io.StringIO(history(root, capsys, "--since", "2026-01-15", *options).out)))
     assert [row["session_id"][6:8] for row in rows] == ["15", "16"]
     assert "unknown stored suite 'demo'. Known: base" in history(root, capsys, "--suite", "demo", code=2).err
+
+
+def test_a_task_is_unknown_where_nothing_has_one(tmp_path, capsys):
+    """With sizes alone in the store --task names nothing, and is not left out of the choice."""
+    store = Store(tmp_path)
+    store.write_session(session_record())
+    store.write_record(size_record())
+    assert "unknown stored task 'nosuch'" in history(tmp_path, capsys, "--task", "nosuch", code=2).err

@@ -95,6 +95,61 @@ def test_a_study_is_one_file(here, requests, line):
     assert not {key.replace("-", "_") for key in yaml.safe_load(text)} & NOT_SHARED
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("executor", "ray"), ("ray-address", "127.0.0.1:9"), ("output", "../table.md"), ("results-dir", "s3://theirs/x"),
+        ("plots", "plots"), ("predict-test", "predictions"),
+    ],
+)  # fmt: skip
+def test_a_strangers_file_says_nothing_of_where(here, key, value, capsys):
+    """Whom to connect to and what to write is said on the command line alone."""
+    (here / "study.yaml").write_text(f"command: run\ntask: demo-sentiment\n{key}: {value}\n", encoding="utf-8")
+    assert cli.main(["run", "--file", "study.yaml"]) == 2
+    error = capsys.readouterr().err
+    assert f"study.yaml: key '{key}': no file says where to write and whom to connect to" in error
+    assert f"Give --{key} on the command line" in error
+
+
+@pytest.mark.parametrize("place", ["../theirs", "/theirs", "there"])
+def test_a_student_is_saved_beside_the_file(here, place, capsys):
+    """save-to is a new folder there; what is there already, or lies elsewhere, is refused."""
+    (here / "there").mkdir()
+    content = f"command: distill\nteacher: bert-mini\ntext: x.txt\nsave-to: {place}\n"
+    (here / "study.yaml").write_text(content, encoding="utf-8")
+    assert cli.main(["distill", "--file", "study.yaml"]) == 2
+    assert "must be a new folder beside this file" in capsys.readouterr().err
+
+
+def test_text_is_that_beside_the_file(here, requests, capsys):
+    """Of files of one name that beside the study is read; one that is only in the current folder is refused; a long name is none."""
+    (here / "sub").mkdir()
+    (here / "corpus.txt").write_text("other words", encoding="utf-8")
+    study = here / "sub" / "study.yaml"
+    study.write_text("command: distill\nteacher: bert-mini\ntask: demo-sentiment\ntext: corpus.txt\n", encoding="utf-8")
+    assert cli.main(["distill", "--file", "sub/study.yaml"]) == 2
+    assert "is not beside this file, and one in the current folder would be read" in capsys.readouterr().err
+    study.write_text(f"command: distill\nteacher: bert-mini\ntext: {'x' * 3000}\n", encoding="utf-8")
+    assert cli.main(["distill", "--file", "sub/study.yaml"]) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("place", "argv"),
+    [
+        ("groups/mine.yaml", ("run", "--task", "mine")),
+        ("papers/mine.yaml", ("speed", "--paper", "mine")),
+        ("published/x.csv", ("compare", "--with-published")),
+    ],
+)
+def test_configs_of_a_study_are_named(here, place, argv):
+    """A folder stands in the file if a group of tasks, a paper or published figures of the study are from it."""
+    (here / "mine" / place).parent.mkdir(parents=True)
+    (here / "mine" / place).touch()
+    content = yaml.safe_load(as_text(stored(here, [*argv, "--config-dir", "mine"])))
+    assert content["config-dir"] == ["mine"]
+
+
 @pytest.mark.slow
 def test_nothing_is_measured_again(here, monkeypatch, capsys):
     """Run, shown as a file, run from the file: the store has the answer."""

@@ -6,7 +6,7 @@ import pytest
 
 from bertbench.errors import ConfigError, UnknownNameError
 from bertbench.specs.catalog import Catalog, packaged_folder
-from bertbench.specs.published import COLUMNS, STATUSES, load, select
+from bertbench.specs.published import COLUMNS, RELEASED_BY, STATUSES, load, published_name, select
 from tests.specs.test_packaged import SHARED
 
 ROW = ("mine", "sst2", "accuracy", "dev", "92.7", "points", "somewhere", "Table 1", "confirmed", "")
@@ -79,6 +79,26 @@ def test_suspect_figure_is_kept_as_printed_with_a_warning(figures):
     assert figure.printed == "86.7"
     assert figure.caution.startswith("suspect")
     assert "84.7" in figure.caution
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "name"),
+    [
+        ("answerdotai/ModernBERT-base", "ModernBERT-base"), ("bert-base-uncased", "bert-base-uncased"),
+        ("stranger/ModernBERT-base", "stranger/ModernBERT-base"), ("./ModernBERT-base", None), ("/home/me/ModernBERT-base", None), (None, None),
+    ],
+)  # fmt: skip
+def test_figures_are_of_released_checkpoints(checkpoint, name):
+    """What somebody else calls by the same name, or a folder, is another checkpoint, of which nothing is published."""
+    assert published_name(checkpoint) == name
+
+
+def test_releasers_are_those_of_the_packaged_models():
+    """A packaged checkpoint's figures are found."""
+    catalog = Catalog()
+    checkpoints = [catalog.model(name).checkpoint for name in catalog.entries("models")]
+    owners = {checkpoint.rpartition("/")[0] for checkpoint in checkpoints if checkpoint}
+    assert owners - {""} == RELEASED_BY
 
 
 def test_users_files_are_added(tmp_path):
