@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -48,6 +48,7 @@ def _fields() -> dict[str, dict[str, Any]]:
             "epochs": amount | None,
             "shapes": names | None,
             "failed_shapes": dict[str, reason] | None,
+            "start": dict[str, str] | None,
         },
         "model": {
             **dict.fromkeys(("name", "title", "architecture", "compression"), str),
@@ -69,20 +70,25 @@ def _fields() -> dict[str, dict[str, Any]]:
             "cuts": dict[str, Annotated[list[amount], Field(min_length=2, max_length=2)] | None],
             "training_dtype": Literal["fp32", "bf16"],
         },
+        "sweep": {
+            "selected_on": dict[str, str | None],
+            "chosen": dict[str, dict[str, Annotated[int, Field(ge=0)] | None]],
+        },
+        "trial": {"values": dict[str, float], "session": str, "scores": dict[str, dict[str, float | None]]},
     }
 
 
 @lru_cache(maxsize=1)
 def _shapes() -> dict[str, Any]:
     """Build the validators of the free parts of run and session records, when they are first needed."""
-    from pydantic import ConfigDict, create_model
+    from pydantic import ConfigDict, Field, create_model
 
     fields = _fields()
     names = list[str]
 
-    def shape(name: str, /, **more: Any) -> Any:
+    def shape(name: str, /, *, default: Any = None, **more: Any) -> Any:
         lenient = ConfigDict(strict=True, extra="allow")
-        optional: dict[str, Any] = {key: (kind, None) for key, kind in (fields.get(name, {}) | more).items()}
+        optional: dict[str, Any] = {key: (kind, default) for key, kind in (fields.get(name, {}) | more).items()}
         return create_model(name, __config__=lenient, **optional)
 
     task = shape("task", training=shape("training"))
@@ -96,10 +102,27 @@ def _shapes() -> dict[str, Any]:
         without=list[names] | None,
         **dict.fromkeys(("models", "tasks", "teaching"), dict[str, str]),
     )
+    trials: Any = list[shape("trial", default=...)]  # type: ignore[misc]  # made above
+    sweep = shape("sweep", default=..., trials=Annotated[trials, Field(min_length=1)])
     return {
         "run": shape("run", settings=shape("settings"), model=shape("model"), task=task | None),
-        "session": shape("session", request=request, decisions=shape("decisions")),
+        "session": shape("session", request=request, decisions=shape("decisions", sweep=sweep | None)),
     }
+
+
+def _check_sweep(sweep: Mapping[str, Any] | None) -> None:
+    """Refuse a choice of a trial that is not there.
+
+    Raises:
+        ValueError: naming it.
+    """
+    if sweep is None:
+        return
+    count = len(sweep["trials"])
+    for of_model in sweep["chosen"].values():
+        for number in of_model.values():
+            if number is not None and number >= count:
+                raise ValueError(f"sweep: trial {number} is chosen of {count}")
 
 
 def check_values(record: RunRecord | SessionRecord) -> None:
@@ -110,6 +133,7 @@ def check_values(record: RunRecord | SessionRecord) -> None:
     """
     if isinstance(record, SessionRecord):
         _shapes()["session"].model_validate({"request": record.request, "decisions": record.decisions})
+        _check_sweep(record.decisions.get("sweep"))
         return
     _shapes()["run"].model_validate({"settings": record.settings, "model": record.model, "task": record.task})
     for measurement in record.measurements:

@@ -327,11 +327,25 @@ def test_asking_for_a_path_reads_nothing_elsewhere(store, victim):
     assert "package.json" not in str(caught.value)
 
 
+SWEEP = {
+    "selected_on": {"sst2": "validation"}, "chosen": {"bert": {"sst2": 0}},
+    "trials": [{"values": {"learning_rate": 2e-5}, "session": "s", "scores": {"bert": {"sst2": 0.9}}}],
+}  # fmt: skip
+
+
+def test_a_sweep_is_read(store):
+    """A choice of a trial that is there is no damage."""
+    changed(only(store, "session.json"), decisions={"sweep": SWEEP})
+    assert len(list(store.sessions())) == 1
+
+
 @pytest.mark.parametrize(
     "values",
     [
         {"request": {"options": 5}}, {"request": {"versions": {"size": "x"}}}, {"decisions": {"cuts": {"sst2": "x"}}},
         {"decisions": {"training_dtype": "int3"}}, {"started_at": "2026-11-24"}, {"ended_at": "never"}, {"complete": "yes"},
+        {"decisions": {"sweep": {}}}, {"decisions": {"sweep": SWEEP | {"chosen": {"bert": {"sst2": 1}}}}},
+        {"decisions": {"sweep": SWEEP | {"trials": []}}}, {"decisions": {"sweep": SWEEP | {"trials": [{"values": {}}]}}},
     ],
 )  # fmt: skip
 def test_impossible_sessions_are_left_out_and_named(store, values):

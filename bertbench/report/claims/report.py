@@ -131,7 +131,8 @@ def _p_of(proof: Proof) -> float | None:
     if estimate.low is None or estimate.low == estimate.high:
         return None
     p = settling_p(proof.figure, proof.judgement, Bound(claim.relation, claim.expected, claim.margin))
-    return 1.0 if p is None else p
+    # A verdict whose interval has no width towards the bound has no p-value, as that of an exact figure.
+    return 1.0 if p is None and proof.verdict == "inconclusive" else p
 
 
 def _not_together(proof: Proof, adjusted: Mapping[str, float]) -> str:

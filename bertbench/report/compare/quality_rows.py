@@ -250,7 +250,7 @@ def _time_ratio(time: Measurement, runs: Sequence[RunRecord], of_reference: Sequ
         if run.status == "ok"
     }
     pairs = [(run.find(time.quantity, time.statistic, split=time.split), of_seed.get(run.seeds)) for run in runs]
-    shares_seeds = SeedGrid.of(runs).independent < len(runs)
+    shares_seeds = SeedGrid.of(runs).shares
     logs = [
         math.log(own_time.values[0] / reference_time.values[0])
         for own_time, reference_time in pairs
@@ -293,7 +293,7 @@ def undefined_rows(base: Row, runs: Sequence[RunRecord], quantity: str, split: s
         quantity: the metric, or 'score'.
         split: on which.
     """
-    by_seed = {run.seed: entry for run in runs if (entry := undefined_on(run, quantity, split)) is not None}
+    by_seed = {run.seed_label: entry for run in runs if (entry := undefined_on(run, quantity, split)) is not None}
     if not by_seed:
         return
     first = next(iter(by_seed.values()))

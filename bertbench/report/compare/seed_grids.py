@@ -35,6 +35,11 @@ class SeedGrid:
     independent: int
     problem: str | None = None
 
+    @property
+    def shares(self) -> bool:
+        """True if runs have a seed in common, so that they are no independent replications."""
+        return self.shape is not None or self.problem is not None
+
     @classmethod
     def of(cls, runs: Sequence[RunRecord]) -> SeedGrid:
         """Look at the seeds of runs that are alike but for these, in the order of the seeds."""
@@ -47,8 +52,8 @@ class SeedGrid:
             return cls(None, min(2, len(pairs)), f"all runs have one {fixed}: its share of the spread is not seen")
         if pairs != [(init, data) for init in sorted(inits, key=_number) for data in sorted(of_data, key=_number)]:
             lacking = f"{len(pairs)} of {len(inits)} x {len(of_data)} pairs of seeds"
-            return cls(
-                None, min(2, len(pairs)), f"{lacking} were run: the runs share seeds, and no model takes that apart"
+            return cls(  # of three runs or more
+                None, 2, f"{lacking} were run: the runs share seeds, and no model takes that apart"
             )
         return cls((len(inits), len(of_data)), len(inits) + len(of_data) - 1)
 
@@ -62,7 +67,7 @@ def mean_over(values: Sequence[float], runs: Sequence[RunRecord]) -> Estimate | 
     grid = SeedGrid.of(runs)
     if grid.shape is not None and len(values) == len(runs):
         return Crossed.of(np.reshape(values, grid.shape)).mean_interval()
-    return Estimate(float(np.mean(values))) if grid.independent < len(runs) else None
+    return Estimate(float(np.mean(values))) if grid.shares else None
 
 
 def variance_rows(base: Row, values: Sequence[float], runs: Sequence[RunRecord]) -> Iterator[Row]:

@@ -13,7 +13,8 @@ from bertbench.report.compare.build import build
 from bertbench.report.compare.rows import all_rows, evidence_of
 from bertbench.report.row import method_text
 from bertbench.specs.claims import ClaimSpec
-from bertbench.stats.estimate import SINGLE_READING_MARGIN, SeedsTaken
+from bertbench.stats.claim_tests import Bound, ClaimFigure, judge
+from bertbench.stats.estimate import SINGLE_READING_MARGIN, Estimate, SeedsTaken
 from tests import factories
 
 MODELS = ("bert", "distilbert", "albert")
@@ -505,3 +506,17 @@ def test_verdicts_of_a_table_are_taken_together(tmp_path):
     )
     assert all("alone: with Holm over 4 claims p = 0.19" in row[3] for row in many.tables[0].rows)
     assert any("0 of 4 verdicts stand together" in note for note in many.tables[0].notes)
+
+
+def test_a_verdict_without_width_towards_its_bound_tests_nothing(tmp_path):
+    """A score that was never above 1 in any replicate supports 'at most 1.1' and has no p-value; it is no failed test."""
+    stored(tmp_path, records=sizes(), timings=factories.timing_rows(SECONDS))
+    flat = ClaimFigure(Estimate(1.0, 0.9, 1.0))
+    spec = prove(tmp_path, claim(**FASTER))
+    bounded = spec.claim.model_copy(update={"relation": "at_most", "expected": 1.1, "margin": 0.0})
+    proof = replace(
+        spec, verdict="supported", claim=bounded, figure=flat, judgement=judge(flat, Bound("at_most", 1.1, 0.0))
+    )
+    (row,) = build_verdicts([proof], {}).tables[0].rows
+    assert "supported" in row
+    assert not any("Holm" in cell for cell in row)

@@ -187,7 +187,7 @@ def test_a_grid_of_seeds_is_taken_apart(session):
     assert [table.title for table in report.glance][1:] == ["What seeds add to the score"]
 
 
-@pytest.mark.parametrize("lost", [[(2, 1)], [(0, 1), (1, 1), (2, 1)]])
+@pytest.mark.parametrize("lost", [[(2, 1)], [(0, 1), (1, 1), (2, 1)], [(1, 0), (2, 0), (1, 1), (2, 1)]])
 def test_runs_that_share_seeds_without_a_full_grid_tell_of_checkpoints(session, lost):
     """Where a pair is missing, or one kind of seed does not vary, no interval claims to be of the method."""
     _, figures = report_of(
