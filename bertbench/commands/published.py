@@ -12,7 +12,7 @@ from bertbench.report.caveats import remarks
 from bertbench.report.row import Report, Row, Table
 from bertbench.session.options import StoreOptions
 from bertbench.specs.catalog import Catalog
-from bertbench.specs.published import PublishedFigure, load, published_name, select
+from bertbench.specs.published import PublishedFigure, load, name_of, select
 
 ModelOption = Annotated[
     str | None,
@@ -66,7 +66,7 @@ def _models(names: Sequence[str], catalog: Catalog, figures: Sequence[PublishedF
     known, configs = {figure.model for figure in figures}, catalog.entries("models")
     published_as = []
     for name in names:
-        released = published_name(catalog.model(name).checkpoint) if name in configs else None
+        released = name_of(catalog.model(name)) if name in configs else None
         published_as += [title for title in dict.fromkeys((released, name)) if title in known] or [name]
     return published_as
 

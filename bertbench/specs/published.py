@@ -18,6 +18,7 @@ from bertbench.errors import ConfigError, UnknownNameError
 from bertbench.specs import text_files
 from bertbench.specs.models import ModelSpec, Published
 from bertbench.specs.tasks import TaskSpec
+from bertbench.specs.yaml_files import read_yaml
 from bertbench.units import quantity_of
 
 if TYPE_CHECKING:
@@ -38,11 +39,15 @@ FACTORS: dict[str, tuple[float, str]] = {
     "MB": (1e6, "byte"),
 }
 SPEEDUP = "speedup"
-# On the hub those who released what publications are about, or keep it; anybody else's checkpoint of the same name is another.
-RELEASED_BY = frozenset({
-    "EuroBERT", "FacebookAI", "albert", "answerdotai", "distilbert", "google", "google-bert", "huawei-noah", "jhu-clsp", "microsoft",
-    "nreimers", "sentence-transformers",
-})  # fmt: skip
+# Who on the hub released what publications are about, or keeps it, and how those checkpoints' names begin; anybody else's
+# checkpoint of such a name is another, and so is theirs of somebody else's name.
+RELEASED = {
+    "EuroBERT": ("EuroBERT-",), "FacebookAI": ("roberta-",), "albert": ("albert-",), "answerdotai": ("ModernBERT-",),
+    "distilbert": ("distilbert-", "distilroberta-"), "google": ("electra-", "mobilebert-"), "google-bert": ("bert-",),
+    "huawei-noah": ("TinyBERT_",), "jhu-clsp": ("ettin-encoder-", "mmBERT-"), "microsoft": ("MiniLM-", "deberta-", "mpnet-"),
+    "nreimers": ("MiniLM-",), "sentence-transformers": ("all-MiniLM-",),
+}  # fmt: skip
+ONCE_WITHOUT_OWNER = ("FacebookAI", "albert", "distilbert", "google-bert")  # their names alone still lead to them
 SPEED_REFERENCE = "bert-base-uncased"  # what published speed-ups are relative to
 # How the caution begins of figures that nothing should be held against.
 NO_TARGET = ("suspect", "before an evaluation bug")
@@ -146,11 +151,31 @@ def select(figures: Iterable[PublishedFigure], field: str, wanted: Sequence[str]
 
 
 def published_name(checkpoint: str | None) -> str | None:
-    """Return what figures call a checkpoint: a released one's name without the owner, any other's with it; None of a folder."""
-    if not checkpoint or checkpoint.startswith((".", "/", "~")):
-        return None
-    owner, _, name = checkpoint.rpartition("/")
-    return name if owner in RELEASED_BY or not owner else checkpoint
+    """Return what figures call a checkpoint of the hub: a released one's name without the owner, any other's with it."""
+    owner, _, name = (checkpoint or "").rpartition("/")
+    owners = (owner,) if owner else ONCE_WITHOUT_OWNER
+    if any(name.startswith(RELEASED.get(each, ())) for each in owners):
+        return name
+    return checkpoint if owner and not (checkpoint or "").startswith((".", "/", "~")) else None
+
+
+def name_of(spec: ModelSpec) -> str | None:
+    """Return what figures call a model's checkpoint; of a folder None, but for the folder of a packaged model."""
+    if not _is_folder(spec.checkpoint):
+        return published_name(spec.checkpoint)
+    from bertbench.specs.catalog import packaged_folder
+
+    path = packaged_folder() / "models" / f"{spec.name}.yaml"
+    is_packaged = Path(spec.name).name == spec.name and path.is_file()
+    return published_name(read_yaml(path, spec.name).get("checkpoint")) if is_packaged else None
+
+
+def _is_folder(checkpoint: str | None) -> bool:
+    """Tell whether weights would be read from a folder, which goes before the hub's checkpoint of that name."""
+    try:
+        return checkpoint is not None and Path(checkpoint).expanduser().is_dir()
+    except (OSError, ValueError, RuntimeError):  # too long, a null byte, ~ of nobody
+        return False
 
 
 def with_published(
@@ -165,9 +190,9 @@ def with_published(
     suspect, and no score of a task of which metrics are stated. Speed-ups are relative to BERT: without it as `reference` none
     is added, with it all of them, since they are of different machines.
     """
-    name = published_name(spec.checkpoint)
+    name = name_of(spec)
     of_model = [figure for figure in figures if figure.model == name and not figure.caution.startswith(NO_TARGET)]
-    is_bert = reference is not None and published_name(reference.checkpoint) == SPEED_REFERENCE
+    is_bert = reference is not None and name_of(reference) == SPEED_REFERENCE
     speedups = _speedups(spec, of_model) if is_bert else []
     return spec.model_copy(update={"published": (*spec.published, *_scores(spec, tasks, of_model), *speedups)})
 

@@ -6,7 +6,8 @@ import pytest
 
 from bertbench.errors import ConfigError, UnknownNameError
 from bertbench.specs.catalog import Catalog, packaged_folder
-from bertbench.specs.published import COLUMNS, RELEASED_BY, STATUSES, load, published_name, select
+from bertbench.specs.published import COLUMNS, RELEASED, STATUSES, load, name_of, published_name, select
+from tests import factories
 from tests.specs.test_packaged import SHARED
 
 ROW = ("mine", "sst2", "accuracy", "dev", "92.7", "points", "somewhere", "Table 1", "confirmed", "")
@@ -85,20 +86,34 @@ def test_suspect_figure_is_kept_as_printed_with_a_warning(figures):
     ("checkpoint", "name"),
     [
         ("answerdotai/ModernBERT-base", "ModernBERT-base"), ("bert-base-uncased", "bert-base-uncased"),
-        ("stranger/ModernBERT-base", "stranger/ModernBERT-base"), ("./ModernBERT-base", None), ("/home/me/ModernBERT-base", None), (None, None),
+        ("google-bert/bert-base-uncased", "bert-base-uncased"), ("roberta-large", "roberta-large"),
+        ("stranger/ModernBERT-base", "stranger/ModernBERT-base"), ("microsoft/bert-base-uncased", "microsoft/bert-base-uncased"),
+        ("nreimers/roberta-base", "nreimers/roberta-base"), ("./google-bert/bert-base-uncased", None), ("ModernBERT-base", None),
+        ("./ModernBERT-base", None), ("/home/me/ModernBERT-base", None), (None, None),
     ],
 )  # fmt: skip
 def test_figures_are_of_released_checkpoints(checkpoint, name):
-    """What somebody else calls by the same name, or a folder, is another checkpoint, of which nothing is published."""
+    """What somebody else calls by the same name, a releaser of other models included, is another, of which nothing is published."""
     assert published_name(checkpoint) == name
 
 
-def test_releasers_are_those_of_the_packaged_models():
-    """A packaged checkpoint's figures are found."""
+@pytest.mark.parametrize("folder", ["ModernBERT-base", "bert-base-uncased", "google-bert/bert-base-uncased"])
+def test_a_folder_has_the_name_of_no_release(tmp_path, monkeypatch, folder):
+    """A folder goes before the hub's checkpoint of that name, and has figures only as the folder of a packaged model."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / folder).mkdir(parents=True)
+    assert name_of(factories.model_spec("mine", checkpoint=folder)) is None
+    assert name_of(factories.model_spec(f"./{folder}", checkpoint=folder)) is None
+    assert name_of(factories.model_spec("bert", checkpoint=folder)) == "bert-base-uncased"
+
+
+def test_packaged_checkpoints_are_released():
+    """No packaged model loses its figures."""
     catalog = Catalog()
     checkpoints = [catalog.model(name).checkpoint for name in catalog.entries("models")]
-    owners = {checkpoint.rpartition("/")[0] for checkpoint in checkpoints if checkpoint}
-    assert owners - {""} == RELEASED_BY
+    named = [checkpoint for checkpoint in checkpoints if checkpoint]
+    assert [published_name(checkpoint) for checkpoint in named] == [each.rpartition("/")[2] for each in named]
+    assert {checkpoint.rpartition("/")[0] for checkpoint in named} == RELEASED.keys()
 
 
 def test_users_files_are_added(tmp_path):
