@@ -22,7 +22,7 @@ from typer.models import OptionInfo
 
 from bertbench.errors import BertBenchError, ConfigError, UsageError, without_credentials
 from bertbench.safe_text import visible
-from bertbench.specs import name_lists
+from bertbench.specs import name_lists, text_files
 
 if TYPE_CHECKING:
     from bertbench.records.stored import StoredSession
@@ -139,8 +139,8 @@ def _as_option(name: str, kind: Any, folder: Path, value: Any) -> Any:
         if value is not None and isinstance(value, bool) != (bool in kinds):
             raise ValueError("expected true or false" if bool in kinds else "true and false are for other options")
         return value
-    if name == "save_to":
-        _check_inside(value, folder)
+    if name == "save_to" and isinstance(value, str) and not text_files.is_new_inside(value, folder):
+        raise ValueError("must be a new folder beside this file; give any other with --save-to on the command line")
     if list[Path] in kinds:
         return [_path(entry, folder) for entry in (value if isinstance(value, list) else [value])]
     if Path in kinds:
@@ -152,26 +152,6 @@ def _as_option(name: str, kind: Any, folder: Path, value: Any) -> Any:
     if str not in kinds or not isinstance(value, str):
         return str(value) if name in NUMBERS and isinstance(value, int | float) else value
     return _text(name, value, folder)
-
-
-def _check_inside(value: Any, folder: Path) -> None:
-    """Refuse to write anywhere but into the file's folder, and over anything.
-
-    Raises:
-        ValueError: the path leads elsewhere, is there, or is none.
-    """
-    if isinstance(value, str):
-        path = folder / value
-        if os.path.lexists(path) or not path.resolve().is_relative_to(folder.resolve()):
-            raise ValueError("must be a new folder beside this file; give any other with --save-to on the command line")
-
-
-def _is_there(path: Path) -> bool:
-    """Tell whether something lies there; what is too long for a name does not."""
-    try:
-        return path.exists()
-    except (OSError, ValueError):
-        return False
 
 
 def _joined(name: str, entries: list[Any], folder: Path) -> str:
@@ -213,13 +193,14 @@ def _texts(text: str, folder: Path) -> str:
     """
     if _is_here(folder):
         return text
-    if text.startswith(LOCAL) or _is_there(folder / text):
+    if text.startswith(LOCAL) or text_files.is_there(folder / text):
         return str(_path(text, folder))
-    if _is_there(Path(text)):
+    if text_files.is_there(Path(text)):
         raise ValueError(
             f"is not beside this file, and one in the current folder would be read: write ./{text} if that beside the file is meant"
         )
-    return text
+    is_of_hub = text.count("/") == 1
+    return text if is_of_hub else str(_path(text, folder))
 
 
 def _is_here(folder: Path) -> bool:
@@ -244,7 +225,7 @@ def _one_model(text: str, folder: Path) -> str:
     if text.startswith(LOCAL):
         path = str(_path(text, folder))
         return path if path.startswith(LOCAL) else f"./{path}"
-    if any(_is_there(start / text) and (start / text).is_dir() for start in (folder, Path())):
+    if any(text_files.is_there(start / text) and (start / text).is_dir() for start in (folder, Path())):
         from bertbench.specs.catalog import Catalog
 
         if text not in Catalog().entries("models"):
@@ -293,8 +274,8 @@ def as_text(stored: StoredSession) -> str:
     values = {name: value for name, value in chosen.items() if name not in NOT_SHARED} | _needed(stored, chosen)
     if command in ANYTIME and chosen.keys() & {"shard", "executor"}:  # which measure without a limit, and in one format
         values = {"max_minutes": 0.0, "dtype": "fp32"} | values
-    if "executor" in chosen and (device := (session.request.get("options") or {}).get("device")):
-        values = {"device": str(device)} | values  # the cluster's, where no command line says it
+    if "executor" in chosen:
+        values = _of_executor(session.request) | values
     content = {COMMAND: command} | {
         key: _as_yaml(parameter.name, values[parameter.name])
         for key, parameter in keys_of(parameters).items()
@@ -334,20 +315,27 @@ def _chosen(argv: Sequence[str], session_id: str) -> tuple[list[Parameter], dict
     return parameters, {name: value for name, value in given.items() if value != usual.get(name)}
 
 
+def _of_executor(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an executor has set and no command line says; threads only of quality: what is timed takes the machine's."""
+    names = ("device", "threads") if request.get("kinds") == ["quality"] else ("device",)
+    had = request.get("options") or {}
+    return {name: had[name] for name in names if had.get(name)}
+
+
 def _needed(stored: StoredSession, chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Choose what is not shared as a rule, and without which the file would not do."""
     from bertbench.session.request import MANY_RUNS
 
     session = stored.session
     runs = sum(record.kind == "quality" for record in stored.records)
-    named = {name for key in ("task", "paper", "recipe") for name in str(chosen.get(key, "")).split(",")} - {""}
+    texts = [str(chosen[key]) for key in ("task", "paper", "recipes") if key in chosen]
+    named = {name for text in texts for name in name_lists.split("", text, _is_never, _is_never)}
     names = {
         "models": session.models, "recipes": {*session.models, *named}, "tasks": session.tasks, "suites": (session.suite,),
         "groups": named, "papers": named,
     }  # fmt: skip
     files = [f"{kind}/{name}.y*ml" for kind, of_kind in names.items() for name in of_kind if Path(name).name == name]
-    if chosen.get("with_published"):
-        files.append("published/*.csv")
+    files += ["claims/*.y*ml"] + ["published/*.csv"] * bool(chosen.get("with_published"))  # reports take all claims
     folders = [folder for folder in chosen.get("config_dir", ()) if _holds(Path(folder), files)]
     needed = {"yes": runs > MANY_RUNS, "config_dir": folders, "save_to": "text" in chosen and chosen.get("save_to")}
     return {name: value for name, value in needed.items() if name in chosen and value}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -144,3 +145,21 @@ def _has_half_characters(value: Any) -> bool:
 
 def _kind(value: Any) -> str:
     return {list: "a list", str: "a text", bool: "true or false", type(None): "null"}.get(type(value), "a number")
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether something lies there; what is too long for a name, or no name at all, does not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_new_inside(name: str, folder: Path) -> bool:
+    """Tell whether nothing is called so, and whatever will be lies inside the folder, links and ~ seen through."""
+    path = folder / name
+    try:
+        is_inside = not name.startswith("~") and path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # links in a circle, or no name at all
+        return False
+    return is_inside and not os.path.lexists(path)

@@ -1,5 +1,6 @@
 """Run files: read before the command line, which wins; written of what is stored; a study that is run again is not measured again."""
 
+import inspect
 import sys
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 import yaml
 
 from bertbench import cli
-from bertbench.commands._run_file import NOT_SHARED, TAKERS, as_text, keys_of
+from bertbench.commands._run_file import NOT_SHARED, TAKERS, as_text, keys_of, read
 from bertbench.errors import UsageError
 from bertbench.records.store import Store
 from bertbench.session.study import Study
@@ -111,10 +112,11 @@ def test_a_strangers_file_says_nothing_of_where(here, key, value, capsys):
     assert f"Give --{key} on the command line" in error
 
 
-@pytest.mark.parametrize("place", ["../theirs", "/theirs", "there"])
+@pytest.mark.parametrize("place", ["../theirs", "/theirs", "there", "~/theirs", "circle/new"])
 def test_a_student_is_saved_beside_the_file(here, place, capsys):
     """save-to is a new folder there; what is there already, or lies elsewhere, is refused."""
     (here / "there").mkdir()
+    (here / "circle").symlink_to("circle")
     content = f"command: distill\nteacher: bert-mini\ntext: x.txt\nsave-to: {place}\n"
     (here / "study.yaml").write_text(content, encoding="utf-8")
     assert cli.main(["distill", "--file", "study.yaml"]) == 2
@@ -129,6 +131,10 @@ def test_text_is_that_beside_the_file(here, requests, capsys):
     study.write_text("command: distill\nteacher: bert-mini\ntask: demo-sentiment\ntext: corpus.txt\n", encoding="utf-8")
     assert cli.main(["distill", "--file", "sub/study.yaml"]) == 2
     assert "is not beside this file, and one in the current folder would be read" in capsys.readouterr().err
+    options = list(inspect.signature(cli.function_of("distill")).parameters.values())
+    for text, meant in (("none.txt", str(Path("sub/none.txt"))), ("owner/name:subset", "owner/name:subset")):
+        study.write_text(f"command: distill\ntext: {text}\n", encoding="utf-8")
+        assert read(study, "distill", options)["text"] == meant
     study.write_text(f"command: distill\nteacher: bert-mini\ntext: {'x' * 3000}\n", encoding="utf-8")
     assert cli.main(["distill", "--file", "sub/study.yaml"]) == 2
     assert "Traceback" not in capsys.readouterr().err
@@ -140,14 +146,31 @@ def test_text_is_that_beside_the_file(here, requests, capsys):
         ("groups/mine.yaml", ("run", "--task", "mine")),
         ("papers/mine.yaml", ("speed", "--paper", "mine")),
         ("published/x.csv", ("compare", "--with-published")),
+        ("groups/mine.yaml", ("run", "--task", "demo-sentiment, mine")),
+        ("recipes/mine.yaml", ("run", "--task", "demo-sentiment", "--recipe", "mine")),
+        ("claims/mine.yaml", ("compare",)),
     ],
 )
 def test_configs_of_a_study_are_named(here, place, argv):
-    """A folder stands in the file if a group of tasks, a paper or published figures of the study are from it."""
+    """A folder stands in the file if a group of tasks, a paper, a recipe, claims or published figures of the study are from it."""
     (here / "mine" / place).parent.mkdir(parents=True)
     (here / "mine" / place).touch()
     content = yaml.safe_load(as_text(stored(here, [*argv, "--config-dir", "mine"])))
     assert content["config-dir"] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "written"),
+    [(["quality"], {"device": "cuda", "threads": 4}), (["size", "speed", "quality"], {"device": "cuda"})],
+)
+def test_what_an_executor_sets_is_written(here, kinds, written):
+    """Device and threads of an executor are on no command line; beside timing, threads are the machine's own."""
+    request = {"kinds": kinds, "options": {"device": "cuda", "threads": 4}}
+    argv = ["run", "--task", "demo-sentiment", "--executor", "ray"]
+    content = yaml.safe_load(as_text(stored(here, argv, request=request)))
+    assert {key: content[key] for key in ("device", "threads") if key in content} == written
+    content = yaml.safe_load(as_text(stored(here, argv[:3], request=request)))
+    assert not content.keys() & {"device", "threads"}
 
 
 @pytest.mark.slow
