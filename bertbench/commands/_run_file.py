@@ -140,7 +140,9 @@ def _as_option(name: str, kind: Any, folder: Path, value: Any) -> Any:
             raise ValueError("expected true or false" if bool in kinds else "true and false are for other options")
         return value
     if name == "save_to" and isinstance(value, str) and not text_files.is_new_inside(value, folder):
-        raise ValueError("must be a new folder beside this file; give any other with --save-to on the command line")
+        raise ValueError(
+            "must be a new folder beside this file; leave it out, and give any other with --save-to on the command line"
+        )
     if list[Path] in kinds:
         return [_path(entry, folder) for entry in (value if isinstance(value, list) else [value])]
     if Path in kinds:
@@ -337,7 +339,9 @@ def _needed(stored: StoredSession, chosen: Mapping[str, Any]) -> dict[str, Any]:
     files = [f"{kind}/{name}.y*ml" for kind, of_kind in names.items() for name in of_kind if Path(name).name == name]
     files += ["claims/*.y*ml"] + ["published/*.csv"] * bool(chosen.get("with_published"))  # reports take all claims
     folders = [folder for folder in chosen.get("config_dir", ()) if _holds(Path(folder), files)]
-    needed = {"yes": runs > MANY_RUNS, "config_dir": folders, "save_to": "text" in chosen and chosen.get("save_to")}
+    target = Path(chosen.get("save_to", ".."))
+    is_beside = not target.is_absolute() and ".." not in target.parts and not str(target).startswith("~")
+    needed = {"yes": runs > MANY_RUNS, "config_dir": folders, "save_to": "text" in chosen and is_beside and str(target)}
     return {name: value for name, value in needed.items() if name in chosen and value}
 
 
@@ -374,6 +378,8 @@ def _remarks(values: Mapping[str, Any]) -> Iterator[str]:
     paths += [*map(str, values.get("config_dir", ())), *(model for model in models if model.startswith(LOCAL))]
     if paths:
         yield f"Lies where bertbench was called: relative paths are relative to this file. Share what they name: {', '.join(paths)}"
+    if "text" in values and "save_to" not in values:
+        yield "Needs --save-to FOLDER on the command line: no file says where to write"
     if far := [path for path in paths if path.startswith("~") or Path(path).is_absolute()]:
         yield f"Nobody else may have {', '.join(far)}"
     if runs := [model for model in models if model.startswith("run:")]:

@@ -173,6 +173,18 @@ def test_what_an_executor_sets_is_written(here, kinds, written):
     assert not content.keys() & {"device", "threads"}
 
 
+@pytest.mark.parametrize(
+    ("place", "is_written"), [("ours", True), ("/ours", False), ("../ours", False), ("~/ours", False)]
+)
+def test_what_is_written_is_read(here, place, is_written):
+    """A place that no file may say is left to the reader, whom a comment tells so."""
+    argv = ["distill", "--teacher", "bert-mini", "--text", "owner/name", "--save-to", place]
+    text = as_text(stored(here, argv))
+    options = list(inspect.signature(cli.function_of("distill")).parameters.values())
+    assert ("save_to" in read(Path(write(text)), "distill", options)) == is_written
+    assert ("Needs --save-to FOLDER" in text) != is_written
+
+
 @pytest.mark.slow
 def test_nothing_is_measured_again(here, monkeypatch, capsys):
     """Run, shown as a file, run from the file: the store has the answer."""
