@@ -42,7 +42,7 @@ NOT_SHARED = frozenset({
     "ray_address", "shard", "fresh", "from_store", "dry_run", "predict_test", "save_to",
 })  # fmt: skip
 # A file may be a stranger's: where things are written, and on whose machines they are done, is said on the command line alone.
-ON_THE_COMMAND_LINE = frozenset({"results_dir", "output", "plots", "predict_test", "executor", "ray_address"})
+ON_THE_COMMAND_LINE = frozenset({"results_dir", "output", "plots", "predict_test", "executor", "ray_address", "track"})
 _is_never = frozenset[str]().__contains__  # no name that holds a comma is known to a file
 LOCAL = (".", "/", "~")  # how the name of a folder begins
 

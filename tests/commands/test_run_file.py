@@ -100,7 +100,7 @@ def test_a_study_is_one_file(here, requests, line):
     ("key", "value"),
     [
         ("executor", "ray"), ("ray-address", "127.0.0.1:9"), ("output", "../table.md"), ("results-dir", "s3://theirs/x"),
-        ("plots", "plots"), ("predict-test", "predictions"),
+        ("plots", "plots"), ("predict-test", "predictions"), ("track", "wandb"),
     ],
 )  # fmt: skip
 def test_a_strangers_file_says_nothing_of_where(here, key, value, capsys):
