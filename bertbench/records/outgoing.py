@@ -6,25 +6,32 @@ Files are named one by one: what lies beside them in the folder is not taken.
 from __future__ import annotations
 
 import hashlib
+import html
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from bertbench.errors import StoreError
+from bertbench.errors import StoreError, first_line
 from bertbench.records.bounds import inside, read_file
 from bertbench.records.files import SESSION_FILE
 from bertbench.records.record import RunRecord
+from bertbench.records.sidecars import texts_of
 from bertbench.records.store import Store
 from bertbench.records.stored import StoredSession
 
 LIMIT_BYTES = 2**30  # of a table
 SECRETS = {
+    # Before a token may stand the letter of an escape, as in \\nhf_…; only 'sk-' is also how words end: task-…
     "a token": re.compile(
-        rb"\bhf_[A-Za-z0-9]{20,}|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}|\bxox[abprs]-[\w-]{10,}|\bsk-[A-Za-z0-9_-]{32,}"
+        rb"hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{30,}|xox[abprs]-[\w-]{10,}"
+        rb"|(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4})|(?<=%[0-9A-Fa-f]{2}))sk-[A-Za-z0-9_-]{32,}"
     ),
-    "an access key": re.compile(rb"\bA(?:KIA|SIA)[0-9A-Z]{16}\b"),
+    "an access key": re.compile(rb"A(?:KIA|SIA)[0-9A-Z]{16}\b"),
     "an address with a password": re.compile(rb"://[^/\s?#\"'@:]*:[^/\s?#\"'@]+@"),
 }
 _OF_ENVIRONMENT = re.compile(r"(TOKEN|PASSWORD|SECRET|_KEY)$")
@@ -125,9 +132,9 @@ def refuse_secrets(content: bytes, name: str) -> None:
     """Refuse what holds a token, a key or a password, by its form or because a variable of this machine holds it.
 
     Raises:
-        StoreError: it does; its value is not repeated.
+        StoreError: it does (its value is not repeated), or is a table that cannot be read.
     """
-    kind = next(_secrets(content), None)
+    kind = next(_secrets(b"\n".join([content, *_texts(content, name)])), None)
     if kind is not None:
         raise StoreError(
             f"{name}: holds {kind}, and nothing is pushed",
@@ -135,9 +142,44 @@ def refuse_secrets(content: bytes, name: str) -> None:
         )
 
 
+def _texts(content: bytes, name: str) -> Iterator[bytes]:
+    """Yield what a file says where that is not how it is written: the texts of JSON and of tables.
+
+    Raises:
+        StoreError: it is a table that cannot be read.
+    """
+    if name.endswith(".json"):
+        with suppress(ValueError, RecursionError):  # what is no JSON says what is written
+            yield from _strings(json.loads(content, object_pairs_hook=list))
+    elif name.endswith(".parquet"):
+        try:
+            yield from texts_of(content)
+        except ValueError as error:
+            raise StoreError(
+                f"{name}: cannot be searched for secrets ({first_line(error)}), and nothing is pushed",
+                "leave its session out with --session",
+            ) from None
+
+
+def _strings(value: Any) -> Iterator[bytes]:
+    """Yield keys and values; objects are lists of both, so that a name that stands twice hides nothing."""
+    if isinstance(value, str):
+        yield value.encode("utf-8", "surrogatepass")
+    elif isinstance(value, list | tuple):
+        for entry in value:
+            yield from _strings(entry)
+
+
 def _secrets(content: bytes) -> Iterator[str]:
     yield from (kind for kind, pattern in SECRETS.items() if pattern.search(content))
     for name, value in os.environ.items():
         is_secret = bool(_OF_ENVIRONMENT.search(name.upper())) and len(value) >= SHORTEST_SECRET
-        if is_secret and os.fsencode(value) in content:
+        if is_secret and any(form in content for form in _forms(value)):
             yield f"the value of ${name}"
+
+
+def _forms(value: str) -> set[bytes]:
+    """Return how a value may be written: as it is, in JSON, in a page."""
+    written = {value, *(json.dumps(value, ensure_ascii=plain)[1:-1] for plain in (True, False))}
+    written |= {html.escape(text) for text in written}
+    return {os.fsencode(text) for text in written} | {text.encode("utf-8", "surrogatepass") for text in written}

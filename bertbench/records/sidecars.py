@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -108,6 +109,42 @@ def read_table(content: bytes, wanted: Sequence[str] = ()) -> pd.DataFrame:
     ) as error:
         raise ValueError(first_line(error, 120)) from None
     return frame
+
+
+def texts_of(content: bytes) -> Iterator[bytes]:
+    """Yield the texts that stand in a parquet file, each once a column: names of columns and whatever is not a number.
+
+    Raises:
+        ValueError: it is damaged, holds more than fits into memory, or columns of a kind that bertbench does not write.
+    """
+    import pyarrow as pa
+
+    try:
+        table = bounded_table(io.BytesIO(content))
+        yield from (os.fsencode(name) for name in table.column_names)
+        for column in table.columns:
+            yield from _texts(column)
+    except ValueError:
+        raise
+    except (pa.ArrowException, OSError, TypeError, KeyError, NotImplementedError) as error:
+        raise ValueError(first_line(error, 120)) from None
+
+
+def _texts(column: Any) -> Iterator[bytes]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from pyarrow import types
+
+    kind = column.type
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind) or types.is_large_binary(kind):
+        yield from (text for text in pc.unique(column.cast(pa.large_binary())).to_pylist() if text is not None)
+    elif types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+        yield from _texts(pc.list_flatten(column))
+    elif types.is_struct(kind):
+        for part in column.flatten():
+            yield from _texts(part)
+    elif not (types.is_primitive(kind) or types.is_null(kind) or types.is_decimal(kind)):
+        raise ValueError(f"a column of {kind}")
 
 
 def bounded_table(source: Path | io.BytesIO, choose: Callable[[list[str]], list[str] | None] = lambda _: None) -> Any:

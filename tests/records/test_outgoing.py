@@ -1,5 +1,9 @@
 """What of a results folder is handed to others: what was recorded, whole, and nothing that logs somebody in."""
 
+import html
+import json
+
+import pandas as pd
 import pytest
 
 from bertbench.errors import StoreError
@@ -91,7 +95,77 @@ def test_what_this_machine_keeps_secret_is_refused_whatever_its_form(folder, mon
         all_of(folder)
 
 
-@pytest.mark.parametrize("text", ["s3://bucket/path", "https://host:8080/a@b", "run:abc@1", "sk-bert", "hf_hub"])
+@pytest.mark.parametrize("before", ["line\n", "a\tb\t", "é", "<", "\N{GRINNING FACE}", "x"])
+@pytest.mark.parametrize("token", [TOKEN, "ghp_" + "t0" * 17, "AKIA" + "Q7" * 8])
+def test_tokens_are_seen_whatever_stands_before_them(before, token):
+    """In JSON a line's end is a letter, which hides no token; neither does JSON within JSON, nor a page."""
+    text = json.dumps({"argv": [before + token]})
+    for content, name in ((text, "x.json"), (json.dumps(text), "x.json"), (text, "page.html")):
+        with pytest.raises(StoreError, match="holds a"):
+            refuse_secrets(content.encode(), name)
+
+
+@pytest.mark.parametrize("content", [{"x": "line\nsk-" + "t0" * 20}, {"\tsk-" + "t0" * 20: 1}])
+def test_keys_that_words_end_like_are_seen_too(content):
+    """After a line's end 'sk-' is no part of a word; a name of an object is looked at as well."""
+    for name in ("x.json", "page.html"):
+        with pytest.raises(StoreError, match="holds a token"):
+            refuse_secrets(json.dumps(content).encode(), name)
+
+
+def test_an_escaped_token_is_seen():
+    """JSON may write any letter by its number, and a name that stands twice hides nothing."""
+    with pytest.raises(StoreError, match="holds a token"):
+        refuse_secrets(f'{{"a": "\\u0068{TOKEN[1:]}", "a": 1}}'.encode(), "x.json")
+
+
+@pytest.mark.parametrize(
+    "value", ['correct "horse" battery', r"correct\horse\battery", "Pferd-Überwürfe-läuft", "a&b<c>d'e&f\"g"]
+)
+def test_values_that_json_writes_otherwise_are_seen(value, monkeypatch):
+    """A password with signs that JSON or a page escapes is looked for in each form."""
+    monkeypatch.setenv("COMPANY_PASSWORD", value)
+    texts = [json.dumps({"x": [value]}, ensure_ascii=plain) for plain in (True, False)]
+    pages = [html.escape(text) for text in (value, *texts)]
+    for content, name in [*((text, "x.json") for text in texts), *((text, "x.html") for text in (*texts, *pages))]:
+        with pytest.raises(StoreError, match=r"the value of \$COMPANY_PASSWORD"):
+            refuse_secrets(content.encode(), name)
+
+
+@pytest.mark.parametrize("column", [[TOKEN], [[TOKEN]], [{"a": [TOKEN]}], [TOKEN.encode()]])
+def test_tables_are_searched_though_they_are_compressed(column):
+    """Texts, and texts in lists and structures, count; so does a column's name."""
+    for frame in (pd.DataFrame({"x": column * 50}), pd.DataFrame({TOKEN: [1.0]})):
+        with pytest.raises(StoreError, match="holds a token"):
+            refuse_secrets(frame.to_parquet(compression="gzip"), "x.parquet")
+    refuse_secrets(predictions(0.9, n=20).to_parquet(), "x.parquet")
+
+
+def test_a_table_that_cannot_be_searched_is_not_pushed():
+    """What nobody can look into is not handed on."""
+    with pytest.raises(StoreError, match="cannot be searched for secrets"):
+        refuse_secrets(b"PAR1 and nothing", "x.parquet")
+
+
+def test_a_table_with_a_token_stops_the_push(tmp_path):
+    """A prediction may be what somebody typed."""
+    rows = predictions(0.9, n=20).assign(text=f"log in with {TOKEN} " * 3)
+    stored_session(tmp_path, scored=[("bert", rows, {})], session=session_record(("bert",)))
+    with pytest.raises(StoreError, match="parquet: holds a token"):
+        all_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "task-classification-of-sentences-in-pairs-of-two",
+        "s3://bucket/path",
+        "https://host:8080/a@b",
+        "run:abc@1",
+        "sk-bert",
+        "hf_hub",
+    ],
+)
 def test_plain_addresses_and_names_are_no_secrets(text):
     """Addresses with ports, and names that only begin like tokens, are pushed."""
     refuse_secrets(text.encode(), "x.json")
