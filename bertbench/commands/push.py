@@ -46,6 +46,7 @@ def push(
     Example: bertbench push --to hf://datasets/OWNER/NAME --private
     """
     from bertbench.models import uploads  # slow
+    from bertbench.models.checkpoints import part_of_saved
     from bertbench.records.outgoing import collect
     from bertbench.records.store import open_store
 
@@ -55,7 +56,7 @@ def push(
     store = open_store(folders.results_dir, Waiting())
     sessions = _chosen(store, session)
     show_warnings(store.warnings)
-    outgoing = collect(store, sessions, checkpoints=with_checkpoints)
+    outgoing = collect(store, sessions, checkpoints=part_of_saved if with_checkpoints else None)
     for line in outgoing.left_out:
         say(f"warning: left out: {line}")
     if dry_run:

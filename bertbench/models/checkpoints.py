@@ -14,7 +14,7 @@ import stat
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bertbench.errors import CheckpointError
 from bertbench.specs.text_files import MIB, object_of, read_object
@@ -57,6 +57,7 @@ OTHER_SHARDS = re.compile(r"shard-\d+-model-\d+-of-\d+\.safetensors")
 ABOUT_FILE = "bertbench.json"  # beside weights that were trained here: how they came about
 # Without '/' and a leading dot: an index cannot name files elsewhere.
 SHARD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.(safetensors|bin)")
+SAVED_WEIGHTS = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors")
 BLOB_SHA256 = re.compile(r"^[0-9a-f]{64}$")
 
 
@@ -171,6 +172,13 @@ def files_to_keep(folder: Path) -> tuple[Path, ...]:
                 f"checkpoint {folder}: {path.name} {what}", "replace it with a copy of the file or folder itself"
             )
     return tuple(paths)
+
+
+def part_of_saved(name: str) -> Literal["weights", "text"] | None:
+    """Tell what a file is by its name in a checkpoint that was trained and saved here; None for what none has."""
+    if SAVED_WEIGHTS.fullmatch(name):
+        return "weights"
+    return "text" if name in {*SIDE_FILES, ABOUT_FILE, "model.safetensors.index.json"} else None
 
 
 def copy_checkpoint(source: Path, target: Path) -> None:

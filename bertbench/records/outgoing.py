@@ -10,11 +10,11 @@ import html
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bertbench.errors import StoreError, first_line
 from bertbench.records.bounds import inside, read_file
@@ -35,7 +35,10 @@ SECRETS = {
     "an address with a password": re.compile(rb"://[^/\s?#\"'@:]*:[^/\s?#\"'@]+@"),
 }
 _OF_ENVIRONMENT = re.compile(r"(TOKEN|PASSWORD|SECRET|_KEY)$")
+SHOWN = 5  # names of what is left out of a checkpoint
 SHORTEST_SECRET = 12  # characters; shorter values occur by chance
+
+PartOf = Callable[[str], Literal["weights", "text"] | None]
 
 
 @dataclass
@@ -53,8 +56,10 @@ class Outgoing:
         return sum(path.stat().st_size for path in self.files.values())
 
 
-def collect(store: Store, sessions: Iterable[StoredSession], *, checkpoints: bool) -> Outgoing:
+def collect(store: Store, sessions: Iterable[StoredSession], *, checkpoints: PartOf | None) -> Outgoing:
     """Collect the files of sessions: records, their tables and, if wanted, the checkpoints that they kept.
+
+    `checkpoints` tells by its name what a file of a checkpoint is, or that it is none; without it checkpoints are not taken.
 
     Raises:
         StoreError: a file holds what logs somebody in, or cannot be read.
@@ -67,8 +72,8 @@ def collect(store: Store, sessions: Iterable[StoredSession], *, checkpoints: boo
             outgoing.records += 1
             _take(outgoing, store, stored.folder / f"{record.run_id}.json")
             _take_tables(outgoing, store, stored, record)
-            if checkpoints:
-                _take_checkpoint(outgoing, store, record)
+            if checkpoints is not None:
+                _take_checkpoint(outgoing, store, record, checkpoints)
     return outgoing
 
 
@@ -99,20 +104,34 @@ def _take_tables(outgoing: Outgoing, store: Store, stored: StoredSession, record
         outgoing.files[name] = path
 
 
-def _take_checkpoint(outgoing: Outgoing, store: Store, record: RunRecord) -> None:
+def _take_checkpoint(outgoing: Outgoing, store: Store, record: RunRecord, part_of: PartOf) -> None:
+    """Take of a checkpoint's folder what makes it one; whatever else lies there is counted and named."""
     if record.finetuned_checkpoint is None:
         return
     folder = store.checkpoint(record)
     if folder is None:
         outgoing.left_out.append(f"{record.run_id}: its checkpoint is gone")
         return
+    name_of_folder = folder.relative_to(store.root).as_posix()
+    others: list[str] = []
     for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            inside(store.root, path)
-            name = path.relative_to(store.root).as_posix()
-            if path.suffix in {".json", ".txt"}:
-                refuse_secrets(_content(store, path, name), name)
-            outgoing.files[name] = path
+        if path.is_dir() and not path.is_symlink():
+            continue
+        name = path.relative_to(folder).as_posix()
+        part = part_of(name)
+        if part is None:
+            others.append(name)
+            continue
+        inside(store.root, path)
+        if part == "weights":
+            outgoing.files[f"{name_of_folder}/{name}"] = path
+        else:
+            _take(outgoing, store, path)
+    if others:
+        more = f" and {len(others) - SHOWN:,} more" if len(others) > SHOWN else ""
+        line = f"{name_of_folder}: {', '.join(others[:SHOWN])}{more}: no part of a checkpoint"
+        if line not in outgoing.left_out:  # a record that was taken over names the same folder
+            outgoing.left_out.append(line)
 
 
 def _content(store: Store, path: Path, name: str) -> bytes:

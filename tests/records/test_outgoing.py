@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from bertbench.errors import StoreError
+from bertbench.models.checkpoints import part_of_saved
 from bertbench.records.outgoing import collect, refuse_secrets
 from bertbench.records.store import Store
 from tests.factories import SESSION_ID, predictions, session_record, size_record, stored_session
@@ -35,7 +36,7 @@ def folder(tmp_path):
 def all_of(folder, *, checkpoints=False):
     """Collect every session of a folder."""
     store = Store(folder)
-    return collect(store, store.sessions(), checkpoints=checkpoints)
+    return collect(store, store.sessions(), checkpoints=part_of_saved if checkpoints else None)
 
 
 def test_records_and_tables_are_taken_and_nothing_else(folder):
@@ -56,6 +57,29 @@ def test_checkpoints_are_taken_where_they_are_asked_for(folder):
     assert {f"checkpoints/{'a' * 64}/{name}" for name in ("config.json", "model.safetensors")} < taken.keys()
     (folder / "checkpoints").rename(folder / "elsewhere")
     assert "its checkpoint is gone" in all_of(folder, checkpoints=True).left_out[0]
+
+
+def test_of_a_checkpoint_only_its_parts_are_taken(folder):
+    """What else lies in its folder is not handed on, and is named; a shard of the weights is."""
+    checkpoint = folder / "checkpoints" / ("a" * 64)
+    parts = ("model-00001-of-00002.safetensors", "model.safetensors.index.json", "vocab.txt", "bertbench.json")
+    others = (".env", "notes.txt", "optimizer.pt", "pytorch_model.bin", "runs/config.json", "training_args.bin")
+    (checkpoint / "runs").mkdir()
+    for name in (*parts, *others):
+        (checkpoint / name).write_text(TOKEN if name in others else "{}")
+    outgoing = all_of(folder, checkpoints=True)
+    taken = {name.rpartition("/")[2] for name in outgoing.files if name.startswith("checkpoints/")}
+    assert taken == {"config.json", "model.safetensors", *parts}
+    (line,) = outgoing.left_out
+    assert line == f"checkpoints/{'a' * 64}: {', '.join(others[:5])} and 1 more: no part of a checkpoint"
+
+
+@pytest.mark.parametrize("name", ["bertbench.json", "spiece.model", "merges.txt", "config.json"])
+def test_a_token_in_a_checkpoint_is_refused(folder, name):
+    """Whatever is not weights is searched, with any ending."""
+    (folder / "checkpoints" / ("a" * 64) / name).write_text(json.dumps({"from": f"line\n{TOKEN}"}))
+    with pytest.raises(StoreError, match=f"{name}: holds a token"):
+        all_of(folder, checkpoints=True)
 
 
 def test_a_table_that_is_not_the_recorded_one_is_left_out_and_said(folder):
@@ -132,12 +156,16 @@ def test_values_that_json_writes_otherwise_are_seen(value, monkeypatch):
             refuse_secrets(content.encode(), name)
 
 
-@pytest.mark.parametrize("column", [[TOKEN], [[TOKEN]], [{"a": [TOKEN]}], [TOKEN.encode()]])
-def test_tables_are_searched_though_they_are_compressed(column):
-    """Texts, and texts in lists and structures, count; so does a column's name."""
-    for frame in (pd.DataFrame({"x": column * 50}), pd.DataFrame({TOKEN: [1.0]})):
-        with pytest.raises(StoreError, match="holds a token"):
-            refuse_secrets(frame.to_parquet(compression="gzip"), "x.parquet")
+@pytest.mark.parametrize(
+    "wrap",
+    [str, str.encode, lambda text: [text], lambda text: {"a": [text]}],
+    ids=("text", "bytes", "list", "structure"),
+)
+def test_tables_are_searched_though_they_are_compressed(wrap):
+    """Texts count, and those in lists and structures; not only the first and last, which stand in a file as they are."""
+    rows = [wrap(f"{text}{number}") for text in ("a", f"in {TOKEN} ", "z") for number in range(20)]
+    with pytest.raises(StoreError, match="holds a token"):
+        refuse_secrets(pd.DataFrame({"x": rows}).to_parquet(compression="gzip"), "x.parquet")
     refuse_secrets(predictions(0.9, n=20).to_parquet(), "x.parquet")
 
 
@@ -149,7 +177,7 @@ def test_a_table_that_cannot_be_searched_is_not_pushed():
 
 def test_a_table_with_a_token_stops_the_push(tmp_path):
     """A prediction may be what somebody typed."""
-    rows = predictions(0.9, n=20).assign(text=f"log in with {TOKEN} " * 3)
+    rows = predictions(0.9, n=20).assign(text=["a", *[f"log in with {TOKEN}"] * 18, "z"])
     stored_session(tmp_path, scored=[("bert", rows, {})], session=session_record(("bert",)))
     with pytest.raises(StoreError, match="parquet: holds a token"):
         all_of(tmp_path)
