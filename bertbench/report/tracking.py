@@ -137,7 +137,7 @@ def tracked(record: RunRecord, step: int = 0) -> TrackedRun:
 
 
 def params_of(record: RunRecord) -> dict[str, Parameter]:
-    """Collect what was run: model, weights, task, seed, machine and settings; what is absent is left out."""
+    """Collect what was run: model, weights, task, seeds, machine and settings; what is absent is left out."""
     environment = record.environment
     values: dict[str, Any] = {
         "session": record.session_id,
@@ -147,6 +147,7 @@ def params_of(record: RunRecord) -> dict[str, Parameter]:
         "model": record.model_name,
         "task": record.task_name,
         "seed": record.seed,
+        "data_seed": record.data_seed,
         "status": record.status,
         "checkpoint": record.checkpoint,
         "revision": record.revision,

@@ -110,6 +110,12 @@ def test_a_run_says_what_was_run_and_what_came_out():
     assert "settings/head" not in run.params
 
 
+def test_a_run_says_in_which_order_it_saw_its_data():
+    """Runs that differ in their data seed alone are told apart; without one there is no parameter."""
+    assert [tracked(quality(data_seed=seed)).params["data_seed"] for seed in (0, 7)] == [0, 7]
+    assert "data_seed" not in tracked(quality()).params
+
+
 def test_times_are_medians_by_shape():
     """Of several readings a tracker gets the median, under a name that tells shapes apart."""
     times = Measurement(
