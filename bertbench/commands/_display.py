@@ -134,6 +134,10 @@ class Display:
             self.say(f"{record.model_name}, {column}: {outcomes[record.run_id]}")
         self._show_grid()
 
+    def forget(self, record: RunRecord) -> None:
+        """Show a cell without a record that was removed; what stands for it is told of next."""
+        self._told.get((record.model_name, record.task_name or record.kind), {}).pop(record.run_id, None)
+
     def _show_grid(self) -> None:
         if self._live is None:
             return

@@ -30,7 +30,10 @@ class SessionWatch(Protocol):
         """Take note that this kind or task is being measured of these models."""
 
     def tell(self, record: RunRecord) -> None:
-        """Take note of a record that was written, in the place of an earlier one of its cell."""
+        """Take note of a record that was written, or taken over, in the place of an earlier one of its cell."""
+
+    def forget(self, record: RunRecord) -> None:
+        """Take note that a record was removed, since another one stands for it."""
 
     def expect(self, seconds: float) -> None:
         """Take note of how long it is until all cells are done."""
@@ -58,6 +61,9 @@ class Unwatched:
         """Show nothing."""
 
     def tell(self, record: RunRecord) -> None:
+        """Show nothing."""
+
+    def forget(self, record: RunRecord) -> None:
         """Show nothing."""
 
     def expect(self, seconds: float) -> None:

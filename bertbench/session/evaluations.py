@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bertbench.errors import OutOfTimeError, first_line
 from bertbench.quality.evaluate import Replies, TextLosses, score
@@ -319,13 +319,7 @@ def _adopt(session: Session, member: Member) -> None:
     stored, record = member.finished
     session.discard(member.run_id)
     session.say(f"{member.work.label}: taken from run {record.run_id}; --fresh measures again")
-    spec = member.cell.encoder.spec
-    copied: dict[str, Any] = {
-        "model_name": spec.name,
-        "model": spec.model_dump(mode="json"),
-        "suite": session.request.suite.name,
-    }
-    session.written.append(session.store.adopt(stored, record, session.id, **copied))
+    session.take_over(stored, record, member.cell.encoder)
 
 
 def _write(session: Session, group: TaskEvaluation, member: Member, counts: Sequence[int], *, whole: bool) -> str:

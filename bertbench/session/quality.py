@@ -53,14 +53,7 @@ def measure_quality(session: Session, cell: Cell, run: Run = run_and_save) -> No
     earlier = None if session.request.options.fresh else session.store.find_quality(key)
     if earlier is not None and not _is_lost(session, earlier[1]):
         session.say(f"{work.label}: taken from run {earlier[1].run_id}; --fresh measures again")
-        spec = cell.encoder.spec
-        copied: dict[str, Any] = {
-            "model_name": spec.name,
-            "model": spec.model_dump(mode="json"),
-            "suite": session.request.suite.name,
-            "data_seed": cell.data_seed,
-        }
-        session.written.append(session.store.adopt(*earlier, session.id, **copied))
+        session.take_over(*earlier, cell.encoder, data_seed=cell.data_seed)
         return
     late = _too_late(session, cell)
     if late:

@@ -21,6 +21,7 @@ from bertbench.records.files import now
 from bertbench.records.progress import Progress, SessionWatch, Unwatched
 from bertbench.records.record import Environment, Failure, Kind, RunRecord, SessionRecord, Status, digest
 from bertbench.records.store import Store
+from bertbench.records.stored import StoredSession
 from bertbench.session.request import Request, names_of
 from bertbench.specs.tasks import TaskSpec
 from bertbench.speed import calibration, energy, exports, workers
@@ -135,11 +136,25 @@ class Session:
         self.watch.tell(record)
         return record
 
+    def take_over(self, stored: StoredSession, record: RunRecord, encoder: Encoder, **fields: Any) -> RunRecord:
+        """Copy the record of an equal run of another session into this one, as one of `encoder`."""
+        spec = encoder.spec
+        copied: dict[str, Any] = {
+            "model_name": spec.name,
+            "model": spec.model_dump(mode="json"),
+            "suite": self.request.suite.name,
+        }
+        taken = self.store.adopt(stored, record, self.id, **(copied | fields))
+        self.written.append(taken)
+        self.watch.tell(taken)
+        return taken
+
     def discard(self, run_id: str | None) -> None:
         """Remove a record of this session that another one stands for."""
         for record in [record for record in self.written if record.run_id == run_id]:
             self.store.remove_record(record)
             self.written.remove(record)
+            self.watch.forget(record)
 
 
 def guarded(action: Callable[[], T]) -> tuple[T | None, Failure | None, float]:

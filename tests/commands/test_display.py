@@ -127,6 +127,19 @@ def test_a_cell_has_all_of_its_seeds():
         assert shown._cells == {"bert": {"sst2": "100.0, 0.0"}, "albert": {"sst2": "failed"}}
 
 
+def test_a_cell_does_not_show_what_was_removed():
+    """A sample for which a finished run of another session stands leaves the cell; other seeds stay."""
+    with _display.Display() as shown:
+        shown.outline(["bert"], ["sst2"])
+        sample = factories.quality_record("bert", factories.predictions(0.0), run_id="sample")
+        shown.forget(sample)  # of which nothing was told
+        shown.tell(sample)
+        shown.tell(factories.quality_record("bert", factories.predictions(1.0), run_id="of another seed"))
+        shown.forget(sample)
+        shown.tell(factories.quality_record("bert", factories.predictions(1.0), run_id="finished before"))
+        assert shown._cells == {"bert": {"sst2": "100.0"}}
+
+
 def test_what_is_skipped_is_not_green():
     """A cell that was left out is no success."""
     assert [_display._style(text) for text in ("91.2", "skipped", "failed")] == ["green", "yellow", "red"]

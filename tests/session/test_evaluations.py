@@ -8,7 +8,7 @@ from bertbench.quality.evaluate import Replies, TextLosses
 from bertbench.quality.run import Evaluated
 from bertbench.quality.work import Work
 from bertbench.records.cautions import caution
-from bertbench.records.progress import silent
+from bertbench.records.progress import Unwatched, silent
 from bertbench.records.store import Store
 from bertbench.session.cells import Cell
 from bertbench.session.evaluations import measure_evaluations
@@ -76,7 +76,7 @@ def evaluate(tmp_path):
     """Evaluates models on tasks: `evaluate(machine, {"sst2": 600}, models=…, minutes=…)`; gives the session."""
     numbers = iter(IDS)
 
-    def make(machine, tasks, models=("bert", "distilbert"), minutes=None, **options):
+    def make(machine, tasks, models=("bert", "distilbert"), minutes=None, watch=None, **options):
         suite = SuiteSpec(name="base", title="Base", models=models, reference=models[0])
         specs = tuple(model_spec(name, config=SMALL) for name in models)
         chosen = Options(max_minutes=minutes, samples=True, **options)
@@ -88,6 +88,7 @@ def evaluate(tmp_path):
             asked, Store(tmp_path), said.append, silent, environment(), record, asked.deadline,
             instruments=Instruments(monotonic=lambda: machine.now, has_bf16=lambda _: machine.bf16 is not None),
         )  # fmt: skip
+        session.watch = watch or session.watch
         session.store.write_session(record)
         cells = [
             cell(spec, task_spec(task), examples(count), machine.seconds)
@@ -180,6 +181,37 @@ def test_nothing_is_repeated_where_all_is_done(evaluate):
     after = evaluate(machine, {"sst2": 200}, minutes=1.0)
     assert machine.seen == []
     assert [record.run_id for record in after.written] == [record.run_id for record in before.written]
+
+
+class Watching(Unwatched):
+    """Keeps which runs it was told of, in turn, and which of them still stand."""
+
+    def __init__(self):
+        self.told, self.standing = [], {}
+
+    def tell(self, record):
+        """Keep the run."""
+        self.told.append(record.run_id)
+        self.standing[record.run_id] = record
+
+    def forget(self, record):
+        """Drop the run."""
+        del self.standing[record.run_id]
+
+
+def test_whoever_watches_is_told_once_of_what_is_taken_over(evaluate):
+    """A finished evaluation is told of when it is taken over, in the place of a sample of it that was shown meanwhile."""
+    before = evaluate(Machine(), {"sst2": 700}, models=("bert",))
+    watch = Watching()
+    session = evaluate(Machine(), {"sst2": 700}, watch=watch)
+    taken = before.written[0].run_id
+    assert watch.told.count(taken) == 1
+    assert len(set(watch.told)) == 3  # with samples of both models
+    assert watch.standing == {record.run_id: record for record in session.written}
+    assert {record.model_name for record in watch.standing.values()} == {"bert", "distilbert"}
+    again = Watching()
+    evaluate(Machine(), {"sst2": 700}, watch=again)
+    assert sorted(again.told) == sorted(watch.standing)
 
 
 def test_a_model_that_joins_catches_up(evaluate):

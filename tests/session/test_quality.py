@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -151,6 +152,17 @@ def test_finished_run_is_taken_over_once_whole(start, folder):
     third = start("20261126T120000-cccccc")
     measure_quality(third, cell(folder))
     assert third.written[0].run_id.startswith(third.id)
+
+
+def test_whoever_watches_is_told_once_of_what_is_taken_over(start, folder):
+    """A cell that is taken from an earlier run is seen and tracked like a measured one, as this session's."""
+    told = []
+    for session_id in (FIRST, SECOND):
+        session = start(session_id)
+        session.watch = SimpleNamespace(begin=lambda *_: None, tell=told.append)
+        measure_quality(session, cell(folder))
+        assert told == session.written
+        told.clear()
 
 
 @pytest.mark.parametrize("keep", ["none", "best"])
