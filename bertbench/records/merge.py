@@ -276,12 +276,23 @@ def _difference(shards: Sequence[StoredSession]) -> str | None:
             for key, value in (stored.session.request.get(name) or {}).items():
                 if known.setdefault(key, value) != value:
                     return f"{what} {key} differ between them; measure anew with --fresh"
+    starts: dict[str, Any] = {}
+    for stored in shards:
+        for model, value in trained_from(stored.session.request, stored.session.models).items():
+            if starts.setdefault(model, value) != value:
+                return f"what model {model} starts from differs between them; measure anew with --fresh"
     decided: dict[tuple[str, str], Any] = {}
     for stored in shards:
         for about, decision in _decisions(stored.session):
             if decided.setdefault(about, decision) != decision:
                 return f"{' of '.join(filter(None, about))} was decided differently; measure anew with --fresh"
     return None
+
+
+def trained_from(request: Mapping[str, Any], models: Iterable[str]) -> dict[str, Any]:
+    """Return what those models that a request trains start from, other than themselves; what is merely timed trains nothing."""
+    starts = (request.get("starts") or {}) if "quality" in request.get("kinds", ()) else {}
+    return {model: starts[model] for model in models if model in starts}
 
 
 def _decisions(session: SessionRecord) -> Iterator[tuple[tuple[str, str], Any]]:
@@ -315,6 +326,9 @@ def _join(store: Store, shards: Sequence[StoredSession], merged: Merged) -> str:
         name: _united((session.request.get(name) or {} for session in sessions), part.get(name, ()))
         for name in ("models", "tasks", "teaching")
     }
+    if "starts" in request:  # each model's as the shards have it that trained it
+        trained = (trained_from(session.request, session.models) for session in sessions)
+        request["starts"] = _united([request["starts"] or {}, *trained], part["models"])
     labels = ", ".join(session.request["part"]["label"] for session in sessions[:LISTED])
     labels += f" and {len(sessions) - LISTED} more" if len(sessions) > LISTED else ""
     store.write_session(
