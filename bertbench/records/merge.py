@@ -27,6 +27,11 @@ Said = Callable[[str, int, int], None]
 JOINED = "joined"  # key of a joined session's request: the ids of the sessions that it has been joined from
 OF_THE_MACHINE = frozenset({"threads", "processes"})  # options in which shards of one grid may differ
 OF_A_PART = ("label", "units", "total", "reference", "models", "tasks", "kinds")
+MUST_AGREE = {  # parts of a request, by name in it, and how it is said that shards differ in one
+    "models": "weights or configuration of model {} differ",
+    "tasks": "data or configuration of task {} differ",
+    "starts": "what model {} starts from differs",
+}
 LISTED = 8  # labels of shards in a sentence
 MOST_COPIES = 10_000  # of checkpoints with one key
 
@@ -270,17 +275,14 @@ def _first_unit(stored: StoredSession) -> int:
 
 def _difference(shards: Sequence[StoredSession]) -> str | None:
     """Say in what shards differ that must not; None if they fit together."""
-    for name, what in (("models", "weights or configuration of model"), ("tasks", "data or configuration of task")):
-        known: dict[str, Any] = {}
-        for stored in shards:
-            for key, value in (stored.session.request.get(name) or {}).items():
-                if known.setdefault(key, value) != value:
-                    return f"{what} {key} differ between them; measure anew with --fresh"
-    starts: dict[str, Any] = {}
-    for stored in shards:
-        for model, value in trained_from(stored.session.request, stored.session.models).items():
-            if starts.setdefault(model, value) != value:
-                return f"what model {model} starts from differs between them; measure anew with --fresh"
+    known: dict[tuple[str, str], Any] = {}
+    for session in (stored.session for stored in shards):
+        asked = {name: session.request.get(name) or {} for name in ("models", "tasks")}
+        asked["starts"] = trained_from(session.request, session.models)
+        for about, values in asked.items():
+            for name, value in values.items():
+                if known.setdefault((about, name), value) != value:
+                    return f"{MUST_AGREE[about].format(name)} between them; measure anew with --fresh"
     decided: dict[tuple[str, str], Any] = {}
     for stored in shards:
         for about, decision in _decisions(stored.session):
