@@ -118,16 +118,21 @@ def _tell_part(request: Request) -> None:
 
 
 def finish(
-    options: MeasuringOptions, answers: Sequence[Answer], *, missing: int = 0, first: Report | None = None
+    options: MeasuringOptions,
+    answers: Sequence[Answer],
+    *,
+    missing: int = 0,
+    first: Report | None = None,
+    decided_by: Sequence[Answer] | None = None,
 ) -> None:
     """Show the reports, after one that comes `first`, and leave with the exit code.
 
-    The cells, and files that are `missing`, decide it.
+    The cells, and files that are `missing`, decide it; those of `decided_by` where what is shown is only a choice of them.
     """
     from bertbench.report.row import Report
 
     options.emit(Report.joined([*([first] if first else []), *(answer.report for answer in answers)]))
-    code = exit_code(answers)
+    code = exit_code(answers if decided_by is None else decided_by)
     if not options.quiet and options.output_format.value == "terminal":
         say(closing(options, answers, nothing=code == NOTHING))
     raise typer.Exit(code or (1 if missing else 0))

@@ -93,13 +93,14 @@ def sweep(study: Study, suite: SuiteSpec, tasks: Sequence[str], sweeping: SweepO
         return
     check_many(len(trials) * len(requests[0].units), yes=options.yes or options.from_store)
     answers = [answer(each, request) for each, request in zip(studies, requests, strict=True)]
+    measured = answers
     if options.shard is None:
         stored = [(values, each.stored) for values, each in zip(trials, answers, strict=True)]
         plain = replace(study, options=replace(options, only="quality", finetune=True))
         whole = plain.request(suite, tasks, models=options.models, reference=options.reference, run=True)
         chosen = chosen_session(plain, whole, stored, splits)
         answers = [Answer(report_of(chosen, study.catalog), chosen, answers[0].models, whole)]
-    finish(options, answers)
+    finish(options, answers, decided_by=measured)  # a trial that failed is not among what was chosen
 
 
 def check_predict(folder: Path, tasks: Sequence[str], catalog: Catalog, options: StudyOptions) -> None:

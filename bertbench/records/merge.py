@@ -27,6 +27,11 @@ Said = Callable[[str, int, int], None]
 JOINED = "joined"  # key of a joined session's request: the ids of the sessions that it has been joined from
 OF_THE_MACHINE = frozenset({"threads", "processes"})  # options in which shards of one grid may differ
 OF_A_PART = ("label", "units", "total", "reference", "models", "tasks", "kinds")
+MUST_AGREE = {  # parts of a request, by name in it, and how it is said that shards differ in one
+    "models": "weights or configuration of model {} differ",
+    "tasks": "data or configuration of task {} differ",
+    "starts": "what model {} starts from differs",
+}
 LISTED = 8  # labels of shards in a sentence
 MOST_COPIES = 10_000  # of checkpoints with one key
 
@@ -270,18 +275,26 @@ def _first_unit(stored: StoredSession) -> int:
 
 def _difference(shards: Sequence[StoredSession]) -> str | None:
     """Say in what shards differ that must not; None if they fit together."""
-    for name, what in (("models", "weights or configuration of model"), ("tasks", "data or configuration of task")):
-        known: dict[str, Any] = {}
-        for stored in shards:
-            for key, value in (stored.session.request.get(name) or {}).items():
-                if known.setdefault(key, value) != value:
-                    return f"{what} {key} differ between them; measure anew with --fresh"
+    known: dict[tuple[str, str], Any] = {}
+    for session in (stored.session for stored in shards):
+        asked = {name: session.request.get(name) or {} for name in ("models", "tasks")}
+        asked["starts"] = trained_from(session.request, session.models)
+        for about, values in asked.items():
+            for name, value in values.items():
+                if known.setdefault((about, name), value) != value:
+                    return f"{MUST_AGREE[about].format(name)} between them; measure anew with --fresh"
     decided: dict[tuple[str, str], Any] = {}
     for stored in shards:
         for about, decision in _decisions(stored.session):
             if decided.setdefault(about, decision) != decision:
                 return f"{' of '.join(filter(None, about))} was decided differently; measure anew with --fresh"
     return None
+
+
+def trained_from(request: Mapping[str, Any], models: Iterable[str]) -> dict[str, Any]:
+    """Return what those models that a request trains start from, other than themselves; what is merely timed trains nothing."""
+    starts = (request.get("starts") or {}) if "quality" in request.get("kinds", ()) else {}
+    return {model: starts[model] for model in models if model in starts}
 
 
 def _decisions(session: SessionRecord) -> Iterator[tuple[tuple[str, str], Any]]:
@@ -315,6 +328,9 @@ def _join(store: Store, shards: Sequence[StoredSession], merged: Merged) -> str:
         name: _united((session.request.get(name) or {} for session in sessions), part.get(name, ()))
         for name in ("models", "tasks", "teaching")
     }
+    if "starts" in request:  # each model's as the shards have it that trained it
+        trained = (trained_from(session.request, session.models) for session in sessions)
+        request["starts"] = _united([request["starts"] or {}, *trained], part["models"])
     labels = ", ".join(session.request["part"]["label"] for session in sessions[:LISTED])
     labels += f" and {len(sessions) - LISTED} more" if len(sessions) > LISTED else ""
     store.write_session(

@@ -143,11 +143,13 @@ class BestOfTrials(Caveat):
     trials: int
     split: str | None
     optimistic: bool
+    without_score: int = 0  # of the trials: the best of fewer is less
 
     @property
     def text(self) -> str:
-        """'best of 3 trials (learning_rate=2e-05), chosen on validation: optimistic'."""
-        chosen = f"best of {self.trials} trials ({self.values}), chosen on {self.split or 'the examples'}"
+        """'best of 3 trials (learning_rate=2e-05), chosen on validation: optimistic'; 'best of 2 of 3' where one gave no score."""
+        count = f"{self.trials - self.without_score} of {self.trials}" if self.without_score else self.trials
+        chosen = f"best of {count} trials ({self.values}), chosen on {self.split or 'the examples'}"
         return f"{chosen}: optimistic" if self.optimistic else chosen
 
 

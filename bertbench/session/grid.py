@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 from bertbench.errors import NothingMeasuredError
 from bertbench.records.files import now
 from bertbench.records.grids import GridState
-from bertbench.records.merge import Merged, copy_sessions, grid_of, join_shards, part_of
+from bertbench.records.merge import Merged, copy_sessions, grid_of, join_shards, part_of, trained_from
 from bertbench.records.record import Failure, Kind, RunRecord
 from bertbench.records.store import Store
 from bertbench.records.stored import StoredSession
 from bertbench.session.jobs import Executor, Job, JobNeeds, LostWorkerError, Parcel, pack_runs, unpack
 from bertbench.session.request import Request, names_of, same_recipe
+from bertbench.session.starts import digests_of
 from bertbench.session.steps import run_id_of, session_of
 from bertbench.specs.executors import ExecutorSpec
 
@@ -156,7 +157,9 @@ def _is_good(request: Request, stored: StoredSession, part: Mapping[str, Any]) -
         return False
     if (had.get("options") or {}).get("device") != request.options.device:
         return False
-    return same_recipe(had, request.only(part["units"], part["label"]).recipe_parts())
+    wanted = request.only(part["units"], part["label"])
+    models, starts = names_of(wanted.models), {"kinds": wanted.kinds, "starts": digests_of(wanted.starts)}
+    return same_recipe(had, wanted.recipe_parts()) and trained_from(had, models) == trained_from(starts, models)
 
 
 # Jobs out, parcels in.

@@ -247,6 +247,8 @@ def quality_key(cell: Cell, settings: dict[str, Any]) -> str:
             "version": MEASURE_VERSIONS["quality"],
         }
         | ({"data_seed": work.order_seed} if work.order_seed != cell.seed else {})
+        # The start's weights are in "weights" already; a run of that checkpoint itself is another score, and must not be taken for it.
+        | ({"start": work.start["task"]} if work.start else {})
         | _teaching(cell, settings)
         | _processes(work)
     )

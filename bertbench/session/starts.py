@@ -66,7 +66,7 @@ def starts_of(task: str | None, models: Sequence[ModelSpec], tasks: Sequence[str
         names = ",".join(lacking)
         raise UsageError(
             f"--start-from {task}: {store.name} keeps no checkpoint of {', '.join(lacking)} on {task}, and none is published",
-            f"`bertbench run --task {task} --models {names} --finetune` makes one",
+            f"`bertbench run --task {task} --models {names} --finetune` makes one; runs on a part of the data do not count",
         )
     return starts
 
@@ -86,12 +86,26 @@ def _of_run(spec: ModelSpec, task: str, store: Store) -> Start | None:
     return None
 
 
+def told(starts: Mapping[str, Start]) -> list[str]:
+    """Say for people what each model starts from, a line a model."""
+    return [
+        f"{name} starts from {start.task}: " + (f"run {start.run}" if start.entry is None else start.entry.checkpoint)
+        for name, start in starts.items()
+    ]
+
+
 def _is_start(record: RunRecord, spec: ModelSpec, task: str) -> bool:
-    """Tell whether a run trained this very model on the task, and from nothing but the model."""
+    """Tell whether a run trained this very model on the task, to the end on all of the data, and from nothing but the model."""
     same = all(record.model.get(name) == getattr(spec, name) for name in ("architecture", "checkpoint", "revision"))
     trained = record.settings.get("mode") == "fine-tune" and "start" not in record.settings
     cell = (record.kind, record.status, record.model_name, record.task_name)
-    return same and trained and cell == ("quality", "ok", spec.name, task)
+    return same and trained and not _is_partial(record) and cell == ("quality", "ok", spec.name, task)
+
+
+def _is_partial(record: RunRecord) -> bool:
+    """Tell whether training was cut, or had a part of the data: a start that has barely learnt the task helps nobody."""
+    samples, available = (record.settings.get(name) for name in ("train_samples", "train_available"))
+    return record.capped or (isinstance(samples, int) and isinstance(available, int) and samples < available)
 
 
 def _published(spec: ModelSpec, task: str) -> Start | None:

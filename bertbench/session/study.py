@@ -34,7 +34,7 @@ from bertbench.session.selection import (
     resolve_one,
     with_teachers,
 )
-from bertbench.session.starts import starts_of
+from bertbench.session.starts import starts_of, told
 from bertbench.specs.catalog import Catalog
 from bertbench.specs.models import ModelSpec
 from bertbench.specs.suites import SuiteSpec
@@ -172,6 +172,8 @@ class Study:
             return heard(self._read(request), self.listen, self.say)
         request.check_recipes()
         self.check_inputs(request)
+        for line in told(request.starts):
+            self.say(line)
         from bertbench.session import measure as session  # slow
 
         # Who leaves the work to others looks for weights only where the store may have the answer.
@@ -223,6 +225,8 @@ class Study:
         """Return the lines that say what would be measured and how long it would take; measures no more than that needs."""
         request.check_recipes()
         self.check_inputs(request)
+        for line in told(request.starts):
+            self.say(line)
         from bertbench.session import measure as session  # slow
 
         encoders = session.find_weights(request, self.say)

@@ -47,6 +47,9 @@ def _are_hyperparameters(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+RESERVED_RECIPES = frozenset(
+    {"published", "swept", "task"}
+)  # what --recipe, and records of a sweep, mean by themselves
 Hyperparameters = Annotated[dict[str, Any], AfterValidator(_are_hyperparameters)]
 """Some fields of a TrainingSpec."""
 
@@ -64,6 +67,14 @@ class RecipeSpec(Spec):
     any_model: bool = False
     common: Hyperparameters = Field(default_factory=dict)
     tasks: Annotated[dict[Name, Hyperparameters], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _name_is_free(self) -> RecipeSpec:
+        if self.any_model and self.name in RESERVED_RECIPES:
+            raise ValueError(
+                f"a recipe for any model cannot be called '{self.name}', a word of bertbench: rename the file"
+            )
+        return self
 
     def values(self, task: str) -> dict[str, Any]:
         """Return what is published for a task, `source` among it; empty where nothing is."""

@@ -1,5 +1,7 @@
 """`bertbench run`: its default suite, and what is refused before any work."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,9 @@ from bertbench import cli
 from bertbench.records import environment
 from bertbench.records.machines import Machine
 from bertbench.records.store import Store
+from bertbench.session.study import Study
+from bertbench.specs.catalog import Catalog
+from tests import factories
 
 
 @pytest.mark.usefixtures("hub_not_asked")
@@ -41,3 +46,31 @@ def test_kept_checkpoint_has_the_score_of_its_training(bench, tmp_path):
     assert before["prediction"].tolist() == after["prediction"].tolist()
     # In blocks, so in other batches: outputs differ in the last digit, nothing that is decided by them does.
     np.testing.assert_allclose(before["scores"].map(list).tolist(), after["scores"].map(list).tolist(), atol=1e-6)
+
+
+@pytest.mark.parametrize(("fails", "code"), [(False, 0), (True, 1)])
+def test_a_failed_trial_of_a_sweep_is_in_the_exit_code(monkeypatch, tmp_path, capsys, fails, code):
+    """Though the best trial has a score, a sweep in which another one failed does not end as if all were well."""
+    task = Catalog().task("demo-sentiment")
+    trials = []
+    for number, score in enumerate((0.9, 0.6)):
+        scored = [("bert-mini", factories.predictions(score, 100, 1), {"task": task})]
+        session = factories.session_record(("bert-mini",), (task.name,), reference="bert-mini")
+        trials.append(factories.stored_session(tmp_path / f"trial-{number}", session=session, scored=scored))
+    if fails:
+        failed = factories.failed("quality", "bert-mini", task_name=task.name)
+        trials[1] = replace(trials[1], records=[failed])
+    monkeypatch.setattr(Study, "measure_or_read", lambda *_: trials.pop(0))
+    words = [
+        "run",
+        "--task",
+        task.name,
+        "--suite",
+        "demo",
+        "--models",
+        "bert-mini",
+        "--results-dir",
+        str(tmp_path / "all"),
+    ]
+    assert cli.main([*words, "--sweep", "learning_rate=1e-5,2e-5"]) == code
+    assert ("failed" in capsys.readouterr().out) == fails

@@ -144,6 +144,28 @@ def test_shards_with_other_weights_are_not_joined(shards, target, tmp_path):
     assert "weights or configuration of model distilbert differ" in merged.problems[0]
 
 
+def started(store, starts):
+    """The store, with its session asked to start from these checkpoints."""
+    (stored,) = store.sessions()
+    asked = stored.session.request | {"starts": starts}
+    store.write_session(replace(stored.session, request=asked))
+    return Store(store.root)
+
+
+def test_shards_that_started_elsewhere_are_not_joined(shards, target, tmp_path):
+    """A model's cells must all begin at one checkpoint; what a shard does not train itself does not matter."""
+    fits = [started(store, {"bert": "AAA", "distilbert": f"C{number}"}) for number, store in enumerate(shards[1:])]
+    quality = quality_record("bert", predictions(0.8), seed=2)
+    other = started(shard(tmp_path / "other", 1, models=("bert",), records=[quality]), {"bert": "BBB"})
+    merged = merge([other, *fits], target)
+    assert (merged.joined, len(sessions(target))) == ([], 3)
+    assert "what model bert starts from differs" in merged.problems[0]
+    same = Store(tmp_path / "same")
+    assert len(merge([started(other, {"bert": "AAA"}), *fits], same).joined) == 1
+    (stored,) = sessions(same)
+    assert stored.session.request["starts"] == {"bert": "AAA", "distilbert": "C1"}
+
+
 def test_shards_on_other_threads_are_joined_and_on_another_device_are_not(shards, target, tmp_path):
     """The number of threads changes no score; a GPU may."""
     assert len(merge(shards, target).joined) == 1

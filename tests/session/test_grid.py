@@ -24,6 +24,7 @@ from bertbench.session.grid import measure_grid
 from bertbench.session.jobs import Job, JobNeeds, LostWorkerError, Parcel, pack, unpack, work_off
 from bertbench.session.options import StudyOptions
 from bertbench.session.request import names_of
+from bertbench.session.starts import Start, digests_of
 from bertbench.session.study import resolve_options
 from bertbench.specs.executors import ExecutorSpec, read_executor
 from tests.factories import predictions, quality_record, size_record
@@ -205,6 +206,21 @@ def test_other_options_are_another_grid(store, fakes):
     rest = fakes()
     measured(store, rest, grid((TEACHER, OTHER), tasks=TASKS[:1], eval_samples=7))
     assert len(rest.jobs) == 5
+
+
+def test_cells_that_started_elsewhere_are_measured_again(store, fakes):
+    """With --start-from, a part is taken only where its model began at the checkpoint that it would begin at now."""
+    asked = grid((TEACHER, OTHER), tasks=TASKS[:1], start_from="mnli")
+    first, now = ({"teacher": Start("mnli", "A"), "other": Start("mnli", digest)} for digest in "BC")
+    executor = fakes()
+    executor.after = lambda: len(executor.jobs) == 4 and cli.main(["stop", "--results-dir", str(store.root)])
+    with pytest.raises(NothingMeasuredError):
+        measured(store, executor, replace(asked, starts=first))
+    rest = fakes()
+    stored, _ = measured(store, rest, replace(asked, starts=now))
+    assert len(executor.jobs) == 4
+    assert [job.label for job in rest.jobs] == ["other on sst2, seed 0", "other on sst2, seed 1"]
+    assert stored.session.request["starts"] == digests_of(now)
 
 
 def test_nothing_else_runs_on_a_machine_where_models_are_timed(store, fakes):

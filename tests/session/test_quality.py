@@ -288,6 +288,20 @@ def test_key_tells_sources_apart(folder):
     assert quality_key(more, settings) != quality_key(base, settings)
 
 
+def test_a_run_that_started_elsewhere_is_not_taken_for_one_of_the_same_weights(start, folder):
+    """Trained with --start-from, a score keeps that it did; a plain run of that checkpoint is measured, and does not get it."""
+    session, plain = start(), cell(folder)
+    started = replace(plain, work=replace(plain.work, start={"task": "mnli", "run": "r"}))
+    other_run = replace(plain, work=replace(plain.work, start={"task": "mnli", "run": "of equal weights"}))
+    keys = [quality_key(each, session.settings) for each in (plain, started, other_run)]
+    assert keys[0] != keys[1] == keys[2]
+    measure_quality(session, started)
+    assert session.written[0].settings["start"]["task"] == "mnli"
+    later = start(SECOND)
+    measure_quality(later, plain)
+    assert "start" not in later.written[0].settings
+
+
 @pytest.mark.parametrize(("fresh", "left"), [(True, False), (False, True)])
 def test_fresh_does_not_go_on_from_an_interrupted_run(start, folder, fresh, left):
     """What an interrupted training left is gone on from, but not where --fresh asks to measure again."""

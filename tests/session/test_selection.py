@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from bertbench import cli
 from bertbench.errors import CheckpointError, ConfigError, StoreError, UnknownNameError, UsageError
 from bertbench.records.store import Store
 from bertbench.session.selection import (
@@ -15,6 +16,8 @@ from bertbench.session.selection import (
     resolve_tasks,
     suite_for,
 )
+from bertbench.session.study import RECIPES
+from bertbench.session.sweep import CHOSEN_RECIPES
 from bertbench.specs.catalog import Catalog
 from tests.factories import model_spec, predictions, quality_record, size_record, stored_session
 
@@ -317,6 +320,18 @@ def test_suite_of_a_task_is_base_where_base_has_it():
     """SST-2 is in base, the demo task in demo; a task in no suite gets base's timing."""
     catalog = Catalog()
     assert [suite_for(task, catalog) for task in ("sst2", "demo-sentiment", "nothing")] == ["base", "demo", "base"]
+
+
+@pytest.mark.parametrize("name", [*RECIPES, CHOSEN_RECIPES])
+def test_a_recipe_for_any_model_has_no_name_that_means_something_else(tmp_path, capsys, name):
+    """A user's file cannot stand in for what --recipe and a sweep's records mean themselves: refused here and by validate."""
+    (tmp_path / "recipes").mkdir()
+    text = "title: T\nsource: S\nany_model: true\ntasks:\n  rte:\n    epochs: 3\n"
+    (tmp_path / "recipes" / f"{name}.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=f"cannot be called '{name}'"):
+        is_named_recipe(name, Catalog([tmp_path]))
+    assert cli.main(["validate", "--config-dir", str(tmp_path)]) == 2
+    assert "1 problem found" in capsys.readouterr().out
 
 
 def test_a_recipe_for_any_model_goes_over_all_models_and_no_other_task():

@@ -11,7 +11,7 @@ from bertbench.quality.work import Work
 from bertbench.records.store import Store
 from bertbench.report.caveats import StartedFrom
 from bertbench.report.compare.evidence import caveats_of
-from bertbench.session.starts import digests_of, starts_of
+from bertbench.session.starts import digests_of, starts_of, told
 from bertbench.specs.models import FineTuned
 from bertbench.specs.tasks import TrainingSpec
 from tests.factories import model_spec, predictions, quality_record, session_record, task_spec
@@ -52,6 +52,38 @@ def test_the_run_that_kept_its_checkpoint_is_found_and_told(trained):
     assert digests_of(starts).keys() == {"bert"}
     source = starts["bert"].source(Source(model_spec(), None, "demo", "pretrained", "d"))
     assert (source.weights, source.tokenizer) == ("fine-tuned", trained.checkpoints_folder / "kept")
+
+
+@pytest.mark.parametrize(
+    "partial", [{"capped": True}, {"settings": {"mode": "fine-tune", "train_samples": 64, "train_available": 392_702}}]
+)
+def test_a_run_on_part_of_the_data_is_no_start(trained, partial):
+    """What has barely learnt the task is passed over for the published checkpoint, or refused in a line that says why."""
+    (stored,) = trained.sessions()
+    trained.write_record(replace(stored.records[0], **partial))
+    spec = model_spec(finetuned={"mnli": FineTuned(checkpoint="someone/bert-mnli", revision="a" * 40)})
+    starts = starts_of("mnli", [spec], ["rte"], Store(trained.root))
+    assert starts["bert"].as_json() == {"task": "mnli", "checkpoint": "someone/bert-mnli"}
+    with pytest.raises(UsageError, match="keeps no checkpoint of bert") as error:
+        starts_of("mnli", [model_spec()], ["rte"], Store(trained.root))
+    assert "runs on a part of the data do not count" in error.value.hint
+
+
+def test_a_run_on_all_of_the_data_is_a_start(trained):
+    """All samples that there are make no part."""
+    (stored,) = trained.sessions()
+    record = stored.records[0]
+    whole = {"train_samples": 392_702, "train_available": 392_702}
+    trained.write_record(replace(record, settings=record.settings | whole))
+    assert starts_of("mnli", [model_spec()], ["rte"], Store(trained.root))["bert"].run == record.run_id
+
+
+def test_it_is_said_what_is_taken(trained):
+    """Which run, or which published checkpoint, is a line a model."""
+    spec = model_spec("other", finetuned={"mnli": FineTuned(checkpoint="someone/other-mnli", revision="a" * 40)})
+    assert told(starts_of("mnli", [model_spec(), spec], ["rte"], trained)) == [
+        "bert starts from mnli: run quality-bert-mnli-1", "other starts from mnli: someone/other-mnli",
+    ]  # fmt: skip
 
 
 def test_a_task_with_other_labels_gets_a_new_head(trained):

@@ -9,7 +9,8 @@ from bertbench.models import hub
 from bertbench.records.store import Store
 from bertbench.session.options import StudyOptions
 from bertbench.session.request import Options, Request
-from bertbench.session.study import resolve_options
+from bertbench.session.starts import Start
+from bertbench.session.study import Study, resolve_options
 from bertbench.specs.catalog import Catalog
 from tests.factories import model_spec, session_record, size_record, stored_session, study, task_spec
 
@@ -186,3 +187,20 @@ def test_a_study_with_other_options_leaves_the_first_alone(tmp_path):
     first = study(Store(tmp_path), models="bert")
     second = replace(first, options=replace(first.options, models="albert"))
     assert (first.options.models, second.options.models) == ("bert", "albert")
+
+
+def test_what_training_starts_from_is_said_at_the_beginning(tmp_path, monkeypatch):
+    """Which checkpoint --start-from takes is a line before anything slow, when measuring and in a plan."""
+    said = []
+    asking = study(Store(tmp_path), say=said.append)
+    asked = replace(request(), starts={"bert": Start("mnli", "d", tmp_path, "r")})
+
+    def enough(*_):
+        raise UsageError("enough")
+
+    monkeypatch.setattr(Study, "check_inputs", lambda *_: None)
+    monkeypatch.setattr("bertbench.session.measure.find_weights", enough)
+    for begin in (asking.measure_or_read, asking.plan):
+        with pytest.raises(UsageError, match="enough"):
+            begin(asked)
+    assert said == ["bert starts from mnli: run r"] * 2

@@ -1,5 +1,7 @@
 """A sweep: the same trials for every model, the best chosen on the split that is named, and refused where work would differ."""
 
+from dataclasses import replace
+
 import pytest
 
 from bertbench.errors import UsageError
@@ -97,3 +99,27 @@ def test_each_model_has_its_best_trial_and_the_report_says_so(tmp_path, trials):
     (table,) = report.glance[1:]
     assert [row[0] for row in table.rows][:2] == ["learning_rate=1e-05", "learning_rate=2e-05"]
     assert sum("optimistic" in note for note in table.notes) == 2
+
+
+def test_a_trial_that_failed_is_a_row_and_is_not_counted_as_tried(tmp_path, trials):
+    """Of a trial without a score there is a failed row, with the session that says why, and the best is of those that have one."""
+    values, last = trials[2]
+    failed = factories.failed("quality", "bert", task_name="sst2", run_id="failed")
+    records = [failed if record.model_name == "bert" else record for record in last.records]
+    trials[2] = (values, replace(last, records=records))
+    suite = SuiteSpec(name="base", title="Base", models=MODELS, reference="bert")
+    specs = tuple(map(factories.model_spec, MODELS))
+    request = Request("run", (), suite, specs, "bert", (TASK,), Options(), may_be_random=False)
+    study = Study("run", StudyOptions(), None, Store(tmp_path / "chosen"), lambda _: None, None)
+    chosen = chosen_session(study, request, trials, {"sst2": "validation"})
+    report = build(chosen, dict(zip(MODELS, specs, strict=True)), MODELS, "bert")
+    (row,) = [row for row in report.rows if row.status != "ok"]
+    assert (row.model, row.statistic, row.status, row.value) == ("bert", "trial/learning_rate=3e-05", "failed", None)
+    assert last.session.session_id in row.note
+    figures = Figures(report.rows)
+    said = [figures.first(model, "score", statistic="mean").note for model in ("bert", "albert")]
+    assert "best of 2 of 3 trials" in said[0]
+    assert "best of 3 trials" in said[1]
+    (table,) = report.glance[1:]
+    assert table.rows[2][:2] == ("learning_rate=3e-05", "failed")
+    assert table.rows[2][2] != "failed"

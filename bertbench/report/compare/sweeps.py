@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bertbench.report.caveats import BestOfTrials, Caveat
+from bertbench.report.caveats import BestOfTrials, Caveat, remarks
 from bertbench.report.compare.evidence import figure
 from bertbench.report.tables.protocol import EXPECTED, TRIAL
 from bertbench.stats.search import expected_best
@@ -34,16 +34,25 @@ class Sweep:
         if number is None:
             return ()
         trials = self.outcome["trials"]
-        return (BestOfTrials(label(trials[number]["values"]), len(trials), split, optimistic=split == reported),)
+        values, lacking = label(trials[number]["values"]), self._scores(model, task).count(None)
+        return (BestOfTrials(values, len(trials), split, optimistic=split == reported, without_score=lacking),)
+
+    def _scores(self, model: str, task: str) -> list[float | None]:
+        return [trial["scores"].get(model, {}).get(task) for trial in self.outcome["trials"]]
 
     def rows(self, base: Row, model: str, task: str) -> Iterator[Row]:
-        """Yield the score of each trial, and the expected best of 1, 2, … trials."""
+        """Yield the score of each trial, or that it has none, and the expected best of 1, 2, … trials."""
         split, trials = self.outcome["selected_on"].get(task), self.outcome["trials"]
         base = replace(base, split=split)
-        scores = [trial["scores"].get(model, {}).get(task) for trial in trials]
+        scores = self._scores(model, task)
         for trial, score in zip(trials, scores, strict=True):
             statistic = f"{TRIAL}{label(trial['values'])}"
-            if score is not None:
+            if score is None:
+                reason = remarks(
+                    f"trial {label(trial['values'])} gave no score; `bertbench show {trial['session']}` says why"
+                )
+                yield replace(base, quantity="score", statistic=statistic, status="failed", caveats=reason, run_ids=())
+            else:
                 yield figure(base, "score", statistic, "1", score, n=1, n_unit="trials")
         known = [score for score in scores if score is not None]
         for count, score in enumerate(expected_best(known), 1):

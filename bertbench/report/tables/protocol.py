@@ -45,6 +45,7 @@ def seeds_tables(figures: Figures, models: Sequence[str]) -> tuple[Table, ...]:
     return (Table("What seeds add to the score", columns, tuple(rows), (FORMULA, OF_MEANS), kinds, sections=sections),)
 
 
+FAILED = "failed"  # in the place of a trial's score
 TRIALS = (
     "the same trials for every model; expected best: of so many trials, drawn with replacement from these (Dodge et al. 2019, "
     "arXiv:1909.03004), which for many is too low (Tang et al. 2020, arXiv:2004.13705)"
@@ -59,7 +60,7 @@ def sweep_tables(figures: Figures, models: Sequence[str]) -> tuple[Table, ...]:
     tables = []
     for task in dict.fromkeys(row.task for row in rows):
         of_task = [row for row in rows if row.task == task]
-        cells = {(row.statistic, row.model): figure_text(row) for row in of_task}
+        cells = {(row.statistic, row.model): FAILED if row.value is None else figure_text(row) for row in of_task}
         in_order = list(dict.fromkeys(row.statistic or "" for row in of_task))
         names = [name for kind in (TRIAL, EXPECTED) for name in in_order if name.startswith(kind)]
         lines = tuple((_named(name), *(cells.get((name, model), "no score") for model in models)) for name in names)
