@@ -79,7 +79,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def pushed_to(monkeypatch):
     """Run such a hub, with somebody logged in, and give it: `files`, `created`, `commits`, `refusals`, `tokens`, `address`."""
-    import huggingface_hub
+    import huggingface_hub.constants  # which the library imports when it is first needed
 
     from bertbench.models import hub
 
