@@ -279,10 +279,10 @@ def _difference(shards: Sequence[StoredSession]) -> str | None:
     for session in (stored.session for stored in shards):
         asked = {name: session.request.get(name) or {} for name in ("models", "tasks")}
         asked["starts"] = trained_from(session.request, session.models)
-        for about, values in asked.items():
+        for part, values in asked.items():
             for name, value in values.items():
-                if known.setdefault((about, name), value) != value:
-                    return f"{MUST_AGREE[about].format(name)} between them; measure anew with --fresh"
+                if known.setdefault((part, name), value) != value:
+                    return f"{MUST_AGREE[part].format(name)} between them; measure anew with --fresh"
     decided: dict[tuple[str, str], Any] = {}
     for stored in shards:
         for about, decision in _decisions(stored.session):
