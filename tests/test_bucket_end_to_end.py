@@ -16,8 +16,10 @@ RUN = (
 def s3(monkeypatch):
     """The URL of a store in an empty bucket of an S3 on this machine, and the server."""
     moto = pytest.importorskip("moto.server")
-    pytest.importorskip("s3fs")
+    library = pytest.importorskip("s3fs")
     import boto3
+
+    library.S3FileSystem.clear_instance_cache()  # which holds on to the address of an earlier test's server
 
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -31,6 +33,7 @@ def s3(monkeypatch):
     boto3.client("s3").create_bucket(Bucket="campaign")
     yield "s3://campaign/results"
     server.stop()
+    library.S3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture
