@@ -207,15 +207,17 @@ def _copy_machines(source: Store, target: Store) -> None:
 # Joining.
 
 
-def join_shards(store: Store, merged: Merged, only: Collection[str] | None = None) -> None:
+def join_shards(store: Store, merged: Merged, only: Collection[str] | None = None, first: Collection[str] = ()) -> None:
     """Join the shards in a results folder that make a whole grid, each grid to one session in the place of its shards.
 
-    `only` names grids as `grid_of` does; None: all.
+    `only` names grids as `grid_of` does; None: all. Of shards of the same cells those whose ids are among `first` count, then the
+    newest: clocks of several machines do not tell which was measured last.
     """
     grids: dict[str, list[StoredSession]] = {}
     for stored in store.sessions(lambda session: session.complete and part_of(session) is not None):
         grids.setdefault(grid_of(stored.session), []).append(stored)  # the newest first
     for shards in (shards for grid, shards in grids.items() if only is None or grid in only):
+        shards.sort(key=lambda stored: stored.session.session_id not in first)
         chosen, missing = _covering(shards)
         part = chosen[0].session.request["part"]
         labels = ", ".join(sorted(stored.session.request["part"]["label"] for stored in chosen))
@@ -258,7 +260,7 @@ def grid_of(session: SessionRecord) -> str:
 
 
 def _covering(shards: Sequence[StoredSession]) -> tuple[list[StoredSession], int]:
-    """Choose the newest sessions that together have as many units as can be, in the grid's order, and count what is missing."""
+    """Choose the first sessions that together have as many units as can be, in the grid's order, and count what is missing."""
     chosen: list[StoredSession] = []
     covered: set[int] = set()
     for stored in shards:

@@ -317,7 +317,7 @@ def _joined(grid: Grid) -> StoredSession:
     """
     mine = {grid_of(part.session) for part in grid.parts}
     merged = Merged()
-    join_shards(grid.store, merged, mine)
+    join_shards(grid.store, merged, mine, {part.session.session_id for part in grid.parts})
     for name in merged.outdated:
         grid.say(f"dropped session {name}: its cells were measured again")
     whole = grid.store.load(merged.joined[0]) if len(merged.joined) == 1 else None

@@ -26,7 +26,7 @@ from bertbench.session.options import StudyOptions
 from bertbench.session.request import names_of
 from bertbench.session.starts import Start, digests_of
 from bertbench.session.study import resolve_options
-from bertbench.specs.executors import ExecutorSpec, read_executor
+from bertbench.specs.executors import ExecutorSpec, device_here, read_executor
 from tests.factories import predictions, quality_record, size_record
 from tests.session.test_parts import OTHER, TASKS, TEACHER, grid
 
@@ -223,6 +223,26 @@ def test_cells_that_started_elsewhere_are_measured_again(store, fakes):
     assert stored.session.request["starts"] == digests_of(now)
 
 
+def test_a_worker_whose_clock_is_behind_replaces_what_failed(store, fakes):
+    """What was just measured counts, though an earlier failure has a later id: clocks of several machines differ."""
+    label = "teacher on sst2, seed 0"
+    executor = fakes({label: [ValueError("broken")]})
+    executor.after = lambda: len(executor.jobs) == 4 and cli.main(["stop", "--results-dir", str(store.root)])
+    with pytest.raises(NothingMeasuredError):
+        measured(store, executor)
+    rest = fakes()
+
+    def parcel_of_yesterday(job):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tests.session.test_grid.new_session_id", lambda: f"20200101T000000-{job.number:06x}")
+            return Fakes.parcel(rest, job)
+
+    rest.parcel = parcel_of_yesterday
+    stored, _ = measured(store, rest)
+    assert label in [job.label for job in rest.jobs]
+    assert cells(stored) == ALL
+
+
 def test_nothing_else_runs_on_a_machine_where_models_are_timed(store, fakes):
     """On one machine timing runs alone, before all others; on a cluster it has a node, and the others have theirs."""
     for alone, together in ((True, 1), (False, 3)):
@@ -406,6 +426,15 @@ def test_a_device_that_the_cluster_would_not_use_is_refused(device, gpus, tmp_pa
     path.write_text(f"engine: ray\ngpus: {gpus}\n", encoding="utf-8")
     with pytest.raises(UsageError, match=f"--device {device}: executor mine asks for {gpus} GPUs a cell"):
         read_executor(str(path)).check_device(device)
+
+
+def test_a_device_of_the_cluster_need_not_be_here(tmp_path):
+    """--device cuda that agrees with the executor is taken on a machine without a GPU, from where the grid is only handed out."""
+    path = tmp_path / "mine.yaml"
+    path.write_text("engine: ray\ngpus: 1\n", encoding="utf-8")
+    assert device_here(str(path), "cuda") == "cpu"
+    assert resolve_options(StudyOptions(executor=str(path), device="cuda"), 1, "run").device == "cpu"
+    assert [device_here(None, "cuda"), device_here("local", "cuda")] == ["cuda", "cuda"]
 
 
 def test_an_unknown_executor_is_one_line(capsys, tmp_path):
