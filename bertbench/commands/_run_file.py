@@ -78,6 +78,8 @@ def read(path: Path, command: str, parameters: Sequence[Parameter]) -> dict[str,
 
     from bertbench.specs.yaml_files import describe, read_yaml
 
+    if not os.path.lexists(path):
+        raise ConfigError(f"{path}: cannot be read (no such file)", HINT)
     options = keys_of(parameters)
     written = {COMMAND: None} | read_yaml(path, "")
     if not written["name"]:

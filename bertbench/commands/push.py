@@ -9,7 +9,7 @@ from typer import Option
 from bertbench import __version__
 from bertbench.commands._display import Display, Waiting, say, show, show_warnings
 from bertbench.commands._options import PrivateOption, SessionsOption, spread
-from bertbench.errors import NothingMeasuredError, StoreError, UnknownNameError
+from bertbench.errors import NothingMeasuredError, UnknownNameError
 from bertbench.session.options import StoreOptions
 from bertbench.specs.name_lists import split
 
@@ -49,11 +49,13 @@ def push(
     from bertbench.models.checkpoints import part_of_saved
     from bertbench.records.outgoing import collect
     from bertbench.records.store import open_store
+    from bertbench.records.table import check_there
 
     target = uploads.parse_target(to, "--to", ("datasets",))
+    store = open_store(folders.results_dir, Waiting())
+    check_there(store)
     if not dry_run:
         uploads.check_ready(target)
-    store = open_store(folders.results_dir, Waiting())
     sessions = _chosen(store, session)
     show_warnings(store.warnings)
     outgoing = collect(store, sessions, checkpoints=part_of_saved if with_checkpoints else None)
@@ -78,12 +80,9 @@ def _chosen(store: Store, names: str | None) -> list[StoredSession]:
     """Read the sessions that are meant.
 
     Raises:
-        StoreError: there is no such folder.
         UnknownNameError: there is no such session.
         NothingMeasuredError: there is none at all.
     """
-    if not store.is_there:
-        raise StoreError(f"results directory {store.name}: not there", "name the folder with --results-dir")
     known: set[str] = set()
     sessions = []
     wanted = None if names is None else split("--session", names, lambda _: False, lambda _: False)

@@ -100,6 +100,8 @@ def _shapes() -> dict[str, Any]:
         part=shape("part") | None,
         joined=names | None,
         without=list[names] | None,
+        kinds=names,
+        starts=dict[str, str] | None,
         **dict.fromkeys(("models", "tasks", "teaching"), dict[str, str]),
     )
     trials: Any = list[shape("trial", default=...)]  # type: ignore[misc]  # made above

@@ -163,11 +163,6 @@ class LostWorkerError(Exception):
     """Whoever did a job is gone: killed, out of memory, with a machine that has failed, or hangs. The job may be begun again."""
 
 
-def no_end(minutes: float) -> str:
-    """Say of a worker that it hangs."""
-    return f"no end after {minutes:g} minutes"
-
-
 class Executor(Protocol):
     """Does jobs, each in its own place and time."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bertbench.errors import CheckpointError, ConfigError, UnknownNameError, UsageError
 from bertbench.models.checkpoints import local_snapshot
@@ -18,6 +18,10 @@ from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.text_files import read_object
 
 ALL = "all"
+RECIPES: tuple[Literal["published", "task"], ...] = (
+    "published",
+    "task",
+)  # what --recipe takes besides names of recipes
 HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+$")
 LOCAL = (".", "/", "~")  # how the name of a folder begins, whether it is there or not
 
@@ -140,6 +144,19 @@ def published_recipes(
 def is_named_recipe(name: str, catalog: Catalog) -> bool:
     """Tell whether a recipe for any model is called so."""
     return name in catalog.entries("recipes") and catalog.recipe(name).any_model
+
+
+def check_recipe(name: str, catalog: Catalog) -> None:
+    """Refuse what `--recipe` does not take.
+
+    Raises:
+        UsageError: the message names what it takes.
+    """
+    if name in RECIPES or is_named_recipe(name, catalog):
+        return
+    named = [known for known in catalog.entries("recipes") if catalog.recipe(known).any_model]
+    others = f", or a recipe for any model: {', '.join(named)}" if named else ""
+    raise UsageError(f"--recipe {name}: must be {' or '.join(RECIPES)}{others}")
 
 
 def named_recipe(

@@ -27,6 +27,8 @@ from bertbench.session.request import (
 )  # fmt: skip
 from bertbench.session.seeds import seeds_of
 from bertbench.session.selection import (
+    RECIPES,
+    check_recipe,
     is_named_recipe,
     named_recipe,
     published_recipes,
@@ -42,7 +44,6 @@ from bertbench.specs.tasks import TaskSpec
 from bertbench.stats import metric
 
 KEPT: tuple[Literal["all", "best", "none"], ...] = ("all", "best", "none")
-RECIPES: tuple[Literal["published", "task"], ...] = ("published", "task")
 Choice = TypeVar("Choice", bound=str)
 
 
@@ -102,6 +103,7 @@ class Study:
         """
         start = self.options.start_from
         chosen = self.options if start is None else replace(self.options, finetune=True)
+        check_recipe(chosen.recipes, self.catalog)
         named = chosen.recipes if is_named_recipe(chosen.recipes, self.catalog) else None
         checked = replace(chosen, recipes="task") if named else chosen
         options, kinds = resolve_options(checked, suite.seeds, self.command), parse_kinds(self.options.only)
@@ -211,7 +213,6 @@ class Study:
 
         assert self.options.executor is not None  # noqa: S101 (the caller has looked)
         spec = read_executor(self.options.executor, address=self.options.ray_address, cpus=self.options.threads)
-        spec.check_device(self.options.device)
         executor = plugins.load("bertbench.session.executors", "executor", spec.engine)(spec)
         try:
             # Ray prints what becomes of its nodes to stdout, which is for results.
@@ -328,8 +329,10 @@ def resolve_options(chosen: StudyOptions, default_seeds: int, command: str) -> O
         threads=chosen.threads,
         max_train_minutes=chosen.max_train_minutes,
     )
+    from bertbench.specs.executors import device_here  # pydantic
+
     seeds, data_seeds = seeds_of(chosen, default_seeds)
-    device = environment.resolve_device(chosen.device)
+    device = environment.resolve_device(device_here(chosen.executor, chosen.device))
     return Options(
         device=device,
         dtype=environment.resolve_dtype(chosen.dtype or "fp32", device),

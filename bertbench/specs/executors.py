@@ -86,3 +86,17 @@ def read_executor(text: str, **changes: Any) -> ExecutorSpec:
             f"{path}: {describe(error, path)}",
             "keys: engine, address, workers, cpus, gpus, memory_gb, minutes, retries",
         ) from None
+
+
+def device_here(executor: str | None, device: str) -> str:
+    """Return the device that a command looks for on its own machine; with Ray the executor says what each cell gets elsewhere.
+
+    Raises:
+        ConfigError: the executor's file cannot be read.
+        UsageError: the executor gives another device than `device` names.
+    """
+    if executor is None:
+        return device
+    spec = read_executor(executor)
+    spec.check_device(device)
+    return "cpu" if spec.engine == "ray" else device

@@ -116,10 +116,12 @@ def test_no_token_of_this_machine_is_pushed(folder, hub_of_test, capsys):
 
 
 def test_offline_is_said_before_anything_is_read(tmp_path, capsys):
-    """Without a hub there is one line, whatever the folder holds."""
-    code, _, err = run(capsys, *TO, "--results-dir", tmp_path / "nowhere")
-    assert code == 2
-    assert "cannot be reached" in err
+    """Without a hub there is one line, whatever the folder holds; that there is no such folder is found out without asking a hub."""
+    (tmp_path / "here").mkdir()
+    for name, said in (("here", "cannot be reached"), ("nowhere", "not there")):
+        code, _, err = run(capsys, *TO, "--results-dir", tmp_path / name)
+        assert code == 2
+        assert said in err
 
 
 def test_a_page_becomes_a_space(folder, hub_of_test, tmp_path, capsys):

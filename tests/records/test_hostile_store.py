@@ -342,7 +342,7 @@ def test_a_sweep_is_read(store):
 @pytest.mark.parametrize(
     "values",
     [
-        {"request": {"options": 5}}, {"request": {"versions": {"size": "x"}}}, {"decisions": {"cuts": {"sst2": "x"}}},
+        {"request": {"options": 5}}, {"request": {"kinds": 5}}, {"request": {"starts": ["bert"]}}, {"request": {"versions": {"size": "x"}}}, {"decisions": {"cuts": {"sst2": "x"}}},
         {"decisions": {"training_dtype": "int3"}}, {"started_at": "2026-11-24"}, {"ended_at": "never"}, {"complete": "yes"},
         {"decisions": {"sweep": {}}}, {"decisions": {"sweep": SWEEP | {"chosen": {"bert": {"sst2": 1}}}}},
         {"decisions": {"sweep": SWEEP | {"trials": []}}}, {"decisions": {"sweep": SWEEP | {"trials": [{"values": {}}]}}},

@@ -172,4 +172,4 @@ def test_other_value_of_the_option_is_refused(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["run", "--task", "mrpc", "--recipe", "paper"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert line.startswith("Error: --recipe paper: must be published or task")
+    assert line == "Error: --recipe paper: must be published or task, or a recipe for any model: stable"

@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from bertbench.errors import UsageError
 from bertbench.processes import behave_as_child
 from bertbench.records import environment
-from bertbench.session.jobs import Job, JobNeeds, LostWorkerError, Parcel, no_end, work_off
+from bertbench.session.jobs import Job, JobNeeds, LostWorkerError, Parcel, work_off
 from bertbench.specs.executors import ExecutorSpec
 
 
@@ -65,7 +65,7 @@ class Local:
             if self._minutes is not None and not wait([future], 60 * self._minutes).done:
                 _kill(pool)
                 self._lose(pool)
-                raise LostWorkerError(no_end(self._minutes))
+                raise LostWorkerError(f"no end after {self._minutes:g} minutes")
             return future.result()
         except BrokenProcessPool:
             self._lose(pool)
