@@ -31,7 +31,7 @@ WORDINGS: dict[str, str] = {
     "hypervisor": "the hypervisor took {share:.0f}% of the processor; use a machine of your own",
     "swapped": "memory was swapped while this was timed; close other programs or time fewer models at once",
     "stood-still": (
-        "the machine stood still for {seconds:.0f} s (asleep, stopped or paused), within {passes:.0f} of the timed passes; their rounds may be off: "
+        "the machine stood still for {seconds:.0f} s (asleep, stopped, paused or starved by other work), within {passes:.0f} of the timed passes; their rounds may be off: "
         "repeat with --fresh"
     ),
     "slower-at-the-end": (

@@ -15,7 +15,7 @@ from bertbench.specs.timing import ShapeSpec
 from bertbench.speed.rounds import Cell, TimingRow
 
 WIDE_SPREAD = 0.10
-STOOD_STILL, STOOD_STILL_S = 10, 1.0  # times as long as usual, and so much longer: no load does that to a pass
+STOOD_STILL, STOOD_STILL_S = 10, 1.0  # times as long as usual, and so much longer: hardly any load does that to a pass
 USUAL_ROUNDS = 5
 PARTS: dict[str, Callable[[TimingRow], float | None]] = {
     "round-median": lambda row: row.seconds,

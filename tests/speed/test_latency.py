@@ -90,7 +90,7 @@ def test_a_pass_in_which_the_machine_slept_is_said(shape, seconds, said):
     assert [caution.kind for caution in cautions] == ["stood-still"] * said
     if said:
         assert str(cautions[0]).startswith(
-            "the machine stood still for 10 s (asleep, stopped or paused), within 1 of the timed passes"
+            "the machine stood still for 10 s (asleep, stopped, paused or starved by other work), within 1 of the timed passes"
         )
 
 
