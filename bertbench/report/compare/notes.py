@@ -98,20 +98,20 @@ def _warnings(records: Sequence[RunRecord], kinds: AbstractSet[str] | None = Non
                 continue
             named = several and record.kind == "quality" and caution.kind not in NAMES_ITS_TASK
             about.setdefault((record.task_name if named else None, caution), []).append(record.model_name)
-    alike: dict[Any, list[tuple[str | None, Caution]]] = {}
+    alike: dict[Any, list[tuple[Sequence[str | None], Caution]]] = {}
     for (task, caution), models in about.items():
-        subject = caution.subject if caution in shared else ", ".join(_distinct(models))
-        with_subject = subject if LISTED & caution.facts.keys() else bool(subject)
-        alike.setdefault((task, with_subject, caution.likeness), []).append((subject, caution))
+        subjects = [caution.subject] if caution in shared else _distinct(models)
+        with_subject = tuple(subjects) if LISTED & caution.facts.keys() else any(subjects)
+        alike.setdefault((task, with_subject, caution.likeness), []).append((subjects, caution))
     # Warnings of older records are sentences, in which only the wording shows what is alike.
     lines = [(kind == OTHER, _line(task, cautions)) for (task, _, (kind, _)), cautions in alike.items()]
     return [*(line for is_old, line in lines if not is_old), *merged(line for is_old, line in lines if is_old)]
 
 
-def _line(task: str | None, alike: Sequence[tuple[str | None, Caution]]) -> str:
+def _line(task: str | None, alike: Sequence[tuple[Sequence[str | None], Caution]]) -> str:
     """Write what cautions of one likeness say, after their subjects and the task."""
     words = in_words([caution for _, caution in alike])
-    subjects = _distinct(subject for subject, _ in alike)
+    subjects = _distinct(subject for of_one, _ in alike for subject in of_one)
     text = f"{task}, {words}" if task else words
     return f"{_named(subjects)}: {text}" if subjects else text
 

@@ -79,3 +79,14 @@ def test_warnings_of_older_records_are_not_lost():
     new = record("quality", "albert", task_name="sst2", warnings=(caution("random-start"),))
     assert notes.grave_warnings([old]) == ["the machine was busy"]
     assert notes.grave_warnings([old, new])[-1] == "the machine was busy"
+
+
+def test_a_model_is_named_once_where_figures_differ():
+    """Seeds whose scores differ are of one model, however many others have one of the scores, too."""
+    worst, equal = (caution("spread", "at once", spread=spread) for spread in (12, 15))
+    records = [
+        record("memory", model, warnings=(of_model,))
+        for model, of_model in (("bert", worst), ("albert", worst), ("bert", equal))
+    ]
+    (line,) = notes._warnings(records)
+    assert line.startswith("bert, albert: ")
