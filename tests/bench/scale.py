@@ -31,7 +31,7 @@ class Scale:
     campaign_records: tuple[int, ...] = (100_000, 1_000_000)
     evaluated_questions: int = 1024
     forecast_samples: int = 500
-    grid_options: tuple[str, ...] = ("--seeds", "5", "--epochs", "3", "--train-samples", "22000")
+    grid_options: tuple[str, ...] = ("--seeds", "5", "--epochs", "5", "--train-samples", "22000")
 
 
 TINY = Scale(

@@ -10,6 +10,8 @@ import time
 import pytest
 
 from bertbench import cli
+from bertbench.records import environment
+from bertbench.records.machines import Machine
 from bertbench.records.store import Store
 from tests.bench.scale import SCALE
 
@@ -40,8 +42,16 @@ def seconds_of_cells(folder):
     return [record.seconds for stored in Store(folder).sessions() for record in stored.records]
 
 
+def formats_of(folder):
+    """The number formats that cells were trained in."""
+    return {record.settings["training_dtype"] for stored in Store(folder).sessions() for record in stored.records}
+
+
 def test_two_nodes_do_nearly_twice_as_much(address, tmp_path, figures):
     """Cells of some 30 s on two nodes take at most 1/(2 * 90 %) of the time that one core takes for them, Python's start included."""
+    # Parts of a grid are trained in fp32 whatever the processor has, so the other side must be too.
+    machine = Machine.load(tmp_path / "one", environment.capture("cpu").environment_class)
+    machine.with_training_dtype("cpu", 1, "fp32").save()
     start = time.perf_counter()
     command = [sys.executable, "-m", "bertbench", *GRID, "--results-dir", str(tmp_path / "one")]
     subprocess.run(command, check=True, capture_output=True)
@@ -55,6 +65,7 @@ def test_two_nodes_do_nearly_twice_as_much(address, tmp_path, figures):
     shared = time.perf_counter() - start
     cells, both = seconds_of_cells(tmp_path / "one"), seconds_of_cells(tmp_path / "two")
     assert len(cells) == len(both)
+    assert formats_of(tmp_path / "one") == formats_of(tmp_path / "two") == {"fp32"}
     figures.note(
         f"{len(cells)} cells, {sum(cells) / len(cells):.1f} s each alone and {sum(both) / len(both):.1f} s beside another: "
         f"one core {alone:.0f} s, two nodes {shared:.0f} s"
