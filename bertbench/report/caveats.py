@@ -109,6 +109,31 @@ class TooFewSamples(Caveat):
 
 
 @dataclass(frozen=True)
+class OtherBatches(Caveat):
+    """A peak is read at several batch sizes, as the rounds do not agree on the best one."""
+
+    others: int
+    rounds: int
+
+    @property
+    def text(self) -> str:
+        """'another batch size in 2 of 5 rounds'."""
+        return f"another batch size in {self.others} of {self.rounds} rounds"
+
+
+@dataclass(frozen=True)
+class PeakAtEdge(Caveat):
+    """A peak is at the largest batch size that was measured: larger ones may do more."""
+
+    batch_size: int
+
+    @property
+    def text(self) -> str:
+        """'32 is the largest batch measured: larger ones may do more'."""
+        return f"{self.batch_size} is the largest batch measured: larger ones may do more"
+
+
+@dataclass(frozen=True)
 class OtherRecipe(Caveat):
     """A figure is of two published checkpoints, or of one and a model trained here, that did not learn the task alike."""
 

@@ -252,6 +252,9 @@ class SpeedOptions:
         str, Option("--backends", "-b", help="Back-ends, separated by commas; 'all': those that run here.")
     ] = "eager"
     batch_sizes: Annotated[str, Option("--batch-sizes", help="Inputs per pass, separated by commas.")] = "1"
+    best_batch: Annotated[
+        bool, Option("--best-batch", help="Compare throughput, each back-end at its own best batch size.")
+    ] = False
     sequence_lengths: Annotated[str, Option("--sequence-lengths", help="Tokens per input, separated by commas.")] = (
         "128"
     )

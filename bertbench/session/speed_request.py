@@ -29,6 +29,8 @@ ROUNDS_ON_MANY = 5  # where several back-ends share the time
 MOST_ROUNDS = 64  # with --precision
 FEWEST_ROUNDS = 8  # with --precision, but for a very quiet machine
 TURNS_FOR_P90 = 64
+BATCHES = {"cpu": "1,2,4,8,16,32", "cuda": "1,2,4,8,16,32,64,128,256"}  # that --best-batch tries
+WARM = 8  # samples a pass from which a worker that has done smaller passes is warm after one
 LARGEST_BATCH, LONGEST = 4096, 1_000_000
 FINEST, COARSEST = 0.001, 0.5  # precision
 
@@ -49,6 +51,8 @@ def build(study: Study, timed: SpeedOptions) -> Request:
         study.store.check_writable()
     models = resolve(chosen.models, study.catalog, suite, study.store)
     specs, reference = study.with_reference(models, suite, chosen.reference, add_suites=False)
+    # Memory of every batch size would take as long as all else, and is asked for without --best-batch.
+    kinds: tuple[Kind, ...] = ("size", "speed") if timed.best_batch else ("size", "speed", "memory")
     return Request(
         command="speed",
         argv=study.recorded_argv,
@@ -59,7 +63,7 @@ def build(study: Study, timed: SpeedOptions) -> Request:
         options=options,
         may_be_random=True,
         timing=_timing(timed, scenarios, options),
-        kinds=("size", "speed", "memory"),
+        kinds=kinds,
     )
 
 
@@ -175,10 +179,14 @@ def _timing(timed: SpeedOptions, scenarios: Sequence[str], options: Options) -> 
         )
     if timed.rounds is not None and timed.rounds < 2:
         raise UsageError(f"--rounds {timed.rounds}: one round says nothing about the spread", "take 2 or more")
-    rounds = timed.rounds or (ROUNDS if len(options.backends) == 1 else ROUNDS_ON_MANY)
+    many = len(options.backends) > 1 or timed.best_batch
+    rounds = timed.rounds or (ROUNDS_ON_MANY if many else ROUNDS)
     if precision is not None:
         rounds = MOST_ROUNDS
-    shapes = _shapes(timed, scenarios, rounds if precision is None else FEWEST_ROUNDS)
+    if timed.best_batch:
+        shapes = _batches(timed, scenarios, options.device)
+    else:
+        shapes = _shapes(timed, scenarios, rounds if precision is None else FEWEST_ROUNDS)
     return TimingSpec(rounds=rounds, precision=precision, turns=3, passes=1, shapes=tuple(shapes))
 
 
@@ -212,6 +220,27 @@ def _shapes(timed: SpeedOptions, scenarios: Sequence[str], rounds: int) -> list[
     if "offline" in scenarios:
         shapes += [ShapeSpec(batch_size=batch, sequence_length=None, whole_split=True) for batch in batches]
     return shapes
+
+
+def _batches(timed: SpeedOptions, scenarios: Sequence[str], device: str) -> list[ShapeSpec]:
+    """Return the shapes that --best-batch tries: a few passes of each batch size, small ones first.
+
+    Raises:
+        UsageError: there is nothing to choose from.
+    """
+    if tuple(scenarios) != ("fixed",):
+        raise UsageError("--best-batch is about inputs of fixed length", "leave --scenario and --task out")
+    is_usual = timed.batch_sizes == SpeedOptions().batch_sizes
+    text = BATCHES.get(device.partition(":")[0], BATCHES["cpu"]) if is_usual else timed.batch_sizes
+    batches = parse_numbers("--batch-sizes", text, LARGEST_BATCH)
+    if len(batches) < 2:
+        raise UsageError(f"--best-batch: --batch-sizes {text} leaves no choice", "name two or more, or leave it out")
+    lengths = parse_numbers("--sequence-lengths", timed.sequence_lengths, LONGEST)
+    return [
+        ShapeSpec(batch_size=batch, sequence_length=length, turns=None if batch < WARM else 1,
+                  warmup_passes=None if batch < WARM else 1)
+        for length in lengths for batch in sorted(batches)
+    ]  # fmt: skip
 
 
 SPEED_ROUNDS = 5  # at least, of what is measured on demand

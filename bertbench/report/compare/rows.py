@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bertbench.report.compare.evidence import Evidence, plain_rows
+from bertbench.report.compare.peak_rows import peak_rows
 from bertbench.report.compare.quality_rows import DIFFERENCE, primary_metrics, quality_rows
 from bertbench.report.compare.speed_rows import SessionTimings, speed_rows
 from bertbench.report.row import Row
@@ -114,6 +115,7 @@ def _measured(evidence: Evidence, timings: SessionTimings, model: str) -> Iterat
     if size is not None:
         yield from plain_rows(evidence, size, "parameters")
     yield from speed_rows(evidence, timings, model)
+    yield from peak_rows(evidence, timings, model)
     if memory is not None:
         yield from plain_rows(evidence, memory, "peak_memory")
 

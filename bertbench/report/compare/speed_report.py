@@ -248,6 +248,7 @@ def build_speed(
     candidates: list[Table | None] = [
         tables.paper_table(figures, shown, paper) if paper else None,
         tables.speed_table(figures, shown, reference, [*_failures(figures), *why(figures, shown, reference)]),
+        tables.peak_table(figures, shown, reference),
         tables.audit_table(figures, shown),
         tables.text_table(figures, shown),
         tables.offline_table(figures, shown, reference),

@@ -98,7 +98,11 @@ def _latencies(rows: Sequence[Row]) -> list[Row]:
 
 def latency_points(rows: Sequence[Row]) -> list[Point]:
     """Return the median latencies of all shapes."""
-    rates = {_run_of(row): row for row in rows if row.quantity == "throughput" and row.value is not None}
+    rates = {
+        _run_of(row): row
+        for row in rows
+        if (row.quantity, row.statistic) == ("throughput", "median") and row.value is not None
+    }
     points, begin = [], _ways(rows)
     for row in _latencies(rows):
         shape = {"batch": row.batch_size, "length": row.sequence_length, "shape": shape_name(row)}

@@ -198,7 +198,7 @@ def speedup_of(comparison: Comparison, latency: Row) -> Row | None:
     """Return how many times as fast a model is as the reference where both were run alike; None of the reference itself."""
     if latency.model == comparison.reference:
         return None
-    speedups = comparison.figures.all(str(latency.model), "speedup", **latency_fields(latency))
+    speedups = comparison.figures.all(str(latency.model), "speedup", statistic="median", **latency_fields(latency))
     # Where the reference was not run like this the ratio is to another way of running, which is no comparison of models.
     return next((row for row in speedups if row.reference in {None, comparison.reference}), None)
 

@@ -175,7 +175,7 @@ class NeighbouringFigures:
 
     def speedup(self, row: Row, reference: str) -> str:
         """Write the speed-up over `reference`."""
-        return ratio_text(self.of(row, "speedup", reference=reference))
+        return ratio_text(self.of(row, "speedup", statistic="median", reference=reference))
 
     def of_way(self, row: Row, quantity: str, statistic: str = "value") -> str:
         """Write a figure of the model and the way of running, whatever the shape."""

@@ -8,9 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bertbench.report.caveats import MeasurementNote, TriedLive, joined
+from bertbench.report.caveats import MeasurementNote, OtherBatches, PeakAtEdge, TriedLive, joined
 from bertbench.report.row import Row, Table
-from bertbench.report.tables.figures import Figures, NeighbouringFigures, figure_text, shape_name, shown, way_name
+from bertbench.report.tables.figures import (
+    Figures,
+    NeighbouringFigures,
+    figure_text,
+    latency_fields,
+    ratio_text,
+    shape_name,
+    shown,
+    way_name,
+)
 from bertbench.stats.padding import POLICIES
 from bertbench.units import megabytes, percent, quantity_of, significant
 
@@ -18,7 +27,9 @@ if TYPE_CHECKING:
     from bertbench.specs.papers import PaperSpec
 
 Columns = Sequence[tuple[str, Callable[[Row], str]]]
-ALWAYS = frozenset({"Shape", "Batch size", "Model", "Latency"})  # other columns go where they say nothing
+ALWAYS = frozenset(
+    {"Shape", "Batch size", "Best batch", "Tokens", "Model", "Latency"}
+)  # other columns go where they say nothing
 TEXT = frozenset({"Shape", "Batch size", "Model", "Back-end"})
 MEMORY = {
     "resident": "Resident after loading",
@@ -51,6 +62,38 @@ def speed_table(figures: Figures, models: Sequence[str], reference: str, notes: 
         ("J/sample", lambda row: neighbours.text(row, "energy", "value")),
     )
     return _table("Speed", rows, columns, notes)
+
+
+def peak_table(figures: Figures, models: Sequence[str], reference: str) -> Table | None:
+    """Compare throughputs, each way of running at its own best batch size; None where one size was measured."""
+    rows = [row for model in models for row in figures.all(model, "throughput", statistic="peak")]
+    if not rows:
+        return None
+    ways = list(dict.fromkeys((row.backend, row.dtype) for row in rows))
+    rows.sort(key=lambda row: (row.sequence_length or 0, ways.index((row.backend, row.dtype))))
+    several = len({(row.backend, row.dtype) for row in rows}) > 1
+
+    def speedup(row: Row, other: str) -> str:
+        where = {"statistic": "peak", "reference": other} | latency_fields(row)
+        return ratio_text(figures.first(row.model or "", "speedup", **where))
+
+    columns: Columns = (
+        ("Tokens", lambda row: str(row.sequence_length)),
+        ("Model", lambda row: row.model or ""),
+        ("Back-end", way_name if several else _nothing),
+        ("Best batch", lambda row: str(row.batch_size)),
+        ("Samples/s", lambda row: quantity_of("throughput").format.parts(row.value or 0.0)[0]),
+        (f"Faster than {reference}", lambda row: speedup(row, reference)),
+        ("Than itself in eager fp32", lambda row: speedup(row, f"{row.model} eager fp32")),
+    )
+    notes = ["each round is read at the batch size that is best in the other rounds, which leaves its own luck out"]
+    caveats: dict[str, list[str]] = {}
+    for row in rows:
+        words = joined(caveat for caveat in row.caveats if isinstance(caveat, (OtherBatches, PeakAtEdge)))
+        if words:
+            caveats.setdefault(words, []).append(" ".join(filter(None, (row.model, way_name(row) if several else ""))))
+    notes += [f"{', '.join(of)}: {words}" for words, of in caveats.items()]
+    return _table("Peak throughput: each at its own best batch size", rows, columns, notes)
 
 
 def audit_table(figures: Figures, models: Sequence[str]) -> Table | None:
