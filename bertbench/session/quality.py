@@ -211,6 +211,7 @@ def _quality_settings(work: Work, outcome: Outcome | None) -> dict[str, Any]:
             "left_out_of_training": trained.left_out if trained else None,
         }
         | ({"start": dict(work.start)} if work.start else {})
+        | ({"train_distinct": len(set(work.training_examples().ids))} if work.train and work.resamples else {})
         | ({"teaching": work.teaching.spec.model_dump(mode="json")} if work.teaching else {})
         | _processes(work)
     )
@@ -249,6 +250,7 @@ def quality_key(cell: Cell, settings: dict[str, Any]) -> str:
         | ({"data_seed": work.order_seed} if work.order_seed != cell.seed else {})
         # The start's weights are in "weights" already; a run of that checkpoint itself is another score, and must not be taken for it.
         | ({"start": work.start["task"]} if work.start else {})
+        | ({"resample_training": True} if work.resamples else {})  # which examples follows from the data's seed
         | _teaching(cell, settings)
         | _processes(work)
     )
