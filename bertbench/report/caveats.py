@@ -234,11 +234,14 @@ class RanksNotTested(Caveat):
 
     tasks: int
     models: int
+    tasks_needed: int
+    models_needed: int
 
     @property
     def text(self) -> str:
         """'no test of ranks: it needs 5 tasks and 3 models, there are 3 and 2'."""
-        return f"no test of ranks: it needs 5 tasks and 3 models, there are {self.tasks} and {self.models}"
+        needs = f"it needs {self.tasks_needed} tasks and {self.models_needed} models"
+        return f"no test of ranks: {needs}, there are {self.tasks} and {self.models}"
 
 
 @dataclass(frozen=True)

@@ -211,10 +211,17 @@ def _quality_settings(work: Work, outcome: Outcome | None) -> dict[str, Any]:
             "left_out_of_training": trained.left_out if trained else None,
         }
         | ({"start": dict(work.start)} if work.start else {})
-        | ({"train_distinct": len(set(work.training_examples().ids))} if work.train and work.resamples else {})
+        | _drawn(work)
         | ({"teaching": work.teaching.spec.model_dump(mode="json")} if work.teaching else {})
         | _processes(work)
     )
+
+
+def _drawn(work: Work) -> dict[str, Any]:
+    """Say that a training set was drawn with replacement, and how many different examples it holds; empty for any other."""
+    if work.train is None or not work.resamples:
+        return {}
+    return {"resample_training": True, "train_distinct": len(set(work.training_examples().ids))}
 
 
 def _training_dtype(work: Work) -> str | None:

@@ -15,7 +15,7 @@ import numpy as np
 from bertbench.report.caveats import Caveat, RanksNotTested, RanksTested, Remark, TasksLeftOut
 from bertbench.report.compare.evidence import figure, noted
 from bertbench.report.compare.scores import ALL
-from bertbench.stats.over_tasks import RankTest, mean_ranks, rank_test
+from bertbench.stats.over_tasks import FEWEST_MODELS, FEWEST_TASKS, RankTest, mean_ranks, rank_test
 
 if TYPE_CHECKING:
     from bertbench.report.compare.scores import SplitScores
@@ -50,7 +50,8 @@ class Ranking:
     @property
     def caveats(self) -> tuple[Caveat, ...]:
         """What a mean rank is of, and whether the ranks differ."""
-        tested = RanksNotTested(len(self.tasks), len(self.ranks)) if self.test is None else RanksTested(self.test)
+        counts = (len(self.tasks), len(self.ranks), FEWEST_TASKS, FEWEST_MODELS)
+        tested = RanksNotTested(*counts) if self.test is None else RanksTested(self.test)
         left_out = (TasksLeftOut(self.left_out),) if self.left_out else ()
         return (Remark(f"ranks over {', '.join(self.tasks)}"), *left_out, tested)
 
