@@ -20,7 +20,7 @@ from bertbench.units import percent
 
 # By these statistics rows are of one trial, or of the expected best of so many.
 TRIAL, EXPECTED = "trial/", "expected_best/"
-DRAWN = "Training set, "
+OF_DRAWS = "Training set, order of the data, dropout"
 SOURCES = {"init": "Initialization", "data": "Order of the data, dropout", "rest": "Both together, and the rest"}
 FORMULA = (
     "two-way random effects, one run a pair: variance of initialization = (MS init - MS rest) / data seeds, of the data likewise, "
@@ -44,9 +44,9 @@ def seeds_tables(figures: Figures, models: Sequence[str]) -> tuple[Table, ...]:
                 share = figures.first(model, "variance_share", statistic=source, **where)
                 names = (model, _task(first), figure_text(mean) if mean else "") if not number else ("", "", "")
                 of_source = figure_text(deviation) if deviation else ""
-                drawn = DRAWN if source == "data" and _is_resampled(first) else ""
+                named = OF_DRAWS if source == "data" and _is_resampled(first) else title
                 of_all = percent(share.value) if share and share.value is not None else ""
-                rows.append((*names, f"{drawn}{title}", of_source, of_all))
+                rows.append((*names, named, of_source, of_all))
     if not rows:
         return ()
     columns = ("Model", "Task", "Mean", "Source", "Standard deviation", "Of the variance")
