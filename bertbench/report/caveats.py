@@ -189,15 +189,20 @@ class TooFewPairs(Caveat):
 
 @dataclass(frozen=True)
 class Outperforming(Caveat):
-    """What the interval of a probability of outperforming says, `gamma` being the least that is meaningful."""
+    """What the interval of a probability of outperforming says, `gamma` being the least that is meaningful.
+
+    `ahead` is the model that wins more often, where that is significant.
+    """
 
     reading: PairedReading
     gamma: float
+    ahead: str | None = None
 
     @property
     def text(self) -> str:
-        """'significant and meaningful (gamma 0.75)'."""
-        return f"{self.reading} (gamma {self.gamma:g})"
+        """'significant and meaningful (gamma 0.75): albert is ahead'."""
+        words = f"{self.reading} (gamma {self.gamma:g})"
+        return f"{words}: {self.ahead} is ahead" if self.ahead else words
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bertbench.report.caveats import Outperforming, Randomized, TooFewPairs
 from bertbench.report.compare.evidence import figure, noted
+from bertbench.stats.estimate import PairedReading
 from bertbench.stats.outperforming import GAMMA, pairs_needed, probability, reading
 
 if TYPE_CHECKING:
@@ -37,8 +38,9 @@ def outperforming_rows(base: Row, scores: SplitScores, model: str, other: str) -
         yield noted(row, TooFewPairs(needed, len(pairs), shared), _randomized(runs))
         return
     chance = probability([value for _, value, _ in pairs], [value for *_, value in pairs])
-    row = figure(base, QUANTITY, STATISTIC, "1", chance, **counted)
-    yield noted(row, Outperforming(reading(chance), GAMMA), _randomized(runs))
+    row, says = figure(base, QUANTITY, STATISTIC, "1", chance, **counted), reading(chance)
+    ahead = None if says is PairedReading.OPEN else model if chance.value > 0.5 else other
+    yield noted(row, Outperforming(says, GAMMA, ahead), _randomized(runs))
 
 
 def _pairs(scores: SplitScores, model: str, other: str) -> list[tuple[RunRecord, float, float]]:

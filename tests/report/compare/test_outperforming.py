@@ -52,11 +52,13 @@ def test_with_enough_pairs_there_are_a_figure_and_a_reading():
     row = row_of(scores([0.8] * 30, [0.9] * 24 + [0.8] * 2 + [0.7] * 4))
     assert (row.value, row.n, row.n_unit, row.reference) == (pytest.approx(25 / 30), 30, "seeds", "bert")
     assert 0.5 < row.low < row.value < row.high
-    assert caveat(row, Outperforming).reading == PairedReading.MEANINGFUL
+    assert caveat(row, Outperforming) == Outperforming(PairedReading.MEANINGFUL, 0.75, "albert")
     told = columns(row)
     assert told["quantity"] == "outperforming_probability"
     assert told["interval_method"] == "percentile bootstrap (exact bound where all are alike) over 30 paired seeds"
-    assert "significant and meaningful (gamma 0.75)" in told["note"]
+    assert "significant and meaningful (gamma 0.75): albert is ahead" in told["note"]
+    assert caveat(row_of(scores([0.9] * 30, [0.8] * 30)), Outperforming).ahead == "bert"
+    assert caveat(row_of(scores([0.8] * 30, [0.9, 0.7] * 15)), Outperforming).text == "not significant (gamma 0.75)"
 
 
 def test_fewer_pairs_say_how_many_it_takes():
