@@ -130,6 +130,12 @@ def plain(value: float) -> tuple[str, str]:
     return significant(value), ""
 
 
+@Formatter
+def whole(value: float) -> tuple[str, str]:
+    """Write a count: 1,230."""
+    return f"{value:,.0f}", ""
+
+
 ROUNDING = 1e-9  # a correlation of 1 may come out as 1.0000000000000002
 
 
@@ -217,6 +223,11 @@ QUANTITIES: dict[str, Quantity] = {
         _score("spearman", "Spearman correlation"),
         Quantity("retention", "1", "Retained", percent, higher_is_better=True),
         Quantity("variance_share", "1", "Share of the variance", percent, possible=SHARE),
+        Quantity("outperforming_probability", "1", "Probability of outperforming", percent, possible=SHARE),
+        Quantity("tasks_won", "1", "Tasks won", whole, higher_is_better=True, possible=SOME),
+        Quantity("tasks_tied", "1", "Tasks tied", whole, possible=SOME),
+        Quantity("tasks_lost", "1", "Tasks lost", whole, higher_is_better=False, possible=SOME),
+        Quantity("mean_rank", "1", "Mean rank", plain, higher_is_better=False, possible=Range(low=1)),
         Quantity("training_time", "s", "Training time", duration, higher_is_better=False, possible=SOME),
         Quantity("training_loss", "1", "Training loss", plain, higher_is_better=False, possible=SOME),
         Quantity("accumulation", "1", "Steps that gradients are summed over", plain, possible=COUNT),
@@ -227,6 +238,9 @@ QUANTITIES: dict[str, Quantity] = {
     )
 }
 
+
+# Figures of a model beside others, of which a ratio to the reference's says nothing.
+OF_COMPARISONS = frozenset({"outperforming_probability", "tasks_won", "tasks_tied", "tasks_lost", "mean_rank"})
 
 # Words in names of metrics of which none falls below 0.
 _SHARED = frozenset({"accuracy", "f1", "match", "precision", "recall"})

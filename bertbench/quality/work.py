@@ -60,11 +60,12 @@ class Work:
     save_every_s: float = SAVE_EVERY_S
     keep: Path | None = None
     data_seed: int | None = None
+    resamples: bool = False  # trains on a draw of `train`, with replacement, that the data's seed decides
     start: Mapping[str, str] | None = None  # the task and run whose checkpoint `source` is, for records
 
     @property
     def order_seed(self) -> int:
-        """The seed of the examples' order and of dropout: the data's, where it has one of its own."""
+        """The seed of the examples' order, of dropout and of what is drawn: the data's, where it has one of its own."""
         return self.seed if self.data_seed is None else self.data_seed
 
     @property
@@ -75,14 +76,14 @@ class Work:
         return f"{verb} {self.source.spec.name} on {self.task.name}, {seed}"
 
     def training_examples(self) -> Examples:
-        """Return what is trained on.
+        """Return what is trained on, which may hold examples several times.
 
         Raises:
             MeasurementError: there is nothing.
         """
         if self.train is None:
             raise MeasurementError(f"{self.label}: no training examples")
-        return self.train
+        return self.train.resampled(self.order_seed) if self.resamples else self.train
 
 
 @dataclass

@@ -42,8 +42,9 @@ def _fields() -> dict[str, dict[str, Any]]:
                 ("device", "dtype", "backend", "attention", "mode", "training_dtype", "reference"), str | None
             ),
             **dict.fromkeys(("threads", "max_length", "rounds"), some | None),
-            **dict.fromkeys(("eval_samples", "train_samples", "train_available"), count | None),
+            **dict.fromkeys(("eval_samples", "train_samples", "train_available", "train_distinct"), count | None),
             "natural_task": str | None,
+            "resample_training": bool | None,
             "origin": dict[str, str] | None,
             "epochs": amount | None,
             "shapes": names | None,

@@ -194,6 +194,12 @@ class RunRecord:
         return str(self.seed) if self.data_seed is None else f"{self.seed}/{self.data_seed}"
 
     @property
+    def distinct_samples(self) -> int | None:
+        """How many different examples there were in a training set that was drawn with replacement; None of any other."""
+        distinct = self.settings.get("train_distinct")
+        return distinct if isinstance(distinct, int) else None
+
+    @property
     def cautions(self) -> tuple[Caution, ...]:
         """What a reader should know; sentences of an older record are of the kind 'other'."""
         return tuple(caution(OTHER, text=warning) if isinstance(warning, str) else warning for warning in self.warnings)

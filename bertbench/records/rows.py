@@ -52,6 +52,7 @@ WHOLE = (
 NUMBERS = ("value", "smallest", "largest", "seconds")
 TRUTHS = ("complete", "taken_over", "dirty", "capped")
 NO_RECIPE = {"origin", "losses", "is_sample", "eval_available"}
+OF_DRAWS = {"train_distinct", "left_out_of_training"}  # of a seed's training set, where each has its own
 OF_TRAINING = {*TrainingSpec.model_fields, "train_available", "bf16_training"} - {"max_length"}
 
 
@@ -150,6 +151,7 @@ def _of_run(record: RunRecord) -> dict[str, Any]:
 def _recipe(settings: Mapping[str, Any]) -> str:
     """Compute what tells recipes apart; of an evaluated checkpoint nothing of training, which earlier records hold."""
     left_out = NO_RECIPE | (OF_TRAINING if settings.get("mode") == "evaluate" else set())
+    left_out |= OF_DRAWS if settings.get("resample_training") else set()
     return digest({name: value for name, value in settings.items() if name not in left_out})[:8]
 
 

@@ -8,6 +8,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bertbench.stats.estimate import PairedReading
+    from bertbench.stats.over_tasks import RankTest
 
 
 class Caveat(ABC):
@@ -161,6 +166,16 @@ class StartedFrom(Caveat):
 
 
 @dataclass(frozen=True)
+class TrainingResampled(Caveat):
+    """Every seed of the data was trained on a draw, with replacement, of the training set."""
+
+    @property
+    def text(self) -> str:
+        """'training sets resampled'."""
+        return "training sets resampled"
+
+
+@dataclass(frozen=True)
 class BestOfTrials(Caveat):
     """The figure is of the best of several trials, chosen by the score on a split; `optimistic`: on the very examples shown."""
 
@@ -176,6 +191,87 @@ class BestOfTrials(Caveat):
         count = f"{self.trials - self.without_score} of {self.trials}" if self.without_score else self.trials
         chosen = f"best of {count} trials ({self.values}), chosen on {self.split or 'the examples'}"
         return f"{chosen}: optimistic" if self.optimistic else chosen
+
+
+@dataclass(frozen=True)
+class TooFewPairs(Caveat):
+    """How often one model beats another is not told: it takes more seeds that both were trained with, each of its own."""
+
+    needed: int
+    pairs: int
+    shared: bool = False  # seeds between pairs, which are then worth less
+
+    @property
+    def text(self) -> str:
+        """'needs 29 paired seeds, there are 3'."""
+        needs = f"needs {self.needed} paired seeds"
+        return (
+            f"{needs} of their own, these {self.pairs} pairs share some"
+            if self.shared
+            else f"{needs}, there are {self.pairs}"
+        )
+
+
+@dataclass(frozen=True)
+class Outperforming(Caveat):
+    """What the interval of a probability of outperforming says, `gamma` being the least that is meaningful.
+
+    `ahead` is the model that wins more often, where that is significant.
+    """
+
+    reading: PairedReading
+    gamma: float
+    ahead: str | None = None
+
+    @property
+    def text(self) -> str:
+        """'significant and meaningful (gamma 0.75): albert is ahead'."""
+        words = f"{self.reading} (gamma {self.gamma:g})"
+        return f"{words}: {self.ahead} is ahead" if self.ahead else words
+
+
+@dataclass(frozen=True)
+class Randomized(Caveat):
+    """Which sources of variance the runs behind a figure differ in, and which they have in common."""
+
+    sources: tuple[str, ...]
+    fixed: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """'randomized: initialization; not: training set, hyperparameters'."""
+        return f"randomized: {', '.join(self.sources)}; not: {', '.join(self.fixed)}"
+
+
+@dataclass(frozen=True)
+class RanksTested(Caveat):
+    """Whether the models' ranks over tasks differ, and from which difference on two models do."""
+
+    test: RankTest
+
+    @property
+    def text(self) -> str:
+        """'Friedman test, F(3, 39) = 3.69, p = 0.0197: ranks differ, critical difference 1.25'."""
+        first, second = self.test.freedom
+        figures = f"Friedman test, F({first}, {second}) = {self.test.f:.3g}, p = {self.test.p_value:.3g}"
+        verdict = "ranks differ" if self.test.shows_difference else "ranks are not shown to differ"
+        return f"{figures}: {verdict}, critical difference {self.test.critical_difference:.2f}"
+
+
+@dataclass(frozen=True)
+class RanksNotTested(Caveat):
+    """There are too few tasks or models to test whether ranks differ."""
+
+    tasks: int
+    models: int
+    tasks_needed: int
+    models_needed: int
+
+    @property
+    def text(self) -> str:
+        """'no test of ranks: it needs 5 tasks and 3 models, there are 3 and 2'."""
+        needs = f"it needs {self.tasks_needed} tasks and {self.models_needed} models"
+        return f"no test of ranks: {needs}, there are {self.tasks} and {self.models}"
 
 
 @dataclass(frozen=True)
@@ -207,7 +303,7 @@ def remarks(*texts: str | None) -> tuple[Remark, ...]:
     return tuple(Remark(text) for text in texts if text)
 
 
-BESIDE = (TrainingCapped, SampleOnly, TasksLeftOut, OtherRecipe, BestOfTrials, StartedFrom)
+BESIDE = (TrainingCapped, TrainingResampled, SampleOnly, TasksLeftOut, OtherRecipe, BestOfTrials, StartedFrom)
 
 
 def words_beside(caveats: Iterable[Caveat]) -> str:

@@ -104,6 +104,12 @@ class TrainingOptions:
             show_default=False,
         ),
     ] = None
+    resample_training: Annotated[
+        bool,
+        Option(
+            "--resample-training", help="Train each data seed on a draw of its own, with replacement, of the examples."
+        ),
+    ] = False
     train_samples: Annotated[
         int | None, Option("--train-samples", help="Train on this many examples.", show_default=False)
     ] = None

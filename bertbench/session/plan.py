@@ -211,7 +211,8 @@ def _taught(cells: list[Cell], pace: Pace) -> list[Cell]:
 
 def _label(cell: Cell) -> str:
     assert cell.work is not None  # noqa: S101 (callers have filtered)
-    return cell.work.label + (f" ({len(cell.work.train):,} samples)" if cell.work.train else "")
+    drawn = ", drawn with replacement" if cell.work.resamples else ""
+    return cell.work.label + (f" ({len(cell.work.train):,} samples{drawn})" if cell.work.train else "")
 
 
 def _cells(
@@ -245,6 +246,7 @@ def _cells(
         train=None if mode_is_evaluate else loaded.train,
         splits=loaded.splits,
         start=start.as_json() if start else None,
+        resamples=request.options.resample_training and not mode_is_evaluate,
     )
     if mode_is_evaluate:  # nothing random: more seeds would repeat the same figure
         return [Cell(encoder, task, seeds[0], work)]

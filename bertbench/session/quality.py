@@ -211,9 +211,17 @@ def _quality_settings(work: Work, outcome: Outcome | None) -> dict[str, Any]:
             "left_out_of_training": trained.left_out if trained else None,
         }
         | ({"start": dict(work.start)} if work.start else {})
+        | _drawn(work)
         | ({"teaching": work.teaching.spec.model_dump(mode="json")} if work.teaching else {})
         | _processes(work)
     )
+
+
+def _drawn(work: Work) -> dict[str, Any]:
+    """Say that a training set was drawn with replacement, and how many different examples it holds; empty for any other."""
+    if work.train is None or not work.resamples:
+        return {}
+    return {"resample_training": True, "train_distinct": len(set(work.training_examples().ids))}
 
 
 def _training_dtype(work: Work) -> str | None:
@@ -249,6 +257,7 @@ def quality_key(cell: Cell, settings: dict[str, Any]) -> str:
         | ({"data_seed": work.order_seed} if work.order_seed != cell.seed else {})
         # The start's weights are in "weights" already; a run of that checkpoint itself is another score, and must not be taken for it.
         | ({"start": work.start["task"]} if work.start else {})
+        | ({"resample_training": True} if work.resamples else {})  # which examples follows from the data's seed
         | _teaching(cell, settings)
         | _processes(work)
     )

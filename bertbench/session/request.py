@@ -63,6 +63,7 @@ class Options:
     )
     paper: str | None = None  # the published measurement that is repeated
     start_from: str | None = None  # the task whose checkpoint training starts from
+    resample_training: bool = False  # each data seed draws its training examples anew, with replacement
 
     @property
     def seed_pairs(self) -> tuple[tuple[int, int | None], ...]:
@@ -212,6 +213,7 @@ class Request:
             | {"seeds": list(options.seeds), "train_cap_s": options.train_cap_s}
             | ({"data_seeds": list(options.data_seeds)} if options.data_seeds else {})
             | ({"start_from": options.start_from} if options.start_from else {})
+            | ({"resample_training": True} if options.resample_training else {})
             | ({"may_use_bf16": True} if options.may_use_bf16 else {})
             | ({"recipes": options.recipes} if "quality" in (self.part or self).kinds else {})
             | ({"processes": processes.world_size()} if processes.world_size() > 1 else {}),

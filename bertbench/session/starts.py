@@ -105,7 +105,8 @@ def _is_start(record: RunRecord, spec: ModelSpec, task: str) -> bool:
 def _is_partial(record: RunRecord) -> bool:
     """Tell whether training was cut, or had a part of the data: a start that has barely learnt the task helps nobody."""
     samples, available = (record.settings.get(name) for name in ("train_samples", "train_available"))
-    return record.capped or (isinstance(samples, int) and isinstance(available, int) and samples < available)
+    is_part = isinstance(samples, int) and isinstance(available, int) and samples < available
+    return record.capped or is_part or record.distinct_samples is not None
 
 
 def _published(spec: ModelSpec, task: str) -> Start | None:

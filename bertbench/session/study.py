@@ -102,7 +102,8 @@ class Study:
             BertBenchError: an option, a model or a task cannot be used; the message says which.
         """
         start = self.options.start_from
-        chosen = self.options if start is None else replace(self.options, finetune=True)
+        trains = start is not None or self.options.resample_training  # which only what is trained here can do
+        chosen = replace(self.options, finetune=True) if trains else self.options
         check_recipe(chosen.recipes, self.catalog)
         named = chosen.recipes if is_named_recipe(chosen.recipes, self.catalog) else None
         checked = replace(chosen, recipes="task") if named else chosen
@@ -110,6 +111,8 @@ class Study:
         options = replace(options, recipes=named or options.recipes)
         if start is not None:
             self.catalog.task(start)
+        if chosen.resample_training and "quality" not in kinds:
+            raise UsageError("--resample-training trains, and no quality is measured", f"--only {chosen.only},quality")
         specified = tuple(self.catalog.task(task) for task in tasks)
         if "quality" in kinds:
             for task in specified:
@@ -355,6 +358,7 @@ def resolve_options(chosen: StudyOptions, default_seeds: int, command: str) -> O
         keep_checkpoints=keep_checkpoints,
         recipes=recipes,
         start_from=chosen.start_from,
+        resample_training=chosen.resample_training,
         fresh=chosen.fresh,
     )
 

@@ -24,6 +24,7 @@ class MethodKind(Enum):
     EXACT_TEST = auto()
     COUNT = auto()  # exact: an interval of no width
     SINGLE_READING = auto()  # with the margin of a rule in place of an interval
+    PERCENTILE_BOOTSTRAP = auto()  # of runs, and the exact bound where all came out alike
     SINGLE_READINGS = auto()  # one before and one now, without an interval
 
 
@@ -43,6 +44,14 @@ class SeedsTaken(Enum):
     NONE = auto()
     OF_ONE_MODEL = auto()
     OF_ALL_MODELS = auto()
+
+
+class PairedReading(StrEnum):
+    """What an interval of the probability that one method beats another says, of whichever comes out ahead."""
+
+    OPEN = "not significant"
+    SLIGHT = "significant, not meaningful"
+    MEANINGFUL = "significant and meaningful"
 
 
 class Scope(StrEnum):

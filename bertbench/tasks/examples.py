@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 HIDDEN = ()  # the label of an example that has none
+RESAMPLED = "training"  # by which draws differ from all else that a seed decides
 SUBSET_SEED = 0  # which samples --train-samples and --eval-samples take: the same for every model and seed
 
 
@@ -84,6 +85,14 @@ class Examples:
     def first(self, count: int) -> Examples:
         """Return the first `count` examples; all of them if there are no more."""
         return self.at(range(min(count, len(self))))
+
+    def resampled(self, seed: int) -> Examples:
+        """Draw as many examples as there are, with replacement, in the split's order: those of a seed are the same for every model.
+
+        Source: the bootstrap, Efron 1979, Annals of Statistics 7:1-26; of training sets: Bouthillier et al. 2021, arXiv:2103.03098.
+        """
+        generator = random.Random(f"{RESAMPLED}-{seed}")  # noqa: S311 (a reproducible draw)
+        return self.at(sorted(generator.choices(range(len(self)), k=len(self))))
 
     def at(self, kept: Sequence[int]) -> Examples:
         """Return the examples at these places, in their order."""

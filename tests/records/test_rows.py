@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from bertbench.records import rows
-from tests.factories import failed, session_record, size_record
+from tests.factories import SETTINGS, failed, predictions, quality_record, session_record, size_record
 
 TABLE = rows.table_of(session_record(), [size_record(), failed("memory")])
 
@@ -36,3 +36,13 @@ def test_other_columns_are_refused():
     """A table that is none of ours is refused although its sum fits."""
     with pytest.raises(ValueError, match="other columns"):
         rows.unpacked(rows.packed(pa.table({"x": [1]}), "files"), "files")
+
+
+def test_seeds_with_draws_of_their_own_have_one_recipe():
+    """How many different examples a draw holds is the seed's, not the recipe's; that there are draws is the recipe's."""
+    ways = [{}, *({"resample_training": True, "train_distinct": count} for count in (62, 64))]
+    records = [
+        quality_record("bert", predictions(0.8), settings=SETTINGS | {"mode": "fine-tune"} | way) for way in ways
+    ]
+    plain, drawn, other = (rows.table_of(session_record(), [each])["recipe"].to_pylist()[0] for each in records)
+    assert plain != drawn == other

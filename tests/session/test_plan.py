@@ -101,6 +101,35 @@ def test_encoder_is_fine_tuned_for_every_seed(machine, small):
     assert all(cell.work.recipe.epochs == 3 for cell in cells)
 
 
+def test_each_data_seed_draws_its_training_set(machine, small, large):
+    """The same draw for every model and initialization, as large as what is there after a cut; another seed has another."""
+    machine()
+    cells = made([small, large], seeds=(0, 1), data_seeds=(5, 6), train_samples=20, resample_training=True).cells
+    drawn = {}
+    for cell in cells:
+        drawn.setdefault(cell.data_seed, set()).add(cell.work.training_examples().ids)
+    assert {seed: len(draws) for seed, draws in drawn.items()} == {5: 1, 6: 1}
+    assert drawn[5] != drawn[6]
+    (ids,) = drawn[5]
+    assert (len(ids), len(set(ids)) < 20) == (20, True)
+    assert set(ids) <= set(made([small], train_samples=20).cells[0].work.training_examples().ids)
+
+
+def test_plan_says_what_is_drawn(machine, small):
+    """A step of training on a draw is no step of training on all."""
+    machine()
+    assert "(100 samples, drawn with replacement)" in made([small], resample_training=True).steps[-1].label
+
+
+def test_cut_training_is_drawn_from_what_is_left(machine, small):
+    """A cap takes its samples first, the same for all, and each seed draws among these."""
+    machine(SLOW)
+    (cell,) = made([small], max_train_minutes=0.001, resample_training=True).cells
+    assert cell.capped
+    assert set(cell.work.training_examples().ids) <= set(cell.work.train.ids)
+    assert len(cell.work.training_examples()) == len(cell.work.train) < 100
+
+
 def test_classifier_is_evaluated_once(machine, classifier):
     """A fine-tuned checkpoint is evaluated as it is; further seeds would repeat the figure."""
     machine()

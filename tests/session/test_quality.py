@@ -302,6 +302,21 @@ def test_a_run_that_started_elsewhere_is_not_taken_for_one_of_the_same_weights(s
     assert "start" not in later.written[0].settings
 
 
+def test_a_resampled_training_set_is_another_cell_whose_record_counts_it(start, folder):
+    """Each data seed has its draw; how many examples of it are different stands in the record, and not in that of a plain run."""
+    session, plain = start(), cell(folder)
+    drawn, other = (
+        replace(plain, work=replace(plain.work, resamples=True, data_seed=seed), data_seed=seed) for seed in (0, 1)
+    )
+    assert len({quality_key(each, session.settings) for each in (plain, drawn, other)}) == 3
+    measure_quality(session, drawn)
+    (record,) = session.written
+    expected = len(set(plain.work.train.resampled(0).ids))
+    assert (record.distinct_samples, record.settings["train_samples"]) == (expected, 8)
+    measure_quality(session, plain)
+    assert session.written[1].distinct_samples is None
+
+
 @pytest.mark.parametrize(("fresh", "left"), [(True, False), (False, True)])
 def test_fresh_does_not_go_on_from_an_interrupted_run(start, folder, fresh, left):
     """What an interrupted training left is gone on from, but not where --fresh asks to measure again."""

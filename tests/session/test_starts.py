@@ -9,7 +9,7 @@ from bertbench.models.sources import Source
 from bertbench.quality.run import prepare
 from bertbench.quality.work import Work
 from bertbench.records.store import Store
-from bertbench.report.caveats import StartedFrom
+from bertbench.report.caveats import StartedFrom, TrainingResampled
 from bertbench.report.compare.evidence import caveats_of
 from bertbench.session.starts import digests_of, starts_of, told
 from bertbench.specs.models import FineTuned
@@ -116,8 +116,20 @@ def test_what_cannot_start_is_refused(trained, tmp_path):
         starts_of("mnli", [model_spec(revision="b" * 40)], ["rte"], trained)
 
 
+def test_what_learnt_a_draw_of_the_data_is_no_start(trained):
+    """A run on a resampled training set has seen two examples of three."""
+    (stored,) = trained.sessions()
+    for record in stored.records:
+        trained.write_record(replace(record, settings=record.settings | {"train_distinct": 63}))
+    with pytest.raises(UsageError, match="keeps no checkpoint of bert"):
+        starts_of("mnli", [model_spec()], ["rte"], Store(trained.root))
+
+
 def test_it_is_said_beside_the_score():
     """A score that began on another task is another figure."""
     record = quality_record("bert", predictions(0.8))
     started = replace(record, settings=record.settings | {"start": {"task": "mnli", "run": "r"}})
     assert StartedFrom("mnli") in caveats_of(started)
+    drawn = replace(record, settings=record.settings | {"train_distinct": 63})
+    assert TrainingResampled() in caveats_of(drawn)
+    assert TrainingResampled() not in caveats_of(record)

@@ -44,7 +44,15 @@ def test_store_answers_with_sessions_of_other_machines(stored):
 
 
 @pytest.mark.parametrize(
-    "options", [{"seeds": (1,)}, {"dtype": "bf16"}, {"eval_samples": 10}, {"finetune": True}, {"max_length": 64}]
+    "options",
+    [
+        {"seeds": (1,)},
+        {"dtype": "bf16"},
+        {"eval_samples": 10},
+        {"finetune": True},
+        {"max_length": 64},
+        {"resample_training": True},
+    ],
 )
 def test_store_does_not_answer_for_other_options(stored, options):
     """--from-store never passes off a session of other seeds, number formats or samples as what was asked."""
@@ -187,6 +195,19 @@ def test_a_study_with_other_options_leaves_the_first_alone(tmp_path):
     first = study(Store(tmp_path), models="bert")
     second = replace(first, options=replace(first.options, models="albert"))
     assert (first.options.models, second.options.models) == ("bert", "albert")
+
+
+def test_resampled_training_sets_are_trained_on(tmp_path):
+    """What is published as fine-tuned learnt another training set: it is trained here; without quality there is nothing to train."""
+    suite = Catalog().suite("base")
+    asked = study(Store(tmp_path), resample_training=True, only="quality")
+    options = asked.request(suite, ["sst2"], models="bert", reference=None, run=True).options
+    assert (options.resample_training, options.finetune) == (True, True)
+    for only in ("speed", "size,memory"):
+        other = study(Store(tmp_path), resample_training=True, only=only)
+        with pytest.raises(UsageError, match="--resample-training trains, and no quality is measured") as error:
+            other.request(suite, ["sst2"], models="bert", reference=None, run=True)
+        assert error.value.hint == f"--only {only},quality"
 
 
 def test_what_training_starts_from_is_said_at_the_beginning(tmp_path, monkeypatch):

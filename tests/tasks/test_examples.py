@@ -1,8 +1,13 @@
-"""Ids are unique whole names, or they are replaced by row numbers and that is said."""
+"""Ids are unique whole names, or they are replaced by row numbers and that is said; a split can be drawn anew."""
+
+import math
 
 import pytest
 
+from bertbench.tasks.examples import Examples
 from bertbench.tasks.reading import ids_of
+
+DRAWN = (1, 1, 2, 4, 4, 7, 8, 9, 9, 9)  # of ten examples by seed 0: stored scores rest on it
 
 
 def rows(*values, column="idx"):
@@ -42,3 +47,25 @@ def test_the_first_column_that_has_ids_is_taken():
     assert ids_of([{"idx": 1, "id": "a"}, {"idx": 1, "id": "b"}]) == (("a", "b"), why, False)
     assert ids_of([{" ID": "a"}, {" ID": "b"}]) == (("a", "b"), "", False)
     assert ids_of([{"text": "x"}, {"text": "y"}]) == (("0", "1"), "", False)
+
+
+def numbered(count):
+    """A split with so many examples."""
+    ids = tuple(f"e{number}" for number in range(count))
+    return Examples("train", ids, tuple((f"text {number}",) for number in range(count)), tuple(range(count)), count)
+
+
+def test_a_resampled_split_is_as_large_with_examples_that_repeat():
+    """With replacement about 63.2 % are drawn at all, each with its text and label; the split's order stays."""
+    drawn = numbered(2000).resampled(3)
+    assert (len(drawn), drawn.available) == (2000, 2000)
+    assert len(set(drawn.ids)) / 2000 == pytest.approx(1 - math.exp(-1), abs=0.02)
+    assert drawn.inputs == tuple((f"text {label}",) for label in drawn.labels)
+    assert drawn.ids == tuple(f"e{label}" for label in drawn.labels)
+    assert list(drawn.labels) == sorted(drawn.labels)
+
+
+def test_the_seed_alone_decides_what_is_drawn():
+    """The same for every model, in every process and version; another seed draws others."""
+    assert numbered(10).resampled(0).labels == numbered(10).resampled(0).labels == DRAWN
+    assert numbered(10).resampled(1).labels != DRAWN

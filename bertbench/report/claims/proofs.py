@@ -199,6 +199,8 @@ def _unfit_quality(claim: ClaimSpec, record: RunRecord, model: str) -> str | Non
         return f"training of {model} was cut to fit a time limit"
     if (start := record.settings.get("start")) is not None:
         return f"{model} was started from its checkpoint of {start.get('task')}"
+    if record.distinct_samples is not None:
+        return f"{model} was trained on resampled training sets"
     samples, available = (record.settings.get(name) for name in ("train_samples", "train_available"))
     meant = ((record.task or {}).get("training") or {}).get("train_samples")
     if (

@@ -32,7 +32,13 @@ from bertbench.report.tables.comparison import (
 )
 from bertbench.report.tables.figures import Figures
 from bertbench.report.tables.glance import glance_table
-from bertbench.report.tables.protocol import seeds_tables, sweep_tables
+from bertbench.report.tables.protocol import (
+    is_worth_a_glance,
+    outperforming_tables,
+    seeds_tables,
+    sweep_tables,
+    tasks_tables,
+)
 
 if TYPE_CHECKING:
     from bertbench.records.record import Kind
@@ -89,13 +95,23 @@ def build(
     now = now or datetime.now(UTC)
     below = [*notes.notes(evidence, rows, now), RULE, *([OF_CLAIMS] if verdicts.claims else [])]
     title = f"{', '.join(shown)} (suite {stored.session.suite})"
-    protocol = (*seeds_tables(comparison.figures, shown), *sweep_tables(comparison.figures, shown))
-    tables = [comparison_table(comparison, below), detail_table(comparison), *scores_table(comparison), *protocol]
+    figures = comparison.figures
+    over_seeds = outperforming_tables(figures, shown)
+    protocol = (*tasks_tables(figures, shown), *seeds_tables(figures, shown), *sweep_tables(figures, shown))
+    if is_worth_a_glance(figures):
+        protocol, over_seeds = (*protocol, *over_seeds), ()
+    of_scores = [*scores_table(comparison), *over_seeds]
+    tables = [comparison_table(comparison, below), detail_table(comparison), *of_scores]
     # The suite's name tells the tables apart where a report joins several suites.
     named = tuple(replace(table, title=f"{table.title} (suite {stored.session.suite})") for table in tables)
     glance = glance_table(comparison, title, notes.at_a_glance(evidence, now))
     return Report(
-        title, named, tuple(rows), glance=(glance, *protocol), records=tuple(stored.records), sessions=(stored,)
+        title,
+        named,
+        tuple(rows),
+        glance=(glance, *protocol),
+        records=tuple(stored.records),
+        sessions=(stored,),
     )
 
 

@@ -15,6 +15,7 @@ from bertbench.report.caveats import (
     SampleOnly,
     StartedFrom,
     TrainingCapped,
+    TrainingResampled,
     TriedLive,
     remarks,
 )
@@ -112,6 +113,8 @@ def caveats_of(record: RunRecord) -> list[Caveat]:
     if record.capped:
         samples = record.settings.get("train_samples")
         caveats.append(TrainingCapped(samples if isinstance(samples, int) else None))
+    if record.distinct_samples is not None:
+        caveats.append(TrainingResampled())
     start = record.settings.get("start")
     if isinstance(start, dict):
         caveats.append(StartedFrom(str(start.get("task"))))

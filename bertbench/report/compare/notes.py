@@ -213,6 +213,7 @@ def _quality(records: Sequence[RunRecord]) -> list[str]:
             *modes,
             f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}" if seeds else None,
             *_counted(of_task, "train_samples", "training samples"),
+            *_resampled(of_task),
             *_evaluated(of_task),
             *_counted(of_task, "epochs", "epochs"),
             *(f"evaluated in {dtype}" for dtype in _distinct(_evaluated_otherwise(record) for record in of_task)),
@@ -259,6 +260,15 @@ def _trained_otherwise(record: RunRecord) -> str | None:
 def _counted(records: Sequence[RunRecord], key: str, title: str) -> list[str]:
     values = _distinct(record.settings.get(key) for record in records)
     return [f"{' or '.join(f'{value:,}' for value in values)} {title}"] if values else []
+
+
+def _resampled(records: Sequence[RunRecord]) -> list[str]:
+    """Write that training sets were drawn with replacement, and how many different examples they held."""
+    distinct = [record.distinct_samples for record in records if record.distinct_samples is not None]
+    if not distinct:
+        return []
+    counts = " to ".join(f"{count:,}" for count in dict.fromkeys((min(distinct), max(distinct))))
+    return [f"drawn with replacement by each data seed ({counts} of them different)"]
 
 
 def _evaluated(records: Sequence[RunRecord]) -> list[str]:

@@ -17,6 +17,8 @@ from bertbench.records.record import UNDEFINED, Measurement, RunRecord, Undefine
 from bertbench.report.caveats import Remark, SampleOnly, remarks
 from bertbench.report.compare import replicates as pairs
 from bertbench.report.compare.evidence import Evidence, figure, noted, plain_row, recipes, share_rows, with_ratio
+from bertbench.report.compare.outperforming import outperforming_rows
+from bertbench.report.compare.over_tasks import Ranking, task_rows
 from bertbench.report.compare.replicates import of_task, plugins_of, resampled
 from bertbench.report.compare.scores import SplitScores, macro_rows
 from bertbench.report.compare.seed_grids import SeedGrid, mean_over, variance_rows
@@ -55,8 +57,9 @@ def quality_rows(evidence: Evidence) -> dict[str, list[Row]]:
                 rows += _model_rows(evidence, base, done[model], splits)
                 bases[model] = _wider(bases.get(model), _with_its_task(base))
             rows += [evidence.failed(run, "score") for run in records[model] if run.status != "ok"]
+    ranking = Ranking.of(firsts, evidence.models)
     for model, base in bases.items():
-        rows_of[model] += macro_rows(base, model, firsts)
+        rows_of[model] += [*macro_rows(base, model, firsts), *task_rows(base, model, firsts, ranking)]
     return rows_of
 
 
@@ -102,9 +105,8 @@ def _split_scores(
     first = next(iter(records.values()))[0]
     trained = {model: _trained(runs) for model, runs in records.items()}
     grids = {model: shape for model, runs in records.items() if (shape := SeedGrid.of(runs).shape) and trained[model]}
-    scores = SplitScores(
-        task, split, primary_metrics(first), evidence.reference, trained, chance=_chance(records, split), grids=grids
-    )
+    primary, chance = primary_metrics(first), _chance(records, split)
+    scores = SplitScores(task, split, primary, evidence.reference, trained, chance=chance, grids=grids, runs=records)
     for metric in (*_metrics(first), "score"):
         for model, runs in records.items():
             measured = [run.find(metric, "value", split=split) for run in runs]
@@ -170,6 +172,7 @@ def _relative_rows(base: Row, scores: SplitScores, model: str) -> Iterator[Row]:
         row = figure(base, "score", DIFFERENCE, "1", scores.difference(model, other), reference=other, **counted)
         unlike = scores.apart(model, other) if other != reference else ()  # of the reference `base` says so
         yield noted(row, *unlike, *remarks(*_tests(scores, model, other)))
+        yield from outperforming_rows(base, scores, model, other)
 
 
 def _tests(scores: SplitScores, model: str, other: str) -> list[str]:

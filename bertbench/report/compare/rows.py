@@ -12,7 +12,7 @@ from bertbench.report.compare.quality_rows import DIFFERENCE, primary_metrics, q
 from bertbench.report.compare.speed_rows import SessionTimings, speed_rows
 from bertbench.report.row import Row
 from bertbench.specs.models import ModelSpec
-from bertbench.units import quantity_of
+from bertbench.units import OF_COMPARISONS, quantity_of
 
 if TYPE_CHECKING:
     from bertbench.records.stored import StoredSession
@@ -75,6 +75,7 @@ WITHOUT_RATIO = frozenset(
         "output_difference",
         "output_error",
         "padding_waste",
+        *OF_COMPARISONS,
     }
 )
 

@@ -30,6 +30,7 @@ from bertbench.stats.intervals import (
 )
 
 if TYPE_CHECKING:
+    from bertbench.records.record import RunRecord
     from bertbench.report.row import Row
     from bertbench.stats.intervals import Floats
 
@@ -40,7 +41,7 @@ class SplitScores:
 
     `trained` counts the seeds that a model was fine-tuned with here, 0 for a checkpoint that was only evaluated. `recipes`
     says how models learnt the task, where published checkpoints are among them. `grids` counts the seeds of initialization and of
-    the data by model where each pair was trained; `trained` then counts what they are worth.
+    the data by model where each pair was trained; `trained` then counts what they are worth. `runs` are those behind the scores.
     """
 
     task: str
@@ -55,6 +56,7 @@ class SplitScores:
     drawer: Drawer | None = None
     recipes: Mapping[str, str] = field(default_factory=dict)
     grids: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    runs: Mapping[str, Sequence[RunRecord]] = field(default_factory=dict)
 
     @property
     def is_accuracy(self) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bertbench.report.caveats import BestOfTrials, SampleOnly, Stale, StartedFrom, TrainingCapped
+from bertbench.report.caveats import BestOfTrials, SampleOnly, Stale, StartedFrom, TrainingCapped, TrainingResampled
 from bertbench.safe_text import visible
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ HUB_METRICS = {
     "pearson": "pearsonr", "spearman": "spearmanr", "answer_f1": "f1", "entity_f1": "f1", "entity_precision": "precision",
     "entity_recall": "recall",
 }  # fmt: skip
-SAID = (SampleOnly, Stale, TrainingCapped, StartedFrom, BestOfTrials)  # without which a score is taken for another
+# Without which a score is taken for another.
+SAID = (SampleOnly, Stale, TrainingCapped, TrainingResampled, StartedFrom, BestOfTrials)
 TRAIN = "fine-tune"  # the mode of a run that trained its model
 DOUBTS = frozenset({"not-learned", "indistinct", "guessed-outputs"})  # kinds of cautions with which a score says little
 

@@ -6,7 +6,15 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bertbench.report.caveats import BestOfTrials, OtherRecipe, RandomWeights, SampleOnly, StartedFrom, TrainingCapped
+from bertbench.report.caveats import (
+    BestOfTrials,
+    OtherRecipe,
+    RandomWeights,
+    SampleOnly,
+    StartedFrom,
+    TrainingCapped,
+    TrainingResampled,
+)
 from bertbench.report.compare.advice import HIGHER_IS_BETTER, PLAIN, Advice, Axis, Candidate, Fit, Limits, are_apart
 from bertbench.report.compare.use_case import RULE, Use
 from bertbench.report.row import Report, Row, Style, Table
@@ -17,6 +25,7 @@ QUANTITIES = {Axis.LATENCY: "latency", Axis.MEMORY: "peak_memory", Axis.SIZE: "p
 MORE_ROUNDS = 30
 WORSE = {Axis.LATENCY: "slower", Axis.MEMORY: "more memory", Axis.SIZE: "larger"}
 BETTER = {Axis.LATENCY: "faster", Axis.MEMORY: "less memory", Axis.SIZE: "smaller"}
+SAID = (SampleOnly, TrainingCapped, TrainingResampled, OtherRecipe, RandomWeights, StartedFrom, BestOfTrials)
 SAME = 1.005  # ratios closer to 1 are not told
 STYLES: Mapping[str, Style] = {"take this": "good", "no:": "bad", "open:": "open"}
 
@@ -212,9 +221,7 @@ def _of_scores(candidates: Sequence[Candidate], inquiry: Inquiry) -> Iterator[st
     for candidate in candidates:
         row = candidate.rows.get(Axis.SCORE)
         for caveat in row.caveats if row else ():
-            if isinstance(
-                caveat, SampleOnly | TrainingCapped | OtherRecipe | RandomWeights | StartedFrom | BestOfTrials
-            ):
+            if isinstance(caveat, SAID):
                 about.setdefault(caveat.text, {})[candidate.model] = None
     for text, models in about.items():
         yield f"score on {inquiry.task} of {listed(list(models))}: {text}"

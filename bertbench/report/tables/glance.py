@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bertbench.report.caveats import BestOfTrials, OtherRecipe, SampleOnly, StartedFrom, TasksLeftOut, TrainingCapped
+from bertbench.report.caveats import (
+    BestOfTrials,
+    OtherRecipe,
+    SampleOnly,
+    StartedFrom,
+    TasksLeftOut,
+    TrainingCapped,
+    TrainingResampled,
+)
 from bertbench.report.compare.use_case import ALONE
 from bertbench.report.row import Row, Style, Table
 from bertbench.report.tables.comparison import Comparison, on_random_weights, speedup_of, titles, ways_timed
@@ -343,7 +351,7 @@ def _untold(writer: _Writer) -> Iterator[str]:
         yield f"also timed: {listed(writer.untold)} (in the details)"
 
 
-SAID = (SampleOnly, TrainingCapped, TasksLeftOut, OtherRecipe, StartedFrom, BestOfTrials)
+SAID = (SampleOnly, TrainingCapped, TrainingResampled, TasksLeftOut, OtherRecipe, StartedFrom, BestOfTrials)
 
 
 def _caveats(comparison: Comparison) -> Iterator[str]:

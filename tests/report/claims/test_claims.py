@@ -271,6 +271,15 @@ def test_cut_training_is_no_evidence_unless_it_may_be(tmp_path):
         assert prove(tmp_path / folder, claim(**KEEPS, needs={"capped_training": True})).verdict != "not measured"
 
 
+def test_resampled_training_sets_are_no_evidence(tmp_path):
+    """Published figures are of models that learnt every example; one trained on a draw settles nothing, whatever a claim takes."""
+    settings = factories.SETTINGS | {"mode": "fine-tune", "train_distinct": 1900}
+    stored(tmp_path, scored=trained(dict.fromkeys(MODELS[:2], 0.9), settings=settings))
+    proof = prove(tmp_path, claim(**KEEPS, needs={"capped_training": True}))
+    assert proof.verdict == "not measured"
+    assert "was trained on resampled training sets" in proof.reason
+
+
 def test_a_part_of_the_work_is_no_evidence(tmp_path):
     """Scores of a few examples, or after fewer epochs than the recipe's, settle nothing unless the claim takes cut training."""
     for folder, options in (("a", {"eval_samples": 64}), ("b", {"epochs": 0.01})):
