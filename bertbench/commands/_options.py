@@ -289,7 +289,7 @@ _OF_CLASS = {
     StoreOptions: ADVANCED,
 }
 _OF_NAME = {
-    "file": WHAT, "only": WHAT, "shard": ADVANCED, "executor": ADVANCED, "ray_address": ADVANCED, "max_train_minutes": TRAINING, "rounds": TIME, "precision": TIME, "results_dir": OUTPUT,
+    "file": WHAT, "only": WHAT, "backends": WHAT, "shard": ADVANCED, "executor": ADVANCED, "ray_address": ADVANCED, "max_train_minutes": TRAINING, "rounds": TIME, "precision": TIME, "results_dir": OUTPUT,
     "junit": OUTPUT, "bencher": OUTPUT, "annotate": OUTPUT, "save_to": OUTPUT, "plots": OUTPUT,
     "track": OUTPUT,
 }  # fmt: skip

@@ -201,6 +201,10 @@ class MachineOptions:
     threads: Annotated[
         int | None, Option("--threads", help="CPU threads (default: the usable cores).", show_default=False)
     ] = None
+    backends: Annotated[
+        str,
+        Option("--backends", "-b", help="Time these beside PyTorch, separated by commas; 'all': those that run here."),
+    ] = "eager"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +18,7 @@ from bertbench.specs.suites import SuiteSpec
 from bertbench.specs.text_files import read_object
 
 ALL = "all"
+PYTORCH = "eager"
 RECIPES: tuple[Literal["published", "task"], ...] = (
     "published",
     "task",
@@ -172,6 +173,22 @@ def named_recipe(
         known = ", ".join(recipe.tasks)
         raise UsageError(f"--recipe {name}: says nothing of {', '.join(lacking)}", f"it is for {known}")
     return {spec.name: {task: recipe.values(task) for task in tasks} for spec in models}
+
+
+def beside_eager(backends: str, device: str, say: Callable[[str], None]) -> tuple[str, ...]:
+    """Read the back-ends that are timed beside PyTorch, which is always among them, and say which of 'all' are left out.
+
+    Raises:
+        BertBenchError: a name is unknown, or what is named cannot run here.
+    """
+    if backends == PYTORCH:
+        return (PYTORCH,)
+    from bertbench.speed.backend import parse  # looks at what is installed
+
+    named, notes = parse(backends, device)
+    for note in notes:
+        say(note)
+    return tuple(dict.fromkeys((PYTORCH, *named)))
 
 
 def _one(name: str, catalog: Catalog, store: Store | None) -> ModelSpec:

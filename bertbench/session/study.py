@@ -28,6 +28,7 @@ from bertbench.session.request import (
 from bertbench.session.seeds import seeds_of
 from bertbench.session.selection import (
     RECIPES,
+    beside_eager,
     check_recipe,
     is_named_recipe,
     named_recipe,
@@ -108,7 +109,8 @@ class Study:
         named = chosen.recipes if is_named_recipe(chosen.recipes, self.catalog) else None
         checked = replace(chosen, recipes="task") if named else chosen
         options, kinds = resolve_options(checked, suite.seeds, self.command), parse_kinds(self.options.only)
-        options = replace(options, recipes=named or options.recipes)
+        backends = beside_eager(self.options.backends, options.device, self.say)
+        options = replace(options, recipes=named or options.recipes, backends=backends)
         if start is not None:
             self.catalog.task(start)
         if chosen.resample_training and "quality" not in kinds:

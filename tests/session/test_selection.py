@@ -8,6 +8,7 @@ from bertbench import cli
 from bertbench.errors import CheckpointError, ConfigError, StoreError, UnknownNameError, UsageError
 from bertbench.records.store import Store
 from bertbench.session.selection import (
+    beside_eager,
     is_named_recipe,
     named_recipe,
     published_recipes,
@@ -346,3 +347,21 @@ def test_a_recipe_for_any_model_goes_over_all_models_and_no_other_task():
     assert (of_bert["epochs"], of_bert["learning_rate"], of_bert["warmup_ratio"]) == (20, 2e-5, 0.1)
     with pytest.raises(UsageError, match="--recipe stable: says nothing of mnli"):
         named_recipe("stable", models, ["rte", "mnli"], catalog)
+
+
+def test_back_ends_are_timed_beside_pytorch():
+    """PyTorch comes first whether or not it is named; nothing is said where nothing is left out."""
+    said = []
+    assert beside_eager("eager", "cpu", said.append) == ("eager",)
+    assert beside_eager("eager-attention", "cpu", said.append) == ("eager", "eager-attention")
+    assert beside_eager("eager-attention,eager", "cpu", said.append) == ("eager", "eager-attention")
+    assert said == []
+
+
+def test_back_ends_that_all_leaves_out_are_named():
+    """Those that cannot run on the device are told of, and an unknown name is refused."""
+    said = []
+    assert "cuda-graphs" not in beside_eager("all", "cpu", said.append)
+    assert any("cuda-graphs" in line for line in said)
+    with pytest.raises(UnknownNameError, match="tensorrt"):
+        beside_eager("tensorrt", "cpu", said.append)

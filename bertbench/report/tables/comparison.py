@@ -203,6 +203,30 @@ def speedup_of(comparison: Comparison, latency: Row) -> Row | None:
     return next((row for row in speedups if row.reference in {None, comparison.reference}), None)
 
 
+def fastest_way(comparison: Comparison, model: str, shape: Mapping[str, object]) -> str:
+    """Write the way of running with the lowest median latency at a shape, beside PyTorch in fp32, and what it changes.
+
+    Empty where a model was timed in one way only. A back-end whose answers are wrong has no latency.
+    """
+    latencies = comparison.figures.all(model, "latency", statistic="median", **shape)
+    if len(latencies) < 2:
+        return ""
+    fastest = min(latencies, key=lambda row: row.value or 0.0)
+    of_way = {"backend": fastest.backend, "dtype": fastest.dtype}
+    speedup = comparison.figures.first(
+        model, "speedup", statistic="median", reference=f"{model} eager fp32", **shape, **of_way
+    )
+    changed = comparison.figures.first(model, "changed_predictions", **of_way)
+    is_changed = changed is not None and bool(changed.value)
+    parts = [
+        shown("latency", fastest.value or 0.0),
+        way_name(fastest),
+        figure_text(speedup) if speedup is not None else "",
+        f"({shown('changed_predictions', changed.value or 0.0)} changed)" if changed is not None and is_changed else "",
+    ]
+    return " ".join(filter(None, parts))
+
+
 def _faster(speedup: Row) -> str:
     """Write a speed-up: '1.97x [1.93, 2.01] faster'; where the interval includes 1 neither word would be true."""
     text = figure_text(speedup)

@@ -23,7 +23,14 @@ from bertbench.report.caveats import (
 )
 from bertbench.report.compare.use_case import ALONE
 from bertbench.report.row import Row, Style, Table
-from bertbench.report.tables.comparison import Comparison, on_random_weights, speedup_of, titles, ways_timed
+from bertbench.report.tables.comparison import (
+    Comparison,
+    fastest_way,
+    on_random_weights,
+    speedup_of,
+    titles,
+    ways_timed,
+)
 from bertbench.report.tables.figures import figure_text, latency_fields, listed, shape_label, shown, way_name
 from bertbench.units import megabytes, millions, significant, times
 
@@ -41,8 +48,6 @@ LONG_NAME = 10  # of a task
 SIZES = frozenset({"parameters", "parameter_bytes", "checkpoint_bytes", "flops"})
 SHOWN = frozenset({"parameters", "latency", "peak_memory", "score"})
 SHARED_LEAST = 1.005  # parameters executed for those stored, from which on layers are shared
-
-
 OF_SHAPE = ("batch_size", "sequence_length", "scenario")
 Shape = Mapping[str, int | str | None]
 Line = tuple[str, Mapping[str, str]]
@@ -132,6 +137,8 @@ class _Writer:
             self.line(_label("Speed", number, name), partial(self._latency, shape=shape))
             for number, (name, shape) in enumerate(named)
         ]
+        if len(ways_timed(self.comparison)) > 1:
+            lines.append(self.line("  best back-end", lambda model: fastest_way(self.comparison, model, named[0][1])))
         return lines + (self.claims(lambda model: self._judged(model, "speed")) if shapes else [])
 
     def _latency(self, model: str, shape: Shape) -> str:
@@ -346,7 +353,9 @@ def _lacking(comparison: Comparison, row: Row) -> str:
 
 
 def _untold(writer: _Writer) -> Iterator[str]:
-    """Name what was timed and has no room in the table."""
+    """Name what was timed and has no room in the table, and say what the best back-end is."""
+    if len(ways_timed(writer.comparison)) > 1:
+        yield "best back-end: the lowest latency at the first shape, and how many times as fast as the model in PyTorch fp32"
     if writer.untold:
         yield f"also timed: {listed(writer.untold)} (in the details)"
 

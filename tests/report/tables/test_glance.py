@@ -300,6 +300,25 @@ def test_several_back_ends_do_not_mix():
     assert "also timed: onnxruntime fp32 (in the details)" in table.notes
 
 
+def test_the_best_back_end_of_each_model():
+    """The fastest way at the first shape, how many times as fast as the model in PyTorch, and the share of changed answers."""
+    fast = {"backend": "onnxruntime-int8", "dtype": "int8"}
+    rows = (
+        *ways("eager", "onnxruntime", model="bert"),
+        *ways("eager", factor=0.5),
+        row("tiny", "latency", 0.02, "median", **fast, **SHAPE),
+        row("tiny", "speedup", 2.5, "median", low=2.4, high=2.6, reference="tiny eager fp32", **fast, **SHAPE),
+        row("tiny", "changed_predictions", 0.03125, **fast),
+    )
+    table = glance_table(comparison(rows), "t")
+    assert lines(table)["best back-end"] == (
+        "100 ms eager fp32",
+        "20.0 ms onnxruntime-int8 2.50x [2.40, 2.60] (3.1% changed)",
+    )
+    assert any(note.startswith("best back-end: the lowest latency at the first shape") for note in table.notes)
+    assert "best back-end" not in lines(glance_table(comparison(ways("eager", model="bert")), "t"))
+
+
 def test_another_back_end_than_the_reference_s_is_named():
     """A model that was timed on another back-end alone says so, and has no speed-up over the reference."""
     other = row("tiny", "latency", 0.05, "median", backend="onnxruntime", dtype="fp32", **SHAPE)
