@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -27,6 +28,13 @@ from typing import Any, Self
 from bertbench.errors import UnavailableError
 
 PROC = Path("/proc/self")
+# Where a process's stack and heap begin depends on the size of its environment, by which a program can seem several percent faster
+# than another (Mytkowicz, Diwan, Hauswirth & Sweeney 2009, Producing wrong data without doing anything obviously wrong, ASPLOS). So
+# each new interpreter gets a variable of a random size: up to a page, after which places within a page repeat, so that they are
+# equally likely whatever else the environment holds. Each process draws its own, also of two that are compared: one size for both
+# would keep what their other variables differ by. What is forked has the size, and the layout, of its server. Drawn as the
+# system draws address layouts, from no seed: a session that is repeated shall not repeat its luck.
+PADDING, MOST_PADDING = "BERTBENCH_PADDING", 4096
 DYING_S = 10.0  # how long a child whose pipe has ended may take to end itself: it may still write a core dump
 
 
@@ -65,10 +73,14 @@ class ChildDiedError(Exception):
 class Child:
     """The parent's side of a child process: a pipe to it, and its life, which ends with `close`."""
 
-    def __init__(self, connection: Connection, process: Any) -> None:
-        """Take over a started process with the methods of `multiprocessing.Process`, and this end of its pipe."""
+    def __init__(self, connection: Connection, process: Any, padding: int | None = None) -> None:
+        """Take over a started process with the methods of `multiprocessing.Process`, and this end of its pipe.
+
+        `padding` is the bytes that its environment was lengthened by.
+        """
         self._connection = connection
         self._process = process
+        self.padding = padding
 
     @classmethod
     def start(cls, target: Callable[..., None], *arguments: Any, name: str, fork: bool | None = None) -> Child:
@@ -85,7 +97,7 @@ class Child:
         process = origin.Process(target=target, args=(theirs, *arguments), name=name, daemon=True)
         child = cls(ours, process)
         try:
-            _start(process, fork=fork)
+            child.padding = _start(process, fork=fork)
         except BaseException:  # Ctrl-C, for instance: nothing is left running
             child.close()
             raise
@@ -103,9 +115,10 @@ class Child:
         if os.name == "nt":
             raise UnavailableError("another interpreter cannot be measured on Windows", "use Linux, macOS or WSL")
         ours, theirs = Pipe()
+        padding = _drawn_padding()
         process = subprocess.Popen(
             [*command, str(theirs.fileno())],
-            env=dict(environment),
+            env={**environment, PADDING: "x" * padding},
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -113,7 +126,7 @@ class Child:
             start_new_session=True,  # Ctrl-C is the parent's; the end of the pipe ends the child
         )
         theirs.close()
-        return cls(ours, _Launched(process))
+        return cls(ours, _Launched(process), padding)
 
     @property
     def pid(self) -> int | None:
@@ -233,10 +246,8 @@ def has_fork_server() -> bool:
 def begin() -> None:
     """Start the fork server, which imports what it was told while the caller goes on; without one, nothing."""
     if has_fork_server():
-        from multiprocessing import forkserver
-
         with _without_main():
-            _deafly(forkserver.ensure_running)
+            _ensure_server()
 
 
 def renew() -> None:
@@ -245,19 +256,54 @@ def renew() -> None:
         from multiprocessing import forkserver
 
         forkserver._forkserver._stop()  # type: ignore[attr-defined]  # noqa: SLF001 (there is no public way)
+        _padding_by_server.clear()
 
 
-def _start(process: Any, *, fork: bool | None) -> None:
-    """Start a process that neither hears Ctrl-C, not even while it imports, nor runs the calling script."""
+def _start(process: Any, *, fork: bool | None) -> int:
+    """Start a process that neither hears Ctrl-C, not even while it imports, nor runs the calling script; return its padding."""
     forks = has_fork_server() if fork is None else fork
     with _without_main():
         if forks:
-            from multiprocessing import forkserver
-
-            _deafly(forkserver.ensure_running)
+            padding = _ensure_server()
             process.start()
         else:
-            _deafly(process.start)
+            with _padded() as padding:
+                _deafly(process.start)
+    return padding
+
+
+_padding_by_server: dict[int, int] = {}  # by process id: there is one at a time
+
+
+def _ensure_server() -> int:
+    """Start the fork server unless it is running; return its padding."""
+    from multiprocessing import forkserver
+
+    server: Any = forkserver._forkserver  # noqa: SLF001 (there is no public way)
+    with _padded() as padding:
+        _deafly(forkserver.ensure_running)
+    if server._forkserver_pid not in _padding_by_server:  # noqa: SLF001
+        _padding_by_server.clear()
+        _padding_by_server[server._forkserver_pid] = padding  # noqa: SLF001
+    return _padding_by_server[server._forkserver_pid]  # noqa: SLF001
+
+
+def _drawn_padding() -> int:
+    return secrets.randbelow(MOST_PADDING)
+
+
+@contextmanager
+def _padded() -> Iterator[int]:
+    """Lengthen the environment of what is started within the block; yield by how many bytes."""
+    padding, before = _drawn_padding(), os.environ.get(PADDING)
+    os.environ[PADDING] = "x" * padding
+    try:
+        yield padding
+    finally:
+        if before is None:
+            del os.environ[PADDING]
+        else:
+            os.environ[PADDING] = before
 
 
 def _deafly(begin: Callable[[], None]) -> None:

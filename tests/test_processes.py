@@ -160,3 +160,53 @@ def test_closing_does_not_wait_for_a_busy_child(child):
     began = time.monotonic()
     child.close()
     assert time.monotonic() - began < 5
+
+
+def own_padding(connection):
+    """Say how long the padding of this process's environment is."""
+    connection.send(len(os.environ[processes.PADDING]))
+
+
+@pytest.mark.skipif(not processes.has_fork_server(), reason="there is no fork server")
+def test_forked_children_share_the_padding_of_their_server():
+    """What is forked from one server has one size of environment, which the parent knows and does not keep itself."""
+    with Child.start(own_padding, name="a") as first, Child.start(own_padding, name="b") as second:
+        assert first.receive(60) == second.receive(60) == first.padding == second.padding
+    assert 0 <= first.padding < processes.MOST_PADDING
+    assert processes.PADDING not in os.environ
+
+
+@pytest.mark.slow
+def test_another_server_has_another_padding():
+    """A fresh server and a spawned process draw a size of their own."""
+    drawn = set()
+    for fork in (None, None, None, False, False):
+        with Child.start(own_padding, name="a", fork=fork) as child:
+            assert child.receive(60) == child.padding
+            drawn.add(child.padding)
+        processes.renew()
+    assert len(drawn) >= 4
+
+
+def test_a_launched_command_is_padded_too():
+    """Two commands of one environment get sizes of their own, and nothing else is changed."""
+    code = (
+        "import os, sys; from multiprocessing.connection import Connection; "
+        "Connection(int(sys.argv[1])).send(dict(os.environ))"
+    )
+    drawn = []
+    for _ in range(8):
+        with Child.launch([sys.executable, "-c", code], {"A": "1"}) as child:
+            variables = child.receive(60)
+            assert len(variables.pop(processes.PADDING)) == child.padding
+            drawn.append(child.padding)
+    assert variables["A"] == "1"
+    assert len(set(drawn)) > 4
+
+
+def test_a_padding_of_before_comes_back(monkeypatch):
+    """A child that starts children itself keeps its own variable."""
+    monkeypatch.setenv(processes.PADDING, "own")
+    with processes._padded() as padding:
+        assert len(os.environ[processes.PADDING]) == padding
+    assert os.environ[processes.PADDING] == "own"

@@ -235,6 +235,11 @@ class WorkerProcess:
         """Process id."""
         return self._child.pid if self._failure is None else None
 
+    @property
+    def padding(self) -> int | None:
+        """Bytes that its environment, or that of the server it was forked from, was lengthened by."""
+        return self._child.padding
+
     def is_alive(self) -> bool:
         """Tell whether it has neither failed to load, nor died, nor been closed."""
         return self._failure is None
