@@ -23,17 +23,18 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from bertbench.errors import UnavailableError
 
 PROC = Path("/proc/self")
 # Where a process's stack and heap begin depends on the size of its environment, by which a program can seem several percent faster
-# than another (Mytkowicz, Diwan, Hauswirth & Sweeney 2009, Producing wrong data without doing anything obviously wrong, ASPLOS). So
-# each new interpreter gets a variable of a random size: up to a page, after which places within a page repeat, so that they are
-# equally likely whatever else the environment holds. Each process draws its own, also of two that are compared: one size for both
-# would keep what their other variables differ by. What is forked has the size, and the layout, of its server. Drawn as the
-# system draws address layouts, from no seed: a session that is repeated shall not repeat its luck.
+# than another (Mytkowicz, Diwan, Hauswirth & Sweeney 2009, Producing wrong data without doing anything obviously wrong, ASPLOS).
+# So every process gets a variable of a random size: up to a page, after which places within a page repeat, so that they are
+# equally likely whatever else the environment holds. Each draws its own, also of two that are compared: one size for both would
+# keep what their other variables differ by. A forked process has the stack of its server, whose environment is lengthened too,
+# and moves its heap by its own. Drawn as the system draws address layouts, from no seed: a session that is repeated shall not
+# repeat its luck.
 PADDING, MOST_PADDING = "BERTBENCH_PADDING", 4096
 DYING_S = 10.0  # how long a child whose pipe has ended may take to end itself: it may still write a core dump
 
@@ -70,14 +71,18 @@ class ChildDiedError(Exception):
         self.death = death
 
 
+class Padding(NamedTuple):
+    """Bytes that a process's environment was lengthened by, and that of the server it was forked from; None: it was not."""
+
+    own: int
+    server: int | None = None
+
+
 class Child:
     """The parent's side of a child process: a pipe to it, and its life, which ends with `close`."""
 
-    def __init__(self, connection: Connection, process: Any, padding: int | None = None) -> None:
-        """Take over a started process with the methods of `multiprocessing.Process`, and this end of its pipe.
-
-        `padding` is the bytes that its environment was lengthened by.
-        """
+    def __init__(self, connection: Connection, process: Any, padding: Padding) -> None:
+        """Take over a started process with the methods of `multiprocessing.Process`, and this end of its pipe."""
         self._connection = connection
         self._process = process
         self.padding = padding
@@ -94,10 +99,11 @@ class Child:
         """
         origin = _context(fork=fork)
         ours, theirs = origin.Pipe()
-        process = origin.Process(target=target, args=(theirs, *arguments), name=name, daemon=True)
-        child = cls(ours, process)
+        own = _drawn_padding()
+        process = origin.Process(target=_call, args=(own, target, theirs, *arguments), name=name, daemon=True)
+        child = cls(ours, process, Padding(own))
         try:
-            child.padding = _start(process, fork=fork)
+            child.padding = Padding(own, _start(process, own, fork=fork))
         except BaseException:  # Ctrl-C, for instance: nothing is left running
             child.close()
             raise
@@ -126,7 +132,7 @@ class Child:
             start_new_session=True,  # Ctrl-C is the parent's; the end of the pipe ends the child
         )
         theirs.close()
-        return cls(ours, _Launched(process), padding)
+        return cls(ours, _Launched(process), Padding(padding))
 
     @property
     def pid(self) -> int | None:
@@ -256,23 +262,29 @@ def renew() -> None:
         from multiprocessing import forkserver
 
         forkserver._forkserver._stop()  # type: ignore[attr-defined]  # noqa: SLF001 (there is no public way)
-        _padding_by_server.clear()
+        _paddings.clear()
 
 
-def _start(process: Any, *, fork: bool | None) -> int:
-    """Start a process that neither hears Ctrl-C, not even while it imports, nor runs the calling script; return its padding."""
+def _start(process: Any, padding: int, *, fork: bool | None) -> int | None:
+    """Start a process that neither hears Ctrl-C, not even while it imports, nor runs the calling script; return its server's padding."""
     forks = has_fork_server() if fork is None else fork
     with _without_main():
         if forks:
-            padding = _ensure_server()
+            of_server = _ensure_server()
             process.start()
-        else:
-            with _padded() as padding:
-                _deafly(process.start)
-    return padding
+            return of_server
+        with _lengthened(padding):
+            _deafly(process.start)
+    return None
 
 
-_padding_by_server: dict[int, int] = {}  # by process id: there is one at a time
+def _call(padding: int, target: Callable[..., None], *arguments: Any) -> None:
+    """Do what a child is for, in an environment lengthened by its own padding."""
+    os.environ[PADDING] = "x" * padding
+    target(*arguments)
+
+
+_paddings: dict[int, int] = {}  # of the server, by its process id
 
 
 def _ensure_server() -> int:
@@ -280,12 +292,10 @@ def _ensure_server() -> int:
     from multiprocessing import forkserver
 
     server: Any = forkserver._forkserver  # noqa: SLF001 (there is no public way)
-    with _padded() as padding:
+    padding = _drawn_padding()
+    with _lengthened(padding):
         _deafly(forkserver.ensure_running)
-    if server._forkserver_pid not in _padding_by_server:  # noqa: SLF001
-        _padding_by_server.clear()
-        _padding_by_server[server._forkserver_pid] = padding  # noqa: SLF001
-    return _padding_by_server[server._forkserver_pid]  # noqa: SLF001
+    return _paddings.setdefault(server._forkserver_pid, padding)  # noqa: SLF001
 
 
 def _drawn_padding() -> int:
@@ -293,12 +303,12 @@ def _drawn_padding() -> int:
 
 
 @contextmanager
-def _padded() -> Iterator[int]:
-    """Lengthen the environment of what is started within the block; yield by how many bytes."""
-    padding, before = _drawn_padding(), os.environ.get(PADDING)
+def _lengthened(padding: int) -> Iterator[None]:
+    """Lengthen the environment of what is started within the block."""
+    before = os.environ.get(PADDING)
     os.environ[PADDING] = "x" * padding
     try:
-        yield padding
+        yield
     finally:
         if before is None:
             del os.environ[PADDING]

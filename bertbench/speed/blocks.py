@@ -13,6 +13,7 @@ from bertbench.errors import BertBenchError, MeasurementError
 from bertbench.models.checkpoints import predicted_bytes, read_config
 from bertbench.models.lengths import check_length, limit_of
 from bertbench.models.token_ids import Inputs
+from bertbench.processes import Padding
 from bertbench.records.cautions import Caution, caution
 from bertbench.records.environment import available_memory, system_settings
 from bertbench.records.record import Failure, SystemSettings
@@ -100,7 +101,7 @@ class Blocks:
         self.cells: dict[Cell, Failure] = {}
         self.warnings: list[Caution] = []
         self.attentions: dict[str, str] = {}  # by target the attention in use, 'none' where that is no question
-        self.paddings: dict[tuple[int, str], int | None] = {}  # of the environment, by round and target
+        self.paddings: dict[tuple[int, str], Padding] = {}  # of the environment, by round and target
 
     def plan(self, targets: Sequence[SpeedTarget], reference: str) -> None:
         """Fill `blocks` with what can take at least one shape; shapes that are too long or large go to `cells`."""

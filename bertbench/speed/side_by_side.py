@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
+from bertbench.processes import Padding
 from bertbench.records.cautions import Caution, caution
 from bertbench.records.progress import Progress, silent
 from bertbench.records.record import Failure, Measurement
@@ -75,8 +76,8 @@ class SpeedResult:
     """Rows of all passes, latencies of what was measured to the end, failures and warnings.
 
     `failures` are of targets that gave nothing, `cells` of single shapes (target's name, shape's label); `warmups` are the
-    counts of untimed passes that were found out; `paddings` the bytes that each worker's environment was lengthened by, by round
-    and target.
+    counts of untimed passes that were found out; `paddings` what each worker's environment was lengthened by, by round and
+    target.
     """
 
     session_id: str
@@ -89,13 +90,13 @@ class SpeedResult:
     rounds: int = 0
     warmups: dict[str, int] = field(default_factory=dict)
     attentions: dict[str, str] = field(default_factory=dict)
-    paddings: dict[tuple[int, str], int | None] = field(default_factory=dict)
+    paddings: dict[tuple[int, str], Padding] = field(default_factory=dict)
 
     def frame(self) -> pd.DataFrame:
         """Make a table of the rows: session, round, turn, order, model, backend, dtype, seconds, warmup, shape, ...
 
-        `round` numbers sets of workers that lived together; rows of one round, turn and shape are paired. Workers of one
-        `environment_padding` were most probably forked from one server.
+        `round` numbers sets of workers that lived together; rows of one round, turn and shape are paired. Each worker's
+        environment was lengthened by `environment_padding` bytes, that of the server it was forked from by `server_padding`.
         """
         import pandas as pd
 
@@ -104,8 +105,9 @@ class SpeedResult:
         table["sequence_length"] = table["sequence_length"].astype("Int64")
         for name in ("tokenization_seconds", "end_to_end_seconds"):
             table[name] = table[name].astype("float64")
-        table["environment_padding"] = [self.paddings.get((row.round, row.model)) for row in self.rows]
-        table["environment_padding"] = table["environment_padding"].astype("Int64")
+        paddings = [self.paddings.get((row.round, row.model)) for row in self.rows]
+        table["environment_padding"] = pd.array([padding and padding.own for padding in paddings], dtype="Int64")
+        table["server_padding"] = pd.array([padding and padding.server for padding in paddings], dtype="Int64")
         table.insert(0, "session", self.session_id)
         targets = {target.name: target for target in self.targets}
         column = list(table.columns).index("model") + 1

@@ -26,7 +26,7 @@ import bertbench
 from bertbench import processes
 from bertbench.errors import UsageError
 from bertbench.models.checkpoints import modeling_module, module_of
-from bertbench.processes import Child, ChildDiedError, Death
+from bertbench.processes import Child, ChildDiedError, Death, Padding
 from bertbench.records.record import Failure
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec
 from bertbench.speed.process_memory import TrainingMemory
@@ -236,8 +236,8 @@ class WorkerProcess:
         return self._child.pid if self._failure is None else None
 
     @property
-    def padding(self) -> int | None:
-        """Bytes that its environment, or that of the server it was forked from, was lengthened by."""
+    def padding(self) -> Padding:
+        """By what its environment was lengthened."""
         return self._child.padding
 
     def is_alive(self) -> bool:

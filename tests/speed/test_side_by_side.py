@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from bertbench.processes import Padding
 from bertbench.records.record import Failure, SystemSettings
 from bertbench.records.sidecars import TurnSeconds
 from bertbench.specs.timing import ShapeSpec, TimingSpec
@@ -57,7 +58,7 @@ def opened():  # noqa: C901 (a stand-in of many short methods)
 
         @property
         def padding(self):
-            return 100 * len(log)
+            return Padding(100 * len(log), 7)
 
         def loaded(self):
             return Loaded("eager" if self.name == "plain" else "sdpa", None, None)
@@ -127,8 +128,10 @@ def test_frame(opened, target):
     assert list(frame.columns) == [
         "session", "round", "turn", "order", "model", "backend", "dtype", "seconds", "warmup", "shape", "scenario",
         "batch_size", "sequence_length", "tokenization_seconds", "end_to_end_seconds", "environment_padding",
+        "server_padding",
     ]  # fmt: skip
     assert frame.groupby("round")["environment_padding"].unique().map(list).tolist() == [[100], [200]]
+    assert set(frame["server_padding"]) == {7}
     assert len(frame) == 2 * 2 * 2 * 2 * 4
     assert set(frame["session"]) == {"s1"}
     assert set(frame["backend"]) == {"fake"}
