@@ -1,4 +1,4 @@
-"""How often to repeat at each level: what rounds and their turns add to the variance, and the turns that a round is best given.
+"""How often to repeat at each level: what passes, turns and rounds add to the variance, and the turns that a round is best given.
 
 Pure arithmetic on log-ratios of turns, grouped by round.
 
@@ -7,6 +7,11 @@ Pure arithmetic on log-ratios of turns, grouped by round.
 
 More rounds always help; more turns in each help only against what turns add, and cost time in which there could be more rounds.
 
+*Why sessions do not choose by it.* Simulated with the real rule for stopping (precision 2 %, turns that deviate by 1 to 15 %, rounds by
+0.7 to 5 %, rounds that take 1.5 to 100 turns to start), against rounds of 3 turns: the best number, had it been known from the start,
+takes 0.72 to 1.24 times as long, chosen after 5 rounds 0.96 to 1.44 times. The formula knows neither that Student's quantile
+is large for few rounds, nor that a session looks at 5, 8, 12 … of them; and rounds that were taken before the choice stay noisy.
+
 Source: Kalibera & Jones 2013, Rigorous benchmarking in reasonable time, ISMM, 63-74: unbiased variances T_i^2 of nested levels
 with costs c_i, of which r_i = ceil(sqrt(c_(i+1) / c_i * T_i^2 / T_(i+1)^2)) repetitions are best.
 """
@@ -14,22 +19,22 @@ with costs c_i, of which r_i = ceil(sqrt(c_(i+1) / c_i * T_i^2 / T_(i+1)^2)) rep
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-MOST_TURNS = 30  # where rounds seem to add nothing, of which a few rounds cannot be sure
+MOST_TURNS = 30  # where rounds seem to add nothing, of which a few of them cannot be sure
 
 
 class Components(NamedTuple):
     """Variances in squared log units: of turns within a round, and of rounds beyond what their turns explain.
 
-    Both are unbiased, so that the second can come out below 0.
+    That of a turn holds its passes. Both are unbiased, so that the second can come out below 0.
     """
 
     turns: float
     rounds: float
 
-    def of_round(self, turns: float) -> float:
+    def of_round(self, turns: int) -> float:
         """Return the variance of the mean over the turns of a round."""
         return max(self.rounds, 0.0) + self.turns / turns
 
@@ -43,23 +48,28 @@ def components(rounds: Sequence[Sequence[float]]) -> Components | None:
     Source: Kalibera & Jones 2013; unequal numbers: Searle, Casella & McCulloch 1992, Variance Components, section 3.6.
     """
     rounds = [turns for turns in rounds if turns]
-    count = sum(map(len, rounds))
-    if len(rounds) < 2 or count == len(rounds):
+    count, within = sum(map(len, rounds)), pooled_variance(rounds)
+    if len(rounds) < 2 or within is None:
         return None
-    means = [math.fsum(turns) / len(turns) for turns in rounds]
     grand = math.fsum(map(math.fsum, rounds)) / count
-    within = math.fsum((value - mean) ** 2 for turns, mean in zip(rounds, means, strict=True) for value in turns) / (
-        count - len(rounds)
-    )
-    between = math.fsum(len(turns) * (mean - grand) ** 2 for turns, mean in zip(rounds, means, strict=True)) / (
-        len(rounds) - 1
-    )
+    squares = (len(turns) * (math.fsum(turns) / len(turns) - grand) ** 2 for turns in rounds)
+    between = math.fsum(squares) / (len(rounds) - 1)
     size = (count - sum(len(turns) ** 2 for turns in rounds) / count) / (len(rounds) - 1)
     return Components(within, (between - within) / size)
 
 
+def pooled_variance(groups: Iterable[Sequence[float]]) -> float | None:
+    """Compute the variance within groups, each around its own mean; None where no group has two values."""
+    squares, freedom = 0.0, 0
+    for values in groups:
+        mean = math.fsum(values) / len(values)
+        squares += math.fsum((value - mean) ** 2 for value in values)
+        freedom += len(values) - 1
+    return squares / freedom if freedom else None
+
+
 def best_turns(parts: Components, turn_s: float, start_s: float) -> int:
-    """Choose the turns of a round that give the narrowest interval in a given time, MOST_TURNS at most.
+    """Choose the turns of a round that give the least variance of the mean over rounds in a given time, MOST_TURNS at most.
 
     Args:
         parts: what turns and rounds add to the variance.
@@ -73,13 +83,3 @@ def best_turns(parts: Components, turn_s: float, start_s: float) -> int:
     if parts.rounds <= 0 or turn_s <= 0:
         return MOST_TURNS
     return min(MOST_TURNS, math.ceil(math.sqrt(start_s / turn_s * parts.turns / parts.rounds)))
-
-
-def extra_time(parts: Components, turn_s: float, start_s: float, turns: int) -> float:
-    """Compute how much longer a given precision takes with `turns` than with the best number, as a share (0.1: 10 %)."""
-
-    def cost(number: int) -> float:
-        return parts.of_round(number) * (start_s + number * turn_s)
-
-    best = cost(best_turns(parts, turn_s, start_s))
-    return cost(turns) / best - 1 if best else 0.0
