@@ -7,9 +7,9 @@ Pure arithmetic on log-ratios of turns, grouped by round.
 
 More rounds always help; more turns in each help only against what turns add, and cost time in which there could be more rounds.
 
-*Why sessions do not choose by it.* Simulated with the real rule for stopping (1,000 sessions a point, precision 2 %, turns that
-deviate by 1 to 10 %, rounds by 0.7 to 5 %, a start that costs 1.5 to 100 turns), against rounds of 3 turns: the best number, had it
-been known from the start, takes 0.72 to 1.25 times as long; chosen after 5 rounds, at most 12, 0.93 to 1.33 times. The formula
+*Why sessions do not choose by it.* Simulated with the real rule for stopping (tests/bench/test_turns.py: precision 2 %, turns that
+deviate by 1 to 7 %, rounds by 0.7 to 3 %, a start that costs 1.5 to 100 turns), against rounds of 3 turns: the best number, had it
+been known from the start, takes 0.74 to 1.25 times as long; chosen after 5 rounds, at most 12, 0.94 to 1.31 times. The formula
 knows neither that Student's quantile is large for few rounds, nor that a session looks at 5, 8, 12 … of them; and rounds
 that were taken before the choice stay as noisy as they are.
 

@@ -10,6 +10,7 @@ from bertbench.records.machines import Noise
 from bertbench.report.row import Report, Row, Table
 from bertbench.report.tables.figures import fields_of_shape
 from bertbench.stats.estimate import Method, MethodKind, Replications
+from bertbench.stats.repetitions import MOST_TURNS
 from bertbench.stats.stopping import detectable, expected_half_width
 from bertbench.units import duration, flop_rate, small_percent
 
@@ -71,7 +72,8 @@ def _facts(noise: Noise, ceiling: float | None) -> tuple[tuple[str, str], ...]:
     ]
     facts += [(title, small_percent(deviation)) for title, _, deviation in _levels(noise)]
     if noise.best_turns is not None:
-        facts.append(("Turns a round, and how many would be best", f"{noise.turns_of_round}, {noise.best_turns}"))
+        more = " or more" if noise.best_turns == MOST_TURNS else ""
+        facts.append(("Turns a round, and how many would be best", f"{noise.turns_of_round}, {noise.best_turns}{more}"))
     if ceiling is not None:
         threads = f"{noise.threads} thread{'s' if noise.threads != 1 else ''}"
         facts.append((f"Ceiling of the machine ({noise.dtype}, {threads})", flop_rate(ceiling)))
@@ -199,7 +201,7 @@ def _notes(noise: Noise, turns: int) -> list[str]:
     if noise.best_turns is not None:
         notes.append(
             "best turns: of Kalibera & Jones 2013, from what turns and rounds add and what they cost; where few rounds fit into the time, "
-            "fewer turns are better, as the half-widths tell. A suite's YAML sets them: timing, turns"
+            "fewer turns are better, as the half-widths tell. `compare` and `run` take them from their suite's YAML: timing, turns"
         )
     notes.append(
         "smallest difference seen: found significant (two-sided, 5%) in 4 of 5 sessions; "
