@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -22,11 +23,19 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from bertbench.errors import UnavailableError
 
 PROC = Path("/proc/self")
+# Where a process's stack and heap begin depends on the size of its environment, by which a program can seem several percent faster
+# than another (Mytkowicz, Diwan, Hauswirth & Sweeney 2009, Producing wrong data without doing anything obviously wrong, ASPLOS).
+# So every process gets a variable of a random size: up to a page, after which places within a page repeat, so that they are
+# equally likely whatever else the environment holds. Each draws its own, also of two that are compared: one size for both would
+# keep what their other variables differ by. A forked process has the stack of its server, whose environment is lengthened too,
+# and moves its heap by its own. Drawn as the system draws address layouts, from no seed: a session that is repeated shall not
+# repeat its luck.
+PADDING, MOST_PADDING = "BERTBENCH_PADDING", 4096
 DYING_S = 10.0  # how long a child whose pipe has ended may take to end itself: it may still write a core dump
 
 
@@ -62,13 +71,21 @@ class ChildDiedError(Exception):
         self.death = death
 
 
+class Padding(NamedTuple):
+    """Bytes that a process's environment was lengthened by, and that of the server it was forked from; None: it was not."""
+
+    own: int
+    server: int | None = None
+
+
 class Child:
     """The parent's side of a child process: a pipe to it, and its life, which ends with `close`."""
 
-    def __init__(self, connection: Connection, process: Any) -> None:
+    def __init__(self, connection: Connection, process: Any, padding: Padding) -> None:
         """Take over a started process with the methods of `multiprocessing.Process`, and this end of its pipe."""
         self._connection = connection
         self._process = process
+        self.padding = padding
 
     @classmethod
     def start(cls, target: Callable[..., None], *arguments: Any, name: str, fork: bool | None = None) -> Child:
@@ -82,10 +99,11 @@ class Child:
         """
         origin = _context(fork=fork)
         ours, theirs = origin.Pipe()
-        process = origin.Process(target=target, args=(theirs, *arguments), name=name, daemon=True)
-        child = cls(ours, process)
+        own = _drawn_padding()
+        process = origin.Process(target=_call, args=(own, target, theirs, *arguments), name=name, daemon=True)
+        child = cls(ours, process, Padding(own))
         try:
-            _start(process, fork=fork)
+            child.padding = Padding(own, _start(process, own, fork=fork))
         except BaseException:  # Ctrl-C, for instance: nothing is left running
             child.close()
             raise
@@ -103,9 +121,10 @@ class Child:
         if os.name == "nt":
             raise UnavailableError("another interpreter cannot be measured on Windows", "use Linux, macOS or WSL")
         ours, theirs = Pipe()
+        padding = _drawn_padding()
         process = subprocess.Popen(
             [*command, str(theirs.fileno())],
-            env=dict(environment),
+            env={**environment, PADDING: "x" * padding},
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -113,7 +132,7 @@ class Child:
             start_new_session=True,  # Ctrl-C is the parent's; the end of the pipe ends the child
         )
         theirs.close()
-        return cls(ours, _Launched(process))
+        return cls(ours, _Launched(process), Padding(padding))
 
     @property
     def pid(self) -> int | None:
@@ -233,10 +252,8 @@ def has_fork_server() -> bool:
 def begin() -> None:
     """Start the fork server, which imports what it was told while the caller goes on; without one, nothing."""
     if has_fork_server():
-        from multiprocessing import forkserver
-
         with _without_main():
-            _deafly(forkserver.ensure_running)
+            _ensure_server()
 
 
 def renew() -> None:
@@ -245,19 +262,58 @@ def renew() -> None:
         from multiprocessing import forkserver
 
         forkserver._forkserver._stop()  # type: ignore[attr-defined]  # noqa: SLF001 (there is no public way)
+        _paddings.clear()
 
 
-def _start(process: Any, *, fork: bool | None) -> None:
-    """Start a process that neither hears Ctrl-C, not even while it imports, nor runs the calling script."""
+def _start(process: Any, padding: int, *, fork: bool | None) -> int | None:
+    """Start a process that neither hears Ctrl-C, not even while it imports, nor runs the calling script; return its server's padding."""
     forks = has_fork_server() if fork is None else fork
     with _without_main():
         if forks:
-            from multiprocessing import forkserver
-
-            _deafly(forkserver.ensure_running)
+            of_server = _ensure_server()
             process.start()
-        else:
+            return of_server
+        with _lengthened(padding):
             _deafly(process.start)
+    return None
+
+
+def _call(padding: int, target: Callable[..., None], *arguments: Any) -> None:
+    """Do what a child is for, in an environment lengthened by its own padding."""
+    os.environ[PADDING] = "x" * padding
+    target(*arguments)
+
+
+_paddings: dict[int, int] = {}  # of the server, by its process id
+
+
+def _ensure_server() -> int:
+    """Start the fork server unless it is running; return its padding."""
+    from multiprocessing import forkserver
+
+    server: Any = forkserver._forkserver  # noqa: SLF001 (there is no public way)
+    padding = _drawn_padding()
+    with _lengthened(padding):
+        _deafly(forkserver.ensure_running)
+    return _paddings.setdefault(server._forkserver_pid, padding)  # noqa: SLF001
+
+
+def _drawn_padding() -> int:
+    return secrets.randbelow(MOST_PADDING)
+
+
+@contextmanager
+def _lengthened(padding: int) -> Iterator[None]:
+    """Lengthen the environment of what is started within the block."""
+    before = os.environ.get(PADDING)
+    os.environ[PADDING] = "x" * padding
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[PADDING]
+        else:
+            os.environ[PADDING] = before
 
 
 def _deafly(begin: Callable[[], None]) -> None:

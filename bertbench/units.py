@@ -206,6 +206,7 @@ QUANTITIES: dict[str, Quantity] = {
         Quantity("input_length", "token", "Input length", plain, possible=SOME),
         Quantity("server_rate", "1/s", "Server rate", per_second, higher_is_better=True, possible=SOME),
         Quantity("noise", "1", "Noise between rounds", small_percent, higher_is_better=False, possible=SOME),
+        Quantity("best_turns", "1", "Best turns a round", plain, possible=POSITIVE),
         Quantity(
             "detectable_difference",
             "1",

@@ -62,9 +62,9 @@ HEAVY = (
 
 # 220 for measuring and judging; on top advice, reports, pictures, exporters, what spreads work over machines, and since 260 the
 # trackers, one file each, with what tells them (5), what is pushed to the hub: the command, what it takes, how it is sent (3), and the
-# protocol: grids of seeds, sweeps, starts from another task, with their statistics, tables and cells (9), and how often a model wins over
-# seeds and over tasks: two statistics, and the rows of each (4).
-MOST_FILES = 281
+# protocol: grids of seeds, sweeps, starts from another task, with their statistics, tables and cells (9), how often a model wins over
+# seeds and over tasks: two statistics, and the rows of each (4), how often to repeat at each level (1), and peak against peak (1).
+MOST_FILES = 283
 LONGEST_FILE = 400
 SHORTEST_FILE = 30
 SHORT_FOR_A_REASON = (

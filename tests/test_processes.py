@@ -160,3 +160,59 @@ def test_closing_does_not_wait_for_a_busy_child(child):
     began = time.monotonic()
     child.close()
     assert time.monotonic() - began < 5
+
+
+def own_padding(connection):
+    """Say how long the padding of this process's environment is."""
+    connection.send(len(os.environ[processes.PADDING]))
+
+
+def test_each_child_has_a_padding_of_its_own():
+    """Children of one server have environments of different sizes; the parent knows them, and keeps none itself."""
+    with Child.start(own_padding, name="a") as first, Child.start(own_padding, name="b") as second:
+        assert first.receive(60) == first.padding.own
+        assert second.receive(60) == second.padding.own
+    assert first.padding.own != second.padding.own or first.padding.own < 2  # once in 4,096 times
+    assert first.padding.server == second.padding.server
+    assert (first.padding.server is not None) == processes.has_fork_server()
+    assert processes.PADDING not in os.environ
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not processes.has_fork_server(), reason="there is no fork server")
+def test_another_server_has_another_padding():
+    """A fresh server draws its own; a spawned process has none."""
+    drawn = set()
+    for _ in range(3):
+        with Child.start(own_padding, name="a") as child:
+            child.receive(60)
+            drawn.add(child.padding.server)
+        processes.renew()
+    assert len(drawn) > 1
+    with Child.start(own_padding, name="a", fork=False) as child:
+        assert child.receive(60) == child.padding.own
+        assert child.padding.server is None
+
+
+def test_a_launched_command_is_padded_too():
+    """Two commands of one environment get sizes of their own, and nothing else is changed."""
+    code = (
+        "import os, sys; from multiprocessing.connection import Connection; "
+        "Connection(int(sys.argv[1])).send(dict(os.environ))"
+    )
+    drawn = []
+    for _ in range(8):
+        with Child.launch([sys.executable, "-c", code], {"A": "1"}) as child:
+            variables = child.receive(60)
+            assert len(variables.pop(processes.PADDING)) == child.padding.own
+            drawn.append(child.padding.own)
+    assert variables["A"] == "1"
+    assert len(set(drawn)) > 4
+
+
+def test_a_padding_of_before_comes_back(monkeypatch):
+    """A child that starts children itself keeps its own variable."""
+    monkeypatch.setenv(processes.PADDING, "own")
+    with processes._lengthened(5):
+        assert os.environ[processes.PADDING] == "xxxxx"
+    assert os.environ[processes.PADDING] == "own"

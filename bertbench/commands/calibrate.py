@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 DEFAULT_MINUTES = 2.0
 MOST_ROUNDS = 64  # the noise is then known to a fifth
 CEILING_S = 5.0  # what is left of the time for the ceiling
-TURNS, PASSES = 5, 1  # a round's, as `bertbench speed` takes them: noise is that of such rounds
 
 ModelOption = Annotated[
     str, Option("--models", "-m", help="Model that is timed against itself: a name, hub id or local folder.")
@@ -75,8 +74,14 @@ def calibrate(
     store = open_store(folders.results_dir)
     spec = _model(models, folders.config_dir, store)
     store.check_writable()
-    timing = TimingSpec(rounds=calibration.rounds or MOST_ROUNDS, turns=TURNS, passes=PASSES, shapes=(timed,))
-    output.emit(_measured(spec, settings, timing, deadline, store))
+    output.emit(_measured(spec, settings, _timing(calibration.rounds, timed), deadline, store))
+
+
+def _timing(rounds: int | None, shape: ShapeSpec) -> TimingSpec:
+    """Return a protocol whose rounds are those of `bertbench speed`: the noise is that of such rounds."""
+    from bertbench.session.speed_request import PASSES, TURNS  # specs: slow for a help text
+
+    return TimingSpec(rounds=rounds or MOST_ROUNDS, turns=TURNS, passes=PASSES, shapes=(shape,))
 
 
 def _deadline(rounds: int | None, minutes: float | None) -> float | None:
@@ -152,7 +157,12 @@ def _measured(
         ceiling = _ceiling(encoder, settings, timing.shapes[0], display)
     source = encoder.source
     return build_noise(
-        noise, weights=source.weights, checkpoint=source.checkpoint, ceiling=ceiling, turns=TURNS, warnings=warnings
+        noise,
+        weights=source.weights,
+        checkpoint=source.checkpoint,
+        ceiling=ceiling,
+        turns=timing.turns,
+        warnings=warnings,
     )
 
 

@@ -16,7 +16,7 @@ from bertbench.commands._options import OutputOptions, spread
 from bertbench.commands._run_file import as_text
 from bertbench.commands._study import named
 from bertbench.errors import UsageError
-from bertbench.records.record import UNDEFINED, Environment, RunRecord, SessionRecord
+from bertbench.records.record import UNDEFINED, Environment, RunRecord, SessionRecord, SystemSettings
 from bertbench.records.store import Store, open_store
 from bertbench.records.stored import StoredSession
 from bertbench.records.table import Staleness
@@ -184,6 +184,12 @@ def _environment(environment: Environment | None) -> Iterator[tuple[str, Any]]:
     yield "system", environment.system
     yield "python", environment.python
     yield "packages", environment.packages
+    settings = environment.settings or SystemSettings()
+    yield "frequency governor", settings.governors or None
+    yield "turbo", settings.turbo
+    yield "SMT", settings.threads_share_cores
+    yield "physical cores", settings.physical_cores
+    yield "randomized address layout", settings.randomized_layout
     yield "commit", environment.commit
     yield "uncommitted changes", environment.dirty
     yield "environment class", environment.environment_class

@@ -37,6 +37,22 @@ WORDINGS: dict[str, str] = {
     "slower-at-the-end": (
         "the machine computed {loss:.0f}% slower at the end than at the start: throttling or other load; let it cool"
     ),
+    "governor": (
+        "the cores' frequency follows the load (governor {governors}): "
+        "set the governor to performance, e.g. `sudo cpupower frequency-set -g performance`"
+    ),
+    "turbo": (
+        "cores may run above their base frequency as long as they are cool (turbo): absolute times depend on it more than ratios; "
+        "switch it off where figures are to be repeated"
+    ),
+    "shared-cores": (
+        "threads shared cores, {threads:.0f} on {physical:.0f} (SMT), and waited for each other; "
+        "give --threads {physical:.0f}, or switch SMT off"
+    ),
+    "fixed-layout": (
+        "address layouts are not randomized: all rounds had one, whose luck no interval shows; "
+        "switch it on with `sudo sysctl kernel.randomize_va_space=2`, and start without setarch"
+    ),
     "unread-machine": "{text}",
     "no-task-inputs": "natural lengths were not timed: there are no task inputs",
     "no-natural-lengths": "natural lengths are not timed: {reason}",

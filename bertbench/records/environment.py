@@ -11,19 +11,25 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Literal
 
 from bertbench.errors import DeviceError, UsageError
-from bertbench.records.record import Environment
+from bertbench.records.record import Environment, SystemSettings
 
 PACKAGES = ("torch", "transformers", "datasets", "tokenizers", "numpy")
 # Extensions that matrix products are written for; the others do not decide how fast a model runs.
 FLAG = re.compile(r"^(avx2|avx512\w*|avx_vnni|amx\w*|fma|neon|asimd|asimddp|bf16|i8mm|sve\w*)$")
 
+HEXADECIMAL = re.compile(r"[0-9a-f]{1,16}")
+LAYOUTS: dict[str, Literal[0, 1, 2]] = {"0": 0, "1": 1, "2": 2}
+NO_RANDOMIZATION = 0x0040000  # of a process's personality, as in <sys/personality.h>
+
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
+ROOT = Path("/")
 
 DTYPES = {
     "fp32": "fp32", "float32": "fp32", "float": "fp32",
@@ -54,6 +60,7 @@ def capture(device: str = "cpu") -> Environment:
         packages=package_versions(),
         commit=commit,
         dirty=dirty,
+        settings=system_settings(),
     )
 
 
@@ -79,6 +86,46 @@ def usable_cores(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [quota for folder in _cgroup_folders("cpu", proc, cgroups) if (quota := _cpu_quota(folder)) is not None]
     return max(1, int(min([count, *quotas])))
+
+
+def system_settings(root: Path = ROOT, cores: Collection[int] | None = None) -> SystemSettings:
+    """Read the settings that timings depend on from the files below `root`; those that are not there are not known.
+
+    Args:
+        root: of the file system.
+        cores: the usable ones; None: those that this process may run on.
+    """
+    folder = root / "sys/devices/system/cpu"
+    if cores is None:
+        cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    own = [folder / f"cpu{core}" for core in sorted(cores)]
+    governors = (_text(core / "cpufreq/scaling_governor") for core in own)
+    siblings = [_text(core / "topology/thread_siblings_list") for core in own]
+    return SystemSettings(
+        governors=tuple(sorted({governor for governor in governors if governor})),
+        turbo=_turbo(folder),
+        threads_share_cores=_switch(folder / "smt/active"),
+        physical_cores=len(set(siblings)) if siblings and all(siblings) else None,
+        randomized_layout=_randomized_layout(root / "proc"),
+    )
+
+
+def _turbo(folder: Path) -> bool | None:
+    """Tell whether cores may run above their base frequency: Intel's driver has a switch against it, others one for it."""
+    against = _switch(folder / "intel_pstate/no_turbo")
+    return _switch(folder / "cpufreq/boost") if against is None else not against
+
+
+def _switch(path: Path) -> bool | None:
+    return {"0": False, "1": True}.get(_text(path))
+
+
+def _randomized_layout(proc: Path) -> Literal[0, 1, 2] | None:
+    """Read how address layouts are randomized; `setarch --addr-no-randomize` switches it off for a process and its children."""
+    personality, layout = _text(proc / "self/personality"), _text(proc / "sys/kernel/randomize_va_space")
+    if HEXADECIMAL.fullmatch(personality) and int(personality, 16) & NO_RANDOMIZATION:
+        return 0
+    return LAYOUTS.get(layout)
 
 
 def default_threads() -> int:

@@ -23,10 +23,12 @@ from bertbench.errors import StoreError, first_line
 from bertbench.records.bounds import inside, read_file
 from bertbench.records.files import write_atomically
 from bertbench.specs import text_files
+from bertbench.stats.repetitions import Components, best_turns, components
 from bertbench.stats.stopping import deviation_interval, expected_half_width, standard_deviation
 
 SCHEMA_VERSION = 1
 FOLDER = "machines"
+ROUNDS_FOR_BEST_TURNS = 8  # fewer say next to nothing of what rounds add
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Noise:
     """An A/A session: the same model as two workers. `log_ratios` holds its round values, 0 being the truth. Not stored.
 
     `round_s` is what a round of the two took in seconds, its workers' start included, `start_s` what was spent before the
-    first one; `model` to `threads` say what was run.
+    first one; `model` to `threads` say what was run. `turns` holds by round the log-ratios of its turns, `turn_s` the seconds of
+    one, and `pass_variance` what passes of both workers vary by within a turn, in squared log units; None: not known.
     """
 
     log_ratios: tuple[float, ...]
@@ -46,6 +49,9 @@ class Noise:
     backend: str
     dtype: str
     threads: int
+    turns: tuple[tuple[float, ...], ...] = ()
+    turn_s: float | None = None
+    pass_variance: float | None = None
 
     def __post_init__(self) -> None:
         if len(self.log_ratios) < 2:
@@ -82,10 +88,36 @@ class Noise:
         _, low, high = self.interval
         return low <= 0 <= high
 
-    def rounds_in(self, seconds: float) -> int:
-        """Count the rounds of two workers that fit into `seconds`, start-up included."""
+    def rounds_in(self, seconds: float, round_s: float | None = None) -> int:
+        """Count the rounds of two workers that fit into `seconds`, start-up included; `round_s` if they take another time."""
         # Rounding must not cost a round.
-        return max(0, math.floor((seconds - self.start_s) / self.round_s + 1e-9))
+        return max(0, math.floor((seconds - self.start_s) / (round_s or self.round_s) + 1e-9))
+
+    @property
+    def components(self) -> Components | None:
+        """What turns and rounds add to the variance; None where turns are not known."""
+        return components(self.turns)
+
+    @property
+    def turns_of_round(self) -> int:
+        """How many turns a round had; 0 where that is not known."""
+        return max(map(len, self.turns), default=0)
+
+    @property
+    def best_turns(self) -> int | None:
+        """The turns of a round that would be best; None where they cannot be told."""
+        if (parts := self.components) is None or self.turn_s is None or self.rounds < ROUNDS_FOR_BEST_TURNS:
+            return None
+        return best_turns(parts, self.turn_s, self.round_s - self.turns_of_round * self.turn_s)
+
+    def with_turns(self, turns: int, seconds: float) -> tuple[float, int] | None:
+        """Expect a standard deviation and a number of rounds in `seconds`, had rounds so many turns; None where neither is known."""
+        parts = self.components
+        if parts is None or self.turn_s is None or not parts.of_round(1):
+            return None
+        taken = self.turns_of_round
+        sd = self.sd * math.sqrt(parts.of_round(turns) / parts.of_round(taken))
+        return sd, self.rounds_in(seconds, self.round_s + (turns - taken) * self.turn_s)
 
 
 @dataclass(frozen=True)

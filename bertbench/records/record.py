@@ -78,8 +78,31 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class SystemSettings:
+    """Settings of the system that timings depend on; None, and no governors, where the system does not tell.
+
+    `governors` are those of the usable cores' frequency, `threads_share_cores` says whether SMT is on, `physical_cores` how many of
+    them the usable cores are, `randomized_layout` how address layouts are randomized (0: not, 1: but for the heap, 2: wholly).
+    """
+
+    governors: tuple[str, ...] = ()
+    turbo: bool | None = None
+    threads_share_cores: bool | None = None
+    physical_cores: int | None = None
+    randomized_layout: Literal[0, 1, 2] | None = None
+
+    def __post_init__(self) -> None:
+        if self.physical_cores is not None and self.physical_cores < 1:
+            raise ValueError(f"settings of the system: physical_cores is {self.physical_cores!r:.60}")
+
+
+@dataclass(frozen=True)
 class Environment:
-    """The machine and the software of a run. `environment_class` is what makes timings comparable."""
+    """The machine and the software of a run. `environment_class` is what makes timings comparable.
+
+    `settings` can change from session to session on one machine, so they are no part of the class; None in records that were
+    made before they were looked at.
+    """
 
     cpu: str
     instruction_flags: tuple[str, ...]
@@ -91,6 +114,7 @@ class Environment:
     packages: dict[str, str]
     commit: str | None = None
     dirty: bool | None = None
+    settings: SystemSettings | None = None
 
     def __post_init__(self) -> None:
         for name in ("usable_cores", "memory_bytes"):

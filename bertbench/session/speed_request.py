@@ -25,6 +25,7 @@ from bertbench.speed.backend import combinations, parse, parse_dtypes, parse_num
 SCENARIOS = ("fixed", "natural", "single-stream", "offline", "server")
 OF_TEXTS = ("natural", "single-stream", "offline", "server")
 ROUNDS = 10  # of few turns each: processes differ more from each other than turns do
+TURNS, PASSES = 3, 1  # why no session chooses them by its own noise: bertbench.stats.repetitions
 ROUNDS_ON_MANY = 5  # where several back-ends share the time
 MOST_ROUNDS = 64  # with --precision
 FEWEST_ROUNDS = 8  # with --precision, but for a very quiet machine
@@ -187,7 +188,7 @@ def _timing(timed: SpeedOptions, scenarios: Sequence[str], options: Options) -> 
         shapes = _batches(timed, scenarios, options.device)
     else:
         shapes = _shapes(timed, scenarios, rounds if precision is None else FEWEST_ROUNDS)
-    return TimingSpec(rounds=rounds, precision=precision, turns=3, passes=1, shapes=tuple(shapes))
+    return TimingSpec(rounds=rounds, precision=precision, turns=TURNS, passes=PASSES, shapes=tuple(shapes))
 
 
 def parse_precision(text: str) -> float:

@@ -13,9 +13,10 @@ from bertbench.errors import BertBenchError, MeasurementError
 from bertbench.models.checkpoints import predicted_bytes, read_config
 from bertbench.models.lengths import check_length, limit_of
 from bertbench.models.token_ids import Inputs
+from bertbench.processes import Padding
 from bertbench.records.cautions import Caution, caution
-from bertbench.records.environment import available_memory
-from bertbench.records.record import Failure
+from bertbench.records.environment import available_memory, system_settings
+from bertbench.records.record import Failure, SystemSettings
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
 from bertbench.speed.rounds import Cell, WorkerError, failure_of
 from bertbench.speed.servant import USUAL_WARMUP, TextSource, WorkerPlan
@@ -34,6 +35,7 @@ class Probes:
     available_memory: Callable[[], int] = available_memory
     predicted_bytes: Callable[[Path, ExecutionSettings, Sequence[ShapeSpec]], int] = predicted_bytes
     busy_machine: Callable[[], list[Caution]] = busy_machine
+    system_settings: Callable[[], SystemSettings] = system_settings
     watch: Callable[[], Watch] = Watch
     renew_processes: Callable[[], None] = processes.renew  # the next workers come from another server
 
@@ -99,6 +101,7 @@ class Blocks:
         self.cells: dict[Cell, Failure] = {}
         self.warnings: list[Caution] = []
         self.attentions: dict[str, str] = {}  # by target the attention in use, 'none' where that is no question
+        self.paddings: dict[tuple[int, str], Padding] = {}  # of the environment, by round and target
 
     def plan(self, targets: Sequence[SpeedTarget], reference: str) -> None:
         """Fill `blocks` with what can take at least one shape; shapes that are too long or large go to `cells`."""
@@ -150,6 +153,7 @@ class Blocks:
         ) as workers:
             for worker, target in zip(workers, alive, strict=True):
                 self._note_attention(worker, target)
+                self.paddings[number, target.name] = worker.padding
             if self.timing.same_cores:
                 keep_to(cores_of(number // len(blocks), alive), workers)
             yield workers

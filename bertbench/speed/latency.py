@@ -87,13 +87,13 @@ def whole_splits(
     return measurements
 
 
-def round_ratios(rows: Sequence[TimingRow], reference: str) -> dict[Cell, list[float]]:
-    """Compute per worker and shape the rounds' median paired log-ratio to the reference; log-seconds without one."""
+def turn_ratios(rows: Sequence[TimingRow], reference: str) -> dict[Cell, dict[int, list[float]]]:
+    """Compute per worker and shape, by round, its turns' paired log-ratios to the reference; log-seconds without one."""
     medians = {
         cell: {turn: statistics.median(passes) for turn, passes in turns.items()}
-        for cell, turns in _turns(rows, PARTS["round-median"]).items()
+        for cell, turns in passes_by_turn(rows).items()
     }
-    ratios: dict[Cell, list[float]] = {}
+    ratios: dict[Cell, dict[int, list[float]]] = {}
     for (name, shape), by_turn in medians.items():
         of_reference = medians.get((reference, shape), {})
         if name == reference and len(medians) > 1:
@@ -104,8 +104,16 @@ def round_ratios(rows: Sequence[TimingRow], reference: str) -> dict[Cell, list[f
                 logs.setdefault(number, []).append(math.log(seconds))
             elif (number, turn) in of_reference:  # only within a turn did both meet the same moment of the machine
                 logs.setdefault(number, []).append(math.log(seconds / of_reference[number, turn]))
-        ratios[name, shape] = [statistics.median(values) for values in logs.values()]
+        ratios[name, shape] = logs
     return ratios
+
+
+def round_ratios(rows: Sequence[TimingRow], reference: str) -> dict[Cell, list[float]]:
+    """Compute per worker and shape the rounds' median paired log-ratio to the reference; log-seconds without one."""
+    return {
+        cell: [statistics.median(logs) for logs in rounds.values()]
+        for cell, rounds in turn_ratios(rows, reference).items()
+    }
 
 
 def unsteady(measurements: Mapping[str, Sequence[Measurement]]) -> list[Caution]:
@@ -148,6 +156,11 @@ def _turns(rows: Iterable[TimingRow], part: Callable[[TimingRow], float | None])
         if not row.warmup and seconds is not None:
             passes.setdefault((row.model, row.shape), {}).setdefault((row.round, row.turn), []).append(seconds)
     return passes
+
+
+def passes_by_turn(rows: Iterable[TimingRow]) -> dict[Cell, Turns]:
+    """Group the seconds of timed passes by worker and shape, and by round and turn."""
+    return _turns(rows, PARTS["round-median"])
 
 
 def _by_round(turns: Turns) -> dict[int, float]:

@@ -6,6 +6,9 @@ way is uncertain by.
 
 from __future__ import annotations
 
+import itertools
+import math
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,9 +18,10 @@ from bertbench.errors import MeasurementError
 from bertbench.records.machines import Noise
 from bertbench.records.progress import Progress, silent
 from bertbench.specs.timing import ExecutionSettings, TimingSpec
-from bertbench.speed.latency import round_ratios
+from bertbench.speed.latency import passes_by_turn, turn_ratios
 from bertbench.speed.rounds import TimingRow
 from bertbench.speed.side_by_side import SpeedResult, SpeedTarget, measure_speed
+from bertbench.stats.repetitions import pooled_variance
 
 
 def measure_noise(
@@ -70,7 +74,9 @@ def measure_noise(
         deadline=deadline,
     )
     _check(result)
-    values = round_ratios(_whole(result.rows, turns), first).get((second, shape.label), [])
+    whole = _whole(result.rows, turns)
+    logs = turn_ratios(whole, first).get((second, shape.label), {})
+    values = [statistics.median(of_round) for of_round in logs.values()]
     if len(values) < 2:
         raise MeasurementError(
             f"{model}: {len(values)} whole rounds were timed, and noise shows between two or more",
@@ -87,6 +93,9 @@ def measure_noise(
         backend=settings.backend,
         dtype=settings.dtype,
         threads=settings.threads,
+        turns=tuple(map(tuple, logs.values())),
+        turn_s=stopwatch.turn_s(turns),
+        pass_variance=_pass_variance(whole),
     )
     return noise, tuple(map(str, result.warnings))
 
@@ -112,6 +121,25 @@ class _Stopwatch:
         first, last = self._ended[turns], self._ended[turns * rounds]
         round_s = (last - first) / (rounds - 1)
         return round_s, max(0.0, first - self._began - round_s)
+
+    def turn_s(self, turns: int) -> float | None:
+        """Compute what a turn took that was not its round's first: the median; None with one turn a round."""
+        ends = sorted((int(done), moment) for done, moment in self._ended.items())
+        took = [
+            moment - before
+            for (last, before), (done, moment) in itertools.pairwise(ends)
+            if done == last + 1 and last % turns
+        ]
+        return statistics.median(took) if took else None
+
+
+def _pass_variance(rows: Sequence[TimingRow]) -> float | None:
+    """Compute the variance within turns of the log-ratio of a pass of one worker to a pass of the other; None of single passes."""
+    parts = [
+        pooled_variance([[math.log(seconds) for seconds in passes] for passes in turns.values()])
+        for turns in passes_by_turn(rows).values()
+    ]
+    return sum(part for part in parts if part is not None) if parts and None not in parts else None
 
 
 def _check(result: SpeedResult) -> None:

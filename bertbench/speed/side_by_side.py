@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
+from bertbench.processes import Padding
 from bertbench.records.cautions import Caution, caution
 from bertbench.records.progress import Progress, silent
 from bertbench.records.record import Failure, Measurement
@@ -18,6 +19,7 @@ from bertbench.speed.blocks import THIS_MACHINE, Blocks, Inspect, Probes, SpeedT
 from bertbench.speed.latency import interrupted, latencies, round_ratios, unsteady, whole_splits
 from bertbench.speed.rounds import MINIMUM_ROUNDS, Cell, IsEnough, TimingRow, Timings, WorkerError, measure
 from bertbench.speed.servant import USUAL_WARMUP
+from bertbench.speed.watch import of_settings
 from bertbench.speed.workers import WorkerProcess, preload
 from bertbench.stats import stopping
 from bertbench.units import duration
@@ -74,7 +76,8 @@ class SpeedResult:
     """Rows of all passes, latencies of what was measured to the end, failures and warnings.
 
     `failures` are of targets that gave nothing, `cells` of single shapes (target's name, shape's label); `warmups` are the
-    counts of untimed passes that were found out.
+    counts of untimed passes that were found out; `paddings` what each worker's environment was lengthened by, by round and
+    target.
     """
 
     session_id: str
@@ -87,11 +90,13 @@ class SpeedResult:
     rounds: int = 0
     warmups: dict[str, int] = field(default_factory=dict)
     attentions: dict[str, str] = field(default_factory=dict)
+    paddings: dict[tuple[int, str], Padding] = field(default_factory=dict)
 
     def frame(self) -> pd.DataFrame:
         """Make a table of the rows: session, round, turn, order, model, backend, dtype, seconds, warmup, shape, ...
 
-        `round` numbers sets of workers that lived together; rows of one round, turn and shape are paired.
+        `round` numbers sets of workers that lived together; rows of one round, turn and shape are paired. Each worker's
+        environment was lengthened by `environment_padding` bytes, that of the server it was forked from by `server_padding`.
         """
         import pandas as pd
 
@@ -100,6 +105,9 @@ class SpeedResult:
         table["sequence_length"] = table["sequence_length"].astype("Int64")
         for name in ("tokenization_seconds", "end_to_end_seconds"):
             table[name] = table[name].astype("float64")
+        paddings = [self.paddings.get((row.round, row.model)) for row in self.rows]
+        table["environment_padding"] = pd.array([padding and padding.own for padding in paddings], dtype="Int64")
+        table["server_padding"] = pd.array([padding and padding.server for padding in paddings], dtype="Int64")
         table.insert(0, "session", self.session_id)
         targets = {target.name: target for target in self.targets}
         column = list(table.columns).index("model") + 1
@@ -147,6 +155,7 @@ def measure_speed(
         probes: what is asked of the machine.
     """
     warnings = probes.busy_machine()
+    warnings += of_settings(probes.system_settings(), [target.settings for target in targets])
     shapes = tuple(shape for shape in timing.shapes if shape.sequence_length is not None or natural is not None)
     if len(shapes) < len(timing.shapes):
         warnings.append(caution("no-task-inputs"))
@@ -177,6 +186,7 @@ def measure_speed(
         timings.rounds // count,
         warm.new,
         blocks.attentions,
+        blocks.paddings,
     )
 
 

@@ -1,4 +1,4 @@
-"""What else happened on the machine while something was timed: other programs, a hypervisor, swapping.
+"""What timings suffer from: other programs, a hypervisor, swapping, a processor that slows down, settings of the system.
 
 Each finding is a caution with advice.
 """
@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from bertbench.records.cautions import Caution, caution
 from bertbench.records.environment import usable_cores
+from bertbench.records.record import SystemSettings
+from bertbench.specs.timing import ExecutionSettings
 
 QUIET_SHARE = 0.75  # of the usable cores idle at the start
 OTHER_LOAD = 0.10  # of the usable cores busy with something else
@@ -104,3 +106,28 @@ def slower_at_the_end(rates: Sequence[float]) -> list[Caution]:
         return []
     loss = 1 - rates[-1] / rates[0]
     return [caution("slower-at-the-end", loss=100 * loss)]
+
+
+STEADY_GOVERNORS = frozenset({"performance", "userspace"})  # the others clock with the load
+
+
+def of_settings(settings: SystemSettings, used: Iterable[ExecutionSettings]) -> list[Caution]:
+    """Warn about settings of the system that blur timings; what the system does not tell is not warned about.
+
+    Args:
+        settings: of the system.
+        used: how models are run.
+    """
+    cautions = []
+    unsteady = [governor for governor in settings.governors if governor not in STEADY_GOVERNORS]
+    if unsteady:
+        cautions.append(caution("governor", governors=", ".join(unsteady)))
+    if settings.turbo:
+        cautions.append(caution("turbo"))
+    threads = max((way.threads for way in used if way.device == "cpu"), default=0)
+    physical = settings.physical_cores
+    if settings.threads_share_cores and physical is not None and threads > physical:
+        cautions.append(caution("shared-cores", threads=threads, physical=physical))
+    if settings.randomized_layout == 0:
+        cautions.append(caution("fixed-layout"))
+    return cautions

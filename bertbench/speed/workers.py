@@ -26,7 +26,7 @@ import bertbench
 from bertbench import processes
 from bertbench.errors import UsageError
 from bertbench.models.checkpoints import modeling_module, module_of
-from bertbench.processes import Child, ChildDiedError, Death
+from bertbench.processes import Child, ChildDiedError, Death, Padding
 from bertbench.records.record import Failure
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec
 from bertbench.speed.process_memory import TrainingMemory
@@ -234,6 +234,11 @@ class WorkerProcess:
     def pid(self) -> int | None:
         """Process id."""
         return self._child.pid if self._failure is None else None
+
+    @property
+    def padding(self) -> Padding:
+        """By what its environment was lengthened."""
+        return self._child.padding
 
     def is_alive(self) -> bool:
         """Tell whether it has neither failed to load, nor died, nor been closed."""

@@ -15,9 +15,11 @@ from bertbench.errors import BertBenchError, MeasurementError, NothingMeasuredEr
 from bertbench.records.machines import Noise
 from bertbench.report.row import columns
 from bertbench.report.tables.noise import ROUNDS_FOR_NOISE, WIDE, build_noise
+from bertbench.session.speed_request import PASSES, TURNS
 from bertbench.speed import calibration as ceilings
 from bertbench.speed import self_comparison as runner
 from bertbench.stats import stopping
+from bertbench.stats.repetitions import MOST_TURNS
 
 NOISE = Noise(
     log_ratios=(0.01, -0.01, 0.02, -0.02) * 6,
@@ -29,6 +31,12 @@ NOISE = Noise(
     backend="eager",
     dtype="fp32",
     threads=2,
+)
+
+
+# Rounds whose turns deviate by far more than the rounds.
+OF_TURNS = replace(
+    NOISE, turns=tuple((log - 0.05, log, log + 0.05) for log in NOISE.log_ratios), turn_s=0.5, pass_variance=1e-4
 )
 
 
@@ -103,6 +111,46 @@ def test_the_long_rows():
     assert [row.quantity for row in rest] == ["noise", "detectable_difference"] * 5
     assert all(row.unit == "1" and row.value > 0 for row in rest)
     assert ("Ceiling of the machine (fp32, 2 threads)", "150 GFLOP/s") in report.tables[0].rows
+
+
+def test_what_levels_add():
+    """Passes, turns and rounds have a deviation each; the best number of turns stands beside the number taken."""
+    report = build_noise(OF_TURNS)
+    facts = dict(report.tables[0].rows)
+    assert facts["Passes within a turn (standard deviation)"] == "1.0%"
+    assert facts["Turns within a round"] == "5.0%"
+    assert facts["Rounds, beyond what their turns explain"] == "0%"
+    assert facts["Turns a round, and how many would be best"] == f"3, {MOST_TURNS} or more"
+    rows = {row.statistic or row.quantity: row.value for row in report.rows}
+    assert (rows["passes"], rows["turns"], rows["rounds"]) == pytest.approx((0.01, 0.05, 0.0))
+    assert [row.value for row in report.rows if row.quantity == "best_turns"] == [MOST_TURNS]
+    assert any("Kalibera & Jones" in note for note in report.notes)
+
+
+def test_the_best_turns_are_held_against_those_taken():
+    """A column says what the best number would give in each time, which for few rounds is not better."""
+    table = build_noise(OF_TURNS).tables[1]
+    assert table.columns[-1] == f"Half-width with {MOST_TURNS} turns a round"
+    assert table.rows[0][-1] == ""  # one round of them fits into 30 s
+    sd, rounds = OF_TURNS.with_turns(MOST_TURNS, 600)
+    assert rounds == (600 - 6) // (4 + 27 * 0.5)
+    assert sd == pytest.approx(NOISE.sd / math.sqrt(10))
+    assert table.rows[-1][-1] == f"±{math.expm1(stopping.expected_half_width(sd, rounds)):.2%}"
+
+
+def test_levels_of_few_rounds_or_single_turns_are_not_told():
+    """Without turns, or with fewer than eight rounds, no number of turns is called the best."""
+    few = replace(OF_TURNS, log_ratios=NOISE.log_ratios[:7], turns=OF_TURNS.turns[:7])
+    for noise in (NOISE, few, replace(OF_TURNS, turn_s=None)):
+        report = build_noise(noise)
+        assert len(report.tables[1].columns) == 4
+        assert not any(row.quantity == "best_turns" for row in report.rows)
+
+
+def test_rounds_are_those_of_speed(answered, model, tmp_path):
+    """The noise is of rounds as `bertbench speed` takes them."""
+    run("--models", model, "--sequence-length", 16, "--results-dir", tmp_path)
+    assert (answered["timing"].turns, answered["timing"].passes) == (TURNS, PASSES)
 
 
 def test_figures_of_people():

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from bertbench.commands.show import NEWEST, list_runs, run_report, show
 from bertbench.errors import StoreError, UsageError
+from bertbench.records.record import SystemSettings
 from bertbench.records.store import Store
 from tests import factories
 
@@ -97,6 +98,16 @@ def test_failed_run_and_warnings(folder):
     assert table(report, "Run")["what to do"] == "try less"
     assert report.notes == ("warning: little memory",)
     assert (report.rows[0].status, report.rows[0].note) == ("failed", "too large")
+
+
+def test_settings_of_the_system(tmp_path):
+    """What is known of the system's settings is shown; what is not known is left out."""
+    settings = SystemSettings(governors=("powersave",), turbo=False, randomized_layout=2)
+    record = factories.size_record("bert", environment=factories.environment(settings=settings))
+    stored = factories.stored_session(tmp_path, records=[record])
+    facts = table(run_report(stored, stored.records[0]), "Environment")
+    assert (facts["frequency governor"], facts["turbo"], facts["randomized address layout"]) == ("powersave", "no", "2")
+    assert not {"SMT", "physical cores"} & facts.keys()
 
 
 def test_command(folder, tmp_path_factory):

@@ -1,10 +1,12 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from bertbench.errors import DeviceError, UsageError
 from bertbench.records import environment
+from bertbench.records.record import SystemSettings
 
 
 @pytest.fixture
@@ -115,6 +117,72 @@ def test_capture():
     assert found.cpu
     assert len(found.environment_class) == 16
     assert environment.default_threads() == found.usable_cores
+
+
+CPU = "sys/devices/system/cpu"
+SIBLINGS = {f"{CPU}/cpu{core}/topology/thread_siblings_list": f"{core % 2},{core % 2 + 2}\n" for core in range(4)}
+
+
+def settings_of(folder, files, cores=range(4)):
+    """The settings of a system whose root holds these files."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return environment.system_settings(folder, cores)
+
+
+def test_a_system_that_hides_its_settings(tmp_path):
+    """What has no file, as on many virtual machines, is not known; nor is what a file says in other words."""
+    assert settings_of(tmp_path, {}) == SystemSettings()
+    odd = {
+        f"{CPU}/smt/active": "maybe",
+        "proc/sys/kernel/randomize_va_space": "7",
+        "proc/self/personality": "no number",
+    }
+    assert settings_of(tmp_path, odd) == SystemSettings()
+
+
+def test_a_system_that_tells_its_settings(tmp_path):
+    """Governors and cores are those of the cores that are used; two threads of a core are one physical core."""
+    files = SIBLINGS | {f"{CPU}/cpu{core}/cpufreq/scaling_governor": text for core, text in enumerate("aabc")}
+    files |= {f"{CPU}/intel_pstate/no_turbo": "0\n", f"{CPU}/smt/active": "1\n", "proc/self/personality": "00000000\n"}
+    files |= {"proc/sys/kernel/randomize_va_space": "2\n"}
+    expected = SystemSettings(
+        governors=("a", "b", "c"), turbo=True, threads_share_cores=True, physical_cores=2, randomized_layout=2
+    )
+    assert settings_of(tmp_path, files) == expected
+    assert settings_of(tmp_path, {}, (0, 1)) == replace(expected, governors=("a",))
+    assert settings_of(tmp_path, {}, (1, 3)).physical_cores == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "turbo"),
+    [
+        ("intel_pstate/no_turbo", "0", True),
+        ("intel_pstate/no_turbo", "1", False),
+        ("cpufreq/boost", "0", False),
+        ("cpufreq/boost", "1", True),
+    ],
+)
+def test_turbo(tmp_path, file, text, turbo):
+    """Intel's driver has a switch against turbo, others have one for it."""
+    assert settings_of(tmp_path, {f"{CPU}/{file}": text}).turbo is turbo
+
+
+@pytest.mark.parametrize(
+    ("kernel", "personality", "layout"),
+    [("0", "00000000", 0), ("1", "00000000", 1), ("2", "00040000", 0), ("2", "", 2)],
+)
+def test_layouts(tmp_path, kernel, personality, layout):
+    """Layouts are those that the kernel gives, unless this process was started without."""
+    files = {"proc/sys/kernel/randomize_va_space": kernel, "proc/self/personality": personality}
+    assert settings_of(tmp_path, files).randomized_layout == layout
+
+
+def test_settings_are_captured():
+    """An environment holds the settings of its system."""
+    assert environment.capture().settings == environment.system_settings()
 
 
 @pytest.fixture

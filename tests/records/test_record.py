@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bertbench.records.record import Measurement, canonical_json, digest
+from bertbench.records.record import Measurement, SystemSettings, canonical_json, digest
 from tests.factories import environment, record, size_record
 
 
@@ -76,9 +76,10 @@ def test_environment_class_changes_with_what_changes_timings(change):
         {"memory_bytes": 1},
         {"python": "3.13.0"},
         {"commit": "abc", "dirty": True},
+        {"settings": SystemSettings(governors=("powersave",), turbo=True, physical_cores=1, randomized_layout=0)},
         {"packages": {"torch": "2.6.1+cpu", "transformers": "5.9"}},
     ],
 )
 def test_environment_class_ignores_the_rest(change):
-    """A patch release of torch, memory, Python and the commit leave timings comparable."""
+    """A patch release of torch, memory, Python, the commit and what can be switched on a machine leave timings comparable."""
     assert environment(**change).environment_class == environment().environment_class

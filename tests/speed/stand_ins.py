@@ -1,5 +1,6 @@
 """Stand-ins for what measuring asks of the machine, handed in as `Probes`."""
 
+from bertbench.records.record import SystemSettings
 from bertbench.speed.blocks import Probes
 from bertbench.speed.watch import Watch
 
@@ -14,4 +15,4 @@ class QuietWatch(Watch):
 
 def quiet_machine(**probes):
     """Probes of a machine that nobody else uses."""
-    return Probes(**({"busy_machine": list, "watch": QuietWatch} | probes))
+    return Probes(**({"busy_machine": list, "watch": QuietWatch, "system_settings": SystemSettings} | probes))

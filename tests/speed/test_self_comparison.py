@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -93,12 +94,39 @@ def test_noise_of_known_rounds(folder, scripted):
     found, warnings = run(folder, clock, seed=4, warmup_passes=6, deadline=7.0)
     assert found.log_ratios == pytest.approx((0.02, -0.01, 0.03))
     assert (found.round_s, found.start_s) == pytest.approx((4.0, 5.0))
+    assert found.turns == tuple(pytest.approx((log, log)) for log in found.log_ratios)
+    assert found.turn_s == pytest.approx(1.0)
+    assert found.pass_variance is None  # a turn has one timed pass
     assert warnings == ("a warning",)
     assert (asked["seed"], asked["deadline"], asked["session_id"]) == (4, 7.0, "s1")
     assert set(asked["warmups"].values()) == {6}
     assert {target.folder for target in asked["targets"]} == {folder}
     assert len({target.name for target in asked["targets"]}) == 2
     assert {target.model_name for target in asked["targets"]} == {"bert"}
+
+
+def test_passes_of_a_turn_vary(folder, scripted):
+    """What passes vary by within their turns is known of both workers together, where turns have several."""
+    clock, _ = scripted([(0.0, 2), (0.0, 2)])
+    script = clock.script
+
+    def with_more_passes(*arguments, **options):
+        result = script(*arguments, **options)
+        more = [replace(row, seconds=row.seconds * math.exp(0.02)) for row in result.rows if not row.warmup]
+        return replace(result, rows=(*result.rows, *more))
+
+    clock.script = with_more_passes
+    found, _ = run(folder, clock)
+    assert found.pass_variance == pytest.approx(2 * 0.02**2 / 2)
+
+
+def test_single_turns_have_no_time_of_their_own(folder, scripted):
+    """With one turn a round, what a turn takes is not told from what a round takes to start."""
+    timing = QUICK.model_copy(update={"turns": 1})
+    clock, _ = scripted([(0.02, 1), (-0.01, 1), (0.0, 1)])
+    found, _ = run(folder, clock, timing)
+    assert found.turn_s is None
+    assert found.best_turns is None
 
 
 def test_a_round_cut_short_does_not_count(folder, scripted):

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from bertbench.records.record import Failure
+from bertbench.processes import Padding
+from bertbench.records.record import Failure, SystemSettings
 from bertbench.records.sidecars import TurnSeconds
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.speed.blocks import cores_of
@@ -54,6 +55,10 @@ def opened():  # noqa: C901 (a stand-in of many short methods)
             self.plan, self.name = plan, plan.name
 
         pid = None
+
+        @property
+        def padding(self):
+            return Padding(100 * len(log), 7)
 
         def loaded(self):
             return Loaded("eager" if self.name == "plain" else "sdpa", None, None)
@@ -122,8 +127,11 @@ def test_frame(opened, target):
     frame = opened.run([target("ref"), target("other")], timing=timing, natural=natural).frame()
     assert list(frame.columns) == [
         "session", "round", "turn", "order", "model", "backend", "dtype", "seconds", "warmup", "shape", "scenario",
-        "batch_size", "sequence_length", "tokenization_seconds", "end_to_end_seconds",
+        "batch_size", "sequence_length", "tokenization_seconds", "end_to_end_seconds", "environment_padding",
+        "server_padding",
     ]  # fmt: skip
+    assert frame.groupby("round")["environment_padding"].unique().map(list).tolist() == [[100], [200]]
+    assert set(frame["server_padding"]) == {7}
     assert len(frame) == 2 * 2 * 2 * 2 * 4
     assert set(frame["session"]) == {"s1"}
     assert set(frame["backend"]) == {"fake"}
@@ -342,6 +350,16 @@ def test_a_gate_ends_the_session_at_a_look(opened, target):
     assert result.rounds == len(opened) == 8
     assert [list(one.values()) for one in seen] == [[5] * len(QUICK.shapes), [8] * len(QUICK.shapes)]
     assert renewed == [1, 2, 4, 8]
+
+
+def test_settings_of_the_system_are_said(opened, target):
+    """What the system's settings do to timings is among the warnings, once for all targets."""
+    probes = replace(opened.probes, system_settings=lambda: SystemSettings(turbo=True, randomized_layout=0))
+    result = opened.run([target("ref"), target("other")], probes=probes)
+    assert [caution.kind for caution in result.warnings if caution.kind in {"turbo", "fixed-layout"}] == [
+        "turbo",
+        "fixed-layout",
+    ]
 
 
 def test_too_little_time_says_what_is_needed(opened, target):

@@ -1,5 +1,9 @@
+from dataclasses import replace
+
+from bertbench.records.record import SystemSettings
+from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed import watch as _watch
-from bertbench.speed.watch import MachineReading, Watch, slower_at_the_end
+from bertbench.speed.watch import MachineReading, Watch, of_settings, slower_at_the_end
 
 
 def watch(**end):
@@ -48,3 +52,35 @@ def test_throttling():
     """A ceiling that fell is said; one reading, or a small difference, says nothing."""
     assert slower_at_the_end([100.0]) == slower_at_the_end([100.0, 90.0]) == []
     assert "30% slower at the end" in str(slower_at_the_end([100.0, 70.0])[0])
+
+
+FOUR_THREADS = ExecutionSettings(threads=4)
+BLURRED = SystemSettings(
+    governors=("performance", "powersave", "schedutil"),
+    turbo=True,
+    threads_share_cores=True,
+    physical_cores=2,
+    randomized_layout=0,
+)
+
+
+def test_settings_that_blur_timings_are_named_once():
+    """Governor, turbo, threads that share cores and a fixed layout are a line each, with what to do."""
+    cautions = of_settings(BLURRED, [FOUR_THREADS, ExecutionSettings(threads=1)])
+    assert [caution.kind for caution in cautions] == ["governor", "turbo", "shared-cores", "fixed-layout"]
+    texts = list(map(str, cautions))
+    assert "governor powersave, schedutil" in texts[0]
+    assert "cpupower frequency-set -g performance" in texts[0]
+    assert "--threads 2" in texts[2]
+    assert "kernel.randomize_va_space=2" in texts[3]
+
+
+def test_settings_that_are_right_or_unknown_are_not_mentioned():
+    """Nor are shared cores where there are enough of them, or where a GPU computes."""
+    assert of_settings(SystemSettings(), [FOUR_THREADS]) == []
+    right = SystemSettings(governors=("performance",), turbo=False, randomized_layout=2)
+    assert of_settings(right, [FOUR_THREADS]) == []
+    sharing = SystemSettings(threads_share_cores=True, physical_cores=4)
+    assert of_settings(sharing, [FOUR_THREADS]) == []
+    assert of_settings(replace(sharing, physical_cores=2, threads_share_cores=False), [FOUR_THREADS]) == []
+    assert of_settings(replace(sharing, physical_cores=2), [ExecutionSettings(device="cuda:0", threads=4)]) == []

@@ -10,9 +10,11 @@ from bertbench.records.machines import Noise
 from bertbench.report.row import Report, Row, Table
 from bertbench.report.tables.figures import fields_of_shape
 from bertbench.stats.estimate import Method, MethodKind, Replications
+from bertbench.stats.repetitions import MOST_TURNS
 from bertbench.stats.stopping import detectable, expected_half_width
 from bertbench.units import duration, flop_rate, small_percent
 
+COLUMNS = ("Time given", "Rounds", "Half-width to expect", "Smallest difference seen")
 TIMES_S = (30, 60, 120, 300, 600)
 WIDE = 2.0  # upper over lower bound of the noise
 ROUNDS_FOR_NOISE = 18  # from so many on it is below WIDE
@@ -37,18 +39,21 @@ def build_noise(
         turns: in a round.
         warnings: of the session.
     """
+    best = noise.best_turns if noise.best_turns != noise.turns_of_round else None
     title = f"{noise.model} against itself, {noise.shape}, {noise.backend}, {noise.dtype}, {noise.device}"
     base = replace(_base(noise), weights=weights, checkpoint=checkpoint)
     tables = (
         Table(title, ("Quantity", "Value"), _facts(noise, ceiling), kinds=("text", "number")),
         Table(
             "What can be seen of two models of this cost, timed side by side",
-            ("Time given", "Rounds", "Half-width to expect", "Smallest difference seen"),
-            tuple(_line(noise, seconds) for seconds in TIMES_S),
-            kinds=("text", "number", "number", "number"),
+            (*COLUMNS, *([f"Half-width with {best} turns a round"] if best else ())),
+            tuple(
+                (*_line(noise, seconds), *([_half_with(noise, seconds, best)] if best else ())) for seconds in TIMES_S
+            ),
+            kinds=("text", *("number",) * (len(COLUMNS) if best else len(COLUMNS) - 1)),
         ),
     )
-    rows = [_noise_row(noise, base)]
+    rows = [_noise_row(noise, base), *_component_rows(noise, base)]
     for seconds in TIMES_S:
         rows += _time_rows(noise, seconds, base)
     return Report("Noise of this machine", tables, tuple(rows), (*_notes(noise, turns), *warnings))
@@ -65,10 +70,45 @@ def _facts(noise: Noise, ceiling: float | None) -> tuple[tuple[str, str], ...]:
         (f"{noise.model} over itself", f"{ratio[0]:.4f}"),
         ("Its 95% interval", f"{ratio[1]:.4f} to {ratio[2]:.4f}"),
     ]
+    facts += [(title, small_percent(deviation)) for title, _, deviation in _levels(noise)]
+    if noise.best_turns is not None:
+        more = " or more" if noise.best_turns == MOST_TURNS else ""
+        facts.append(("Turns a round, and how many would be best", f"{noise.turns_of_round}, {noise.best_turns}{more}"))
     if ceiling is not None:
         threads = f"{noise.threads} thread{'s' if noise.threads != 1 else ''}"
         facts.append((f"Ceiling of the machine ({noise.dtype}, {threads})", flop_rate(ceiling)))
     return tuple(facts)
+
+
+def _levels(noise: Noise) -> list[tuple[str, str, float]]:
+    """List title, statistic and standard deviation of what each level adds to the noise, as far as known."""
+    parts, levels = noise.components, []
+    if noise.pass_variance is not None:
+        levels.append(("Passes within a turn (standard deviation)", "passes", math.sqrt(noise.pass_variance)))
+    if parts is not None:
+        levels.append(("Turns within a round", "turns", math.sqrt(parts.turns)))
+        levels.append(("Rounds, beyond what their turns explain", "rounds", math.sqrt(max(parts.rounds, 0.0))))
+    return levels
+
+
+def _half_with(noise: Noise, seconds: float, turns: int) -> str:
+    """Write the half-width to expect in a time of rounds with so many turns; nothing where fewer than two fit."""
+    expected = noise.with_turns(turns, seconds)
+    if expected is None or expected[1] < 2:
+        return ""
+    return f"±{small_percent(math.expm1(expected_half_width(*expected)))}"
+
+
+def _component_rows(noise: Noise, base: Row) -> list[Row]:
+    """Build a row of what each level adds, and one of the best number of turns."""
+    common = replace(base, unit="1", n=noise.rounds, n_unit="rounds")
+    rows = [
+        replace(common, quantity="noise", statistic=statistic, value=deviation)
+        for _, statistic, deviation in _levels(noise)
+    ]
+    if noise.best_turns is not None:
+        rows.append(replace(common, quantity="best_turns", value=noise.best_turns))
+    return rows
 
 
 def _ratio(noise: Noise) -> list[float]:
@@ -157,6 +197,11 @@ def _notes(noise: Noise, turns: int) -> list[str]:
         notes.append(
             f"{noise.rounds} rounds tell the noise roughly, {small_percent(low)} to {small_percent(high)}; "
             f"{ROUNDS_FOR_NOISE} rounds or more, about {needed}, tell it better"
+        )
+    if noise.best_turns is not None:
+        notes.append(
+            "best turns: of Kalibera & Jones 2013, from what turns and rounds add and what they cost; where few rounds fit into the time, "
+            "fewer turns are better, as the half-widths tell. `compare` and `run` take them from their suite's YAML: timing, turns"
         )
     notes.append(
         "smallest difference seen: found significant (two-sided, 5%) in 4 of 5 sessions; "
