@@ -15,6 +15,7 @@ from bertbench.records.progress import Listener, Progress, SessionWatch, nobody
 from bertbench.records.store import Store, newest
 from bertbench.records.stored import StoredSession, covers, heard
 from bertbench.session.options import ANYTIME, StudyOptions, minutes_of
+from bertbench.session.own_metrics import check_allowed, with_code
 from bertbench.session.parts import Shard
 from bertbench.session.request import (
     Options,
@@ -111,9 +112,13 @@ class Study:
         if start is not None:
             self.catalog.task(start)
         specified = tuple(self.catalog.task(task) for task in tasks)
+        if self.command in ANYTIME:  # others choose some of their tasks
+            check_allowed(self.options.allowed_metrics, specified)
         if "quality" in kinds:
-            for task in specified:
-                metric.check_metrics(task)
+            specified = tuple(with_code(task) for task in specified)
+            for task in specified:  # the store is read without the code of anybody, which then gives no intervals
+                is_allowed = all(own.allowed for own in task.own_metrics)
+                metric.check_metrics(task, runs_code=is_allowed or not self.options.from_store)
         if not self.options.from_store:
             self.store.check_writable()
         wanted = resolve(models, self.catalog, suite, self.store) if isinstance(models, str) else list(models)
