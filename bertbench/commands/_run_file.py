@@ -288,6 +288,8 @@ def as_text(stored: StoredSession) -> str:
         if parameter.name in values
     }
     lines = [f"Repeats session {session.session_id}: bertbench {command} --file FILE", *_remarks(values)]
+    if allowed := ",".join(chosen.get("allow_metric", ())):
+        lines.append(f"Needs --{CODE} {allowed} on the command line: no file says whose code runs")
     return "".join(f"# {visible(line)}\n" for line in lines) + to_yaml(content)
 
 

@@ -105,12 +105,14 @@ class OwnMetric:
     def _drawn(self, predictions: Floats, references: Floats) -> float | None:
         """Compute the metric of one resample by the function that `compute` calls, without its detour through tables."""
         is_listed = getattr(self.module, "format", None) is None
-        sides = [self._side(side).tolist() if is_listed else self._side(side) for side in (predictions, references)]
+        sides = [self._side(side) for side in (predictions, references)]
+        if is_listed and self.spec.applies_to in NUMBERS:
+            sides = [side.tolist() for side in sides]
         return self._value(
             lambda: self.module._compute(predictions=sides[0], references=sides[1], **self.spec.options)  # noqa: SLF001 (evaluate has no other way without tables)
         )[0]
 
-    def _side(self, values: Sequence[Any]) -> Any:
+    def _side(self, values: Any) -> Any:
         """Turn predictions or references into what such a metric takes: whole numbers of classes, numbers, or as they are."""
         import numpy as np
 
@@ -204,7 +206,7 @@ def why_no_interval(task: Mapping[str, Any] | None, names: Sequence[str]) -> str
     loaded = of_record(task)
     for name in names:
         if name in described and name not in loaded:
-            return f"no interval: the code of {name} was not run; --allow-metric {name} runs it"
+            return f"no interval: the code of {name} was not run (--allow-metric {name} runs it)"
         if name in loaded and loaded[name].why_no_interval:
             return loaded[name].why_no_interval
     return ""
