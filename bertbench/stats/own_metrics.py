@@ -206,6 +206,8 @@ def why_no_interval(task: Mapping[str, Any] | None, names: Sequence[str]) -> str
     loaded = of_record(task)
     for name in names:
         if name in described and name not in loaded:
+            if any(metric.name == name for metric in _loaded.values()):
+                return f"no interval: the code of {name}, or how it is called, is another now"
             return f"no interval: the code of {name} was not run (--allow-metric {name} runs it)"
         if name in loaded and loaded[name].why_no_interval:
             return loaded[name].why_no_interval

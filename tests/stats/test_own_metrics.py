@@ -91,6 +91,7 @@ def test_a_record_allows_nothing(tmp_path):
     other = copy.deepcopy(record)
     other["own_metrics"][0]["sha256"] = "0" * 64
     assert own_metrics.of_record(other) == {}
+    assert "is another now" in own_metrics.why_no_interval(other, ["balanced"])
     assert own_metrics.of_record({"own_metrics": ["odd", {}, {"name": ["x"]}]}) == {}
 
 
