@@ -61,7 +61,10 @@ def test_a_metric_is_measured_stored_and_read_again(bertbench, tmp_path):
     assert code == 0
     assert of_metric(out)["value"] == row["value"]
     assert of_metric(out)["low"] == ""
-    assert "the code of balanced was not run (--allow-metric balanced runs it)" in of_metric(out)["note"]
+    assert (
+        "the code of balanced was not run (`run` and `compare` run it with --allow-metric balanced)"
+        in of_metric(out)["note"]
+    )
     _, again, _ = bertbench(*RUN, "--from-store", *allowed)
     assert of_metric(again)["low"] == row["low"]
     write(tmp_path / "configs", f"# another version\n{BALANCED}")

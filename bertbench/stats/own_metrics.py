@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 NUMBERS = frozenset({"classification", "regression"})  # the others are answers and tags
-PATIENCE_S = 60.0  # for the resamples of one metric and run
+PATIENCE_S = 20.0  # for the resamples of one metric and run, of which a figure of two models takes two
 TRIED = 10  # resamples, by whose time that of all is foretold
 MANY_UNITS = 2_000  # distinct examples, from which weights are rounded no further than to halves
-DRAWN = 20_000  # examples that a resample is written out to, about
+DRAWN = 5_000  # examples that a resample is written out to, about; where few differ, rounding then adds 2 % to the variance at most
 
 
 @dataclass
@@ -208,7 +208,9 @@ def why_no_interval(task: Mapping[str, Any] | None, names: Sequence[str]) -> str
         if name in described and name not in loaded:
             if any(metric.name == name for metric in _loaded.values()):
                 return f"no interval: the code of {name}, or how it is called, is another now"
-            return f"no interval: the code of {name} was not run (--allow-metric {name} runs it)"
+            return (
+                f"no interval: the code of {name} was not run (`run` and `compare` run it with --allow-metric {name})"
+            )
         if name in loaded and loaded[name].why_no_interval:
             return loaded[name].why_no_interval
     return ""

@@ -84,7 +84,7 @@ def test_a_record_allows_nothing(tmp_path):
     task = task_of(tmp_path)
     record = task.model_dump(mode="json")
     assert own_metrics.of_record(record) == {}
-    assert "--allow-metric balanced runs it" in own_metrics.why_no_interval(record, ["balanced"])
+    assert "run it with --allow-metric balanced" in own_metrics.why_no_interval(record, ["balanced"])
     own_metrics.of(task.own_metrics[0])
     assert list(own_metrics.of_record(record)) == ["balanced"]
     assert own_metrics.why_no_interval(record, ["accuracy", "balanced"]) == ""
