@@ -23,7 +23,7 @@ NO_BENCH := not bench and not bench_full and not browser and not chaos and not f
 QUICK_REPORT := tests/report tests/test_layers.py tests/test_readme.py tests/test_docs.py tests/test_safe_text.py
 QUICK_UNITS := tests/stats tests/records tests/specs tests/test_units.py
 NOT_QUICK := tests/report/compare/test_coverage.py tests/records/test_nothing_is_lost.py tests/records/test_hostile_store.py \
-  tests/stats/metrics/test_module.py
+  tests/stats/test_evaluate_metrics.py tests/stats/test_own_metrics.py
 QUICK = $(VENV)/bin/python -m pytest -m "not slow and not shared and $(NO_BENCH)" $(NOT_QUICK:%=--ignore=%)
 
 .PHONY: compare quick quick-report quick-units test browser check setup lint types all-tests fuzz bench bench-full chaos docs wheel lock clean

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bertbench.api import compare
+    from bertbench.stats.evaluate_metrics import BertbenchMetric
 
-__all__ = ["__version__", "compare", "load_results"]
+__all__ = ["__version__", "compare", "load_metric", "load_results"]
 
 __version__ = "0.1.0"
 
@@ -45,3 +46,14 @@ def load_results(folder: str | PathLike[str], **only: str | Sequence[str]) -> pd
     from bertbench.records import table  # loads pandas
 
     return table.load_results(folder, **only)
+
+
+def load_metric(name: str) -> BertbenchMetric:
+    """Load one of bertbench's metrics, by its name in `bertbench list metrics`, as the module of `evaluate` that runs compute with.
+
+    Raises:
+        UnknownNameError: there is no such metric.
+    """
+    from bertbench.stats import evaluate_metrics  # loads evaluate, and with it torch
+
+    return evaluate_metrics.load(name)

@@ -166,7 +166,8 @@ def compare(
         from_store=from_store,
         **options,
     )
-    study = Study("compare", chosen, Catalog(chosen.config_dir or ()), open_store(chosen.results_dir), _say, _lines)
+    catalog = Catalog(chosen.config_dir or (), chosen.allowed_metrics)
+    study = Study("compare", chosen, catalog, open_store(chosen.results_dir), _say, _lines)
     request = _request(study, None if tasks is None else _joined(tasks))
     return ComparisonResult(_report(study, request, study.measure_or_read(request)))
 

@@ -36,7 +36,8 @@ TOP = "__init__"  # gives `compare` and `load_results` to those who import bertb
 DOORS = {
     "rich": ("report/formats/terminal.py", "report/output.py", "cli.py", "commands/"),
     "yaml": ("specs/yaml_files.py",),
-    "datasets": ("tasks/data.py", "tasks/texts.py"),
+    "datasets": ("tasks/data.py", "tasks/texts.py", "stats/evaluate_metrics.py"),  # the last: types of its features
+    "evaluate": ("stats/evaluate_metrics.py", "stats/own_metrics.py"),
     "onnxruntime": ("speed/backends/",),
     "openvino": ("speed/backends/",),
     "torchao": ("speed/backends/",),
@@ -55,7 +56,7 @@ DOORS = {
     "tensorboard": ("report/trackers/tensorboard.py",),
 }
 HEAVY = (
-    "torch", "transformers", "datasets", "pandas", "pydantic", "scipy", "sklearn", "rich", "onnxruntime", "openvino",
+    "torch", "transformers", "datasets", "evaluate", "pandas", "pydantic", "scipy", "sklearn", "rich", "onnxruntime", "openvino",
     "torchao", "ruptures", "sqlite3", "filelock", "altair", "vl_convert", "jinja2", "xlsxwriter", "ray", "fsspec",
     "trackio", "mlflow", "wandb", "tensorboard",
 )  # fmt: skip
@@ -63,8 +64,9 @@ HEAVY = (
 # 220 for measuring and judging; on top advice, reports, pictures, exporters, what spreads work over machines, and since 260 the
 # trackers, one file each, with what tells them (5), what is pushed to the hub: the command, what it takes, how it is sent (3), and the
 # protocol: grids of seeds, sweeps, starts from another task, with their statistics, tables and cells (9), how often a model wins over
-# seeds and over tasks: two statistics, and the rows of each (4), how often to repeat at each level (1), and peak against peak (1).
-MOST_FILES = 283
+# seeds and over tasks: two statistics, and the rows of each (4), how often to repeat at each level (1), peak against peak (1), and
+# metrics of one's own: what names them, what runs them, what fetches and allows them, and bertbench's as modules of evaluate (4).
+MOST_FILES = 287
 LONGEST_FILE = 400
 SHORTEST_FILE = 30
 SHORT_FOR_A_REASON = (

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from bertbench.records.stored import StoredSession
 
 TAKERS = ("run", "compare", "speed", "distill")  # commands that take a file
-FILE, COMMAND = "file", "command"
+FILE, COMMAND, CODE = "file", "command", "allow-metric"
 HINT = "`bertbench show RUN --as-file` writes one that is right"
 # By their names in Python: texts that may be lists of names or of numbers, models, which may be folders, and other places.
 LISTS_OF_NAMES = frozenset({"models", "task", "only", "backends", "dtypes", "scenario"})
@@ -39,10 +39,12 @@ MODELS = frozenset({"models", "reference", "teacher", "student"})
 # Of this machine, this moment or the reader's taste: read from a file, never written to one, but for what is needed.
 NOT_SHARED = frozenset({
     "results_dir", "config_dir", "output", "plots", "output_format", "layout", "details", "quiet", "verbose", "yes", "executor",
-    "ray_address", "shard", "fresh", "from_store", "dry_run", "predict_test", "save_to",
+    "ray_address", "shard", "fresh", "from_store", "dry_run", "predict_test", "save_to", "allow_metric",
 })  # fmt: skip
-# A file may be a stranger's: where things are written, and on whose machines they are done, is said on the command line alone.
-ON_THE_COMMAND_LINE = frozenset({"results_dir", "output", "plots", "predict_test", "executor", "ray_address", "track"})
+# A file may be a stranger's: where things are written, on whose machines they are done and whose code runs is said on the command line alone.
+ON_THE_COMMAND_LINE = frozenset(
+    {"results_dir", "output", "plots", "predict_test", "executor", "ray_address", "track", "allow_metric"}
+)
 _is_never = frozenset[str]().__contains__  # no name that holds a comma is known to a file
 LOCAL = (".", "/", "~")  # how the name of a folder begins
 
@@ -87,7 +89,7 @@ def read(path: Path, command: str, parameters: Sequence[Parameter]) -> dict[str,
     _check_command(path, written.pop(COMMAND), command)
     for key in written.keys() & {key for key, each in options.items() if each.name in ON_THE_COMMAND_LINE}:
         raise ConfigError(
-            f"{path}: key '{key}': no file says where to write and whom to connect to",
+            f"{path}: key '{key}': no file says {'whose code runs' if key == CODE else 'where to write and whom to connect to'}",
             f"give --{key} on the command line",
         )
     for key in written.keys() - options.keys():
@@ -286,6 +288,8 @@ def as_text(stored: StoredSession) -> str:
         if parameter.name in values
     }
     lines = [f"Repeats session {session.session_id}: bertbench {command} --file FILE", *_remarks(values)]
+    if allowed := ",".join(chosen.get("allow_metric", ())):
+        lines.append(f"Needs --{CODE} {allowed} on the command line: no file says whose code runs")
     return "".join(f"# {visible(line)}\n" for line in lines) + to_yaml(content)
 
 

@@ -58,7 +58,7 @@ def open_study(command: str, options: MeasuringOptions) -> Study:
 
     options.check()
     listen = _listener(options)
-    catalog, silence = Catalog(options.config_dir or ()), Quiet()
+    catalog, silence = Catalog(options.config_dir or (), options.allowed_metrics), Quiet()
     store = open_store(options.results_dir, silence if options.quiet else Waiting())
     argv = options.argv or None
     if options.quiet:

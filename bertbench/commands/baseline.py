@@ -43,7 +43,7 @@ KeepOption = Annotated[
 @spread(
     options=(
         "models", "reference", "suite", "seed", "train_samples", "eval_samples", "epochs", "max_train_minutes", "max_minutes",
-        "threads", "data_dir", "only", "fresh", "from_store", "config_dir", "results_dir",
+        "threads", "data_dir", "allow_metric", "only", "fresh", "from_store", "config_dir", "results_dir",
     )
 )  # fmt: skip
 def baseline(

@@ -80,7 +80,7 @@ AnnotateOption = Annotated[
 
 @spread(
     options=(
-        "models", "suite", "only", "max_minutes", "dry_run", "threads", "data_dir", "output_format", "output", "layout", "quiet", "verbose",
+        "models", "suite", "only", "max_minutes", "dry_run", "threads", "data_dir", "allow_metric", "output_format", "output", "layout", "quiet", "verbose",
         "config_dir", "results_dir",
     )
 )  # fmt: skip

@@ -77,6 +77,7 @@ def _fallback(
         batch_size=None,
         max_length=None,
         data_dir=None,
+        allow_metric=None,
         finetune=False,
         full=False,
         max_minutes=first.options.max_minutes or 0.0,

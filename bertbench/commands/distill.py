@@ -32,7 +32,17 @@ if TYPE_CHECKING:
     from bertbench.session.students import Distilled
     from bertbench.session.study import Study
 
-OF_TASKS = ("seeds", "only", "epochs", "train_samples", "eval_samples", "max_train_minutes", "finetune", "track")
+OF_TASKS = (
+    "seeds",
+    "allow_metric",
+    "only",
+    "epochs",
+    "train_samples",
+    "eval_samples",
+    "max_train_minutes",
+    "finetune",
+    "track",
+)
 COLUMNS = (
     "Student", "Architecture", "Soft / MLM / cosine", "Steps", "Tokens", "Time", "Losses, not weighted", "Saved in",
 )  # fmt: skip
@@ -122,7 +132,7 @@ class DistillOptions:
     options=(
         "suite", "file", "output_format", "output", "layout", "details", "track", "quiet", "verbose", "seeds", "seed", "finetune", "train_samples", "eval_samples",
         "epochs", "batch_size", "learning_rate", "max_length", "max_train_minutes", "max_minutes", "shard", "executor", "ray_address", "device", "dtype",
-        "threads", "data_dir", "keep_checkpoints", "only", "fresh", "from_store", "yes", "config_dir", "results_dir",
+        "threads", "data_dir", "keep_checkpoints", "allow_metric", "only", "fresh", "from_store", "yes", "config_dir", "results_dir",
     )
 )  # fmt: skip
 def distill(wanted: DistillOptions, options: MeasuringOptions) -> None:

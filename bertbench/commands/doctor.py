@@ -15,6 +15,7 @@ from bertbench.records import environment
 from bertbench.records.store import open_store
 from bertbench.report.row import Report, Table
 from bertbench.session.options import StudyOptions
+from bertbench.session.own_metrics import check_allowed, with_code
 from bertbench.session.request import Options, check_positive
 from bertbench.session.selection import published_recipes, resolve, resolve_tasks
 from bertbench.specs.catalog import Catalog
@@ -42,7 +43,7 @@ TaskOption = Annotated[
 @spread(
     options=(
         "models", "suite", "output_format", "output", "layout", "eval_samples", "max_length", "device", "threads",
-        "data_dir", "config_dir", "results_dir",
+        "data_dir", "allow_metric", "config_dir", "results_dir",
     )
 )  # fmt: skip
 def doctor(task: TaskOption = None, *, options: MeasuringOptions) -> None:
@@ -54,10 +55,11 @@ def doctor(task: TaskOption = None, *, options: MeasuringOptions) -> None:
     """
     options.check()
     quiet_libraries()
-    catalog = Catalog(options.config_dir or ())
+    catalog = Catalog(options.config_dir or (), options.allowed_metrics)
     suite = catalog.suite(options.suite or "base")
     tasks = list(suite.tasks) if task is None else resolve_tasks(task, catalog, suite.name)
-    specs = [catalog.task(name) for name in tasks]
+    specs = [with_code(catalog.task(name)) for name in tasks]
+    check_allowed(options.allowed_metrics, specs)
     models = resolve(options.models, catalog, suite, open_store(options.results_dir))
     settings = build_settings(options, models, specs, catalog)
     findings = _findings(models, specs, settings)

@@ -15,20 +15,22 @@ from typer import Exit, Option
 
 from bertbench.commands._display import show
 from bertbench.commands._options import OutputOptions, spread
-from bertbench.errors import BertBenchError, ConfigError, UnknownNameError, UsageError
+from bertbench.errors import BertBenchError, ConfigError, MeasurementError, UnknownNameError, UsageError
 from bertbench.report.row import Report, Table
-from bertbench.session.options import StoreOptions
+from bertbench.session.options import AnswerOptions, StoreOptions
 from bertbench.specs import claim_checks as claims
 from bertbench.specs import plugins
 from bertbench.specs.base import Spec
 from bertbench.specs.catalog import KINDS, Catalog, Entry, spec_types
 from bertbench.specs.claims import ClaimSpec
 from bertbench.specs.models import ModelSpec
+from bertbench.specs.own_metrics import located
 from bertbench.specs.papers import PaperSpec
 from bertbench.specs.suites import RecipeSpec, SuiteSpec
 from bertbench.specs.tasks import GroupSpec, TaskSpec
 from bertbench.specs.yaml_files import RawYaml, faults
-from bertbench.stats.metric import misfit
+from bertbench.stats import own_metrics
+from bertbench.stats.metric import metric_takes, misfit
 
 METRICS = "bertbench.stats.metrics"
 TASK_KINDS = "bertbench.tasks.kinds"
@@ -59,22 +61,25 @@ class CheckedConfigs:
     """All entries by kind and name, the specs of those that are right in themselves, and what was found."""
 
     entries: dict[str, dict[str, Entry]]
+    allowed: frozenset[str] = frozenset()  # metrics of the user's own whose code may run
     specs: dict[str, dict[str, Any]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
 
 
-@spread(folders=("config_dir",))
-def validate(folders: StoreOptions, *, deep: DeepOption = False, write_schemas: SchemasOption = None) -> None:
+@spread(folders=("config_dir",), answers=("allow_metric",))
+def validate(
+    folders: StoreOptions, *, answers: AnswerOptions, deep: DeepOption = False, write_schemas: SchemasOption = None
+) -> None:
     """Check all configs.
 
-    Exit code 2: there are problems.
+    Exit code 2: there are problems. The code of metrics of your own is looked at, and loaded only if it is allowed.
 
     Example: bertbench validate --config-dir my-configs
     """
     if write_schemas is not None:
         show(f"{_write(write_schemas)} schemas written to {write_schemas}")
         return
-    checked = check_all(Catalog(folders.config_dir or ()), deep=deep)
+    checked = check_all(Catalog(folders.config_dir or (), answers.allowed_metrics), deep=deep)
     if checked.findings:
         OutputOptions().emit(build_report(checked))
     show(summary(checked))
@@ -104,7 +109,7 @@ def _write(folder: Path) -> int:
 
 def check_all(catalog: Catalog, *, deep: bool = False) -> CheckedConfigs:
     """Check every config of every kind, by itself and then against the others."""
-    checked = CheckedConfigs({kind: catalog.entries(kind) for kind in KINDS})
+    checked = CheckedConfigs({kind: catalog.entries(kind) for kind in KINDS}, catalog.allowed)
     for kind, entries in checked.entries.items():
         specs = checked.specs.setdefault(kind, {})
         for entry in entries.values():
@@ -205,9 +210,12 @@ def _model(spec: ModelSpec, checked: CheckedConfigs) -> Iterator[Parts]:
             yield f"published.{index}", "one of 'quantity' and 'value'", "both or neither"
 
 
-def _task(spec: TaskSpec, _: CheckedConfigs) -> Iterator[Parts]:
+def _task(spec: TaskSpec, checked: CheckedConfigs) -> Iterator[Parts]:
     yield from _unknown("kind", "task kind", spec.kind, plugins.names(TASK_KINDS))
+    yield from _own_metrics(spec, checked)
     for name in spec.metrics:
+        if spec.own_metric(name) is not None:
+            continue
         try:
             metric = plugins.load(METRICS, "metric", name)
         except UnknownNameError as error:
@@ -218,6 +226,23 @@ def _task(spec: TaskSpec, _: CheckedConfigs) -> Iterator[Parts]:
             mismatch = misfit(spec, metric) if spec.kind in plugins.names(TASK_KINDS) else None
             if mismatch is not None:
                 yield "metrics", f"{mismatch.metric} {mismatch.found}", mismatch.expected
+
+
+def _own_metrics(spec: TaskSpec, checked: CheckedConfigs) -> Iterator[Parts]:
+    """Look at the code of metrics of the user's own: whether it is there and holds one; what is allowed is loaded, too."""
+    for number, own in enumerate(spec.own_metrics):
+        key = f"own_metrics.{number}"
+        try:
+            located_spec = located([own], checked.entries["tasks"][spec.name].path)[0]
+            allowed = located_spec.permitted() if own.allowed_as in checked.allowed else located_spec
+            if allowed.allowed:
+                own_metrics.of(allowed)
+        except (ConfigError, MeasurementError) as error:
+            yield key, error.message, error.hint or "Python code with a class derived from evaluate.Metric"
+            continue
+        needed = metric_takes(spec) if spec.kind in plugins.names(TASK_KINDS) else {own.applies_to}
+        if own.applies_to not in needed:
+            yield f"{key}.applies_to", own.applies_to, " or ".join(sorted(needed))
 
 
 def _suite(spec: SuiteSpec, checked: CheckedConfigs) -> Iterator[Parts]:

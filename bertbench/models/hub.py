@@ -2,7 +2,7 @@
 
 Reachability is found out with a single request before any hub library is loaded. If it fails, the libraries are put
 into offline mode, so that nothing waits for retries; what is cached is still used. Nothing that is downloaded is
-executed: configurations, word lists and weights only.
+executed: configurations, word lists and weights only, and the code of a metric that the user has allowed by its name.
 """
 
 from __future__ import annotations
@@ -132,6 +132,26 @@ def fetch(checkpoint: str, revision: str | None = None, *, weights: bool = True)
         wanted += _weight_names(checkpoint, names)
     folder = retrying(f"model {checkpoint}", lambda: _download(checkpoint, revision, sorted(set(wanted))))
     return _snapshot(checkpoint, folder, folder.name, weights=weights)
+
+
+def fetch_metric(name: str) -> Path:
+    """Fetch the Python files of a metric on the hub, plain files beside the cache; what lies there is taken where there is no hub.
+
+    Raises:
+        HubError: refused, not found, or failing in spite of retries; offline and not fetched before.
+    """
+    from huggingface_hub import constants, snapshot_download
+
+    folder = Path(constants.HF_HOME) / "bertbench-metrics" / name
+    if state() != "online":
+        if folder.is_dir():
+            return folder
+        raise HubError(f"metric {name}: there is no hub, and it was not fetched before", "fetch it with a hub first")
+    retrying(
+        f"metric {name}",
+        lambda: snapshot_download(name, repo_type="space", allow_patterns=["*.py"], local_dir=folder),
+    )
+    return folder
 
 
 def _weight_names(checkpoint: str, names: list[str]) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from bertbench.records.progress import Progress
 from bertbench.records.record import Measurement, Undefined
 from bertbench.specs import plugins
 from bertbench.specs.tasks import QUESTIONS, SEQUENCES, TOKENS, TaskSpec
+from bertbench.stats import own_metrics
 from bertbench.stats.metric import why_undefined
 from bertbench.tasks.examples import Examples
 from bertbench.tasks.kind import Decoded
@@ -164,10 +166,10 @@ def score(task: TaskSpec, splits: Sequence[Examples], answers: Sequence[Replies]
     scored = Scored()
     for examples, given in zip(splits, answers, strict=True):
         predictions = _read(task, given.columns["prediction"])
-        of_split = scores(task, examples, predictions)
+        of_split, reasons = scores_and_reasons(task, examples, predictions)
         if not scored.measurements:
             scored.score = next((item.values[0] for item in of_split if item.quantity == "score"), None)
-        scored.undefined += undefined(task, examples, of_split)
+        scored.undefined += undefined(task, examples, of_split, reasons)
         extra = {name: values for name, values in given.columns.items() if name not in COLUMNS}
         own = kind.figures(task, examples, Decoded(predictions, given.columns["scores"], extra))
         counted: dict[str, Any] = {"split": examples.split, "n": len(examples), "n_unit": "examples"}
@@ -274,23 +276,35 @@ def _tokens_at_once(model: Any) -> int:
 
 def scores(task: TaskSpec, examples: Examples, predictions: Sequence[Any]) -> list[Measurement]:
     """Compute the task's metrics on one split, and `score`, the mean of the primary ones; leave undefined ones out."""
+    return scores_and_reasons(task, examples, predictions)[0]
+
+
+def scores_and_reasons(
+    task: TaskSpec, examples: Examples, predictions: Sequence[Any]
+) -> tuple[list[Measurement], dict[str, str]]:
+    """Compute what `scores` does, and say why metrics of the user's own have no value."""
     kind: TaskKind = plugins.load("bertbench.tasks.kinds", "task kind", task.kind)
-    by_metric = metric_values(task, kind.references(task, examples), predictions)
+    by_metric, reasons = _values_and_reasons(task, kind.references(task, examples), predictions)
     if all(name in by_metric for name in task.primary_metrics):
         by_metric["score"] = sum(by_metric[name] for name in task.primary_metrics) / len(task.primary_metrics)
-    return [
+    measured = [
         Measurement(name, "1", (value,), split=examples.split, n=len(examples), n_unit="examples")
         for name, value in by_metric.items()
     ]
+    return measured, reasons
 
 
-def undefined(task: TaskSpec, examples: Examples, measured: Sequence[Measurement]) -> list[Undefined]:
+def undefined(
+    task: TaskSpec, examples: Examples, measured: Sequence[Measurement], reasons: Mapping[str, str]
+) -> list[Undefined]:
     """List the metrics of the task, and its score, that `scores` left out, each with the reason."""
     quantities = {measurement.quantity for measurement in measured}
     absent = {name: (name,) for name in task.metrics if name not in quantities}
     of_score = tuple(name for name in task.primary_metrics if name in absent)
     causes = absent | ({"score": of_score} if of_score else {})
-    return [Undefined(name, why_undefined(names), examples.split, len(examples)) for name, names in causes.items()]
+    return [
+        Undefined(name, why_undefined(names, reasons), examples.split, len(examples)) for name, names in causes.items()
+    ]
 
 
 def metric_values(task: TaskSpec, references: Sequence[Any], predictions: Sequence[Any]) -> dict[str, float]:
@@ -299,19 +313,34 @@ def metric_values(task: TaskSpec, references: Sequence[Any], predictions: Sequen
     Raises:
         MeasurementError: a metric gives what none can have: a score is of 0 to 1, a correlation of -1 to 1.
     """
+    return _values_and_reasons(task, references, predictions)[0]
+
+
+def _values_and_reasons(
+    task: TaskSpec, references: Sequence[Any], predictions: Sequence[Any]
+) -> tuple[dict[str, float], dict[str, str]]:
+    from bertbench.stats import evaluate_metrics  # as slow as what has loaded the model
+
     values: dict[str, float] = {}
+    reasons: dict[str, str] = {}
     for name in task.metrics:
-        metric = plugins.load("bertbench.stats.metrics", "metric", name)
-        value = metric.compute(predictions, references)
-        if value is None:
+        if (own := task.own_metric(name)) is not None:
+            own_value, why = own_metrics.of(own).measure(predictions, references)
+            if own_value is None:
+                reasons[name] = why
+            else:
+                values[name] = own_value
             continue
-        values[name] = float(value)
+        value = float(evaluate_metrics.load(name).compute(predictions=predictions, references=references)[name])
+        if math.isnan(value):
+            continue
+        values[name] = value
         if (wrong := quantity_of(name).possible.why_impossible(values[name])) is not None:
             raise MeasurementError(
                 f"task {task.name}: metric {name} gave {values[name]:g}, which {wrong}",
                 "let it give 0 to 1, higher being better, or -1 to 1 as correlations do",
             )
-    return values
+    return values, reasons
 
 
 def trivial_scores(task: TaskSpec, kind: TaskKind, train: Examples, validation: Examples) -> tuple[str, float]:

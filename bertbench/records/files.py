@@ -58,7 +58,14 @@ def _fields() -> dict[str, dict[str, Any]]:
             "finetuned": dict[str, Any],
         },
         "training": {"epochs": amount, "train_samples": count | None},
-        "task": {"name": str, "kind": str, "metrics": names, "primary_metrics": names, "labels": names | None},
+        "task": {
+            "name": str,
+            "kind": str,
+            "metrics": names,
+            "primary_metrics": names,
+            "labels": names | None,
+            "own_metrics": list[dict[str, Any]] | None,
+        },
         "options": {"recipes": str | None, "threads": some | None},
         "part": {
             "label": str,

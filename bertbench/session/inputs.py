@@ -59,6 +59,9 @@ def choose(session: Session, encoders: Sequence[Encoder], plan: Plan) -> Heads:
     task = session.request.tasks[0]
     if task.kind != SEQUENCES:
         return bare
+    if not all(own.allowed for own in task.own_metrics):  # what cannot be scored is timed all the same
+        session.say(f"bare encoders are timed: {task.name} is scored by code of your own, which `speed` does not run")
+        return bare
     classifiers: list[Encoder] = []
     for encoder in encoders:
         source = session.instruments.find_finetuned(encoder, task, lambda _: None)

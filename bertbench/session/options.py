@@ -222,6 +222,15 @@ class AnswerOptions:
     keep_checkpoints: Annotated[
         str, Option("--keep-checkpoints", help="Fine-tuned checkpoints to keep: all, best or none.")
     ] = "all"
+    allow_metric: Annotated[
+        list[str] | None,
+        Option(
+            "--allow-metric",
+            metavar="NAME",
+            help="Run the code of this metric of your own, which a task's YAML names; several separated by commas, or repeated.",
+            show_default=False,
+        ),
+    ] = None
     only: Annotated[
         str | None,
         Option(
@@ -233,6 +242,12 @@ class AnswerOptions:
     fresh: Annotated[bool, Option("--fresh", help="Measure even if the store has the answer.")] = False
     from_store: Annotated[bool, Option("--from-store", help="Read the store only; measure nothing.")] = False
     yes: Annotated[bool, Option("--yes", "-y", help="Confirm more than ten runs.")] = False
+
+    @property
+    def allowed_metrics(self) -> frozenset[str]:
+        """The metrics of the user's own whose code may run."""
+        entries = [self.allow_metric] if isinstance(self.allow_metric, str) else self.allow_metric or ()
+        return frozenset(name.strip() for entry in entries for name in entry.split(",") if name.strip())
 
 
 @dataclass(frozen=True)
@@ -335,3 +350,13 @@ def minutes_of(chosen: StudyOptions, device: str, command: str) -> float | None:
     if minutes is not None or trains or command not in ANYTIME or device != "cpu":
         return minutes
     return DEFAULT_MINUTES
+
+
+def check_store_options(chosen: StudyOptions) -> None:
+    """Refuse to measure anew and not to measure at once.
+
+    Raises:
+        UsageError: both were chosen.
+    """
+    if chosen.from_store and chosen.fresh:
+        raise UsageError("--fresh and --from-store contradict each other", "leave one out")

@@ -12,10 +12,10 @@ from typing import Any
 from bertbench.errors import UnknownNameError, UsageError
 from bertbench.records import environment
 from bertbench.records.record import Kind
-from bertbench.session.options import SpeedOptions, StudyOptions
+from bertbench.session.options import SpeedOptions, StudyOptions, check_store_options
 from bertbench.session.request import Options, Request, check_positive
 from bertbench.session.selection import resolve
-from bertbench.session.study import Study, check_store_options
+from bertbench.session.study import Study
 from bertbench.specs.catalog import Catalog
 from bertbench.specs.claims import TIMES_OF_TRAINING, ClaimSpec
 from bertbench.specs.name_lists import joined

@@ -14,7 +14,8 @@ from bertbench.records import environment
 from bertbench.records.progress import Listener, Progress, SessionWatch, nobody
 from bertbench.records.store import Store, newest
 from bertbench.records.stored import StoredSession, covers, heard
-from bertbench.session.options import ANYTIME, StudyOptions, minutes_of
+from bertbench.session.options import ANYTIME, StudyOptions, check_store_options, minutes_of
+from bertbench.session.own_metrics import check_allowed, with_code
 from bertbench.session.parts import Shard
 from bertbench.session.request import (
     Options,
@@ -109,16 +110,20 @@ class Study:
         named = chosen.recipes if is_named_recipe(chosen.recipes, self.catalog) else None
         checked = replace(chosen, recipes="task") if named else chosen
         options, kinds = resolve_options(checked, suite.seeds, self.command), parse_kinds(self.options.only)
-        backends = beside_eager(self.options.backends, options.device, self.say)
-        options = replace(options, recipes=named or options.recipes, backends=backends)
+        ways = beside_eager(self.options.backends, options.device, self.say)
+        options = replace(options, recipes=named or options.recipes, backends=ways)
         if start is not None:
             self.catalog.task(start)
         if chosen.resample_training and "quality" not in kinds:
             raise UsageError("--resample-training trains, and no quality is measured", f"--only {chosen.only},quality")
         specified = tuple(self.catalog.task(task) for task in tasks)
+        if self.command in ANYTIME:  # others choose some of their tasks
+            check_allowed(self.options.allowed_metrics, specified)
         if "quality" in kinds:
-            for task in specified:
-                metric.check_metrics(task)
+            specified = tuple(with_code(task) for task in specified)
+            for task in specified:  # the store is read without the code of anybody, which then gives no intervals
+                is_allowed = all(own.allowed for own in task.own_metrics)
+                metric.check_metrics(task, runs_code=is_allowed or not self.options.from_store)
         if not self.options.from_store:
             self.store.check_writable()
         wanted = resolve(models, self.catalog, suite, self.store) if isinstance(models, str) else list(models)
@@ -269,8 +274,7 @@ class Study:
         return newest_of(self.store, names, request.reference, request.recipe_parts()) is not None
 
     def _read(self, request: Request) -> StoredSession:
-        names = [spec.name for spec in request.models]
-        recipe = request.recipe_parts()
+        names, recipe = [spec.name for spec in request.models], request.recipe_parts()
         stored = newest_of(self.store, names, request.reference, recipe)
         if stored is None:  # by an older version of how it is measured: shown, and marked as stale
             stored = newest_of(self.store, names, request.reference, {**recipe, "versions": None})
@@ -363,16 +367,6 @@ def resolve_options(chosen: StudyOptions, default_seeds: int, command: str) -> O
         resample_training=chosen.resample_training,
         fresh=chosen.fresh,
     )
-
-
-def check_store_options(chosen: StudyOptions) -> None:
-    """Refuse to measure anew and not to measure at once.
-
-    Raises:
-        UsageError: both were chosen.
-    """
-    if chosen.from_store and chosen.fresh:
-        raise UsageError("--fresh and --from-store contradict each other", "leave one out")
 
 
 def _one_of(option: str, value: str, choices: tuple[Choice, ...]) -> Choice:

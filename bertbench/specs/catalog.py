@@ -6,7 +6,7 @@ A file's stem is its name. A broken file matters only when its name is asked for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -74,8 +74,10 @@ class Entry:
 class Catalog:
     """What can be named: models, tasks, suites and the like from several folders."""
 
-    def __init__(self, folders: Sequence[Path] = ()) -> None:
+    def __init__(self, folders: Sequence[Path] = (), allowed: Iterable[str] = ()) -> None:
         """Look into `folders` first (`--config-dir`), then into ./configs, then into the packaged configs.
+
+        `allowed` names metrics of the user's own whose code may run (`--allow-metric`).
 
         Raises:
             ConfigError: one of `folders` is not a folder.
@@ -86,6 +88,7 @@ class Catalog:
                     f"config directory {folder}: no such folder",
                     f"give a folder with {'/, '.join(KINDS)}/",
                 )
+        self.allowed = frozenset(allowed)
         project = Path("configs")
         self.folders = (*folders, *([project] if project.is_dir() else []), packaged_folder())
 
@@ -120,10 +123,14 @@ class Catalog:
         return self._load("models", name, ModelSpec)
 
     def task(self, name: str) -> TaskSpec:
-        """Load the task called `name`."""
+        """Load the task called `name`; the code of metrics that are not bertbench's is located, and not run."""
+        from bertbench.specs.own_metrics import located
         from bertbench.specs.tasks import TaskSpec
 
-        return self._load("tasks", name, TaskSpec)
+        task = self._load("tasks", name, TaskSpec)
+        own = located(task.own_metrics, self.entry("tasks", name).path)
+        own = tuple(spec.permitted() if spec.allowed_as in self.allowed else spec for spec in own)
+        return task.model_copy(update={"own_metrics": own}) if own else task
 
     def suite(self, name: str) -> SuiteSpec:
         """Load the suite called `name`."""

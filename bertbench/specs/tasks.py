@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from bertbench.specs.base import Name, Positive, PositiveFloat, Spec
+from bertbench.specs.own_metrics import OwnMetricSpec
 
 SEQUENCES = "sequence-classification"
 TOKENS = "token-classification"
@@ -76,6 +77,7 @@ class TaskSpec(Spec):
     Of texts beyond the maximal length, questions' contexts and words are taken in windows that share `stride` tokens. For
     question answering, `unanswerable` says that some questions have no answer, and answers are of `answer_length` tokens
     at most. Training on fewer than `useful_samples` teaches so little that it is not done within a limited time. `test_sets` is what --predict-test predicts; their labels may be hidden.
+    `own_metrics` describes those of `metrics` that are not bertbench's.
     """
 
     name: Name
@@ -91,6 +93,7 @@ class TaskSpec(Spec):
     labels: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
     metrics: Annotated[tuple[str, ...], Field(min_length=1)]
     primary_metrics: Annotated[tuple[str, ...], Field(min_length=1)]
+    own_metrics: tuple[OwnMetricSpec, ...] = ()
     stride: Annotated[int, Field(ge=0)] = 128  # run_squad's doc_stride
     unanswerable: bool = False
     answer_length: Positive = 30  # run_squad's max_answer_length
@@ -107,6 +110,9 @@ class TaskSpec(Spec):
             names = getattr(self, key) or ()
             if len(set(names)) != len(names):
                 raise ValueError(f"'{key}' repeats a name")
+        described = [own.name for own in self.own_metrics]
+        if len(set(described)) != len(described) or not set(described) <= set(self.metrics):
+            raise ValueError("'own_metrics' describes each of its metrics once, and all of them are among 'metrics'")
         files = [
             name.casefold()  # some file systems do not tell case apart
             for test_set in self.test_sets
@@ -117,6 +123,18 @@ class TaskSpec(Spec):
             raise ValueError("'test_sets' name a file twice: one would replace the other")
         self._fits_its_kind()
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the metrics of one's own where there are none: keys and records stay those of before there could be any."""
+        content: dict[str, Any] = serialize(self)
+        if not self.own_metrics:
+            content.pop("own_metrics", None)
+        return content
+
+    def own_metric(self, name: str) -> OwnMetricSpec | None:
+        """Return what describes a metric that is not bertbench's; None of any other."""
+        return next((own for own in self.own_metrics if own.name == name), None)
 
     def _fits_its_kind(self) -> None:
         if self.kind == TOKENS:

@@ -11,7 +11,7 @@ Source: Rubin 1981, Annals of Statistics 9:130-134; the prior: Jeffreys 1946, Pr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -140,6 +140,46 @@ def bootstrap_sums(
         replicates[name, model] = np.stack([combine[name](drawn[:, offset : offset + width]) for offset in offsets])
         column += width * len(of)
     return replicates
+
+
+def bootstrap_written(
+    metrics: Mapping[str, Any],
+    predictions: Mapping[str, Any],
+    references: Any,
+    clusters: NDArray[np.int64] | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[Key, Floats]:
+    """Draw as `bootstrap_sums` does, where not all metrics are functions of sums: from examples written out, without a prior.
+
+    Args:
+        metrics: by name, with `parts` and `combine`, or with `resample`.
+        predictions: by model, shape (seeds, n), of objects.
+        references: shape (n,), of objects.
+        clusters: shape (n,), the number of the cluster that an example is of; None: each is its own.
+        resamples: how many.
+        seed: of the random generator.
+    """
+    mass = np.ones(len(references) if clusters is None else int(clusters.max()) + 1)
+    parts = {  # what examples add is dear to find, and the same in every draw
+        (name, model): [metric.parts(list(seed_predictions), list(references)) for seed_predictions in of]
+        for name, metric in metrics.items()
+        if hasattr(metric, "parts")
+        for model, of in predictions.items()
+    }
+    by_key: dict[Key, list[Floats]] = {}
+    for drawn in _weights(np.random.default_rng(seed), mass, resamples):
+        weights = drawn if clusters is None else drawn[:, clusters]
+        for model, of in predictions.items():
+            for name, metric in metrics.items():
+                values = (
+                    [metric.combine(weights @ seed_parts) for seed_parts in parts[name, model]]
+                    if (name, model) in parts
+                    else [metric.resample(seed_predictions, references, weights) for seed_predictions in of]
+                )
+                by_key.setdefault((name, model), []).append(np.stack(values))
+    return {key: np.concatenate(values, axis=1) for key, values in by_key.items()}
 
 
 def _linear(

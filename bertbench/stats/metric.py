@@ -5,12 +5,15 @@ Predictions and references are floats of shape (n,), one an example; class ids a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bertbench.errors import ConfigError, MeasurementError, UnknownNameError
 from bertbench.specs import plugins
+from bertbench.stats import own_metrics
+from bertbench.stats.own_metrics import OwnMetric
 
 if TYPE_CHECKING:
     import numpy as np
@@ -239,7 +242,7 @@ def metric_takes(task: TaskSpec) -> frozenset[str]:
     return kinds - {CLASSIFICATION if task.is_regression else REGRESSION}
 
 
-def misfit(task: TaskSpec, metric: Metric | SumMetric) -> Misfit | None:
+def misfit(task: TaskSpec, metric: Metric | SumMetric | OwnMetric) -> Misfit | None:
     """Say why a metric cannot be computed on the task; None where it can.
 
     Raises:
@@ -257,25 +260,46 @@ def misfit(task: TaskSpec, metric: Metric | SumMetric) -> Misfit | None:
     return None
 
 
-def misfits(task: TaskSpec) -> Iterator[Misfit]:
-    """Yield the metrics that do not go with the task.
+def load(task: TaskSpec, name: str) -> Metric | SumMetric | OwnMetric:
+    """Load one of a task's metrics: bertbench's, or one of the user's own.
+
+    Raises:
+        UnknownNameError: there is no such metric.
+        MeasurementError: it is the user's own, and not allowed or not to be loaded.
+    """
+    own = task.own_metric(name)
+    if own is not None:
+        return own_metrics.of(own)
+    metric: Metric | SumMetric = plugins.load("bertbench.stats.metrics", "metric", name)
+    return metric
+
+
+def misfits(task: TaskSpec, *, runs_code: bool = True) -> Iterator[Misfit]:
+    """Yield the metrics that do not go with the task; with `runs_code` those of the user's own are loaded.
 
     Raises:
         UnknownNameError: there is no such metric, or kind of task.
+        MeasurementError: one of the user's own is not allowed, or cannot be loaded.
     """
     for name in task.metrics:
-        problem = misfit(task, plugins.load("bertbench.stats.metrics", "metric", name))
+        if not runs_code and task.own_metric(name) is not None:
+            continue
+        problem = misfit(task, load(task, name))
         if problem is not None:
             yield problem
 
 
-def check_metrics(task: TaskSpec) -> None:
-    """Refuse a task with a metric that cannot be computed on it.
+def check_metrics(task: TaskSpec, *, runs_code: bool = True) -> None:
+    """Refuse a task with a metric that cannot be computed on it; without `runs_code` those of the user's own are not looked at.
 
     Raises:
-        ConfigError: there is one, or a metric that does not exist.
+        ConfigError: there is one, or a metric that does not exist, is not allowed or cannot be loaded.
     """
-    for problem in misfits(task):
+    try:
+        problems = list(misfits(task, runs_code=runs_code))
+    except MeasurementError as error:
+        raise ConfigError(f"task {task.name}: {error.message}", error.hint) from None
+    for problem in problems:
         raise ConfigError(
             f"task {task.name}, {task.kind}: metric {problem.metric} {problem.found}",
             f"expected in 'metrics' of the task's YAML: {problem.expected}",
@@ -287,11 +311,14 @@ def check_metrics(task: TaskSpec) -> None:
 NO_NUMBER = "its value is no finite number"
 
 
-def why_undefined(names: Iterable[str]) -> str:
-    """Say why metrics are undefined, those of one reason together: 'pearson and spearman: a correlation needs …'."""
+def why_undefined(names: Iterable[str], reasons: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Say why metrics are undefined, those of one reason together: 'pearson and spearman: a correlation needs …'.
+
+    `reasons` are those of metrics of the user's own.
+    """
     alike: dict[str, list[str]] = {}
     for name in names:
-        alike.setdefault(_words(name), []).append(name)
+        alike.setdefault(reasons.get(name) or _words(name), []).append(name)
     return "; ".join(f"{' and '.join(of)}: {reason}" for reason, of in alike.items())
 
 

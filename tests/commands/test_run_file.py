@@ -112,6 +112,15 @@ def test_a_strangers_file_says_nothing_of_where(here, key, value, capsys):
     assert f"Give --{key} on the command line" in error
 
 
+def test_a_strangers_file_allows_no_code(here, capsys):
+    """Whose code runs is said on the command line alone."""
+    (here / "study.yaml").write_text("command: run\ntask: demo-sentiment\nallow-metric: [theirs]\n", encoding="utf-8")
+    assert cli.main(["run", "--file", "study.yaml"]) == 2
+    error = capsys.readouterr().err
+    assert "study.yaml: key 'allow-metric': no file says whose code runs" in error
+    assert "Give --allow-metric on the command line" in error
+
+
 @pytest.mark.parametrize("place", ["../theirs", "/theirs", "there", "~/theirs", "circle/new"])
 def test_a_student_is_saved_beside_the_file(here, place, capsys):
     """save-to is a new folder there; what is there already, or lies elsewhere, is refused."""

@@ -59,6 +59,8 @@ MEASURING = {
         "quality/finetune.py",
         "quality/evaluate.py",
         "quality/features.py",
+        "stats/evaluate_metrics.py",
+        "stats/own_metrics.py",
         "models/products.py",
         "quality/trainer.py",
         "tasks/kind.py",

@@ -24,7 +24,7 @@ from bertbench.report.compare.scores import SplitScores, macro_rows
 from bertbench.report.compare.seed_grids import SeedGrid, mean_over, variance_rows
 from bertbench.report.compare.sweeps import Sweep
 from bertbench.report.row import Row
-from bertbench.stats import intervals
+from bertbench.stats import intervals, own_metrics
 from bertbench.stats.estimate import Estimate, Replications, Scope
 from bertbench.stats.metric import why_undefined
 
@@ -116,7 +116,13 @@ def _split_scores(
                 scores.by_seed[metric, model], scores.values[metric, model] = values, float(np.mean(values))
     scores.recipes = recipes(records)
     scores.groups = pairs.grouped(pairs.read(evidence, records), split)
-    scores.drawer = of_task(plugins_of({metric for metric, _ in scores.values} - {"score"}), scores.primary, task)
+    metrics = plugins_of({metric for metric, _ in scores.values} - {"score"})
+    own = {
+        name: metric
+        for name, metric in own_metrics.of_record(first.task).items()
+        if (name, first.model_name) in scores.values
+    }
+    scores.drawer = of_task(metrics | own, scores.primary, task)
     return scores
 
 
@@ -156,6 +162,8 @@ def _score_row(base: Row, scores: SplitScores, metric: str, record: RunRecord) -
     n = measured.n if measured else None
     counted: dict[str, Any] = {"split": scores.split, "n": n, "n_unit": "examples"}
     row = figure(base, metric, "mean", "1", scores.estimate(metric, model, n), **counted)
+    why = own_metrics.why_no_interval(record.task, scores.primary if metric == "score" else (metric,))
+    row = noted(row, *remarks(why if row.low is None else ""))
     return with_ratio(row, scores.reference, scores.ratio(metric, model))
 
 

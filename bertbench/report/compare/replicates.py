@@ -14,6 +14,7 @@ from bertbench.errors import UnknownNameError
 from bertbench.specs import plugins
 from bertbench.stats import bootstrap
 from bertbench.stats.metric import CLASSIFICATION
+from bertbench.stats.own_metrics import OwnMetric
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -151,7 +152,8 @@ class Drawer:
         if not group.structured and not self._of_classes:
             models = tuple(group.predictions)  # numbers have no prior that depends on who is compared
         if models not in self._drawn:
-            drawn = self._sums(group, models) if group.structured else self._values(group, models)
+            draw = self._values if not group.structured else self._sums if self._are_sums else self._written
+            drawn = draw(group, models)
             for model in models:
                 parts = [drawn[metric, model] for metric in self.primary if (metric, model) in drawn]
                 if parts and len(parts) == len(self.primary):
@@ -162,6 +164,14 @@ class Drawer:
     @property
     def _of_classes(self) -> bool:
         return any(CLASSIFICATION in metric.applies_to for metric in self.metrics.values())
+
+    @property
+    def _are_sums(self) -> bool:
+        return not any(isinstance(metric, OwnMetric) for metric in self.metrics.values())
+
+    def _written(self, group: Group, models: tuple[str, ...]) -> dict[Key, Floats]:
+        chosen = {model: group.predictions[model] for model in models}
+        return bootstrap.bootstrap_written(self.metrics, chosen, group.labels, group.clusters, seed=self.seed)
 
     def _values(self, group: Group, models: tuple[str, ...]) -> dict[Key, Floats]:
         chosen = {model: group.predictions[model] for model in models}
