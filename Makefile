@@ -16,7 +16,7 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 PYTEST_ARGS ?=
 # Test files are shared out among so many processes, with up to 2 GB each; 0: one after another.
 WORKERS ?= 2
-NO_BENCH := not bench and not bench_full and not browser and not chaos and not fuzz
+NO_BENCH := not bench and not bench_full and not browser and not chaos and not fuzz and not peers
 
 # What needs neither torch nor a model: the reporting side and the units. Left to `make test` are simulations of many sessions, writers that
 # are killed, files that unfold to gigabytes, and what loads other libraries to compare with.
@@ -26,7 +26,7 @@ NOT_QUICK := tests/report/compare/test_coverage.py tests/records/test_nothing_is
   tests/stats/test_evaluate_metrics.py tests/stats/test_own_metrics.py
 QUICK = $(VENV)/bin/python -m pytest -m "not slow and not shared and $(NO_BENCH)" $(NOT_QUICK:%=--ignore=%)
 
-.PHONY: compare quick quick-report quick-units test browser check setup lint types all-tests fuzz bench bench-full chaos docs wheel lock clean
+.PHONY: compare quick quick-report quick-units test browser check setup lint types all-tests fuzz bench bench-full bench-peers chaos docs wheel lock clean
 
 compare: $(STAMP)
 	$(VENV)/bin/bertbench compare --models all
@@ -66,6 +66,25 @@ bench: $(STAMP)
 # some hours, on any machine.
 bench-full: $(STAMP)
 	$(VENV)/bin/python -m pytest -m bench_full tests/bench $(PYTEST_ARGS)
+
+# Other tools beside bertbench, each in an environment of those it can live with, in build/peers; what cannot be installed is skipped.
+# Half an hour with one thread on both sides (BERTBENCH_PEERS_THREADS). Figures go to build/peers.txt.
+PEERS := $(notdir $(basename $(wildcard .config/peers/*.txt)))
+bench-peers: $(STAMP) $(PEERS:%=build/peers/%/.tried)
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[peers]"
+	$(VENV)/bin/python -m pytest -m peers tests/peers $(PYTEST_ARGS)
+
+# torch first, as above. torchvision, which optimum-intel asks for though no text needs it, cannot be imported where it was made for
+# another torch; transformers runs without it.
+build/peers/%/.tried: .config/peers/%.txt $(STAMP)
+	rm -rf $(@D)
+	$(VENV)/bin/python -m venv $(@D)
+	@$(@D)/bin/pip install --quiet --no-index --no-deps "$(TORCH)" 2>/dev/null \
+	  || $(@D)/bin/pip install --quiet --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
+	if $(@D)/bin/pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --requirement $<; then \
+	  $(@D)/bin/python -c "import torchvision" 2>/dev/null || $(@D)/bin/pip uninstall --quiet --yes torchvision; \
+	else echo "$*: not installed, its tests are skipped" >&2; rm -rf $(@D)/bin; fi
+	touch $@
 
 # A whole `compare` killed 1,000 times, 50 times with real training, a hub that fails, a machine asleep: some 50 minutes.
 chaos: $(STAMP)
