@@ -197,13 +197,19 @@ def serve(
 def order_statistic(values: Sequence[float], share: float) -> float:
     """Return the smallest value that at least `share` of all values do not exceed, never interpolated.
 
-    Source: MLPerf inference, loadgen/results.cc, takes percentiles so; type 1 of Hyndman & Fan 1996.
+    LoadGen's (MLPerf inference, loadgen/results.cc) is the same but where `share` of the count is a whole number: of 100
+    values its p90 is the 91st, this one the 90th.
+
+    Source: type 1 of Hyndman & Fan 1996, The American Statistician 50:361-365.
     """
     return sorted(values)[max(len(values) - _late_share(len(values), share), 1) - 1]
 
 
 def holds(latencies_s: Sequence[float], bound_s: float, share: float = SHARE) -> bool:
-    """Tell whether the run's own `share` percentile lies within the bound: LoadGen's performance constraint."""
+    """Tell whether the run's own `share` percentile lies within the bound: LoadGen's performance constraint.
+
+    LoadGen lets one query fewer be late where `share` of their number is whole, as `order_statistic` says.
+    """
     return order_statistic(latencies_s, share) <= bound_s
 
 
