@@ -10,11 +10,7 @@ from tests.peers.turns import agreement, alternate
 
 pytestmark = [pytest.mark.peers, pytest.mark.shared, pytest.mark.timeout(3600)]
 
-MODELS = {
-    "bert": "google-bert/bert-base-uncased",
-    "distilbert": "distilbert/distilbert-base-uncased",
-    "albert": "albert/albert-base-v2",
-}
+MODELS = {"bert": "google-bert/bert-base-uncased", "distilbert": "distilbert/distilbert-base-uncased"}
 CONFIG = """
 defaults: [benchmark, {{backend: pytorch}}, {{scenario: inference}}, {{launcher: process}}, _self_]
 name: {name}
@@ -38,8 +34,8 @@ hydra: {{run: {{dir: {name}}}, job: {{chdir: true}}}}
 """
 
 
-def test_ratios_between_models_agree(peer, speed, tmp_path, note):
-    """DistilBERT and ALBERT gain over BERT what `optimum-benchmark` finds as well, at 1x128 in fp32."""
+def test_ratio_of_models_agrees(peer, speed, tmp_path, note):
+    """DistilBERT gains over BERT what `optimum-benchmark` finds as well, at 1x128 in fp32."""
     environment = peer("transformers-4")
     command = environment.python.with_name("optimum-benchmark")
     for name, checkpoint in MODELS.items():
@@ -62,7 +58,6 @@ def test_ratios_between_models_agree(peer, speed, tmp_path, note):
     note(
         f"optimum-benchmark, 1x128, PyTorch fp32, speed-up over bert ({environment.versions('optimum-benchmark', 'transformers')})"
     )
-    compared = {name: agreement(pairs, name, "bert") for name in ("distilbert", "albert")}
-    for name, agreed in compared.items():
-        note("  " + agreed.text(name))
-    assert not [name for name, agreed in compared.items() if agreed.is_refuted]
+    agreed = agreement(pairs, "distilbert", "bert")
+    note("  " + agreed.text("distilbert"))
+    assert not agreed.is_refuted
