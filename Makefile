@@ -78,10 +78,11 @@ bench-peers: $(STAMP) $(PEERS:%=build/peers/%/.tried)
 # another torch; transformers runs without it.
 build/peers/%/.tried: .config/peers/%.txt $(STAMP)
 	rm -rf $(@D)
-	$(VENV)/bin/python -m venv $(@D)
-	@$(@D)/bin/pip install --quiet --no-index --no-deps "$(TORCH)" 2>/dev/null \
+	$$(sed -n 's/^# Interpreter: //p' $< | grep . || echo $(VENV)/bin/python) -m venv $(@D) \
+	  || { echo "$*: no such interpreter, its tests are skipped" >&2; mkdir -p $(@D); }
+	@! grep -q '^torch==' $< || $(@D)/bin/pip install --quiet --no-index --no-deps "$(TORCH)" 2>/dev/null \
 	  || $(@D)/bin/pip install --quiet --no-deps $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
-	if $(@D)/bin/pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --requirement $<; then \
+	@if $(@D)/bin/pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) --requirement $<; then \
 	  $(@D)/bin/python -c "import torchvision" 2>/dev/null || $(@D)/bin/pip uninstall --quiet --yes torchvision; \
 	else echo "$*: not installed, its tests are skipped" >&2; rm -rf $(@D)/bin; fi
 	touch $@

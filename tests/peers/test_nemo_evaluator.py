@@ -54,6 +54,9 @@ def test_test_and_smallest_effect_agree(nel, predictions, tmp_path, note):
     assert [report["mcnemar"]["n_discordant"] for report in reports] == [discordant] * 2
     assert mcnemar(*right) == pytest.approx(min(1.0, 2 * min(one_sided)), abs=2 * ROUNDED)
     theirs = FACTOR / math.sqrt(discordant)
+    for report in reports:
+        if report["verdict"] == "INCONCLUSIVE":
+            assert f"~{100 * theirs:.1f}% regression at 80% power" in " ".join(report["verdict_reasons"])
     ours = detectable_difference(discordant / count, count)
     assert ours == pytest.approx(theirs * discordant / count, rel=0.01)
     note(f"nel compare, {count} examples, {discordant} discordant: one-sided p {one_sided}, ours {mcnemar(*right):.6f}")
