@@ -249,6 +249,9 @@ class Calibrations(NamedTuple):
     reasons: Mapping[str, str]
 
 
+NOT_CALIBRATED = Calibrations({}, {})
+
+
 def calibrations(session: Session, encoders: Sequence[Encoder], plan: Plan) -> Calibrations:
     """Encode a task's training texts for each model, if a back-end is asked for that is calibrated."""
     sets: dict[str, CalibrationSet] = {}

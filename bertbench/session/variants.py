@@ -11,7 +11,7 @@ from bertbench.models.sources import Encoder
 from bertbench.records.cautions import Caution, caution
 from bertbench.records.record import Failure
 from bertbench.session import inputs as _inputs
-from bertbench.session.inputs import Calibrations, Heads
+from bertbench.session.inputs import NOT_CALIBRATED, Calibrations, Heads
 from bertbench.session.steps import Session
 from bertbench.specs.timing import ExecutionSettings, TimingSpec
 from bertbench.speed import exports
@@ -65,7 +65,7 @@ def is_plain(settings: ExecutionSettings) -> bool:
     return settings.backend == "eager" and settings.dtype == "fp32"
 
 
-def variants(session: Session, heads: Heads, calibrations: Calibrations = Calibrations({}, {})) -> list[Variant]:
+def variants(session: Session, heads: Heads, calibrations: Calibrations = NOT_CALIBRATED) -> list[Variant]:
     """List all models on all back-ends in all formats, back-end by back-end, exported where that is needed."""
     return [_exported(session, _calibrated(variant, calibrations)) for variant in named(session, heads)]
 
