@@ -249,7 +249,12 @@ class SpeedOptions:
         ),
     ] = None
     backends: Annotated[
-        str, Option("--backends", "-b", help="Back-ends, separated by commas; 'all': those that run here.")
+        str,
+        Option(
+            "--backends",
+            "-b",
+            help="Back-ends, separated by commas; 'all': those that run here, but for lower levels of ONNX Runtime's.",
+        ),
     ] = "eager"
     batch_sizes: Annotated[str, Option("--batch-sizes", help="Inputs per pass, separated by commas.")] = "1"
     sequence_lengths: Annotated[str, Option("--sequence-lengths", help="Tokens per input, separated by commas.")] = (

@@ -144,7 +144,7 @@ def parse(value: str, device: str) -> tuple[tuple[str, ...], list[str]]:
             notes.append(f"{name} is left out: {error.message}")
         else:
             usable.append(name)
-    return tuple(usable), [*notes, f"not among 'all', only by name: {', '.join(by_name)}"]
+    return tuple(usable), [*notes, f"'all' leaves out what is to be named: {', '.join(by_name)}"]
 
 
 def _check(name: str, device: str) -> None:

@@ -185,7 +185,7 @@ def _speed(records: Sequence[RunRecord]) -> list[str]:
         of = _distinct(way_label(record.settings.get("backend"), record.settings.get("dtype")) for record in of_common)
         back_ends = f"back-end{'s' if len(of) > 1 else ''} {', '.join(of)}"
         lines.append(f"speed: {', '.join(filter(None, (*common, _attention(of_common), back_ends)))}")
-    return [*lines, *_distinct(map(_calibrated, records))]
+    return [*lines, *_distinct(_calibrated(record) for record in records)]
 
 
 def _calibrated(record: RunRecord) -> str | None:
