@@ -103,12 +103,12 @@ def state_mask(graph: Any) -> int:
     masks = {name for add in sums for name in add.input if name in makers and makers[name].op_type == "Where"}
     if len(masks) != 1:
         raise ValueError(f"{len(masks)} masks of attention")
-    constants = {
+    constants: dict[str, Any] = {
         "first": np.array([1], np.int64), "second": np.array([2], np.int64), "one": np.array(1, np.int64),
         "same": np.array([1, 1, 1, 1], np.int64), "lowest": np.array(np.finfo(np.float32).min, np.float32),
     }  # fmt: skip
     graph.initializer.extend(numpy_helper.from_array(value, f"mask.{name}") for name, value in constants.items())
-    steps = (
+    steps: tuple[tuple[str, tuple[str, ...], str, dict[str, Any]], ...] = (
         ("Unsqueeze", (MASK_INPUT, "mask.first"), "mask.rows", {}),
         ("Unsqueeze", ("mask.rows", "mask.second"), "mask.tokens", {}),
         ("Expand", ("mask.tokens", "mask.same"), "mask.expanded", {}),

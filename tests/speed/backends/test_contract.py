@@ -92,7 +92,8 @@ def world(tmp_path_factory):
         if key not in made:
             made[key] = tmp_path_factory.mktemp(f"{name}-export")
             if getattr(backend, "is_calibrated", False):
-                CalibrationSet("demo", "train", tuple(Encoded(row) for row in ROWS)).write(made[key])
+                rows = [Encoded(row, [kind] * len(row)) for row in ROWS for kind in (0, 1)]  # both within the ranges
+                CalibrationSet("demo", "train", tuple(rows)).write(made[key])
             backend.export(source, made[key], settings)
             shutil.copyfile(source / "config.json", made[key] / "config.json")
         return made[key]
