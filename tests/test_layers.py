@@ -39,7 +39,8 @@ DOORS = {
     "datasets": ("tasks/data.py", "tasks/texts.py", "stats/evaluate_metrics.py"),  # the last: types of its features
     "evaluate": ("stats/evaluate_metrics.py", "stats/own_metrics.py"),
     "onnxruntime": ("speed/backends/",),
-    "openvino": ("speed/backends/",),
+    "openvino": ("speed/backends/openvino.py",),  # which bars its telemetry
+    "nncf": ("speed/backends/openvino_int8.py",),
     "torchao": ("speed/backends/",),
     "pynvml": ("speed/energy.py",),
     "ruptures": ("stats/levels.py",),
@@ -57,7 +58,7 @@ DOORS = {
 }
 HEAVY = (
     "torch", "transformers", "datasets", "evaluate", "pandas", "pydantic", "scipy", "sklearn", "rich", "onnxruntime", "openvino",
-    "torchao", "ruptures", "sqlite3", "filelock", "altair", "vl_convert", "jinja2", "xlsxwriter", "ray", "fsspec",
+    "nncf", "torchao", "ruptures", "sqlite3", "filelock", "altair", "vl_convert", "jinja2", "xlsxwriter", "ray", "fsspec",
     "trackio", "mlflow", "wandb", "tensorboard",
 )  # fmt: skip
 
@@ -66,7 +67,8 @@ HEAVY = (
 # protocol: grids of seeds, sweeps, starts from another task, with their statistics, tables and cells (9), how often a model wins over
 # seeds and over tasks: two statistics, and the rows of each (4), how often to repeat at each level (1), peak against peak (1), and
 # metrics of one's own: what names them, what runs them, what fetches and allows them, and bertbench's as modules of evaluate (4).
-MOST_FILES = 287
+# Back-ends, one file each, and what one of them is calibrated on (5).
+MOST_FILES = 292
 LONGEST_FILE = 400
 SHORTEST_FILE = 30
 SHORT_FOR_A_REASON = (

@@ -80,6 +80,10 @@ WORDINGS: dict[str, str] = {
     "guessed-outputs": "{text}",
     "random-start": "started from random weights: its quality is that of training from scratch",
     "new-pooler": "the checkpoint has no pooler; a new one was trained with the head",
+    "random-ranges": (
+        "{backend} took its ranges from random token ids ({reason}): its times hold, what it answers to texts is not known; "
+        "name a task with --task"
+    ),
     # What it was given.
     OF_DATA: "{text}",
     "cut-questions": "{cut:.0f} of {examples:.0f} questions of {split} are cut to {tokens:.0f} tokens",

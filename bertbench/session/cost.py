@@ -154,7 +154,7 @@ def measure_speeds(
     preload(encoder.source.folder for encoder in heads.encoders if encoder.source.folder)  # before any process starts
     inputs = _inputs.prepare(session, heads.encoders, plan)
     timing = _inputs.fitting(request.timing, inputs)
-    chosen = variants(session, heads)
+    chosen = variants(session, heads, _inputs.calibrations(session, heads.encoders, plan))
     ceilings = extras.Ceilings(session, encoders, timing)
     chosen = [_in_time(variant, ceilings, timing) for variant in chosen]
     checker = judge(session, chosen, inputs, heads)
@@ -271,6 +271,7 @@ def _write(
         "backend": variant.settings.backend,
         "dtype": variant.settings.dtype,
         "attention": result.attentions.get(variant.label) if result else None,
+        **variant.calibration_facts,
         "failed_shapes": {shape: [failure.kind, failure.message] for shape, failure in lost.items()},
     }
     session.write(
@@ -284,15 +285,16 @@ def _write(
         variant=None
         if variant.label == variant.model
         else slug(f"{variant.settings.backend}-{variant.settings.dtype}"),
-        warnings=shared["warnings"],
+        warnings=(*shared["warnings"], *variant.cautions),
         seconds=shared["seconds"],
         settings=settings,
     )
 
 
 def _key(session: Session, variant: Variant, timing: TimingSpec) -> str:
-    """Compute the timing_key: weights, shapes and counts, settings, environment class and measure version."""
-    settings = session.settings | {"backend": variant.settings.backend, "dtype": variant.settings.dtype}
+    """Compute the timing_key: weights, shapes and counts, settings, calibration, environment class and measure version."""
+    way = {"backend": variant.settings.backend, "dtype": variant.settings.dtype}
+    settings = session.settings | way | variant.calibration_facts
     return digest(
         [
             "speed",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from bertbench.errors import BertBenchError
+from bertbench.errors import BertBenchError, CheckpointError, DatasetError
 from bertbench.models.lengths import length_limit, vocabulary_size
 from bertbench.models.loading import has_head, load_tokenizer, output_order, uses_token_types
 from bertbench.models.sources import Encoder
@@ -20,7 +20,9 @@ from bertbench.session.steps import Session, TaskData
 from bertbench.specs import plugins
 from bertbench.specs.tasks import SEQUENCES, TaskSpec
 from bertbench.specs.timing import Head, ShapeSpec, TimingSpec
+from bertbench.speed import exports
 from bertbench.speed.blocks import TaskInputs
+from bertbench.speed.calibration_set import EXAMPLES, CalibrationSet
 from bertbench.speed.servant import TextSource
 from bertbench.stats import padding
 from bertbench.tasks.examples import Examples
@@ -238,3 +240,47 @@ def audited(
             session.say(f"{name}: its answers cannot be checked: {error.message}")
             rows_by_model[name] = []
     return rows_by_model
+
+
+# What static quantizations take their ranges from: texts to train on, so that the examples that are scored stay unseen.
+
+
+class Calibrations(NamedTuple):
+    """By model the examples that its ranges are taken from, or why there are none."""
+
+    sets: Mapping[str, CalibrationSet]
+    reasons: Mapping[str, str]
+
+
+NOT_CALIBRATED = Calibrations({}, {})
+
+
+def calibrations(session: Session, encoders: Sequence[Encoder], plan: Plan) -> Calibrations:
+    """Encode a task's training texts for each model, if a back-end is asked for that is calibrated."""
+    sets: dict[str, CalibrationSet] = {}
+    reasons: dict[str, str] = {}
+    if any(map(exports.is_calibrated, session.request.options.backends)):
+        for encoder in encoders:
+            try:
+                sets[encoder.spec.name] = _calibration_set(session, encoder, plan)
+            except BertBenchError as error:
+                reasons[encoder.spec.name] = error.message
+    return Calibrations(sets, reasons)
+
+
+def _calibration_set(session: Session, encoder: Encoder, plan: Plan) -> CalibrationSet:
+    """Encode the same examples for every model, each at its own length.
+
+    Raises:
+        BertBenchError: there is no task, or no texts to train on, or no tokenizer.
+    """
+    loaded = next(iter(plan.data.values()), None)
+    if loaded is None:
+        raise DatasetError("no task is given")
+    if loaded.train is None or not len(loaded.train):
+        raise loaded.no_train or DatasetError(loaded.absent or f"{loaded.task.name} has no texts to train on")
+    if not encoder.source.tokenizer:
+        raise CheckpointError(encoder.absent or "its tokenizer cannot be loaded")
+    limit = session.request.options.recipe(loaded.task, encoder.spec).max_length
+    rows = _encode(encoder, loaded.task, limit, loaded.train.take(EXAMPLES))
+    return CalibrationSet(loaded.task.name, loaded.train.split, tuple(rows))

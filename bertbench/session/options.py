@@ -274,7 +274,12 @@ class SpeedOptions:
         ),
     ] = None
     backends: Annotated[
-        str, Option("--backends", "-b", help="Back-ends, separated by commas; 'all': those that run here.")
+        str,
+        Option(
+            "--backends",
+            "-b",
+            help="Back-ends, separated by commas; 'all': those that run here, but for lower levels of ONNX Runtime's.",
+        ),
     ] = "eager"
     batch_sizes: Annotated[str, Option("--batch-sizes", help="Inputs per pass, separated by commas.")] = "1"
     best_batch: Annotated[

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import BertBenchError
 from bertbench.models.sources import Encoder
+from bertbench.records.cautions import Caution, caution
 from bertbench.records.record import Failure
 from bertbench.session import inputs as _inputs
-from bertbench.session.inputs import Heads
+from bertbench.session.inputs import NOT_CALIBRATED, Calibrations, Heads
 from bertbench.session.steps import Session
 from bertbench.specs.timing import ExecutionSettings, TimingSpec
+from bertbench.speed import exports
 from bertbench.speed.audit import Audit, AuditResult
 from bertbench.speed.backend import combinations
 from bertbench.speed.blocks import Inspect, SpeedTarget
+from bertbench.speed.calibration_set import CalibrationSet
 from bertbench.speed.rounds import failure_of
 
 if TYPE_CHECKING:
@@ -24,13 +27,32 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Variant:
-    """A model and one way of running it. `label` names its rows; `failure` says why it cannot be timed."""
+    """A model and one way of running it. `label` names its rows; `failure` says why it cannot be timed.
+
+    Of a back-end that is calibrated, `calibration` is what its ranges are from, and `uncalibrated` why it is random ids.
+    """
 
     encoder: Encoder
     settings: ExecutionSettings
     label: str
     target: SpeedTarget | None = None
     failure: Failure | None = None
+    calibration: CalibrationSet | None = None
+    uncalibrated: str | None = None
+
+    @property
+    def calibration_facts(self) -> dict[str, Any]:
+        """What a record's settings say of the ranges: nothing where there are none."""
+        if self.uncalibrated is not None:
+            return {"calibration": {"task": None}}
+        return {} if self.calibration is None else {"calibration": self.calibration.facts}
+
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        """What a reader should know of this way of running."""
+        if self.uncalibrated is None:
+            return ()
+        return (caution("random-ranges", self.model, backend=self.settings.backend, reason=self.uncalibrated),)
 
     @property
     def model(self) -> str:
@@ -43,9 +65,9 @@ def is_plain(settings: ExecutionSettings) -> bool:
     return settings.backend == "eager" and settings.dtype == "fp32"
 
 
-def variants(session: Session, heads: Heads) -> list[Variant]:
+def variants(session: Session, heads: Heads, calibrations: Calibrations = NOT_CALIBRATED) -> list[Variant]:
     """List all models on all back-ends in all formats, back-end by back-end, exported where that is needed."""
-    return [_exported(session, variant) for variant in named(session, heads)]
+    return [_exported(session, _calibrated(variant, calibrations)) for variant in named(session, heads)]
 
 
 def named(session: Session, heads: Heads) -> list[Variant]:
@@ -61,6 +83,17 @@ def named(session: Session, heads: Heads) -> list[Variant]:
     return chosen
 
 
+def _calibrated(variant: Variant, calibrations: Calibrations) -> Variant:
+    """Add what the variant's ranges are taken from, where its back-end has ranges."""
+    if not exports.is_calibrated(variant.settings.backend):
+        return variant
+    return replace(
+        variant,
+        calibration=calibrations.sets.get(variant.model),
+        uncalibrated=calibrations.reasons.get(variant.model),
+    )
+
+
 def _exported(session: Session, variant: Variant) -> Variant:
     """Add the folder that the variant's back-end loads, or the reason why there is none."""
     folder, settings = variant.encoder.source.folder, variant.settings
@@ -71,7 +104,9 @@ def _exported(session: Session, variant: Variant) -> Variant:
 
     assert folder is not None  # noqa: S101 (weight_folders gave one)
     try:
-        ready = session.instruments.export(settings.backend, folder, settings, session.store.root / "exports", progress)
+        ready = session.instruments.export(
+            settings.backend, folder, settings, session.store.root / "exports", progress, variant.calibration
+        )
     except BertBenchError as error:
         return replace(variant, failure=failure_of(error))
     return replace(variant, target=SpeedTarget(variant.label, ready, settings, variant.model))

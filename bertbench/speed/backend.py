@@ -93,8 +93,10 @@ class Backend(Protocol):
 class ExportingBackend(Backend, Protocol):
     """A back-end that runs a file of its own, made once from the model's folder.
 
-    Two members are optional, here as in any back-end: `obstacle(settings) -> str | None`, why this machine cannot run it as
-    asked; and `exported_from: str`, the back-end whose exported folder `export` is given in place of the model's.
+    Some members are optional. Of any back-end: `obstacle(settings) -> str | None`, why this machine cannot run it as asked, and
+    `only_by_name: bool`, True if 'all' leaves it out. Of one that exports: `exported_from: str`, the back-end whose exported
+    folder `export` is given in place of the model's, and `is_calibrated: bool`, True if `export` finds a `CalibrationSet` in
+    `target` where a task has texts for it.
     """
 
     def export(self, folder: Path, target: Path, settings: ExecutionSettings) -> None:
@@ -132,14 +134,17 @@ def parse(value: str, device: str) -> tuple[tuple[str, ...], list[str]]:
             _check(name, device)
         return tuple(names), []
     usable, notes = [], []
+    by_name = [name for name in backends() if getattr(exports.load_backend(name), "only_by_name", False)]
     for name in backends():
+        if name in by_name:
+            continue
         try:
             _check(name, device)
         except BertBenchError as error:
             notes.append(f"{name} is left out: {error.message}")
         else:
             usable.append(name)
-    return tuple(usable), notes
+    return tuple(usable), [*notes, f"'all' leaves out what is to be named: {', '.join(by_name)}"]
 
 
 def _check(name: str, device: str) -> None:

@@ -1,7 +1,7 @@
 """Whether a back-end can run here, and the file that it runs: exported once from a model's folder and kept.
 
-An export is found by its content: the model's configuration and weights, the head, and the versions of the code and
-libraries that write it. It is made by a process of its own, so that its memory and threads are gone before anything is
+An export is found by its content: the model's configuration and weights, the head, the versions of the code and libraries
+that write it, and, where ranges of activations are taken from inputs, these. It is made by a process of its own, so that its memory and threads are gone before anything is
 timed, in a temporary folder beside the others, and renamed when it is whole. Nothing heavy is imported here.
 `workers.preload` must have been called before the first export, since that starts the fork server.
 
@@ -31,6 +31,7 @@ from bertbench.processes import Child, ChildDiedError, Death, behave_as_child
 from bertbench.records.progress import Progress, silent
 from bertbench.specs import plugins
 from bertbench.specs.timing import ExecutionSettings
+from bertbench.speed.calibration_set import CalibrationSet
 
 Reply = tuple[str, str, str | None]  # class of an error, message, hint
 LoadBackend = Callable[[str], Any]  # a back-end by its name
@@ -61,6 +62,15 @@ def install_command(name: str) -> str | None:
     """Return what to type to get all that the back-end needs; None where bertbench alone is enough."""
     extra = load_backend(name).extra
     return None if extra is None else f'pip install "bertbench[{extra}]"'
+
+
+def is_calibrated(name: str, load: LoadBackend = load_backend) -> bool:
+    """Tell whether the back-end's export takes the ranges of activations from inputs.
+
+    Raises:
+        UnknownNameError: there is no such back-end.
+    """
+    return bool(getattr(load(name), "is_calibrated", False))
 
 
 def check(
@@ -148,6 +158,7 @@ def ready(
     settings: ExecutionSettings,
     cache: Path,
     progress: Progress | None = silent,
+    calibration: CalibrationSet | None = None,
     *,
     load: LoadBackend = load_backend,
     export: Export = export_apart,
@@ -160,6 +171,7 @@ def ready(
         settings: what decides about the export is its head.
         cache: where exports are kept, a folder each.
         progress: is told of an export that has to be made.
+        calibration: what a back-end that is calibrated takes its ranges from; None: random token ids. Others ignore it.
         load: looks up back-ends.
         export: fills an empty folder.
 
@@ -175,16 +187,17 @@ def ready(
     base: str | None = getattr(backend, "exported_from", None)
     if base is not None:
         source = ready(base, folder, replace(settings, backend=base), cache, progress, load=load, export=export)
-    target = cache / _key(backend, folder, source, settings)
+    calibration = calibration if is_calibrated(name, load) else None
+    target = cache / _key(backend, folder, source, settings, calibration)
+
+    def fill(made: Path) -> None:
+        if calibration is not None:
+            calibration.write(made)
+        export(name, source, made, settings)
+
     if not target.is_dir():
         try:
-            _make(
-                folder,
-                target,
-                f"{folder.name} for {name}",
-                progress or silent,
-                lambda made: export(name, source, made, settings),
-            )
+            _make(folder, target, f"{folder.name} for {name}", progress or silent, fill)
         except OSError as error:
             raise _cannot_keep(cache, error) from None
     return target
@@ -204,10 +217,13 @@ def _cannot_keep(cache: Path, error: OSError) -> StoreError:
     )
 
 
-def _key(backend: Any, folder: Path, source: Path, settings: ExecutionSettings) -> str:
+def _key(
+    backend: Any, folder: Path, source: Path, settings: ExecutionSettings, calibration: CalibrationSet | None
+) -> str:
     """Name the export by what it was made from and by."""
     origin = _content(folder) if source == folder else source.name
     parts = (origin, str(settings.head), *backend.export_key(settings))
+    parts += (calibration.digest,) if calibration else ()
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
 
 

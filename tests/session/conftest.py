@@ -98,14 +98,17 @@ def begin(tmp_path):
 
 @pytest.fixture
 def plan():
-    """Makes a plan that holds a task's texts, or says why there are none."""
+    """Makes a plan that holds a task's texts, those to train on if there are any, or says why there are none."""
 
-    def make(texts=TEXTS, absent=None, task=None):
+    def make(texts=TEXTS, absent=None, task=None, train=None):
         count = len(texts)
         ids = tuple(map(str, range(count)))
         examples = Examples("validation", ids, tuple((text,) for text in texts), (0.0,) * count, count)
         task = task or task_spec("demo", training={"max_length": 16})
-        return SimpleNamespace(data={task.name: TaskData(task, None, () if absent else (examples,), absent)})
+        if train is not None:
+            ids = tuple(map(str, range(len(train))))
+            train = Examples("train", ids, tuple((text,) for text in train), (0.0,) * len(train), len(train))
+        return SimpleNamespace(data={task.name: TaskData(task, train, () if absent else (examples,), absent)})
 
     return make
 

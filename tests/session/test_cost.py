@@ -16,6 +16,7 @@ from bertbench.session.cost import keep_warmups, known_warmups, measure_speeds
 from bertbench.session.inputs import Heads
 from bertbench.session.variants import Checker, named, variants
 from bertbench.specs.timing import ExecutionSettings, ShapeSpec, TimingSpec
+from bertbench.speed import exports
 from bertbench.speed.blocks import SpeedTarget
 from bertbench.speed.rounds import WorkerError
 from bertbench.speed.side_by_side import WarmUps
@@ -101,6 +102,35 @@ def test_records_of_several_ways(encoder, begin, plan):
     assert set(timings["model"]) == {"bert", "albert"}
     assert set(timings["dtype"]) == {"fp32", "bf16"}
     assert timings.groupby(["round", "turn"])["model"].count().eq(8).all()  # four of them, an untimed pass each
+
+
+def test_records_say_what_ranges_are_from(encoder, begin, plan, monkeypatch):
+    """The exporter gets the inputs, the record names them, and other inputs are another key; of random ids a caution tells."""
+    monkeypatch.setattr(exports, "is_calibrated", lambda name: name == "fake")
+    given, made = [], []
+
+    def ready(name, folder, settings, cache, progress, calibration):
+        given.append(calibration)
+        return folder
+
+    for train in (("a b", "b c"), ("a c", "c"), None):
+        models = [encoder("bert")]
+        session = begin(models, command="run", asked_of=instruments(export=ready))
+        measure_unjudged(session, models, plan(train=train))
+        made += session.written
+    assert [record.settings["calibration"] for record in made] == [given[0].facts, given[1].facts, {"task": None}]
+    assert (given[0].facts["task"], given[0].facts["examples"], given[2]) == ("demo", 2, None)
+    assert len({record.key for record in made}) == 3
+    warned = caution("random-ranges", "bert", backend="fake", reason="demo has no texts to train on")
+    assert [warned in record.cautions for record in made] == [False, False, True]
+
+
+def test_records_without_ranges_say_nothing_of_them(encoder, begin, plan):
+    """Settings of other back-ends have no such entry."""
+    models = [encoder("bert")]
+    session = begin(models, command="run")
+    measure_unjudged(session, models, plan(train=("a",)))
+    assert "calibration" not in session.written[0].settings
 
 
 def test_slower_model_is_slower(encoder, begin, plan):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,16 @@ from bertbench.models.sources import Encoder, Source
 from bertbench.records.cautions import caution
 from bertbench.session import inputs as _inputs
 from bertbench.session.cost import measure_speeds
-from bertbench.session.inputs import AUDITED_EXAMPLES, NATURAL_EXAMPLES, audited, choose, fitting, prepare
+from bertbench.session.inputs import (
+    AUDITED_EXAMPLES,
+    NATURAL_EXAMPLES,
+    NOT_CALIBRATED,
+    audited,
+    calibrations,
+    choose,
+    fitting,
+    prepare,
+)
 from bertbench.session.variants import Checker, variants
 from bertbench.specs.timing import ShapeSpec, TimingSpec
 from bertbench.stats import padding
@@ -149,6 +159,51 @@ def test_task_gives_the_limit(encoder, begin, plan):
     task = task_spec("short", training={"max_length": 5})
     found = prepare(begin(models, shapes=(NATURAL,)), models, plan(task=task))
     assert (found.task, found.of_model["bert"].text.max_length) == ("short", 5)
+
+
+# What static quantizations take their ranges from.
+
+
+@pytest.fixture
+def calibrated(monkeypatch):
+    """The fake back-end is one that takes ranges from inputs."""
+    monkeypatch.setattr(_inputs.exports, "is_calibrated", lambda name: name == "fake")
+
+
+def test_ranges_are_of_texts_to_train_on(encoder, begin, plan, calibrated):
+    """The same training texts for every model, 300 at most, each of its own length up to the recipe's; none that are scored."""
+    models = [encoder("bert"), encoder("distilbert", "distilbert")]
+    train = tuple("b " * (1 + number % 9) for number in range(400))
+    task = task_spec("demo", training={"max_length": 6})
+    sets, reasons = calibrations(begin(models), models, plan(MANY, task=task, train=train))
+    assert reasons == {}
+    assert {(of.task, of.split, len(of.rows)) for of in sets.values()} == {("demo", "train", 300)}
+    lengths = [[len(row.ids) for row in of.rows] for of in sets.values()]
+    assert lengths[0] == lengths[1]
+    assert set(lengths[0]) == {3, 4, 5, 6}
+    assert sets["bert"].rows[0].types is not None
+    assert sets["distilbert"].rows[0].types is None
+
+
+def test_without_texts_the_reason_is_kept(encoder, begin, plan, calibrated):
+    """No task, no texts to train on, none at all, or no tokenizer."""
+    models = [encoder("bert")]
+    session = begin(models)
+    mute = replace(models[0], source=replace(models[0].source, tokenizer=None), absent="the hub cannot be reached")
+    cases = [
+        (SimpleNamespace(data={}), models, "no task is given"),
+        (plan(MANY), models, "demo has no texts to train on"),
+        (plan(absent="the hub cannot be reached"), models, "the hub cannot be reached"),
+        (plan(MANY, train=MANY), [mute], "the hub cannot be reached"),
+    ]
+    for planned, asked_for, reason in cases:
+        assert calibrations(session, asked_for, planned) == ({}, {"bert": reason})
+
+
+def test_nothing_is_read_for_back_ends_without_ranges(encoder, begin, plan):
+    """Training texts are encoded only where a back-end needs them."""
+    models = [encoder("bert")]
+    assert calibrations(begin(models), models, plan(MANY, train=MANY)) == NOT_CALIBRATED
 
 
 # Whole classifiers are timed where every model has one for the task, and what a back-end answers is then scored.

@@ -46,6 +46,7 @@ MEASURING = {
         "speed/latency.py",
         "speed/audit.py",
         "speed/calibration.py",
+        "speed/calibration_set.py",
         "session/inputs.py",
         "session/extras.py",
         "session/cost.py",

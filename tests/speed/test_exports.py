@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 
 from bertbench.errors import BackendError, CheckpointError, DeviceError, MeasurementError, StoreError, UnknownNameError
+from bertbench.models.token_ids import Encoded
 from bertbench.processes import Child
 from bertbench.specs.timing import ExecutionSettings
 from bertbench.speed import exports
+from bertbench.speed.calibration_set import CalibrationSet
 
 SETTINGS = ExecutionSettings(threads=1)
 
@@ -49,6 +51,12 @@ class Derived(Backend):
         return ("derived",)
 
 
+class Calibrated(Backend):
+    """Takes ranges from inputs."""
+
+    is_calibrated = True
+
+
 Backend.export = lambda *_: None
 
 
@@ -56,7 +64,7 @@ class Exporter:
     """Back-ends 'copy' and 'derived', exported in this process; `made` lists the (name, source) of exports."""
 
     def __init__(self):
-        self.backends = {"copy": Backend(), "derived": Derived()}
+        self.backends = {"copy": Backend(), "derived": Derived(), "calibrated": Calibrated()}
         self.made = []
 
     def export(self, name, source, target, settings):
@@ -65,10 +73,10 @@ class Exporter:
         self.made.append((name, source))
         (target / "model").write_text(f"{name} of {source.name}")
 
-    def ready(self, name, folder, settings, cache, progress=None, export=None):
+    def ready(self, name, folder, settings, cache, progress=None, calibration=None, export=None):
         """`exports.ready` with these back-ends."""
-        load = self.backends.__getitem__
-        return exports.ready(name, folder, settings, cache, progress, load=load, export=export or self.export)
+        load, export = self.backends.__getitem__, export or self.export
+        return exports.ready(name, folder, settings, cache, progress, calibration, load=load, export=export)
 
     def check(self, settings, **changes):
         """`exports.check` of 'copy' with other attributes."""
@@ -147,6 +155,25 @@ def test_an_export_of_an_export(exporter, tmp_path):
     assert (derived / "config.json").exists()
     exporter.backends["copy"].version = "2"
     assert exporter.ready("derived", folder, SETTINGS, cache) != derived
+
+
+def test_inputs_decide_about_an_export_that_is_calibrated(exporter, tmp_path):
+    """Other inputs are another export, which holds them before it is made; back-ends without ranges ignore them."""
+    folder, cache = model_folder(tmp_path / "m"), tmp_path / "cache"
+    sets = [CalibrationSet("demo", "train", (Encoded(ids),)) for ids in ((5, 6), (5, 7))]
+    seen = []
+
+    def export(name, source, target, settings):
+        seen.append(CalibrationSet.read(target))
+
+    made = [exporter.ready("calibrated", folder, SETTINGS, cache, None, of, export) for of in (*sets, None, sets[0])]
+    assert len(set(made)) == 3
+    assert made[3] == made[0]
+    assert seen == [*sets, None]
+    assert CalibrationSet.read(made[1]) == sets[1]
+    plain = exporter.ready("copy", folder, SETTINGS, cache, None, sets[0])
+    assert plain == exporter.ready("copy", folder, SETTINGS, cache)
+    assert CalibrationSet.read(plain) is None
 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), MeasurementError("no operator")])
@@ -233,7 +260,7 @@ def test_a_killed_export_is_an_error_not_a_hang(broken, tmp_path):
         exports.ready("onnxruntime", broken, SETTINGS, tmp_path / "cache", export=export)
 
 
-@pytest.mark.parametrize("name", ["eager", "onnxruntime", "openvino", "torchao-int8"])
+@pytest.mark.parametrize("name", ["eager", "onnxruntime", "openvino", "openvino-int8", "torchao-int8"])
 def test_absent_libraries_are_named_with_the_command(name):
     """What is missing is named with the extra that brings it; nothing is imported to find out."""
 
@@ -283,7 +310,7 @@ def test_looking_imports_nothing_heavy():
         "import sys; from bertbench.speed import exports; from bertbench.specs import plugins; from bertbench.specs.timing import ExecutionSettings\n"
         "for name in plugins.names('bertbench.speed.backends'): exports.missing(name)\n"
         "exports.check('eager', ExecutionSettings())\n"
-        "print(sorted({'torch', 'transformers', 'onnx', 'onnxruntime', 'openvino', 'torchao'} & set(sys.modules)))"
+        "print(sorted({'torch', 'transformers', 'onnx', 'onnxruntime', 'openvino', 'nncf', 'torchao'} & set(sys.modules)))"
     )
     root = Path(exports.__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)

@@ -57,6 +57,7 @@ def notes(evidence: Evidence, rows: Sequence[Row], now: datetime) -> list[str]:
 GRAVE = (
     "not-learned", "guessed-outputs", FAILED_LATER, "other-attention", "time-limit-early", "swapped", "hypervisor",
     "stood-still", "busy-start", "other-programs", "slower-at-the-end", "unsteady-start", "indistinct", "random-start",
+    "random-ranges",
     OTHER,  # of older records, which do not say what kind it is
 )  # fmt: skip
 
@@ -184,7 +185,15 @@ def _speed(records: Sequence[RunRecord]) -> list[str]:
         of = _distinct(way_label(record.settings.get("backend"), record.settings.get("dtype")) for record in of_common)
         back_ends = f"back-end{'s' if len(of) > 1 else ''} {', '.join(of)}"
         lines.append(f"speed: {', '.join(filter(None, (*common, _attention(of_common), back_ends)))}")
-    return lines
+    return [*lines, *_distinct(_calibrated(record) for record in records)]
+
+
+def _calibrated(record: RunRecord) -> str | None:
+    """Say what the ranges of a static quantization are from; of random ids a warning tells."""
+    known = record.settings.get("calibration")
+    if not known or known["task"] is None or record.status != "ok":
+        return None
+    return f"{record.settings['backend']}: ranges of activations from {known['examples']} texts of {known['task']} {known['split']}"
 
 
 def _attention(records: Sequence[RunRecord]) -> str | None:

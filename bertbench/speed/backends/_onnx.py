@@ -138,7 +138,7 @@ class OnnxExport:
             except Exception as error:
                 raise MeasurementError(
                     f"{folder}: the model cannot be exported to ONNX ({first_line(error)})",
-                    "leave out the back-ends that need it: onnxruntime, onnxruntime-int8, openvino, openvino-bf16",
+                    "leave out the back-ends that need it: those of ONNX Runtime and of OpenVINO",
                 ) from error
             program.save(target / MODEL_FILE, external_data=True)
         Facts(model.vocabulary, model.pad_id, names).write(target)

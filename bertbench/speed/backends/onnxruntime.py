@@ -67,6 +67,7 @@ class OnnxRuntimeBackend(OnnxExport):
     devices: tuple[str, ...] = ("cpu", "cuda")
     requires: tuple[str, ...] = ("onnx", "onnxscript", "onnxruntime")
     extra: str | None = "onnx"
+    level = "ORT_ENABLE_ALL"
 
     def obstacle(self, settings: ExecutionSettings) -> str | None:
         """Return why it cannot run on this machine as asked."""
@@ -96,6 +97,7 @@ class OnnxRuntimeBackend(OnnxExport):
 
         facts = Facts.read(folder)
         options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, self.level)
         options.intra_op_num_threads = settings.threads
         options.inter_op_num_threads = 1  # an encoder's operators follow one another
         options.add_session_config_entry("session.force_spinning_stop", "1")

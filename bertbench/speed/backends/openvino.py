@@ -2,10 +2,16 @@
 
 Its own default would be bfloat16 on processors that have it: the precision is always stated. Threads are not pinned to
 cores: the cores may be shared, and workers take turns on them.
+
+OpenVINO and NNCF tell their maker of every import and call, over the network and with a file in the home folder, unless the
+user has opted out; and opting out tells, too. Nothing is told from here: `runtime` bars the package that does.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +24,29 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from bertbench.speed.backend import Floats
+
+
+TELEMETRY = "openvino_telemetry"
+
+
+@contextmanager
+def telemetry_barred() -> Iterator[None]:
+    """Bar the package that tells OpenVINO's maker what is done: without it OpenVINO and NNCF tell nothing, now and later."""
+    modules: dict[str, Any] = sys.modules  # None bars an import, which the type of sys.modules does not know
+    before = {name: modules.pop(name) for name in list(modules) if name.split(".")[0] == TELEMETRY}
+    modules[TELEMETRY] = None
+    try:
+        yield
+    finally:
+        del modules[TELEMETRY]
+        modules.update(before)
+
+
+def runtime() -> Any:
+    """Import OpenVINO, which then tells nobody."""
+    with telemetry_barred():
+        import openvino
+    return openvino
 
 
 class OpenVinoModel(FeedModel):
@@ -51,13 +80,12 @@ class OpenVinoBackend(OnnxExport):
     requires: tuple[str, ...] = ("onnx", "onnxscript", "openvino")
     extra: str | None = "openvino"
     precision = "f32"
+    model_file = MODEL_FILE
 
     def start(self, settings: ExecutionSettings) -> None:
         """Import the runtime."""
-        import openvino
-
         del settings
-        openvino.Core()
+        runtime().Core()
 
     def load(self, folder: Path, settings: ExecutionSettings) -> OpenVinoModel:
         """Compile the exported file.
@@ -65,8 +93,6 @@ class OpenVinoBackend(OnnxExport):
         Raises:
             CheckpointError: the file is damaged.
         """
-        import openvino
-
         facts = Facts.read(folder)
         options = {
             "INFERENCE_PRECISION_HINT": self.precision,
@@ -76,7 +102,7 @@ class OpenVinoBackend(OnnxExport):
             "ENABLE_CPU_PINNING": False,
         }
         try:
-            compiled = openvino.Core().compile_model(folder / MODEL_FILE, "CPU", options)
+            compiled = runtime().Core().compile_model(folder / self.model_file, "CPU", options)
         except MemoryError:
             raise
         except Exception as error:

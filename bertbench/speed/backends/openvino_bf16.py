@@ -7,7 +7,7 @@ float32's under another name, so this back-end refuses to run there.
 from __future__ import annotations
 
 from bertbench.specs.timing import ExecutionSettings
-from bertbench.speed.backends.openvino import OpenVinoBackend
+from bertbench.speed.backends.openvino import OpenVinoBackend, runtime
 
 
 class OpenVinoBf16Backend(OpenVinoBackend):
@@ -18,10 +18,8 @@ class OpenVinoBf16Backend(OpenVinoBackend):
 
     def obstacle(self, settings: ExecutionSettings) -> str | None:
         """Return why it cannot run on this machine."""
-        import openvino
-
         del settings
-        if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if "BF16" in runtime().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             return None
         return "this processor does not compute in bfloat16, and OpenVINO would use float32 in its place"
 

@@ -90,3 +90,18 @@ def test_a_model_is_named_once_where_figures_differ():
     ]
     (line,) = notes._warnings(records)
     assert line.startswith("bert, albert: ")
+
+
+def test_what_ranges_are_from_is_said():
+    """The texts that a static quantization was calibrated on stand with the settings; of random ids a grave warning tells."""
+    way = {"attention": "none", "backend": "openvino-int8", "dtype": "int8"}
+    of_texts = way | {"calibration": {"task": "sst2", "split": "train", "examples": 300, "digest": "0"}}
+    records = [record("speed", model, settings=of_texts) for model in ("bert", "albert")]
+    assert notes._speed(records)[1:] == ["openvino-int8: ranges of activations from 300 texts of sst2 train"]
+    warned = (caution("random-ranges", "bert", backend="openvino-int8", reason="no task is given"),)
+    random = record("speed", "bert", settings=way | {"calibration": {"task": None}}, warnings=warned)
+    assert len(notes._speed([random])) == 1
+    (told,) = notes.grave_warnings([random])
+    assert told.startswith(
+        "bert: openvino-int8 took its ranges from random token ids (no task is given): its times hold, "
+    )
