@@ -1,5 +1,7 @@
 """Throughput at each one's own best batch size: how it is chosen, compared and shown."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,8 +24,8 @@ A_SAMPLE = {
 }
 
 
-def figures_of(tmp_path, ways=tuple(A_SAMPLE), **options):
-    """The figures of a session over three batch sizes and a second length that has only one."""
+def figures_of(tmp_path, ways=tuple(A_SAMPLE), mend=lambda record: record, **options):
+    """The figures of a session over three batch sizes and a second length that has only one; `mend` changes its records."""
     parts = []
     for index, batch in enumerate((1, 4, 16)):
         seconds = {way: A_SAMPLE[way][index] for way in ways}
@@ -32,6 +34,7 @@ def figures_of(tmp_path, ways=tuple(A_SAMPLE), **options):
         )
     parts.append(factories.timing_rows(dict.fromkeys(ways, 0.3), shapes=((1, 16),)))
     stored = factories.stored_session(tmp_path, timings=pd.concat(parts, ignore_index=True))
+    stored = replace(stored, records=[mend(record) for record in stored.records])
     return Figures(all_rows(evidence_of(stored, {}, ("bert", "distilbert"), "bert")))
 
 
@@ -65,6 +68,34 @@ def test_peak_against_peak(tmp_path):
         ("bert", "fast", "bert eager fp32"): pytest.approx(2, rel=0.05),
         ("distilbert", "fast", "distilbert eager fp32"): pytest.approx(2.5, rel=0.05),
     }
+
+
+def _is_of(record, way):
+    return (record.model_name, record.settings["backend"], record.settings["dtype"]) == way
+
+
+def test_wrong_answers_have_no_peak(tmp_path):
+    """A back-end that failed, as one whose answers are wrong, gives neither a throughput nor what others are compared with."""
+
+    def mend(record):
+        return replace(record, status="failed", measurements=()) if _is_of(record, FAST) else record
+
+    peaks = [row for row in figures_of(tmp_path, mend=mend).rows if row.statistic == "peak" and row.backend == "fast"]
+    assert {(row.model, row.quantity, row.reference) for row in peaks} == {
+        ("distilbert", "throughput", None), ("distilbert", "speedup", "distilbert eager fp32"),
+    }  # fmt: skip
+
+
+def test_a_batch_that_was_lost_is_not_chosen_from(tmp_path):
+    """What a batch size gave before memory was too small for it, in a later round, is in the file and is told nowhere."""
+
+    def mend(record):
+        kept = tuple(each for each in record.measurements if each.batch_size != 16)
+        return replace(record, measurements=kept) if _is_of(record, DISTILBERT) else record
+
+    rows = figures_of(tmp_path, mend=mend).rows
+    peak = next(row for row in rows if row.statistic == "peak" and (row.model, row.backend) == ("distilbert", "eager"))
+    assert peak.batch_size == 4
 
 
 def test_an_edge_is_said(tmp_path):
