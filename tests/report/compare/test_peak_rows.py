@@ -148,7 +148,18 @@ def test_the_table_of_peaks(tmp_path):
         ("bert", "eager fp32", "4"), ("distilbert", "eager fp32", "16"), ("bert", "fast int8", "4"), ("distilbert", "fast int8", "4"),
     ]  # fmt: skip
     assert any("distilbert eager fp32: 16 is the largest batch measured" in note for note in table.notes)
+    assert not any("tokens" in note for note in table.notes)
     single = factories.stored_session(
         tmp_path / "single", timings=factories.timing_rows({BERT: 0.1}, shapes=((1, 128),))
     )
     assert peak_table(Figures(all_rows(evidence_of(single, {}, ("bert",), "bert"))), ("bert",), "bert") is None
+
+
+def test_notes_name_the_length_where_there_are_several(tmp_path):
+    """What is said of a peak at one of two lengths is not taken for the other's."""
+    shapes = tuple((batch, length) for length in (16, 128) for batch in (1, 4))
+    rows = factories.timing_rows({BERT: 0.1}, shapes=shapes, noise=0.001)
+    rows["seconds"] = 0.1  # the larger batch does more
+    stored = factories.stored_session(tmp_path, timings=rows)
+    table = peak_table(Figures(all_rows(evidence_of(stored, {}, ("bert",), "bert"))), ("bert",), "bert")
+    assert "bert at 16 tokens, bert at 128 tokens: 4 is the largest batch measured: larger ones may do more" in table.notes
