@@ -24,8 +24,8 @@ A_SAMPLE = {
 }
 
 
-def figures_of(tmp_path, ways=tuple(A_SAMPLE), mend=lambda record: record, **options):
-    """The figures of a session over three batch sizes and a second length that has only one; `mend` changes its records."""
+def figures_of(tmp_path, ways=tuple(A_SAMPLE), mend=lambda record: record, models=None, **options):
+    """The figures of a session over three batch sizes and a second length that has only one; `mend` changes its records, `models` are known."""
     parts = []
     for index, batch in enumerate((1, 4, 16)):
         seconds = {way: A_SAMPLE[way][index] for way in ways}
@@ -35,7 +35,7 @@ def figures_of(tmp_path, ways=tuple(A_SAMPLE), mend=lambda record: record, **opt
     parts.append(factories.timing_rows(dict.fromkeys(ways, 0.3), shapes=((1, 16),)))
     stored = factories.stored_session(tmp_path, timings=pd.concat(parts, ignore_index=True))
     stored = replace(stored, records=[mend(record) for record in stored.records])
-    return Figures(all_rows(evidence_of(stored, {}, ("bert", "distilbert"), "bert")))
+    return Figures(all_rows(evidence_of(stored, models or {}, ("bert", "distilbert"), "bert")))
 
 
 def test_each_way_at_its_own_best(tmp_path):
@@ -68,6 +68,15 @@ def test_peak_against_peak(tmp_path):
         ("bert", "fast", "bert eager fp32"): pytest.approx(2, rel=0.05),
         ("distilbert", "fast", "distilbert eager fp32"): pytest.approx(2.5, rel=0.05),
     }
+
+
+def test_published_speedups_stand_beside_no_peak(tmp_path):
+    """They are of one batch size, not of each one's best."""
+    stated = {"row": "speed", "statement": "60% faster", "source": "abstract", "quantity": "speedup", "value": 1.6}
+    model = factories.model_spec("distilbert", published=(stated,))
+    rows = [row for row in figures_of(tmp_path, models={"distilbert": model}).rows if row.quantity == "speedup"]
+    assert {row.statistic for row in rows} == {"median", "peak"}
+    assert [row.statistic for row in rows if row.published] == ["median"]
 
 
 def _is_of(record, way):
