@@ -281,7 +281,14 @@ class SpeedOptions:
             help="Back-ends, separated by commas; 'all': those that run here, but for lower levels of ONNX Runtime's.",
         ),
     ] = "eager"
-    batch_sizes: Annotated[str, Option("--batch-sizes", help="Inputs per pass, separated by commas.")] = "1"
+    batch_sizes: Annotated[
+        str | None,
+        Option(
+            "--batch-sizes",
+            help="Inputs per pass, separated by commas (default: 1; with --best-batch a row of them).",
+            show_default=False,
+        ),
+    ] = None
     best_batch: Annotated[
         bool, Option("--best-batch", help="Compare throughput, each back-end at its own best batch size.")
     ] = False

@@ -30,6 +30,7 @@ ROUNDS_ON_MANY = 5  # where several back-ends share the time
 MOST_ROUNDS = 64  # with --precision
 FEWEST_ROUNDS = 8  # with --precision, but for a very quiet machine
 TURNS_FOR_P90 = 64
+ONE_INPUT = "1"  # a pass, unless batch sizes are named
 BATCHES = {"cpu": "1,2,4,8,16,32", "cuda": "1,2,4,8,16,32,64,128,256"}  # that --best-batch tries
 WARM = 8  # samples a pass from which a worker that has done smaller passes is warm after one
 LARGEST_BATCH, LONGEST = 4096, 1_000_000
@@ -208,7 +209,7 @@ def parse_precision(text: str) -> float:
 
 
 def _shapes(timed: SpeedOptions, scenarios: Sequence[str], rounds: int) -> list[ShapeSpec]:
-    batches = parse_numbers("--batch-sizes", timed.batch_sizes, LARGEST_BATCH)
+    batches = parse_numbers("--batch-sizes", timed.batch_sizes or ONE_INPUT, LARGEST_BATCH)
     lengths = parse_numbers("--sequence-lengths", timed.sequence_lengths, LONGEST)
     enough = -(-TURNS_FOR_P90 // rounds)  # turns a round, so that all rounds together give a p90
     shapes = []
@@ -231,8 +232,7 @@ def _batches(timed: SpeedOptions, scenarios: Sequence[str], device: str) -> list
     """
     if tuple(scenarios) != ("fixed",):
         raise UsageError("--best-batch is about inputs of fixed length", "leave --scenario and --task out")
-    is_usual = timed.batch_sizes == SpeedOptions().batch_sizes
-    text = BATCHES.get(device.partition(":")[0], BATCHES["cpu"]) if is_usual else timed.batch_sizes
+    text = timed.batch_sizes or BATCHES.get(device.partition(":")[0], BATCHES["cpu"])
     batches = parse_numbers("--batch-sizes", text, LARGEST_BATCH)
     if len(batches) < 2:
         raise UsageError(f"--best-batch: --batch-sizes {text} leaves no choice", "name two or more, or leave it out")
@@ -288,7 +288,7 @@ class ClaimJob:
 
 def _timed_words(timed: SpeedOptions) -> list[str]:
     """Write the options of `speed`: the shape always, the others where they differ from the default."""
-    words = ["--batch-sizes", timed.batch_sizes]
+    words = ["--batch-sizes", timed.batch_sizes or ONE_INPUT]
     words += [] if timed.task else ["--sequence-lengths", timed.sequence_lengths]
     names = ("task", "scenario", "rounds", "backends", "dtypes")
     return words + _words(timed, {name: f"--{name}" for name in names})

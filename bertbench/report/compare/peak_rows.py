@@ -16,7 +16,7 @@ import numpy as np
 
 from bertbench.report.caveats import OtherBatches, PeakAtEdge
 from bertbench.report.compare.evidence import Evidence, figure, noted, with_ratio
-from bertbench.report.compare.speed_rows import SessionTimings, Way, over_rounds
+from bertbench.report.compare.speed_rows import SessionTimings, Way, over_rounds, shape_of
 from bertbench.report.row import Row
 from bertbench.report.tables.figures import fields_of_shape
 from bertbench.stats.estimate import Estimate
@@ -61,12 +61,17 @@ def peak_of(by_batch: dict[int, dict[int, float]]) -> Peak | None:
     return Peak(seconds, batch, len(shared) - times, batches[-1])
 
 
-def peaks_of(timings: SessionTimings) -> dict[tuple[int, Way], Peak]:
-    """Find the peak of every way of running at each fixed length that several batch sizes were measured at."""
+def peaks_of(evidence: Evidence, timings: SessionTimings) -> dict[tuple[int, Way], Peak]:
+    """Find the peak of every way of running at each fixed length that several batch sizes were measured at.
+
+    The file of timings also holds what gave no latency: of a back-end that answers wrongly, or of a batch size that memory
+    was too small for in a later round.
+    """
+    told = set(_told(evidence))
     seconds: dict[tuple[int, Way], dict[int, dict[int, float]]] = {}
     for (label, way), turns in timings.turns.items():
         shape = fields_of_shape(label)
-        if shape["scenario"] != "fixed":
+        if shape["scenario"] != "fixed" or (label, way) not in told:
             continue
         rounds: dict[int, list[float]] = {}
         for (number, _), value in turns.items():
@@ -77,9 +82,18 @@ def peaks_of(timings: SessionTimings) -> dict[tuple[int, Way], Peak]:
     return {cell: peak for cell, peak in peaks.items() if peak is not None}
 
 
+def _told(evidence: Evidence) -> Iterator[tuple[str, Way]]:
+    """Yield the shapes and ways of running whose latency is told."""
+    for model in dict.fromkeys((*evidence.models, evidence.reference)):
+        for record in evidence.speeds(model):
+            if record.status == "ok":
+                latencies = (each for each in record.measurements if each.quantity == "latency")
+                yield from ((shape_of(each), Way.of(record)) for each in latencies if each.statistic == "round-median")
+
+
 def peak_rows(evidence: Evidence, timings: SessionTimings, model: str) -> Iterator[Row]:
     """Yield for each way of running the throughput at its best batch size, and the speed-up over others at theirs."""
-    peaks = peaks_of(timings)
+    peaks = peaks_of(evidence, timings)
     for record in evidence.speeds(model):
         way, stopped = Way.of(record), record.settings.get("precision") is not None
         for (length, of), peak in peaks.items():

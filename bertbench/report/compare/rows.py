@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 # Of several statistics of a quantity the one that publications state.
-_STATISTICS = {"parameters": "unique", "latency": "median", "score": "mean"}
+_STATISTICS = {"parameters": "unique", "latency": "median", "speedup": "median", "score": "mean"}
 
 
 def with_published(rows: list[Row], spec: ModelSpec, primary: dict[str, tuple[str, ...]]) -> list[Row]:

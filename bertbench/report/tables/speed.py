@@ -88,10 +88,13 @@ def peak_table(figures: Figures, models: Sequence[str], reference: str) -> Table
     )
     notes = ["each round is read at the batch size that is best in the other rounds, which leaves its own luck out"]
     caveats: dict[str, list[str]] = {}
+    lengths = len({row.sequence_length for row in rows})
     for row in rows:
         words = joined(caveat for caveat in row.caveats if isinstance(caveat, (OtherBatches, PeakAtEdge)))
         if words:
-            caveats.setdefault(words, []).append(" ".join(filter(None, (row.model, way_name(row) if several else ""))))
+            at_length = f"at {row.sequence_length} tokens" if lengths > 1 else ""
+            named = filter(None, (row.model, way_name(row) if several else "", at_length))
+            caveats.setdefault(words, []).append(" ".join(named))
     notes += [f"{', '.join(of)}: {words}" for words, of in caveats.items()]
     return _table("Peak throughput: each at its own best batch size", rows, columns, notes)
 

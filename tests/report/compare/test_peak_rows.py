@@ -1,5 +1,7 @@
 """Throughput at each one's own best batch size: how it is chosen, compared and shown."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,8 +24,8 @@ A_SAMPLE = {
 }
 
 
-def figures_of(tmp_path, ways=tuple(A_SAMPLE), **options):
-    """The figures of a session over three batch sizes and a second length that has only one."""
+def figures_of(tmp_path, ways=tuple(A_SAMPLE), mend=lambda record: record, models=None, **options):
+    """The figures of a session over three batch sizes and a second length that has only one; `mend` changes its records, `models` are known."""
     parts = []
     for index, batch in enumerate((1, 4, 16)):
         seconds = {way: A_SAMPLE[way][index] for way in ways}
@@ -32,7 +34,8 @@ def figures_of(tmp_path, ways=tuple(A_SAMPLE), **options):
         )
     parts.append(factories.timing_rows(dict.fromkeys(ways, 0.3), shapes=((1, 16),)))
     stored = factories.stored_session(tmp_path, timings=pd.concat(parts, ignore_index=True))
-    return Figures(all_rows(evidence_of(stored, {}, ("bert", "distilbert"), "bert")))
+    stored = replace(stored, records=[mend(record) for record in stored.records])
+    return Figures(all_rows(evidence_of(stored, models or {}, ("bert", "distilbert"), "bert")))
 
 
 def test_each_way_at_its_own_best(tmp_path):
@@ -65,6 +68,43 @@ def test_peak_against_peak(tmp_path):
         ("bert", "fast", "bert eager fp32"): pytest.approx(2, rel=0.05),
         ("distilbert", "fast", "distilbert eager fp32"): pytest.approx(2.5, rel=0.05),
     }
+
+
+def test_published_speedups_stand_beside_no_peak(tmp_path):
+    """They are of one batch size, not of each one's best."""
+    stated = {"row": "speed", "statement": "60% faster", "source": "abstract", "quantity": "speedup", "value": 1.6}
+    model = factories.model_spec("distilbert", published=(stated,))
+    rows = [row for row in figures_of(tmp_path, models={"distilbert": model}).rows if row.quantity == "speedup"]
+    assert {row.statistic for row in rows} == {"median", "peak"}
+    assert [row.statistic for row in rows if row.published] == ["median"]
+
+
+def _is_of(record, way):
+    return (record.model_name, record.settings["backend"], record.settings["dtype"]) == way
+
+
+def test_wrong_answers_have_no_peak(tmp_path):
+    """A back-end that failed, as one whose answers are wrong, gives neither a throughput nor what others are compared with."""
+
+    def mend(record):
+        return replace(record, status="failed", measurements=()) if _is_of(record, FAST) else record
+
+    peaks = [row for row in figures_of(tmp_path, mend=mend).rows if row.statistic == "peak" and row.backend == "fast"]
+    assert {(row.model, row.quantity, row.reference) for row in peaks} == {
+        ("distilbert", "throughput", None), ("distilbert", "speedup", "distilbert eager fp32"),
+    }  # fmt: skip
+
+
+def test_a_batch_that_was_lost_is_not_chosen_from(tmp_path):
+    """What a batch size gave before memory was too small for it, in a later round, is in the file and is told nowhere."""
+
+    def mend(record):
+        kept = tuple(each for each in record.measurements if each.batch_size != 16)
+        return replace(record, measurements=kept) if _is_of(record, DISTILBERT) else record
+
+    rows = figures_of(tmp_path, mend=mend).rows
+    peak = next(row for row in rows if row.statistic == "peak" and (row.model, row.backend) == ("distilbert", "eager"))
+    assert peak.batch_size == 4
 
 
 def test_an_edge_is_said(tmp_path):
@@ -117,7 +157,18 @@ def test_the_table_of_peaks(tmp_path):
         ("bert", "eager fp32", "4"), ("distilbert", "eager fp32", "16"), ("bert", "fast int8", "4"), ("distilbert", "fast int8", "4"),
     ]  # fmt: skip
     assert any("distilbert eager fp32: 16 is the largest batch measured" in note for note in table.notes)
+    assert not any("tokens" in note for note in table.notes)
     single = factories.stored_session(
         tmp_path / "single", timings=factories.timing_rows({BERT: 0.1}, shapes=((1, 128),))
     )
     assert peak_table(Figures(all_rows(evidence_of(single, {}, ("bert",), "bert"))), ("bert",), "bert") is None
+
+
+def test_notes_name_the_length_where_there_are_several(tmp_path):
+    """What is said of a peak at one of two lengths is not taken for the other's."""
+    shapes = tuple((batch, length) for length in (16, 128) for batch in (1, 4))
+    rows = factories.timing_rows({BERT: 0.1}, shapes=shapes, noise=0.001)
+    rows["seconds"] = 0.1  # the larger batch does more
+    stored = factories.stored_session(tmp_path, timings=rows)
+    table = peak_table(Figures(all_rows(evidence_of(stored, {}, ("bert",), "bert"))), ("bert",), "bert")
+    assert "bert at 16 tokens, bert at 128 tokens: 4 is the largest batch measured: larger ones may do more" in table.notes
