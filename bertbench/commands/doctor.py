@@ -15,7 +15,7 @@ from bertbench.records import environment
 from bertbench.records.store import open_store
 from bertbench.report.row import Report, Table
 from bertbench.session.options import StudyOptions
-from bertbench.session.own_metrics import check_allowed, with_code
+from bertbench.session.own_metrics import check_allowed, check_distinct, with_code
 from bertbench.session.request import Options, check_positive
 from bertbench.session.selection import published_recipes, resolve, resolve_tasks
 from bertbench.specs.catalog import Catalog
@@ -60,6 +60,7 @@ def doctor(task: TaskOption = None, *, options: MeasuringOptions) -> None:
     tasks = list(suite.tasks) if task is None else resolve_tasks(task, catalog, suite.name)
     specs = [with_code(catalog.task(name)) for name in tasks]
     check_allowed(options.allowed_metrics, specs)
+    check_distinct(options.allowed_metrics, specs)
     models = resolve(options.models, catalog, suite, open_store(options.results_dir))
     settings = build_settings(options, models, specs, catalog)
     findings = _findings(models, specs, settings)

@@ -44,3 +44,18 @@ def check_allowed(allowed: Collection[str], tasks: Sequence[TaskSpec]) -> None:
             else "no task here has a metric of its own"
         )
         raise UsageError(f"--allow-metric {name}: no task here has such a metric", listed)
+
+
+def check_distinct(allowed: Collection[str], tasks: Sequence[TaskSpec]) -> None:
+    """Refuse a name that is other code in one task than in another: whoever read the one has not allowed the other.
+
+    Raises:
+        UsageError: naming it and the tasks.
+    """
+    for name in sorted(allowed):
+        having = {task.name: own.sha256 for task in tasks for own in task.own_metrics if own.allowed_as == name}
+        if len(set(having.values()) - {None}) > 1:  # of what is yet to be fetched there is one version
+            raise UsageError(
+                f"--allow-metric {name}: its code differs between the tasks {', '.join(having)}",
+                "measure them one by one, or give the metrics names of their own",
+            )

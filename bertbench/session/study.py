@@ -15,7 +15,7 @@ from bertbench.records.progress import Listener, Progress, SessionWatch, nobody
 from bertbench.records.store import Store, newest
 from bertbench.records.stored import StoredSession, covers, heard
 from bertbench.session.options import ANYTIME, StudyOptions, check_store_options, minutes_of
-from bertbench.session.own_metrics import check_allowed, with_code
+from bertbench.session.own_metrics import check_allowed, check_distinct, with_code
 from bertbench.session.parts import Shard
 from bertbench.session.request import (
     Options,
@@ -119,6 +119,7 @@ class Study:
         specified = tuple(self.catalog.task(task) for task in tasks)
         if self.command in ANYTIME:  # others choose some of their tasks
             check_allowed(self.options.allowed_metrics, specified)
+        check_distinct(self.options.allowed_metrics, specified)
         if "quality" in kinds:
             specified = tuple(with_code(task) for task in specified)
             for task in specified:  # the store is read without the code of anybody, which then gives no intervals

@@ -33,7 +33,9 @@ BASES = frozenset({"Metric", "EvaluationModule"})  # what a metric's class is de
 MOST_FILES = 200
 MOST_BYTES = 20 * 2**20
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
-_OF_HUB = re.compile(r"hub:[\w.-]+(/[\w.-]+)?|[\w-][\w.-]*/[\w.-]+")
+_OF_HUB = re.compile(r"hub:[\w-][\w.-]*(/[\w-][\w.-]*)?|[\w-][\w.-]*/[\w-][\w.-]*")  # and none leads upwards
+# What Python, Git, editors and downloads leave in a folder; all other files count, hidden ones too.
+_LEFT = re.compile(r"__pycache__|\.git|\.cache|\.ipynb_checkpoints|\.DS_Store|\..*\.sw[a-p]")
 _LOCAL = ("./", "../")
 
 
@@ -265,7 +267,7 @@ def _files(name: str, folder: Path) -> Iterator[Path]:
     """Yield the files of a folder in their order, without what Python and editors leave there."""
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
-        if "__pycache__" in parts or any(part.startswith(".") for part in parts):
+        if any(_LEFT.fullmatch(part) for part in parts):
             continue
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise ConfigError(f"metric {name}: {path} is a link or no plain file", "put the file itself there")

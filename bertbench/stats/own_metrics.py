@@ -14,18 +14,23 @@ import importlib
 import importlib.util
 import io
 import json
+import math
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from numbers import Real
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bertbench.errors import ConfigError, MeasurementError, first_line
 from bertbench.units import quantity_of
 
 if TYPE_CHECKING:
+    from types import CodeType
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -37,6 +42,7 @@ NUMBERS = frozenset({"classification", "regression"})  # the others are answers 
 PATIENCE_S = 20.0  # for the resamples of one metric and run, of which a figure of two models takes two
 TRIED = 10  # resamples, by whose time that of all is foretold
 MANY_UNITS = 2_000  # distinct examples, from which weights are rounded no further than to halves
+SAME = 1e-4  # between values of which one went through a table, which may hold numbers of 32 bits
 DRAWN = 5_000  # examples that a resample is written out to, about; where few differ, rounding then adds 2 % to the variance at most
 
 
@@ -47,6 +53,7 @@ class OwnMetric:
     spec: OwnMetricSpec
     module: Any
     why_no_interval: str = ""
+    is_checked: bool = False  # that `_compute` alone gives what `compute` gives
     influence: None = None
 
     @property
@@ -92,7 +99,10 @@ class OwnMetric:
         started = time.perf_counter()
         for number, row in enumerate(counts):
             drawn = np.floor(times * row + rounding.random(row.shape)).astype(np.int64)
-            value = self._drawn(np.repeat(predictions, drawn), np.repeat(references, drawn))
+            sides = (np.repeat(predictions, drawn), np.repeat(references, drawn))
+            value = self._drawn(*sides)
+            if not self.is_checked and not self._agrees(value, *sides):
+                return values
             values[number] = np.nan if value is None else value
             each = (time.perf_counter() - started) / (number + 1)
             if number + 1 >= min(TRIED, len(counts)) and each * RESAMPLES > PATIENCE_S:
@@ -101,6 +111,16 @@ class OwnMetric:
                 )
                 return np.full(len(counts), np.nan)
         return values
+
+    def _agrees(self, value: float | None, predictions: Floats, references: Floats) -> bool:
+        """Tell whether `compute` gives a resample's value, too: it may turn what it is given into something else first."""
+        whole = self.compute(predictions, references)
+        self.is_checked = value is whole is None or (
+            value is not None and whole is not None and math.isclose(value, whole, abs_tol=SAME)
+        )
+        if not self.is_checked:
+            self.why_no_interval = f"no interval: _compute of {self.name}, called alone on a resample, gave {_shown(value)}, compute {_shown(whole)}"
+        return self.is_checked
 
     def _drawn(self, predictions: Floats, references: Floats) -> float | None:
         """Compute the metric of one resample by the function that `compute` calls, without its detour through tables."""
@@ -146,6 +166,10 @@ class OwnMetric:
         if wrong is not None:
             return None, f"its code returned {float(value):g}, which {wrong}: let it give 0 to 1, or -1 to 1"
         return float(value), ""
+
+
+def _shown(value: float | None) -> str:
+    return "nothing" if value is None else f"{value:g}"
 
 
 def _kind(value: Any) -> str:
@@ -259,13 +283,34 @@ def _instance(spec: OwnMetricSpec, code: MetricCode) -> Any:
     return module
 
 
+class _FromSource(SourceFileLoader):
+    """Compiles the file that was identified: bytecode beside it may be of any other, which nobody has read."""
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
+def _import_from_source(folder: Path) -> None:
+    """Let the modules of a folder and those below it be imported from their sources alone."""
+    for inside in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+        finder = FileFinder(str(inside), (ExtensionFileLoader, EXTENSION_SUFFIXES), (_FromSource, SOURCE_SUFFIXES))
+        sys.path_importer_cache[str(inside)] = finder
+
+
 def _module(code: MetricCode) -> Any:
     """Import the module of a metric; a folder's files import each other as those of a package (`from .words import …`)."""
     if code.module is not None:
-        return importlib.import_module(code.module)
+        installed = importlib.import_module(code.module)
+        if not Path(installed.__file__ or "").samefile(code.file):
+            raise ImportError(f"{code.module} is {installed.__file__}")
+        return installed
     name = f"bertbench_own_metric_{code.sha256[:24]}"
     inside = [str(code.folder)] if code.folder else None
-    spec = importlib.util.spec_from_file_location(name, code.file, submodule_search_locations=inside)
+    if code.folder:
+        _import_from_source(code.folder)
+    loader = _FromSource(name, str(code.file))
+    spec = importlib.util.spec_from_file_location(name, code.file, loader=loader, submodule_search_locations=inside)
     if spec is None or spec.loader is None:
         raise ImportError(f"no Python module: {code.file}")
     module = importlib.util.module_from_spec(spec)

@@ -5,7 +5,7 @@ import pytest
 from bertbench.errors import ConfigError, HubError, UsageError
 from bertbench.models import hub
 from bertbench.session.options import StudyOptions
-from bertbench.session.own_metrics import check_allowed, with_code
+from bertbench.session.own_metrics import check_allowed, check_distinct, with_code
 from bertbench.session.request import Options, Request
 from bertbench.specs.catalog import Catalog
 from bertbench.specs.suites import SuiteSpec
@@ -59,6 +59,18 @@ def test_names_that_no_task_has_are_refused(tmp_path):
     assert "balanced" in str(error.value)
     with pytest.raises(UsageError, match="No task here has a metric of its own"):
         check_allowed({"x"}, [Catalog().task("demo-sentiment")])
+
+
+def test_a_name_allows_one_code(tmp_path):
+    """A task that has other code under the same name is no part of what was allowed."""
+    write(tmp_path / "mine")
+    write(tmp_path / "theirs", "return {}")
+    mine, theirs = (Catalog([tmp_path / folder]).task("mine") for folder in ("mine", "theirs"))
+    theirs = theirs.model_copy(update={"name": "theirs"})
+    check_distinct({"balanced"}, [mine, mine.model_copy(update={"name": "again"})])
+    check_distinct(set(), [mine, theirs])
+    with pytest.raises(UsageError, match="its code differs between the tasks mine, theirs"):
+        check_distinct({"balanced"}, [mine, theirs])
 
 
 @pytest.mark.parametrize("given", ["a,b", ["a", "b"], ["a,b"], (" a", "b ")])

@@ -39,15 +39,15 @@ def test_a_file_cannot_allow_itself(tmp_path):
             OwnMetricSpec(name="mine", evaluate="./mine", **{key: True})
 
 
-@pytest.mark.parametrize("change", ["code", "helper"])
+@pytest.mark.parametrize("change", ["balanced.py", "words.txt", ".words.txt"])
 def test_another_version_has_another_digest(tmp_path, change):
-    """Every file of the folder counts, those that Python leaves do not."""
+    """Every file of the folder counts, hidden ones too; those that Python leaves do not."""
     folder = write(tmp_path).parent / "balanced"
     before = own(tmp_path).sha256
     (folder / "__pycache__").mkdir()
     (folder / "__pycache__" / "x.pyc").write_bytes(b"x")
     assert own(tmp_path).sha256 == before
-    changed = folder / ("balanced.py" if change == "code" else "words.txt")
+    changed = folder / change
     changed.write_text(f"{changed.read_text() if changed.exists() else ''}\n# more\n", encoding="utf-8")
     assert own(tmp_path).sha256 != before
 
@@ -117,6 +117,9 @@ def test_installed_modules_are_found_without_an_import(tmp_path, monkeypatch):
         ({"name": "answer_f1"}, "a quantity of bertbench"),
         ({"name": "latency"}, "a quantity of bertbench"),
         ({"evaluate": "/etc/passwd"}, "expected ./folder"),
+        ({"evaluate": "hub:.."}, "expected ./folder"),
+        ({"evaluate": "hub:../hub"}, "expected ./folder"),
+        ({"evaluate": "me/.."}, "expected ./folder"),
         ({"lower_is_better": True}, "lower_is_better"),
         ({"options": {"predictions": 1}}, "beside predictions"),
         ({"sha256": "abc"}, "sha256"),

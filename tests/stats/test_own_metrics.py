@@ -1,8 +1,12 @@
 """Metrics of a user's own, run: what they give, and that nothing that their code does loses a run."""
 
 import copy
+import importlib.util
+import marshal
 import pickle
 import sys
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -159,6 +163,28 @@ def test_files_import_each_other_and_options_arrive(tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == ["balanced.py", "helper.py"]
 
 
+def leave_bytecode(module, text):
+    """Leave bytecode of other text beside a module, marked as such that Python takes without a look at the source."""
+    compiled = Path(importlib.util.cache_from_source(str(module)))
+    compiled.parent.mkdir(exist_ok=True)
+    flags = (1).to_bytes(4, "little")  # PEP 552: by a hash, unchecked
+    code = marshal.dumps(compile(text, str(module), "exec"))
+    compiled.write_bytes(importlib.util.MAGIC_NUMBER + flags + bytes(8) + code)
+
+
+def test_bytecode_in_the_folder_is_not_run(tmp_path):
+    """The sources are what was read and identified; bytecode beside them may be of anything."""
+    folder = write(tmp_path, "from .words import f\nreturn {'balanced': f()}").parent / "balanced"
+    for path in (folder / "words.py", folder / "more" / "numbers.py"):
+        path.parent.mkdir(exist_ok=True)
+    (folder / "words.py").write_text("from .more.numbers import half\n\ndef f():\n    return half\n", encoding="utf-8")
+    (folder / "more" / "numbers.py").write_text("half = 0.5\n", encoding="utf-8")
+    for module in ("balanced.py", "words.py", "more/numbers.py"):
+        leave_bytecode(folder / module, "raise SystemExit('bytecode ran')")
+    task = Catalog([tmp_path], ["balanced"]).task("mine")
+    assert metric_values(task, TRUE, GUESSED)["balanced"] == 0.5
+
+
 def test_the_same_folder_is_one_of_evaluate(tmp_path, monkeypatch):
     """`evaluate.load` takes the folder as it is and gives the same value."""
     import evaluate
@@ -200,6 +226,15 @@ def test_intervals_are_those_of_a_metric_known(tmp_path):
     for quantile in (0.025, 0.975):
         ours, theirs = (np.quantile(drawn[name, "a"], quantile) for name in ("balanced", "accuracy"))
         assert ours == pytest.approx(theirs, abs=0.003)
+
+
+def test_what_compute_prepares_is_not_skipped_in_silence(tmp_path):
+    """Where `_compute` alone gives another value than `compute`, which turns ids into texts here, no interval is made up."""
+    body = "return {'balanced': sum(p == '1' for p in predictions) / len(predictions)}"
+    own = own_metrics.of(task_of(tmp_path, body, feature=TEXTS).own_metrics[0])
+    assert own.compute([1, 1], [1, 0]) == 1.0
+    assert np.isnan(own.resample(np.array([1.0, 0.0]), np.array([1.0, 1.0]), np.ones((50, 2)))).all()
+    assert own.why_no_interval.startswith("no interval: _compute of balanced, called alone on a resample, gave 0, ")
 
 
 @pytest.mark.parametrize("is_clustered", [False, True])
@@ -254,3 +289,16 @@ def test_installed_modules_run(tmp_path, monkeypatch):
     assert metric_values(task, TRUE, GUESSED)["balanced"] == 0.75
     for name in [name for name in sys.modules if name.startswith("bertbench_test_installed")]:
         del sys.modules[name]
+
+
+def test_another_module_of_the_name_is_not_taken(tmp_path, monkeypatch):
+    """What Python already has under the dotted name may lie elsewhere than what was identified."""
+    write(tmp_path / "configs", entry="{name: balanced, evaluate: bertbench_test_twice}")
+    (tmp_path / "configs" / "tasks" / "balanced" / "balanced.py").rename(tmp_path / "bertbench_test_twice.py")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    other = types.ModuleType("bertbench_test_twice")
+    other.__file__ = str(tmp_path / "configs" / "tasks" / "mine.yaml")
+    monkeypatch.setitem(sys.modules, "bertbench_test_twice", other)
+    task = Catalog([tmp_path / "configs"], ["balanced"]).task("mine")
+    with pytest.raises(MeasurementError, match="bertbench_test_twice is .*mine.yaml"):
+        own_metrics.of(task.own_metrics[0])
