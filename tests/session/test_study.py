@@ -210,6 +210,14 @@ def test_resampled_training_sets_are_trained_on(tmp_path):
         assert error.value.hint == f"--only {only},quality"
 
 
+def test_backends_are_refused_where_nothing_is_timed(tmp_path):
+    """They would change nothing but the session's key, so that a session that is there would be measured again."""
+    asked = study(Store(tmp_path), backends="all", only="size,quality")
+    with pytest.raises(UsageError, match="--backends: nothing is timed") as error:
+        asked.request(Catalog().suite("base"), ["sst2"], models="bert", reference=None, run=True)
+    assert error.value.hint == "--only size,quality,speed, or leave --backends out"
+
+
 def test_what_training_starts_from_is_said_at_the_beginning(tmp_path, monkeypatch):
     """Which checkpoint --start-from takes is a line before anything slow, when measuring and in a plan."""
     said = []
