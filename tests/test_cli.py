@@ -216,9 +216,8 @@ def test_help_loads_nothing_heavy(name, python):
     assert python(code).stdout.splitlines()[-1] == ""
 
 
-OF_THEIR_OWN = {"--device",
-    "--dry-run",
-    "--models", "--suite", "--format", "--output", "--batch-size", "--max-minutes", "--task", "--rounds", "--paper",
+OF_THEIR_OWN = {
+    "--device", "--dry-run", "--backends", "--models", "--suite", "--format", "--output", "--batch-size", "--max-minutes", "--task", "--rounds", "--paper",
     "--embedding-size", "--share", "--model", "--quantity",
 }  # fmt: skip
 

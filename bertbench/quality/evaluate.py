@@ -331,7 +331,8 @@ def _values_and_reasons(
             else:
                 values[name] = own_value
             continue
-        value = float(evaluate_metrics.load(name).compute(predictions=predictions, references=references)[name])
+        (computed,) = evaluate_metrics.load(name).compute(predictions=predictions, references=references).values()
+        value = float(computed)
         if math.isnan(value):
             continue
         values[name] = value

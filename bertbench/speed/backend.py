@@ -133,6 +133,11 @@ def parse(value: str, device: str) -> tuple[tuple[str, ...], list[str]]:
         for name in names:
             _check(name, device)
         return tuple(names), []
+    return _all(device)
+
+
+def _all(device: str) -> tuple[tuple[str, ...], list[str]]:
+    """Return the back-ends that run here, but for those that must be named, with notes on those that are left out."""
     usable, notes = [], []
     by_name = [name for name in backends() if getattr(exports.load_backend(name), "only_by_name", False)]
     for name in backends():
@@ -144,7 +149,9 @@ def parse(value: str, device: str) -> tuple[tuple[str, ...], list[str]]:
             notes.append(f"{name} is left out: {error.message}")
         else:
             usable.append(name)
-    return tuple(usable), [*notes, f"'all' leaves out what is to be named: {', '.join(by_name)}"]
+    if by_name:
+        notes.append(f"'all' leaves out what is to be named: {', '.join(by_name)}")
+    return tuple(usable), notes
 
 
 def _check(name: str, device: str) -> None:

@@ -1,7 +1,8 @@
 """Metrics of a user's own, run: modules of `evaluate` that the user has allowed by name, shaped like bertbench's.
 
-Their code may do anything: raise, print, end the process, return what is no number, take minutes. None of that loses a run: the
-metric is then undefined, with the reason in one line, and what takes too long to resample has no interval.
+Their code may raise, print, exit, return what is no number, or take minutes over resamples. None of that loses a run: the metric
+is then undefined, with the reason in one line, and what takes too long to resample has no interval. What kills the process at once
+(`os._exit`, a crash of native code) or never returns ends as it does for any library: the run is recorded as lost, or is stopped.
 
 `evaluate.load` would copy the code, fetch what its comments name and leave files in the user's cache; here the very files that
 were identified are imported, and their class is made as `evaluate.load` makes it.
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, ExtensionFileLoader, FileFinder, SourceFileLoader
 from numbers import Real
 from pathlib import Path
@@ -41,9 +42,9 @@ if TYPE_CHECKING:
 NUMBERS = frozenset({"classification", "regression"})  # the others are answers and tags
 PATIENCE_S = 20.0  # for the resamples of one metric and run, of which a figure of two models takes two
 TRIED = 10  # resamples, by whose time that of all is foretold
-MANY_UNITS = 2_000  # distinct examples, from which weights are rounded no further than to halves
 SAME = 1e-4  # between values of which one went through a table, which may hold numbers of 32 bits
-DRAWN = 5_000  # examples that a resample is written out to, about; where few differ, rounding then adds 2 % to the variance at most
+DRAWN = 5_000  # examples that a resample is written out to, if its weights are not rounded too much by that
+ROUNDED = 0.02  # of the variance is what rounding may add; 6 % where all of many examples differ, which halves give
 
 
 @dataclass
@@ -53,6 +54,7 @@ class OwnMetric:
     spec: OwnMetricSpec
     module: Any
     why_no_interval: str = ""
+    slow: dict[int, str] = field(default_factory=dict)  # by number of examples, why their resamples were not waited for
     is_checked: bool = False  # that `_compute` alone gives what `compute` gives
     influence: None = None
 
@@ -66,11 +68,13 @@ class OwnMetric:
         """What its predictions and references are."""
         return frozenset({self.spec.applies_to})
 
-    def compute(self, predictions: Sequence[Any], references: Sequence[Any]) -> float | None:
+    def compute(self, predictions: Sequence[Any] | Floats, references: Sequence[Any] | Floats) -> float | None:
         """Compute the metric over all examples; None where it has no value."""
         return self.measure(predictions, references)[0]
 
-    def measure(self, predictions: Sequence[Any], references: Sequence[Any]) -> tuple[float | None, str]:
+    def measure(
+        self, predictions: Sequence[Any] | Floats, references: Sequence[Any] | Floats
+    ) -> tuple[float | None, str]:
         """Compute the metric over all examples: its value, or None and the reason, in one line."""
         sides = (self._side(predictions), self._side(references))
         return self._value(lambda: self.module.compute(predictions=sides[0], references=sides[1], **self.spec.options))
@@ -78,7 +82,8 @@ class OwnMetric:
     def resample(self, predictions: Floats, references: Floats, counts: Floats) -> Floats:
         """Compute the metric for each row of weights, from examples written out; NaN where that takes too long.
 
-        Weights are rounded at random to quarters or, of many examples, to what keeps a resample quick.
+        Weights are rounded at random to quarters or, of many examples, to what keeps a resample quick: a weight that is rounded to
+        1/t has a variance that is larger by 1/(4 t²) at most, beside one of 1 for each example that is drawn.
 
         Args:
             predictions: shape (n,).
@@ -90,11 +95,10 @@ class OwnMetric:
         from bertbench.stats.intervals import RESAMPLES
 
         values = np.full(len(counts), np.nan)
-        if self.why_no_interval:
-            return values
         total = float(counts[0].sum())
-        least = 2.0 if counts.shape[1] > MANY_UNITS else 0.0
-        times = min(4.0, max(least, DRAWN / total))
+        if self.why_not(round(total)):
+            return values
+        times = _times(counts.shape[1], total)
         rounding = np.random.default_rng(0)
         started = time.perf_counter()
         for number, row in enumerate(counts):
@@ -106,11 +110,16 @@ class OwnMetric:
             values[number] = np.nan if value is None else value
             each = (time.perf_counter() - started) / (number + 1)
             if number + 1 >= min(TRIED, len(counts)) and each * RESAMPLES > PATIENCE_S:
-                self.why_no_interval = (
-                    f"no interval: {RESAMPLES:,} resamples of {self.name} would take {each * RESAMPLES:,.0f} s"
+                self.slow[round(total)] = (
+                    f"no interval: {RESAMPLES:,} resamples of {self.name} over {total:,.0f} examples would take "
+                    f"{each * RESAMPLES:,.0f} s"
                 )
                 return np.full(len(counts), np.nan)
         return values
+
+    def why_not(self, examples: int) -> str:
+        """Say why the metric over so many examples has no interval; empty where nothing is known that keeps it from one."""
+        return self.why_no_interval or next((self.slow[n] for n in sorted(self.slow) if n <= examples), "")
 
     def _agrees(self, value: float | None, predictions: Floats, references: Floats) -> bool:
         """Tell whether `compute` gives a resample's value, too: it may turn what it is given into something else first."""
@@ -119,7 +128,10 @@ class OwnMetric:
             value is not None and whole is not None and math.isclose(value, whole, abs_tol=SAME)
         )
         if not self.is_checked:
-            self.why_no_interval = f"no interval: _compute of {self.name}, called alone on a resample, gave {_shown(value)}, compute {_shown(whole)}"
+            self.why_no_interval = (
+                f"no interval: _compute of {self.name}, called alone on a resample, gave {_shown(value)}, "
+                f"compute {_shown(whole)}"
+            )
         return self.is_checked
 
     def _drawn(self, predictions: Floats, references: Floats) -> float | None:
@@ -142,16 +154,19 @@ class OwnMetric:
         return np.rint(numbers).astype(np.int64) if self.spec.applies_to == "classification" else numbers
 
     def _value(self, call: Callable[[], Any]) -> tuple[float | None, str]:
-        """Call a user's code, and read the one number out of what it returns."""
-        import numpy as np
-
+        """Call a user's code, and read the one number out of what it returns, which is a user's, too."""
         try:
             with _muted():
-                result = call()
+                return self._read(call())
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 (sys.exit included: nothing that it does ends the command)
-            return None, f"its code raised {type(error).__name__}: {first_line(error)}"
+            return None, f"its code raised {type(error).__name__}{_words(error)}"
+
+    def _read(self, result: Any) -> tuple[float | None, str]:
+        """Read the one number out of a result: its value, or None and the reason."""
+        import numpy as np
+
         if not isinstance(result, Mapping):
             return None, f"its code returned {_kind(result)}, expected a dict with '{self.spec.key}'"
         if self.spec.key not in result:
@@ -160,12 +175,26 @@ class OwnMetric:
         value = result[self.spec.key]
         if isinstance(value, np.ndarray) and value.size == 1:
             value = value.item()
-        if not isinstance(value, Real | np.number) or isinstance(value, bool):
+        if not isinstance(value, Real | np.floating | np.integer) or isinstance(value, bool):
             return None, f"its code returned {_kind(value)} for '{self.spec.key}', expected one number"
-        wrong = quantity_of(self.name).possible.why_impossible(float(value))
+        number = float(value)
+        wrong = quantity_of(self.name).possible.why_impossible(number)
         if wrong is not None:
-            return None, f"its code returned {float(value):g}, which {wrong}: let it give 0 to 1, or -1 to 1"
-        return float(value), ""
+            return None, f"its code returned {number:g}, which {wrong}: let it give 0 to 1, or -1 to 1"
+        return number, ""
+
+
+def _times(units: int, total: float) -> float:
+    """Return how often a resample of `total` examples, `units` of them distinct, is written out."""
+    return min(4.0, max(DRAWN / total, min(2.0, math.sqrt(units / (4 * ROUNDED * total)))))
+
+
+def _words(error: BaseException) -> str:
+    """Write an error's message behind a colon; nothing where it has none or raises, which a user's own may do."""
+    try:
+        return f": {first_line(error)}"
+    except Exception:  # noqa: BLE001 (whatever it is: there is no message)
+        return ""
 
 
 def _shown(value: float | None) -> str:
@@ -224,8 +253,11 @@ def of_record(task: Mapping[str, Any] | None) -> dict[str, OwnMetric]:
     }
 
 
-def why_no_interval(task: Mapping[str, Any] | None, names: Sequence[str]) -> str:
-    """Say why the values of a record's metrics have no intervals; empty where nothing of a user's own is to blame."""
+def why_no_interval(task: Mapping[str, Any] | None, names: Sequence[str], examples: int | None = None) -> str:
+    """Say why the values of a record's metrics have no intervals; empty where nothing of a user's own is to blame.
+
+    `examples` is what they were computed over: of fewer than took too long there may be one.
+    """
     described = [entry.get("name") for entry in (task or {}).get("own_metrics") or () if isinstance(entry, Mapping)]
     loaded = of_record(task)
     for name in names:
@@ -235,8 +267,8 @@ def why_no_interval(task: Mapping[str, Any] | None, names: Sequence[str]) -> str
             return (
                 f"no interval: the code of {name} was not run (`run` and `compare` run it with --allow-metric {name})"
             )
-        if name in loaded and loaded[name].why_no_interval:
-            return loaded[name].why_no_interval
+        if name in loaded and (why := loaded[name].why_not(examples or 0)):
+            return why
     return ""
 
 
@@ -271,7 +303,7 @@ def _instance(spec: OwnMetricSpec, code: MetricCode) -> Any:
         raise
     except BaseException as error:  # noqa: BLE001 (sys.exit included)
         raise MeasurementError(
-            f"metric {spec.name}: {code.file} cannot be loaded ({type(error).__name__}: {first_line(error)})",
+            f"metric {spec.name}: {code.file} cannot be loaded ({type(error).__name__}{_words(error)})",
             "correct it, or leave the metric out",
         ) from None
     finally:

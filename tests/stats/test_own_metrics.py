@@ -111,6 +111,10 @@ def test_a_record_allows_nothing(tmp_path):
         ("return {'balanced': True}", "its code returned bool"),
         ("return {'balanced': float('nan')}", "its code returned nan, which is not finite"),
         ("return {'balanced': 75.0}", "its code returned 75, which is above 1"),
+        ("return {'balanced': 10**400}", "its code raised OverflowError"),
+        ("import numpy; return {'balanced': numpy.complex128(0.5)}", "its code returned complex128"),
+        ("return type('Odd', (), {'__repr__': lambda self: 1 / 0})()", "its code raised ZeroDivisionError"),
+        ("raise type('Odd', (Exception,), {'__str__': lambda self: 1 / 0})()", "its code raised Odd"),
     ],
 )
 def test_whatever_it_does_is_one_line(tmp_path, body, reason):
@@ -229,9 +233,9 @@ def test_intervals_are_those_of_a_metric_known(tmp_path):
 
 
 def test_what_compute_prepares_is_not_skipped_in_silence(tmp_path):
-    """Where `_compute` alone gives another value than `compute`, which turns ids into texts here, no interval is made up."""
-    body = "return {'balanced': sum(p == '1' for p in predictions) / len(predictions)}"
-    own = own_metrics.of(task_of(tmp_path, body, feature=TEXTS).own_metrics[0])
+    """Where `_compute` alone gives another value than `compute`, which turns ids into fractions here, no interval is made up."""
+    body = "return {'balanced': sum(isinstance(p, float) for p in predictions) / len(predictions)}"
+    own = own_metrics.of(task_of(tmp_path, body, feature='datasets.Value("float64")').own_metrics[0])
     assert own.compute([1, 1], [1, 0]) == 1.0
     assert np.isnan(own.resample(np.array([1.0, 0.0]), np.array([1.0, 1.0]), np.ones((50, 2)))).all()
     assert own.why_no_interval.startswith("no interval: _compute of balanced, called alone on a resample, gave 0, ")
@@ -261,7 +265,31 @@ def test_what_takes_too_long_has_no_interval_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(own_metrics, "PATIENCE_S", 0.0)
     values = own.resample(np.array([1.0, 0.0]), np.array([1.0, 1.0]), np.ones((50, 2)))
     assert np.isnan(values).all()
-    assert own.why_no_interval.startswith("no interval: 2,000 resamples of balanced would take")
+    told = own.why_not(2)
+    assert told.startswith("no interval: 2,000 resamples of balanced over 2 examples would take")
+    record = task_of(tmp_path).model_dump(mode="json")
+    assert own_metrics.why_no_interval(record, ["balanced"], 3) == told
+
+
+def test_a_slow_task_takes_no_interval_from_a_quick_one(tmp_path, monkeypatch):
+    """What takes too long over many examples may be quick over few."""
+    own = own_metrics.of(task_of(tmp_path).own_metrics[0])
+    many, few = (np.arange(n, dtype=float) % 2 for n in (400, 40))
+    monkeypatch.setattr(own_metrics, "PATIENCE_S", 0.0)
+    assert np.isnan(own.resample(many, many, np.ones((20, 400)))).all()
+    monkeypatch.undo()
+    assert (own.resample(few, few, np.ones((20, 40))) == 1.0).all()
+    assert own.why_not(399) == ""
+    assert np.isnan(own.resample(many, many, np.ones((20, 400)))).all()
+
+
+@pytest.mark.parametrize(
+    ("units", "total", "most"), [(100, 100, 0.02), (1_000, 40_430, 0.02), (2_000, 9_796, 0.02), (9_000, 9_000, 0.0625)]
+)
+def test_rounding_adds_little(units, total, most):
+    """Weights are rounded to what adds 2 % to the variance of those drawn, or 6 % where all of many examples differ."""
+    times = own_metrics._times(units, total)
+    assert units / (4 * times**2) <= total * most * (1 + 1e-9)
 
 
 def test_allowance_goes_with_the_task_to_other_processes(tmp_path):
@@ -300,5 +328,5 @@ def test_another_module_of_the_name_is_not_taken(tmp_path, monkeypatch):
     other.__file__ = str(tmp_path / "configs" / "tasks" / "mine.yaml")
     monkeypatch.setitem(sys.modules, "bertbench_test_twice", other)
     task = Catalog([tmp_path / "configs"], ["balanced"]).task("mine")
-    with pytest.raises(MeasurementError, match="bertbench_test_twice is .*mine.yaml"):
+    with pytest.raises(MeasurementError, match=r"bertbench_test_twice is .*mine\.yaml"):
         own_metrics.of(task.own_metrics[0])

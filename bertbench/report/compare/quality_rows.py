@@ -162,7 +162,7 @@ def _score_row(base: Row, scores: SplitScores, metric: str, record: RunRecord) -
     n = measured.n if measured else None
     counted: dict[str, Any] = {"split": scores.split, "n": n, "n_unit": "examples"}
     row = figure(base, metric, "mean", "1", scores.estimate(metric, model, n), **counted)
-    why = own_metrics.why_no_interval(record.task, scores.primary if metric == "score" else (metric,))
+    why = own_metrics.why_no_interval(record.task, scores.primary if metric == "score" else (metric,), n)
     row = noted(row, *remarks(why if row.low is None else ""))
     return with_ratio(row, scores.reference, scores.ratio(metric, model))
 

@@ -171,4 +171,6 @@ def test_notes_name_the_length_where_there_are_several(tmp_path):
     rows["seconds"] = 0.1  # the larger batch does more
     stored = factories.stored_session(tmp_path, timings=rows)
     table = peak_table(Figures(all_rows(evidence_of(stored, {}, ("bert",), "bert"))), ("bert",), "bert")
-    assert "bert at 16 tokens, bert at 128 tokens: 4 is the largest batch measured: larger ones may do more" in table.notes
+    assert (
+        "bert at 16 tokens, bert at 128 tokens: 4 is the largest batch measured: larger ones may do more" in table.notes
+    )
