@@ -150,14 +150,16 @@ class Audit:
 
 
 def _verdict(target: SpeedTarget, shares: Mapping[str, float]) -> Failure | None:
-    limit = APPROXIMATIONS.get(target.settings.backend, LIMITS[target.settings.dtype])
+    settings = target.settings
+    limit = APPROXIMATIONS.get(settings.backend, LIMITS[settings.dtype])
+    explained_by = "its approximation of GELU" if settings.backend in APPROXIMATIONS else settings.dtype
     worst = max(shares, key=lambda statistic: shares[statistic])
     if shares[worst] <= limit:  # a NaN is not
         return None
     return Failure(
         "WrongOutput",
         f"{target.name}: wrong answers: the {worst} outputs differ from PyTorch's in fp32 by an error share of "
-        f"{shares[worst]:.2g}, and {target.settings.dtype} explains {limit:g} at most",
+        f"{shares[worst]:.2g}, and {explained_by} explains {limit:g} at most",
         "do not use this back-end with this model; its speed is not reported",
     )
 

@@ -112,6 +112,27 @@ def test_limits_depend_on_the_format():
     assert LIMITS["fp32"] < LIMITS["fp16"] <= LIMITS["bf16"] < LIMITS["int8"] < 1
 
 
+@pytest.mark.parametrize(
+    ("backend", "share", "explanation"),
+    [
+        ("onnxruntime", 1e-5, "fp32 explains 1e-06 at most"),
+        ("onnxruntime-fused", 1e-5, None),
+        ("onnxruntime-fused", 1e-3, "its approximation of GELU explains 0.0001 at most"),
+    ],
+)
+def test_an_approximation_is_told_from_a_mistake(tmp_path, backend, share, explanation):
+    """A back-end that approximates by its definition may differ by more than rounding, and by no more than that explains."""
+    settings = ExecutionSettings(backend=backend, dtype="fp32")
+    targets = [SpeedTarget("fast", tmp_path, settings, "m"), SpeedTarget("plain", tmp_path, ExecutionSettings(), "m")]
+    audit = Audit(targets, {"m": ROWS})
+    theirs = states()
+    noise = np.sqrt(share) * np.concatenate(theirs).std()
+    ours = [row + noise * other for row, other in zip(theirs, states(1), strict=True)]
+    audit.outputs = {"fast": WorkerAnswers(None, ours), "plain": WorkerAnswers(None, theirs)}
+    failure = audit.judge("fast", "plain").failure
+    assert (failure is None) if explanation is None else (explanation in failure.message)
+
+
 def test_the_reference_is_run_where_it_was_not_timed(tmp_path):
     """Without a timed PyTorch run the model is run so afterwards, on the timed input and on the audited rows."""
     fast = target(tmp_path, "fast")
