@@ -26,7 +26,7 @@ from bertbench.records.record import Kind, digest
 from bertbench.session.request import Options, Request
 from bertbench.specs import plugins
 from bertbench.specs.tasks import TaskSpec
-from bertbench.specs.timing import ExecutionSettings
+from bertbench.specs.timing import ExecutionSettings, TimingSpec
 from bertbench.speed.backend import combinations
 from bertbench.speed.calibration import ProbedShape
 from bertbench.speed.servant import USUAL_WARMUP
@@ -54,18 +54,26 @@ LABELS = frozenset(
 
 
 class Pace:
-    """Seconds of passes by configuration: probed when first asked for, once for all tasks of an architecture."""
+    """Seconds of passes by configuration: probed when first asked for, once for all tasks of an architecture.
 
-    def __init__(self, options: Options, pass_seconds: PassSeconds, *, evaluates: bool = True) -> None:
+    What will not be asked for is not probed: training and evaluating where `evaluates` is False, and then where `is_small`
+    any pass of more than one short input, too.
+    """
+
+    def __init__(
+        self, options: Options, pass_seconds: PassSeconds, *, evaluates: bool = True, is_small: bool = False
+    ) -> None:
         self._settings = ExecutionSettings(options.device, "fp32", options.threads, attention=options.attention)
         self._pass_seconds = pass_seconds
-        self._probed = [probed for probed in PROBED if evaluates or probed[1] == "timing"]
+        self._probed = PROBED if evaluates else PROBED[:1] if is_small else PROBED[:2]
         self._probes: dict[str, list[_Probe]] = {}
+        self._counted: dict[tuple[str, int, int], float] = {}
 
     def seconds(self, config: PretrainedConfig, *, batch_size: int, tokens: int) -> float:
         """Expect so many seconds for a pass of `batch_size` inputs of `tokens`."""
-        flops = _flops(config, batch_size, tokens)
-        small, large, *_ = self._probe(config)
+        flops = self._flops(config, batch_size, tokens)
+        small, *larger = self._probe(config)[:2]
+        large = larger[0] if larger else small
         flops_per_s = small.flops / small.seconds if flops <= small.flops else large.flops / large.seconds
         expected = flops / flops_per_s
         if small.flops < flops < large.flops:  # between both, as on a line through them
@@ -81,20 +89,29 @@ class Pace:
         tokens = mean_tokens(work, config, examples)
         _, _, of_training, of_evaluating = self._probe(config)
         known = of_training if training else of_evaluating
-        seconds = known.seconds * _flops(config, 1, tokens) / known.flops
+        seconds = known.seconds * self._flops(config, 1, tokens) / known.flops
         # What is trained on is tokenized once, and passed over in several epochs.
         return seconds if training else seconds + FIXED_SECONDS["example"]
 
     def _probe(self, config: PretrainedConfig) -> list[_Probe]:
-        values = {name: str(value) for name, value in config.to_dict().items() if name not in LABELS}
-        key = digest([config.model_type, values])
+        key = _key(config)
         if key not in self._probes:
             tokens = min(PROBED_TOKENS, length_limit(config) or PROBED_TOKENS)
             shapes = [ProbedShape(inputs, tokens, use) for inputs, use in self._probed]
             seconds = self._pass_seconds(config, shapes, self._settings)
-            flops = [_flops(config, shape.inputs, tokens) for shape in shapes]
+            flops = [self._flops(config, shape.inputs, tokens) for shape in shapes]
             self._probes[key] = [_Probe(*pair) for pair in zip(flops, seconds, strict=True)]
         return self._probes[key]
+
+    def _flops(self, config: PretrainedConfig, batch_size: int, tokens: int) -> float:
+        """Count the FLOPs of a pass, once for an architecture; windows beyond the model's limit count in proportion."""
+        from bertbench.models.size import count_flops
+
+        within = min(tokens, length_limit(config) or tokens)
+        key = (_key(config), batch_size, within)
+        if key not in self._counted:
+            self._counted[key] = count_flops(config, batch_size, within)
+        return self._counted[key] * tokens / within
 
 
 class _Probe(NamedTuple):
@@ -102,12 +119,18 @@ class _Probe(NamedTuple):
     seconds: float
 
 
-def _flops(config: PretrainedConfig, batch_size: int, tokens: int) -> float:
-    """Count the FLOPs of a pass; windows beyond the model's limit count in proportion."""
-    from bertbench.models.size import count_flops
+def _key(config: PretrainedConfig) -> str:
+    """Identify an architecture and its sizes, whatever its labels."""
+    values = {name: str(value) for name, value in config.to_dict().items() if name not in LABELS}
+    return digest([config.model_type, values])
 
-    within = min(tokens, length_limit(config) or tokens)
-    return count_flops(config, batch_size, within) * tokens / within
+
+def is_small(timing: TimingSpec) -> bool:
+    """Tell whether nothing is timed but passes of one input that are no longer than a probed one."""
+    return all(
+        shape.batch_size == 1 and (shape.sequence_length or PROBED_TOKENS + 1) <= PROBED_TOKENS
+        for shape in timing.shapes
+    )
 
 
 def mean_tokens(work: Work, config: PretrainedConfig, examples: Examples) -> int:

@@ -26,6 +26,7 @@ from bertbench.session.forecast import (
     Sample,
     cost_steps,
     expected_counts,
+    is_small,
     more_in_words,
     share_out,
     some_of,
@@ -60,7 +61,8 @@ def make(
         decisions.pop("evaluation_dtype", None)
     decisions["max_minutes"] = request.options.max_minutes
     instruments = instruments or Instruments()
-    pace = Pace(request.options, instruments.pass_seconds, evaluates="quality" in request.kinds)
+    evaluates, small = "quality" in request.kinds, is_small(request.timing)
+    pace = Pace(request.options, instruments.pass_seconds, evaluates=evaluates, is_small=small)
     trains_in_bf16 = partial(trainer.is_bf16, request.options.dtype, decisions, decide)
     loaded = {task.name: load_data(task, request, instruments) for task in request.tasks}
     for each in loaded.values():

@@ -17,6 +17,7 @@ from bertbench.session.forecast import (
     cost_steps,
     encode_sample,
     expected_counts,
+    is_small,
     mean_tokens,
     next_step,
     share_out,
@@ -227,13 +228,41 @@ def test_time_is_shared_by_need(needs, expected):
     assert share_out(100.0, needs) == pytest.approx(expected)
 
 
-def test_only_what_is_needed_is_probed(spec, work):
-    """Where nothing is evaluated, no pass of evaluation is timed."""
+@pytest.mark.parametrize(("small", "inputs"), [(False, [1, 8]), (True, [1])])
+def test_only_what_is_needed_is_probed(spec, work, small, inputs):
+    """Where nothing is evaluated, no pass of evaluation is timed, nor a large one where only small ones are."""
     shapes = []
 
     def pass_seconds(config, probed, settings):
         shapes.extend(probed)
         return [0.1] * len(probed)
 
-    Pace(Options(), pass_seconds, evaluates=False).seconds(config_of(spec, work.source.folder), batch_size=1, tokens=8)
-    assert [shape.use for shape in shapes] == ["timing", "timing"]
+    pace = Pace(Options(), pass_seconds, evaluates=False, is_small=small)
+    assert pace.seconds(config_of(spec, work.source.folder), batch_size=1, tokens=8) < 0.1
+    assert [(shape.inputs, shape.use) for shape in shapes] == [(number, "timing") for number in inputs]
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "length", "small"), [(1, 128, True), (1, 129, False), (2, 16, False), (1, None, False)]
+)
+def test_small_passes_are_of_one_short_input(batch_size, length, small):
+    """Others are timed at the larger probe, too: a batch is quicker an input, and natural lengths are not known yet."""
+    shapes = (ShapeSpec(sequence_length=16), ShapeSpec(batch_size=batch_size, sequence_length=length))
+    assert is_small(TimingSpec(shapes=shapes)) is small
+
+
+def test_flops_are_counted_once(spec, work, monkeypatch):
+    """A count takes as long as several passes of a small model; equal ones are not repeated."""
+    counts = []
+
+    def count(*shape):
+        counts.append(shape[1:])
+        return 1e6
+
+    monkeypatch.setattr("bertbench.models.size.count_flops", count)
+    config = config_of(spec, work.source.folder)
+    pace = Pace(Options(), lambda *_: [0.1], evaluates=False, is_small=True)
+    for _ in range(3):
+        pace.seconds(config, batch_size=1, tokens=16)
+    assert counts
+    assert len(counts) == len(set(counts))
