@@ -159,7 +159,7 @@ def locate(spec: OwnMetricSpec, config: Path) -> MetricCode | None:
     if spec.is_of_hub:
         return None
     if not spec.evaluate.startswith(_LOCAL):
-        return _installed(spec)
+        return installed_code(spec)
     root = config.absolute().parent.parent.resolve()  # the folder that holds tasks/
     path = config.absolute().parent / spec.evaluate
     try:
@@ -205,8 +205,12 @@ def read_code(name: str, path: Path) -> MetricCode:
         raise ConfigError(f"metric {name}: {file} cannot be read ({error.strerror or error})") from None
 
 
-def _installed(spec: OwnMetricSpec) -> MetricCode:
-    """Find an installed module without importing it, nor the packages that it is in."""
+def installed_code(spec: OwnMetricSpec) -> MetricCode:
+    """Find an installed module without importing it, nor the packages that it is in.
+
+    Raises:
+        ConfigError: it is not installed, cannot be read, or holds no metric.
+    """
     search, origin = sys.path, ""
     for end in range(1, spec.evaluate.count(".") + 2):
         module = PathFinder.find_spec(name := ".".join(spec.evaluate.split(".")[:end]), search)

@@ -282,10 +282,10 @@ def _instance(spec: OwnMetricSpec, code: MetricCode) -> Any:
     Raises:
         MeasurementError: that fails in any way, or the code is no longer what was identified.
     """
-    from bertbench.specs.own_metrics import read_code  # pydantic, which lists of metrics do without
+    from bertbench.specs.own_metrics import installed_code, read_code  # pydantic, which lists of metrics do without
 
     try:
-        now = read_code(spec.name, code.folder or code.file) if code.module is None else code
+        now = read_code(spec.name, code.folder or code.file) if code.module is None else installed_code(spec)
     except ConfigError as error:
         raise MeasurementError(error.message, error.hint) from None
     if now.sha256 != code.sha256:
@@ -332,16 +332,20 @@ def _import_from_source(folder: Path) -> None:
 
 def _module(code: MetricCode) -> Any:
     """Import the module of a metric; a folder's files import each other as those of a package (`from .words import …`)."""
+    name, folder = code.module or f"bertbench_own_metric_{code.sha256[:24]}", code.folder
     if code.module is not None:
-        installed = importlib.import_module(code.module)
-        if not Path(installed.__file__ or "").samefile(code.file):
-            raise ImportError(f"{code.module} is {installed.__file__}")
-        return installed
-    name = f"bertbench_own_metric_{code.sha256[:24]}"
-    inside = [str(code.folder)] if code.folder else None
-    if code.folder:
-        _import_from_source(code.folder)
+        if "." in name:
+            importlib.import_module(name.rpartition(".")[0])
+        installed = sys.modules.get(name)  # bertbench, or the package that it is in, may have imported it
+        if installed is not None:
+            if not Path(installed.__file__ or "").samefile(code.file):
+                raise ImportError(f"{name} is {installed.__file__}")
+            return installed
+        folder = code.file.parent if code.file.name == "__init__.py" else None
+    if folder:
+        _import_from_source(folder)
     loader = _FromSource(name, str(code.file))
+    inside = [str(folder)] if folder else None
     spec = importlib.util.spec_from_file_location(name, code.file, loader=loader, submodule_search_locations=inside)
     if spec is None or spec.loader is None:
         raise ImportError(f"no Python module: {code.file}")

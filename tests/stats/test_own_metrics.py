@@ -189,6 +189,31 @@ def test_bytecode_in_the_folder_is_not_run(tmp_path):
     assert metric_values(task, TRUE, GUESSED)["balanced"] == 0.5
 
 
+def installed(tmp_path, monkeypatch, package):
+    """A task whose metric is a module of an installed package, and the file of that module."""
+    write(tmp_path / "configs", entry=f"{{name: balanced, evaluate: {package}.balanced}}")
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").touch()
+    file = (tmp_path / "configs" / "tasks" / "balanced" / "balanced.py").rename(tmp_path / package / "balanced.py")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return Catalog([tmp_path / "configs"], ["balanced"]).task("mine"), file
+
+
+def test_bytecode_of_an_installed_module_is_not_run(tmp_path, monkeypatch):
+    """An installed module, too, runs from the source that was identified."""
+    task, file = installed(tmp_path, monkeypatch, "bertbench_test_compiled")
+    leave_bytecode(file, "raise SystemExit('bytecode ran')")
+    assert metric_values(task, TRUE, GUESSED)["balanced"] == 0.75
+
+
+def test_an_installed_module_that_changes_before_it_is_loaded_is_refused(tmp_path, monkeypatch):
+    """What is run is what was looked at, of installed modules too."""
+    task, file = installed(tmp_path, monkeypatch, "bertbench_test_changed")
+    file.write_text(file.read_text(encoding="utf-8") + "# later\n", encoding="utf-8")
+    with pytest.raises(MeasurementError, match="has changed"):
+        own_metrics.of(task.own_metrics[0])
+
+
 def test_the_same_folder_is_one_of_evaluate(tmp_path, monkeypatch):
     """`evaluate.load` takes the folder as it is and gives the same value."""
     import evaluate
