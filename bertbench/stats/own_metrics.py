@@ -326,8 +326,9 @@ class _FromSource(SourceFileLoader):
 def _import_from_source(folder: Path) -> None:
     """Let the modules of a folder and those below it be imported from their sources alone."""
     for inside in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
-        finder = FileFinder(str(inside), (ExtensionFileLoader, EXTENSION_SUFFIXES), (_FromSource, SOURCE_SUFFIXES))
-        sys.path_importer_cache[str(inside)] = finder
+        loaders = ((ExtensionFileLoader, EXTENSION_SUFFIXES), (_FromSource, SOURCE_SUFFIXES))
+        is_left = "__pycache__" in inside.relative_to(folder).parts  # which the digest does not cover
+        sys.path_importer_cache[str(inside)] = FileFinder(str(inside), *(() if is_left else loaders))
 
 
 def _module(code: MetricCode) -> Any:

@@ -189,6 +189,15 @@ def test_bytecode_in_the_folder_is_not_run(tmp_path):
     assert metric_values(task, TRUE, GUESSED)["balanced"] == 0.5
 
 
+def test_sources_in_a_folder_of_bytecode_are_not_run(tmp_path):
+    """The digest does not cover `__pycache__`, so nothing is imported from it."""
+    folder = write(tmp_path, "from .__pycache__.words import f\nreturn {'balanced': f()}").parent / "balanced"
+    (folder / "__pycache__").mkdir()
+    (folder / "__pycache__" / "words.py").write_text("def f():\n    return 0.5\n", encoding="utf-8")
+    task = Catalog([tmp_path], ["balanced"]).task("mine")
+    assert "balanced" not in metric_values(task, TRUE, GUESSED)
+
+
 def installed(tmp_path, monkeypatch, package):
     """A task whose metric is a module of an installed package, and the file of that module."""
     write(tmp_path / "configs", entry=f"{{name: balanced, evaluate: {package}.balanced}}")
