@@ -127,6 +127,19 @@ class OtherBatches(Caveat):
 
 
 @dataclass(frozen=True)
+class BatchesLeftOut(Caveat):
+    """A peak is chosen without batch sizes that have too few rounds to choose by."""
+
+    batches: tuple[int, ...]
+
+    @property
+    def text(self) -> str:
+        """'without batch size 32: fewer than two rounds'."""
+        sizes = ", ".join(map(str, self.batches))
+        return f"without batch size{'s' if len(self.batches) > 1 else ''} {sizes}: fewer than two rounds"
+
+
+@dataclass(frozen=True)
 class PeakAtEdge(Caveat):
     """A peak is at the largest batch size that was measured: larger ones may do more."""
 

@@ -175,17 +175,19 @@ def named_recipe(
     return {spec.name: {task: recipe.values(task) for task in tasks} for spec in models}
 
 
-def beside_eager(backends: str, device: str, say: Callable[[str], None]) -> tuple[str, ...]:
+def beside_eager(
+    backends: str, device: str, say: Callable[[str], None], *, runs: bool = True
+) -> tuple[str, ...]:
     """Read the back-ends that are timed beside PyTorch, which is always among them, and say which of 'all' are left out.
 
     Raises:
-        BertBenchError: a name is unknown, or what is named cannot run here.
+        BertBenchError: a name is unknown, or what is named cannot run here and `runs`.
     """
     if backends == PYTORCH:
         return (PYTORCH,)
     from bertbench.speed.backend import parse  # looks at what is installed
 
-    named, notes = parse(backends, device)
+    named, notes = parse(backends, device, runs=runs)
     for note in notes:
         say(note)
     return tuple(dict.fromkeys((PYTORCH, *named)))

@@ -135,7 +135,7 @@ def _options(study: Study, timed: SpeedOptions, scenarios: Sequence[str]) -> Opt
     )
     device = environment.resolve_device(chosen.device)
     dtypes = parse_dtypes(timed.dtypes, device)
-    backends, notes = parse(timed.backends, device)
+    backends, notes = parse(timed.backends, device, runs=not chosen.from_store)
     notes += combinations(backends, dtypes)[1]  # finds out now what does not go together
     for note in [*notes, *thread_notes(chosen.threads, device)]:
         study.say(note)

@@ -110,7 +110,7 @@ class Study:
         named = chosen.recipes if is_named_recipe(chosen.recipes, self.catalog) else None
         checked = replace(chosen, recipes="task") if named else chosen
         options, kinds = resolve_options(checked, suite.seeds, self.command), parse_kinds(self.options.only)
-        ways = beside_eager(self.options.backends, options.device, self.say)
+        ways = beside_eager(self.options.backends, options.device, self.say, runs=not chosen.from_store)
         options = replace(options, recipes=named or options.recipes, backends=ways)
         if start is not None:
             self.catalog.task(start)

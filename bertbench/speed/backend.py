@@ -116,8 +116,10 @@ def backends() -> list[str]:
     return sorted(names, key=lambda name: (name != "eager", name))
 
 
-def parse(value: str, device: str) -> tuple[tuple[str, ...], list[str]]:
+def parse(value: str, device: str, *, runs: bool = True) -> tuple[tuple[str, ...], list[str]]:
     """Read the back-ends that `--backends` names, in its order, with notes on those of 'all' that are left out.
+
+    Where nothing `runs`, as what is asked for is read from a store, those that are named need not run here.
 
     Raises:
         BertBenchError: a name is unknown, or what is named cannot run here; the message says how to install it.
@@ -131,7 +133,9 @@ def parse(value: str, device: str) -> tuple[tuple[str, ...], list[str]]:
         if len(set(names)) != len(names):
             raise UsageError(f"--backends {value}: a name is given twice")
         for name in names:
-            _check(name, device)
+            _check_name(name)
+            if runs:
+                _check(name, device)
         return tuple(names), []
     return _all(device)
 
@@ -154,9 +158,12 @@ def _all(device: str) -> tuple[tuple[str, ...], list[str]]:
     return tuple(usable), notes
 
 
-def _check(name: str, device: str) -> None:
+def _check_name(name: str) -> None:
     if name not in backends():
         raise UnknownNameError("back-end", name, ["all", *backends()])
+
+
+def _check(name: str, device: str) -> None:
     backend = exports.load_backend(name)
     exports.check(name, ExecutionSettings(device=device, dtype=backend.dtypes[0], backend=name))
 

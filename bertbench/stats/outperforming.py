@@ -37,7 +37,8 @@ def probability(of_first: Sequence[float], of_second: Sequence[float]) -> Estima
     """Compute how often the first scores higher, ties counted half, with a 95 % interval over pairs.
 
     The percentile bootstrap over pairs, in closed form: the number of wins in a resample is multinomial, so that nothing is drawn. Where
-    one wins every time, all resamples are equal: the bound is then the exact one. All ties give no interval.
+    one wins every time, all resamples are equal: the bound is then the exact one, and no other outcome of as many pairs has one
+    farther from a half, which the bootstrap alone would give near that end. All ties give no interval.
 
     Args:
         of_first: scores, one a pair.
@@ -48,10 +49,10 @@ def probability(of_first: Sequence[float], of_second: Sequence[float]) -> Estima
     halves = [_half_wins(*pair) for pair in zip(of_first, of_second, strict=True)]
     pairs, share = len(halves), sum(halves) / (2 * len(halves))
     method = Method(MethodKind.PERCENTILE_BOOTSTRAP, (pairs,), UNIT)
+    exact = TAIL ** (1 / pairs)
     if len(set(halves)) == 1:
         if halves[0] == 1:
             return Estimate(share)
-        exact = TAIL ** (1 / pairs)
         return Estimate(share, exact, 1.0, method) if halves[0] else Estimate(share, 0.0, 1 - exact, method)
     once = np.bincount(halves, minlength=3) / pairs
     sums = np.ones(1)
@@ -59,7 +60,7 @@ def probability(of_first: Sequence[float], of_second: Sequence[float]) -> Estima
         sums = np.convolve(sums, once)
     below, above = np.cumsum(sums), np.cumsum(sums[::-1])[::-1]
     low, high = int(np.argmax(below > TAIL)), int(np.flatnonzero(above > TAIL)[-1])
-    return Estimate(share, low / (2 * pairs), high / (2 * pairs), method)
+    return Estimate(share, min(low / (2 * pairs), exact), max(high / (2 * pairs), 1 - exact), method)
 
 
 def _half_wins(first: float, second: float) -> int:

@@ -256,6 +256,17 @@ def test_from_store_without_a_session(error):
     assert "no complete session of bert-mini" in error("--from-store", code=NothingMeasuredError.exit_code)
 
 
+def test_what_was_timed_elsewhere_can_be_read(error, monkeypatch):
+    """--from-store looks for a session of a back-end that is not installed here, as nothing is run."""
+
+    def check(name, _):
+        raise UnavailableError(f"back-end {name}: no module")
+
+    monkeypatch.setattr(backend.exports, "check", check)
+    asked = ("--backends", "onnxruntime", "--from-store")
+    assert "no complete session of bert-mini" in error(*asked, code=NothingMeasuredError.exit_code)
+
+
 @pytest.mark.parametrize(("more", "warned"), [(1, True), (0, False)])
 def test_more_threads_than_cores_are_warned_of(asked, more, warned):
     """They are taken as asked, with a word on what that does."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bertbench.errors import DatasetError, NothingMeasuredError, UsageError
+from bertbench.errors import DatasetError, NothingMeasuredError, UnavailableError, UsageError
 from bertbench.models import hub
 from bertbench.records.store import Store
 from bertbench.session.options import StudyOptions
@@ -216,6 +216,24 @@ def test_backends_are_refused_where_nothing_is_timed(tmp_path):
     with pytest.raises(UsageError, match="--backends: nothing is timed") as error:
         asked.request(Catalog().suite("base"), ["sst2"], models="bert", reference=None, run=True)
     assert error.value.hint == "--only size,quality,speed, or leave --backends out"
+
+
+def test_back_ends_of_the_store_need_not_run_here(tmp_path, monkeypatch):
+    """--from-store reads what was timed elsewhere; measuring needs what is named."""
+
+    def check(name, _):
+        raise UnavailableError(f"back-end {name}: no module")
+
+    monkeypatch.setattr("bertbench.speed.backend.exports.check", check)
+
+    def ways(**options):
+        asked = study(Store(tmp_path), backends="onnxruntime", only="speed", **options)
+        suite = Catalog().suite("base")
+        return asked.request(suite, ["sst2"], models="bert", reference=None, run=True).options.backends
+
+    assert ways(from_store=True) == ("eager", "onnxruntime")
+    with pytest.raises(UnavailableError):
+        ways()
 
 
 def test_what_training_starts_from_is_said_at_the_beginning(tmp_path, monkeypatch):

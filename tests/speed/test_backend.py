@@ -1,6 +1,6 @@
 import pytest
 
-from bertbench.errors import BertBenchError, UsageError
+from bertbench.errors import BertBenchError, UnavailableError, UsageError
 from bertbench.speed import backend
 from bertbench.speed.backend import combinations, parse, parse_dtypes, parse_numbers
 
@@ -42,6 +42,20 @@ def test_bad_back_ends(value, message):
     """What cannot be meant is refused with what could be."""
     with pytest.raises(BertBenchError, match=message):
         parse(value, "cpu")
+
+
+def test_what_is_read_need_not_run_here(monkeypatch):
+    """A store may come from a machine with more back-ends; a name that no version has is a slip all the same."""
+
+    def check(name, _):
+        raise UnavailableError(f"{name}: the extra is not installed")
+
+    monkeypatch.setattr(backend.exports, "check", check)
+    assert parse("onnxruntime,openvino", "cpu", runs=False) == (("onnxruntime", "openvino"), [])
+    with pytest.raises(UnavailableError):
+        parse("onnxruntime", "cpu")
+    with pytest.raises(BertBenchError, match="did you mean 'eager'"):
+        parse("eagre", "cpu", runs=False)
 
 
 def test_formats_of_a_back_end():

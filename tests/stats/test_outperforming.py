@@ -20,7 +20,7 @@ def test_wins_count_one_and_ties_a_half():
     assert probability(*won(3, 4)).value == 0.75
 
 
-@pytest.mark.parametrize("wins", [15, 20, 25, 28])
+@pytest.mark.parametrize("wins", [15, 20, 25, 27])
 def test_interval_is_the_percentile_bootstrap_over_pairs(wins):
     """Without ties the wins of a resample are binomial, whose quantiles are the bounds; drawn resamples give the same."""
     chance = probability(*won(wins, 29))
@@ -39,6 +39,23 @@ def test_ties_narrow_the_interval():
     values = np.repeat([1.0, 0.5, 0.0], [14, 10, 5])
     means = np.random.default_rng(0).choice(values, (20_000, 29)).mean(axis=1)
     assert (chance.low, chance.high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])), abs=0.51 / 29)
+
+
+@pytest.mark.parametrize("pairs", [2, 5, 29, 60])
+@pytest.mark.parametrize("ties", [0, 1, 4])
+def test_more_wins_never_give_a_lower_bound(pairs, ties):
+    """A win in the place of a loss or a tie moves neither bound down, up to the one who always wins."""
+    outcomes = [probability(*won(wins, pairs, min(ties, pairs - wins))) for wins in range(pairs + 1)]
+    bounds = [(each.low, each.high) for each in outcomes if each.low is not None]
+    assert bounds == sorted(bounds)
+    assert [high for _, high in bounds] == sorted(high for _, high in bounds)
+
+
+def test_28_of_29_are_no_surer_than_all():
+    """The bootstrap alone would say 0.897 where 29 of 29 have 0.881."""
+    nearly, always = probability(*won(28, 29)), probability(*won(29, 29))
+    assert nearly.low == always.low == pytest.approx(0.881, abs=5e-4)
+    assert nearly.high == 1.0
 
 
 def test_both_methods_have_the_same_interval_mirrored():

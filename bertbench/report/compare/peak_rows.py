@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bertbench.report.caveats import OtherBatches, PeakAtEdge
+from bertbench.report.caveats import BatchesLeftOut, OtherBatches, PeakAtEdge
 from bertbench.report.compare.evidence import Evidence, figure, noted, with_ratio
 from bertbench.report.compare.speed_rows import SessionTimings, Way, over_rounds, shape_of
 from bertbench.report.row import Row
@@ -34,31 +34,34 @@ FEWEST_ROUNDS = 2  # one would choose by its own luck
 class Peak:
     """Seconds a sample by round, each at the batch size that the other rounds choose; `batch` is what most of them choose.
 
-    `others` counts the rounds for which another one was chosen, `largest` is the largest batch size that was measured.
+    `others` counts the rounds for which another one was chosen, `largest` is the largest batch size that was measured, and
+    `left_out` are those of them with too few rounds.
     """
 
     seconds: dict[int, float]
     batch: int
     others: int
     largest: int
+    left_out: tuple[int, ...] = ()
 
 
 def peak_of(by_batch: dict[int, dict[int, float]]) -> Peak | None:
     """Read each round at the batch size with the least mean log-time a sample in the other rounds; None where that says nothing.
 
     Args:
-        by_batch: by batch size and round the seconds a sample; only rounds that have all batch sizes count.
+        by_batch: by batch size and round the seconds a sample; only rounds that have all batch sizes count, but for those with
+            fewer rounds than can be chosen by.
     """
-    shared = sorted(set.intersection(*(set(rounds) for rounds in by_batch.values()))) if len(by_batch) > 1 else []
+    batches = sorted(batch for batch, rounds in by_batch.items() if len(rounds) >= FEWEST_ROUNDS)
+    shared = sorted(set.intersection(*(set(by_batch[batch]) for batch in batches))) if len(batches) > 1 else []
     if len(shared) < FEWEST_ROUNDS:
         return None
-    batches = sorted(by_batch)
     logs = np.array([[math.log(by_batch[batch][number]) for number in shared] for batch in batches])
     # Shape (batches, rounds): the sum over all other rounds, since every round has as many.
     chosen = [batches[index] for index in (logs.sum(axis=1, keepdims=True) - logs).argmin(axis=0)]
     batch, times = Counter(chosen).most_common(1)[0]
     seconds = {number: by_batch[of][number] for number, of in zip(shared, chosen, strict=True)}
-    return Peak(seconds, batch, len(shared) - times, batches[-1])
+    return Peak(seconds, batch, len(shared) - times, max(by_batch), tuple(sorted(by_batch.keys() - set(batches))))
 
 
 def peaks_of(evidence: Evidence, timings: SessionTimings) -> dict[tuple[int, Way], Peak]:
@@ -106,6 +109,8 @@ def _base(evidence: Evidence, record: RunRecord, peak: Peak, length: int) -> Row
     row = replace(evidence.base([record]), scenario="fixed", batch_size=peak.batch, sequence_length=length)
     if peak.others:
         row = noted(row, OtherBatches(peak.others, len(peak.seconds)))
+    if peak.left_out:
+        row = noted(row, BatchesLeftOut(peak.left_out))
     return noted(row, PeakAtEdge(peak.largest)) if peak.batch == peak.largest else row
 
 
@@ -120,7 +125,6 @@ def _rows(
     base: Row, peaks: dict[tuple[int, Way], Peak], cell: _Cell, reference: str, first: Way | None
 ) -> Iterator[Row]:
     peak = peaks[cell.length, cell.way]
-    counted = {"n": len(peak.seconds), "n_unit": "rounds"}
     throughput = over_rounds(list(peak.seconds.values())).inverse()
     others = {
         reference: cell.way._replace(model=reference),
@@ -131,26 +135,32 @@ def _rows(
         for name, other in others.items()
         if (cell.length, other) in peaks and (name == reference or other != cell.way)
     }
-    row = figure(base, "throughput", PEAK, "samples/s", throughput, **counted)
-    ratio = ratios.get(reference)
+    row = figure(base, "throughput", PEAK, "samples/s", throughput, n=len(peak.seconds), n_unit="rounds")
+    ratio, _ = ratios.get(reference) or (None, 0)
     yield with_ratio(row, reference, None if ratio is None else ratio.inverse())
-    for name, compared in ratios.items():
+    for name, (compared, rounds) in ratios.items():
         if compared is not None:
             speedup = compared.inverse()
-            yield with_ratio(figure(base, "speedup", PEAK, "1", speedup, **counted), name, speedup)
+            yield with_ratio(figure(base, "speedup", PEAK, "1", speedup, n=rounds, n_unit="rounds"), name, speedup)
 
 
-def _ratio(peaks: dict[tuple[int, Way], Peak], cell: _Cell, other: Way, first: Way | None) -> Estimate | None:
-    """Compare the times a sample of two ways, each at its best: paired by round, else through what took part in every round."""
+def _ratio(
+    peaks: dict[tuple[int, Way], Peak], cell: _Cell, other: Way, first: Way | None
+) -> tuple[Estimate | None, int]:
+    """Compare the times a sample of two ways, each at its best: paired by round, else through what took part in every round.
+
+    With the number of rounds that the comparison rests on: of both ways, or of the one that has fewer with that reference.
+    """
     if other == cell.way:
-        return Estimate(1.0)
+        return Estimate(1.0), len(peaks[cell.length, other].seconds)
     pairs = _pairs(peaks, cell.length, cell.way, other)
     if len(pairs) > 1:
-        return paired_ratio(pairs, stopped=cell.stopped)
+        return paired_ratio(pairs, stopped=cell.stopped), len(pairs)
     if first is None or (cell.length, first) not in peaks:
-        return None
+        return None, 0
     own, others = (_pairs(peaks, cell.length, way, first) for way in (cell.way, other))
-    return ratio_by_reference(own, others, stopped=cell.stopped) if min(len(own), len(others)) > 1 else None
+    rounds = min(len(own), len(others))
+    return (ratio_by_reference(own, others, stopped=cell.stopped) if rounds > 1 else None), rounds
 
 
 def _pairs(peaks: dict[tuple[int, Way], Peak], length: int, way: Way, other: Way) -> list[tuple[Floats, Floats]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bertbench.report.caveats import MeasurementNote, OtherBatches, PeakAtEdge, TriedLive, joined
+from bertbench.report.caveats import BatchesLeftOut, MeasurementNote, OtherBatches, PeakAtEdge, TriedLive, joined
 from bertbench.report.row import Row, Table
 from bertbench.report.tables.figures import (
     Figures,
@@ -90,7 +90,7 @@ def peak_table(figures: Figures, models: Sequence[str], reference: str) -> Table
     caveats: dict[str, list[str]] = {}
     lengths = len({row.sequence_length for row in rows})
     for row in rows:
-        words = joined(caveat for caveat in row.caveats if isinstance(caveat, (OtherBatches, PeakAtEdge)))
+        words = joined(caveat for caveat in row.caveats if isinstance(caveat, (OtherBatches, BatchesLeftOut, PeakAtEdge)))
         if words:
             at_length = f"at {row.sequence_length} tokens" if lengths > 1 else ""
             named = filter(None, (row.model, way_name(row) if several else "", at_length))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bertbench.report.caveats import OtherBatches, PeakAtEdge
+from bertbench.report.caveats import BatchesLeftOut, OtherBatches, PeakAtEdge
 from bertbench.report.compare.peak_rows import peak_of
 from bertbench.report.compare.rows import all_rows, evidence_of
 from bertbench.report.tables.figures import Figures
@@ -24,8 +24,11 @@ A_SAMPLE = {
 }
 
 
-def figures_of(tmp_path, ways=tuple(A_SAMPLE), mend=lambda record: record, models=None, **options):
-    """The figures of a session over three batch sizes and a second length that has only one; `mend` changes its records, `models` are known."""
+def figures_of(tmp_path, ways=tuple(A_SAMPLE), mend=lambda record: record, models=None, without=None, **options):
+    """The figures of a session over three batch sizes and a second length that has only one.
+
+    `mend` changes its records, `without` tells the timings that are missing, `models` are known.
+    """
     parts = []
     for index, batch in enumerate((1, 4, 16)):
         seconds = {way: A_SAMPLE[way][index] for way in ways}
@@ -33,7 +36,9 @@ def figures_of(tmp_path, ways=tuple(A_SAMPLE), mend=lambda record: record, model
             factories.timing_rows(seconds, shapes=((batch, 128),), **({"noise": 0.001, "seed": index} | options))
         )
     parts.append(factories.timing_rows(dict.fromkeys(ways, 0.3), shapes=((1, 16),)))
-    stored = factories.stored_session(tmp_path, timings=pd.concat(parts, ignore_index=True))
+    timings = pd.concat(parts, ignore_index=True)
+    timings = timings if without is None else timings[~without(timings)].reset_index(drop=True)
+    stored = factories.stored_session(tmp_path, timings=timings)
     stored = replace(stored, records=[mend(record) for record in stored.records])
     return Figures(all_rows(evidence_of(stored, models or {}, ("bert", "distilbert"), "bert")))
 
@@ -105,6 +110,35 @@ def test_a_batch_that_was_lost_is_not_chosen_from(tmp_path):
     rows = figures_of(tmp_path, mend=mend).rows
     peak = next(row for row in rows if row.statistic == "peak" and (row.model, row.backend) == ("distilbert", "eager"))
     assert peak.batch_size == 4
+
+
+def _of_distilbert(timings):
+    return (timings["model"] == "distilbert") & (timings["backend"] == "eager")
+
+
+def test_ratios_count_the_rounds_of_both(tmp_path):
+    """A throughput rests on its own rounds, a speed-up on those that both took part in."""
+    rows = figures_of(tmp_path, without=lambda timings: _of_distilbert(timings) & (timings["round"] == 0)).rows
+    counted = {
+        (row.model, row.backend, row.quantity, row.reference): row.n for row in rows if row.statistic == "peak"
+    }
+    everyone = counted["bert", "eager", "throughput", "bert"]
+    assert counted["distilbert", "fast", "throughput", "bert"] == everyone
+    assert counted["distilbert", "eager", "throughput", "bert"] == everyone - 1
+    assert counted["distilbert", "fast", "speedup", "distilbert eager fp32"] == everyone - 1
+
+
+def test_a_batch_of_one_round_is_left_out_and_said(tmp_path):
+    """It cannot be chosen by the other rounds; the others still have a peak, which says what it does without."""
+
+    def without(timings):
+        return _of_distilbert(timings) & (timings["round"] > 0) & (timings["batch_size"] == 16)
+
+    rows = figures_of(tmp_path, without=without).rows
+    peak = next(row for row in rows if row.statistic == "peak" and (row.model, row.backend) == ("distilbert", "eager"))
+    assert peak.batch_size == 4
+    assert BatchesLeftOut((16,)) in peak.caveats
+    assert BatchesLeftOut((8, 16)).text == "without batch sizes 8, 16: fewer than two rounds"
 
 
 def test_an_edge_is_said(tmp_path):
