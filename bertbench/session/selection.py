@@ -175,9 +175,7 @@ def named_recipe(
     return {spec.name: {task: recipe.values(task) for task in tasks} for spec in models}
 
 
-def beside_eager(
-    backends: str, device: str, say: Callable[[str], None], *, runs: bool = True
-) -> tuple[str, ...]:
+def beside_eager(backends: str, device: str, say: Callable[[str], None], *, runs: bool = True) -> tuple[str, ...]:
     """Read the back-ends that are timed beside PyTorch, which is always among them, and say which of 'all' are left out.
 
     Raises:

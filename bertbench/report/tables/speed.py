@@ -90,7 +90,9 @@ def peak_table(figures: Figures, models: Sequence[str], reference: str) -> Table
     caveats: dict[str, list[str]] = {}
     lengths = len({row.sequence_length for row in rows})
     for row in rows:
-        words = joined(caveat for caveat in row.caveats if isinstance(caveat, (OtherBatches, BatchesLeftOut, PeakAtEdge)))
+        words = joined(
+            caveat for caveat in row.caveats if isinstance(caveat, (OtherBatches, BatchesLeftOut, PeakAtEdge))
+        )
         if words:
             at_length = f"at {row.sequence_length} tokens" if lengths > 1 else ""
             named = filter(None, (row.model, way_name(row) if several else "", at_length))

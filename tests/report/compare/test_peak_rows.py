@@ -119,9 +119,7 @@ def _of_distilbert(timings):
 def test_ratios_count_the_rounds_of_both(tmp_path):
     """A throughput rests on its own rounds, a speed-up on those that both took part in."""
     rows = figures_of(tmp_path, without=lambda timings: _of_distilbert(timings) & (timings["round"] == 0)).rows
-    counted = {
-        (row.model, row.backend, row.quantity, row.reference): row.n for row in rows if row.statistic == "peak"
-    }
+    counted = {(row.model, row.backend, row.quantity, row.reference): row.n for row in rows if row.statistic == "peak"}
     everyone = counted["bert", "eager", "throughput", "bert"]
     assert counted["distilbert", "fast", "throughput", "bert"] == everyone
     assert counted["distilbert", "eager", "throughput", "bert"] == everyone - 1
