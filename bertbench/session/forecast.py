@@ -67,7 +67,6 @@ class Pace:
         self._pass_seconds = pass_seconds
         self._probed = PROBED if evaluates else PROBED[:1] if is_small else PROBED[:2]
         self._probes: dict[str, list[_Probe]] = {}
-        self._counted: dict[tuple[str, int, int], float] = {}
 
     def seconds(self, config: PretrainedConfig, *, batch_size: int, tokens: int) -> float:
         """Expect so many seconds for a pass of `batch_size` inputs of `tokens`."""
@@ -109,9 +108,13 @@ class Pace:
 
         within = min(tokens, length_limit(config) or tokens)
         key = (_key(config), batch_size, within)
-        if key not in self._counted:
-            self._counted[key] = count_flops(config, batch_size, within)
-        return self._counted[key] * tokens / within
+        if key not in _counted:
+            _counted[key] = count_flops(config, batch_size, within)
+        return _counted[key] * tokens / within
+
+
+# FLOPs by architecture, inputs and tokens, for all plans of a process: they are the same on every machine.
+_counted: dict[tuple[str, int, int], float] = {}
 
 
 class _Probe(NamedTuple):

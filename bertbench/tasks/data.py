@@ -8,8 +8,8 @@ from __future__ import annotations
 import glob
 import os
 import re
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,12 +51,19 @@ def load(task: TaskSpec, split: str, data_dir: Path | None = None, *, labelled: 
     if folder is not None:
         table = _read(task, _split_file(folder, split))
     elif source.generator:
-        rows = plugins.load("bertbench.tasks.demo", "generator", source.generator).generate(split)
+        generator = plugins.load("bertbench.tasks.demo", "generator", source.generator)
+        rows = [dict(row) for row in _generated(generator.generate, split)]
         classes = {task.label: task.labels} if task.labels else None  # places by their making
         table = RowTable(f"{source.generator}, split {split}", rows, classes=classes)
     else:
         table = _from_hub(task, split)
     return of_table(task, split, table, labelled=labelled)
+
+
+@lru_cache(maxsize=8)
+def _generated(generate: Callable[[str], list[dict[str, Any]]], split: str) -> list[dict[str, Any]]:
+    """Generate a split once in a process, as workers do many cells of a task: every call would give the same rows."""
+    return generate(split)
 
 
 def check(task: TaskSpec, split: str, data_dir: Path | None = None) -> None:

@@ -259,10 +259,11 @@ def test_flops_are_counted_once(spec, work, monkeypatch):
         counts.append(shape[1:])
         return 1e6
 
+    monkeypatch.setattr("bertbench.session.forecast._counted", {})
     monkeypatch.setattr("bertbench.models.size.count_flops", count)
     config = config_of(spec, work.source.folder)
-    pace = Pace(Options(), lambda *_: [0.1], evaluates=False, is_small=True)
     for _ in range(3):
+        pace = Pace(Options(), lambda *_: [0.1], evaluates=False, is_small=True)
         pace.seconds(config, batch_size=1, tokens=16)
     assert counts
     assert len(counts) == len(set(counts))

@@ -37,6 +37,16 @@ def write(folder, rows=ROWS, ending="parquet", split="validation", task="sst2"):
     return path
 
 
+def test_generated_splits_are_made_once(monkeypatch):
+    """A worker does many cells of a task: the same rows are not made again, and what one cell does to them no other sees."""
+    made = []
+    generator = plugins.load("bertbench.tasks.demo", "generator", "demo-sentiment")
+    monkeypatch.setattr(generator, "generate", lambda split: made.append(split) or [dict(row) for row in ROWS])
+    task = task_spec("demo-sentiment", dataset={"generator": "demo-sentiment"}, inputs=("sentence",))
+    assert load(task, "validation").labels == load(task, "validation").labels
+    assert made == ["validation"]
+
+
 def refused(folder, rows, message, **task):
     """The hint of the error that these rows give."""
     write(folder, rows)
