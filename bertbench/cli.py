@@ -259,7 +259,10 @@ def _interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 (a
 
 
 def _usage(error: Exception) -> int:
-    """Report a usage error of the option parser, or a full disk, in one line and return its exit code; raise all else: a bug."""
+    """Report a usage error of the option parser, a full disk or a name that no file can have in one line; raise all else: a bug.
+
+    Returns the exit code.
+    """
     # By its name: the class is not in the same library in all versions.
     if type(error).__name__ == "Abort":
         return INTERRUPTED
@@ -267,6 +270,9 @@ def _usage(error: Exception) -> int:
         where = "a file" if error.filename is None else str(error.filename)
         hint = "Make room there, or choose another disk with --results-dir, HF_HOME or TMPDIR; what is finished is kept"
         _display.say(f"Error: {where}: cannot be written ({error.strerror}). {hint}")
+        return UsageError.exit_code
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        _display.say(f"Error: {str(error.filename):.60}…: no file can have a name this long. Choose a shorter one")
         return UsageError.exit_code
     if not hasattr(error, "format_message"):
         raise error

@@ -274,6 +274,18 @@ def test_full_and_read_only_disks_are_one_line(monkeypatch, capsys, number):
         cli.main(["list"])
 
 
+@pytest.mark.parametrize(
+    "words", [("merge", "{}", "--into", "here"), ("validate", "--config-dir", "{}"), ("export", "--results-dir", "{}")]
+)
+def test_names_too_long_for_a_file_are_one_line(tmp_path, monkeypatch, capsys, words):
+    """Wherever a path is taken, one that no file system has room for is refused, shortened, and not a traceback."""
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([word.format("x" * 5000) for word in words]) == 2
+    said = capsys.readouterr().err
+    assert said.endswith("x…: no file can have a name this long. Choose a shorter one\n")
+    assert len(said) < 200
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_polite_kill_ends_like_an_interruption(python):
     """SIGTERM, as time limits and schedulers send it, ends with 130 like Ctrl-C, after the same tidying up."""
