@@ -272,7 +272,7 @@ def _usage(error: Exception) -> int:
         _display.say(f"Error: {where}: cannot be written ({error.strerror}). {hint}")
         return UsageError.exit_code
     if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-        _display.say(f"Error: {str(error.filename):.60}…: no file can have a name this long. Choose a shorter one")
+        _display.say(f"Error: {error.filename!s:.60}…: no file can have a name this long. Choose a shorter one")
         return UsageError.exit_code
     if not hasattr(error, "format_message"):
         raise error
