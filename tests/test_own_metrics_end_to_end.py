@@ -65,6 +65,8 @@ def test_a_metric_is_measured_stored_and_read_again(bertbench, tmp_path):
         "the code of balanced was not run (`run` and `compare` run it with --allow-metric balanced)"
         in of_metric(out)["note"]
     )
+    _, table, _ = bertbench(*RUN, "--from-store")
+    assert "no interval: the code of balanced was not run" in " ".join(table.split())
     _, again, _ = bertbench(*RUN, "--from-store", *allowed)
     assert of_metric(again)["low"] == row["low"]
     write(tmp_path / "configs", f"# another version\n{BALANCED}")

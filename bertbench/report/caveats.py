@@ -37,6 +37,11 @@ class Remark(Caveat):
 
 
 @dataclass(frozen=True)
+class NoInterval(Remark):
+    """Why a score stands without an interval: code of the user's own was not run, or would take too long."""
+
+
+@dataclass(frozen=True)
 class MeasurementNote(Remark):
     """What a record says of one measurement, and not of the whole run."""
 

@@ -95,12 +95,12 @@ class OwnMetric:
         from bertbench.stats.intervals import RESAMPLES
 
         values = np.full(len(counts), np.nan)
-        total = float(counts[0].sum())
+        total = float(counts.sum()) / len(counts)  # of weights that vary around the number of examples
         if self.why_not(round(total)):
             return values
         times = _times(counts.shape[1], total)
         rounding = np.random.default_rng(0)
-        started = time.perf_counter()
+        began = time.perf_counter()
         for number, row in enumerate(counts):
             drawn = np.floor(times * row + rounding.random(row.shape)).astype(np.int64)
             sides = (np.repeat(predictions, drawn), np.repeat(references, drawn))
@@ -108,18 +108,24 @@ class OwnMetric:
             if not self.is_checked and not self._agrees(value, *sides):
                 return values
             values[number] = np.nan if value is None else value
-            each = (time.perf_counter() - started) / (number + 1)
-            if number + 1 >= min(TRIED, len(counts)) and each * RESAMPLES > PATIENCE_S:
+            if number == 0:
+                began = time.perf_counter()  # the first one is checked, and often imports something
+                continue
+            each = (time.perf_counter() - began) / number
+            if number >= min(TRIED, len(counts) - 1) and each * RESAMPLES > PATIENCE_S:
                 self.slow[round(total)] = (
-                    f"no interval: {RESAMPLES:,} resamples of {self.name} over {total:,.0f} examples would take "
-                    f"{each * RESAMPLES:,.0f} s"
+                    f"no interval: {RESAMPLES:,} resamples of {self.name} would take {each * RESAMPLES:,.0f} s or more"
                 )
                 return np.full(len(counts), np.nan)
         return values
 
     def why_not(self, examples: int) -> str:
-        """Say why the metric over so many examples has no interval; empty where nothing is known that keeps it from one."""
-        return self.why_no_interval or next((self.slow[n] for n in sorted(self.slow) if n <= examples), "")
+        """Say why the metric over so many examples has no interval; empty where nothing is known that keeps it from one.
+
+        What was too slow is so for a few less, too: a resample also weighs what its prior adds.
+        """
+        most = 1.1 * examples + 10
+        return self.why_no_interval or next((self.slow[n] for n in sorted(self.slow) if n <= most), "")
 
     def _agrees(self, value: float | None, predictions: Floats, references: Floats) -> bool:
         """Tell whether `compute` gives a resample's value, too: it may turn what it is given into something else first."""

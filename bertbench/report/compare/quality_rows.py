@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bertbench.records.record import UNDEFINED, Measurement, RunRecord, Undefined
-from bertbench.report.caveats import Remark, SampleOnly, remarks
+from bertbench.report.caveats import NoInterval, Remark, SampleOnly, remarks
 from bertbench.report.compare import replicates as pairs
 from bertbench.report.compare.evidence import Evidence, figure, noted, plain_row, recipes, share_rows, with_ratio
 from bertbench.report.compare.outperforming import outperforming_rows
@@ -163,7 +163,7 @@ def _score_row(base: Row, scores: SplitScores, metric: str, record: RunRecord) -
     counted: dict[str, Any] = {"split": scores.split, "n": n, "n_unit": "examples"}
     row = figure(base, metric, "mean", "1", scores.estimate(metric, model, n), **counted)
     why = own_metrics.why_no_interval(record.task, scores.primary if metric == "score" else (metric,), n)
-    row = noted(row, *remarks(why if row.low is None else ""))
+    row = noted(row, NoInterval(why)) if why and row.low is None else row
     return with_ratio(row, scores.reference, scores.ratio(metric, model))
 
 

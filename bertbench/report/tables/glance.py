@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bertbench.report.caveats import (
     BestOfTrials,
+    NoInterval,
     OtherRecipe,
     SampleOnly,
     StartedFrom,
@@ -360,7 +361,7 @@ def _untold(writer: _Writer) -> Iterator[str]:
         yield f"also timed: {listed(writer.untold)} (in the details)"
 
 
-SAID = (SampleOnly, TrainingCapped, TrainingResampled, TasksLeftOut, OtherRecipe, StartedFrom, BestOfTrials)
+SAID = (SampleOnly, TrainingCapped, TrainingResampled, TasksLeftOut, OtherRecipe, StartedFrom, BestOfTrials, NoInterval)
 
 
 def _caveats(comparison: Comparison) -> Iterator[str]:
@@ -388,9 +389,8 @@ def _sources(writer: _Writer) -> Iterator[str]:
     """List the sources of published figures by their numbers; what several begin with stands once."""
     groups: dict[str, list[str]] = {}
     for source, number in writer.sources.items():
-        paper, bracket, where = source.partition(
-            ") "
-        )  # 'arXiv:1910.01108 (DistilBERT) Table 1' is one of a paper's places
+        # 'arXiv:1910.01108 (DistilBERT) Table 1' is one of a paper's places.
+        paper, bracket, where = source.partition(") ")
         numbered = str(number).translate(SUPERSCRIPTS)
         if where and ": " not in paper:
             groups.setdefault(f"{paper}{bracket}", []).append(f"{numbered} {where}")
