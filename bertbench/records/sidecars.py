@@ -95,6 +95,7 @@ def read_table(content: bytes, wanted: Sequence[str] = ()) -> pd.DataFrame:
 
     try:
         table = bounded_table(io.BytesIO(content), lambda names: [name for name in names if name in wanted] or None)
+        table.validate(full=True)  # texts included, which are only decoded when somebody looks at them
         frame: pd.DataFrame = table.to_pandas()
     except ValueError:
         raise

@@ -209,6 +209,15 @@ def test_parquet_that_unfolds_to_gigabytes_is_refused(tmp_path, table):
         read_table(content)
 
 
+def test_texts_that_are_none_are_refused_when_read(tmp_path):
+    """Bytes that are no UTF-8 are found where the file is read, not by whoever compares two files much later."""
+    frame = pd.DataFrame({"example_id": ["e0001", "e0002"], "split": ["validation", "validation"]})
+    frame.to_parquet(tmp_path / "x.parquet", index=False, compression=None)
+    content = (tmp_path / "x.parquet").read_bytes().replace(b"e0002", b"e000\x80")
+    with pytest.raises(ValueError, match="Invalid UTF8"):
+        read_table(content)
+
+
 def test_parquet_comes_back_as_pandas_wrote_it(tmp_path):
     """Texts, numbers, lists and absent values are those that were written."""
     frame = pd.DataFrame(
