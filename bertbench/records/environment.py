@@ -168,10 +168,11 @@ def source_commit(folder: Path) -> tuple[str | None, bool | None]:
     return commit or None, None if changes is None else bool(changes)
 
 
-def resolve_device(name: str, *, list_devices: Callable[[], list[str]] | None = None) -> str:
+def resolve_device(name: str, *, runs: bool = True, list_devices: Callable[[], list[str]] | None = None) -> str:
     """Resolve the device that `name` stands for: 'cpu', 'cuda:0', 'mps'; 'auto' takes CUDA, then MPS, then the CPU.
 
-    `list_devices` gives those of the machine, fastest kind first; None: of this one.
+    `list_devices` gives those of the machine, fastest kind first; None: of this one. Where nothing `runs`, as what is asked
+    for is read from a store, one that is named need not be there.
 
     Raises:
         UsageError: no device is called so.
@@ -184,10 +185,12 @@ def resolve_device(name: str, *, list_devices: Callable[[], list[str]] | None = 
         raise UsageError(f"unknown device '{name}'{guess}", "devices: auto, cpu, cuda, cuda:<number>, mps")
     if kind == "cpu":
         return "cpu"
+    wanted = f"cuda:{int(number or 0)}" if kind == "cuda" else kind
+    if not runs and kind != "auto":
+        return wanted
     existing = (list_devices or _devices)()
     if kind == "auto":
         return existing[0]
-    wanted = f"cuda:{int(number or 0)}" if kind == "cuda" else kind
     if wanted not in existing:
         raise DeviceError(f"there is no device '{name}' here", f"devices of this machine: {', '.join(existing)}")
     return wanted
@@ -211,7 +214,7 @@ def resolve_dtype(name: str, device: str) -> str:
         import torch
 
         # Emulated bf16 would be timed as if the device had it.
-        if not torch.cuda.is_bf16_supported(including_emulation=False):
+        if torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False):
             raise DeviceError(f"{device} cannot compute in bf16", "use --dtype fp32 or fp16")
     return resolved
 

@@ -124,7 +124,7 @@ _NAMED = {
     MethodKind.CHI_SQUARE: "chi-square interval",
     MethodKind.EXACT_TEST: "exact test of paired proportions, 90% Wald interval",
     MethodKind.COUNT: "an exact count",
-    MethodKind.PERCENTILE_BOOTSTRAP: "percentile bootstrap (exact bound where all are alike)",
+    MethodKind.PERCENTILE_BOOTSTRAP: "percentile bootstrap (near the ends the exact bound)",
     MethodKind.SINGLE_READINGS: "single readings",
 }
 

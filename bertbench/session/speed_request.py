@@ -133,7 +133,7 @@ def _options(study: Study, timed: SpeedOptions, scenarios: Sequence[str]) -> Opt
         max_length=chosen.max_length,
         latency_bound=timed.latency_bound,
     )
-    device = environment.resolve_device(chosen.device)
+    device = environment.resolve_device(chosen.device, runs=not chosen.from_store)
     dtypes = parse_dtypes(timed.dtypes, device)
     backends, notes = parse(timed.backends, device, runs=not chosen.from_store)
     notes += combinations(backends, dtypes)[1]  # finds out now what does not go together

@@ -344,7 +344,7 @@ def resolve_options(chosen: StudyOptions, default_seeds: int, command: str) -> O
     from bertbench.specs.executors import device_here  # pydantic
 
     seeds, data_seeds = seeds_of(chosen, default_seeds)
-    device = environment.resolve_device(device_here(chosen.executor, chosen.device))
+    device = environment.resolve_device(device_here(chosen.executor, chosen.device), runs=not chosen.from_store)
     return Options(
         device=device,
         dtype=environment.resolve_dtype(chosen.dtype or "fp32", device),

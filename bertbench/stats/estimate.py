@@ -24,7 +24,7 @@ class MethodKind(Enum):
     EXACT_TEST = auto()
     COUNT = auto()  # exact: an interval of no width
     SINGLE_READING = auto()  # with the margin of a rule in place of an interval
-    PERCENTILE_BOOTSTRAP = auto()  # of runs, and the exact bound where all came out alike
+    PERCENTILE_BOOTSTRAP = auto()  # of runs, and near 0 and 1 the exact bound of runs that all came out alike
     SINGLE_READINGS = auto()  # one before and one now, without an interval
 
 

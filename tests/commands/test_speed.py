@@ -257,14 +257,14 @@ def test_from_store_without_a_session(error):
 
 
 def test_what_was_timed_elsewhere_can_be_read(error, monkeypatch):
-    """--from-store looks for a session of a back-end that is not installed here, as nothing is run."""
+    """--from-store looks for a session of a back-end and a device that are not here, as nothing is run."""
 
     def check(name, _):
         raise UnavailableError(f"back-end {name}: no module")
 
     monkeypatch.setattr(backend.exports, "check", check)
-    asked = ("--backends", "onnxruntime", "--from-store")
-    assert "no complete session of bert-mini" in error(*asked, code=NothingMeasuredError.exit_code)
+    for asked in (("--backends", "onnxruntime"), ("--device", "mps")):
+        assert "no complete session of bert-mini" in error(*asked, "--from-store", code=NothingMeasuredError.exit_code)
 
 
 @pytest.mark.parametrize(("more", "warned"), [(1, True), (0, False)])

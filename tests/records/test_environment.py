@@ -294,6 +294,7 @@ def test_bf16_on_an_old_gpu(monkeypatch):
     """bf16 on a GPU without it is a DeviceError."""
     import torch
 
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: False)
     with pytest.raises(DeviceError, match="cuda:0 cannot compute in bf16"):
         environment.resolve_dtype("bf16", "cuda:0")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bertbench.errors import DatasetError, NothingMeasuredError, UnavailableError, UsageError
+from bertbench.errors import DatasetError, DeviceError, NothingMeasuredError, UnavailableError, UsageError
 from bertbench.models import hub
 from bertbench.records.store import Store
 from bertbench.session.options import StudyOptions
@@ -226,14 +226,17 @@ def test_back_ends_of_the_store_need_not_run_here(tmp_path, monkeypatch):
 
     monkeypatch.setattr("bertbench.speed.backend.exports.check", check)
 
-    def ways(**options):
-        asked = study(Store(tmp_path), backends="onnxruntime", only="speed", **options)
+    def asked_for(**options):
+        asked = study(Store(tmp_path), only="speed", **options)
         suite = Catalog().suite("base")
-        return asked.request(suite, ["sst2"], models="bert", reference=None, run=True).options.backends
+        return asked.request(suite, ["sst2"], models="bert", reference=None, run=True).options
 
-    assert ways(from_store=True) == ("eager", "onnxruntime")
+    assert asked_for(backends="onnxruntime", from_store=True).backends == ("eager", "onnxruntime")
+    assert asked_for(device="cuda:7", from_store=True).device == "cuda:7"
     with pytest.raises(UnavailableError):
-        ways()
+        asked_for(backends="onnxruntime")
+    with pytest.raises(DeviceError):
+        asked_for(device="cuda:7")
 
 
 def test_what_training_starts_from_is_said_at_the_beginning(tmp_path, monkeypatch):

@@ -55,7 +55,7 @@ def test_with_enough_pairs_there_are_a_figure_and_a_reading():
     assert caveat(row, Outperforming) == Outperforming(PairedReading.MEANINGFUL, 0.75, "albert")
     told = columns(row)
     assert told["quantity"] == "outperforming_probability"
-    assert told["interval_method"] == "percentile bootstrap (exact bound where all are alike) over 30 paired seeds"
+    assert told["interval_method"] == "percentile bootstrap (near the ends the exact bound) over 30 paired seeds"
     assert "significant and meaningful (gamma 0.75): albert is ahead" in told["note"]
     assert caveat(row_of(scores([0.9] * 30, [0.8] * 30)), Outperforming).ahead == "bert"
     assert caveat(row_of(scores([0.8] * 30, [0.9, 0.7] * 15)), Outperforming).text == "not significant (gamma 0.75)"
