@@ -107,15 +107,16 @@ def test_figures_of_a_sweep_make_sense(project):
         if row["quantity"] == "latency" and row["statistic"] == "median":
             value, low, high = (float(row[name]) for name in ("value", "low", "high"))
             assert 0 < low <= value <= high < 1e6
-            same = {name: row[name] for name in ("model", "batch_size", "sequence_length")}
+            same = {name: row[name] for name in ("model", "batch_size", "sequence_length", "statistic")}
             (throughput,) = (
                 other
                 for other in rows
                 if other["quantity"] == "throughput" and all(other[name] == value for name, value in same.items())
             )
             assert float(throughput["value"]) == pytest.approx(int(row["batch_size"]) / value)
-    ratios = [float(row["value"]) for row in rows if row["quantity"] == "speedup" and row["model"] == "bert-mini"]
-    assert ratios == [1.0] * 4
+    ratios = [row for row in rows if row["quantity"] == "speedup" and row["model"] == "bert-mini"]
+    assert [row["statistic"] for row in ratios] == ["median"] * 4 + ["peak"] * 2  # one of each length
+    assert {float(row["value"]) for row in ratios} == {1.0}
     percentiles = {row["statistic"] for row in rows if row["quantity"] == "latency"}
     assert percentiles == {"median", "p90", "p95", "p99"}
 
