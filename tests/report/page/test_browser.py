@@ -111,7 +111,8 @@ def test_figures_are_found_and_lead_to_their_record(opened):
     tab = opened()
     tab.locator("#find").fill("throughput onnxruntime 8x128 distilbert")
     rows = tab.locator("#figure-rows tr")
-    assert 1 <= rows.count() <= 3
+    assert 1 <= rows.filter(has_not_text="peak").count() <= 3
+    assert rows.filter(has_text="peak").count() == 1  # it does most at this batch size
     rows.first.get_by_role("link", name="record").click()
     record = tab.locator("details.record[open]")
     record.wait_for(state="visible")
