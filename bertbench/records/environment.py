@@ -213,7 +213,7 @@ def resolve_dtype(name: str, device: str) -> str:
     if resolved == "bf16" and device.startswith("cuda"):
         import torch
 
-        # Emulated bf16 would be timed as if the device had it.
+        # Emulated bf16 would be timed as if the device had it. What is read from a store may be of a GPU that is not here.
         if torch.cuda.is_available() and not torch.cuda.is_bf16_supported(including_emulation=False):
             raise DeviceError(f"{device} cannot compute in bf16", "use --dtype fp32 or fp16")
     return resolved

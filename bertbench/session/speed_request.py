@@ -208,8 +208,13 @@ def parse_precision(text: str) -> float:
     return value
 
 
+def _batch_sizes(timed: SpeedOptions, usual: str = ONE_INPUT) -> str:
+    """Return what is asked for, an empty text included, which is refused; the usual ones only where nothing is."""
+    return usual if timed.batch_sizes is None else timed.batch_sizes
+
+
 def _shapes(timed: SpeedOptions, scenarios: Sequence[str], rounds: int) -> list[ShapeSpec]:
-    batches = parse_numbers("--batch-sizes", timed.batch_sizes or ONE_INPUT, LARGEST_BATCH)
+    batches = parse_numbers("--batch-sizes", _batch_sizes(timed), LARGEST_BATCH)
     lengths = parse_numbers("--sequence-lengths", timed.sequence_lengths, LONGEST)
     enough = -(-TURNS_FOR_P90 // rounds)  # turns a round, so that all rounds together give a p90
     shapes = []
@@ -232,7 +237,7 @@ def _batches(timed: SpeedOptions, scenarios: Sequence[str], device: str) -> list
     """
     if tuple(scenarios) != ("fixed",):
         raise UsageError("--best-batch is about inputs of fixed length", "leave --scenario and --task out")
-    text = timed.batch_sizes or BATCHES.get(device.partition(":")[0], BATCHES["cpu"])
+    text = _batch_sizes(timed, BATCHES.get(device.partition(":")[0], BATCHES["cpu"]))
     batches = parse_numbers("--batch-sizes", text, LARGEST_BATCH)
     if len(batches) < 2:
         raise UsageError(f"--best-batch: --batch-sizes {text} leaves no choice", "name two or more, or leave it out")
@@ -288,7 +293,7 @@ class ClaimJob:
 
 def _timed_words(timed: SpeedOptions) -> list[str]:
     """Write the options of `speed`: the shape always, the others where they differ from the default."""
-    words = ["--batch-sizes", timed.batch_sizes or ONE_INPUT]
+    words = ["--batch-sizes", _batch_sizes(timed)]
     words += [] if timed.task else ["--sequence-lengths", timed.sequence_lengths]
     names = ("task", "scenario", "rounds", "backends", "dtypes")
     return words + _words(timed, {name: f"--{name}" for name in names})

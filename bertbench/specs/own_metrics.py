@@ -235,7 +235,7 @@ def _class_in(name: str, file: Path) -> str:
     if file.stat().st_size > MOST_BYTES:
         raise ConfigError(f"metric {name}: {file} is larger than {MOST_BYTES:,} bytes", "is it Python code?")
     try:
-        tree = ast.parse(file.read_bytes())
+        tree = ast.parse(file.read_bytes(), file.name)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ConfigError(f"metric {name}: {file} is no Python code ({first_line(error)})", "correct it") from None
     classes = [

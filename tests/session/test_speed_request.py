@@ -74,6 +74,8 @@ def test_best_batch_of_ones_own(tmp_path):
     [
         (SpeedOptions(best_batch=True, batch_sizes="8"), "leaves no choice"),
         (SpeedOptions(best_batch=True, batch_sizes="1"), "leaves no choice"),
+        (SpeedOptions(best_batch=True, batch_sizes=""), "expected whole numbers"),
+        (SpeedOptions(batch_sizes=""), "expected whole numbers"),
         (SpeedOptions(best_batch=True, scenario="offline", task="demo-sentiment"), "fixed length"),
         (SpeedOptions(best_batch=True, task="demo-sentiment"), "fixed length"),
     ],

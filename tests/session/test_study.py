@@ -210,12 +210,13 @@ def test_resampled_training_sets_are_trained_on(tmp_path):
         assert error.value.hint == f"--only {only},quality"
 
 
-def test_backends_are_refused_where_nothing_is_timed(tmp_path):
+@pytest.mark.parametrize("only", ["size,quality", "size,memory"])
+def test_backends_are_refused_where_nothing_is_timed(tmp_path, only):
     """They would change nothing but the session's key, so that a session that is there would be measured again."""
-    asked = study(Store(tmp_path), backends="all", only="size,quality")
+    asked = study(Store(tmp_path), backends="all", only=only)
     with pytest.raises(UsageError, match="--backends: nothing is timed") as error:
         asked.request(Catalog().suite("base"), ["sst2"], models="bert", reference=None, run=True)
-    assert error.value.hint == "--only size,quality,speed, or leave --backends out"
+    assert error.value.hint == f"--only {only},speed, or leave --backends out"
 
 
 def test_back_ends_of_the_store_need_not_run_here(tmp_path, monkeypatch):

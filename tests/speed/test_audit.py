@@ -117,7 +117,7 @@ def test_limits_depend_on_the_format():
     [
         ("onnxruntime", 1e-5, "fp32 explains 1e-06 at most"),
         ("onnxruntime-fused", 1e-5, None),
-        ("onnxruntime-fused", 1e-3, "its approximation of GELU explains 0.0001 at most"),
+        ("onnxruntime-fused", 1e-3, "GELU approximated by tanh explains 0.0001 at most"),
     ],
 )
 def test_an_approximation_is_told_from_a_mistake(tmp_path, backend, share, explanation):

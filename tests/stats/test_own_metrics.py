@@ -317,16 +317,17 @@ def test_the_reason_is_that_of_the_run(tmp_path, monkeypatch, n):
     assert own.why_not(n).startswith("no interval: ")
 
 
-def test_what_the_first_call_sets_up_takes_no_interval(tmp_path):
-    """An import of 0.3 s in the first call is none of the others' time."""
+def test_what_the_first_call_sets_up_takes_no_interval(tmp_path, monkeypatch):
+    """An import of half a second in the first call is none of the others' time."""
     body = """
 import sys, time
 if not hasattr(sys, "bertbench_test_imported"):
-    time.sleep(0.3)
+    time.sleep(0.5)
     sys.bertbench_test_imported = True
 return {"balanced": 0.5}
 """
     own = own_metrics.of(task_of(tmp_path, body).own_metrics[0])
+    monkeypatch.setattr(own_metrics, "PATIENCE_S", 60.0)  # half a second over ten resamples would foretell 100 s
     labels = np.arange(40, dtype=float) % 2
     try:
         assert (own.resample(labels, labels, np.ones((20, 40))) == 0.5).all()
