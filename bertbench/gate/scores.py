@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from bertbench.errors import MeasurementError
 from bertbench.gate.finding import GateFinding
 from bertbench.report.compare import replicates as pairs
 from bertbench.report.compare.quality_rows import plugins_of, resampled
+from bertbench.stats import own_metrics
 from bertbench.stats.estimate import Estimate
 from bertbench.stats.intervals import bootstrap_method
 from bertbench.stats.noninferiority import ScoreComparison, compare_accuracies, compare_replicates
@@ -19,8 +22,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bertbench.gate.baseline import StoredScore
+    from bertbench.stats.own_metrics import OwnMetric
 
 BEFORE, NOW = "before", "now"
+SAME = 1e-6  # between a score and what its predictions give again
 RETRAINED = (
     "trained anew with the same seed, as the baseline keeps no checkpoint: training differs from machine to machine"
 )
@@ -55,7 +60,7 @@ def score_finding(
     try:
         comparison = _compared(before, now, group, retained)
     except MissingMetricError as error:
-        return GateFinding(**common, verdict="inconclusive", reason=f"{error} cannot be computed", measured=False)
+        return GateFinding(**common, verdict="inconclusive", reason=str(error), measured=False)
     except MeasurementError as error:  # of one that anybody may have written
         reason = f"the predictions are not of this task: {error.message}"
         return GateFinding(**common, verdict="inconclusive", reason=reason, measured=False)
@@ -103,7 +108,7 @@ def _points(scored: StoredScore) -> str:
 
 
 class MissingMetricError(Exception):
-    """A metric of the score has no values; the message names it."""
+    """A metric of the score has no values, or none that can be compared; the message says which and why."""
 
 
 def _other_measure(before: StoredScore, now: StoredScore, *, same_task: bool) -> str:
@@ -120,21 +125,45 @@ def _other_measure(before: StoredScore, now: StoredScore, *, same_task: bool) ->
 
 def _compared(before: StoredScore, now: StoredScore, group: pairs.Group, retained: float) -> ScoreComparison:
     if before.score is None or now.score is None:
-        raise MissingMetricError("a score that is undefined")
+        raise MissingMetricError("a score that is undefined cannot be computed")
     if before.metrics == ("accuracy",) and not group.structured:
         right = [group.predictions[name][0] == group.labels for name in (BEFORE, NOW)]
         return compare_accuracies(right[0], right[1], retained)
     # The task's name gives the seed by a checksum, so that every check draws alike.
-    drawn = resampled(plugins_of(set(before.metrics)), group, zlib.crc32(before.task.encode()))
+    metrics, own = plugins_of(set(before.metrics)), own_metrics.loaded(before.metrics)
+    drawn = resampled(metrics | own, group, zlib.crc32(before.task.encode()))
     absent = [metric for metric in before.metrics if not {(metric, BEFORE), (metric, NOW)} <= drawn.keys()]
     if absent or not before.metrics:
-        raise MissingMetricError(", ".join(absent) or "a score without metrics")
+        raise MissingMetricError(f"{', '.join(absent) or 'a score without metrics'} cannot be computed")
+    if own:
+        _check_own(before, group, metrics | own, own)
     parts = [np.mean([drawn[metric, name] for metric in before.metrics], axis=0) for name in (BEFORE, NOW)]
     n = len(group.labels) if group.clusters is None else int(group.clusters.max()) + 1
     moved = group.predictions[BEFORE][0] != group.predictions[NOW][0]
     changed = int(moved.sum()) if group.clusters is None else len(np.unique(group.clusters[moved]))
     method = bootstrap_method(1, 1, paired=True, unit="examples" if group.clusters is None else "clusters")
     return compare_replicates(before.score, now.score, (parts[0], parts[1]), n, method, retained, changed)
+
+
+def _check_own(
+    before: StoredScore, group: pairs.Group, metrics: Mapping[str, Any], own: Mapping[str, OwnMetric]
+) -> None:
+    """Find out whether metrics of the user's own can be resampled, and are those that the baseline's score was computed with.
+
+    Raises:
+        MissingMetricError: they cannot, or are not.
+    """
+    labels, predictions = group.labels.tolist(), group.predictions[BEFORE][0].tolist()
+    for metric in own.values():
+        if why := metric.why_not(len(labels)):
+            raise MissingMetricError(why)
+    values = [metrics[name].compute(predictions, labels) for name in before.metrics]
+    again = None if None in values else float(np.mean(values))
+    if again is None or before.score is None or not math.isclose(again, before.score, abs_tol=SAME):
+        gives = "nothing" if again is None else f"{100 * again:.2f}"
+        raise MissingMetricError(
+            f"the code of {', '.join(own)} gives {gives} now for the baseline's predictions: save the baseline anew"
+        )
 
 
 def _reason(comparison: ScoreComparison) -> str:

@@ -259,6 +259,14 @@ def of_record(task: Mapping[str, Any] | None) -> dict[str, OwnMetric]:
     }
 
 
+def loaded(names: Sequence[str]) -> dict[str, OwnMetric]:
+    """Return, by name, those that the user has allowed in this command; a name of several codes is left out."""
+    by_name: dict[str, list[OwnMetric]] = {}
+    for metric in _loaded.values():
+        by_name.setdefault(metric.name, []).append(metric)
+    return {name: metrics[0] for name, metrics in by_name.items() if name in names and len(metrics) == 1}
+
+
 def why_no_interval(task: Mapping[str, Any] | None, names: Sequence[str], examples: int | None = None) -> str:
     """Say why the values of a record's metrics have no intervals; empty where nothing of a user's own is to blame.
 

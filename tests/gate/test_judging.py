@@ -9,7 +9,10 @@ import pytest
 from bertbench.gate.baseline import Fingerprints, Saved, Timed, Unmeasured
 from bertbench.gate.finding import EXIT_CODES, Margins, verdict_of
 from bertbench.gate.judging import GateRequest, against_baseline, against_model, broken_checkpoints
+from bertbench.specs.catalog import Catalog
+from bertbench.stats import own_metrics
 from tests.gate.conftest import LOGS, MODEL, TASK, baseline, checkpoint, predictions, saved
+from tests.own_metrics import write
 
 ALL = ("size", "quality", "speed", "memory")
 
@@ -227,6 +230,50 @@ def test_a_metric_that_is_not_there_is_no_comparison():
     found, verdict = gate(saved(scores=scores), saved(scores=scores), ["quality"])
     (score,) = [one for one in found if one.quantity == "score"]
     assert (score.measured, verdict, score.reason) == (False, "inconclusive", "gone cannot be computed")
+
+
+@pytest.fixture
+def own_gate(tmp_path, monkeypatch):
+    """Judges scores of a metric of the user's own, accuracy by other means, of 190 right answers before and `right` of 200 now."""
+    monkeypatch.setattr(own_metrics, "_loaded", {})
+    body = "return {'balanced': sum(p == r for p, r in zip(predictions, references)) / len(references)}"
+    write(tmp_path, body)
+    own_metrics.of(Catalog([tmp_path], ["balanced"]).task("mine").own_metrics[0])
+
+    def judge(right, scored_before=0.95):
+        sides = []
+        for count, value in ((190, scored_before), (right, right / 200)):
+            weights = checkpoint(digest=f"{count:064}")
+            score = replace(baseline().scores[0], metrics=("balanced",), score=value, n=200, checkpoint=weights)
+            sides.append(Saved(baseline(scores=(score,)), {(MODEL, TASK): predictions(count, 200)}))
+        found, _ = gate(*sides, ["quality"])
+        (finding,) = [one for one in found if one.quantity == "score"]
+        return finding
+
+    return judge
+
+
+@pytest.mark.parametrize(("right", "verdict"), [(190, "pass"), (100, "fail")])
+def test_metrics_of_ones_own_are_judged(own_gate, right, verdict):
+    """Where the user has allowed its code, a score by it passes and fails as any other."""
+    assert (own_gate(right).verdict, own_gate(right).measured) == (verdict, True)
+
+
+def test_another_code_than_the_baselines_is_no_comparison(own_gate):
+    """What the code gives for the stored predictions must be the stored score."""
+    finding = own_gate(190, scored_before=0.9)
+    assert (finding.verdict, finding.measured) == ("inconclusive", False)
+    assert finding.reason == (
+        "the code of balanced gives 95.00 now for the baseline's predictions: save the baseline anew"
+    )
+
+
+def test_an_own_metric_that_takes_too_long_fails_nothing(own_gate, monkeypatch):
+    """Without resamples nothing is known of a loss, however large; the reason is said."""
+    monkeypatch.setattr(own_metrics, "PATIENCE_S", 0.0)
+    finding = own_gate(100)
+    assert finding.verdict == "inconclusive"
+    assert finding.reason.startswith("no interval: 2,000 resamples of balanced would take")
 
 
 @pytest.mark.parametrize("outputs", [(0.5, math.nan, 1.0, 2.0), (math.inf, -0.5, 1.0, 2.0)])
